@@ -1,0 +1,109 @@
+"""Errors that say what was wrong, with the values, and what to do next."""
+
+__all__ = [
+    "ArchiveCorruptError",
+    "ArchiveExistsError",
+    "ArchiveFormatError",
+    "ArchiveLockedError",
+    "ArchiveNotFoundError",
+    "ArchiveReadOnlyError",
+    "BandMismatchError",
+    "CodeLengthError",
+    "ExportError",
+    "GeoHashRSError",
+    "HasherError",
+    "HasherMismatchError",
+    "HasherNotFoundError",
+    "PatchError",
+    "QueryError",
+    "RegionError",
+    "SceneError",
+    "TileNotFoundError",
+    "TileSizeError",
+    "TimeRangeError",
+    "TrainingError",
+]
+
+
+class GeoHashRSError(Exception):
+    """Base of every error that geohash_rs raises on purpose."""
+
+
+class CodeLengthError(GeoHashRSError, ValueError):
+    """A code has a number of bits that cannot be packed, or that does not fit the archive."""
+
+
+class SceneError(GeoHashRSError, ValueError):
+    """A scene cannot be read, or cannot be placed on the Earth."""
+
+
+class TileSizeError(GeoHashRSError, ValueError):
+    """A tile size or stride does not fit the scene or is not a positive number of pixels."""
+
+
+class BandMismatchError(GeoHashRSError, ValueError):
+    """The bands of a scene or patch are not those that the hasher expects."""
+
+
+class HasherError(GeoHashRSError, ValueError):
+    """A hasher cannot be made, fitted, saved or used as asked."""
+
+
+class HasherNotFoundError(GeoHashRSError, FileNotFoundError):
+    """No hasher has this name, and no file is at this path."""
+
+
+class HasherMismatchError(GeoHashRSError, ValueError):
+    """An archive was made by another hasher."""
+
+
+class PatchError(GeoHashRSError, ValueError):
+    """A query patch cannot be read or brought onto the hasher's grid."""
+
+
+class QueryError(GeoHashRSError, ValueError):
+    """A query asks for something that has no meaning, such as k of zero."""
+
+
+class RegionError(GeoHashRSError, ValueError):
+    """A region is empty, invalid or outside the range of longitudes and latitudes."""
+
+
+class TimeRangeError(GeoHashRSError, ValueError):
+    """A time range cannot be read, or ends before it starts."""
+
+
+class TileNotFoundError(GeoHashRSError, LookupError):
+    """An archive holds no tile with this id."""
+
+
+class ArchiveNotFoundError(GeoHashRSError, FileNotFoundError):
+    """A folder is not an archive, or does not exist."""
+
+
+class ArchiveExistsError(GeoHashRSError, FileExistsError):
+    """An archive or other files stand where a new archive was to be made."""
+
+
+class ArchiveFormatError(GeoHashRSError, ValueError):
+    """An archive was written in a format that this version cannot read."""
+
+
+class ArchiveCorruptError(GeoHashRSError, OSError):
+    """A file of an archive is missing, cut short or changed."""
+
+
+class ArchiveLockedError(GeoHashRSError, BlockingIOError):
+    """Another process is writing to this archive."""
+
+
+class ArchiveReadOnlyError(GeoHashRSError, PermissionError):
+    """An archive was opened for reading, or its folder cannot be written."""
+
+
+class ExportError(GeoHashRSError, ValueError):
+    """A result cannot be written in the format asked for."""
+
+
+class TrainingError(GeoHashRSError, ValueError):
+    """A training set, setting or checkpoint cannot be used as asked."""
