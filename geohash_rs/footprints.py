@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import shapely
+import shapely.affinity
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 from shapely.geometry.base import BaseGeometry
@@ -155,7 +156,7 @@ def split_at_antimeridian(ring: npt.ArrayLike) -> BaseGeometry:
     for turn in range(int(np.floor((west + 180) / 360)), int(np.ceil((east - 180) / 360)) + 1):
         strip = shapely.box(-180.0 + 360 * turn, -90.0, 180.0 + 360 * turn, 90.0)
         part = polygon if strip.contains(polygon) else polygon.intersection(strip)
-        moved = shapely.transform(part, lambda xy, by=turn: xy - [360.0 * by, 0.0])
+        moved = shapely.affinity.translate(part, xoff=-360.0 * turn) if turn else part
         pieces += [p for p in _parts(moved) if p.area > 0]
     if offsets[-1]:  # the strips of a polar cap may meet at its seam
         pieces = _parts(shapely.union_all(pieces))

@@ -1,0 +1,46 @@
+"""All that differs between the versions of TorchGeo that are supported (0.8 to 0.10)."""
+
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from affine import Affine
+from pyproj import CRS
+
+__all__ = ["TORCHGEO_VERSION", "GeoSlice", "location_keys"]
+
+TORCHGEO_VERSION = tuple(int(part) for part in version("torchgeo").split(".")[:2])
+
+GeoSlice = tuple[slice, ...]
+
+
+def location_keys(
+    crs: str, slices: tuple[slice, slice, slice], transform: Affine
+) -> dict[str, Any]:
+    """Make the keys by which a TorchGeo sample says where it lies.
+
+    TorchGeo 0.8 wants ``crs`` and ``bounds`` as slices (its GeoDataModule deletes both on
+    transfer); from 0.9 on every value must be a tensor, since all of them are stacked. Coordinates
+    are float64 here: the float32 of TorchGeo's own datasets is off by most of a pixel at 0.3 m.
+
+    Args:
+        crs: CRS of the scene.
+        slices: The x, y (CRS units) and t (datetime) ranges of the sample.
+        transform: Affine transform of the sample, pixel to CRS.
+
+    Returns:
+        Keys for a sample.
+    """
+    x, y, t = slices
+    if TORCHGEO_VERSION < (0, 9):
+        return {"crs": CRS.from_user_input(crs), "bounds": slices}
+    bounds = [x.start, x.stop, x.step, y.start, y.stop, y.step, _seconds(t.start), _seconds(t.stop)]
+    return {
+        "bounds": torch.tensor([*bounds, 1.0], dtype=torch.float64),
+        "transform": torch.tensor(tuple(transform), dtype=torch.float64),
+    }
+
+
+def _seconds(moment: datetime) -> float:
+    return float(moment.timestamp())

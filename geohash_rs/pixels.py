@@ -1,0 +1,201 @@
+"""Read windows of rasters that are kept open, and tell which of their pixels are valid."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from rasterio.enums import Resampling
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from geohash_rs.scene_file import open_raster
+
+__all__ = ["RasterPool", "TilePixels", "fill_invalid", "north_up", "read_window"]
+
+OPEN_RASTERS = 32
+
+
+class TilePixels(NamedTuple):
+    """The pixels of a tile.
+
+    Attributes:
+        image: Native dtype, shape (bands, height, width).
+        invalid: Which pixels are nodata, not finite or outside the scene: bool, shape
+            (height, width), or None if all are valid.
+    """
+
+    image: npt.NDArray[Any]
+    invalid: npt.NDArray[np.bool_] | None
+
+
+def read_window(
+    source: DatasetReader,
+    window: Sequence[int],
+    *,
+    indexes: Sequence[int],
+    nodata: float | None = None,
+    masked: bool = False,
+    shape: tuple[int, int] | None = None,
+) -> TilePixels:
+    """Read a window that may reach beyond a raster.
+
+    Args:
+        source: Open rasterio dataset.
+        window: Column, row, width and height in px.
+        indexes: One-based bands to read.
+        nodata: Value that means nothing was seen.
+        masked: Whether the raster's own mask or alpha band is to be read too.
+        shape: Height and width to bring the window to.
+
+    Returns:
+        The pixels and which of them are invalid.
+    """
+    col, row, width, height = (int(value) for value in window)
+    left, top = max(col, 0), max(row, 0)
+    right, bottom = min(col + width, source.width), min(row + height, source.height)
+    full = shape or (height, width)
+    inside = Window(left, top, max(right - left, 0), max(bottom - top, 0))
+    rows = np.round((np.array([top, bottom]) - row) * full[0] / height).astype(int)
+    cols = np.round((np.array([left, right]) - col) * full[1] / width).astype(int)
+    size = (max(int(rows[1] - rows[0]), 0), max(int(cols[1] - cols[0]), 0))
+    if min(size) == 0:  # nothing of the window is in the raster
+        fill = np.full((len(indexes), *full), _fill_value(nodata), source.dtypes[0])
+        return TilePixels(fill, np.ones(full, dtype=bool))
+    options: dict[str, Any] = {"window": inside, "out_shape": (len(indexes), *size)}
+    smaller = full[0] * full[1] < height * width
+    resampling = Resampling.average if smaller else Resampling.cubic
+    image = source.read(list(indexes), resampling=resampling, **options)
+    invalid = _invalid(image, nodata)
+    if masked:
+        hidden = source.dataset_mask(window=inside, out_shape=size) == 0
+        invalid = hidden if invalid is None else invalid | hidden
+    pixels = TilePixels(image, invalid)
+    return pixels if size == full else _pad(pixels, full, (rows[0], cols[0]), nodata)
+
+
+def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
+    """Put each band's mean over the valid pixels where nothing valid was seen.
+
+    A value such as -9999 or NaN would outweigh all that the network is to look at.
+
+    Args:
+        pixels: Pixels of a tile.
+        nodata: Value that means nothing was seen, in single bands too.
+
+    Returns:
+        The image, same shape and dtype, finite everywhere; zeros where a band has no valid pixel.
+    """
+    image = pixels.image
+    floating = np.issubdtype(image.dtype, np.floating)
+    if pixels.invalid is None and not floating:
+        return image
+    invalid = np.broadcast_to(False if pixels.invalid is None else pixels.invalid, image.shape)
+    if floating:
+        invalid = invalid | ~np.isfinite(image)
+        if nodata is not None:
+            invalid = invalid | (image == nodata)
+        if not invalid.any():
+            return image
+    valid = ~invalid
+    sums = np.where(valid, image, 0).sum(axis=(1, 2), dtype=np.float64)
+    means = sums / np.maximum(valid.sum(axis=(1, 2)), 1)
+    means = means if floating else np.round(means)
+    return np.where(valid, image, means[:, None, None].astype(image.dtype))
+
+
+def north_up(image: npt.NDArray[Any], transform: Affine) -> npt.NDArray[Any]:
+    """Flip a south-up or mirrored image, so that equal ground gives equal pixels.
+
+    Args:
+        image: Shape (bands, height, width).
+        transform: Affine transform of its raster, pixel to CRS.
+
+    Returns:
+        The image with north up and east right; unchanged if its grid is turned by 45 degrees or
+        more, since then no flip does that.
+    """
+    if abs(transform.b) >= abs(transform.a) or abs(transform.d) >= abs(transform.e):
+        return image
+    if transform.e > 0:
+        image = image[:, ::-1]
+    if transform.a < 0:
+        image = image[:, :, ::-1]
+    return image
+
+
+def _invalid(image: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_] | None:
+    """Mark pixels that are nodata or not finite in every band."""
+    invalid = None
+    if nodata is not None and not np.isnan(nodata):
+        invalid = (image == nodata).all(axis=0)
+    if np.issubdtype(image.dtype, np.floating):
+        broken = ~np.isfinite(image)
+        if nodata is not None:
+            broken |= image == nodata
+        invalid = broken.all(axis=0)
+    return invalid if invalid is not None and invalid.any() else None
+
+
+def _pad(
+    part: TilePixels, shape: tuple[int, int], at: tuple[int, int], nodata: float | None
+) -> TilePixels:
+    bands, height, width = part.image.shape
+    image = np.full((bands, *shape), _fill_value(nodata), dtype=part.image.dtype)
+    invalid = np.ones(shape, dtype=bool)
+    here = (slice(at[0], at[0] + height), slice(at[1], at[1] + width))
+    image[:, *here] = part.image
+    invalid[here] = False if part.invalid is None else part.invalid
+    return TilePixels(image, invalid if invalid.any() else None)
+
+
+def _fill_value(nodata: float | None) -> float:
+    return 0.0 if nodata is None or np.isnan(nodata) else nodata
+
+
+class RasterPool:
+    """Open rasters, the latest used kept, never shared between processes or threads."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def _mine(self) -> OrderedDict[str, DatasetReader]:
+        if getattr(self._local, "process", None) != os.getpid():
+            # A forked worker must not touch its parent's handles, not even to close them.
+            self._local.process = os.getpid()
+            self._local.inherited = getattr(self._local, "rasters", None)
+            self._local.rasters = OrderedDict()
+        rasters: OrderedDict[str, DatasetReader] = self._local.rasters
+        return rasters
+
+    def open(self, key: str) -> DatasetReader:
+        """Give the raster, opened if need be.
+
+        Args:
+            key: Path or URI.
+
+        Returns:
+            An open dataset, which stays the pool's to close.
+        """
+        rasters = self._mine()
+        if key in rasters:
+            rasters.move_to_end(key)
+        else:
+            rasters[key] = open_raster(key)
+            if len(rasters) > OPEN_RASTERS:
+                rasters.popitem(last=False)[1].close()
+        return rasters[key]
+
+    def close(self, key: str) -> None:
+        """Close a raster, so that the next use opens it anew.
+
+        Args:
+            key: Path or URI.
+        """
+        found = self._mine().pop(key, None)
+        if found is not None:
+            found.close()

@@ -1,0 +1,229 @@
+"""Read the header of one georeferenced raster file: its grid, its bands and its date."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from geohash_rs.errors import BandMismatchError, SceneError
+from geohash_rs.scene_dates import DateRange, DateRule
+
+__all__ = ["SceneFile", "one_line", "open_raster", "read_scene_file", "scene_key"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneFile:
+    """One scene as its header tells it.
+
+    Attributes:
+        key: How the scene is named in an archive: absolute path, or URI.
+        width: Columns.
+        height: Rows.
+        count: Bands, an alpha band included.
+        dtype: NumPy name of the pixel type.
+        crs: ``EPSG:n`` where there is one, else WKT.
+        transform: Affine transform, pixel to CRS.
+        nodata: Value that means nothing was seen, or None.
+        masked: Whether a mask band or alpha band says which pixels are valid.
+        alpha: One-based index of the alpha band, or None.
+        descriptions: Names of the bands, empty strings where unnamed.
+        colors: Colour interpretation of the bands, such as ``red``.
+        dates: First and last moment (UTC) in which it was taken, or None.
+        size: Bytes of the file, 0 if unknown.
+        mtime_ns: Time of its last change in nanoseconds, 0 if unknown.
+    """
+
+    key: str
+    width: int
+    height: int
+    count: int
+    dtype: str
+    crs: str
+    transform: Affine
+    nodata: float | None
+    masked: bool
+    alpha: int | None
+    descriptions: tuple[str, ...]
+    colors: tuple[str, ...]
+    dates: DateRange | None
+    size: int
+    mtime_ns: int
+
+    @property
+    def name(self) -> str:
+        """Give the file's name without its folder."""
+        return self.key.rsplit("/", 1)[-1]
+
+    @property
+    def color_bands(self) -> tuple[int, ...]:
+        """Give the one-based indexes of all bands but alpha."""
+        return tuple(i for i in range(1, self.count + 1) if i != self.alpha)
+
+    def band_indexes(
+        self, bands: Sequence[int | str] | None, *, names: Sequence[str] | None = None
+    ) -> tuple[int, ...]:
+        """Choose the bands to read.
+
+        Args:
+            bands: One-based indexes or band names; None leaves the choice to ``names``.
+            names: Bands that the hasher expects. If the scene has more bands, they are looked
+                for among its band descriptions and its colour interpretation.
+
+        Returns:
+            One-based band indexes in the order to read.
+
+        Raises:
+            BandMismatchError: If a band is not there, or the choice is not clear.
+        """
+        if bands is not None:
+            return tuple(self._band_index(band) for band in bands)
+        if names is None or len(names) == len(self.color_bands):
+            return self.color_bands
+        for known in (self.descriptions, self.colors):
+            lowered = [name.lower() for name in known]
+            if all(lowered.count(name.lower()) == 1 for name in names):
+                return tuple(lowered.index(name.lower()) + 1 for name in names)
+        expected = ", ".join(names) if len(names) <= 4 else f"{names[0]}..{names[-1]}"
+        count = len(self.color_bands)
+        msg = (
+            f"{self.name} has {count} band{'s' * (count != 1)} but the hasher expects {len(names)} "
+            f"({expected}); pass bands=... (one-based indexes or names) or use another hasher."
+        )
+        raise BandMismatchError(msg)
+
+    def _band_index(self, band: int | str) -> int:
+        if isinstance(band, str):
+            lowered = [name.lower() for name in self.descriptions]
+            if band.lower() in lowered:
+                return lowered.index(band.lower()) + 1
+            if band.lower() in self.colors:
+                return self.colors.index(band.lower()) + 1
+        elif 1 <= band <= self.count:
+            return int(band)
+        named = [name for name in self.descriptions if name]
+        msg = (
+            f"{self.name} has no band {band!r}; it has {self.count} "
+            f"(names: {', '.join(named) or 'none'}): pass one-based indexes from 1 to {self.count}."
+        )
+        raise BandMismatchError(msg)
+
+
+def scene_key(path: str | Path) -> str:
+    """Give the name under which an archive keeps a scene.
+
+    Args:
+        path: Path of a file, or a URI or GDAL virtual path, which stay as they are.
+
+    Returns:
+        Absolute path with forward slashes, or the URI.
+    """
+    text = str(path)
+    if "://" in text or text.startswith("/vsi"):
+        return text
+    return Path(text).absolute().as_posix()
+
+
+def open_raster(path: str | Path) -> DatasetReader:
+    """Open a raster and turn every way in which that can fail into a SceneError.
+
+    Args:
+        path: Path or URI of the raster.
+
+    Returns:
+        An open rasterio dataset, to be closed by the caller.
+
+    Raises:
+        SceneError: If the file is missing, empty, cut short or no raster.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            return rasterio.open(path)
+        except (RasterioError, OSError) as error:
+            msg = f"{Path(str(path)).name} cannot be opened: {one_line(error)}"
+            raise SceneError(msg) from error
+
+
+def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneFile:
+    """Read the header of one scene.
+
+    Args:
+        path: Path or URI of a georeferenced raster.
+        rule: Where its date comes from.
+
+    Returns:
+        The scene's grid, bands and date.
+
+    Raises:
+        SceneError: If it cannot be opened, has no bands, no CRS or no geotransform, or complex
+            pixels.
+    """
+    with open_raster(path) as source:
+        name = Path(str(path)).name
+        _check_header(source, name)
+        # An EPSG code is short and exact; rasterio is asked for a sure one only.
+        epsg = source.crs.to_epsg(confidence_threshold=100)
+        size, mtime_ns = _file_state(path)
+        alphas = [i + 1 for i, c in enumerate(source.colorinterp) if c == ColorInterp.alpha]
+        flags = source.mask_flag_enums[0]
+        return SceneFile(
+            key=scene_key(path),
+            width=source.width,
+            height=source.height,
+            count=source.count,
+            dtype=source.dtypes[0],
+            crs=f"EPSG:{epsg}" if epsg else source.crs.to_wkt(),
+            transform=source.transform,
+            nodata=source.nodata,
+            masked=bool(alphas) or MaskFlags.per_dataset in flags,
+            alpha=alphas[0] if alphas else None,
+            descriptions=tuple(text or "" for text in source.descriptions),
+            colors=tuple(color.name for color in source.colorinterp),
+            dates=(rule or DateRule()).dates(
+                str(path), {**source.tags(), **source.tags(ns="IMAGERY")}
+            ),
+            size=size,
+            mtime_ns=mtime_ns,
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """Give an error's message on one line, or its kind if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _check_header(source: DatasetReader, name: str) -> None:
+    if source.count == 0:
+        msg = f"{name} has no bands; name one of its subdatasets instead (see 'rio info')."
+        raise SceneError(msg)
+    if not source.crs:
+        msg = (
+            f"{name} has no CRS, so its tiles cannot be placed; set one with 'rio edit-info --crs'."
+        )
+        raise SceneError(msg)
+    if source.transform == Affine.identity() or source.transform.determinant == 0:
+        msg = (
+            f"{name} has no usable geotransform, so its tiles cannot be placed; set one with "
+            "'rio edit-info --transform' or warp its control points with 'gdalwarp'."
+        )
+        raise SceneError(msg)
+    if any(dtype.startswith("complex") for dtype in source.dtypes):
+        msg = (
+            f"{name} has complex pixels ({source.dtypes[0]}), which no hasher can look at; "
+            "write its magnitude to a new file first."
+        )
+        raise SceneError(msg)
+
+
+def _file_state(path: str | Path) -> tuple[int, int]:
+    try:
+        state = Path(str(path)).stat()
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns

@@ -1,0 +1,169 @@
+"""Lay a regular grid of tiles over every scene."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Sampler
+
+from geohash_rs.errors import TileSizeError
+from geohash_rs.footprints import ground_pixel
+from geohash_rs.scene_file import SceneFile
+from geohash_rs.scenes import Scenes, Tile
+
+__all__ = ["Edges", "TileGrid", "check_grid", "grid_windows"]
+
+Edges = Literal["shift", "pad", "drop"]
+EDGES: tuple[Edges, ...] = ("shift", "pad", "drop")
+
+
+def check_grid(tile_size: int, stride: int, edges: str, max_nodata: float) -> None:
+    """Check the settings of a grid.
+
+    Args:
+        tile_size: Columns and rows of a tile, px.
+        stride: Step between tiles, px.
+        edges: One of shift, pad, drop.
+        max_nodata: Largest share of invalid pixels that a tile may have.
+
+    Raises:
+        TileSizeError: If one of them is out of range.
+    """
+    if tile_size < 1 or stride < 1:
+        msg = f"tile_size is {tile_size} px and stride {stride} px; both must be 1 or more."
+        raise TileSizeError(msg)
+    if edges not in EDGES:
+        msg = f"edges is {edges!r}; choose one of {', '.join(EDGES)}."
+        raise TileSizeError(msg)
+    if not 0 <= max_nodata <= 1:
+        msg = f"max_nodata is {max_nodata}; it is a share between 0 (none) and 1 (any)."
+        raise TileSizeError(msg)
+
+
+def grid_windows(
+    scene: SceneFile,
+    *,
+    tile_size: int,
+    stride: int,
+    edges: Edges = "shift",
+    resolution: float | None = None,
+) -> npt.NDArray[np.int64]:
+    """Lay tiles over one scene.
+
+    Args:
+        scene: The scene.
+        tile_size: Columns and rows of a tile, px of the scene, or of ``resolution`` if given.
+        stride: Step between tiles in the same pixels.
+        edges: What happens where the grid does not end with the scene: ``shift`` moves the last
+            tile back inside, ``pad`` lets it overhang, ``drop`` leaves it out.
+        resolution: Ground size of a pixel of the tile, m; the scene's own if None.
+
+    Returns:
+        Windows (col, row, width, height), int64, shape (windows, 4), row by row.
+
+    Raises:
+        TileSizeError: If the scene is smaller than a tile and edges is not ``pad``.
+    """
+    across = down = 1.0
+    if resolution is not None:
+        pixel = ground_pixel(scene.transform, scene.width, scene.height, crs=scene.crs)
+        across, down = resolution / pixel[0], resolution / pixel[1]
+    width, height = max(1, round(tile_size * across)), max(1, round(tile_size * down))
+    if edges != "pad" and (width > scene.width or height > scene.height):
+        msg = (
+            f"tile_size {tile_size} px is larger than {scene.name} ({scene.width} x "
+            f'{scene.height} px); use a smaller tile_size or edges="pad".'
+        )
+        raise TileSizeError(msg)
+    cols = _starts(scene.width, width, max(1, round(stride * across)), edges)
+    rows = _starts(scene.height, height, max(1, round(stride * down)), edges)
+    grid_rows, grid_cols = np.meshgrid(rows, cols, indexing="ij")
+    windows = np.empty((grid_cols.size, 4), dtype=np.int64)
+    windows[:, 0], windows[:, 1] = grid_cols.ravel(), grid_rows.ravel()
+    windows[:, 2], windows[:, 3] = width, height
+    return windows
+
+
+class TileGrid(Sampler[Tile]):
+    """A sampler that walks over all tiles of all scenes, scene by scene and row by row.
+
+    Attributes:
+        tiles: All tiles before any is left out for nodata: int64 (scene, col, row, width, height),
+            shape (tiles, 5).
+        skipped: Position of the scene, and why, for scenes that are smaller than a tile.
+    """
+
+    def __init__(
+        self,
+        scenes: Scenes,
+        *,
+        tile_size: int,
+        stride: int | None = None,
+        edges: Edges = "shift",
+        max_nodata: float = 1.0,
+        resolution: float | None = None,
+    ) -> None:
+        """Lay the grid.
+
+        Args:
+            scenes: The scenes.
+            tile_size: Columns and rows of a tile, px.
+            stride: Step between tiles, px; the tile size if None.
+            edges: ``shift`` moves the last tile of a row or column back inside, ``pad`` lets it
+                overhang, ``drop`` leaves it out.
+            max_nodata: Tiles with a larger share of invalid pixels are left out. Below 1, tiles
+                are read once, when the sampler is first walked or counted.
+            resolution: Ground size of a tile's pixel, m; windows then have as many of the scene's
+                own pixels as cover the same ground. None keeps every scene's own pixels.
+
+        Raises:
+            TileSizeError: If a setting is out of range, or every scene is smaller than a tile.
+        """
+        step = tile_size if stride is None else stride
+        check_grid(tile_size, step, edges, max_nodata)
+        self.scenes = scenes
+        self.max_nodata = max_nodata
+        self.skipped: list[tuple[int, str]] = []
+        parts = []
+        for number, scene in enumerate(scenes.scene_files):
+            try:
+                windows = grid_windows(
+                    scene, tile_size=tile_size, stride=step, edges=edges, resolution=resolution
+                )
+            except TileSizeError as error:
+                self.skipped.append((number, str(error)))
+                continue
+            parts.append(np.insert(windows, 0, number, axis=1))
+        if not parts:
+            raise TileSizeError(self.skipped[0][1])
+        self.tiles: npt.NDArray[np.int64] = np.concatenate(parts)
+        self._kept: npt.NDArray[np.int64] | None = self.tiles if max_nodata >= 1 else None
+
+    def __iter__(self) -> Iterator[Tile]:
+        """Yield the tiles in order."""
+        return (Tile(*row) for row in self._keep().tolist())
+
+    def __len__(self) -> int:
+        """Count the tiles."""
+        return len(self._keep())
+
+    def _keep(self) -> npt.NDArray[np.int64]:
+        if self._kept is None:
+            shares = np.array([self._nodata_share(Tile(*row)) for row in self.tiles.tolist()])
+            self._kept = self.tiles[shares <= self.max_nodata]
+        return self._kept
+
+    def _nodata_share(self, tile: Tile) -> float:
+        invalid = self.scenes.read(tile).invalid
+        return 0.0 if invalid is None else float(invalid.mean())
+
+
+def _starts(length: int, size: int, stride: int, edges: Edges) -> npt.NDArray[np.int64]:
+    if edges == "pad":
+        count = 1 + max(0, -(-(length - size) // stride))
+        return np.arange(count, dtype=np.int64) * stride
+    starts = np.arange(0, length - size + 1, stride, dtype=np.int64)
+    if edges == "shift" and starts[-1] + size < length:
+        starts = np.append(starts, length - size)
+    return starts
