@@ -1,0 +1,124 @@
+"""GeoJSON after RFC 7946: longitude and latitude, right-handed rings, split at the antimeridian."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from geohash_rs.errors import ExportError
+from geohash_rs.export.lonlat import lonlat_geometries
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+    from pandas import Series
+
+__all__ = ["geojson_features", "json_values", "write_geojson"]
+
+
+def write_geojson(frames: Iterator["GeoDataFrame"], path: Path, _layer: str) -> int:
+    """Write tables one after another as one feature collection, a feature on a line.
+
+    Args:
+        frames: Tables with the same columns.
+        path: File to write.
+
+    Returns:
+        The number of features written.
+    """
+    count = 0
+    with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for feature in chain.from_iterable(map(geojson_features, frames)):
+            file.write(",\n" if count else "\n")
+            file.write(feature)
+            count += 1
+        file.write("\n]}\n")
+    return count
+
+
+def geojson_features(frame: "GeoDataFrame") -> Iterator[str]:
+    """Turn every row into a GeoJSON feature of one line.
+
+    Args:
+        frame: Footprints and attributes, in any CRS.
+
+    Yields:
+        RFC 7946 features: EPSG:4326, counterclockwise rings, split at the antimeridian; missing
+        values and numbers that are not finite become null.
+
+    Raises:
+        ExportError: If a column holds something that JSON cannot.
+    """
+    geometries = shapely.to_geojson(lonlat_geometries(frame))
+    columns = {
+        str(name): json_values(frame[name]) for name in frame.columns.drop(frame.geometry.name)
+    }
+    for row, geometry in enumerate(geometries):
+        properties = json.dumps(
+            {name: values[row] for name, values in columns.items()},
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+        yield (
+            f'{{"type": "Feature", "geometry": {geometry or "null"}, "properties": {properties}}}'
+        )
+
+
+def json_values(series: "Series[Any]") -> list[object]:
+    """Turn a column into values that JSON can hold.
+
+    Args:
+        series: Any column but one of geometries.
+
+    Returns:
+        Numbers, text, lists or None; dates and times as RFC 3339 text, without a zone taken as
+        UTC; missing values and numbers that are not finite as None.
+    """
+    import pandas as pd
+
+    if isinstance(series.dtype, pd.DatetimeTZDtype) or series.dtype.kind == "M":
+        return [None if pd.isna(moment) else _rfc3339(moment) for moment in series]
+    missing = series.isna().to_numpy()
+    if series.dtype.kind == "f":
+        missing = missing | ~np.isfinite(series.to_numpy(dtype=float, na_value=np.nan))
+    values = [
+        None if absent else value
+        for value, absent in zip(series.astype(object).tolist(), missing, strict=True)
+    ]
+    return values if series.dtype.kind in "iufb" else [_plain(v, series.name) for v in values]
+
+
+def _plain(value: object, column: object) -> object:
+    """Make one value of an object column fit for JSON.
+
+    Raises:
+        ExportError: If JSON cannot hold it.
+    """
+    if isinstance(value, str | None):
+        return value
+    if isinstance(value, date):
+        return _rfc3339(value)
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"column {column!r} holds {value!r} of type {type(value).__name__}, which JSON cannot; "
+            "turn the column into text or numbers, or drop it."
+        )
+        raise ExportError(msg) from error
+    return value
+
+
+def _rfc3339(moment: date) -> str:
+    """Write a day or a moment as RFC 3339; without a time zone it is taken as UTC."""
+    text = moment.isoformat()
+    if not isinstance(moment, datetime):
+        return text
+    return f"{text}Z" if moment.tzinfo is None else text.replace("+00:00", "Z")
