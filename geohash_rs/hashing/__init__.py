@@ -1,0 +1,21 @@
+"""Tiles to activations to codes: backbones, heads, and the ways to fit and train them."""
+
+from geohash_rs.hashing.backbones import Backbone, load_backbone
+from geohash_rs.hashing.files import load_hasher, shipped_hashers
+from geohash_rs.hashing.fitting import fit_hasher, parse_training_free
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.heads import LinearHead, MiLaN
+from geohash_rs.hashing.scaling import Scaling
+
+__all__ = [
+    "Backbone",
+    "Hasher",
+    "LinearHead",
+    "MiLaN",
+    "Scaling",
+    "fit_hasher",
+    "load_backbone",
+    "load_hasher",
+    "parse_training_free",
+    "shipped_hashers",
+]

@@ -1,0 +1,184 @@
+"""Fit a training-free hasher on unlabelled tiles: the first search in the first minute."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from geohash_rs.codes import check_num_bits
+from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
+from geohash_rs.hashing.backbones import Backbone, load_backbone
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.heads import Head, LinearHead
+from geohash_rs.hashing.itq import itq_head, lsh_head
+from geohash_rs.hashing.lite0 import LITE0
+from geohash_rs.hashing.scaling import Scaling, estimate_range
+
+__all__ = ["default_bands", "fit_hasher", "make_scaling", "parse_training_free"]
+
+METHODS = {"itq": itq_head, "lsh": lsh_head}
+SCALING_TILES = 512  # tiles looked at to choose the range of pixel values
+
+
+def parse_training_free(name: str) -> tuple[str, int]:
+    """Read the name of a training-free hasher.
+
+    Args:
+        name: Method and bits, such as "itq-64" or "lsh-128".
+
+    Returns:
+        Method and number of bits, as `fit_hasher` takes them.
+
+    Raises:
+        HasherNotFoundError: If the name is not of this form.
+        CodeLengthError: If the bits cannot be packed.
+    """
+    method, _, bits = name.partition("-")
+    if method not in METHODS or not bits.isdigit():
+        msg = f"{name!r} is not a training-free hasher; use itq-BITS or lsh-BITS, such as itq-64."
+        raise HasherNotFoundError(msg)
+    return method, check_num_bits(int(bits))
+
+
+def fit_hasher(
+    tiles: Iterable[Tensor],
+    *,
+    num_bits: int = 64,
+    method: Literal["itq", "lsh"] | str = "itq",
+    model: str = LITE0,
+    weights: Any = True,  # noqa: ANN401  (TorchGeo's enum is not imported here)
+    stages: Sequence[int] = (),
+    bands: Sequence[str] | None = None,
+    scaling: Mapping[str, Any] | None = None,
+    tile_size: int | None = None,
+    input_size: int | None = None,
+    resolution: float | None = None,
+    views: Sequence[str] = ("identity",),
+    name: str = "",
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+) -> Hasher:
+    """Fit a hasher on unlabelled tiles: pretrained features, then ITQ or random hyperplanes.
+
+    Args:
+        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). Gone through
+            once; a few thousand tiles that are a fair sample of the archive are enough.
+        num_bits: Bits of the code.
+        method: "itq" (better) or "lsh" (random hyperplanes).
+        model: Backbone, any timm name.
+        weights: Weights of the backbone, as `load_backbone` takes them.
+        stages: Indices of timm's feature stages to append to the features.
+        bands: Names of the bands. Default: "gray" for one, "red", "green", "blue" for three, else
+            "band_1" and on.
+        scaling: ``{"kind": "range", "low": [...], "high": [...]}``. Default: 0 to 255 for uint8,
+            else the 1st and 99th percentile of each band of the first tiles.
+        tile_size: Side of a tile in px. Default: the height of the first tile.
+        input_size: Side in px that the network sees. Default: what its weights were trained with.
+        resolution: Ground size of a pixel in metres that tiles should have, or None for any.
+        views: Views over which activations are averaged; each costs one pass of the network.
+        name: A name for people. Default: method and bits.
+        device: Where the backbone runs.
+        seed: Seed of the rotation or the hyperplanes.
+
+    Returns:
+        The fitted hasher.
+
+    Raises:
+        HasherError: If there are too few tiles, or the method, model or weights are unknown.
+        BandMismatchError: If the tiles do not have as many bands as there are names.
+        CodeLengthError: If the bits cannot be packed.
+    """
+    if method not in METHODS:
+        msg = f"method {method!r} is not one of {sorted(METHODS)}."
+        raise HasherError(msg)
+    check_num_bits(num_bits)
+    sample, batches = _peek(tiles)
+    names = tuple(bands) if bands is not None else default_bands(sample.shape[1])
+    if len(names) != sample.shape[1]:
+        msg = f"tiles have {sample.shape[1]} bands but {len(names)} are named ({', '.join(names)})."
+        raise BandMismatchError(msg)
+    backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
+    untrained: Head = LinearHead(backbone.num_features, num_bits)
+    hasher = Hasher(
+        backbone,
+        untrained,
+        scaling=make_scaling(backbone, scaling, sample=sample),
+        bands=names,
+        tile_size=tile_size or int(sample.shape[-2]),
+        input_size=input_size or backbone.input_size,
+        resolution=resolution,
+        views=views,
+        name=name or f"{method}-{num_bits}",
+        device=device,
+    )
+    features = torch.cat([hasher.features(batch) for batch in batches])
+    hasher.head = METHODS[method](features, num_bits=num_bits, seed=seed).eval()
+    hasher.head.requires_grad_(requires_grad=False).to(hasher.device)
+    hasher.notes["fitted_on"] = f"{len(features)} unlabelled tiles"
+    return hasher
+
+
+def default_bands(count: int) -> tuple[str, ...]:
+    """Name bands that nobody named.
+
+    Args:
+        count: Number of bands.
+
+    Returns:
+        "gray" for one, "red", "green", "blue" for three, else "band_1" and on.
+    """
+    if count in {1, 3}:
+        return ("gray",) if count == 1 else ("red", "green", "blue")
+    return tuple(f"band_{i + 1}" for i in range(count))
+
+
+def make_scaling(
+    backbone: Backbone, scaling: Mapping[str, Any] | None, *, sample: Tensor
+) -> Scaling:
+    """Choose what is done to raw pixels before a backbone.
+
+    Args:
+        backbone: The network, which knows the mean and deviation that it expects.
+        scaling: What the user asked for, or None.
+        sample: Raw tiles from which the range is estimated when nothing was asked for.
+
+    Returns:
+        The scaling; that of TorchGeo weights where they bring their own and nothing was asked for.
+
+    Raises:
+        HasherError: If the scaling is not understood, or no pixel is finite.
+    """
+    if backbone.raw_input and scaling is None:
+        ones, zeros = (1.0,) * backbone.in_chans, (0.0,) * backbone.in_chans
+        return Scaling(low=zeros, high=ones, mean=backbone.mean, std=backbone.std, clip=False)
+    mean, std = backbone.mean, backbone.std
+    if backbone.raw_input:
+        mean, std = (0.0,) * backbone.in_chans, (1.0,) * backbone.in_chans
+    chosen = scaling if scaling is not None else estimate_range(sample)
+    return Scaling.from_mapping(chosen, mean=mean, std=std)
+
+
+def _peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
+    """Give some first tiles, and an iterator over all of them.
+
+    Raises:
+        HasherError: If there is no tile, or a batch is no batch of tiles.
+        BandMismatchError: If the batches have different numbers of bands.
+    """
+    iterator = iter(tiles)
+    first: list[Tensor] = []
+    while sum(map(len, first)) < SCALING_TILES and (batch := next(iterator, None)) is not None:
+        if batch.ndim != 4:
+            msg = f"a batch has shape {tuple(batch.shape)}; use (tiles, bands, height, width)."
+            raise HasherError(msg)
+        if first and batch.shape[1] != first[0].shape[1]:
+            msg = f"batches have {first[0].shape[1]} and {batch.shape[1]} bands; use the same."
+            raise BandMismatchError(msg)
+        first.append(batch)
+    if not sum(map(len, first)):
+        msg = "there is no tile to fit a hasher on; add scenes first."
+        raise HasherError(msg)
+    same_size = [batch for batch in first if batch.shape[-2:] == first[0].shape[-2:]]
+    return torch.cat(same_size), chain(first, iterator)

@@ -1,0 +1,179 @@
+"""Networks that turn a feature vector into hashing activations in [0, 1], one for each bit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geohash_rs.codes import check_num_bits
+from geohash_rs.errors import HasherError
+
+__all__ = ["Head", "LinearHead", "MiLaN", "make_head"]
+
+
+class Head(nn.Module):
+    """What every head has; subclasses add their layers and are found by their `kind`.
+
+    A head's `settings` are the JSON-able keyword arguments that make one of the same shape, so a
+    hasher file can hold it as settings and tensors and no code.
+
+    Attributes:
+        kind: Name of the class of heads in a hasher's description.
+        num_features: Length of the feature vectors that go in.
+        num_bits: Number of activations that come out.
+    """
+
+    kind: str = ""
+
+    def __init__(self, num_features: int, num_bits: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.num_bits = check_num_bits(num_bits)
+        self.register_buffer("shift", torch.zeros(num_features))
+        self.register_buffer("scale", torch.ones(num_features))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments, JSON-able, that make a head of the same shape."""
+        return {"num_features": self.num_features, "num_bits": self.num_bits}
+
+    def standardise(self, features: Tensor) -> None:
+        """Take the mean and deviation of these features out of every feature from now on.
+
+        Args:
+            features: Features of the training part, float, shape (tiles, num_features).
+        """
+        shift, scale = self.get_buffer("shift"), self.get_buffer("scale")
+        shift.copy_(features.mean(0))
+        scale.copy_(1 / features.std(0, correction=0).clamp_min(1e-6))
+
+    def round_weights(self) -> None:
+        """Round the layers' weights to half precision, so that the hasher's file is half as big."""
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(parameter.half().float())
+
+    def prepare(self, features: Tensor) -> Tensor:
+        """Shift and scale features before the first layer."""
+        return (features - self.get_buffer("shift")) * self.get_buffer("scale")
+
+
+class MiLaN(Head):
+    """The hashing head of MiLaN: features - 1024 - 512 - bits, LeakyReLU, then a sigmoid.
+
+    Args:
+        num_features: Length of the feature vectors.
+        num_bits: Bits of the code.
+        hidden: Widths of the hidden layers.
+        dropout: Share of features and hidden units that training drops; the paper has none.
+
+    References:
+        Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, section II
+    """
+
+    kind = "milan"
+
+    def __init__(
+        self,
+        num_features: int,
+        num_bits: int,
+        *,
+        hidden: tuple[int, ...] = (1024, 512),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(num_features, num_bits)
+        self.hidden = tuple(hidden)
+        self.dropout = dropout
+        layers: list[nn.Module] = []
+        width = num_features
+        for size in self.hidden:
+            layers += [nn.Linear(width, size), nn.LeakyReLU(0.2)]
+            layers += [nn.Dropout(dropout)] if dropout else []
+            width = size
+        self.layers = nn.Sequential(*layers)
+        self.bits = nn.Linear(width, num_bits)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments, JSON-able, that make a head of the same shape."""
+        return super().settings | {"hidden": list(self.hidden), "dropout": self.dropout}
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Compute activations.
+
+        Args:
+            features: Features, float, shape (tiles, num_features).
+
+        Returns:
+            Activations in [0, 1], shape (tiles, num_bits).
+        """
+        return torch.sigmoid(self.bits(self.layers(self.prepare(features))))
+
+
+class LinearHead(Head):
+    """A projection and a threshold: the form of ITQ, random hyperplanes and other linear hashes.
+
+    The activation is ``sigmoid(w . z - b)`` of the prepared feature z, which passes 0.5 exactly
+    where the projection passes its threshold.
+
+    Args:
+        num_features: Length of the feature vectors.
+        num_bits: Bits of the code.
+        unit: Whether features are first brought to length one, so that angles count.
+    """
+
+    kind = "linear"
+
+    def __init__(self, num_features: int, num_bits: int, *, unit: bool = True) -> None:
+        super().__init__(num_features, num_bits)
+        self.unit = unit
+        self.projection = nn.Linear(num_features, num_bits)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments, JSON-able, that make a head of the same shape."""
+        return super().settings | {"unit": self.unit}
+
+    def prepare(self, features: Tensor) -> Tensor:
+        """Bring features to length one if asked, then shift and scale them."""
+        if self.unit:
+            features = nn.functional.normalize(features, dim=1)
+        return super().prepare(features)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Compute activations.
+
+        Args:
+            features: Features, float, shape (tiles, num_features).
+
+        Returns:
+            Activations in [0, 1], shape (tiles, num_bits).
+        """
+        return torch.sigmoid(self.projection(self.prepare(features)))
+
+
+HEADS: dict[str, type[Head]] = {head.kind: head for head in (MiLaN, LinearHead)}
+
+
+def make_head(kind: str, settings: Mapping[str, Any]) -> Head:
+    """Make a head from its description.
+
+    Args:
+        kind: Kind of head, such as "milan" or "linear".
+        settings: What its `settings` gave.
+
+    Returns:
+        A head of that shape, with new weights.
+
+    Raises:
+        HasherError: If the kind or a setting is unknown.
+    """
+    if kind not in HEADS:
+        msg = f"head kind {kind!r} is not one of {sorted(HEADS)}; update geohash-rs."
+        raise HasherError(msg)
+    try:
+        return HEADS[kind](**settings)
+    except TypeError as error:
+        msg = f"head {kind!r} does not take these settings: {error}"
+        raise HasherError(msg) from error

@@ -1,0 +1,154 @@
+"""Bring raw pixel values of any sensor and data type to the range that a network was trained on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geohash_rs.errors import HasherError
+
+__all__ = ["Scaling", "estimate_range"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """An affine map of pixel values, band by band.
+
+    A pixel x becomes ``y = (x - low) / (high - low)``, is clipped to [0, 1] if asked, and enters
+    the network as ``(y - mean) / std``.
+
+    Attributes:
+        low: Pixel value of each band that becomes 0.
+        high: Pixel value of each band that becomes 1.
+        mean: Mean that the network expects of each band.
+        std: Standard deviation that the network expects of each band.
+        clip: Whether values outside [low, high] are clipped.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    clip: bool = True
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.low), len(self.high), len(self.mean), len(self.std)}
+        if len(lengths) != 1:
+            msg = f"scaling has low, high, mean and std of different lengths: {sorted(lengths)}."
+            raise HasherError(msg)
+        if any(high <= low for low, high in zip(self.low, self.high, strict=True)):
+            msg = f"scaling has a high that is not above its low: low {self.low}, high {self.high}."
+            raise HasherError(msg)
+
+    @classmethod
+    def from_mapping(
+        cls, scaling: Mapping[str, Any], *, mean: Sequence[float], std: Sequence[float]
+    ) -> "Scaling":
+        """Read the scaling that a user wrote.
+
+        Args:
+            scaling: ``{"kind": "range", "low": [...], "high": [...]}``: values of the bands that
+                become 0 and 1, one for each band or one for all.
+            mean: Mean that the network expects of each band.
+            std: Standard deviation that the network expects of each band.
+
+        Returns:
+            The scaling.
+
+        Raises:
+            HasherError: If the mapping has another kind or other keys.
+        """
+        if scaling.get("kind", "range") != "range" or not {"low", "high"} <= set(scaling):
+            msg = (
+                f"scaling {dict(scaling)!r} is not understood; "
+                'use {"kind": "range", "low": [...], "high": [...]}.'
+            )
+            raise HasherError(msg)
+        low, high = (_per_band(scaling[key], len(mean)) for key in ("low", "high"))
+        return cls(low=low, high=high, mean=tuple(mean), std=tuple(std))
+
+    def apply(self, tiles: Tensor) -> Tensor:
+        """Scale tiles to [0, 1], or beyond it where values are not clipped.
+
+        Args:
+            tiles: Raw pixels, float32, shape (tiles, bands, height, width).
+
+        Returns:
+            Scaled pixels, float32, same shape.
+        """
+        low, high = _column(self.low, tiles), _column(self.high, tiles)
+        scaled = (tiles - low) / (high - low)
+        return scaled.clamp_(0, 1) if self.clip else scaled
+
+    def normalise(self, scaled: Tensor) -> Tensor:
+        """Bring scaled pixels to the mean and deviation that the network expects.
+
+        Args:
+            scaled: What `apply` returned, after any resizing.
+
+        Returns:
+            Network input, float32, same shape.
+        """
+        if self.clip:
+            scaled = scaled.clamp(0, 1)  # bicubic resizing overshoots at edges
+        return (scaled - _column(self.mean, scaled)) / _column(self.std, scaled)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the scaling as JSON-able values."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Scaling":
+        """Read what `to_dict` wrote."""
+        bands = {key: tuple(values[key]) for key in ("low", "high", "mean", "std")}
+        return cls(**bands, clip=bool(values["clip"]))
+
+
+def estimate_range(tiles: Tensor, *, low: float = 0.01, high: float = 0.99) -> dict[str, Any]:
+    """Choose the pixel values that become 0 and 1, from tiles of any data type.
+
+    Eight-bit tiles keep their full range, so that two sets of pictures are treated alike. For
+    others, percentiles of each band leave out clouds, saturated pixels and fill values.
+
+    Args:
+        tiles: Raw pixels, shape (tiles, bands, height, width).
+        low: Share of pixels of a band that become 0.
+        high: Share of pixels of a band that do not become 1.
+
+    Returns:
+        A scaling as `Scaling.from_mapping` reads it.
+
+    Raises:
+        HasherError: If a band has no finite pixel.
+    """
+    bands = tiles.shape[1]
+    if tiles.dtype == torch.uint8:
+        return {"kind": "range", "low": [0.0] * bands, "high": [255.0] * bands}
+    lows, highs = [], []
+    for band in range(bands):
+        values = tiles[:, band].to(torch.float32).flatten()
+        values = values[torch.isfinite(values)]
+        if not len(values):
+            msg = f"band {band + 1} has no finite pixel in {len(tiles)} tiles; fit on other tiles."
+            raise HasherError(msg)
+        step = max(1, len(values) // 1_000_000)  # torch.quantile takes at most 16 million values
+        bottom, top = torch.quantile(values[::step], torch.tensor([low, high])).tolist()
+        lows.append(bottom)
+        highs.append(top if top > bottom else bottom + 1.0)
+    return {"kind": "range", "low": lows, "high": highs}
+
+
+def _per_band(value: float | Sequence[float], bands: int) -> tuple[float, ...]:
+    values = [float(value)] if isinstance(value, int | float) else [float(v) for v in value]
+    if len(values) == 1:
+        values *= bands
+    if len(values) != bands:
+        msg = f"scaling has {len(values)} values for {bands} bands; give one for each band."
+        raise HasherError(msg)
+    return tuple(values)
+
+
+def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)

@@ -1,0 +1,34 @@
+"""Small hashers and tiles for the tests of hashing."""
+
+import pytest
+import torch
+
+from geohash_rs.hashing import Backbone, Hasher, LinearHead, Scaling
+
+
+@pytest.fixture
+def tiles():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (6, 3, 40, 40), dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture
+def make_small():
+    """Make a small hasher with random weights, without any file."""
+
+    def make(num_bits=16, bands=("red", "green", "blue"), **settings):
+        backbone = Backbone("test_resnet", in_chans=len(bands))
+        count = len(bands)
+        scaling = Scaling(
+            low=(0.0,) * count, high=(255.0,) * count, mean=backbone.mean, std=backbone.std
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            head = LinearHead(backbone.num_features, num_bits)
+        return Hasher(
+            backbone,
+            head,
+            **{"scaling": scaling, "bands": bands, "tile_size": 40, "input_size": 32, **settings},
+        )
+
+    return make

@@ -1,0 +1,202 @@
+"""A hasher is one file, gives the same codes wherever it is loaded, refuses what misfits."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
+from geohash_rs.hashing import Backbone, Hasher, LinearHead, MiLaN, Scaling, load_hasher
+from geohash_rs.hashing.files import read_metadata
+
+
+def test_codes_are_the_packed_signs_of_the_heads_projection(make_small, tiles):
+    hasher = make_small()
+    features = hasher.features(tiles)
+    unit = features / features.norm(dim=1, keepdim=True)
+    bits = (unit @ hasher.head.projection.weight.T + hasher.head.projection.bias) > 0
+    np.testing.assert_array_equal(hasher.codes(tiles), np.packbits(bits.numpy(), axis=1))
+    assert hasher.activations(tiles).shape == (6, 16)
+    assert features.dtype == torch.float32
+
+
+def test_pixels_reach_the_network_scaled_resized_and_normalised(make_small, tiles):
+    hasher = make_small()
+    scaled = tiles.double() / 255
+    small = nn.functional.interpolate(scaled, size=(32, 32), mode="bicubic", antialias=True)
+    expected = (small.clamp(0, 1) - torch.tensor(hasher.backbone.mean).view(1, 3, 1, 1)) / (
+        torch.tensor(hasher.backbone.std).view(1, 3, 1, 1)
+    )
+    expected_features = hasher.backbone(expected.float())
+    torch.testing.assert_close(hasher.features(tiles), expected_features, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16, torch.float64])
+def test_the_data_type_of_equal_pixels_does_not_matter(make_small, tiles, dtype):
+    hasher = make_small()
+    np.testing.assert_array_equal(hasher.codes(tiles.to(dtype)), hasher.codes(tiles))
+
+
+def test_no_tiles_give_no_codes(make_small):
+    assert make_small().codes(torch.zeros(0, 3, 8, 8)).shape == (0, 2)
+
+
+def test_more_tiles_than_one_pass_takes_come_out_in_order(make_small, tiles):
+    hasher = make_small()
+    many = tiles.repeat(30, 1, 1, 1)
+    np.testing.assert_array_equal(hasher.codes(many), np.tile(hasher.codes(tiles), (30, 1)))
+
+
+def test_averaging_over_all_views_forgets_how_a_tile_was_turned(make_small, tiles):
+    views = ("identity", "hflip", "vflip", "rot90", "rot180", "rot270")
+    views += ("transpose", "antitranspose")
+    hasher = make_small(views=views)
+    turned = hasher.activations(tiles.rot90(1, (-2, -1)))
+    torch.testing.assert_close(hasher.activations(tiles), turned, rtol=1e-4, atol=1e-5)
+
+
+def test_save_and_load_keep_codes_and_fingerprint(make_small, tiles, tmp_path):
+    hasher = make_small(name="small", notes={"licence": "MIT"}, views=("identity", "rot180"))
+    hasher.save(tmp_path / "h.safetensors")
+    loaded = load_hasher(tmp_path / "h.safetensors")
+    assert loaded.fingerprint == hasher.fingerprint
+    assert loaded.description == hasher.description
+    np.testing.assert_array_equal(loaded.codes(tiles), hasher.codes(tiles))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["h.safetensors"]
+    assert Hasher.from_bytes(loaded.to_bytes()).to_bytes() == hasher.to_bytes()
+
+
+def test_a_hasher_over_the_packaged_backbone_is_a_small_file(tmp_path, tiles):
+    from geohash_rs.hashing import load_backbone
+
+    backbone = load_backbone(in_chans=3)
+    head = MiLaN(1280, 64)
+    head.standardise(torch.rand(10, 1280))
+    head.round_weights()
+    scaling = Scaling(low=(0,) * 3, high=(255,) * 3, mean=backbone.mean, std=backbone.std)
+    hasher = Hasher(
+        backbone, head, scaling=scaling, bands=("r", "g", "b"), tile_size=40, input_size=64
+    )
+    hasher.save(tmp_path / "h.safetensors")
+    assert (tmp_path / "h.safetensors").stat().st_size < 4_000_000
+    loaded = load_hasher(tmp_path / "h.safetensors")
+    assert loaded.fingerprint == hasher.fingerprint
+    np.testing.assert_array_equal(loaded.codes(tiles), hasher.codes(tiles))
+
+
+def test_the_fingerprint_changes_with_weights_and_settings_but_not_with_the_name(make_small):
+    hasher, other = make_small(), make_small()
+    assert hasher.fingerprint == other.fingerprint
+    assert make_small(name="other", notes={"a": 1}).fingerprint == hasher.fingerprint
+    assert make_small(input_size=40).fingerprint != hasher.fingerprint
+    assert make_small(tile_size=64).fingerprint != hasher.fingerprint
+    changed = make_small()
+    changed.head.projection.bias.data[0] += 1
+    assert changed.fingerprint != hasher.fingerprint
+
+
+def test_the_fingerprint_is_the_same_in_another_process(make_small, tmp_path):
+    hasher = make_small()
+    hasher.save(tmp_path / "h.safetensors")
+    code = "import sys; from geohash_rs.hashing import load_hasher;"
+    code += "print(load_hasher(sys.argv[1]).fingerprint)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "h.safetensors")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == hasher.fingerprint
+
+
+def test_a_failed_save_leaves_the_old_file(make_small, tmp_path, monkeypatch):
+    path = tmp_path / "h.safetensors"
+    make_small().save(path)
+    before = path.read_bytes()
+
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("geohash_rs.hashing.hasher.os.fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        make_small(num_bits=32).save(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["h.safetensors"]
+
+
+def test_tiles_that_do_not_fit_are_refused(make_small):
+    hasher = make_small(name="small")
+    with pytest.raises(BandMismatchError, match=r"4 bands but hasher small expects 3 \(red"):
+        hasher.codes(torch.zeros(1, 4, 8, 8))
+    with pytest.raises(HasherError, match=r"shape \(3, 8, 8\)"):
+        hasher.codes(torch.zeros(3, 8, 8))
+    with pytest.raises(HasherError, match="complex64"):
+        hasher.codes(torch.zeros(1, 3, 8, 8, dtype=torch.complex64))
+    tiles = torch.zeros(3, 3, 32, 32)
+    tiles[1, 0, 0, 0] = torch.nan
+    with pytest.raises(HasherError, match=r"1 of 3 tiles .* NaN or infinite \(first: tile 1\)"):
+        hasher.codes(tiles)
+
+
+def test_parts_that_do_not_fit_each_other_are_refused(make_small):
+    backbone = Backbone("test_resnet", in_chans=3)
+    scaling = Scaling(low=(0,) * 3, high=(1,) * 3, mean=(0,) * 3, std=(1,) * 3)
+    settings = {"scaling": scaling, "tile_size": 8, "input_size": 8}
+    with pytest.raises(HasherError, match="takes 10 features but test_resnet gives"):
+        Hasher(backbone, LinearHead(10, 16), bands=("r", "g", "b"), **settings)
+    head = LinearHead(backbone.num_features, 16)
+    with pytest.raises(BandMismatchError, match="2 band names"):
+        Hasher(backbone, head, bands=("r", "g"), **settings)
+
+
+def test_a_missing_hasher_says_what_there_is(tmp_path):
+    with pytest.raises(HasherNotFoundError, match="nothing-64.*shipped: .*itq-64"):
+        load_hasher("nothing-64")
+    with pytest.raises(HasherNotFoundError):
+        load_hasher(tmp_path)
+
+
+def test_files_that_are_no_hashers_are_refused_and_never_unpickled(make_small, tmp_path):
+    path = tmp_path / "h.safetensors"
+
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was loaded",))
+
+    path.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(HasherError, match="h.safetensors: not a hasher"):
+        load_hasher(path)
+    path.write_bytes(b"")
+    with pytest.raises(HasherError, match="not a hasher"):
+        load_hasher(path)
+    data = make_small().to_bytes()
+    path.write_bytes(data[:-100])
+    with pytest.raises(HasherError, match="damaged"):
+        load_hasher(path)
+
+
+def test_a_changed_weight_is_noticed(make_small):
+    data = bytearray(make_small().to_bytes())
+    data[-1] ^= 64
+    with pytest.raises(HasherError, match="the file was changed"):
+        Hasher.from_bytes(bytes(data))
+
+
+def test_a_file_of_a_newer_format_is_refused(make_small):
+    data = make_small().to_bytes()
+    newer = data.replace(b'\\"format\\": 1', b'\\"format\\": 9')
+    assert newer != data
+    with pytest.raises(HasherError, match="format 9 is not 1; update"):
+        Hasher.from_bytes(newer)
+
+
+def test_the_description_is_json_and_readable_without_the_weights(make_small):
+    hasher = make_small()
+    about = read_metadata(hasher.to_bytes())
+    assert about["fingerprint"] == hasher.fingerprint
+    assert about["description"] == json.loads(json.dumps(hasher.description))
