@@ -7,6 +7,7 @@ __all__ = [
     "ArchiveLockedError",
     "ArchiveNotFoundError",
     "ArchiveReadOnlyError",
+    "ArchiveWriteError",
     "BandMismatchError",
     "CodeLengthError",
     "ExportError",
@@ -20,6 +21,7 @@ __all__ = [
     "SceneError",
     "TileNotFoundError",
     "TileSizeError",
+    "TileTableError",
     "TimeRangeError",
     "TrainingError",
 ]
@@ -99,6 +101,14 @@ class ArchiveLockedError(GeoHashRSError, BlockingIOError):
 
 class ArchiveReadOnlyError(GeoHashRSError, PermissionError):
     """An archive was opened for reading, or its folder cannot be written."""
+
+
+class ArchiveWriteError(GeoHashRSError, OSError):
+    """A file of an archive cannot be written: the disk is full, or permission is missing."""
+
+
+class TileTableError(GeoHashRSError, ValueError):
+    """The tiles given to an archive lack a column, or do not go with their codes."""
 
 
 class ExportError(GeoHashRSError, ValueError):

@@ -1,0 +1,111 @@
+"""Keep named arrays in one file that is mapped, not read.
+
+The layout is that of safetensors (an 8-byte length, a JSON header, the arrays), so that
+`safetensors.numpy.load_file` opens it as well.
+
+Reference:
+    https://github.com/huggingface/safetensors#format
+"""
+
+import json
+import mmap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.errors import ArchiveCorruptError
+
+__all__ = ["map_arrays", "map_bytes", "serialise_arrays"]
+
+NAMES = {
+    "uint8": "U8",
+    "uint16": "U16",
+    "uint32": "U32",
+    "uint64": "U64",
+    "int64": "I64",
+    "float64": "F64",
+}
+TYPES = {name: np.dtype(dtype).newbyteorder("<") for dtype, name in NAMES.items()}
+
+Array = npt.NDArray[Any]
+
+
+def serialise_arrays(arrays: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
+    """Lay arrays out as one file, widest items first so that every array is aligned.
+
+    Args:
+        arrays: Names and C-contiguous arrays, of unsigned integers, int64 or float64.
+
+    Yields:
+        The file's content in pieces.
+    """
+    ordered = sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0]))
+    header: dict[str, Any] = {}
+    offset = 0
+    for name, array in ordered:
+        header[name] = {
+            "dtype": NAMES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
+        offset += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 64 + 56)  # the arrays start at a multiple of 64 bytes
+    yield len(text).to_bytes(8, "little")
+    yield text
+    for _, array in ordered:
+        if array.size:
+            yield np.ascontiguousarray(array).data.cast("B")
+
+
+def map_bytes(path: Path) -> Array:
+    """Map a file into memory for reading.
+
+    Args:
+        path: A file; an empty one gives an empty array.
+
+    Returns:
+        Its bytes, read-only, uint8.
+
+    Raises:
+        ArchiveCorruptError: If it cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                return np.empty(0, np.uint8)
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror}); run 'geohash-rs verify' on the archive."
+        raise ArchiveCorruptError(msg) from error
+
+
+def map_arrays(path: Path) -> dict[str, Array]:
+    """Map a file of named arrays.
+
+    Args:
+        path: A file written from `serialise_arrays`.
+
+    Returns:
+        Read-only arrays by name.
+
+    Raises:
+        ArchiveCorruptError: If the header does not describe the file.
+    """
+    data = map_bytes(path)
+    try:
+        length = int.from_bytes(data[:8].tobytes(), "little")
+        header = json.loads(data[8 : 8 + length].tobytes())
+        body = data[8 + length :]
+        return {
+            name: body[slice(*entry["data_offsets"])]
+            .view(TYPES[entry["dtype"]])
+            .reshape(entry["shape"])
+            for name, entry in header.items()
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{path} has a damaged header; run 'geohash-rs verify' and restore it from a copy."
+        raise ArchiveCorruptError(msg) from error

@@ -1,0 +1,115 @@
+"""Merge small segments and drop removed rows, so that search and opening stay fast."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from geohash_rs.archive.commit import Writer, collect_garbage
+from geohash_rs.archive.manifest import SegmentEntry
+from geohash_rs.archive.segment import Segment
+from geohash_rs.archive.tiles import TileTable, stored_bounds
+from geohash_rs.archive.writing import MAX_ROWS, SegmentData, curve_order
+
+__all__ = ["compact_segments", "merge_small_segments"]
+
+FANOUT = 8  # segments of about one size that may stand beside each other
+SMALLEST = 512  # tiles of the lowest level of sizes
+
+
+def merge_small_segments(writer: Writer) -> None:
+    """Merge segments of about one size once there are many, level by level.
+
+    A tile is rewritten about once for each level, so that a thousand small additions cost little
+    more than one large one, and leave few segments.
+
+    Args:
+        writer: Holds the write lock; has nothing uncommitted.
+
+    Raises:
+        ArchiveWriteError: If a merged segment cannot be written; the state before it stands.
+    """
+    merged = False
+    while group := _crowded_level(writer.manifest.segments):
+        _merge(writer, group)
+        writer.commit()
+        merged = True
+    if merged:
+        collect_garbage(writer.folder, writer.manifest)
+
+
+def compact_segments(writer: Writer) -> None:
+    """Rewrite every segment that is small or has removed rows, then delete what is left over.
+
+    Args:
+        writer: Holds the write lock; has nothing uncommitted.
+
+    Raises:
+        ArchiveWriteError: If a segment cannot be written; what was merged before stays merged.
+    """
+    small = [
+        entry
+        for entry in writer.manifest.segments
+        if entry.num_removed or entry.num_tiles <= MAX_ROWS // 2
+    ]
+    for group in _groups(small):
+        if len(group) > 1 or group[0].num_removed:
+            _merge(writer, group)
+            writer.commit()
+            collect_garbage(writer.folder, writer.manifest)
+    collect_garbage(writer.folder, writer.manifest)
+
+
+def _crowded_level(entries: Sequence[SegmentEntry]) -> list[SegmentEntry]:
+    """Find the lowest level with many segments, and those of them that fit one segment."""
+    levels: dict[int, list[SegmentEntry]] = {}
+    for entry in entries:
+        level, size = 0, SMALLEST
+        while size < entry.num_live:
+            level, size = level + 1, size * FANOUT
+        levels.setdefault(level, []).append(entry)
+    for level in sorted(levels):
+        if len(levels[level]) >= FANOUT:
+            group = _groups(levels[level])[0]
+            if len(group) >= FANOUT // 2:
+                return group
+    return []
+
+
+def _groups(entries: Sequence[SegmentEntry]) -> list[list[SegmentEntry]]:
+    """Put consecutive segments together as long as they fit one."""
+    groups: list[list[SegmentEntry]] = []
+    total = 0
+    for entry in entries:
+        if not groups or total + entry.num_live > MAX_ROWS:
+            groups.append([])
+            total = 0
+        groups[-1].append(entry)
+        total += entry.num_live
+    return groups
+
+
+def _merge(writer: Writer, group: Sequence[SegmentEntry]) -> None:
+    """Write the live rows of some segments as one segment in their place."""
+    names = {entry.name for entry in group}
+    segments = [item for item in writer.snapshot.segments if item.entry.name in names]
+    kept = [entry for entry in writer.manifest.segments if entry.name not in names]
+    writer.update(segments=tuple(kept))
+    if sum(entry.num_live for entry in group):
+        writer.write(_joined(segments))
+
+
+def _joined(segments: Sequence[Segment]) -> SegmentData:
+    live = [np.flatnonzero(~segment.removed_rows()) for segment in segments]
+    codes = np.concatenate([item.codes[rows] for item, rows in zip(segments, live, strict=True)])
+    tables = [
+        segment.read_blocks(0, segment.num_blocks).take(pa.array(rows))
+        for segment, rows in zip(segments, live, strict=True)
+    ]
+    table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+    bounds = stored_bounds(table.column("geometry"))
+    order = curve_order(bounds)
+    table = table.take(pa.array(order))
+    ids = np.asarray(table.column("tile_id"))
+    tiles = TileTable(table=table.drop_columns(["tile_id"]), bounds=bounds[order])
+    return SegmentData(codes=codes[order], tiles=tiles, ids=ids)

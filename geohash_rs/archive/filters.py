@@ -1,0 +1,229 @@
+"""Read what a user asks to search within: a region on the globe, a range of time."""
+
+import calendar
+import datetime as dt
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+from shapely import affinity
+from shapely.geometry.base import BaseGeometry
+
+from geohash_rs.errors import RegionError, TimeRangeError
+
+__all__ = ["BBox", "Region", "RegionLike", "TimeLike", "TimeRange", "parse_region", "parse_time"]
+
+BBox = tuple[float, float, float, float]
+RegionLike = BaseGeometry | Sequence[float]
+Moment = str | dt.date | dt.datetime | np.datetime64 | None
+TimeLike = Sequence[Moment]
+
+POLYGONAL = ("Polygon", "MultiPolygon")
+PARTIAL_DATE = re.compile(r"^(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A part of the globe, in longitude and latitude.
+
+    Attributes:
+        geometry: The region, longitudes within [-180, 180], split at the antimeridian.
+        boxes: (minlon, minlat, maxlon, maxlat) rows when the region is made of boxes, else empty;
+            float64, shape (boxes, 4).
+    """
+
+    geometry: BaseGeometry
+    boxes: npt.NDArray[np.float64] = field(repr=False)
+
+    @property
+    def bounds(self) -> BBox:
+        """The smallest box around the region."""
+        xmin, ymin, xmax, ymax = self.geometry.bounds
+        return (xmin, ymin, xmax, ymax)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeRange:
+    """A range of time, both ends included.
+
+    Attributes:
+        start: Microseconds since 1970 UTC, or None when open.
+        end: Microseconds since 1970 UTC, or None when open.
+    """
+
+    start: int | None
+    end: int | None
+
+
+def parse_region(region: RegionLike) -> Region:
+    """Read a region.
+
+    Args:
+        region: A shapely geometry in longitude and latitude, or (minlon, minlat, maxlon, maxlat)
+            in degrees. A box whose minlon is larger than its maxlon crosses the antimeridian, as
+            in RFC 7946. Longitudes up to 360 and down to -360 are brought into [-180, 180].
+
+    Returns:
+        The region, checked.
+
+    Raises:
+        RegionError: If it is empty, invalid, has numbers that are not finite, or lies outside the
+            range of longitudes and latitudes.
+    """
+    if isinstance(region, BaseGeometry):
+        return _from_geometry(region)
+    return _from_bbox(region)
+
+
+def _from_bbox(values: Sequence[float]) -> Region:
+    try:
+        minlon, minlat, maxlon, maxlat = (float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"region is {values!r}, but it must be a shapely geometry or four numbers "
+            "(minlon, minlat, maxlon, maxlat)."
+        )
+        raise RegionError(msg) from error
+    _check_range((minlon, minlat, maxlon, maxlat))
+    if minlat > maxlat:
+        msg = (
+            f"region has minlat {minlat:g} above maxlat {maxlat:g}; the order is "
+            "(minlon, minlat, maxlon, maxlat)."
+        )
+        raise RegionError(msg)
+    spans = [(minlon, maxlon + 360.0 if minlon > maxlon else maxlon)]
+    full = spans[0][1] - spans[0][0] >= 360
+    spans = [(-180.0, 180.0)] if full else _wrap_span(*spans[0])
+    boxes = np.array([(low, minlat, high, maxlat) for low, high in spans])
+    shapes = [_box_geometry(box) for box in boxes]
+    geometry = shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
+    return Region(geometry=geometry, boxes=boxes)
+
+
+def _wrap_span(low: float, high: float) -> list[tuple[float, float]]:
+    shift = 360.0 * np.floor((low + 180.0) / 360.0)
+    if low == high == 180.0:
+        shift = 0.0
+    low, high = low - shift, high - shift
+    if high <= 180.0:
+        return [(low, high)]
+    return [(low, 180.0), (-180.0, high - 360.0)]
+
+
+def _box_geometry(box: npt.NDArray[np.float64]) -> BaseGeometry:
+    """Make the point, line or polygon that a box is, so that GEOS gets no flat polygon."""
+    minlon, minlat, maxlon, maxlat = box
+    if minlon == maxlon and minlat == maxlat:
+        return shapely.Point(minlon, minlat)
+    if minlon == maxlon or minlat == maxlat:
+        return shapely.LineString([(minlon, minlat), (maxlon, maxlat)])
+    polygon: BaseGeometry = shapely.box(minlon, minlat, maxlon, maxlat)
+    return polygon
+
+
+def _from_geometry(region: BaseGeometry) -> Region:
+    if region.is_empty:
+        msg = f"region is an empty {region.geom_type}; pass one that covers a place."
+        raise RegionError(msg)
+    geometry = shapely.force_2d(region)
+    _check_range(geometry.bounds)
+    if not geometry.is_valid:
+        msg = (
+            f"region is not a valid {geometry.geom_type} ({shapely.is_valid_reason(geometry)}); "
+            "repair it, for example with shapely.make_valid."
+        )
+        raise RegionError(msg)
+    if geometry.geom_type in POLYGONAL:
+        geometry = _wrap_geometry(geometry)
+    xmin, ymin, xmax, ymax = geometry.bounds
+    around = shapely.box(xmin, ymin, xmax, ymax)
+    is_box = geometry.geom_type == "Polygon" and bool(geometry.equals(around))
+    boxes = np.array([geometry.bounds]) if is_box else np.empty((0, 4))
+    shapely.prepare(geometry)
+    return Region(geometry=geometry, boxes=boxes)
+
+
+def _wrap_geometry(geometry: BaseGeometry) -> BaseGeometry:
+    """Bring a region that reaches beyond the antimeridian back onto the globe."""
+    xmin, _, xmax, _ = geometry.bounds
+    if xmin >= -180 and xmax <= 180:
+        return geometry
+    parts = []
+    for turn in (-360.0, 0.0, 360.0):
+        piece = shapely.clip_by_rect(geometry, turn - 180.0, -91.0, turn + 180.0, 91.0)
+        if not piece.is_empty:
+            parts.append(affinity.translate(piece, xoff=-turn))
+    return shapely.union_all(parts)
+
+
+def _check_range(bounds: Sequence[float]) -> None:
+    if not np.all(np.isfinite(bounds)):
+        msg = f"region has bounds {tuple(bounds)}, which are not all finite numbers."
+        raise RegionError(msg)
+    minlon, minlat, maxlon, maxlat = bounds
+    if min(minlon, maxlon) < -360 or max(minlon, maxlon) > 360 or minlat < -90 or maxlat > 90:
+        msg = (
+            f"region has bounds ({minlon:g}, {minlat:g}, {maxlon:g}, {maxlat:g}), outside of "
+            "longitude -180..180 and latitude -90..90; reproject it to EPSG:4326 "
+            "(x is the longitude)."
+        )
+        raise RegionError(msg)
+
+
+def parse_time(time: TimeLike) -> TimeRange:
+    """Read a range of time.
+
+    Args:
+        time: (start, end), both included. Each is an ISO 8601 string, a date, a datetime, or None
+            for an open end. A time without zone is UTC. An end given as a year, month or day
+            means its last moment, so ("2023", "2023") is the whole year.
+
+    Returns:
+        The range in microseconds.
+
+    Raises:
+        TimeRangeError: If it cannot be read or ends before it starts.
+    """
+    if isinstance(time, str) or len(time) != 2:
+        msg = f"time is {time!r}, but it must be a pair (start, end); None leaves an end open."
+        raise TimeRangeError(msg)
+    start, end = _moment(time[0], last=False), _moment(time[1], last=True)
+    if start is not None and end is not None and end < start:
+        msg = f"time ends before it starts: {time[0]!s} to {time[1]!s}; turn the two round."
+        raise TimeRangeError(msg)
+    return TimeRange(start=start, end=end)
+
+
+def _moment(value: Any, *, last: bool) -> int | None:  # noqa: ANN401 - anything a user passes
+    if value is None or value == "" or value == "..":
+        return None
+    try:
+        if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+            value = value.isoformat()
+        if isinstance(value, str) and (match := PARTIAL_DATE.match(value.strip())):
+            value = _edge_of_period(match, last=last)
+        stamp = pd.Timestamp(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"time {value!r} cannot be read ({error}); write it like 2023-06-30T12:00Z."
+        raise TimeRangeError(msg) from error
+    if pd.isna(stamp):
+        msg = "time has a missing value (NaT); use None for an open end."
+        raise TimeRangeError(msg)
+    if stamp.tzinfo is not None:
+        stamp = stamp.tz_convert("UTC").tz_localize(None)
+    return int(stamp.to_datetime64().astype("datetime64[us]").astype(np.int64))
+
+
+def _edge_of_period(match: re.Match[str], *, last: bool) -> dt.datetime:
+    """Give the first or last moment of a year, month or day."""
+    year, month, day = (int(part or 0) for part in match.groups())
+    if not last:
+        return dt.datetime(year, month or 1, day or 1)
+    month = month or 12
+    day = day or calendar.monthrange(year, month)[1]
+    return dt.datetime(year, month, day, 23, 59, 59, 999_999)

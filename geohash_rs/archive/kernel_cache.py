@@ -1,0 +1,55 @@
+"""Keep compiled kernels on disk, wherever this installation may write."""
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import config
+
+__all__ = ["cached_njit"]
+
+
+def cached_njit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function on first use, without the interpreter lock, and keep the result on disk.
+
+    Numba keeps it beside the module, or in NUMBA_CACHE_DIR or the user's cache folder. Where none
+    of them can be written, a private folder among the temporary files is used, and where that is
+    not safe either, each process compiles for itself.
+
+    Args:
+        function: The function.
+
+    Returns:
+        The compiled function.
+    """
+    try:
+        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # "no locator available": nothing can be written
+        folder = _private_folder()
+    if folder is None:
+        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+    before = config.CACHE_DIR
+    try:
+        config.CACHE_DIR = str(folder)
+        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+    finally:
+        config.CACHE_DIR = before
+
+
+def _private_folder() -> Path | None:
+    """Make or find a folder that only this user can write; compiled code is loaded from it."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"geohash_rs-kernels-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        details = folder.lstat()
+    except OSError:
+        return None
+    ours = stat.S_ISDIR(details.st_mode) and details.st_uid == user
+    if not ours or details.st_mode & 0o022:
+        return None
+    return folder

@@ -1,0 +1,241 @@
+"""Compiled loops over packed codes: the k nearest, all within a distance, counts by distance.
+
+Blocks of codes stay in the first cache while every query passes over them. A first loop does
+nothing but count differing bits, so that LLVM turns it into vector popcounts; a second asks whether
+any of 64 distances is small enough; only then is a row looked at by itself.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
+
+from geohash_rs.archive.kernel_cache import cached_njit
+
+__all__ = ["BLOCK", "histogram", "top", "within"]
+
+BLOCK = 4096  # rows of a block, as in `writing`
+GROUP = 64  # distances that are tested together
+SHIFT = 53  # of the distance in a key, as in `scan`
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _popcount(typing_context: Any, value: Any) -> Any:
+    """Count the bits of an unsigned integer."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        del context, signature
+        return builder.ctpop(args[0])
+
+    return value(value), build
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def _distances(codes: Any, query: Any, start: int, stop: int, out: Any) -> None:
+    """Count the differing bits of rows start to stop."""
+    width = codes.shape[1]
+    if width == 1:
+        q0 = query[0]
+        for i in range(stop - start):
+            out[i] = _popcount(codes[start + i, 0] ^ q0)
+    elif width == 2:
+        q0, q1 = query[0], query[1]
+        for i in range(stop - start):
+            out[i] = _popcount(codes[start + i, 0] ^ q0) + _popcount(codes[start + i, 1] ^ q1)
+    elif width == 4:
+        q0, q1, q2, q3 = query[0], query[1], query[2], query[3]
+        for i in range(stop - start):
+            out[i] = (
+                _popcount(codes[start + i, 0] ^ q0)
+                + _popcount(codes[start + i, 1] ^ q1)
+                + _popcount(codes[start + i, 2] ^ q2)
+                + _popcount(codes[start + i, 3] ^ q3)
+            )
+    else:
+        for i in range(stop - start):
+            total = np.uint32(0)
+            for j in range(width):
+                total += np.uint32(_popcount(codes[start + i, j] ^ query[j]))
+            out[i] = total
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def _hide(out: Any, mask: Any, place: int, first: int, count: int) -> None:
+    """Put rows that do not count out of reach."""
+    if mask.shape[0]:
+        far = np.uint16(0xFFFF)
+        for i in range(count):
+            if mask[place, first + i]:
+                out[i] = far
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def _sift(heap: Any, key: Any) -> None:
+    """Put a key in place of the largest of a heap whose first item is the largest."""
+    size = len(heap)
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] > heap[child]:
+            child += 1
+        if heap[child] <= key:
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = key
+
+
+@cached_njit
+def top(
+    codes: Any,
+    queries: Any,
+    blocks: Any,
+    mask: Any,
+    ids: Any,
+    first_id: Any,
+    heaps: Any,
+    limits: Any,
+    any_order: bool,
+    out: Any,
+) -> None:
+    """Keep the smallest keys of each query.
+
+    Args:
+        codes: Words, shape (n, words).
+        queries: Words, shape (queries, words).
+        blocks: Blocks to scan, shape (m,).
+        mask: Nonzero where a row does not count, shape (m, BLOCK), or (0, 0) when all count.
+        ids: Ids less the first, shape (n,), or (0,) when ids follow the rows.
+        first_id: The first id.
+        heaps: Keys, the largest of each query first, shape (queries, k); changed.
+        limits: One more than the largest distance that counts, shape (queries,); changed.
+        any_order: Whether a row's id may be smaller than one that was kept before.
+        out: Room for the distances of some rows; its length divides BLOCK.
+    """
+    step = len(out)
+    low_bits = np.uint64((1 << SHIFT) - 1)
+    for place in range(len(blocks)):
+        begin = blocks[place] * BLOCK
+        end = min(begin + BLOCK, codes.shape[0])
+        for start in range(begin, end, step):
+            stop = min(start + step, end)
+            for q in range(queries.shape[0]):
+                _distances(codes, queries[q], start, stop, out)
+                _hide(out, mask, place, start - begin, stop - start)
+                bound = limits[q]
+                for group in range(0, stop - start, GROUP):
+                    last = min(group + GROUP, stop - start)
+                    hits = 0
+                    for i in range(group, last):
+                        hits += out[i] < bound
+                    if hits == 0:
+                        continue
+                    for i in range(group, last):
+                        if out[i] < bound:
+                            row = start + i
+                            ident = np.uint64(row)
+                            if len(ids):
+                                ident = np.uint64(ids[row])
+                            key = (np.uint64(out[i]) << np.uint64(SHIFT)) | (ident + first_id)
+                            if key < heaps[q, 0]:
+                                _sift(heaps[q], key)
+                                worst = heaps[q, 0]
+                                if worst != np.uint64(0xFFFFFFFFFFFFFFFF):
+                                    far = np.int64(worst >> np.uint64(SHIFT))
+                                    if any_order and (worst & low_bits) != 0:
+                                        far += 1
+                                    bound = min(bound, far)
+                limits[q] = bound
+
+
+@cached_njit
+def histogram(
+    codes: Any,
+    queries: Any,
+    blocks: Any,
+    mask: Any,
+    counts: Any,
+    out: Any,
+) -> None:
+    """Count rows by their distance.
+
+    Args:
+        codes: Words, shape (n, words).
+        queries: Words, shape (queries, words).
+        blocks: Blocks to scan, shape (m,).
+        mask: As in `top`.
+        counts: Shape (queries, bits + 1); added to.
+        out: As in `top`.
+    """
+    step = len(out)
+    for place in range(len(blocks)):
+        begin = blocks[place] * BLOCK
+        end = min(begin + BLOCK, codes.shape[0])
+        for start in range(begin, end, step):
+            stop = min(start + step, end)
+            for q in range(queries.shape[0]):
+                _distances(codes, queries[q], start, stop, out)
+                _hide(out, mask, place, start - begin, stop - start)
+                for i in range(stop - start):
+                    if out[i] < counts.shape[1]:
+                        counts[q, out[i]] += 1
+
+
+@cached_njit
+def within(
+    codes: Any,
+    queries: Any,
+    blocks: Any,
+    mask: Any,
+    ids: Any,
+    first_id: Any,
+    limits: Any,
+    ends: Any,
+    keys: Any,
+    out: Any,
+) -> None:
+    """Count the rows within each query's limit, or collect their keys.
+
+    Args:
+        codes: Words, shape (n, words).
+        queries: Words, shape (queries, words).
+        blocks: Blocks to scan, shape (m,).
+        mask: As in `top`.
+        ids: As in `top`.
+        first_id: As in `top`.
+        limits: The largest distance that counts, shape (queries,).
+        ends: Where each query's next key goes, shape (queries,); moved on for each row found.
+        keys: Room for the keys, or empty to count only.
+        out: As in `top`.
+    """
+    step = len(out)
+    for place in range(len(blocks)):
+        begin = blocks[place] * BLOCK
+        end = min(begin + BLOCK, codes.shape[0])
+        for start in range(begin, end, step):
+            stop = min(start + step, end)
+            for q in range(queries.shape[0]):
+                _distances(codes, queries[q], start, stop, out)
+                _hide(out, mask, place, start - begin, stop - start)
+                bound = limits[q]
+                for group in range(0, stop - start, GROUP):
+                    last = min(group + GROUP, stop - start)
+                    hits = 0
+                    for i in range(group, last):
+                        hits += out[i] <= bound
+                    if hits and not len(keys):
+                        ends[q] += hits
+                    elif hits:
+                        for i in range(group, last):
+                            if out[i] <= bound:
+                                row = start + i
+                                ident = np.uint64(row)
+                                if len(ids):
+                                    ident = np.uint64(ids[row])
+                                key = np.uint64(out[i]) << np.uint64(SHIFT)
+                                keys[ends[q]] = key | (ident + first_id)
+                                ends[q] += 1

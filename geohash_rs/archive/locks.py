@@ -1,0 +1,125 @@
+"""Let one writer in at a time, and keep the files that a reader may still open."""
+
+import contextlib
+import os
+import socket
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+from geohash_rs.errors import ArchiveLockedError, ArchiveReadOnlyError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; there its own byte-range lock is used
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["WRITE_LOCK", "ReaderPin", "create_locks", "no_readers", "write_lock"]
+
+WRITE_LOCK = "write.lock"
+READ_LOCK = "readers.lock"
+
+
+def create_locks(folder: Path) -> None:
+    """Make the lock files of a new archive, so that a reader without write permission finds them.
+
+    Args:
+        folder: The archive.
+    """
+    for name in (WRITE_LOCK, READ_LOCK):
+        (folder / name).touch()
+
+
+@contextlib.contextmanager
+def write_lock(folder: Path) -> Iterator[None]:
+    """Hold the archive's write lock; the system frees it even if the process is killed.
+
+    Args:
+        folder: The archive.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ArchiveLockedError: If another writer holds it.
+        ArchiveReadOnlyError: If the folder cannot be written.
+    """
+    path = folder / WRITE_LOCK
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except (PermissionError, OSError) as error:
+        msg = (
+            f"{folder} cannot be written ({error.strerror}); copy the archive to a folder that "
+            "you may write to, or open it with mode='r'."
+        )
+        raise ArchiveReadOnlyError(error.errno or 0, msg) from error
+    try:
+        if not _try_lock(handle, exclusive=True):
+            holder = os.pread(handle, 200, 1).decode(errors="replace") if os.name != "nt" else ""
+            msg = (
+                f"{folder} is being written by {holder.strip() or 'another process'}; wait until "
+                "it has finished, then repeat the call. Searching goes on meanwhile."
+            )
+            raise ArchiveLockedError(msg)
+        if os.name != "nt":
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"\nprocess {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+class ReaderPin:
+    """A shared lock that keeps files of the opened snapshot from being deleted.
+
+    Freed by `release`, by garbage collection, or by the system when the process ends. Where the
+    lock file cannot be opened the pin holds nothing; on a read-only disk nothing is deleted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._release: weakref.finalize[[int], ReaderPin] | None = None
+        flags = os.O_RDONLY if fcntl else os.O_RDWR
+        try:
+            handle = os.open(folder / READ_LOCK, flags)
+        except OSError:
+            return
+        _try_lock(handle, exclusive=False, wait=True)
+        self._release = weakref.finalize(self, os.close, handle)
+
+    def release(self) -> None:
+        """Let go; files of the snapshot may be deleted from now on."""
+        if self._release is not None:
+            self._release()
+            self._release = None
+
+
+@contextlib.contextmanager
+def no_readers(folder: Path) -> Iterator[bool]:
+    """Keep readers from opening the archive for a moment, if none has it open.
+
+    Args:
+        folder: The archive; its write lock is held.
+
+    Yields:
+        True if nobody reads, so that files of older snapshots may be deleted.
+    """
+    handle = os.open(folder / READ_LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        yield _try_lock(handle, exclusive=True)
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int, *, exclusive: bool, wait: bool = False) -> bool:
+    try:
+        if fcntl is not None:
+            kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+            fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
+        else:  # pragma: no cover - Windows
+            import msvcrt  # noqa: PLC0415
+
+            os.lseek(handle, 0, os.SEEK_SET)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,213 @@
+"""Put files on disk so that they survive a crash, and tell when they were changed."""
+
+import contextlib
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geohash_rs.errors import ArchiveCorruptError, ArchiveWriteError
+
+__all__ = [
+    "FileEntry",
+    "check_size",
+    "remove_tree",
+    "replace_file",
+    "seal_file",
+    "sync_folder",
+    "verify_file",
+    "write_file",
+    "writing",
+]
+
+CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """What the manifest knows of one immutable file.
+
+    Attributes:
+        name: File name inside the folder that owns it.
+        size: Length in bytes.
+        crc32: CRC-32 of the whole content.
+    """
+
+    name: str
+    size: int
+    crc32: int
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "FileEntry":
+        """Read an entry from the manifest's JSON."""
+        return cls(name=str(data["name"]), size=int(data["size"]), crc32=int(data["crc32"]))
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file in every error that the system raises while it is written.
+
+    Args:
+        path: The file or folder being written.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ArchiveWriteError: If the disk is full, a limit is hit or permission is missing.
+    """
+    try:
+        yield
+    except ArchiveWriteError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        msg = (
+            f"cannot write {path}: {reason}. The archive is as it was before; "
+            "make room or grant permission, then repeat the call."
+        )
+        raise ArchiveWriteError(error.errno or 0, msg) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable (does nothing where folders cannot be synced)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> FileEntry:
+    """Write a new file, make its content durable and describe it.
+
+    Args:
+        path: Where to write; the folder exists.
+        chunks: The content, in pieces.
+
+    Returns:
+        The entry for the manifest.
+
+    Raises:
+        ArchiveWriteError: If the content cannot be written in full.
+    """
+    size = crc = 0
+    with writing(path), path.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+            crc = zlib.crc32(chunk, crc)
+            size += memoryview(chunk).nbytes
+        file.flush()
+        os.fsync(file.fileno())
+    return FileEntry(name=path.name, size=size, crc32=crc)
+
+
+def seal_file(path: Path) -> FileEntry:
+    """Make a file that another library wrote durable, and describe it.
+
+    Args:
+        path: A complete, closed file.
+
+    Returns:
+        The entry for the manifest.
+
+    Raises:
+        ArchiveWriteError: If the file cannot be made durable.
+    """
+    with writing(path), path.open("rb+") as file:
+        os.fsync(file.fileno())
+        size, crc = _measure(file)
+    return FileEntry(name=path.name, size=size, crc32=crc)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a small file so that a reader sees the old content or the new, never a part.
+
+    Args:
+        path: The file to replace.
+        content: All of its new content.
+
+    Raises:
+        ArchiveWriteError: If the content cannot be written; the old file is then untouched.
+    """
+    draft = path.with_name(path.name + ".tmp")
+    write_file(draft, [content])
+    with writing(path):
+        draft.replace(path)
+        sync_folder(path.parent)
+
+
+def check_size(path: Path, entry: FileEntry) -> None:
+    """Check that a file is there and as long as the manifest says.
+
+    Args:
+        path: The file.
+        entry: What the manifest says of it.
+
+    Raises:
+        ArchiveCorruptError: If it is missing or has another length.
+    """
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        msg = (
+            f"{path} is missing, though the manifest lists it; run 'geohash-rs verify' to see "
+            "what else is damaged, and restore the file from a copy."
+        )
+        raise ArchiveCorruptError(msg) from error
+    if size != entry.size:
+        msg = (
+            f"{path} has {size} bytes but the manifest says {entry.size}; it was cut short or "
+            "changed. Run 'geohash-rs verify' and restore the file from a copy."
+        )
+        raise ArchiveCorruptError(msg)
+
+
+def verify_file(path: Path, entry: FileEntry) -> None:
+    """Read a whole file and compare it with its checksum.
+
+    Args:
+        path: The file.
+        entry: What the manifest says of it.
+
+    Raises:
+        ArchiveCorruptError: If it is missing, has another length or another content.
+    """
+    check_size(path, entry)
+    with path.open("rb") as file:
+        _, crc = _measure(file)
+    if crc != entry.crc32:
+        msg = (
+            f"{path} has CRC-32 {crc:08x} but the manifest says {entry.crc32:08x}; its content "
+            "was changed. Restore the file from a copy."
+        )
+        raise ArchiveCorruptError(msg)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or a flat folder of files, as far as the system lets us.
+
+    What cannot be removed (still mapped on Windows, say) stays as an orphan for a later try.
+
+    Args:
+        path: A file, or a folder that holds files only.
+    """
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            for inner in path.iterdir():
+                remove_tree(inner)
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _measure(file: Any) -> tuple[int, int]:  # noqa: ANN401 - any binary file object
+    size = crc = 0
+    while chunk := file.read(CHUNK):
+        crc = zlib.crc32(chunk, crc)
+        size += len(chunk)
+    return size, crc

@@ -1,0 +1,80 @@
+"""CodeArchive as a user meets it."""
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from geohash_rs.archive import CodeArchive, SceneRecord
+from geohash_rs.codes import hamming_distances
+from geohash_rs.errors import ArchiveExistsError, ArchiveNotFoundError, TileNotFoundError
+
+
+def grid(side: int, *, scene: str = "scene.tif", west: float = 10.0) -> gpd.GeoDataFrame:
+    """Lay square tiles of a tenth of a degree side by side."""
+    row, col = np.divmod(np.arange(side * side), side)
+    x, y = west + col * 0.1, 50.0 - row * 0.1
+    return gpd.GeoDataFrame(
+        {
+            "scene": scene,
+            "col": col * 64,
+            "row": row * 64,
+            "width": 64,
+            "height": 64,
+            "datetime": "2023-06-01",
+        },
+        geometry=shapely.box(x, y - 0.1, x + 0.1, y),
+        crs="EPSG:4326",
+    )
+
+
+def random_codes(count: int, *, num_bits: int = 64, seed: int = 0) -> np.ndarray:
+    """Draw codes."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, num_bits // 8), dtype=np.uint8)
+
+
+def test_tiles_come_back_as_they_were_added(tmp_path):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=64)
+    frame, codes = grid(10), random_codes(100)
+    ids = archive.add_codes(codes, frame)
+    again = CodeArchive.open(tmp_path / "a", mode="r")
+    rows = again.tiles(ids)
+    assert rows["tile_id"].tolist() == ids.tolist()
+    assert rows["col"].tolist() == frame["col"].tolist()
+    assert (rows.geometry.to_wkb() == frame.geometry.to_wkb()).all()
+    assert (again.codes(ids) == codes).all()
+
+
+def test_search_ranks_by_distance_then_id(tmp_path):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=64)
+    codes = random_codes(100)
+    ids = archive.add_codes(codes, grid(10))
+    found = archive.search(codes[:3], k=7)
+    distances = hamming_distances(codes[:3], codes)
+    for query in range(3):
+        order = np.lexsort((ids, distances[query]))[:7]
+        assert found.ids[query].tolist() == ids[order].tolist()
+        assert found.distances[query].tolist() == distances[query][order].tolist()
+
+
+def test_replacing_a_scene_leaves_only_its_new_tiles(tmp_path):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=64)
+    old = archive.add_codes(random_codes(9), grid(3), scenes=[SceneRecord(scene="scene.tif")])
+    record = SceneRecord(scene="scene.tif", width=128, settings={"tile_size": 64})
+    new = archive.add_codes(
+        random_codes(4), grid(2), scenes=[record], replace_scenes=["scene.tif"]
+    )
+    assert len(archive) == 4
+    assert archive.scenes() == [record]
+    assert set(archive.search(random_codes(1), k=99).ids[0]) == set(new)
+    with pytest.raises(TileNotFoundError, match=f"no tile with id {old[0]}"):
+        archive.tiles(old[:1])
+
+
+def test_create_refuses_a_folder_in_use(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ArchiveExistsError, match="exists and is not empty"):
+        CodeArchive.create(tmp_path, num_bits=64)
+    with pytest.raises(ArchiveNotFoundError, match="is no archive"):
+        CodeArchive.open(tmp_path)
