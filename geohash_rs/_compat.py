@@ -7,8 +7,17 @@ from typing import Any
 import torch
 from affine import Affine
 from pyproj import CRS
+from torch.utils.data import BatchSampler
+from torchgeo.datasets import RasterDataset
+from torchgeo.samplers import BatchGeoSampler
 
-__all__ = ["TORCHGEO_VERSION", "GeoSlice", "location_keys"]
+__all__ = [
+    "TORCHGEO_VERSION",
+    "GeoSlice",
+    "forget_open_files",
+    "is_batch_sampler",
+    "location_keys",
+]
 
 TORCHGEO_VERSION = tuple(int(part) for part in version("torchgeo").split(".")[:2])
 
@@ -44,3 +53,17 @@ def location_keys(
 
 def _seconds(moment: datetime) -> float:
     return float(moment.timestamp())
+
+
+def is_batch_sampler(sampler: object) -> bool:
+    """Tell whether a sampler yields whole batches."""
+    return isinstance(sampler, BatchGeoSampler | BatchSampler)
+
+
+def forget_open_files() -> None:
+    """Drop the file handles that a forked worker has from its parent.
+
+    GDAL handles shared between processes read the wrong tiles without a word. TorchGeo keeps them
+    in a cache of the class, so that one call drops those of all datasets.
+    """
+    RasterDataset._cached_load_warp_file.cache_clear()
