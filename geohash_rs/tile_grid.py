@@ -12,7 +12,7 @@ from geohash_rs.footprints import ground_pixel
 from geohash_rs.scene_file import SceneFile
 from geohash_rs.scenes import Scenes, Tile
 
-__all__ = ["Edges", "TileGrid", "check_grid", "grid_windows"]
+__all__ = ["Edges", "TileGrid", "check_grid", "grid_starts", "grid_windows"]
 
 Edges = Literal["shift", "pad", "drop"]
 EDGES: tuple[Edges, ...] = ("shift", "pad", "drop")
@@ -76,8 +76,8 @@ def grid_windows(
             f'{scene.height} px); use a smaller tile_size or edges="pad".'
         )
         raise TileSizeError(msg)
-    cols = _starts(scene.width, width, max(1, round(stride * across)), edges)
-    rows = _starts(scene.height, height, max(1, round(stride * down)), edges)
+    cols = grid_starts(scene.width, width, max(1, round(stride * across)), edges)
+    rows = grid_starts(scene.height, height, max(1, round(stride * down)), edges)
     grid_rows, grid_cols = np.meshgrid(rows, cols, indexing="ij")
     windows = np.empty((grid_cols.size, 4), dtype=np.int64)
     windows[:, 0], windows[:, 1] = grid_cols.ravel(), grid_rows.ravel()
@@ -159,7 +159,21 @@ class TileGrid(Sampler[Tile]):
         return 0.0 if invalid is None else float(invalid.mean())
 
 
-def _starts(length: int, size: int, stride: int, edges: Edges) -> npt.NDArray[np.int64]:
+def grid_starts(length: int, size: int, stride: int, edges: Edges) -> npt.NDArray[np.int64]:
+    """Lay tiles along one axis.
+
+    Args:
+        length: Pixels of the scene along the axis.
+        size: Pixels of a tile.
+        stride: Step between tiles, px.
+        edges: What happens at the end, as in `grid_windows`.
+
+    Returns:
+        First pixel of each tile, int64.
+
+    >>> grid_starts(10, 4, 4, "shift").tolist()
+    [0, 4, 6]
+    """
     if edges == "pad":
         count = 1 + max(0, -(-(length - size) // stride))
         return np.arange(count, dtype=np.int64) * stride

@@ -1,0 +1,91 @@
+"""Hold the matches of a query: a GeoDataFrame that knows how to write itself."""
+
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from geohash_rs import export
+
+__all__ = ["MATCH_COLUMNS", "Matches", "rank_matches"]
+
+MATCH_COLUMNS = (
+    "rank",
+    "distance",
+    "similarity",
+    "tile_id",
+    "scene",
+    "col",
+    "row",
+    "width",
+    "height",
+    "datetime",
+    "geometry",
+)
+
+
+class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to mypy here
+    """Ranked tiles with their footprints, nearest first.
+
+    Columns: rank (from 1), distance (Hamming, bits), similarity (share of equal bits, 0 to 1),
+    tile_id, scene, col, row, width, height (px of the scene), datetime (UTC), geometry. Whatever
+    geopandas does to a GeoDataFrame can be done to it.
+    """
+
+    @property
+    def _constructor(self) -> Any:  # noqa: ANN401 - what pandas expects of a subclass
+        return _matches_or_frame
+
+    def _constructor_from_mgr(self, mgr: Any, axes: Any) -> Any:  # noqa: ANN401 - as above
+        frame = gpd.GeoDataFrame._constructor_from_mgr(self, mgr, axes)
+        return Matches(frame) if isinstance(frame, gpd.GeoDataFrame) else frame
+
+    def to_file(
+        self,
+        filename: str | Path,
+        driver: str | None = None,
+        **options: Any,  # noqa: ANN401 - geopandas' own options pass through
+    ) -> None:
+        """Write to a file whose ending tells the format.
+
+        Args:
+            filename: Ends in .geojson, .gpkg, .parquet or .csv.
+            driver: A driver of GDAL; then geopandas writes, and this is `GeoDataFrame.to_file`.
+            **options: Further arguments for that.
+        """
+        if driver is None and not options:
+            export.write(self, filename)
+        else:
+            super().to_file(filename, driver=driver, **options)
+
+
+def rank_matches(
+    tiles: gpd.GeoDataFrame, distances: npt.NDArray[np.int32], *, num_bits: int
+) -> Matches:
+    """Make matches of found tiles.
+
+    Args:
+        tiles: The tiles, nearest first.
+        distances: Their Hamming distances, shape (tiles,).
+        num_bits: Bits of a code.
+
+    Returns:
+        The columns of a match, and those that the archive has besides.
+    """
+    ranked = tiles.assign(
+        rank=np.arange(1, len(tiles) + 1),
+        distance=distances,
+        similarity=1 - distances / num_bits,
+    )
+    extra = [name for name in ranked.columns if name not in MATCH_COLUMNS]
+    ordered = ranked[[*MATCH_COLUMNS[:-1], *extra, "geometry"]]
+    return Matches(ordered.reset_index(drop=True))
+
+
+def _matches_or_frame(*args: Any, **kwargs: Any) -> pd.DataFrame:  # noqa: ANN401 - as pandas calls it
+    frame = pd.DataFrame(*args, **kwargs)
+    has_geometry = any(str(dtype) == "geometry" for dtype in frame.dtypes)
+    return Matches(frame) if has_geometry else frame
