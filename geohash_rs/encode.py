@@ -101,7 +101,11 @@ def encode_scenes(
     Raises:
         BandMismatchError: If the bands of a scene do not fit the hasher.
     """
-    indexes = [s.band_indexes(scenes.bands, names=hasher.bands) for s in scenes.scene_files]
+    used = set(np.unique(tiles[:, 0]).tolist())
+    indexes = [
+        file.band_indexes(scenes.bands, names=hasher.bands) if number in used else ()
+        for number, file in enumerate(scenes.scene_files)
+    ]
     reader = TileReader(
         scenes,
         tiles,

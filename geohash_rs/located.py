@@ -41,6 +41,7 @@ class LocatedTile:
         window: Column, row, width and height in its file, where it is from one file's own grid.
         dates: First and last moment (UTC), or None.
         label: Name of its class, or None.
+        whole_file: Whether the sample is a whole file, so that the file is a scene of one tile.
         failure: Why it could not be read, or None.
     """
 
@@ -52,6 +53,7 @@ class LocatedTile:
     window: tuple[int, int, int, int] | None = None
     dates: DateRange | None = None
     label: str | None = None
+    whole_file: bool = False
     failure: str | None = None
 
 
@@ -202,7 +204,7 @@ class _ByFile(Dataset[LocatedTile]):
             file = read_scene_file(paths[0])
             sample = self.dataset[index]
         except (RasterioError, OSError, GeoHashRSError) as error:
-            return LocatedTile(scene=scene, failure=one_line(error))
+            return LocatedTile(scene=scene, whole_file=True, failure=one_line(error))
         whole = (0, 0, file.width, file.height)
         return LocatedTile(
             scene=scene,
@@ -211,6 +213,7 @@ class _ByFile(Dataset[LocatedTile]):
             crs=file.crs,
             tolerance=MAX_BEND_PX * float(np.sqrt(abs(file.transform.determinant))),
             window=whole,
+            whole_file=True,
             dates=file.dates,
             label=_class_name(self.dataset, sample.get("label")),
         )

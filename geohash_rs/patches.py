@@ -112,8 +112,8 @@ def read_patch(
                 kept.append(one)
     if not images:
         msg = (
-            f"{scene.name} holds nothing but nodata in columns {whole[0]} to {whole[0] + whole[2]}, "
-            f"rows {whole[1]} to {whole[1] + whole[3]}; choose another window."
+            f"{scene.name} holds nothing but nodata in window {','.join(map(str, whole))} "
+            "(col, row, width, height); choose another window."
         )
         raise PatchError(msg)
     stacked = np.stack(images)

@@ -2,7 +2,7 @@
 
 from geohash_rs.hashing.backbones import Backbone, load_backbone
 from geohash_rs.hashing.files import load_hasher, shipped_hashers
-from geohash_rs.hashing.fitting import fit_hasher, parse_training_free
+from geohash_rs.hashing.fitting import default_bands, fit_hasher, parse_training_free
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.heads import LinearHead, MiLaN
 from geohash_rs.hashing.scaling import Scaling
@@ -13,6 +13,7 @@ __all__ = [
     "LinearHead",
     "MiLaN",
     "Scaling",
+    "default_bands",
     "fit_hasher",
     "load_backbone",
     "load_hasher",
