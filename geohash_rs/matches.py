@@ -80,7 +80,8 @@ def rank_matches(
         distance=distances,
         similarity=1 - distances / num_bits,
     )
-    extra = [name for name in ranked.columns if name not in MATCH_COLUMNS]
+    hidden = (*MATCH_COLUMNS, "datetime_end")
+    extra = [name for name in ranked.columns if name not in hidden]
     ordered = ranked[[*MATCH_COLUMNS[:-1], *extra, "geometry"]]
     return Matches(ordered.reset_index(drop=True))
 
