@@ -1,0 +1,210 @@
+"""Choose triplets within a batch: an anchor, a tile like it and one that is less like it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from geohash_rs.errors import TrainingError
+
+__all__ = [
+    "MINERS",
+    "Triplets",
+    "batch_all",
+    "batch_hard",
+    "class_pairs",
+    "label_similarity",
+    "semi_hard",
+]
+
+
+class Triplets(NamedTuple):
+    """Indices into a batch, int64, each of shape (triplets,)."""
+
+    anchors: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+
+def label_similarity(labels: Tensor) -> Tensor:
+    """Say how alike the tiles of a batch are by their labels.
+
+    Args:
+        labels: One class a tile, integer, shape (tiles,); or several, zeros and ones, shape
+            (tiles, classes).
+
+    Returns:
+        Similarity, shape (tiles, tiles): of one class, bool; of several, the number of labels
+        that two tiles share over the number that either has (Jaccard), float32.
+
+    Raises:
+        TrainingError: If the labels have another shape, or a tile has no label.
+    """
+    if labels.ndim == 1 and not labels.is_floating_point():
+        return labels[:, None] == labels[None, :]
+    if labels.ndim != 2:
+        msg = (
+            f"labels have shape {tuple(labels.shape)} and type {labels.dtype}; use integers of "
+            "shape (tiles,), or zeros and ones of shape (tiles, classes)."
+        )
+        raise TrainingError(msg)
+    some = labels.float()
+    if not bool(some.any(1).all()):
+        missing = int((~some.any(1)).sum())
+        msg = f"{missing} of {len(labels)} tiles of a batch have no label; leave them out."
+        raise TrainingError(msg)
+    shared = some @ some.T
+    counts = some.sum(1)
+    return shared / (counts[:, None] + counts[None, :] - shared)
+
+
+def batch_hard(
+    distances: Tensor, similarity: Tensor, *, margin: float, generator: torch.Generator | None
+) -> Triplets:
+    """Take, for every anchor, the valid triplet whose positive is farthest behind its negative.
+
+    With one class a tile these are the farthest tile of the anchor's class and the nearest of
+    any other.
+
+    Args:
+        distances: Between the tiles of a batch, shape (tiles, tiles).
+        similarity: What `label_similarity` gave.
+        margin: Not used; all miners take the same arguments.
+        generator: Not used.
+
+    Returns:
+        At most one triplet an anchor.
+
+    References:
+        Hermans, Beyer and Leibe, In Defense of the Triplet Loss, 2017,
+        https://arxiv.org/abs/1703.07737
+    """
+    if similarity.dtype == torch.bool:
+        positive, negative = _pair_masks(similarity)
+        anchors = (positive.any(1) & negative.any(1)).nonzero().flatten()
+        farthest = distances.masked_fill(~positive, -torch.inf).argmax(1)
+        nearest = distances.masked_fill(~negative, torch.inf).argmin(1)
+        return Triplets(anchors, farthest[anchors], nearest[anchors])
+    gaps = distances[:, :, None] - distances[:, None, :]
+    gaps = gaps.masked_fill(~_valid(similarity), -torch.inf).flatten(1)
+    anchors = torch.isfinite(gaps).any(1).nonzero().flatten()
+    best = gaps.argmax(1)[anchors]
+    return Triplets(anchors, best // len(distances), best % len(distances))
+
+
+def batch_all(
+    distances: Tensor, similarity: Tensor, *, margin: float, generator: torch.Generator | None
+) -> Triplets:
+    """Take every valid triplet that does not keep the margin, so that the mean is over those.
+
+    Args:
+        distances: Between the tiles of a batch, shape (tiles, tiles).
+        similarity: What `label_similarity` gave.
+        margin: By how much the negative shall be farther than the positive.
+        generator: Not used.
+
+    Returns:
+        The triplets.
+
+    References:
+        Hermans, Beyer and Leibe, In Defense of the Triplet Loss, 2017,
+        https://arxiv.org/abs/1703.07737 (batch all, mean over non-zero terms)
+    """
+    violated = distances[:, :, None] - distances[:, None, :] + margin > 0
+    return Triplets(*(violated & _valid(similarity)).nonzero(as_tuple=True))
+
+
+def semi_hard(
+    distances: Tensor, similarity: Tensor, *, margin: float, generator: torch.Generator | None
+) -> Triplets:
+    """Take, for every anchor and positive, the nearest negative that is farther than the positive.
+
+    Where there is none, the farthest negative is taken.
+
+    Args:
+        distances: Between the tiles of a batch, shape (tiles, tiles).
+        similarity: What `label_similarity` gave.
+        margin: Not used; all miners take the same arguments.
+        generator: Not used.
+
+    Returns:
+        One triplet an anchor and positive.
+
+    References:
+        Schroff, Kalenichenko and Philbin, FaceNet, CVPR 2015, https://arxiv.org/abs/1503.03832
+    """
+    valid = _valid(similarity)
+    to_negative = distances[:, None, :].expand_as(valid)
+    beyond = valid & (to_negative > distances[:, :, None])
+    nearest = to_negative.masked_fill(~beyond, torch.inf).argmin(2)
+    farthest = to_negative.masked_fill(~valid, -torch.inf).argmax(2)
+    chosen = torch.where(beyond.any(2), nearest, farthest)
+    anchors, positives = valid.any(2).nonzero(as_tuple=True)
+    return Triplets(anchors, positives, chosen[anchors, positives])
+
+
+def class_pairs(
+    distances: Tensor, similarity: Tensor, *, margin: float, generator: torch.Generator | None
+) -> Triplets:
+    """Draw triplets as the paper does: one positive and one negative class, no mining.
+
+    The tiles like a drawn anchor are split into anchors and positives, and each pair gets a
+    random negative from among the tiles of the negative class. With batches of 60 tiles of one
+    class and 30 of another, as `ClassPairSampler` makes them, these are the paper's 30 triplets.
+
+    Args:
+        distances: Not used; all miners take the same arguments.
+        similarity: What `label_similarity` gave.
+        margin: Not used.
+        generator: Randomness, or None for torch's own.
+
+    Returns:
+        The triplets; none if no class has two tiles or all tiles are alike.
+
+    References:
+        Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258
+    """
+    like = similarity > 0
+    counts = like.sum(1)
+    usable = (counts >= 2) & (counts < len(like))
+    if not usable.any():
+        empty = torch.empty(0, dtype=torch.int64, device=distances.device)
+        return Triplets(empty, empty, empty)
+    most = (counts * usable == (counts * usable).max()).nonzero().flatten()
+    first = most[_draw(len(most), generator)[0]]
+    inside = like[first].nonzero().flatten()
+    outside = (~like[first]).nonzero().flatten()
+    second = outside[_draw(len(outside), generator)[0]]
+    negatives = (like[second] & ~like[first]).nonzero().flatten()
+    inside = inside[_draw(len(inside), generator)]
+    half = len(inside) // 2
+    order = torch.cat([_draw(len(negatives), generator) for _ in range(-(-half // len(negatives)))])
+    return Triplets(inside[:half], inside[half : 2 * half], negatives[order[:half]])
+
+
+Miner = Callable[..., Triplets]
+
+MINERS: dict[str, Miner] = {
+    "class_pairs": class_pairs,
+    "batch_all": batch_all,
+    "batch_hard": batch_hard,
+    "semi_hard": semi_hard,
+}
+
+
+def _draw(count: int, generator: torch.Generator | None) -> Tensor:
+    return torch.randperm(count, generator=generator)
+
+
+def _pair_masks(similarity: Tensor) -> tuple[Tensor, Tensor]:
+    itself = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+    return similarity & ~itself, ~similarity
+
+
+def _valid(similarity: Tensor) -> Tensor:
+    """Mark the triplets whose positive is more like the anchor than their negative."""
+    similarity = similarity.float()
+    itself = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+    more_like = similarity[:, :, None] > similarity[:, None, :]
+    return more_like & ~itself[:, :, None] & ~itself[:, None, :]

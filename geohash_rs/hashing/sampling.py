@@ -1,0 +1,130 @@
+"""Draw batches in which every anchor has a positive and a negative."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from geohash_rs.errors import TrainingError
+
+__all__ = ["ClassBalancedSampler", "ClassPairSampler", "rows_by_class"]
+
+
+def rows_by_class(labels: Sequence[int] | Tensor) -> dict[int, Tensor]:
+    """Group tiles by class and check that triplets can be made of them.
+
+    Args:
+        labels: Class of every tile.
+
+    Returns:
+        Indices of the tiles of every class that has at least two.
+
+    Raises:
+        TrainingError: If fewer than two classes have two tiles.
+    """
+    values = torch.as_tensor(labels)
+    if values.ndim != 1:
+        msg = (
+            f"labels have shape {tuple(values.shape)}; balanced batches need one class a tile. For "
+            "several labels a tile use plain shuffled batches."
+        )
+        raise TrainingError(msg)
+    groups = {int(c): (values == c).nonzero().flatten() for c in torch.unique(values)}
+    usable = {c: rows for c, rows in groups.items() if len(rows) > 1}
+    if len(usable) < 2:
+        lonely = [c for c in groups if c not in usable]
+        msg = (
+            f"triplets need two classes with two tiles each, but of {len(groups)} classes in "
+            f"{len(values)} tiles {len(usable)} have two (single tiles: classes {lonely[:5]}); "
+            "add labelled tiles."
+        )
+        raise TrainingError(msg)
+    return usable
+
+
+class ClassBalancedSampler(Sampler[list[int]]):
+    """Batches of the same number of tiles from each of several classes.
+
+    Args:
+        labels: Class of every tile; classes of a single tile are left out.
+        classes_per_batch: Classes in a batch, at most as many as there are.
+        samples_per_class: Tiles of each; fewer where a class has fewer.
+        num_batches: Batches in an epoch. Default: as many as see every tile once on average.
+        seed: Seed; every epoch draws on from where the last one ended.
+
+    Raises:
+        TrainingError: If fewer than two classes have two tiles, or a number is too small.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int] | Tensor,
+        *,
+        classes_per_batch: int = 15,
+        samples_per_class: int = 6,
+        num_batches: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if classes_per_batch < 2 or samples_per_class < 2:
+            msg = (
+                f"a batch of {classes_per_batch} classes x {samples_per_class} tiles holds no "
+                "triplet; use at least 2 x 2."
+            )
+            raise TrainingError(msg)
+        self.rows = list(rows_by_class(labels).values())
+        self.classes_per_batch = min(classes_per_batch, len(self.rows))
+        self.samples_per_class = samples_per_class
+        per_batch = self.classes_per_batch * samples_per_class
+        self.num_batches = num_batches or max(1, len(labels) // per_batch)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for _ in range(self.num_batches):
+            yield self.draw().tolist()
+
+    def draw(self) -> Tensor:
+        """Draw the indices of one batch, int64, shape (tiles,)."""
+        chosen = torch.randperm(len(self.rows), generator=self.generator)[: self.classes_per_batch]
+        return torch.cat(
+            [_take(self.rows[i], self.samples_per_class, self.generator) for i in chosen.tolist()]
+        )
+
+
+class ClassPairSampler(ClassBalancedSampler):
+    """The paper's batches: anchors and positives of one class, negatives of another.
+
+    Args:
+        labels: Class of every tile; classes of a single tile are left out.
+        num_triplets: Triplets in a batch: twice as many tiles of one class, as many of another.
+        num_batches: Batches in an epoch. Default: as many as see every tile once on average.
+        seed: Seed; every epoch draws on from where the last one ended.
+
+    References:
+        Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int] | Tensor,
+        *,
+        num_triplets: int = 30,
+        num_batches: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.num_triplets = num_triplets
+        num_batches = num_batches or max(1, len(labels) // (3 * num_triplets))
+        super().__init__(labels, classes_per_batch=2, num_batches=num_batches, seed=seed)
+
+    def draw(self) -> Tensor:
+        """Draw the indices of one batch, int64, shape (tiles,)."""
+        first, second = torch.randperm(len(self.rows), generator=self.generator)[:2].tolist()
+        like = _take(self.rows[first], 2 * self.num_triplets, self.generator)
+        return torch.cat([like, _take(self.rows[second], self.num_triplets, self.generator)])
+
+
+def _take(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=generator)[:count]]
