@@ -1,0 +1,172 @@
+"""Pictures in one folder a class, as UC Merced, AID, WHU-RS19 and your own are laid out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import torch
+from PIL import Image
+from torch import Tensor
+
+from geohash_rs.errors import TrainingError
+
+__all__ = ["ClassFolders", "read_tile", "split_by_class"]
+
+PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
+RASTERS = {".tif", ".tiff"}
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFolders:
+    """Tiles of a folder that has one folder a class.
+
+    Attributes:
+        root: The folder.
+        paths: Files in order of class, then name.
+        labels: Class of each file, an index into `classes`, int64.
+        classes: Names of the folders, sorted.
+    """
+
+    root: Path
+    paths: tuple[Path, ...]
+    labels: Ints
+    classes: tuple[str, ...]
+
+    @classmethod
+    def open(cls, root: str | Path, *, classes: Sequence[str] | None = None) -> "ClassFolders":
+        """Find the files of all classes.
+
+        Args:
+            root: Folder with one folder a class, or with one such folder somewhere below.
+            classes: Classes to take. Default: all.
+
+        Returns:
+            The files.
+
+        Raises:
+            TrainingError: If there is no such folder, or a class has no picture.
+        """
+        top = _find_classes(Path(root))
+        names = sorted(p.name for p in top.iterdir() if p.is_dir())
+        chosen = sorted(classes) if classes is not None else names
+        files: list[Path] = []
+        labels: list[int] = []
+        for index, name in enumerate(chosen):
+            found = _pictures(top / name) if name in names else []
+            if not found:
+                msg = f"{top} has no pictures of class {name!r}; its classes are {names}."
+                raise TrainingError(msg)
+            files += found
+            labels += [index] * len(found)
+        return cls(root=top, paths=tuple(files), labels=np.array(labels), classes=tuple(chosen))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, rows: npt.ArrayLike) -> "ClassFolders":
+        """Take some of the files, classes unchanged."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        return ClassFolders(
+            root=self.root,
+            paths=tuple(self.paths[i] for i in chosen),
+            labels=self.labels[chosen],
+            classes=self.classes,
+        )
+
+    def batches(self, *, size: int = 32) -> Iterator[Tensor]:
+        """Read all tiles in order.
+
+        Args:
+            size: Most tiles in a batch; tiles of different sizes never share one.
+
+        Yields:
+            Raw pixels, shape (tiles, bands, height, width).
+        """
+        waiting: list[Tensor] = []
+        for path in self.paths:
+            tile = read_tile(path)
+            if waiting and (len(waiting) == size or tile.shape != waiting[0].shape):
+                yield torch.stack(waiting)
+                waiting = []
+            waiting.append(tile)
+        if waiting:
+            yield torch.stack(waiting)
+
+    def content(self) -> str:
+        """Tell these files from others, by relative path and size."""
+        return ";".join(f"{p.relative_to(self.root)}:{p.stat().st_size}" for p in self.paths)
+
+
+def read_tile(path: Path) -> Tensor:
+    """Read a picture or raster.
+
+    Args:
+        path: JPEG, PNG or BMP, read as red, green, blue; or TIFF, read with all bands as stored.
+
+    Returns:
+        Raw pixels, shape (bands, height, width).
+
+    Raises:
+        TrainingError: If it cannot be read.
+    """
+    try:
+        if path.suffix.lower() in RASTERS:
+            with rasterio.open(path) as source:
+                return torch.from_numpy(source.read())
+        with Image.open(path) as picture:
+            return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    except OSError as error:
+        msg = f"{path} cannot be read ({error}); remove or replace it."
+        raise TrainingError(msg) from error
+
+
+def split_by_class(
+    labels: npt.ArrayLike, *, fractions: Sequence[float], seed: int = 0
+) -> list[Ints]:
+    """Split tiles at random, the same share of every class in each part.
+
+    Args:
+        labels: Class of every tile.
+        fractions: Share of each part but the last, which takes the rest.
+        seed: Seed of the order within classes.
+
+    Returns:
+        Sorted indices of every part, one part more than there are fractions.
+
+    Raises:
+        TrainingError: If the fractions are not between 0 and 1 and below 1 together.
+    """
+    if any(not 0 < f < 1 for f in fractions) or sum(fractions) >= 1:
+        msg = (
+            f"fractions {list(fractions)} leave nothing for the last part; use such as (0.6, 0.2)."
+        )
+        raise TrainingError(msg)
+    rng = np.random.default_rng(seed)
+    values = np.asarray(labels)
+    parts: list[list[int]] = [[] for _ in range(len(fractions) + 1)]
+    for name in np.unique(values):
+        rows = rng.permutation(np.flatnonzero(values == name))
+        cuts = np.round(np.cumsum(fractions) * len(rows)).astype(int)
+        for part, chunk in zip(parts, np.split(rows, cuts), strict=True):
+            part.extend(chunk.tolist())
+    return [np.array(sorted(part), dtype=np.int64) for part in parts]
+
+
+def _find_classes(root: Path) -> Path:
+    if not root.is_dir():
+        msg = f"{root} is not a folder; give the folder that holds one folder a class."
+        raise TrainingError(msg)
+    for folder in (root, *sorted(p for p in root.rglob("*") if p.is_dir())):
+        if any(_pictures(p) for p in folder.iterdir() if p.is_dir()):
+            return folder
+    msg = f"{root} holds no folders of pictures (.jpg, .png, .tif); lay it out as CLASS/PICTURE."
+    raise TrainingError(msg)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES | RASTERS)
