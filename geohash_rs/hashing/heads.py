@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import HasherError
 
-__all__ = ["Head", "LinearHead", "MiLaN", "make_head"]
+__all__ = ["ClassifierHead", "Head", "KernelHead", "LinearHead", "MiLaN", "make_head"]
 
 
 class Head(nn.Module):
@@ -153,7 +153,93 @@ class LinearHead(Head):
         return torch.sigmoid(self.projection(self.prepare(features)))
 
 
-HEADS: dict[str, type[Head]] = {head.kind: head for head in (MiLaN, LinearHead)}
+class KernelHead(Head):
+    """A threshold on a sum of radial kernels around anchor tiles: the form of KSLSH.
+
+    Args:
+        num_features: Length of the feature vectors.
+        num_bits: Bits of the code.
+        num_anchors: Tiles whose features the kernels are centred on.
+    """
+
+    kind = "kernel"
+
+    def __init__(self, num_features: int, num_bits: int, *, num_anchors: int = 300) -> None:
+        super().__init__(num_features, num_bits)
+        self.num_anchors = num_anchors
+        self.register_buffer("anchors", torch.zeros(num_anchors, num_features))
+        self.register_buffer("width", torch.ones(()))
+        self.register_buffer("kernel_mean", torch.zeros(num_anchors))
+        self.projection = nn.Linear(num_anchors, num_bits, bias=False)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments, JSON-able, that make a head of the same shape."""
+        return super().settings | {"num_anchors": self.num_anchors}
+
+    def kernels(self, features: Tensor) -> Tensor:
+        """Compute ``exp(-d^2 / (2 width^2))`` to every anchor, their mean taken out.
+
+        Args:
+            features: Features, float, shape (tiles, num_features).
+
+        Returns:
+            Kernels, shape (tiles, num_anchors).
+        """
+        squares = torch.cdist(self.prepare(features), self.get_buffer("anchors")).square()
+        width = self.get_buffer("width")
+        return torch.exp(-squares / (2 * width.square())) - self.get_buffer("kernel_mean")
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Compute activations.
+
+        Args:
+            features: Features, float, shape (tiles, num_features).
+
+        Returns:
+            Activations in [0, 1], shape (tiles, num_bits).
+        """
+        return torch.sigmoid(self.projection(self.kernels(features)))
+
+
+class ClassifierHead(Head):
+    """The code of the class that a linear classifier predicts: all tiles of a class share one.
+
+    Args:
+        num_features: Length of the feature vectors.
+        num_bits: Bits of the code.
+        num_classes: Classes that the classifier knows.
+    """
+
+    kind = "classifier"
+
+    def __init__(self, num_features: int, num_bits: int, *, num_classes: int = 2) -> None:
+        super().__init__(num_features, num_bits)
+        self.num_classes = num_classes
+        self.classifier = nn.Linear(num_features, num_classes)
+        self.register_buffer("words", torch.zeros(num_classes, num_bits))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments, JSON-able, that make a head of the same shape."""
+        return super().settings | {"num_classes": self.num_classes}
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Compute activations.
+
+        Args:
+            features: Features, float, shape (tiles, num_features).
+
+        Returns:
+            Zeros and ones, float, shape (tiles, num_bits).
+        """
+        predicted = self.classifier(self.prepare(features)).argmax(1)
+        return self.get_buffer("words")[predicted]
+
+
+HEADS: dict[str, type[Head]] = {
+    head.kind: head for head in (MiLaN, LinearHead, KernelHead, ClassifierHead)
+}
 
 
 def make_head(kind: str, settings: Mapping[str, Any]) -> Head:
