@@ -107,6 +107,6 @@ def classifier_head(
     for _ in range(iterations):
         loss = functional.cross_entropy(head.classifier(prepared), labels)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
     return head.eval()
