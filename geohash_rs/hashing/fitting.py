@@ -49,7 +49,7 @@ def fit_hasher(
     method: Literal["itq", "lsh"] | str = "itq",
     model: str = LITE0,
     weights: Any = True,  # noqa: ANN401  (TorchGeo's enum is not imported here)
-    stages: Sequence[int] = (),
+    stages: Sequence[str] = (),
     bands: Sequence[str] | None = None,
     scaling: Mapping[str, Any] | None = None,
     tile_size: int | None = None,
@@ -69,7 +69,7 @@ def fit_hasher(
         method: "itq" (better) or "lsh" (random hyperplanes).
         model: Backbone, any timm name.
         weights: Weights of the backbone, as `load_backbone` takes them.
-        stages: Indices of timm's feature stages to append to the features.
+        stages: Names of modules, such as "blocks.4", whose mean output is appended.
         bands: Names of the bands. Default: "gray" for one, "red", "green", "blue" for three, else
             "band_1" and on.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}``. Default: 0 to 255 for uint8,

@@ -51,8 +51,8 @@ class Head(nn.Module):
     def round_weights(self) -> None:
         """Round the layers' weights to half precision, so that the hasher's file is half as big."""
         with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.copy_(parameter.half().float())
+            for tensor in self.state_dict().values():
+                tensor.copy_(tensor.half().float())
 
     def prepare(self, features: Tensor) -> Tensor:
         """Shift and scale features before the first layer."""
@@ -66,7 +66,9 @@ class MiLaN(Head):
         num_features: Length of the feature vectors.
         num_bits: Bits of the code.
         hidden: Widths of the hidden layers.
-        dropout: Share of features and hidden units that training drops; the paper has none.
+        dropout: Share of hidden units that training drops; the paper has none.
+        components: Principal components to which features are projected first, or 0 for none;
+            they make the head small and its training fast.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, section II
@@ -81,12 +83,16 @@ class MiLaN(Head):
         *,
         hidden: tuple[int, ...] = (1024, 512),
         dropout: float = 0.0,
+        components: int = 0,
     ) -> None:
         super().__init__(num_features, num_bits)
+        self.components = components
+        if components:
+            self.register_buffer("axes", torch.eye(num_features, components))
         self.hidden = tuple(hidden)
         self.dropout = dropout
         layers: list[nn.Module] = []
-        width = num_features
+        width = components or num_features
         for size in self.hidden:
             layers += [nn.Linear(width, size), nn.LeakyReLU(0.2)]
             layers += [nn.Dropout(dropout)] if dropout else []
@@ -97,7 +103,29 @@ class MiLaN(Head):
     @property
     def settings(self) -> dict[str, Any]:
         """Keyword arguments, JSON-able, that make a head of the same shape."""
-        return super().settings | {"hidden": list(self.hidden), "dropout": self.dropout}
+        own = {"hidden": list(self.hidden), "dropout": self.dropout, "components": self.components}
+        return super().settings | own
+
+    def standardise(self, features: Tensor) -> None:
+        """Take out mean and deviation of these features, and find their principal components.
+
+        Args:
+            features: Features of the training part, float, shape (tiles, num_features).
+        """
+        super().standardise(features)
+        if not self.components:
+            return
+        prepared = super().prepare(features).double()
+        values, vectors = torch.linalg.eigh(prepared.T @ prepared / len(prepared))
+        axes = vectors.flip(1)[:, : self.components].float()
+        # one scale for all components: their mean variance becomes one, their order stays
+        deviation = values.flip(0)[: self.components].mean().sqrt().float()
+        self.get_buffer("axes").copy_(axes / deviation.clamp_min(1e-6))
+
+    def prepare(self, features: Tensor) -> Tensor:
+        """Shift and scale features, then project them to their principal components."""
+        prepared = super().prepare(features)
+        return prepared @ self.get_buffer("axes") if self.components else prepared
 
     def forward(self, features: Tensor) -> Tensor:
         """Compute activations.

@@ -15,11 +15,12 @@ class Recipe:
 
     Attributes:
         model: Backbone, any timm name.
-        stages: timm's feature stages whose mean is appended to the features.
+        stages: modules of the backbone whose mean output is appended to the features.
         input_size: Side in px that the network sees.
         train_views: Views of a tile of which training draws one at random.
         views: Views over which the hasher averages activations; each costs a pass of the network.
         standardise: Whether features are brought to mean 0 and deviation 1 by the training part.
+        components: Principal components kept of the standardised features; 0 keeps features.
         hidden: Widths of the head's hidden layers.
         dropout: Share of hidden units that training drops.
         noise: Standard deviation of the noise that training adds to standardised features.
@@ -44,11 +45,12 @@ class Recipe:
     """
 
     model: str = LITE0
-    stages: tuple[int, ...] = ()
+    stages: tuple[str, ...] = ()
     input_size: int = 256
     train_views: tuple[str, ...] = ("identity", "hflip", "rot90", "rot180")
     views: tuple[str, ...] = ("identity",)
     standardise: bool = True
+    components: int = 0
     hidden: tuple[int, ...] = (1024, 512)
     dropout: float = 0.0
     noise: float = 0.0
@@ -94,6 +96,7 @@ class Recipe:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
+STAGES = ("blocks.3", "blocks.4", "blocks.5", "blocks.6")  # of EfficientNet-Lite0
 FOUR_VIEWS = ("identity", "hflip", "rot90", "rot180")
 
 RECIPES: dict[str, Recipe] = {
@@ -112,8 +115,10 @@ RECIPES: dict[str, Recipe] = {
         weight_decay=0.0,
         cosine=False,
     ),
-    "milan": Recipe(stages=(3,), proxy=0.3, iterations=3000),
-    "milan-views": Recipe(stages=(3,), proxy=0.3, iterations=3000, views=FOUR_VIEWS),
+    "milan": Recipe(stages=STAGES, components=384, proxy=0.3, iterations=3000),
+    "milan-views": Recipe(
+        stages=STAGES, components=384, proxy=0.3, iterations=3000, views=FOUR_VIEWS
+    ),
 }
 
 

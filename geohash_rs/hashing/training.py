@@ -70,7 +70,13 @@ def _train(
 ) -> tuple[MiLaN, History]:
     count, views, width = features.shape
     num_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
-    head = MiLaN(width, num_bits, hidden=recipe.hidden, dropout=recipe.dropout)
+    head = MiLaN(
+        width,
+        num_bits,
+        hidden=recipe.hidden,
+        dropout=recipe.dropout,
+        components=recipe.components,
+    )
     if recipe.standardise:
         head.standardise(features.flatten(0, 1))
     criterion = _criterion(recipe, num_bits, num_classes)
