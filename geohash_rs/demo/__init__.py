@@ -1,0 +1,1 @@
+"""A first search on an invented landscape: scenes, archive, query, picture."""
