@@ -1,0 +1,43 @@
+"""Settings of the documentation; build it with `python -m sphinx -W -b html docs docs/_build`."""
+
+import re
+from pathlib import Path
+
+project = "geohash_rs"
+author = "The geohash_rs authors"
+copyright = "2026, The geohash_rs authors"  # noqa: A001
+release = re.search(
+    r'^version = "(.+)"$',
+    (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"),
+    re.MULTILINE,
+).group(1)
+version = release
+
+extensions = [
+    "matplotlib.sphinxext.plot_directive",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.doctest",
+    "sphinx.ext.napoleon",
+]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autosummary_generate = True
+autosummary_ignore_module_all = False
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes of dataclasses are described once
+doctest_test_doctest_blocks = ""  # docstrings are doctested by pytest already
+
+plot_formats = [("png", 110)]
+plot_html_show_formats = False
+plot_html_show_source_link = False
+
+html_theme = "furo"
+html_title = f"geohash_rs {release}"
