@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from geohash_rs.archive import CodeArchive
 from geohash_rs.archive.filters import RegionLike, TimeLike
 from geohash_rs.codes import check_num_bits
-from geohash_rs.errors import HasherError, QueryError
+from geohash_rs.errors import HasherError, HasherMismatchError, QueryError
 from geohash_rs.hashing import Hasher, load_hasher, parse_training_free
 from geohash_rs.indexing import AddReport, GridSettings, add_dataset, add_scenes
 from geohash_rs.matches import Matches
@@ -25,7 +25,7 @@ from geohash_rs.retrieval import (
 from geohash_rs.scenes import Scenes
 from geohash_rs.tile_grid import Edges
 
-__all__ = ["Archive"]
+__all__ = ["Archive", "open_or_create"]
 
 DEFAULT_HASHER = "itq-64"
 DEFAULT_TILE_SIZE = 64
@@ -296,6 +296,42 @@ class Archive(CodeArchive):
             resolutions=resolutions(self),
         )
         return query_of_patch(hasher, patch)
+
+
+def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = None) -> Archive:
+    """Open an archive for adding, or make it if nothing is there.
+
+    Args:
+        path: The folder.
+        hasher: As in `Archive.create`; None keeps that of an archive that is there.
+
+    Returns:
+        The archive.
+
+    Raises:
+        HasherMismatchError: If the archive was made by another hasher than the one asked for.
+    """
+    folder = Path(path)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return Archive.create(folder, hasher=hasher)
+    archive = Archive.open(folder)
+    if hasher is None or hasher == archive.pending_hasher:
+        return archive
+    name = "" if isinstance(hasher, Hasher) else str(hasher)
+    asked = hasher if isinstance(hasher, Hasher) else None
+    if name.startswith(("itq-", "lsh-")):
+        if archive.hasher_file is not None and archive.hasher().name == name:
+            return archive  # it was fitted by that name
+    elif not isinstance(hasher, Hasher):
+        asked = load_hasher(hasher)
+    if asked is None or asked.fingerprint != archive.hasher_fingerprint:
+        known = archive.pending_hasher or archive.hasher().name
+        msg = (
+            f"{folder} was made with the hasher {known} but {asked.name if asked else name} is "
+            "asked for; leave --hasher out, or make another archive."
+        )
+        raise HasherMismatchError(msg)
+    return archive
 
 
 def _check_same_bits(asked: int | None, made: int) -> None:

@@ -1,5 +1,6 @@
 """Place the samples of any TorchGeo dataset: by the sampler's slices, or by the files they are."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import shapely
 import torch
 from rasterio.errors import RasterioError
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from torchgeo.datasets import GeoDataset
 
 from geohash_rs._compat import GeoSlice, forget_open_files, is_batch_sampler
@@ -215,7 +216,7 @@ class _ByFile(Dataset[LocatedTile]):
             window=whole,
             whole_file=True,
             dates=file.dates,
-            label=_class_name(self.dataset, sample.get("label")),
+            label=_class_name(self.dataset, index, sample.get("label")),
         )
 
 
@@ -250,8 +251,7 @@ def _checked_image(sample: dict[str, Any], dataset: object, max_nodata: float) -
 
 
 def _source_files(dataset: Any, index: int) -> list[str]:  # noqa: ANN401 - any class of TorchGeo
-    while isinstance(dataset, Subset):
-        index, dataset = dataset.indices[index], dataset.dataset
+    dataset, index = _innermost(dataset, index)
     if hasattr(dataset, "imgs"):  # an ImageFolder, such as EuroSAT
         return [str(dataset.imgs[index][0])]
     if hasattr(dataset, "_load_paths"):  # BigEarthNet
@@ -263,9 +263,20 @@ def _source_files(dataset: Any, index: int) -> list[str]:  # noqa: ANN401 - any 
     raise SceneError(msg)
 
 
-def _class_name(dataset: object, label: object) -> str | None:
-    while isinstance(dataset, Subset):
-        dataset = dataset.dataset
+def _innermost(dataset: Any, index: int) -> tuple[Any, int]:  # noqa: ANN401 - as above
+    """Look through PyTorch's subsets and concatenations."""
+    while isinstance(dataset, Subset | ConcatDataset):
+        if isinstance(dataset, Subset):
+            index, dataset = dataset.indices[index], dataset.dataset
+        else:
+            part = bisect_right(dataset.cumulative_sizes, index)
+            index -= dataset.cumulative_sizes[part - 1] if part else 0
+            dataset = dataset.datasets[part]
+    return dataset, index
+
+
+def _class_name(dataset: object, index: int, label: object) -> str | None:
+    dataset, _ = _innermost(dataset, index)
     classes = getattr(dataset, "classes", None)
     if classes is None or not isinstance(label, Tensor) or label.numel() != 1:
         return None

@@ -20,10 +20,6 @@ from geohash_rs.patches import Patch
 
 __all__ = ["Query", "query_of_patch", "query_of_point", "query_of_tile", "resolutions", "retrieve"]
 
-# Neighbours share an edge; a footprint is taken in by about a millimetre so that they do not
-# count as overlapping.
-SHARED_EDGE_DEGREES = 1e-8
-
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
@@ -172,7 +168,7 @@ def retrieve(
         within=within,
         scenes=scenes,
         labels=labels,
-        exclude_region=_core(query) if exclude_overlap else None,
+        exclude_region=_place_of(query) if exclude_overlap else None,
     )
     ids, distances = _merge(found.ids, found.distances)
     if k is not None:
@@ -213,12 +209,11 @@ def _known_crs(crs: object) -> CRS | None:
         raise QueryError(msg) from error
 
 
-def _core(query: Query) -> BaseGeometry:
+def _place_of(query: Query) -> BaseGeometry:
     if query.footprint is None:
         msg = "the query has no place on the Earth, so no tile overlaps it; drop exclude_overlap."
         raise QueryError(msg)
-    core = query.footprint.buffer(-SHARED_EDGE_DEGREES, join_style="mitre")
-    return core if not core.is_empty else query.footprint.representative_point()
+    return query.footprint
 
 
 def _merge(

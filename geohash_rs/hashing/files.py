@@ -18,7 +18,13 @@ from geohash_rs.hashing.heads import make_head
 from geohash_rs.hashing.lite0 import LITE0, LITE0_WEIGHTS
 from geohash_rs.hashing.scaling import Scaling
 
-__all__ = ["hasher_from_bytes", "hasher_to_bytes", "load_hasher", "shipped_hashers"]
+__all__ = [
+    "hasher_from_bytes",
+    "hasher_to_bytes",
+    "list_hashers",
+    "load_hasher",
+    "shipped_hashers",
+]
 
 KEY = "geohash_rs"
 FORMAT = 1
@@ -67,6 +73,31 @@ def shipped_hashers() -> dict[str, Path]:
     """
     folder = Path(str(files("geohash_rs.hashing") / "weights"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def list_hashers() -> list[dict[str, Any]]:
+    """Describe every hasher that can be used by name.
+
+    Returns:
+        For each its name, bits, what it is for, file (None where it is fitted) and description.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, path in shipped_hashers().items():
+        about = load_hasher(path).description
+        rows.append(
+            {
+                "name": name,
+                "num_bits": about["num_bits"],
+                "about": about["notes"].get("about", f"a {about['head']['kind']} head"),
+                "file": str(path),
+                "description": about,
+            }
+        )
+    fitted = {"itq": "learned rotation (ITQ)", "lsh": "random hyperplanes"}
+    for method, words in fitted.items():
+        text = f"training-free: {words}, fitted on the first scenes; any multiple of 8 bits"
+        rows.append({"name": f"{method}-64", "num_bits": 64, "about": text, "file": None})
+    return rows
 
 
 def hasher_to_bytes(hasher: Hasher, *, embed_backbone: bool | None = None) -> bytes:

@@ -1,0 +1,94 @@
+"""The command line: thin commands, loaded when they are called."""
+
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from geohash_rs import __version__
+from geohash_rs.errors import ExportError, GeoHashRSError, QueryError, RegionError, TimeRangeError
+
+__all__ = ["app", "main"]
+
+# What each command does, and the module that holds it: help needs none of them loaded.
+COMMANDS = {
+    "demo": ("demo", "Make scenes, index them, search them and draw the result; all offline."),
+    "index": ("index", "Add GeoTIFF scenes to an archive."),
+    "query": ("query", "Find the tiles that look like a patch, a place or a tile."),
+    "info": ("manage", "Tell what an archive holds."),
+    "remove": ("manage", "Remove scenes from an archive."),
+    "compact": ("manage", "Merge small segments and drop removed tiles for good."),
+    "verify": ("manage", "Check every file of an archive."),
+    "export": ("manage", "Write all tiles of an archive to one file."),
+    "weights": ("weights", "List the hashers that can be used by name."),
+}
+WRONG_USE = (QueryError, RegionError, TimeRangeError, ExportError)
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the names in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"{__name__}.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="geohash-rs")
+@click.option("--traceback", is_flag=True, help="Show where an error came from.")
+def app(traceback: bool) -> None:
+    """Find the places in your GeoTIFF scenes that look like a patch of yours.
+
+    "Geohash" here is a hash of what a place looks like, not the lat/lon cell.
+    """
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run a command and leave with its exit code: 0 done, 2 wrong use, 1 anything else.
+
+    Args:
+        args: Words of the command line; those of this process if None.
+    """
+    words = sys.argv[1:] if args is None else args
+    try:
+        code = app.main(words, prog_name="geohash-rs", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "")
+        sys.exit(2)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "geohash-rs"
+        _leave(f"{error.format_message()} (see '{where} --help')", 2)
+    except (click.Abort, KeyboardInterrupt):
+        _leave("interrupted; what was committed before is kept.", 1)
+    except click.ClickException as error:
+        _leave(error.format_message(), error.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:
+        if "--traceback" in words:
+            raise
+        known = isinstance(error, GeoHashRSError | OSError)
+        kind = "" if known else f"{type(error).__name__}: "
+        hint = "" if known else " (see 'geohash-rs --traceback ...')"
+        text = " ".join(str(error).split())
+        _leave(f"{kind}{text}{hint}", 2 if isinstance(error, WRONG_USE) else 1)
+    sys.exit(code or 0)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    click.echo(f"geohash-rs: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,99 @@
+"""``geohash-rs index``: add scenes to an archive."""
+
+from pathlib import Path
+
+import click
+
+from geohash_rs.cli.options import bands_of, echo_json
+
+__all__ = ["index_command"]
+
+
+@click.command("index")
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
+@click.option("--archive", required=True, type=click.Path(path_type=Path), help="Archive folder; made if it is not there.")
+@click.option("--hasher", help="Name of a shipped hasher, a .safetensors file, or itq-BITS / lsh-BITS.  [default: itq-64]")
+@click.option("--tile-size", type=click.IntRange(min=1), help="Columns and rows of a tile, px.  [default: the hasher's, or 64]")
+@click.option("--stride", type=click.IntRange(min=1), help="Step between tiles, px.  [default: the tile size]")
+@click.option("--edges", type=click.Choice(["shift", "pad", "drop"]), default="shift", show_default=True, help="Where the grid does not end with the scene: move the last tile inside, let it overhang, or leave it out.")
+@click.option("--max-nodata", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Leave out tiles with a larger share of nodata.")
+@click.option("--resolution", type=click.FloatRange(min=0, min_open=True), help="Resample tiles of all scenes to this ground size, m a pixel.")
+@click.option("--bands", help="One-based indexes or names, such as 4,3,2.")
+@click.option("--nodata", type=float, help="Value that means nothing was seen.  [default: each file's own]")
+@click.option("--date", help="When the scenes were taken, ISO 8601.  [default: from file name or TIFF tag]")
+@click.option("--filename-regex", help="Pattern with a group 'date', or 'start' and 'stop', as in TorchGeo.")
+@click.option("--date-format", default="%Y%m%d", show_default=True, help="Form of those groups.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Tiles a pass of the network.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read; 0 reads in a thread.")
+@click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
+@click.option("--strict", is_flag=True, help="Stop at the first scene that cannot be added.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def index_command(
+    scenes: tuple[str, ...],
+    archive: Path,
+    hasher: str | None,
+    tile_size: int | None,
+    stride: int | None,
+    edges: str,
+    max_nodata: float,
+    resolution: float | None,
+    bands: str | None,
+    nodata: float | None,
+    date: str | None,
+    filename_regex: str | None,
+    date_format: str,
+    batch_size: int,
+    workers: int,
+    device: str,
+    strict: bool,
+    as_json: bool,
+) -> int:
+    """Add GeoTIFF scenes (files, folders or URIs) to an archive.
+
+    Scenes that the archive has already are left alone; those whose file has changed are replaced.
+    Exit code 1 if a scene could not be added; the others are.
+    """
+    from dataclasses import asdict
+
+    from geohash_rs import Archive, Scenes
+    from geohash_rs.image_archive import open_or_create
+
+    found = Scenes(
+        list(scenes),
+        bands=bands_of(bands),
+        nodata=nodata,
+        filename_regex=filename_regex,
+        date_format=date_format,
+        datetime=date,
+        strict=strict,
+    )
+    target: Archive = open_or_create(archive, hasher=hasher)
+    report = target.add(
+        found,
+        tile_size=tile_size,
+        stride=stride,
+        edges=edges,  # type: ignore[arg-type]  # click has checked it
+        max_nodata=max_nodata,
+        resolution=resolution,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        strict=strict,
+        progress=not as_json,
+    )
+    if as_json:
+        echo_json({**asdict(report), "archive": str(archive), "archive_tiles": target.num_tiles})
+    else:
+        parts = [f"{report.num_tiles} tiles of {report.num_scenes} scenes added"]
+        if report.unchanged:
+            parts.append(f"{len(report.unchanged)} scenes unchanged")
+        if report.replaced:
+            parts.append(f"{len(report.replaced)} of them replaced")
+        if report.num_nodata:
+            parts.append(f"{report.num_nodata} tiles left out for nodata")
+        click.echo(f"{', '.join(parts)}; {archive} holds {target.num_tiles} tiles.")
+    for scene, reason in report.skipped:
+        click.echo(f"skipped {scene}: {reason}", err=True)
+    if report.skipped:
+        click.echo(f"geohash-rs: {len(report.skipped)} scenes could not be added.", err=True)
+    return 1 if report.skipped else 0

@@ -1,0 +1,120 @@
+"""``geohash-rs info``, ``remove``, ``compact``, ``verify`` and ``export``: look after an archive."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from geohash_rs.cli.options import echo_json
+
+__all__ = [
+    "compact_command",
+    "export_command",
+    "info_command",
+    "remove_command",
+    "verify_command",
+]
+
+archive_argument = click.argument("archive", type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command("info")
+@archive_argument
+@json_option
+def info_command(archive: Path, as_json: bool) -> None:
+    """Tell what an archive holds: tiles, scenes, hasher, extent and dates."""
+    from geohash_rs import Archive
+    from geohash_rs.summary import summarise
+
+    summary = summarise(Archive.open(archive, mode="r"))
+    if as_json:
+        echo_json(summary)
+        return
+    width = max(map(len, summary))
+    for name, value in summary.items():
+        shown = "-" if value is None else value
+        if isinstance(shown, list):
+            shown = ", ".join(f"{part:.6g}" if isinstance(part, float) else str(part) for part in shown)
+        click.echo(f"{name:<{width}}  {shown}")
+
+
+@click.command("remove")
+@archive_argument
+@click.option("--scene", "scenes", multiple=True, required=True, help="Path of a scene; may be given again.")
+@json_option
+def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> None:
+    """Remove all tiles of scenes."""
+    from geohash_rs import Archive
+    from geohash_rs.errors import SceneError
+    from geohash_rs.scene_file import scene_key
+
+    opened = Archive.open(archive)
+    keys = [scene_key(scene) for scene in scenes]
+    removed = opened.remove_scenes(keys)
+    if removed == 0:
+        msg = f"{archive} has no tile of {', '.join(keys)}; see 'geohash-rs info --json' for its scenes."
+        raise SceneError(msg)
+    if as_json:
+        echo_json({"removed": removed, "archive_tiles": opened.num_tiles})
+    else:
+        click.echo(f"{removed} tiles removed; {archive} holds {opened.num_tiles} tiles.")
+
+
+@click.command("compact")
+@archive_argument
+@json_option
+def compact_command(archive: Path, as_json: bool) -> None:
+    """Merge small segments and drop removed tiles for good; ids stay as they are."""
+    from geohash_rs import Archive
+
+    opened = Archive.open(archive)
+    before = len(opened.manifest.segments)
+    opened.compact()
+    after = len(opened.manifest.segments)
+    if as_json:
+        echo_json({"segments_before": before, "segments": after, "tiles": opened.num_tiles})
+    else:
+        click.echo(f"{before} segments became {after}; {archive} holds {opened.num_tiles} tiles.")
+
+
+@click.command("verify")
+@archive_argument
+@json_option
+def verify_command(archive: Path, as_json: bool) -> int:
+    """Check every file of an archive against its checksums; exit code 1 if one is damaged."""
+    from geohash_rs.archive import verify_archive
+
+    report = verify_archive(archive)
+    if as_json:
+        echo_json({**asdict(report), "ok": report.ok})
+    else:
+        click.echo(
+            f"{report.num_good_tiles} of {report.num_tiles} tiles are good "
+            f"({report.num_segments} segments, {report.num_bytes} bytes read)."
+        )
+        for orphan in report.orphans:
+            click.echo(f"left over: {orphan} (the next 'compact' removes it)")
+    for damage in report.damage:
+        click.echo(f"damaged {damage.file}: {damage.problem}", err=True)
+    if not report.ok:
+        click.echo(f"geohash-rs: {archive} has {len(report.damage)} damaged files.", err=True)
+    return 0 if report.ok else 1
+
+
+@click.command("export")
+@archive_argument
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet or .csv.")
+@json_option
+def export_command(archive: Path, output: Path, as_json: bool) -> None:
+    """Write all tiles of an archive, with their footprints, to one file."""
+    from geohash_rs import Archive
+    from geohash_rs.export import check_ending, write_batches
+    from geohash_rs.summary import exported_tiles
+
+    check_ending(output)
+    count = write_batches(exported_tiles(Archive.open(archive, mode="r")), output)
+    if as_json:
+        echo_json({"tiles": count, "output": str(output)})
+    else:
+        click.echo(f"{count} tiles written to {output}.")

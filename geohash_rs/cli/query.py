@@ -1,0 +1,105 @@
+"""``geohash-rs query``: find what looks alike."""
+
+from pathlib import Path
+
+import click
+
+from geohash_rs.cli.options import Numbers, bands_of, read_region, time_range
+
+__all__ = ["query_command"]
+
+SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
+
+
+@click.command("query")
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("patch", required=False)
+@click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place.")
+@click.option("--tile", type=int, help="Search with the archive's tile of this id.")
+@click.option("-k", type=click.IntRange(min=1), help="Matches asked for.  [default: 20; all with --max-distance alone]")
+@click.option("--window", type=Numbers("col,row,w,h", whole=True), help="Part of the patch to search with, px.")
+@click.option("--bands", help="Bands of the patch: one-based indexes or names, such as 4,3,2.")
+@click.option("--max-distance", type=click.IntRange(min=0), help="Largest Hamming distance, bits, inclusive.")
+@click.option("--bbox", type=Numbers("minlon,minlat,maxlon,maxlat"), help="Only tiles that meet this box; minlon > maxlon crosses the dateline.")
+@click.option("--region", type=click.Path(path_type=Path), help="Only tiles that meet the polygons of this file.")
+@click.option("--within", is_flag=True, help="Only tiles that lie in the region altogether.")
+@click.option("--time", "time", metavar="START/END", help="Only tiles of this time, such as 2023-01-01/2023-12-31 or 2023-06/..")
+@click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; may be given again.")
+@click.option("--label", "labels", multiple=True, help="Only tiles with this label; may be given again.")
+@click.option("--exclude-overlap", is_flag=True, help="Leave out tiles that overlap the query.")
+@click.option("--crs", help="CRS of the result, such as EPSG:32633.  [default: EPSG:4326]")
+@click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet or .csv; without it a table is printed.")
+@click.option("--json", "as_json", is_flag=True, help="Print GeoJSON instead of a table.")
+def query_command(
+    archive: Path,
+    patch: str | None,
+    point: tuple[float, ...] | None,
+    tile: int | None,
+    k: int | None,
+    window: tuple[int, ...] | None,
+    bands: str | None,
+    max_distance: int | None,
+    bbox: tuple[float, ...] | None,
+    region: Path | None,
+    within: bool,
+    time: str | None,
+    scenes: tuple[str, ...],
+    labels: tuple[str, ...],
+    exclude_overlap: bool,
+    crs: str | None,
+    device: str,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Find the tiles that look like PATCH (a GeoTIFF), like a place, or like one tile."""
+    if sum(value is not None for value in (patch, point, tile)) != 1:
+        msg = "give exactly one of PATCH.tif, --point and --tile"
+        raise click.UsageError(msg, click.get_current_context())
+    if bbox is not None and region is not None:
+        msg = "give --bbox or --region, not both"
+        raise click.UsageError(msg, click.get_current_context())
+    if patch is None and (window is not None or bands is not None):
+        msg = "--window and --bands are for a patch"
+        raise click.UsageError(msg, click.get_current_context())
+    from geohash_rs import Archive
+    from geohash_rs.export import check_ending
+    from geohash_rs.scene_file import scene_key
+
+    if output is not None:
+        check_ending(output)
+    matches = Archive.open(archive, mode="r").query(
+        patch,
+        point=point,
+        tile=tile,
+        k=20 if k is None and max_distance is None else k,
+        window=window,
+        bands=bands_of(bands),
+        max_distance=max_distance,
+        region=bbox if region is None else read_region(region),
+        within=within,
+        time=time_range(time),
+        scenes=[scene_key(scene) for scene in scenes] or None,
+        labels=list(labels) or None,
+        exclude_overlap=exclude_overlap,
+        crs=crs,
+        device=device,
+    )
+    if output is not None:
+        matches.to_file(output)
+        click.echo(f"{len(matches)} matches written to {output}.", err=True)
+    if as_json:
+        click.echo(matches.to_crs("EPSG:4326").to_json(drop_id=True))
+    elif output is None:
+        _print_table(matches)
+
+
+def _print_table(matches: object) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame(matches)[SHOWN]  # type: ignore[call-overload]  # matches is a frame
+    if frame.empty:
+        click.echo("no matches; widen the region, time or distance.", err=True)
+        return
+    frame = frame.assign(scene=frame["scene"].map(lambda key: key.rsplit("/", 1)[-1]))
+    click.echo(frame.to_string(index=False, na_rep="-"))
