@@ -1,6 +1,6 @@
 """Add imagery to an archive: what is new is hashed, what is known is left, what fails is named."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 from itertools import chain, groupby, islice
 from typing import Any
 
@@ -39,6 +39,8 @@ __all__ = ["AddReport", "GridSettings", "add_dataset", "add_scenes"]
 
 # Tiles on which a training-free hasher is fitted, at most: more change few bits and cost time.
 FIT_TILES = 2048
+# From so many tiles on, tracing the network pays.
+TRACE_TILES = 300
 # Finished scenes are committed together: a commit costs a few file syncs and makes a segment.
 COMMIT_TILES = 200_000
 COMMIT_SECONDS = 20.0
@@ -106,7 +108,16 @@ def add_scenes(
     shape = None if grid.resolution is None else (grid.tile_size, grid.tile_size)
     if hasher is None:
         sample = _sample(scenes, tiles, bands, shape, grid.max_nodata, workers=workers)
-        hasher = _fit(archive, sample, bands=bands, tile_size=grid.tile_size, device=device)
+        hasher = _fit(
+            archive,
+            sample,
+            bands=bands,
+            tile_size=grid.tile_size,
+            device=device,
+            accelerate=2 * len(tiles) >= TRACE_TILES,  # each is looked at twice
+        )
+    elif len(tiles) >= TRACE_TILES:
+        hasher.accelerate()
     done = encode_scenes(
         scenes,
         tiles,
@@ -172,7 +183,16 @@ def add_dataset(
     if hasher is None:
         while sum(map(len, held)) < FIT_TILES and (batch := next(batches, None)) is not None:
             held.append(batch)
-        hasher = _fit(archive, _images(held), bands=None, tile_size=tile_size, device=device)
+        hasher = _fit(
+            archive,
+            _images(held),
+            bands=None,
+            tile_size=tile_size,
+            device=device,
+            accelerate=2 * sum(map(len, held)) >= TRACE_TILES,
+        )
+    elif isinstance(sampler, Sized) and len(sampler) >= TRACE_TILES:
+        hasher.accelerate()
     writer = ArchiveWriter(archive, hasher.fingerprint)
     known = {record.scene for record in archive.scenes()}
     names: set[str] = set()
@@ -318,6 +338,7 @@ def _fit(
     bands: Sequence[str] | None,
     tile_size: int | None,
     device: str,
+    accelerate: bool,
 ) -> Hasher:
     method, num_bits = parse_training_free(archive.pending_hasher or "itq-64")
     hasher = fit_hasher(
@@ -327,6 +348,7 @@ def _fit(
         bands=bands,
         tile_size=tile_size,
         device=device,
+        accelerate=accelerate,
     )
     archive.set_hasher(hasher.to_bytes(), fingerprint=hasher.fingerprint, num_bits=hasher.num_bits)
     return hasher

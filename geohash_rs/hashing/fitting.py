@@ -58,6 +58,7 @@ def fit_hasher(
     views: Sequence[str] = ("identity",),
     name: str = "",
     device: str | torch.device = "cpu",
+    accelerate: bool = False,
     seed: int = 0,
 ) -> Hasher:
     """Fit a hasher on unlabelled tiles: pretrained features, then ITQ or random hyperplanes.
@@ -80,6 +81,7 @@ def fit_hasher(
         views: Views over which activations are averaged; each costs one pass of the network.
         name: A name for people. Default: method and bits.
         device: Where the backbone runs.
+        accelerate: Whether to trace the backbone first, as `Hasher.accelerate` does.
         seed: Seed of the rotation or the hyperplanes.
 
     Returns:
@@ -113,6 +115,8 @@ def fit_hasher(
         name=name or f"{method}-{num_bits}",
         device=device,
     )
+    if accelerate:
+        hasher.accelerate()
     features = torch.cat([hasher.features(batch) for batch in batches])
     hasher.head = METHODS[method](features, num_bits=num_bits, seed=seed).eval()
     hasher.head.requires_grad_(requires_grad=False).to(hasher.device)

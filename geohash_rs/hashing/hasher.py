@@ -18,6 +18,7 @@ from geohash_rs.codes import pack_codes
 from geohash_rs.errors import BandMismatchError, HasherError
 from geohash_rs.hashing.backbones import Backbone
 from geohash_rs.hashing.heads import Head
+from geohash_rs.hashing.runtime import CpuRuntime
 from geohash_rs.hashing.scaling import Scaling
 from geohash_rs.hashing.views import view
 
@@ -78,6 +79,7 @@ class Hasher:
         self.name = name or f"{head.kind}-{head.num_bits}"
         self.notes = dict(notes or {})
         self.device = torch.device(device)
+        self._runtime: CpuRuntime | None = None
         self.backbone.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head.to(self.device)
 
@@ -173,6 +175,19 @@ class Hasher:
             for name, tensor in module.state_dict().items()
         }
 
+    def accelerate(self) -> "Hasher":
+        """Trace the backbone for much work on a CPU; a few seconds that pay from 300 tiles on.
+
+        Features agree with eager PyTorch to about 1e-5. Where the network or this machine does not
+        allow it, nothing changes.
+
+        Returns:
+            This hasher.
+        """
+        if self._runtime is None and self.device.type == "cpu":
+            self._runtime = CpuRuntime.build(self.backbone, input_size=self.input_size)
+        return self
+
     def to_bytes(self, *, embed_backbone: bool | None = None) -> bytes:
         """Write the hasher as the bytes of a file.
 
@@ -256,7 +271,8 @@ class Hasher:
 
     def _forward(self, images: Tensor, *, head: bool) -> Tensor:
         """Run the networks on prepared images."""
-        features = self.backbone(images).float()
+        run = self._runtime if self._runtime is not None else self.backbone
+        features = run(images).float()
         result: Tensor = self.head(features) if head else features
         return result
 
