@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.lite0 import LITE0
+from geohash_rs.hashing.views import VIEWS
 
 __all__ = ["RECIPES", "Recipe", "get_recipe"]
 
@@ -47,7 +48,7 @@ class Recipe:
     model: str = LITE0
     stages: tuple[str, ...] = ()
     input_size: int = 256
-    train_views: tuple[str, ...] = ("identity", "hflip", "rot90", "rot180")
+    train_views: tuple[str, ...] = VIEWS
     views: tuple[str, ...] = ("identity",)
     standardise: bool = True
     components: int = 0
@@ -119,6 +120,7 @@ RECIPES: dict[str, Recipe] = {
     "milan-views": Recipe(
         stages=STAGES, components=384, proxy=0.3, iterations=3000, views=FOUR_VIEWS
     ),
+    "milan-8-views": Recipe(stages=STAGES, components=384, proxy=0.3, iterations=3000, views=VIEWS),
 }
 
 
