@@ -1,16 +1,19 @@
 """Turn windows of a scene into polygons, on the scene's own grid and as longitude and latitude."""
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
-import shapely
-import shapely.affinity
 from affine import Affine
-from pyproj import CRS, Geod, Transformer
-from shapely.geometry.base import BaseGeometry
+from pyproj import Geod
 
 from geohash_rs.errors import SceneError
+from geohash_rs.projection import WGS84, Projection, projection_of
+from geohash_rs.rings import (
+    curved_footprint,
+    edge_bends,
+    polygons,
+    split_at_antimeridian,
+    split_unwrapped,
+)
 
 __all__ = [
     "WGS84",
@@ -22,15 +25,14 @@ __all__ = [
     "window_corners",
 ]
 
-WGS84 = "EPSG:4326"
-
 # An edge that is straight in the scene's CRS bends in longitude and latitude. Where the bend is
 # more than this share of a pixel, points are put on the edge until it is not.
 MAX_BEND_PX = 0.5
-MAX_PIECES = 256
+WIDE_DEGREES = 90.0
 
 GeometryArray = npt.NDArray[np.object_]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 def window_corners(transform: Affine, windows: npt.ArrayLike) -> FloatArray:
@@ -63,7 +65,7 @@ def native_footprints(transform: Affine, windows: npt.ArrayLike) -> GeometryArra
     Returns:
         Shapely polygons, shape (windows,), right-handed (counter-clockwise).
     """
-    return _polygons(window_corners(transform, windows))
+    return polygons(window_corners(transform, windows))
 
 
 def footprints(transform: Affine, windows: npt.ArrayLike, *, crs: object) -> GeometryArray:
@@ -71,7 +73,8 @@ def footprints(transform: Affine, windows: npt.ArrayLike, *, crs: object) -> Geo
 
     A corner is the float64 image of the window's corner. Edges that bend by more than half a
     pixel get more points, a footprint across the antimeridian is split there, and one around a
-    pole is closed along it.
+    pole is closed along it. Where a window reaches beyond the outline of the Earth (a geostationary
+    disc, the sinusoidal grid of MODIS), its footprint is the part on it, to 1/64 of the window.
 
     Args:
         transform: Affine transform of the scene, pixel to CRS.
@@ -82,7 +85,7 @@ def footprints(transform: Affine, windows: npt.ArrayLike, *, crs: object) -> Geo
         Shapely polygons or multipolygons, shape (windows,), right-handed, x in [-180, 180].
 
     Raises:
-        SceneError: If a corner has no longitude and latitude.
+        SceneError: If nothing of a window is on the Earth, or the CRS has no place on it.
     """
     pixel = float(np.sqrt(abs(transform.determinant)))
     corners = window_corners(transform, windows)
@@ -104,64 +107,27 @@ def footprints_from_rings(
         Shapely polygons or multipolygons in EPSG:4326, shape (rings,).
 
     Raises:
-        SceneError: If a corner has no longitude and latitude.
+        SceneError: If nothing of a ring is on the Earth, or the CRS has no place on it.
     """
     corners = np.asarray(rings, dtype=np.float64)
-    if len(corners) == 0:
-        return np.empty(0, dtype=object)
-    known = _crs(crs)
-    lonlat = _to_lonlat(corners, known)
-    lon = lonlat[:, :, 0]
-    # Antimeridian, poles and bent edges are rare: the rest goes through in one vector call.
-    special = (np.ptp(lon, axis=1) > 180) | (np.abs(lon) > 180).any(axis=1)
-    if not known.is_geographic:
-        special |= _hold_a_pole(corners, known)
-        if tolerance is not None:
-            special |= _bend(corners, lonlat, known) > tolerance
     geometries = np.empty(len(corners), dtype=object)
-    geometries[~special] = _polygons(lonlat[~special])
+    if len(corners) == 0:
+        return geometries
+    projection = projection_of(crs)
+    lonlat = projection.to_lonlat(corners)
+    # Antimeridian, poles and bent edges are rare: the rest goes through in one vector call.
+    if projection.plain:
+        special = (np.abs(lonlat[..., 0]) > 180).any(axis=1)
+    else:
+        special = _is_special(corners, lonlat, projection, tolerance)
+    geometries[~special] = polygons(lonlat[~special])
     for index in np.flatnonzero(special):
-        geometries[index] = _special_footprint(corners[index], known, tolerance)
+        geometries[index] = (
+            split_unwrapped(lonlat[index])
+            if projection.plain
+            else curved_footprint(corners[index], projection, tolerance=tolerance)
+        )
     return geometries
-
-
-def split_at_antimeridian(ring: npt.ArrayLike) -> BaseGeometry:
-    """Close a ring of longitudes and latitudes and split it where it crosses 180 degrees.
-
-    Args:
-        ring: Longitudes and latitudes without the closing point, shape (points, 2). Neighbouring
-            points are taken to be less than 180 degrees apart; a ring that runs once around the
-            Earth is closed along the pole of its hemisphere.
-
-    Returns:
-        A polygon or multipolygon, right-handed, x in [-180, 180].
-
-    >>> split_at_antimeridian([[179, 0], [-179, 0], [-179, 1], [179, 1]]).bounds
-    (-180.0, 0.0, 180.0, 1.0)
-    """
-    points = np.asarray(ring, dtype=np.float64)
-    steps = np.diff(np.append(points[:, 0], points[0, 0]))
-    turns = -360.0 * np.round(steps / 360.0)
-    offsets = np.concatenate([[0.0], np.cumsum(turns)])
-    # Adding a whole turn only where one is due keeps every other longitude bit for bit.
-    unwrapped = np.column_stack([points[:, 0] + offsets[:-1], points[:, 1]])
-    if offsets[-1]:
-        pole = 90.0 if points[:, 1].mean() > 0 else -90.0
-        first, last = unwrapped[0, 0], points[0, 0] + offsets[-1]
-        closing = [[last, points[0, 1]], [last, pole], [first, pole]]
-        unwrapped = np.concatenate([unwrapped, closing])
-    polygon = shapely.Polygon(unwrapped)
-    west, east = polygon.bounds[0], polygon.bounds[2]
-    pieces = []
-    for turn in range(int(np.floor((west + 180) / 360)), int(np.ceil((east - 180) / 360)) + 1):
-        strip = shapely.box(-180.0 + 360 * turn, -90.0, 180.0 + 360 * turn, 90.0)
-        part = polygon if strip.contains(polygon) else polygon.intersection(strip)
-        moved = shapely.affinity.translate(part, xoff=-360.0 * turn) if turn else part
-        pieces += [p for p in _parts(moved) if p.area > 0]
-    if offsets[-1]:  # the strips of a polar cap may meet at its seam
-        pieces = _parts(shapely.union_all(pieces))
-    oriented = [shapely.geometry.polygon.orient(piece) for piece in pieces]
-    return oriented[0] if len(oriented) == 1 else shapely.MultiPolygon(oriented)
 
 
 def ground_pixel(transform: Affine, width: int, height: int, *, crs: object) -> tuple[float, float]:
@@ -181,7 +147,15 @@ def ground_pixel(transform: Affine, width: int, height: int, *, crs: object) -> 
     """
     cols = np.array([0.0, 1.0, 0.0]) + width / 2
     rows = np.array([0.0, 0.0, 1.0]) + height / 2
-    middle, right, below = _to_lonlat(_apply(transform, cols, rows), _crs(crs))
+    points = _apply(transform, cols, rows)
+    projection = projection_of(crs)
+    middle, right, below = lonlat = projection.to_lonlat(points)
+    if not np.isfinite(lonlat).all():
+        msg = (
+            f"the scene's centre {points[0].tolist()} in {projection.crs.name} has no longitude "
+            "and latitude; check the scene's CRS and transform with 'rio info'."
+        )
+        raise SceneError(msg)
     geod = Geod(ellps="WGS84")
     _, _, across = geod.inv(*middle, *right)
     _, _, down = geod.inv(*middle, *below)
@@ -194,99 +168,23 @@ def _apply(transform: Affine, cols: FloatArray, rows: FloatArray) -> FloatArray:
     return np.stack([x, y], axis=-1)
 
 
-@lru_cache(maxsize=256)
-def _crs_from_text(text: str) -> CRS:
-    return CRS.from_user_input(text)
-
-
-def _crs(crs: object) -> CRS:
-    if isinstance(crs, CRS):
-        return crs
-    return _crs_from_text(crs) if isinstance(crs, str) else CRS.from_user_input(crs)
-
-
-@lru_cache(maxsize=256)
-def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(source, target, always_xy=True)
-
-
-def _to_lonlat(points: FloatArray, crs: CRS) -> FloatArray:
-    if crs.to_epsg() == 4326:
-        return points
-    lon, lat = _transformer(crs.to_wkt(), WGS84).transform(points[..., 0], points[..., 1])
-    lonlat = np.stack([lon, lat], axis=-1)
-    if not np.isfinite(lonlat).all():
-        where = points[~np.isfinite(lonlat).all(axis=-1)][0].tolist()
-        msg = (
-            f"the point {where} in {crs.name} has no longitude and latitude, so the tile cannot "
-            "be placed; check the scene's CRS and transform with 'rio info'."
-        )
-        raise SceneError(msg)
-    return lonlat
-
-
-def _polygons(rings: FloatArray) -> GeometryArray:
-    x, y = rings[..., 0], rings[..., 1]
-    # Shoelace formula relative to the first corner, so that far-off coordinates cancel exactly.
-    x0, y0 = x - x[:, :1], y - y[:, :1]
-    twice_area = (x0 * np.roll(y0, -1, axis=1) - np.roll(x0, -1, axis=1) * y0).sum(axis=1)
-    oriented = np.where((twice_area < 0)[:, None, None], rings[:, ::-1], rings)
-    return np.asarray(shapely.polygons(oriented), dtype=object)
-
-
-def _hold_a_pole(rings: FloatArray, crs: CRS) -> npt.NDArray[np.bool_]:
-    x, y = _transformer(WGS84, crs.to_wkt()).transform([0.0, 0.0], [90.0, -90.0])
-    poles = np.column_stack([x, y])
-    poles = poles[np.isfinite(poles).all(axis=1)]
-    holds = np.zeros(len(rings), dtype=bool)
+def _is_special(
+    rings: FloatArray, lonlat: FloatArray, projection: Projection, tolerance: float | None
+) -> BoolArray:
+    """Tell which rings are more than their corners joined in longitude and latitude."""
+    middle = projection.to_lonlat(rings.mean(axis=1))
+    lost = ~(np.isfinite(lonlat).all(axis=(1, 2)) & np.isfinite(middle).all(axis=1))
+    known = np.where(lost[:, None, None], 0.0, lonlat)
+    away = known[..., 0] - np.where(lost, 0.0, middle[:, 0])[:, None]
+    turns = np.round(away / 360.0)
+    wide = np.ptp(away - 360.0 * turns, axis=1) > WIDE_DEGREES
+    special: BoolArray = lost | wide | turns.any(axis=1) | (np.abs(known[..., 0]) > 180).any(axis=1)
     low, high = rings.min(axis=1), rings.max(axis=1)
-    for pole in poles:
-        near = ((low <= pole) & (pole <= high)).all(axis=1)
-        for index in np.flatnonzero(near):
-            holds[index] |= shapely.Polygon(rings[index]).covers(shapely.Point(pole))
-    return holds
-
-
-def _bend(rings: FloatArray, lonlat: FloatArray, crs: CRS) -> FloatArray:
-    """Measure how far the straight edges in lon/lat stray from the true ones, in CRS units."""
-    true_middle = (rings + np.roll(rings, -1, axis=1)) / 2
-    drawn = (lonlat + np.roll(lonlat, -1, axis=1)) / 2
-    x, y = _transformer(WGS84, crs.to_wkt()).transform(drawn[..., 0], drawn[..., 1])
-    off = np.stack([x, y], axis=-1) - true_middle
-    edge = np.roll(rings, -1, axis=1) - rings
-    length = np.maximum(np.hypot(edge[..., 0], edge[..., 1]), np.finfo(float).tiny)
-    across = np.abs(edge[..., 0] * off[..., 1] - edge[..., 1] * off[..., 0]) / length
-    return np.asarray(np.where(np.isfinite(across), across, np.inf).max(axis=1))
-
-
-def _special_footprint(ring: FloatArray, crs: CRS, tolerance: float | None) -> BaseGeometry:
-    holds_pole = not crs.is_geographic and bool(_hold_a_pole(ring[None], crs)[0])
-    dense = ring
-    if not crs.is_geographic and tolerance is not None:
-        pieces = 16 if holds_pole else 1
-        dense = _densify(ring, pieces)
-        while pieces < MAX_PIECES and _widest_bend(dense, crs) > tolerance:
-            pieces *= 2
-            dense = _densify(ring, pieces)
-    return split_at_antimeridian(_to_lonlat(dense, crs))
-
-
-def _widest_bend(ring: FloatArray, crs: CRS) -> float:
-    lonlat = _to_lonlat(ring, crs).copy()
-    lon = lonlat[:, 0]
-    lonlat[:, 0] = lon - 360.0 * np.round((lon - lon[0]) / 360.0)
-    start, end = ring, np.roll(ring, -1, axis=0)
-    pairs = np.stack([start, end], axis=1)
-    ends = np.stack([lonlat, np.roll(lonlat, -1, axis=0)], axis=1)
-    ends[:, 1, 0] -= 360.0 * np.round((ends[:, 1, 0] - ends[:, 0, 0]) / 360.0)
-    return float(_bend(pairs, ends, crs).max())
-
-
-def _densify(ring: FloatArray, pieces: int) -> FloatArray:
-    shares = (np.arange(pieces) / pieces)[None, :, None]
-    edges = np.roll(ring, -1, axis=0) - ring
-    return np.asarray((ring[:, None, :] + shares * edges[:, None, :]).reshape(-1, 2))
-
-
-def _parts(geometry: BaseGeometry) -> list[shapely.Polygon]:
-    return [p for p in shapely.get_parts(geometry) if isinstance(p, shapely.Polygon)]
+    for pole, _ in projection.poles:
+        margin = 1e-6 * (high - low)
+        special |= ((low - margin <= pole) & (pole <= high + margin)).all(axis=1)
+    if tolerance is not None:
+        ends = np.stack([rings, np.roll(rings, -1, axis=1)], axis=2)
+        drawn = np.stack([known, np.roll(known, -1, axis=1)], axis=2)
+        special |= edge_bends(ends, drawn, projection).max(axis=1) > tolerance
+    return special
