@@ -173,7 +173,8 @@ def _is_special(
 ) -> BoolArray:
     """Tell which rings are more than their corners joined in longitude and latitude."""
     middle = projection.to_lonlat(rings.mean(axis=1))
-    lost = ~(np.isfinite(lonlat).all(axis=(1, 2)) & np.isfinite(middle).all(axis=1))
+    placed = np.isfinite(lonlat).all(axis=(1, 2)) & np.isfinite(middle).all(axis=1)
+    lost: BoolArray = np.asarray(~placed)
     known = np.where(lost[:, None, None], 0.0, lonlat)
     away = known[..., 0] - np.where(lost, 0.0, middle[:, 0])[:, None]
     turns = np.round(away / 360.0)

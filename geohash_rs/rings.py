@@ -101,7 +101,7 @@ def edge_bends(
         middle cannot be placed.
     """
     off = projection.offsets(ends.mean(axis=-2), lonlat.mean(axis=-2))
-    placed = np.isfinite(off).all(axis=-1)
+    placed: npt.NDArray[np.bool_] = np.asarray(np.isfinite(off).all(axis=-1))
     off = np.where(placed[..., None], off, 0.0)
     along = ends[..., 1, :] - ends[..., 0, :]
     length = np.maximum(np.hypot(along[..., 0], along[..., 1]), np.finfo(float).tiny)
