@@ -566,13 +566,14 @@ class _Writing:
     def __enter__(self) -> Writer:
         self._context = open_writer(self.archive.path, known=self.archive._snapshot.segments)
         self._writer = self._context.__enter__()
+        # only the holder of the write lock deletes files, so its own pin would but stand in its way
+        self.archive._pin.release()
         return self._writer
 
     def __exit__(self, *details: Any) -> None:  # noqa: ANN401 - handed on as they are
         archive, writer = self.archive, self._writer
         try:
-            if writer.snapshot.manifest is not archive.manifest:
-                archive._move_to(writer.snapshot.manifest, ReaderPin(archive.path))
+            archive._move_to(writer.snapshot.manifest, ReaderPin(archive.path))
         finally:
             self._context.__exit__(*details)
 

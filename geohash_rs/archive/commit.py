@@ -43,7 +43,7 @@ class Writer:
 
     def __init__(self, folder: Path, base: Manifest, *, known: Sequence[Segment] = ()) -> None:
         self.folder = folder
-        self.manifest = base
+        self.manifest = dataclasses.replace(base, next_number=_next_number(folder, base))
         self.snapshot = Snapshot.of(folder, base, known=known)
         self._fresh: list[Path] = []
 
@@ -225,6 +225,12 @@ def open_writer(folder: Path, *, known: Sequence[Segment] = ()) -> Iterator[Writ
             yield writer
         finally:
             writer.discard()
+
+
+def _next_number(folder: Path, manifest: Manifest) -> int:
+    """Pass over the names that a killed writer left behind."""
+    names = [path.name for path in _owned(folder) if path.name.isdigit()]
+    return max([manifest.next_number, *(int(name) + 1 for name in names)])
 
 
 def orphans(folder: Path, manifest: Manifest) -> list[Path]:

@@ -32,7 +32,7 @@ class NumbaEngine:
             ids, first = _ids(task)
             ordered = entry.sequential and first + int(task.blocks[0]) * kernels.BLOCK > highest
             kernels.top(
-                _words(task.codes),
+                *_flat(task.codes),
                 words,
                 task.blocks,
                 NO_MASK if task.mask is None else task.mask,
@@ -53,7 +53,7 @@ class NumbaEngine:
         for task in tasks:
             mask = NO_MASK if task.mask is None else task.mask
             kernels.histogram(
-                _words(task.codes), words, task.blocks, mask, counts, _buffer(queries)
+                *_flat(task.codes), words, task.blocks, mask, counts, _buffer(queries)
             )
         return counts
 
@@ -64,7 +64,7 @@ class NumbaEngine:
         for task in tasks:
             mask = NO_MASK if task.mask is None else task.mask
             ids, first = _ids(task)
-            call = (_words(task.codes), words, task.blocks, mask, ids, np.uint64(first), limits)
+            call = (*_flat(task.codes), words, task.blocks, mask, ids, np.uint64(first), limits)
             counts = np.zeros(len(queries), np.int64)
             nothing = np.empty(0, np.uint64)
             kernels.within(*call, counts, nothing, _buffer(queries))
@@ -85,6 +85,11 @@ def _words(codes: Array) -> Array:
         if length % np.dtype(kind).itemsize == 0:
             return codes.view(kind)
     return codes
+
+
+def _flat(codes: Array) -> tuple[Array, int]:
+    words = _words(codes)
+    return words.reshape(-1), words.shape[1]
 
 
 def _buffer(queries: Array) -> Array:
@@ -108,7 +113,9 @@ def check() -> None:
     codes = np.array([[0], [255]], np.uint8)
     out = np.zeros((1, 9), np.int64)
     blocks = np.zeros(1, np.int64)
-    kernels.histogram(codes, codes[:1], blocks, NO_MASK, out, np.empty(256, np.uint8))
+    kernels.histogram(
+        codes.reshape(-1), 1, codes[:1], blocks, NO_MASK, out, np.empty(256, np.uint8)
+    )
     if out[0, 0] != 1 or out[0, 8] != 1:
         msg = f"the compiled kernel counted {out[0].tolist()}"
         raise RuntimeError(msg)

@@ -10,6 +10,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
+from numba import types
 from numba.extending import intrinsic
 
 from geohash_rs.archive.kernel_cache import cached_njit
@@ -19,6 +20,7 @@ __all__ = ["BLOCK", "histogram", "top", "within"]
 BLOCK = 4096  # rows of a block, as in `writing`
 GROUP = 64  # distances that are tested together
 SHIFT = 53  # of the distance in a key, as in `scan`
+NOTHING = np.empty(0, np.uint8)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -32,46 +34,73 @@ def _popcount(typing_context: Any, value: Any) -> Any:
     return value(value), build
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _distances(codes: Any, query: Any, start: int, stop: int, out: Any) -> None:
-    """Count the differing bits of rows start to stop."""
-    width = codes.shape[1]
+@numba.njit  # type: ignore[untyped-decorator]
+def _distances(words: Any, width: int, query: Any, out: Any, count: int) -> None:
+    """Count the differing bits of rows; widths are spelled out so that strides are known."""
     if width == 1:
         q0 = query[0]
-        for i in range(stop - start):
-            out[i] = _popcount(codes[start + i, 0] ^ q0)
+        for i in range(count):
+            out[i] = _popcount(words[i] ^ q0)
     elif width == 2:
         q0, q1 = query[0], query[1]
-        for i in range(stop - start):
-            out[i] = _popcount(codes[start + i, 0] ^ q0) + _popcount(codes[start + i, 1] ^ q1)
+        for i in range(count):
+            out[i] = _popcount(words[2 * i] ^ q0) + _popcount(words[2 * i + 1] ^ q1)
+    elif width == 3:
+        q0, q1, q2 = query[0], query[1], query[2]
+        for i in range(count):
+            out[i] = (
+                _popcount(words[3 * i] ^ q0)
+                + _popcount(words[3 * i + 1] ^ q1)
+                + _popcount(words[3 * i + 2] ^ q2)
+            )
     elif width == 4:
         q0, q1, q2, q3 = query[0], query[1], query[2], query[3]
-        for i in range(stop - start):
+        for i in range(count):
             out[i] = (
-                _popcount(codes[start + i, 0] ^ q0)
-                + _popcount(codes[start + i, 1] ^ q1)
-                + _popcount(codes[start + i, 2] ^ q2)
-                + _popcount(codes[start + i, 3] ^ q3)
+                _popcount(words[4 * i] ^ q0)
+                + _popcount(words[4 * i + 1] ^ q1)
+                + _popcount(words[4 * i + 2] ^ q2)
+                + _popcount(words[4 * i + 3] ^ q3)
             )
     else:
-        for i in range(stop - start):
+        for i in range(count):
             total = np.uint32(0)
             for j in range(width):
-                total += np.uint32(_popcount(codes[start + i, j] ^ query[j]))
+                total += np.uint32(_popcount(words[i * width + j] ^ query[j]))
             out[i] = total
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _hide(out: Any, mask: Any, place: int, first: int, count: int) -> None:
-    """Put rows that do not count out of reach."""
-    if mask.shape[0]:
-        far = np.uint16(0xFFFF)
-        for i in range(count):
-            if mask[place, first + i]:
-                out[i] = far
+@numba.njit  # type: ignore[untyped-decorator]
+def _hide(out: Any, mask: Any, count: int) -> None:
+    """Put rows that do not count, and the rest of the last group, out of reach."""
+    for i in range(len(mask)):
+        out[i] |= np.uint16(mask[i]) * np.uint16(257)  # 255 becomes all ones in either width
+    for i in range(count, -(-count // GROUP) * GROUP):
+        out[i] = np.uint16(0xFFFF)
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+@intrinsic  # type: ignore[untyped-decorator]
+def _near(typing_context: Any, out: Any, place: Any, bound: Any) -> Any:
+    """Compare 64 distances with a bound at once; bit i of the answer tells of distance i."""
+    signature = types.uint64(out, types.intp, bound)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        item = context.get_data_type(signature.args[0].dtype)
+        group = ir.VectorType(item, GROUP)
+        pointer = builder.bitcast(builder.gep(array.data, [args[1]]), group.as_pointer())
+        limit = builder.trunc(args[2], item)
+        empty = ir.Constant(group, ir.Undefined)
+        single = builder.insert_element(empty, limit, ir.Constant(ir.IntType(32), 0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), GROUP), [0] * GROUP)
+        limits = builder.shuffle_vector(single, empty, lanes)
+        smaller = builder.icmp_unsigned("<", builder.load(pointer, align=1), limits)
+        return builder.bitcast(smaller, ir.IntType(64))
+
+    return signature, build
+
+
+@numba.njit  # type: ignore[untyped-decorator]
 def _sift(heap: Any, key: Any) -> None:
     """Put a key in place of the largest of a heap whose first item is the largest."""
     size = len(heap)
@@ -91,7 +120,8 @@ def _sift(heap: Any, key: Any) -> None:
 
 @cached_njit
 def top(
-    codes: Any,
+    words: Any,
+    width: int,
     queries: Any,
     blocks: Any,
     mask: Any,
@@ -105,8 +135,9 @@ def top(
     """Keep the smallest keys of each query.
 
     Args:
-        codes: Words, shape (n, words).
-        queries: Words, shape (queries, words).
+        words: The codes, shape (n * width,).
+        width: Words of a code.
+        queries: Words, shape (queries, width).
         blocks: Blocks to scan, shape (m,).
         mask: Nonzero where a row does not count, shape (m, BLOCK), or (0, 0) when all count.
         ids: Ids less the first, shape (n,), or (0,) when ids follow the rows.
@@ -117,29 +148,27 @@ def top(
         out: Room for the distances of some rows; its length divides BLOCK.
     """
     step = len(out)
+    masked = mask.shape[0] > 0
     low_bits = np.uint64((1 << SHIFT) - 1)
     for place in range(len(blocks)):
         begin = blocks[place] * BLOCK
-        end = min(begin + BLOCK, codes.shape[0])
+        end = min(begin + BLOCK, len(words) // width)
         for start in range(begin, end, step):
-            stop = min(start + step, end)
+            count = min(step, end - start)
+            piece = words[start * width : (start + count) * width]
+            hidden = mask[place, start - begin : start - begin + count] if masked else NOTHING
             for q in range(queries.shape[0]):
-                _distances(codes, queries[q], start, stop, out)
-                _hide(out, mask, place, start - begin, stop - start)
+                _distances(piece, width, queries[q], out, count)
+                _hide(out, hidden, count)
                 bound = limits[q]
-                for group in range(0, stop - start, GROUP):
-                    last = min(group + GROUP, stop - start)
-                    hits = 0
-                    for i in range(group, last):
-                        hits += out[i] < bound
+                for group in range(0, count, GROUP):
+                    hits = _near(out, group, bound)
                     if hits == 0:
                         continue
-                    for i in range(group, last):
+                    for i in range(group, group + GROUP):
                         if out[i] < bound:
                             row = start + i
-                            ident = np.uint64(row)
-                            if len(ids):
-                                ident = np.uint64(ids[row])
+                            ident = np.uint64(ids[row]) if len(ids) else np.uint64(row)
                             key = (np.uint64(out[i]) << np.uint64(SHIFT)) | (ident + first_id)
                             if key < heaps[q, 0]:
                                 _sift(heaps[q], key)
@@ -154,7 +183,8 @@ def top(
 
 @cached_njit
 def histogram(
-    codes: Any,
+    words: Any,
+    width: int,
     queries: Any,
     blocks: Any,
     mask: Any,
@@ -164,30 +194,35 @@ def histogram(
     """Count rows by their distance.
 
     Args:
-        codes: Words, shape (n, words).
-        queries: Words, shape (queries, words).
+        words: The codes, shape (n * width,).
+        width: Words of a code.
+        queries: Words, shape (queries, width).
         blocks: Blocks to scan, shape (m,).
         mask: As in `top`.
         counts: Shape (queries, bits + 1); added to.
         out: As in `top`.
     """
     step = len(out)
+    masked = mask.shape[0] > 0
     for place in range(len(blocks)):
         begin = blocks[place] * BLOCK
-        end = min(begin + BLOCK, codes.shape[0])
+        end = min(begin + BLOCK, len(words) // width)
         for start in range(begin, end, step):
-            stop = min(start + step, end)
+            count = min(step, end - start)
+            piece = words[start * width : (start + count) * width]
+            hidden = mask[place, start - begin : start - begin + count] if masked else NOTHING
             for q in range(queries.shape[0]):
-                _distances(codes, queries[q], start, stop, out)
-                _hide(out, mask, place, start - begin, stop - start)
-                for i in range(stop - start):
+                _distances(piece, width, queries[q], out, count)
+                _hide(out, hidden, count)
+                for i in range(count):
                     if out[i] < counts.shape[1]:
                         counts[q, out[i]] += 1
 
 
 @cached_njit
 def within(
-    codes: Any,
+    words: Any,
+    width: int,
     queries: Any,
     blocks: Any,
     mask: Any,
@@ -201,8 +236,9 @@ def within(
     """Count the rows within each query's limit, or collect their keys.
 
     Args:
-        codes: Words, shape (n, words).
-        queries: Words, shape (queries, words).
+        words: The codes, shape (n * width,).
+        width: Words of a code.
+        queries: Words, shape (queries, width).
         blocks: Blocks to scan, shape (m,).
         mask: As in `top`.
         ids: As in `top`.
@@ -213,29 +249,29 @@ def within(
         out: As in `top`.
     """
     step = len(out)
+    masked = mask.shape[0] > 0
     for place in range(len(blocks)):
         begin = blocks[place] * BLOCK
-        end = min(begin + BLOCK, codes.shape[0])
+        end = min(begin + BLOCK, len(words) // width)
         for start in range(begin, end, step):
-            stop = min(start + step, end)
+            count = min(step, end - start)
+            piece = words[start * width : (start + count) * width]
+            hidden = mask[place, start - begin : start - begin + count] if masked else NOTHING
             for q in range(queries.shape[0]):
-                _distances(codes, queries[q], start, stop, out)
-                _hide(out, mask, place, start - begin, stop - start)
+                _distances(piece, width, queries[q], out, count)
+                _hide(out, hidden, count)
                 bound = limits[q]
-                for group in range(0, stop - start, GROUP):
-                    last = min(group + GROUP, stop - start)
-                    hits = 0
-                    for i in range(group, last):
-                        hits += out[i] <= bound
-                    if hits and not len(keys):
-                        ends[q] += hits
-                    elif hits:
-                        for i in range(group, last):
-                            if out[i] <= bound:
-                                row = start + i
-                                ident = np.uint64(row)
-                                if len(ids):
-                                    ident = np.uint64(ids[row])
-                                key = np.uint64(out[i]) << np.uint64(SHIFT)
-                                keys[ends[q]] = key | (ident + first_id)
-                                ends[q] += 1
+                for group in range(0, count, GROUP):
+                    hits = _near(out, group, bound + 1)
+                    if hits == 0:
+                        continue
+                    if not len(keys):
+                        ends[q] += np.int64(_popcount(hits))
+                        continue
+                    for i in range(group, group + GROUP):
+                        if out[i] <= bound:
+                            row = start + i
+                            ident = np.uint64(ids[row]) if len(ids) else np.uint64(row)
+                            key = np.uint64(out[i]) << np.uint64(SHIFT)
+                            keys[ends[q]] = key | (ident + first_id)
+                            ends[q] += 1

@@ -1,31 +1,12 @@
 """CodeArchive as a user meets it."""
 
-import geopandas as gpd
 import numpy as np
 import pytest
-import shapely
 
 from geohash_rs.archive import CodeArchive, SceneRecord
 from geohash_rs.codes import hamming_distances
 from geohash_rs.errors import ArchiveExistsError, ArchiveNotFoundError, TileNotFoundError
-
-
-def grid(side: int, *, scene: str = "scene.tif", west: float = 10.0) -> gpd.GeoDataFrame:
-    """Lay square tiles of a tenth of a degree side by side."""
-    row, col = np.divmod(np.arange(side * side), side)
-    x, y = west + col * 0.1, 50.0 - row * 0.1
-    return gpd.GeoDataFrame(
-        {
-            "scene": scene,
-            "col": col * 64,
-            "row": row * 64,
-            "width": 64,
-            "height": 64,
-            "datetime": "2023-06-01",
-        },
-        geometry=shapely.box(x, y - 0.1, x + 0.1, y),
-        crs="EPSG:4326",
-    )
+from tests.archive.helpers import make_grid
 
 
 def random_codes(count: int, *, num_bits: int = 64, seed: int = 0) -> np.ndarray:
@@ -36,7 +17,7 @@ def random_codes(count: int, *, num_bits: int = 64, seed: int = 0) -> np.ndarray
 
 def test_tiles_come_back_as_they_were_added(tmp_path):
     archive = CodeArchive.create(tmp_path / "a", num_bits=64)
-    frame, codes = grid(10), random_codes(100)
+    frame, codes = make_grid(100), random_codes(100)
     ids = archive.add_codes(codes, frame)
     again = CodeArchive.open(tmp_path / "a", mode="r")
     rows = again.tiles(ids)
@@ -49,7 +30,7 @@ def test_tiles_come_back_as_they_were_added(tmp_path):
 def test_search_ranks_by_distance_then_id(tmp_path):
     archive = CodeArchive.create(tmp_path / "a", num_bits=64)
     codes = random_codes(100)
-    ids = archive.add_codes(codes, grid(10))
+    ids = archive.add_codes(codes, make_grid(100))
     found = archive.search(codes[:3], k=7)
     distances = hamming_distances(codes[:3], codes)
     for query in range(3):
@@ -60,10 +41,10 @@ def test_search_ranks_by_distance_then_id(tmp_path):
 
 def test_replacing_a_scene_leaves_only_its_new_tiles(tmp_path):
     archive = CodeArchive.create(tmp_path / "a", num_bits=64)
-    old = archive.add_codes(random_codes(9), grid(3), scenes=[SceneRecord(scene="scene.tif")])
+    old = archive.add_codes(random_codes(9), make_grid(9), scenes=[SceneRecord(scene="scene.tif")])
     record = SceneRecord(scene="scene.tif", width=128, settings={"tile_size": 64})
     new = archive.add_codes(
-        random_codes(4), grid(2), scenes=[record], replace_scenes=["scene.tif"]
+        random_codes(4), make_grid(4), scenes=[record], replace_scenes=["scene.tif"]
     )
     assert len(archive) == 4
     assert archive.scenes() == [record]
