@@ -26,6 +26,7 @@ from geohash_rs.scene_file import one_line, read_scene_file, scene_key
 
 __all__ = ["LocatedTile", "located_frame", "located_tiles"]
 
+_Source = tuple[str, pd.Timestamp, pd.Timestamp]  # path, first and last moment
 JOINT = " + "  # between the names of several files that one tile was made of
 
 
@@ -143,20 +144,16 @@ class _BySlice(Dataset[LocatedTile]):
         self.dataset = dataset
         self.max_nodata = max_nodata
         self.crs = dataset.crs.to_wkt()
-        self.geometry = dataset.index.geometry.to_numpy()
-        self.files = [
-            dataset.index[name].to_numpy()
-            for name in dataset.index.columns
-            if str(name).startswith("filepath")
-        ]
+        # An intersection or union forgets its files, or not, by version: its parts know them.
+        self.parts = [(part.index, part.index.geometry.to_numpy()) for part in _parts(dataset)]
 
     def __getitem__(self, slices: GeoSlice) -> LocatedTile:
         x, y, t = self.dataset._disambiguate_slice(slices)
         ring = np.array(
             [(x.start, y.stop), (x.start, y.start), (x.stop, y.start), (x.stop, y.stop)]
         )
-        rows = self._rows(shapely.box(x.start, y.start, x.stop, y.stop), t)
-        names = sorted({scene_key(files[row]) for files in self.files for row in rows})
+        sources = self._sources(shapely.box(x.start, y.start, x.stop, y.stop), t)
+        names = sorted({scene_key(path) for path, _, _ in sources})
         scene = JOINT.join(names) or type(self.dataset).__name__
         try:
             sample = self.dataset[slices]
@@ -168,24 +165,23 @@ class _BySlice(Dataset[LocatedTile]):
             ring=ring,
             crs=self.crs,
             tolerance=MAX_BEND_PX * min(abs(x.step), abs(y.step)),
-            dates=self._dates(rows, t),
+            dates=_shared_dates(sources, t),
         )
 
-    def _rows(self, box: shapely.Polygon, t: slice) -> list[int]:
-        dates = self.dataset.index.index
-        # TorchGeo reads every file whose bounds meet the slice: those are what the tile is made of.
-        meets = shapely.relate_pattern(self.geometry, box, "T********")
-        in_time = (dates.left <= t.stop) & (dates.right >= t.start)
-        return [int(row) for row in np.flatnonzero(meets & np.asarray(in_time))]
-
-    def _dates(self, rows: list[int], t: slice) -> DateRange | None:
-        dates = self.dataset.index.index[rows]
-        known = (dates.left > pd.Timestamp.min) & (dates.right < pd.Timestamp.max)
-        if not rows or not known.all():
-            return None
-        first = pd.Timestamp(max(dates.left.min(), t.start))
-        last = pd.Timestamp(min(dates.right.max(), t.stop))
-        return first.to_pydatetime(warn=False), last.to_pydatetime(warn=False)
+    def _sources(self, box: shapely.Polygon, t: slice) -> list[_Source]:
+        """List the files that TorchGeo makes the tile of: all whose area meets the slice."""
+        found = []
+        for index, geometry in self.parts:
+            dates = index.index
+            in_time = np.asarray((dates.left <= t.stop) & (dates.right >= t.start))
+            meets = shapely.relate_pattern(geometry, box, "T********") & in_time
+            paths = index["filepath"] if "filepath" in index else None
+            found += [
+                (str(paths.iloc[row]), dates[row].left, dates[row].right)
+                for row in np.flatnonzero(meets)
+                if paths is not None
+            ]
+        return found
 
 
 class _ByFile(Dataset[LocatedTile]):
@@ -218,6 +214,21 @@ class _ByFile(Dataset[LocatedTile]):
             dates=file.dates,
             label=_class_name(self.dataset, index, sample.get("label")),
         )
+
+
+def _parts(dataset: GeoDataset) -> list[GeoDataset]:
+    parts = getattr(dataset, "datasets", None)
+    return [leaf for part in parts for leaf in _parts(part)] if parts else [dataset]
+
+
+def _shared_dates(sources: Sequence[_Source], t: slice) -> DateRange | None:
+    """Give the time in which all sources were taken, as far as it was asked for."""
+    lowest, highest = pd.Timestamp.min, pd.Timestamp.max
+    if not sources or any(a <= lowest or b >= highest for _, a, b in sources):
+        return None
+    first = pd.Timestamp(max(min(a for _, a, _ in sources), t.start))
+    last = pd.Timestamp(min(max(b for _, _, b in sources), t.stop))
+    return first.to_pydatetime(warn=False), last.to_pydatetime(warn=False)
 
 
 def _size(tile: LocatedTile) -> tuple[int | None, int | None]:
