@@ -20,7 +20,7 @@ __all__ = ["DATES", "PATCHES", "PLACES", "Place", "cover_shares", "write_patches
 # Where 12 degrees east cuts the Baltic coast: UTM zone 32 lies west of it, zone 33 east.
 ORIGIN_LON, ORIGIN_LAT = 12.0, 54.1
 PIXEL = 10.0  # metres
-SCENE_SIZE = 768  # px
+SCENE_SIZE = 576  # px
 PATCH_SIZE = 64  # px
 DATES = {
     "spring": datetime(2023, 5, 14, 10, 30, tzinfo=UTC),
@@ -67,8 +67,8 @@ class Place:
 
 
 PLACES = (
-    Place(name="west", epsg=32632, east=-3980, north=0, size=SCENE_SIZE),
-    Place(name="east", epsg=32633, east=3980, north=0, size=SCENE_SIZE),
+    Place(name="west", epsg=32632, east=-3080, north=400, size=SCENE_SIZE),
+    Place(name="east", epsg=32633, east=3080, north=400, size=SCENE_SIZE),
 )
 
 
@@ -187,7 +187,7 @@ def _write(path: Path, image: npt.NDArray[np.uint8], place: Place, moment: datet
         "compress": "deflate",
         "predictor": 2,
     }
-    if place.size % 256 == 0:
+    if place.size > PATCH_SIZE:
         profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
     with rasterio.open(path, "w", **profile) as file:
         file.write(image)
