@@ -1,0 +1,97 @@
+"""The invented coast is georeferenced, repeatable, dated, and holds what its names promise."""
+
+import numpy as np
+import pytest
+import rasterio
+
+from geohash_rs.demo.landscape import Cover
+from geohash_rs.demo.scenes import PATCHES, PLACES, cover_shares, write_patches, write_scenes
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return write_scenes(tmp_path_factory.mktemp("scenes"), seed=0)
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory):
+    return write_patches(tmp_path_factory.mktemp("patches"), seed=0)
+
+
+def test_there_are_two_zones_and_two_dates(scenes):
+    seen = set()
+    for path in scenes:
+        with rasterio.open(path) as file:
+            assert file.dtypes == ("uint8",) * 3
+            assert file.transform.a == 10
+            assert file.transform.c % 10 == 0
+            seen.add((file.crs.to_epsg(), file.tags()["TIFFTAG_DATETIME"][:10]))
+    assert seen == {
+        (epsg, day) for epsg in (32632, 32633) for day in ("2023:05:14", "2023:09:18")
+    }
+
+
+def test_no_pixel_is_nodata_and_the_seasons_differ(scenes):
+    spring, autumn = (rasterio.open(path).read() for path in scenes[:2])
+    assert spring.min() > 0
+    assert np.abs(spring.astype(int) - autumn).mean() > 5
+
+
+def test_the_same_seed_gives_the_same_pixels_and_another_does_not(patches, tmp_path):
+    again = write_patches(tmp_path / "again", seed=0)
+    other = write_patches(tmp_path / "other", seed=1)
+    for name, path in patches.items():
+        pixels = rasterio.open(path).read()
+        assert np.array_equal(pixels, rasterio.open(again[name]).read())
+        assert not np.array_equal(pixels, rasterio.open(other[name]).read())
+
+
+def test_neighbouring_zones_show_one_landscape(patches, tmp_path):
+    """A place in zone 33 drawn on the grid of zone 32 looks the same once warped back."""
+    from dataclasses import replace
+
+    from rasterio.warp import Resampling, reproject
+
+    from geohash_rs.demo.landscape import Landscape
+    from geohash_rs.demo.render import render
+
+    place = replace(PLACES[1], size=128)
+    turned = replace(place, epsg=32632, size=192)
+    land = Landscape(seed=0)
+    here = render(land, place.surface(land), season="spring")
+    there = render(land, turned.surface(land), season="spring")
+    back = np.zeros_like(here)
+    reproject(
+        there,
+        back,
+        src_transform=turned.transform,
+        src_crs="EPSG:32632",
+        dst_transform=place.transform,
+        dst_crs="EPSG:32633",
+        resampling=Resampling.bilinear,
+    )
+    assert np.corrcoef(here.ravel(), back.ravel())[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_every_kind_of_land_is_in_the_scenes(seed):
+    whole = np.array([[0, 0, place.size, place.size] for place in PLACES])
+    for place, window in zip(PLACES, whole, strict=True):
+        shares = cover_shares(place, window[None], seed=seed)
+        assert sum(share[0] for share in shares.values()) == pytest.approx(1)
+        for kind in (Cover.SEA, Cover.BEACH, Cover.FOREST, Cover.FIELDS, Cover.TOWN):
+            assert shares[kind][0] > 0.004, (place.name, kind)
+
+
+def test_patches_are_outside_the_scenes_and_small(patches, scenes):
+    from rasterio.warp import transform_bounds
+
+    assert set(patches) == set(PATCHES)
+    for path in patches.values():
+        with rasterio.open(path) as patch:
+            assert patch.shape == (64, 64)
+            west, south, east, north = transform_bounds(patch.crs, 4326, *patch.bounds)
+        for scene in scenes:
+            with rasterio.open(scene) as file:
+                w, s, e, n = transform_bounds(file.crs, 4326, *file.bounds)
+            assert east < w or west > e or north < s or south > n
