@@ -50,6 +50,8 @@ def test_most_matches_of_the_town_are_town_in_both_zones(demo):
     assert matches["scene"].nunique() >= 2
 
 
+# rasterio 1.4 multiplies transforms with *: https://github.com/rasterio/affine
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 @pytest.mark.slow
 def test_footprints_are_where_rasterio_says(demo):
     folder, _ = demo
