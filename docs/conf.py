@@ -29,7 +29,6 @@ templates_path = ["_templates"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autosummary_generate = True
-autosummary_ignore_module_all = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # attributes of dataclasses are described once

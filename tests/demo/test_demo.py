@@ -31,7 +31,8 @@ def test_it_says_what_it_did_and_what_to_do_next(demo):
     folder, done = demo
     lines = done.stdout.splitlines()
     assert [line[:2] for line in lines[:4]] == ["1.", "2.", "3.", "4."]
-    assert f"geohash-rs query {folder / 'archive'} {folder / 'patches' / 'river.tif'}" in done.stdout
+    river = folder / "patches" / "river.tif"
+    assert f"geohash-rs query {folder / 'archive'} {river}" in done.stdout
     assert done.stderr == "", "no bar and no warning off a terminal"
 
 
