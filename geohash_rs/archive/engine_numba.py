@@ -21,6 +21,8 @@ CACHE_BYTES = 32_768  # of codes that stay in L1 while every query passes over t
 class NumbaEngine:
     """Compare codes with Numba; the contract is in `scan.Engine`."""
 
+    compiled = True
+
     def top(self, tasks: Iterable[Task], queries: Array, *, k: int, limit: int) -> Keys:
         """Find the k smallest keys of each query; see `scan.Engine.top`."""
         words = _words(queries)

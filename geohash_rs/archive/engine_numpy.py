@@ -19,6 +19,8 @@ STEP = 16  # blocks at a time
 class NumpyEngine:
     """Compare codes with NumPy; the contract is in `scan.Engine`."""
 
+    compiled = False
+
     def top(self, tasks: Iterable[Task], queries: Array, *, k: int, limit: int) -> Keys:
         """Find the k smallest keys of each query; see `scan.Engine.top`."""
         best = np.full((len(queries), k), NO_KEY, np.uint64)

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from geohash_rs.archive.kernel_cache import cached_njit
 
-__all__ = ["BLOCK", "histogram", "top", "within"]
+__all__ = ["BLOCK", "histogram", "place_boxes", "place_edges", "top", "within"]
 
 BLOCK = 4096  # rows of a block, as in `writing`
 GROUP = 64  # distances that are tested together
@@ -275,3 +275,110 @@ def within(
                             key = np.uint64(out[i]) << np.uint64(SHIFT)
                             keys[ends[q]] = key | (ident + first_id)
                             ends[q] += 1
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _place_box(box: Any, targets: Any, slack_x: float, slack_y: float, inside_only: bool) -> int:
+    """Place one box against boxes; `placement._place_boxes` says why it is right."""
+    x0, y0, x1, y1 = box
+    status = 0
+    for t in range(targets.shape[0]):
+        xmin, ymin, xmax, ymax = targets[t, 0], targets[t, 1], targets[t, 2], targets[t, 3]
+        if x0 > xmax or x1 < xmin or y0 > ymax or y1 < ymin:
+            continue
+        in_x, in_y = x0 >= xmin and x1 <= xmax, y0 >= ymin and y1 <= ymax
+        if in_x and in_y:
+            return 1
+        status = 2
+        if not inside_only:
+            side_x = (x1 - slack_x >= xmin and x1 <= xmax) or (x0 >= xmin and x0 + slack_x <= xmax)
+            side_y = (y1 - slack_y >= ymin and y1 <= ymax) or (y0 >= ymin and y0 + slack_y <= ymax)
+            if (side_x and in_y) or (side_y and in_x):
+                return 1
+    return status
+
+
+@cached_njit
+def place_boxes(
+    stored: Any, corners: Any, blocks: Any, targets: Any, margin: float, inside_only: bool, out: Any
+) -> None:
+    """Place the rows of some blocks against boxes.
+
+    Args:
+        stored: Rows' boxes in steps of their block's box, uint16, shape (n, 4).
+        corners: Blocks' boxes, shape (blocks, 4).
+        blocks: Which blocks, shape (m,).
+        targets: Boxes of the region, shape (t, 4).
+        margin: Added to the size of a step where a stored box may be too large.
+        inside_only: Whether rows must be inside.
+        out: 0 out, 1 in, 2 maybe; uint8, shape (m, BLOCK); 0 on entry.
+    """
+    for place in range(len(blocks)):
+        x, y, right, top_ = corners[blocks[place]]
+        step_x, step_y = (right - x) / 65535, (top_ - y) / 65535
+        begin = blocks[place] * BLOCK
+        for i in range(min(BLOCK, stored.shape[0] - begin)):
+            row = stored[begin + i]
+            if row[0] > row[2]:
+                continue
+            box = (
+                x + row[0] * step_x,
+                y + row[1] * step_y,
+                x + row[2] * step_x,
+                y + row[3] * step_y,
+            )
+            out[place, i] = _place_box(box, targets, step_x + margin, step_y + margin, inside_only)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _crosses(edge: Any, x0: float, y0: float, x1: float, y1: float) -> bool:
+    """Tell whether a box may touch an edge: boxes overlap, and corners lie on both sides."""
+    ax, ay, bx, by = edge[0], edge[1], edge[2], edge[3]
+    if max(ax, bx) < x0 or min(ax, bx) > x1 or max(ay, by) < y0 or min(ay, by) > y1:
+        return False
+    dx, dy = bx - ax, by - ay
+    a = dx * (y0 - ay) - dy * (x0 - ax)
+    b = dx * (y0 - ay) - dy * (x1 - ax)
+    c = dx * (y1 - ay) - dy * (x0 - ax)
+    d = dx * (y1 - ay) - dy * (x1 - ax)
+    return not ((a > 0 and b > 0 and c > 0 and d > 0) or (a < 0 and b < 0 and c < 0 and d < 0))
+
+
+@cached_njit
+def place_edges(boxes: Any, edges: Any, margin: float, out: Any) -> None:
+    """Place boxes against polygons given by the edges of all their rings.
+
+    A box that no edge comes near is wholly in or out, as its middle is.
+
+    Args:
+        boxes: (xmin, ymin, xmax, ymax), shape (n, 4).
+        edges: (x, y) of both ends, shape (e, 4).
+        margin: How far around a box an edge counts as near.
+        out: 0 out, 1 in, 2 maybe; uint8, shape (n,).
+    """
+    if not len(boxes):
+        return
+    near = np.empty(len(edges), np.int64)
+    for first in range(0, len(boxes), GROUP):
+        last = min(first + GROUP, len(boxes))
+        low, high = boxes[first:last, 1].min() - margin, boxes[first:last, 3].max() + margin
+        count = 0
+        for e in range(len(edges)):
+            if min(edges[e, 1], edges[e, 3]) <= high and max(edges[e, 1], edges[e, 3]) >= low:
+                near[count] = e
+                count += 1
+        for i in range(first, last):
+            x0, y0 = boxes[i, 0] - margin, boxes[i, 1] - margin
+            x1, y1 = boxes[i, 2] + margin, boxes[i, 3] + margin
+            x, y = (x0 + x1) / 2, (y0 + y1) / 2
+            status = 0
+            for j in range(count):
+                edge = edges[near[j]]
+                if _crosses(edge, x0, y0, x1, y1):
+                    status = 2
+                    break
+                if (edge[1] > y) != (edge[3] > y):
+                    meets = edge[0] + (y - edge[1]) / (edge[3] - edge[1]) * (edge[2] - edge[0])
+                    if x < meets:
+                        status = 1 - status
+            out[i] = status

@@ -1,18 +1,21 @@
 """Place blocks and tiles against a region: surely out, surely in, or to be looked at exactly."""
 
+import functools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
+from shapely.geometry.base import BaseGeometry
 
-from geohash_rs.archive.filters import Region
+from geohash_rs.archive.filters import POLYGONAL, Region
 from geohash_rs.archive.segment import Segment
 from geohash_rs.archive.writing import BLOCK, MARGIN, STEPS
 
 __all__ = ["IN", "MAYBE", "OUT", "exact", "overlapping", "place_blocks", "place_rows"]
 
 OUT, IN, MAYBE = 0, 1, 2
+MANY_EDGES = 2000  # above it GEOS with its index of edges is faster
 SLIVER = 1e-9  # part of a footprint's area that two neighbours may share by rounding
 
 Array = npt.NDArray[Any]
@@ -60,6 +63,13 @@ def place_rows(
         OUT, IN or MAYBE; uint8, shape (m, BLOCK); OUT past the last row.
     """
     status = np.full((len(blocks), BLOCK), OUT, np.uint8)
+    kernels = _kernels()
+    if kernels is not None and len(region.boxes):
+        corners = segment.index["block_boxes"]
+        targets = _turns(region.boxes, corners[blocks])
+        stored = segment.index["boxes"]
+        kernels.place_boxes(stored, corners, blocks, targets, MARGIN, within, status)
+        return status
     for place, block in enumerate(blocks.tolist()):
         stored = segment.index["boxes"][block * BLOCK : (block + 1) * BLOCK]
         corner = segment.index["block_boxes"][block]
@@ -110,6 +120,25 @@ def overlapping(region: Region, shapes: npt.NDArray[np.object_]) -> npt.NDArray[
     shared = shapely.area(shapely.intersection(region.geometry, shapes))
     smaller = np.minimum(shapely.area(shapes), region.geometry.area)
     return np.asarray((shared > SLIVER * smaller) & (shared > 0))
+
+
+def _kernels() -> Any:  # noqa: ANN401 - a module of compiled functions, or None
+    """Give the compiled loops where they work."""
+    from geohash_rs.archive import scan  # noqa: PLC0415 - scan imports this module
+
+    if not scan.engine().compiled:
+        return None
+    from geohash_rs.archive import kernels  # noqa: PLC0415 - slow to import
+
+    return kernels
+
+
+@functools.lru_cache(maxsize=8)
+def _edges(geometry: BaseGeometry) -> npt.NDArray[np.float64]:
+    """List the edges of all rings, (x, y) of both ends, shape (e, 4)."""
+    rings = shapely.get_rings(shapely.get_parts(geometry))
+    coords = [shapely.get_coordinates(ring) for ring in rings]
+    return np.concatenate([np.hstack([ring[:-1], ring[1:]]) for ring in coords])
 
 
 def _turns(targets: Array | tuple[float, ...], boxes: Boxes) -> Boxes:
@@ -165,7 +194,15 @@ def _place_boxes(targets: Boxes, boxes: Boxes, slack: Array, *, within: bool) ->
 
 
 def _place_shapes(region: Region, boxes: Boxes) -> Status:
-    """Place boxes against a shape of any kind, with GEOS."""
+    """Place boxes against a shape of any kind."""
+    kernels = _kernels()
+    if kernels is not None and len(boxes) and region.geometry.geom_type in POLYGONAL:
+        edges = _edges(region.geometry)
+        if len(edges) <= MANY_EDGES:
+            status = np.empty(len(boxes), np.uint8)
+            kernels.place_edges(np.ascontiguousarray(boxes), edges, MARGIN, status)
+            status[boxes[:, 2] > 180] = MAYBE
+            return status
     west = np.maximum(boxes[:, 0] - MARGIN, -180.0 - MARGIN)
     cells = shapely.box(west, boxes[:, 1] - MARGIN, boxes[:, 2] + MARGIN, boxes[:, 3] + MARGIN)
     shapely.prepare(region.geometry)

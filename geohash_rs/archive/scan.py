@@ -53,7 +53,13 @@ class Task:
 
 
 class Engine(Protocol):
-    """What compares codes. Every engine gives the same answers."""
+    """What compares codes. Every engine gives the same answers.
+
+    Attributes:
+        compiled: Whether the loops of `kernels` can be used.
+    """
+
+    compiled: bool
 
     def top(self, tasks: Iterable[Task], queries: Array, *, k: int, limit: int) -> Keys:
         """Find the k smallest keys of each query.

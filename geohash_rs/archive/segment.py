@@ -1,6 +1,7 @@
 """Read a segment: mapped codes, mapped index, rows of the tile table."""
 
 import functools
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import shapely
 from geohash_rs.archive.arrays import map_arrays, map_bytes
 from geohash_rs.archive.manifest import SegmentEntry
 from geohash_rs.archive.storage import check_size
-from geohash_rs.archive.writing import BLOCK, CODES, INDEX, TILES
+from geohash_rs.archive.writing import BLOCK, CODES, INDEX, ROW_GROUP, TILES
 from geohash_rs.errors import ArchiveCorruptError
 
 __all__ = ["Segment"]
 
 Array = npt.NDArray[Any]
+FEW = 256  # rows that are cut out one by one
 
 
 class Segment:
@@ -36,6 +38,7 @@ class Segment:
         self.folder = archive / "segments" / entry.name
         self.num_bits = num_bits
         self._removed_path = archive / "removed"
+        self._lock = threading.RLock()  # a Parquet reader serves one thread at a time
 
     def __len__(self) -> int:
         return self.entry.num_tiles
@@ -175,14 +178,19 @@ class Segment:
         Raises:
             ArchiveCorruptError: If the Parquet file is damaged.
         """
-        groups, place = np.unique(np.asarray(rows) // BLOCK, return_inverse=True)
+        groups, place = np.unique(np.asarray(rows) // ROW_GROUP, return_inverse=True)
         try:
-            table = self._parquet.read_row_groups(
-                groups.tolist(), columns=columns, use_threads=False
-            )
+            with self._lock:
+                table = self._parquet.read_row_groups(
+                    groups.tolist(), columns=columns, use_threads=False
+                )
         except (pa.ArrowInvalid, OSError) as error:
             raise ArchiveCorruptError(_damage(self.folder / TILES, error)) from error
-        return table.take(pa.array(place * BLOCK + np.asarray(rows) % BLOCK))
+        places = place * ROW_GROUP + np.asarray(rows) % ROW_GROUP
+        if len(places) > FEW:
+            return table.take(pa.array(places))
+        # take() would first join the chunks of all row groups
+        return pa.concat_tables([table.slice(place, 1) for place in places.tolist()])
 
     def footprints(self, rows: Array) -> npt.NDArray[np.object_]:
         """Read the exact footprints of rows.
@@ -215,7 +223,12 @@ class Segment:
             ArchiveCorruptError: If the Parquet file is damaged.
         """
         try:
-            return self._parquet.read_row_groups(list(range(first, last)), use_threads=False)
+            with self._lock:
+                groups = range(
+                    first * (BLOCK // ROW_GROUP),
+                    min(last * (BLOCK // ROW_GROUP), self._parquet.num_row_groups),
+                )
+                return self._parquet.read_row_groups(list(groups), use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise ArchiveCorruptError(_damage(self.folder / TILES, error)) from error
 

@@ -16,9 +16,10 @@ from geohash_rs.archive.manifest import SegmentEntry
 from geohash_rs.archive.storage import seal_file, sync_folder, write_file, writing
 from geohash_rs.archive.tiles import TileTable, geo_metadata
 
-__all__ = ["BLOCK", "MAX_ROWS", "SegmentData", "curve_order", "write_segment"]
+__all__ = ["BLOCK", "MAX_ROWS", "ROW_GROUP", "SegmentData", "curve_order", "write_segment"]
 
-BLOCK = 4096  # rows that share a box, a time range and a Parquet row group
+BLOCK = 4096  # rows that share a box and a time range
+ROW_GROUP = 1024  # rows of a Parquet row group: what is decoded to fetch one row
 MAX_ROWS = 1 << 21  # rows of a segment, which bounds the memory of writing one
 CODES, INDEX, TILES = "codes.bin", "index.safetensors", "tiles.parquet"
 STEPS = 65535  # a row's box is kept in steps of this part of its block's box
@@ -227,7 +228,7 @@ def _write_parquet(
     pq.write_table(
         table,
         path,
-        row_group_size=BLOCK,
+        row_group_size=ROW_GROUP,
         compression="zstd",
         compression_level=3,
         use_dictionary=[name for name in encoded if name in table.column_names],
