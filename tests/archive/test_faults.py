@@ -43,9 +43,9 @@ def test_a_shortened_file_is_named_by_use_and_by_verify(archive, name):
     path = file_of(archive, name)
     os.truncate(path, path.stat().st_size - 1)
     again = CodeArchive.open(archive.path, mode="r")
+    region = (0, 0, 90, 90)
     with pytest.raises(ArchiveCorruptError, match=name):
-        found = again.search(np.zeros((1, 8), np.uint8), k=200, region=(0, 0, 90, 90))
-        again.tiles(found.ids[0])
+        again.tiles(again.search(np.zeros((1, 8), np.uint8), k=200, region=region).ids[0])
     report = again.verify()
     assert [item.file for item in report.damage] == [str(path.relative_to(archive.path))]
     assert (report.num_tiles, report.num_good_tiles) == (200, 100)
