@@ -67,3 +67,17 @@ def forget_open_files() -> None:
     in a cache of the class, so that one call drops those of all datasets.
     """
     RasterDataset._cached_load_warp_file.cache_clear()
+
+
+def base_task() -> type:
+    """Give the base class of TorchGeo's tasks, which moved in 0.10.
+
+    Returns:
+        ``torchgeo.tasks.BaseTask``, or ``torchgeo.trainers.BaseTask`` before 0.10.
+    """
+    if TORCHGEO_VERSION < (0, 10):
+        from torchgeo.trainers import BaseTask
+    else:
+        from torchgeo.tasks import BaseTask
+    base: type = BaseTask
+    return base

@@ -21,6 +21,10 @@ COMMANDS = {
     "compact": ("manage", "Merge small segments and drop removed tiles for good."),
     "verify": ("manage", "Check every file of an archive."),
     "export": ("manage", "Write all tiles of an archive to one file."),
+    "fit": ("fit", "Train a hasher on a TorchGeo data module."),
+    "validate": ("fit", "Measure a trained hasher on the validation part."),
+    "test": ("fit", "Measure a trained hasher on the test part."),
+    "evaluate": ("evaluate", "Compare hashing methods on class folders."),
     "weights": ("weights", "List the hashers that can be used by name."),
 }
 WRONG_USE = (QueryError, RegionError, TimeRangeError, ExportError)

@@ -25,7 +25,7 @@ from geohash_rs.hashing.itq import itq_head, lsh_head
 from geohash_rs.hashing.recipes import RECIPES, Recipe, get_recipe
 from geohash_rs.hashing.training import History, train_head
 
-__all__ = ["BASELINES", "METHODS", "Features", "evaluate", "make_features"]
+__all__ = ["BASELINES", "METHODS", "Features", "evaluate", "make_features", "measure_head"]
 
 BASELINES: dict[str, Callable[..., Head]] = {
     "itq": lambda features, _labels, **settings: itq_head(features, **settings),
@@ -149,7 +149,7 @@ def evaluate(
             histories[f"{method}-{length}-{seed}"] = {"steps": history.steps, **history.losses}
         views = recipes[method].views if method in recipes else ("identity",)
         measured = [
-            _measure(features[method], head, views, tiles.labels, trial) for trial in trials
+            measure_head(features[method], head, views, tiles.labels, trial) for trial in trials
         ]
         rows += [
             {"method": method, "bits": length, "protocol": protocol, "archive": trial.archive}
@@ -196,13 +196,25 @@ def _fit(
     return BASELINES[method](values, target, num_bits=num_bits, seed=seed), None
 
 
-def _measure(
+def measure_head(
     features: Features,
     head: Head | None,
     views: Sequence[str],
     labels: npt.NDArray[np.int64],
     trial: Trial,
 ) -> dict[str, float]:
+    """Measure a head, or the features themselves, on one trial.
+
+    Args:
+        features: Frozen features of all tiles.
+        head: The head, or None to rank by the cosine of the features.
+        views: Views over which activations are averaged.
+        labels: Class of every tile.
+        trial: Queries and archive.
+
+    Returns:
+        Means over the queries by name.
+    """
     queries, searched = (
         _vectors(features.of(r, views), head) for r in (trial.queries, trial.searched)
     )

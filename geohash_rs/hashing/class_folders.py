@@ -97,6 +97,11 @@ class ClassFolders:
         if waiting:
             yield torch.stack(waiting)
 
+    def tensor_labels(self, rows: npt.ArrayLike) -> Tensor:
+        """Give the classes of some tiles as `train_head` takes them, from 0 without gaps."""
+        _, labels = np.unique(self.labels[np.asarray(rows)], return_inverse=True)
+        return torch.from_numpy(labels)
+
     def content(self) -> str:
         """Tell these files from others, by relative path and size."""
         return ";".join(f"{p.relative_to(self.root)}:{p.stat().st_size}" for p in self.paths)
