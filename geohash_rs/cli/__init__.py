@@ -1,6 +1,7 @@
 """The command line: thin commands, loaded when they are called."""
 
 import sys
+import warnings
 from importlib import import_module
 from typing import NoReturn
 
@@ -68,6 +69,8 @@ def main(args: list[str] | None = None) -> NoReturn:
         args: Words of the command line; those of this process if None.
     """
     words = sys.argv[1:] if args is None else args
+    if "--traceback" not in words:
+        warnings.simplefilter("ignore")  # other libraries' words to programmers
     try:
         code = app.main(words, prog_name="geohash-rs", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
