@@ -92,8 +92,14 @@ def index_command(
         if report.num_nodata:
             parts.append(f"{report.num_nodata} tiles left out for nodata")
         click.echo(f"{', '.join(parts)}; {archive} holds {target.num_tiles} tiles.")
-    for scene, reason in report.skipped:
-        click.echo(f"skipped {scene}: {reason}", err=True)
+        for scene, reason in report.skipped:
+            click.echo(f"skipped {scene}: {reason}")
     if report.skipped:
-        click.echo(f"geohash-rs: {len(report.skipped)} scenes could not be added.", err=True)
+        scene, reason = report.skipped[0]
+        more = f" (and {len(report.skipped) - 1} more)" if len(report.skipped) > 1 else ""
+        click.echo(
+            f"geohash-rs: {len(report.skipped)} scenes could not be added: {scene}: "
+            f"{reason}{more}",
+            err=True,
+        )
     return 1 if report.skipped else 0

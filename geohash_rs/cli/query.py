@@ -63,7 +63,7 @@ def query_command(
         msg = "--window and --bands are for a patch"
         raise click.UsageError(msg, click.get_current_context())
     from geohash_rs import Archive
-    from geohash_rs.export import check_ending
+    from geohash_rs.export import check_ending, geojson_features
     from geohash_rs.scene_file import scene_key
 
     if output is not None:
@@ -89,7 +89,8 @@ def query_command(
         matches.to_file(output)
         click.echo(f"{len(matches)} matches written to {output}.", err=True)
     if as_json:
-        click.echo(matches.to_crs("EPSG:4326").to_json(drop_id=True))
+        features = ",\n".join(geojson_features(matches))
+        click.echo(f'{{"type": "FeatureCollection", "features": [\n{features}\n]}}')
     elif output is None:
         _print_table(matches)
 

@@ -1,0 +1,190 @@
+"""The command line as scripts see it: exit codes, one line of error, JSON that parses."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from geohash_rs import Archive
+from geohash_rs.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """An archive of codes made elsewhere: 30 tiles of two scenes, no network needed."""
+    path = tmp_path_factory.mktemp("cli") / "archive"
+    made = Archive.create(path, num_bits=64)
+    codes = np.random.default_rng(0).integers(0, 256, (30, 8), dtype=np.uint8)
+    col = np.arange(30) % 15 * 64
+    tiles = gpd.GeoDataFrame(
+        {
+            "scene": np.where(np.arange(30) < 15, "/scenes/a.tif", "/scenes/b.tif"),
+            "col": col,
+            "row": 0,
+            "width": 64,
+            "height": 64,
+            "datetime": np.datetime64("2023-06-01"),
+        },
+        geometry=[shapely.box(i, 50, i + 1, 51) for i in range(30)],
+        crs="EPSG:4326",
+    )
+    made.add_codes(codes, tiles)
+    return path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process; give its exit code, output and error output."""
+
+    def call(*words):
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        seen = capsys.readouterr()
+        return left.value.code or 0, seen.out, seen.err
+
+    return call
+
+
+@pytest.fixture
+def empty_tif(tmp_path):
+    path = tmp_path / "empty.tif"
+    path.write_bytes(b"")
+    return path
+
+
+def test_query_by_tile_prints_geojson_that_parses(run, archive):
+    code, out, err = run("query", archive, "--tile", 3, "-k", 5, "--json")
+    assert (code, err) == (0, "")
+    features = json.loads(out)["features"]
+    assert [f["properties"]["rank"] for f in features] == [1, 2, 3, 4, 5]
+    assert features[0]["properties"]["datetime"] == "2023-06-01T00:00:00Z"
+
+
+def test_query_by_point_with_region_writes_a_file(run, archive, tmp_path):
+    code, _, _ = run(
+        "query",
+        archive,
+        "--point",
+        "3.5,50.5",
+        "--bbox",
+        "0.5,49,9.5,52",
+        "-o",
+        tmp_path / "m.gpkg",
+    )
+    assert code == 0
+    assert len(gpd.read_file(tmp_path / "m.gpkg")) == 10
+
+
+def test_export_writes_every_tile_with_the_columns_of_a_match(run, archive, tmp_path):
+    assert run("export", archive, "-o", tmp_path / "all.geojson")[0] == 0
+    read = gpd.read_file(tmp_path / "all.geojson")
+    assert len(read) == 30
+    columns = ["tile_id", "scene", "col", "row", "width", "height", "datetime", "geometry"]
+    assert list(read.columns) == columns
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "compact"])
+def test_what_looks_after_an_archive_speaks_json(run, archive, command):
+    code, out, err = run(command, archive, "--json")
+    assert (code, err) == (0, "")
+    assert isinstance(json.loads(out), dict)
+
+
+WRONG_USE = [
+    (("query", "{archive}"), "exactly one of"),
+    (("query", "{archive}", "--tile", 3, "--point", "1,50"), "exactly one of"),
+    (("query", "{archive}", "--tile", 3, "-k", 0), "0 is not in the range"),
+    (("query", "{archive}", "--tile", 3, "-k", -4), "-4 is not in the range"),
+    (("query", "{archive}", "--tile", 3, "--max-distance", -1), "-1 is not in the range"),
+    (("query", "{archive}", "--tile", 3, "--bbox", "1,2,3"), "minlon,minlat,maxlon,maxlat"),
+    (("query", "{archive}", "--tile", 3, "--bbox", "0,60,10,40"), "60"),
+    (("query", "{archive}", "--tile", 3, "--time", "2024-01-01/2023-01-01"), "2024-01-01"),
+    (("query", "{archive}", "--tile", 3, "--time", "yesterday/today"), "yesterday"),
+    (("query", "{archive}", "--tile", 3, "-o", "{tmp}/m.shp"), "'.shp'"),
+    (("query", "{archive}", "p.tif", "--window", "1,2,x,4"), "col,row,w,h"),
+    (("index", "x.tif"), "--archive"),
+    (("index", "x.tif", "--archive", "{tmp}/a", "--tile-size", 0), "0 is not in the range"),
+    (("nonsense",), "nonsense"),
+    (("info", "{archive}", "--nonsense"), "--nonsense"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG_USE)
+def test_wrong_use_is_one_line_and_exit_code_2(run, archive, tmp_path, words, message):
+    code, out, err = run(*(str(w).format(archive=archive, tmp=tmp_path) for w in words))
+    assert code == 2, err
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert message in err
+
+
+FAILURES = [
+    (("info", "{tmp}"), "archive"),
+    (("info", "{tmp}/nowhere"), "nowhere"),
+    (("verify", "{tmp}/nowhere"), "nowhere"),
+    (("query", "{archive}", "--tile", 999), "999"),
+    (("query", "{archive}", "--point", "100,10"), "100"),
+    (("query", "{archive}", "{tmp}/empty.tif"), "hasher"),
+    (("remove", "{archive}", "--scene", "c.tif"), "c.tif"),
+    (("index", "{tmp}/empty.tif", "--archive", "{tmp}/new"), "empty.tif"),
+    (("index", "{tmp}/nowhere.tif", "--archive", "{tmp}/new"), "nowhere.tif"),
+    (("export", "{archive}", "-o", "{tmp}/none/all.geojson"), "does not exist"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), FAILURES)
+def test_a_failure_is_one_line(run, archive, tmp_path, empty_tif, words, message):
+    code, _, err = run(*(str(w).format(archive=archive, tmp=tmp_path) for w in words))
+    assert code in {1, 2}, err
+    assert len(err.splitlines()) == 1, err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_help_needs_neither_torch_nor_geopandas():
+    script = (
+        "import sys\nfrom geohash_rs.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'geopandas', 'rasterio', 'numba'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    for command in ("demo", "index", "query", "info", "remove", "compact", "verify", "export"):
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
+
+
+def test_commands_of_the_readme_are_commands(run):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"geohash-rs ([a-z]+)", text))
+    assert {"demo", "index", "query", "info"} <= named
+    for command in named:
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        options = {
+            word
+            for line in text.splitlines()
+            if f"geohash-rs {command}" in line
+            for word in re.findall(r"(?<= )--[a-z-]+", line)
+        }
+        if command != "demo":
+            assert all(option in out for option in options - {"--archive"}), options
+
+
+def test_the_readme_gives_one_command_to_see_it_and_one_to_test_it():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert "lat/lon cell" in next(line for line in lines[1:] if line)
+    commands = [line for line in lines if line.startswith("python -m pip install")]
+    assert len(commands) == 2
+    assert commands[0].endswith("&& geohash-rs demo")
+    assert commands[1].endswith("&& python -m pytest")
