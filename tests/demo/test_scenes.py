@@ -26,9 +26,7 @@ def test_there_are_two_zones_and_two_dates(scenes):
             assert file.transform.a == 10
             assert file.transform.c % 10 == 0
             seen.add((file.crs.to_epsg(), file.tags()["TIFFTAG_DATETIME"][:10]))
-    assert seen == {
-        (epsg, day) for epsg in (32632, 32633) for day in ("2023:05:14", "2023:09:18")
-    }
+    assert seen == {(epsg, day) for epsg in (32632, 32633) for day in ("2023:05:14", "2023:09:18")}
 
 
 def test_no_pixel_is_nodata_and_the_seasons_differ(scenes):
