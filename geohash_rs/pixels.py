@@ -64,12 +64,17 @@ def read_window(
     cols = np.round((np.array([left, right]) - col) * full[1] / width).astype(int)
     size = (max(int(rows[1] - rows[0]), 0), max(int(cols[1] - cols[0]), 0))
     if min(size) == 0:  # nothing of the window is in the raster
-        fill = np.full((len(indexes), *full), _fill_value(nodata), source.dtypes[0])
+        dtype = np.result_type(*(source.dtypes[index - 1] for index in indexes))
+        fill = np.full((len(indexes), *full), _fill_value(nodata, dtype), dtype)
         return TilePixels(fill, np.ones(full, dtype=bool))
     options: dict[str, Any] = {"window": inside, "out_shape": (len(indexes), *size)}
     smaller = full[0] * full[1] < height * width
     resampling = Resampling.average if smaller else Resampling.cubic
-    image = source.read(list(indexes), resampling=resampling, **options)
+    if len({source.dtypes[index - 1] for index in indexes}) == 1:
+        image = source.read(list(indexes), resampling=resampling, **options)
+    else:  # a VRT may have bands of several types, which rasterio reads one by one only
+        options["out_shape"] = size
+        image = np.stack([source.read(i, resampling=resampling, **options) for i in indexes])
     invalid = _invalid(image, nodata)
     if masked:
         hidden = source.dataset_mask(window=inside, out_shape=size) == 0
@@ -145,7 +150,7 @@ def _pad(
     part: TilePixels, shape: tuple[int, int], at: tuple[int, int], nodata: float | None
 ) -> TilePixels:
     bands, height, width = part.image.shape
-    image = np.full((bands, *shape), _fill_value(nodata), dtype=part.image.dtype)
+    image = np.full((bands, *shape), _fill_value(nodata, part.image.dtype), dtype=part.image.dtype)
     invalid = np.ones(shape, dtype=bool)
     here = (slice(at[0], at[0] + height), slice(at[1], at[1] + width))
     image[:, *here] = part.image
@@ -153,8 +158,11 @@ def _pad(
     return TilePixels(image, invalid if invalid.any() else None)
 
 
-def _fill_value(nodata: float | None) -> float:
-    return 0.0 if nodata is None or np.isnan(nodata) else nodata
+def _fill_value(nodata: float | None, dtype: np.dtype[Any]) -> float:
+    if nodata is None or np.isnan(nodata):
+        return 0.0
+    limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
+    return nodata if limits.min <= nodata <= limits.max else 0.0
 
 
 class RasterPool:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from geohash_rs.errors import SceneError
@@ -11,7 +11,7 @@ from geohash_rs.errors import SceneError
 __all__ = ["DateArgument", "DateRange", "DateRule"]
 
 DateRange = tuple[datetime, datetime]
-DateArgument = str | datetime | tuple[str | datetime, str | datetime] | Callable[[str], object]
+DateArgument = str | date | datetime | tuple[str | date, str | date] | Callable[[str], object]
 
 # Eight digits that are a date, alone or with one kind of separator, as in the names of Sentinel-2,
 # Landsat, PlanetScope and NAIP files.
@@ -51,9 +51,11 @@ class DateRule:
         """
         if self.argument is not None:
             given = self.argument(path) if callable(self.argument) else self.argument
-            if given is not None:
+            if given is not None and given == given:  # NaT, as tables have it, is no date either
                 return _argument_dates(given, path)
-        return self._from_name(path.rsplit("/", 1)[-1]) or _tag_dates(tags)
+        # The signature of a signed address holds the date of signing.
+        name = path.partition("?")[0].rsplit("/", 1)[-1]
+        return self._from_name(name) or _tag_dates(tags)
 
     def _from_name(self, name: str) -> DateRange | None:
         if self.filename_regex is None:
@@ -64,12 +66,20 @@ class DateRule:
                 except ValueError:
                     continue
             return None
-        found_name = re.match(self.filename_regex, name, re.VERBOSE)
+        try:
+            found_name = re.match(self.filename_regex, name, re.VERBOSE)
+        except re.error as error:
+            msg = f"filename_regex {self.filename_regex!r} is no pattern: {error}; correct it."
+            raise SceneError(msg) from error
         groups = found_name.groupdict() if found_name else {}
         if groups.get("date"):
             return self._parse(groups["date"], name)
         if groups.get("start") and groups.get("stop"):
-            return self._parse(groups["start"], name)[0], self._parse(groups["stop"], name)[1]
+            first, last = (
+                self._parse(groups["start"], name)[0],
+                self._parse(groups["stop"], name)[1],
+            )
+            return _in_order(first, last, name)
         return None
 
     def _parse(self, text: str, name: str) -> DateRange:
@@ -95,11 +105,14 @@ def _whole_day(first: datetime) -> DateRange:
 
 
 def _argument_dates(given: object, path: str) -> DateRange:
-    pair = given if isinstance(given, tuple) else (given, given)
+    pair = tuple(given) if isinstance(given, tuple | list) else (given, given)
+    if len(pair) != 2:
+        msg = f"{Path(path).name}: datetime {given!r} is no pair; give the first and last moment."
+        raise SceneError(msg)
     moments = []
     for end, value in enumerate(pair):
         try:
-            moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+            moment = datetime.fromisoformat(value) if isinstance(value, str) else _moment(value)
         except ValueError:
             moment = None
         if not isinstance(moment, datetime):
@@ -108,15 +121,25 @@ def _argument_dates(given: object, path: str) -> DateRange:
                 "as '2023-06-01', a datetime, or a pair of them."
             )
             raise SceneError(msg)
-        whole_day = isinstance(value, str) and len(value) <= 10
+        whole_day = not isinstance(value, datetime) and len(str(value)) <= 10
         moments.append(_whole_day(_utc(moment))[end] if whole_day else _utc(moment))
-    if moments[0] > moments[1]:
+    return _in_order(moments[0], moments[1], Path(path).name)
+
+
+def _moment(value: object) -> object:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time.min)
+    return value
+
+
+def _in_order(first: datetime, last: datetime, name: str) -> DateRange:
+    if first > last:
         msg = (
-            f"{Path(path).name}: datetime ends ({moments[1].isoformat()}) before it starts "
-            f"({moments[0].isoformat()}); give the earlier moment first."
+            f"{name}: datetime ends ({last.isoformat()}) before it starts ({first.isoformat()}); "
+            "give the earlier moment first."
         )
         raise SceneError(msg)
-    return moments[0], moments[1]
+    return first, last
 
 
 def _tag_dates(tags: dict[str, str]) -> DateRange | None:

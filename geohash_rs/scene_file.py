@@ -1,20 +1,24 @@
 """Read the header of one georeferenced raster file: its grid, its bands and its date."""
 
+import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from geohash_rs.errors import BandMismatchError, SceneError
+from geohash_rs.projection import projection_of
 from geohash_rs.scene_dates import DateRange, DateRule
 
-__all__ = ["SceneFile", "one_line", "open_raster", "read_scene_file", "scene_key"]
+__all__ = ["SceneFile", "is_virtual", "one_line", "open_raster", "read_scene_file", "scene_key"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +128,30 @@ def scene_key(path: str | Path) -> str:
         Absolute path with forward slashes, or the URI.
     """
     text = str(path)
-    if "://" in text or text.startswith("/vsi"):
+    if is_virtual(text):
         return text
-    return Path(text).absolute().as_posix()
+    return Path(os.path.abspath(text)).as_posix()  # noqa: PTH100 (resolve would follow links)
+
+
+def is_virtual(path: str | Path) -> bool:
+    """Tell a URI, a GDAL virtual path or the name of a subdataset from the path of a file.
+
+    Args:
+        path: Any of these.
+
+    Returns:
+        Whether it is no plain path.
+
+    >>> is_virtual("s3://bucket/scene.tif"), is_virtual("GTIFF_DIR:2:scene.tif")
+    (True, True)
+    >>> is_virtual("scenes/2023:06.tif")
+    False
+    """
+    text = str(path)
+    if "://" in text or text.startswith("/vsi"):
+        return True
+    # A driver's prefix has two letters or more: one letter is a drive of Windows.
+    return re.match(r"[A-Za-z]\w+:", text) is not None and not Path(text).exists()
 
 
 def open_raster(path: str | Path) -> DatasetReader:
@@ -167,11 +192,17 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
     with open_raster(path) as source:
         name = Path(str(path)).name
         _check_header(source, name)
+        _check_place(source, name)
         # An EPSG code is short and exact; rasterio is asked for a sure one only.
         epsg = source.crs.to_epsg(confidence_threshold=100)
         size, mtime_ns = _file_state(path)
         alphas = [i + 1 for i, c in enumerate(source.colorinterp) if c == ColorInterp.alpha]
-        flags = source.mask_flag_enums[0]
+        flags = source.mask_flag_enums
+        # A mask of each band's own has no flag at all.
+        masked = any(MaskFlags.per_dataset in f or not f for f in flags)
+        # GDAL's mask tells where bands have different nodata values.
+        values = {str(v) for i, v in enumerate(source.nodatavals, 1) if i not in alphas}
+        differing = len(values) > 1
         return SceneFile(
             key=scene_key(path),
             width=source.width,
@@ -180,8 +211,8 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
             dtype=source.dtypes[0],
             crs=f"EPSG:{epsg}" if epsg else source.crs.to_wkt(),
             transform=source.transform,
-            nodata=source.nodata,
-            masked=bool(alphas) or MaskFlags.per_dataset in flags,
+            nodata=None if differing else source.nodata,
+            masked=bool(alphas) or masked or differing,
             alpha=alphas[0] if alphas else None,
             descriptions=tuple(text or "" for text in source.descriptions),
             colors=tuple(color.name for color in source.colorinterp),
@@ -202,23 +233,40 @@ def _check_header(source: DatasetReader, name: str) -> None:
     if source.count == 0:
         msg = f"{name} has no bands; name one of its subdatasets instead (see 'rio info')."
         raise SceneError(msg)
-    if not source.crs:
-        msg = (
-            f"{name} has no CRS, so its tiles cannot be placed; set one with 'rio edit-info --crs'."
-        )
-        raise SceneError(msg)
-    if source.transform == Affine.identity() or source.transform.determinant == 0:
-        msg = (
-            f"{name} has no usable geotransform, so its tiles cannot be placed; set one with "
-            "'rio edit-info --transform' or warp its control points with 'gdalwarp'."
-        )
-        raise SceneError(msg)
     if any(dtype.startswith("complex") for dtype in source.dtypes):
         msg = (
             f"{name} has complex pixels ({source.dtypes[0]}), which no hasher can look at; "
             "write its magnitude to a new file first."
         )
         raise SceneError(msg)
+
+
+def _check_place(source: DatasetReader, name: str) -> None:
+    try:
+        crs = source.crs
+    except CRSError as error:
+        msg = f"{name} has a CRS that cannot be read: {one_line(error)}"
+        raise SceneError(msg) from error
+    gridless = source.transform == Affine.identity()
+    if gridless and (source.gcps[0] or source.rpcs):
+        msg = (
+            f"{name} is placed by control points or RPCs only, so its pixels lie on no grid; "
+            "bring it onto one with 'gdalwarp' first."
+        )
+        raise SceneError(msg)
+    if not crs:
+        msg = (
+            f"{name} has no CRS, so its tiles cannot be placed; set one with 'rio edit-info --crs'."
+        )
+        raise SceneError(msg)
+    usable = np.isfinite(source.transform).all() and source.transform.determinant != 0
+    if gridless or not usable:
+        msg = (
+            f"{name} has no usable geotransform, so its tiles cannot be placed; set one with "
+            "'rio edit-info --transform'."
+        )
+        raise SceneError(msg)
+    projection_of(crs.to_wkt())
 
 
 def _file_state(path: str | Path) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from geohash_rs.pixels import RasterPool, TilePixels, read_window
 from geohash_rs.scene_dates import DateArgument, DateRule
 from geohash_rs.scene_file import (
     SceneFile,
+    is_virtual,
     one_line,
     read_scene_file,
     scene_key,
@@ -118,7 +119,9 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             raise SceneError(self._nothing_to_read())
         self.index = self._make_index()
         self._res = self._index_resolution()
-        self._tree = shapely.STRtree(self.index.geometry.to_numpy())
+        self._dates = self.index.index
+        self._numbers = {scene.key: number for number, scene in enumerate(self.scene_files)}
+        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
 
     @property
     def files(self) -> list[str]:
@@ -127,18 +130,18 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         Raises:
             SceneError: If a path does not exist.
         """
-        found: set[str] = set()
+        found: dict[str, str] = {}  # by key: a file named twice is one scene
         for path in self.paths:
             folder = Path(path)
             if folder.is_dir():
                 inside = (p for p in folder.rglob("*") if p.suffix.lower() in SCENE_ENDINGS)
-                found.update(str(p) for p in inside)
-            elif folder.exists() or scene_key(path) == str(path) and not folder.is_absolute():
-                found.add(str(path))
+                found.update((scene_key(p), str(p)) for p in inside)
+            elif folder.exists() or is_virtual(path):
+                found[scene_key(path)] = str(path)
             else:
                 msg = f"{path} does not exist; pass a folder of GeoTIFFs, files or URIs."
                 raise SceneError(msg)
-        return sorted(found)
+        return sorted(found.values())
 
     def __getitem__(self, index: Tile | GeoSlice) -> dict[str, Any]:
         """Read one sample.
@@ -218,7 +221,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         """
         x, y, t = self._disambiguate_slice(slices)
         box = shapely.box(x.start, y.start, x.stop, y.stop)
-        hits = self._tree.query(box, predicate="intersects")
+        hits = self._tree().query(box, predicate="intersects")
         dates = self.index.index
         shared = [
             (-self.index.geometry.iloc[i].intersection(box).area, int(i))
@@ -228,12 +231,13 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         if not shared:
             msg = f"no scene at x {x}, y {y}, t {t}; the scenes span {self.bounds}."
             raise IndexError(msg)
-        scene = self.scene_files[min(shared)[1]]
+        number = self._numbers[self.index.filepath.iloc[min(shared)[1]]]
+        scene = self.scene_files[number]
         width = max(1, round((x.stop - x.start) / x.step))
         height = max(1, round((y.stop - y.start) / y.step))
         middle = gpd.GeoSeries([box.centroid], crs=self.crs).to_crs(scene.crs).iloc[0]
         col, row = ~scene.transform @ (middle.x, middle.y)
-        return Tile(min(shared)[1], round(col - width / 2), round(row - height / 2), width, height)
+        return Tile(number, round(col - width / 2), round(row - height / 2), width, height)
 
     def tile_footprints(self, tiles: Sequence[Tile]) -> npt.NDArray[np.object_]:
         """Make the footprints of tiles, in longitude and latitude.
@@ -257,13 +261,20 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files and the search tree behind when sent to another process."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_pool", "_tree")}
+        return {k: v for k, v in self.__dict__.items() if k != "_pool"} | {"_found": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Start in another process with no file open."""
         self.__dict__.update(state)
         self._pool = RasterPool()
-        self._tree = shapely.STRtree(self.index.geometry.to_numpy())
+
+    def _tree(self) -> shapely.STRtree:
+        # TorchGeo's splits give a copy another index, and its intersections another CRS.
+        found = self._found
+        if found is None or found[0] is not self.index or found[1] != self.index.crs:
+            tree = shapely.STRtree(self.index.geometry.to_numpy())
+            self._found = found = (self.index, self.index.crs, tree)
+        return found[2]
 
     def _nothing_to_read(self) -> str:
         where = ", ".join(str(path) for path in self.paths)
@@ -310,7 +321,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         (xmin, ymin), (xmax, ymax) = corners.min(axis=0), corners.max(axis=0)
         t = scene.transform
         x_res, y_res = float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
-        dates = self.index.index[tile.scene]
+        dates = self._dates[tile.scene]
         return (
             slice(float(xmin), float(xmax), x_res),
             slice(float(ymin), float(ymax), y_res),

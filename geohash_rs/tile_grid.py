@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-from geohash_rs.errors import TileSizeError
+from geohash_rs.errors import SceneError, TileSizeError
 from geohash_rs.footprints import ground_pixel
 from geohash_rs.scene_file import SceneFile
 from geohash_rs.scenes import Scenes, Tile
@@ -91,7 +91,8 @@ class TileGrid(Sampler[Tile]):
     Attributes:
         tiles: All tiles before any is left out for nodata: int64 (scene, col, row, width, height),
             shape (tiles, 5).
-        skipped: Position of the scene, and why, for scenes that are smaller than a tile.
+        skipped: Position of the scene, and why, for scenes that are smaller than a tile or whose
+            ground resolution cannot be told.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class TileGrid(Sampler[Tile]):
                 windows = grid_windows(
                     scene, tile_size=tile_size, stride=step, edges=edges, resolution=resolution
                 )
-            except TileSizeError as error:
+            except (TileSizeError, SceneError) as error:
                 self.skipped.append((number, str(error)))
                 continue
             parts.append(np.insert(windows, 0, number, axis=1))
@@ -176,7 +177,8 @@ def grid_starts(length: int, size: int, stride: int, edges: Edges) -> npt.NDArra
     """
     if edges == "pad":
         count = 1 + max(0, -(-(length - size) // stride))
-        return np.arange(count, dtype=np.int64) * stride
+        starts = np.arange(count, dtype=np.int64) * stride
+        return starts[starts < length]  # a stride wider than a tile may step over the end
     starts = np.arange(0, length - size + 1, stride, dtype=np.int64)
     if edges == "shift" and starts[-1] + size < length:
         starts = np.append(starts, length - size)

@@ -5,7 +5,7 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
-from rasterio.crs import CRS as GdalCRS
+from rasterio.crs import CRS as GDAL_CRS
 from rasterio.warp import transform as warp_points
 from rasterio.windows import Window, bounds
 
@@ -128,7 +128,7 @@ def test_longitudes_and_latitudes_are_those_of_gdal(case):
     crs, transform = ORDINARY[case]
     window = [[5, 9, 64, 64]]
     corners = window_corners(transform, window)[0]
-    lon, lat = warp_points(GdalCRS.from_user_input(crs), "EPSG:4326", *corners.T)
+    lon, lat = warp_points(GDAL_CRS.from_user_input(crs), "EPSG:4326", *corners.T)
     ours = shapely.get_coordinates(footprints(transform, window, crs=crs)[0])
     for point in zip(lon, lat, strict=True):
         assert np.abs(ours - point).max(axis=1).min() < 1e-9
