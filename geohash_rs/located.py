@@ -175,11 +175,11 @@ class _BySlice(Dataset[LocatedTile]):
             dates = index.index
             in_time = np.asarray((dates.left <= t.stop) & (dates.right >= t.start))
             meets = shapely.relate_pattern(geometry, box, "T********") & in_time
-            paths = index["filepath"] if "filepath" in index else None
+            if "filepath" not in index:  # a dataset that is not made of files
+                continue
             found += [
-                (str(paths.iloc[row]), dates[row].left, dates[row].right)
+                (str(index["filepath"].iloc[row]), dates[row].left, dates[row].right)
                 for row in np.flatnonzero(meets)
-                if paths is not None
             ]
         return found
 

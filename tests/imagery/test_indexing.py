@@ -20,7 +20,7 @@ from geohash_rs.errors import (
     TileSizeError,
 )
 from geohash_rs.image_archive import open_or_create
-from imagery.conftest import TILE, ground, mosaic
+from tests.imagery.conftest import TILE, ground, mosaic
 
 Writer = Callable[..., Path]
 

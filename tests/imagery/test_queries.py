@@ -23,7 +23,7 @@ from geohash_rs.errors import (
     TileNotFoundError,
     TimeRangeError,
 )
-from imagery.conftest import TILE, ground, kind_at
+from tests.imagery.conftest import TILE, ground, kind_at
 
 
 def kinds(matches: Matches) -> np.ndarray:
