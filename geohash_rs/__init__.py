@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geohash_rs.errors import GeoHashRSError
     from geohash_rs.hashing import Hasher, fit_hasher, load_hasher
+    from geohash_rs.hashing.datamodules import ClassFolderDataModule
+    from geohash_rs.hashing.task import HashingTask
     from geohash_rs.image_archive import Archive
     from geohash_rs.matches import Matches
     from geohash_rs.scenes import Scenes, Tile
@@ -32,6 +34,8 @@ _HOMES = {
     "Hasher": "hashing",
     "fit_hasher": "hashing",
     "load_hasher": "hashing",
+    "HashingTask": "hashing.task",
+    "ClassFolderDataModule": "hashing.datamodules",
     "Archive": "image_archive",
     "Matches": "matches",
     "GeoHashRSError": "errors",
@@ -39,8 +43,10 @@ _HOMES = {
 
 __all__ = [
     "Archive",
+    "ClassFolderDataModule",
     "GeoHashRSError",
     "Hasher",
+    "HashingTask",
     "Matches",
     "Scenes",
     "Tile",

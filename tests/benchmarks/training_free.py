@@ -1,6 +1,6 @@
 """Measure precision@10 of the training-free hasher, beside float features and chance.
 
-    python tests/benchmarks/training_free.py [--data ../shared/data] [--json FILE]
+    python -m tests.benchmarks.training_free [--data ../shared/data] [--json FILE]
 
 Two archives are made through the public interface: one of a scene that EuroSAT RGB tiles are laid
 into side by side (no two of one class within 1 km, since neighbours overlap in the original), and
