@@ -28,7 +28,7 @@ from geohash_rs.encode import (
     encode_scenes,
     scene_tiles_frame,
 )
-from geohash_rs.errors import BandMismatchError
+from geohash_rs.errors import BandMismatchError, SceneError
 from geohash_rs.hashing import Hasher, default_bands, fit_hasher, parse_training_free
 from geohash_rs.located import LocatedTile, located_tiles
 from geohash_rs.scenes import Scenes
@@ -241,9 +241,12 @@ def _take_scene(
         report.skip(file.key, reason, strict=strict)
         return
     windows = np.concatenate(scene.windows)
-    encoded = EncodedTiles(
-        codes=np.concatenate(scene.codes), tiles=scene_tiles_frame(scenes, windows)
-    )
+    try:
+        placed = scene_tiles_frame(scenes, windows)
+    except SceneError as error:
+        report.skip(file.key, str(error), strict=strict)
+        return
+    encoded = EncodedTiles(codes=np.concatenate(scene.codes), tiles=placed)
     replaces = [file.key] if file.key in known else []
     writer.take(encoded, [scene_record(file, len(windows), settings)], replaces=replaces)
     report.replaced += replaces

@@ -90,22 +90,24 @@ def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
 
     Args:
         pixels: Pixels of a tile.
-        nodata: Value that means nothing was seen, in single bands too.
+        nodata: Value that means nothing was seen. In a single band it counts where it can be no
+            measurement: in floats, and below zero. (A zero in one band of a photograph is dark.)
 
     Returns:
         The image, same shape and dtype, finite everywhere; zeros where a band has no valid pixel.
     """
     image = pixels.image
     floating = np.issubdtype(image.dtype, np.floating)
-    if pixels.invalid is None and not floating:
+    sentinel = nodata is not None and (floating or nodata < 0)
+    if pixels.invalid is None and not floating and not sentinel:
         return image
     invalid = np.broadcast_to(False if pixels.invalid is None else pixels.invalid, image.shape)
     if floating:
         invalid = invalid | ~np.isfinite(image)
-        if nodata is not None:
-            invalid = invalid | (image == nodata)
-        if not invalid.any():
-            return image
+    if sentinel:
+        invalid = invalid | (image == nodata)
+    if not invalid.any():
+        return image
     valid = ~invalid
     sums = np.where(valid, image, 0).sum(axis=(1, 2), dtype=np.float64)
     means = sums / np.maximum(valid.sum(axis=(1, 2)), 1)

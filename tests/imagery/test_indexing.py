@@ -130,6 +130,18 @@ def test_nan_and_inf_pixels_do_not_reach_the_codes(
     assert copy.query(tile=0, k=2)["distance"].max() <= 6
 
 
+def test_a_sentinel_in_one_band_of_integers_does_not_outweigh_the_rest(
+    copy: Archive, write_scene: Writer, tmp_path: Path
+) -> None:
+    clean = ground(1, 64, 3).astype(np.int16)
+    holed = clean.copy()
+    holed[0, 10:14, 10:14] = -9999
+    write_scene(tmp_path / "s" / "a.tif", clean, nodata=-9999)
+    write_scene(tmp_path / "s" / "b.tif", holed, nodata=-9999)
+    assert copy.add(Scenes(tmp_path / "s")).num_tiles == 2
+    assert copy.query(tile=0, k=2)["distance"].max() <= 6
+
+
 @pytest.mark.parametrize("dtype", ["int16", "uint16", "float32", "float64", "uint32", "int32"])
 def test_other_pixel_types_get_a_hasher_of_their_own(
     write_scene: Writer, tmp_path: Path, dtype: str
