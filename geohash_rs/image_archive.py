@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from torch.utils.data import Dataset
 
-from geohash_rs.archive import CodeArchive
+from geohash_rs.archive import CodeArchive, SceneRecord
 from geohash_rs.archive.filters import RegionLike, TimeLike
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import HasherError, HasherMismatchError, QueryError
@@ -22,6 +22,7 @@ from geohash_rs.retrieval import (
     resolutions,
     retrieve,
 )
+from geohash_rs.scene_file import scene_key
 from geohash_rs.scenes import Scenes
 from geohash_rs.tile_grid import Edges
 
@@ -284,9 +285,7 @@ class Archive(CodeArchive):
         hasher = self.hasher(device=device)
         records = self.scenes()
         sizes = {int(r.settings["tile_size"]) for r in records if "tile_size" in r.settings}
-        chosen = bands
-        if chosen is None:
-            chosen = next((r.settings["bands"] for r in records if r.settings.get("bands")), None)
+        chosen = bands if bands is not None else _bands_of_scenes(records, scene_key(path))
         patch = read_patch(
             path,
             names=hasher.bands,
@@ -296,6 +295,15 @@ class Archive(CodeArchive):
             resolutions=resolutions(self),
         )
         return query_of_patch(hasher, patch)
+
+
+def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
+    """Choose the bands of a patch: those of the same scene, or those that all scenes agree on."""
+    choices = {record.scene: record.settings.get("bands") for record in records}
+    if key in choices:
+        return choices[key]
+    distinct = {tuple(bands or ()) for bands in choices.values()}
+    return list(distinct.pop()) or None if len(distinct) == 1 else None
 
 
 def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = None) -> Archive:

@@ -108,6 +108,11 @@ def add_scenes(
     shape = None if grid.resolution is None else (grid.tile_size, grid.tile_size)
     if hasher is None:
         sample = _sample(scenes, tiles, bands, shape, grid.max_nodata, workers=workers)
+        first = next(sample, None)
+        if first is None:
+            _skip_empty(scenes, tiles, grid.max_nodata, report, strict=strict)
+            return report
+        sample = chain([first], sample)
         hasher = _fit(
             archive,
             sample,
@@ -243,15 +248,33 @@ def _take_scene(
     windows = np.concatenate(scene.windows)
     try:
         placed = scene_tiles_frame(scenes, windows)
+        record = scene_record(file, len(windows), settings)
     except SceneError as error:
-        report.skip(file.key, str(error), strict=strict)
+        report.skip(file.key, f"{file.name}: {error}", strict=strict)
         return
     encoded = EncodedTiles(codes=np.concatenate(scene.codes), tiles=placed)
     replaces = [file.key] if file.key in known else []
-    writer.take(encoded, [scene_record(file, len(windows), settings)], replaces=replaces)
+    writer.take(encoded, [record], replaces=replaces)
     report.replaced += replaces
     report.num_scenes += 1
     report.num_tiles += len(windows)
+
+
+def _skip_empty(
+    scenes: Scenes,
+    tiles: npt.NDArray[np.int64],
+    max_nodata: float,
+    report: AddReport,
+    *,
+    strict: bool,
+) -> None:
+    for number in np.unique(tiles[:, 0]).tolist():
+        file = scenes.scene_files[number]
+        reason = (
+            f"{file.name} has no tile that can be read with at most {max_nodata:.0%} nodata, so "
+            "there is nothing to fit a hasher on."
+        )
+        report.skip(file.key, reason, strict=strict)
 
 
 def _band_names(scenes: Scenes, usable: npt.NDArray[np.bool_]) -> tuple[str, ...]:

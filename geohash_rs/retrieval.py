@@ -14,7 +14,7 @@ from geohash_rs.archive import CodeArchive
 from geohash_rs.archive.filters import RegionLike, TimeLike
 from geohash_rs.archive_writer import GROUND_SIZE
 from geohash_rs.encode import TileHasher
-from geohash_rs.errors import QueryError
+from geohash_rs.errors import QueryError, TileNotFoundError
 from geohash_rs.matches import Matches, rank_matches
 from geohash_rs.patches import Patch
 
@@ -96,6 +96,9 @@ def query_of_tile(archive: CodeArchive, tile_id: int) -> Query:
     Raises:
         TileNotFoundError: If the archive has no such tile.
     """
+    if not 0 <= tile_id < 2**63:
+        msg = f"{archive.path} has no tile with id {tile_id}; ids are in the column tile_id."
+        raise TileNotFoundError(msg)
     ids = np.array([tile_id], dtype=np.int64)
     return Query(codes=archive.codes(ids), footprint=archive.tiles(ids).geometry.iloc[0])
 

@@ -109,6 +109,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             try:
                 scene = read_scene_file(path, rule=self.date_rule)
                 scene.band_indexes(bands)
+                _check_place(scene)
             except GeoHashRSError as error:
                 if strict:
                     raise
@@ -327,3 +328,16 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             slice(float(ymin), float(ymax), y_res),
             slice(dates.left, dates.right, 1),
         )
+
+
+def _check_place(scene: SceneFile) -> None:
+    """Check that a scene lies on the Earth, before others are laid beside it.
+
+    Raises:
+        SceneError: If it does not.
+    """
+    try:
+        footprints(scene.transform, [[0, 0, scene.width, scene.height]], crs=scene.crs)
+    except SceneError as error:
+        msg = f"{scene.name}: {error}"
+        raise SceneError(msg) from error

@@ -63,12 +63,19 @@ def grid_windows(
         Windows (col, row, width, height), int64, shape (windows, 4), row by row.
 
     Raises:
-        TileSizeError: If the scene is smaller than a tile and edges is not ``pad``.
+        TileSizeError: If the scene is smaller than a tile and edges is not ``pad``, or a tile is
+            smaller than a pixel.
     """
     across = down = 1.0
     if resolution is not None:
         pixel = ground_pixel(scene.transform, scene.width, scene.height, crs=scene.crs)
         across, down = resolution / pixel[0], resolution / pixel[1]
+        if not 1 <= tile_size * min(across, down) < np.inf:
+            msg = (
+                f"resolution {resolution} m makes tiles of {tile_size} px smaller than a pixel of "
+                f"{scene.name} ({pixel[0]:.3g} x {pixel[1]:.3g} m); use a larger resolution."
+            )
+            raise TileSizeError(msg)
     width, height = max(1, round(tile_size * across)), max(1, round(tile_size * down))
     if edges != "pad" and (width > scene.width or height > scene.height):
         msg = (

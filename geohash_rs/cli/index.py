@@ -53,6 +53,7 @@ def index_command(
     Scenes that the archive has already are left alone; those whose file has changed are replaced.
     Exit code 1 if a scene could not be added; the others are.
     """
+    import shutil
     from dataclasses import asdict
 
     from geohash_rs import Archive, Scenes
@@ -67,20 +68,27 @@ def index_command(
         datetime=date,
         strict=strict,
     )
+    is_new = not archive.exists()
     target: Archive = open_or_create(archive, hasher=hasher)
-    report = target.add(
-        found,
-        tile_size=tile_size,
-        stride=stride,
-        edges=edges,  # type: ignore[arg-type]  # click has checked it
-        max_nodata=max_nodata,
-        resolution=resolution,
-        batch_size=batch_size,
-        workers=workers,
-        device=device,
-        strict=strict,
-        progress=not as_json,
-    )
+    try:
+        report = target.add(
+            found,
+            tile_size=tile_size,
+            stride=stride,
+            edges=edges,  # type: ignore[arg-type]  # click has checked it
+            max_nodata=max_nodata,
+            resolution=resolution,
+            batch_size=batch_size,
+            workers=workers,
+            device=device,
+            strict=strict,
+            progress=not as_json,
+        )
+    except BaseException:
+        if is_new and target.num_tiles == 0:  # leave nothing behind that binds the next try
+            target.close()
+            shutil.rmtree(archive, ignore_errors=True)
+        raise
     if as_json:
         echo_json({**asdict(report), "archive": str(archive), "archive_tiles": target.num_tiles})
     else:

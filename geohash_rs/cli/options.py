@@ -60,7 +60,7 @@ def bands_of(text: str | None) -> list[int | str] | None:
     """
     if text is None:
         return None
-    return [int(part) if part.strip().isdigit() else part.strip() for part in text.split(",")]
+    return [int(part) if part.strip().isdecimal() else part.strip() for part in text.split(",")]
 
 
 def time_range(text: str | None) -> tuple[str | None, str | None] | None:

@@ -290,3 +290,44 @@ def test_an_interrupted_run_keeps_the_scenes_it_finished(
     report = copy.add(Scenes(scene_folder))
     assert copy.num_tiles == 56
     assert report.num_tiles == 56 - kept
+
+
+def test_a_scene_off_the_earth_is_named_and_the_others_indexed(
+    copy: Archive, write_scene: Writer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    write_scene(folder / "good.tif", mosaic(2, 2, 1))
+    off = Affine(10, 0, 1e9, 0, -10, 1e9)
+    write_scene(folder / "off.tif", mosaic(1, 1, 1), transform=off)
+    report = copy.add(Scenes(folder))
+    assert report.num_tiles == 4
+    assert [Path(scene).name for scene, _ in report.skipped] == ["off.tif"]
+    assert "no longitude and latitude" in report.skipped[0][1]
+
+
+def test_bands_of_one_scene_are_not_forced_on_other_patches(
+    copy: Archive, write_scene: Writer, tmp_path: Path
+) -> None:
+    image = mosaic(2, 2, 1)
+    plain = write_scene(tmp_path / "plain.tif", image)
+    many = np.concatenate([np.full_like(image[:1], 9), image[::-1]])
+    chosen = write_scene(tmp_path / "many.tif", many, photometric="minisblack")
+    copy.add(Scenes(plain))
+    copy.add(Scenes(chosen, bands=[4, 3, 2]))
+    for path in (plain, chosen):
+        assert copy.query(path, window=(0, 0, 64, 64), k=2)["distance"].tolist() == [0, 0]
+
+
+def test_a_first_scene_without_valid_tiles_is_named(write_scene: Writer, tmp_path: Path) -> None:
+    blank = write_scene(tmp_path / "blank.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
+    archive = Archive.create(tmp_path / "archive", hasher="itq-64")
+    report = archive.add(Scenes(blank))
+    assert report.num_tiles == 0
+    assert "blank.tif has no tile" in report.skipped[0][1]
+
+
+def test_a_resolution_finer_than_pixels_of_tiles_allow_is_refused(
+    copy: Archive, scene_folder: Path
+) -> None:
+    with pytest.raises(TileSizeError, match="smaller than a pixel"):
+        copy.add(Scenes(scene_folder), resolution=1e-9)

@@ -194,6 +194,7 @@ def test_matches_stay_matches_when_sliced_and_become_frames_without_geometry(
         ({"tile": 0, "point": (0, 0)}, QueryError, "2 of patch, point and tile"),
         ({"tile": 56}, TileNotFoundError, "56"),
         ({"tile": -1}, TileNotFoundError, "-1"),
+        ({"tile": 10**20}, TileNotFoundError, "100000000000000000000"),
         ({"point": (0, 0)}, QueryError, "no tile of the archive lies at 0.0, 0.0"),
         ({"point": (48, 200)}, QueryError, "longitude comes first"),
         ({"point": (float("nan"), 0)}, QueryError, "point is"),
