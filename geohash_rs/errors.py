@@ -24,6 +24,7 @@ __all__ = [
     "TileTableError",
     "TimeRangeError",
     "TrainingError",
+    "one_line",
 ]
 
 
@@ -117,3 +118,8 @@ class ExportError(GeoHashRSError, ValueError):
 
 class TrainingError(GeoHashRSError, ValueError):
     """A training set, setting or checkpoint cannot be used as asked."""
+
+
+def one_line(error: BaseException) -> str:
+    """Give an error's message on one line, or its kind if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

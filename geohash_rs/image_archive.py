@@ -292,7 +292,7 @@ class Archive(CodeArchive):
             tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
             window=window,
             bands=chosen,
-            resolutions=resolutions(self),
+            resolutions=resolutions(records),
         )
         return query_of_patch(hasher, patch)
 

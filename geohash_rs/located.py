@@ -18,11 +18,11 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from torchgeo.datasets import GeoDataset
 
 from geohash_rs._compat import GeoSlice, forget_open_files, is_batch_sampler
-from geohash_rs.errors import GeoHashRSError, SceneError
+from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints import MAX_BEND_PX, WGS84, footprints_from_rings, window_corners
 from geohash_rs.pixels import TilePixels, fill_invalid
 from geohash_rs.scene_dates import DateRange
-from geohash_rs.scene_file import one_line, read_scene_file, scene_key
+from geohash_rs.scene_file import read_scene_file, scene_key
 
 __all__ = ["LocatedTile", "located_frame", "located_tiles"]
 

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from rasterio.errors import RasterioError
 from shapely.geometry.base import BaseGeometry
 from torch import Tensor
 
-from geohash_rs.errors import PatchError
+from geohash_rs.errors import PatchError, one_line
 from geohash_rs.footprints import footprints, ground_pixel
-from geohash_rs.pixels import fill_invalid, north_up, read_window
-from geohash_rs.scene_file import SceneFile, one_line, open_raster, read_scene_file
+from geohash_rs.pixels import fill_invalid, north_up, read_window, stack_images
+from geohash_rs.scene_file import SceneFile, open_raster, read_scene_file
 from geohash_rs.tile_grid import grid_starts
 
 __all__ = ["Patch", "read_patch"]
@@ -116,11 +115,9 @@ def read_patch(
             "(col, row, width, height); choose another window."
         )
         raise PatchError(msg)
-    stacked = np.stack(images)
-    wide = stacked.dtype.kind == "u" and stacked.dtype.itemsize > 2
     return Patch(
         source=scene.key,
-        tiles=torch.from_numpy(stacked.astype(np.float32) if wide else stacked),
+        tiles=stack_images(images),
         windows=np.array(kept, dtype=np.int64),
         footprint=footprints(scene.transform, [whole], crs=scene.crs)[0],
     )

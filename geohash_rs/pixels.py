@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
+from torch import Tensor
 
 from geohash_rs.scene_file import open_raster
 
-__all__ = ["RasterPool", "TilePixels", "fill_invalid", "north_up", "read_window"]
+__all__ = ["RasterPool", "TilePixels", "fill_invalid", "north_up", "read_window", "stack_images"]
 
 OPEN_RASTERS = 32
 
@@ -113,6 +115,24 @@ def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
     means = sums / np.maximum(valid.sum(axis=(1, 2)), 1)
     means = means if floating else np.round(means)
     return np.where(valid, image, means[:, None, None].astype(image.dtype))
+
+
+def stack_images(images: Sequence[npt.NDArray[Any]]) -> Tensor:
+    """Stack images of one size and dtype into a batch that a hasher takes.
+
+    Args:
+        images: Each of shape (bands, height, width).
+
+    Returns:
+        Shape (images, bands, height, width), of the same dtype where torch is at home with it,
+        else float32; empty if there are none.
+    """
+    if not images:
+        return torch.empty(0)
+    stacked = np.stack(images)
+    # Torch has uint16, but wider unsigned integers are not at home there.
+    wide = stacked.dtype.kind == "u" and stacked.dtype.itemsize > 2
+    return torch.from_numpy(stacked.astype(np.float32) if wide else stacked)
 
 
 def north_up(image: npt.NDArray[Any], transform: Affine) -> npt.NDArray[Any]:

@@ -1,6 +1,6 @@
 """Ask an archive for the tiles that look like a patch, a place or a tile of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
-from geohash_rs.archive import CodeArchive
+from geohash_rs.archive import CodeArchive, SceneRecord
 from geohash_rs.archive.filters import RegionLike, TimeLike
 from geohash_rs.archive_writer import GROUND_SIZE
 from geohash_rs.encode import TileHasher
@@ -103,16 +103,16 @@ def query_of_tile(archive: CodeArchive, tile_id: int) -> Query:
     return Query(codes=archive.codes(ids), footprint=archive.tiles(ids).geometry.iloc[0])
 
 
-def resolutions(archive: CodeArchive) -> list[float]:
+def resolutions(records: Iterable[SceneRecord]) -> list[float]:
     """List the ground sizes of the pixels that an archive's tiles have.
 
     Args:
-        archive: The archive.
+        records: The archive's scenes.
 
     Returns:
         Metres, ascending; sizes within two percent of each other count once.
     """
-    sizes = {record.settings.get(GROUND_SIZE) for record in archive.scenes()}
+    sizes = {record.settings.get(GROUND_SIZE) for record in records}
     distinct: list[float] = []
     for size in sorted(float(size) for size in sizes if size is not None):
         if not distinct or size > distinct[-1] * 1.02:

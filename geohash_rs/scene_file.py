@@ -14,11 +14,11 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from geohash_rs.errors import BandMismatchError, SceneError
+from geohash_rs.errors import BandMismatchError, SceneError, one_line
 from geohash_rs.projection import projection_of
 from geohash_rs.scene_dates import DateRange, DateRule
 
-__all__ = ["SceneFile", "is_virtual", "one_line", "open_raster", "read_scene_file", "scene_key"]
+__all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_key"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,11 +222,6 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
             size=size,
             mtime_ns=mtime_ns,
         )
-
-
-def one_line(error: BaseException) -> str:
-    """Give an error's message on one line, or its kind if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _check_header(source: DatasetReader, name: str) -> None:

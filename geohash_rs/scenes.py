@@ -15,14 +15,13 @@ from rasterio.errors import RasterioError
 from torchgeo.datasets import RasterDataset
 
 from geohash_rs._compat import GeoSlice, location_keys
-from geohash_rs.errors import GeoHashRSError, SceneError
+from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints import WGS84, footprints, ground_pixel, window_corners
 from geohash_rs.pixels import RasterPool, TilePixels, read_window
 from geohash_rs.scene_dates import DateArgument, DateRule
 from geohash_rs.scene_file import (
     SceneFile,
     is_virtual,
-    one_line,
     read_scene_file,
     scene_key,
 )

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from geohash_rs.errors import GeoHashRSError
-from geohash_rs.pixels import fill_invalid, north_up
-from geohash_rs.scene_file import one_line
+from geohash_rs.errors import GeoHashRSError, one_line
+from geohash_rs.pixels import fill_invalid, north_up, stack_images
 from geohash_rs.scenes import Scenes, Tile
 
 __all__ = ["TileBatch", "TileReader", "read_ahead"]
@@ -107,7 +105,7 @@ class TileReader(Dataset[TileBatch]):
                 images.append(image)
                 kept.append(tile)
         return TileBatch(
-            images=_to_tensor(images),
+            images=stack_images(images),
             tiles=np.array(kept, dtype=np.int64).reshape(-1, 5),
             num_read=end - start,
             num_nodata=num_nodata,
@@ -149,12 +147,3 @@ def read_ahead(reader: TileReader, *, workers: int = 0) -> Iterator[TileBatch]:
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _to_tensor(images: list[npt.NDArray[np.generic]]) -> Tensor:
-    if not images:
-        return torch.empty(0)
-    stacked = np.stack(images)
-    # Torch has uint16, but neither uint32 nor big-endian types are at home there.
-    wide = stacked.dtype.kind == "u" and stacked.dtype.itemsize > 2
-    return torch.from_numpy(stacked.astype(np.float32) if wide else stacked)

@@ -8,7 +8,14 @@ from typing import NoReturn
 import click
 
 from geohash_rs import __version__
-from geohash_rs.errors import ExportError, GeoHashRSError, QueryError, RegionError, TimeRangeError
+from geohash_rs.errors import (
+    ExportError,
+    GeoHashRSError,
+    QueryError,
+    RegionError,
+    TimeRangeError,
+    one_line,
+)
 
 __all__ = ["app", "main"]
 
@@ -91,8 +98,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         known = isinstance(error, GeoHashRSError | OSError)
         kind = "" if known else f"{type(error).__name__}: "
         hint = "" if known else " (see 'geohash-rs --traceback ...')"
-        text = " ".join(str(error).split())
-        _leave(f"{kind}{text}{hint}", 2 if isinstance(error, WRONG_USE) else 1)
+        _leave(f"{kind}{one_line(error)}{hint}", 2 if isinstance(error, WRONG_USE) else 1)
     sys.exit(code or 0)
 
 

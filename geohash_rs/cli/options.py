@@ -93,13 +93,12 @@ def read_region(path: Path) -> Any:  # noqa: ANN401 - a shapely geometry, not im
     """
     import geopandas as gpd
 
-    from geohash_rs.errors import RegionError
+    from geohash_rs.errors import RegionError, one_line
 
     try:
         frame = gpd.read_file(path)
     except Exception as error:
-        reason = " ".join(str(error).split())
-        msg = f"{path} cannot be read as a region: {reason}"
+        msg = f"{path} cannot be read as a region: {one_line(error)}"
         raise RegionError(msg) from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.dropna().empty:
         msg = f"{path} holds no geometry; give a file of polygons, such as GeoJSON or GeoPackage."
