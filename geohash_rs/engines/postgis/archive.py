@@ -1,0 +1,325 @@
+"""PostGISArchive: an archive that was published into PostGIS, asked by exact SQL."""
+
+from collections.abc import Collection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, LiteralString, Self
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from geohash_rs.archive import SceneRecord, SearchResult
+from geohash_rs.archive.filters import RegionLike, TimeLike, parse_region, parse_time
+from geohash_rs.archive.records import record_from_json
+from geohash_rs.archive.search import check_limits
+from geohash_rs.archive.tiles import empty_tiles, tiles_to_frame
+from geohash_rs.codes import check_codes
+from geohash_rs.engines.postgis.conditions import Conditions
+from geohash_rs.engines.postgis.connection import connect, server_errors, where
+from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
+from geohash_rs.errors import EngineError, HasherError, TileNotFoundError
+from geohash_rs.hashing import Hasher
+from geohash_rs.queries import ImageQueries
+
+__all__ = ["PostGISArchive"]
+
+Ids = npt.NDArray[np.int64] | Collection[int]
+
+MOST = 2**62  # a LIMIT above any number of tiles
+STAMP = pa.timestamp("us", tz="UTC")
+TYPES = {
+    "tile_id": pa.int64(),
+    "scene": pa.string(),
+    "col": pa.int32(),
+    "row": pa.int32(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "datetime": STAMP,
+    "datetime_end": STAMP,
+    "label": pa.string(),
+    "geometry": pa.binary(),
+}
+
+# One statement finds, filters and orders; every value is a parameter.
+SEARCH = """
+SELECT tile_id, bit_count(code # %(query)s::bit({num_bits})) AS distance
+FROM {tiles}
+WHERE {conditions}
+ORDER BY distance, tile_id
+LIMIT %(k)s"""
+ROWS = """
+SELECT wanted.place, tile_id, scene, col, "row", width, height,
+       (extract(epoch FROM datetime) * 1000000)::bigint,
+       (extract(epoch FROM datetime_end) * 1000000)::bigint,
+       label, ST_AsBinary(geometry, 'NDR')
+FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
+JOIN {tiles} ON tile_id = wanted.id
+ORDER BY wanted.place"""
+CODES = """
+SELECT wanted.place, tile_id, code::text
+FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
+JOIN {tiles} ON tile_id = wanted.id
+ORDER BY wanted.place"""
+
+
+class PostGISArchive(ImageQueries):
+    """An archive in a database; make one with `open`. Satisfies `geohash_rs.searchable.Searchable`.
+
+    The session is read-only. Several threads may share one object, which asks one question at a
+    time; a session that was lost is opened again once for the next question.
+
+    >>> archive = PostGISArchive.open("postgresql://reader@db.example.org/geo")  # doctest: +SKIP
+    >>> archive.query("patch.tif", k=20).to_file("matches.geojson")  # doctest: +SKIP
+
+    Args:
+        dsn: Connection string or postgresql:// URI.
+        tables: The archive's tables.
+    """
+
+    def __init__(self, dsn: str, tables: Tables) -> None:
+        self._dsn = dsn
+        self._tables = tables
+        self.path = Path(f"{where(dsn)}/{tables}")
+        self._connection = connect(dsn, read_only=True)
+        self._hasher: Hasher | None = None
+        try:
+            self._published = self._read_published()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, dsn: str, *, schema: str = DEFAULT_SCHEMA, table: str = DEFAULT_TABLE) -> Self:
+        """Open an archive that `publish` brought into a database.
+
+        Args:
+            dsn: Connection string or postgresql:// URI.
+            schema: Schema of the tables.
+            table: Table of the tiles.
+
+        Returns:
+            The archive.
+
+        Raises:
+            EngineUnreachableError: If the server does not answer or refuses the user.
+            EngineError: If it is too old, lacks PostGIS or a right, or nothing was published into
+                this table.
+        """
+        return cls(dsn, Tables(schema, table))
+
+    def close(self) -> None:
+        """End the session."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}, {self.num_bits} bits)"
+
+    def __len__(self) -> int:
+        return int(self._ask(self._tables.sql("SELECT num_tiles FROM {archive}"))[0][0])
+
+    @property
+    def num_bits(self) -> int:
+        """Bits of a code."""
+        return self._published.num_bits
+
+    @property
+    def hasher_fingerprint(self) -> str | None:
+        """What identifies the hasher of the codes, or None if it is not known."""
+        return self._published.fingerprint
+
+    @property
+    def pending_hasher(self) -> None:
+        """No hasher is pending: an archive without codes is not published."""
+
+    def hasher(self, *, device: str = "cpu") -> Hasher:
+        """Give the hasher that the codes are made with; it was published with them.
+
+        Args:
+            device: Where it runs.
+
+        Returns:
+            The hasher.
+
+        Raises:
+            HasherError: If the codes were made elsewhere.
+        """
+        if self._hasher is None or str(self._hasher.device) != device:
+            data = self._ask(self._tables.sql("SELECT hasher FROM {archive}"))[0][0]
+            if data is None:
+                msg = (
+                    f"{self.path} holds codes made elsewhere and no hasher; search it with "
+                    "archive.search(codes), by tile id or by point."
+                )
+                raise HasherError(msg)
+            self._hasher = Hasher.from_bytes(bytes(data), device=device)
+        return self._hasher
+
+    def search(
+        self,
+        codes: npt.NDArray[np.uint8],
+        *,
+        k: int | None = 20,
+        max_distance: int | None = None,
+        region: RegionLike | None = None,
+        time: TimeLike | None = None,
+        scenes: Collection[str] | None = None,
+        labels: Collection[str] | None = None,
+        within: bool = False,
+        exclude_region: RegionLike | None = None,
+        exclude_ids: Ids | None = None,
+    ) -> SearchResult:
+        """Find the tiles whose codes differ least; see `geohash_rs.searchable.Searchable.search`.
+
+        Raises:
+            CodeLengthError: If the codes have another number of bits, or are no packed codes.
+            QueryError: If k or `max_distance` has no meaning, or both are None.
+            RegionError: If a region is empty, invalid or outside the globe.
+            TimeRangeError: If the time range cannot be read or is turned round.
+            EngineUnreachableError: If the server went away.
+            EngineError: If the server cannot answer.
+        """
+        check_limits(k, max_distance)
+        queries = check_codes(codes, num_bits=self.num_bits, what="query codes")
+        conditions = Conditions()
+        if max_distance is not None:
+            conditions.near(min(max_distance, self.num_bits), num_bits=self.num_bits)
+        if region is not None:
+            conditions.place(parse_region(region), within=within)
+        if time is not None:
+            conditions.time(parse_time(time))
+        if scenes is not None:
+            conditions.one_of("scene", scenes)
+        if labels is not None:
+            conditions.one_of("label", labels)
+        if exclude_region is not None:
+            conditions.not_over(parse_region(exclude_region))
+        if exclude_ids is not None:
+            conditions.not_among(exclude_ids)
+        statement = self._tables.sql(
+            SEARCH, num_bits=sql.Literal(self.num_bits), conditions=conditions.joined()
+        )
+        limit = None if k is None else min(k, MOST)
+        bits = np.unpackbits(queries, axis=1) + np.uint8(ord("0"))
+        found = [
+            self._ask(statement, {**conditions.values, "query": row.tobytes().decode(), "k": limit})
+            for row in bits
+        ]
+        return _result(found)
+
+    def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
+        """Give tiles as rows; see `geohash_rs.searchable.Searchable.tiles`.
+
+        Raises:
+            TileNotFoundError: If an id has no tile.
+            EngineUnreachableError: If the server went away.
+            EngineError: If the server cannot answer.
+        """
+        rows = self._by_id(ROWS, ids)
+        if not rows:
+            return empty_tiles()
+        columns = zip(*(row[1:] for row in rows), strict=True)
+        arrays = {}
+        for (name, kind), values in zip(TYPES.items(), columns, strict=True):
+            array = (
+                pa.array(values, pa.int64()).cast(kind) if kind == STAMP else pa.array(values, kind)
+            )
+            if name not in ("datetime_end", "label") or array.null_count < len(array):
+                arrays[name] = array
+        return tiles_to_frame(pa.table(arrays))
+
+    def codes(self, ids: Ids) -> npt.NDArray[np.uint8]:
+        """Give the codes of tiles; see `geohash_rs.searchable.Searchable.codes`.
+
+        Raises:
+            TileNotFoundError: If an id has no tile.
+            EngineUnreachableError: If the server went away.
+            EngineError: If the server cannot answer.
+        """
+        text = "".join(row[2] for row in self._by_id(CODES, ids))
+        bits = np.frombuffer(text.encode(), np.uint8) - np.uint8(ord("0"))
+        return np.packbits(bits.reshape(-1, self.num_bits), axis=1)
+
+    def scenes(self) -> list[SceneRecord]:
+        """List the records of scenes, in the order in which they were added.
+
+        Raises:
+            EngineUnreachableError: If the server went away.
+            EngineError: If the server cannot answer.
+        """
+        rows = self._ask(self._tables.sql("SELECT record FROM {scenes} ORDER BY place"))
+        return [record_from_json(row[0]) for row in rows]
+
+    def _by_id(self, text: LiteralString, ids: Ids) -> list[tuple[Any, ...]]:
+        """Ask for the rows of ids, in their order.
+
+        Raises:
+            TileNotFoundError: If an id has no tile.
+        """
+        wanted = np.asarray(ids, dtype=np.int64).reshape(-1)
+        rows = self._ask(self._tables.sql(text), {"ids": wanted.tolist()})
+        if len(rows) < len(wanted):
+            unknown = np.setdiff1d(wanted, [row[1] for row in rows]).tolist()
+            some = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
+            msg = (
+                f"{self.path} has no tile with id {some}; ids come from search() or from the "
+                "column tile_id, and removed tiles lose theirs."
+            )
+            raise TileNotFoundError(msg)
+        return rows
+
+    def _read_published(self) -> Published:
+        place = str(self.path)
+        with server_errors(self._connection, place):
+            published = (
+                self._tables.read(self._connection)
+                if self._tables.exist(self._connection)
+                else None
+            )
+        if published is None:
+            msg = f"{place} holds no archive; publish one with 'geohash-rs publish'."
+            raise EngineError(msg)
+        return published
+
+    def _ask(self, statement: sql.Composed, values: dict[str, Any] | None = None) -> list[Any]:
+        """Run a statement; open the session again if it was lost since the last one."""
+        try:
+            if not self._connection.closed:
+                with server_errors(self._connection, str(self.path)):
+                    return self._run(statement, values)
+        except ConnectionError:
+            self._connection.close()
+        self._connection = connect(self._dsn, read_only=True)
+        with server_errors(self._connection, str(self.path)):
+            return self._run(statement, values)
+
+    def _run(self, statement: sql.Composed, values: dict[str, Any] | None) -> list[Any]:
+        # never prepared: the best plan depends on how much the region keeps
+        cursor: psycopg.Cursor[Any] = self._connection.execute(statement, values, prepare=False)
+        return cursor.fetchall()
+
+
+def _result(found: list[list[Any]]) -> SearchResult:
+    width = max((len(rows) for rows in found), default=0)
+    ids = np.full((len(found), width), -1, np.int64)
+    distances = np.full((len(found), width), -1, np.int32)
+    for query, rows in enumerate(found):
+        if rows:
+            pairs = np.array(rows, np.int64)
+            ids[query, : len(rows)] = pairs[:, 0]
+            distances[query, : len(rows)] = pairs[:, 1]
+    return SearchResult(ids=ids, distances=distances)

@@ -1,0 +1,138 @@
+"""Turn the filters of a search into conditions of one statement, every value a parameter."""
+
+import datetime as dt
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from psycopg import sql
+
+from geohash_rs.archive.filters import Region, TimeRange
+from geohash_rs.archive.placement import SLIVER
+
+__all__ = ["Conditions"]
+
+ROUNDING = 1e-4  # degrees, well above the 1.5e-5 to which PostGIS keeps the boxes of `@`
+NOWHERE = 1000.0
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+EARLIEST = (dt.datetime.min.replace(tzinfo=dt.UTC) - EPOCH) // dt.timedelta(microseconds=1)
+LATEST = (dt.datetime.max.replace(tzinfo=dt.UTC) - EPOCH) // dt.timedelta(microseconds=1)
+
+
+class Conditions:
+    """Conditions that a tile must meet, all of them.
+
+    Attributes:
+        values: The parameters by name.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self._parts: list[sql.Composable] = [sql.SQL("true")]
+
+    def joined(self) -> sql.Composed:
+        """Join the conditions."""
+        return sql.SQL(" AND ").join(self._parts)
+
+    def near(self, distance: int, *, num_bits: int) -> None:
+        """Only tiles within a distance of the parameter `query`, inclusive.
+
+        Args:
+            distance: Bits.
+            num_bits: Bits of a code.
+        """
+        text = sql.SQL("bit_count(code # %(query)s::bit({})) <= %(max_distance)s")
+        self._add(text.format(sql.Literal(num_bits)), max_distance=distance)
+
+    def place(self, region: Region, *, within: bool) -> None:
+        """Only tiles in a region.
+
+        Args:
+            region: The region.
+            within: Whether a tile must lie inside rather than meet it.
+        """
+        place = "ST_GeomFromWKB(%(region)s, 4326)"
+        test = "ST_CoveredBy" if within else "ST_Intersects"
+        boxes = region.targets if region.is_boxes else region.targets[:0]
+        # a tile whose box lies well inside of a box needs no look at its footprint
+        inner = [
+            f"geometry @ ST_MakeEnvelope(%(w{n})s, %(s{n})s, %(e{n})s, %(n{n})s, 4326)"
+            for n in range(len(boxes))
+        ]
+        sure = " OR ".join([*inner, f"{test}(geometry, {place})"])
+        values = {
+            f"{side}{n}": float(value)
+            for n, box in enumerate(boxes)
+            for side, value in zip("wsen", _shrunk(box), strict=True)
+        }
+        text = f"geometry && {place} AND ({sure})"
+        self._add(sql.SQL(text), region=shapely.to_wkb(region.geometry), **values)
+
+    def not_over(self, region: Region) -> None:
+        """No tiles that share ground with a region.
+
+        Args:
+            region: The region.
+        """
+        place = "ST_GeomFromWKB(%(excluded)s, 4326)"
+        smaller = f"least(ST_Area(geometry), ST_Area({place}))"
+        shared = f"ST_Area(ST_Intersection(geometry, {place})) > %(sliver)s * {smaller}"
+        # a tile without footprint overlaps nothing
+        text = f"(NOT (ST_Intersects(geometry, {place}) AND {shared}) OR geometry IS NULL)"
+        excluded = shapely.to_wkb(region.geometry)
+        self._add(sql.SQL(text), excluded=excluded, sliver=SLIVER)
+
+    def time(self, time: TimeRange) -> None:
+        """Only tiles of a range of time.
+
+        Args:
+            time: The range, both ends included.
+        """
+        self._add(sql.SQL("datetime IS NOT NULL"))
+        if time.start is not None:
+            text = "coalesce(datetime_end, datetime) >= %(start)s::timestamptz"
+            self._add(sql.SQL(text), start=_moment(time.start))
+        if time.end is not None:
+            self._add(sql.SQL("datetime <= %(end)s::timestamptz"), end=_moment(time.end))
+
+    def one_of(self, column: str, texts: Collection[str]) -> None:
+        """Only tiles with one of some texts in a column.
+
+        Args:
+            column: "scene" or "label".
+            texts: The texts; one with a zero byte, which a database cannot hold, is no tile's.
+        """
+        text = sql.SQL("{} = ANY(%({})s::text[])")
+        wanted = sorted(item for item in texts if "\0" not in item)
+        self._add(text.format(sql.Identifier(column), sql.SQL(column)), **{column: wanted})
+
+    def not_among(self, ids: npt.NDArray[np.int64] | Collection[int]) -> None:
+        """No tiles with these ids.
+
+        Args:
+            ids: Tile ids.
+        """
+        left_out = np.unique(np.asarray(ids, dtype=np.int64)).tolist()
+        self._add(sql.SQL("tile_id <> ALL(%(excluded_ids)s::bigint[])"), excluded_ids=left_out)
+
+    def _add(self, condition: sql.Composable, **values: Any) -> None:  # noqa: ANN401 - any parameter
+        self._parts.append(condition)
+        self.values |= values
+
+
+def _shrunk(box: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Make a box smaller by more than PostGIS rounds boxes; what gets empty holds nothing."""
+    smaller = box + np.array([ROUNDING, ROUNDING, -ROUNDING, -ROUNDING])
+    empty = smaller[0] >= smaller[2] or smaller[1] >= smaller[3]
+    return np.array([NOWHERE, NOWHERE, NOWHERE, NOWHERE]) if empty else smaller
+
+
+def _moment(microseconds: int) -> str:
+    """Write a moment for PostgreSQL; before and after all that Python knows is infinity."""
+    if microseconds < EARLIEST:
+        return "-infinity"
+    if microseconds > LATEST:
+        return "infinity"
+    return (EPOCH + dt.timedelta(microseconds=microseconds)).isoformat()

@@ -1,0 +1,196 @@
+"""The tables that hold an archive in PostGIS, and the one row that says which archive it is."""
+
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from psycopg import sql
+
+from geohash_rs.engines.postgis.connection import Connection
+from geohash_rs.errors import EngineError
+
+__all__ = ["COLUMNS", "DEFAULT_SCHEMA", "DEFAULT_TABLE", "Published", "Tables"]
+
+DEFAULT_SCHEMA = "public"
+DEFAULT_TABLE = "geohash_tiles"
+COLUMNS = (
+    "tile_id",
+    "code",
+    "scene",
+    "col",
+    "row",
+    "width",
+    "height",
+    "datetime",
+    "datetime_end",
+    "label",
+    "geometry",
+)
+FORMAT = 1
+LONGEST = 63  # PostgreSQL cuts longer names off without an error
+LONGEST_SUFFIX = len("_geometry")
+
+TILES = """
+CREATE TABLE IF NOT EXISTS {tiles} (
+    tile_id bigint PRIMARY KEY,
+    code bit({num_bits}) NOT NULL,
+    scene text NOT NULL,
+    col integer, "row" integer, width integer, height integer,
+    datetime timestamptz, datetime_end timestamptz,
+    label text,
+    geometry geometry(Geometry, 4326)
+)"""
+ARCHIVE = """
+CREATE TABLE IF NOT EXISTS {archive} (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    format integer NOT NULL,
+    identity text NOT NULL,
+    num_bits integer NOT NULL,
+    fingerprint text,
+    hasher bytea,
+    next_id bigint NOT NULL,
+    num_tiles bigint NOT NULL
+)"""
+SCENES = """
+CREATE TABLE IF NOT EXISTS {scenes} (
+    scene text PRIMARY KEY,
+    place integer NOT NULL,
+    record text NOT NULL
+)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What the database says of the archive that it holds.
+
+    Attributes:
+        identity: Which archive it is, whatever folder that lies in.
+        num_bits: Bits of a code.
+        fingerprint: What identifies the hasher of the codes, or None if it is not known.
+        next_id: Every tile of a lower id was there when publishing was last completed.
+        num_tiles: Rows of the table of tiles.
+    """
+
+    identity: str
+    num_bits: int
+    fingerprint: str | None
+    next_id: int
+    num_tiles: int
+
+
+class Tables:
+    """The quoted names of an archive's tables: tiles, `_archive` and `_scenes`.
+
+    Args:
+        schema: Schema, as it is, not quoted.
+        table: Table of the tiles, as it is, not quoted.
+
+    Raises:
+        EngineError: If a name cannot be one of PostgreSQL's.
+    """
+
+    def __init__(self, schema: str, table: str) -> None:
+        for what, name, spare in (("schema", schema, 0), ("table", table, LONGEST_SUFFIX)):
+            size = len(name.encode(errors="surrogatepass"))
+            if not name or "\0" in name or size > LONGEST - spare:
+                msg = (
+                    f"the {what} {name!r} cannot be used: give 1 to {LONGEST - spare} bytes "
+                    "without a zero byte."
+                )
+                raise EngineError(msg)
+        self.schema, self.table = schema, table
+        self.names = {
+            "schema": sql.Identifier(schema),
+            "tiles": sql.Identifier(schema, table),
+            "archive": sql.Identifier(schema, f"{table}_archive"),
+            "scenes": sql.Identifier(schema, f"{table}_scenes"),
+            "index": sql.Identifier(f"{table}_geometry"),
+        }
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.table}"
+
+    def sql(self, text: LiteralString, **parts: sql.Composable) -> sql.Composed:
+        """Put the quoted names into a statement.
+
+        Args:
+            text: A statement with {tiles}, {archive}, {scenes}, {schema} or {index} in it.
+            **parts: Further parts.
+
+        Returns:
+            The statement.
+        """
+        return sql.SQL(text).format(**self.names, **parts)
+
+    def create(self, connection: Connection, num_bits: int) -> None:
+        """Make the tables that are not there.
+
+        Args:
+            connection: A session that may create them.
+            num_bits: Bits of a code.
+        """
+        if not self.exist(connection):  # who may write only need not be allowed to create
+            connection.execute(self.sql(TILES, num_bits=sql.Literal(num_bits)))
+            connection.execute(self.sql(SCENES))
+            connection.execute(self.sql(ARCHIVE))
+
+    def exist(self, connection: Connection) -> bool:
+        """Tell whether the table is there that says which archive it is."""
+        query = "SELECT FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = %s"
+        found = connection.execute(query, [self.schema, f"{self.table}_archive"])
+        return found.fetchone() is not None
+
+    def read(self, connection: Connection) -> Published | None:
+        """Read which archive the tables hold.
+
+        Args:
+            connection: A session.
+
+        Returns:
+            The archive, or None if nothing was published yet.
+
+        Raises:
+            EngineError: If a newer version of this package published it.
+        """
+        row: Any = connection.execute(
+            self.sql(
+                "SELECT format, identity, num_bits, fingerprint, next_id, num_tiles FROM {archive}"
+            )
+        ).fetchone()
+        if row is None:
+            return None
+        if row[0] > FORMAT:
+            msg = (
+                f"the table {self} has format {row[0]}, but this geohash_rs reads up to {FORMAT}; "
+                "upgrade with 'pip install -U geohash-rs'."
+            )
+            raise EngineError(msg)
+        return Published(
+            identity=row[1],
+            num_bits=row[2],
+            fingerprint=row[3],
+            next_id=row[4],
+            num_tiles=row[5],
+        )
+
+    def start(self, connection: Connection, published: Published) -> None:
+        """Write which archive the tables are to hold.
+
+        Args:
+            connection: A session that may insert.
+            published: The archive.
+        """
+        connection.execute(
+            self.sql(
+                "INSERT INTO {archive} "
+                "(format, identity, num_bits, fingerprint, next_id, num_tiles) "
+                "VALUES (%s, %s, %s, %s, %s, %s)"
+            ),
+            [
+                FORMAT,
+                published.identity,
+                published.num_bits,
+                published.fingerprint,
+                published.next_id,
+                published.num_tiles,
+            ],
+        )

@@ -1,0 +1,348 @@
+"""Index scenes on a cluster: workers make parts, this process commits each of them once."""
+
+import contextlib
+import copy
+import shutil
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+from tqdm.auto import tqdm
+
+from geohash_rs.archive import CodeArchive
+from geohash_rs.archive.locks import write_lock
+from geohash_rs.archive_writer import (
+    COMMIT_SECONDS,
+    COMMIT_TILES,
+    AddReport,
+    GridSettings,
+    is_unchanged,
+    scene_settings,
+)
+from geohash_rs.engines.ray.cluster import LOST, Actor, Pool, connect, num_cores, result_of
+from geohash_rs.engines.ray.worker import Indexer
+from geohash_rs.errors import ArchiveLockedError, SceneError
+from geohash_rs.image_archive import DEFAULT_TILE_SIZE, Archive
+from geohash_rs.scenes import Scenes
+from geohash_rs.tile_grid import Edges, TileGrid
+
+__all__ = ["index_scenes"]
+
+STAGING = "staging"  # folder of an archive in which parts are made
+PART_TILES = 50_000  # tiles of a part, about: what is done again when a worker is lost
+PARTS = 4  # parts for each worker, so that all of them end at about the same time
+TRIES = 3  # workers that one part may outlive
+POLL_SECONDS = 5.0  # between looks for workers that have started meanwhile
+FIT_TILES = 4096  # tiles of the scenes that are indexed here to fit a hasher
+
+
+@dataclass(kw_only=True)
+class Work:
+    """Scenes that one worker indexes at a time.
+
+    Attributes:
+        numbers: Their positions in ``Scenes.scene_files``.
+        first_id: The first of the tile ids reserved for them.
+        tries: How often it was begun.
+    """
+
+    numbers: list[int]
+    first_id: int = 0
+    tries: int = 0
+
+
+def index_scenes(
+    archive: Archive,
+    scenes: Scenes,
+    *,
+    address: str | None = None,
+    num_actors: int | None = None,
+    tile_size: int | None = None,
+    stride: int | None = None,
+    edges: Edges = "shift",
+    max_nodata: float = 0.5,
+    resolution: float | None = None,
+    batch_size: int = 64,
+    device: str = "cpu",
+    checksum: bool = False,
+    strict: bool = False,
+    progress: bool = False,
+) -> AddReport:
+    """Hash scenes on a cluster and add them; like `Archive.add`, with the same tiles.
+
+    Every worker holds one hasher and runs one thread. It makes a part: a small archive of some
+    scenes, under the archive's folder. This process takes the parts over as they are finished,
+    each in one commit. The scenes of a worker that is lost are done again by another one, and
+    what the lost one left is never taken over, so no scene is missing and none is there twice.
+
+    Args:
+        archive: The archive, in a folder that every node sees under this path.
+        scenes: The scenes, on paths that every node can read.
+        address: "ray://HOST:10001", "HOST:6379", "auto", or "local" (also None).
+        num_actors: Workers, one core each; None for all cores of the cluster.
+        tile_size: Columns and rows of a tile, px; that of the hasher if None.
+        stride: Step between tiles, px; the tile size if None.
+        edges: As in `Archive.add`.
+        max_nodata: Tiles with a larger share of invalid pixels are left out.
+        resolution: Ground size of a pixel, m, that tiles are resampled to; None keeps their own.
+        batch_size: Tiles a pass of the network.
+        device: Where the network runs.
+        checksum: Whether files are compared by checksum rather than by time.
+        strict: Stop at the first scene that cannot be added.
+        progress: Show a bar if this is a terminal.
+
+    Returns:
+        What was added, left out and skipped.
+
+    Raises:
+        EngineUnreachableError: If no cluster answers.
+        EngineError: If no worker can be started.
+        HasherError: If the archive holds codes made elsewhere.
+        SceneError: With ``strict``, if a scene cannot be added.
+    """
+    hasher = None if archive.pending_hasher else archive.hasher(device=device)
+    size = tile_size or (hasher.tile_size if hasher else DEFAULT_TILE_SIZE)
+    grid = GridSettings(
+        tile_size=size,
+        stride=size if stride is None else stride,
+        edges=edges,
+        max_nodata=max_nodata,
+        resolution=resolution,
+    )
+    options: dict[str, Any] = {
+        "tile_size": grid.tile_size,
+        "stride": grid.stride,
+        "edges": edges,
+        "max_nodata": max_nodata,
+        "resolution": resolution,
+        "batch_size": batch_size,
+        "checksum": checksum,
+        "strict": strict,
+    }
+    report = AddReport()
+    for scene, reason in scenes.unreadable:
+        report.skip(scene, reason, strict=strict)
+    counts = _tiles_to_do(archive, scenes, grid, report, checksum=checksum, strict=strict)
+    if hasher is None and counts.any():
+        first = _spread(counts)
+        _join(report, archive.add(_subset(scenes, first), device=device, **options))
+        counts[first] = 0
+    if not counts.any():
+        return report
+    connect(address)
+    workers = num_cores() if num_actors is None else num_actors
+    works = _divide(counts, workers)
+    base = archive.reserve_ids(int(counts.sum()))
+    for work in works:
+        work.first_id = base
+        base += int(counts[work.numbers].sum())
+    data = archive.hasher(device=device).to_bytes()
+    with _staging(archive.path.resolve()) as staging:
+        run = _Run(archive, scenes, works, counts, report, strict=strict)
+        bar = tqdm(
+            total=int(counts.sum()),
+            unit=" tiles",
+            desc="index",
+            disable=None if progress else True,
+        )
+        with bar:
+            run.work(Pool(Indexer, workers, data, str(staging), device, options), bar)
+    return report
+
+
+class _Run:
+    """Works that wait, works that run, and parts that wait for the next commit."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        scenes: Scenes,
+        works: list[Work],
+        counts: npt.NDArray[np.int64],
+        report: AddReport,
+        *,
+        strict: bool,
+    ) -> None:
+        self.archive, self.scenes, self.report, self.strict = archive, scenes, report, strict
+        self.counts = counts
+        self.known = {record.scene for record in archive.scenes()}
+        self.waiting = deque(works)
+        self.running: dict[Any, tuple[Actor, Work]] = {}
+        self.finished: list[CodeArchive] = []
+        self.last = time.monotonic()
+
+    def work(self, pool: Pool, bar: Any) -> None:  # noqa: ANN401 - tqdm's
+        """Do all the works; what is finished is kept, also when this is interrupted."""
+        try:
+            while self.waiting or self.running:
+                if self.waiting:
+                    pool.fill()
+                busy = [actor for actor, _ in self.running.values()]
+                for actor in pool.ready:
+                    if self.waiting and not any(actor is one for one in busy):
+                        self._send(actor, self.waiting.popleft())
+                done, _ = ray.wait(list(self.running), num_returns=1, timeout=POLL_SECONDS)
+                for call in done:
+                    actor, work = self.running.pop(call)
+                    if self._take(call, work):
+                        bar.update(int(self.counts[work.numbers].sum()))
+                    else:
+                        pool.lose(actor)
+                self._commit_if_due()
+        finally:
+            self._commit()
+            pool.close()
+
+    def _send(self, actor: Actor, work: Work) -> None:
+        work.tries += 1
+        call = actor.index.remote(_subset(self.scenes, work.numbers), work.first_id)
+        self.running[call] = (actor, work)
+
+    def _take(self, call: Any, work: Work) -> bool:  # noqa: ANN401 - Ray's reference
+        """Take what a worker finished; False if it was lost and its work waits again."""
+        try:
+            folder, report = result_of(call)
+        except LOST:
+            self._again(work)
+            return False
+        _join(self.report, report)
+        if report.num_tiles:
+            self.finished.append(CodeArchive.open(folder, mode="r"))
+        return True
+
+    def _again(self, work: Work) -> None:
+        """Put a lost worker's scenes back; a scene that outlived several workers is given up."""
+        if work.tries < TRIES:
+            self.waiting.appendleft(work)
+        elif len(work.numbers) > 1:  # one of them may be the cause: let each have its own worker
+            self.waiting.extendleft(self._apart(work))
+        else:
+            key = self.scenes.scene_files[work.numbers[0]].key
+            reason = f"{key}: {work.tries} workers died of it; look into Ray's logs."
+            self.report.skip(key, reason, strict=self.strict)
+
+    def _apart(self, work: Work) -> Iterator[Work]:
+        first = work.first_id
+        for number in work.numbers:
+            yield Work(numbers=[number], first_id=first)
+            first += int(self.counts[number])
+
+    def _commit_if_due(self) -> None:
+        many = sum(part.num_tiles for part in self.finished) >= COMMIT_TILES
+        if many or time.monotonic() - self.last >= COMMIT_SECONDS:
+            self._commit()
+
+    def _commit(self) -> None:
+        """Take the finished parts over, all in one commit."""
+        if self.finished:
+            scenes = [record.scene for part in self.finished for record in part.scenes()]
+            replaced = [scene for scene in scenes if scene in self.known]
+            self.archive.adopt(self.finished, replace_scenes=replaced)
+            self.report.replaced += replaced
+            for part in self.finished:
+                part.close()
+                shutil.rmtree(part.path, ignore_errors=True)
+        self.finished = []
+        self.last = time.monotonic()
+
+
+def _tiles_to_do(
+    archive: Archive,
+    scenes: Scenes,
+    grid: GridSettings,
+    report: AddReport,
+    *,
+    checksum: bool,
+    strict: bool,
+) -> npt.NDArray[np.int64]:
+    """Count the tiles of each scene that is new or has changed; the others count none."""
+    layout = TileGrid(
+        scenes,
+        tile_size=grid.tile_size,
+        stride=grid.stride,
+        edges=grid.edges,
+        resolution=grid.resolution,
+    )
+    for number, reason in layout.skipped:
+        report.skip(scenes.scene_files[number].key, reason, strict=strict)
+    counts = np.bincount(layout.tiles[:, 0], minlength=len(scenes.scene_files))
+    known = {record.scene: record for record in archive.scenes()}
+    settings = scene_settings(scenes, grid)
+    for number in np.flatnonzero(counts).tolist():
+        file = scenes.scene_files[number]
+        try:
+            unchanged = is_unchanged(known.get(file.key), file, settings, checksum=checksum)
+        except SceneError as error:
+            report.skip(file.key, str(error), strict=strict)
+            counts[number] = 0
+            continue
+        if unchanged:
+            report.unchanged.append(file.key)
+            counts[number] = 0
+    return counts.astype(np.int64)
+
+
+def _spread(counts: npt.NDArray[np.int64]) -> list[int]:
+    """Choose scenes far apart in the list that have enough tiles to fit a hasher on."""
+    numbers = np.flatnonzero(counts)
+    step = max(1, int(len(numbers) * counts[numbers].mean() // FIT_TILES))
+    order = np.concatenate([numbers[start::step] for start in range(step)])
+    enough = int(np.searchsorted(np.cumsum(counts[order]), FIT_TILES)) + 1
+    return sorted(order[:enough].tolist())
+
+
+def _divide(counts: npt.NDArray[np.int64], workers: int) -> list[Work]:
+    """Put consecutive scenes together, so that there are several works for each worker."""
+    size = min(PART_TILES, -(-int(counts.sum()) // (PARTS * workers)))
+    works: list[Work] = []
+    total = size
+    for number in np.flatnonzero(counts).tolist():
+        if total >= size:
+            works.append(Work(numbers=[]))
+            total = 0
+        works[-1].numbers.append(number)
+        total += int(counts[number])
+    return works
+
+
+def _subset(scenes: Scenes, numbers: Sequence[int]) -> Scenes:
+    """Give some of the scenes, with all their settings, without reading headers again."""
+    part = copy.copy(scenes)
+    part.__setstate__(scenes.__getstate__())
+    part.scene_files = [scenes.scene_files[number] for number in numbers]
+    part.unreadable = []
+    part.index = scenes.index.iloc[list(numbers)]
+    part._dates = part.index.index
+    part._numbers = {scene.key: place for place, scene in enumerate(part.scene_files)}
+    return part
+
+
+def _join(total: AddReport, report: AddReport) -> None:
+    for field in fields(AddReport):
+        setattr(total, field.name, getattr(total, field.name) + getattr(report, field.name))
+
+
+@contextlib.contextmanager
+def _staging(archive: Path) -> Iterator[Path]:
+    """Make a folder for parts, and clear away those of runs that were killed."""
+    root = archive / STAGING
+    root.mkdir(exist_ok=True)
+    for old in root.iterdir():
+        with contextlib.suppress(ArchiveLockedError, OSError), write_lock(old):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = root / uuid.uuid4().hex
+    folder.mkdir()
+    try:
+        with write_lock(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            root.rmdir()

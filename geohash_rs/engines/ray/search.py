@@ -1,0 +1,163 @@
+"""Spread the segments of an archive over actors, ask them all, and go on when one is lost."""
+
+import dataclasses
+import heapq
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+
+from geohash_rs.archive import CodeArchive, SearchResult
+from geohash_rs.archive.locks import ReaderPin
+from geohash_rs.archive.manifest import Manifest
+from geohash_rs.engines.ray.cluster import LOST, Actor, Pool, num_cores, result_of
+
+__all__ = ["Searchers", "merge_results", "share_out"]
+
+Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
+
+
+class Searcher:
+    """One actor: maps the segments of its shares and scans them on one core."""
+
+    def __init__(self) -> None:
+        self._shares: dict[int, CodeArchive] = {}
+
+    def ready(self) -> bool:
+        """Answer, and so tell that the packages are imported."""
+        return True
+
+    def take(self, share: int, path: str, manifest: Manifest) -> None:
+        """Open a share of an archive; an earlier state of the share is let go."""
+        old = self._shares.pop(share, None)
+        if old is not None:
+            old.close()
+        folder = Path(path)
+        pin = ReaderPin(folder)
+        self._shares[share] = CodeArchive(folder, manifest, mode="r", pin=pin)
+
+    def search(self, share: int, codes: npt.NDArray[np.uint8], options: dict[str, Any]) -> Found:
+        """Search a share as the embedded archive searches all of it."""
+        found = self._shares[share].search(codes, **options)
+        return found.ids, found.distances
+
+
+class Searchers:
+    """The actors of one archive. What a lost one had goes to the others, or to a new one.
+
+    Args:
+        path: The archive's folder, which every node can read.
+        count: Actors; one for each core of the cluster if None.
+    """
+
+    def __init__(self, path: Path, *, count: int | None = None) -> None:
+        self.path = path
+        self.pool = Pool(Searcher, num_cores() if count is None else count)
+        self._placed: dict[int, Actor] = {}  # the actor that holds each share
+        self._manifest: Manifest | None = None
+        self._shares: list[Manifest] = []
+
+    def close(self) -> None:
+        """End the actors."""
+        self.pool.close()
+        self._placed = {}
+
+    def search(
+        self, manifest: Manifest, codes: npt.NDArray[np.uint8], options: dict[str, Any]
+    ) -> SearchResult:
+        """Ask every share, again where an actor was lost, and merge the answers.
+
+        Args:
+            manifest: The state to search.
+            codes: Packed codes, uint8, shape (queries, bits / 8).
+            options: The other arguments of `CodeArchive.search`.
+
+        Returns:
+            What the embedded archive would find.
+
+        Raises:
+            EngineError: If no actor can be started.
+        """
+        if manifest is not self._manifest:
+            self._manifest, self._shares = manifest, share_out(manifest, self.pool.count)
+            self._placed = {}
+        found: dict[int, Found] = {}
+        sent = ray.put(codes)
+        while missing := [share for share in range(len(self._shares)) if share not in found]:
+            self.pool.fill()
+            self._spread()
+            asked = {share: self._ask(share, sent, options) for share in missing}
+            for share, (actor, call) in asked.items():
+                try:
+                    found[share] = result_of(call)
+                except LOST:
+                    self._lose(actor)
+        return merge_results([found[share] for share in sorted(found)], k=options.get("k", 20))
+
+    def _ask(self, share: int, codes: Any, options: dict[str, Any]) -> tuple[Actor, Any]:  # noqa: ANN401 - a reference of Ray's
+        actor = self._placed.get(share)
+        if actor is None:
+            actor = min(self.pool.ready, key=lambda one: list(self._placed.values()).count(one))
+            self._placed[share] = actor
+            actor.take.remote(share, str(self.path), self._shares[share])
+        return actor, actor.search.remote(share, codes, options)
+
+    def _spread(self) -> None:
+        """Take shares that crowd on one actor away from it, so that a new one gets them."""
+        fair = -(-len(self._shares) // len(self.pool.ready))
+        for actor in self.pool.ready:
+            held = [share for share, holder in self._placed.items() if holder is actor]
+            for share in held[fair:]:
+                del self._placed[share]
+
+    def _lose(self, actor: Actor) -> None:
+        self.pool.lose(actor)
+        self._placed = {share: one for share, one in self._placed.items() if one is not actor}
+
+
+def share_out(manifest: Manifest, count: int) -> list[Manifest]:
+    """Divide the segments of a state into shares of about as many tiles.
+
+    Args:
+        manifest: The state.
+        count: Shares, at most.
+
+    Returns:
+        The state with some of its segments each; no share is empty.
+    """
+    shares: list[list[Any]] = [[] for _ in range(count)]
+    loads = [(0, number) for number in range(count)]
+    for entry in sorted(manifest.segments, key=lambda item: -item.num_tiles):
+        load, number = heapq.heappop(loads)
+        shares[number].append(entry)
+        heapq.heappush(loads, (load + entry.num_tiles, number))
+    return [
+        dataclasses.replace(manifest, segments=tuple(sorted(share, key=lambda e: e.first_id)))
+        for share in shares
+        if share
+    ]
+
+
+def merge_results(parts: Sequence[Found], *, k: int | None) -> SearchResult:
+    """Merge what disjoint sets of tiles answered to the same queries.
+
+    Args:
+        parts: Ids and distances of each, shape (queries, found), -1 past the last match.
+        k: Matches for each query, or None for all.
+
+    Returns:
+        The nearest of all, ties by lowest tile id.
+    """
+    ids = np.concatenate([part[0] for part in parts], axis=1)
+    distances = np.concatenate([part[1] for part in parts], axis=1)
+    far = np.where(ids < 0, np.iinfo(np.int32).max, distances)
+    order = np.lexsort((ids, far), axis=1)
+    width = int((ids >= 0).sum(axis=1).max(initial=0))
+    order = order[:, : width if k is None else min(k, width)]
+    return SearchResult(
+        ids=np.take_along_axis(ids, order, axis=1),
+        distances=np.take_along_axis(distances, order, axis=1),
+    )

@@ -1,0 +1,66 @@
+"""What a worker does: index some scenes into a small archive of their own, beside the big one."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geohash_rs.archive_writer import AddReport
+from geohash_rs.errors import BandMismatchError, SceneError, TileSizeError, one_line
+from geohash_rs.hashing import Hasher
+from geohash_rs.image_archive import Archive
+from geohash_rs.scenes import Scenes
+
+__all__ = ["Indexer"]
+
+
+class Indexer:
+    """One actor: one hasher, one thread.
+
+    Args:
+        hasher: The bytes of its file.
+        staging: Folder that every node sees, for the parts.
+        device: Where the network runs.
+        options: The other arguments of `Archive.add`.
+    """
+
+    def __init__(self, hasher: bytes, staging: str, device: str, options: dict[str, Any]) -> None:
+        torch.set_num_threads(1)
+        self._hasher = Hasher.from_bytes(hasher, device=device)
+        self._staging = Path(staging)
+        self._device = device
+        self._options = options
+
+    def ready(self) -> bool:
+        """Answer, and so tell that the packages are imported and the hasher is loaded."""
+        return True
+
+    def index(self, scenes: Scenes, first_id: int) -> tuple[str, AddReport]:
+        """Index scenes into a new archive.
+
+        Args:
+            scenes: The scenes.
+            first_id: The id of its first tile; enough ids from there on are reserved for it.
+
+        Returns:
+            The folder of the archive, and what was added to it and what was not.
+
+        Raises:
+            BandMismatchError: If ``strict`` and the bands of a scene do not fit.
+            SceneError: If ``strict`` and a scene cannot be added.
+            TileSizeError: If ``strict`` and a scene is smaller than a tile.
+        """
+        folder = self._staging / uuid.uuid4().hex  # a second try never meets what a first one left
+        archive = Archive.create(folder, hasher=self._hasher)
+        archive.reserve_ids(first_id)
+        try:
+            report = archive.add(scenes, device=self._device, **self._options)
+        except (BandMismatchError, SceneError, TileSizeError) as error:
+            if self._options["strict"]:
+                raise
+            report = AddReport()  # none of them could be added
+            for file in scenes.scene_files:
+                report.skip(file.key, one_line(error), strict=False)
+        archive.close()
+        return str(folder), report
