@@ -1,0 +1,1 @@
+"""One page on this machine to search an archive on a map; needs the extra ``serve``."""

@@ -1,0 +1,253 @@
+"""The page and its JSON interface, as an ASGI application."""
+
+import contextlib
+import importlib.util
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+import anyio.to_thread
+from fastapi import FastAPI, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+
+from geohash_rs import __version__, export
+from geohash_rs.errors import GeoHashRSError, SceneError, TileNotFoundError, one_line
+from geohash_rs.image_archive import Archive
+from geohash_rs.serve.cache import ByteCache
+from geohash_rs.serve.guard import Guard, content_security_policy
+from geohash_rs.serve.messages import (
+    ArchiveAnswer,
+    ErrorAnswer,
+    ExportRequest,
+    PatchAnswer,
+    SceneAnswer,
+    SearchRequest,
+    TileAnswer,
+)
+from geohash_rs.serve.searching import Searcher, feature_collection
+from geohash_rs.serve.uploads import MAX_UPLOAD
+
+__all__ = ["create_app", "maplibre_files"]
+
+THREADS = 8  # answers under way; the others wait their turn
+CACHE_BYTES = 64 * 2**20
+GEOJSON = "application/geo+json"
+TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+MEDIA = {
+    "geojson": GEOJSON,
+    "gpkg": "application/geopackage+sqlite3",
+    "parquet": "application/vnd.apache.parquet",
+    "csv": "text/csv",
+}
+
+TileId = Annotated[int, PathParameter(ge=0, lt=2**63)]
+BBox = Annotated[str, Query(max_length=200, description="minlon,minlat,maxlon,maxlat")]
+WRONG: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorAnswer, "description": "There is no such tile or scene."},
+    422: {"model": ErrorAnswer, "description": "What was asked has no meaning; detail says why."},
+}
+FEATURES: dict[int | str, dict[str, Any]] = {
+    **WRONG,
+    200: {"content": {GEOJSON: {}}, "description": "GeoJSON, EPSG:4326."},
+}
+PICTURE: dict[int | str, dict[str, Any]] = {
+    **WRONG,
+    200: {"content": {"image/webp": {}}, "description": "A picture."},
+}
+
+
+def create_app(
+    archive: Archive,
+    *,
+    hosts: Sequence[str] = (),
+    any_address: bool = False,
+    base_map: str | None = None,
+    attribution: str | None = None,
+    device: str = "cpu",
+) -> Guard:
+    """Make the application.
+
+    Args:
+        archive: What is searched, open for reading.
+        hosts: Names that it is served under, besides localhost.
+        any_address: Whether every IP address counts as its own.
+        base_map: URL template of raster tiles with {z}, {x} and {y}; None shows none.
+        attribution: Who is to be named for the base map.
+        device: Where the network runs.
+
+    Returns:
+        An ASGI application that answers its own page only.
+    """
+    searcher = Searcher(archive, device=device)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        threading.Thread(target=searcher.warm, daemon=True).start()
+        yield
+
+    app = FastAPI(
+        title="geohash_rs",
+        version=__version__,
+        description="Search an archive of tiles by what they look like. Geometries are EPSG:4326.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_exception_handler(GeoHashRSError, _explain)
+    app.add_exception_handler(RequestValidationError, _explain_request)
+    _add_pages(app)
+    _add_archive(app, searcher, base_map=base_map, attribution=attribution)
+    _add_pictures(app, searcher)
+    _add_search(app, searcher)
+    return Guard(
+        app,
+        hosts=hosts,
+        any_address=any_address,
+        max_body=MAX_UPLOAD,
+        policy=content_security_policy(base_map),
+    )
+
+
+def _add_pages(app: FastAPI) -> None:
+    static = Path(str(files("geohash_rs.serve") / "static"))
+    served = {f"/static/{path.name}": path for path in static.iterdir() if path.suffix in TYPES}
+    served |= {f"/static/{path.name}": path for path in maplibre_files()}
+    served["/"] = static / "index.html"
+    for url, path in served.items():
+        kind = TYPES[path.suffix]
+        answer = partial(FileResponse, path, media_type=kind, headers={"cache-control": "no-cache"})
+        app.add_api_route(url, _page(answer), include_in_schema=False, response_model=None)
+
+
+def _page(answer: partial[FileResponse]) -> Any:  # noqa: ANN401 - what FastAPI calls
+    async def page() -> FileResponse:
+        return answer()
+
+    return page
+
+
+def maplibre_files() -> list[Path]:
+    """Find MapLibre GL JS in the package that carries it, without importing that.
+
+    Raises:
+        ModuleNotFoundError: If the package is not installed.
+    """
+    found = importlib.util.find_spec("maplibre")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(name="maplibre")
+    folder = Path(found.origin).parent / "srcjs"
+    return [folder / name for name in ("maplibre-gl.js", "maplibre-gl.css")]
+
+
+def _add_archive(
+    app: FastAPI, searcher: Searcher, *, base_map: str | None, attribution: str | None
+) -> None:
+    views = ByteCache(CACHE_BYTES)
+
+    @app.get("/api/archive", response_model=ArchiveAnswer)
+    def archive() -> ArchiveAnswer:
+        """Tell what the archive holds."""
+        searcher.refresh()
+        return searcher.describe(base_map, attribution)
+
+    @app.get("/api/tiles", responses=FEATURES, response_class=Response)
+    def tiles(bbox: BBox) -> Response:
+        """Give the footprints in view, or where they are many, their counts in a grid."""
+        content = views.get((searcher.key, bbox), lambda: searcher.view(bbox).encode())
+        return Response(content, media_type=GEOJSON)
+
+    @app.get("/api/scenes", response_model=list[SceneAnswer], responses=WRONG)
+    def scenes(bbox: BBox) -> list[SceneAnswer]:
+        """List the scenes in view that are large enough to be shown."""
+        return searcher.scenes(bbox)
+
+    @app.get("/api/tile/{tile_id}", response_model=TileAnswer, responses=FEATURES)
+    def tile(tile_id: TileId) -> Response:
+        """Describe one tile."""
+        return Response(searcher.tile(tile_id), media_type=GEOJSON)
+
+    @app.get("/api/tile-at", response_model=TileAnswer, responses=FEATURES)
+    def tile_at(
+        lon: Annotated[float, Query(ge=-720, le=720)], lat: Annotated[float, Query(ge=-90, le=90)]
+    ) -> Response:
+        """Describe the tile at a place."""
+        return Response(searcher.tile_at((lon, lat)), media_type=GEOJSON)
+
+
+def _add_pictures(app: FastAPI, searcher: Searcher) -> None:
+    pictures = ByteCache(CACHE_BYTES)
+    keep = {"cache-control": "private, max-age=86400"}
+
+    @app.get("/api/thumbnail/{tile_id}.webp", responses=PICTURE, response_class=Response)
+    def thumbnail(tile_id: TileId, size: Annotated[int, Query(ge=1, le=384)] = 192) -> Response:
+        """Give a picture of a tile, read from its scene."""
+        content = pictures.get((tile_id, size), lambda: searcher.thumbnail(tile_id, size))
+        return Response(content, media_type="image/webp", headers=keep)
+
+    @app.get("/api/scene/{number}.webp", responses=PICTURE, response_class=Response)
+    def scene(number: Annotated[int, PathParameter(ge=0, lt=2**31)]) -> Response:
+        """Give a picture of a whole scene on the grid of web maps."""
+        key = (searcher.key, "scene", number)
+        content = pictures.get(key, lambda: searcher.scene_picture(number))
+        return Response(content, media_type="image/webp", headers=keep)
+
+
+def _add_search(app: FastAPI, searcher: Searcher) -> None:
+    @app.post("/api/search", responses=FEATURES, response_class=Response)
+    def search(request: SearchRequest) -> Response:
+        """Find the tiles that look like the examples; features come best first."""
+        return Response(feature_collection(searcher.search(request)), media_type=GEOJSON)
+
+    @app.post("/api/patch", response_model=PatchAnswer, responses=WRONG)
+    async def patch(request: Request) -> PatchAnswer:
+        """Hash a GeoTIFF, sent as the body; its name in the header X-File-Name."""
+        content = bytearray()
+        async for piece in request.stream():  # the guard counts it
+            content += piece
+        name = _file_name(request.headers.get("x-file-name", ""))
+        hashed = partial(searcher.patch, bytes(content), name=name)
+        return await anyio.to_thread.run_sync(hashed)
+
+    @app.post("/api/export", responses={**WRONG, 200: {"content": {t: {} for t in MEDIA.values()}}})
+    def export_kept(request: ExportRequest) -> Response:
+        """Write tiles to a file."""
+        with tempfile.TemporaryDirectory(prefix="geohash-rs-") as folder:
+            path = Path(folder) / f"matches.{request.format}"
+            export.write(searcher.kept(request.tiles), path)
+            content = path.read_bytes()
+        headers = {"content-disposition": f'attachment; filename="{path.name}"'}
+        return Response(content, media_type=MEDIA[request.format], headers=headers)
+
+
+def _file_name(header: str) -> str:
+    """Make what a browser calls a file fit for a message."""
+    name = "".join(c for c in unquote(header) if c.isprintable()).replace("\\", "/")
+    return name.rsplit("/", 1)[-1][:100] or "the patch"
+
+
+async def _explain(_: Request, error: Exception) -> JSONResponse:
+    missing = isinstance(error, TileNotFoundError | SceneError)
+    return JSONResponse({"detail": one_line(error)}, status_code=404 if missing else 422)
+
+
+async def _explain_request(_: Request, error: Exception) -> JSONResponse:
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    said = "; ".join(
+        f"{'.'.join(str(part) for part in p['loc'][1:]) or 'the body'}: {p['msg']}"
+        for p in problems[:3]
+    )
+    return JSONResponse({"detail": said or "the request cannot be read"}, status_code=422)

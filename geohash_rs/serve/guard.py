@@ -1,0 +1,178 @@
+"""Stand between the network and the pages: who may ask, how much, and what a page may do."""
+
+import ipaddress
+import json
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = ["Guard", "content_security_policy"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MOST_AT_ONCE = 256  # requests under way; more are told to come again
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def content_security_policy(base_map: str | None = None) -> str:
+    """Write what the page may load: its own files, and the base map that the user chose.
+
+    Args:
+        base_map: URL template of raster tiles.
+
+    Returns:
+        The header's value. MapLibre's worker comes from a blob that its own script makes.
+    """
+    other = ""
+    if base_map:
+        parts = urlsplit(base_map)
+        other = f" {parts.scheme}://{parts.netloc}".replace("{s}", "*")
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; "
+        f"img-src 'self' data: blob:{other}; connect-src 'self'{other}; worker-src blob:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+class Guard:
+    """ASGI middleware that refuses what does not come from the page itself.
+
+    - A name other than those it is served under: a foreign name that was made to point here (DNS
+      rebinding).
+    - A request that another site's page sends (cross-site request forgery).
+    - Bodies larger than allowed, and more requests at once than can be answered.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        hosts: Collection[str] = (),
+        any_address: bool = False,
+        max_body: int,
+        policy: str,
+    ) -> None:
+        """Set the limits.
+
+        Args:
+            app: What is guarded.
+            hosts: Names that it is served under besides those of this machine for itself.
+            any_address: Whether every IP address counts as its own, for a server of all networks.
+            max_body: Most bytes of a request's body.
+            policy: Content-Security-Policy of every answer.
+        """
+        self.app = app
+        self.hosts = {*LOCAL, *(host.lower() for host in hosts)}
+        self.any_address = any_address
+        self.max_body = max_body
+        self.headers = [
+            (b"content-security-policy", policy.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"cross-origin-resource-policy", b"same-origin"),
+            (b"cross-origin-opener-policy", b"same-origin"),
+        ]
+        self.under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await self._refuse(send, *refusal)
+            return
+        self.under_way += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self.under_way -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received = 0
+        started = False
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_body:
+                raise _TooLargeError
+            return message
+
+        async def safe(message: Message) -> None:
+            nonlocal started
+            if received > self.max_body:  # the application's own words about the error
+                return
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", []), *self.headers]
+            await send(message)
+
+        try:
+            await self.app(scope, counted, safe)
+        except _TooLargeError:
+            if not started:
+                await self._refuse(send, 413, self._too_large())
+
+    def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
+        host = headers.get(b"host", b"").decode("latin-1")
+        if not self._is_own(host):
+            return 421, (
+                f"this server does not answer to the name {host[:80]!r}; "
+                "open it under the address that it printed."
+            )
+        site = headers.get(b"sec-fetch-site", b"none")
+        navigates = headers.get(b"sec-fetch-mode") == b"navigate" and scope["method"] == "GET"
+        origin = headers.get(b"origin")
+        foreign = origin is not None and urlsplit(origin.decode("latin-1")).netloc != host
+        if foreign or (site not in (b"none", b"same-origin") and not navigates):
+            return 403, "this request comes from another site's page; use the server's own page."
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self.max_body:
+            return 413, self._too_large()
+        if self.under_way >= MOST_AT_ONCE:
+            return 503, f"{MOST_AT_ONCE} requests are under way already; try again in a second."
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name in self.hosts or (self.any_address and _is_address(name))
+
+    def _too_large(self) -> str:
+        return f"the request is larger than {self.max_body // 2**20} MB; cut a smaller patch."
+
+    async def _refuse(self, send: Send, status: int, message: str) -> None:
+        body = json.dumps({"detail": message}).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            *self.headers,
+        ]
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+class _TooLargeError(Exception):
+    """A body went on past the limit."""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

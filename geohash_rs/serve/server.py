@@ -1,0 +1,87 @@
+"""Run the page on this machine until interrupted."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from geohash_rs.errors import GeoHashRSError
+from geohash_rs.image_archive import Archive
+
+__all__ = ["ServeError", "run_server"]
+
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - told from a single address, not bound to
+
+
+class ServeError(GeoHashRSError, OSError):
+    """The page cannot be served."""
+
+
+def run_server(
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    base_map: str | None = None,
+    attribution: str | None = None,
+    device: str = "cpu",
+    say: Callable[[str], None],
+) -> None:
+    """Serve the page of an archive until interrupted.
+
+    Args:
+        folder: The archive.
+        host: Address to listen on; any but 127.0.0.1 lets others on the network search.
+        port: Port to listen on; 0 takes a free one.
+        base_map: URL template of raster tiles.
+        attribution: Who is to be named for the base map.
+        device: Where the network runs.
+        say: Takes the lines that tell where the page is.
+
+    Raises:
+        ServeError: If the extra ``serve`` is not installed, or the port is taken.
+        GeoHashRSError: If the archive cannot be opened.
+    """
+    try:
+        import uvicorn
+
+        from geohash_rs.serve.app import create_app, maplibre_files
+
+        maplibre_files()
+    except ImportError as error:
+        msg = f"{error.name} is not installed; run: python -m pip install 'geohash-rs[serve]'"
+        raise ServeError(msg) from error
+    archive = Archive.open(folder, mode="r")
+    listening = _listen(host, port)
+    shown = "localhost" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    app = create_app(
+        archive,
+        hosts=[host, socket.gethostname()],
+        any_address=host in EVERYWHERE,
+        base_map=base_map,
+        attribution=attribution,
+        device=device,
+    )
+    say(f"{len(archive):,} tiles of {folder} at http://{shown}:{listening.getsockname()[1]}/")
+    say("Open it in a browser; stop with Ctrl-C.")
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        say(f"Listening on {host}: whoever reaches this machine can search and see the scenes.")
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port.
+
+    Raises:
+        ServeError: If it cannot be had.
+    """
+    try:
+        family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(1024)
+    except OSError as error:
+        msg = f"cannot listen on {host}:{port} ({error.strerror}); choose another --port."
+        raise ServeError(msg) from error
+    return listening

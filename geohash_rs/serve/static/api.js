@@ -1,0 +1,46 @@
+// Ask the server; every failure becomes an Error with the server's own words.
+
+async function answerOf(response) {
+  if (response.ok) return response;
+  let detail = `the server answered ${response.status}`;
+  try {
+    detail = (await response.json()).detail ?? detail;
+  } catch { /* no JSON: the status must do */ }
+  throw new Error(detail);
+}
+
+async function ask(url, options) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("the server does not answer; is geohash-rs serve still running?");
+  }
+  return answerOf(response);
+}
+
+const post = (url, value, signal) =>
+  ask(url, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(value), signal });
+const get = async (url, signal) => (await ask(url, { signal })).json();
+const bboxText = (bounds) => bounds.map((value) => value.toFixed(6)).join(",");
+
+let key = "";
+
+export const archive = async () => {
+  const found = await get("/api/archive");
+  key = found.key;
+  return found;
+};
+export const tiles = (bounds, signal) => get(`/api/tiles?bbox=${bboxText(bounds)}`, signal);
+export const scenes = (bounds, signal) => get(`/api/scenes?bbox=${bboxText(bounds)}`, signal);
+export const tile = (id) => get(`/api/tile/${encodeURIComponent(id)}`);
+export const tileAt = (lon, lat) => get(`/api/tile-at?lon=${lon}&lat=${lat}`);
+export const search = async (request, signal) => (await post("/api/search", request, signal)).json();
+export const exportKept = async (request) => (await post("/api/export", request)).blob();
+export const thumbnail = (id, size = 192) => `/api/thumbnail/${id}.webp?size=${size}&v=${key}`;
+export const scenePicture = (number) => `/api/scene/${number}.webp?v=${key}`;
+export const patch = async (file) => {
+  const headers = { "content-type": "image/tiff", "x-file-name": encodeURIComponent(file.name) };
+  return (await ask("/api/patch", { method: "POST", headers, body: file })).json();
+};

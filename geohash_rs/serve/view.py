@@ -1,0 +1,146 @@
+"""Draw what is in view: the footprints themselves while they are few, else counts in a grid."""
+
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from geohash_rs.archive import CodeArchive
+from geohash_rs.errors import RegionError
+
+__all__ = ["MOST_FOOTPRINTS", "parse_view", "tiles_in_view"]
+
+MOST_FOOTPRINTS = 1500  # in one answer; above, counts
+CELLS_ACROSS = 64  # of the longer side of a view
+MAX_LEVEL = 24  # cells no smaller than 2.4 m on the ground
+MERCATOR_LIMIT = 85.05112878  # the latitude at which the square world of web maps ends
+
+
+def parse_view(text: str) -> tuple[float, float, float, float]:
+    """Read the corners of a view.
+
+    Args:
+        text: ``minlon,minlat,maxlon,maxlat`` in degrees; longitudes may lie beyond 180.
+
+    Returns:
+        The four numbers, not wider than the globe.
+
+    Raises:
+        RegionError: If they are no view.
+    """
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        west = south = east = north = math.nan
+    sound = west <= east and south <= north and abs(west) <= 720 and abs(east) <= 720
+    if not sound:
+        msg = f"bbox is {text[:80]!r}, but it must be minlon,minlat,maxlon,maxlat in degrees."
+        raise RegionError(msg)
+    if east - west >= 360:
+        west, east = -180.0, 180.0
+    turns = 360.0 * math.floor((west + 180.0) / 360.0)
+    return west - turns, max(south, -90.0), east - turns, min(north, 90.0)
+
+
+def tiles_in_view(archive: CodeArchive, view: Sequence[float]) -> str:
+    """Describe the tiles in a view as GeoJSON.
+
+    Args:
+        archive: The archive.
+        view: (minlon, minlat, maxlon, maxlat) as from `parse_view`.
+
+    Returns:
+        A feature collection with the members ``kind`` and ``count``. Up to `MOST_FOOTPRINTS`
+        tiles come as ``footprints``, exact, with the property tile_id; more as ``counts``: squares
+        of the web map's grid with the property count.
+    """
+    found = list(archive.boxes(view))
+    count = sum(len(ids) for ids, _ in found)
+    if count <= MOST_FOOTPRINTS:
+        features = _footprints(archive, [ids for ids, _ in found])
+        return _collection("footprints", count, features)
+    return _collection("counts", count, _cells([boxes for _, boxes in found], view))
+
+
+def _collection(kind: str, count: int, features: Sequence[str]) -> str:
+    joined = ",".join(features)
+    return f'{{"type":"FeatureCollection","kind":"{kind}","count":{count},"features":[{joined}]}}'
+
+
+def _footprints(archive: CodeArchive, ids: Sequence[npt.NDArray[np.int64]]) -> list[str]:
+    tiles = archive.tiles(np.sort(np.concatenate([np.empty(0, np.int64), *ids])))
+    shapes = shapely.to_geojson(tiles.geometry.to_numpy())
+    return [
+        f'{{"type":"Feature","geometry":{shape},"properties":{{"tile_id":{tile_id}}}}}'
+        for tile_id, shape in zip(tiles["tile_id"].tolist(), shapes, strict=True)
+    ]
+
+
+def _cells(boxes: Sequence[npt.NDArray[np.float64]], view: Sequence[float]) -> list[str]:
+    """Count tiles by their centres in squares of the web map's grid, of a level for the view."""
+    left, top = _mercator(np.array(view[0]), np.array(view[3]))
+    right, bottom = _mercator(np.array(view[2]), np.array(view[1]))
+    extent = max(float(right - left), float(bottom - top), 2.0**-MAX_LEVEL)
+    level = min(MAX_LEVEL, max(0, math.floor(math.log2(CELLS_ACROSS / extent))))
+    size = 1 << level
+    numbers, counts = [], []
+    for part in boxes:
+        number, count = _count(part, size)
+        numbers.append(number)
+        counts.append(count)
+    cells, place = np.unique(np.concatenate(numbers), return_inverse=True)
+    totals = np.bincount(place, np.concatenate(counts)).astype(int)
+    west, east = _longitude(cells % size / size), _longitude((cells % size + 1) / size)
+    north, south = _latitude(cells // size / size), _latitude((cells // size + 1) / size)
+    corners = np.stack([west, south, east, north], axis=1).round(7).tolist()
+    return [
+        json.dumps(
+            {
+                "type": "Feature",
+                "geometry": {
+                    "type": "Polygon",
+                    "coordinates": [[[w, s], [e, s], [e, n], [w, n], [w, s]]],
+                },
+                "properties": {"count": count},
+            },
+            separators=(",", ":"),
+        )
+        for (w, s, e, n), count in zip(corners, totals.tolist(), strict=True)
+    ]
+
+
+Array = npt.NDArray[np.float64]
+
+
+def _count(boxes: Array, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Count centres in a grid of size x size squares; give the squares that hold any."""
+    if not len(boxes):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    lon, lat = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    columns = ((lon + 180) * (size / 360)).astype(np.int64)
+    ends = np.array([lat.max(), lat.min()])
+    first, last = np.clip(np.floor(_mercator(ends, ends)[1] * size), 0, size - 1).astype(int)
+    edges = _latitude(np.arange(last, first, -1) / size)  # rising: the rows' northern rims
+    rows = last - np.searchsorted(edges, lat)  # of few edges, quicker than a logarithm each
+    west = int(columns.min())
+    width = int(columns.max()) - west + 1
+    counted = np.bincount((rows - first) * width + columns - west)
+    held = np.flatnonzero(counted)
+    return (held // width + first) * size + (held % width + west) % size, counted[held]
+
+
+def _mercator(lon: Array, lat: Array) -> tuple[Array, Array]:
+    """Place points on the square world of web maps, 0 to 1 from west to east and north to south."""
+    sine = np.sin(np.radians(np.clip(lat, -MERCATOR_LIMIT, MERCATOR_LIMIT)))
+    return (lon + 180) / 360, 0.5 - np.log((1 + sine) / (1 - sine)) / (4 * np.pi)
+
+
+def _longitude(x: Array) -> Array:
+    return x * 360 - 180
+
+
+def _latitude(y: Array) -> Array:
+    return np.degrees(np.arctan(np.sinh(np.pi * (1 - 2 * y))))
