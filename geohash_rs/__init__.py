@@ -3,7 +3,7 @@
 The pipeline, from the files to the map:
 
     scenes = Scenes("scenes/")                                # GeoTIFFs, each on its own grid
-    archive = Archive.create("archive", hasher="itq-64")      # what turns a tile into bits
+    archive = Archive.create("archive", hasher="general-64")      # what turns a tile into bits
     archive.add(scenes, tile_size=64)                         # tiles -> codes, on disk
     matches = archive.query("patch.tif", k=20)                # a GeoDataFrame of footprints
     matches.to_file("matches.geojson")                        # ready for QGIS
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from geohash_rs.errors import GeoHashRSError
     from geohash_rs.hashing import Hasher, fit_hasher, load_hasher
     from geohash_rs.hashing.datamodules import ClassFolderDataModule
+    from geohash_rs.hashing.places import fit_on_scenes
+    from geohash_rs.hashing.scene_datamodule import LabelledSceneDataModule
     from geohash_rs.hashing.task import HashingTask
     from geohash_rs.image_archive import Archive
     from geohash_rs.matches import Matches
@@ -33,9 +35,11 @@ _HOMES = {
     "TileGrid": "tile_grid",
     "Hasher": "hashing",
     "fit_hasher": "hashing",
+    "fit_on_scenes": "hashing.places",
     "load_hasher": "hashing",
     "HashingTask": "hashing.task",
     "ClassFolderDataModule": "hashing.datamodules",
+    "LabelledSceneDataModule": "hashing.scene_datamodule",
     "Archive": "image_archive",
     "Matches": "matches",
     "GeoHashRSError": "errors",
@@ -47,11 +51,13 @@ __all__ = [
     "GeoHashRSError",
     "Hasher",
     "HashingTask",
+    "LabelledSceneDataModule",
     "Matches",
     "Scenes",
     "Tile",
     "TileGrid",
     "fit_hasher",
+    "fit_on_scenes",
     "load_hasher",
 ]
 

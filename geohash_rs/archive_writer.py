@@ -15,6 +15,7 @@ from geohash_rs.errors import SceneError
 from geohash_rs.footprints import ground_pixel
 from geohash_rs.located import LocatedTile, located_frame
 from geohash_rs.scene_file import SceneFile
+from geohash_rs.scene_state import checksum_of, state_of
 from geohash_rs.scenes import Scenes
 from geohash_rs.tile_grid import Edges
 
@@ -104,6 +105,7 @@ class ArchiveWriter:
         self.archive = archive
         self.fingerprint = fingerprint
         self.waiting: list[EncodedTiles] = []
+        self.num_waiting = 0
         self.records: list[SceneRecord] = []
         self.replaced: set[str] = set()
         self.last = time.monotonic()
@@ -124,9 +126,10 @@ class ArchiveWriter:
         """
         if len(encoded.codes):
             self.waiting.append(encoded)
+            self.num_waiting += len(encoded.codes)
         self.records += records
         self.replaced.update(replaces)
-        many = sum(len(part.codes) for part in self.waiting) >= COMMIT_TILES
+        many = self.num_waiting >= COMMIT_TILES
         if many or time.monotonic() - self.last >= COMMIT_SECONDS:
             self.commit()
 
@@ -144,6 +147,7 @@ class ArchiveWriter:
                 fingerprint=self.fingerprint,
             )
         self.waiting, self.records, self.replaced = [], [], set()
+        self.num_waiting = 0
         self.last = time.monotonic()
 
 
@@ -161,33 +165,51 @@ def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
     return {**asdict(grid), "bands": bands, "nodata": scenes.nodata}
 
 
-def is_unchanged(record: SceneRecord | None, file: SceneFile, settings: dict[str, Any]) -> bool:
+def is_unchanged(
+    record: SceneRecord | None, file: SceneFile, settings: dict[str, Any], *, checksum: bool = False
+) -> bool:
     """Tell whether an archive holds a scene as it is now.
 
     Args:
         record: What the archive remembers of it, or None.
         file: The scene.
         settings: The settings with which it is to be added.
+        checksum: Whether checksums decide, where the archive remembers one, rather than times.
 
     Returns:
-        Whether size, time of change and settings are the same.
+        Whether content and settings are the same: by size and time of change, or by checksum.
+
+    Raises:
+        SceneError: If the checksum cannot be taken.
     """
     if record is None or {**record.settings, GROUND_SIZE: None} != {**settings, GROUND_SIZE: None}:
         return False
+    if checksum and record.checksum is not None:
+        return record.size == file.size and record.checksum == checksum_of(file.files)
     return (record.size, record.mtime_ns) == (file.size, file.mtime_ns)
 
 
-def scene_record(file: SceneFile, num_tiles: int, settings: dict[str, Any]) -> SceneRecord:
-    """Note what an archive is to remember of a scene.
+def scene_record(
+    file: SceneFile, num_tiles: int, settings: dict[str, Any], *, checksum: bool = False
+) -> SceneRecord:
+    """Note what an archive is to remember of a scene whose tiles have been read.
 
     Args:
         file: The scene.
         num_tiles: Tiles that it gave.
         settings: How they were cut.
+        checksum: Whether to take a checksum.
 
     Returns:
         The record, with the ground size of its tiles' pixels among the settings.
+
+    Raises:
+        SceneError: If the file is not any more what it was when its header was read.
     """
+    digest = checksum_of(file.files) if checksum else None
+    if state_of(file.files) != (file.size, file.mtime_ns):
+        msg = "its file was changed or deleted while it was read; run again when it stands."
+        raise SceneError(msg)
     t = file.transform
     size = settings["resolution"]
     if size is None:
@@ -203,6 +225,7 @@ def scene_record(file: SceneFile, num_tiles: int, settings: dict[str, Any]) -> S
         count=file.count,
         size=file.size,
         mtime_ns=file.mtime_ns,
+        checksum=digest,
         datetime=file.dates[0] if file.dates else None,
         datetime_end=file.dates[1] if file.dates else None,
         num_tiles=num_tiles,

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from geohash_rs.errors import CodeLengthError
 
-__all__ = ["check_num_bits", "hamming_distances", "pack_codes", "unpack_codes"]
+__all__ = ["check_codes", "check_num_bits", "hamming_distances", "pack_codes", "unpack_codes"]
 
 MAX_BITS = 512
 
@@ -29,6 +29,38 @@ def check_num_bits(num_bits: int) -> int:
         )
         raise CodeLengthError(msg)
     return num_bits
+
+
+def check_codes(
+    codes: npt.NDArray[np.uint8], *, num_bits: int, what: str = "codes"
+) -> npt.NDArray[np.uint8]:
+    """Check that codes are packed and have as many bits as an archive's.
+
+    Args:
+        codes: Packed codes, uint8, shape (n, bits / 8).
+        num_bits: Bits of the archive's codes.
+        what: What they are called in an error.
+
+    Returns:
+        The codes, C-contiguous.
+
+    Raises:
+        CodeLengthError: If they are not.
+    """
+    array = np.asarray(codes)
+    if array.dtype != np.uint8 or array.ndim != 2:
+        msg = (
+            f"{what} have dtype {array.dtype} and shape {array.shape}, but must be uint8 with "
+            f"shape (n, {num_bits // 8}); pack_codes makes them."
+        )
+        raise CodeLengthError(msg)
+    if array.shape[1] * 8 != num_bits:
+        msg = (
+            f"{what} have {array.shape[1] * 8} bits but the archive was made with "
+            f"{num_bits}; use the hasher stored in the archive."
+        )
+        raise CodeLengthError(msg)
+    return np.ascontiguousarray(array)
 
 
 def pack_codes(activations: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:

@@ -164,8 +164,8 @@ def scene_tiles_frame(scenes: Scenes, windows: npt.NDArray[np.int64]) -> gpd.Geo
     Returns:
         The columns scene, col, row, width, height, datetime, datetime_end and geometry.
     """
-    files = scenes.scene_files
-    numbers = windows[:, 0]
+    used, numbers = np.unique(windows[:, 0], return_inverse=True)
+    files = [scenes.scene_files[number] for number in used]
     geometry = scenes.tile_footprints([Tile(*row) for row in windows.tolist()])
     columns = {"scene": np.array([file.key for file in files], dtype=object)[numbers]}
     columns |= {

@@ -10,13 +10,18 @@ __all__ = [
     "ArchiveWriteError",
     "BandMismatchError",
     "CodeLengthError",
+    "EngineError",
+    "EngineMissingError",
+    "EngineUnreachableError",
     "ExportError",
     "GeoHashRSError",
     "HasherError",
     "HasherMismatchError",
     "HasherNotFoundError",
+    "LabelError",
     "PatchError",
     "QueryError",
+    "ReadingError",
     "RegionError",
     "SceneError",
     "TileNotFoundError",
@@ -38,6 +43,10 @@ class CodeLengthError(GeoHashRSError, ValueError):
 
 class SceneError(GeoHashRSError, ValueError):
     """A scene cannot be read, or cannot be placed on the Earth."""
+
+
+class ReadingError(GeoHashRSError, RuntimeError):
+    """The processes that read scenes cannot be kept alive."""
 
 
 class TileSizeError(GeoHashRSError, ValueError):
@@ -110,6 +119,22 @@ class ArchiveWriteError(GeoHashRSError, OSError):
 
 class TileTableError(GeoHashRSError, ValueError):
     """The tiles given to an archive lack a column, or do not go with their codes."""
+
+
+class EngineError(GeoHashRSError, RuntimeError):
+    """A cluster or database cannot do what is asked of it, or holds something else."""
+
+
+class EngineMissingError(GeoHashRSError, ImportError):
+    """The package that an engine needs is not installed."""
+
+
+class EngineUnreachableError(GeoHashRSError, ConnectionError):
+    """A cluster or database does not answer, refuses the user, or went away."""
+
+
+class LabelError(GeoHashRSError, ValueError):
+    """Polygons with classes cannot be read or used."""
 
 
 class ExportError(GeoHashRSError, ValueError):

@@ -1,46 +1,42 @@
 """An archive that is fed with imagery and asked with patches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 from torch.utils.data import Dataset
 
-from geohash_rs.archive import CodeArchive, SceneRecord
-from geohash_rs.archive.filters import RegionLike, TimeLike
+from geohash_rs.archive import CodeArchive
+from geohash_rs.archive_writer import AddReport, GridSettings
 from geohash_rs.codes import check_num_bits
-from geohash_rs.errors import HasherError, HasherMismatchError, QueryError
-from geohash_rs.hashing import Hasher, load_hasher, parse_training_free
-from geohash_rs.indexing import AddReport, GridSettings, add_dataset, add_scenes
-from geohash_rs.matches import Matches
-from geohash_rs.patches import read_patch
-from geohash_rs.retrieval import (
-    Query,
-    query_of_patch,
-    query_of_point,
-    query_of_tile,
-    resolutions,
-    retrieve,
-)
-from geohash_rs.scene_file import scene_key
+from geohash_rs.dataset_indexing import add_dataset
+from geohash_rs.errors import HasherError, HasherMismatchError
+from geohash_rs.hashing import Hasher, Unfitted, load_hasher
+from geohash_rs.indexing import add_scenes
+from geohash_rs.queries import ImageQueries
 from geohash_rs.scenes import Scenes
 from geohash_rs.tile_grid import Edges
 
 __all__ = ["Archive", "open_or_create"]
 
-DEFAULT_HASHER = "itq-64"
+DEFAULT_HASHER = "general-64"
 DEFAULT_TILE_SIZE = 64
 
 
-class Archive(CodeArchive):
+class Archive(CodeArchive, ImageQueries):
     """Codes and tiles on disk, with the hasher that makes them.
 
-    >>> archive = Archive.create("archive", hasher="itq-64")  # doctest: +SKIP
+    >>> archive = Archive.create("archive", hasher="general-64")  # doctest: +SKIP
     >>> archive.add(Scenes("scenes/"), tile_size=64)  # doctest: +SKIP
     >>> archive.query("patch.tif", k=20).to_file("matches.geojson")  # doctest: +SKIP
     """
 
     _hasher: Hasher | None = None
+
+    def _repr_html_(self) -> str:
+        from geohash_rs.notebook import archive_html
+
+        return archive_html(self)
 
     @classmethod
     def create(  # type: ignore[override]  # takes hashers where the base takes bytes of them
@@ -54,9 +50,10 @@ class Archive(CodeArchive):
 
         Args:
             path: Folder to make; it must not exist, or be empty.
-            hasher: A hasher, the name of a shipped one, the path of a file, or ``itq-BITS`` or
-                ``lsh-BITS`` for a training-free one that is fitted on the first imagery added.
-                None means codes made elsewhere if ``num_bits`` is given, else ``itq-64``.
+            hasher: A hasher, the name of a shipped one, the path of a file, or ``general-BITS``,
+                ``itq-BITS`` or ``lsh-BITS`` for one that is fitted on the first imagery added,
+                as the shipped ``general-rgb-128`` is by its name. None means codes made elsewhere
+                if ``num_bits`` is given, else ``general-64``.
             num_bits: Bits of a code, for codes made elsewhere.
 
         Returns:
@@ -72,10 +69,9 @@ class Archive(CodeArchive):
         if hasher is None and num_bits is not None:
             return super().create(path, num_bits=check_num_bits(num_bits))
         chosen = DEFAULT_HASHER if hasher is None else hasher
-        if isinstance(chosen, str) and chosen.startswith(("itq-", "lsh-")):
-            _, bits = parse_training_free(chosen)
-            _check_same_bits(num_bits, bits)
-            return super().create(path, pending_hasher=chosen)
+        if (unfitted := Unfitted.find(chosen)) is not None:
+            _check_same_bits(num_bits, unfitted.num_bits)
+            return super().create(path, pending_hasher=unfitted.name)
         made = chosen if isinstance(chosen, Hasher) else load_hasher(chosen)
         _check_same_bits(num_bits, made.num_bits)
         archive = super().create(path, num_bits=made.num_bits)
@@ -122,6 +118,7 @@ class Archive(CodeArchive):
         batch_size: int = 64,
         workers: int = 0,
         device: str = "cpu",
+        checksum: bool = False,
         strict: bool = False,
         progress: bool = False,
     ) -> AddReport:
@@ -145,6 +142,8 @@ class Archive(CodeArchive):
             batch_size: Tiles a pass of the network.
             workers: Processes that read; 0 reads in a thread.
             device: Where the network runs, such as ``cpu`` or ``cuda``.
+            checksum: Whether files that the archive has are compared by checksum rather than by
+                size and time, and checksums are kept for the next time.
             strict: Stop at the first scene that cannot be added instead of naming it in the report.
             progress: Show a bar if this is a terminal.
 
@@ -178,6 +177,7 @@ class Archive(CodeArchive):
                 grid=grid,
                 batch_size=batch_size,
                 workers=workers,
+                checksum=checksum,
                 strict=strict,
                 progress=progress,
             )
@@ -194,116 +194,6 @@ class Archive(CodeArchive):
             strict=strict,
             progress=progress,
         )
-
-    def query(
-        self,
-        patch: str | Path | None = None,
-        *,
-        k: int | None = 20,
-        point: Sequence[float] | None = None,
-        tile: int | None = None,
-        window: Sequence[int] | None = None,
-        bands: Sequence[int | str] | None = None,
-        max_distance: int | None = None,
-        region: RegionLike | None = None,
-        time: TimeLike | None = None,
-        within: bool = False,
-        scenes: Sequence[str] | None = None,
-        labels: Sequence[str] | None = None,
-        exclude_overlap: bool = False,
-        crs: object = None,
-        device: str = "cpu",
-    ) -> Matches:
-        """Find the tiles that look like a GeoTIFF patch, like a place, or like one tile.
-
-        Args:
-            patch: Path or URI of a georeferenced raster. Any CRS, resolution and size: it is
-                brought onto the hasher's grid, and one larger than a tile is searched by its
-                tiles.
-            k: Matches asked for; None gives all within ``max_distance``.
-            point: Longitude and latitude; the archive's tile there is searched with.
-            tile: Id of the archive's tile to search with.
-            window: Column, row, width and height of the part of the patch to use, px.
-            bands: One-based indexes or names of the patch's bands; those that the archive's scenes
-                were read with if None.
-            max_distance: Largest Hamming distance, bits, inclusive.
-            region: Only tiles that meet this: a shapely geometry in lon/lat, or (minlon, minlat,
-                maxlon, maxlat); minlon > maxlon crosses the dateline.
-            time: Only tiles of this range, (first, last), inclusive; None leaves an end open.
-            within: Only tiles that lie in the region altogether.
-            scenes: Only tiles of these scenes.
-            labels: Only tiles with these labels.
-            exclude_overlap: Leave out tiles that overlap the patch or tile searched with.
-            crs: CRS of the result; EPSG:4326 if None.
-            device: Where the network runs.
-
-        Returns:
-            Matches, nearest first, ties by lowest tile id.
-
-        Raises:
-            QueryError: If not exactly one of patch, point and tile is given, or k, max_distance
-                or crs make no sense.
-            PatchError: If the patch cannot be read.
-            SceneError: If the patch cannot be placed.
-            BandMismatchError: If its bands do not fit the hasher.
-            RegionError: If the region is empty, invalid or out of range.
-            TimeRangeError: If the time range cannot be read or is turned round.
-            TileNotFoundError: If there is no such tile.
-        """
-        given = [value is not None for value in (patch, point, tile)]
-        if sum(given) != 1:
-            msg = f"{sum(given)} of patch, point and tile are given; search with exactly one."
-            raise QueryError(msg)
-        if patch is not None:
-            query = self._patch_query(patch, window=window, bands=bands, device=device)
-        elif point is not None:
-            query = query_of_point(self, point)
-        else:
-            query = query_of_tile(self, int(tile or 0))
-        return retrieve(
-            self,
-            query,
-            k=k,
-            max_distance=max_distance,
-            region=region,
-            time=time,
-            within=within,
-            scenes=scenes,
-            labels=labels,
-            exclude_overlap=exclude_overlap,
-            crs=crs,
-        )
-
-    def _patch_query(
-        self,
-        path: str | Path,
-        *,
-        window: Sequence[int] | None,
-        bands: Sequence[int | str] | None,
-        device: str,
-    ) -> Query:
-        hasher = self.hasher(device=device)
-        records = self.scenes()
-        sizes = {int(r.settings["tile_size"]) for r in records if "tile_size" in r.settings}
-        chosen = bands if bands is not None else _bands_of_scenes(records, scene_key(path))
-        patch = read_patch(
-            path,
-            names=hasher.bands,
-            tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
-            window=window,
-            bands=chosen,
-            resolutions=resolutions(records),
-        )
-        return query_of_patch(hasher, patch)
-
-
-def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
-    """Choose the bands of a patch: those of the same scene, or those that all scenes agree on."""
-    choices = {record.scene: record.settings.get("bands") for record in records}
-    if key in choices:
-        return choices[key]
-    distinct = {tuple(bands or ()) for bands in choices.values()}
-    return list(distinct.pop()) or None if len(distinct) == 1 else None
 
 
 def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = None) -> Archive:
@@ -327,7 +217,7 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
         return archive
     name = "" if isinstance(hasher, Hasher) else str(hasher)
     asked = hasher if isinstance(hasher, Hasher) else None
-    if name.startswith(("itq-", "lsh-")):
+    if Unfitted.find(hasher) is not None:
         if archive.hasher_file is not None and archive.hasher().name == name:
             return archive  # it was fitted by that name
     elif not isinstance(hasher, Hasher):

@@ -1,49 +1,37 @@
-"""Add imagery to an archive: what is new is hashed, what is known is left, what fails is named."""
+"""Add scenes to an archive: what is new is hashed, what is known is left, what fails is named."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
-from itertools import chain, groupby, islice
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from geohash_rs.archive import CodeArchive
+from geohash_rs.archive import CodeArchive, SceneRecord
 from geohash_rs.archive_writer import (
     AddReport,
     ArchiveWriter,
     GridSettings,
-    file_record,
     is_unchanged,
     scene_record,
     scene_settings,
 )
-from geohash_rs.encode import (
-    EncodedScene,
-    EncodedTiles,
-    encode_located,
-    encode_scenes,
-    scene_tiles_frame,
-)
+from geohash_rs.encode import EncodedScene, EncodedTiles, encode_scenes, scene_tiles_frame
 from geohash_rs.errors import BandMismatchError, SceneError
-from geohash_rs.hashing import Hasher, default_bands, fit_hasher, parse_training_free
-from geohash_rs.located import LocatedTile, located_tiles
+from geohash_rs.hashing import Hasher, default_bands
+from geohash_rs.pending_hasher import (
+    FIT_TILES,
+    TRACE_TILES,
+    find_pending,
+    fit_pending,
+    sample_tiles,
+)
 from geohash_rs.scenes import Scenes
 from geohash_rs.tile_grid import TileGrid
-from geohash_rs.tile_reader import TileReader, read_ahead
 
-__all__ = ["AddReport", "GridSettings", "add_dataset", "add_scenes"]
-
-# Tiles on which a training-free hasher is fitted, at most: more change few bits and cost time.
-FIT_TILES = 2048
-# From so many tiles on, tracing the network pays.
-TRACE_TILES = 300
-# Finished scenes are committed together: a commit costs a few file syncs and makes a segment.
-COMMIT_TILES = 200_000
-COMMIT_SECONDS = 20.0
+__all__ = ["add_scenes"]
 
 
 def add_scenes(
@@ -55,6 +43,7 @@ def add_scenes(
     grid: GridSettings,
     batch_size: int,
     workers: int,
+    checksum: bool,
     strict: bool,
     progress: bool,
 ) -> AddReport:
@@ -68,6 +57,7 @@ def add_scenes(
         grid: How to cut tiles.
         batch_size: Most tiles a pass.
         workers: Processes that read.
+        checksum: Whether files are compared by checksum rather than by time.
         strict: Stop at the first scene that cannot be added.
         progress: Show a bar, on a terminal.
 
@@ -95,25 +85,21 @@ def add_scenes(
     settings = scene_settings(scenes, grid)
     usable = np.zeros(len(scenes.scene_files), dtype=bool)
     usable[np.unique(layout.tiles[:, 0])] = True
-    for number in np.flatnonzero(usable).tolist():
-        file = scenes.scene_files[number]
-        if is_unchanged(known.get(file.key), file, settings):
-            report.unchanged.append(file.key)
-            usable[number] = False
+    _leave_out_known(scenes, usable, known, settings, report, checksum=checksum, strict=strict)
     if not usable.any():
         return report
-    bands = hasher.bands if hasher is not None else _band_names(scenes, usable)
+    bands = (hasher or find_pending(archive)).bands or _band_names(scenes, usable)
     _leave_out_other_bands(scenes, usable, bands, report, strict=strict)
     tiles = layout.tiles[usable[layout.tiles[:, 0]]]
     shape = None if grid.resolution is None else (grid.tile_size, grid.tile_size)
     if hasher is None:
-        sample = _sample(scenes, tiles, bands, shape, grid.max_nodata, workers=workers)
+        sample = sample_tiles(scenes, tiles, bands, shape, grid.max_nodata, workers=workers)
         first = next(sample, None)
         if first is None:
             _skip_empty(scenes, tiles, grid.max_nodata, report, strict=strict)
             return report
-        sample = chain([first], sample)
-        hasher = _fit(
+        sample = _shown(chain([first], sample), min(len(tiles), FIT_TILES), progress=progress)
+        hasher = fit_pending(
             archive,
             sample,
             bands=bands,
@@ -137,92 +123,45 @@ def add_scenes(
     try:
         for encoded in done:
             bar.update(encoded.num_read)
-            _take_scene(writer, scenes, encoded, settings, known, report, strict=strict)
+            _take_scene(
+                writer, scenes, encoded, settings, known, report, checksum=checksum, strict=strict
+            )
     finally:  # an interrupted run keeps the scenes that it finished
         bar.close()
         writer.commit()
     return report
 
 
-def add_dataset(
-    archive: CodeArchive,
-    dataset: Dataset[Any],
-    *,
-    hasher: Hasher | None,
-    device: str,
-    sampler: Iterable[Any] | None,
-    tile_size: int | None,
-    max_nodata: float,
-    batch_size: int,
-    workers: int,
-    strict: bool,
-    progress: bool,
-) -> AddReport:
-    """Hash the samples of any TorchGeo dataset and add them.
-
-    Args:
-        archive: The archive.
-        dataset: A geo dataset, or a non-geo dataset of georeferenced files.
-        hasher: The archive's hasher, or None if it is still to be fitted on these samples.
-        device: Where a hasher that is fitted runs.
-        sampler: A sampler; a geo dataset needs one.
-        tile_size: Tile size noted in a hasher that is fitted; that of the samples if None.
-        max_nodata: Samples with a larger share of empty pixels are left out.
-        batch_size: Samples a pass, unless the sampler makes batches.
-        workers: Processes that read.
-        strict: Stop at the first sample that cannot be read.
-        progress: Show a bar, on a terminal.
-
-    Returns:
-        What was added, and what was not.
-
-    Raises:
-        BandMismatchError: If the samples do not have the hasher's bands.
-        SceneError: If samples cannot be placed; with ``strict``, if one cannot be read.
-    """
-    report = AddReport()
-    batches: Iterator[list[LocatedTile]] = located_tiles(
-        dataset, sampler=sampler, batch_size=batch_size, max_nodata=max_nodata, workers=workers
-    )
-    held: list[list[LocatedTile]] = []
-    if hasher is None:
-        while sum(map(len, held)) < FIT_TILES and (batch := next(batches, None)) is not None:
-            held.append(batch)
-        hasher = _fit(
-            archive,
-            _images(held),
-            bands=None,
-            tile_size=tile_size,
-            device=device,
-            accelerate=2 * sum(map(len, held)) >= TRACE_TILES,
-        )
-    elif isinstance(sampler, Sized) and len(sampler) >= TRACE_TILES:
-        hasher.accelerate()
-    writer = ArchiveWriter(archive, hasher.fingerprint)
-    known = {record.scene for record in archive.scenes()}
-    names: set[str] = set()
-    bar = tqdm(unit=" tiles", desc="index", disable=None if progress else True)
-    try:
-        for batch in chain(held, batches):
+def _shown(batches: Iterable[Tensor], total: int, *, progress: bool) -> Iterator[Tensor]:
+    """Show a bar while batches are gone through."""
+    disable = None if progress else True
+    with tqdm(total=total, unit=" tiles", desc="fit", disable=disable, leave=False) as bar:
+        for batch in batches:
+            yield batch
             bar.update(len(batch))
-            fresh = [tile for tile in batch if not (tile.whole_file and tile.scene in known)]
-            report.unchanged += sorted({t.scene for t in batch} - {t.scene for t in fresh})
-            for tile in fresh:
-                if tile.failure is not None:
-                    report.skip(tile.scene, tile.failure, strict=strict)
-            report.num_nodata += sum(t.image is None and t.failure is None for t in fresh)
-            encoded = encode_located(fresh, hasher)
-            records = [
-                file_record(t, dataset) for t in fresh if t.whole_file and t.image is not None
-            ]
-            writer.take(encoded, records)
-            names.update(encoded.tiles["scene"])
-            report.num_tiles += len(encoded.tiles)
-    finally:
-        bar.close()
-        writer.commit()
-    report.num_scenes = len(names)
-    return report
+
+
+def _leave_out_known(
+    scenes: Scenes,
+    usable: npt.NDArray[np.bool_],
+    known: Mapping[str, SceneRecord],
+    settings: dict[str, Any],
+    report: AddReport,
+    *,
+    checksum: bool,
+    strict: bool,
+) -> None:
+    for number in np.flatnonzero(usable).tolist():
+        file = scenes.scene_files[number]
+        try:
+            unchanged = is_unchanged(known.get(file.key), file, settings, checksum=checksum)
+        except SceneError as error:
+            report.skip(file.key, str(error), strict=strict)
+            usable[number] = False
+            continue
+        if unchanged:
+            report.unchanged.append(file.key)
+            usable[number] = False
 
 
 def _take_scene(
@@ -233,6 +172,7 @@ def _take_scene(
     known: Collection[str],
     report: AddReport,
     *,
+    checksum: bool,
     strict: bool,
 ) -> None:
     file = scenes.scene_files[scene.number]
@@ -248,7 +188,7 @@ def _take_scene(
     windows = np.concatenate(scene.windows)
     try:
         placed = scene_tiles_frame(scenes, windows)
-        record = scene_record(file, len(windows), settings)
+        record = scene_record(file, len(windows), settings, checksum=checksum)
     except SceneError as error:
         report.skip(file.key, f"{file.name}: {error}", strict=strict)
         return
@@ -319,62 +259,3 @@ def _raise_wrong_choice(bands: Sequence[int | str], names: Sequence[str]) -> Non
         f"({', '.join(names)}); choose as many."
     )
     raise BandMismatchError(msg)
-
-
-def _sample(
-    scenes: Scenes,
-    tiles: npt.NDArray[np.int64],
-    bands: Sequence[str],
-    shape: tuple[int, int] | None,
-    max_nodata: float,
-    *,
-    workers: int,
-) -> Iterator[Tensor]:
-    """Read a fair sample of the tiles, in the order of the files."""
-    rng = np.random.default_rng(0)
-    chosen = np.sort(rng.permutation(len(tiles))[:FIT_TILES])
-    indexes = [
-        file.band_indexes(scenes.bands, names=bands) if number in tiles[:, 0] else ()
-        for number, file in enumerate(scenes.scene_files)
-    ]
-    reader = TileReader(
-        scenes,
-        tiles[chosen],
-        indexes=indexes,
-        batch_size=64,
-        max_nodata=max_nodata,
-        shape=shape,
-    )
-    batches = read_ahead(reader, workers=workers)
-    return (batch.images for batch in batches if len(batch.tiles))
-
-
-def _images(batches: Iterable[Sequence[LocatedTile]]) -> Iterator[Tensor]:
-    """Stack neighbouring images of one size."""
-    flat = (tile.image for batch in batches for tile in batch if tile.image is not None)
-    for _, group in groupby(flat, key=lambda image: tuple(image.shape)):
-        while images := list(islice(group, 64)):
-            yield torch.stack(images)
-
-
-def _fit(
-    archive: CodeArchive,
-    tiles: Iterable[Tensor],
-    *,
-    bands: Sequence[str] | None,
-    tile_size: int | None,
-    device: str,
-    accelerate: bool,
-) -> Hasher:
-    method, num_bits = parse_training_free(archive.pending_hasher or "itq-64")
-    hasher = fit_hasher(
-        tiles,
-        num_bits=num_bits,
-        method=method,
-        bands=bands,
-        tile_size=tile_size,
-        device=device,
-        accelerate=accelerate,
-    )
-    archive.set_hasher(hasher.to_bytes(), fingerprint=hasher.fingerprint, num_bits=hasher.num_bits)
-    return hasher

@@ -1,7 +1,7 @@
 """Hold the matches of a query: a GeoDataFrame that knows how to write itself."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
@@ -9,6 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from geohash_rs import export
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["MATCH_COLUMNS", "Matches", "rank_matches"]
 
@@ -28,9 +31,11 @@ MATCH_COLUMNS = (
 
 
 class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to mypy here
-    """Ranked tiles with their footprints, nearest first.
+    """Ranked tiles with their footprints, best first.
 
-    Columns: rank (from 1), distance (Hamming, bits), similarity (share of equal bits, 0 to 1),
+    Columns: rank (from 1), distance (Hamming, bits, to the nearest example of what is searched
+    for), similarity (share of equal bits, 0 to 1; in the ranking "asymmetric" weighted by the
+    activations of the query; with negative examples the score of both kinds, about -0.5 to 1),
     tile_id, scene, col, row, width, height (px of the scene), datetime (UTC), geometry. Whatever
     geopandas does to a GeoDataFrame can be done to it.
     """
@@ -52,7 +57,7 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
         """Write to a file whose ending tells the format.
 
         Args:
-            filename: Ends in .geojson, .gpkg, .parquet or .csv.
+            filename: Ends in .geojson, .gpkg, .parquet, .csv or .html.
             driver: A driver of GDAL; then geopandas writes, and this is `GeoDataFrame.to_file`.
             **options: Further arguments for that.
         """
@@ -61,16 +66,52 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
         else:
             super().to_file(filename, driver=driver, **options)
 
+    def plot_grid(self, *, columns: int = 6, most: int = 24) -> "Figure":
+        """Draw the matches as a grid of pictures, see `geohash_rs.notebook.plot_grid`.
+
+        Args:
+            columns: Pictures in a row.
+            most: Most pictures.
+
+        Returns:
+            A matplotlib figure.
+        """
+        from geohash_rs import notebook
+
+        return notebook.plot_grid(self, columns=columns, most=most)
+
+    def explore(self, **options: Any) -> Any:  # noqa: ANN401 - geopandas' own, a folium map
+        """Show the matches on an interactive map, see `geohash_rs.notebook.explore`.
+
+        Args:
+            **options: Arguments of `geopandas.GeoDataFrame.explore`.
+
+        Returns:
+            A folium map.
+        """
+        from geohash_rs import notebook
+
+        return notebook.explore(self, **options)
+
+    def _repr_html_(self) -> str | None:
+        from geohash_rs import notebook
+
+        shown: str | None = notebook.matches_html(self) or super()._repr_html_()
+        return shown
+
 
 def rank_matches(
-    tiles: gpd.GeoDataFrame, distances: npt.NDArray[np.int32], *, num_bits: int
+    tiles: gpd.GeoDataFrame,
+    distances: npt.NDArray[np.int32],
+    *,
+    similarity: npt.NDArray[np.float64],
 ) -> Matches:
     """Make matches of found tiles.
 
     Args:
-        tiles: The tiles, nearest first.
+        tiles: The tiles, best first.
         distances: Their Hamming distances, shape (tiles,).
-        num_bits: Bits of a code.
+        similarity: What they are ranked by, more for more alike, shape (tiles,).
 
     Returns:
         The columns of a match, and those that the archive has besides.
@@ -78,7 +119,7 @@ def rank_matches(
     ranked = tiles.assign(
         rank=np.arange(1, len(tiles) + 1),
         distance=distances,
-        similarity=1 - distances / num_bits,
+        similarity=similarity,
     )
     hidden = (*MATCH_COLUMNS, "datetime_end")
     extra = [name for name in ranked.columns if name not in hidden]

@@ -11,11 +11,18 @@ References:
     https://arxiv.org/abs/1705.08562
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from geohash_rs.ties import (
+    Denominator,
+    check_ranking,
+    discounted_gain,
+    expected_precision,
+    group_ties,
+)
 
 __all__ = [
     "Denominator",
@@ -32,7 +39,6 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
-Denominator = Literal["found", "possible", "k"]
 
 
 def average_precision(
@@ -124,7 +130,7 @@ def weighted_average_precision(
         msg = f'denominator is {denominator!r}; use "found", "possible" or "k".'
         raise ValueError(msg)
     return np.array(
-        [_expected_sum(groups, denominator) for groups in _ties(distances, gains, k)],
+        [expected_precision(groups, denominator) for groups in group_ties(distances, gains, k)],
         dtype=np.float64,
     )
 
@@ -163,7 +169,7 @@ def average_cumulative_gain(distances: Array, gains: Array, *, k: int = 20) -> F
     return np.array(
         [
             float((groups.gain * groups.slots / groups.size).sum() / max(1, groups.slots.sum()))
-            for groups in _ties(distances, gains, k)
+            for groups in group_ties(distances, gains, k)
         ]
     )
 
@@ -190,8 +196,11 @@ def ndcg(distances: Array, gains: Array, *, k: int = 20) -> Floats:
         https://doi.org/10.1145/582415.582418
     """
     exponential = np.exp2(np.asarray(gains, dtype=np.float64)) - 1
-    actual = [_discounted(groups) for groups in _ties(distances, exponential, k)]
-    ideal = [_discounted(groups) for groups in _ties(_best_order(distances, gains), exponential, k)]
+    actual = [discounted_gain(groups) for groups in group_ties(distances, exponential, k)]
+    ideal = [
+        discounted_gain(groups)
+        for groups in group_ties(_best_order(distances, gains), exponential, k)
+    ]
     pairs = zip(actual, ideal, strict=True)
     return np.array([a / i if i > 0 else 0.0 for a, i in pairs], dtype=np.float64)
 
@@ -210,7 +219,7 @@ def precision_within(distances: Array, relevant: Array, *, radius: float = 2) ->
     Raises:
         ValueError: If the shapes differ.
     """
-    _check(distances, relevant, None)
+    check_ranking(distances, relevant, None)
     inside = np.asarray(distances) <= radius
     hits = (inside & np.asarray(relevant, dtype=bool)).sum(1)
     precision: Floats = hits / np.maximum(1, inside.sum(1))
@@ -231,7 +240,7 @@ def recall_within(distances: Array, relevant: Array, *, radius: float = 2) -> Fl
     Raises:
         ValueError: If the shapes differ.
     """
-    _check(distances, relevant, None)
+    check_ranking(distances, relevant, None)
     wanted = np.asarray(relevant, dtype=bool) & np.isfinite(distances)
     inside = np.asarray(distances) <= radius
     recall: Floats = (inside & wanted).sum(1) / np.maximum(1, wanted.sum(1))
@@ -258,130 +267,7 @@ def bit_entropy(bits: Array) -> Floats:
     return entropy
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Ties:
-    """Tiles of one query in groups of equal distance, nearest first, as far as rank k.
-
-    Attributes:
-        size: Tiles of each group.
-        slots: Ranks up to k that each group fills; less than its size in the last group only.
-        hits: Tiles of each group with any gain.
-        gain: Total gain of each group.
-        possible: Tiles with any gain in all groups, also beyond k, at most k.
-        k: Ranks looked at.
-    """
-
-    size: Floats
-    slots: Floats
-    hits: Floats
-    gain: Floats
-    possible: int
-    k: int
-
-
-def _ties(distances: Array, gains: Array, k: int | None) -> list[_Ties]:
-    distances, gains = np.asarray(distances), np.asarray(gains)
-    _check(distances, gains, k)
-    return [_group(d, g, k) for d, g in zip(distances, gains, strict=True)]
-
-
-def _group(distances: Array, gains: Array, k: int | None) -> _Ties:
-    keep = np.isfinite(distances)
-    if not keep.all():
-        distances, gains = distances[keep], gains[keep]
-    k = len(distances) if k is None else k
-    possible = min(int(np.count_nonzero(gains)), k)
-    if k < len(distances):
-        near = distances <= np.partition(distances, k - 1)[k - 1]
-        distances, gains = distances[near], gains[near]
-    order = np.argsort(distances, kind="stable")
-    distances, gains = distances[order], gains[order].astype(np.float64)
-    starts = np.flatnonzero(np.r_[True, distances[1:] != distances[:-1]][: len(distances)])
-    size = np.diff(np.r_[starts, len(distances)]).astype(np.float64)
-    slots = np.minimum(size, k - np.r_[0, np.cumsum(size)[:-1]][: len(size)])
-    hits = np.add.reduceat((gains > 0).astype(np.float64), starts) if len(starts) else size
-    total = np.add.reduceat(gains, starts) if len(starts) else size
-    return _Ties(size=size, slots=slots, hits=hits, gain=total, possible=possible, k=k)
-
-
-def _expected_sum(ties: _Ties, denominator: Denominator) -> float:
-    """Average precision, expected over the orders within each group.
-
-    Only the last group can be cut by rank k. How many of its hits fall within is hypergeometric,
-    and given that number every arrangement is equally likely.
-    """
-    if not len(ties.size):
-        return 0.0
-    divisor = {"found": 0.0, "possible": float(ties.possible), "k": float(ties.k)}[denominator]
-    offset = np.r_[0, np.cumsum(ties.size)[:-1]]
-    before_hits = np.r_[0, np.cumsum(ties.hits)[:-1]]
-    before_gain = np.r_[0, np.cumsum(ties.gain)[:-1]]
-    mean_gain = ties.gain / np.maximum(1, ties.hits)
-    whole = _within(offset, ties.size, ties.hits, before_gain, mean_gain)[:-1].sum()
-    last = {"offset": offset[-1], "before": before_gain[-1], "mean_gain": mean_gain[-1]}
-    found, chance = _hypergeometric(int(ties.size[-1]), int(ties.hits[-1]), int(ties.slots[-1]))
-    tail = _within(last["offset"], ties.slots[-1], found, last["before"], last["mean_gain"])
-    count = before_hits[-1] + found if denominator == "found" else np.full_like(found, divisor)
-    return float((chance * (whole + tail) / np.maximum(1, count)).sum())
-
-
-def _within(offset: Array, slots: Array, hits: Array, before: Array, mean_gain: Array) -> Floats:
-    """Sum over a group's slots of P(hit) times the expected mean gain up to that slot.
-
-    With t the slot from 1, the expected gain of the other t - 1 tiles, given a hit at t, is
-    ``(t - 1) (hits - 1) / (slots - 1)`` times the mean gain, so that the sum over t has a closed
-    form in harmonic numbers.
-    """
-    harmonic = _harmonic(offset + slots) - _harmonic(offset)
-    others = (hits - 1) / np.maximum(1, slots - 1)
-    ramp = slots - (offset + 1) * harmonic
-    result: Floats = hits / slots * ((before + mean_gain) * harmonic + others * mean_gain * ramp)
-    return result
-
-
-def _harmonic(n: Array) -> Floats:
-    n = np.asarray(n, dtype=np.int64)
-    table = np.r_[0.0, np.cumsum(1.0 / np.arange(1, int(n.max()) + 1))]
-    result: Floats = table[n]
-    return result
-
-
-def _hypergeometric(size: int, hits: int, slots: int) -> tuple[Floats, Floats]:
-    """Give every possible number of hits in the slots, and its probability."""
-    low, high = max(0, slots - (size - hits)), min(hits, slots)
-    found = np.arange(low, high + 1)
-    log = _log_choose(hits, found) + _log_choose(size - hits, slots - found)
-    chance = np.exp(log - log.max())
-    return found.astype(np.float64), chance / chance.sum()
-
-
-def _log_choose(n: int, k: npt.NDArray[np.int64]) -> Floats:
-    table = np.r_[0.0, np.cumsum(np.log(np.arange(1, n + 1)))]
-    result: Floats = table[n] - table[k] - table[n - k]
-    return result
-
-
-def _discounted(ties: _Ties) -> float:
-    discounts = np.r_[0.0, np.cumsum(1 / np.log2(np.arange(2, ties.k + 2)))]
-    ends = np.cumsum(ties.slots).astype(np.int64)
-    shares = discounts[ends] - discounts[ends - ties.slots.astype(np.int64)]
-    return float((ties.gain / ties.size * shares).sum())
-
-
 def _best_order(distances: Array, gains: Array) -> Floats:
     best = -np.asarray(gains, dtype=np.float64)
     best[~np.isfinite(distances)] = np.inf
     return best
-
-
-def _check(distances: Array, gains: Array, k: int | None) -> None:
-    distances, gains = np.asarray(distances), np.asarray(gains)
-    if distances.ndim != 2 or distances.shape != gains.shape:
-        msg = (
-            f"distances have shape {distances.shape} and relevance has {gains.shape}; "
-            "both must be (queries, tiles)."
-        )
-        raise ValueError(msg)
-    if k is not None and k < 1:
-        msg = f"k is {k}; use at least 1."
-        raise ValueError(msg)

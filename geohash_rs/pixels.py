@@ -17,7 +17,15 @@ from torch import Tensor
 
 from geohash_rs.scene_file import open_raster
 
-__all__ = ["RasterPool", "TilePixels", "fill_invalid", "north_up", "read_window", "stack_images"]
+__all__ = [
+    "RasterPool",
+    "TilePixels",
+    "batch_tensor",
+    "fill_invalid",
+    "north_up",
+    "read_window",
+    "stack_images",
+]
 
 OPEN_RASTERS = 32
 
@@ -43,6 +51,7 @@ def read_window(
     nodata: float | None = None,
     masked: bool = False,
     shape: tuple[int, int] | None = None,
+    out: npt.NDArray[Any] | None = None,
 ) -> TilePixels:
     """Read a window that may reach beyond a raster.
 
@@ -53,36 +62,45 @@ def read_window(
         nodata: Value that means nothing was seen.
         masked: Whether the raster's own mask or alpha band is to be read too.
         shape: Height and width to bring the window to.
+        out: Array to read into if the window lies inside, of the raster's type and the shape
+            (bands, height, width); a new one if None.
 
     Returns:
         The pixels and which of them are invalid.
     """
     col, row, width, height = (int(value) for value in window)
+    full = shape or (height, width)
     left, top = max(col, 0), max(row, 0)
     right, bottom = min(col + width, source.width), min(row + height, source.height)
-    full = shape or (height, width)
     inside = Window(left, top, max(right - left, 0), max(bottom - top, 0))
-    rows = np.round((np.array([top, bottom]) - row) * full[0] / height).astype(int)
-    cols = np.round((np.array([left, right]) - col) * full[1] / width).astype(int)
-    size = (max(int(rows[1] - rows[0]), 0), max(int(cols[1] - cols[0]), 0))
+    at, size = (0, 0), full
+    if (inside.width, inside.height) != (width, height):
+        rows = np.round((np.array([top, bottom]) - row) * full[0] / height).astype(int)
+        cols = np.round((np.array([left, right]) - col) * full[1] / width).astype(int)
+        at = (int(rows[0]), int(cols[0]))
+        size = (max(int(rows[1] - rows[0]), 0), max(int(cols[1] - cols[0]), 0))
+    dtypes = source.dtypes
+    kinds = {dtypes[index - 1] for index in indexes}
     if min(size) == 0:  # nothing of the window is in the raster
-        dtype = np.result_type(*(source.dtypes[index - 1] for index in indexes))
+        dtype = np.result_type(*kinds)
         fill = np.full((len(indexes), *full), _fill_value(nodata, dtype), dtype)
         return TilePixels(fill, np.ones(full, dtype=bool))
-    options: dict[str, Any] = {"window": inside, "out_shape": (len(indexes), *size)}
-    smaller = full[0] * full[1] < height * width
-    resampling = Resampling.average if smaller else Resampling.cubic
-    if len({source.dtypes[index - 1] for index in indexes}) == 1:
-        image = source.read(list(indexes), resampling=resampling, **options)
-    else:  # a VRT may have bands of several types, which rasterio reads one by one only
-        options["out_shape"] = size
-        image = np.stack([source.read(i, resampling=resampling, **options) for i in indexes])
+    options: dict[str, Any] = {"window": inside}
+    if size != (height, width):
+        smaller = full[0] * full[1] < height * width
+        options["resampling"] = Resampling.average if smaller else Resampling.cubic
+    if len(kinds) > 1:  # a VRT may have bands of several types, which rasterio reads one by one
+        image = np.stack([source.read(i, out_shape=size, **options) for i in indexes])
+    elif out is not None and size == full:
+        image = source.read(list(indexes), out=out, **options)
+    else:
+        image = source.read(list(indexes), out_shape=(len(indexes), *size), **options)
     invalid = _invalid(image, nodata)
     if masked:
         hidden = source.dataset_mask(window=inside, out_shape=size) == 0
         invalid = hidden if invalid is None else invalid | hidden
     pixels = TilePixels(image, invalid)
-    return pixels if size == full else _pad(pixels, full, (rows[0], cols[0]), nodata)
+    return pixels if size == full else _pad(pixels, full, at, nodata)
 
 
 def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
@@ -99,7 +117,7 @@ def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
         The image, same shape and dtype, finite everywhere; zeros where a band has no valid pixel.
     """
     image = pixels.image
-    floating = np.issubdtype(image.dtype, np.floating)
+    floating = image.dtype.kind == "f"
     sentinel = nodata is not None and (floating or nodata < 0)
     if pixels.invalid is None and not floating and not sentinel:
         return image
@@ -127,12 +145,21 @@ def stack_images(images: Sequence[npt.NDArray[Any]]) -> Tensor:
         Shape (images, bands, height, width), of the same dtype where torch is at home with it,
         else float32; empty if there are none.
     """
-    if not images:
-        return torch.empty(0)
-    stacked = np.stack(images)
+    return batch_tensor(np.stack(images)) if images else torch.empty(0)
+
+
+def batch_tensor(images: npt.NDArray[Any]) -> Tensor:
+    """Hand images to torch, without a copy where their dtype allows it.
+
+    Args:
+        images: Shape (images, bands, height, width).
+
+    Returns:
+        Same shape, of the same dtype where torch is at home with it, else float32.
+    """
     # Torch has uint16, but wider unsigned integers are not at home there.
-    wide = stacked.dtype.kind == "u" and stacked.dtype.itemsize > 2
-    return torch.from_numpy(stacked.astype(np.float32) if wide else stacked)
+    wide = images.dtype.kind == "u" and images.dtype.itemsize > 2
+    return torch.from_numpy(images.astype(np.float32) if wide else images)
 
 
 def north_up(image: npt.NDArray[Any], transform: Affine) -> npt.NDArray[Any]:
@@ -157,15 +184,20 @@ def north_up(image: npt.NDArray[Any], transform: Affine) -> npt.NDArray[Any]:
 
 def _invalid(image: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_] | None:
     """Mark pixels that are nodata or not finite in every band."""
-    invalid = None
-    if nodata is not None and not np.isnan(nodata):
-        invalid = (image == nodata).all(axis=0)
-    if np.issubdtype(image.dtype, np.floating):
+    if image.dtype.kind == "f":
         broken = ~np.isfinite(image)
         if nodata is not None:
             broken |= image == nodata
         invalid = broken.all(axis=0)
-    return invalid if invalid is not None and invalid.any() else None
+        return invalid if invalid.any() else None
+    if nodata is None or np.isnan(nodata):
+        return None
+    invalid = image[0] == nodata
+    for band in image[1:]:  # most tiles are done after the first
+        if not invalid.any():
+            break
+        invalid &= band == nodata
+    return invalid if invalid.any() else None
 
 
 def _pad(

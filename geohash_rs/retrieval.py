@@ -1,127 +1,35 @@
-"""Ask an archive for the tiles that look like a patch, a place or a tile of its own."""
+"""Ask an archive for the tiles that are nearest to a query, in the order of a ranking."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import shapely
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
-from geohash_rs.archive import CodeArchive, SceneRecord
 from geohash_rs.archive.filters import RegionLike, TimeLike
-from geohash_rs.archive_writer import GROUND_SIZE
-from geohash_rs.encode import TileHasher
-from geohash_rs.errors import QueryError, TileNotFoundError
+from geohash_rs.errors import QueryError
+from geohash_rs.examples import Query, bits_of
 from geohash_rs.matches import Matches, rank_matches
-from geohash_rs.patches import Patch
+from geohash_rs.ranking import asymmetric_similarity, distinct_rows, feedback_scores
+from geohash_rs.searchable import Searchable
 
-__all__ = ["Query", "query_of_patch", "query_of_point", "query_of_tile", "resolutions", "retrieve"]
+__all__ = [
+    "Ranking",
+    "retrieve",
+]
 
+Ranking = Literal["hamming", "asymmetric"]
 
-@dataclass(frozen=True, kw_only=True)
-class Query:
-    """What is searched for.
-
-    Attributes:
-        codes: Packed codes, uint8, shape (tiles, bits / 8); the nearest of them counts.
-        footprint: What the query covers, EPSG:4326, or None if it lies nowhere.
-    """
-
-    codes: npt.NDArray[np.uint8]
-    footprint: BaseGeometry | None
-
-
-def query_of_patch(hasher: TileHasher, patch: Patch) -> Query:
-    """Search with a patch.
-
-    Args:
-        hasher: The hasher of the archive.
-        patch: Tiles to look for.
-
-    Returns:
-        Their codes.
-    """
-    return Query(codes=hasher.codes(patch.tiles), footprint=patch.footprint)
-
-
-def query_of_point(archive: CodeArchive, point: Sequence[float]) -> Query:
-    """Search with the tile of the archive at a place.
-
-    Args:
-        archive: The archive.
-        point: Longitude and latitude, degrees.
-
-    Returns:
-        The code of the tile that has the point nearest to its centre; of several, the first.
-
-    Raises:
-        QueryError: If the point is none, or no tile is there.
-    """
-    if len(point) != 2 or not all(np.isfinite(point)):
-        msg = f"point is {tuple(point)}; give longitude and latitude in degrees."
-        raise QueryError(msg)
-    lon, lat = float(point[0]), float(point[1])
-    if abs(lon) > 180 or abs(lat) > 90:
-        msg = (
-            f"point is {lon}, {lat}; longitude comes first and lies in -180..180, "
-            "latitude in -90..90."
-        )
-        raise QueryError(msg)
-    place = shapely.Point(lon, lat)
-    num_bits = _bits_of(archive)
-    anything = np.zeros((1, num_bits // 8), dtype=np.uint8)
-    here = archive.search(anything, k=None, max_distance=num_bits, region=place)
-    ids = np.sort(here.ids[0][here.ids[0] >= 0])
-    if len(ids) == 0:
-        msg = f"no tile of the archive lies at {lon}, {lat}; see its extent with 'geohash-rs info'."
-        raise QueryError(msg)
-    tiles = archive.tiles(ids)
-    nearest = np.argmin(shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), place))
-    return query_of_tile(archive, int(ids[nearest]))
-
-
-def query_of_tile(archive: CodeArchive, tile_id: int) -> Query:
-    """Search with a tile of the archive.
-
-    Args:
-        archive: The archive.
-        tile_id: Its id.
-
-    Returns:
-        Its code.
-
-    Raises:
-        TileNotFoundError: If the archive has no such tile.
-    """
-    if not 0 <= tile_id < 2**63:
-        msg = f"{archive.path} has no tile with id {tile_id}; ids are in the column tile_id."
-        raise TileNotFoundError(msg)
-    ids = np.array([tile_id], dtype=np.int64)
-    return Query(codes=archive.codes(ids), footprint=archive.tiles(ids).geometry.iloc[0])
-
-
-def resolutions(records: Iterable[SceneRecord]) -> list[float]:
-    """List the ground sizes of the pixels that an archive's tiles have.
-
-    Args:
-        records: The archive's scenes.
-
-    Returns:
-        Metres, ascending; sizes within two percent of each other count once.
-    """
-    sizes = {record.settings.get(GROUND_SIZE) for record in records}
-    distinct: list[float] = []
-    for size in sorted(float(size) for size in sizes if size is not None):
-        if not distinct or size > distinct[-1] * 1.02:
-            distinct.append(size)
-    return distinct
+# Tiles nearest by Hamming distance that another ranking orders anew, at least; and per match.
+CANDIDATES, CANDIDATES_PER_MATCH = 1000, 10
+DEEPER = 4  # times as many tiles are looked at when too few of them lie apart
 
 
 def retrieve(
-    archive: CodeArchive,
+    archive: Searchable,
     query: Query,
     *,
     k: int | None = 20,
@@ -132,6 +40,8 @@ def retrieve(
     scenes: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     exclude_overlap: bool = False,
+    ranking: Ranking = "hamming",
+    distinct: bool = False,
     crs: object = None,
 ) -> Matches:
     """Find the tiles nearest to a query.
@@ -148,46 +58,93 @@ def retrieve(
         scenes: Only tiles of these scenes.
         labels: Only tiles with these labels.
         exclude_overlap: Leave out tiles that overlap the query.
+        ranking: "hamming", or "asymmetric", which orders the nearest tiles by the query's
+            activations. Negative examples order the nearest tiles by `feedback_scores`.
+        distinct: Leave out tiles that overlap a match of a better rank.
         crs: CRS of the result; EPSG:4326 if None.
 
     Returns:
-        Matches by ascending distance, ties by lowest tile id.
+        Matches by ascending distance, ties by lowest tile id; where they are ordered anew, by
+        descending similarity, then distance and tile id.
 
     Raises:
-        QueryError: If k or max_distance make no sense, the CRS is unknown, or there is nothing
-            to leave out.
+        QueryError: If k, max_distance or ranking make no sense, the CRS is unknown, or there is
+            nothing to leave out.
         RegionError: If the region is empty, invalid or out of range.
         TimeRangeError: If the time range cannot be read or is turned round.
     """
-    num_bits = _bits_of(archive)
+    num_bits = bits_of(archive)
     _check_query(k, max_distance, num_bits)
+    similarity_of = _similarity_of(archive, query, ranking)
     target = _known_crs(crs)
-    found = archive.search(
-        query.codes,
-        k=k,
-        max_distance=max_distance,
-        region=region,
-        time=time,
-        within=within,
-        scenes=scenes,
-        labels=labels,
-        exclude_region=_place_of(query) if exclude_overlap else None,
-    )
-    ids, distances = _merge(found.ids, found.distances)
-    if k is not None:
-        ids, distances = ids[:k], distances[:k]
-    matches = rank_matches(archive.tiles(ids), distances, num_bits=num_bits)
+    excluded = _place_of(query) if exclude_overlap else None
+    depth = k
+    if k is not None and similarity_of is not None:
+        depth = max(CANDIDATES, CANDIDATES_PER_MATCH * k)
+    elif k is not None and distinct:
+        depth = DEEPER * k
+    while True:
+        found = archive.search(
+            query.codes,
+            k=depth,
+            max_distance=max_distance,
+            region=region,
+            time=time,
+            within=within,
+            scenes=scenes,
+            labels=labels,
+            exclude_region=excluded,
+            exclude_ids=query.left_out or None,
+        )
+        ids, distances = _merge(found.ids, found.distances)
+        ids, distances = ids[:depth], distances[:depth]
+        similarity = 1 - distances / num_bits
+        if similarity_of is not None:
+            similarity = similarity_of(ids)
+            order = np.lexsort((ids, distances, -similarity))
+            ids, distances, similarity = ids[order], distances[order], similarity[order]
+        if not distinct:
+            tiles = archive.tiles(ids[:k])
+            break
+        tiles = archive.tiles(ids)
+        rows = distinct_rows(tiles.geometry.to_numpy(), most=k)
+        if len(rows) == k or depth is None or len(ids) < depth:
+            tiles, distances, similarity = tiles.iloc[rows], distances[rows], similarity[rows]
+            break
+        depth *= DEEPER
+    matches = rank_matches(tiles, distances[:k], similarity=similarity[:k])
     return matches if target is None else matches.to_crs(target)
 
 
-def _bits_of(archive: CodeArchive) -> int:
-    if archive.num_bits is None:
+def _similarity_of(
+    archive: Searchable, query: Query, ranking: str
+) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]] | None:
+    """Choose what orders the nearest tiles anew, or None if their distance does.
+
+    Raises:
+        QueryError: If there is no such ranking, or the query does not have what it needs.
+    """
+    if ranking not in {"hamming", "asymmetric"}:
+        msg = f"ranking is {ranking!r}; use 'hamming' or 'asymmetric'."
+        raise QueryError(msg)
+    negatives, activations = query.negatives, query.activations
+    if ranking == "hamming":
+        if negatives is None:
+            return None
+        return lambda ids: feedback_scores(archive.codes(ids), query.codes, negatives)
+    if negatives is not None:
         msg = (
-            f"{archive.path} is empty: its hasher {archive.pending_hasher} is fitted on the first "
-            "imagery that is added; add some, then search."
+            "ranking is 'asymmetric' and there are negative examples, which have a ranking of "
+            "their own; leave one of them out."
         )
         raise QueryError(msg)
-    return archive.num_bits
+    if activations is None:
+        msg = (
+            "ranking is 'asymmetric' but the archive keeps the bits of its tiles and no "
+            "activations; search with patches alone, such as the scene and window of the tile."
+        )
+        raise QueryError(msg)
+    return lambda ids: asymmetric_similarity(archive.codes(ids), activations)
 
 
 def _check_query(k: int | None, max_distance: int | None, num_bits: int) -> None:

@@ -16,7 +16,9 @@ from rasterio.io import DatasetReader
 
 from geohash_rs.errors import BandMismatchError, SceneError, one_line
 from geohash_rs.projection import projection_of
+from geohash_rs.remote import read_patiently
 from geohash_rs.scene_dates import DateRange, DateRule
+from geohash_rs.scene_state import state_of
 
 __all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_key"]
 
@@ -30,7 +32,7 @@ class SceneFile:
         width: Columns.
         height: Rows.
         count: Bands, an alpha band included.
-        dtype: NumPy name of the pixel type.
+        dtypes: NumPy names of the bands' pixel types.
         crs: ``EPSG:n`` where there is one, else WKT.
         transform: Affine transform, pixel to CRS.
         nodata: Value that means nothing was seen, or None.
@@ -39,7 +41,8 @@ class SceneFile:
         descriptions: Names of the bands, empty strings where unnamed.
         colors: Colour interpretation of the bands, such as ``red``.
         dates: First and last moment (UTC) in which it was taken, or None.
-        size: Bytes of the file, 0 if unknown.
+        files: Paths or URIs of the files that it is made of: itself, and a VRT's sources.
+        size: Bytes of the files, 0 if unknown.
         mtime_ns: Time of its last change in nanoseconds, 0 if unknown.
     """
 
@@ -47,7 +50,7 @@ class SceneFile:
     width: int
     height: int
     count: int
-    dtype: str
+    dtypes: tuple[str, ...]
     crs: str
     transform: Affine
     nodata: float | None
@@ -56,6 +59,7 @@ class SceneFile:
     descriptions: tuple[str, ...]
     colors: tuple[str, ...]
     dates: DateRange | None
+    files: tuple[str, ...]
     size: int
     mtime_ns: int
 
@@ -63,6 +67,11 @@ class SceneFile:
     def name(self) -> str:
         """Give the file's name without its folder."""
         return self.key.rsplit("/", 1)[-1]
+
+    @property
+    def dtype(self) -> str:
+        """Give the NumPy name of the type that holds the pixels of all bands."""
+        return str(np.result_type(*set(self.dtypes)))
 
     @property
     def color_bands(self) -> tuple[int, ...]:
@@ -169,7 +178,7 @@ def open_raster(path: str | Path) -> DatasetReader:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            return rasterio.open(path)
+            return read_patiently(str(path), lambda: rasterio.open(path), forget=lambda: None)
         except (RasterioError, OSError) as error:
             msg = f"{Path(str(path)).name} cannot be opened: {one_line(error)}"
             raise SceneError(msg) from error
@@ -189,13 +198,18 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
         SceneError: If it cannot be opened, has no bands, no CRS or no geotransform, or complex
             pixels.
     """
+    # Before it is opened: a file that is replaced meanwhile must not look unchanged later.
+    state = state_of([str(path)])
     with open_raster(path) as source:
         name = Path(str(path)).name
         _check_header(source, name)
         _check_place(source, name)
         # An EPSG code is short and exact; rasterio is asked for a sure one only.
+        files = (str(path),)
+        if source.driver == "VRT" and source.files:  # as new as its newest source
+            files = tuple(source.files)
+            state = state_of(files)
         epsg = source.crs.to_epsg(confidence_threshold=100)
-        size, mtime_ns = _file_state(path)
         alphas = [i + 1 for i, c in enumerate(source.colorinterp) if c == ColorInterp.alpha]
         flags = source.mask_flag_enums
         # A mask of each band's own has no flag at all.
@@ -208,7 +222,7 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
             width=source.width,
             height=source.height,
             count=source.count,
-            dtype=source.dtypes[0],
+            dtypes=tuple(source.dtypes),
             crs=f"EPSG:{epsg}" if epsg else source.crs.to_wkt(),
             transform=source.transform,
             nodata=None if differing else source.nodata,
@@ -219,8 +233,9 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
             dates=(rule or DateRule()).dates(
                 str(path), {**source.tags(), **source.tags(ns="IMAGERY")}
             ),
-            size=size,
-            mtime_ns=mtime_ns,
+            files=files,
+            size=state[0],
+            mtime_ns=state[1],
         )
 
 
@@ -262,11 +277,3 @@ def _check_place(source: DatasetReader, name: str) -> None:
         )
         raise SceneError(msg)
     projection_of(crs.to_wkt())
-
-
-def _file_state(path: str | Path) -> tuple[int, int]:
-    try:
-        state = Path(str(path)).stat()
-    except OSError:
-        return 0, 0
-    return state.st_size, state.st_mtime_ns

@@ -18,6 +18,7 @@ from geohash_rs._compat import GeoSlice, location_keys
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints import WGS84, footprints, ground_pixel, window_corners
 from geohash_rs.pixels import RasterPool, TilePixels, read_window
+from geohash_rs.remote import is_remote, read_patiently
 from geohash_rs.scene_dates import DateArgument, DateRule
 from geohash_rs.scene_file import (
     SceneFile,
@@ -25,6 +26,7 @@ from geohash_rs.scene_file import (
     read_scene_file,
     scene_key,
 )
+from geohash_rs.stac import StacScenes, read_stac
 
 __all__ = ["Scenes", "Tile"]
 
@@ -123,6 +125,45 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         self._numbers = {scene.key: number for number, scene in enumerate(self.scene_files)}
         self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
 
+    @classmethod
+    def from_stac(
+        cls,
+        *sources: object,
+        asset: str | None = None,
+        also: Iterable[str | Path] = (),
+        **options: Any,  # noqa: ANN401 - those of the class
+    ) -> "Scenes":
+        """Read the headers of the scenes that STAC items name; their dates are the items'.
+
+        Args:
+            sources: Paths or URLs of item collections, items or catalogues, or pystac objects of
+                these kinds.
+            asset: Key of the asset that is the scene; None takes an item's only raster with the
+                role ``data``, or its only raster.
+            also: More folders, files or URIs, which are dated as usual.
+            options: As for the class; ``datetime`` comes before the items' own dates.
+
+        Returns:
+            The scenes; items without one are among ``unreadable``.
+
+        Raises:
+            SceneError: If pystac is not installed, a source cannot be read, or nothing in it; with
+                ``strict``, if an item names no scene.
+        """
+        found = StacScenes()
+        for source in sources:
+            part = read_stac(source, asset=asset)
+            found.dates.update(part.dates)
+            found.unusable += part.unusable
+        others = list(also)
+        if found.unusable and (options.get("strict") or not (found.dates or others)):
+            raise SceneError(found.unusable[0][1])
+        if options.get("datetime") is None:
+            options["datetime"] = found
+        scenes = cls([*others, *found.dates], **options)
+        scenes.unreadable += found.unusable
+        return scenes
+
     @property
     def files(self) -> list[str]:
         """List the files: those named, and those found in the folders named, sorted.
@@ -174,6 +215,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         *,
         indexes: Sequence[int] | None = None,
         shape: tuple[int, int] | None = None,
+        out: npt.NDArray[Any] | None = None,
     ) -> TilePixels:
         """Read the pixels of a tile in the scene's own dtype.
 
@@ -181,6 +223,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             tile: Window of one scene; what lies outside the scene is filled with nodata, or 0.
             indexes: One-based bands; those of this dataset if None.
             shape: Height and width to average or interpolate the tile to; its own if None.
+            out: Array to read into where the tile lies inside, as in `read_window`.
 
         Returns:
             The pixels and which of them are invalid.
@@ -190,21 +233,42 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         """
         scene = self.scene_files[tile.scene]
         nodata = scene.nodata if self.nodata is None else self.nodata
-        try:
-            source = self._pool.open(scene.key)
+
+        def read() -> TilePixels:
             return read_window(
-                source,
+                self._pool.open(scene.key),
                 tile[1:],
                 indexes=indexes or scene.band_indexes(self.bands),
                 nodata=nodata,
                 masked=scene.masked,
                 shape=shape,
+                out=out,
             )
+
+        try:
+            return read_patiently(scene.key, read, forget=lambda: self._pool.close(scene.key))
         except (RasterioError, OSError) as error:
-            self._pool.close(scene.key)
             cause = error.__cause__ or error
             msg = f"{scene.name} cannot be read at {tuple(tile[1:])}: {one_line(cause)}"
             raise SceneError(msg) from error
+
+    def prefetch(self, tiles: Sequence[Tile], *, indexes: Sequence[int]) -> None:
+        """Fetch what tiles of one row of a remote scene need, in one request rather than many.
+
+        Their blocks wait in GDAL's cache; a scene of this machine is left alone.
+
+        Args:
+            tiles: Tiles of one scene that lie side by side.
+            indexes: One-based bands.
+
+        Raises:
+            SceneError: If the scene cannot be read.
+        """
+        scene = self.scene_files[tiles[0].scene]
+        if len(tiles) > 1 and is_remote(scene.key):
+            first, last = min(t.col for t in tiles), max(t.col + t.width for t in tiles)
+            top, bottom = min(t.row for t in tiles), max(t.row + t.height for t in tiles)
+            self.read(Tile(tiles[0].scene, first, top, last - first, bottom - top), indexes=indexes)
 
     def tile_of(self, slices: GeoSlice) -> Tile:
         """Find the tile that TorchGeo's slices mean.

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 
 from geohash_rs.archive import CodeArchive
+from geohash_rs.archive.writing import total_bounds
 
 __all__ = ["exported_tiles", "summarise"]
 
@@ -19,8 +21,7 @@ def summarise(archive: CodeArchive) -> dict[str, Any]:
 
     Returns:
         Path, tiles, bits, segments, bytes on disk, hasher, bounding box (degrees; east above 180
-        where it crosses the antimeridian, the whole circle where tiles lie on both sides of it),
-        first and last moment, and the scenes, all JSON-able.
+        where it crosses the antimeridian), first and last moment, and the scenes, all JSON-able.
     """
     manifest = archive.manifest
     boxes = [segment.bounds for segment in manifest.segments if segment.bounds]
@@ -34,7 +35,7 @@ def summarise(archive: CodeArchive) -> dict[str, Any]:
         "bytes": sum(path.stat().st_size for path in files),
         "hasher": archive.hasher_file.name if archive.hasher_file else archive.pending_hasher,
         "fingerprint": archive.hasher_fingerprint,
-        "bbox": _around(boxes),
+        "bbox": list(box) if (box := total_bounds(np.array(boxes).reshape(-1, 4))) else None,
         "first": _moment(min(time[0] for time in times)) if times else None,
         "last": _moment(max(time[1] for time in times)) if times else None,
         "scenes": [record.scene for record in archive.scenes()],
@@ -57,15 +58,6 @@ def exported_tiles(archive: CodeArchive) -> Iterator[gpd.GeoDataFrame]:
     if empty:
         none = archive.tiles([])
         yield none.drop(columns="datetime_end", errors="ignore")
-
-
-def _around(boxes: list[tuple[float, float, float, float]]) -> list[float] | None:
-    if not boxes:
-        return None
-    west, south = (min(box[i] for box in boxes) for i in (0, 1))
-    east, north = (max(box[i] for box in boxes) for i in (2, 3))
-    # Boxes on both sides of the antimeridian may span the Earth together.
-    return [-180.0, south, 180.0, north] if east - west >= 360 else [west, south, east, north]
 
 
 def _moment(microseconds: int) -> str:

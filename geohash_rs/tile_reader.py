@@ -1,22 +1,40 @@
 """Read the tiles of scenes in batches, ahead of the network that looks at them."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from geohash_rs.errors import GeoHashRSError, one_line
-from geohash_rs.pixels import fill_invalid, north_up, stack_images
+from geohash_rs.buffers import BufferPool
+from geohash_rs.errors import GeoHashRSError, ReadingError, one_line
+from geohash_rs.pixels import batch_tensor, fill_invalid, north_up
+from geohash_rs.scene_file import SceneFile
 from geohash_rs.scenes import Scenes, Tile
 
 __all__ = ["TileBatch", "TileReader", "read_ahead"]
 
-BATCHES_AHEAD = 2
+BATCHES_AHEAD = 2  # for every reader
+MAX_DEATHS = 3  # processes that may be killed before the run is given up
+CACHE_BYTES = 256_000_000  # decoded blocks that all readers together keep
+
+_mine = threading.local()  # what a reading thread or process works on
 
 
 @dataclass(kw_only=True)
@@ -67,8 +85,13 @@ class TileReader(Dataset[TileBatch]):
         self.max_nodata = max_nodata
         self.shape = shape
         self._failed: dict[int, str] = {}
-        dtypes = np.array([scene.dtype for scene in scenes.scene_files])
-        kinds = np.unique(dtypes, return_inverse=True)[1][tiles[:, 0]]
+        self._buffers = BufferPool()
+        used = np.unique(tiles[:, 0])
+        self.dtypes = {
+            number: _dtype(scenes.scene_files[number], indexes[number]) for number in used
+        }
+        names = np.array([str(self.dtypes[number]) for number in used])
+        kinds = np.unique(names, return_inverse=True)[1][np.searchsorted(used, tiles[:, 0])]
         same = np.column_stack([kinds, tiles[:, 3:]]) if shape is None else kinds[:, None]
         breaks = np.flatnonzero((same[1:] != same[:-1]).any(axis=1)) + 1
         edges = [0, *breaks.tolist(), len(tiles)]
@@ -85,45 +108,85 @@ class TileReader(Dataset[TileBatch]):
     def __getitem__(self, index: int) -> TileBatch:
         """Read one batch; a scene that cannot be read is named, not raised."""
         start, end = self.spans[index]
-        images: list[npt.NDArray[np.generic]] = []
+        rows = self.tiles[start:end]
+        first = int(rows[0, 0])
+        size = self.shape or (int(rows[0, 4]), int(rows[0, 3]))
+        shape = (end - start, len(self.indexes[first]), *size)
+        images = self._buffers.lend(shape, self.dtypes[first])
         kept: list[Tile] = []
         failed = self._failed
         num_nodata = 0
-        planned = set(self.tiles[start:end, 0].tolist())
-        for row in self.tiles[start:end].tolist():
-            tile = Tile(*row)
-            if tile.scene in failed:
-                continue
-            try:
-                image = self._image(tile)
-            except GeoHashRSError as error:
-                failed[tile.scene] = one_line(error)
-                continue
-            if image is None:
-                num_nodata += 1
-            else:
-                images.append(image)
-                kept.append(tile)
+        for row in _side_by_side([Tile(*values) for values in rows.tolist()]):
+            for tile in self._readable(row):
+                try:
+                    seen = self._read_into(images[len(kept)], tile)
+                except GeoHashRSError as error:
+                    failed[tile.scene] = one_line(error)
+                    break
+                if seen:
+                    kept.append(tile)
+                else:
+                    num_nodata += 1
+        planned = set(rows[:, 0].tolist())
         return TileBatch(
-            images=stack_images(images),
+            images=batch_tensor(images[: len(kept)]),
             tiles=np.array(kept, dtype=np.int64).reshape(-1, 5),
             num_read=end - start,
             num_nodata=num_nodata,
             failures=[(n, r) for n, r in failed.items() if n in planned],
         )
 
-    def _image(self, tile: Tile) -> npt.NDArray[np.generic] | None:
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave buffers behind when sent to another process."""
+        return self.__dict__ | {"_buffers": BufferPool()}
+
+    def _readable(self, row: list[Tile]) -> list[Tile]:
+        """Prepare to read tiles of one row, unless their scene has failed."""
+        scene = row[0].scene
+        if scene not in self._failed and self.shape is None:
+            try:
+                self.scenes.prefetch(row, indexes=self.indexes[scene])
+            except GeoHashRSError as error:
+                self._failed[scene] = one_line(error)
+        return [] if scene in self._failed else row
+
+    def _read_into(self, image: npt.NDArray[Any], tile: Tile) -> bool:
+        """Read a tile, and tell whether enough of it was seen."""
         scene = self.scenes.scene_files[tile.scene]
-        pixels = self.scenes.read(tile, indexes=self.indexes[tile.scene], shape=self.shape)
+        pixels = self.scenes.read(
+            tile, indexes=self.indexes[tile.scene], shape=self.shape, out=image
+        )
         share = 0.0 if pixels.invalid is None else float(pixels.invalid.mean())
         if share > self.max_nodata or share == 1.0:
-            return None
+            return False
         nodata = scene.nodata if self.scenes.nodata is None else self.scenes.nodata
-        return north_up(fill_invalid(pixels, nodata), scene.transform)
+        upright = north_up(fill_invalid(pixels, nodata), scene.transform)
+        if upright is not image:
+            image[...] = upright
+        return True
+
+
+def _side_by_side(tiles: Sequence[Tile]) -> list[list[Tile]]:
+    """Part tiles where a row of the grid ends, or a gap is wider than a tile."""
+    rows: list[list[Tile]] = []
+    for tile in tiles:
+        last = rows[-1][-1] if rows else None
+        same_row = last is not None and (last.scene, last.row) == (tile.scene, tile.row)
+        if last is not None and same_row and tile.col <= last.col + 2 * last.width:
+            rows[-1].append(tile)
+        else:
+            rows.append([tile])
+    return rows
+
+
+def _dtype(scene: SceneFile, indexes: Sequence[int]) -> np.dtype[Any]:
+    return np.result_type(*{scene.dtypes[index - 1] for index in indexes})
 
 
 def read_ahead(reader: TileReader, *, workers: int = 0) -> Iterator[TileBatch]:
     """Read batches in order while the caller works on earlier ones.
+
+    A process that is killed is replaced and its batches are read again.
 
     Args:
         reader: The batches.
@@ -131,19 +194,78 @@ def read_ahead(reader: TileReader, *, workers: int = 0) -> Iterator[TileBatch]:
 
     Yields:
         One batch after the other.
+
+    Raises:
+        ReadingError: If processes are killed again and again.
     """
-    if workers > 0:
-        yield from DataLoader(reader, batch_size=None, num_workers=workers)
-        return
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-tiles") as pool:
-        waiting: deque[Future[TileBatch]] = deque()
-        try:
-            for index in range(len(reader)):
-                waiting.append(pool.submit(reader.__getitem__, index))
-                if len(waiting) > BATCHES_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    waiting: deque[tuple[int, Future[TileBatch]]] = deque()
+    following, deaths = 0, 0
+    pool = _start(reader, workers)
+    try:
+        while following < len(reader) or waiting:
+            try:
+                while following < len(reader) and len(waiting) <= max(1, workers) * BATCHES_AHEAD:
+                    waiting.append((following, pool.submit(_read, following)))
+                    following += 1
+                batch = waiting[0][1].result()
+            except BrokenExecutor as error:
+                deaths += 1
+                if deaths > MAX_DEATHS:
+                    msg = (
+                        f"processes that read tiles were killed {deaths} times, perhaps for lack "
+                        f"of memory; use fewer workers than {workers} or smaller batches."
+                    )
+                    raise ReadingError(msg) from error
+                following = waiting[0][0] if waiting else following
+                waiting.clear()
+                pool.shutdown(wait=False)
+                pool = _start(reader, workers)
+                continue
+            waiting.popleft()
+            yield batch
+    finally:
+        for _, future in waiting:
+            future.cancel()
+        if workers == 0:
+            pool.submit(_restore).result()
+        pool.shutdown(cancel_futures=True)
+
+
+def _start(reader: TileReader, workers: int) -> Executor:
+    """Start a thread or processes, in which `_read` knows the reader."""
+    cache = CACHE_BYTES // max(1, workers)
+    if workers == 0:
+        return ThreadPoolExecutor(
+            1, thread_name_prefix="read-tiles", initializer=_prepare, initargs=(reader, cache)
+        )
+    return ProcessPoolExecutor(workers, initializer=_prepare_process, initargs=(reader, cache))
+
+
+def _prepare_process(reader: TileReader, cache: int) -> None:
+    """Prepare a process that ends when its parent does, however that ends."""
+
+    def follow() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this
+    _prepare(reader, cache)
+
+
+def _prepare(reader: TileReader, cache: int) -> None:
+    _mine.reader = reader
+    # GDAL would keep blocks in a twentieth of the machine's memory, in every process.
+    _mine.settings = rasterio.Env(GDAL_CACHEMAX=cache)
+    _mine.settings.__enter__()
+
+
+def _restore() -> None:
+    _mine.settings.__exit__()
+
+
+def _read(index: int) -> TileBatch:
+    reader: TileReader = _mine.reader
+    return reader[index]

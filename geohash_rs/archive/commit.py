@@ -146,7 +146,7 @@ class Writer:
         for segment in self.snapshot.segments:
             table = np.array([text in wanted for text in segment.texts("scene")])
             if table.any():
-                numbers = segment.numbers("scene", slice(0, len(segment)))
+                numbers = segment.numbers("scene", np.arange(len(segment)))
                 count += self.remove_rows(segment, np.flatnonzero(table[numbers]))
         return count
 

@@ -6,16 +6,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.archive import kernels
+from geohash_rs.archive import kernels, row_tests
+from geohash_rs.archive.placement import region_tests
+from geohash_rs.archive.row_tests import NO_BYTES, NO_TESTS, RowTests, frozen
 from geohash_rs.archive.scan import NO_KEY, Keys, Task
+from geohash_rs.archive.selection import Selection
+from geohash_rs.archive.writing import BLOCK
 
 __all__ = ["NumbaEngine", "check"]
 
 Array = npt.NDArray[Any]
 
-NO_MASK = np.empty((0, 0), np.uint8)
-NO_IDS = np.empty(0, np.uint32)
-CACHE_BYTES = 32_768  # of codes that stay in L1 while every query passes over them
+NO_IDS = frozen(np.empty(0, np.uint32))
+NO_KEYS = np.empty(0, np.uint64)
 
 
 class NumbaEngine:
@@ -25,59 +28,86 @@ class NumbaEngine:
 
     def top(self, tasks: Iterable[Task], queries: Array, *, k: int, limit: int) -> Keys:
         """Find the k smallest keys of each query; see `scan.Engine.top`."""
-        words = _words(queries)
         heaps = np.full((len(queries), k), NO_KEY, np.uint64)
         limits = np.full(len(queries), limit + 1, np.int64)
         highest = -1
         for task in tasks:
-            entry = task.segment.entry
-            ids, first = _ids(task)
-            ordered = entry.sequential and first + int(task.blocks[0]) * kernels.BLOCK > highest
-            kernels.top(
-                *_flat(task.codes),
-                words,
-                task.blocks,
-                NO_MASK if task.mask is None else task.mask,
-                ids,
-                np.uint64(first),
-                heaps,
-                limits,
-                not ordered,
-                _buffer(queries),
-            )
+            entry = task.selection.segment.entry
+            first = entry.first_id + int(task.selection.blocks[task.first]) * BLOCK
+            ordered = entry.sequential and first > highest
+            _scan(task, queries, limits, heaps=heaps, any_order=not ordered)
             highest = max(highest, entry.last_id)
         return np.sort(heaps, axis=1)
 
-    def histogram(self, tasks: Iterable[Task], queries: Array, *, num_bits: int) -> Array:
-        """Count the rows at each distance; see `scan.Engine.histogram`."""
-        words = _words(queries)
-        counts = np.zeros((len(queries), num_bits + 1), np.int64)
+    def count(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> Array:
+        """Count the rows within each query's limit; see `scan.Engine.count`."""
+        counts = np.zeros(len(queries), np.int64)
         for task in tasks:
-            mask = NO_MASK if task.mask is None else task.mask
-            kernels.histogram(
-                *_flat(task.codes), words, task.blocks, mask, counts, _buffer(queries)
-            )
+            _scan(task, queries, limits + 1, ends=counts)
         return counts
 
     def within(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> list[Keys]:
         """Collect every key within each query's limit; see `scan.Engine.within`."""
-        words = _words(queries)
-        found: list[list[Keys]] = [[] for _ in queries]
+        found: list[list[Keys]] = [[NO_KEYS] for _ in queries]
         for task in tasks:
-            mask = NO_MASK if task.mask is None else task.mask
-            ids, first = _ids(task)
-            call = (*_flat(task.codes), words, task.blocks, mask, ids, np.uint64(first), limits)
-            counts = np.zeros(len(queries), np.int64)
-            nothing = np.empty(0, np.uint64)
-            kernels.within(*call, counts, nothing, _buffer(queries))
+            counts = self.count([task], queries, limits=limits)
             ends = np.cumsum(counts)
             keys = np.empty(int(ends[-1]), np.uint64)
             if len(keys):
-                kernels.within(*call, ends - counts, keys, _buffer(queries))
+                _scan(task, queries, limits + 1, keys=keys, ends=ends - counts)
             for query, (begin, end) in enumerate(zip(ends - counts, ends, strict=True)):
                 found[query].append(keys[begin:end])
-        empty = np.empty(0, np.uint64)
-        return [np.sort(np.concatenate([empty, *pieces])) for pieces in found]
+        return [np.sort(np.concatenate(pieces)) for pieces in found]
+
+
+def _scan(
+    task: Task,
+    queries: Array,
+    limits: Array,
+    *,
+    heaps: Array | None = None,
+    any_order: bool = False,
+    keys: Array = NO_KEYS,
+    ends: Array | None = None,
+) -> None:
+    """Run the kernel over a task; see `kernels.scan` for what it changes."""
+    segment = task.selection.segment
+    words = _words(segment.codes)
+    kernels.scan(
+        words.reshape(-1),
+        (0,) * words.shape[1],
+        _words(queries.copy()).reshape(-1),  # of our own: writable and aligned
+        task.selection.blocks[task.first : task.last],
+        _tests(task.selection, task.first, task.last),
+        NO_IDS if segment.entry.sequential else segment.index["ids"],
+        np.uint64(segment.entry.first_id),
+        limits,
+        np.empty((len(queries), 0), np.uint64) if heaps is None else heaps,
+        any_order,
+        keys,
+        np.zeros(len(queries), np.int64) if ends is None else ends,
+    )
+
+
+def _tests(selection: Selection, first: int, last: int) -> RowTests:
+    """Say how rows of some of the selected blocks are tested."""
+    partial = selection.partial[first:last]
+    tests = NO_TESTS._replace(partial=frozen(partial.astype(np.uint8)))
+    if not partial.any():
+        return tests._replace(edge=tests.partial)
+    index = selection.segment.index
+    edge = selection.edge[first:last]
+    if edge.any() and (region := selection.filters.region) is not None:
+        within = selection.filters.within
+        placed = region_tests(row_tests, region, selection.segment, within=within)
+        tests = placed._replace(partial=tests.partial)
+    rules = np.zeros((len(selection.rules), 5), np.int64)
+    for place, rule in enumerate(selection.rules):
+        numbers = index[f"{rule.column}_rows"]
+        table = 0 if rule.wanted is None else rule.wanted.ctypes.data
+        rules[place] = numbers.ctypes.data, numbers.itemsize, rule.low, rule.high - rule.low, table
+    removed = NO_BYTES if selection.removed is None else frozen(selection.removed.view())
+    return tests._replace(edge=frozen(edge.astype(np.uint8)), removed=removed, rules=frozen(rules))
 
 
 def _words(codes: Array) -> Array:
@@ -89,35 +119,20 @@ def _words(codes: Array) -> Array:
     return codes
 
 
-def _flat(codes: Array) -> tuple[Array, int]:
-    words = _words(codes)
-    return words.reshape(-1), words.shape[1]
-
-
-def _buffer(queries: Array) -> Array:
-    """Make room for the distances of the codes that fit the cache."""
-    rows = CACHE_BYTES // queries.shape[1]
-    rows = max(256, min(kernels.BLOCK, 1 << (rows.bit_length() - 1)))
-    return np.empty(rows, np.uint8 if queries.shape[1] * 8 < 255 else np.uint16)
-
-
-def _ids(task: Task) -> tuple[Array, int]:
-    entry = task.segment.entry
-    return (NO_IDS if entry.sequential else task.segment.index["ids"]), entry.first_id
-
-
 def check() -> None:
-    """Compile or load every kernel's first form and see that it counts bits.
+    """Compile or load the kernel for codes of 64 bits and see that it finds the nearest.
 
     Raises:
-        RuntimeError: If a kernel gives a wrong answer.
+        RuntimeError: If it gives a wrong answer.
     """
-    codes = np.array([[0], [255]], np.uint8)
-    out = np.zeros((1, 9), np.int64)
-    blocks = np.zeros(1, np.int64)
-    kernels.histogram(
-        codes.reshape(-1), 1, codes[:1], blocks, NO_MASK, out, np.empty(256, np.uint8)
-    )
-    if out[0, 0] != 1 or out[0, 8] != 1:
-        msg = f"the compiled kernel counted {out[0].tolist()}"
+    codes = np.array([7, 0, 3], np.uint64)
+    heaps, nothing = np.full((1, 2), NO_KEY, np.uint64), np.zeros(1, np.int64)
+    tests = NO_TESTS._replace(partial=frozen(np.zeros(1, np.uint8)))
+    tests = tests._replace(edge=tests.partial)
+    limits, any_order = np.full(1, 65, np.int64), False
+    rows = (frozen(codes), (0,), codes[1:2].copy(), np.zeros(1, np.int64), tests, NO_IDS)
+    kernels.scan(*rows, np.uint64(0), limits, heaps, any_order, NO_KEYS, nothing)
+    expected = [1, (2 << kernels.SHIFT) | 2]
+    if sorted(heaps[0].tolist()) != expected:
+        msg = f"the compiled kernel found {sorted(heaps[0].tolist())} instead of {expected}"
         raise RuntimeError(msg)

@@ -7,13 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.archive.scan import ID_BITS, NO_KEY, Keys, Task
-from geohash_rs.archive.writing import BLOCK
 from geohash_rs.codes import hamming_distances
 
 __all__ = ["NumpyEngine"]
 
 Array = npt.NDArray[Any]
-STEP = 16  # blocks at a time
 
 
 class NumpyEngine:
@@ -29,15 +27,11 @@ class NumpyEngine:
             best = np.partition(joined, k - 1, axis=1)[:, :k]
         return np.sort(best, axis=1)
 
-    def histogram(self, tasks: Iterable[Task], queries: Array, *, num_bits: int) -> Array:
-        """Count the rows at each distance; see `scan.Engine.histogram`."""
-        counts = np.zeros((len(queries), num_bits + 1), np.int64)
-        limits = np.full(len(queries), num_bits)
+    def count(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> Array:
+        """Count the rows within each query's limit; see `scan.Engine.count`."""
+        counts = np.zeros(len(queries), np.int64)
         for keys in _key_pieces(tasks, queries, limits):
-            distances = (keys >> np.uint64(ID_BITS)).astype(np.int64)
-            for query, row in enumerate(distances):
-                inside = row[row <= num_bits]
-                counts[query] += np.bincount(inside, minlength=num_bits + 1)
+            counts += np.count_nonzero(keys != NO_KEY, axis=1)
         return counts
 
     def within(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> list[Keys]:
@@ -53,15 +47,9 @@ class NumpyEngine:
 def _key_pieces(tasks: Iterable[Task], queries: Array, limits: Array) -> Iterable[Keys]:
     """Give keys, shape (queries, rows), piece by piece; NO_KEY where a row does not count."""
     for task in tasks:
-        for start in range(0, len(task.blocks), STEP):
-            blocks = task.blocks[start : start + STEP]
-            rows = (blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
-            real = rows < len(task.codes)
-            if task.mask is not None:
-                real &= task.mask[start : start + STEP].reshape(-1) == 0
-            rows = rows[real]
-            distances = hamming_distances(queries, task.codes[rows])
-            keys = (distances.astype(np.uint64) << np.uint64(ID_BITS)) | task.segment.ids_of(
-                rows
-            ).astype(np.uint64)
+        segment = task.selection.segment
+        for rows in task.selection.rows(task.first, task.last):
+            distances = hamming_distances(queries, segment.codes[rows])
+            ids = segment.ids_of(rows).astype(np.uint64)
+            keys = (distances.astype(np.uint64) << np.uint64(ID_BITS)) | ids
             yield np.where(distances <= limits[:, None], keys, NO_KEY)

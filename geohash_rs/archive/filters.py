@@ -33,12 +33,14 @@ class Region:
 
     Attributes:
         geometry: The region, longitudes within [-180, 180], split at the antimeridian.
-        boxes: (minlon, minlat, maxlon, maxlat) rows when the region is made of boxes, else empty;
-            float64, shape (boxes, 4).
+        targets: (minlon, minlat, maxlon, maxlat) of the boxes that the region is made of, or else
+            of the one box around it; read-only, float64, shape (boxes, 4).
+        is_boxes: Whether the region is made of boxes.
     """
 
     geometry: BaseGeometry
-    boxes: npt.NDArray[np.float64] = field(repr=False)
+    targets: npt.NDArray[np.float64] = field(repr=False)
+    is_boxes: bool
 
     @property
     def bounds(self) -> BBox:
@@ -102,7 +104,8 @@ def _from_bbox(values: Sequence[float]) -> Region:
     boxes = np.array([(low, minlat, high, maxlat) for low, high in spans])
     shapes = [_box_geometry(box) for box in boxes]
     geometry = shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
-    return Region(geometry=geometry, boxes=boxes)
+    boxes.setflags(write=False)
+    return Region(geometry=geometry, targets=boxes, is_boxes=True)
 
 
 def _wrap_span(low: float, high: float) -> list[tuple[float, float]]:
@@ -143,9 +146,10 @@ def _from_geometry(region: BaseGeometry) -> Region:
     xmin, ymin, xmax, ymax = geometry.bounds
     around = shapely.box(xmin, ymin, xmax, ymax)
     is_box = geometry.geom_type == "Polygon" and bool(geometry.equals(around))
-    boxes = np.array([geometry.bounds]) if is_box else np.empty((0, 4))
+    targets = np.array([geometry.bounds])
+    targets.setflags(write=False)
     shapely.prepare(geometry)
-    return Region(geometry=geometry, boxes=boxes)
+    return Region(geometry=geometry, targets=targets, is_boxes=is_box)
 
 
 def _wrap_geometry(geometry: BaseGeometry) -> BaseGeometry:

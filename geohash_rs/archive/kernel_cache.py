@@ -1,5 +1,6 @@
 """Keep compiled kernels on disk, wherever this installation may write."""
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -27,7 +28,7 @@ def cached_njit(function: Callable[..., Any]) -> Callable[..., Any]:
         The compiled function.
     """
     try:
-        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+        return _stamped(numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # "no locator available": nothing can be written
         folder = _private_folder()
     if folder is None:
@@ -35,7 +36,7 @@ def cached_njit(function: Callable[..., Any]) -> Callable[..., Any]:
     before = config.CACHE_DIR
     try:
         config.CACHE_DIR = str(folder)
-        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+        return _stamped(numba.njit(cache=True, nogil=True)(function))
     finally:
         config.CACHE_DIR = before
 
@@ -53,3 +54,15 @@ def _private_folder() -> Path | None:
     if not ours or details.st_mode & 0o022:
         return None
     return folder
+
+
+def _stamped(compiled: Any) -> Callable[..., Any]:  # noqa: ANN401 - Numba's dispatcher
+    """Let a change of any module with compiled code make what is kept on disk stale.
+
+    Numba looks at the function's own module only: https://github.com/numba/numba/issues/1833
+    """
+    files = [Path(__file__).with_name(f"{name}.py") for name in ("kernels", "lanes", "row_tests")]
+    with contextlib.suppress(AttributeError, OSError):
+        stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+        compiled._cache._cache_file._source_stamp = stamps
+    return compiled  # type: ignore[no-any-return]

@@ -81,7 +81,7 @@ class Manifest:
         generation: Counts the commits.
         num_bits: Bits of a code, or None until a hasher is known.
         hasher: The hasher, if one is known.
-        pending_hasher: The kind of hasher still to be fitted, such as "itq-64".
+        pending_hasher: The kind of hasher still to be fitted, such as "general-64".
         next_id: The id that the next tile gets; ids are never used twice.
         next_number: The number that the next file or folder gets.
         segments: In the order of their smallest tile id.

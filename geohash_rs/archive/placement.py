@@ -8,14 +8,23 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from geohash_rs.archive.filters import POLYGONAL, Region
+from geohash_rs.archive.filters import Region
 from geohash_rs.archive.segment import Segment
 from geohash_rs.archive.writing import BLOCK, MARGIN, STEPS
 
-__all__ = ["IN", "MAYBE", "OUT", "exact", "overlapping", "place_blocks", "place_rows"]
+__all__ = [
+    "IN",
+    "MAYBE",
+    "OUT",
+    "exact",
+    "overlapping",
+    "place_blocks",
+    "place_rows",
+    "region_tests",
+]
 
 OUT, IN, MAYBE = 0, 1, 2
-MANY_EDGES = 2000  # above it GEOS with its index of edges is faster
+TURN = np.array([360.0, 0.0, 360.0, 0.0])  # the same box one turn further east
 SLIVER = 1e-9  # part of a footprint's area that two neighbours may share by rounding
 
 Array = npt.NDArray[Any]
@@ -23,68 +32,65 @@ Boxes = npt.NDArray[np.float64]
 Status = npt.NDArray[np.uint8]
 
 
-def place_blocks(region: Region, boxes: Boxes, *, within: bool) -> Status:
-    """Place the boxes of blocks.
-
-    Args:
-        region: The region.
-        boxes: (xmin, ymin, xmax, ymax) in degrees, shape (m, 4).
-        within: Whether tiles must be inside of the region.
-
-    Returns:
-        OUT where no tile of the block can count, IN where all do, else MAYBE; uint8, shape (m,).
-    """
-    del within  # a block's box says the same for both: all out, all in, or look closer
-    status = np.full(len(boxes), OUT, np.uint8)
-    near = np.flatnonzero(_meets(boxes, _turns(region.bounds, boxes)))
-    if not len(near):
-        return status
-    if len(region.boxes):
-        targets = _turns(region.boxes, boxes)
-        status[near] = np.where(_meets(boxes[near], targets), MAYBE, OUT)
-        status[near[_inside(boxes[near], targets)]] = IN
-        return status
-    status[near] = _place_shapes(region, boxes[near])
-    return status
-
-
-def place_rows(
-    region: Region, segment: Segment, blocks: npt.NDArray[np.int64], *, within: bool
-) -> Status:
-    """Place every row of some blocks by its stored box.
+def place_blocks(region: Region, segment: Segment) -> Status:
+    """Place the boxes of a segment's blocks.
 
     Args:
         region: The region.
         segment: The segment.
-        blocks: Which blocks, shape (m,).
+
+    Returns:
+        OUT where no tile of the block can count, IN where all do, else MAYBE; uint8, shape
+        (blocks,).
+    """
+    boxes = segment.index["block_boxes"]
+    compiled = _row_tests()
+    if compiled is not None:
+        status = np.empty(len(boxes), np.uint8)
+        compiled.place_blocks(region_tests(compiled, region, segment, within=True), status)
+        return status
+    status = np.full(len(boxes), OUT, np.uint8)
+    targets = _turns(region.targets, boxes)
+    near = np.flatnonzero(_meets(boxes, targets))
+    if region.is_boxes:
+        status[near] = MAYBE
+        status[near[_inside(boxes[near], targets)]] = IN
+    else:
+        status[near] = _place_shapes(region, boxes[near])
+    return status
+
+
+def place_rows(
+    region: Region, segment: Segment, rows: npt.NDArray[np.int64], *, within: bool
+) -> Status:
+    """Place rows by their stored boxes.
+
+    Args:
+        region: The region.
+        segment: The segment.
+        rows: Row numbers, shape (m,).
         within: Whether tiles must be inside of the region.
 
     Returns:
-        OUT, IN or MAYBE; uint8, shape (m, BLOCK); OUT past the last row.
+        OUT, IN or MAYBE; uint8, shape (m,).
     """
-    status = np.full((len(blocks), BLOCK), OUT, np.uint8)
-    kernels = _kernels()
-    if kernels is not None and len(region.boxes):
-        corners = segment.index["block_boxes"]
-        targets = _turns(region.boxes, corners[blocks])
-        stored = segment.index["boxes"]
-        kernels.place_boxes(stored, corners, blocks, targets, MARGIN, within, status)
+    status = np.full(len(rows), OUT, np.uint8)
+    stored, corners = segment.index["boxes"], segment.index["block_boxes"]
+    compiled = _row_tests()
+    if compiled is not None:
+        compiled.place_rows(rows, region_tests(compiled, region, segment, within=within), status)
         return status
-    for place, block in enumerate(blocks.tolist()):
-        stored = segment.index["boxes"][block * BLOCK : (block + 1) * BLOCK]
-        corner = segment.index["block_boxes"][block]
-        step = (corner[2:] - corner[:2]) / STEPS
-        boxes = np.tile(corner[:2], 2) + stored * np.tile(step, 2)
-        empty = stored[:, 0] > stored[:, 2]
-        if len(region.boxes):
-            slack = step + MARGIN
-            row = _place_boxes(_turns(region.boxes, boxes[~empty]), boxes, slack, within=within)
-        else:
-            row = np.full(len(boxes), OUT, np.uint8)
-            near = ~empty & _meets(boxes, _turns(region.bounds, boxes[~empty]))
-            row[near] = _place_shapes(region, boxes[near])
-        row[empty] = OUT
-        status[place, : len(row)] = row
+    places = stored[rows]
+    placed = places[:, 0] <= places[:, 2]
+    corner = corners[rows[placed] // BLOCK]
+    step = (corner[:, 2:] - corner[:, :2]) / STEPS
+    boxes = np.tile(corner[:, :2], 2) + places[placed] * np.tile(step, 2)
+    targets = _turns(region.targets, boxes)
+    if region.is_boxes:
+        status[placed] = _place_boxes(targets, boxes, step + MARGIN, within=within)
+    else:
+        near = _meets(boxes, targets)
+        status[np.flatnonzero(placed)[near]] = _place_shapes(region, boxes[near])
     return status
 
 
@@ -122,30 +128,72 @@ def overlapping(region: Region, shapes: npt.NDArray[np.object_]) -> npt.NDArray[
     return np.asarray((shared > SLIVER * smaller) & (shared > 0))
 
 
-def _kernels() -> Any:  # noqa: ANN401 - a module of compiled functions, or None
+def region_tests(compiled: Any, region: Region, segment: Segment, *, within: bool) -> Any:  # noqa: ANN401 - RowTests
+    """Bring a region into the form that the compiled loops test rows with.
+
+    Args:
+        compiled: The module `row_tests`.
+        region: The region.
+        segment: The segment.
+        within: Whether tiles must be inside of the region.
+
+    Returns:
+        RowTests of the region alone.
+    """
+    none, targets = compiled.NO_TESTS, region.targets
+    turned = segment.crosses_antimeridian
+    if turned:
+        targets = compiled.frozen(np.vstack([targets, targets + TURN]))
+    return compiled.RowTests(
+        partial=none.partial,
+        edge=none.edge,
+        removed=none.removed,
+        rules=none.rules,
+        boxes=segment.index["boxes"],
+        corners=segment.index["block_boxes"],
+        targets=targets,
+        edges=none.edges if region.is_boxes else _edges(region.geometry, turned),
+        inside_only=within,
+    )
+
+
+def _row_tests() -> Any:  # noqa: ANN401 - a module of compiled functions, or None
     """Give the compiled loops where they work."""
     from geohash_rs.archive import scan  # noqa: PLC0415 - scan imports this module
 
     if not scan.engine().compiled:
         return None
-    from geohash_rs.archive import kernels  # noqa: PLC0415 - slow to import
+    from geohash_rs.archive import row_tests  # noqa: PLC0415 - slow to import
 
-    return kernels
+    return row_tests
 
 
 @functools.lru_cache(maxsize=8)
-def _edges(geometry: BaseGeometry) -> npt.NDArray[np.float64]:
-    """List the edges of all rings, (x, y) of both ends, shape (e, 4)."""
-    rings = shapely.get_rings(shapely.get_parts(geometry))
-    coords = [shapely.get_coordinates(ring) for ring in rings]
-    return np.concatenate([np.hstack([ring[:-1], ring[1:]]) for ring in coords])
+def _edges(geometry: BaseGeometry, turned: bool) -> npt.NDArray[np.float64]:  # noqa: FBT001 - cached
+    """List the edges of a geometry; see `RowTests`."""
+    parts = shapely.get_parts(geometry)
+    while (shapely.get_type_id(parts) > 3).any():
+        parts = shapely.get_parts(parts)
+    kinds = shapely.get_type_id(parts)
+    areas = shapely.get_parts(shapely.union_all(parts[kinds == 3]))
+    groups = [(1.0, shapely.get_rings(areas)), (0.0, parts[kinds != 3])]
+    pieces = [np.empty((0, 5))]
+    for bounds_area, lines in groups:
+        for line in lines:
+            points = shapely.get_coordinates(line)
+            first, last = (points, points) if len(points) == 1 else (points[:-1], points[1:])
+            pieces.append(np.hstack([first, last, np.full((len(first), 1), bounds_area)]))
+    edges = np.concatenate(pieces)
+    if turned:
+        edges = np.concatenate([edges, edges + np.append(TURN, 0.0)])
+    edges.setflags(write=False)
+    return edges
 
 
-def _turns(targets: Array | tuple[float, ...], boxes: Boxes) -> Boxes:
+def _turns(targets: Boxes, boxes: Boxes) -> Boxes:
     """Repeat boxes one turn further east if tiles across the antimeridian reach there."""
-    targets = np.atleast_2d(np.asarray(targets, dtype=np.float64))
     if len(boxes) and boxes[:, 2].max() > 180:
-        targets = np.vstack([targets, targets + [360.0, 0.0, 360.0, 0.0]])
+        return np.vstack([targets, targets + TURN])
     return targets
 
 
@@ -184,25 +232,17 @@ def _place_boxes(targets: Boxes, boxes: Boxes, slack: Array, *, within: bool) ->
     status[_inside(boxes, targets)] = IN
     if within:
         return status
-    x0, y0, x1, y1 = boxes.T
+    (x0, y0, x1, y1), (dx, dy) = boxes.T, slack.T
     for xmin, ymin, xmax, ymax in targets:
-        side_x = ((x1 - slack[0] >= xmin) & (x1 <= xmax)) | ((x0 >= xmin) & (x0 + slack[0] <= xmax))
-        side_y = ((y1 - slack[1] >= ymin) & (y1 <= ymax)) | ((y0 >= ymin) & (y0 + slack[1] <= ymax))
+        side_x = ((x1 - dx >= xmin) & (x1 <= xmax)) | ((x0 >= xmin) & (x0 + dx <= xmax))
+        side_y = ((y1 - dy >= ymin) & (y1 <= ymax)) | ((y0 >= ymin) & (y0 + dy <= ymax))
         sure = (side_x & (y0 >= ymin) & (y1 <= ymax)) | (side_y & (x0 >= xmin) & (x1 <= xmax))
         status[sure] = IN
     return status
 
 
 def _place_shapes(region: Region, boxes: Boxes) -> Status:
-    """Place boxes against a shape of any kind."""
-    kernels = _kernels()
-    if kernels is not None and len(boxes) and region.geometry.geom_type in POLYGONAL:
-        edges = _edges(region.geometry)
-        if len(edges) <= MANY_EDGES:
-            status = np.empty(len(boxes), np.uint8)
-            kernels.place_edges(np.ascontiguousarray(boxes), edges, MARGIN, status)
-            status[boxes[:, 2] > 180] = MAYBE
-            return status
+    """Place boxes against a shape of any kind with GEOS."""
     west = np.maximum(boxes[:, 0] - MARGIN, -180.0 - MARGIN)
     cells = shapely.box(west, boxes[:, 1] - MARGIN, boxes[:, 2] + MARGIN, boxes[:, 3] + MARGIN)
     shapely.prepare(region.geometry)

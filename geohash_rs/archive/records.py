@@ -12,7 +12,14 @@ from typing import Any
 from geohash_rs.archive.storage import FileEntry, verify_file, write_file
 from geohash_rs.errors import ArchiveCorruptError
 
-__all__ = ["SceneRecord", "read_scene_logs", "removed_scenes", "write_scene_log"]
+__all__ = [
+    "SceneRecord",
+    "read_scene_logs",
+    "record_from_json",
+    "record_to_json",
+    "removed_scenes",
+    "write_scene_log",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +76,7 @@ def write_scene_log(
         ArchiveWriteError: If it cannot be written.
     """
     lines = [json.dumps({"removed": scene}) for scene in removed]
-    lines += [json.dumps(_to_json(record)) for record in records]
+    lines += [record_to_json(record) for record in records]
     return write_file(path, [zlib.compress("\n".join(lines).encode())])
 
 
@@ -91,7 +98,7 @@ def read_scene_logs(folder: Path, entries: Iterable[FileEntry]) -> dict[str, Sce
         if "removed" in data:
             records.pop(data["removed"], None)
         else:
-            record = _from_json(data)
+            record = _from_data(data)
             records[record.scene] = record
     return records
 
@@ -130,15 +137,35 @@ def _lines(folder: Path, entries: Iterable[FileEntry]) -> Iterator[dict[str, Any
             raise ArchiveCorruptError(msg) from error
 
 
-def _to_json(record: SceneRecord) -> dict[str, Any]:
+def record_to_json(record: SceneRecord) -> str:
+    """Write a record as one line of JSON.
+
+    Args:
+        record: The record.
+
+    Returns:
+        The line.
+    """
     data = dataclasses.asdict(record)
     for name in ("datetime", "datetime_end"):
         if data[name] is not None:
             data[name] = data[name].isoformat()
-    return data
+    return json.dumps(data)
 
 
-def _from_json(data: dict[str, Any]) -> SceneRecord:
+def record_from_json(line: str) -> SceneRecord:
+    """Read a record that `record_to_json` wrote.
+
+    Args:
+        line: The line.
+
+    Returns:
+        The record.
+    """
+    return _from_data(json.loads(line))
+
+
+def _from_data(data: dict[str, Any]) -> SceneRecord:
     for name in ("datetime", "datetime_end"):
         if data[name] is not None:
             data[name] = dt.datetime.fromisoformat(data[name])

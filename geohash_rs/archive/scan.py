@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.archive.segment import Segment
 from geohash_rs.archive.selection import Selection
 from geohash_rs.archive.writing import BLOCK
 
@@ -22,7 +21,7 @@ __all__ = [
     "Keys",
     "Task",
     "engine",
-    "scan_histogram",
+    "scan_count",
     "scan_top",
     "scan_within",
 ]
@@ -37,26 +36,24 @@ THREAD_WORK = 1 << 21  # codes compared below which a second thread is not worth
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Blocks of one segment to compare.
+    """Some of the selected blocks of a segment.
 
     Attributes:
-        segment: The segment.
-        codes: Its codes, uint8, shape (n, bits / 8).
-        blocks: Which blocks, int64, shape (m,).
-        mask: 255 where a row does not count, 0 elsewhere, uint8, shape (m, BLOCK); None if all do.
+        selection: Which rows of the segment count.
+        first: The first place in the selection's blocks.
+        last: One past the last place.
     """
 
-    segment: Segment
-    codes: npt.NDArray[np.uint8]
-    blocks: npt.NDArray[np.int64]
-    mask: npt.NDArray[np.uint8] | None
+    selection: Selection
+    first: int
+    last: int
 
 
 class Engine(Protocol):
     """What compares codes. Every engine gives the same answers.
 
     Attributes:
-        compiled: Whether the loops of `kernels` can be used.
+        compiled: Whether compiled loops can be used.
     """
 
     compiled: bool
@@ -74,16 +71,16 @@ class Engine(Protocol):
             Keys, ascending, NO_KEY where there are fewer, shape (queries, k).
         """
 
-    def histogram(self, tasks: Iterable[Task], queries: Array, *, num_bits: int) -> Array:
-        """Count the rows at each distance from each query.
+    def count(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> Array:
+        """Count the rows within a distance of each query.
 
         Args:
             tasks: What to compare with.
             queries: Packed codes, uint8, shape (queries, bits / 8).
-            num_bits: Bits of a code.
+            limits: The largest distance that counts, for each query.
 
         Returns:
-            Counts, int64, shape (queries, num_bits + 1).
+            Counts, int64, shape (queries,).
         """
 
     def within(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> list[Keys]:
@@ -151,26 +148,26 @@ def scan_top(
     return best
 
 
-def scan_histogram(
+def scan_count(
     selections: Sequence[Selection],
     queries: Array,
     *,
-    num_bits: int,
+    limits: Array,
     num_threads: int | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Count the rows at each distance from each query over all selections.
+    """Count the rows within a distance of each query over all selections.
 
     Args:
         selections: Rows to look at.
         queries: Packed codes, uint8, shape (queries, bits / 8).
-        num_bits: Bits of a code.
+        limits: The largest distance that counts, for each query.
         num_threads: As in `scan_top`.
 
     Returns:
-        Counts, int64, shape (queries, num_bits + 1).
+        Counts, int64, shape (queries,).
     """
     found = _spread(
-        lambda tasks: engine().histogram(tasks, queries, num_bits=num_bits),
+        lambda tasks: engine().count(tasks, queries, limits=limits),
         selections,
         num_queries=len(queries),
         num_threads=num_threads,
@@ -234,8 +231,5 @@ def _tasks(selections: Sequence[Selection], first: int, last: int) -> Iterator[T
     for selection in selections:
         begin, end = max(first - before, 0), min(last - before, len(selection.blocks))
         before += len(selection.blocks)
-        if begin >= end:
-            continue
-        segment = selection.segment
-        for blocks, mask in selection.pieces(begin, end):
-            yield Task(segment=segment, codes=segment.codes, blocks=blocks, mask=mask)
+        if begin < end:
+            yield Task(selection=selection, first=begin, last=end)

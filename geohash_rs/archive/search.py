@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.archive.placement import exact
-from geohash_rs.archive.scan import ID_BITS, NO_KEY, Keys, scan_histogram, scan_top, scan_within
+from geohash_rs.archive.scan import ID_BITS, NO_KEY, Keys, scan_count, scan_top, scan_within
 from geohash_rs.archive.segment import Segment
 from geohash_rs.archive.selection import Filters, Selection, select
-from geohash_rs.archive.writing import BLOCK
+from geohash_rs.errors import QueryError
 
-__all__ = ["SearchResult", "search_segments"]
+__all__ = ["SearchResult", "check_limits", "search_segments"]
 
 Array = npt.NDArray[Any]
-HEAP_K = 256  # above it, counting distances first is faster than keeping the k best sorted
+HEAP_K = 4096  # above it, finding the distance of the k-th best by counting is faster
 TRIES = 4  # scans before every doubtful footprint of the region's edge is looked at
 
 
@@ -32,6 +32,25 @@ class SearchResult:
 
     ids: npt.NDArray[np.int64]
     distances: npt.NDArray[np.int32]
+
+
+def check_limits(k: int | None, max_distance: int | None) -> None:
+    """Check how many matches are asked for, and how near.
+
+    Args:
+        k: Matches for each query, or None for all within `max_distance`.
+        max_distance: The largest distance that counts, or None.
+
+    Raises:
+        QueryError: If one of them is too small, or both are None.
+    """
+    if k is None and max_distance is None:
+        msg = "k is None and so is max_distance; pass one of them, or both."
+        raise QueryError(msg)
+    for name, value, least in (("k", k, 1), ("max_distance", max_distance, 0)):
+        if value is not None and value < least:
+            msg = f"{name} is {value}, but it must be at least {least}."
+            raise QueryError(msg)
 
 
 def search_segments(
@@ -62,7 +81,7 @@ def search_segments(
     while True:
         selections = [s for s in (select(segment, filters) for segment in segments) if s]
         if attempt == TRIES or (k is not None and k > HEAP_K):
-            dropped = _outside(selections, filters, [s.all_uncertain() for s in selections])
+            dropped = _outside(selections, filters, [s.all_placed()[1] for s in selections])
             if dropped:
                 filters = _drop(filters, dropped)
                 selections = [s for s in (select(segment, filters) for segment in segments) if s]
@@ -94,12 +113,12 @@ def _scan(
     if k <= HEAP_K:
         keys = scan_top(selections, queries, k=k, limit=limit, num_threads=num_threads)
         return [row[row != NO_KEY] for row in keys]
-    num_bits = queries.shape[1] * 8
-    counts = scan_histogram(selections, queries, num_bits=num_bits, num_threads=num_threads)
-    enough = np.cumsum(counts, axis=1) >= k
-    limits = np.where(enough.any(axis=1), enough.argmax(axis=1), num_bits)
-    limits = np.minimum(limits, limit)
-    found = scan_within(selections, queries, limits=limits, num_threads=num_threads)
+    low, high = np.zeros(len(queries), np.int64), np.full(len(queries), limit, np.int64)
+    while (low < high).any():
+        middle = (low + high) // 2
+        counts = scan_count(selections, queries, limits=middle, num_threads=num_threads)
+        low, high = np.where(counts < k, middle + 1, low), np.where(counts < k, high, middle)
+    found = scan_within(selections, queries, limits=high, num_threads=num_threads)
     return [keys[:k] for keys in found]
 
 
@@ -111,7 +130,7 @@ def _doubtful(
     selections: Sequence[Selection], found: Sequence[Keys]
 ) -> list[npt.NDArray[np.int64]]:
     """Find the rows among the results whose footprints must be compared with the region."""
-    if not any(len(selection.placed) for selection in selections):
+    if not any(selection.edge.any() for selection in selections):
         return [np.empty(0, np.int64) for _ in selections]
     ids = np.unique(_ids(np.concatenate(found)))
     doubtful = []
@@ -119,9 +138,7 @@ def _doubtful(
         entry = selection.segment.entry
         inside = ids[(ids >= entry.first_id) & (ids <= entry.last_id)]
         rows = selection.segment.rows_of(inside)
-        rows = rows[rows >= 0]
-        rows = rows[np.isin(rows // BLOCK, selection.blocks)]
-        doubtful.append(rows[selection.uncertain(rows)])
+        doubtful.append(selection.uncertain(rows[rows >= 0]))
     return doubtful
 
 

@@ -22,6 +22,7 @@ __all__ = ["Segment"]
 
 Array = npt.NDArray[Any]
 FEW = 256  # rows that are cut out one by one
+NO_BYTES = np.empty(0, np.uint8)
 
 
 class Segment:
@@ -38,6 +39,7 @@ class Segment:
         self.folder = archive / "segments" / entry.name
         self.num_bits = num_bits
         self._removed_path = archive / "removed"
+        self._texts: dict[str, list[str]] = {}
         self._lock = threading.RLock()  # a Parquet reader serves one thread at a time
 
     def __len__(self) -> int:
@@ -75,6 +77,11 @@ class Segment:
         return index
 
     @functools.cached_property
+    def crosses_antimeridian(self) -> bool:
+        """Whether a tile's box reaches beyond a longitude of 180 degrees."""
+        return bool(self.index["block_boxes"][:, 2].max() > 180)
+
+    @functools.cached_property
     def removed(self) -> npt.NDArray[np.uint8] | None:
         """One bit a row, most significant first, set where the row was removed; None if none."""
         entry = self.entry.tombstones
@@ -99,26 +106,26 @@ class Segment:
         Returns:
             The texts; empty when the segment has no such column or no value in it.
         """
-        packed = self.index.get(f"{name}_texts")
-        if packed is None or not (name == "scene" or packed.size):
-            return []
-        return packed.tobytes().decode().split("\0")
+        if name not in self._texts:
+            packed = self.index.get(f"{name}_texts", NO_BYTES)
+            known = f"{name}_texts" in self.index and (name == "scene" or packed.size > 0)
+            self._texts[name] = packed.tobytes().decode().split("\0") if known else []
+        return self._texts[name]
 
-    def numbers(self, name: str, rows: slice) -> Array:
+    def numbers(self, name: str, rows: Array) -> Array:
         """Give the numbers of a column's values, for some rows.
 
         Args:
             name: "start", "end", "scene" or "label".
-            rows: Which rows.
+            rows: Row numbers, shape (m,).
 
         Returns:
-            Unsigned integers, one for each row.
+            Unsigned integers, shape (m,).
         """
-        stored = self.index.get(f"{name}_rows")
+        stored: Array | None = self.index.get(f"{name}_rows")
         if stored is not None:
             return stored[rows]
-        constant = self.index[f"{name}_ranges"][0, 0]
-        return np.full(len(range(*rows.indices(len(self)))), constant)
+        return np.full(len(rows), self.index[f"{name}_ranges"][0, 0])
 
     def ids_of(self, rows: Array) -> npt.NDArray[np.int64]:
         """Give the tile ids of rows.
@@ -164,6 +171,33 @@ class Segment:
     def num_parquet_rows(self) -> int:
         """Rows of the Parquet file."""
         return int(self._parquet.metadata.num_rows)
+
+    def tile_rows(self, rows: Array) -> pa.Table:
+        """Give some rows of the tile table: from the index what it holds, else from Parquet.
+
+        Args:
+            rows: Row numbers, any order, shape (m,).
+
+        Returns:
+            The rows in the order asked for, all columns.
+
+        Raises:
+            ArchiveCorruptError: If a file is damaged.
+        """
+        names = self._parquet.schema_arrow.names
+        known: dict[str, Any] = {"tile_id": pa.array(self.ids_of(rows))}
+        for name in ("scene", "label"):
+            if name in names:
+                texts = [*self.texts(name), None]
+                numbers = self.numbers(name, rows).tolist()
+                known[name] = pa.array([texts[number] for number in numbers], pa.string())
+        moments, numbers = self.index["start_values"], self.numbers("start", rows)
+        micros, missing = np.append(moments, 0)[numbers], numbers == len(moments)
+        known["datetime"] = pa.array(micros, pa.timestamp("us", tz="UTC"), mask=missing)
+        rest = self.read_rows(rows, columns=[name for name in names if name not in known])
+        return pa.table(
+            {name: known[name] if name in known else rest.column(name) for name in names}
+        )
 
     def read_rows(self, rows: Array, *, columns: Sequence[str] | None = None) -> pa.Table:
         """Read some rows of the tile table; only the row groups that hold them are decoded.

@@ -1,6 +1,6 @@
 """Decide which blocks of a segment a filtered search must look at, and which rows of them count."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +19,11 @@ from geohash_rs.archive.placement import (
 from geohash_rs.archive.segment import Segment
 from geohash_rs.archive.writing import BLOCK
 
-__all__ = ["Filters", "Selection", "overlapping_rows", "runs", "select"]
+__all__ = ["Filters", "Rule", "Selection", "overlapping_rows", "select"]
 
 Array = npt.NDArray[Any]
-PIECE = 128  # blocks that are masked at a time: half a million rows
+PIECE = 16  # blocks whose rows are listed at a time: 65,536
+NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,87 +53,82 @@ class Selection:
 
     Attributes:
         segment: The segment.
+        filters: What the search is limited to.
         blocks: Blocks to look at, ascending, int64, shape (m,).
-        masked: Whether a listed block has rows that do not count, bool, shape (m,).
-        rules: Masks to build: column name and the numbers that count.
-        placed: Region status of rows, uint8, shape (p, BLOCK): OUT, IN or MAYBE.
-        slots: For each listed block its row of `placed`, -1 if all of it is in; int64, shape (m,).
-        bitmap: Removed and dropped rows, one bit a row, or None.
+        partial: Whether a listed block has rows that do not count, bool, shape (m,).
+        edge: Whether a listed block lies on the edge of the region, bool, shape (m,).
+        rules: The columns whose numbers rows of partial blocks must be tested for.
+        removed: Removed and dropped rows, one bit a row, or None.
     """
 
     segment: Segment
+    filters: Filters
     blocks: npt.NDArray[np.int64]
-    masked: npt.NDArray[np.bool_]
+    partial: npt.NDArray[np.bool_]
+    edge: npt.NDArray[np.bool_]
     rules: tuple["Rule", ...]
-    placed: npt.NDArray[np.uint8]
-    slots: npt.NDArray[np.int64]
-    bitmap: npt.NDArray[np.uint8] | None
+    removed: npt.NDArray[np.uint8] | None
 
-    def pieces(
-        self, first: int, last: int
-    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8] | None]]:
-        """Give listed blocks in pieces, each with the mask of its rows.
+    def rows(self, first: int, last: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Give the rows that may count, a few blocks at a time.
 
         Args:
             first: The first place in `blocks`.
             last: One past the last place.
 
         Yields:
-            Blocks, shape (m,), and None or a mask, uint8, shape (m, BLOCK), 255 where a row does
-            not count and 0 elsewhere.
+            Row numbers, ascending.
         """
-        if not self.masked[first:last].any():
-            yield self.blocks[first:last], None
-            return
         for start in range(first, last, PIECE):
             piece = slice(start, min(start + PIECE, last))
-            blocks = self.blocks[piece]
-            yield blocks, (self._mask(piece) if self.masked[piece].any() else None)
+            rows = _rows_of(self.blocks[piece])
+            keep = rows < len(self.segment)
+            for rule in self.rules:
+                numbers = self.segment.numbers(rule.column, rows[keep])
+                keep[keep] = rule.test(numbers)
+            if self.removed is not None:
+                keep &= (self.removed[rows >> 3] & (128 >> (rows & 7)).astype(np.uint8)) == 0
+            tested = np.flatnonzero(self.edge[piece].repeat(BLOCK) & keep)
+            keep[tested] = self._placed(rows[tested]) != OUT
+            yield rows[keep]
 
-    def _mask(self, piece: slice) -> npt.NDArray[np.uint8]:
-        blocks = self.blocks[piece]
-        out = np.zeros((len(blocks), BLOCK), bool)
-        flat = out.reshape(-1)
-        size = len(self.segment)
-        for rule in self.rules:
-            for place, begin, end in runs(blocks):
-                rows = slice(begin * BLOCK, min(end * BLOCK, size))
-                target = flat[place * BLOCK : place * BLOCK + rows.stop - rows.start]
-                target |= ~rule.test(self.segment.numbers(rule.column, rows))
-        if self.bitmap is not None:
-            bits = self.bitmap.reshape(-1, BLOCK // 8)[blocks]
-            out |= np.unpackbits(bits, axis=1).view(bool)
-        slots = self.slots[piece]
-        partial = np.flatnonzero(slots >= 0)
-        out[partial] |= self.placed[slots[partial]] == OUT
-        return np.negative(out.view(np.uint8))  # 1 becomes 255
+    def _placed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Place rows against the region: OUT, IN or MAYBE."""
+        region, within = self.filters.region, self.filters.within
+        if region is None or not len(rows):
+            return np.full(len(rows), IN, np.uint8)
+        return place_rows(region, self.segment, rows, within=within)
 
-    def uncertain(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Tell which rows need their exact footprint to be compared with the region.
+    def uncertain(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Choose the rows whose exact footprints must be compared with the region.
 
         Args:
             rows: Row numbers in listed blocks, shape (m,).
 
         Returns:
-            Bool, shape (m,).
+            Row numbers.
         """
-        if not len(self.placed):
-            return np.zeros(len(rows), bool)
-        slots = self.slots[np.searchsorted(self.blocks, rows // BLOCK)]
-        return np.asarray((slots >= 0) & (self.placed[slots, rows % BLOCK] == MAYBE))
+        rows = rows[self.edge[np.searchsorted(self.blocks, rows // BLOCK)]]
+        return np.asarray(rows[self._placed(rows) == MAYBE])
 
-    def all_uncertain(self) -> npt.NDArray[np.int64]:
-        """List every row that needs its exact footprint, ascending."""
-        slots, columns = np.nonzero(self.placed == MAYBE)
-        return np.sort(self.blocks[self.slots >= 0][slots] * BLOCK + columns)
+    def all_placed(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """List the rows of the listed blocks by where they lie.
 
-    def all_certain(self) -> npt.NDArray[np.int64]:
-        """List every row of the listed blocks that surely is in the region."""
-        whole = self.blocks[self.slots < 0]
-        rows = (whole[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
-        slots, columns = np.nonzero(self.placed == IN)
-        inside = self.blocks[self.slots >= 0][slots] * BLOCK + columns
-        return np.concatenate([rows[rows < len(self.segment)], inside])
+        Returns:
+            Those surely in the region, and those to be compared exactly, both ascending.
+        """
+        found: list[list[npt.NDArray[np.int64]]] = [[NO_ROWS], [NO_ROWS]]
+        size = len(self.segment)
+        for start in range(0, len(self.blocks), PIECE):
+            piece = slice(start, start + PIECE)
+            rows = _rows_of(self.blocks[piece])
+            status = np.full(len(rows), IN, np.uint8)
+            edge = self.edge[piece].repeat(BLOCK)
+            inside = rows < size
+            status[edge & inside] = self._placed(rows[edge & inside])
+            for wanted, pieces in zip((IN, MAYBE), found, strict=True):
+                pieces.append(rows[inside & (status == wanted)])
+        return np.concatenate(found[0]), np.concatenate(found[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,38 +178,34 @@ def select(segment: Segment, filters: Filters) -> Selection | None:
     entry = segment.entry
     if not entry.num_live or not _may_match(segment, filters):
         return None
-    keep = np.ones(segment.num_blocks, bool)
-    full = np.ones(segment.num_blocks, bool)
     rules = _rules(segment, filters)
     if rules is None:
         return None
+    if filters.region is None:
+        status = np.full(segment.num_blocks, IN, np.uint8)
+    else:
+        status = place_blocks(filters.region, segment)
+    full = np.ones(segment.num_blocks, bool)
     for rule in rules:
         some, whole = rule.blocks(segment.index[f"{rule.column}_ranges"])
-        keep &= some
+        status[~some] = OUT
         full &= whole
-    blocks = np.flatnonzero(keep)
-    placed, slots = np.empty((0, BLOCK), np.uint8), np.full(len(blocks), -1)
-    if filters.region is not None and len(blocks):
-        status = place_blocks(
-            filters.region, segment.index["block_boxes"][blocks], within=filters.within
-        )
-        blocks, status = blocks[status != OUT], status[status != OUT]
-        slots = np.where(status == IN, -1, np.cumsum(status != IN) - 1)
-        placed = place_rows(filters.region, segment, blocks[status != IN], within=filters.within)
+    blocks = np.flatnonzero(status)  # OUT is 0
     if not len(blocks):
         return None
-    bitmap = _bitmap(segment, filters.dropped.get(entry.name))
-    masked = ~full[blocks] | (slots >= 0)
-    if bitmap is not None:
-        masked |= bitmap.reshape(-1, BLOCK // 8)[blocks].any(axis=1)
+    edge = status[blocks] == MAYBE
+    partial = ~full[blocks] | edge if rules else edge
+    removed = _removed(segment, filters.dropped.get(entry.name))
+    if removed is not None:
+        partial = partial | removed.reshape(-1, BLOCK // 8)[blocks].any(axis=1)
     return Selection(
         segment=segment,
+        filters=filters,
         blocks=blocks,
-        masked=masked,
-        rules=rules,
-        placed=placed,
-        slots=slots,
-        bitmap=bitmap,
+        partial=partial,
+        edge=edge,
+        rules=tuple(rule for rule in rules if f"{rule.column}_rows" in segment.index),
+        removed=removed,
     )
 
 
@@ -234,9 +226,9 @@ def overlapping_rows(
         selection = select(segment, Filters(region=region, within=True))
         if selection is None:
             continue
-        doubtful = selection.all_uncertain()
+        certain, doubtful = selection.all_placed()
         shared = doubtful[overlapping(region, segment.footprints(doubtful))]
-        rows = np.concatenate([selection.all_certain(), shared])
+        rows = np.concatenate([certain, shared])
         if len(rows):
             found[segment.entry.name] = rows
     return found
@@ -295,7 +287,7 @@ def _time_rules(segment: Segment, time: TimeRange) -> list[Rule]:
     ]
 
 
-def _bitmap(
+def _removed(
     segment: Segment, dropped: npt.NDArray[np.int64] | None
 ) -> npt.NDArray[np.uint8] | None:
     """Join a segment's tombstones with rows that this search leaves out."""
@@ -308,19 +300,7 @@ def _bitmap(
     return bitmap
 
 
-def runs(blocks: Collection[int] | Array) -> Iterator[tuple[int, int, int]]:
-    """Find runs of consecutive blocks.
-
-    Args:
-        blocks: Block numbers, ascending.
-
-    Yields:
-        The run's place in the list, its first block and one past its last block.
-
-    >>> list(runs([3, 4, 5, 9]))
-    [(0, 3, 6), (3, 9, 10)]
-    """
-    numbers = np.asarray(blocks)
-    cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
-    for start, end in zip(cuts[:-1], cuts[1:], strict=True):
-        yield start, int(numbers[start]), int(numbers[end - 1]) + 1
+def _rows_of(blocks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """List all rows of blocks, those past the segment's end included."""
+    rows: npt.NDArray[np.int64] = blocks[:, None] * BLOCK + np.arange(BLOCK)
+    return rows.reshape(-1)

@@ -1,5 +1,6 @@
 """One opened state of an archive, and the way to the next."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.archive.manifest import Manifest, SegmentEntry
+from geohash_rs.archive.records import SceneRecord, read_scene_logs
 from geohash_rs.archive.segment import Segment
 from geohash_rs.archive.writing import BLOCK
 from geohash_rs.errors import TileNotFoundError
@@ -48,6 +50,15 @@ class Snapshot:
             for entry in manifest.segments
         )
         return cls(folder=folder, manifest=manifest, segments=segments)
+
+    @functools.cached_property
+    def records(self) -> dict[str, SceneRecord]:
+        """The records of scenes by scene, in the order in which they were added; read once.
+
+        Raises:
+            ArchiveCorruptError: If a file of records is damaged.
+        """
+        return read_scene_logs(self.folder / "scenes", self.manifest.scene_logs)
 
     def locate(
         self, ids: npt.NDArray[np.int64], *, missing_ok: bool = False

@@ -175,7 +175,8 @@ def geo_metadata(bounds: Sequence[float] | None, kinds: Sequence[str]) -> bytes:
         "edges": "planar",
     }
     if bounds is not None:
-        column["bbox"] = list(bounds)
+        west, south, east, north = bounds
+        column["bbox"] = [west, south, east - 360 if east > 180 else east, north]  # RFC 7946, 5.2
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     return json.dumps(geo).encode()
 

@@ -16,7 +16,15 @@ from geohash_rs.archive.manifest import SegmentEntry
 from geohash_rs.archive.storage import seal_file, sync_folder, write_file, writing
 from geohash_rs.archive.tiles import TileTable, geo_metadata
 
-__all__ = ["BLOCK", "MAX_ROWS", "ROW_GROUP", "SegmentData", "curve_order", "write_segment"]
+__all__ = [
+    "BLOCK",
+    "MAX_ROWS",
+    "ROW_GROUP",
+    "SegmentData",
+    "curve_order",
+    "total_bounds",
+    "write_segment",
+]
 
 BLOCK = 4096  # rows that share a box and a time range
 ROW_GROUP = 1024  # rows of a Parquet row group: what is decoded to fetch one row
@@ -93,7 +101,7 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
         tile_ids = np.arange(first_id, last_id + 1)
     codes = write_file(folder / CODES, [np.ascontiguousarray(data.codes).data.cast("B")])
     arrays = write_file(folder / INDEX, serialise_arrays(index))
-    bounds = _total_bounds(tiles.bounds)
+    bounds = total_bounds(tiles.bounds)
     path = folder / TILES
     with writing(path):
         _write_parquet(path, tiles.table.add_column(0, "tile_id", pa.array(tile_ids)), bounds)
@@ -114,12 +122,31 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
     )
 
 
-def _total_bounds(bounds: npt.NDArray[np.float64]) -> tuple[float, float, float, float] | None:
+def total_bounds(bounds: npt.NDArray[np.float64]) -> tuple[float, float, float, float] | None:
+    """Box boxes as narrowly as the globe allows.
+
+    Args:
+        bounds: (xmin, ymin, xmax, ymax) in degrees, xmax above 180 across the antimeridian, NaN
+            where there is no box; shape (n, 4).
+
+    Returns:
+        One box around all, xmax above 180 where it crosses the antimeridian; None without any.
+    """
     placed = bounds[~np.isnan(bounds[:, 0])]
     if not len(placed):
         return None
-    low, high = placed[:, :2].min(axis=0), placed[:, 2:].max(axis=0)
-    return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+    west, south = placed[:, :2].min(axis=0).tolist()
+    east, north = placed[:, 2:].max(axis=0).tolist()
+    if east - west > 180:
+        order = np.argsort(placed[:, 0])
+        lows, highs = placed[order, 0], np.maximum.accumulate(placed[order, 2])
+        gaps = lows[1:] - highs[:-1]
+        widest = int(np.argmax(gaps)) if len(gaps) else 0
+        if len(gaps) and gaps[widest] > max(west + 360 - east, 0):
+            west, east = float(lows[widest + 1]), max(float(highs[widest]) + 360, east)
+        if east - west >= 360:
+            west, east = -180.0, 180.0
+    return (west, south, east, north)
 
 
 def _box_index(bounds: npt.NDArray[np.float64]) -> dict[str, Array]:

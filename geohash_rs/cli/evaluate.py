@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 __all__ = ["evaluate_command"]
 
 
-def _words(_context: click.Context, _option: click.Parameter, value: str) -> list[str]:
-    return [word.strip() for word in value.split(",") if word.strip()]
+def _words(_context: click.Context, _option: click.Parameter, value: str | None) -> list[str]:
+    return [word.strip() for word in (value or "").split(",") if word.strip()]
 
 
 def _lengths(context: click.Context, option: click.Parameter, value: str) -> list[int]:
@@ -20,19 +21,20 @@ def _lengths(context: click.Context, option: click.Parameter, value: str) -> lis
 
 
 @click.command("evaluate")
-@click.option("--root", required=True, type=click.Path(path_type=Path), help="One folder a class.")
-@click.option(
-    "--protocol", default="paper", show_default=True, help="paper, clean, unseen, spatial."
-)
-@click.option(
-    "--methods", default="milan,itq,lsh,kslsh,classifier,float", callback=_words, show_default=True
-)
+@click.option("--root", required=True, type=click.Path(path_type=Path), help="One folder a class, or patches of BigEarthNet.")
+@click.option("--protocol", default="paper", show_default=True, help="paper, clean, unseen, spatial.")
+@click.option("--methods", default="milan,itq,lsh,kslsh,classifier,float", callback=_words, show_default=True)
 @click.option("--bits", default="16,24,32", callback=_lengths, show_default=True)
-@click.option("--seeds", default=5, show_default=True, help="Trainings of each method.")
+@click.option("--seeds", default=5, show_default=True, help="Trainings of each method, seeds 0 and on.")
+@click.option("--split", type=click.Choice(["seed", "lists"]), default="seed", show_default=True, help="Each seed draws its split, or all take the lists *-train.txt, -val, -test beside the data.")
 @click.option("--iterations", type=int, help="Change how long recipes train.")
+@click.option("--model", help="Change the backbone of the recipes: any timm name. Give --stages too where a recipe has some.")
+@click.option("--weights", help="Weights of the backbone: a state dict on this machine, or TorchGeo's by name.")
+@click.option("--stages", callback=_words, help="Change the stages of the recipes; 'none' for none.")
 @click.option("--input-size", type=int, help="Change the side in px that the network sees.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Folder where features are kept.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures.")
+@click.option("--train-views", type=click.IntRange(1, 8), help="Change how many views of a tile recipes train on.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder where features and trained heads are kept; a run that was broken off goes on from there.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for all figures.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder for pictures.")
 def evaluate_command(
     root: Path,
@@ -40,31 +42,48 @@ def evaluate_command(
     methods: list[str],
     bits: list[int],
     seeds: int,
+    split: str,
     iterations: int | None,
+    model: str | None,
+    weights: str | None,
+    stages: list[str] | None,
     input_size: int | None,
+    train_views: int | None,
     cache: Path | None,
     json_path: Path | None,
     plots: Path | None,
 ) -> None:
     """Train and measure hashing methods on the same tiles, and print a Markdown table."""
+    from functools import partial
+
     from tqdm import tqdm
 
-    from geohash_rs.evaluate import evaluate, summary_table, write_plots
-    from geohash_rs.hashing.class_folders import ClassFolders
+    from geohash_rs.evaluate import evaluate, open_tiles, summary_table
+    from geohash_rs.hashing.views import VIEWS
 
-    asked = {"iterations": iterations, "input_size": input_size}
+    asked: dict[str, Any] = {"iterations": iterations, "input_size": input_size, "model": model, "weights": weights}
+    if stages:
+        asked["stages"] = () if stages == ["none"] else tuple(stages)
+    if train_views:
+        asked["train_views"] = VIEWS[:train_views]
+    tiles = open_tiles(root)
     result = evaluate(
-        ClassFolders.open(root),
+        tiles,
         protocol=protocol,
         methods=methods,
         bits=bits,
         seeds=seeds,
+        split=split,
         changes={key: value for key, value in asked.items() if value is not None},
         cache=cache,
-        progress=lambda jobs: tqdm(jobs, desc="training", disable=None),
+        pictures=plots is not None,
+        progress=partial(tqdm, disable=None),
     )
     if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(result, indent=1))
     if plots is not None:
-        write_plots(result, plots)
+        from geohash_rs.evaluate.plots import write_plots
+
+        write_plots(result, plots, root=tiles.root)
     click.echo(summary_table(result), nl=False)

@@ -12,13 +12,14 @@ __all__ = ["index_command"]
 @click.command("index")
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
 @click.option("--archive", required=True, type=click.Path(path_type=Path), help="Archive folder; made if it is not there.")
-@click.option("--hasher", help="Name of a shipped hasher, a .safetensors file, or itq-BITS / lsh-BITS.  [default: itq-64]")
+@click.option("--hasher", help="Name of a shipped hasher, a .safetensors file, or general-BITS / itq-BITS / lsh-BITS.  [default: general-64]")
 @click.option("--tile-size", type=click.IntRange(min=1), help="Columns and rows of a tile, px.  [default: the hasher's, or 64]")
 @click.option("--stride", type=click.IntRange(min=1), help="Step between tiles, px.  [default: the tile size]")
 @click.option("--edges", type=click.Choice(["shift", "pad", "drop"]), default="shift", show_default=True, help="Where the grid does not end with the scene: move the last tile inside, let it overhang, or leave it out.")
 @click.option("--max-nodata", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Leave out tiles with a larger share of nodata.")
 @click.option("--resolution", type=click.FloatRange(min=0, min_open=True), help="Resample tiles of all scenes to this ground size, m a pixel.")
 @click.option("--bands", help="One-based indexes or names, such as 4,3,2.")
+@click.option("--asset", help="Asset of STAC items that is the scene.  [default: the only raster]")
 @click.option("--nodata", type=float, help="Value that means nothing was seen.  [default: each file's own]")
 @click.option("--date", help="When the scenes were taken, ISO 8601.  [default: from file name or TIFF tag]")
 @click.option("--filename-regex", help="Pattern with a group 'date', or 'start' and 'stop', as in TorchGeo.")
@@ -26,6 +27,8 @@ __all__ = ["index_command"]
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Tiles a pass of the network.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read; 0 reads in a thread.")
 @click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
+@click.option("--checksum", is_flag=True, help="Compare files by checksum, not by size and time, and keep checksums.")
+@click.option("--engine", metavar="ADDRESS", help="Spread the scenes over a Ray cluster: local (all cores of this machine), auto, HOST:6379 or ray://HOST:10001.")
 @click.option("--strict", is_flag=True, help="Stop at the first scene that cannot be added.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def index_command(
@@ -38,6 +41,7 @@ def index_command(
     max_nodata: float,
     resolution: float | None,
     bands: str | None,
+    asset: str | None,
     nodata: float | None,
     date: str | None,
     filename_regex: str | None,
@@ -45,22 +49,29 @@ def index_command(
     batch_size: int,
     workers: int,
     device: str,
+    checksum: bool,
+    engine: str | None,
     strict: bool,
     as_json: bool,
 ) -> int:
-    """Add GeoTIFF scenes (files, folders or URIs) to an archive.
+    """Add GeoTIFF scenes (files, folders or URIs, or those of STAC items in .json) to an archive.
 
     Scenes that the archive has already are left alone; those whose file has changed are replaced.
     Exit code 1 if a scene could not be added; the others are.
     """
     import shutil
     from dataclasses import asdict
+    from typing import Any
 
     from geohash_rs import Archive, Scenes
     from geohash_rs.image_archive import open_or_create
+    from geohash_rs.stac import is_stac_path
 
-    found = Scenes(
-        list(scenes),
+    items = [path for path in scenes if is_stac_path(path)]
+    found = Scenes.from_stac(
+        *items,
+        asset=asset,
+        also=[path for path in scenes if path not in items],
         bands=bands_of(bands),
         nodata=nodata,
         filename_regex=filename_regex,
@@ -71,19 +82,24 @@ def index_command(
     is_new = not archive.exists()
     target: Archive = open_or_create(archive, hasher=hasher)
     try:
-        report = target.add(
-            found,
-            tile_size=tile_size,
-            stride=stride,
-            edges=edges,  # type: ignore[arg-type]  # click has checked it
-            max_nodata=max_nodata,
-            resolution=resolution,
-            batch_size=batch_size,
-            workers=workers,
-            device=device,
-            strict=strict,
-            progress=not as_json,
-        )
+        settings: dict[str, Any] = {
+            "tile_size": tile_size,
+            "stride": stride,
+            "edges": edges,
+            "max_nodata": max_nodata,
+            "resolution": resolution,
+            "batch_size": batch_size,
+            "device": device,
+            "checksum": checksum,
+            "strict": strict,
+            "progress": not as_json,
+        }
+        if engine is None:
+            report = target.add(found, workers=workers, **settings)
+        else:
+            from geohash_rs.engines.ray import index_scenes
+
+            report = index_scenes(target, found, address=engine, **settings)
     except BaseException:
         if is_new and target.num_tiles == 0:  # leave nothing behind that binds the next try
             target.close()

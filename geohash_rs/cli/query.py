@@ -1,21 +1,29 @@
 """``geohash-rs query``: find what looks alike."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from geohash_rs.cli.options import Numbers, bands_of, read_region, time_range
 
+if TYPE_CHECKING:
+    from geohash_rs import Archive
+    from geohash_rs.engines.postgis import PostGISArchive
+
 __all__ = ["query_command"]
+
+DATABASES = ("postgresql://", "postgres://")
 
 SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 
 
 @click.command("query")
-@click.argument("archive", type=click.Path(path_type=Path))
-@click.argument("patch", required=False)
+@click.argument("archive", metavar="ARCHIVE|postgresql://...")
+@click.argument("patches", metavar="[PATCH]...", nargs=-1)
 @click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place.")
-@click.option("--tile", type=int, help="Search with the archive's tile of this id.")
+@click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile of this id; may be given again.")
+@click.option("--negative", "negatives", multiple=True, metavar="ID|PATCH", help="A tile or patch that is not what is searched for; may be given again.")
 @click.option("-k", type=click.IntRange(min=1), help="Matches asked for.  [default: 20; all with --max-distance alone]")
 @click.option("--window", type=Numbers("col,row,w,h", whole=True), help="Part of the patch to search with, px.")
 @click.option("--bands", help="Bands of the patch: one-based indexes or names, such as 4,3,2.")
@@ -27,15 +35,21 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; may be given again.")
 @click.option("--label", "labels", multiple=True, help="Only tiles with this label; may be given again.")
 @click.option("--exclude-overlap", is_flag=True, help="Leave out tiles that overlap the query.")
+@click.option("--distinct", is_flag=True, help="Leave out tiles that overlap a match of a better rank.")
+@click.option("--ranking", type=click.Choice(["hamming", "asymmetric"]), default="hamming", show_default=True, help="asymmetric: order the nearest tiles by how sure each bit of the patch is.")
+@click.option("--engine", metavar="ADDRESS", help="Spread the search over a Ray cluster: local, auto, HOST:6379 or ray://HOST:10001.")
+@click.option("--schema", default="public", show_default=True, help="Schema of an archive in PostGIS.")
+@click.option("--table", default="geohash_tiles", show_default=True, help="Table of an archive in PostGIS.")
 @click.option("--crs", help="CRS of the result, such as EPSG:32633.  [default: EPSG:4326]")
 @click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet or .csv; without it a table is printed.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html; without it a table is printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print GeoJSON instead of a table.")
 def query_command(
-    archive: Path,
-    patch: str | None,
+    archive: str,
+    patches: tuple[str, ...],
     point: tuple[float, ...] | None,
-    tile: int | None,
+    tiles: tuple[int, ...],
+    negatives: tuple[str, ...],
     k: int | None,
     window: tuple[int, ...] | None,
     bands: str | None,
@@ -47,44 +61,58 @@ def query_command(
     scenes: tuple[str, ...],
     labels: tuple[str, ...],
     exclude_overlap: bool,
+    distinct: bool,
+    ranking: str,
+    engine: str | None,
+    schema: str,
+    table: str,
     crs: str | None,
     device: str,
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Find the tiles that look like PATCH (a GeoTIFF), like a place, or like one tile."""
-    if sum(value is not None for value in (patch, point, tile)) != 1:
-        msg = "give exactly one of PATCH.tif, --point and --tile"
+    """Find the tiles that look like a PATCH (a GeoTIFF), like a place, or like a tile.
+
+    Several patches and tiles are all examples of what is searched for.
+    """
+    if not patches and not tiles and point is None:
+        msg = "give a PATCH.tif, --point or --tile to search with"
         raise click.UsageError(msg, click.get_current_context())
     if bbox is not None and region is not None:
         msg = "give --bbox or --region, not both"
         raise click.UsageError(msg, click.get_current_context())
-    if patch is None and (window is not None or bands is not None):
-        msg = "--window and --bands are for a patch"
+    if not patches and window is not None:
+        msg = "--window is for a patch"
         raise click.UsageError(msg, click.get_current_context())
-    from geohash_rs import Archive
+    if bands is not None and not patches and all(text.isdecimal() for text in negatives):
+        msg = "--bands is for a patch"
+        raise click.UsageError(msg, click.get_current_context())
     from geohash_rs.export import check_ending, geojson_features
     from geohash_rs.scene_file import scene_key
 
     if output is not None:
         check_ending(output)
-    matches = Archive.open(archive, mode="r").query(
-        patch,
-        point=point,
-        tile=tile,
-        k=20 if k is None and max_distance is None else k,
-        window=window,
-        bands=bands_of(bands),
-        max_distance=max_distance,
-        region=bbox if region is None else read_region(region),
-        within=within,
-        time=time_range(time),
-        scenes=[scene_key(scene) for scene in scenes] or None,
-        labels=list(labels) or None,
-        exclude_overlap=exclude_overlap,
-        crs=crs,
-        device=device,
-    )
+    with _opened(archive, engine=engine, schema=schema, table=table) as opened:
+        matches = opened.query(
+            patches,
+            point=point,
+            tile=tiles,
+            negatives=[int(text) if text.isdecimal() else text for text in negatives],
+            k=20 if k is None and max_distance is None else k,
+            window=window,
+            bands=bands_of(bands),
+            max_distance=max_distance,
+            region=bbox if region is None else read_region(region),
+            within=within,
+            time=time_range(time),
+            scenes=[scene_key(scene) for scene in scenes] or None,
+            labels=list(labels) or None,
+            exclude_overlap=exclude_overlap,
+            ranking=ranking,  # type: ignore[arg-type]  # click has checked it
+            distinct=distinct,
+            crs=crs,
+            device=device,
+        )
     if output is not None:
         matches.to_file(output)
         click.echo(f"{len(matches)} matches written to {output}.", err=True)
@@ -93,6 +121,20 @@ def query_command(
         click.echo(f'{{"type": "FeatureCollection", "features": [\n{features}\n]}}')
     elif output is None:
         _print_table(matches)
+
+
+def _opened(archive: str, *, engine: str | None, schema: str, table: str) -> "Archive | PostGISArchive":
+    if archive.startswith(DATABASES):
+        from geohash_rs.engines.postgis import PostGISArchive
+
+        return PostGISArchive.open(archive, schema=schema, table=table)
+    if engine is not None:
+        from geohash_rs.engines.ray import RayArchive
+
+        return RayArchive.open(archive, address=engine)
+    from geohash_rs import Archive
+
+    return Archive.open(archive, mode="r")
 
 
 def _print_table(matches: object) -> None:

@@ -1,21 +1,49 @@
 """Which tiles train, which ask, and which are searched."""
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.hashing.class_folders import ClassFolders, split_by_class
+from geohash_rs.hashing.class_folders import split_by_class
 
-__all__ = ["PROTOCOLS", "Trial", "make_trials"]
+__all__ = ["PROTOCOLS", "LabelledTiles", "Trial", "check_split", "make_trials"]
 
 PROTOCOLS = ("paper", "clean", "unseen", "spatial")
 BLOCK = 50_000.0  # side in metres of the blocks of the spatial protocol
 
 Ints = npt.NDArray[np.int64]
+
+
+class LabelledTiles(Protocol):
+    """A data set that can be measured on, such as `ClassFolders`."""
+
+    @property
+    def root(self) -> Path:
+        """Folder that holds it."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """File or folder of every tile, below the root."""
+
+    @property
+    def labels(self) -> Ints:
+        """Class of every tile, shape (tiles,); or zeros and ones, shape (tiles, classes)."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, *, size: int = 32) -> Iterator[Tensor]:
+        """Read raw pixels of all tiles in order, shape (tiles, bands, height, width)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +65,7 @@ class Trial:
     searched: Ints
 
 
-def make_trials(tiles: ClassFolders, protocol: str, *, seed: int = 0) -> list[Trial]:
+def make_trials(tiles: LabelledTiles, protocol: str, *, seed: int | None = None) -> list[Trial]:
     """Split tiles by a protocol.
 
     - "paper": 60 % of every class train; the rest are both queries and archive.
@@ -46,60 +74,98 @@ def make_trials(tiles: ClassFolders, protocol: str, *, seed: int = 0) -> list[Tr
     - "unseen": a third of the classes is kept out of training and is both queries and archive.
     - "spatial": blocks of 50 km on the ground either train (60 %) or are queries and archive.
 
-    Where lists of file names ``*-train.txt``, ``*-val.txt`` and ``*-test.txt`` lie beside the
-    data, "paper" and "clean" take the split from them.
-
     Args:
-        tiles: Tiles with their classes.
+        tiles: Tiles with their labels.
         protocol: One of `PROTOCOLS`.
-        seed: Seed of the split.
+        seed: Seed of the split. None: "paper" and "clean" take the lists of file names
+            ``*-train.txt``, ``*-val.txt`` and ``*-test.txt`` beside the data where there are such,
+            all else is split by seed 0.
 
     Returns:
         Trials, each with one training and one archive.
 
     Raises:
-        TrainingError: If the protocol is unknown, or needs locations that are not there.
+        TrainingError: If the protocol is unknown, or needs classes or locations that are not
+            there.
     """
+    if protocol not in PROTOCOLS:
+        msg = f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}."
+        raise TrainingError(msg)
     everything = np.arange(len(tiles))
     if protocol == "paper":
-        train, *rest = _lists(tiles) or split_by_class(tiles.labels, fractions=(0.6,), seed=seed)
+        train, *rest = _parts(tiles, (0.6,), seed)
         test = np.sort(np.concatenate(rest))
         return [Trial(protocol="paper", archive="test", train=train, queries=test, searched=test)]
     if protocol == "clean":
-        parts = _lists(tiles) or split_by_class(tiles.labels, fractions=(0.6, 0.2), seed=seed)
-        train, apart, test = parts
+        train, apart, test = _parts(tiles, (0.6, 0.2), seed)
         archives = {"train + test": everything, "held apart": apart}
         return [
             Trial(protocol="clean", archive=name, train=train, queries=test, searched=rows)
             for name, rows in archives.items()
         ]
-    if protocol == "unseen":
-        classes = np.random.default_rng(seed).permutation(len(tiles.classes))
-        hidden = classes[: max(2, len(classes) // 3)]
-        rows = np.flatnonzero(np.isin(tiles.labels, hidden))
-        known = np.setdiff1d(everything, rows)
-        return [
-            Trial(
-                protocol="unseen", archive="unseen classes", train=known, queries=rows,
-                searched=rows,
-            )
-        ]  # fmt: skip
-    if protocol == "spatial":
-        blocks = _blocks(tiles)
-        names = np.random.default_rng(seed).permutation(np.unique(blocks))
-        inside = np.isin(blocks, names[: round(0.6 * len(names))])
-        train, test = np.flatnonzero(inside), np.flatnonzero(~inside)
-        return [
-            Trial(
-                protocol="spatial", archive="other blocks", train=train, queries=test,
-                searched=test,
-            )
-        ]  # fmt: skip
-    msg = f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}."
-    raise TrainingError(msg)
+    held_out = _unseen if protocol == "unseen" else _other_blocks
+    archive = "unseen classes" if protocol == "unseen" else "other blocks"
+    rows = held_out(tiles, np.random.default_rng(seed or 0))
+    known = np.setdiff1d(everything, rows)
+    return [Trial(protocol=protocol, archive=archive, train=known, queries=rows, searched=rows)]
 
 
-def _lists(tiles: ClassFolders) -> list[Ints]:
+def check_split(tiles: LabelledTiles, protocol: str, split: str) -> None:
+    """Refuse a way to split that these tiles do not have.
+
+    Args:
+        tiles: The tiles.
+        protocol: One of `PROTOCOLS`.
+        split: "seed" or "lists".
+
+    Raises:
+        TrainingError: If the split is unknown, or there are no lists for this protocol.
+    """
+    if split not in {"seed", "lists"}:
+        msg = f'split {split!r} is unknown; use "seed" or "lists".'
+        raise TrainingError(msg)
+    if split == "lists" and (protocol not in {"paper", "clean"} or not _lists(tiles)):
+        msg = (
+            f"protocol {protocol} finds no lists *-train.txt, *-val.txt and *-test.txt that name "
+            f'every tile of {tiles.root}; use split "seed".'
+        )
+        raise TrainingError(msg)
+
+
+def _parts(tiles: LabelledTiles, fractions: tuple[float, ...], seed: int | None) -> list[Ints]:
+    listed = _lists(tiles) if seed is None else []
+    if listed:
+        return listed
+    one_class = np.zeros(len(tiles), dtype=np.int64)
+    labels = one_class if tiles.labels.ndim == 2 else tiles.labels
+    return split_by_class(labels, fractions=fractions, seed=seed or 0)
+
+
+def _unseen(tiles: LabelledTiles, rng: np.random.Generator) -> Ints:
+    """Choose the tiles of a third of the classes.
+
+    Raises:
+        TrainingError: If tiles have several labels.
+    """
+    if tiles.labels.ndim == 2:
+        msg = (
+            f"tiles of {tiles.root.name} have several labels each, so that no tile is of unseen "
+            'classes alone; use protocol "paper" or "clean".'
+        )
+        raise TrainingError(msg)
+    classes = rng.permutation(len(tiles.classes))
+    hidden = classes[: max(2, len(classes) // 3)]
+    return np.flatnonzero(np.isin(tiles.labels, hidden))
+
+
+def _other_blocks(tiles: LabelledTiles, rng: np.random.Generator) -> Ints:
+    """Choose the tiles of 40 % of the blocks of the ground."""
+    blocks = _blocks(tiles)
+    names = rng.permutation(np.unique(blocks))
+    return np.flatnonzero(~np.isin(blocks, names[: round(0.6 * len(names))]))
+
+
+def _lists(tiles: LabelledTiles) -> list[Ints]:
     """Read the split lists beside the data: train, val, test; nothing where there are none."""
     rows = {path.stem: index for index, path in enumerate(tiles.paths)}
     for folder in (tiles.root, *tiles.root.parents[:2]):
@@ -107,12 +173,12 @@ def _lists(tiles: ClassFolders) -> list[Ints]:
         if not all(found):
             continue
         parts = [[Path(x).stem for x in files[0].read_text().split()] for files in found]
-        if all(name in rows for part in parts for name in part):
+        if sorted(name for part in parts for name in part) == sorted(rows):
             return [np.array(sorted(rows[n] for n in part), dtype=np.int64) for part in parts]
     return []
 
 
-def _blocks(tiles: ClassFolders) -> npt.NDArray[np.str_]:
+def _blocks(tiles: LabelledTiles) -> npt.NDArray[np.str_]:
     """Name the block of the ground that each tile lies in, from ``locations.csv``.
 
     Raises:

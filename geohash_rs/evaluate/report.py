@@ -1,12 +1,11 @@
-"""Say what was measured: a Markdown table and the pictures of the paper."""
+"""Say what was measured in a Markdown table."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["summary_table", "write_plots"]
+__all__ = ["grouped", "summary_table"]
 
 
 def summary_table(result: Mapping[str, Any], *, measure: str = "map@20") -> str:
@@ -19,7 +18,7 @@ def summary_table(result: Mapping[str, Any], *, measure: str = "map@20") -> str:
     Returns:
         One row a method and archive, one column a code length, and how AP was computed.
     """
-    groups = _grouped(result, measure)
+    groups = grouped(result, measure)
     lengths = sorted({bits for _, _, bits in groups if bits})
     lines = [
         "| method | archive | " + " | ".join(f"{n} bits" for n in lengths) + " | passes |",
@@ -40,53 +39,32 @@ def summary_table(result: Mapping[str, Any], *, measure: str = "map@20") -> str:
         f"divides by the {settings['denominator']}; ties: {settings['ties']}; a query never finds "
         "itself.",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + _several_labels(result)
 
 
-def write_plots(result: Mapping[str, Any], folder: str | Path) -> list[Path]:
-    """Draw mAP against bits, and the losses of every training.
+def _several_labels(result: Mapping[str, Any]) -> str:
+    """Add the measures of graded relevance, as means over seeds, where there are several labels."""
+    measures = [m for m in ("ndcg@20", "acg@20", "weighted_map@20") if m in result["rows"][0]]
+    if not measures:
+        return ""
+    lines = [f"| method | archive | bits | {' | '.join(measures)} |", "|---|---|---|---|---|---|"]
+    columns = [grouped(result, measure) for measure in measures]
+    for method, archive, bits in columns[0]:
+        cells = " | ".join(_cell(column[method, archive, bits]) for column in columns)
+        lines.append(f"| {method} | {archive} | {bits or ''} | {cells} |")
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def grouped(result: Mapping[str, Any], measure: str) -> dict[tuple[str, str, int], list[float]]:
+    """Gather a measure over the seeds.
 
     Args:
         result: What `evaluate` returned.
-        folder: Folder for the PNG files; made if absent.
+        measure: Column of its rows.
 
     Returns:
-        The files.
+        Values by method, archive and bits, in the order of the rows.
     """
-    from matplotlib.figure import Figure  # no pyplot: no global state, no window
-
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    groups = _grouped(result, "map@20")
-    for method, archive in dict.fromkeys((m, a) for m, a, _ in groups):
-        points = sorted((b, v) for (m, a, b), v in groups.items() if (m, a) == (method, archive))
-        means = [float(np.mean(values)) for _, values in points]
-        if points[0][0] == 0:
-            axes.axhline(means[0], linestyle=":", label=f"{method}, {archive}")
-            continue
-        deviations = [float(np.std(values)) for _, values in points]
-        lengths = [bits for bits, _ in points]
-        axes.errorbar(lengths, means, deviations, marker="o", label=f"{method}, {archive}")
-    axes.set(xlabel="bits", ylabel="mAP@20")
-    axes.legend(fontsize="small")
-    written = [target / "map_by_bits.png"]
-    figure.savefig(written[0], dpi=120)
-    if result["histories"]:
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.subplots()
-        for name, history in result["histories"].items():
-            if name.endswith("-0"):
-                axes.plot(history["steps"], history["loss"], label=name.removesuffix("-0"))
-        axes.set(xlabel="iteration", ylabel="loss")
-        axes.legend(fontsize="small")
-        written.append(target / "losses.png")
-        figure.savefig(written[1], dpi=120)
-    return written
-
-
-def _grouped(result: Mapping[str, Any], measure: str) -> dict[tuple[str, str, int], list[float]]:
     groups: dict[tuple[str, str, int], list[float]] = {}
     for row in result["rows"]:
         if measure in row:

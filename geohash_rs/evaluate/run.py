@@ -5,122 +5,118 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
-
-from geohash_rs import metrics
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import TrainingError
-from geohash_rs.evaluate.protocols import Trial, make_trials
-from geohash_rs.hashing.backbones import load_backbone
-from geohash_rs.hashing.baselines import classifier_head, kslsh_head
-from geohash_rs.hashing.class_folders import ClassFolders
-from geohash_rs.hashing.features import cached_features
-from geohash_rs.hashing.fitting import default_bands, make_scaling
-from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.heads import Head, LinearHead
-from geohash_rs.hashing.itq import itq_head, lsh_head
+from geohash_rs.evaluate.features import Features, make_features
+from geohash_rs.evaluate.fits import BASELINES, fit_head
+from geohash_rs.evaluate.measures import K, measure_head, precision_recall
+from geohash_rs.evaluate.pictured import picture_data
+from geohash_rs.evaluate.protocols import LabelledTiles, check_split, make_trials
 from geohash_rs.hashing.recipes import RECIPES, Recipe, get_recipe
-from geohash_rs.hashing.training import History, train_head
 
-__all__ = ["BASELINES", "METHODS", "Features", "evaluate", "make_features", "measure_head"]
+__all__ = ["METHODS", "evaluate"]
 
-BASELINES: dict[str, Callable[..., Head]] = {
-    "itq": lambda features, _labels, **settings: itq_head(features, **settings),
-    "lsh": lambda features, _labels, **settings: lsh_head(features, **settings),
-    "kslsh": kslsh_head,
-    "classifier": classifier_head,
-}
 METHODS = (*RECIPES, *BASELINES, "float")
-K = 20
+
+Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Features:
-    """Frozen features of a data set for one recipe.
+class _Job:
+    """One training, and the methods that share it: they differ in the views they average only."""
 
-    Attributes:
-        views: Names of the views, in the order of the second axis.
-        values: Shape (tiles, views, num_features).
-        hasher: A hasher with that backbone and scaling, whose head is not trained.
-    """
-
-    views: tuple[str, ...]
-    values: Tensor
-    hasher: Hasher
-
-    def of(self, rows: npt.ArrayLike, views: Sequence[str]) -> Tensor:
-        """Take tiles and views, shape (tiles, views, num_features)."""
-        columns = [self.views.index(name) for name in views]
-        return self.values[torch.as_tensor(np.asarray(rows))][:, columns]
-
-
-def make_features(
-    tiles: ClassFolders, recipe: Recipe, *, cache: str | Path | None = None
-) -> Features:
-    """Compute or read the frozen features that a recipe needs.
-
-    Args:
-        tiles: The data set.
-        recipe: Backbone, stages, input size and views.
-        cache: Folder where features are kept, or None.
-
-    Returns:
-        The features of all tiles.
-    """
-    sample = next(tiles.batches(size=32))
-    backbone = load_backbone(recipe.model, in_chans=sample.shape[1], stages=recipe.stages)
-    hasher = Hasher(
-        backbone,
-        LinearHead(backbone.num_features, 8),
-        scaling=make_scaling(backbone, None, sample=sample),
-        bands=default_bands(sample.shape[1]),
-        tile_size=int(sample.shape[-2]),
-        input_size=recipe.input_size,
-    )
-    views = tuple(dict.fromkeys((*recipe.train_views, *recipe.views)))
-    values = cached_features(
-        hasher, tiles.batches(), content=tiles.content(), views=views, folder=cache
-    )
-    return Features(views=views, values=values, hasher=hasher)
+    methods: tuple[str, ...]
+    bits: int
+    seed: int
 
 
 def evaluate(
-    tiles: ClassFolders,
+    tiles: LabelledTiles,
     *,
     protocol: str = "paper",
     methods: Sequence[str] = ("milan", "itq", "lsh", "kslsh", "classifier", "float"),
     bits: Sequence[int] = (16, 24, 32),
     seeds: int = 5,
+    split: str = "seed",
     changes: dict[str, Any] | None = None,
     cache: str | Path | None = None,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    pictures: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train and measure methods by one protocol.
 
+    Seed s decides which tiles train (with ``split="seed"``), the first weights of a head, its
+    batches and views, ITQ's first rotation, the hyperplanes, KSLSH's anchors and the classifier's
+    codes. Features do not depend on it.
+
     Args:
-        tiles: Tiles with their classes.
+        tiles: Tiles with their labels.
         protocol: One of `PROTOCOLS`.
         methods: Of `METHODS`: recipes of MiLaN by name, baselines, and "float", which ranks by
             the cosine of the features themselves.
-        bits: Lengths of codes; "float" is measured once.
-        seeds: Trainings of each method, seeds 0 and on. The split does not change with them,
-            except for "unseen", which keeps out other classes for every seed.
+        bits: Lengths of codes; "float" is measured once a seed.
+        seeds: Trainings of each method and length, seeds 0 and on.
+        split: "seed": every seed draws its own split. "lists": all take the split from the lists
+            of file names beside the data, which the protocols "paper" and "clean" can use.
         changes: Settings by which all recipes are changed, such as ``{"iterations": 100}``.
-        cache: Folder where features are kept, or None.
-        progress: Wraps the list of trainings, such as tqdm does.
+        cache: Folder where features and trained heads are kept, so that a run that was broken off
+            goes on where it ended; or None.
+        pictures: Whether to add what `write_plots` draws beside the figures.
+        progress: Wraps the batches of tiles and the list of trainings, as tqdm does: called with
+            the items, ``desc`` and ``total``.
 
     Returns:
-        ``{"rows": [...], "settings": {...}, "histories": {...}}``, JSON-able. A row has method,
-        bits, protocol, archive, seed, map@20, precision@20, map, precision@radius2, bit_entropy.
+        ``{"rows": [...], "settings": {...}, "histories": {...}, "curves": {...}}``, JSON-able, and
+        "pictures" if asked. A row has method, bits, protocol, archive, seed, passes, map@20,
+        precision@20, map, precision@radius2, bit_entropy; for several labels a tile also ndcg@20,
+        acg@20 and weighted_map@20.
 
     Raises:
         TrainingError: If a method, protocol or setting is unknown, or the data cannot be trained
             on.
         CodeLengthError: If codes of these lengths cannot be packed.
     """
+    _check(methods, bits=bits, seeds=seeds)
+    check_split(tiles, protocol, split)
+    progress = progress or _unseen_progress
+    recipes = {m: get_recipe(m).with_(**(changes or {})) for m in methods if m in RECIPES}
+    plain = Recipe().with_(train_views=("identity",), **_plain_changes(changes))
+    features = _all_features(tiles, methods, recipes, plain, cache=cache, progress=progress)
+    jobs = _jobs(methods, recipes, bits=bits, seeds=seeds)
+    rows: list[dict[str, Any]] = []
+    histories: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
+    pictured: dict[str, Any] = {}
+    for job in progress(jobs, desc="training", total=len(jobs)):
+        trials = make_trials(tiles, protocol, seed=job.seed if split == "seed" else None)
+        first = job.methods[0]
+        used = features[first]
+        fitted = fit_head(
+            first, used, tiles, trials[0], job.bits,
+            recipe=recipes.get(first), seed=job.seed, cache=cache,
+        )  # fmt: skip
+        for method in job.methods:
+            name = f"{method}-{job.bits}-{job.seed}"
+            if fitted.history:
+                histories[name] = fitted.history
+            views = recipes[method].views if method in recipes else ("identity",)
+            for trial in trials:
+                values = measure_head(used, fitted.head, views, tiles.labels, trial)
+                row = {"method": method, "bits": job.bits, "protocol": protocol}
+                row |= {"archive": trial.archive, "seed": job.seed, "passes": len(views)}
+                rows.append(row | values)
+            if job.seed == 0:
+                curves[name] = precision_recall(used, fitted.head, views, tiles.labels, trials[0])
+            if pictures and _is_shown(job, method, recipes, bits=bits) and not pictured:
+                pictured = {"method": method, "bits": job.bits}
+                pictured |= picture_data(used, fitted.head, views, tiles, trials[0])
+    rows.sort(key=lambda row: (list(methods).index(row["method"]), row["bits"], row["seed"]))
+    settings = _settings(tiles, protocol, split=split, recipes=recipes, plain=plain)
+    result = {"rows": rows, "settings": settings, "histories": histories, "curves": curves}
+    return result | ({"pictures": pictured} if pictures else {})
+
+
+def _check(methods: Sequence[str], *, bits: Sequence[int], seeds: int) -> None:
     if unknown := [m for m in methods if m not in METHODS]:
         msg = f"methods {unknown} are unknown; use some of {', '.join(METHODS)}."
         raise TrainingError(msg)
@@ -129,125 +125,82 @@ def evaluate(
         raise TrainingError(msg)
     for length in bits:
         check_num_bits(length)
-    recipes = {m: get_recipe(m).with_(**(changes or {})) for m in methods if m in RECIPES}
-    plain = Recipe().with_(train_views=("identity",), **_plain_changes(changes))
-    features = {m: make_features(tiles, recipes.get(m, plain), cache=cache) for m in methods}
-    rows: list[dict[str, Any]] = []
-    histories: dict[str, Any] = {}
-    jobs = [
-        (method, length, seed)
-        for method in methods
-        for length in (bits if method != "float" else (0,))
-        for seed in range(seeds if method != "float" or protocol == "unseen" else 1)
-    ]
-    for method, length, seed in progress(jobs):
-        trials = make_trials(tiles, protocol, seed=seed if protocol == "unseen" else 0)
-        head, history = _fit(
-            method, features[method], tiles, trials[0], length, recipes.get(method), seed
+
+
+def _is_shown(job: _Job, method: str, recipes: dict[str, Recipe], *, bits: Sequence[int]) -> bool:
+    """Tell whether the pictures show this one: the first recipe with the longest codes, seed 0."""
+    return job.seed == 0 and method in recipes and job.bits == max(bits)
+
+
+def _unseen_progress(items: Iterable[Any], **_: Any) -> Iterable[Any]:  # noqa: ANN401
+    return items
+
+
+def _plain_changes(changes: dict[str, Any] | None) -> dict[str, Any]:
+    return {k: v for k, v in (changes or {}).items() if k in {"model", "weights", "input_size"}}
+
+
+def _all_features(
+    tiles: LabelledTiles,
+    methods: Sequence[str],
+    recipes: dict[str, Recipe],
+    plain: Recipe,
+    *,
+    cache: str | Path | None,
+    progress: Progress,
+) -> dict[str, Features]:
+    """Compute features for every method, once for all methods that use the same."""
+    made: dict[Recipe, Features] = {}
+    found: dict[str, Features] = {}
+    for method in methods:
+        recipe = recipes.get(method, plain)
+        views = tuple(dict.fromkeys((*recipe.train_views, *recipe.views)))
+        key = Recipe(
+            model=recipe.model,
+            weights=recipe.weights,
+            stages=recipe.stages,
+            input_size=recipe.input_size,
+            views=views,
         )
-        if history is not None:
-            histories[f"{method}-{length}-{seed}"] = {"steps": history.steps, **history.losses}
-        views = recipes[method].views if method in recipes else ("identity",)
-        measured = [
-            measure_head(features[method], head, views, tiles.labels, trial) for trial in trials
-        ]
-        rows += [
-            {"method": method, "bits": length, "protocol": protocol, "archive": trial.archive}
-            | {"seed": seed, "passes": len(views), **values}
-            for trial, values in zip(trials, measured, strict=True)
-        ]
-    settings = {
-        "root": tiles.root.name,
+        if key not in made:
+            made[key] = make_features(tiles, recipe, cache=cache, progress=progress)
+        found[method] = made[key]
+    return found
+
+
+def _jobs(
+    methods: Sequence[str], recipes: dict[str, Recipe], *, bits: Sequence[int], seeds: int
+) -> list[_Job]:
+    shared: dict[Any, list[str]] = {}
+    for method in methods:
+        recipe = recipes.get(method)
+        key = method if recipe is None else recipe.with_(views=("identity",))
+        shared.setdefault(key, []).append(method)
+    return [
+        _Job(methods=tuple(names), bits=length, seed=seed)
+        for seed in range(seeds)
+        for names in shared.values()
+        for length in (bits if names != ["float"] else (0,))
+    ]
+
+
+def _settings(
+    tiles: LabelledTiles,
+    protocol: str,
+    *,
+    split: str,
+    recipes: dict[str, Recipe],
+    plain: Recipe,
+) -> dict[str, Any]:
+    return {
+        "root": "/".join(tiles.root.resolve().parts[-2:]),
         "tiles": len(tiles),
         "classes": list(tiles.classes),
         "protocol": protocol,
+        "split": split,
+        "k": K,
         "denominator": "relevant tiles found in the first k",
         "ties": "expectation over all orders",
         "recipes": {name: recipe.to_dict() for name, recipe in recipes.items()},
         "baseline_features": {"model": plain.model, "input_size": plain.input_size},
     }
-    return {"rows": rows, "settings": settings, "histories": histories}
-
-
-def _plain_changes(changes: dict[str, Any] | None) -> dict[str, Any]:
-    return {k: v for k, v in (changes or {}).items() if k in {"model", "input_size"}}
-
-
-def _fit(
-    method: str,
-    features: Features,
-    tiles: ClassFolders,
-    trial: Trial,
-    num_bits: int,
-    recipe: Recipe | None,
-    seed: int,
-) -> tuple[Head | None, History | None]:
-    if method == "float":
-        return None, None
-    classes, labels = np.unique(tiles.labels[trial.train], return_inverse=True)
-    if len(classes) < 2:
-        msg = f"the training part has {len(classes)} class; add tiles of another."
-        raise TrainingError(msg)
-    target = torch.from_numpy(labels)
-    if recipe is not None:
-        values = features.of(trial.train, recipe.train_views)
-        return train_head(values, target, num_bits=num_bits, recipe=recipe, seed=seed)
-    values = features.of(trial.train, ("identity",))[:, 0]
-    return BASELINES[method](values, target, num_bits=num_bits, seed=seed), None
-
-
-def measure_head(
-    features: Features,
-    head: Head | None,
-    views: Sequence[str],
-    labels: npt.NDArray[np.int64],
-    trial: Trial,
-) -> dict[str, float]:
-    """Measure a head, or the features themselves, on one trial.
-
-    Args:
-        features: Frozen features of all tiles.
-        head: The head, or None to rank by the cosine of the features.
-        views: Views over which activations are averaged.
-        labels: Class of every tile.
-        trial: Queries and archive.
-
-    Returns:
-        Means over the queries by name.
-    """
-    queries, searched = (
-        _vectors(features.of(r, views), head) for r in (trial.queries, trial.searched)
-    )
-    distances = _distances(queries, searched, binary=head is not None)
-    distances[trial.queries[:, None] == trial.searched[None]] = np.inf
-    relevant = labels[trial.queries][:, None] == labels[trial.searched][None]
-    values = {
-        f"map@{K}": metrics.mean_average_precision(distances, relevant, k=K),
-        f"precision@{K}": float(metrics.precision_at(distances, relevant, k=K).mean()),
-        "map": metrics.mean_average_precision(distances, relevant, k=None),
-    }
-    if head is not None:
-        within = metrics.precision_within(distances, relevant, radius=2)
-        values["precision@radius2"] = float(within.mean())
-        values["bit_entropy"] = float(metrics.bit_entropy(searched > 0).mean())
-    return values
-
-
-@torch.no_grad()
-def _vectors(features: Tensor, head: Head | None) -> npt.NDArray[np.float32]:
-    """Give signs of codes, or features of length one."""
-    if head is None:
-        unit = torch.nn.functional.normalize(features.mean(1), dim=1)
-        return np.asarray(unit.numpy(), dtype=np.float32)
-    activations = torch.stack([head(features[:, i]) for i in range(features.shape[1])]).mean(0)
-    return np.asarray(torch.where(activations > 0.5, 1.0, -1.0).numpy(), dtype=np.float32)
-
-
-def _distances(
-    queries: npt.NDArray[np.float32], searched: npt.NDArray[np.float32], *, binary: bool
-) -> npt.NDArray[np.float64]:
-    products = (queries @ searched.T).astype(np.float64)
-    if not binary:
-        return 1 - products
-    rounded: npt.NDArray[np.float64] = np.rint((queries.shape[1] - products) / 2)
-    return rounded

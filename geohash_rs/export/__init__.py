@@ -13,6 +13,7 @@ from geohash_rs.export.csv import write_csv
 from geohash_rs.export.geojson import geojson_features, write_geojson
 from geohash_rs.export.geopackage import write_geopackage
 from geohash_rs.export.geoparquet import write_geoparquet
+from geohash_rs.export.html import write_html
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -28,6 +29,7 @@ WRITERS: MappingProxyType[str, Writer] = MappingProxyType(
         ".gpkg": write_geopackage,
         ".parquet": write_geoparquet,
         ".csv": write_csv,
+        ".html": write_html,
     }
 )
 ENDINGS = tuple(WRITERS)
@@ -46,6 +48,8 @@ def write(frame: "GeoDataFrame", path: str | os.PathLike[str], *, layer: str | N
     - `.parquet`: GeoParquet 1.1 in the CRS of the table.
     - `.csv`: comma-separated, the footprint as well-known text in longitude and latitude, in a
       column `WKT`, where GDAL and QGIS look for it.
+    - `.html`: one page with pictures of the tiles and a map, both inside of it.
+    - `.html`: one page with pictures and a map inside, for matches; it needs nothing else.
 
     Args:
         frame: Footprints and attributes.

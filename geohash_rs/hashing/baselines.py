@@ -6,9 +6,8 @@ from torch.nn import functional
 
 from geohash_rs.hashing.heads import ClassifierHead, KernelHead
 from geohash_rs.hashing.sampling import rows_by_class
-from geohash_rs.hashing.training import far_codes
 
-__all__ = ["classifier_head", "kslsh_head"]
+__all__ = ["classifier_head", "far_codes", "kslsh_head"]
 
 
 def kslsh_head(
@@ -110,3 +109,25 @@ def classifier_head(
         torch.autograd.backward(loss)
         optimizer.step()
     return head.eval()
+
+
+def far_codes(count: int, *, num_bits: int, seed: int = 0) -> Tensor:
+    """Choose codes that are far from each other, half of their bits set.
+
+    Args:
+        count: Number of codes.
+        num_bits: Bits of each.
+        seed: Seed of the candidates, of which each next code is the farthest from those chosen.
+
+    Returns:
+        Zeros and ones, float32, shape (count, num_bits).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    candidates = torch.rand(4000, num_bits, generator=generator).argsort(1) < num_bits // 2
+    pool = candidates.float()
+    chosen = [pool[0]]
+    nearest = torch.full((len(pool),), torch.inf)
+    for _ in range(count - 1):
+        nearest = torch.minimum(nearest, (pool - chosen[-1]).abs().sum(1))
+        chosen.append(pool[nearest.argmax()])
+    return torch.stack(chosen)

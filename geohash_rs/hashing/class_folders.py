@@ -102,10 +102,6 @@ class ClassFolders:
         _, labels = np.unique(self.labels[np.asarray(rows)], return_inverse=True)
         return torch.from_numpy(labels)
 
-    def content(self) -> str:
-        """Tell these files from others, by relative path and size."""
-        return ";".join(f"{p.relative_to(self.root)}:{p.stat().st_size}" for p in self.paths)
-
 
 def read_tile(path: Path) -> Tensor:
     """Read a picture or raster.

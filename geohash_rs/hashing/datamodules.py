@@ -1,5 +1,6 @@
-"""A data module for folders with one folder a class: fixed splits, balanced batches."""
+"""Data modules with fixed splits and balanced batches: what is shared, and folders of classes."""
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.class_folders import ClassFolders, read_tile, split_by_class
 from geohash_rs.hashing.sampling import ClassBalancedSampler
 
-__all__ = ["ClassFolderDataModule", "ClassFolderDataset"]
+__all__ = ["BalancedDataModule", "ClassFolderDataModule", "ClassFolderDataset"]
 
 
 class ClassFolderDataset(Dataset[dict[str, Tensor]]):
@@ -25,6 +26,7 @@ class ClassFolderDataset(Dataset[dict[str, Tensor]]):
     def __init__(self, tiles: ClassFolders, *, size: int) -> None:
         self.tiles = tiles
         self.size = size
+        self.targets = tiles.labels.tolist()
 
     def __len__(self) -> int:
         return len(self.tiles)
@@ -39,17 +41,14 @@ class ClassFolderDataset(Dataset[dict[str, Tensor]]):
         return {"image": image, "label": torch.tensor(int(self.tiles.labels[index]))}
 
 
-class ClassFolderDataModule(BaseDataModule):  # type: ignore[misc]
-    """A folder with one folder a class: AID, WHU-RS19, or your own.
+class BalancedDataModule(BaseDataModule):  # type: ignore[misc]
+    """Training, validation and test part of a data set, with balanced training batches.
 
-    Splits are fixed by the seed, the same share of every class in each part. Training batches
-    hold the same number of tiles from each of several classes, so that every anchor has a
-    positive.
+    Batches hold the same number of tiles from each of several classes, so that every anchor has a
+    positive. Subclasses say what the parts are: data sets of samples with ``image``, raw pixels,
+    and ``label``, whose ``targets`` list the labels.
 
     Args:
-        root: Folder with one folder a class.
-        size: Side in px to which all tiles are brought.
-        fractions: Shares of training and validation; the rest is the test part.
         classes_per_batch: Classes in a training batch.
         samples_per_class: Tiles of each class in a training batch.
         batch_size: Tiles in a batch of validation and test.
@@ -62,36 +61,40 @@ class ClassFolderDataModule(BaseDataModule):  # type: ignore[misc]
 
     def __init__(
         self,
-        root: str,
         *,
-        size: int = 256,
-        fractions: tuple[float, float] = (0.6, 0.2),
-        classes_per_batch: int = 15,
-        samples_per_class: int = 6,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
+        classes_per_batch: int,
+        samples_per_class: int,
+        batch_size: int,
+        num_workers: int,
+        seed: int,
     ) -> None:
-        super().__init__(ClassFolderDataset, batch_size=batch_size, num_workers=num_workers)
-        self.root, self.size, self.fractions, self.seed = root, size, tuple(fractions), seed
+        super().__init__(Dataset, batch_size=batch_size, num_workers=num_workers)
         self.classes_per_batch, self.samples_per_class = classes_per_batch, samples_per_class
-        self.parts: dict[str, ClassFolderDataset] = {}
+        self.seed = seed
+        self.parts: dict[str, Any] = {}
+
+    @abstractmethod
+    def make_parts(self) -> dict[str, Any]:
+        """Find and split the tiles: data sets by the names train, val and test."""
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Where the tiles come from, for messages."""
 
     def setup(self, stage: str) -> None:
-        """Find the files and split them; the same for every stage."""
+        """Find the tiles and split them; the same for every stage."""
         if not self.parts:
-            tiles = ClassFolders.open(self.root)
-            rows = split_by_class(tiles.labels, fractions=self.fractions, seed=self.seed)
-            self.parts = {
-                name: ClassFolderDataset(tiles.take(part), size=self.size)
-                for name, part in zip(("train", "val", "test"), rows, strict=True)
-            }
+            self.parts = self.make_parts()
+            self.train_dataset, self.val_dataset, self.test_dataset = (
+                self.parts[name] for name in ("train", "val", "test")
+            )
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Give balanced batches of the training part."""
         part = self._part("train")
         sampler = ClassBalancedSampler(
-            part.tiles.labels.tolist(),
+            part.targets,
             classes_per_batch=self.classes_per_batch,
             samples_per_class=self.samples_per_class,
             seed=self.seed,
@@ -124,8 +127,62 @@ class ClassFolderDataModule(BaseDataModule):  # type: ignore[misc]
             self._part(name), batch_size=self.batch_size, num_workers=self.num_workers
         )
 
-    def _part(self, name: str) -> ClassFolderDataset:
+    def _part(self, name: str) -> Any:  # noqa: ANN401
         if name not in self.parts or not len(self.parts[name]):
-            msg = f"the {name} part of {self.root} has no tiles; call setup() or change fractions."
+            msg = (
+                f"the {name} part of {self.source} has no tiles; call setup() or change fractions."
+            )
             raise TrainingError(msg)
         return self.parts[name]
+
+
+class ClassFolderDataModule(BalancedDataModule):
+    """A folder with one folder a class: AID, WHU-RS19, or your own.
+
+    Splits are fixed by the seed, the same share of every class in each part.
+
+    Args:
+        root: Folder with one folder a class.
+        size: Side in px to which all tiles are brought.
+        fractions: Shares of training and validation; the rest is the test part.
+        classes_per_batch: Classes in a training batch.
+        samples_per_class: Tiles of each class in a training batch.
+        batch_size: Tiles in a batch of validation and test.
+        num_workers: Processes that read.
+        seed: Seed of the split and of the batches.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        size: int = 256,
+        fractions: tuple[float, float] = (0.6, 0.2),
+        classes_per_batch: int = 15,
+        samples_per_class: int = 6,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            classes_per_batch=classes_per_batch,
+            samples_per_class=samples_per_class,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        self.root, self.size, self.fractions = root, size, tuple(fractions)
+
+    @property
+    def source(self) -> str:
+        """The folder."""
+        return self.root
+
+    def make_parts(self) -> dict[str, ClassFolderDataset]:
+        """Find the files and split them."""
+        tiles = ClassFolders.open(self.root)
+        rows = split_by_class(tiles.labels, fractions=self.fractions, seed=self.seed)
+        return {
+            name: ClassFolderDataset(tiles.take(part), size=self.size)
+            for name, part in zip(("train", "val", "test"), rows, strict=True)
+        }

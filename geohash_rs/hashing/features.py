@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -13,14 +13,15 @@ from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.views import view
 
-__all__ = ["cached_features", "features_key"]
+__all__ = ["cached_features", "features_key", "iterate_features"]
+
+FEW_PASSES = 300  # below this, tracing the backbone costs more time than it saves
 
 
 def cached_features(
     hasher: Hasher,
     batches: Iterable[Tensor],
     *,
-    content: str,
     views: Sequence[str] = ("identity",),
     folder: str | Path | None = None,
 ) -> Tensor:
@@ -29,9 +30,7 @@ def cached_features(
     Args:
         hasher: Its backbone, scaling, input size and bands make the features; its head does not
             matter.
-        batches: Raw tiles, each of shape (tiles, bands, height, width). Not touched where the
-            features are on disk.
-        content: What tells these tiles from others, such as paths and sizes; part of the key.
+        batches: Raw tiles, each of shape (tiles, bands, height, width).
         views: Views of a tile to compute; each costs a pass of the backbone.
         folder: Folder of the cache, or None to compute without one.
 
@@ -41,30 +40,63 @@ def cached_features(
     Raises:
         TrainingError: If there is no tile, or the cache has been damaged.
     """
-    path = None
-    if folder is not None:
-        path = Path(folder) / f"{features_key(hasher, content=content, views=views)}.safetensors"
-        if path.is_file():
-            return _read(path)
-    computed = [_all_views(hasher, batch, views) for batch in batches]
-    if not computed:
+    parts = list(iterate_features(hasher, batches, views=views, folder=folder))
+    if not parts:
         msg = "there are no tiles to compute features of; check the paths of the data set."
         raise TrainingError(msg)
-    features = torch.cat(computed)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        save_file({"features": features}, part)
-        part.replace(path)
-    return features
+    return torch.cat(parts)
 
 
-def features_key(hasher: Hasher, *, content: str, views: Sequence[str]) -> str:
-    """Name a set of features by all that they depend on.
+def iterate_features(
+    hasher: Hasher,
+    batches: Iterable[Tensor],
+    *,
+    views: Sequence[str] = ("identity",),
+    folder: str | Path | None = None,
+) -> Iterator[Tensor]:
+    """Go through the features batch by batch; each is kept on disk as soon as it is computed.
+
+    A file is named by the pixels of its batch, so that a cache that was broken off is continued,
+    and one of other pixels, views, weights or settings is never taken for it.
 
     Args:
         hasher: As in `cached_features`.
-        content: As in `cached_features`.
+        batches: As in `cached_features`.
+        views: As in `cached_features`.
+        folder: As in `cached_features`.
+
+    Yields:
+        Features, float32, shape (tiles, views, num_features).
+
+    Raises:
+        TrainingError: If the cache has been damaged.
+    """
+    kept = None
+    if folder is not None:
+        kept = Path(folder) / features_key(hasher, views=views)[:16]
+        kept.mkdir(parents=True, exist_ok=True)
+    passes = 0
+    for batch in batches:
+        path = None if kept is None else kept / f"{_digest(batch)}.safetensors"
+        if path is not None and path.is_file():
+            yield _read(path)
+            continue
+        if passes >= FEW_PASSES:
+            hasher.accelerate()
+        passes += len(batch) * len(views)
+        features = torch.stack([hasher.features(view(batch, name)) for name in views], dim=1)
+        if path is not None:
+            part = path.with_suffix(".part")
+            save_file({"features": features}, part)
+            part.replace(path)
+        yield features
+
+
+def features_key(hasher: Hasher, *, views: Sequence[str]) -> str:
+    """Name the features that a hasher makes of any tile, by all that they depend on but the tile.
+
+    Args:
+        hasher: As in `cached_features`.
         views: As in `cached_features`.
 
     Returns:
@@ -72,16 +104,21 @@ def features_key(hasher: Hasher, *, content: str, views: Sequence[str]) -> str:
     """
     about = hasher.description
     settings = {k: about[k] for k in ("bands", "input_size", "scaling", "backbone")}
-    text = json.dumps([settings, content, list(views)], sort_keys=True)
-    digest = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(json.dumps([settings, list(views)], sort_keys=True).encode())
     for name, tensor in sorted(hasher.backbone.network.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(_raw_bytes(tensor))
     return digest.hexdigest()
 
 
-def _all_views(hasher: Hasher, batch: Tensor, views: Sequence[str]) -> Tensor:
-    return torch.stack([hasher.features(view(batch, name)) for name in views], dim=1)
+def _digest(batch: Tensor) -> str:
+    about = f"{batch.dtype} {tuple(batch.shape)}".encode()
+    return hashlib.sha256(about + _raw_bytes(batch)).hexdigest()[:32]
+
+
+def _raw_bytes(tensor: Tensor) -> bytes:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes()
 
 
 def _read(path: Path) -> Tensor:

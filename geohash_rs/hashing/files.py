@@ -54,8 +54,8 @@ def load_hasher(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         names = ", ".join(shipped) or "none"
         msg = (
             f"no file and no shipped hasher is called {str(name_or_path)!r}; shipped: {names}. "
-            'A training-free hasher such as "itq-64" is fitted on the tiles of an archive: '
-            'Archive.create(path, hasher="itq-64").'
+            'A training-free hasher such as "general-64" is fitted on the tiles of an archive: '
+            'Archive.create(path, hasher="general-64").'
         )
         raise HasherNotFoundError(msg) from error
     try:
@@ -93,9 +93,13 @@ def list_hashers() -> list[dict[str, Any]]:
                 "description": about,
             }
         )
-    fitted = {"itq": "learned rotation (ITQ)", "lsh": "random hyperplanes"}
+    fitted = {
+        "general": "whitening by views and a learned rotation, the default",
+        "itq": "learned rotation (ITQ)",
+        "lsh": "random hyperplanes",
+    }
     for method, words in fitted.items():
-        text = f"training-free: {words}, fitted on the first scenes; any multiple of 8 bits"
+        text = f"training-free: {words}; fitted on the first scenes; any multiple of 8 bits"
         rows.append({"name": f"{method}-64", "num_bits": 64, "about": text, "file": None})
     return rows
 

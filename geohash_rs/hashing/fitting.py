@@ -10,15 +10,18 @@ from torch import Tensor
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
 from geohash_rs.hashing.backbones import Backbone, load_backbone
+from geohash_rs.hashing.general import GENERAL_STAGES, GENERAL_VIEWS, general_head
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.heads import Head, LinearHead
 from geohash_rs.hashing.itq import itq_head, lsh_head
 from geohash_rs.hashing.lite0 import LITE0
 from geohash_rs.hashing.scaling import Scaling, estimate_range
+from geohash_rs.hashing.views import view
 
-__all__ = ["default_bands", "fit_hasher", "make_scaling", "parse_training_free"]
+__all__ = ["default_bands", "fit_hasher", "fit_head", "make_scaling", "parse_training_free", "peek"]
 
-METHODS = {"itq": itq_head, "lsh": lsh_head}
+METHODS = ("general", "itq", "lsh")
+TURNED_TILES = 512  # so many first tiles are seen in the other views too, then every fourth
 SCALING_TILES = 512  # tiles looked at to choose the range of pixel values
 
 
@@ -26,7 +29,7 @@ def parse_training_free(name: str) -> tuple[str, int]:
     """Read the name of a training-free hasher.
 
     Args:
-        name: Method and bits, such as "itq-64" or "lsh-128".
+        name: Method and bits, such as "general-64" or "lsh-128".
 
     Returns:
         Method and number of bits, as `fit_hasher` takes them.
@@ -37,7 +40,8 @@ def parse_training_free(name: str) -> tuple[str, int]:
     """
     method, _, bits = name.partition("-")
     if method not in METHODS or not bits.isdigit():
-        msg = f"{name!r} is not a training-free hasher; use itq-BITS or lsh-BITS, such as itq-64."
+        forms = ", ".join(f"{known}-BITS" for known in METHODS)
+        msg = f"{name!r} is not a training-free hasher; use {forms}, such as general-64."
         raise HasherNotFoundError(msg)
     return method, check_num_bits(int(bits))
 
@@ -46,10 +50,10 @@ def fit_hasher(
     tiles: Iterable[Tensor],
     *,
     num_bits: int = 64,
-    method: Literal["itq", "lsh"] | str = "itq",
+    method: Literal["general", "itq", "lsh"] | str = "itq",
     model: str = LITE0,
     weights: Any = True,  # noqa: ANN401  (TorchGeo's enum is not imported here)
-    stages: Sequence[str] = (),
+    stages: Sequence[str] | None = None,
     bands: Sequence[str] | None = None,
     scaling: Mapping[str, Any] | None = None,
     tile_size: int | None = None,
@@ -61,16 +65,18 @@ def fit_hasher(
     accelerate: bool = False,
     seed: int = 0,
 ) -> Hasher:
-    """Fit a hasher on unlabelled tiles: pretrained features, then ITQ or random hyperplanes.
+    """Fit a hasher on unlabelled tiles: pretrained features, then a head that needs no labels.
 
     Args:
         tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). Gone through
             once; a few thousand tiles that are a fair sample of the archive are enough.
         num_bits: Bits of the code.
-        method: "itq" (better) or "lsh" (random hyperplanes).
+        method: "general" (whitening by views, then ITQ: finds best; up to twice the time to fit),
+            "itq" or "lsh" (random hyperplanes).
         model: Backbone, any timm name.
         weights: Weights of the backbone, as `load_backbone` takes them.
-        stages: Names of modules, such as "blocks.4", whose mean output is appended.
+        stages: Names of modules, such as "blocks.4", whose mean output is appended. Default: two
+            for "general" with EfficientNet-Lite0, else none.
         bands: Names of the bands. Default: "gray" for one, "red", "green", "blue" for three, else
             "band_1" and on.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}``. Default: 0 to 255 for uint8,
@@ -96,11 +102,14 @@ def fit_hasher(
         msg = f"method {method!r} is not one of {sorted(METHODS)}."
         raise HasherError(msg)
     check_num_bits(num_bits)
-    sample, batches = _peek(tiles)
+    sample, batches = peek(tiles)
     names = tuple(bands) if bands is not None else default_bands(sample.shape[1])
     if len(names) != sample.shape[1]:
         msg = f"tiles have {sample.shape[1]} bands but {len(names)} are named ({', '.join(names)})."
         raise BandMismatchError(msg)
+    if stages is None:
+        ours = (method, model, weights) == ("general", LITE0, True)
+        stages = GENERAL_STAGES if ours else ()
     backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
     untrained: Head = LinearHead(backbone.num_features, num_bits)
     hasher = Hasher(
@@ -117,11 +126,46 @@ def fit_hasher(
     )
     if accelerate:
         hasher.accelerate()
-    features = torch.cat([hasher.features(batch) for batch in batches])
-    hasher.head = METHODS[method](features, num_bits=num_bits, seed=seed).eval()
-    hasher.head.requires_grad_(requires_grad=False).to(hasher.device)
-    hasher.notes["fitted_on"] = f"{len(features)} unlabelled tiles"
+    head, count = fit_head(hasher, batches, method=method, num_bits=num_bits, seed=seed)
+    hasher.head = head.eval().requires_grad_(requires_grad=False).to(hasher.device)
+    hasher.notes["fitted_on"] = f"{count} unlabelled tiles"
     return hasher
+
+
+def fit_head(
+    hasher: Hasher, batches: Iterable[Tensor], *, method: str, num_bits: int, seed: int = 0
+) -> tuple[LinearHead, int]:
+    """Fit a head that needs no labels to the features of a hasher.
+
+    Args:
+        hasher: Its backbone and preprocessing make the features; its head does not matter.
+        batches: Batches of raw tiles, gone through once.
+        method: As in `fit_hasher`.
+        num_bits: Bits of the code.
+        seed: Seed of the rotation or the hyperplanes.
+
+    Returns:
+        The head, and the number of tiles it was fitted on.
+
+    Raises:
+        HasherError: If there are too few tiles, or a feature is not finite.
+    """
+    if method != "general":
+        fit = itq_head if method == "itq" else lsh_head
+        features = torch.cat([hasher.features(batch) for batch in batches])
+        return fit(features, num_bits=num_bits, seed=seed), len(features)
+    plain, turned, count = [], [], 0
+    for batch in batches:
+        plain.append(hasher.features(batch))
+        step = 1 if count < TURNED_TILES else 4
+        others = [hasher.features(view(batch[::step], name)) for name in GENERAL_VIEWS[1:]]
+        turned.append(torch.stack([plain[-1][::step], *others], dim=1))
+        count += len(batch)
+    parts = hasher.backbone.parts
+    head = general_head(
+        torch.cat(plain), torch.cat(turned), num_bits=num_bits, parts=parts, seed=seed
+    )
+    return head, count
 
 
 def default_bands(count: int) -> tuple[str, ...]:
@@ -164,8 +208,14 @@ def make_scaling(
     return Scaling.from_mapping(chosen, mean=mean, std=std)
 
 
-def _peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
+def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
     """Give some first tiles, and an iterator over all of them.
+
+    Args:
+        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width).
+
+    Returns:
+        First tiles of one size, and all batches from the first on.
 
     Raises:
         HasherError: If there is no tile, or a batch is no batch of tiles.

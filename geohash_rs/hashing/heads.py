@@ -1,6 +1,6 @@
 """Networks that turn a feature vector into hashing activations in [0, 1], one for each bit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -136,7 +136,11 @@ class MiLaN(Head):
         Returns:
             Activations in [0, 1], shape (tiles, num_bits).
         """
-        return torch.sigmoid(self.bits(self.layers(self.prepare(features))))
+        return self.activate(self.prepare(features))
+
+    def activate(self, prepared: Tensor) -> Tensor:
+        """Compute activations of features that `prepare` has been through."""
+        return torch.sigmoid(self.bits(self.layers(prepared)))
 
 
 class LinearHead(Head):
@@ -149,24 +153,37 @@ class LinearHead(Head):
         num_features: Length of the feature vectors.
         num_bits: Bits of the code.
         unit: Whether features are first brought to length one, so that angles count.
+        parts: Lengths of the parts of the feature vector that are brought to length one each, such
+            as the layers of the backbone that they come from; empty for one part.
+
+    Raises:
+        HasherError: If the parts do not make up the feature vector.
     """
 
     kind = "linear"
 
-    def __init__(self, num_features: int, num_bits: int, *, unit: bool = True) -> None:
+    def __init__(
+        self, num_features: int, num_bits: int, *, unit: bool = True, parts: Sequence[int] = ()
+    ) -> None:
         super().__init__(num_features, num_bits)
+        if parts and sum(parts) != num_features:
+            msg = f"parts of {list(parts)} features do not make up {num_features}; name every part."
+            raise HasherError(msg)
         self.unit = unit
+        self.parts = tuple(parts)
         self.projection = nn.Linear(num_features, num_bits)
 
     @property
     def settings(self) -> dict[str, Any]:
         """Keyword arguments, JSON-able, that make a head of the same shape."""
-        return super().settings | {"unit": self.unit}
+        parts = {"parts": list(self.parts)} if self.parts else {}
+        return super().settings | {"unit": self.unit} | parts
 
     def prepare(self, features: Tensor) -> Tensor:
-        """Bring features to length one if asked, then shift and scale them."""
+        """Bring features, or each part of them, to length one if asked, then shift and scale."""
         if self.unit:
-            features = nn.functional.normalize(features, dim=1)
+            parts = torch.split(features, list(self.parts or (features.shape[1],)), dim=1)
+            features = torch.cat([nn.functional.normalize(part, dim=1) for part in parts], dim=1)
         return super().prepare(features)
 
     def forward(self, features: Tensor) -> Tensor:

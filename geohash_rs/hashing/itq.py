@@ -1,16 +1,24 @@
 """Training-free hashing: rotate features so that their signs say most (ITQ), or cut at random."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.heads import LinearHead
 
-__all__ = ["itq_head", "lsh_head"]
+__all__ = ["itq_head", "lsh_head", "principal_axes"]
 
 
 def itq_head(
-    features: Tensor, *, num_bits: int, iterations: int = 50, unit: bool = True, seed: int = 0
+    features: Tensor,
+    *,
+    num_bits: int,
+    iterations: int = 50,
+    unit: bool = True,
+    parts: Sequence[int] = (),
+    seed: int = 0,
 ) -> LinearHead:
     """Fit Iterative Quantisation: principal axes, rotated until the signs are closest to them.
 
@@ -23,6 +31,8 @@ def itq_head(
         num_bits: Bits of the code, at most num_features.
         iterations: Number of alternations.
         unit: Whether features are brought to length one first.
+        parts: Lengths of the parts of the feature vector that are brought to length one each; empty
+            for one part.
         seed: Seed of the first rotation.
 
     Returns:
@@ -37,7 +47,7 @@ def itq_head(
         https://doi.org/10.1109/CVPR.2011.5995432
     """
     generator = torch.Generator().manual_seed(seed)
-    head = LinearHead(features.shape[1], num_bits, unit=unit)
+    head = LinearHead(features.shape[1], num_bits, unit=unit, parts=parts)
     if num_bits > features.shape[1]:
         msg = f"ITQ cannot make {num_bits} bits of {features.shape[1]} features; use fewer bits."
         raise HasherError(msg)
@@ -50,7 +60,7 @@ def itq_head(
             'on more tiles, or use method="lsh" or a shipped hasher.'
         )
         raise HasherError(msg)
-    axes = _principal_axes(centred, num_bits, generator)
+    axes = principal_axes(centred, num_bits, generator)
     projected = centred @ axes
     rotation = _random_rotation(num_bits, generator)
     for _ in range(iterations):
@@ -92,8 +102,17 @@ def lsh_head(features: Tensor, *, num_bits: int, unit: bool = True, seed: int = 
     return head
 
 
-def _principal_axes(centred: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Give `count` orthonormal directions, those of most variance first, as columns."""
+def principal_axes(centred: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Find the directions of most variance.
+
+    Args:
+        centred: Features whose mean is zero, float64, shape (tiles, num_features).
+        count: Directions to give.
+        generator: Draws directions orthogonal to them where there are too few tiles.
+
+    Returns:
+        Orthonormal columns, most variance first, shape (num_features, count).
+    """
     vectors: Tensor = torch.linalg.eigh(centred.T @ centred)[1]
     rank = min(count, len(centred) - 1)
     axes = vectors.flip(1)[:, :rank]

@@ -10,12 +10,13 @@ def run_lightning_cli(args: Sequence[str]) -> None:
     """Fit, validate or test by a YAML configuration, and save the hasher after a fit.
 
     Args:
-        args: Subcommand and its options, such as ``["fit", "--config", "milan.yaml"]``.
+        args: Subcommand and its options, such as ``["fit", "--config", "train.yaml"]``.
     """
     from lightning.pytorch.cli import LightningCLI
     from torchgeo.datamodules import BaseDataModule
 
-    import geohash_rs.hashing.datamodules  # noqa: F401  (lets short class names be found)
+    import geohash_rs.hashing.balanced  # noqa: F401
+    import geohash_rs.hashing.scene_datamodule  # noqa: F401  (lets short class names be found)
     from geohash_rs._compat import base_task
     from geohash_rs.hashing.task import HashingTask
 

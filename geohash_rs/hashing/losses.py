@@ -13,7 +13,6 @@ from geohash_rs.hashing.mining import MINERS, Triplets, label_similarity
 __all__ = [
     "MiLaNLoss",
     "balance_loss",
-    "neighbour_loss",
     "pairwise_distances",
     "push_loss",
     "triplet_loss",
@@ -102,36 +101,6 @@ def balance_loss(activations: Tensor, *, over: Literal["sample", "bit"] = "sampl
         msg = f'balance over {over!r} is unknown; use "sample" or "bit".'
         raise TrainingError(msg)
     return (activations.mean(1 if over == "sample" else 0) - 0.5).square().mean()
-
-
-def neighbour_loss(
-    activations: Tensor, features: Tensor, *, temperature: float = 0.1, scale: float = 8.0
-) -> Tensor:
-    """Keep the neighbours of feature space: cross-entropy between the two similarity rankings.
-
-    For every tile, a softmax over its cosine similarities to the others of the batch says who its
-    neighbours are among features; the same over codes is drawn towards it.
-
-    Args:
-        activations: Shape (tiles, bits).
-        features: Features that are kept as they are, shape (tiles, num_features).
-        temperature: Softness of the neighbourhoods in feature space.
-        scale: Sharpness of the neighbourhoods in code space, times the cosine of ``2 s - 1``.
-
-    Returns:
-        The loss, a scalar, zero at best: the Kullback-Leibler divergence.
-
-    References:
-        Passalis and Tefas, Learning Deep Representations with Probabilistic Knowledge Transfer,
-        ECCV 2018, https://arxiv.org/abs/1803.10837
-    """
-    hidden = torch.eye(len(features), dtype=torch.bool, device=features.device)
-    unit = functional.normalize(features.float(), dim=1)
-    target = (unit @ unit.T / temperature).masked_fill(hidden, -torch.inf).log_softmax(1)
-    signs = functional.normalize(2 * activations - 1, dim=1)
-    ours = (signs @ signs.T * scale).masked_fill(hidden, -torch.inf).log_softmax(1)
-    gap = target.exp() * (target - ours)
-    return gap.masked_fill(hidden, 0).sum(1).mean()
 
 
 class MiLaNLoss(nn.Module):
@@ -232,9 +201,21 @@ class MiLaNLoss(nn.Module):
         return {"loss": loss, **terms}
 
     def _proxy(self, activations: Tensor, labels: Tensor) -> Tensor:
-        """Classify codes, their length scaled so that it does not depend on the bits."""
+        """Classify codes, their length scaled so that it does not depend on the bits.
+
+        Raises:
+            TrainingError: If there are more classes than the classifier knows.
+        """
         codes = (2 * activations - 1) * (8 / math.sqrt(activations.shape[1]))
         logits: Tensor = self.classifier(codes) if self.classifier is not None else codes
+        known = logits.shape[1]
+        highest = labels.shape[1] - 1 if labels.ndim == 2 else int(labels.max())
+        if highest >= known:
+            msg = (
+                f"a tile has label {highest} but the proxy was made for {known} classes (0 to "
+                f"{known - 1}); pass num_classes={highest + 1}."
+            )
+            raise TrainingError(msg)
         if labels.ndim == 2:
             return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
         return functional.cross_entropy(logits, labels, label_smoothing=self.smoothing)

@@ -16,15 +16,16 @@ class Recipe:
 
     Attributes:
         model: Backbone, any timm name.
+        weights: Weights of the backbone, as `load_backbone` takes them.
         stages: modules of the backbone whose mean output is appended to the features.
         input_size: Side in px that the network sees.
         train_views: Views of a tile of which training draws one at random.
         views: Views over which the hasher averages activations; each costs a pass of the network.
         standardise: Whether features are brought to mean 0 and deviation 1 by the training part.
-        components: Principal components kept of the standardised features; 0 keeps features.
+        components: Principal components kept of the standardised features, at most as many as
+            there are; 0 keeps features.
         hidden: Widths of the head's hidden layers.
         dropout: Share of hidden units that training drops.
-        noise: Standard deviation of the noise that training adds to standardised features.
         mining: Miner of triplets, see `MiLaNLoss`.
         margin: Margin of the triplets.
         normalise: Whether activations are brought to length one before distances are taken.
@@ -33,8 +34,6 @@ class Recipe:
         balance_over: "sample" or "bit".
         proxy: Weight of the cross-entropy of a linear classifier on the activations.
         smoothing: Label smoothing of that classifier.
-        codeword: Weight of drawing each class to a code of its own, far from the others'.
-        neighbours: Weight of keeping the neighbours of feature space.
         classes_per_batch: Classes in a batch; 0 for the paper's pairs of classes.
         samples_per_class: Tiles of each class in a batch; triplets for pairs of classes.
         iterations: Batches.
@@ -42,10 +41,10 @@ class Recipe:
         betas: Decay rates of Adam.
         weight_decay: Decoupled weight decay; 0 gives plain Adam.
         cosine: Whether the step size falls to zero along a cosine.
-        average: Decay of the running average of the weights that is kept at the end; 0 for none.
     """
 
     model: str = LITE0
+    weights: bool | str = True
     stages: tuple[str, ...] = ()
     input_size: int = 256
     train_views: tuple[str, ...] = VIEWS
@@ -54,7 +53,6 @@ class Recipe:
     components: int = 0
     hidden: tuple[int, ...] = (1024, 512)
     dropout: float = 0.0
-    noise: float = 0.0
     mining: str = "batch_hard"
     margin: float = 0.2
     normalise: bool = True
@@ -63,8 +61,6 @@ class Recipe:
     balance_over: Literal["sample", "bit"] = "bit"
     proxy: float = 0.0
     smoothing: float = 0.0
-    codeword: float = 0.0
-    neighbours: float = 0.0
     classes_per_batch: int = 15
     samples_per_class: int = 6
     iterations: int = 1500
@@ -72,7 +68,6 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
     cosine: bool = True
-    average: float = 0.0
 
     def with_(self, **changes: Any) -> "Recipe":  # noqa: ANN401
         """Change settings.

@@ -1,8 +1,9 @@
-"""Run a frozen backbone on a CPU faster than eager PyTorch does, with the same features."""
+"""Run a frozen backbone fast: fp32 with fused operations on a CPU, mixed precision on CUDA."""
 
 import logging
 import tempfile
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,25 @@ from torch import Tensor
 
 from geohash_rs.hashing.backbones import Backbone
 
-__all__ = ["CpuRuntime"]
+__all__ = ["CpuRuntime", "mixed_precision"]
 
 logger = logging.getLogger(__name__)
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Choose the precision of a frozen backbone's arithmetic.
+
+    Args:
+        device: Where it runs.
+
+    Returns:
+        On CUDA a context in which convolutions and products are bfloat16, or float16 where the
+        hardware has no bfloat16; elsewhere one that changes nothing.
+    """
+    if device.type != "cuda":
+        return nullcontext()
+    has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast("cuda", dtype=torch.bfloat16 if has_bfloat16 else torch.float16)
 
 
 class CpuRuntime:

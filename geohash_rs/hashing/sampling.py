@@ -1,6 +1,7 @@
 """Draw batches in which every anchor has a positive and a negative."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +9,30 @@ from torch.utils.data import Sampler
 
 from geohash_rs.errors import TrainingError
 
-__all__ = ["ClassBalancedSampler", "ClassPairSampler", "rows_by_class"]
+__all__ = ["ClassBalancedSampler", "ClassPairSampler", "labels_of", "rows_by_class"]
+
+
+def labels_of(batch: Mapping[str, Any]) -> Tensor:
+    """Take the labels of a batch of TorchGeo's.
+
+    Args:
+        batch: Has a ``label``, one class a tile or zeros and ones for several; or a ``mask``, whose
+            most frequent class becomes the label.
+
+    Returns:
+        Shape (tiles,) or (tiles, classes).
+
+    Raises:
+        TrainingError: If it has neither.
+    """
+    if "label" in batch:
+        label: Tensor = batch["label"]
+        return label
+    if "mask" in batch:
+        mask: Tensor = batch["mask"]
+        return mask.flatten(1).mode(1).values.long()
+    msg = f"a batch has no label and no mask, only {sorted(batch)}; use a labelled data set."
+    raise TrainingError(msg)
 
 
 def rows_by_class(labels: Sequence[int] | Tensor) -> dict[int, Tensor]:

@@ -1,32 +1,29 @@
 """Train a hasher inside TorchGeo: a task for Lightning's Trainer and TorchGeo's command line."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geohash_rs import metrics
 from geohash_rs._compat import base_task
 from geohash_rs.errors import BandMismatchError, TrainingError
 from geohash_rs.hashing.backbones import load_backbone
 from geohash_rs.hashing.fitting import default_bands
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.heads import MiLaN
+from geohash_rs.hashing.heads import LinearHead, MiLaN
 from geohash_rs.hashing.lite0 import LITE0
+from geohash_rs.hashing.loader_pixels import LoaderPixels, undo
 from geohash_rs.hashing.losses import MiLaNLoss
-from geohash_rs.hashing.mining import label_similarity
-from geohash_rs.hashing.scaling import Scaling, estimate_range
+from geohash_rs.hashing.sampling import labels_of
+from geohash_rs.hashing.validation import CodeCollapseWarning, ranking_values, warn_of_collapse
+from geohash_rs.hashing.views import random_views, view
 
 __all__ = ["CodeCollapseWarning", "HashingTask"]
 
-COLLAPSED = 0.1  # mean bit entropy below which codes say next to nothing
-
-
-class CodeCollapseWarning(UserWarning):
-    """Codes of different tiles have become almost the same."""
+LOSS_SETTINGS = (
+    "margin", "normalise", "mining", "push", "balance", "balance_over", "proxy", "smoothing",
+)  # fmt: skip
 
 
 class HashingTask(base_task()):  # type: ignore[misc]
@@ -34,7 +31,8 @@ class HashingTask(base_task()):  # type: ignore[misc]
 
     Batches are those of TorchGeo: ``image`` and ``label``, or a ``mask`` whose most frequent class
     becomes the label. What the data module's normalisation did is undone (its ``mean`` and
-    ``std``), because scaling belongs to the hasher.
+    ``std``), because scaling belongs to the hasher. Batches of `BalancedBatches` may hold
+    ``features`` instead of an image, computed once by the frozen backbone.
 
     Args:
         model: Backbone, any timm name.
@@ -42,10 +40,17 @@ class HashingTask(base_task()):  # type: ignore[misc]
         in_channels: Bands of the images.
         num_bits: Bits of the code.
         freeze_backbone: Whether only the head learns.
+        unfreeze: Modules of the backbone that learn where it is not frozen, such as "blocks.6".
+            Default: all of it. Normalisation layers keep the statistics of their weights.
+        stages: Modules of the backbone whose mean output is appended to the features.
+        components: Principal components kept of the standardised features, at most as many as
+            there are; 0 keeps features.
+        train_views: Views of a tile of which training draws one at random.
+        views: Views over which activations are averaged elsewhere; each costs a pass.
         hidden: Widths of the head's hidden layers.
         dropout: Share of hidden units that training drops.
         standardise: Whether features are brought to mean 0 and deviation 1, as measured on the
-            first training batch.
+            cached features of all training tiles, else on the first training batch.
         mining: "class_pairs", "batch_all", "batch_hard" or "semi_hard".
         margin: Margin of the triplets.
         normalise: Whether activations are brought to length one before distances are taken.
@@ -53,9 +58,14 @@ class HashingTask(base_task()):  # type: ignore[misc]
         balance: Weight of the balance loss.
         balance_over: "sample" (the paper's) or "bit".
         proxy: Weight of the cross-entropy of a linear classifier on the activations.
+        smoothing: Label smoothing of that classifier.
         num_classes: Classes; needed by the proxy.
         lr: Learning rate.
-        patience: Epochs without a better validation mAP before the learning rate falls.
+        backbone_lr: Learning rate of the backbone where it learns. Default: a tenth of `lr`.
+        weight_decay: Decoupled weight decay.
+        schedule: "plateau" lowers the learning rate when the validation mAP no longer grows,
+            "cosine" lets it fall to zero over all steps.
+        patience: Epochs without a better validation mAP before "plateau" acts.
         bands: Names of the bands.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}`` in raw pixel values. Default: 0
             to 255 where the first training batch lies within, else its percentiles.
@@ -84,6 +94,11 @@ class HashingTask(base_task()):  # type: ignore[misc]
         num_bits: int = 64,
         *,
         freeze_backbone: bool = True,
+        unfreeze: Sequence[str] = (),
+        stages: Sequence[str] = (),
+        components: int = 0,
+        train_views: Sequence[str] = ("identity",),
+        views: Sequence[str] = ("identity",),
         hidden: tuple[int, ...] = (1024, 512),
         dropout: float = 0.0,
         standardise: bool = True,
@@ -94,8 +109,12 @@ class HashingTask(base_task()):  # type: ignore[misc]
         balance: float = 1.0,
         balance_over: Literal["sample", "bit"] = "bit",
         proxy: float = 0.0,
+        smoothing: float = 0.0,
         num_classes: int | None = None,
         lr: float = 3e-4,
+        backbone_lr: float | None = None,
+        weight_decay: float = 0.01,
+        schedule: Literal["plateau", "cosine"] = "plateau",
         patience: int = 10,
         bands: Sequence[str] | None = None,
         scaling: Mapping[str, Any] | None = None,
@@ -116,60 +135,84 @@ class HashingTask(base_task()):  # type: ignore[misc]
             BandMismatchError: If the bands do not fit each other or the weights.
         """
         settings = self.hparams
+        channels = settings["in_channels"]
         self.backbone = load_backbone(
-            settings["model"], weights=self.weights, in_chans=settings["in_channels"]
+            settings["model"],
+            weights=self.weights,
+            in_chans=channels,
+            stages=tuple(settings["stages"]),
         )
         self.head = MiLaN(
             self.backbone.num_features,
             settings["num_bits"],
             hidden=tuple(settings["hidden"]),
             dropout=settings["dropout"],
+            components=min(settings["components"], self.backbone.num_features),
         )
         self.model = nn.Sequential(self.backbone, self.head)
-        if settings["freeze_backbone"]:
-            self.backbone.requires_grad_(requires_grad=False).eval()
-        channels = settings["in_channels"]
+        self._freeze()
         names = settings["bands"] or default_bands(channels)
         if len(names) != channels:
             msg = f"{len(names)} bands are named but in_channels is {channels}."
             raise BandMismatchError(msg)
         self.band_names = tuple(names)
-        self.register_buffer("standardised", torch.tensor(not settings["standardise"]))
-        self.register_buffer("low", torch.zeros(channels))
-        self.register_buffer("high", torch.zeros(channels))  # zero: not known yet
-        if settings["scaling"] is not None:
-            self._set_range(settings["scaling"])
+        self.pixels = LoaderPixels(self.backbone, scaling=settings["scaling"])
+        fitted = not settings["standardise"] and not settings["components"]
+        self.register_buffer("standardised", torch.tensor(fitted))
 
     def configure_losses(self) -> None:
         """Make the loss."""
-        names = ("margin", "normalise", "mining", "push", "balance", "balance_over", "proxy")
         self.criterion = MiLaNLoss(
-            **{name: self.hparams[name] for name in names},
+            **{name: self.hparams[name] for name in LOSS_SETTINGS},
             num_bits=self.hparams["num_bits"],
             num_classes=self.hparams["num_classes"],
         )
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
-        """Make AdamW over what learns, and a schedule that follows the validation mAP upwards."""
-        learning = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(learning, lr=self.hparams["lr"])
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, mode="max", patience=self.hparams["patience"]
+        """Make AdamW over what learns, and the schedule.
+
+        Raises:
+            TrainingError: If the schedule is unknown.
+        """
+        settings = self.hparams
+        backbone_lr = settings["backbone_lr"] or settings["lr"] / 10
+        deep = [p for p in self.backbone.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [*self.head.parameters(), *self.criterion.parameters()]}
+        ]
+        if deep:
+            groups.append({"params": deep, "lr": backbone_lr})
+        optimizer = torch.optim.AdamW(
+            groups, lr=settings["lr"], weight_decay=settings["weight_decay"]
         )
+        schedules = torch.optim.lr_scheduler
+        if settings["schedule"] == "cosine":
+            steps = int(self.trainer.estimated_stepping_batches)
+            cosine = schedules.CosineAnnealingLR(optimizer, steps)
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": cosine, "interval": "step"},
+            }
+        if settings["schedule"] != "plateau":
+            msg = f'schedule {settings["schedule"]!r} is unknown; use "plateau" or "cosine".'
+            raise TrainingError(msg)
+        plateau = schedules.ReduceLROnPlateau(optimizer, mode="max", patience=settings["patience"])
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "monitor": self.monitor},
+            "lr_scheduler": {"scheduler": plateau, "monitor": self.monitor},
         }
 
     def train(self, mode: bool = True) -> "HashingTask":  # noqa: FBT001, FBT002  (torch's own)
-        """Set the mode, but keep a frozen backbone as it is evaluated."""
+        """Set the mode of the head; the backbone's normalisation keeps what its weights know.
+
+        Batches are small and chosen by class, so that their statistics would mislead it.
+        """
         super().train(mode)
-        if self.hparams["freeze_backbone"]:
-            self.backbone.eval()
+        self.backbone.eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute activations of a data loader's images.
+        """Compute activations of a data loader's images, averaged over `views`.
 
         Args:
             images: Shape (tiles, bands, height, width), normalised as the loader does.
@@ -177,46 +220,39 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Returns:
             Activations in [0, 1], shape (tiles, num_bits).
         """
-        result: Tensor = self.model(self._prepare(images))
-        return result
-
-    def _prepare(self, images: Tensor) -> Tensor:
-        scaling = self._scaling()
-        scaled = scaling.apply(self._raw(images))
-        size = self.hparams["input_size"] or self.backbone.input_size
-        if scaled.shape[-2:] != (size, size):
-            scaled = nn.functional.interpolate(
-                scaled, size=(size, size), mode="bicubic", antialias=True
-            )
-        return scaling.normalise(scaled)
-
-    @torch.no_grad()
-    def _standardise(self, images: Tensor) -> None:
-        """Take mean and deviation from a batch; features that hardly vary there stay small."""
-        features = self.backbone(self._prepare(images))
-        deviation = features.std(0, correction=0)
-        floor = (0.1 * deviation.mean()).clamp_min(1e-6)
-        self.head.get_buffer("shift").copy_(features.mean(0))
-        self.head.get_buffer("scale").copy_(1 / deviation.clamp_min(floor))
-        self.get_buffer("standardised").fill_(value=True)
+        prepared = self.pixels.prepare(self._raw(images), size=self._input_size())
+        passes = [self.model(view(prepared, name)) for name in self.hparams["views"]]
+        return torch.stack(passes).mean(0)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Compute the loss of a batch."""
-        images, labels = self._unpack(batch)
-        if not float(self.get_buffer("high").abs().max()) and not self.backbone.raw_input:
-            self._estimate_range(self._raw(images))
-        if not bool(self.get_buffer("standardised")):
-            self._standardise(images)
-        terms = self.criterion(self(images), labels)
+        labels = labels_of(batch)
+        if "features" in batch:
+            activations = self.head(batch["features"])
+        else:
+            raw = self._raw(self._images(batch))
+            self.pixels.meet(raw)
+            prepared = self.pixels.prepare(raw, size=self._input_size())
+            seen = random_views(prepared, self.hparams["train_views"])
+            if not bool(self.get_buffer("standardised")):
+                with torch.no_grad():
+                    self.meet_features(self.backbone(seen))
+            activations = self.model(seen)
+        terms = self.criterion(activations, labels)
         for name, value in terms.items():
-            self.log(f"train_{name}", value, batch_size=len(images))
+            self.log(f"train_{name}", value, batch_size=len(labels))
         loss: Tensor = terms["loss"]
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Keep the codes of a batch."""
-        images, labels = self._unpack(batch)
-        self._outputs.append((self(images).detach().float().cpu() > 0.5, labels.cpu()))
+        labels = labels_of(batch)
+        if "features" in batch:  # shape (tiles, views, num_features)
+            passes = [self.head(values) for values in batch["features"].unbind(1)]
+            activations = torch.stack(passes).mean(0)
+        else:
+            activations = self(self._images(batch))
+        self._outputs.append((activations.detach().float().cpu() > 0.5, labels.cpu()))
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Keep the codes of a batch."""
@@ -224,7 +260,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Compute activations of a batch."""
-        activations: Tensor = self(batch["image"].float())
+        activations: Tensor = self(self._images(batch))
         return activations
 
     def on_validation_epoch_end(self) -> None:
@@ -235,6 +271,43 @@ class HashingTask(base_task()):  # type: ignore[misc]
         """Log how well the test tiles find each other."""
         self._log_ranking("test")
 
+    def meet_features(self, features: Tensor) -> None:
+        """Take mean, deviation and principal components from features, unless they are known.
+
+        A feature that hardly varies among them stays small.
+
+        Args:
+            features: Features of training tiles, shape (tiles, num_features).
+        """
+        if bool(self.get_buffer("standardised")):
+            return
+        self.head.standardise(features)
+        if not self.head.components:
+            deviation = features.std(0, correction=0)
+            floor = (0.1 * deviation.mean()).clamp_min(1e-6)
+            self.head.get_buffer("scale").copy_(1 / deviation.clamp_min(floor))
+        self.get_buffer("standardised").fill_(value=True)
+
+    def feature_hasher(self, raw: Tensor) -> Hasher:
+        """Give a hasher whose features are those of this task's backbone, for caching them.
+
+        Args:
+            raw: Some raw tiles, from which the range of pixel values is chosen unless it is known.
+
+        Returns:
+            A hasher that shares the backbone; its head is not trained.
+        """
+        self.pixels.meet(raw)
+        return Hasher(
+            self.backbone,
+            LinearHead(self.backbone.num_features, 8),
+            scaling=self.pixels.scaling(),
+            bands=self.band_names,
+            tile_size=int(raw.shape[-2]),
+            input_size=self._input_size(),
+            device=self.device,
+        )
+
     def hasher(self, *, name: str = "", notes: Mapping[str, Any] | None = None) -> Hasher:
         """Give what has been learned as a hasher, which an archive uses.
 
@@ -244,26 +317,27 @@ class HashingTask(base_task()):  # type: ignore[misc]
 
         Returns:
             A hasher with copies of the networks.
-
-        Raises:
-            TrainingError: If nothing has been trained, so that pixel values are unknown.
         """
         backbone = load_backbone(
-            self.backbone.model_name, weights=False, in_chans=self.hparams["in_channels"]
+            self.backbone.model_name,
+            weights=False,
+            in_chans=self.hparams["in_channels"],
+            stages=self.backbone.stages,
         )
         backbone.load_state_dict(self.backbone.state_dict())
         frozen = self.hparams["freeze_backbone"]
         backbone.weights = self.backbone.weights if frozen else "fine-tuned"
         head = MiLaN(**{**self.head.settings, "hidden": tuple(self.head.hidden)})
         head.load_state_dict(self.head.state_dict())
-        size = self.hparams["input_size"] or self.backbone.input_size
+        size = self._input_size()
         return Hasher(
             backbone,
             head,
-            scaling=self._scaling(),
+            scaling=self.pixels.scaling(),
             bands=self.band_names,
             tile_size=self.tile_size or size,
             input_size=size,
+            views=self.hparams["views"],
             name=name,
             notes=notes,
         )
@@ -273,10 +347,52 @@ class HashingTask(base_task()):  # type: ignore[misc]
         checkpoint["tile_size"] = self.tile_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the tile size from a checkpoint."""
+        """Take the tile size from a checkpoint, and refuse one of another network.
+
+        Raises:
+            TrainingError: If its tensors are not those of this task.
+        """
+        own, found = self.state_dict(), checkpoint["state_dict"]
+        wrong = [k for k in own if k not in found or found[k].shape != own[k].shape]
+        wrong += [k for k in found if k not in own]
+        if wrong:
+            settings = checkpoint.get("hyper_parameters", {})
+            msg = (
+                f"the checkpoint is of another network: {len(wrong)} of {len(own)} tensors differ, "
+                f"such as {wrong[0]}; it was made with model={settings.get('model')!r}, "
+                f"num_bits={settings.get('num_bits')}, stages={settings.get('stages')}, "
+                f"components={settings.get('components')}; make the task with the same settings."
+            )
+            raise TrainingError(msg)
         self.tile_size = checkpoint.get("tile_size", 0)
 
-    def _unpack(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _freeze(self) -> None:
+        """Let the parts of the backbone learn that shall.
+
+        Raises:
+            TrainingError: If a module to unfreeze does not exist.
+        """
+        chosen = tuple(self.hparams["unfreeze"])
+        modules = dict(self.backbone.network.named_modules())
+        if unknown := [name for name in chosen if name not in modules]:
+            children = [name for name, _ in self.backbone.network.named_children()]
+            msg = (
+                f"the backbone has no modules {unknown} to unfreeze; it has {', '.join(children)}."
+            )
+            raise TrainingError(msg)
+        self.backbone.eval()
+        learns_all = not self.hparams["freeze_backbone"] and not chosen
+        self.backbone.requires_grad_(requires_grad=learns_all)
+        if not self.hparams["freeze_backbone"]:
+            for name in chosen:
+                modules[name].requires_grad_(requires_grad=True)
+
+    def _images(self, batch: dict[str, Tensor]) -> Tensor:
+        """Take the images of a batch.
+
+        Raises:
+            BandMismatchError: If they have another number of bands than the task was made for.
+        """
         images = batch["image"].float()
         if images.shape[1] != len(self.band_names):
             msg = (
@@ -285,78 +401,27 @@ class HashingTask(base_task()):  # type: ignore[misc]
             )
             raise BandMismatchError(msg)
         self.tile_size = self.tile_size or int(images.shape[-2])
-        if "label" in batch:
-            return images, batch["label"]
-        if "mask" in batch:
-            return images, batch["mask"].flatten(1).mode(1).values.long()
-        msg = f"a batch has no label and no mask, only {sorted(batch)}; use a labelled data set."
-        raise TrainingError(msg)
+        return images
 
     def _raw(self, images: Tensor) -> Tensor:
         """Undo what the data loader's normalisation did."""
         module = getattr(self._trainer, "datamodule", None) if self._trainer else None
         mean, std = self.hparams["loader_mean"], self.hparams["loader_std"]
-        mean = getattr(module, "mean", 0.0) if mean is None else mean
-        std = getattr(module, "std", 1.0) if std is None else std
-        shift, scale = (
-            torch.as_tensor(v, dtype=images.dtype, device=images.device).reshape(-1, 1, 1)
-            for v in (mean, std)
+        return undo(
+            images,
+            mean=getattr(module, "mean", 0.0) if mean is None else mean,
+            std=getattr(module, "std", 1.0) if std is None else std,
         )
-        return images * scale + shift
 
-    def _estimate_range(self, raw: Tensor) -> None:
-        inside = float(raw.min()) > -0.5 and 1.5 < float(raw.max()) < 255.5
-        eight_bit = {"kind": "range", "low": 0.0, "high": 255.0}
-        self._set_range(eight_bit if inside else estimate_range(raw.detach().cpu()))
-
-    def _set_range(self, scaling: Mapping[str, Any]) -> None:
-        read = Scaling.from_mapping(scaling, mean=self.backbone.mean, std=self.backbone.std)
-        self.get_buffer("low").copy_(torch.tensor(read.low))
-        self.get_buffer("high").copy_(torch.tensor(read.high))
-
-    def _scaling(self) -> Scaling:
-        mean, std = self.backbone.mean, self.backbone.std
-        channels = self.hparams["in_channels"]
-        zeros, ones = (0.0,) * channels, (1.0,) * channels
-        low, high = (tuple(self.get_buffer(name).tolist()) for name in ("low", "high"))
-        if any(high) and self.backbone.raw_input:
-            return Scaling(low=low, high=high, mean=zeros, std=ones)
-        if self.backbone.raw_input:
-            return Scaling(low=zeros, high=ones, mean=mean, std=std, clip=False)
-        if not any(high):
-            high = (255.0,) * channels  # before the first batch, as in Lightning's sanity check
-        return Scaling(low=low, high=high, mean=mean, std=std)
+    def _input_size(self) -> int:
+        return int(self.hparams["input_size"] or self.backbone.input_size)
 
     def _log_ranking(self, stage: str) -> None:
-        codes = torch.cat([c for c, _ in self._outputs]).numpy().astype(np.float32)
-        labels = torch.cat([y for _, y in self._outputs])
+        bits = torch.cat([bits for bits, _ in self._outputs])
+        labels = torch.cat([labels for _, labels in self._outputs])
         self._outputs.clear()
-        relevant = (label_similarity(labels) > 0).numpy()
-        distances = np.rint((codes.shape[1] - (2 * codes - 1) @ (2 * codes - 1).T) / 2)
-        np.fill_diagonal(distances, np.inf)
-        entropy = float(metrics.bit_entropy(codes).mean())
-        values = {
-            "map": metrics.mean_average_precision(distances, relevant, k=self.hparams["k"]),
-            "precision_radius2": float(metrics.precision_within(distances, relevant).mean()),
-            "bit_entropy": entropy,
-        }
-        if labels.ndim == 2:
-            gains = (labels.float() @ labels.float().T).numpy()
-            ranked = {"k": self.hparams["k"]}
-            values["ndcg"] = float(metrics.ndcg(distances, gains, **ranked).mean())
-            values["acg"] = float(
-                metrics.average_cumulative_gain(distances, gains, **ranked).mean()
-            )
-            weighted = metrics.weighted_average_precision(distances, gains, **ranked)
-            values["weighted_map"] = float(weighted.mean())
+        values = ranking_values(bits, labels, k=self.hparams["k"])
         for name, value in values.items():
             self.log(f"{stage}_{name}", value, prog_bar=name == "map")
-        if entropy < COLLAPSED and not self._sanity_checking():
-            msg = (
-                f"codes have collapsed: mean bit entropy of {len(codes)} tiles is {entropy:.3f} of "
-                "1; lower lr, raise balance, or use larger class-balanced batches."
-            )
-            warnings.warn(msg, CodeCollapseWarning, stacklevel=2)
-
-    def _sanity_checking(self) -> bool:
-        return bool(self._trainer is not None and self._trainer.sanity_checking)
+        if self._trainer is None or not self._trainer.sanity_checking:
+            warn_of_collapse(values["bit_entropy"], tiles=len(bits))

@@ -1,21 +1,19 @@
 """Train a MiLaN head on frozen features: seconds to minutes on one core."""
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.heads import MiLaN
-from geohash_rs.hashing.losses import MiLaNLoss, neighbour_loss
+from geohash_rs.hashing.losses import MiLaNLoss
 from geohash_rs.hashing.recipes import Recipe
 from geohash_rs.hashing.sampling import ClassBalancedSampler, ClassPairSampler
 
-__all__ = ["History", "far_codes", "train_head"]
+__all__ = ["History", "train_head"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +47,7 @@ def train_head(
             classes).
         num_bits: Bits of the code.
         recipe: Everything else.
-        seed: Seed of weights, batches, views, dropout and noise.
+        seed: Seed of weights, batches, views and dropout.
         note_every: Iterations between notes in the history.
 
     Returns:
@@ -75,64 +73,31 @@ def _train(
         num_bits,
         hidden=recipe.hidden,
         dropout=recipe.dropout,
-        components=recipe.components,
+        components=min(recipe.components, width),
     )
     if recipe.standardise:
         head.standardise(features.flatten(0, 1))
+    with torch.no_grad():  # what comes before the first layer does not learn
+        prepared = head.prepare(features.flatten(0, 1)).reshape(count, views, -1)
     criterion = _criterion(recipe, num_bits, num_classes)
-    words = far_codes(num_classes, num_bits=num_bits, seed=seed)
     parameters = [*head.parameters(), *criterion.parameters()]
     optimizer = torch.optim.AdamW(
         parameters, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True
     )
-    averaged = copy.deepcopy(head) if recipe.average else None
     history = History()
     head.train()
     for step, rows in enumerate(_batches(labels, recipe, seed)):
         if recipe.cosine:
             fall = 0.5 * (1 + math.cos(math.pi * step / recipe.iterations))
             optimizer.param_groups[0]["lr"] = recipe.learning_rate * fall
-        chosen = features[rows, torch.randint(views, (len(rows),))]
-        noisy = chosen + recipe.noise * torch.randn_like(chosen) / head.get_buffer("scale")
-        activations = head(noisy if recipe.noise else chosen)
-        terms = criterion(activations, labels[rows])
-        loss = terms["loss"]
-        if recipe.codeword:
-            terms["codeword"] = _codeword_loss(activations, labels[rows], words)
-            loss = loss + recipe.codeword * terms["codeword"]
-        if recipe.neighbours:
-            terms["neighbours"] = neighbour_loss(activations, chosen)
-            loss = loss + recipe.neighbours * terms["neighbours"]
+        drawn = torch.randint(views, (len(rows),))
+        terms = criterion(head.activate(prepared[rows, drawn]), labels[rows])
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        terms["loss"].backward()
         optimizer.step()
-        if averaged is not None:
-            _follow(averaged, head, min(recipe.average, (step + 1) / (step + 10)))
         if step % note_every == 0 or step == recipe.iterations - 1:
-            _note(history, step, {**terms, "loss": loss})
-    return (averaged or head).eval(), history
-
-
-def far_codes(count: int, *, num_bits: int, seed: int = 0) -> Tensor:
-    """Choose codes that are far from each other, half of their bits set.
-
-    Args:
-        count: Number of codes.
-        num_bits: Bits of each.
-        seed: Seed of the candidates, of which each next code is the farthest from those chosen.
-
-    Returns:
-        Zeros and ones, float32, shape (count, num_bits).
-    """
-    generator = torch.Generator().manual_seed(seed)
-    candidates = torch.rand(4000, num_bits, generator=generator).argsort(1) < num_bits // 2
-    pool = candidates.float()
-    chosen = [pool[0]]
-    nearest = torch.full((len(pool),), torch.inf)
-    for _ in range(count - 1):
-        nearest = torch.minimum(nearest, (pool - chosen[-1]).abs().sum(1))
-        chosen.append(pool[nearest.argmax()])
-    return torch.stack(chosen)
+            _note(history, step, terms)
+    return head.eval(), history
 
 
 def _criterion(recipe: Recipe, num_bits: int, num_classes: int) -> MiLaNLoss:
@@ -168,20 +133,6 @@ def _batches(labels: Tensor, recipe: Recipe, seed: int) -> Iterator[Tensor]:
     )
     for _ in range(recipe.iterations):
         yield sampler.draw()
-
-
-def _codeword_loss(activations: Tensor, labels: Tensor, words: Tensor) -> Tensor:
-    """Draw a class to its code; of several labels, to the bits on which their codes agree most."""
-    target = words[labels]
-    if labels.ndim == 2:
-        target = (labels.float() @ words) / labels.sum(1, keepdim=True)
-    return functional.binary_cross_entropy(activations, target)
-
-
-@torch.no_grad()
-def _follow(averaged: nn.Module, head: nn.Module, decay: float) -> None:
-    for slow, fast in zip(averaged.parameters(), head.parameters(), strict=True):
-        slow.lerp_(fast, 1 - decay)
 
 
 def _note(history: History, step: int, terms: dict[str, Tensor]) -> None:

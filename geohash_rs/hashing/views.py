@@ -1,10 +1,13 @@
 """The eight ways to look at a tile from above: flips and quarter turns, which lose no pixel."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from geohash_rs.errors import HasherError
 
-__all__ = ["VIEWS", "view"]
+__all__ = ["VIEWS", "random_views", "view"]
 
 VIEWS = ("identity", "hflip", "rot90", "rot180", "rot270", "vflip", "transpose", "antitranspose")
 
@@ -36,3 +39,19 @@ def view(images: Tensor, name: str) -> Tensor:
         return images.rot90(2, (-2, -1)).transpose(-2, -1)
     msg = f"view {name!r} is not one of {', '.join(VIEWS)}."
     raise HasherError(msg)
+
+
+def random_views(images: Tensor, names: Sequence[str]) -> Tensor:
+    """Turn or mirror every image by a view of its own, drawn from torch's own randomness.
+
+    Args:
+        images: Square images, shape (tiles, bands, size, size).
+        names: Views to draw from.
+
+    Returns:
+        The images, same shape.
+    """
+    if tuple(names) == ("identity",):
+        return images
+    drawn = torch.randint(len(names), (len(images),)).tolist()
+    return torch.stack([view(i, names[n]) for i, n in zip(images, drawn, strict=True)])

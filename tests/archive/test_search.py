@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from geohash_rs.archive import CodeArchive, scan
 from geohash_rs.archive.engine_numpy import NumpyEngine
-from geohash_rs.archive.kernels import BLOCK
+from geohash_rs.archive.writing import BLOCK
 
 DAY = dt.datetime(2020, 1, 1)
 

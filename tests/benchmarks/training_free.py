@@ -158,7 +158,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--hashers", default="itq-64,lsh-64,itq-128")
+    parser.add_argument("--hashers", default="general-64,itq-64,lsh-64,itq-128")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rows = []

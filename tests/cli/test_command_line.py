@@ -80,7 +80,25 @@ def test_query_by_point_with_region_writes_a_file(run, archive, tmp_path):
         tmp_path / "m.gpkg",
     )
     assert code == 0
-    assert len(gpd.read_file(tmp_path / "m.gpkg")) == 10
+    assert len(gpd.read_file(tmp_path / "m.gpkg", layer="m")) == 10
+
+
+def test_query_takes_examples_that_are_right_and_wrong(run, archive):
+    words = ("--tile", 3, "--tile", 20, "--negative", 4, "--distinct", "-k", 30, "--json")
+    code, out, err = run("query", archive, *words)
+    assert (code, err) == (0, "")
+    expected = Archive.open(archive, mode="r").query(
+        tile=[3, 20], negatives=[4], distinct=True, k=30
+    )
+    shown = [feature["properties"] for feature in json.loads(out)["features"]]
+    assert [row["tile_id"] for row in shown] == expected["tile_id"].tolist()
+    assert 4 not in expected["tile_id"].to_numpy()
+
+
+def test_asymmetric_ranking_without_a_patch_says_what_it_needs(run, archive):
+    code, out, err = run("query", archive, "--tile", 3, "--ranking", "asymmetric")
+    assert (code, out) == (2, "")
+    assert "search with patches alone" in err
 
 
 def test_export_writes_every_tile_with_the_columns_of_a_match(run, archive, tmp_path):
@@ -99,8 +117,11 @@ def test_what_looks_after_an_archive_speaks_json(run, archive, command):
 
 
 WRONG_USE = [
-    (("query", "{archive}"), "exactly one of"),
-    (("query", "{archive}", "--tile", 3, "--point", "1,50"), "exactly one of"),
+    (("query", "{archive}"), "give a PATCH.tif, --point or --tile"),
+    (("query", "{archive}", "--negative", 3), "give a PATCH.tif, --point or --tile"),
+    (("query", "{archive}", "--tile", 3, "--window", "1,2,3,4"), "--window is for a patch"),
+    (("query", "{archive}", "--tile", 3, "--bands", "1,2,3"), "--bands is for a patch"),
+    (("query", "{archive}", "--tile", 3, "--ranking", "best"), "'best' is not one of"),
     (("query", "{archive}", "--tile", 3, "-k", 0), "0 is not in the range"),
     (("query", "{archive}", "--tile", 3, "-k", -4), "-4 is not in the range"),
     (("query", "{archive}", "--tile", 3, "--max-distance", -1), "-1 is not in the range"),

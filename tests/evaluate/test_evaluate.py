@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from geohash_rs.errors import CodeLengthError, TrainingError
-from geohash_rs.evaluate import evaluate, make_trials, summary_table, write_plots
+from geohash_rs.evaluate import evaluate, make_trials, open_tiles, summary_table, write_plots
 from geohash_rs.hashing.class_folders import ClassFolders, split_by_class
 
 SMALL = {
@@ -40,7 +40,7 @@ def tiles(tmp_path_factory):
 
 @pytest.mark.parametrize("protocol", ["paper", "clean", "unseen", "spatial"])
 def test_queries_and_training_never_overlap(tiles, protocol):
-    for trial in make_trials(tiles, protocol):
+    for trial in make_trials(tiles, protocol, seed=1):
         assert not set(trial.train) & set(trial.queries)
         if trial.archive == "held apart":
             assert not set(trial.searched) & (set(trial.queries) | set(trial.train))
@@ -74,10 +74,10 @@ def test_every_method_is_measured_and_learning_beats_chance(tiles, tmp_path):
     methods = ("milan", "paper", "itq", "lsh", "kslsh", "classifier", "float")
     result = evaluate(
         tiles, methods=methods, bits=(8, 16), seeds=2, changes=SMALL | {"mining": "batch_hard"},
-        cache=tmp_path,
+        cache=tmp_path, pictures=True,
     )  # fmt: skip
     rows = result["rows"]
-    assert len(rows) == 6 * 2 * 2 + 1
+    assert len(rows) == 6 * 2 * 2 + 2
     assert json.loads(json.dumps(result)) == result
     by_method = {m: np.mean([r["map@20"] for r in rows if r["method"] == m]) for m in methods}
     assert min(by_method.values()) > 0.3  # chance is 0.2
@@ -85,26 +85,67 @@ def test_every_method_is_measured_and_learning_beats_chance(tiles, tmp_path):
     table = summary_table(result)
     assert all(f"| {m} | test |" in table for m in methods)
     assert "relevant tiles found in the first k" in table
-    assert [p.name for p in write_plots(result, tmp_path / "p")] == [
-        "map_by_bits.png",
-        "losses.png",
-    ]
+    written = write_plots(result, tmp_path / "p", root=tiles.root)
+    names = ["map_by_bits", "precision_recall", "losses", "projection", "matches"]
+    assert [path.stem for path in written] == names
+    for path in written:
+        with Image.open(path) as picture:
+            assert picture.convert("L").getextrema()[0] < 200  # something is drawn
 
 
-def test_a_cached_run_gives_the_same_figures(tiles, tmp_path):
-    def run():
+def test_a_run_that_was_broken_off_goes_on_and_gives_the_same_figures(tiles, tmp_path, monkeypatch):
+    def run(cache, bits=(8, 16)):
         return evaluate(
-            tiles, methods=("milan",), bits=(8,), seeds=1, changes=SMALL, cache=tmp_path
+            tiles, methods=("milan", "milan-views"), bits=bits, seeds=1, changes=SMALL, cache=cache
         )["rows"]
 
-    first = run()
-    assert len(list(tmp_path.glob("*.safetensors"))) == 1
-    assert run() == first
+    whole = run(None)
+    assert run(tmp_path, bits=(8,)) == [row for row in whole if row["bits"] == 8]
+    assert len(list((tmp_path / "heads").glob("*.safetensors"))) == 1  # one for both methods
+    assert run(tmp_path) == whole
+    assert len(list((tmp_path / "heads").glob("*.safetensors"))) == 2
+    # all is read, nothing computed any more
+    monkeypatch.setattr("geohash_rs.evaluate.fits.train_head", None)
+    monkeypatch.setattr("geohash_rs.hashing.hasher.Hasher.features", None)
+    assert run(tmp_path) == whole
+
+
+def test_every_seed_draws_its_own_split_or_takes_the_lists(shared_data):
+    tiles = ClassFolders.open(shared_data / "ucmerced")
+    listed, again = (make_trials(tiles, "paper")[0].train for _ in range(2))
+    assert np.array_equal(listed, again)
+    first, second = (make_trials(tiles, "paper", seed=seed)[0].train for seed in range(2))
+    assert len(first) == len(second) == 1260
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, listed)
+
+
+def test_several_labels_are_measured_by_what_they_share(shared_data, tmp_path):
+    patches = open_tiles(shared_data / "bigearthnet_tiny")
+    assert patches.labels.shape == (11, len(patches.classes))
+    assert patches.labels.sum(1).min() >= 1
+    result = evaluate(
+        patches, methods=("milan", "itq", "float"), bits=(8,), seeds=1, cache=tmp_path,
+        changes=SMALL | {"train_views": ("identity",)}, pictures=True,
+    )  # fmt: skip
+    for row in result["rows"]:
+        assert {"ndcg@20", "acg@20", "weighted_map@20"} <= set(row)
+        assert 0 < row["weighted_map@20"] <= row["acg@20"] * 20
+    assert "ndcg@20" in summary_table(result)
+    write_plots(result, tmp_path / "p", root=patches.root)
+    with pytest.raises(TrainingError, match="kslsh takes one class a tile"):
+        evaluate(patches, methods=("kslsh",), bits=(8,), seeds=1, changes=SMALL)
+    with pytest.raises(TrainingError, match="have several labels each"):
+        make_trials(patches, "unseen")
 
 
 def test_wrong_requests_are_refused(tiles, tmp_path):
     with pytest.raises(TrainingError, match=r"methods \['bert'\] are unknown"):
         evaluate(tiles, methods=("bert",))
+    with pytest.raises(TrainingError, match='finds no lists .* use split "seed"'):
+        evaluate(tiles, split="lists")
+    with pytest.raises(TrainingError, match="seeds is 0"):
+        evaluate(tiles, seeds=0)
     with pytest.raises(CodeLengthError, match="num_bits is 20"):
         evaluate(tiles, bits=(20,))
     with pytest.raises(TrainingError, match="protocol 'mine' is not one of paper"):

@@ -1,7 +1,9 @@
 """Small hashers and tiles for the tests of hashing."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from geohash_rs.hashing import Backbone, Hasher, LinearHead, Scaling
 
@@ -32,3 +34,16 @@ def make_small():
         )
 
     return make
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Make pictures of three classes of coloured noise, which any backbone can tell apart."""
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        (tmp_path / "data" / f"c{index}").mkdir(parents=True)
+        for number in range(10):
+            pixels = 60 + 40 * index + rng.normal(0, 5 + 15 * index, (40, 40, 3))
+            picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            picture.save(tmp_path / "data" / f"c{index}" / f"{number}.png")
+    return tmp_path / "data"

@@ -155,7 +155,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(make_small):
 
 
 def test_a_missing_hasher_says_what_there_is(tmp_path):
-    with pytest.raises(HasherNotFoundError, match="nothing-64.*shipped: .*itq-64"):
+    with pytest.raises(HasherNotFoundError, match="nothing-64.*shipped: .*general-64"):
         load_hasher("nothing-64")
     with pytest.raises(HasherNotFoundError):
         load_hasher(tmp_path)

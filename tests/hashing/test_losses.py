@@ -12,7 +12,6 @@ from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.losses import (
     MiLaNLoss,
     balance_loss,
-    neighbour_loss,
     pairwise_distances,
     push_loss,
     triplet_loss,
@@ -120,29 +119,6 @@ def test_push_and_balance_equal_plain_loops(tiles, bits, seed):
     assert float(balance_loss(s, over="bit")) == pytest.approx(bit)
 
 
-def test_the_neighbour_loss_equals_a_plain_loop():
-    s, f = draw(5, 8, 1), draw(5, 3, 2) - 0.5
-
-    def softmax(values):
-        total = sum(math.exp(v) for v in values)
-        return [math.exp(v) / total for v in values]
-
-    def cosine(a, b):
-        a, b = a.tolist(), b.tolist()
-        dot = sum(x * y for x, y in zip(a, b, strict=True))
-        return dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
-
-    total = 0.0
-    for i in range(5):
-        others = [j for j in range(5) if j != i]
-        wanted = softmax([cosine(f[i], f[j]) / 0.1 for j in others])
-        ours = softmax([8 * cosine(2 * s[i] - 1, 2 * s[j] - 1) for j in others])
-        total += sum(w * math.log(w / o) for w, o in zip(wanted, ours, strict=True))
-    assert float(neighbour_loss(s, f)) == pytest.approx(total / 5, rel=1e-5)
-    same = neighbour_loss(s, 2 * s - 1, temperature=1 / 8)
-    assert float(same) == pytest.approx(0, abs=1e-5)
-
-
 @pytest.mark.parametrize("method", MINERS)
 @pytest.mark.parametrize("over", ["sample", "bit"])
 @pytest.mark.parametrize("normalise", [True, False])
@@ -164,12 +140,6 @@ def test_gradients_of_the_whole_loss_equal_finite_differences(method, over, norm
         return loss(activations, LABELS, generator=generator)["loss"]
 
     assert torch.autograd.gradcheck(total, (s,))
-
-
-def test_the_gradient_of_the_neighbour_loss_equals_finite_differences():
-    features = draw(5, 3, 2)
-    s = draw(5, 8).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: neighbour_loss(x, features), (s,))
 
 
 def test_the_whole_is_the_weighted_sum_of_its_terms():

@@ -1,15 +1,65 @@
 """The shipped hashers load by name, are small, and say what they were made of."""
 
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
 
 from geohash_rs.hashing import load_hasher, shipped_hashers
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "06_train_shipped.py"
+NAMES = {"ucmerced-64": 64, "eurosat-rgb-64": 64, "general-rgb-128": 128}
 
-@pytest.mark.parametrize("name", ["ucmerced-64", "eurosat-rgb-64"])
-def test_a_shipped_hasher_is_small_and_has_a_card(name, tiles):
+
+@pytest.mark.parametrize(("name", "num_bits"), NAMES.items())
+def test_a_shipped_hasher_is_small_and_has_a_card(name, num_bits, tiles):
     assert shipped_hashers()[name].stat().st_size < 4_000_000
     hasher = load_hasher(name)
-    assert hasher.codes(tiles).shape == (6, 8)
+    assert hasher.codes(tiles).shape == (6, num_bits // 8)
     assert hasher.name == name
-    assert {"data", "classes", "split", "figures", "licence"} <= set(hasher.notes)
-    assert hasher.notes["figures"]["map@20"] > 0.9
+    assert {"about", "data", "split", "figures", "licence", "use"} <= set(hasher.notes)
+
+
+@pytest.mark.parametrize("name", ["ucmerced-64", "eurosat-rgb-64"])
+def test_a_supervised_hasher_finds_its_classes(name):
+    notes = load_hasher(name).notes
+    assert notes["figures"]["map@20"] > 0.9
+    assert len(notes["classes"]) in {10, 21}
+
+
+def test_the_general_hasher_is_better_than_itq_and_near_floats_where_it_was_not_fitted():
+    figures = load_hasher("general-rgb-128").notes["figures"]
+    assert len(figures) == 4
+    for row in figures.values():
+        assert row["general-rgb-128, adapted"] > row["itq-128"]
+        assert row["general-rgb-128, adapted"] >= 0.97 * row["float"]
+
+
+def test_the_command_that_made_them_repeats(shared_data, tmp_path, monkeypatch, capsys):
+    for name in ("ucmerced", "eurosat_rgb"):
+        folders = sorted({path.parent for path in (shared_data / name).rglob("*1.jpg")})
+        for folder in folders[:4]:
+            target = tmp_path / name / folder.name
+            target.mkdir(parents=True)
+            for path in sorted(folder.glob("*.jpg"))[:10]:
+                shutil.copy(path, target)
+    shutil.copy(shared_data / "eurosat_rgb" / "locations.csv", tmp_path / "eurosat_rgb")
+
+    def run(output):
+        options = {"ucmerced": "ucmerced", "eurosat": "eurosat_rgb", "cache": "cache"}
+        paths = [x for key, value in options.items() for x in (f"--{key}", str(tmp_path / value))]
+        rest = ["--iterations", "30", "--output", str(tmp_path / output)]
+        monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *paths, *rest])
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+        files = sorted((tmp_path / output).glob("*.safetensors"))
+        return [load_hasher(path) for path in files], capsys.readouterr().out
+
+    made, printed = run("first")
+    again, _ = run("second")
+    assert {hasher.name: hasher.num_bits for hasher in made} == NAMES
+    assert [h.fingerprint for h in made] == [h.fingerprint for h in again]
+    cards = [json.dumps(h.notes["figures"], indent=2, sort_keys=True) for h in made]
+    assert all(card in printed for card in cards)

@@ -1,48 +1,18 @@
 """The task trains under Lightning on TorchGeo's data modules and gives a hasher that agrees."""
 
-import numpy as np
+import shutil
+
 import pytest
 import torch
-from lightning.pytorch import Trainer
-from PIL import Image
 
 from geohash_rs.errors import BandMismatchError, TrainingError
+from geohash_rs.hashing.balanced import BalancedBatches
 from geohash_rs.hashing.datamodules import ClassFolderDataModule
+from geohash_rs.hashing.sampling import labels_of
 from geohash_rs.hashing.task import CodeCollapseWarning, HashingTask
+from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, trainer
 
-SMALL = {"model": "test_resnet", "weights": False, "num_bits": 16, "input_size": 32}
-# Lightning and TorchGeo say that loaders have few workers and that modules log rarely
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*num_workers.*"),
-    pytest.mark.filterwarnings("ignore:The number of training batches"),
-    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*"),
-    pytest.mark.filterwarnings("ignore:.*pin_memory.*"),
-    # a few steps over random weights
-    pytest.mark.filterwarnings("ignore::geohash_rs.hashing.task.CodeCollapseWarning"),
-    # a frozen backbone is in eval mode on purpose
-    pytest.mark.filterwarnings("ignore:Found .* in eval mode at the start of training"),
-]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    for index in range(3):
-        (tmp_path / "data" / f"c{index}").mkdir(parents=True)
-        for number in range(10):
-            pixels = 60 + 40 * index + rng.normal(0, 5 + 15 * index, (40, 40, 3))
-            picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-            picture.save(tmp_path / "data" / f"c{index}" / f"{number}.png")
-    return tmp_path / "data"
-
-
-def trainer(path, **settings):
-    return Trainer(
-        default_root_dir=path, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, **settings,
-    )  # fmt: skip
+pytestmark = TRAINING_WARNINGS
 
 
 def test_a_head_learns_and_its_hasher_gives_the_same_codes(folder, tmp_path):
@@ -120,9 +90,46 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
         HashingTask(**SMALL, bands=("a", "b"))
     task = HashingTask(**SMALL)
     with pytest.raises(BandMismatchError, match="images have 4 bands .* pass in_channels=4"):
-        task._unpack({"image": torch.zeros(1, 4, 8, 8), "label": torch.zeros(1)})
+        task.training_step({"image": torch.zeros(1, 4, 8, 8), "label": torch.zeros(1)}, 0)
     with pytest.raises(TrainingError, match="no label and no mask"):
-        task._unpack({"image": torch.zeros(1, 3, 8, 8)})
-    mask = torch.tensor([[[1, 1], [1, 0]]])
-    _, labels = task._unpack({"image": torch.zeros(1, 3, 8, 8), "mask": mask})
-    assert labels.tolist() == [1]
+        task.training_step({"image": torch.zeros(1, 3, 8, 8)}, 0)
+    with pytest.raises(TrainingError, match=r"no modules \['roof'\] to unfreeze; it has conv1"):
+        HashingTask(**SMALL, freeze_backbone=False, unfreeze=["roof"])
+    with pytest.raises(TrainingError, match="label 7 but the proxy was made for 3 classes"):
+        HashingTask(**SMALL, proxy=0.3, num_classes=3).criterion(
+            torch.rand(2, 16), torch.tensor([0, 7])
+        )
+    with pytest.raises(BandMismatchError, match="take 13 bands"):
+        HashingTask(weights="ResNet18_Weights.SENTINEL2_ALL_MOCO", in_channels=3)
+
+
+def test_a_checkpoint_of_another_network_is_refused(folder, tmp_path):
+    module = ClassFolderDataModule(str(folder), size=40, samples_per_class=4)
+    run = trainer(tmp_path, max_epochs=1)
+    task = HashingTask(**SMALL)
+    run.fit(task, datamodule=module)
+    run.save_checkpoint(tmp_path / "task.ckpt")
+    same = HashingTask(**SMALL)
+    trainer(tmp_path).test(same, module, ckpt_path=tmp_path / "task.ckpt", verbose=False)
+    assert same.hasher().fingerprint == task.hasher().fingerprint
+    other = HashingTask(**SMALL | {"num_bits": 32})
+    with pytest.raises(TrainingError, match=r"another network: .* tensors differ.* num_bits=16"):
+        trainer(tmp_path).test(other, module, ckpt_path=tmp_path / "task.ckpt", verbose=False)
+
+
+def test_one_class_or_single_tiles_are_refused_and_a_lonely_class_is_left_out(folder, tmp_path):
+    for path in sorted((folder / "c1").iterdir())[1:]:
+        path.unlink()
+    module = BalancedBatches(ClassFolderDataModule(str(folder), size=40))
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(HashingTask(**SMALL), datamodule=module)
+    assert set(next(iter(module.train_dataloader()))["label"].tolist()) == {0, 2}
+    shutil.rmtree(folder / "c2")
+    module = BalancedBatches(ClassFolderDataModule(str(folder), size=40))
+    with pytest.raises(TrainingError, match="two classes with two tiles each, but of 2 classes"):
+        trainer(tmp_path, max_epochs=1).fit(HashingTask(**SMALL), datamodule=module)
+
+
+def test_the_label_of_a_mask_is_its_most_frequent_class():
+    mask = torch.tensor([[[1, 1], [1, 0]], [[2, 0], [2, 2]]])
+    assert labels_of({"mask": mask}).tolist() == [1, 2]

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 from affine import Affine
 
-from geohash_rs import Archive, Scenes
+from geohash_rs import Archive, Hasher, Scenes
+from geohash_rs.hashing import fit_hasher
 
 TILE = 64
 KINDS = 4
@@ -91,3 +93,16 @@ def archive_folder(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def archive(archive_folder: Path) -> Archive:
     return Archive.open(archive_folder, mode="r")
+
+
+@pytest.fixture(scope="session")
+def quick_hasher() -> Hasher:
+    """Give a hasher that looks at 32 px, for tests of all that happens around the network."""
+    tiles = torch.from_numpy(np.stack([ground(i % KINDS, TILE, i) for i in range(32)]))
+    return fit_hasher([tiles], num_bits=16, input_size=32)
+
+
+@pytest.fixture
+def quick(quick_hasher: Hasher, tmp_path: Path) -> Archive:
+    """Give an empty archive with that hasher."""
+    return Archive.create(tmp_path / "quick", hasher=quick_hasher)

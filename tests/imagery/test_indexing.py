@@ -1,5 +1,7 @@
 """Adding imagery to an archive."""
 
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -331,3 +333,30 @@ def test_a_resolution_finer_than_pixels_of_tiles_allow_is_refused(
 ) -> None:
     with pytest.raises(TileSizeError, match="smaller than a pixel"):
         copy.add(Scenes(scene_folder), resolution=1e-9)
+
+
+class Terminal(io.StringIO):
+    def __init__(self, *, is_terminal: bool) -> None:
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_tells_speed_and_time_left_on_a_terminal_only(
+    scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    screen = Terminal(is_terminal=is_terminal)
+    monkeypatch.setattr("sys.stderr", screen)
+    archive = Archive.create(tmp_path / "archive", hasher="itq-16")
+    archive.add(Scenes(scene_folder), batch_size=8, progress=True)
+    shown = screen.getvalue()
+    if not is_terminal:
+        assert shown == ""
+        return
+    assert "fit:" in shown
+    assert re.search(
+        r"index: +\d+%.*\d+/56 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ ?(?: tiles/s|s/ tiles)", shown
+    )

@@ -1,0 +1,53 @@
+"""Take over the segments of archives that other processes made of a part of the work."""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from geohash_rs.archive.commit import Writer
+from geohash_rs.archive.compaction import merge_small_segments
+from geohash_rs.archive.manifest import Manifest
+from geohash_rs.archive.records import SceneRecord
+from geohash_rs.archive.storage import sync_folder, writing
+
+__all__ = ["adopt_parts"]
+
+
+def adopt_parts(
+    writer: Writer,
+    parts: Sequence[tuple[Path, Manifest]],
+    *,
+    scenes: Sequence[SceneRecord],
+    replace_scenes: Collection[str],
+) -> None:
+    """Move the segments of whole archives into this one and commit them all at once.
+
+    Args:
+        writer: Holds the write lock of the archive that takes over.
+        parts: Folder and state of each archive; on the same file system, with tile ids that were
+            reserved here and without removed tiles.
+        scenes: Records of the scenes that the tiles come from.
+        replace_scenes: Scenes whose present tiles are removed in the same commit.
+
+    Raises:
+        ArchiveWriteError: If a segment cannot be moved; the archive is then as before.
+    """
+    if replace_scenes:
+        writer.remove_scenes(replace_scenes)
+    home = writer.folder / "segments"
+    with writing(home):
+        home.mkdir(exist_ok=True)
+        sync_folder(writer.folder)
+    for folder, manifest in parts:
+        for entry in manifest.segments:
+            name = writer.next_name()
+            target = writer.fresh(home / name)
+            with writing(target):
+                (folder / "segments" / entry.name).rename(target)
+            moved = dataclasses.replace(entry, name=name)
+            segments = sorted((*writer.manifest.segments, moved), key=lambda item: item.first_id)
+            writer.update(segments=tuple(segments))
+    renewed = {record.scene for record in scenes}
+    writer.log_scenes(scenes, removed=[name for name in replace_scenes if name not in renewed])
+    writer.commit()
+    merge_small_segments(writer)

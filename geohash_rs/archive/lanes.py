@@ -1,0 +1,243 @@
+"""Vector steps of the compiled kernels: many codes compared at once, whatever the processor.
+
+Numba's own loops over codes of several words do not become vectors reliably, so these few steps
+are written as LLVM's vectors of 512 bits, which LLVM splits where the processor has narrower ones.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+__all__ = [
+    "GROUP",
+    "SPAN",
+    "any_near",
+    "code_of",
+    "in_range",
+    "lowest_bit",
+    "near",
+    "number_at",
+    "popcount",
+]
+
+SPAN = 512  # rows that `any_near` looks at; divides a block
+GROUP = 64  # rows that `near` looks at; one bit each
+VECTOR_BITS = 512
+MOST_WORDS = 8  # of a code; longer ones are compared in a plain loop
+
+Build = Callable[[Any, Any, Any, Any], ir.Value]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def popcount(typing_context: Any, value: Any) -> tuple[Any, Build]:
+    """Count the bits of an unsigned integer."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        return builder.ctpop(args[0])
+
+    return value(value), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lowest_bit(typing_context: Any, value: Any) -> tuple[Any, Build]:
+    """Give the place of the lowest bit that is set; the integer is not 0."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        place = builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.zext(place, ir.IntType(64)) if place.type.width < 64 else place
+
+    return types.int64(value), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def code_of(typing_context: Any, codes: Any, number: Any, shape: Any) -> tuple[Any, Build]:
+    """Take one code out of many as a tuple, as long as the tuple `shape`."""
+    signature = types.UniTuple(codes.dtype, shape.count)(codes, types.intp, shape)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        count = signature.return_type.count
+        first = builder.mul(args[1], ir.Constant(args[1].type, count))
+        words = [
+            builder.load(builder.gep(array.data, [builder.add(first, ir.Constant(first.type, j))]))
+            for j in range(count)
+        ]
+        return context.make_tuple(builder, signature.return_type, words)
+
+    return signature, build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def any_near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -> tuple[Any, Build]:
+    """Tell whether any of SPAN codes from a row on differs in fewer bits than the bound."""
+    signature = types.boolean(words, types.intp, code, types.int64)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        if signature.args[2].count > MOST_WORDS:
+            return ir.Constant(ir.IntType(1), 1)
+        smallest = None
+        for first in range(0, SPAN, _lanes(signature)):
+            distances = _distances(context, builder, signature, args, first)
+            if smallest is not None:
+                distances = _call(builder, "umin", smallest, distances)
+            smallest = distances
+        found = _below(builder, smallest, args[3])
+        return builder.icmp_unsigned("!=", found, ir.Constant(found.type, 0))
+
+    return signature, build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -> tuple[Any, Build]:
+    """Tell which of 64 codes from a row on differ in fewer bits than the bound; bit i is row i."""
+    signature = types.uint64(words, types.intp, code, types.int64)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        if signature.args[2].count > MOST_WORDS:
+            return context.compile_internal(builder, _near_loop, signature, args)
+        joined = ir.Constant(ir.IntType(64), 0)
+        for first in range(0, GROUP, _lanes(signature)):
+            found = _below(builder, _distances(context, builder, signature, args, first), args[3])
+            found = builder.zext(found, joined.type) if found.type.width < GROUP else found
+            joined = builder.or_(joined, builder.shl(found, ir.Constant(joined.type, first)))
+        return joined
+
+    return signature, build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fetch_ahead(typing_context: Any, words: Any, word: Any) -> tuple[Any, Build]:
+    """Ask the processor to bring a word into the cache; one past the end does no harm."""
+    signature = types.void(words, types.intp)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        byte = ir.IntType(8).as_pointer()
+        number = ir.IntType(32)
+        name = "llvm.prefetch.p0i8" if f"{byte}" == "i8*" else "llvm.prefetch.p0"
+        function = builder.module.globals.get(name)
+        if function is None:
+            kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+            function = ir.Function(builder.module, kind, name)
+        place = builder.bitcast(builder.gep(array.data, [args[1]]), byte)
+        builder.call(function, [place, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return signature, build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def number_at(typing_context: Any, address: Any, place: Any, item: Any) -> tuple[Any, Build]:
+    """Read a number at a place of a column in memory; `item` is any number of the column's type."""
+    signature = types.int64(types.int64, types.int64, item)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        kind = ir.IntType(signature.args[2].bitwidth)
+        column = builder.inttoptr(args[0], kind.as_pointer())
+        number = builder.load(builder.gep(column, [args[1]]), align=1)
+        return builder.zext(number, ir.IntType(64))
+
+    return signature, build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def in_range(
+    typing_context: Any, address: Any, row: Any, item: Any, low: Any, size: Any
+) -> tuple[Any, Build]:
+    """Tell which of 64 numbers of a column in memory lie in [low, low + size); see `number_at`."""
+    signature = types.uint64(types.int64, types.int64, item, types.int64, types.int64)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        kind = ir.IntType(signature.args[2].bitwidth)
+        column = builder.inttoptr(args[0], kind.as_pointer())
+        numbers = _load(builder, column, args[1], ir.VectorType(kind, GROUP))
+        low, size = (_splat(builder, _cast(builder, arg, kind), GROUP) for arg in args[3:])
+        inside = builder.icmp_unsigned("<", builder.sub(numbers, low), size)
+        return builder.bitcast(inside, ir.IntType(GROUP))
+
+    return signature, build
+
+
+def _lanes(signature: Any) -> int:
+    """Tell how many words of this type a vector holds."""
+    return VECTOR_BITS // int(signature.args[0].dtype.bitwidth)
+
+
+def _distances(context: Any, builder: Any, signature: Any, args: Any, first: int) -> ir.Value:
+    """Count the differing bits of as many codes as a vector has lanes, from row + first on."""
+    array = context.make_array(signature.args[0])(context, builder, args[0])
+    count, lanes = signature.args[2].count, _lanes(signature)
+    item = context.get_data_type(signature.args[0].dtype)
+    kind = ir.VectorType(item, lanes * count)
+    row = builder.add(args[1], ir.Constant(args[1].type, first))
+    start = builder.mul(row, ir.Constant(row.type, count))
+    codes = _load(builder, array.data, start, kind)
+    code = ir.Constant(ir.VectorType(item, count), ir.Undefined)
+    for j in range(count):
+        place = ir.Constant(ir.IntType(32), j)
+        code = builder.insert_element(code, builder.extract_value(args[2], j), place)
+    repeated = builder.shuffle_vector(code, code, _places(j % count for j in range(lanes * count)))
+    bits = _call(builder, "ctpop", builder.xor(codes, repeated))
+    total = None
+    for j in range(count):
+        part = (
+            bits
+            if count == 1
+            else builder.shuffle_vector(bits, bits, _places(range(j, lanes * count, count)))
+        )
+        total = part if total is None else builder.add(total, part)
+    return total
+
+
+def _below(builder: Any, distances: ir.Value, bound: ir.Value) -> ir.Value:
+    """Compare distances with a bound; an integer with a bit for each."""
+    limit = _cast(builder, bound, distances.type.element)
+    limits = _splat(builder, limit, distances.type.count)
+    smaller = builder.icmp_unsigned("<", distances, limits)
+    return builder.bitcast(smaller, ir.IntType(distances.type.count))
+
+
+def _load(builder: Any, data: ir.Value, start: ir.Value, kind: ir.VectorType) -> ir.Value:
+    pointer = builder.bitcast(builder.gep(data, [start]), kind.as_pointer())
+    return builder.load(pointer, align=1)
+
+
+def _cast(builder: Any, value: ir.Value, kind: ir.IntType) -> ir.Value:
+    return value if value.type.width == kind.width else builder.trunc(value, kind)
+
+
+def _splat(builder: Any, value: ir.Value, count: int) -> ir.Value:
+    empty = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    single = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(single, empty, _places([0] * count))
+
+
+def _places(numbers: Any) -> ir.Constant:
+    places = list(numbers)
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+
+
+def _call(builder: Any, name: str, *values: ir.Value) -> ir.Value:
+    """Call one of LLVM's vector functions."""
+    kind = values[0].type
+    full = f"llvm.{name}.v{kind.count}i{kind.element.width}"
+    function = builder.module.globals.get(full)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(kind, [kind] * len(values)), full)
+    return builder.call(function, values)
+
+
+def _near_loop(words: Any, row: int, code: Any, bound: int) -> Any:
+    """Do what `near` does for codes of many words."""
+    found = numba.uint64(0)
+    for i in range(GROUP):
+        total = numba.int64(0)
+        for j in range(len(code)):
+            total += numba.int64(popcount(words[(row + i) * len(code) + j] ^ code[j]))
+        if total < bound:
+            found |= numba.uint64(1) << numba.uint64(i)
+    return found

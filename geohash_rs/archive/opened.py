@@ -1,0 +1,155 @@
+"""One opened state of an archive: what it holds, and the way to a newer one."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from geohash_rs.archive.locks import ReaderPin
+from geohash_rs.archive.manifest import Manifest, read_manifest
+from geohash_rs.archive.records import SceneRecord
+from geohash_rs.archive.segment import Segment
+from geohash_rs.archive.snapshot import Snapshot
+from geohash_rs.archive.verification import VerifyReport, verify_archive
+from geohash_rs.errors import QueryError
+
+__all__ = ["OpenedArchive"]
+
+
+class OpenedArchive:
+    """An archive in the state that was opened or last written through this object.
+
+    Args:
+        path: The folder.
+        manifest: The state to start from.
+        mode: "r" to read, "a" to read and write.
+        pin: Keeps the state's files from being deleted.
+    """
+
+    def __init__(
+        self, path: Path, manifest: Manifest, *, mode: Literal["r", "a"], pin: ReaderPin
+    ) -> None:
+        self.path = path
+        self.mode = mode
+        self._pin = pin
+        self._snapshot = Snapshot.of(path, manifest)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, mode: Literal["r", "a"] = "a") -> Self:
+        """Open an archive; files are mapped when first needed.
+
+        Args:
+            path: The folder.
+            mode: "r" refuses to write; "a" takes the write lock only while it writes.
+
+        Returns:
+            The archive.
+
+        Raises:
+            ArchiveNotFoundError: If the folder is no archive.
+            ArchiveFormatError: If a newer version of this package wrote it.
+            ArchiveCorruptError: If its manifest is damaged.
+            QueryError: If the mode is unknown.
+        """
+        if mode not in ("r", "a"):
+            msg = f"mode is {mode!r}, but it must be 'r' (read) or 'a' (read and write)."
+            raise QueryError(msg)
+        folder = Path(path)
+        pin = ReaderPin(folder)
+        return cls(folder, read_manifest(folder), mode=mode, pin=pin)
+
+    def close(self) -> None:
+        """Let go of the opened state, so that files it alone needs may be deleted."""
+        self._pin.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}, {self.num_bits} bits, {len(self)} tiles)"
+
+    def __len__(self) -> int:
+        return self.num_tiles
+
+    def refresh(self) -> None:
+        """Move on to the newest state, with what other processes wrote.
+
+        Raises:
+            ArchiveCorruptError: If the manifest is damaged.
+        """
+        pin = ReaderPin(self.path)
+        self._move_to(read_manifest(self.path), pin)
+
+    def _move_to(self, manifest: Manifest, pin: ReaderPin) -> None:
+        old = self._pin
+        self._snapshot = Snapshot.of(self.path, manifest, known=self._snapshot.segments)
+        self._pin = pin
+        old.release()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The state that this object sees."""
+        return self._snapshot.manifest
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments of the state that this object sees, in the order of their tile ids."""
+        return self._snapshot.segments
+
+    @property
+    def num_bits(self) -> int | None:
+        """Bits of a code, or None while the hasher is still to be fitted."""
+        return self.manifest.num_bits
+
+    @property
+    def num_tiles(self) -> int:
+        """Tiles that were added and not removed."""
+        return self.manifest.num_tiles
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """A copy of what was remembered at creation and by `update_attrs`."""
+        return dict(self.manifest.attrs)
+
+    @property
+    def hasher_file(self) -> Path | None:
+        """The hasher's safetensors file, or None if the archive has none."""
+        hasher = self.manifest.hasher
+        return self.path / hasher.file.name if hasher and hasher.file else None
+
+    @property
+    def hasher_fingerprint(self) -> str | None:
+        """What identifies the hasher of the codes, or None if it is not known."""
+        return self.manifest.hasher.fingerprint if self.manifest.hasher else None
+
+    @property
+    def pending_hasher(self) -> str | None:
+        """The kind of hasher still to be fitted, or None."""
+        return self.manifest.pending_hasher
+
+    def scenes(self) -> list[SceneRecord]:
+        """List the records of scenes, in the order in which they were added.
+
+        Returns:
+            The records; tiles that were added without a record have none.
+
+        Raises:
+            ArchiveCorruptError: If a file of records is damaged.
+        """
+        return list(self._snapshot.records.values())
+
+    def verify(self) -> VerifyReport:
+        """Read every file, compare checksums and counts, and look for files that do not belong.
+
+        Returns:
+            What is damaged and what is still good.
+        """
+        return verify_archive(self.path)

@@ -1,0 +1,48 @@
+"""Memory for batches, used again when nobody looks at a batch any more."""
+
+import math
+import weakref
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BufferPool"]
+
+MAX_BUFFERS = 8
+
+
+class BufferPool:
+    """Buffers that are used again: fresh pages cost as much as reading plain pixels into them."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._lent: list[tuple[bytearray, weakref.ref[npt.NDArray[np.uint8]]]] = []
+
+    def lend(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Give an array with any content.
+
+        Its memory is used again once no array, tensor or view that was made of it is left.
+
+        Args:
+            shape: Its shape.
+            dtype: Its type.
+
+        Returns:
+            The array.
+        """
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        memory = self._free(size)
+        # NumPy makes this one the base of all views, and views of views: it lives as long as they.
+        root = np.frombuffer(memory, np.uint8)
+        if len(self._lent) < MAX_BUFFERS:
+            self._lent.append((memory, weakref.ref(root)))
+        return root[:size].view(dtype).reshape(shape)
+
+    def _free(self, size: int) -> bytearray:
+        for number, (memory, root) in enumerate(self._lent):
+            if root() is None and len(memory) >= size:
+                del self._lent[number]
+                return memory
+        self._lent = [pair for pair in self._lent if pair[1]() is not None]
+        return bytearray(size)

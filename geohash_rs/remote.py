@@ -1,0 +1,113 @@
+"""Scenes behind HTTP and object stores: GDAL's settings for them, and what is tried again."""
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import rasterio
+from rasterio.env import getenv, hasenv
+from rasterio.errors import RasterioError
+
+from geohash_rs.errors import one_line
+
+__all__ = ["is_remote", "read_patiently"]
+
+T = TypeVar("T")
+
+# Harmless for files of this machine. https://gdal.org/en/stable/user/configoptions.html
+NETWORK = {
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",  # s
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",  # a source slower than so many bytes a second
+    "GDAL_HTTP_LOW_SPEED_TIME": "20",  # for so many seconds has stalled
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    # GDAL remembers failures until it forgets all that it has of a file, here when it is closed.
+    "CPL_VSIL_CURL_NON_CACHED": ":".join(
+        f"/vsi{store}/" for store in ("curl", "s3", "gs", "az", "adls", "oss", "swift")
+    ),
+}
+# One file is asked for and no listing of its folder; its header comes with the first request.
+REMOTE = NETWORK | {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    "VSI_CACHE": "TRUE",
+    "VSI_CACHE_SIZE": "8000000",  # bytes a file
+}
+PAUSES = (0.5, 2.0)  # s before the second and third attempt
+LOCAL_SCHEMES = re.compile(r"(?:\w+\+)?(?:file|zip|tar|gzip)://", re.IGNORECASE)
+STORES = re.compile(r"/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs)(?:_streaming)?[/?]")
+NETWORK_TROUBLE = re.compile(r"HTTP|curl|timed? ?out|connect", re.IGNORECASE)
+REFUSED = re.compile(r"HTTP response code: 4(?!08|29)\d\d")
+
+
+def is_remote(path: str) -> bool:
+    """Tell whether a scene is read over a network.
+
+    Args:
+        path: Path, URI or GDAL virtual path.
+
+    Returns:
+        Whether it is behind HTTP or in an object store.
+
+    >>> is_remote("https://example.org/a.tif"), is_remote("/vsizip//vsicurl/http://b/c.zip/d.tif")
+    (True, True)
+    >>> is_remote("/data/a.tif"), is_remote("file:///data/a.tif"), is_remote("zip://a.zip!b.tif")
+    (False, False, False)
+    """
+    scheme = "://" in path and not path.startswith("/vsi") and not LOCAL_SCHEMES.match(path)
+    return bool(scheme or STORES.search(path))
+
+
+def read_patiently(path: str, read: Callable[[], T], *, forget: Callable[[], object]) -> T:
+    """Read from a raster with the settings that suit it, again if a network failed.
+
+    The settings hold inside of the call only, and leave alone what the user has set in the
+    environment or in a ``rasterio.Env``.
+
+    Args:
+        path: Path or URI of the raster.
+        read: What is to be done.
+        forget: Closes the raster after a failure, so that the next attempt opens it anew.
+
+    Returns:
+        What ``read`` returns.
+
+    Raises:
+        RasterioError: If the raster cannot be read; one behind a network, not at three attempts.
+        OSError: Likewise.
+    """
+    pauses = list(PAUSES)
+    while True:
+        try:
+            with _settings(path):
+                return read()
+        except (RasterioError, OSError) as error:
+            forget()
+            if not pauses or not _may_pass(path, error):
+                raise
+        time.sleep(pauses.pop(0))
+
+
+def _may_pass(path: str, error: BaseException) -> bool:
+    """Tell whether a failure may be gone at the next attempt."""
+    text = f"{one_line(error)} {one_line(error.__cause__ or error)}"
+    if REFUSED.search(text):
+        return False
+    return is_remote(path) or (path.lower().endswith(".vrt") and bool(NETWORK_TROUBLE.search(text)))
+
+
+@contextlib.contextmanager
+def _settings(path: str) -> Iterator[None]:
+    if is_remote(path):
+        wanted = REMOTE
+    elif path.lower().endswith(".vrt"):  # its sources may be anywhere
+        wanted = NETWORK
+    else:  # entering costs as much as reading a small tile
+        yield
+        return
+    known = getenv() if hasenv() else {}
+    chosen = {k: v for k, v in wanted.items() if k not in os.environ and k not in known}
+    with rasterio.Env(**chosen):
+        yield

@@ -1,0 +1,116 @@
+"""A real PostgreSQL with PostGIS, and a real Ray cluster of two nodes."""
+
+import logging
+import os
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.imagery.conftest import mosaic, write
+
+# Ray takes 127.0.0.1 for another name of the machine's address, unless it is told to stay there:
+# https://github.com/ray-project/ray/blob/master/python/ray/_private/services.py
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+# Ray's workers are nice to others by default, which on a busy machine means that they stand still:
+# https://docs.ray.io/en/latest/ray-core/configure.html
+os.environ.setdefault("RAY_worker_niceness", "0")
+
+POSTGRES = "GEOHASH_RS_TEST_POSTGRES"
+NODE = {
+    "num_cpus": 1,
+    "node_ip_address": "127.0.0.1",
+    "include_dashboard": False,
+    "object_store_memory": 80_000_000,
+}
+NO_POSTGRES = (
+    f"{POSTGRES} is not set; start a server with "
+    f"'export {POSTGRES}=$(.ci/postgres start /tmp/geohash-rs-postgres)' "
+    "(Debian: postgresql-15 postgresql-15-postgis-3)"
+)
+
+
+@pytest.fixture(scope="package")
+def postgres_server() -> str:
+    """Give the address of the server, as a user who may do everything there."""
+    dsn = os.environ.get(POSTGRES)
+    if not dsn:
+        pytest.skip(NO_POSTGRES)
+    return dsn
+
+
+@pytest.fixture(scope="package")
+def empty_database(postgres_server: str) -> Iterator[str]:
+    """Give the address of a database without PostGIS."""
+    yield from new_database(postgres_server, [])
+
+
+@pytest.fixture(scope="package")
+def postgis(postgres_server: str) -> Iterator[str]:
+    """Give the address of a database with PostGIS, in a schema of its own."""
+    statements = ["CREATE SCHEMA gis", "CREATE EXTENSION postgis SCHEMA gis"]
+    yield from new_database(postgres_server, statements)
+
+
+def new_database(server: str, statements: list[str]) -> Iterator[str]:
+    import psycopg
+    from psycopg import conninfo, sql
+
+    name = f"geohash_rs_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        dsn = conninfo.make_conninfo(server, dbname=name)
+        with psycopg.connect(dsn, autocommit=True) as inside:
+            for statement in statements:
+                inside.execute(statement)
+        yield dsn
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="package")
+def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight small scenes of different days."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for day in range(1, 8):
+        write(folder / f"a_2023060{day}.tif", mosaic(3, 2, day))
+    write(folder / "b_20230601.tif", mosaic(2, 2, 9), crs="EPSG:32634")
+    return folder
+
+
+@pytest.fixture(scope="package")
+def ray_cluster() -> Iterator[Any]:
+    """Start a Ray cluster of two nodes of one core each on the loopback address."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'geohash-rs[ray]'")
+    from ray.cluster_utils import Cluster
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cluster = Cluster(initialize_head=True, head_node_args=NODE)
+        cluster.add_node(**NODE)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.fixture
+def second_node(ray_cluster: Any) -> Any:
+    """Give the node that may be killed; a new one takes its place for the next test."""
+    import ray
+
+    if len(ray_cluster.list_all_nodes()) < 2:
+        ray_cluster.add_node(**NODE)
+        ray_cluster.wait_for_nodes()
+    while ray.available_resources().get("CPU", 0) < 2:  # actors of other tests are going
+        time.sleep(0.1)
+    return next(node for node in ray_cluster.list_all_nodes() if node is not ray_cluster.head_node)
+
+
+@pytest.fixture
+def table() -> str:
+    """Name a table that no other test uses."""
+    return f"tiles_{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,229 @@
+"""Whatever keeps the contract of `Searchable` answers as a plain loop over all tiles does."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+
+from geohash_rs.archive import CodeArchive
+from geohash_rs.errors import (
+    CodeLengthError,
+    QueryError,
+    RegionError,
+    TileNotFoundError,
+    TimeRangeError,
+)
+from geohash_rs.examples import query_of_point, query_of_tile
+from geohash_rs.retrieval import retrieve
+from geohash_rs.searchable import Searchable
+from tests.engines.random_archive import RandomArchive, make_archive
+
+ENGINES = ["folder", "ray", "postgis"]
+KINDS = {"three segments": (300, 5000, 700), "merged segments": (60,) * 20}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def truth(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> RandomArchive:
+    sizes = KINDS[request.param]
+    num_bits = 64 if len(sizes) < 10 else 24
+    folder = tmp_path_factory.mktemp("archive") / "archive"
+    return make_archive(folder, seed=len(sizes), sizes=sizes, num_bits=num_bits)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def archive(request: pytest.FixtureRequest, truth: RandomArchive) -> Any:
+    if request.param == "folder":
+        with CodeArchive.open(truth.folder, mode="r") as opened:
+            yield opened
+    elif request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+        from geohash_rs.engines.ray import RayArchive
+
+        with RayArchive.open(truth.folder, num_actors=2) as opened:
+            yield opened
+    else:
+        from geohash_rs.engines.postgis import PostGISArchive, publish
+
+        dsn = request.getfixturevalue("postgis")
+        table = f"conformance_{len(truth.tiles)}"
+        publish(CodeArchive.open(truth.folder), dsn, table=table)
+        with PostGISArchive.open(dsn, table=table) as opened:
+            yield opened
+
+
+CIRCLE = shapely.Point(10.5, 50.4).buffer(0.37)
+CASES: dict[str, dict[str, Any]] = {
+    "the nearest": {},
+    "one": {"k": 1},
+    "more than there are": {"k": 100_000},
+    "a radius": {"k": None, "max_distance": 9},
+    "a radius that nothing meets": {"k": None, "max_distance": 0},
+    "k within a radius": {"k": 7, "max_distance": 12},
+    "a box": {"region": (10.0, 50.0, 10.35, 50.45)},
+    "a box whose edge tiles touch": {"region": (10.1, 50.1, 10.1, 50.3), "k": 500},
+    "a box across the antimeridian": {"region": (179.9, -17.0, -179.9, -15.0), "k": 300},
+    "inside of a box across the antimeridian": {
+        "region": (179.9, -17.0, -179.5, -15.0),
+        "within": True,
+        "k": 300,
+    },
+    "the whole globe": {"region": (-180, -90, 180, 90), "k": 50},
+    "a circle": {"region": CIRCLE, "k": 300},
+    "inside of a circle": {"region": CIRCLE, "within": True, "k": 300},
+    "a point": {"region": shapely.Point(10.15, 50.15), "k": 300},
+    "a range of time": {"time": ("2023-01-01", "2023-03-31")},
+    "since": {"time": ("2024-01-01", None)},
+    "until, to the microsecond": {"time": (None, "2022-06-20T10:30:00.123456")},
+    "any time": {"time": (None, None), "k": 5000},
+    "before all": {"time": (None, "1066")},
+    "labels": {"labels": ['it\'s "odd", \n; DROP TABLE x; --', ""]},
+    "scenes": {"scenes": ["/data/sc'en\"e, 0_0.tif", "/data/sc'en\"e, 0_1.tif", "none"]},
+    "no scene": {"scenes": []},
+    "not over a region": {"exclude_region": (9.0, 49.0, 11.25, 51.0)},
+    "not some": {"exclude_ids": [0, 1, 2, 3, 4, 5, 10**12]},
+    "everything at once": {
+        "region": (-61.0, -20.0, 12.0, 51.0),
+        "time": ("2022-07-01", "2023-12-31"),
+        "labels": ["field", "forest"],
+        "exclude_region": CIRCLE,
+        "exclude_ids": range(200),
+        "max_distance": 40,
+        "k": 33,
+    },
+}
+
+
+def queries_for(truth: RandomArchive) -> np.ndarray:
+    """Give a code that many tiles are near to, one that none is near to, and one of a tile."""
+    far = np.full(truth.codes.shape[1], 0b01010101, np.uint8)
+    return np.stack([truth.codes[7] ^ 1, far, truth.codes[-3]])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_search_gives_what_a_plain_loop_gives(
+    archive: Searchable, truth: RandomArchive, case: str
+) -> None:
+    queries = queries_for(truth)
+    found = archive.search(queries, **CASES[case])
+    assert (found.ids.dtype, found.distances.dtype) == (np.int64, np.int32)
+    expected = [truth.loop(query, **CASES[case]) for query in queries]
+    assert found.ids.shape == (3, max(map(len, expected)))
+    for ids, distances, pairs in zip(found.ids, found.distances, expected, strict=True):
+        real = ids >= 0
+        assert list(zip(distances[real], ids[real], strict=True)) == pairs
+        assert not real[len(pairs) :].any()
+        assert (distances[~real] == -1).all()
+
+
+def test_the_cases_find_something_and_leave_something_out(truth: RandomArchive) -> None:
+    query = queries_for(truth)[0]
+    found = {name: len(truth.loop(query, **{**case, "k": None})) for name, case in CASES.items()}
+    nothing = {"a radius that nothing meets", "before all", "no scene"}
+    assert all((found[name] == 0) == (name in nothing) for name in found), found
+    everything = {"the nearest", "one", "more than there are"}
+    assert all(found[name] == len(truth.tiles) for name in everything), found
+    assert all(found[n] < len(truth.tiles) for n in set(found) - everything), found
+
+
+def test_no_query_finds_nothing_for_nobody(archive: Searchable, truth: RandomArchive) -> None:
+    found = archive.search(truth.codes[:0])
+    assert found.ids.shape == (0, 0)
+
+
+def test_tiles_are_the_rows_that_were_added(archive: Searchable, truth: RandomArchive) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, len(truth.tiles), 40)
+    expected = truth.tiles.iloc[rows].reset_index(drop=True)
+    frame = archive.tiles(expected["tile_id"].to_numpy())
+    assert frame.crs == "EPSG:4326"
+    names = ["tile_id", "scene", "col", "row", "width", "height", "datetime", "geometry"]
+    assert [name for name in frame.columns if name not in ("datetime_end", "label")] == names
+    for name in ("tile_id", "scene", "col", "row", "width", "height"):
+        assert frame[name].tolist() == expected[name].tolist(), name
+    for name in ("datetime", "datetime_end"):
+        assert frame[name].dtype == "datetime64[us, UTC]"
+        given = expected[name].dt.as_unit("us")
+        assert frame[name].equals(given.astype("datetime64[us, UTC]")), name
+    given, got = expected["label"], frame["label"]
+    assert got.isna().tolist() == given.isna().tolist()
+    assert got.dropna().tolist() == given.dropna().tolist()
+    mine, theirs = frame.geometry.to_numpy(), expected.geometry.to_numpy()
+    assert shapely.equals_identical(mine, theirs).sum() == (~shapely.is_missing(theirs)).sum()
+    assert (shapely.is_missing(mine) == shapely.is_missing(theirs)).all()
+
+
+def test_codes_and_counts_are_those_that_were_added(
+    archive: Searchable, truth: RandomArchive
+) -> None:
+    assert len(archive) == len(truth.tiles)
+    assert archive.num_bits == truth.codes.shape[1] * 8
+    ids = truth.tiles["tile_id"].to_numpy()
+    np.testing.assert_array_equal(archive.codes(ids[::-1]), truth.codes[::-1])
+    assert archive.codes([]).shape == (0, truth.codes.shape[1])
+    assert len(archive.tiles([])) == 0
+
+
+def test_scenes_are_listed_in_the_order_in_which_they_were_added(
+    archive: Searchable, truth: RandomArchive
+) -> None:
+    embedded = CodeArchive.open(truth.folder, mode="r").scenes()
+    assert archive.scenes() == embedded
+    assert len(embedded) > 1
+
+
+def test_a_removed_tile_is_not_found(archive: Searchable, truth: RandomArchive) -> None:
+    live = set(truth.tiles["tile_id"])
+    gone = next(number for number in range(10_000) if number not in live)
+    for method in (archive.tiles, archive.codes):
+        with pytest.raises(TileNotFoundError, match=f"no tile with id {gone}"):
+            method([min(live), gone])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"k": 0}, QueryError, "k is 0"),
+        ({"max_distance": -1}, QueryError, "max_distance is -1"),
+        ({"k": None}, QueryError, "pass one of them"),
+        ({"region": (1, 2, 3)}, RegionError, "four numbers"),
+        ({"region": shapely.Polygon()}, RegionError, "empty Polygon"),
+        ({"exclude_region": (0, 95, 1, 96)}, RegionError, "outside of"),
+        ({"time": ("2023", "2022")}, TimeRangeError, "ends before it starts"),
+    ],
+)
+def test_bad_input_is_refused(
+    archive: Searchable,
+    truth: RandomArchive,
+    options: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        archive.search(truth.codes[:1], **options)
+
+
+def test_codes_of_another_length_are_refused(archive: Searchable, truth: RandomArchive) -> None:
+    bits = truth.codes.shape[1] * 8
+    with pytest.raises(CodeLengthError, match=f"have 8 bits but the archive was made with {bits}"):
+        archive.search(truth.codes[:1, :1])
+    with pytest.raises(CodeLengthError, match="must be uint8"):
+        archive.search(truth.codes[0])
+
+
+def test_a_query_gives_the_same_matches_from_everywhere(
+    archive: Searchable, truth: RandomArchive
+) -> None:
+    embedded = CodeArchive.open(truth.folder, mode="r")
+    tile = int(truth.tiles["tile_id"].iloc[5])
+    for query in (query_of_tile, query_of_point):
+        what: Any = tile if query is query_of_tile else (10.25, 50.25)
+        mine, theirs = (
+            retrieve(one, query(one, what), k=30, region=(-20, -20, 180, 60), exclude_overlap=True)
+            for one in (archive, embedded)
+        )
+        assert len(theirs) == 30
+        assert mine.columns.tolist() == theirs.columns.tolist()
+        assert mine.equals(theirs)

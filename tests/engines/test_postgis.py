@@ -1,0 +1,477 @@
+"""Publishing into a real PostGIS: what is sent, what survives, what is refused."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from geohash_rs.archive import CodeArchive, SceneRecord
+from geohash_rs.errors import (
+    ArchiveReadOnlyError,
+    CodeLengthError,
+    EngineError,
+    EngineMissingError,
+    EngineUnreachableError,
+    HasherMismatchError,
+    QueryError,
+)
+from tests.archive.helpers import make_grid
+from tests.engines.random_archive import make_archive
+
+psycopg = pytest.importorskip("psycopg")
+
+from psycopg import conninfo, sql  # noqa: E402 - after the skip
+
+from geohash_rs.engines.postgis import PostGISArchive, publish  # noqa: E402
+from geohash_rs.engines.postgis.connection import check_version, where  # noqa: E402
+
+
+def fill(archive: CodeArchive, count: int, *, scene: str, **options: object) -> np.ndarray:
+    rng = np.random.default_rng(len(archive))
+    codes = rng.integers(0, 256, (count, archive.num_bits // 8), dtype=np.uint8)
+    record = SceneRecord(scene=scene, num_tiles=count)
+    return archive.add_codes(codes, make_grid(count, scene=scene), scenes=[record], **options)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> CodeArchive:
+    made = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    fill(made, 3000, scene="first.tif")
+    fill(made, 500, scene="second.tif")
+    return made
+
+
+def contents(dsn: str, table: str) -> dict[int, tuple[str, str]]:
+    """Read the table as any other program would."""
+    query = sql.SQL("SELECT tile_id, code::text, scene FROM {}").format(sql.Identifier(table))
+    with psycopg.connect(dsn) as connection:
+        return {tile: (code, scene) for tile, code, scene in connection.execute(query)}
+
+
+def stored(archive: CodeArchive) -> dict[int, tuple[str, str]]:
+    """Read the archive the same way."""
+    frames = list(archive.iter_tiles())
+    ids = np.concatenate([frame["tile_id"].to_numpy() for frame in frames])
+    scenes = np.concatenate([frame["scene"].to_numpy(object) for frame in frames])
+    bits = np.unpackbits(archive.codes(ids), axis=1)
+    texts = ["".join(map(str, row)) for row in bits.tolist()]
+    return dict(zip(ids.tolist(), zip(texts, scenes.tolist(), strict=True), strict=True))
+
+
+def test_publishing_again_sends_only_what_changed(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    first = publish(archive, postgis, table=table)
+    assert (first.num_added, first.num_removed, first.num_transactions) == (3500, 0, 2)
+    again = publish(archive, postgis, table=table)
+    assert (again.num_added, again.num_removed, again.num_transactions) == (0, 0, 0)
+    fill(archive, 40, scene="third.tif")
+    third = publish(archive, postgis, table=table)
+    assert (third.num_added, third.num_removed, third.num_transactions) == (40, 0, 1)
+    assert contents(postgis, table) == stored(archive)
+
+
+def test_removed_replaced_and_merged_tiles_are_followed(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    publish(archive, postgis, table=table)
+    archive.remove_tiles([0, 7, 8, 9, 3100])
+    fill(archive, 450, scene="second.tif", replace_scenes=["second.tif"])
+    for number in range(12):  # enough for small segments to be merged
+        fill(archive, 30, scene=f"small_{number}.tif")
+    archive.remove_scenes(["small_3.tif"])
+    archive.compact()
+    report = publish(archive, postgis, table=table)
+    assert (report.num_added, report.num_removed) == (450 + 11 * 30, 4 + 500)
+    assert report.num_tiles == len(archive) == 2996 + 450 + 330
+    assert contents(postgis, table) == stored(archive)
+    with PostGISArchive.open(postgis, table=table) as published:
+        assert published.scenes() == archive.scenes()
+    archive.remove_scenes([record.scene for record in archive.scenes()])
+    assert publish(archive, postgis, table=table).num_removed == 3776
+    assert contents(postgis, table) == {}
+
+
+def test_an_open_archive_sees_what_is_published_meanwhile(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    publish(archive, postgis, table=table)
+    with PostGISArchive.open(postgis, table=table) as published:
+        ids = fill(archive, 10, scene="third.tif")
+        publish(archive, postgis, table=table)
+        assert len(published) == 3510
+        assert published.search(archive.codes(ids[:1]), k=1).ids[0, 0] == ids[0]
+
+
+class Wire:
+    """A line to the server that is cut after some bytes."""
+
+    def __init__(self, dsn: str, limit: int) -> None:
+        import socket
+        import threading
+
+        parts = conninfo.conninfo_to_dict(dsn)
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.target = (parts["host"], int(parts["port"]))
+        self.limit = limit
+        port = self.server.getsockname()[1]
+        self.dsn = conninfo.make_conninfo(dsn, port=port, sslmode="disable", gssencmode="disable")
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        import socket
+        import threading
+
+        client, _ = self.server.accept()
+        upstream = socket.create_connection(self.target)
+
+        def back() -> None:
+            try:
+                while data := upstream.recv(65536):
+                    client.sendall(data)
+            except OSError:
+                pass
+
+        threading.Thread(target=back, daemon=True).start()
+        sent = 0
+        while sent < self.limit and (data := client.recv(65536)):
+            upstream.sendall(data)
+            sent += len(data)
+        for end in (client, upstream):
+            end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self.server.close()
+
+
+# a row of these archives is about 350 bytes of text: cut within the first segment, the second, ...
+@pytest.mark.parametrize("limit", [400, 3_000, 500_000, 1_100_000])
+def test_a_line_cut_while_publishing_leaves_whole_segments_and_the_next_run_completes(
+    archive: CodeArchive, postgis: str, table: str, limit: int
+) -> None:
+    with pytest.raises(EngineUnreachableError, match="cannot be used|was lost"):
+        publish(archive, Wire(postgis, limit).dsn, table=table)
+    try:
+        there = set(contents(postgis, table))
+    except psycopg.errors.UndefinedTable:
+        there = set()
+    assert there in (set(), set(range(3000)))
+    assert bool(there) == (limit > 1_000_000)
+    report = publish(archive, postgis, table=table)
+    assert report.num_added == 3500 - len(there)
+    assert contents(postgis, table) == stored(archive)
+
+
+def test_an_archive_that_changes_after_a_cut_is_still_published_whole(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    with pytest.raises(EngineUnreachableError, match="publish again"):
+        publish(archive, Wire(postgis, 1_100_000).dsn, table=table)
+    archive.remove_tiles([5, 6, 3400])
+    archive.compact()
+    assert len(archive.manifest.segments) == 1
+    report = publish(archive, postgis, table=table)
+    assert (report.num_added, report.num_removed) == (499, 2)
+    assert contents(postgis, table) == stored(archive)
+
+
+def test_a_session_that_was_lost_is_opened_again(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    publish(archive, postgis, table=table)
+    with PostGISArchive.open(postgis, table=table) as published:
+        before = published.search(archive.codes([3]), k=5)
+        with psycopg.connect(postgis, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
+                "pg_backend_pid() AND datname = current_database()"
+            )
+        after = published.search(archive.codes([3]), k=5)
+    assert (before.ids == after.ids).all()
+
+
+@pytest.mark.parametrize("name", ['x"; DROP TABLE victims; --', "Ünïcode tiles", "select", "a.b"])
+def test_any_name_is_only_a_name(archive: CodeArchive, postgis: str, name: str) -> None:
+    with psycopg.connect(postgis, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS victims (id int)")
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+    publish(archive, postgis, schema=name, table=name)
+    with PostGISArchive.open(postgis, schema=name, table=name) as published:
+        assert len(published) == 3500
+        assert published.search(archive.codes([3]), k=1).ids[0, 0] == 3
+    with psycopg.connect(postgis) as connection:
+        connection.execute("SELECT FROM victims")
+
+
+def test_a_hostile_archive_is_only_text(tmp_path: Path, postgis: str, table: str) -> None:
+    hostile = ["'); DROP TABLE victims; --", '"quoted", with comma\nand line', "\\N", "\\.", " "]
+    made = CodeArchive.create(tmp_path / 'it\'s "odd"; --', num_bits=8)
+    tiles = gpd.GeoDataFrame(make_grid(5).assign(scene=hostile, label=hostile[::-1]))
+    ids = made.add_codes(np.arange(5, dtype=np.uint8)[:, None], tiles)
+    publish(made, postgis, table=table)
+    with PostGISArchive.open(postgis, table=table) as published:
+        frame = published.tiles(ids)
+        assert frame["scene"].tolist() == hostile
+        assert frame["label"].tolist() == hostile[::-1]
+        assert published.search(np.zeros((1, 1), np.uint8), scenes=hostile[:1]).ids.shape == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 60, "zero\0byte"])
+def test_a_name_that_cannot_be_one_is_refused(archive: CodeArchive, name: str) -> None:
+    with pytest.raises(EngineError, match=r"the table .* cannot be used: give 1 to 54 bytes"):
+        publish(archive, "postgresql://nobody@127.0.0.1:1/x", table=name)
+
+
+def test_the_table_of_another_archive_is_left_alone(
+    archive: CodeArchive, postgis: str, table: str, tmp_path: Path
+) -> None:
+    publish(archive, postgis, table=table)
+    before = contents(postgis, table)
+    other = CodeArchive.create(tmp_path / "other", num_bits=64)
+    fill(other, 10, scene="x.tif")
+    with pytest.raises(EngineError, match=r"holds another archive than .*another table"):
+        publish(other, postgis, table=table)
+    longer = CodeArchive.create(tmp_path / "longer", num_bits=128)
+    with pytest.raises(CodeLengthError, match="holds codes of 64 bits, but .* has 128"):
+        publish(longer, postgis, table=table)
+    assert contents(postgis, table) == before
+
+
+def test_codes_of_another_hasher_are_refused(
+    archive: CodeArchive, postgis: str, table: str, tmp_path: Path
+) -> None:
+    made = CodeArchive.create(tmp_path / "hashed", num_bits=64)
+    fill(made, 10, scene="x.tif", fingerprint="a" * 64)
+    publish(made, postgis, table=table)
+    other = CodeArchive.create(tmp_path / "other", num_bits=64, attrs=made.attrs)
+    fill(other, 10, scene="x.tif", fingerprint="b" * 64)
+    with pytest.raises(HasherMismatchError, match="codes of hasher aaaaaaaaaaaaaaaa, but"):
+        publish(other, postgis, table=table)
+
+
+def test_an_older_copy_of_the_archive_is_refused(
+    archive: CodeArchive, postgis: str, table: str, tmp_path: Path
+) -> None:
+    import shutil
+
+    publish(archive, postgis, table=table)
+    shutil.copytree(archive.path, tmp_path / "copy")
+    fill(archive, 10, scene="x.tif")
+    publish(archive, postgis, table=table)
+    with pytest.raises(EngineError, match="up to id 3509, but .* only up to 3499"):
+        publish(CodeArchive.open(tmp_path / "copy"), postgis, table=table)
+
+
+def test_an_archive_that_was_never_published_must_be_writable_once(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    reader = CodeArchive.open(archive.path, mode="r")
+    with pytest.raises(ArchiveReadOnlyError, match="opened with mode='r'"):
+        publish(reader, postgis, table=table)
+    publish(archive, postgis, table=table)
+    again = publish(CodeArchive.open(archive.path, mode="r"), postgis, table=table)
+    assert again.num_added == 0
+
+
+def test_an_archive_without_codes_is_refused(tmp_path: Path) -> None:
+    pending = CodeArchive.create(tmp_path / "pending", pending_hasher="itq-64")
+    with pytest.raises(QueryError, match="not fitted yet; add imagery, then publish"):
+        publish(pending, "postgresql://nobody@127.0.0.1:1/x")
+
+
+def test_two_publishers_do_not_meet(archive: CodeArchive, postgis: str, table: str) -> None:
+    publish(archive, postgis, table=table)
+    key = f"geohash_rs {where(postgis)}/public.{table}"
+    with psycopg.connect(postgis) as other:
+        other.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [key])
+        with pytest.raises(EngineError, match="another process is publishing into"):
+            publish(archive, postgis, table=table)
+
+
+def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
+    with pytest.raises(
+        EngineUnreachableError, match=r"127\.0\.0\.1:1/geo cannot be used"
+    ) as caught:
+        PostGISArchive.open("postgresql://me:secret@127.0.0.1:1/geo")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_wrong_password_is_said(postgis: str) -> None:
+    wrong = conninfo.make_conninfo(postgis, password="wrong-secret")
+    with pytest.raises(EngineUnreachableError, match="password authentication failed") as caught:
+        PostGISArchive.open(wrong)
+    assert "wrong-secret" not in str(caught.value)
+
+
+def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
+    with pytest.raises(EngineError, match="no connection string") as caught:
+        PostGISArchive.open("me:secret at somewhere")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_without_postgis_is_named(archive: CodeArchive, empty_database: str) -> None:
+    with pytest.raises(EngineError, match="has no PostGIS; let an administrator run 'CREATE EXT"):
+        publish(archive, empty_database)
+
+
+def test_a_table_where_nothing_was_published_is_named(postgis: str) -> None:
+    with pytest.raises(EngineError, match="public.nothing holds no archive; publish one"):
+        PostGISArchive.open(postgis, table="nothing")
+
+
+def test_a_schema_that_is_not_there_is_named(archive: CodeArchive, postgis: str) -> None:
+    with pytest.raises(EngineError, match='schema "nowhere" does not exist; let its owner run'):
+        publish(archive, postgis, schema="nowhere")
+
+
+def test_a_server_older_than_bit_count_is_refused() -> None:
+    with pytest.raises(EngineError, match=r"runs PostgreSQL 13, .* came with 14; upgrade"):
+        check_version(130_011, "db:5432/geo")
+    check_version(140_000, "db:5432/geo")
+
+
+def test_codes_made_elsewhere_have_no_hasher(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    from geohash_rs.errors import HasherError
+
+    publish(archive, postgis, table=table)
+    with (
+        PostGISArchive.open(postgis, table=table) as published,
+        pytest.raises(HasherError, match="holds codes made elsewhere and no hasher"),
+    ):
+        published.query("patch.tif")
+
+
+@pytest.fixture
+def roles(postgis: str) -> Iterator[tuple[str, str]]:
+    """Make the roles of docs/engines.md; give the addresses of a publisher and a reader."""
+    names = [f"{kind}_{uuid.uuid4().hex[:8]}" for kind in ("publisher", "reader")]
+    with psycopg.connect(postgis, autocommit=True) as connection:
+        for name in names:
+            text = sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(name))
+            connection.execute(text)
+            text = sql.SQL("GRANT USAGE ON SCHEMA gis TO {}").format(sql.Identifier(name))
+            connection.execute(text)
+        publisher, reader = map(sql.Identifier, names)
+        for text in (
+            "CREATE SCHEMA shared AUTHORIZATION {publisher}",
+            "GRANT USAGE ON SCHEMA shared TO {reader}",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {publisher} IN SCHEMA shared "
+            "GRANT SELECT ON TABLES TO {reader}",
+        ):
+            connection.execute(sql.SQL(text).format(publisher=publisher, reader=reader))
+        first, second = (conninfo.make_conninfo(postgis, user=n, password="x") for n in names)
+        yield first, second
+        connection.execute("DROP SCHEMA shared CASCADE")
+        for name in (publisher, reader):
+            connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(name))
+
+
+def test_a_publisher_and_a_reader_need_no_more_rights_than_documented(
+    archive: CodeArchive, roles: tuple[str, str]
+) -> None:
+    publisher, reader = roles
+    publish(archive, publisher, schema="shared")
+    with PostGISArchive.open(reader, schema="shared") as published:
+        assert published.search(archive.codes([3]), k=1).ids[0, 0] == 3
+        assert len(published.tiles([3])) == len(published.scenes()[:1]) == 1
+    fill(archive, 10, scene="x.tif")
+    with pytest.raises(EngineError, match="may not do this in .*permission denied"):
+        publish(archive, reader, schema="shared")
+    with pytest.raises(EngineError, match="may not do this in .*permission denied"):
+        publish(archive, publisher, schema="gis")
+
+
+def test_the_session_that_asks_cannot_write(archive: CodeArchive, postgis: str, table: str) -> None:
+    publish(archive, postgis, table=table)
+    with PostGISArchive.open(postgis, table=table) as published:
+        text = sql.SQL("DELETE FROM {}").format(sql.Identifier("public", table))
+        published._ask(sql.SQL("SELECT FROM {}").format(sql.Identifier("public", table)))
+        with pytest.raises(EngineError, match="read-only transaction"):
+            published._ask(text)
+
+
+def test_the_same_query_answers_the_same_from_folder_and_database(
+    postgis: str, table: str, scene_folder: Path, tmp_path: Path
+) -> None:
+    from geohash_rs import Archive, Scenes
+
+    archive = Archive.create(tmp_path / "archive", hasher="lsh-32")
+    archive.add(Scenes(scene_folder), tile_size=64)
+    publish(archive, postgis, table=table)
+    patch = scene_folder / "b_20230601.tif"
+    with PostGISArchive.open(postgis, table=table) as published:
+        assert published.hasher_fingerprint == archive.hasher_fingerprint
+        mine, theirs = (one.query(patch, k=9) for one in (published, archive))
+    assert len(theirs) == 9
+    assert type(mine) is type(theirs)
+    assert mine.equals(theirs)
+
+
+def test_the_command_publishes_and_says_what_it_did(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    from geohash_rs.cli import app
+
+    words = ["publish", str(archive.path), postgis, "--table", table]
+    result = CliRunner().invoke(app, [*words, "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["num_added"] == 3500
+    result = CliRunner().invoke(app, words)
+    assert "0 tiles added and 0 removed" in result.output
+    archive.close()
+
+
+def test_the_command_asks_the_database_as_it_asks_the_folder(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    from geohash_rs.cli import app
+
+    publish(archive, postgis, table=table)
+    parts = conninfo.conninfo_to_dict(postgis)
+    url = "postgresql://{user}:{password}@{host}:{port}/{dbname}".format(**parts)
+    words = ["query", url, "--table", table, "--tile", "3", "-k", "5", "--json"]
+    mine = CliRunner().invoke(app, words)
+    assert mine.exit_code == 0, mine.output
+    words = ["query", str(archive.path), "--tile", "3", "-k", "5", "--json"]
+    assert json.loads(mine.output) == json.loads(CliRunner().invoke(app, words).output)
+    assert len(json.loads(mine.output)["features"]) == 5
+
+
+def test_publishing_in_pieces_is_as_publishing_at_once(
+    tmp_path: Path, postgis: str, table: str
+) -> None:
+    truth = make_archive(tmp_path / "archive", seed=5, sizes=(400, 300), num_bits=16)
+    archive = CodeArchive.open(truth.folder)
+    publish(archive, postgis, table=table)
+    archive.remove_scenes([archive.scenes()[0].scene])
+    report = publish(archive, postgis, table=table)
+    assert report.num_removed > 0
+    assert contents(postgis, table) == stored(archive)
+    assert dataclasses.asdict(report)["num_tiles"] == len(archive)
+
+
+BLOCKED = """
+import sys
+sys.modules["psycopg"] = None
+try:
+    import geohash_rs.engines.postgis
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_missing_package_names_the_extra() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", BLOCKED], check=True, capture_output=True, text=True
+    )
+    assert found.stdout.startswith(EngineMissingError.__name__)
+    assert 'pip install "geohash-rs[postgis]"' in found.stdout

@@ -1,0 +1,195 @@
+"""Indexing on a real cluster of two nodes: the same tiles, whoever dies meanwhile."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from geohash_rs import Archive, Scenes
+from geohash_rs.archive import CodeArchive, verify_archive
+from geohash_rs.errors import HasherMismatchError, SceneError, TileTableError
+from tests.archive.helpers import make_grid
+from tests.imagery.conftest import mosaic, write
+
+pytest.importorskip("ray")
+
+from geohash_rs.engines.ray import index as ray_index  # noqa: E402 - after the skip
+from geohash_rs.engines.ray import index_scenes  # noqa: E402
+from geohash_rs.engines.ray.worker import Indexer  # noqa: E402
+
+
+def contents(archive: CodeArchive) -> pd.DataFrame:
+    """Give every tile with its code, in an order that does not depend on ids."""
+    frames = list(archive.iter_tiles())
+    frame = pd.DataFrame(pd.concat([f.assign(wkb=f.geometry.to_wkb(hex=True)) for f in frames]))
+    frame["code"] = [row.tobytes().hex() for row in archive.codes(frame["tile_id"].to_numpy())]
+    frame = frame.drop(columns=["tile_id", "geometry"])
+    return frame.sort_values(["scene", "col", "row"], ignore_index=True)
+
+
+def check_same(mine: Archive, theirs: Archive) -> None:
+    pd.testing.assert_frame_equal(contents(mine), contents(theirs))
+    ids = np.concatenate([frame["tile_id"] for frame in mine.iter_tiles()])
+    assert len(set(ids.tolist())) == len(ids) == len(theirs)
+    key = {record.scene: record for record in theirs.scenes()}
+    assert {record.scene: record for record in mine.scenes()} == key
+    assert verify_archive(mine.path).ok
+    assert not verify_archive(mine.path).orphans
+    assert not (mine.path / "staging").exists()
+
+
+@pytest.fixture(scope="module")
+def embedded(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    archive = Archive.create(tmp_path_factory.mktemp("embedded") / "archive", hasher="lsh-16")
+    archive.add(Scenes(scene_folder), tile_size=64)
+    return archive
+
+
+def new_archive(folder: Path, like: Archive) -> Archive:
+    return Archive.create(folder / "archive", hasher=like.hasher())
+
+
+def test_the_command_makes_on_a_cluster_the_tiles_that_one_process_makes(
+    embedded: Archive, ray_cluster: Any, second_node: Any, scene_folder: Path, tmp_path: Path
+) -> None:
+    from geohash_rs.cli import app
+
+    hasher = tmp_path / "hasher.safetensors"
+    embedded.hasher().save(hasher)
+    words = ["index", str(scene_folder), "--archive", str(tmp_path / "archive"), "--engine"]
+    words += ["local", "--tile-size", "64", "--hasher", str(hasher), "--json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert '"num_tiles": 46' in result.output
+    archive = Archive.open(tmp_path / "archive")
+    check_same(archive, embedded)
+    again = index_scenes(archive, Scenes(scene_folder), tile_size=64)
+    assert (len(again.unchanged), again.num_tiles) == (8, 0)
+
+
+def test_a_node_killed_while_indexing_loses_and_doubles_nothing(
+    embedded: Archive,
+    ray_cluster: Any,
+    second_node: Any,
+    scene_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = threading.Event()
+    send = ray_index._Run._send
+    lost = []
+
+    def send_and_tell(run: Any, actor: Any, work: Any) -> None:
+        send(run, actor, work)
+        if len(run.running) == 2:
+            started.set()
+        if work.tries > 1:
+            lost.append(work.numbers)
+
+    monkeypatch.setattr(ray_index._Run, "_send", send_and_tell)
+
+    def kill() -> None:
+        started.wait(60)
+        ray_cluster.remove_node(second_node)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    archive = new_archive(tmp_path, embedded)
+    report = index_scenes(archive, Scenes(scene_folder), tile_size=64)
+    killer.join()
+    assert lost, "the node was killed too late to matter"
+    assert (report.num_scenes, report.num_tiles, report.skipped) == (8, 46, [])
+    check_same(archive, embedded)
+
+
+class Mortal(Indexer):
+    """A worker that dies of one scene, as of one that takes all memory."""
+
+    def index(self, scenes: Scenes, first_id: int) -> Any:
+        """Die, or index."""
+        if any("20230604" in file.key for file in scenes.scene_files):
+            os._exit(1)
+        return super().index(scenes, first_id)
+
+
+def test_a_scene_that_kills_its_workers_is_named_and_the_others_are_kept(
+    embedded: Archive,
+    ray_cluster: Any,
+    second_node: Any,
+    scene_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_index, "Indexer", Mortal)
+    monkeypatch.setattr(ray_index, "TRIES", 1)
+    monkeypatch.setattr(ray_index, "PARTS", 1)
+    some = Scenes([scene_folder / f"a_2023060{day}.tif" for day in (3, 4, 5)])
+    archive = new_archive(tmp_path, embedded)
+    report = index_scenes(archive, some, tile_size=64, num_actors=1)
+    ((scene, reason),) = report.skipped
+    assert scene.endswith("a_20230604.tif")
+    assert "workers died of it" in reason
+    assert report.num_tiles == len(archive) == 12
+
+
+def test_changed_scenes_are_replaced_and_bad_ones_named(
+    ray_cluster: Any, second_node: Any, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        write(tmp_path / "scenes" / f"s{number}.tif", mosaic(2, 2, number))
+    archive = Archive.create(tmp_path / "archive", hasher="lsh-16")
+    report = index_scenes(archive, Scenes(tmp_path / "scenes"), tile_size=64, num_actors=1)
+    assert (report.num_tiles, archive.pending_hasher) == (12, None)
+    write(tmp_path / "scenes" / "s2.tif", mosaic(3, 2, 7))
+    write(tmp_path / "scenes" / "small.tif", mosaic(1, 1, 7)[:, :20, :20])
+    write(tmp_path / "scenes" / "one_band.tif", mosaic(1, 1, 7)[:1])
+    report = index_scenes(archive, Scenes(tmp_path / "scenes"), tile_size=64, num_actors=1)
+    assert [Path(scene).name for scene in report.replaced] == ["s2.tif"]
+    assert {Path(scene).name for scene, _ in report.skipped} == {"small.tif", "one_band.tif"}
+    assert (report.num_tiles, len(report.unchanged), len(archive)) == (6, 2, 14)
+    other = Archive.create(tmp_path / "other", hasher=archive.hasher())
+    other.add(Scenes([tmp_path / "scenes" / f"s{n}.tif" for n in (1, 2, 3)]), tile_size=64)
+    check_same(archive, other)
+    with pytest.raises(SceneError, match="small.tif"):
+        index_scenes(archive, Scenes(tmp_path / "scenes"), tile_size=64, strict=True)
+
+
+def test_parts_of_runs_that_were_killed_are_cleared_away(tmp_path: Path) -> None:
+    archive = CodeArchive.create(tmp_path / "archive", num_bits=8)
+    left = archive.path / "staging" / "old"
+    left.mkdir(parents=True)
+    (left / "part").write_text("x")
+    with ray_index._staging(archive.path) as mine:
+        assert not left.exists()
+        with ray_index._staging(archive.path) as other:
+            assert mine.exists()
+            assert other.exists()
+    assert not (archive.path / "staging").exists()
+
+
+def test_only_parts_with_reserved_ids_and_the_same_hasher_are_taken_over(tmp_path: Path) -> None:
+    archive = CodeArchive.create(tmp_path / "archive", num_bits=8)
+    codes = np.zeros((5, 1), np.uint8)
+    archive.add_codes(codes, make_grid(5), fingerprint="a" * 64)
+    part = CodeArchive.create(tmp_path / "part", num_bits=8)
+    part.reserve_ids(archive.manifest.next_id)
+    part.add_codes(codes, make_grid(5, scene="other.tif"), fingerprint="a" * 64)
+    with pytest.raises(TileTableError, match="ids were not reserved"):
+        archive.adopt([part])
+    assert archive.reserve_ids(10) == 5
+    other = CodeArchive.create(tmp_path / "other", num_bits=8)
+    other.add_codes(codes, make_grid(5), fingerprint="b" * 64)
+    with pytest.raises(HasherMismatchError, match="made by hasher"):
+        archive.adopt([other])
+    archive.adopt([part], replace_scenes=["scene.tif"])
+    frame = archive.tiles(range(5, 10))
+    assert frame["scene"].tolist() == ["other.tif"] * 5
+    assert len(archive) == 5
+    archive.add_codes(codes, make_grid(5))
+    assert archive.manifest.next_id == 20
+    assert verify_archive(archive.path).ok

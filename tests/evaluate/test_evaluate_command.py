@@ -1,0 +1,77 @@
+"""The command measures with the backbone and weights that were asked for, and writes it all."""
+
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from geohash_rs.cli import main
+
+
+@pytest.fixture
+def root(tmp_path):
+    rng = np.random.default_rng(0)
+    for index, name in enumerate(("field", "lake", "town")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = 40 + 60 * index + rng.normal(0, 6 + 12 * index, (48, 48, 3))
+            picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            picture.save(tmp_path / "data" / name / f"{number}.png")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command; give its exit code and all that it printed."""
+
+    def call(*words):
+        code = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def test_a_state_dict_on_disk_is_measured_and_everything_written(root, tmp_path, run):
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet")
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    options = ["--model", "test_resnet", "--weights", str(tmp_path / "weights.pth")]
+    options += ["--methods", "milan,paper,itq,float", "--bits", "8,16", "--seeds", "2"]
+    options += ["--stages", "layer2", "--input-size", "32", "--iterations", "20"]
+    options += ["--train-views", "2", "--cache", str(tmp_path / "cache")]
+    files = ["--json", str(tmp_path / "out" / "all.json"), "--plots", str(tmp_path / "plots")]
+    code, table, said = run("evaluate", "--root", root, *options, *files)
+    assert code == 0, said
+    assert "| milan | test |" in table
+    result = json.loads((tmp_path / "out" / "all.json").read_text())
+    assert len(result["rows"]) == 3 * 2 * 2 + 2
+    assert result["settings"]["recipes"]["milan"]["train_views"] == ["identity", "hflip"]
+    assert result["settings"]["recipes"]["paper"]["stages"] == ["layer2"]
+    assert len(list((tmp_path / "plots").glob("*.png"))) == 5
+    assert run("evaluate", "--root", root, *options)[1] == table
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--methods", "bert"], "methods ['bert'] are unknown; use some of paper, milan"),
+        (["--bits", "12"], "num_bits is 12"),
+        (["--bits", "a"], "'a' is not a list such as 16,24,32"),
+        (["--protocol", "spatial"], "needs"),
+        (["--split", "lists"], 'use split "seed"'),
+        (["--model", "test_resnet", "--weights", "none.pth"], "neither a file nor weights"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_in_one_line(root, run, option, said):
+    code, _, told = run("evaluate", "--root", root, "--stages", "none", *option)
+    assert code in {1, 2}
+    assert said in told
+    assert "Traceback" not in told

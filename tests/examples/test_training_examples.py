@@ -1,0 +1,100 @@
+"""The examples of training run as they are written, on fewer tiles and for fewer steps."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from geohash_rs import load_hasher
+from geohash_rs.hashing.lightning_cli import run_lightning_cli
+from tests.hashing.lightning_runs import TRAINING_WARNINGS
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+pytestmark = [
+    *TRAINING_WARNINGS,
+    # the command line sets the seed of NumPy's old generator, and says so of workers
+    pytest.mark.filterwarnings("ignore::UserWarning:lightning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:jsonargparse"),
+]
+
+
+@pytest.fixture
+def ucmerced(shared_data, tmp_path):
+    """Lay out four classes of UC Merced with a few tiles each, as TorchGeo wants them."""
+    source, root = shared_data / "ucmerced", tmp_path / "ucmerced"
+    classes = ("agricultural", "beach", "forest", "harbor")
+    for part, most in {"train": 6, "val": 3, "test": 3}.items():
+        names = (source / f"uc_merced-{part}.txt").read_text().split()
+        chosen = [n for c in classes for n in [n for n in names if n.startswith(c)][:most]]
+        for name in chosen:
+            picture = next(source.rglob(name))
+            target = root / picture.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(picture)
+        (root / f"uc_merced-{part}.txt").write_text("\n".join(chosen))
+    return root
+
+
+def run(example, *arguments, monkeypatch, folder):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [example, *map(str, arguments)])
+    runpy.run_path(str(EXAMPLES / example), run_name="__main__")
+
+
+def test_the_best_recipe_trains_and_is_tested_from_its_configuration(
+    ucmerced, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    config = str(EXAMPLES / "01_train_ucmerced.yaml")
+    small = [
+        "--config", config, "--data.init_args.data.dict_kwargs.root", str(ucmerced),
+        "--model.init_args.input_size", "64", "--model.init_args.components", "16",
+        "--data.init_args.num_batches", "5", "--trainer.max_epochs", "10",
+        "--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false",
+    ]  # fmt: skip
+    run_lightning_cli(["fit", *small])
+    assert load_hasher("features/hasher.safetensors").num_bits == 32
+    run_lightning_cli(["test", *small, "--ckpt_path", "features/hasher.ckpt"])
+    assert "test_map" in capsys.readouterr().out
+
+
+def test_thirteen_bands_train_from_their_configuration(shared_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_lightning_cli([
+        "fit", "--config", str(EXAMPLES / "04_thirteen_bands.yaml"),
+        "--data.init_args.data.dict_kwargs.root", str(shared_data / "eurosat100"),
+        "--model.init_args.input_size", "64", "--model.init_args.train_views", "[identity]",
+        "--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false",
+    ])  # fmt: skip
+    hasher = load_hasher("features/hasher.safetensors")
+    assert (len(hasher.bands), hasher.bands[8], hasher.num_bits) == (13, "B8A", 64)
+
+
+def test_a_torchgeo_script_learns_to_hash(ucmerced, tmp_path, monkeypatch):
+    run("02_torchgeo_script.py", ucmerced, 2, monkeypatch=monkeypatch, folder=tmp_path)
+    assert load_hasher(tmp_path / "my-hasher.safetensors").name == "ucmerced-64"
+
+
+def test_your_class_folders_train(ucmerced, tmp_path, monkeypatch, capsys):
+    run(
+        "03_your_class_folder.py", ucmerced, "mine.safetensors", "--epochs", 1, "--views", 2,
+        "--tile-size", 256, "--input-size", 64, monkeypatch=monkeypatch, folder=tmp_path,
+    )  # fmt: skip
+    assert "48 tiles of 4 classes: agricultural, beach" in capsys.readouterr().out
+    assert load_hasher(tmp_path / "mine.safetensors").tile_size == 256
+
+
+def test_the_last_stages_are_tuned_and_go_on_after_a_break(ucmerced, tmp_path, monkeypatch, capsys):
+    small = ["--iterations", 20, "--input-size", 64, "--cache", "features"]
+    arguments = ["05_fine_tune.py", ucmerced, "tuned.safetensors", *small]
+    run(*arguments, "--steps", 20, monkeypatch=monkeypatch, folder=tmp_path)
+    said = capsys.readouterr().out
+    assert said.startswith("before")
+    assert '"map@20, 8 passes"' in said
+    tuned = load_hasher(tmp_path / "tuned.safetensors")
+    assert (tuned.backbone.weights, len(tuned.views)) == ("fine-tuned", 8)
+    run(*arguments, "--steps", 20, monkeypatch=monkeypatch, folder=tmp_path)
+    assert "going on from step 20" in capsys.readouterr().out
+    assert load_hasher(tmp_path / "tuned.safetensors").fingerprint == tuned.fingerprint

@@ -1,0 +1,69 @@
+"""A server over an invented coast, and a browser that can reach nothing else."""
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from geohash_rs import Archive, Scenes
+from geohash_rs.demo.scenes import write_patches, write_scenes
+
+pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+uvicorn = pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
+
+
+@pytest.fixture(scope="session")
+def coast(tmp_path_factory):
+    """Two scenes of the invented coast, spring and autumn, and patches from elsewhere on it."""
+    folder = tmp_path_factory.mktemp("coast")
+    write_scenes(folder / "scenes", seed=0)
+    write_patches(folder / "patches", seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def coast_archive(coast):
+    path = coast / "archive"
+    Archive.create(path, hasher="itq-64").add(Scenes(coast / "scenes"), tile_size=64)
+    return path
+
+
+def start(application):
+    """Serve an application in a thread; give its address and what stops it."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(1024)
+    config = uvicorn.Config(application, log_level="error", access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+
+    def stop():
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+    return f"http://127.0.0.1:{listening.getsockname()[1]}", stop
+
+
+@pytest.fixture(scope="session")
+def address(coast_archive):
+    from geohash_rs.serve.app import create_app
+
+    url, stop = start(create_app(Archive.open(coast_archive, mode="r")))
+    yield url
+    stop()
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory):
+    """Where pictures of the page go: $GEOHASH_RS_SCREENSHOTS, or a folder of this run."""
+    chosen = os.environ.get("GEOHASH_RS_SCREENSHOTS")
+    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,271 @@
+"""The JSON interface: what it answers, and what it refuses."""
+
+import http.client
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from rasterio.io import MemoryFile
+
+from geohash_rs import Archive
+
+TIMEOUT = 60
+
+
+@pytest.fixture
+def ask(address):
+    """Send one request; give status, headers and body."""
+    host = urlsplit(address).netloc
+
+    def send(method, path, body=None, **headers):
+        connection = http.client.HTTPConnection(host, timeout=TIMEOUT)
+        if isinstance(body, dict):
+            body = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            connection.close()
+
+    return send
+
+
+def detail(answer):
+    return json.loads(answer[2])["detail"]
+
+
+def geotiff(width=64, height=64, count=3, dtype="uint8", **profile):
+    """Write a GeoTIFF in memory."""
+    settings = {
+        "crs": "EPSG:32633",
+        "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_400_000),
+        **profile,
+    }
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", width=width, height=height, count=count, dtype=dtype, **settings
+        ) as target:
+            if width * height < 1e7:
+                rng = np.random.default_rng(0)
+                target.write(rng.integers(1, 200, (count, height, width)).astype(dtype))
+        return bytes(memory.getbuffer())
+
+
+def test_a_search_answers_as_the_library_does(ask, coast_archive):
+    request = {"tiles": [7, 30], "negatives": [100], "k": 9, "region": None}
+    status, headers, body = ask("POST", "/api/search", request)
+    assert (status, headers["content-type"]) == (200, "application/geo+json")
+    found = gpd.GeoDataFrame.from_features(json.loads(body)["features"], crs="EPSG:4326")
+    asked = Archive.open(coast_archive, mode="r").query(tile=[7, 30], negatives=[100], k=9)
+    assert found["tile_id"].tolist() == asked["tile_id"].tolist()
+    assert found["distance"].tolist() == asked["distance"].tolist()
+    assert shapely.equals_exact(found.geometry, asked.geometry, 1e-9).all()
+
+
+def test_a_patch_answers_as_the_library_does(ask, coast, coast_archive):
+    content = (coast / "patches" / "river.tif").read_bytes()
+    status, _, body = ask("POST", "/api/patch", content, **{"X-File-Name": "river.tif"})
+    assert status == 200, body
+    patch = json.loads(body)
+    request = {"codes": patch["codes"], "place": patch["place"], "k": 12}
+    body = ask("POST", "/api/search", request)[2]
+    found = [one["properties"]["tile_id"] for one in json.loads(body)["features"]]
+    asked = Archive.open(coast_archive, mode="r").query(coast / "patches" / "river.tif", k=12)
+    assert found == asked["tile_id"].tolist()
+
+
+def test_the_view_gives_the_tiles_that_meet_it(ask, coast_archive):
+    view = (11.92, 54.08, 11.95, 54.1)
+    body = ask("GET", f"/api/tiles?bbox={','.join(map(str, view))}")[2]
+    answer = json.loads(body)
+    archive = Archive.open(coast_archive, mode="r")
+    tiles = archive.tiles(np.arange(len(archive)))
+    meets = tiles[tiles.intersects(shapely.box(*view))]["tile_id"]
+    given = {one["properties"]["tile_id"] for one in answer["features"]}
+    assert answer["kind"] == "footprints"
+    assert set(meets) <= given
+    boxes = tiles.geometry.envelope.intersects(shapely.box(*view).buffer(1e-6))
+    assert given <= set(tiles[boxes]["tile_id"])
+
+
+def test_the_interface_describes_itself_and_every_page_has_a_strict_policy(ask):
+    status, headers, body = ask("GET", "/api/openapi.json")
+    assert status == 200
+    described = json.loads(body)
+    assert described["openapi"].startswith("3.")
+    assert {"/api/search", "/api/patch", "/api/tiles", "/api/export"} <= set(described["paths"])
+    for path in ("/", "/static/main.js", "/static/maplibre-gl.js", "/api/archive", "/nothing"):
+        policy = ask("GET", path)[1]["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self';" in policy
+        assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_pictures_are_those_of_the_scene(ask, coast_archive):
+    from io import BytesIO
+
+    from PIL import Image
+
+    status, headers, body = ask("GET", "/api/thumbnail/20.webp")
+    assert (status, headers["content-type"]) == (200, "image/webp")
+    tile = Archive.open(coast_archive, mode="r").tiles([20]).iloc[0]
+    with rasterio.open(tile["scene"]) as source:
+        window = rasterio.windows.Window(tile["col"], tile["row"], tile["width"], tile["height"])
+        pixels = np.moveaxis(source.read([1, 2, 3], window=window), 0, -1)
+    seen = np.asarray(Image.open(BytesIO(body)).convert("RGB"), float)
+    assert seen.shape == pixels.shape
+    assert np.abs(seen - pixels).mean() < 6  # WebP is lossy
+
+
+REFUSED = [
+    ("GET", "/api/thumbnail/999999.webp", None, 404, "999999"),
+    ("GET", "/api/thumbnail/-1.webp", None, 422, "tile_id"),
+    ("GET", "/api/thumbnail/99999999999999999999.webp", None, 422, "tile_id"),
+    ("GET", "/api/thumbnail/..%2F..%2Fetc%2Fpasswd.webp", None, 404, ""),
+    ("GET", "/static/../searching.py", None, 404, ""),
+    ("GET", "/static/%2e%2e/searching.py", None, 404, ""),
+    ("GET", "/api/scene/77.webp", None, 422, "77"),
+    ("GET", "/api/tiles?bbox=1,2,3", None, 422, "1,2,3"),
+    ("GET", "/api/tiles?bbox=nan,0,1,1", None, 422, "nan"),
+    ("GET", "/api/tile-at?lon=0&lat=0", None, 422, "0.0"),
+    ("POST", "/api/search", {"tiles": [1], "k": 0}, 422, "k"),
+    ("POST", "/api/search", {"tiles": [1], "secret": 0}, 422, "secret"),
+    ("POST", "/api/search", {"tiles": [10**9]}, 404, "1000000000"),
+    ("POST", "/api/search", {"tiles": [1], "negatives": [1]}, 422, "tile 1"),
+    ("POST", "/api/search", {"codes": ["00ff"]}, 422, "16 bits"),
+    ("POST", "/api/search", {"codes": ["../../etc"]}, 422, "codes"),
+    ("POST", "/api/search", {}, 422, "tile"),
+    ("POST", "/api/search", {"tiles": [1], "region": {"type": "Point"}}, 422, "Point"),
+    (
+        "POST",
+        "/api/search",
+        {"tiles": [1], "region": {"type": "Polygon", "coordinates": "x"}},
+        422,
+        "region",
+    ),
+    ("POST", "/api/search", {"tiles": [1], "time": ["2024", "2023"]}, 422, "2024"),
+    ("POST", "/api/export", {"format": "shp", "tiles": [{"tile_id": 1}]}, 422, "format"),
+    ("POST", "/api/export", {"format": "csv", "tiles": [{"tile_id": 10**9}]}, 404, "1000000000"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "said"), REFUSED)
+def test_what_has_no_meaning_is_refused_in_words(ask, method, path, body, status, said):
+    answer = ask(method, path, body)
+    assert answer[0] == status, answer
+    assert said in detail(answer)
+    assert "Traceback" not in detail(answer)
+
+
+def test_other_names_and_other_sites_are_turned_away(ask, address):
+    host = urlsplit(address).netloc
+    port = host.split(":")[1]
+    body = {"tiles": [1]}
+    assert ask("GET", "/api/archive", Host=f"rebound.example:{port}")[0] == 421
+    assert ask("GET", "/", Host=f"127.0.0.1.rebound.example:{port}")[0] == 421
+    assert ask("GET", "/", Host="[::1")[0] == 421
+    assert ask("GET", "/api/archive", Host=f"localhost:{port}")[0] == 200
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
+        assert ask("POST", "/api/search", body, Origin=origin)[0] == 403
+    assert ask("POST", "/api/search", body, **{"Sec-Fetch-Site": "cross-site"})[0] == 403
+    assert ask("GET", "/api/thumbnail/1.webp", **{"Sec-Fetch-Site": "cross-site"})[0] == 403
+    assert ask("POST", "/api/search", json.dumps(body), **{"Content-Type": "text/plain"})[0] == 422
+    assert ask("POST", "/api/search", body, Origin=address)[0] == 200
+
+
+VRT = b"""<VRTDataset rasterXSize="64" rasterYSize="64"><SRS>EPSG:32633</SRS>
+<GeoTransform>500000,10,0,5400000,0,-10</GeoTransform><VRTRasterBand dataType="Byte" band="1">
+<SimpleSource><SourceFilename>/etc/hostname</SourceFilename></SimpleSource></VRTRasterBand>
+</VRTDataset>"""
+
+
+def bad_uploads():
+    whole = geotiff()
+    return [
+        (b"", "no GeoTIFF"),
+        (b"\x89PNG\r\n", "no GeoTIFF"),
+        (VRT, "no GeoTIFF"),
+        (b"II*\0" + VRT, "cannot be"),
+        (b"II*\0\x08\0\0\0", "cannot be"),
+        (whole[: len(whole) // 3], "cannot be"),
+        (geotiff(crs=None), "no CRS"),
+        (geotiff(count=1), "1 band "),
+        (geotiff(dtype="complex64"), "complex"),
+        (geotiff(width=30_000, height=30_000, compress="deflate", SPARSE_OK=True), "MB"),
+    ]
+
+
+@pytest.mark.parametrize(("content", "said"), bad_uploads())
+def test_an_upload_that_cannot_be_searched_with_says_why(ask, content, said):
+    name = "%3Cimg%20src=x%20onerror=alert(1)%3E.tif"
+    answer = ask("POST", "/api/patch", content, **{"X-File-Name": name})
+    assert answer[0] in {404, 422}, answer
+    assert said in detail(answer)
+    assert "vsimem" not in detail(answer)
+
+
+def test_an_upload_is_limited_whether_or_not_it_says_its_length(ask, address):
+    assert ask("POST", "/api/patch", b"x", **{"Content-Length": str(10**12)})[0] == 413
+    host = urlsplit(address).netloc
+    connection = http.client.HTTPConnection(host, timeout=TIMEOUT)
+    pieces = (b"II*\0" + bytes(2**20) for _ in range(80))
+    try:
+        connection.request("POST", "/api/patch", body=pieces, encode_chunked=True, headers={})
+        status = connection.getresponse().status
+    except (ConnectionError, http.client.HTTPException):
+        status = "closed"
+    finally:
+        connection.close()
+    assert status in {413, "closed"}
+    assert ask("GET", "/api/archive")[0] == 200
+
+
+def test_a_thousand_requests_at_once_are_answered_or_told_to_come_again(ask):
+    ready = threading.Barrier(100)
+
+    def one(number):
+        if number < 100:
+            ready.wait(TIMEOUT)
+        try:
+            if number % 3:
+                return ask("POST", "/api/search", {"tiles": [number % 300], "k": 50})[0]
+            return ask("GET", f"/api/thumbnail/{number % 300}.webp")[0]
+        except (ConnectionError, TimeoutError) as error:
+            return repr(error)
+
+    with ThreadPoolExecutor(100) as pool:
+        statuses = list(pool.map(one, range(1000)))
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) > 500
+    assert ask("GET", "/api/archive")[0] == 200
+
+
+def test_scenes_that_are_gone_and_names_that_are_markup_do_no_harm(tmp_path):
+    from geohash_rs.serve.messages import SearchRequest
+    from geohash_rs.serve.searching import Searcher, feature_collection
+
+    archive = Archive.create(tmp_path / "archive", num_bits=64)
+    name = "/gone/<script>alert(1)</script>.tif"
+    tiles = gpd.GeoDataFrame(
+        {"scene": [name] * 4, "col": 0, "row": 0, "width": 64, "height": 64},
+        geometry=[shapely.box(i, 0, i + 1, 1) for i in range(4)],
+        crs="EPSG:4326",
+    )
+    archive.add_codes(np.arange(32, dtype=np.uint8).reshape(4, 8), tiles)
+    searcher = Searcher(archive)
+    with pytest.raises(ValueError, match="cannot be opened"):
+        searcher.thumbnail(0, 96)
+    with pytest.raises(ValueError, match="no hasher"):
+        searcher.patch(geotiff(), name="patch.tif")
+    found = json.loads(feature_collection(searcher.search(SearchRequest(tiles=[0]))))
+    assert found["features"][0]["properties"]["scene"] == name
+    assert searcher.describe().takes_patches is False

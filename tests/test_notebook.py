@@ -1,0 +1,68 @@
+"""What a notebook shows of matches and archives."""
+
+import re
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from geohash_rs import Archive, Matches
+from geohash_rs.errors import QueryError
+
+
+@pytest.fixture
+def archive(tmp_path):
+    made = Archive.create(tmp_path / "<b>archive", num_bits=64)
+    tiles = gpd.GeoDataFrame(
+        {
+            "scene": ["/gone/a.tif"] * 15,
+            "col": np.arange(15) * 64,
+            "row": 0,
+            "width": 64,
+            "height": 64,
+            "datetime": np.datetime64("2023-05-14"),
+        },
+        geometry=[shapely.box(i, 0, i + 1, 1) for i in range(15)],
+        crs="EPSG:4326",
+    )
+    made.add_codes(np.random.default_rng(0).integers(0, 256, (15, 8), dtype=np.uint8), tiles)
+    return made
+
+
+def test_an_archive_shows_what_it_holds_and_where(archive):
+    page = archive._repr_html_()
+    assert "15" in page
+    assert "64 bits" in page
+    assert "2023-05-14" in page
+    assert "<b>archive" not in page
+    assert len(re.findall("<rect", page)) == 15
+
+
+def test_matches_show_their_first_twelve_though_the_scenes_are_gone(archive):
+    matches = archive.query(tile=3, k=15)
+    page = matches._repr_html_()
+    assert "15 matches in 1 scene" in page
+    assert len(re.findall("bits?<br>", page)) == 12
+    assert "the first 12 shown" in page
+    assert "<table" in Matches(matches[["rank", "geometry"]])._repr_html_()
+
+
+def test_the_grid_has_a_cell_a_match(archive):
+    matches = archive.query(tile=3, k=7)
+    figure = matches.plot_grid(columns=3)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert len(titles) == 7
+    assert titles[0] == "1: 0 bits\n2023-05-14"
+    with pytest.raises(QueryError, match="columns is 0"):
+        matches.plot_grid(columns=0)
+    with pytest.raises(QueryError, match="no column scene"):
+        Matches(matches[["rank", "geometry"]]).plot_grid()
+
+
+def test_explore_gives_a_map_of_every_match(archive):
+    for name in ("folium", "mapclassify"):
+        pytest.importorskip(name, reason="the extra 'notebook' is not installed")
+    matches = archive.query(tile=3, k=7)
+    text = matches.explore().get_root().render()
+    assert text.count('"distance"') >= 7
