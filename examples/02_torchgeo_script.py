@@ -1,0 +1,27 @@
+"""A TorchGeo training script that learns to hash: three lines differ from one that classifies.
+
+python examples/02_torchgeo_script.py ../shared/data/ucmerced [EPOCHS]
+"""
+
+import sys
+
+from lightning.pytorch import Trainer
+from torchgeo.datamodules import UCMercedDataModule
+
+from geohash_rs import HashingTask  # was: from torchgeo.trainers import ClassificationTask
+from geohash_rs.hashing.balanced import BalancedBatches
+
+
+def main(root, max_epochs=20):
+    datamodule = UCMercedDataModule(root=root, batch_size=64)
+    task = HashingTask(num_bits=64)  # was: ClassificationTask(...)
+    datamodule = BalancedBatches(datamodule, cache="features")  # optional: features only once
+    trainer = Trainer(max_epochs=max_epochs, accelerator="cpu", logger=False)
+    trainer.fit(task, datamodule=datamodule)
+    trainer.test(task, datamodule=datamodule)
+    task.hasher(name="ucmerced-64").save("my-hasher.safetensors")
+    # geohash-rs index SCENES --archive archive --hasher my-hasher.safetensors
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))

@@ -1,0 +1,51 @@
+"""Train a hasher on your own tiles, one folder a class, and see how well it finds them.
+
+    python examples/03_your_class_folder.py ../shared/data/eurosat_rgb my-hasher.safetensors
+
+Tiles may be JPEG, PNG or GeoTIFF of any number of bands.
+"""
+
+import argparse
+
+from lightning.pytorch import Trainer
+
+from geohash_rs import HashingTask
+from geohash_rs.hashing.balanced import BalancedBatches
+from geohash_rs.hashing.class_folders import ClassFolders
+from geohash_rs.hashing.datamodules import ClassFolderDataModule
+from geohash_rs.hashing.views import VIEWS
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", help="folder with one folder a class")
+    parser.add_argument("output", help="hasher to write, .safetensors")
+    parser.add_argument("--bits", type=int, default=64)
+    parser.add_argument("--tile-size", type=int, default=64, help="px of a tile")
+    parser.add_argument("--input-size", type=int, default=128, help="px that the network sees")
+    parser.add_argument("--views", type=int, default=4, help="flips and turns of a tile, 1 to 8")
+    parser.add_argument("--epochs", type=int, default=10, help="of 100 batches each")
+    parser.add_argument("--cache", help="folder where features are kept for the next run")
+    args = parser.parse_args()
+    tiles = ClassFolders.open(args.root)
+    print(f"{len(tiles)} tiles of {len(tiles.classes)} classes: {', '.join(tiles.classes)}")
+    task = HashingTask(
+        num_bits=args.bits,
+        in_channels=len(next(tiles.batches(size=1))[0]),
+        num_classes=len(tiles.classes),
+        proxy=0.3,
+        input_size=args.input_size,
+        train_views=VIEWS[: args.views],
+        schedule="cosine",
+    )
+    data = ClassFolderDataModule(args.root, size=args.tile_size)
+    batches = BalancedBatches(data, cache=args.cache, num_batches=100)
+    trainer = Trainer(max_epochs=args.epochs, accelerator="cpu", logger=False)
+    trainer.fit(task, datamodule=batches)
+    (figures,) = trainer.test(task, datamodule=batches, verbose=False)
+    print(f"mAP@20 of the test part: {figures['test_map']:.3f}")
+    task.hasher(name=args.output.removesuffix(".safetensors")).save(args.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Processing script of QGIS: add GeoTIFF scenes to an archive, through the command line.
+
+In QGIS: Processing Toolbox > Scripts > Add Script to Toolbox..., and choose this file. QGIS needs
+no torch; it calls `geohash-rs`, which may live in an environment of its own.
+"""
+
+import os
+import subprocess
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingException,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
+)
+
+
+def run(words, feedback):
+    """Run a command, tell its lines as they come, and stop it when QGIS is told to."""
+    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME"}}
+    feedback.pushCommandInfo(" ".join(words))
+    try:
+        process = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+        )
+    except OSError as error:
+        msg = f"{words[0]} cannot be run ({error.strerror}); give the full path of geohash-rs."
+        raise QgsProcessingException(msg) from error
+    last = ""
+    for line in process.stdout:
+        last = line.strip() or last
+        feedback.pushConsoleInfo(line.rstrip())
+        if feedback.isCanceled():
+            process.terminate()
+    if process.wait() and not feedback.isCanceled():
+        raise QgsProcessingException(last)
+
+
+class IndexScenes(QgsProcessingAlgorithm):
+    """Add the tiles of a folder of GeoTIFFs to an archive."""
+
+    def createInstance(self):  # noqa: N802 - names of QGIS here and below
+        return IndexScenes()
+
+    def name(self):
+        return "geohash_rs_index"
+
+    def displayName(self):  # noqa: N802
+        return "Index scenes by what they look like"
+
+    def group(self):
+        return "geohash_rs"
+
+    def groupId(self):  # noqa: N802
+        return "geohash_rs"
+
+    def shortHelpString(self):  # noqa: N802
+        return (
+            "Cuts the GeoTIFFs of a folder into tiles, turns each into a short code, and adds "
+            "them to an archive, which is made if it does not exist. Scenes that have not "
+            "changed are left alone."
+        )
+
+    def initAlgorithm(self, configuration=None):  # noqa: N802
+        folder = QgsProcessingParameterFile.Folder
+        self.addParameter(QgsProcessingParameterFile("SCENES", "Folder of GeoTIFFs", folder))
+        self.addParameter(
+            QgsProcessingParameterNumber("TILE_SIZE", "Tile size, px", defaultValue=64, minValue=8)
+        )
+        self.addParameter(QgsProcessingParameterString("HASHER", "Hasher", defaultValue="itq-64"))
+        self.addParameter(
+            QgsProcessingParameterString("PROGRAM", "Command line", defaultValue="geohash-rs")
+        )
+        self.addParameter(QgsProcessingParameterFolderDestination("ARCHIVE", "Archive"))
+
+    def processAlgorithm(self, parameters, context, feedback):  # noqa: N802
+        archive = self.parameterAsString(parameters, "ARCHIVE", context)
+        known = os.path.exists(os.path.join(archive, "manifest.json"))
+        hasher = self.parameterAsString(parameters, "HASHER", context)
+        words = [
+            *self.parameterAsString(parameters, "PROGRAM", context).split(),
+            "index",
+            self.parameterAsString(parameters, "SCENES", context),
+            "--archive",
+            archive,
+            "--tile-size",
+            str(self.parameterAsInt(parameters, "TILE_SIZE", context)),
+            *([] if known else ["--hasher", hasher]),
+        ]
+        run(words, feedback)
+        return {"ARCHIVE": archive}

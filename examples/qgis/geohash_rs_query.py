@@ -1,0 +1,149 @@
+"""Processing script of QGIS: find the tiles that look like a patch, through the command line.
+
+In QGIS: Processing Toolbox > Scripts > Add Script to Toolbox..., and choose this file. The result
+is a GeoPackage that opens coloured by distance, with pictures as map tips (View > Show Map Tips).
+"""
+
+import os
+import subprocess
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsProcessing,
+    QgsProcessingAlgorithm,
+    QgsProcessingException,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterPoint,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
+)
+
+LONLAT = "EPSG:4326"
+
+
+def run(words, feedback):
+    """Run a command, tell its lines as they come, and stop it when QGIS is told to."""
+    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME"}}
+    feedback.pushCommandInfo(" ".join(words))
+    try:
+        process = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+        )
+    except OSError as error:
+        msg = f"{words[0]} cannot be run ({error.strerror}); give the full path of geohash-rs."
+        raise QgsProcessingException(msg) from error
+    last = ""
+    for line in process.stdout:
+        last = line.strip() or last
+        feedback.pushConsoleInfo(line.rstrip())
+        if feedback.isCanceled():
+            process.terminate()
+    if process.wait() and not feedback.isCanceled():
+        raise QgsProcessingException(last)
+
+
+class FindSimilar(QgsProcessingAlgorithm):
+    """Find the tiles of an archive that look like a raster layer, or like a place."""
+
+    def createInstance(self):  # noqa: N802 - names of QGIS here and below
+        return FindSimilar()
+
+    def name(self):
+        return "geohash_rs_query"
+
+    def displayName(self):  # noqa: N802
+        return "Find places that look alike"
+
+    def group(self):
+        return "geohash_rs"
+
+    def groupId(self):  # noqa: N802
+        return "geohash_rs"
+
+    def shortHelpString(self):  # noqa: N802
+        return (
+            "Give a raster layer to search with, or a point in one of the archive's own tiles. "
+            "The matches come as footprints, best first, coloured by distance in bits; with map "
+            "tips on, each shows its picture."
+        )
+
+    def initAlgorithm(self, configuration=None):  # noqa: N802
+        folder = QgsProcessingParameterFile.Folder
+        self.addParameter(QgsProcessingParameterFile("ARCHIVE", "Archive", folder))
+        self.addParameter(
+            QgsProcessingParameterRasterLayer("PATCH", "Raster to search with", optional=True)
+        )
+        self.addParameter(
+            QgsProcessingParameterPoint("POINT", "or a place to search with", optional=True)
+        )
+        self.addParameter(QgsProcessingParameterNumber("K", "Matches", defaultValue=20, minValue=1))
+        self.addParameter(
+            QgsProcessingParameterNumber(
+                "MAX_DISTANCE", "Largest distance, bits", optional=True, minValue=0
+            )
+        )
+        self.addParameter(QgsProcessingParameterExtent("EXTENT", "Only within", optional=True))
+        self.addParameter(
+            QgsProcessingParameterString(
+                "TIME", "Only of this time, such as 2023-01-01/2023-12-31", optional=True
+            )
+        )
+        self.addParameter(
+            QgsProcessingParameterString("PROGRAM", "Command line", defaultValue="geohash-rs")
+        )
+        self.addParameter(
+            QgsProcessingParameterVectorDestination(
+                "OUTPUT", "Matches", QgsProcessing.TypeVectorPolygon, defaultValue="matches.gpkg"
+            )
+        )
+
+    def processAlgorithm(self, parameters, context, feedback):  # noqa: N802
+        output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
+        words = [
+            *self.parameterAsString(parameters, "PROGRAM", context).split(),
+            "query",
+            self.parameterAsString(parameters, "ARCHIVE", context),
+            *self._example(parameters, context),
+            "-k",
+            str(self.parameterAsInt(parameters, "K", context)),
+            *self._filters(parameters, context),
+            "-o",
+            output,
+        ]
+        run(words, feedback)
+        return {"OUTPUT": output}
+
+    def _example(self, parameters, context):
+        patch = self.parameterAsRasterLayer(parameters, "PATCH", context)
+        if parameters.get("POINT"):
+            lonlat = QgsCoordinateReferenceSystem(LONLAT)
+            point = self.parameterAsPoint(parameters, "POINT", context, lonlat)
+            place = ["--point", f"{point.x()!r},{point.y()!r}"]
+        else:
+            place = []
+        if (patch is None) == (not place):
+            msg = "give a raster to search with, or a place; one of the two."
+            raise QgsProcessingException(msg)
+        return [patch.source()] if patch is not None else place
+
+    def _filters(self, parameters, context):
+        words = []
+        if parameters.get("MAX_DISTANCE") is not None:
+            distance = self.parameterAsInt(parameters, "MAX_DISTANCE", context)
+            words += ["--max-distance", str(distance)]
+        if parameters.get("EXTENT"):
+            lonlat = QgsCoordinateReferenceSystem(LONLAT)
+            box = self.parameterAsExtent(parameters, "EXTENT", context, lonlat)
+            edges = (box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum())
+            words += ["--bbox", ",".join(repr(edge) for edge in edges)]
+        time = self.parameterAsString(parameters, "TIME", context)
+        return [*words, "--time", time] if time else words
