@@ -1,7 +1,12 @@
 """Settings of the documentation; build it with `python -m sphinx -W -b html docs docs/_build`."""
 
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from pictures import make_pictures
 
 project = "geohash_rs"
 author = "The geohash_rs authors"
@@ -23,7 +28,7 @@ extensions = [
 ]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_generated/pictures", "_templates"]
 templates_path = ["_templates"]
 
 autodoc_member_order = "bysource"
@@ -40,3 +45,8 @@ plot_html_show_source_link = False
 
 html_theme = "furo"
 html_title = f"geohash_rs {release}"
+
+
+def setup(app) -> None:
+    """Draw the pictures before the pages are read."""
+    app.connect("builder-inited", make_pictures)
