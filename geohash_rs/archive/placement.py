@@ -242,12 +242,17 @@ def _place_boxes(targets: Boxes, boxes: Boxes, slack: Array, *, within: bool) ->
 
 
 def _place_shapes(region: Region, boxes: Boxes) -> Status:
-    """Place boxes against a shape of any kind with GEOS."""
+    """Place boxes against a shape of any kind with GEOS.
+
+    A prepared geometry builds its index when it is first asked, which two threads must not do to one
+    (https://libgeos.org/usage/c_api/#prepared-geometry): each call prepares a copy of its own.
+    """
+    shape = shapely.from_wkb(shapely.to_wkb(region.geometry))
+    shapely.prepare(shape)
     west = np.maximum(boxes[:, 0] - MARGIN, -180.0 - MARGIN)
     cells = shapely.box(west, boxes[:, 1] - MARGIN, boxes[:, 2] + MARGIN, boxes[:, 3] + MARGIN)
-    shapely.prepare(region.geometry)
-    status = np.where(shapely.intersects(region.geometry, cells), MAYBE, OUT).astype(np.uint8)
-    status[shapely.contains_properly(region.geometry, cells)] = IN
+    status = np.where(shapely.intersects(shape, cells), MAYBE, OUT).astype(np.uint8)
+    status[shapely.contains_properly(shape, cells)] = IN
     beyond = boxes[:, 2] > 180
     status[beyond] = MAYBE
     return status

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import shapely
-from numba.core import caching
+from numba.core import caching, config
 
 from geohash_rs.archive import CodeArchive, kernel_cache, verify_archive
 from geohash_rs.archive.writing import total_bounds
@@ -100,6 +100,7 @@ def test_kernels_are_kept_among_temporary_files_if_nothing_else_can_be_written(
     for locator in LOCATORS:
         monkeypatch.setattr(locator, "ensure_cache_path", refuse)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(config, "CACHE_DIR", "")  # NUMBA_CACHE_DIR would come first
     compiled = kernel_cache.cached_njit(double)
     assert compiled(4) == 8
     folder = Path(compiled.stats.cache_path)
