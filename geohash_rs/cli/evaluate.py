@@ -21,6 +21,7 @@ def _lengths(context: click.Context, option: click.Parameter, value: str) -> lis
 
 
 @click.command("evaluate")
+@click.option("--dataset", help="ucmerced, eurosat, eurosat-rgb, eurosat100, aid, whu-rs19, bigearthnet or class-folders (your own). Default: what the folder holds.")
 @click.option("--root", required=True, type=click.Path(path_type=Path), help="One folder a class, or patches of BigEarthNet.")
 @click.option("--protocol", default="paper", show_default=True, help="paper, clean, unseen, spatial.")
 @click.option("--methods", default="milan,itq,lsh,kslsh,classifier,float", callback=_words, show_default=True)
@@ -37,6 +38,7 @@ def _lengths(context: click.Context, option: click.Parameter, value: str) -> lis
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for all figures.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder for pictures.")
 def evaluate_command(
+    dataset: str | None,
     root: Path,
     protocol: str,
     methods: list[str],
@@ -66,7 +68,7 @@ def evaluate_command(
         asked["stages"] = () if stages == ["none"] else tuple(stages)
     if train_views:
         asked["train_views"] = VIEWS[:train_views]
-    tiles = open_tiles(root)
+    tiles = open_tiles(root, dataset=dataset)
     result = evaluate(
         tiles,
         protocol=protocol,

@@ -1,6 +1,7 @@
 """The command measures with the backbone and weights that were asked for, and writes it all."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -56,13 +57,18 @@ def test_a_state_dict_on_disk_is_measured_and_everything_written(root, tmp_path,
     assert result["settings"]["recipes"]["milan"]["train_views"] == ["identity", "hflip"]
     assert result["settings"]["recipes"]["paper"]["stages"] == ["layer2"]
     assert len(list((tmp_path / "plots").glob("*.png"))) == 5
-    assert run("evaluate", "--root", root, *options)[1] == table
+    assert run("evaluate", "--dataset", "UC_Merced", "--root", root, *options)[1] == table
 
 
 @pytest.mark.parametrize(
     ("option", "said"),
     [
         (["--methods", "bert"], "methods ['bert'] are unknown; use some of paper, milan"),
+        (
+            ["--dataset", "eurosta"],
+            "data set 'eurosta' is unknown; use one of class-folders",
+        ),
+        (["--dataset", "bigearthnet"], "holds no patches of BigEarthNet"),
         (["--bits", "12"], "num_bits is 12"),
         (["--bits", "a"], "'a' is not a list such as 16,24,32"),
         (["--protocol", "spatial"], "needs"),
@@ -75,3 +81,11 @@ def test_what_cannot_be_measured_is_told_in_one_line(root, run, option, said):
     assert code in {1, 2}
     assert said in told
     assert "Traceback" not in told
+
+
+def test_a_folder_with_more_classes_than_the_data_set_is_another(root, run):
+    for number in range(8):
+        shutil.copytree(root / "lake", root / f"lake {number}")
+    code, _, told = run("evaluate", "--dataset", "EuroSAT", "--root", root)
+    assert code == 1
+    assert "has 11 classes, but eurosat has 10" in told
