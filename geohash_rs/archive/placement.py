@@ -244,7 +244,7 @@ def _place_boxes(targets: Boxes, boxes: Boxes, slack: Array, *, within: bool) ->
 def _place_shapes(region: Region, boxes: Boxes) -> Status:
     """Place boxes against a shape of any kind with GEOS.
 
-    A prepared geometry builds its index when it is first asked, which two threads must not do to one
+    A prepared geometry builds its index when first asked, which two threads must not do to one
     (https://libgeos.org/usage/c_api/#prepared-geometry): each call prepares a copy of its own.
     """
     shape = shapely.from_wkb(shapely.to_wkb(region.geometry))
