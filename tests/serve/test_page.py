@@ -161,6 +161,19 @@ def test_a_person_searches_judges_draws_keeps_downloads_and_comes_back(visit, tm
     assert again.page.input_value("#from") == "2023-08-01"
 
 
+def test_tiles_too_small_to_be_seen_are_dots_that_can_be_clicked(visit):
+    seen = visit().open()
+    for _ in range(5):
+        seen.page.click(".maplibregl-ctrl-zoom-out")
+        seen.page.wait_for_timeout(500)
+    seen.shoot("11-far-out")
+    assert any(url.endswith("/static/land.geojson") for url in seen.asked)
+    seen.click_map(0.5, 0.5)  # between the scenes: no tile is there, but dots are near
+    seen.settle().shoot("12-matches-far-out")
+    assert len(seen.ids()) == 24
+    assert not seen.page.is_visible("#problem")
+
+
 def test_a_geotiff_is_dropped_and_its_link_restores_the_search(visit, coast):
     seen = visit().open()
     seen.page.set_input_files("#file", coast / "patches" / "town.tif")
@@ -179,6 +192,7 @@ def test_a_file_that_is_no_geotiff_is_refused_in_words(visit, tmp_path):
     seen.page.set_input_files("#file", wrong)
     seen.page.wait_for_selector("#problem:not([hidden])", timeout=WAIT)
     assert "holiday.tif is no GeoTIFF" in seen.page.inner_text("#problem")
+    seen.shoot("13-refused")
     refused = [e for e in seen.errors if "422" in e]
     assert seen.errors == refused  # the browser's own line about the answer
     seen.errors.clear()

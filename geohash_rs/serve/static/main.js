@@ -21,6 +21,7 @@ let searching = null;
 function say(message) {
   $("problem").textContent = message ?? "";
   $("problem").hidden = !message;
+  if (message) $("problem").scrollIntoView({ block: "nearest" });
 }
 
 const tileIds = () => state.examples.filter((one) => one.id !== undefined).map((one) => one.id);
@@ -95,7 +96,8 @@ function showMatches(took) {
   view.point(null);
   $("keep-all").hidden = !found.length;
   const none = state.examples.length ? "None: widen the region, time or distance." : "";
-  $("results-note").textContent = found.length ? `${found.length}, in ${Math.round(took)} ms` : none;
+  $("results-note").textContent = found.length ? `${found.length} in ${Math.round(took)} ms` : none;
+  $("nothing-yet").hidden = state.examples.length > 0;
   $("copy-link").hidden = !state.examples.length;
   showMarks();
 }
@@ -188,13 +190,16 @@ async function knowPlaces() {
 async function pick(point, { more = false } = {}) {
   try {
     const tile = await api.tileAt(point.lng, point.lat);
-    const id = tile.properties.tile_id;
-    places.set(id, tile.geometry);
-    if (!more) await startWith({ id });
-    else if (!tileIds().includes(id)) await change(() => state.examples.push({ id }));
+    places.set(tile.properties.tile_id, tile.geometry);
+    await choose(tile.properties.tile_id, { more });
   } catch (error) {
     say(error.message);
   }
+}
+
+async function choose(id, { more = false } = {}) {
+  if (!more) await startWith({ id });
+  else if (!tileIds().includes(id)) await change(() => state.examples.push({ id }));
 }
 
 async function dropFile(file) {
@@ -257,13 +262,16 @@ function viewRegion() {
 function wireMap() {
   view.map.on("click", (event) => {
     if (drawing) return;
-    pick(event.lngLat, { more: event.originalEvent.shiftKey });
+    const more = event.originalEvent.shiftKey;
+    const small = view.under(event.point);
+    if (small?.geometry.type === "Point") choose(small.properties.tile_id, { more });
+    else pick(event.lngLat, { more });
   });
   view.map.on("mousemove", (event) => {
     if (drawing) return;
-    const over = view.map.queryRenderedFeatures(event.point, { layers: ["matches", "tiles"] });
-    view.map.getCanvas().style.cursor = over.length ? "pointer" : "";
-    const id = over.find((one) => one.layer.id === "matches")?.properties.tile_id;
+    const over = view.under(event.point);
+    view.map.getCanvas().style.cursor = over ? "pointer" : "";
+    const id = over?.layer.id.startsWith("match") ? over.properties.tile_id : null;
     for (const item of $("cards").children) item.classList.toggle("pointed", Number(item.dataset.tile) === id);
   });
   for (const tool of ["pick", "box", "polygon"]) $(`tool-${tool}`).addEventListener("click", () => useTool(tool));

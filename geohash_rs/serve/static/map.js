@@ -7,12 +7,13 @@ const MOST_LABELS = 600; // small images of text kept
 const ASKED = "#00b4dc";
 const NEAR = "#f0206a";
 const FAR = "#ffc46b";
+const DOT = 7; // px; footprints smaller than this are drawn as dots
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const colours = () =>
   dark.matches
-    ? { ground: "#0d1318", lines: "#25313b", label: "#8797a5", tiles: "#4f8fa0", cells: "#3fb0c6" }
-    : { ground: "#e9eef1", lines: "#cfd9df", label: "#5d6b77", tiles: "#2f7f92", cells: "#0f6f86" };
+    ? { ground: "#0d1318", land: "#1b242c", lines: "#2a3742", label: "#a3b2c0", halo: "#0d1318", tiles: "#4f8fa0", dots: "#62c4d8", cells: "#3fb0c6" }
+    : { ground: "#e6edf1", land: "#f7f7f3", lines: "#cfd9df", label: "#4c5965", halo: "#ffffff", tiles: "#2f7f92", dots: "#0f6f86", cells: "#0f6f86" };
 
 const collection = (features) => ({ type: "FeatureCollection", features });
 const feature = (geometry, properties = {}) => ({ type: "Feature", geometry, properties });
@@ -31,13 +32,26 @@ export function boundsOf(geometries) {
   return Number.isFinite(box[0]) ? box : null;
 }
 
+// A footprint's middle, and the zoom from which it is large enough to be seen itself.
+function dotOf(geometry, properties) {
+  const [west, south, east, north] = boundsOf([geometry]);
+  const until = Math.log2((DOT * 360) / (512 * Math.max(east - west, 1e-9)));
+  return feature({ type: "Point", coordinates: [(west + east) / 2, (south + north) / 2] }, { ...properties, until });
+}
+const SMALL = ["<", ["zoom"], ["get", "until"]];
+
 export function makeMap({ archive, onView }) {
   const sources = Object.fromEntries(
-    ["lines", "labels", "tiles", "matches", "examples", "region", "pointed"].map((name) => [
-      name, { type: "geojson", data: EMPTY },
-    ]),
+    ["lines", "labels", "tiles", "dots", "matches", "ranks", "examples", "example-dots", "region", "pointed", "pointed-dot"].map(
+      (name) => [name, { type: "geojson", data: EMPTY }],
+    ),
   );
-  const layers = [{ id: "ground", type: "background", paint: {} }];
+  sources.land = { type: "geojson", data: "/static/land.geojson", tolerance: 0.2, attribution: "" };
+  const layers = [
+    { id: "ground", type: "background", paint: {} },
+    // Coarse outlines, to tell where on Earth one is; they fade before they would mislead.
+    { id: "land", type: "fill", source: "land", maxzoom: 8, paint: { "fill-opacity": ["interpolate", ["linear"], ["zoom"], 4.5, 1, 7.5, 0] } },
+  ];
   if (archive.base_map) {
     const text = document.createElement("i");
     text.textContent = archive.attribution ?? "";
@@ -50,15 +64,19 @@ export function makeMap({ archive, onView }) {
     { id: "cells", type: "fill", source: "tiles", filter: ["has", "count"], paint: {} },
     { id: "tiles", type: "fill", source: "tiles", filter: ["has", "tile_id"], paint: { "fill-opacity": 0.04 } },
     { id: "tile-edges", type: "line", source: "tiles", filter: ["has", "tile_id"], paint: { "line-width": 0.8, "line-opacity": 0.75 } },
+    { id: "tile-dots", type: "circle", source: "dots", filter: SMALL, paint: { "circle-radius": 3.2, "circle-opacity": 0.75, "circle-stroke-color": "#ffffff", "circle-stroke-width": 0.8, "circle-stroke-opacity": 0.7 } },
     { id: "region", type: "fill", source: "region", paint: { "fill-color": "#8a6cff", "fill-opacity": 0.08 } },
     { id: "region-edge", type: "line", source: "region", paint: { "line-color": "#8a6cff", "line-width": 2.5, "line-dasharray": [2, 1.5] } },
     { id: "matches", type: "fill", source: "matches", paint: { "fill-color": ["get", "colour"], "fill-opacity": 0.18 } },
     { id: "match-halo", type: "line", source: "matches", layout: { "line-sort-key": ["-", ["get", "rank"]] }, paint: { "line-color": "#ffffff", "line-width": 4.5, "line-opacity": 0.85 } },
     { id: "match-edges", type: "line", source: "matches", layout: { "line-sort-key": ["-", ["get", "rank"]] }, paint: { "line-color": ["get", "colour"], "line-width": 2.6 } },
+    { id: "match-dots", type: "circle", source: "ranks", filter: SMALL, layout: { "circle-sort-key": ["-", ["get", "rank"]] }, paint: { "circle-radius": 7, "circle-color": ["get", "colour"], "circle-stroke-color": "#ffffff", "circle-stroke-width": 1.5 } },
+    { id: "example-dots", type: "circle", source: "example-dots", filter: SMALL, paint: { "circle-radius": 11, "circle-opacity": 0, "circle-stroke-color": ["case", ["get", "good"], ASKED, "#b3263f"], "circle-stroke-width": 3.5 } },
     { id: "examples", type: "line", source: "examples", paint: { "line-color": ["case", ["get", "good"], ASKED, "#b3263f"], "line-width": 3.5 } },
     { id: "pointed", type: "line", source: "pointed", paint: { "line-color": "#ffffff", "line-width": 7, "line-opacity": 0.9 } },
     { id: "pointed-edge", type: "line", source: "pointed", paint: { "line-color": NEAR, "line-width": 4 } },
-    { id: "ranks", type: "symbol", source: "matches", layout: { "icon-image": ["concat", "rank:", ["get", "rank"]], "symbol-sort-key": ["get", "rank"], "icon-allow-overlap": false } },
+    { id: "pointed-dot", type: "circle", source: "pointed-dot", filter: SMALL, paint: { "circle-radius": 13, "circle-opacity": 0, "circle-stroke-color": NEAR, "circle-stroke-width": 4 } },
+    { id: "ranks", type: "symbol", source: "ranks", layout: { "icon-image": ["concat", "rank:", ["get", "rank"]], "symbol-sort-key": ["get", "rank"], "icon-allow-overlap": false } },
   );
   const map = new maplibregl.Map({
     container: "map",
@@ -79,7 +97,9 @@ export function makeMap({ archive, onView }) {
   const set = (name, data) => map.getSource(name)?.setData(data);
 
   function paint() {
-    const { ground, lines, tiles, cells } = colours();
+    const { ground, land, lines, tiles, dots, cells } = colours();
+    map.setPaintProperty("land", "fill-color", land);
+    map.setPaintProperty("tile-dots", "circle-color", dots);
     map.setPaintProperty("ground", "background-color", ground);
     map.setPaintProperty("lines", "line-color", lines);
     map.setPaintProperty("tiles", "fill-color", tiles);
@@ -92,7 +112,7 @@ export function makeMap({ archive, onView }) {
     if (map.hasImage(id)) return;
     const labels = map.listImages();
     if (labels.length > MOST_LABELS) labels.forEach((old) => map.removeImage(old));
-    const image = id.startsWith("rank:") ? badge(id.slice(5)) : label(id, colours().label);
+    const image = id.startsWith("rank:") ? badge(id.slice(5)) : label(id, colours());
     map.addImage(id, image, { pixelRatio: 2 });
   });
 
@@ -123,6 +143,14 @@ export function makeMap({ archive, onView }) {
     }
   }
 
+  // Whether a label of the graticule keeps clear of the rim and of what stands on the map.
+  function isFree({ geometry, properties }) {
+    const { x, y } = map.project(geometry.coordinates);
+    const { clientWidth: width, clientHeight: height } = map.getContainer();
+    if (properties.anchor === "bottom-left") return x > 130 && x < width - 60;
+    return y > 110 && y < height - 40;
+  }
+
   let looking = null;
   async function drawView() {
     looking?.abort();
@@ -137,12 +165,13 @@ export function makeMap({ archive, onView }) {
       if (signal.aborted) return;
       const { features, anchors } = graticule(view);
       set("lines", collection(features));
-      set("labels", collection(anchors));
+      set("labels", collection(anchors.filter(isFree)));
       if (tiles.kind === "counts") {
         const most = Math.max(...tiles.features.map((cell) => cell.properties.count));
         map.setPaintProperty("cells", "fill-opacity", ["interpolate", ["linear"], ["ln", ["get", "count"]], 0, 0.18, Math.log(most + 1), 0.8]);
       }
       set("tiles", tiles);
+      set("dots", collection(tiles.kind === "footprints" ? tiles.features.map((one) => dotOf(one.geometry, one.properties)) : []));
       onView(tiles);
       const failure = await scenes;
       if (failure) throw failure;
@@ -169,16 +198,29 @@ export function makeMap({ archive, onView }) {
     showMatches(features) {
       const far = Math.max(1, ...features.map((one) => one.properties.distance));
       const near = Math.min(far, ...features.map((one) => one.properties.distance));
-      set("matches", collection(features.map((one) => {
+      const drawn = features.filter((one) => one.geometry).map((one) => {
         const t = far > near ? (one.properties.distance - near) / (far - near) : 0;
         return feature(one.geometry, { rank: one.properties.rank, tile_id: one.properties.tile_id, colour: blend(NEAR, FAR, t) });
-      })));
+      });
+      set("matches", collection(drawn));
+      set("ranks", collection(drawn.map((one) => dotOf(one.geometry, one.properties))));
     },
     showExamples(good, bad) {
-      set("examples", collection([...bad.map((g) => feature(g, { good: false })), ...good.map((g) => feature(g, { good: true }))]));
+      const drawn = [...bad.map((g) => feature(g, { good: false })), ...good.map((g) => feature(g, { good: true }))];
+      set("examples", collection(drawn));
+      set("example-dots", collection(drawn.map((one) => dotOf(one.geometry, one.properties))));
     },
     showRegion: (geometry) => set("region", geometry ? collection([feature(geometry)]) : EMPTY),
-    point: (geometry) => set("pointed", geometry ? collection([feature(geometry)]) : EMPTY),
+    point(geometry) {
+      set("pointed", geometry ? collection([feature(geometry)]) : EMPTY);
+      set("pointed-dot", geometry ? collection([dotOf(geometry)]) : EMPTY);
+    },
+    // The tile or match under a point of the screen, or near it where it is but a dot.
+    under({ x, y }) {
+      const at = (reach, names) => map.queryRenderedFeatures([[x - reach, y - reach], [x + reach, y + reach]], { layers: names });
+      const dot = at(DOT, ["match-dots", "tile-dots"])[0];
+      return dot ?? at(0, ["matches", "tiles"])[0];
+    },
     fit(geometries, { maxZoom = 15 } = {}) {
       const box = boundsOf(geometries);
       if (box) map.fitBounds(box, { padding: 70, maxZoom, animate: !still.matches, duration: 600 });
@@ -223,15 +265,21 @@ function badge(text) {
   return c.getImageData(0, 0, width, 38);
 }
 
-function label(text, colour) {
+function label(text, { label: ink, halo }) {
   const font = "21px system-ui, sans-serif";
   const measure = canvas(1, 1);
   measure.font = font;
   const width = Math.ceil(measure.measureText(text).width) + 16;
   const c = canvas(width, 34);
   c.font = font;
-  c.fillStyle = colour;
   c.textBaseline = "middle";
+  c.lineJoin = "round";
+  c.lineWidth = 6;
+  c.globalAlpha = 0.75;
+  c.strokeStyle = halo;
+  c.strokeText(text, 8, 17);
+  c.globalAlpha = 1;
+  c.fillStyle = ink;
   c.fillText(text, 8, 17);
   return c.getImageData(0, 0, width, 34);
 }
