@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geohash_rs.demo.scenes import write_patches, write_scenes
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "07_search_your_scenes.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "08_search_your_scenes.py"
 
 
 def test_scenes_are_searched_and_a_rejected_match_stays_away(tmp_path, monkeypatch, capsys):

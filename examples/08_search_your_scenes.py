@@ -1,6 +1,6 @@
 """Index your GeoTIFFs, search them with a patch, reject what was not meant, write what is left.
 
-    python examples/07_search_your_scenes.py SCENES PATCH.tif RESULT.html [--reject TILE ...]
+    python examples/08_search_your_scenes.py SCENES PATCH.tif RESULT.html [--reject TILE ...]
 
 RESULT may end in .geojson, .gpkg, .parquet, .csv or .html. The archive is kept beside the result,
 so that a second search starts at once; SCENES that are indexed already are left alone.
