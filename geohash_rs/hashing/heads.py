@@ -69,6 +69,8 @@ class MiLaN(Head):
         dropout: Share of hidden units that training drops; the paper has none.
         components: Principal components to which features are projected first, or 0 for none;
             they make the head small and its training fast.
+        noise: Deviation of the Gaussian noise that training adds to the standardised features or
+            components; the paper has none.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, section II
@@ -84,9 +86,11 @@ class MiLaN(Head):
         hidden: tuple[int, ...] = (1024, 512),
         dropout: float = 0.0,
         components: int = 0,
+        noise: float = 0.0,
     ) -> None:
         super().__init__(num_features, num_bits)
         self.components = components
+        self.noise = noise
         if components:
             self.register_buffer("axes", torch.eye(num_features, components))
         self.hidden = tuple(hidden)
@@ -140,6 +144,8 @@ class MiLaN(Head):
 
     def activate(self, prepared: Tensor) -> Tensor:
         """Compute activations of features that `prepare` has been through."""
+        if self.training and self.noise:
+            prepared = prepared + self.noise * torch.randn_like(prepared)
         return torch.sigmoid(self.bits(self.layers(prepared)))
 
 

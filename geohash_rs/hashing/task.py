@@ -49,6 +49,8 @@ class HashingTask(base_task()):  # type: ignore[misc]
         views: Views over which activations are averaged elsewhere; each costs a pass.
         hidden: Widths of the head's hidden layers.
         dropout: Share of hidden units that training drops.
+        noise: Deviation of the Gaussian noise that training adds to the standardised features or
+            components, whose own mean deviation is 1.
         standardise: Whether features are brought to mean 0 and deviation 1, as measured on the
             cached features of all training tiles, else on the first training batch.
         mining: "class_pairs", "batch_all", "batch_hard" or "semi_hard".
@@ -101,6 +103,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         views: Sequence[str] = ("identity",),
         hidden: tuple[int, ...] = (1024, 512),
         dropout: float = 0.0,
+        noise: float = 0.0,
         standardise: bool = True,
         mining: str = "batch_hard",
         margin: float = 0.2,
@@ -148,6 +151,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
             hidden=tuple(settings["hidden"]),
             dropout=settings["dropout"],
             components=min(settings["components"], self.backbone.num_features),
+            noise=settings["noise"],
         )
         self.model = nn.Sequential(self.backbone, self.head)
         self._freeze()

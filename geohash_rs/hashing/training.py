@@ -47,7 +47,7 @@ def train_head(
             classes).
         num_bits: Bits of the code.
         recipe: Everything else.
-        seed: Seed of weights, batches, views and dropout.
+        seed: Seed of weights, batches, views, dropout and noise.
         note_every: Iterations between notes in the history.
 
     Returns:
@@ -74,6 +74,7 @@ def _train(
         hidden=recipe.hidden,
         dropout=recipe.dropout,
         components=min(recipe.components, width),
+        noise=recipe.noise,
     )
     if recipe.standardise:
         head.standardise(features.flatten(0, 1))
