@@ -56,6 +56,12 @@ def postgis(postgres_server: str) -> Iterator[str]:
     yield from new_database(postgres_server, statements)
 
 
+@pytest.fixture(scope="module")
+def plain(postgres_server: str) -> Iterator[str]:
+    """Give the address of a database with PostGIS, in which nobody installs anything else."""
+    yield from new_database(postgres_server, ["CREATE EXTENSION postgis"])
+
+
 def new_database(server: str, statements: list[str]) -> Iterator[str]:
     import psycopg
     from psycopg import conninfo, sql

@@ -18,10 +18,20 @@ from geohash_rs.archive.records import record_from_json
 from geohash_rs.archive.search import check_limits
 from geohash_rs.archive.tiles import empty_tiles, tiles_to_frame
 from geohash_rs.codes import check_codes
+from geohash_rs.engines.postgis.approximate import (
+    CANDIDATES,
+    NEAREST,
+    Recall,
+    check_candidates,
+    find_pgvector,
+    has_code_index,
+    measure,
+    use_index,
+)
 from geohash_rs.engines.postgis.conditions import Conditions
 from geohash_rs.engines.postgis.connection import connect, server_errors, where
 from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
-from geohash_rs.errors import EngineError, HasherError, TileNotFoundError
+from geohash_rs.errors import EngineError, HasherError, QueryError, TileNotFoundError
 from geohash_rs.hashing import Hasher
 from geohash_rs.queries import ImageQueries
 
@@ -64,6 +74,11 @@ SELECT wanted.place, tile_id, code::text
 FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
 JOIN {tiles} ON tile_id = wanted.id
 ORDER BY wanted.place"""
+# tiles strewn over the table, the same ones for the same seed
+SAMPLE = """
+SELECT tile_id FROM {tiles}
+ORDER BY hashint8extended(tile_id, %(seed)s), tile_id
+LIMIT %(count)s"""
 
 
 class PostGISArchive(ImageQueries):
@@ -72,34 +87,60 @@ class PostGISArchive(ImageQueries):
     The session is read-only. Several threads may share one object, which asks one question at a
     time; a session that was lost is opened again once for the next question.
 
+    With ``approximate`` a search for the k nearest of all tiles asks pgvector's index, which may
+    miss some of them: `recall` measures how many. Distances, their order and a radius stay true.
+    What the index cannot answer is answered exactly: a search with a region, a time or another
+    filter, without k, or with a k above ``candidates``.
+
     >>> archive = PostGISArchive.open("postgresql://reader@db.example.org/geo")  # doctest: +SKIP
     >>> archive.query("patch.tif", k=20).to_file("matches.geojson")  # doctest: +SKIP
 
     Args:
         dsn: Connection string or postgresql:// URI.
         tables: The archive's tables.
+        approximate: Whether pgvector's index is asked where it can answer.
+        candidates: Tiles that the index gives for a query, of which the k nearest are kept.
     """
 
-    def __init__(self, dsn: str, tables: Tables) -> None:
+    def __init__(
+        self, dsn: str, tables: Tables, *, approximate: bool = False, candidates: int = CANDIDATES
+    ) -> None:
+        check_candidates(candidates)
         self._dsn = dsn
         self._tables = tables
         self.path = Path(f"{where(dsn)}/{tables}")
+        self._candidates = candidates
+        self._pgvector: str | None = None  # its schema, where its index is to be asked
         self._connection = connect(dsn, read_only=True)
         self._hasher: Hasher | None = None
         try:
             self._published = self._read_published()
+            if approximate:
+                self._pgvector = self._find_index()
+                use_index(self._connection, candidates)
         except BaseException:
             self.close()
             raise
 
     @classmethod
-    def open(cls, dsn: str, *, schema: str = DEFAULT_SCHEMA, table: str = DEFAULT_TABLE) -> Self:
+    def open(
+        cls,
+        dsn: str,
+        *,
+        schema: str = DEFAULT_SCHEMA,
+        table: str = DEFAULT_TABLE,
+        approximate: bool = False,
+        candidates: int = CANDIDATES,
+    ) -> Self:
         """Open an archive that `publish` brought into a database.
 
         Args:
             dsn: Connection string or postgresql:// URI.
             schema: Schema of the tables.
             table: Table of the tiles.
+            approximate: Ask pgvector's index where it can answer: faster, but it may miss matches.
+            candidates: Tiles that the index gives for a query, 1 to 1000; more are slower and miss
+                less.
 
         Returns:
             The archive.
@@ -107,9 +148,10 @@ class PostGISArchive(ImageQueries):
         Raises:
             EngineUnreachableError: If the server does not answer or refuses the user.
             EngineError: If it is too old, lacks PostGIS or a right, or nothing was published into
-                this table.
+                this table; with ``approximate`` also if pgvector or its index is not there.
+            QueryError: If pgvector cannot give so many candidates.
         """
-        return cls(dsn, Tables(schema, table))
+        return cls(dsn, Tables(schema, table), approximate=approximate, candidates=candidates)
 
     def close(self) -> None:
         """End the session."""
@@ -210,16 +252,63 @@ class PostGISArchive(ImageQueries):
             conditions.not_over(parse_region(exclude_region))
         if exclude_ids is not None:
             conditions.not_among(exclude_ids)
-        statement = self._tables.sql(
-            SEARCH, num_bits=sql.Literal(self.num_bits), conditions=conditions.joined()
+        filters = (region, time, scenes, labels, exclude_region, exclude_ids)
+        by_index = (
+            self._pgvector is not None
+            and k is not None
+            and k <= self._candidates
+            and all(item is None for item in filters)
         )
-        limit = None if k is None else min(k, MOST)
         bits = np.unpackbits(queries, axis=1) + np.uint8(ord("0"))
-        found = [
-            self._ask(statement, {**conditions.values, "query": row.tobytes().decode(), "k": limit})
-            for row in bits
-        ]
+        found = []
+        for row in bits:
+            values = {**conditions.values, "query": row.tobytes().decode()}
+            values["k"] = None if k is None else min(k, MOST)
+            rows = self._nearest(conditions, values) if by_index else []
+            if not by_index or (max_distance is None and len(rows) < values["k"]):
+                rows = self._ask(self._statement(SEARCH, conditions), values)
+            found.append(rows)
         return _result(found)
+
+    def recall(
+        self,
+        codes: npt.NDArray[np.uint8] | None = None,
+        *,
+        k: int = 20,
+        num_queries: int = 30,
+        seed: int = 0,
+    ) -> Recall:
+        """Measure what pgvector's index misses: the same queries are asked exactly as well.
+
+        Args:
+            codes: Packed query codes, uint8, shape (queries, bits / 8); those of some of the
+                archive's tiles if None.
+            k: Matches for each query.
+            num_queries: How many tiles are drawn where no codes are given.
+            seed: Draws them.
+
+        Returns:
+            The share that was found, and how long both ways took.
+
+        Raises:
+            QueryError: If the archive was not opened with ``approximate``, or k has no meaning or
+                is above ``candidates``.
+            CodeLengthError: If the codes have another number of bits, or are no packed codes.
+            EngineUnreachableError: If the server went away.
+            EngineError: If the server cannot answer.
+        """
+        check_limits(k, None)
+        if self._pgvector is None or k > self._candidates:
+            msg = (
+                f"there is no recall to measure: searches for {k} matches are exact; open the "
+                f"archive with approximate=True and candidates of {k} or more."
+            )
+            raise QueryError(msg)
+        if codes is None:
+            rows = self._ask(self._tables.sql(SAMPLE), {"seed": seed, "count": num_queries})
+            codes = self.codes([row[0] for row in rows])
+        with type(self)(self._dsn, self._tables) as exact:
+            return measure(exact, self, codes, k=k)
 
     def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
         """Give tiles as rows; see `geohash_rs.searchable.Searchable.tiles`.
@@ -282,6 +371,35 @@ class PostGISArchive(ImageQueries):
             raise TileNotFoundError(msg)
         return rows
 
+    def _statement(self, text: LiteralString, conditions: Conditions) -> sql.Composed:
+        return self._tables.sql(
+            text,
+            num_bits=sql.Literal(self.num_bits),
+            conditions=conditions.joined(),
+            pgvector=sql.Identifier(self._pgvector or "public"),
+        )
+
+    def _nearest(self, conditions: Conditions, values: dict[str, Any]) -> list[Any]:
+        statement = self._statement(NEAREST, conditions)
+        return self._ask(statement, {**values, "candidates": self._candidates})
+
+    def _find_index(self) -> str:
+        """Give the schema of pgvector, whose index the table must have.
+
+        Raises:
+            EngineError: If it has none.
+        """
+        place = str(self.path)
+        with server_errors(self._connection, place):
+            pgvector = find_pgvector(self._connection, where(self._dsn))
+            if has_code_index(self._connection, self._tables):
+                return pgvector
+        msg = (
+            f"{place} has no index of codes; make it with 'geohash-rs publish "
+            "--approximate-index', or search exactly."
+        )
+        raise EngineError(msg)
+
     def _read_published(self) -> Published:
         place = str(self.path)
         with server_errors(self._connection, place):
@@ -305,6 +423,8 @@ class PostGISArchive(ImageQueries):
             self._connection.close()
         self._connection = connect(self._dsn, read_only=True)
         with server_errors(self._connection, str(self.path)):
+            if self._pgvector is not None:
+                use_index(self._connection, self._candidates)
             return self._run(statement, values)
 
     def _run(self, statement: sql.Composed, values: dict[str, Any] | None) -> list[Any]:
