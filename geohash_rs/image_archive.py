@@ -139,7 +139,7 @@ class Archive(CodeArchive, ImageQueries):
             max_nodata: Tiles with a larger share of invalid pixels are left out.
             resolution: Ground size of a pixel, m, that tiles of all scenes are resampled to; None
                 keeps every scene's own pixels.
-            batch_size: Tiles a pass of the network.
+            batch_size: Most tiles that are read at once; fewer where they are large.
             workers: Processes that read; 0 reads in a thread.
             device: Where the network runs, such as ``cpu`` or ``cuda``.
             checksum: Whether files that the archive has are compared by checksum rather than by

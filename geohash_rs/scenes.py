@@ -252,6 +252,16 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             msg = f"{scene.name} cannot be read at {tuple(tile[1:])}: {one_line(cause)}"
             raise SceneError(msg) from error
 
+    def close(self, number: int) -> None:
+        """Close a scene's file in this thread, and free its decoded blocks.
+
+        Reading it opens it again.
+
+        Args:
+            number: Position in ``scene_files``.
+        """
+        self._pool.close(self.scene_files[number].key)
+
     def prefetch(self, tiles: Sequence[Tile], *, indexes: Sequence[int]) -> None:
         """Fetch what tiles of one row of a remote scene need, in one request rather than many.
 

@@ -1,5 +1,6 @@
 """Read the tiles of scenes in batches, ahead of the network that looks at them."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,9 @@ __all__ = ["TileBatch", "TileReader", "read_ahead"]
 BATCHES_AHEAD = 2  # for every reader
 MAX_DEATHS = 3  # processes that may be killed before the run is given up
 CACHE_BYTES = 256_000_000  # decoded blocks that all readers together keep
+# Larger batches do not make the network faster, but fill caches and memory: 64 tiles of 256 px with
+# 13 bands of float32 are 218 MB, and several batches wait.
+BATCH_BYTES = 16_000_000
 
 _mine = threading.local()  # what a reading thread or process works on
 
@@ -75,7 +80,7 @@ class TileReader(Dataset[TileBatch]):
             scenes: The scenes.
             tiles: int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
             indexes: One-based bands to read, for every scene.
-            batch_size: Most tiles in a batch.
+            batch_size: Most tiles in a batch; fewer where they would be more than 16 MB.
             max_nodata: Tiles with a larger share of invalid pixels are left out.
             shape: Height and width that every tile is brought to; its own if None.
         """
@@ -86,6 +91,7 @@ class TileReader(Dataset[TileBatch]):
         self.shape = shape
         self._failed: dict[int, str] = {}
         self._buffers = BufferPool()
+        self._last: int | None = None  # scene that was read last
         used = np.unique(tiles[:, 0])
         self.dtypes = {
             number: _dtype(scenes.scene_files[number], indexes[number]) for number in used
@@ -94,12 +100,11 @@ class TileReader(Dataset[TileBatch]):
         kinds = np.unique(names, return_inverse=True)[1][np.searchsorted(used, tiles[:, 0])]
         same = np.column_stack([kinds, tiles[:, 3:]]) if shape is None else kinds[:, None]
         breaks = np.flatnonzero((same[1:] != same[:-1]).any(axis=1)) + 1
-        edges = [0, *breaks.tolist(), len(tiles)]
-        self.spans = [
-            (start, min(start + batch_size, end))
-            for begin, end in zip(edges[:-1], edges[1:], strict=True)
-            for start in range(begin, end, batch_size)
-        ]
+        edges = [0, *breaks.tolist(), len(tiles)] if len(tiles) else []
+        self.spans: list[tuple[int, int]] = []
+        for begin, end in pairwise(edges):
+            step = min(batch_size, max(1, BATCH_BYTES // self._bytes_of(begin)))
+            self.spans += [(i, min(i + step, end)) for i in range(begin, end, step)]
 
     def __len__(self) -> int:
         """Count the batches."""
@@ -109,10 +114,8 @@ class TileReader(Dataset[TileBatch]):
         """Read one batch; a scene that cannot be read is named, not raised."""
         start, end = self.spans[index]
         rows = self.tiles[start:end]
-        first = int(rows[0, 0])
-        size = self.shape or (int(rows[0, 4]), int(rows[0, 3]))
-        shape = (end - start, len(self.indexes[first]), *size)
-        images = self._buffers.lend(shape, self.dtypes[first])
+        shape, dtype = self._image_of(start)
+        images = self._buffers.lend((end - start, *shape), dtype)
         kept: list[Tile] = []
         failed = self._failed
         num_nodata = 0
@@ -138,11 +141,24 @@ class TileReader(Dataset[TileBatch]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave buffers behind when sent to another process."""
-        return self.__dict__ | {"_buffers": BufferPool()}
+        return self.__dict__ | {"_buffers": BufferPool(), "_last": None}
+
+    def _image_of(self, position: int) -> tuple[tuple[int, int, int], np.dtype[Any]]:
+        """Give shape (bands, height, width) and type of the image of a tile."""
+        number, _, _, width, height = self.tiles[position].tolist()
+        return (len(self.indexes[number]), *(self.shape or (height, width))), self.dtypes[number]
+
+    def _bytes_of(self, position: int) -> int:
+        shape, dtype = self._image_of(position)
+        return math.prod(shape) * dtype.itemsize
 
     def _readable(self, row: list[Tile]) -> list[Tile]:
         """Prepare to read tiles of one row, unless their scene has failed."""
         scene = row[0].scene
+        if scene != self._last and self._last is not None:
+            # Tiles come scene by scene. The next one's blocks take the memory of this one's.
+            self.scenes.close(self._last)
+        self._last = scene
         if scene not in self._failed and self.shape is None:
             try:
                 self.scenes.prefetch(row, indexes=self.indexes[scene])

@@ -24,7 +24,7 @@ __all__ = ["index_command"]
 @click.option("--date", help="When the scenes were taken, ISO 8601.  [default: from file name or TIFF tag]")
 @click.option("--filename-regex", help="Pattern with a group 'date', or 'start' and 'stop', as in TorchGeo.")
 @click.option("--date-format", default="%Y%m%d", show_default=True, help="Form of those groups.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Tiles a pass of the network.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Most tiles that are read at once; fewer where they are large.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read; 0 reads in a thread.")
 @click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
 @click.option("--checksum", is_flag=True, help="Compare files by checksum, not by size and time, and keep checksums.")

@@ -1,6 +1,7 @@
 """What goes wrong while scenes are indexed: nothing acknowledged is lost, nothing stands twice."""
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import random
@@ -22,8 +23,11 @@ from tests.imagery.index_run import index_run
 
 # Python 3.12 warns of forks beside threads: https://github.com/python/cpython/pull/100229
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+# GEOHASH_RS_CRASH_ROUNDS=20 pytest tests/imagery/test_faults.py -k kill_9 -o log_cli_level=INFO
 ROUNDS = int(os.environ.get("GEOHASH_RS_CRASH_ROUNDS", "2"))
 Writer = Callable[..., Path]
+
+logger = logging.getLogger(__name__)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,7 @@ def test_kill_9_at_any_time_loses_nothing_acknowledged_and_repeats_nothing(
     whole = Archive.create(tmp_path / "whole", hasher=quick_hasher)
     whole.add(Scenes(many))
     chance = random.Random(ROUNDS)
+    acknowledged: list[int] = []
     interrupted = 0
     for number in range(ROUNDS):
         path = tmp_path / f"killed-{number}"
@@ -65,6 +70,7 @@ def test_kill_9_at_any_time_loses_nothing_acknowledged_and_repeats_nothing(
             held = [row[0] for row in rows_of(archive)]
             assert told <= {record.scene for record in archive.scenes()}
             assert all(held.count(scene) == 4 for scene in set(held))
+            acknowledged.append(len(told))
             interrupted += 0 < len(set(held)) < 12
             archive.close()
         resumed = Archive.open(path)
@@ -73,6 +79,15 @@ def test_kill_9_at_any_time_loses_nothing_acknowledged_and_repeats_nothing(
         assert report.num_tiles + 4 * len(report.unchanged) == 48
         assert rows_of(resumed) == rows_of(whole)
         assert resumed.verify().ok
+    logger.info(
+        "%d rounds, %d kills, %d of them between the first and the last scene; acknowledged when "
+        "killed: %s scenes of 12; after each: none lost, none twice; every archive resumed to the "
+        "48 tiles and codes of one that was never killed",
+        ROUNDS,
+        len(acknowledged),
+        interrupted,
+        acknowledged,
+    )
     assert interrupted  # some kill came in the middle
 
 

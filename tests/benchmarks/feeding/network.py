@@ -13,9 +13,9 @@ TILE = 64
 
 
 def default_hasher(bands: int = 4) -> Hasher:
-    """Fit the default training-free hasher on made ground."""
+    """Fit the default hasher of ``geohash-rs index`` on made ground."""
     tiles = [torch.from_numpy(make_tiles(64, bands, seed)) for seed in range(4)]
-    return fit_hasher(tiles, num_bits=64)
+    return fit_hasher(tiles, num_bits=64, method="general")
 
 
 def make_tiles(count: int, bands: int, seed: int) -> np.ndarray:
