@@ -25,6 +25,7 @@ NAMES = {
     "uint16": "U16",
     "uint32": "U32",
     "uint64": "U64",
+    "int32": "I32",
     "int64": "I64",
     "float64": "F64",
 }
@@ -37,7 +38,7 @@ def serialise_arrays(arrays: Mapping[str, Array]) -> Iterator[bytes | memoryview
     """Lay arrays out as one file, widest items first so that every array is aligned.
 
     Args:
-        arrays: Names and C-contiguous arrays, of unsigned integers, int64 or float64.
+        arrays: Names and C-contiguous arrays, of unsigned integers, int32, int64 or float64.
 
     Yields:
         The file's content in pieces.

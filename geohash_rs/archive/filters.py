@@ -2,6 +2,7 @@
 
 import calendar
 import datetime as dt
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,20 +33,32 @@ class Region:
     """A part of the globe, in longitude and latitude.
 
     Attributes:
-        geometry: The region, longitudes within [-180, 180], split at the antimeridian.
         targets: (minlon, minlat, maxlon, maxlat) of the boxes that the region is made of, or else
             of the one box around it; read-only, float64, shape (boxes, 4).
-        is_boxes: Whether the region is made of boxes.
+        shape: The region as it was given, if it is not made of boxes.
     """
 
-    geometry: BaseGeometry
-    targets: npt.NDArray[np.float64] = field(repr=False)
-    is_boxes: bool
+    targets: npt.NDArray[np.float64]
+    shape: BaseGeometry | None = field(default=None, repr=False)
 
     @property
+    def is_boxes(self) -> bool:
+        """Whether the region is made of boxes."""
+        return self.shape is None
+
+    @functools.cached_property
+    def geometry(self) -> BaseGeometry:
+        """The region, longitudes within [-180, 180], split at the antimeridian."""
+        if self.shape is not None:
+            return self.shape
+        shapes = [_box_geometry(box) for box in self.targets]
+        return shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
+
+    @functools.cached_property
     def bounds(self) -> BBox:
         """The smallest box around the region."""
-        xmin, ymin, xmax, ymax = self.geometry.bounds
+        xmin, ymin = self.targets[:, :2].min(axis=0).tolist()
+        xmax, ymax = self.targets[:, 2:].max(axis=0).tolist()
         return (xmin, ymin, xmax, ymax)
 
 
@@ -102,10 +115,8 @@ def _from_bbox(values: Sequence[float]) -> Region:
     full = spans[0][1] - spans[0][0] >= 360
     spans = [(-180.0, 180.0)] if full else _wrap_span(*spans[0])
     boxes = np.array([(low, minlat, high, maxlat) for low, high in spans])
-    shapes = [_box_geometry(box) for box in boxes]
-    geometry = shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
     boxes.setflags(write=False)
-    return Region(geometry=geometry, targets=boxes, is_boxes=True)
+    return Region(targets=boxes)
 
 
 def _wrap_span(low: float, high: float) -> list[tuple[float, float]]:
@@ -148,8 +159,7 @@ def _from_geometry(region: BaseGeometry) -> Region:
     is_box = geometry.geom_type == "Polygon" and bool(geometry.equals(around))
     targets = np.array([geometry.bounds])
     targets.setflags(write=False)
-    shapely.prepare(geometry)
-    return Region(geometry=geometry, targets=targets, is_boxes=is_box)
+    return Region(targets=targets, shape=None if is_box else geometry)
 
 
 def _wrap_geometry(geometry: BaseGeometry) -> BaseGeometry:

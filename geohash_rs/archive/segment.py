@@ -1,27 +1,27 @@
 """Read a segment: mapped codes, mapped index, rows of the tile table."""
 
 import functools
-import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 
 from geohash_rs.archive.arrays import map_arrays, map_bytes
 from geohash_rs.archive.manifest import SegmentEntry
+from geohash_rs.archive.pages import read_wkb
 from geohash_rs.archive.storage import check_size
-from geohash_rs.archive.writing import BLOCK, CODES, INDEX, ROW_GROUP, TILES
+from geohash_rs.archive.tile_table import TileTableFile, undecodable
+from geohash_rs.archive.tiles import STAMP
+from geohash_rs.archive.windows import WINDOW, window_numbers
+from geohash_rs.archive.writing import BLOCK, CODES, INDEX, TILES
 from geohash_rs.errors import ArchiveCorruptError
 
 __all__ = ["Segment"]
 
 Array = npt.NDArray[Any]
-FEW = 256  # rows that are cut out one by one
 NO_BYTES = np.empty(0, np.uint8)
 
 
@@ -40,7 +40,6 @@ class Segment:
         self.num_bits = num_bits
         self._removed_path = archive / "removed"
         self._texts: dict[str, list[str]] = {}
-        self._lock = threading.RLock()  # a Parquet reader serves one thread at a time
 
     def __len__(self) -> int:
         return self.entry.num_tiles
@@ -160,20 +159,20 @@ class Segment:
         return rows
 
     @functools.cached_property
-    def _parquet(self) -> pq.ParquetFile:
-        path = self._file(TILES)
-        try:
-            return pq.ParquetFile(path, memory_map=True)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ArchiveCorruptError(_damage(path, error)) from error
+    def _table(self) -> TileTableFile:
+        return TileTableFile(self._file(TILES))
+
+    @functools.cached_property
+    def _table_bytes(self) -> npt.NDArray[np.uint8]:
+        return map_bytes(self._file(TILES))
 
     @property
     def num_parquet_rows(self) -> int:
         """Rows of the Parquet file."""
-        return int(self._parquet.metadata.num_rows)
+        return self._table.num_rows
 
     def tile_rows(self, rows: Array) -> pa.Table:
-        """Give some rows of the tile table: from the index what it holds, else from Parquet.
+        """Give some rows of the tile table, from the index and single pages of footprints.
 
         Args:
             rows: Row numbers, any order, shape (m,).
@@ -184,47 +183,47 @@ class Segment:
         Raises:
             ArchiveCorruptError: If a file is damaged.
         """
-        names = self._parquet.schema_arrow.names
-        known: dict[str, Any] = {"tile_id": pa.array(self.ids_of(rows))}
-        for name in ("scene", "label"):
-            if name in names:
-                texts = [*self.texts(name), None]
-                numbers = self.numbers(name, rows).tolist()
-                known[name] = pa.array([texts[number] for number in numbers], pa.string())
-        moments, numbers = self.index["start_values"], self.numbers("start", rows)
-        micros, missing = np.append(moments, 0)[numbers], numbers == len(moments)
-        known["datetime"] = pa.array(micros, pa.timestamp("us", tz="UTC"), mask=missing)
-        rest = self.read_rows(rows, columns=[name for name in names if name not in known])
-        return pa.table(
-            {name: known[name] if name in known else rest.column(name) for name in names}
-        )
+        if "page_rows" not in self.index:
+            return self._table.rows(rows)
+        known: dict[str, Any] = {
+            "tile_id": pa.array(self.ids_of(rows)),
+            "scene": self._text_column("scene", rows),
+        }
+        for name in WINDOW:
+            known[name] = window_numbers(self.index, name, rows, block=BLOCK)
+        known["datetime"] = self._moments("start", rows)
+        if "end_ranges" in self.index:
+            known["datetime_end"] = self._moments("end", rows)
+        if "label_ranges" in self.index:
+            known["label"] = self._text_column("label", rows)
+        known["geometry"] = pa.array(self._wkb(rows), pa.binary())
+        return pa.table(known)
 
-    def read_rows(self, rows: Array, *, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read some rows of the tile table; only the row groups that hold them are decoded.
+    def _text_column(self, name: str, rows: Array) -> pa.Array:
+        texts = [*self.texts(name), None]
+        return pa.array([texts[number] for number in self.numbers(name, rows)], pa.string())
 
-        Args:
-            rows: Row numbers, any order, shape (m,).
-            columns: Names, or None for all.
+    def _moments(self, name: str, rows: Array) -> pa.Array:
+        values, numbers = self.index[f"{name}_values"], self.numbers(name, rows)
+        missing = numbers == len(values)
+        given = self.index.get("end_given") if name == "end" else None
+        if given is not None:
+            missing |= (given[rows >> 3] & (128 >> (rows & 7)).astype(np.uint8)) == 0
+        return pa.array(np.append(values, 0)[numbers], STAMP, mask=missing)
 
-        Returns:
-            The rows in the order asked for.
+    def _wkb(self, rows: Array) -> Array:
+        """Read footprints as WKB, None where there is none.
 
         Raises:
             ArchiveCorruptError: If the Parquet file is damaged.
         """
-        groups, place = np.unique(np.asarray(rows) // ROW_GROUP, return_inverse=True)
+        if "page_rows" not in self.index:
+            column = self._table.rows(rows, columns=["geometry"]).column("geometry")
+            return np.array(column.to_pylist(), dtype=object)
         try:
-            with self._lock:
-                table = self._parquet.read_row_groups(
-                    groups.tolist(), columns=columns, use_threads=False
-                )
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ArchiveCorruptError(_damage(self.folder / TILES, error)) from error
-        places = place * ROW_GROUP + np.asarray(rows) % ROW_GROUP
-        if len(places) > FEW:
-            return table.take(pa.array(places))
-        # take() would first join the chunks of all row groups
-        return pa.concat_tables([table.slice(place, 1) for place in places.tolist()])
+            return read_wkb(self._table_bytes, self.index, rows, num_rows=len(self))
+        except (ValueError, IndexError, OSError) as error:
+            raise ArchiveCorruptError(undecodable(self.folder / TILES, error)) from error
 
     def footprints(self, rows: Array) -> npt.NDArray[np.object_]:
         """Read the exact footprints of rows.
@@ -240,8 +239,10 @@ class Segment:
         """
         if not len(rows):
             return np.empty(0, object)
-        column = self.read_rows(rows, columns=["geometry"]).column("geometry")
-        return np.asarray(shapely.from_wkb(np.array(column.to_pylist(), dtype=object)))
+        try:
+            return np.asarray(shapely.from_wkb(self._wkb(rows)))
+        except shapely.errors.GEOSException as error:
+            raise ArchiveCorruptError(undecodable(self.folder / TILES, error)) from error
 
     def read_blocks(self, first: int, last: int) -> pa.Table:
         """Read the tile table of consecutive blocks.
@@ -256,15 +257,7 @@ class Segment:
         Raises:
             ArchiveCorruptError: If the Parquet file is damaged.
         """
-        try:
-            with self._lock:
-                groups = range(
-                    first * (BLOCK // ROW_GROUP),
-                    min(last * (BLOCK // ROW_GROUP), self._parquet.num_row_groups),
-                )
-                return self._parquet.read_row_groups(list(groups), use_threads=False)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ArchiveCorruptError(_damage(self.folder / TILES, error)) from error
+        return self._table.blocks(first, last)
 
 
 def _find(stored: Array, order: Array, offset: int) -> int:
@@ -279,9 +272,3 @@ def _find(stored: Array, order: Array, offset: int) -> int:
     if low < len(order) and int(stored[order[low]]) == offset:
         return int(order[low])
     return -1
-
-
-def _damage(path: Path, error: Exception) -> str:
-    return (
-        f"{path} cannot be decoded ({error}); run 'geohash-rs verify' and restore it from a copy."
-    )

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyproj
 import shapely
+from geopandas.array import from_shapely
 
 from geohash_rs.errors import TileTableError
 
@@ -114,11 +115,13 @@ def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
             data[name] = pd.array(column.to_pylist(), dtype="str")
         elif pa.types.is_timestamp(column.type):
             micros = column.cast(pa.timestamp("us")).to_numpy()
-            data[name] = pd.DatetimeIndex(micros).tz_localize("UTC")
+            data[name] = pd.DatetimeIndex(micros, tz="UTC")
         else:
             data[name] = column.to_numpy()
     shapes = shapely.from_wkb(np.array(table.column("geometry").to_pylist(), dtype=object))
-    return gpd.GeoDataFrame(data, geometry=np.asarray(shapes), crs=_lonlat_crs())
+    # with its CRS from the start, which geopandas would else compare several times
+    data["geometry"] = from_shapely(np.asarray(shapes), crs=_lonlat_crs())
+    return gpd.GeoDataFrame(data, geometry="geometry")
 
 
 def empty_tiles() -> gpd.GeoDataFrame:

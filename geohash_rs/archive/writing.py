@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 from geohash_rs.archive.arrays import serialise_arrays
 from geohash_rs.archive.curve import hilbert_keys
 from geohash_rs.archive.manifest import SegmentEntry
+from geohash_rs.archive.pages import PAGE_BYTES, PAGE_ROWS, index_pages
 from geohash_rs.archive.storage import seal_file, sync_folder, write_file, writing
 from geohash_rs.archive.tiles import TileTable, geo_metadata
+from geohash_rs.archive.windows import index_window
 
 __all__ = [
     "BLOCK",
     "MAX_ROWS",
-    "ROW_GROUP",
     "SegmentData",
     "curve_order",
     "total_bounds",
@@ -27,7 +28,6 @@ __all__ = [
 ]
 
 BLOCK = 4096  # rows that share a box and a time range
-ROW_GROUP = 1024  # rows of a Parquet row group: what is decoded to fetch one row
 MAX_ROWS = 1 << 21  # rows of a segment, which bounds the memory of writing one
 CODES, INDEX, TILES = "codes.bin", "index.safetensors", "tiles.parquet"
 STEPS = 65535  # a row's box is kept in steps of this part of its block's box
@@ -89,6 +89,7 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
     index: dict[str, Array] = {}
     index |= _box_index(tiles.bounds)
     index |= _time_index(tiles.table)
+    index |= index_window(tiles.table, block=BLOCK)
     for name, key in (("scene", "scene"), ("label", "label")):
         if key in tiles.table.column_names:
             index |= _text_index(tiles.table.column(key), name)
@@ -100,12 +101,12 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
         last_id = first_id + len(tiles) - 1
         tile_ids = np.arange(first_id, last_id + 1)
     codes = write_file(folder / CODES, [np.ascontiguousarray(data.codes).data.cast("B")])
-    arrays = write_file(folder / INDEX, serialise_arrays(index))
     bounds = total_bounds(tiles.bounds)
     path = folder / TILES
     with writing(path):
         _write_parquet(path, tiles.table.add_column(0, "tile_id", pa.array(tile_ids)), bounds)
     parquet = seal_file(path)
+    arrays = write_file(folder / INDEX, serialise_arrays(index | index_pages(path)))
     with writing(folder):
         sync_folder(folder)
         sync_folder(folder.parent)
@@ -186,6 +187,9 @@ def _time_index(table: pa.Table) -> dict[str, Array]:
         stamps = table.column(column).cast(pa.int64())
         if column == "datetime_end":  # a tile without an end ends when it starts
             start = table.column("datetime").cast(pa.int64())
+            given = ~np.asarray(stamps.is_null())
+            if (~given & ~np.asarray(start.is_null())).any():
+                index["end_given"] = np.packbits(given)
             stamps = pa.chunked_array([pa.array(_coalesce(stamps, start))])
         missing = np.asarray(stamps.is_null())
         values, numbers = np.unique(np.asarray(stamps.drop_null()), return_inverse=True)
@@ -255,7 +259,9 @@ def _write_parquet(
     pq.write_table(
         table,
         path,
-        row_group_size=ROW_GROUP,
+        row_group_size=BLOCK,
+        write_batch_size=PAGE_ROWS,
+        data_page_size=PAGE_BYTES,
         compression="zstd",
         compression_level=3,
         use_dictionary=[name for name in encoded if name in table.column_names],
