@@ -1,9 +1,8 @@
-"""Draw a map of matches as SVG: land, scenes and footprints, in Web Mercator."""
+"""Draw a map of matches as SVG: scenes and footprints, in Web Mercator."""
 
 import math
 from collections.abc import Callable, Sequence
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,6 @@ WIDTH = 1000  # units of the drawing
 SMALL = 14  # units; smaller footprints get a ring around them
 SCENE_PICTURE = 700  # px of a scene's
 MOST_SCENES = 8
-LEAST_LAND = 1.5  # degrees across a map; the outlines of land are too coarse for less
 NEAR, FAR = (0xF0, 0x20, 0x6A), (0xFF, 0xC4, 0x6B)
 
 Array = npt.NDArray[np.float64]
@@ -86,8 +84,7 @@ def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> s
         drawn: Array = (_mercator(points) - low) * scale
         return drawn
 
-    parts = [_land(low, extent, draw), _scenes(rows, draw)]
-    parts.append(_graticule(low, extent, scale, height))
+    parts = [_scenes(rows, draw), _graticule(low, extent, scale, height)]
     parts += [
         _footprint(row, number, shape, draw, _colour(row, rows))
         for number, (row, shape) in reversed(
@@ -137,24 +134,6 @@ def _footprint(
         f'<rect class="no" x="{x - half:.1f}" y="{y - 10:.1f}" width="{2 * half:.1f}" height="20" '
         f'rx="10"/><text class="num" x="{x:.1f}" y="{y + 5:.1f}">{escape(rank)}</text></a>\n'
     )
-
-
-def _land(low: Array, extent: Array, draw: Draw) -> str:
-    """Draw the land in view, coarsely; nothing where the map shows too little of the Earth."""
-    west, east = np.degrees([low[0], low[0] + extent[0]])
-    if east - west < LEAST_LAND:
-        return ""
-    south, north = _latitude(low[1] + extent[1]), _latitude(low[1])
-    text = (files("geohash_rs.export") / "land.geojson").read_text(encoding="utf-8")
-    land = shapely.get_parts(shapely.from_geojson(text))
-    seen = shapely.clip_by_rect(land, west, south, east, north)
-    fine = shapely.simplify(seen, (east - west) / WIDTH)
-    outline = "".join(
-        "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in draw(shapely.get_coordinates(ring))) + "Z"
-        for part in shapely.get_parts(fine)
-        for ring in shapely.get_rings(part)
-    )
-    return f'<path class="land" d="{outline}"/>' if outline else ""
 
 
 def _scenes(rows: Sequence[dict[str, Any]], draw: Draw) -> str:

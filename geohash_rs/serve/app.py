@@ -44,7 +44,6 @@ TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
-    ".geojson": "application/geo+json",
 }
 MEDIA = {
     "geojson": GEOJSON,
@@ -127,7 +126,6 @@ def _add_pages(app: FastAPI) -> None:
     static = Path(str(files("geohash_rs.serve") / "static"))
     served = {f"/static/{path.name}": path for path in static.iterdir() if path.suffix in TYPES}
     served |= {f"/static/{path.name}": path for path in maplibre_files()}
-    served["/static/land.geojson"] = Path(str(files("geohash_rs.export") / "land.geojson"))
     served["/"] = static / "index.html"
     for url, path in served.items():
         kind = TYPES[path.suffix]

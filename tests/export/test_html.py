@@ -44,23 +44,6 @@ def matches(tmp_path_factory):
     )
 
 
-def test_land_is_drawn_where_the_map_shows_much_of_the_earth(matches, tmp_path):
-    import shapely
-
-    write(matches, tmp_path / "near.html")
-    assert 'class="land"' not in (tmp_path / "near.html").read_text(encoding="utf-8")
-    far = matches.set_geometry(
-        [shapely.box(x, 40, x + 0.01, 40.01) for x in (-8, 10, 30)], crs=4326
-    )
-    write(far, tmp_path / "far.html")
-    page = (tmp_path / "far.html").read_text(encoding="utf-8")
-    outline = re.search(r'<path class="land" d="([^"]+)"', page).group(1)
-    points = np.array(re.findall(r"[ML]([-\d.]+) ([-\d.]+)", outline), float)
-    assert points.min() >= -1
-    assert points[:, 0].max() <= 1001
-    assert len(page) < 200_000
-
-
 def test_the_page_holds_everything_and_no_script(matches, tmp_path):
     write(matches, tmp_path / "found.html")
     page = (tmp_path / "found.html").read_text(encoding="utf-8")

@@ -102,7 +102,7 @@ def test_the_interface_describes_itself_and_every_page_has_a_strict_policy(ask):
     described = json.loads(body)
     assert described["openapi"].startswith("3.")
     assert {"/api/search", "/api/patch", "/api/tiles", "/api/export"} <= set(described["paths"])
-    paths = ("/", "/static/main.js", "/static/maplibre-gl.js", "/static/land.geojson")
+    paths = ("/", "/static/main.js", "/static/maplibre-gl.js")
     for path in (*paths, "/api/archive", "/nothing"):
         policy = ask("GET", path)[1]["content-security-policy"]
         assert "default-src 'none'" in policy

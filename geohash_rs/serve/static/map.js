@@ -12,8 +12,8 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const colours = () =>
   dark.matches
-    ? { ground: "#0d1318", land: "#1b242c", lines: "#2a3742", label: "#a3b2c0", halo: "#0d1318", tiles: "#4f8fa0", dots: "#62c4d8", cells: "#3fb0c6" }
-    : { ground: "#e6edf1", land: "#f7f7f3", lines: "#cfd9df", label: "#4c5965", halo: "#ffffff", tiles: "#2f7f92", dots: "#0f6f86", cells: "#0f6f86" };
+    ? { ground: "#0d1318", lines: "#2a3742", label: "#a3b2c0", halo: "#0d1318", tiles: "#4f8fa0", dots: "#62c4d8", cells: "#3fb0c6" }
+    : { ground: "#e6edf1", lines: "#cfd9df", label: "#4c5965", halo: "#ffffff", tiles: "#2f7f92", dots: "#0f6f86", cells: "#0f6f86" };
 
 const collection = (features) => ({ type: "FeatureCollection", features });
 const feature = (geometry, properties = {}) => ({ type: "Feature", geometry, properties });
@@ -46,11 +46,8 @@ export function makeMap({ archive, onView }) {
       (name) => [name, { type: "geojson", data: EMPTY }],
     ),
   );
-  sources.land = { type: "geojson", data: "/static/land.geojson", tolerance: 0.2, attribution: "" };
   const layers = [
     { id: "ground", type: "background", paint: {} },
-    // Coarse outlines, to tell where on Earth one is; they fade before they would mislead.
-    { id: "land", type: "fill", source: "land", maxzoom: 8, paint: { "fill-opacity": ["interpolate", ["linear"], ["zoom"], 4.5, 1, 7.5, 0] } },
   ];
   if (archive.base_map) {
     const text = document.createElement("i");
@@ -97,8 +94,7 @@ export function makeMap({ archive, onView }) {
   const set = (name, data) => map.getSource(name)?.setData(data);
 
   function paint() {
-    const { ground, land, lines, tiles, dots, cells } = colours();
-    map.setPaintProperty("land", "fill-color", land);
+    const { ground, lines, tiles, dots, cells } = colours();
     map.setPaintProperty("tile-dots", "circle-color", dots);
     map.setPaintProperty("ground", "background-color", ground);
     map.setPaintProperty("lines", "line-color", lines);
