@@ -99,7 +99,7 @@ STAGES = ("blocks.3", "blocks.4", "blocks.5", "blocks.6")  # of EfficientNet-Lit
 FOUR_VIEWS = ("identity", "hflip", "rot90", "rot180")
 
 # chosen by validation inside of the training part: docs/evaluation.md
-MILAN = Recipe(stages=STAGES, components=384, dropout=0.2, noise=1.0, proxy=0.3, iterations=3000)
+MILAN = Recipe(stages=STAGES, components=384, dropout=0.2, noise=1.0, proxy=0.3, iterations=6000)
 
 RECIPES: dict[str, Recipe] = {
     # Roy et al. 2021, as their code runs it, but for the backbone, whose weights we can install
