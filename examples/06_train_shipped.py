@@ -46,7 +46,8 @@ CARDS = {
         "adapts": True,
     },
 }
-MILAN = RECIPES["milan"]
+# noise on the features helps on UC Merced, but cost EuroSAT half a point (0.948 for 0.952)
+MILAN = RECIPES["milan"].with_(dropout=0.0, noise=0.0, iterations=3000)
 SUPERVISED = {
     "ucmerced-64": ("paper", MILAN),
     "eurosat-rgb-64": ("spatial", MILAN.with_(train_views=VIEWS[:4], input_size=192)),
