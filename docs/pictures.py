@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+from curves import MEASURED, draw_curves
 from sphinx.util import logging
 
 FOLDER = Path(__file__).parent / "_generated" / "pictures"
@@ -15,9 +16,13 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-u
 
 
 def make_pictures(app) -> None:
-    """Index the invented coast, search it, and draw what a person sees."""
+    """Draw what was measured; index the invented coast, search it, and draw what a person sees."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if MEASURED.exists():
+        draw_curves(FOLDER / "choosing.png")
+    else:
+        draw_absent(FOLDER / "choosing.png", "tests.benchmarks.choosing has not been run")
     if app.builder.name != "html":  # doctest looks at no picture
-        FOLDER.mkdir(parents=True, exist_ok=True)
         for name in ("grid.png", "page.png"):
             if not (FOLDER / name).exists():
                 draw_absent(FOLDER / name, "only the html builder makes it")
@@ -25,7 +30,6 @@ def make_pictures(app) -> None:
     from geohash_rs import Archive, Scenes
     from geohash_rs.demo.scenes import write_patches, write_scenes
 
-    FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_scenes(folder / "scenes", seed=0)
@@ -77,8 +81,8 @@ def draw_absent(path: Path, reason: str) -> None:
     """Draw a picture that says why there is none."""
     from matplotlib.figure import Figure
 
-    LOG.info("no picture of the page: %s", reason)
+    LOG.info("no picture: %s", reason)
     figure = Figure(figsize=(8, 1.5))
-    text = f"No picture of the page was made: {reason}."
+    text = f"No picture was made: {reason}."
     figure.text(0.5, 0.5, text, ha="center", va="center")
     figure.savefig(path)

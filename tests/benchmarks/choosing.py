@@ -2,78 +2,93 @@
 
     python -m tests.benchmarks.choosing [--data ../shared/data] [--json docs/measured/choosing.json]
 
-UC Merced images of 256 px (0.3 m a pixel), 10 of each of 21 classes, are laid side by side into one
-scene and indexed with the training-free hasher. Every tile is a query; tiles of its own image do
-not count. A match is right if its image has the same class.
+Two kinds of imagery, with the training-free ITQ hasher of each number of bits (what
+`hasher="itq-64"` fits on an archive, here fitted on all tiles):
+
+- UC Merced, 0.3 m a pixel: 10 images of 256 px of each of 21 classes, cut into tiles of 64, 128
+  and 256 px.
+- EuroSAT, 10 m a pixel: 500 scenes of one tile of 64 px, 50 of each of 10 classes.
+
+Every tile is a query, and tiles of its own image do not count as matches. A match is right if its
+image has the same class. Distances are compared one by one, ties by the lowest id, as an archive
+does.
 """
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
-import rasterio
-from affine import Affine
+import numpy.typing as npt
+import torch
 from PIL import Image
+from torch import Tensor
 
-from geohash_rs import Archive, Scenes
+from geohash_rs.hashing.fitting import fit_hasher
+from geohash_rs.hashing.itq import itq_head
 
 IMAGE = 256
 PER_CLASS = 10
-K = 10
+K = 5  # fewer than the other images of a class
 BITS = (16, 32, 64, 128, 256)
-SIZES = (64, 128, 256)
+SIZES = (256, 128, 64)
+SAMPLE = 300  # tiles that set the hasher's range of values
+
+Ints = npt.NDArray[np.int64]
 
 
-def write_scene(data: Path, path: Path) -> list[str]:
-    """Lay images side by side, a class a row; give the classes."""
-    classes = sorted(
-        p.name for p in (data / "ucmerced").rglob("*") if p.is_dir() and any(p.glob("*.jpg"))
-    )
-    folders = {p.name: p for p in (data / "ucmerced").rglob("*") if p.name in classes}
-    scene = np.zeros((3, len(classes) * IMAGE, PER_CLASS * IMAGE), np.uint8)
-    for row, name in enumerate(classes):
-        whole = (Image.open(file).convert("RGB") for file in sorted(folders[name].glob("*.jpg")))
-        images = [np.asarray(one) for one in whole if one.size == (IMAGE, IMAGE)][:PER_CLASS]
-        for column, image in enumerate(images):
-            y, x = row * IMAGE, column * IMAGE
-            scene[:, y : y + IMAGE, x : x + IMAGE] = image.transpose(2, 0, 1)
-    settings = {
-        "driver": "GTiff",
-        "count": 3,
-        "dtype": "uint8",
-        "height": scene.shape[1],
-        "width": scene.shape[2],
-        "crs": "EPSG:32611",
-        "transform": Affine(0.3, 0, 500_000, 0, -0.3, 3_700_000),
-        "tiled": True,
-    }
-    with rasterio.open(path, "w", **settings) as target:
-        target.write(scene)
-    return classes
+def read_ucmerced(data: Path) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """Read the first whole images of each class: pixels (images, 3, 256, 256) and classes."""
+    folders = sorted({file.parent for file in (data / "ucmerced").rglob("*.jpg")})
+    pixels: list[npt.NDArray[np.uint8]] = []
+    for folder in folders:
+        opened = (Image.open(file).convert("RGB") for file in sorted(folder.glob("*.jpg")))
+        whole = [np.asarray(one) for one in opened if one.size == (IMAGE, IMAGE)]
+        pixels += whole[:PER_CLASS]
+    return np.stack(pixels).transpose(0, 3, 1, 2), np.repeat(np.arange(len(folders)), PER_CLASS)
 
 
-def measure(scene: Path, folder: Path, *, bits: int, size: int) -> dict[str, float]:
-    """Index the scene and ask for the nearest of every tile."""
-    archive = Archive.create(folder / f"archive-{bits}-{size}", hasher=f"itq-{bits}")
-    archive.add(Scenes(scene, nodata=-1), tile_size=size)
-    ids = np.arange(len(archive))
-    tiles = archive.tiles(ids)
-    row, column = (tiles[n].to_numpy(int) // IMAGE for n in ("row", "col"))
-    image = row * PER_CLASS + column
-    own = (IMAGE // size) ** 2
-    found = archive.search(archive.codes(ids), k=K + own).ids
+def cut(images: npt.NDArray[np.uint8], size: int) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """Cut images into tiles: pixels (tiles, 3, size, size) and the image of each."""
+    count, side = len(images), IMAGE // size
+    grid = images.reshape(count, 3, side, size, side, size).transpose(0, 2, 4, 1, 3, 5)
+    return grid.reshape(-1, 3, size, size), np.repeat(np.arange(count), side**2)
+
+
+def read_eurosat(data: Path) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """Read the scenes of one tile: pixels (tiles, 3, 64, 64) and classes."""
+    import rasterio
+
+    files = sorted((data / "geotiff" / "eurosat_rgb").rglob("*.tif"))
+    pixels = []
+    for file in files:
+        with rasterio.open(file) as source:
+            pixels.append(source.read())
+    classes = np.unique([file.stem.split("_")[0] for file in files], return_inverse=True)[1]
+    return np.stack(pixels), classes.astype(np.int64)
+
+
+def compute_features(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """Run the backbone once; heads of all numbers of bits are fitted on what it gives."""
+    tiles = torch.from_numpy(np.ascontiguousarray(pixels))
+    some = tiles[:: max(1, len(tiles) // SAMPLE)]
+    hasher = fit_hasher([some], num_bits=BITS[0], method="itq")
+    return hasher.features(tiles)
+
+
+def precision(features: Tensor, classes: Ints, images: Ints, *, bits: int) -> float:
+    """Fit a head, hash, and give the share of the K nearest that have the class of the query."""
+    with torch.no_grad():
+        head = itq_head(features, num_bits=bits)
+        signs = np.where(head(features).numpy() >= 0.5, 1, -1).astype(np.float32)
+    ids = np.arange(len(signs))
     shares = []
-    for query, line in enumerate(found):
-        others = line[image[line] != image[query]][:K]
-        shares.append((row[others] == row[query]).mean())
-    return {
-        "bits": bits,
-        "tile_size": size,
-        "tiles": len(ids),
-        "precision@10": round(float(np.mean(shares)), 3),
-    }
+    for query in ids:
+        distance = (bits - signs @ signs[query]) / 2
+        distance[images == images[query]] = np.inf
+        nearest = np.lexsort((ids, distance))[:K]
+        shares.append((classes[nearest] == classes[query]).mean())
+    return round(float(np.mean(shares)), 3)
 
 
 def main() -> None:
@@ -81,15 +96,27 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--json", type=Path)
     settings = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        classes = write_scene(settings.data, folder / "scene.tif")
-        runs = [(bits, 128) for bits in BITS] + [(64, size) for size in SIZES if size != 128]
-        rows = []
-        for bits, size in runs:
-            rows.append(measure(folder / "scene.tif", folder, bits=bits, size=size))
+    rows = []
+
+    def measure(data: str, pixels: npt.NDArray[np.uint8], classes: Ints, images: Ints) -> None:
+        features = compute_features(pixels)
+        for bits in BITS:
+            share = precision(features, classes, images, bits=bits)
+            size = pixels.shape[-1]
+            rows.append({"data": data, "tile_size": size, "bits": bits, f"precision@{K}": share})
             print(json.dumps(rows[-1]), flush=True)
-    about = {"images": PER_CLASS * len(classes), "classes": len(classes)}
+
+    pixels, classes = read_eurosat(settings.data)
+    measure("eurosat", pixels, classes, np.arange(len(pixels)))
+    pixels, classes = read_ucmerced(settings.data)
+    for size in SIZES:
+        tiles, images = cut(pixels, size)
+        measure("ucmerced", tiles, classes[images], images)
+    about = {
+        "command": "python -m tests.benchmarks.choosing --json docs/measured/choosing.json",
+        "ucmerced": f"{PER_CLASS} images of each of 21 classes, {IMAGE} px at 0.3 m",
+        "eurosat": "500 tiles of 10 classes, 64 px at 10 m",
+    }
     if settings.json:
         settings.json.parent.mkdir(parents=True, exist_ok=True)
         settings.json.write_text(json.dumps({"settings": about, "rows": rows}, indent=1) + "\n")
