@@ -18,7 +18,11 @@ from qgis.core import (
 
 
 def run(words, feedback):
-    """Run a command, tell its lines as they come, and stop it when QGIS is told to."""
+    """Run a command, tell its lines as they come, and stop it when QGIS is told to.
+
+    The same as in geohash_rs_query.py: QGIS adds each script alone, so neither can
+    import from the other.
+    """
     environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME"}}
     feedback.pushCommandInfo(" ".join(words))
     try:
