@@ -267,6 +267,8 @@ class Hasher:
         if scaled.shape[-2:] != size:
             scaled = nn.functional.interpolate(scaled, size=size, mode="bicubic", antialias=True)
         images = self.scaling.normalise(scaled)
+        if self._runtime is not None:
+            return images.contiguous()  # as ONNX Runtime takes them
         return images.contiguous(memory_format=torch.channels_last)
 
     def _forward(self, images: Tensor, *, head: bool) -> Tensor:

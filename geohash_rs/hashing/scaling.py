@@ -79,21 +79,23 @@ class Scaling:
             Scaled pixels, float32, same shape.
         """
         low, high = _column(self.low, tiles), _column(self.high, tiles)
-        scaled = (tiles - low) / (high - low)
+        scaled = (tiles - low).div_(high - low)
         return scaled.clamp_(0, 1) if self.clip else scaled
 
     def normalise(self, scaled: Tensor) -> Tensor:
-        """Bring scaled pixels to the mean and deviation that the network expects.
+        """Bring scaled pixels to the mean and deviation that the network expects, in place.
+
+        A batch is tens of megabytes, and fresh memory for each step costs more than the step.
 
         Args:
-            scaled: What `apply` returned, after any resizing.
+            scaled: What `apply` returned, after any resizing; it is changed.
 
         Returns:
-            Network input, float32, same shape.
+            The same tensor, now network input.
         """
         if self.clip:
-            scaled = scaled.clamp(0, 1)  # bicubic resizing overshoots at edges
-        return (scaled - _column(self.mean, scaled)) / _column(self.std, scaled)
+            scaled.clamp_(0, 1)  # bicubic resizing overshoots at edges
+        return scaled.sub_(_column(self.mean, scaled)).div_(_column(self.std, scaled))
 
     def to_dict(self) -> dict[str, Any]:
         """Write the scaling as JSON-able values."""
