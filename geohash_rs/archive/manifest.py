@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geohash_rs.archive.storage import FileEntry, replace_file
+from geohash_rs.archive.storage import FileEntry, plain_name, replace_file
 from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError, ArchiveNotFoundError
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Manifest",
     "SegmentEntry",
     "commit_manifest",
+    "parse_manifest",
     "read_manifest",
 ]
 
@@ -139,6 +140,24 @@ def read_manifest(folder: Path) -> Manifest:
             "'geohash-rs index'."
         )
         raise ArchiveNotFoundError(msg) from error
+    return parse_manifest(content, path)
+
+
+def parse_manifest(content: bytes, path: Path | str) -> Manifest:
+    """Check the content of a manifest and read it.
+
+    Args:
+        content: The file's bytes.
+        path: Where it lies, for messages.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ArchiveNotFoundError: If it is something else.
+        ArchiveFormatError: If a newer version of this package wrote it.
+        ArchiveCorruptError: If it is cut short, was changed, or names files elsewhere.
+    """
     try:
         outer = json.loads(content)
         kind, version = outer["format"], int(outer["version"])
@@ -149,7 +168,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArchiveNotFoundError(msg)
     if version > FORMAT_VERSION:
         msg = (
-            f"{folder} has format version {version}, but this geohash_rs reads up to "
+            f"{path} has format version {version}, but this geohash_rs reads up to "
             f"{FORMAT_VERSION}; upgrade with 'pip install -U geohash-rs'."
         )
         raise ArchiveFormatError(msg)
@@ -187,7 +206,7 @@ def _canonical(body: dict[str, Any]) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _damage(path: Path, what: str) -> str:
+def _damage(path: Path | str, what: str) -> str:
     return (
         f"{path} {what}; restore it from a copy. The segments beside it may still be good: "
         "'geohash-rs verify' tells."
@@ -216,7 +235,7 @@ def _file(data: dict[str, Any] | None) -> FileEntry | None:
 
 def _segment(data: dict[str, Any]) -> SegmentEntry:
     return SegmentEntry(
-        name=str(data["name"]),
+        name=plain_name(data["name"]),
         num_tiles=int(data["num_tiles"]),
         num_removed=int(data["num_removed"]),
         first_id=int(data["first_id"]),

@@ -13,6 +13,7 @@ from geohash_rs.errors import ArchiveCorruptError, ArchiveWriteError
 __all__ = [
     "FileEntry",
     "check_size",
+    "plain_name",
     "remove_tree",
     "replace_file",
     "seal_file",
@@ -41,8 +42,31 @@ class FileEntry:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "FileEntry":
-        """Read an entry from the manifest's JSON."""
-        return cls(name=str(data["name"]), size=int(data["size"]), crc32=int(data["crc32"]))
+        """Read an entry from the manifest's JSON.
+
+        Raises:
+            ValueError: If the name could lead out of the archive.
+        """
+        return cls(name=plain_name(data["name"]), size=int(data["size"]), crc32=int(data["crc32"]))
+
+
+def plain_name(value: object) -> str:
+    """Check a name from a manifest, which another one may have written to lead us elsewhere.
+
+    Args:
+        value: The name of a file or folder.
+
+    Returns:
+        The name.
+
+    Raises:
+        ValueError: If it is not the name of something directly in its folder.
+    """
+    name = str(value)
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\\0:"):  # C: is a drive
+        msg = f"{name!r} is no plain file name"
+        raise ValueError(msg)
+    return name
 
 
 @contextlib.contextmanager

@@ -2,13 +2,18 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from geohash_rs.archive.locks import create_locks, write_lock
-from geohash_rs.archive.manifest import MANIFEST, Manifest, commit_manifest, read_manifest
+from geohash_rs.archive.manifest import (
+    MANIFEST,
+    Manifest,
+    commit_manifest,
+    parse_manifest,
+    read_manifest,
+)
 from geohash_rs.archive.storage import FileEntry, check_size, sync_folder, verify_file, writing
 from geohash_rs.engines.extras import missing_extra
 from geohash_rs.errors import (
@@ -131,9 +136,7 @@ def _remote_manifest(files: Any, root: str, url: str) -> Manifest | None:  # noq
             content = files.cat_file(f"{root}/{MANIFEST}")
     except FileNotFoundError:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / MANIFEST).write_bytes(content)
-        return read_manifest(Path(folder))
+    return parse_manifest(content, f"{url}/{MANIFEST}")
 
 
 def _fetch(files: Any, source: str, target: Path, entry: FileEntry) -> None:  # noqa: ANN401 - as above

@@ -1,5 +1,6 @@
 """Disks that fill up, folders that cannot be written, files that were damaged, two at once."""
 
+import dataclasses
 import os
 import resource
 import shutil
@@ -12,6 +13,8 @@ import pytest
 
 from geohash_rs.archive import CodeArchive, verify_archive
 from geohash_rs.archive.locks import write_lock
+from geohash_rs.archive.manifest import HasherEntry, commit_manifest
+from geohash_rs.archive.storage import FileEntry
 from geohash_rs.errors import (
     ArchiveCorruptError,
     ArchiveFormatError,
@@ -82,6 +85,24 @@ def test_a_newer_format_is_refused(archive):
     path = archive.path / "manifest.json"
     path.write_text(path.read_text().replace('"version": 1', '"version": 2', 1))
     with pytest.raises(ArchiveFormatError, match="format version 2, but this .* reads up to 1"):
+        CodeArchive.open(archive.path)
+
+
+@pytest.mark.parametrize("name", ["../away", "/tmp/away", "..", "", "a\\b", "C:away", "a\0"])
+@pytest.mark.parametrize("owner", ["segment", "file", "tombstones", "scene log", "hasher"])
+def test_a_manifest_cannot_name_files_elsewhere(archive, owner, name):
+    forged = FileEntry(name=name, size=0, crc32=0)
+    state = archive.manifest
+    first = state.segments[0]
+    changed = {
+        "segment": {"segments": (dataclasses.replace(first, name=name),)},
+        "file": {"segments": (dataclasses.replace(first, files=(forged,)),)},
+        "tombstones": {"segments": (dataclasses.replace(first, tombstones=forged),)},
+        "scene log": {"scene_logs": (forged,)},
+        "hasher": {"hasher": HasherEntry(file=forged, fingerprint="f")},
+    }[owner]
+    commit_manifest(archive.path, dataclasses.replace(state, **changed))
+    with pytest.raises(ArchiveCorruptError, match="is no plain file name"):
         CodeArchive.open(archive.path)
 
 
