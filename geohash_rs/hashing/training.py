@@ -54,8 +54,9 @@ def train_head(
         The head, in evaluation mode, and the history of its losses.
 
     Raises:
-        TrainingError: If the features are not finite or do not fit the labels or recipe, or no
-            triplet can be made.
+        TrainingError: If the features are not finite or do not fit the labels or recipe, the
+            recipe wants components of features that are not standardised, or no triplet can be
+            made.
     """
     _check(features, labels, recipe)
     with torch.random.fork_rng(devices=[]):
@@ -118,7 +119,8 @@ def _criterion(recipe: Recipe, num_bits: int, num_classes: int) -> MiLaNLoss:
 
 def _batches(labels: Tensor, recipe: Recipe, seed: int) -> Iterator[Tensor]:
     if labels.ndim == 2:
-        size = max(2, recipe.classes_per_batch * recipe.samples_per_class)
+        # pairs of classes give triplets, three tiles each
+        size = (recipe.classes_per_batch or 3) * recipe.samples_per_class
         for _ in range(recipe.iterations):
             yield torch.randperm(len(labels))[:size]
         return
@@ -143,6 +145,12 @@ def _note(history: History, step: int, terms: dict[str, Tensor]) -> None:
 
 
 def _check(features: Tensor, labels: Tensor, recipe: Recipe) -> None:
+    if recipe.components and not recipe.standardise:
+        msg = (
+            f"the recipe has components={recipe.components} and standardise=False, but principal "
+            "components are those of standardised features; use components=0 or standardise=True."
+        )
+        raise TrainingError(msg)
     if features.ndim != 3 or len(features) != len(labels):
         msg = (
             f"features have shape {tuple(features.shape)} and there are {len(labels)} labels; use "
