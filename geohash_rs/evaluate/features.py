@@ -15,7 +15,7 @@ from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.protocols import LabelledTiles
 from geohash_rs.hashing.backbones import load_backbone
 from geohash_rs.hashing.features import cached_features
-from geohash_rs.hashing.fitting import default_bands, make_scaling
+from geohash_rs.hashing.fitting import SCALING_TILES, default_bands, make_scaling
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.heads import LinearHead
 from geohash_rs.hashing.recipes import Recipe
@@ -65,24 +65,37 @@ def make_features(
         TrainingError: If there are no tiles.
     """
     batches = tiles.batches()
-    sample = next(batches, None)
-    if sample is None:
+    first = next(batches, None)
+    if first is None:
         msg = f"{tiles.root} has no tiles; give the folder that holds one folder a class."
         raise TrainingError(msg)
     backbone = load_backbone(
-        recipe.model, weights=recipe.weights, in_chans=sample.shape[1], stages=recipe.stages
+        recipe.model, weights=recipe.weights, in_chans=first.shape[1], stages=recipe.stages
     )
     hasher = Hasher(
         backbone,
         LinearHead(backbone.num_features, 8),
-        scaling=make_scaling(backbone, None, sample=sample),
-        bands=default_bands(sample.shape[1]),
-        tile_size=int(sample.shape[-2]),
+        scaling=make_scaling(backbone, None, sample=_pixels_of_all(tiles, first)),
+        bands=default_bands(first.shape[1]),
+        tile_size=int(first.shape[-2]),
         input_size=recipe.input_size,
     )
     views = tuple(dict.fromkeys((*recipe.train_views, *recipe.views)))
-    all_batches: Iterable[Tensor] = chain([sample], batches)
+    all_batches: Iterable[Tensor] = chain([first], batches)
     if progress is not None:
         all_batches = progress(all_batches, desc=f"features of {len(tiles)} tiles", unit="batch")
     values = cached_features(hasher, all_batches, views=views, folder=cache)
     return Features(views=views, values=values, hasher=hasher)
+
+
+def _pixels_of_all(tiles: LabelledTiles, first: Tensor) -> Tensor:
+    """Take pixels from which the range of values is chosen, shape (pixels, bands, 1, 1).
+
+    The first batch alone would be tiles of one class; it is enough where pixels have eight bits,
+    whose range is known.
+    """
+    if first.dtype == torch.uint8:
+        return first
+    rows = np.unique(np.linspace(0, len(tiles) - 1, SCALING_TILES).round().astype(np.int64))
+    flat = [batch.movedim(1, -1).flatten(0, -2) for batch in tiles.take(rows).batches()]
+    return torch.cat(flat)[:, :, None, None]

@@ -1,6 +1,7 @@
 """Which tiles train, which ask, and which are searched."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ class LabelledTiles(Protocol):
         """Names of the classes."""
 
     def __len__(self) -> int: ...
+
+    def take(self, rows: npt.ArrayLike) -> "LabelledTiles":
+        """Take some of the tiles, classes unchanged."""
 
     def batches(self, *, size: int = 32) -> Iterator[Tensor]:
         """Read raw pixels of all tiles in order, shape (tiles, bands, height, width)."""
@@ -85,12 +89,25 @@ def make_trials(tiles: LabelledTiles, protocol: str, *, seed: int | None = None)
         Trials, each with one training and one archive.
 
     Raises:
-        TrainingError: If the protocol is unknown, or needs classes or locations that are not
-            there.
+        TrainingError: If the protocol is unknown, needs classes or locations that are not there,
+            or leaves no tile to ask with or to search.
     """
     if protocol not in PROTOCOLS:
         msg = f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}."
         raise TrainingError(msg)
+    trials = _make_trials(tiles, protocol, seed)
+    for trial in trials:
+        if not len(trial.queries) or not len(trial.searched):
+            msg = (
+                f"protocol {protocol} makes {len(trial.train)} of {len(tiles)} tiles of "
+                f"{tiles.root} train, {len(trial.queries)} ask and {len(trial.searched)} searched; "
+                "add tiles to each class, or use another protocol."
+            )
+            raise TrainingError(msg)
+    return trials
+
+
+def _make_trials(tiles: LabelledTiles, protocol: str, seed: int | None) -> list[Trial]:
     everything = np.arange(len(tiles))
     if protocol == "paper":
         train, *rest = _parts(tiles, (0.6,), seed)
@@ -159,9 +176,19 @@ def _unseen(tiles: LabelledTiles, rng: np.random.Generator) -> Ints:
 
 
 def _other_blocks(tiles: LabelledTiles, rng: np.random.Generator) -> Ints:
-    """Choose the tiles of 40 % of the blocks of the ground."""
+    """Choose the tiles of 40 % of the blocks of the ground.
+
+    Raises:
+        TrainingError: If all tiles lie in one block.
+    """
     blocks = _blocks(tiles)
     names = rng.permutation(np.unique(blocks))
+    if len(names) < 2:
+        msg = (
+            f"all {len(tiles)} tiles of {tiles.root} lie in one block of {BLOCK / 1000:.0f} km, so "
+            "that no other is left to ask with; use another protocol."
+        )
+        raise TrainingError(msg)
     return np.flatnonzero(~np.isin(blocks, names[: round(0.6 * len(names))]))
 
 
@@ -182,7 +209,7 @@ def _blocks(tiles: LabelledTiles) -> npt.NDArray[np.str_]:
     """Name the block of the ground that each tile lies in, from ``locations.csv``.
 
     Raises:
-        TrainingError: If the file or a location is missing.
+        TrainingError: If the file or a location is missing, or two files share a name.
     """
     path = tiles.root / "locations.csv"
     if not path.is_file():
@@ -201,6 +228,14 @@ def _blocks(tiles: LabelledTiles) -> npt.NDArray[np.str_]:
         Path(row[key]).stem: (row["epsg"], float(row["easting"]), float(row["northing"]))
         for row in table
     }
+    stems = Counter(path.stem for path in tiles.paths)
+    rows = Counter(Path(row[key]).stem for row in table)
+    if repeated := [stem for stem, count in stems.items() if count > 1 or rows[stem] > 1]:
+        msg = (
+            f"{len(repeated)} names, such as {repeated[0]}, stand for more than one tile or row of "
+            f"{path}, which goes by file names without folder and ending; name every tile apart."
+        )
+        raise TrainingError(msg)
     missing = [p.stem for p in tiles.paths if p.stem not in places]
     if missing:
         msg = f"{path} has no row for {len(missing)} tiles, such as {missing[0]}."

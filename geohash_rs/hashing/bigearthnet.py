@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,12 @@ class BigEarthNetPatches:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def take(self, rows: npt.ArrayLike) -> "BigEarthNetPatches":
+        """Take some of the patches, classes unchanged."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        paths = tuple(self.paths[i] for i in chosen)
+        return replace(self, paths=paths, labels=self.labels[chosen])
 
     def batches(self, *, size: int = 32) -> Iterator[Tensor]:
         """Read all patches in order.

@@ -1,14 +1,24 @@
 """Protocols keep training, queries and archive apart, and the measures are those of the codes."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
 from geohash_rs.errors import CodeLengthError, TrainingError
-from geohash_rs.evaluate import evaluate, make_trials, open_tiles, summary_table, write_plots
+from geohash_rs.evaluate import (
+    evaluate,
+    make_features,
+    make_trials,
+    open_tiles,
+    summary_table,
+    write_plots,
+)
 from geohash_rs.hashing.class_folders import ClassFolders, split_by_class
+from geohash_rs.hashing.recipes import Recipe
 
 SMALL = {
     "stages": (),
@@ -56,6 +66,51 @@ def test_the_paper_split_is_60_to_40_in_every_class(tiles):
     (trial,) = make_trials(tiles, "paper")
     assert np.bincount(tiles.labels[trial.train]).tolist() == [6] * 4
     assert trial.queries is trial.searched
+
+
+def test_a_split_that_leaves_nothing_to_ask_or_an_unclear_place_is_refused(tmp_path):
+    rows = ["id,epsg,easting,northing"]
+    for name in ("forest", "lake"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{name}_{number}.png")
+            rows.append(f"{name}_{number},32632,{number},0")
+    table = tmp_path / "locations.csv"
+    table.write_text("\n".join(rows))
+    tiles = ClassFolders.open(tmp_path)
+    with pytest.raises(TrainingError, match="all 6 tiles of .* lie in one block of 50 km"):
+        make_trials(tiles, "spatial")
+    table.write_text("\n".join([*rows, "lake_1,32632,90000,0"]))
+    with pytest.raises(TrainingError, match=r"1 names, such as lake_1, stand for more than one"):
+        make_trials(tiles, "spatial")
+    (tmp_path / "lake" / "lake_2.png").rename(tmp_path / "lake" / "forest_2.png")
+    table.write_text("\n".join(rows))
+    with pytest.raises(TrainingError, match=r"1 names, such as forest_2, stand for more than one"):
+        make_trials(ClassFolders.open(tmp_path), "spatial")
+    lonely = tiles.take([0, 3])
+    with pytest.raises(TrainingError, match=r"paper makes 2 of 2 tiles of .* train, 0 ask"):
+        make_trials(lonely, "paper")
+
+
+def test_the_range_of_pixels_is_that_of_all_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr("geohash_rs.evaluate.features.SCALING_TILES", 20)
+    for index, name in enumerate(("dark", "bright")):
+        (tmp_path / name).mkdir()
+        for number in range(40):  # more than a batch
+            pixels = np.full((2, 8, 8 + index), 100 + 5000 * index, dtype=np.uint16)
+            profile = {"width": 8 + index, "height": 8, "count": 2, "dtype": "uint16"}
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                with rasterio.open(
+                    tmp_path / name / f"{number}.tif", "w", driver="GTiff", **profile
+                ) as file:
+                    file.write(pixels)
+    recipe = Recipe(model="test_resnet", weights=False, input_size=32, train_views=("identity",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        features = make_features(ClassFolders.open(tmp_path), recipe)
+    assert features.hasher.scaling.low == (100.0, 100.0)
+    assert features.hasher.scaling.high == (5100.0, 5100.0)
 
 
 def test_lists_beside_the_data_give_the_split(shared_data):
