@@ -77,7 +77,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         k: Ranks of the validation metrics.
 
     Raises:
-        TrainingError: If a setting is unknown.
+        TrainingError: If a setting is unknown, or two do not go together.
         HasherError: If the weights do not fit the model.
         BandMismatchError: If the bands do not fit each other or the weights.
 
@@ -135,9 +135,17 @@ class HashingTask(base_task()):  # type: ignore[misc]
         """Make backbone and head.
 
         Raises:
+            TrainingError: If components of features that are not standardised are wanted.
             BandMismatchError: If the bands do not fit each other or the weights.
         """
         settings = self.hparams
+        if settings["components"] and not settings["standardise"]:
+            msg = (
+                f"components={settings['components']} and standardise=False do not go together: "
+                "principal components are those of standardised features; use components=0 or "
+                "standardise=True."
+            )
+            raise TrainingError(msg)
         channels = settings["in_channels"]
         self.backbone = load_backbone(
             settings["model"],
@@ -161,8 +169,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
             raise BandMismatchError(msg)
         self.band_names = tuple(names)
         self.pixels = LoaderPixels(self.backbone, scaling=settings["scaling"])
-        fitted = not settings["standardise"] and not settings["components"]
-        self.register_buffer("standardised", torch.tensor(fitted))
+        self.register_buffer("standardised", torch.tensor(not settings["standardise"]))
 
     def configure_losses(self) -> None:
         """Make the loss."""

@@ -6,6 +6,7 @@ import torch
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.losses import MiLaNLoss
 from geohash_rs.hashing.recipes import RECIPES
+from geohash_rs.hashing.task import HashingTask
 from geohash_rs.hashing.training import train_head
 
 
@@ -34,3 +35,5 @@ def test_components_of_features_as_they_are_would_be_the_first_features(features
     recipe = RECIPES["paper"].with_(components=4)
     with pytest.raises(TrainingError, match="components=4 and standardise=False"):
         train_head(features, torch.arange(200) % 3, num_bits=8, recipe=recipe)
+    with pytest.raises(TrainingError, match="components=4 and standardise=False do not go"):
+        HashingTask(model="test_resnet", weights=False, components=4, standardise=False)
