@@ -15,7 +15,7 @@ from geohash_rs.archive.adoption import adopt_parts
 from geohash_rs.archive.commit import Writer, open_writer
 from geohash_rs.archive.compaction import compact_segments, merge_small_segments
 from geohash_rs.archive.locks import ReaderPin, create_locks
-from geohash_rs.archive.manifest import HasherEntry, Manifest, commit_manifest
+from geohash_rs.archive.manifest import HasherEntry, Manifest, commit_manifest, new_commit
 from geohash_rs.archive.reading import Codes, Ids, ReadableArchive
 from geohash_rs.archive.records import SceneRecord
 from geohash_rs.archive.storage import FileEntry, write_file, writing
@@ -102,7 +102,10 @@ class CodeArchive(ReadableArchive):
             folder.mkdir(parents=True, exist_ok=True)
             create_locks(folder)
         manifest = Manifest(
-            num_bits=num_bits, pending_hasher=pending_hasher, attrs=dict(attrs or {})
+            commit=new_commit(),
+            num_bits=num_bits,
+            pending_hasher=pending_hasher,
+            attrs=dict(attrs or {}),
         )
         if hasher is not None:
             manifest = _with_hasher(folder, manifest, hasher)

@@ -26,6 +26,7 @@ from geohash_rs.archive.snapshot import Snapshot, tombstone_bitmap
 from geohash_rs.archive.storage import FileEntry, remove_tree, sync_folder, write_file, writing
 from geohash_rs.archive.tiles import TileTable
 from geohash_rs.archive.writing import MAX_ROWS, SegmentData, curve_order, write_segment
+from geohash_rs.errors import GeoHashRSError
 
 __all__ = ["Writer", "collect_garbage", "open_writer", "orphans"]
 
@@ -186,22 +187,34 @@ class Writer:
             The new snapshot.
 
         Raises:
-            ArchiveWriteError: If it cannot be written; the old state then stands.
+            ArchiveWriteError: If it cannot be written; the old state then stands. Also if the
+                folder cannot be made durable; the new state then stands already.
         """
         for name in ("scenes", "removed", "segments"):
             if (self.folder / name).is_dir():
                 with writing(self.folder / name):
                     sync_folder(self.folder / name)
-        self.update(generation=self.manifest.generation + 1)
+        self.manifest = self.manifest.following()
         commit_manifest(self.folder, self.manifest)
         self._fresh.clear()
         self.snapshot = Snapshot.of(self.folder, self.manifest, known=self.snapshot.segments)
         return self.snapshot
 
     def discard(self) -> None:
-        """Remove what was written but not committed."""
+        """Remove what was written but not committed.
+
+        A commit may have failed after its manifest took the old one's place (an interrupt, a
+        folder that cannot be made durable), so what the manifest on disk lists is kept.
+        """
+        if not self._fresh:
+            return
+        try:
+            kept = read_manifest(self.folder).file_names()
+        except (GeoHashRSError, OSError):
+            return  # what belongs to the archive cannot be told
         for path in self._fresh:
-            remove_tree(path)
+            if path.relative_to(self.folder).as_posix() not in kept:
+                remove_tree(path)
 
 
 @contextlib.contextmanager
@@ -260,6 +273,7 @@ def collect_garbage(folder: Path, manifest: Manifest) -> None:
         return
     with no_readers(folder) as alone:
         if alone:
+            sync_folder(folder)  # else a power cut may bring back a manifest that lists them
             for path in left_over:
                 remove_tree(path)
 

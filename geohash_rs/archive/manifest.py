@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import secrets
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
 MANIFEST = "manifest.json"
 FORMAT = "geohash_rs archive"
 FORMAT_VERSION = 1
+MOST_ANCESTORS = 1000  # commits that a state remembers: over five hours of a run of `index`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,10 @@ class Manifest:
 
     Attributes:
         generation: Counts the commits.
+        commit: A random name of this commit, by which two states of one generation are told
+            apart; empty in the manifests of earlier versions.
+        ancestors: The names of the commits before it, the newest first, each of one generation
+            less; older ones are forgotten.
         num_bits: Bits of a code, or None until a hasher is known.
         hasher: The hasher, if one is known.
         pending_hasher: The kind of hasher still to be fitted, such as "general-64".
@@ -91,6 +97,8 @@ class Manifest:
     """
 
     generation: int = 0
+    commit: str = ""
+    ancestors: tuple[str, ...] = ()
     num_bits: int | None = None
     hasher: HasherEntry | None = None
     pending_hasher: str | None = None
@@ -105,6 +113,36 @@ class Manifest:
         """Live tiles."""
         return sum(segment.num_live for segment in self.segments)
 
+    def following(self) -> "Manifest":
+        """Give this state as the commit after it: what a writer changes next.
+
+        Returns:
+            The state, with a name of its own and this commit as its newest ancestor.
+        """
+        ancestors = (self.commit, *self.ancestors)[:MOST_ANCESTORS] if self.commit else ()
+        return dataclasses.replace(
+            self, generation=self.generation + 1, commit=new_commit(), ancestors=ancestors
+        )
+
+    def comes_from(self, generation: int, commit: str | None) -> bool | None:
+        """Tell whether this state is a commit, or was made from it.
+
+        Args:
+            generation: The commit's generation.
+            commit: Its name; empty or None if it is not known.
+
+        Returns:
+            Whether it is; None where that cannot be told, because a commit has no name or is
+            older than the ancestors that are remembered.
+        """
+        age = self.generation - generation
+        if age < 0:
+            return False
+        names = (self.commit, *self.ancestors)
+        if not commit or not self.commit or age >= len(names):
+            return None
+        return names[age] == commit
+
     def file_names(self) -> set[str]:
         """List every file and segment folder that the manifest refers to."""
         names = {f"scenes/{entry.name}" for entry in self.scene_logs}
@@ -115,6 +153,15 @@ class Manifest:
         if self.hasher and self.hasher.file:
             names.add(self.hasher.file.name)
         return names
+
+
+def new_commit() -> str:
+    """Draw a name for a commit.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    return secrets.token_hex(8)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -217,6 +264,8 @@ def _from_json(body: dict[str, Any]) -> Manifest:
     hasher = body["hasher"]
     return Manifest(
         generation=int(body["generation"]),
+        commit=str(body.get("commit", "")),  # earlier versions knew neither
+        ancestors=tuple(map(str, body.get("ancestors", ()))),
         num_bits=body["num_bits"],
         hasher=hasher
         and HasherEntry(file=_file(hasher["file"]), fingerprint=str(hasher["fingerprint"])),

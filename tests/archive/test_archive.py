@@ -1,9 +1,15 @@
 """CodeArchive as a user meets it."""
 
+import dataclasses
+import json
+import shutil
+import zlib
+
 import numpy as np
 import pytest
 
 from geohash_rs.archive import CodeArchive, SceneRecord
+from geohash_rs.archive.manifest import MOST_ANCESTORS, Manifest, read_manifest
 from geohash_rs.codes import hamming_distances
 from geohash_rs.errors import ArchiveExistsError, ArchiveNotFoundError, TileNotFoundError
 from tests.archive.helpers import make_grid
@@ -59,3 +65,54 @@ def test_create_refuses_a_folder_in_use(tmp_path):
         CodeArchive.create(tmp_path, num_bits=64)
     with pytest.raises(ArchiveNotFoundError, match="is no archive"):
         CodeArchive.open(tmp_path)
+
+
+def test_a_state_knows_the_commits_that_it_comes_from(tmp_path):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=64)
+    states = [archive.manifest]
+    for _ in range(3):
+        archive.add_codes(random_codes(5), make_grid(5))
+        states.append(archive.manifest)
+    shutil.copytree(archive.path, tmp_path / "b")
+    archive.add_codes(random_codes(5), make_grid(5))
+    other = CodeArchive.open(tmp_path / "b")
+    other.add_codes(random_codes(5), make_grid(5))
+    for state in states:
+        assert archive.manifest.comes_from(state.generation, state.commit) is True
+        assert other.manifest.comes_from(state.generation, state.commit) is True
+    mine, theirs = archive.manifest, other.manifest
+    assert mine.generation == theirs.generation == 4
+    assert mine.comes_from(4, mine.commit) is True
+    assert mine.comes_from(4, theirs.commit) is False
+    assert states[2].comes_from(4, mine.commit) is False
+    assert read_manifest(archive.path) == mine
+
+
+def test_a_state_remembers_a_bounded_number_of_commits():
+    first = state = Manifest(generation=7, commit="first")
+    for _ in range(MOST_ANCESTORS):
+        state = state.following()
+    assert state.comes_from(first.generation, first.commit) is True
+    state = state.following()
+    assert len(state.ancestors) == MOST_ANCESTORS
+    assert state.comes_from(first.generation, first.commit) is None
+    assert state.comes_from(first.generation + 1, first.commit) is False
+
+
+def test_an_archive_without_names_of_commits_opens_and_gets_them(tmp_path):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=64)
+    ids = archive.add_codes(random_codes(9), make_grid(9))
+    path = archive.path / "manifest.json"
+    outer = json.loads(path.read_bytes())
+    del outer["body"]["commit"], outer["body"]["ancestors"]
+    canonical = json.dumps(outer["body"], sort_keys=True, separators=(",", ":"))
+    path.write_text(json.dumps({**outer, "crc32": zlib.crc32(canonical.encode())}))
+    old = CodeArchive.open(archive.path)
+    assert (old.codes(ids) == random_codes(9)).all()
+    assert old.manifest == dataclasses.replace(archive.manifest, commit="", ancestors=())
+    assert old.manifest.comes_from(0, archive.manifest.commit) is None
+    old.add_codes(random_codes(9), make_grid(9))
+    first = old.manifest
+    old.add_codes(random_codes(9), make_grid(9))
+    assert old.manifest.comes_from(first.generation, first.commit) is True
+    assert old.manifest.comes_from(1, archive.manifest.commit) is None
