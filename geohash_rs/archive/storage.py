@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geohash_rs.errors import ArchiveCorruptError, ArchiveWriteError
+from geohash_rs.errors import ArchiveCorruptError, ArchiveWriteError, GeoHashRSError
 
 __all__ = [
     "FileEntry",
@@ -80,16 +80,17 @@ def writing(path: Path) -> Iterator[None]:
         Nothing.
 
     Raises:
+        GeoHashRSError: As it is.
         ArchiveWriteError: If the disk is full, a limit is hit or permission is missing.
     """
     try:
         yield
-    except ArchiveWriteError:
+    except GeoHashRSError:  # names its file or place already
         raise
     except OSError as error:
         reason = error.strerror or str(error)
         msg = (
-            f"cannot write {path}: {reason}. The archive is as it was before; "
+            f"cannot write {path}: {reason}. What was committed before stands; "
             "make room or grant permission, then repeat the call."
         )
         raise ArchiveWriteError(error.errno or 0, msg) from error
@@ -156,13 +157,22 @@ def replace_file(path: Path, content: bytes) -> None:
         content: All of its new content.
 
     Raises:
-        ArchiveWriteError: If the content cannot be written; the old file is then untouched.
+        ArchiveWriteError: If the content cannot be written; the old file is then untouched. Also
+            if the folder cannot be made durable; the new content then stands already.
     """
     draft = path.with_name(path.name + ".tmp")
     write_file(draft, [content])
     with writing(path):
         draft.replace(path)
+    try:
         sync_folder(path.parent)
+    except OSError as error:
+        msg = (
+            f"{path} was replaced, but its folder cannot be made durable "
+            f"({error.strerror or error}): the change stands unless the power fails. Look at what "
+            "the archive holds before you repeat the call."
+        )
+        raise ArchiveWriteError(error.errno or 0, msg) from error
 
 
 def check_size(path: Path, entry: FileEntry) -> None:

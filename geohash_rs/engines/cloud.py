@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ from geohash_rs.archive.manifest import (
     parse_manifest,
     read_manifest,
 )
-from geohash_rs.archive.storage import FileEntry, check_size, sync_folder, verify_file, writing
+from geohash_rs.archive.storage import (
+    FileEntry,
+    check_size,
+    sync_folder,
+    verify_file,
+    write_file,
+    writing,
+)
 from geohash_rs.engines.extras import missing_extra
 from geohash_rs.errors import (
     ArchiveCorruptError,
@@ -33,6 +41,8 @@ except ModuleNotFoundError as error:
 __all__ = ["pull", "push"]
 
 Options = Mapping[str, Any]
+
+CHUNK = 1 << 24  # bytes of an object that are asked for at once
 
 
 def pull(url: str, folder: str | os.PathLike[str], *, options: Options | None = None) -> Path:
@@ -130,12 +140,12 @@ def _storage(url: str, options: Options | None) -> tuple[Any, str]:
 
 
 def _remote_manifest(files: Any, root: str, url: str) -> Manifest | None:  # noqa: ANN401 - fsspec's
-    try:
-        with _asking(url):
-            files.invalidate_cache()
+    with _asking(url):
+        files.invalidate_cache()
+        try:
             content = files.cat_file(f"{root}/{MANIFEST}")
-    except FileNotFoundError:
-        return None
+        except FileNotFoundError:
+            return None
     return parse_manifest(content, f"{url}/{MANIFEST}")
 
 
@@ -148,19 +158,35 @@ def _fetch(files: Any, source: str, target: Path, entry: FileEntry) -> None:  # 
     if target.exists():
         check_size(target, entry)
         return
-    draft = target.with_name(target.name + ".tmp")
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")  # others may fetch it too
     try:
+        write_file(draft, _chunks(files, source, entry.size))
+        verify_file(draft, entry)
+        with writing(target):
+            draft.replace(target)
+            sync_folder(target.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _chunks(files: Any, source: str, size: int) -> Iterator[bytes]:  # noqa: ANN401 - as above
+    """Read an object in pieces; fewer bytes than `size` come if it is shorter.
+
+    Raises:
+        ArchiveCorruptError: If it is missing.
+    """
+    for start in range(0, size, CHUNK):
         with _asking(source):
-            files.get_file(source, str(draft))
-    except FileNotFoundError as error:
-        msg = f"{source} is missing, though the manifest lists it; push the archive again."
-        raise ArchiveCorruptError(msg) from error
-    verify_file(draft, entry)
-    with writing(target):
-        draft.replace(target)
-        sync_folder(target.parent)
+            try:
+                chunk = files.cat_file(source, start=start, end=min(start + CHUNK, size))
+            except FileNotFoundError as error:
+                msg = f"{source} is missing, though the manifest lists it; push the archive again."
+                raise ArchiveCorruptError(msg) from error
+        yield chunk
+        if len(chunk) < min(CHUNK, size - start):
+            return
 
 
 def _files(state: Manifest) -> Iterator[tuple[str, FileEntry]]:
@@ -198,13 +224,12 @@ def _asking(url: str) -> Iterator[None]:
     """Name the place in whatever a file system raises; each has its own errors.
 
     Raises:
-        FileNotFoundError: As it is.
         GeoHashRSError: As it is.
         EngineUnreachableError: If the storage does not answer or refuses.
     """
     try:
         yield
-    except (FileNotFoundError, GeoHashRSError):
+    except GeoHashRSError:
         raise
     except Exception as error:
         msg = (

@@ -1,5 +1,6 @@
 """An archive in an S3 bucket, served on the loopback address."""
 
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from geohash_rs.archive import CodeArchive, verify_archive
 from geohash_rs.errors import (
     ArchiveCorruptError,
     ArchiveNotFoundError,
+    ArchiveWriteError,
     EngineError,
     EngineUnreachableError,
 )
@@ -21,7 +23,8 @@ from tests.engines.random_archive import make_archive
 pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
 
-from geohash_rs.engines.cloud import pull, push  # noqa: E402 - after the skip
+from geohash_rs.engines import cloud  # noqa: E402 - after the skip
+from geohash_rs.engines.cloud import pull, push  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,48 @@ def test_storage_without_an_archive_or_without_an_answer_is_named(
         pull("s3://tiles/first", tmp_path / "copy", options=nobody)
     with pytest.raises(EngineError, match="write it like s3://bucket/archive"):
         pull("nothing://tiles/first", tmp_path / "copy")
+
+
+def test_a_bucket_that_is_not_there_is_named(bucket: Any, tmp_path: Path) -> None:
+    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    add(archive, 10)
+    with pytest.raises(EngineUnreachableError, match="s3://nobodys/archive cannot be used"):
+        push(archive.path, "s3://nobodys/archive", options=bucket[1])
+
+
+def test_an_object_cut_short_or_longer_than_a_piece_is_read_right(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    monkeypatch.setattr(cloud, "CHUNK", 64)
+    url, options = bucket[0] + "/pieces", bucket[1]
+    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    add(archive, 24)
+    push(archive.path, url, options=options)
+    copy = CodeArchive.open(pull(url, tmp_path / "copy", options=options), mode="r")
+    assert verify_archive(copy.path).ok
+    files = fsspec.filesystem("s3", **options)
+    codes = f"tiles/pieces/segments/{archive.segments[-1].entry.name}/codes.bin"
+    files.pipe_file(codes, files.cat_file(codes)[:100])
+    with pytest.raises(ArchiveCorruptError, match="has 100 bytes but the manifest says 192"):
+        pull(url, tmp_path / "short", options=options)
+
+
+def test_a_full_local_disk_is_not_taken_for_a_storage_that_fails(tmp_path: Path) -> None:
+    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    codes = np.random.default_rng(0).integers(0, 256, (4000, 8), dtype=np.uint8)
+    archive.add_codes(codes, make_grid(4000))
+    push(archive.path, "memory://full")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
+    try:
+        with pytest.raises(ArchiveWriteError, match=r"cannot write .*codes\.bin.*: File too large"):
+            pull("memory://full", tmp_path / "copy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "copy").rglob("*.tmp"))
+    assert len(CodeArchive.open(pull("memory://full", tmp_path / "copy"))) == 4000
 
 
 FAST = {"retries": {"max_attempts": 1}, "connect_timeout": 2}
