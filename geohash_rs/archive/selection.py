@@ -184,7 +184,7 @@ def select(segment: Segment, filters: Filters) -> Selection | None:
     if filters.region is None:
         status = np.full(segment.num_blocks, IN, np.uint8)
     else:
-        status = place_blocks(filters.region, segment)
+        status = _place_blocks(filters.region, segment)
     full = np.ones(segment.num_blocks, bool)
     for rule in rules:
         some, whole = rule.blocks(segment.index[f"{rule.column}_ranges"])
@@ -232,6 +232,19 @@ def overlapping_rows(
         if len(rows):
             found[segment.entry.name] = rows
     return found
+
+
+def _place_blocks(region: Region, segment: Segment) -> npt.NDArray[np.uint8]:
+    """Place blocks; one inside of the region counts whole only if each of its rows has a place.
+
+    A block's box leaves rows without footprint out. They are the last rows of a segment.
+    """
+    status = place_blocks(region, segment)
+    inside = np.flatnonzero(status == IN)
+    last = np.minimum((inside + 1) * BLOCK, len(segment)) - 1
+    boxes = segment.index["boxes"][last]
+    status[inside[boxes[:, 0] > boxes[:, 2]]] = MAYBE
+    return status
 
 
 def _may_match(segment: Segment, filters: Filters) -> bool:

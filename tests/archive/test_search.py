@@ -19,6 +19,7 @@ from geohash_rs.archive.engine_numpy import NumpyEngine
 from geohash_rs.archive.writing import BLOCK
 
 DAY = dt.datetime(2020, 1, 1)
+ZERO = np.zeros((1, 1), np.uint8)
 
 
 @pytest.fixture(params=["numba", "numpy"])
@@ -223,8 +224,28 @@ def test_k_larger_than_the_archive_gives_all(tmp_path):
     assert archive.search(np.zeros((2, 1), np.uint8), k=5).ids.shape == (2, 0)
     frame = make_tiles(np.random.default_rng(1), 9)
     ids = archive.add_codes(np.arange(9, dtype=np.uint8)[:, None], frame)
-    found = archive.search(np.zeros((1, 1), np.uint8), k=10**9)
+    found = archive.search(ZERO, k=10**9)
     assert sorted(found.ids[0].tolist()) == sorted(ids.tolist())
+
+
+def test_tiles_without_a_place_are_in_no_region(tmp_path, engine):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=8)
+    shapes = [None, shapely.box(0, 0, 1, 1), shapely.box(2, 2, 3, 3), None]
+    frame = gpd.GeoDataFrame({"scene": "s"}, index=range(4), geometry=shapes, crs=4326)
+    first = archive.add_codes(np.zeros((4, 1), np.uint8), frame)
+    second = archive.add_codes(np.zeros((4, 1), np.uint8), frame)
+    placed = sorted([*first[1:3].tolist(), *second[1:3].tolist()])
+    everything = sorted([*first.tolist(), *second.tolist()])
+    around = shapely.Point(0, 0).buffer(20)
+    for merged in (False, True):
+        for region in ((-10.0, -10.0, 10.0, 10.0), around):
+            for within in (False, True):
+                found = archive.search(ZERO, k=9, region=region, within=within)
+                assert found.ids[0].tolist() == placed
+            left = archive.search(ZERO, k=9, exclude_region=region).ids[0].tolist()
+            assert left == sorted(set(everything) - set(placed))
+        assert merged == (len(archive.segments) == 1)
+        archive.compact()
 
 
 def test_excluding_a_region_keeps_tiles_that_only_touch_it(tmp_path):
@@ -232,5 +253,5 @@ def test_excluding_a_region_keeps_tiles_that_only_touch_it(tmp_path):
     shapes = [shapely.box(x, 0, x + 1, 1) for x in range(4)]
     frame = gpd.GeoDataFrame({"scene": "s"}, index=range(4), geometry=shapes, crs=4326)
     ids = archive.add_codes(np.zeros((4, 1), np.uint8), frame)
-    found = archive.search(np.zeros((1, 1), np.uint8), exclude_region=shapes[1])
+    found = archive.search(ZERO, exclude_region=shapes[1])
     assert sorted(found.ids[0].tolist()) == sorted(ids[[0, 2, 3]].tolist())
