@@ -26,14 +26,16 @@ def adopt_parts(
         writer: Holds the write lock of the archive that takes over.
         parts: Folder and state of each archive; on the same file system, with tile ids that were
             reserved here and without removed tiles.
-        scenes: Records of the scenes that the tiles come from.
-        replace_scenes: Scenes whose present tiles are removed in the same commit.
+        scenes: Records of the scenes that the tiles come from; their present tiles are removed in
+            the same commit.
+        replace_scenes: More scenes whose present tiles are removed.
 
     Raises:
         ArchiveWriteError: If a segment cannot be moved; the archive is then as before.
     """
-    if replace_scenes:
-        writer.remove_scenes(replace_scenes)
+    # Another process may have added a scene since this work began.
+    renewed = {record.scene for record in scenes}
+    writer.remove_scenes({*renewed, *replace_scenes})
     home = writer.folder / "segments"
     with writing(home):
         home.mkdir(exist_ok=True)
@@ -47,7 +49,6 @@ def adopt_parts(
             moved = dataclasses.replace(entry, name=name)
             segments = sorted((*writer.manifest.segments, moved), key=lambda item: item.first_id)
             writer.update(segments=tuple(segments))
-    renewed = {record.scene for record in scenes}
     writer.log_scenes(scenes, removed=[name for name in replace_scenes if name not in renewed])
     writer.commit()
     merge_small_segments(writer)

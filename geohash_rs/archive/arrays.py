@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.errors import ArchiveCorruptError
+from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError
 
 __all__ = ["map_arrays", "map_bytes", "serialise_arrays"]
 
+# A type that is added here raises FORMAT_VERSION: an earlier version cannot read it.
 NAMES = {
     "uint8": "U8",
     "uint16": "U16",
@@ -95,11 +96,15 @@ def map_arrays(path: Path) -> dict[str, Array]:
 
     Raises:
         ArchiveCorruptError: If the header does not describe the file.
+        ArchiveFormatError: If an array is of a type that this version does not know.
     """
     data = map_bytes(path)
     try:
         length = int.from_bytes(data[:8].tobytes(), "little")
         header = json.loads(data[8 : 8 + length].tobytes())
+        unknown = sorted({str(entry["dtype"]) for entry in header.values()} - TYPES.keys())
+        if unknown:
+            raise ArchiveFormatError(_unknown(path, unknown))
         body = data[8 + length :]
         return {
             name: body[slice(*entry["data_offsets"])]
@@ -107,6 +112,18 @@ def map_arrays(path: Path) -> dict[str, Array]:
             .reshape(entry["shape"])
             for name, entry in header.items()
         }
+    except ArchiveFormatError:  # a ValueError too
+        raise
     except (ValueError, KeyError, TypeError) as error:
-        msg = f"{path} has a damaged header; run 'geohash-rs verify' and restore it from a copy."
+        msg = (
+            f"{path} has a damaged header ({error!r}); run 'geohash-rs verify' and restore it from "
+            "a copy."
+        )
         raise ArchiveCorruptError(msg) from error
+
+
+def _unknown(path: Path, types: list[str]) -> str:
+    return (
+        f"{path} holds arrays of the type {', '.join(types)}, which this geohash_rs does not know: "
+        "a newer version wrote it; upgrade with 'pip install -U geohash-rs'."
+    )

@@ -1,5 +1,6 @@
 """Merge small segments and drop removed rows, so that search and opening stay fast."""
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,19 +24,20 @@ def merge_small_segments(writer: Writer) -> None:
     A tile is rewritten about once for each level, so that a thousand small additions cost little
     more than one large one, and leave few segments.
 
+    It follows a commit and must not make that look as if it had failed: a merge that cannot be
+    written, or an old segment that cannot be read, is left for a later call or for `compact`.
+
     Args:
         writer: Holds the write lock; has nothing uncommitted.
-
-    Raises:
-        ArchiveWriteError: If a merged segment cannot be written; the state before it stands.
     """
     merged = False
-    while group := _crowded_level(writer.manifest.segments):
-        _merge(writer, group)
-        writer.commit()
-        merged = True
-    if merged:
-        collect_garbage(writer.folder, writer.manifest)
+    with contextlib.suppress(OSError):  # ArchiveWriteError and ArchiveCorruptError are of its kind
+        while group := _crowded_level(writer.manifest.segments):
+            _merge(writer, group)
+            writer.commit()
+            merged = True
+        if merged:
+            collect_garbage(writer.folder, writer.manifest)
 
 
 def compact_segments(writer: Writer) -> None:

@@ -66,7 +66,7 @@ def write_lock(folder: Path) -> Iterator[None]:
             os.pwrite(handle, f"\nprocess {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield
     finally:
-        os.close(handle)
+        _unlock(handle)
 
 
 class ReaderPin:
@@ -84,7 +84,7 @@ class ReaderPin:
         except OSError:
             return
         _try_lock(handle, exclusive=False, wait=True)
-        self._release = weakref.finalize(self, os.close, handle)
+        self._release = weakref.finalize(self, _unlock_own, handle, os.getpid())
 
     def release(self) -> None:
         """Let go; files of the snapshot may be deleted from now on."""
@@ -107,6 +107,24 @@ def no_readers(folder: Path) -> Iterator[bool]:
     try:
         yield _try_lock(handle, exclusive=True)
     finally:
+        _unlock(handle)
+
+
+def _unlock(handle: int) -> None:
+    """Free a lock and close its file.
+
+    Closing alone would not free it while a process that was forked meanwhile has the file open.
+    """
+    if fcntl is not None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)
+
+
+def _unlock_own(handle: int, process: int) -> None:
+    """Free a lock, but only in the process that took it: a fork shares it."""
+    if os.getpid() == process:
+        _unlock(handle)
+    else:
         os.close(handle)
 
 

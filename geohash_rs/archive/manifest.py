@@ -24,7 +24,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 FORMAT = "geohash_rs archive"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # since 2, an index may hold arrays of int32
 MOST_ANCESTORS = 1000  # commits that a state remembers: over five hours of a run of `index`
 
 

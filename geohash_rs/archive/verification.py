@@ -16,7 +16,7 @@ from geohash_rs.archive.manifest import (
 from geohash_rs.archive.records import read_scene_logs
 from geohash_rs.archive.segment import Segment
 from geohash_rs.archive.storage import FileEntry, verify_file
-from geohash_rs.errors import ArchiveCorruptError
+from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError
 
 __all__ = ["Damage", "VerifyReport", "verify_archive"]
 
@@ -144,7 +144,11 @@ def _segment_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterato
 
 
 def _count_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterator[Damage]:
-    """Compare the counts of files that are whole with each other."""
+    """Compare the counts of files that are whole with each other.
+
+    Raises:
+        ArchiveFormatError: If a newer version of this package wrote them.
+    """
     segment = Segment(folder, entry, num_bits=num_bits)
     name = f"segments/{entry.name}"
     try:
@@ -156,6 +160,8 @@ def _count_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterator[
         }
         ids = np.sort(segment.ids_of(np.arange(len(segment))))
         removed = int(segment.removed_rows().sum())
+    except ArchiveFormatError:
+        raise
     except (ArchiveCorruptError, ValueError) as error:
         yield Damage(file=name, problem=str(error), num_tiles=entry.num_live)
         return
