@@ -1,6 +1,7 @@
 """CodeArchive: packed codes and their tiles in a folder, searched exactly."""
 
 import dataclasses
+import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ class CodeArchive(ReadableArchive):
             ArchiveExistsError: If something is there already.
             ArchiveWriteError: If the folder cannot be made.
             CodeLengthError: If `num_bits` cannot be packed or is not the hasher's.
-            QueryError: If neither bits nor hasher are given.
+            QueryError: If neither bits nor hasher are given, or JSON cannot hold `attrs`.
         """
         if hasher is None and num_bits is None and pending_hasher is None:
             msg = "a new archive needs num_bits, hasher or pending_hasher; pass num_bits=64, say."
@@ -105,7 +106,7 @@ class CodeArchive(ReadableArchive):
             commit=new_commit(),
             num_bits=num_bits,
             pending_hasher=pending_hasher,
-            attrs=dict(attrs or {}),
+            attrs=_as_json(attrs or {}),
         )
         if hasher is not None:
             manifest = _with_hasher(folder, manifest, hasher)
@@ -141,15 +142,18 @@ class CodeArchive(ReadableArchive):
         """Remember more values, JSON, in the manifest.
 
         Args:
-            values: Names and values; the same names are replaced.
+            values: Names and values; the same names are replaced. Keys inside of them become text,
+                as in JSON.
 
         Raises:
+            QueryError: If JSON cannot hold a value.
             ArchiveReadOnlyError: If the archive was opened for reading.
             ArchiveLockedError: If another process is writing.
             ArchiveWriteError: If it cannot be written.
         """
+        new = _as_json(values)
         with self._writer() as writer:
-            writer.update(attrs={**writer.manifest.attrs, **values})
+            writer.update(attrs={**writer.manifest.attrs, **new})
             writer.commit()
 
     def add_codes(
@@ -337,6 +341,19 @@ class _Writing:
             archive._move_to(writer.snapshot.manifest, ReaderPin(archive.path))
         finally:
             self._context.__exit__(*details)
+
+
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give values as they will be read back, which the manifest's checksum is of.
+
+    Raises:
+        QueryError: If JSON cannot hold one.
+    """
+    try:
+        return dict(json.loads(json.dumps(dict(values))))
+    except (TypeError, ValueError) as error:
+        msg = f"attrs {dict(values)!r} cannot be kept as JSON: {error}; pass numbers and text."
+        raise QueryError(msg) from error
 
 
 def _with_hasher(folder: Path, manifest: Manifest, hasher: HasherFile) -> Manifest:

@@ -11,7 +11,12 @@ import pytest
 from geohash_rs.archive import CodeArchive, SceneRecord
 from geohash_rs.archive.manifest import MOST_ANCESTORS, Manifest, read_manifest
 from geohash_rs.codes import hamming_distances
-from geohash_rs.errors import ArchiveExistsError, ArchiveNotFoundError, TileNotFoundError
+from geohash_rs.errors import (
+    ArchiveExistsError,
+    ArchiveNotFoundError,
+    QueryError,
+    TileNotFoundError,
+)
 from tests.archive.helpers import make_grid
 
 
@@ -116,3 +121,13 @@ def test_an_archive_without_names_of_commits_opens_and_gets_them(tmp_path):
     old.add_codes(random_codes(9), make_grid(9))
     assert old.manifest.comes_from(first.generation, first.commit) is True
     assert old.manifest.comes_from(1, archive.manifest.commit) is None
+
+
+def test_remembered_values_are_read_back_as_json_has_them(tmp_path):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=64, attrs={"years": {2023: 1}})
+    archive.update_attrs({"classes": {9: "farm", 10: "sea"}, "pair": (1, 2)})
+    expected = {"years": {"2023": 1}, "classes": {"9": "farm", "10": "sea"}, "pair": [1, 2]}
+    assert archive.attrs == expected
+    assert CodeArchive.open(archive.path).attrs == expected
+    with pytest.raises(QueryError, match="cannot be kept as JSON.*int64"):
+        archive.update_attrs({"count": np.int64(3)})
