@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from geohash_rs.archive.files import ArchiveFiles, FolderFiles
 from geohash_rs.archive.locks import ReaderPin
 from geohash_rs.archive.manifest import Manifest, read_manifest
 from geohash_rs.archive.records import SceneRecord
@@ -24,15 +25,23 @@ class OpenedArchive:
         manifest: The state to start from.
         mode: "r" to read, "a" to read and write.
         pin: Keeps the state's files from being deleted.
+        files: Where its files are found; in the folder if None.
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, *, mode: Literal["r", "a"], pin: ReaderPin
+        self,
+        path: Path,
+        manifest: Manifest,
+        *,
+        mode: Literal["r", "a"],
+        pin: ReaderPin,
+        files: ArchiveFiles | None = None,
     ) -> None:
         self.path = path
         self.mode = mode
         self._pin = pin
-        self._snapshot = Snapshot.of(path, manifest)
+        self._files = FolderFiles(path) if files is None else files
+        self._snapshot = Snapshot.of(path, manifest, files=self._files)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, mode: Literal["r", "a"] = "a") -> Self:
@@ -86,11 +95,13 @@ class OpenedArchive:
             ArchiveCorruptError: If the manifest is damaged.
         """
         pin = ReaderPin(self.path)
-        self._move_to(read_manifest(self.path), pin)
+        self._move_to(self._files.read_manifest(), pin)
 
     def _move_to(self, manifest: Manifest, pin: ReaderPin) -> None:
         old = self._pin
-        self._snapshot = Snapshot.of(self.path, manifest, known=self._snapshot.segments)
+        self._snapshot = Snapshot.of(
+            self.path, manifest, known=self._snapshot.segments, files=self._files
+        )
         self._pin = pin
         old.release()
 
@@ -121,9 +132,13 @@ class OpenedArchive:
 
     @property
     def hasher_file(self) -> Path | None:
-        """The hasher's safetensors file, or None if the archive has none."""
+        """The hasher's safetensors file, or None if the archive has none.
+
+        Raises:
+            ArchiveCorruptError: If it is missing or has another length.
+        """
         hasher = self.manifest.hasher
-        return self.path / hasher.file.name if hasher and hasher.file else None
+        return self._files.find(hasher.file.name, hasher.file) if hasher and hasher.file else None
 
     @property
     def hasher_fingerprint(self) -> str | None:

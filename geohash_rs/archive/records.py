@@ -80,12 +80,15 @@ def write_scene_log(
     return write_file(path, [zlib.compress("\n".join(lines).encode())])
 
 
-def read_scene_logs(folder: Path, entries: Iterable[FileEntry]) -> dict[str, SceneRecord]:
+def read_scene_logs(
+    folder: Path, entries: Iterable[FileEntry], *, paths: Iterable[Path] | None = None
+) -> dict[str, SceneRecord]:
     """Read scene records; a later one replaces an earlier one of the same scene.
 
     Args:
         folder: Where the logs are.
         entries: The logs, oldest first.
+        paths: The file of each, if they are not in the folder.
 
     Returns:
         The records by scene, in the order in which the scenes were first added.
@@ -94,7 +97,7 @@ def read_scene_logs(folder: Path, entries: Iterable[FileEntry]) -> dict[str, Sce
         ArchiveCorruptError: If a log is missing or damaged.
     """
     records: dict[str, SceneRecord] = {}
-    for data in _lines(folder, entries):
+    for data in _lines(folder, entries, paths):
         if "removed" in data:
             records.pop(data["removed"], None)
         else:
@@ -125,9 +128,12 @@ def removed_scenes(folder: Path, entries: Iterable[FileEntry]) -> set[str]:
     return gone
 
 
-def _lines(folder: Path, entries: Iterable[FileEntry]) -> Iterator[dict[str, Any]]:
-    for entry in entries:
-        path = folder / entry.name
+def _lines(
+    folder: Path, entries: Iterable[FileEntry], paths: Iterable[Path] | None = None
+) -> Iterator[dict[str, Any]]:
+    logs = list(entries)
+    places = [folder / entry.name for entry in logs] if paths is None else paths
+    for entry, path in zip(logs, places, strict=True):
         verify_file(path, entry)
         try:
             for line in zlib.decompress(path.read_bytes()).decode().splitlines():

@@ -10,9 +10,9 @@ import pyarrow as pa
 import shapely
 
 from geohash_rs.archive.arrays import map_arrays, map_bytes
+from geohash_rs.archive.files import ArchiveFiles, FolderFiles
 from geohash_rs.archive.manifest import SegmentEntry
 from geohash_rs.archive.pages import read_wkb
-from geohash_rs.archive.storage import check_size
 from geohash_rs.archive.tile_table import TileTableFile, undecodable
 from geohash_rs.archive.tiles import STAMP
 from geohash_rs.archive.windows import WINDOW, window_numbers
@@ -32,13 +32,21 @@ class Segment:
         archive: The archive's folder.
         entry: What the manifest says of the segment.
         num_bits: Bits of a code.
+        files: Where its files are found; in the folder if None.
     """
 
-    def __init__(self, archive: Path, entry: SegmentEntry, *, num_bits: int) -> None:
+    def __init__(
+        self,
+        archive: Path,
+        entry: SegmentEntry,
+        *,
+        num_bits: int,
+        files: ArchiveFiles | None = None,
+    ) -> None:
         self.entry = entry
         self.folder = archive / "segments" / entry.name
         self.num_bits = num_bits
-        self._removed_path = archive / "removed"
+        self._files = FolderFiles(archive) if files is None else files
         self._texts: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
@@ -50,11 +58,10 @@ class Segment:
         return -(-len(self) // BLOCK)
 
     def _file(self, name: str) -> Path:
-        path = self.folder / name
         for entry in self.entry.files:
             if entry.name == name:
-                check_size(path, entry)
-        return path
+                return self._files.find(f"segments/{self.entry.name}/{name}", entry)
+        return self.folder / name
 
     @functools.cached_property
     def codes(self) -> npt.NDArray[np.uint8]:
@@ -86,9 +93,7 @@ class Segment:
         entry = self.entry.tombstones
         if entry is None:
             return None
-        path = self._removed_path / entry.name
-        check_size(path, entry)
-        return map_bytes(path)
+        return map_bytes(self._files.find(f"removed/{entry.name}", entry))
 
     def removed_rows(self) -> npt.NDArray[np.bool_]:
         """Tell for every row whether it was removed."""

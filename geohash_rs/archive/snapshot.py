@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from geohash_rs.archive.files import ArchiveFiles, FolderFiles
 from geohash_rs.archive.manifest import Manifest, SegmentEntry
 from geohash_rs.archive.records import SceneRecord, read_scene_logs
 from geohash_rs.archive.segment import Segment
@@ -25,20 +26,30 @@ class Snapshot:
         folder: The archive.
         manifest: The state.
         segments: The segments of the manifest, in its order.
+        files: Where its files are found.
     """
 
     folder: Path
     manifest: Manifest
     segments: tuple[Segment, ...]
+    files: ArchiveFiles
 
     @classmethod
-    def of(cls, folder: Path, manifest: Manifest, *, known: Sequence[Segment] = ()) -> "Snapshot":
+    def of(
+        cls,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        known: Sequence[Segment] = (),
+        files: ArchiveFiles | None = None,
+    ) -> "Snapshot":
         """Open a state, keeping the mapped files of segments that did not change.
 
         Args:
             folder: The archive.
             manifest: The state.
             known: Segments of an earlier snapshot.
+            files: Where its files are found; in the folder if None.
 
         Returns:
             The snapshot; no file is opened.
@@ -46,10 +57,11 @@ class Snapshot:
         old = {segment.entry: segment for segment in known}
         num_bits = manifest.num_bits or 0
         segments = tuple(
-            old.get(entry) or Segment(folder, entry, num_bits=num_bits)
+            old.get(entry) or Segment(folder, entry, num_bits=num_bits, files=files)
             for entry in manifest.segments
         )
-        return cls(folder=folder, manifest=manifest, segments=segments)
+        places = FolderFiles(folder) if files is None else files
+        return cls(folder=folder, manifest=manifest, segments=segments, files=places)
 
     @functools.cached_property
     def records(self) -> dict[str, SceneRecord]:
@@ -58,7 +70,9 @@ class Snapshot:
         Raises:
             ArchiveCorruptError: If a file of records is damaged.
         """
-        return read_scene_logs(self.folder / "scenes", self.manifest.scene_logs)
+        logs = self.manifest.scene_logs
+        paths = [self.files.find(f"scenes/{entry.name}", entry) for entry in logs]
+        return read_scene_logs(self.folder / "scenes", logs, paths=paths)
 
     def locate(
         self, ids: npt.NDArray[np.int64], *, missing_ok: bool = False
