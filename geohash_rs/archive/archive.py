@@ -308,6 +308,7 @@ class CodeArchive(ReadableArchive):
         of that state are deleted by a later `compact`.
 
         Raises:
+            ArchiveCorruptError: If a file to be merged is damaged; nothing is lost.
             ArchiveReadOnlyError: If the archive was opened for reading.
             ArchiveLockedError: If another process is writing.
             ArchiveWriteError: If it cannot be written; nothing is lost.

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow as pa
 from geohash_rs.archive.commit import Writer, collect_garbage
 from geohash_rs.archive.manifest import SegmentEntry
 from geohash_rs.archive.segment import Segment
+from geohash_rs.archive.storage import verify_file
 from geohash_rs.archive.tiles import TileTable, stored_bounds
 from geohash_rs.archive.writing import MAX_ROWS, SegmentData, curve_order
 
@@ -47,7 +49,8 @@ def compact_segments(writer: Writer) -> None:
         writer: Holds the write lock; has nothing uncommitted.
 
     Raises:
-        ArchiveWriteError: If a segment cannot be written; what was merged before stays merged.
+        ArchiveCorruptError: If a file of a segment is damaged; what was merged before stays merged.
+        ArchiveWriteError: If a segment cannot be written; likewise.
     """
     small = [
         entry
@@ -92,13 +95,29 @@ def _groups(entries: Sequence[SegmentEntry]) -> list[list[SegmentEntry]]:
 
 
 def _merge(writer: Writer, group: Sequence[SegmentEntry]) -> None:
-    """Write the live rows of some segments as one segment in their place."""
+    """Write the live rows of some segments as one segment in their place.
+
+    Their files are checked first: else damage would be copied under a checksum that fits it.
+
+    Raises:
+        ArchiveCorruptError: If one is damaged.
+        ArchiveWriteError: If the segment cannot be written.
+    """
+    for entry in group:
+        _verify(writer.folder, entry)
     names = {entry.name for entry in group}
     segments = [item for item in writer.snapshot.segments if item.entry.name in names]
     kept = [entry for entry in writer.manifest.segments if entry.name not in names]
     writer.update(segments=tuple(kept))
     if sum(entry.num_live for entry in group):
         writer.write(_joined(segments))
+
+
+def _verify(folder: Path, entry: SegmentEntry) -> None:
+    for file in entry.files:
+        verify_file(folder / "segments" / entry.name / file.name, file)
+    if entry.tombstones:
+        verify_file(folder / "removed" / entry.tombstones.name, entry.tombstones)
 
 
 def _joined(segments: Sequence[Segment]) -> SegmentData:
