@@ -68,7 +68,7 @@ def draw_page(archive, path: Path) -> None:
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.goto(address)
-        page.wait_for_selector("#results[aria-busy=false] .card", timeout=60_000)
+        page.wait_for_selector("#cards[aria-busy=false] .card", timeout=60_000)
         page.wait_for_timeout(3000)
         page.screenshot(path=path)
         browser.close()

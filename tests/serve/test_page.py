@@ -32,7 +32,7 @@ class Page:
 
     def settle(self):
         """Wait until the search is answered and every picture is there."""
-        self.page.wait_for_selector("#results[aria-busy=false] .card", timeout=WAIT)
+        self.page.wait_for_selector("#cards[aria-busy=false] .card", timeout=WAIT)
         self.until(
             "![...document.querySelectorAll('.card img')].slice(0, 3).some((i) => !i.complete)"
         )

@@ -1,38 +1,54 @@
 // Draw a box or a polygon on the map, by mouse, pen or finger.
 
 const MOST_CORNERS = 200;
-const box = (a, b) => {
+const SMALLEST = 4; // px; a shorter drag is a click that slipped
+const NEAR = 12; // px; a click so near the first corner closes a polygon
+const boxOf = (a, b) => {
   const [west, east] = [Math.min(a.lng, b.lng), Math.max(a.lng, b.lng)];
   const [south, north] = [Math.min(a.lat, b.lat), Math.max(a.lat, b.lat)];
   return { type: "Polygon", coordinates: [[[west, south], [east, south], [east, north], [west, north], [west, south]]] };
 };
 
-// show(geometry | null) previews; done(geometry | null) ends, null if nothing was drawn.
+// show(geometry | null, corners) previews; done(geometry | null) ends, null if nothing was drawn.
 export function drawBox(map, { show, done }) {
-  let from = null;
+  const stage = map.getCanvasContainer();
+  let from = null; // where the drag began, px
   map.dragPan.disable();
   map.boxZoom.disable();
+  stage.classList.add("drawing"); // no scrolling of the page by the finger that draws
   map.getCanvas().style.cursor = "crosshair";
-  const begin = (event) => {
-    if (event.originalEvent.touches?.length > 1) return;
-    from = event.lngLat;
+  const at = (event) => {
+    const { left, top } = stage.getBoundingClientRect();
+    return [event.clientX - left, event.clientY - top];
   };
-  const move = (event) => from && show(box(from, event.lngLat));
+  const drawn = (to) => boxOf(map.unproject(from), map.unproject(to));
+  const drop = () => {
+    from = null;
+    show(null);
+  };
+  const begin = (event) => {
+    if (!event.isPrimary) return drop(); // a second finger: to zoom
+    if (event.button !== 0) return;
+    from = at(event);
+    stage.setPointerCapture(event.pointerId); // the drag may end outside of the map
+  };
+  const move = (event) => from && event.isPrimary && show(drawn(at(event)));
   const finish = (event) => {
-    if (!from) return;
-    const drawn = box(from, event.lngLat);
-    const [a, , c] = drawn.coordinates[0].map((corner) => map.project(corner));
-    stop(Math.abs(a.x - c.x) > 4 && Math.abs(a.y - c.y) > 4 ? drawn : null);
+    if (!from || !event.isPrimary) return;
+    const to = at(event);
+    if (from.every((value, axis) => Math.abs(value - to[axis]) > SMALLEST)) stop(drawn(to));
+    else drop();
   };
   const stop = (result) => {
-    for (const [name, handler] of handlers) map.off(name, handler);
+    for (const [name, handler] of handlers) stage.removeEventListener(name, handler);
     map.dragPan.enable();
     map.boxZoom.enable();
+    stage.classList.remove("drawing");
     map.getCanvas().style.cursor = "";
     done(result);
   };
-  const handlers = [["mousedown", begin], ["touchstart", begin], ["mousemove", move], ["touchmove", move], ["mouseup", finish], ["touchend", finish]];
-  for (const [name, handler] of handlers) map.on(name, handler);
+  const handlers = [["pointerdown", begin], ["pointermove", move], ["pointerup", finish], ["pointercancel", drop]];
+  for (const [name, handler] of handlers) stage.addEventListener(name, handler);
   return { cancel: () => stop(null), finish: () => {} };
 }
 
@@ -41,15 +57,16 @@ export function drawPolygon(map, { show, done }) {
   map.doubleClickZoom.disable();
   map.getCanvas().style.cursor = "crosshair";
   const closed = (points) => ({ type: "Polygon", coordinates: [[...points, points[0]]] });
-  const line = (points) => (points.length > 2 ? closed(points) : { type: "LineString", coordinates: points });
+  const shape = (points) => (points.length > 2 ? closed(points) : { type: "LineString", coordinates: points });
+  const near = (corner, { point }, reach) => map.project(corner).dist(point) < reach;
   const add = (event) => {
-    const point = [event.lngLat.lng, event.lngLat.lat];
-    const last = corners.at(-1);
-    if (last && map.project(last).dist(map.project(point)) < 4) return;
-    corners.push(point);
+    if (corners.length && near(corners.at(-1), event, SMALLEST)) return; // the second click of two
+    if (corners.length > 2 && near(corners[0], event, NEAR)) return finish();
+    corners.push([event.lngLat.lng, event.lngLat.lat]);
+    show(shape(corners), corners);
     if (corners.length >= MOST_CORNERS) finish();
   };
-  const move = (event) => corners.length && show(line([...corners, [event.lngLat.lng, event.lngLat.lat]]));
+  const move = ({ lngLat }) => corners.length && show(shape([...corners, [lngLat.lng, lngLat.lat]]), corners);
   const finish = () => stop(corners.length >= 3 ? closed(corners) : null);
   const twice = (event) => {
     event.preventDefault();

@@ -9,6 +9,14 @@ function polygon(text) {
   return points.length >= 4 ? { type: "Polygon", coordinates: [points] } : null;
 }
 
+const KEYS = ["tiles", "codes", "patch", "place", "not", "k", "within", "region", "time", "others", "distinct"];
+
+// Whether this is a search, or nothing; "#panel" is neither.
+export function holds(text) {
+  const names = [...new URLSearchParams(text.replace(/^#/, "")).keys()];
+  return !names.length || names.some((name) => KEYS.includes(name));
+}
+
 export function write(state) {
   const parts = new URLSearchParams();
   const ids = state.examples.filter((one) => one.id !== undefined).map((one) => one.id);

@@ -1,12 +1,12 @@
 // The map: scenes, footprints in view, matches, examples and the region; no base map of its own.
 import * as api from "./api.js";
+import { boundsOf, middleOf } from "./bounds.js";
+import { graticule } from "./graticule.js";
+import { badge, label } from "./labels.js";
+import { EMPTY, FAR, NEAR, styleOf } from "./layers.js";
 
-const EMPTY = { type: "FeatureCollection", features: [] };
 const MOST_SCENES = 24; // pictures kept
 const MOST_LABELS = 600; // small images of text kept
-const ASKED = "#00b4dc";
-const NEAR = "#f0206a";
-const FAR = "#ffc46b";
 const DOT = 7; // px; footprints smaller than this are drawn as dots
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -18,63 +18,15 @@ const colours = () =>
 const collection = (features) => ({ type: "FeatureCollection", features });
 const feature = (geometry, properties = {}) => ({ type: "Feature", geometry, properties });
 
-export function boundsOf(geometries) {
-  const box = [Infinity, Infinity, -Infinity, -Infinity];
-  const visit = (part) => {
-    if (typeof part[0] === "number") {
-      box[0] = Math.min(box[0], part[0]);
-      box[1] = Math.min(box[1], part[1]);
-      box[2] = Math.max(box[2], part[0]);
-      box[3] = Math.max(box[3], part[1]);
-    } else part.forEach(visit);
-  };
-  geometries.filter(Boolean).forEach((geometry) => visit(geometry.coordinates));
-  return Number.isFinite(box[0]) ? box : null;
-}
-
 // A footprint's middle, and the zoom from which it is large enough to be seen itself.
 function dotOf(geometry, properties) {
-  const [west, south, east, north] = boundsOf([geometry]);
-  const until = Math.log2((DOT * 360) / (512 * Math.max(east - west, 1e-9)));
-  return feature({ type: "Point", coordinates: [(west + east) / 2, (south + north) / 2] }, { ...properties, until });
+  const box = boundsOf([geometry]);
+  const until = Math.log2((DOT * 360) / (512 * Math.max(box[2] - box[0], 1e-9)));
+  return feature({ type: "Point", coordinates: middleOf(box) }, { ...properties, until });
 }
-const SMALL = ["<", ["zoom"], ["get", "until"]];
 
 export function makeMap({ archive, onView }) {
-  const sources = Object.fromEntries(
-    ["lines", "labels", "tiles", "dots", "matches", "ranks", "examples", "example-dots", "region", "pointed", "pointed-dot"].map(
-      (name) => [name, { type: "geojson", data: EMPTY }],
-    ),
-  );
-  const layers = [
-    { id: "ground", type: "background", paint: {} },
-  ];
-  if (archive.base_map) {
-    const text = document.createElement("i");
-    text.textContent = archive.attribution ?? "";
-    sources.base = { type: "raster", tiles: [archive.base_map], tileSize: 256, attribution: text.innerHTML };
-    layers.push({ id: "base", type: "raster", source: "base" });
-  }
-  layers.push(
-    { id: "lines", type: "line", source: "lines", paint: { "line-width": 1 } },
-    { id: "labels", type: "symbol", source: "labels", layout: { "icon-image": ["get", "image"], "icon-anchor": ["get", "anchor"] } },
-    { id: "cells", type: "fill", source: "tiles", filter: ["has", "count"], paint: {} },
-    { id: "tiles", type: "fill", source: "tiles", filter: ["has", "tile_id"], paint: { "fill-opacity": 0.04 } },
-    { id: "tile-edges", type: "line", source: "tiles", filter: ["has", "tile_id"], paint: { "line-width": 0.8, "line-opacity": 0.75 } },
-    { id: "tile-dots", type: "circle", source: "dots", filter: SMALL, paint: { "circle-radius": 3.2, "circle-opacity": 0.75, "circle-stroke-color": "#ffffff", "circle-stroke-width": 0.8, "circle-stroke-opacity": 0.7 } },
-    { id: "region", type: "fill", source: "region", paint: { "fill-color": "#8a6cff", "fill-opacity": 0.08 } },
-    { id: "region-edge", type: "line", source: "region", paint: { "line-color": "#8a6cff", "line-width": 2.5, "line-dasharray": [2, 1.5] } },
-    { id: "matches", type: "fill", source: "matches", paint: { "fill-color": ["get", "colour"], "fill-opacity": 0.18 } },
-    { id: "match-halo", type: "line", source: "matches", layout: { "line-sort-key": ["-", ["get", "rank"]] }, paint: { "line-color": "#ffffff", "line-width": 4.5, "line-opacity": 0.85 } },
-    { id: "match-edges", type: "line", source: "matches", layout: { "line-sort-key": ["-", ["get", "rank"]] }, paint: { "line-color": ["get", "colour"], "line-width": 2.6 } },
-    { id: "match-dots", type: "circle", source: "ranks", filter: SMALL, layout: { "circle-sort-key": ["-", ["get", "rank"]] }, paint: { "circle-radius": 7, "circle-color": ["get", "colour"], "circle-stroke-color": "#ffffff", "circle-stroke-width": 1.5 } },
-    { id: "example-dots", type: "circle", source: "example-dots", filter: SMALL, paint: { "circle-radius": 11, "circle-opacity": 0, "circle-stroke-color": ["case", ["get", "good"], ASKED, "#b3263f"], "circle-stroke-width": 3.5 } },
-    { id: "examples", type: "line", source: "examples", paint: { "line-color": ["case", ["get", "good"], ASKED, "#b3263f"], "line-width": 3.5 } },
-    { id: "pointed", type: "line", source: "pointed", paint: { "line-color": "#ffffff", "line-width": 7, "line-opacity": 0.9 } },
-    { id: "pointed-edge", type: "line", source: "pointed", paint: { "line-color": NEAR, "line-width": 4 } },
-    { id: "pointed-dot", type: "circle", source: "pointed-dot", filter: SMALL, paint: { "circle-radius": 13, "circle-opacity": 0, "circle-stroke-color": NEAR, "circle-stroke-width": 4 } },
-    { id: "ranks", type: "symbol", source: "ranks", layout: { "icon-image": ["concat", "rank:", ["get", "rank"]], "symbol-sort-key": ["get", "rank"], "icon-allow-overlap": false } },
-  );
+  const { sources, layers } = styleOf(archive);
   const map = new maplibregl.Map({
     container: "map",
     style: { version: 8, sources, layers },
@@ -90,7 +42,8 @@ export function makeMap({ archive, onView }) {
   map.touchZoomRotate.disableRotation();
   map.addControl(new maplibregl.NavigationControl({ showCompass: false }), "top-right");
   map.addControl(new maplibregl.ScaleControl({ maxWidth: 120 }), "bottom-left");
-  const loaded = new Promise((resolve) => map.once("load", resolve));
+  // Once the sources are there: "load" would wait for every tile of a slow base map.
+  const loaded = new Promise((resolve) => map.once("style.load", resolve));
   const set = (name, data) => map.getSource(name)?.setData(data);
 
   function paint() {
@@ -191,6 +144,7 @@ export function makeMap({ archive, onView }) {
 
   return {
     map,
+    ready: loaded,
     showMatches(features) {
       const far = Math.max(1, ...features.map((one) => one.properties.distance));
       const near = Math.min(far, ...features.map((one) => one.properties.distance));
@@ -202,11 +156,16 @@ export function makeMap({ archive, onView }) {
       set("ranks", collection(drawn.map((one) => dotOf(one.geometry, one.properties))));
     },
     showExamples(good, bad) {
-      const drawn = [...bad.map((g) => feature(g, { good: false })), ...good.map((g) => feature(g, { good: true }))];
+      const features = (found, properties) => found.filter((one) => one?.coordinates).map((one) => feature(one, properties));
+      const drawn = [...features(bad, { good: false }), ...features(good, { good: true })];
       set("examples", collection(drawn));
       set("example-dots", collection(drawn.map((one) => dotOf(one.geometry, one.properties))));
     },
-    showRegion: (geometry) => set("region", geometry ? collection([feature(geometry)]) : EMPTY),
+    // The corners are those of a polygon while it is drawn.
+    showRegion(geometry, corners = []) {
+      const points = corners.map((corner) => feature({ type: "Point", coordinates: corner }));
+      set("region", collection(geometry ? [feature(geometry), ...points] : points));
+    },
     point(geometry) {
       set("pointed", geometry ? collection([feature(geometry)]) : EMPTY);
       set("pointed-dot", geometry ? collection([dotOf(geometry)]) : EMPTY);
@@ -226,78 +185,17 @@ export function makeMap({ archive, onView }) {
       imagery = on;
       drawView();
     },
-    redraw: drawView,
   };
+}
+
+// Stands in where no map can be drawn.
+export function noMap() {
+  const nothing = () => {};
+  return { map: null, ready: null, showMatches: nothing, showExamples: nothing, showRegion: nothing, point: nothing, fit: nothing };
 }
 
 function blend(a, b, t) {
   const parts = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
   const [from, to] = [parts(a), parts(b)];
   return `#${from.map((value, i) => Math.round(value + (to[i] - value) * t).toString(16).padStart(2, "0")).join("")}`;
-}
-
-function canvas(width, height) {
-  const made = document.createElement("canvas");
-  made.width = width;
-  made.height = height;
-  return made.getContext("2d", { willReadFrequently: true });
-}
-
-function badge(text) {
-  const width = 22 + 14 * text.length;
-  const c = canvas(width, 38);
-  c.fillStyle = "#c3174b";
-  c.strokeStyle = "#ffffff";
-  c.lineWidth = 3;
-  c.beginPath();
-  c.roundRect(2, 2, width - 4, 34, 17);
-  c.fill();
-  c.stroke();
-  c.fillStyle = "#ffffff";
-  c.font = "bold 24px system-ui, sans-serif";
-  c.textAlign = "center";
-  c.textBaseline = "middle";
-  c.fillText(text, width / 2, 20);
-  return c.getImageData(0, 0, width, 38);
-}
-
-function label(text, { label: ink, halo }) {
-  const font = "21px system-ui, sans-serif";
-  const measure = canvas(1, 1);
-  measure.font = font;
-  const width = Math.ceil(measure.measureText(text).width) + 16;
-  const c = canvas(width, 34);
-  c.font = font;
-  c.textBaseline = "middle";
-  c.lineJoin = "round";
-  c.lineWidth = 6;
-  c.globalAlpha = 0.75;
-  c.strokeStyle = halo;
-  c.strokeText(text, 8, 17);
-  c.globalAlpha = 1;
-  c.fillStyle = ink;
-  c.fillText(text, 8, 17);
-  return c.getImageData(0, 0, width, 34);
-}
-
-const STEPS = [45, 30, 15, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
-
-function graticule([west, south, east, north]) {
-  const step = STEPS.find((one) => (east - west) / one >= 4) ?? 0.001;
-  const digits = Math.max(0, Math.ceil(-Math.log10(step)));
-  const features = [];
-  const anchors = [];
-  const text = (value, plus, minus) => `${Math.abs(value).toFixed(digits)}°${value > 0 ? plus : value < 0 ? minus : ""}`;
-  const line = (a, b) => features.push(feature({ type: "LineString", coordinates: [a, b] }));
-  const [low, high] = [Math.max(south, -85), Math.min(north, 85)];
-  for (let x = Math.ceil(west / step) * step; x <= east; x += step) {
-    line([x, low], [x, high]);
-    const lon = ((((x + 180) % 360) + 360) % 360) - 180;
-    anchors.push(feature({ type: "Point", coordinates: [x, low] }, { image: text(+lon.toFixed(digits), "E", "W"), anchor: "bottom-left" }));
-  }
-  for (let y = Math.ceil(low / step) * step; y <= high; y += step) {
-    line([west, y], [east, y]);
-    anchors.push(feature({ type: "Point", coordinates: [east, y] }, { image: text(+y.toFixed(digits), "N", "S"), anchor: "bottom-right" }));
-  }
-  return { features, anchors };
 }

@@ -1,0 +1,96 @@
+// What is looked for: the examples, good and bad, and the ways to give the first.
+import * as api from "./api.js";
+import { example } from "./cards.js";
+import * as link from "./link.js";
+import { $, plural, say } from "./page.js";
+import { change, search, startOver, useFile, usePlace, useTile } from "./search.js";
+import { known, places, state, watch } from "./session.js";
+
+const PATCH_ICON = "/static/icon.svg";
+let drawn = "";
+
+function showChips() {
+  const here = (id) => [id, places.has(id)];
+  const now = JSON.stringify([state.examples.map((one) => [one.codes, ...here(one.id)]), state.negatives.map(here)]);
+  if (now === drawn) return; // what the keyboard is on stays
+  drawn = now;
+  $("examples").replaceChildren(...state.examples.map((one) => {
+    const text = one.codes ? one.name : `tile ${one.id}`;
+    return example({
+      source: one.codes ? (one.picture ?? PATCH_ICON) : api.thumbnail(one.id, 96),
+      text,
+      removeText: `Remove ${text} from the examples`,
+      onRemove: () => change(() => (state.examples = state.examples.filter((other) => other !== one))),
+    });
+  }));
+  $("negatives").replaceChildren(...state.negatives.map((id) =>
+    example({
+      source: api.thumbnail(id, 96),
+      text: `tile ${id}`,
+      removeText: `Take tile ${id} back`,
+      onRemove: () => change(() => (state.negatives = state.negatives.filter((other) => other !== id))),
+    })));
+  const good = state.examples.map((one) => (one.codes ? one.place : places.get(one.id)));
+  known.view.showExamples(good, state.negatives.map((id) => places.get(id)));
+}
+
+function show() {
+  showChips();
+  const any = state.examples.length > 0;
+  const bad = state.negatives.length;
+  $("start").hidden = any;
+  $("clear").hidden = !any && !bad;
+  $("negatives-part").hidden = !bad;
+  $("go-add").hidden = !any;
+  $("ask-again").hidden = !any || state.busy || !state.matches.length || link.write(state) === state.asked;
+  $("again-note").textContent = `with ${plural(state.examples.length, "good", "good")}${bad ? ` and ${bad} bad` : ""}`;
+}
+
+// A tile id, or longitude and latitude; null is neither.
+export function readPlace(text) {
+  const id = text.trim().match(/^\d{1,15}$/);
+  if (id) return { id: Number(id[0]) };
+  const pair = text.trim().match(/^([+-]?[\d.]*\d)(?:\s*[,;]\s*|\s+)([+-]?[\d.]*\d)$/);
+  return pair ? { lng: Number(pair[1]), lat: Number(pair[2]) } : null;
+}
+
+async function go(event) {
+  event.preventDefault();
+  const place = readPlace($("go").value);
+  if (!place) {
+    say(`“${$("go").value}” is neither a tile id nor a longitude and a latitude, such as 12 or 8.25, 47.5.`);
+    return;
+  }
+  const more = event.submitter === $("go-add");
+  if (place.id !== undefined) await useTile(place.id, { more });
+  const id = place.id ?? (await usePlace(place, { more }));
+  known.view.fit([places.get(id)]);
+}
+
+function wireDrop() {
+  let depth = 0;
+  const files = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragenter", (event) => files(event) && (depth += 1, ($("drop").hidden = false)));
+  addEventListener("dragleave", (event) => files(event) && (depth -= 1) <= 0 && ($("drop").hidden = true));
+  addEventListener("dragover", (event) => files(event) && event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    depth = 0;
+    $("drop").hidden = true;
+    if (event.dataTransfer?.files[0]) useFile(event.dataTransfer.files[0]);
+  });
+}
+
+export function wireAsking() {
+  watch(show);
+  $("choose").addEventListener("click", () => $("file").click());
+  $("file").addEventListener("change", () => {
+    if ($("file").files[0]) useFile($("file").files[0]);
+    $("file").value = "";
+  });
+  $("centre").addEventListener("click", () => usePlace(known.view.map.getCenter()));
+  $("again").addEventListener("click", () => search());
+  $("clear").addEventListener("click", startOver);
+  $("go-form").addEventListener("submit", go);
+  wireDrop();
+}

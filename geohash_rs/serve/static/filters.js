@@ -1,0 +1,51 @@
+// Where, when, how close, how many.
+import { $, plural } from "./page.js";
+import { regionOfView } from "./region.js";
+import { change, search } from "./search.js";
+import { known, state, watch } from "./session.js";
+
+function show() {
+  $("radius").value = state.radius ?? known.archive.num_bits;
+  $("radius-out").textContent = state.radius === null ? "any distance" : `≤ ${plural(state.radius, "bit")}`;
+  $("k").value = String(state.k);
+  if ($("k").value !== String(state.k)) {
+    $("k").append(new Option(state.k, state.k));
+    $("k").value = String(state.k);
+  }
+  $("from").value = state.from;
+  $("to").value = state.to;
+  $("exclude").checked = state.exclude;
+  $("distinct").checked = state.distinct;
+  $("region-clear").disabled = !state.region;
+  const set = [state.region && "a region", (state.from || state.to) && "a time", state.radius !== null && "a radius"].filter(Boolean);
+  $("filters-note").textContent = set.length ? `${set.join(", ")} set` : "";
+  known.view.showRegion(state.region);
+}
+
+let waiting = 0;
+function later(apply) {
+  apply();
+  show();
+  clearTimeout(waiting);
+  waiting = setTimeout(() => search(), 250);
+}
+
+export function wireFilters() {
+  const { num_bits: numBits, time } = known.archive;
+  watch(show);
+  $("radius").max = numBits ?? 64;
+  for (const end of ["from", "to"]) {
+    $(end).min = time?.[0] ?? "";
+    $(end).max = time?.[1] ?? "";
+    $(end).addEventListener("change", () => later(() => (state[end] = $(end).value)));
+  }
+  $("time-field").hidden = !time;
+  $("radius").addEventListener("input", () => later(() => {
+    const value = Number($("radius").value);
+    state.radius = value >= numBits ? null : value;
+  }));
+  $("k").addEventListener("change", () => later(() => (state.k = Number($("k").value))));
+  for (const name of ["exclude", "distinct"]) $(name).addEventListener("change", () => later(() => (state[name] = $(name).checked)));
+  $("region-view").addEventListener("click", () => change(() => (state.region = regionOfView(known.view.map.getBounds()))));
+  $("region-clear").addEventListener("click", () => change(() => (state.region = null)));
+}

@@ -1,0 +1,50 @@
+// The tiles kept from one search or several, and their download.
+import * as api from "./api.js";
+import { $, plural, say } from "./page.js";
+import { show as showAll, state, watch } from "./session.js";
+
+// Distances to different queries do not belong in one column.
+const ofOneQuery = () => new Set([...state.kept.values()].map((one) => one.query)).size === 1;
+
+function show() {
+  $("kept").hidden = !state.kept.size;
+  $("kept-title").textContent = `${plural(state.kept.size, "tile")} kept`;
+  $("kept-note").hidden = !state.kept.size || ofOneQuery();
+}
+
+const keep = ({ tile_id: id, distance, similarity }) => state.kept.set(id, { distance, similarity, query: state.query });
+
+export function toggleKept({ properties }) {
+  if (!state.kept.delete(properties.tile_id)) keep(properties);
+  showAll();
+}
+
+async function download() {
+  const format = $("format").value;
+  const comparable = ofOneQuery();
+  const tiles = [...state.kept].map(([id, { distance, similarity }]) => (comparable ? { tile_id: id, distance, similarity } : { tile_id: id }));
+  try {
+    const blob = await api.exportKept({ format, tiles });
+    const anchor = document.createElement("a");
+    anchor.href = URL.createObjectURL(blob);
+    anchor.download = `matches.${format}`;
+    anchor.click();
+    setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+export function wireKept() {
+  watch(show);
+  $("keep-all").addEventListener("click", () => {
+    const bad = new Set(state.negatives);
+    for (const { properties } of state.matches) if (!bad.has(properties.tile_id)) keep(properties);
+    showAll();
+  });
+  $("kept-clear").addEventListener("click", () => {
+    state.kept.clear();
+    showAll();
+  });
+  $("download").addEventListener("click", download);
+}

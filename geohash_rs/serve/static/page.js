@@ -1,0 +1,19 @@
+// The page's furniture: its elements by id, its words, its alert, and where the keyboard is.
+
+export const $ = (id) => document.getElementById(id);
+export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+
+export function say(message) {
+  $("problem").textContent = message ?? "";
+  $("problem").hidden = !message;
+  if (message) $("problem").scrollIntoView({ block: "nearest" });
+}
+
+// Change the page; if that takes away what the keyboard was on, go on from `refuge`, not from the top.
+export function keepFocus(apply, refuge = "results-title") {
+  const before = document.activeElement;
+  apply();
+  if (!before || before === document.body || before.getClientRects().length) return;
+  $(refuge).focus({ preventScroll: true });
+  $(refuge).scrollIntoView({ block: "nearest" });
+}

@@ -1,0 +1,134 @@
+// What a person does: start from a tile, a place or a GeoTIFF, judge, search again.
+import * as api from "./api.js";
+import * as link from "./link.js";
+import { $, say } from "./page.js";
+import { known, patchOf, places, show, state, tileIds } from "./session.js";
+
+const MOST_PLACES = 5000; // footprints remembered
+let searching = null;
+
+export async function search({ fit = false } = {}) {
+  const asked = link.write(state);
+  history.replaceState(null, "", asked ? `#${asked}` : location.pathname);
+  searching?.abort();
+  searching = null;
+  say();
+  if (!state.examples.length) {
+    Object.assign(state, { matches: [], asked, note: "", busy: false });
+    show();
+    return;
+  }
+  const { signal } = (searching = new AbortController());
+  state.busy = true;
+  show();
+  const patch = patchOf();
+  const before = performance.now();
+  const query = JSON.stringify([tileIds(), patch?.codes, state.negatives]);
+  try {
+    const found = await api.search(requestOf(patch), signal);
+    if (places.size > MOST_PLACES) places.clear();
+    for (const match of found.features) places.set(match.properties.tile_id, match.geometry);
+    await knowPlaces();
+    if (signal.aborted) return;
+    const took = Math.round(performance.now() - before);
+    const note = found.features.length ? `${found.features.length} in ${took} ms` : "None: widen the region, time or distance.";
+    Object.assign(state, { matches: found.features, asked, query, note, busy: false });
+    show();
+    if (fit) known.view.fit([...state.matches.map((one) => one.geometry), patch?.place]);
+  } catch (error) {
+    if (signal.aborted) return;
+    fail(error);
+  }
+}
+
+function requestOf(patch) {
+  return {
+    tiles: tileIds(),
+    codes: patch?.codes ?? [],
+    place: patch?.place ?? null,
+    negatives: state.negatives,
+    k: state.k,
+    max_distance: state.radius,
+    region: state.region,
+    time: state.from || state.to ? [state.from || null, state.to || null] : null,
+    exclude_overlap: state.exclude,
+    distinct: state.distinct,
+  };
+}
+
+async function knowPlaces() {
+  const unknown = [...tileIds(), ...state.negatives].filter((id) => !places.has(id));
+  const found = await Promise.all(unknown.map(api.tile));
+  for (const one of found) places.set(one.properties.tile_id, one.geometry);
+}
+
+function fail(error) {
+  Object.assign(state, { note: "", busy: false });
+  show();
+  say(error.message);
+}
+
+export function change(apply) {
+  apply();
+  return search();
+}
+
+export const startOver = () => change(() => Object.assign(state, { examples: [], negatives: [] }));
+
+// Search with a tile, or with it and the examples there are.
+export async function useTile(id, { more = false } = {}) {
+  if (!more) await change(() => Object.assign(state, { examples: [{ id }], negatives: [] }));
+  else if (!tileIds().includes(id)) {
+    await change(() => {
+      state.examples.push({ id });
+      state.negatives = state.negatives.filter((other) => other !== id);
+    });
+  }
+}
+
+export async function usePlace({ lng, lat }, { more = false } = {}) {
+  try {
+    const { geometry, properties } = await api.tileAt(lng, lat);
+    places.set(properties.tile_id, geometry);
+    await useTile(properties.tile_id, { more });
+    return properties.tile_id;
+  } catch (error) {
+    say(error.message);
+    return null;
+  }
+}
+
+export async function useFile(file) {
+  say();
+  if (!known.archive.takes_patches) {
+    say("This archive holds codes made elsewhere and no hasher, so it cannot look at a GeoTIFF; click a tile instead.");
+    return;
+  }
+  state.note = `looking at ${file.name} …`;
+  show();
+  try {
+    const patch = await api.patch(file);
+    Object.assign(state, { examples: [patch], negatives: [] });
+    await search({ fit: true });
+  } catch (error) {
+    fail(error);
+  }
+}
+
+export function judge({ geometry, properties: { tile_id: id } }, isGood) {
+  places.set(id, geometry);
+  const good = tileIds().includes(id);
+  const bad = state.negatives.includes(id);
+  state.examples = state.examples.filter((one) => one.id !== id);
+  state.negatives = state.negatives.filter((other) => other !== id);
+  if (isGood && !good) state.examples.push({ id });
+  if (!isGood && !bad) state.negatives.push(id);
+  show();
+}
+
+export function restore({ fit }) {
+  if (!link.holds(location.hash)) return;
+  Object.assign(state, link.read(location.hash));
+  if (state.region || state.from || state.to || state.radius !== null) $("filters").open = true;
+  search({ fit });
+}

@@ -1,0 +1,86 @@
+// The map's tools: pick or add a tile, draw a box or a polygon.
+import { drawBox, drawPolygon } from "./draw.js";
+import { $, keepFocus } from "./page.js";
+import { normal } from "./region.js";
+import { change, usePlace, useTile } from "./search.js";
+import { known, state } from "./session.js";
+
+const HINTS = {
+  pick: "",
+  add: "Click tiles to add them as further examples.",
+  box: "Drag a box.",
+  polygon: "Click the corners, and the first again to close.",
+};
+const AFTER = 400; // ms in which the click that ended a drawing may come; it picks no tile
+let tool = "pick";
+let drawing = null;
+let ended = -Infinity;
+
+const useTool = (name) => keepFocus(() => showTool(name), "tool-pick");
+
+function showTool(name) {
+  const started = drawing;
+  drawing = null;
+  started?.cancel();
+  tool = name;
+  for (const one of Object.keys(HINTS)) $(`tool-${one}`).setAttribute("aria-pressed", String(one === name));
+  const draws = name === "box" || name === "polygon";
+  $("hint").classList.toggle("unseen", !HINTS[name]);
+  $("hint-text").textContent = HINTS[name];
+  $("draw-finish").hidden = name !== "polygon";
+  $("draw-finish").disabled = true;
+  $("draw-cancel").hidden = !draws;
+  if (!draws) return;
+  const draw = name === "box" ? drawBox : drawPolygon;
+  drawing = draw(known.view.map, {
+    show(geometry, corners = []) {
+      known.view.showRegion(geometry ?? state.region, corners);
+      $("draw-finish").disabled = corners.length < 3;
+    },
+    done(geometry) {
+      if (!drawing) return known.view.showRegion(state.region);
+      drawing = null;
+      ended = performance.now();
+      useTool("pick");
+      if (geometry) change(() => (state.region = normal(geometry)));
+      else known.view.showRegion(state.region);
+    },
+  });
+}
+
+function pick({ point, lngLat, originalEvent }) {
+  if (drawing || performance.now() - ended < AFTER) return;
+  const more = originalEvent.shiftKey || tool === "add";
+  const under = known.view.under(point);
+  // Of tiles seen whole that lie one upon another the server chooses; a match or a dot is meant itself.
+  const itself = under && (under.layer.id.startsWith("match") || under.geometry.type === "Point");
+  if (itself) useTile(under.properties.tile_id, { more });
+  else usePlace(lngLat, { more });
+}
+
+function point({ point: at }) {
+  if (drawing) return;
+  const over = known.view.under(at);
+  known.view.map.getCanvas().style.cursor = over ? "pointer" : "";
+  const id = over?.layer.id.startsWith("match") ? over.properties.tile_id : null;
+  for (const item of $("cards").children) item.classList.toggle("pointed", Number(item.dataset.tile) === id);
+}
+
+export function wireTools() {
+  known.view.map.on("click", pick);
+  known.view.map.on("mousemove", point);
+  for (const name of Object.keys(HINTS)) $(`tool-${name}`).addEventListener("click", () => useTool(name));
+  $("tool-imagery").addEventListener("click", () => {
+    const on = $("tool-imagery").getAttribute("aria-pressed") !== "true";
+    $("tool-imagery").setAttribute("aria-pressed", String(on));
+    known.view.setImagery(on);
+  });
+  $("tool-whole").addEventListener("click", () => known.view.whole());
+  $("draw-finish").addEventListener("click", () => drawing?.finish());
+  $("draw-cancel").addEventListener("click", () => useTool("pick"));
+  document.addEventListener("keydown", (event) => {
+    if (!drawing) return;
+    if (event.key === "Escape") useTool("pick");
+    if (event.key === "Enter" && !event.target.closest("button")) drawing.finish();
+  });
+}
