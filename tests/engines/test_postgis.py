@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import traceback
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,10 @@ psycopg = pytest.importorskip("psycopg")
 from psycopg import conninfo, sql  # noqa: E402 - after the skip
 
 from geohash_rs.engines.postgis import PostGISArchive, publish  # noqa: E402
-from geohash_rs.engines.postgis.connection import check_version, where  # noqa: E402
+from geohash_rs.engines.postgis.archive import SAMPLE  # noqa: E402
+from geohash_rs.engines.postgis.connection import check_version, connect, where  # noqa: E402
+from geohash_rs.engines.postgis.publish import _alone  # noqa: E402
+from geohash_rs.engines.postgis.schema import Tables  # noqa: E402
 
 
 def fill(archive: CodeArchive, count: int, *, scene: str, **options: object) -> np.ndarray:
@@ -223,6 +227,63 @@ def test_a_hostile_archive_is_only_text(tmp_path: Path, postgis: str, table: str
         assert published.search(np.zeros((1, 1), np.uint8), scenes=hostile[:1]).ids.shape == (1, 1)
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_texts_are_utf8_whatever_the_environment_says(
+    postgis: str, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    made = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    fill(made, 3, scene="Łódź_ü.tif")
+    with monkeypatch.context() as patched:
+        patched.setenv("PGCLIENTENCODING", encoding)
+        publish(made, postgis, table=table)
+        assert publish(made, postgis, table=table).num_added == 0
+        with PostGISArchive.open(postgis, table=table) as published:
+            assert set(published.tiles([0])["scene"]) == {"Łódź_ü.tif"}
+            assert published.scenes() == made.scenes()
+    assert contents(postgis, table) == stored(made)
+
+
+# each fits the arguments better than the one of pg_catalog would without a cast
+HIJACKS = (
+    "hashtextextended(text, integer) RETURNS bigint",
+    "hashint8extended(bigint, integer) RETURNS bigint",
+    "hashint8extended(bigint, smallint) RETURNS bigint",
+    "unnest(bigint[]) RETURNS SETOF bigint",
+    "unnest(text[]) RETURNS SETOF text",
+    "array_append(text[], text) RETURNS text[]",
+    "max(bigint) RETURNS bigint",
+    "times(numeric, integer) RETURNS numeric",
+)
+
+
+def test_functions_that_others_made_beside_postgis_are_not_called(
+    archive: CodeArchive, plain: str, table: str
+) -> None:
+    with psycopg.connect(plain, autocommit=True) as connection:
+        for head in HIJACKS:
+            text = f"CREATE FUNCTION public.{head} LANGUAGE plpgsql AS $$ BEGIN {RAISE} END $$"
+            connection.execute(text.encode())
+        connection.execute(
+            "CREATE OPERATOR public.* (FUNCTION = public.times, LEFTARG = numeric, "
+            "RIGHTARG = integer)"
+        )
+        with pytest.raises(psycopg.errors.RaiseException, match="called"):
+            connection.execute("SELECT hashtextextended('x'::text, 0)")
+    publish(archive, plain, table=table)
+    archive.remove_tiles([5])
+    fill(archive, 10, scene="third.tif")
+    assert publish(archive, plain, table=table).num_removed == 1
+    with PostGISArchive.open(plain, table=table) as published:
+        found = published.search(archive.codes([3]), k=3, max_distance=60, scenes=["first.tif"])
+        assert found.ids[0, 0] == 3
+        assert len(published.tiles(found.ids[0])) == len(published.codes(found.ids[0])) == 3
+        rows = published._ask(published._tables.sql(SAMPLE), {"seed": 0, "count": 7})
+        assert len(rows) == 7
+
+
+RAISE = "RAISE EXCEPTION 'called';"
+
+
 @pytest.mark.parametrize("name", ["", "x" * 60, "zero\0byte"])
 def test_a_name_that_cannot_be_one_is_refused(archive: CodeArchive, name: str) -> None:
     with pytest.raises(EngineError, match=r"the table .* cannot be used: give 1 to 54 bytes"):
@@ -288,11 +349,19 @@ def test_an_archive_without_codes_is_refused(tmp_path: Path) -> None:
 
 def test_two_publishers_do_not_meet(archive: CodeArchive, postgis: str, table: str) -> None:
     publish(archive, postgis, table=table)
-    key = f"geohash_rs {where(postgis)}/public.{table}"
-    with psycopg.connect(postgis) as other:
-        other.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [key])
-        with pytest.raises(EngineError, match="another process is publishing into"):
+    otherwise_spelt = conninfo.make_conninfo(
+        postgis, host="alias.example.org", hostaddr=conninfo.conninfo_to_dict(postgis)["host"]
+    )
+    assert where(otherwise_spelt) != where(postgis)
+    with connect(otherwise_spelt, read_only=False) as other:
+        with _alone(other, Tables("public", f"{table}_2"), "elsewhere"):
             publish(archive, postgis, table=table)
+        with (
+            _alone(other, Tables("public", table), "there"),
+            pytest.raises(EngineError, match="another process is publishing into"),
+        ):
+            publish(archive, postgis, table=table)
+        publish(archive, postgis, table=table)
 
 
 def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
@@ -313,7 +382,10 @@ def test_a_wrong_password_is_said(postgis: str) -> None:
 def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
     with pytest.raises(EngineError, match="no connection string") as caught:
         PostGISArchive.open("me:secret at somewhere")
-    assert "secret" not in str(caught.value)
+    assert "secret" not in "".join(traceback.format_exception(caught.value)).replace(
+        'open("me:secret at somewhere")', ""
+    )
+    assert caught.value.__cause__ is None
 
 
 def test_a_database_without_postgis_is_named(archive: CodeArchive, empty_database: str) -> None:

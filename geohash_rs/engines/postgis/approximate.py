@@ -32,7 +32,7 @@ MOST_CANDIDATES = 1000  # pgvector's own limit of hnsw.ef_search
 # The index gives candidates in the order of their distance; of equal ones it gives some. They are
 # then ordered, cut by the radius and by k like the rows of the exact statement.
 NEAREST: LiteralString = """
-SELECT tile_id, bit_count(code # %(query)s::bit({num_bits})) AS distance
+SELECT tile_id, pg_catalog.bit_count(code # %(query)s::bit({num_bits})) AS distance
 FROM (
     SELECT tile_id, code FROM {tiles}
     ORDER BY code OPERATOR({pgvector}.<~>) %(query)s::bit({num_bits})
@@ -153,7 +153,9 @@ def use_index(connection: Connection, candidates: int) -> None:
         connection: A session.
         candidates: Tiles that the index shall give for a query.
     """
-    connection.execute("SELECT set_config('hnsw.ef_search', %s, false)", [str(candidates)])
+    connection.execute(
+        "SELECT pg_catalog.set_config('hnsw.ef_search', %s, false)", [str(candidates)]
+    )
 
 
 def measure(

@@ -54,30 +54,32 @@ TYPES = {
     "geometry": pa.binary(),
 }
 
-# One statement finds, filters and orders; every value is a parameter.
+# One statement finds, filters and orders; every value is a parameter. Functions and operators are
+# those of pg_catalog for exactly these types: of a better match in the schema of PostGIS, which may
+# be `public`, that one would be called.
 SEARCH = """
-SELECT tile_id, bit_count(code # %(query)s::bit({num_bits})) AS distance
+SELECT tile_id, pg_catalog.bit_count(code # %(query)s::bit({num_bits})) AS distance
 FROM {tiles}
 WHERE {conditions}
 ORDER BY distance, tile_id
 LIMIT %(k)s"""
 ROWS = """
 SELECT wanted.place, tile_id, scene, col, "row", width, height,
-       (extract(epoch FROM datetime) * 1000000)::bigint,
-       (extract(epoch FROM datetime_end) * 1000000)::bigint,
+       (extract(epoch FROM datetime) * 1000000::numeric)::bigint,
+       (extract(epoch FROM datetime_end) * 1000000::numeric)::bigint,
        label, ST_AsBinary(geometry, 'NDR')
-FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
+FROM pg_catalog.unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
 JOIN {tiles} ON tile_id = wanted.id
 ORDER BY wanted.place"""
 CODES = """
 SELECT wanted.place, tile_id, code::text
-FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
+FROM pg_catalog.unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
 JOIN {tiles} ON tile_id = wanted.id
 ORDER BY wanted.place"""
 # tiles strewn over the table, the same ones for the same seed
 SAMPLE = """
 SELECT tile_id FROM {tiles}
-ORDER BY hashint8extended(tile_id, %(seed)s), tile_id
+ORDER BY pg_catalog.hashint8extended(tile_id, %(seed)s::bigint), tile_id
 LIMIT %(count)s"""
 
 

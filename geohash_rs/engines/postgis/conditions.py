@@ -43,7 +43,7 @@ class Conditions:
             distance: Bits.
             num_bits: Bits of a code.
         """
-        text = sql.SQL("bit_count(code # %(query)s::bit({})) <= %(max_distance)s")
+        text = sql.SQL("pg_catalog.bit_count(code # %(query)s::bit({})) <= %(max_distance)s")
         self._add(text.format(sql.Literal(num_bits)), max_distance=distance)
 
     def place(self, region: Region, *, within: bool) -> None:

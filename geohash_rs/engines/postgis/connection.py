@@ -31,10 +31,10 @@ def where(dsn: str) -> str:
     """
     try:
         parts = conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError as error:
-        # the text may hold a password, so it is not repeated
+    except psycopg.ProgrammingError:
+        # libpq's text may hold a password, so neither it nor its trace is shown
         msg = "the address is no connection string; write postgresql://USER@HOST:5432/DATABASE."
-        raise EngineError(msg) from error
+        raise EngineError(msg) from None
     host = parts.get("host") or parts.get("hostaddr") or "localhost"
     return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or parts.get('user') or ''}"
 
@@ -54,7 +54,8 @@ def connect(dsn: str, *, read_only: bool) -> Connection:
         EngineError: If it is too old or has no PostGIS.
     """
     place = where(dsn)
-    options: dict[str, Any] = {"application_name": "geohash_rs"}
+    # whatever the environment or the database says, texts go and come as UTF-8
+    options: dict[str, Any] = {"application_name": "geohash_rs", "client_encoding": "utf8"}
     if "connect_timeout" not in conninfo.conninfo_to_dict(dsn):
         options["connect_timeout"] = CONNECT_SECONDS
     try:

@@ -1,12 +1,15 @@
 """Publish an archive into PostGIS: what is new is copied, what was removed is deleted."""
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
 import pyarrow as pa
+from psycopg import sql
 from tqdm.auto import tqdm
 
 from geohash_rs.archive import CodeArchive
@@ -95,9 +98,12 @@ def publish(
     tables = Tables(schema, table)
     place = f"{where(dsn)}/{tables}"
     recall = None
-    with connect(dsn, read_only=False) as connection, server_errors(connection, place, hint=AGAIN):
+    with (
+        connect(dsn, read_only=False) as connection,
+        server_errors(connection, place, hint=AGAIN),
+        _alone(connection, tables, place),
+    ):
         pgvector = find_pgvector(connection, where(dsn)) if approximate_index else None
-        _lock(connection, place)
         with connection.transaction():
             tables.create(connection, archive.num_bits)
             before = tables.read(connection)
@@ -249,18 +255,27 @@ class _Job:
             )
 
 
-def _lock(connection: Connection, place: str) -> None:
-    """Keep a second publisher out until this session ends.
+@contextlib.contextmanager
+def _alone(connection: Connection, tables: Tables, place: str) -> Iterator[None]:
+    """Keep other publishers out of these tables of this database.
 
     Raises:
         EngineError: If one is at work.
     """
+    key = sql.SQL("pg_catalog.hashtextextended({}::text, 0::bigint)").format(
+        sql.Literal(f"geohash_rs {tables.schema!r} {tables.table!r}")
+    )
     row = connection.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"geohash_rs {place}"]
+        sql.SQL("SELECT pg_catalog.pg_try_advisory_lock({})").format(key)
     ).fetchone()
     if row is None or not row[0]:
         msg = f"another process is publishing into {place}; wait until it has finished."
         raise EngineError(msg)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psycopg.Error):  # a session that was lost holds no locks
+            connection.execute(sql.SQL("SELECT pg_catalog.pg_advisory_unlock({})").format(key))
 
 
 def _first(archive: CodeArchive) -> Published:
