@@ -2,10 +2,11 @@
 
     python examples/05_fine_tune.py ../shared/data/ucmerced tuned-32.safetensors --cache features
 
-Stem and stages 0 to 4 stay as they are, so that their output is computed once for every view and
-kept in the cache. A head is first trained on frozen features; then it learns on together with the
-last stages, whose input is cropped at random. A run that was broken off goes on from the cache.
-With --validate a quarter of the training part is measured instead of the test part.
+Stem, stages 0 to 4 and the first block of stage 5 stay as they are, so that their output is
+computed once for every view and kept in the cache. A head is first trained on frozen features; then
+it learns on together with the last stages, whose input is cropped at random. A run that was broken
+off goes on from the cache. With --validate a quarter of the training part is measured instead of
+the test part.
 """
 
 import argparse
@@ -72,6 +73,7 @@ def main():
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--lr", type=float, default=2e-4, help="of the last stages")
     parser.add_argument("--head-lr", type=float, default=1e-4)
+    parser.add_argument("--noise", type=float, default=0.0, help="on the features, as the recipe's")
     parser.add_argument("--least-crop", type=int, default=5, help="of 8 px of the maps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--iterations", type=int, help="of the head before; default: the recipe's")
@@ -95,6 +97,7 @@ def main():
     fitted = fit_head(
         "milan", features, tiles, trial, args.bits, recipe=recipe, seed=args.seed, cache=args.cache
     )
+    fitted.head.noise = args.noise  # of its own it has the recipe's when new, none from the cache
     report("before", features, fitted.head, tiles, trial)
     backbone = copy.deepcopy(features.hasher.backbone)
     maps = read_maps(tiles, rows, features, Path(args.cache))

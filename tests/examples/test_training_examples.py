@@ -1,10 +1,12 @@
 """The examples of training run as they are written, on fewer tiles and for fewer steps."""
 
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from geohash_rs import load_hasher
 from geohash_rs.hashing.lightning_cli import run_lightning_cli
@@ -87,14 +89,29 @@ def test_your_class_folders_train(ucmerced, tmp_path, monkeypatch, capsys):
 
 
 def test_the_last_stages_are_tuned_and_go_on_after_a_break(ucmerced, tmp_path, monkeypatch, capsys):
-    small = ["--iterations", 20, "--input-size", 64, "--cache", "features"]
-    arguments = ["05_fine_tune.py", ucmerced, "tuned.safetensors", *small]
-    run(*arguments, "--steps", 20, monkeypatch=monkeypatch, folder=tmp_path)
+    small = ["--iterations", 20, "--input-size", 64, "--steps", 20]
+    arguments = ["05_fine_tune.py", ucmerced, "tuned.safetensors", *small, "--cache"]
+    run(*arguments, "whole", monkeypatch=monkeypatch, folder=tmp_path)
     said = capsys.readouterr().out
     assert said.startswith("before")
     assert '"map@20, 8 passes"' in said
     tuned = load_hasher(tmp_path / "tuned.safetensors")
     assert (tuned.backbone.weights, len(tuned.views)) == ("fine-tuned", 8)
-    run(*arguments, "--steps", 20, monkeypatch=monkeypatch, folder=tmp_path)
-    assert "going on from step 20" in capsys.readouterr().out
+
+    anew = shutil.ignore_patterns("heads", "tuning-*")  # all but head and last stages is the same
+    shutil.copytree(tmp_path / "whole", tmp_path / "broken", ignore=anew)
+    save = torch.save
+
+    def save_and_break(*words):
+        save(*words)
+        raise KeyboardInterrupt("step 10")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", save_and_break)
+        with pytest.raises(KeyboardInterrupt, match="step 10"):
+            run(*arguments, "broken", monkeypatch=patch, folder=tmp_path)
+    (tmp_path / "tuned.safetensors").unlink()
+    run(*arguments, "broken", monkeypatch=monkeypatch, folder=tmp_path)
+    assert "going on from step 10" in capsys.readouterr().out
+    # the head came new in one run and from the cache in the other
     assert load_hasher(tmp_path / "tuned.safetensors").fingerprint == tuned.fingerprint
