@@ -201,16 +201,22 @@ def _files(state: Manifest) -> Iterator[tuple[str, FileEntry]]:
 
 
 def _check_descends(new: Manifest, old: Manifest, *, newer: str, older: str) -> None:
-    """Check that one state can come from another: not older, and no file of a name in two forms.
+    """Check that one state comes from another.
+
+    By the names of its commits; where they do not tell, as in archives of earlier versions, it
+    must not be older, and no file may have one name in two forms.
 
     Raises:
-        EngineError: If it cannot.
+        EngineError: If it does not.
     """
+    known = new.comes_from(old.generation, old.commit)
+    if known:
+        return
     mine = dict(_files(new))
     other = [name for name, entry in _files(old) if mine.get(name, entry) != entry]
     behind = new.generation < old.generation or new.next_id < old.next_id
     same = new.generation == old.generation and new != old
-    if other or behind or same:
+    if known is False or other or behind or same:
         msg = (
             f"{newer} does not come from the state of {older}: another process wrote there "
             f"meanwhile (commit {old.generation} against {new.generation}). Pull into a new "

@@ -83,6 +83,23 @@ def test_what_another_process_wrote_meanwhile_is_not_overwritten(
     assert len(CodeArchive.open(pull(url, tmp_path / "new", options=options))) == 21
 
 
+def test_a_copy_that_was_written_more_often_is_not_taken_for_a_newer_state(tmp_path: Path) -> None:
+    url = "memory://copies"
+    base = CodeArchive.create(tmp_path / "base", num_bits=64)
+    push(base.path, url)
+    mine, theirs = (CodeArchive.open(pull(url, tmp_path / name)) for name in ("mine", "theirs"))
+    for count in range(1, 11):
+        add(mine, count)
+    mine.compact()
+    push(mine.path, url)
+    for count in range(1, 21):  # more commits, more tiles, and merged: no file in two forms
+        add(theirs, count)
+    theirs.compact()
+    with pytest.raises(EngineError, match="does not come from the state of memory://copies"):
+        push(theirs.path, url)
+    assert len(CodeArchive.open(pull(url, tmp_path / "new"))) == len(mine) == 55
+
+
 def test_a_damaged_object_is_named_and_leaves_the_folder_as_it_was(
     bucket: Any, tmp_path: Path
 ) -> None:
