@@ -15,6 +15,7 @@ __all__ = [
     "EngineUnreachableError",
     "ExportError",
     "GeoHashRSError",
+    "GeoHashRSWarning",
     "HasherError",
     "HasherMismatchError",
     "HasherNotFoundError",
@@ -143,6 +144,10 @@ class ExportError(GeoHashRSError, ValueError):
 
 class TrainingError(GeoHashRSError, ValueError):
     """A training set, setting or checkpoint cannot be used as asked."""
+
+
+class GeoHashRSWarning(UserWarning):
+    """Base of every warning of geohash_rs; the command line shows these and no others."""
 
 
 def one_line(error: BaseException) -> str:

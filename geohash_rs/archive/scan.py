@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from geohash_rs.archive.selection import Selection
 from geohash_rs.archive.writing import BLOCK
+from geohash_rs.errors import GeoHashRSWarning
 
 __all__ = [
     "ID_BITS",
@@ -110,7 +111,7 @@ def engine() -> Engine:
         warnings.warn(
             f"Numba does not work here ({error!r}); search falls back to NumPy, which gives the "
             "same answers but is several times slower. Reinstall numba to repair it.",
-            RuntimeWarning,
+            GeoHashRSWarning,
             stacklevel=2,
         )
         return NumpyEngine()

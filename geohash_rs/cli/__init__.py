@@ -11,6 +11,7 @@ from geohash_rs import __version__
 from geohash_rs.errors import (
     ExportError,
     GeoHashRSError,
+    GeoHashRSWarning,
     QueryError,
     RegionError,
     TimeRangeError,
@@ -80,6 +81,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if args is None else args
     if "--traceback" not in words:
         warnings.simplefilter("ignore")  # other libraries' words to programmers
+        warnings.simplefilter("default", GeoHashRSWarning)
+        warnings.showwarning = _show_warning
     try:
         code = app.main(words, prog_name="geohash-rs", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -102,6 +105,10 @@ def main(args: list[str] | None = None) -> NoReturn:
         hint = "" if known else " (see 'geohash-rs --traceback ...')"
         _leave(f"{kind}{one_line(error)}{hint}", 2 if isinstance(error, WRONG_USE) else 1)
     sys.exit(code or 0)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"geohash-rs: warning: {' '.join(str(message).split())}", err=True)
 
 
 def _leave(message: str, code: int) -> NoReturn:

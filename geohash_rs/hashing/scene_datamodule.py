@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from geohash_rs.errors import TrainingError
+from geohash_rs.errors import GeoHashRSWarning, TrainingError
 from geohash_rs.hashing.datamodules import BalancedDataModule
 from geohash_rs.pixels import fill_invalid, north_up, stack_images
 from geohash_rs.scenes import Scenes, Tile
@@ -155,7 +155,8 @@ class LabelledSceneDataModule(BalancedDataModule):
         left_out += [(scenes.scene_files[number].key, why) for number, why in grid.skipped]
         if left_out:
             reasons = "; ".join(f"{path}: {why}" for path, why in left_out[:3])
-            warnings.warn(f"{len(left_out)} scenes are left out: {reasons}", stacklevel=2)
+            msg = f"{len(left_out)} scenes are left out: {reasons}"
+            warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
         tiles = np.array(list(grid), dtype=np.int64).reshape(-1, 5)
         footprints = scenes.tile_footprints([Tile(*row) for row in tiles.tolist()])
         names = label_tiles(footprints, polygons, min_share=self.min_share)

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from geohash_rs import metrics
+from geohash_rs.errors import GeoHashRSWarning
 from geohash_rs.hashing.mining import label_similarity
 
 __all__ = ["CodeCollapseWarning", "ranking_values", "warn_of_collapse"]
@@ -13,7 +14,7 @@ __all__ = ["CodeCollapseWarning", "ranking_values", "warn_of_collapse"]
 COLLAPSED = 0.1  # mean bit entropy below which codes say next to nothing
 
 
-class CodeCollapseWarning(UserWarning):
+class CodeCollapseWarning(GeoHashRSWarning):
     """Codes of different tiles have become almost the same."""
 
 

@@ -1,0 +1,33 @@
+"""The command line passes on what geohash_rs warns of, and nothing that other libraries say."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geohash_rs.cli import main
+from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS
+
+pytestmark = TRAINING_WARNINGS
+
+
+def test_codes_that_collapse_in_a_fit_are_told_in_one_line(tmp_path, capsys):
+    for name in ("lake", "town"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(6):  # all alike, so that their codes are
+            picture = Image.fromarray(np.full((32, 32, 3), 90, dtype=np.uint8))
+            picture.save(tmp_path / "data" / name / f"{number}.png")
+    trainer = {"accelerator": "cpu", "max_epochs": 1, "logger": False}
+    trainer |= {"enable_progress_bar": False, "enable_checkpointing": False}
+    trainer |= {"default_root_dir": str(tmp_path / "out"), "enable_model_summary": False}
+    data = {"class_path": "geohash_rs.ClassFolderDataModule"}
+    data["init_args"] = {"root": str(tmp_path / "data")}
+    model = {"class_path": "geohash_rs.HashingTask", "init_args": SMALL}
+    config = tmp_path / "fit.yaml"
+    config.write_text(json.dumps({"trainer": trainer, "data": data, "model": model}))
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", "--config", str(config)])
+    told = [line for line in capsys.readouterr().err.splitlines() if "arning" in line]
+    assert len(told) == 1
+    assert told[0].startswith("geohash-rs: warning: codes have collapsed: mean bit entropy")
