@@ -104,8 +104,8 @@ def load_backbone(
             or None for random ones; TorchGeo weights as an enum member or by name such as
             ``"ResNet18_Weights.SENTINEL2_ALL_MOCO"``; or the path of a state dict on this machine.
         in_chans: Bands of the input. If the weights have another number, the first convolution is
-            adapted as timm does: repeated and rescaled. Default: what TorchGeo weights were
-            trained on, else 3.
+            adapted as timm does if they have three: repeated and rescaled. Default: what TorchGeo
+            weights were trained on, else 3.
         stages: Names of modules, such as "blocks.4", whose mean output is appended.
         seed: Seed of random weights.
 
@@ -114,7 +114,7 @@ def load_backbone(
 
     Raises:
         HasherError: If the model or the weights are unknown or do not fit each other.
-        BandMismatchError: If TorchGeo weights were trained on another number of bands.
+        BandMismatchError: If the weights were trained on another number of bands, unless on three.
     """
     if weights is None or weights is False:
         return Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
@@ -244,6 +244,14 @@ def _load_into(backbone: Backbone, state: dict[str, Tensor], *, origin: str) -> 
     first = network.pretrained_cfg.get("first_conv")
     first = f"{first}.weight" if isinstance(first, str) else None
     if first in state and first in wanted and state[first].shape[1] != backbone.in_chans:
+        bands = state[first].shape[1]
+        if bands != 3:
+            msg = (
+                f"the weights of {origin} take {bands} bands but the tiles have "
+                f"{backbone.in_chans}; only weights of three bands are adapted. Use tiles of "
+                f"{bands} bands, or other weights."
+            )
+            raise BandMismatchError(msg)
         state = {**state, first: adapt_input_conv(backbone.in_chans, state[first])}
     missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
     wrong = [k for k in wanted if k in state and wanted[k].shape != state[k].shape]

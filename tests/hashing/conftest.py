@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 
@@ -47,3 +48,17 @@ def folder(tmp_path):
             picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
             picture.save(tmp_path / "data" / f"c{index}" / f"{number}.png")
     return tmp_path / "data"
+
+
+@pytest.fixture
+def moco(tmp_path, monkeypatch):
+    """TorchGeo's Sentinel-2 weights, their download replaced by random ones on disk."""
+    from torchgeo.models import ResNet18_Weights
+
+    weights = ResNet18_Weights.SENTINEL2_ALL_MOCO
+    path = tmp_path / "moco.pth"
+    network = timm.create_model("resnet18", in_chans=13, num_classes=0)
+    torch.save(network.state_dict(), path)
+    monkeypatch.setattr(weights.value, "url", path.as_uri())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    return weights

@@ -68,6 +68,15 @@ def test_other_band_counts_adapt_the_first_convolution_as_timm_does(lite0):
     assert thirteen(torch.rand(1, 13, 64, 64)).shape == (1, 1280)
 
 
+def test_weights_of_many_bands_are_not_adapted(tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save(timm.create_model("test_resnet", in_chans=13).state_dict(), path)
+    for bands in (1, 3, 12):
+        with pytest.raises(BandMismatchError, match=f"take 13 bands but the tiles have {bands};"):
+            load_backbone("test_resnet", weights=path, in_chans=bands)
+    assert load_backbone("test_resnet", weights=path, in_chans=13).weights == "file"
+
+
 def test_random_weights_depend_on_the_seed_and_on_nothing_else():
     torch.manual_seed(5)
     first = load_backbone("test_resnet", weights=False, seed=3)
@@ -124,20 +133,6 @@ def test_unknown_names_are_refused():
         load_backbone("resnet_oops", weights=False)
     with pytest.raises(HasherError, match="neither a file nor weights that TorchGeo knows"):
         load_backbone(weights="Nothing_Weights.AT_ALL")
-
-
-@pytest.fixture
-def moco(tmp_path, monkeypatch):
-    """TorchGeo's Sentinel-2 weights, their download replaced by random ones on disk."""
-    from torchgeo.models import ResNet18_Weights
-
-    weights = ResNet18_Weights.SENTINEL2_ALL_MOCO
-    path = tmp_path / "moco.pth"
-    network = timm.create_model("resnet18", in_chans=13, num_classes=0)
-    torch.save(network.state_dict(), path)
-    monkeypatch.setattr(weights.value, "url", path.as_uri())
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-    return weights
 
 
 @pytest.mark.parametrize("by_name", [True, False])
