@@ -1,7 +1,6 @@
 """Show whole scenes on the map: small pictures on the grid of web maps."""
 
 import datetime as dt
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,8 +27,6 @@ MOST_PIXELS = 4e8  # that are read for a picture where a scene has no overviews
 WEB_MAP = CRS.from_epsg(3857)
 LATITUDE = 85.0  # the square world of web maps ends there
 WORLD = 20_037_508.342789244  # m from the middle of the web map to its rim
-
-_reading = threading.BoundedSemaphore(2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,18 +93,20 @@ def scenes_in_view(
 
     Args:
         placed: Scenes by number.
-        view: (minlon, minlat, maxlon, maxlat).
+        view: (minlon, minlat, maxlon, maxlat); longitudes may lie beyond 180.
 
     Returns:
         Up to `MOST_IN_VIEW` with their numbers, the largest kept, the latest date last, so that
         it lies on top.
     """
     west, south, east, north = view
+    middle = (west + east) / 2
     extent = max(east - west, north - south)
     seen = []
     for number, scene in placed.items():
         left, bottom, right, top = scene.bounds
-        apart = right < west or left > east or top < south or bottom > north
+        turn = 360 * round((middle - (left + right) / 2) / 360)  # a view may lie beyond 180
+        apart = right + turn < west or left + turn > east or top < south or bottom > north
         if not apart and max(right - left, top - bottom) >= extent * SMALLEST:
             seen.append((number, scene))
     seen.sort(key=lambda item: _area(item[1]), reverse=True)
@@ -139,7 +138,7 @@ def draw_scene(
     """
     key = scene.scene
     try:
-        with _reading, open_raster(key) as source:
+        with open_raster(key) as source:
             bands = display_bands(source)
             if source.width * source.height > MOST_PIXELS and not source.overviews(1):
                 msg = f"{key} is large and has no overviews; add some with 'rio overview'."

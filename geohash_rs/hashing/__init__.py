@@ -1,7 +1,7 @@
 """Tiles to activations to codes: backbones, heads, and the ways to fit and train them."""
 
 from geohash_rs.hashing.backbones import Backbone, load_backbone
-from geohash_rs.hashing.files import load_hasher, shipped_hashers
+from geohash_rs.hashing.files import describe_hasher, load_hasher, shipped_hashers
 from geohash_rs.hashing.fitting import default_bands, fit_hasher, parse_training_free
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.heads import LinearHead, MiLaN
@@ -17,6 +17,7 @@ __all__ = [
     "Unfitted",
     "adapt_hasher",
     "default_bands",
+    "describe_hasher",
     "fit_hasher",
     "load_backbone",
     "load_hasher",

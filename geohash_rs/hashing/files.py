@@ -19,6 +19,7 @@ from geohash_rs.hashing.lite0 import LITE0, LITE0_WEIGHTS
 from geohash_rs.hashing.scaling import Scaling
 
 __all__ = [
+    "describe_hasher",
     "hasher_from_bytes",
     "hasher_to_bytes",
     "list_hashers",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 KEY = "geohash_rs"
+MOST_HEADER = 100_000_000  # bytes; as safetensors itself has it
 FORMAT = 1
 
 
@@ -63,6 +65,26 @@ def load_hasher(name_or_path: str | Path, *, device: str | torch.device = "cpu")
     except HasherError as error:
         msg = f"{path}: {error}"
         raise HasherError(msg) from error
+
+
+def describe_hasher(path: Path) -> dict[str, Any]:
+    """Read what a hasher file says of itself, from its header alone.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The settings, as `Hasher.description` gives them.
+
+    Raises:
+        HasherError: If it is not a hasher file, or of a newer format.
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = min(int.from_bytes(start, "little"), MOST_HEADER)
+        description: dict[str, Any] = read_metadata(start + file.read(length))["description"]
+    return description
 
 
 def shipped_hashers() -> dict[str, Path]:

@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +21,7 @@ from geohash_rs import __version__, export
 from geohash_rs.errors import GeoHashRSError, SceneError, TileNotFoundError, one_line
 from geohash_rs.image_archive import Archive
 from geohash_rs.serve.cache import ByteCache
+from geohash_rs.serve.geojson import feature_collection
 from geohash_rs.serve.guard import Guard, content_security_policy
 from geohash_rs.serve.messages import (
     ArchiveAnswer,
@@ -31,12 +32,17 @@ from geohash_rs.serve.messages import (
     SearchRequest,
     TileAnswer,
 )
-from geohash_rs.serve.searching import Searcher, feature_collection
+from geohash_rs.serve.searching import Searcher, picture_size
+from geohash_rs.serve.turns import BusyError, Turns, in_own_thread
 from geohash_rs.serve.uploads import MAX_UPLOAD
 
 __all__ = ["create_app", "maplibre_files"]
 
 THREADS = 8  # answers under way; the others wait their turn
+PATCHES = 2  # read and hashed at once: each takes up to 64 MB as a file, 512 MB unpacked
+SCENES = 2  # drawn at once: each is read as a whole, perhaps from far away
+THUMBNAILS = 6  # drawn at once: as many as a browser asks one server for
+MOST_BODY = 2 * 2**20  # bytes of a request without a patch: a thousand codes of 512 bytes
 CACHE_BYTES = 64 * 2**20
 GEOJSON = "application/geo+json"
 TYPES = {
@@ -57,6 +63,7 @@ BBox = Annotated[str, Query(max_length=200, description="minlon,minlat,maxlon,ma
 WRONG: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorAnswer, "description": "There is no such tile or scene."},
     422: {"model": ErrorAnswer, "description": "What was asked has no meaning; detail says why."},
+    503: {"model": ErrorAnswer, "description": "Too much is asked at once; try again."},
 }
 FEATURES: dict[int | str, dict[str, Any]] = {
     **WRONG,
@@ -65,6 +72,21 @@ FEATURES: dict[int | str, dict[str, Any]] = {
 PICTURE: dict[int | str, dict[str, Any]] = {
     **WRONG,
     200: {"content": {"image/webp": {}}, "description": "A picture."},
+}
+PATCH: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "X-File-Name",
+            "in": "header",
+            "description": "What messages call the patch, percent-encoded.",
+            "schema": {"type": "string"},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "description": f"A GeoTIFF of up to {MAX_UPLOAD // 2**20} MB.",
+        "content": {"image/tiff": {"schema": {"type": "string", "format": "binary"}}},
+    },
 }
 
 
@@ -107,6 +129,7 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.add_exception_handler(BusyError, _explain_busy)
     app.add_exception_handler(GeoHashRSError, _explain)
     app.add_exception_handler(RequestValidationError, _explain_request)
     _add_pages(app)
@@ -117,7 +140,8 @@ def create_app(
         app,
         hosts=hosts,
         any_address=any_address,
-        max_body=MAX_UPLOAD,
+        max_body=MOST_BODY,
+        larger={"/api/patch": MAX_UPLOAD},
         policy=content_security_policy(base_map),
     )
 
@@ -190,19 +214,28 @@ def _add_archive(
 
 def _add_pictures(app: FastAPI, searcher: Searcher) -> None:
     pictures = ByteCache(CACHE_BYTES)
+    thumbnails = Turns("pictures", at_once=THUMBNAILS, waiting=100)
+    scenes = Turns("pictures of scenes", at_once=SCENES, waiting=50)
     keep = {"cache-control": "private, max-age=86400"}
 
+    async def drawn(key: Hashable, turns: Turns, draw: Callable[[], bytes]) -> bytes:
+        kept = pictures.find(key)
+        return await turns.run(lambda: pictures.get(key, draw)) if kept is None else kept
+
     @app.get("/api/thumbnail/{tile_id}.webp", responses=PICTURE, response_class=Response)
-    def thumbnail(tile_id: TileId, size: Annotated[int, Query(ge=1, le=384)] = 192) -> Response:
+    async def thumbnail(
+        tile_id: TileId, size: Annotated[int, Query(ge=1, le=384)] = 192
+    ) -> Response:
         """Give a picture of a tile, read from its scene."""
-        content = pictures.get((tile_id, size), lambda: searcher.thumbnail(tile_id, size))
+        key = (searcher.key, tile_id, picture_size(size))
+        content = await drawn(key, thumbnails, lambda: searcher.thumbnail(tile_id, size))
         return Response(content, media_type="image/webp", headers=keep)
 
     @app.get("/api/scene/{number}.webp", responses=PICTURE, response_class=Response)
-    def scene(number: Annotated[int, PathParameter(ge=0, lt=2**31)]) -> Response:
+    async def scene(number: Annotated[int, PathParameter(ge=0, lt=2**31)]) -> Response:
         """Give a picture of a whole scene on the grid of web maps."""
         key = (searcher.key, "scene", number)
-        content = pictures.get(key, lambda: searcher.scene_picture(number))
+        content = await drawn(key, scenes, lambda: searcher.scene_picture(number))
         return Response(content, media_type="image/webp", headers=keep)
 
 
@@ -212,15 +245,15 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
         """Find the tiles that look like the examples; features come best first."""
         return Response(feature_collection(searcher.search(request)), media_type=GEOJSON)
 
-    @app.post("/api/patch", response_model=PatchAnswer, responses=WRONG)
+    patches = Turns("patches", at_once=PATCHES, waiting=16)
+
+    @app.post("/api/patch", response_model=PatchAnswer, responses=WRONG, openapi_extra=PATCH)
     async def patch(request: Request) -> PatchAnswer:
-        """Hash a GeoTIFF, sent as the body; its name in the header X-File-Name."""
-        content = bytearray()
-        async for piece in request.stream():  # the guard counts it
-            content += piece
+        """Hash a GeoTIFF, sent as the body."""
         name = _file_name(request.headers.get("x-file-name", ""))
-        hashed = partial(searcher.patch, bytes(content), name=name)
-        return await anyio.to_thread.run_sync(hashed)
+        async with patches.turn():  # also while it comes: waiting bodies stay on the network
+            content = b"".join([piece async for piece in request.stream()])
+            return await in_own_thread(partial(searcher.patch, content, name=name))
 
     @app.post("/api/export", responses={**WRONG, 200: {"content": {t: {} for t in MEDIA.values()}}})
     def export_kept(request: ExportRequest) -> Response:
@@ -242,6 +275,10 @@ def _file_name(header: str) -> str:
 async def _explain(_: Request, error: Exception) -> JSONResponse:
     missing = isinstance(error, TileNotFoundError | SceneError)
     return JSONResponse({"detail": one_line(error)}, status_code=404 if missing else 422)
+
+
+async def _explain_busy(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": one_line(error)}, status_code=503, headers={"retry-after": "1"})
 
 
 async def _explain_request(_: Request, error: Exception) -> JSONResponse:

@@ -31,10 +31,9 @@ class ByteCache:
         Returns:
             The bytes.
         """
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+        found = self.find(key)
+        if found is not None:
+            return found
         made = make()
         with self._lock:
             if key not in self._kept:
@@ -43,3 +42,14 @@ class ByteCache:
             while self.num_bytes > self.max_bytes and self._kept:
                 self.num_bytes -= len(self._kept.popitem(last=False)[1])
         return made
+
+    def find(self, key: Hashable) -> bytes | None:
+        """Give what is kept under a key, or None if nothing is.
+
+        Args:
+            key: What it is known by.
+        """
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)

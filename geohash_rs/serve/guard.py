@@ -2,9 +2,12 @@
 
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
+
+import anyio
 
 __all__ = ["Guard", "content_security_policy"]
 
@@ -15,6 +18,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_AT_ONCE = 256  # requests under way; more are told to come again
+PATIENCE = 20.0  # s that a body may take, and
+SLOWEST = 256 * 2**10  # bytes that must have come in each further second
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -30,7 +35,7 @@ def content_security_policy(base_map: str | None = None) -> str:
     other = ""
     if base_map:
         parts = urlsplit(base_map)
-        other = f" {parts.scheme}://{parts.netloc}".replace("{s}", "*")
+        other = f" {parts.scheme}://{parts.netloc}"
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; "
         f"img-src 'self' data: blob:{other}; connect-src 'self'{other}; worker-src blob:; "
@@ -44,7 +49,8 @@ class Guard:
     - A name other than those it is served under: a foreign name that was made to point here (DNS
       rebinding).
     - A request that another site's page sends (cross-site request forgery).
-    - Bodies larger than allowed, and more requests at once than can be answered.
+    - Bodies that are larger than allowed or do not come, and more requests at once than can be
+      answered.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Guard:
         hosts: Collection[str] = (),
         any_address: bool = False,
         max_body: int,
+        larger: Mapping[str, int] | None = None,
         policy: str,
     ) -> None:
         """Set the limits.
@@ -63,12 +70,14 @@ class Guard:
             hosts: Names that it is served under besides those of this machine for itself.
             any_address: Whether every IP address counts as its own, for a server of all networks.
             max_body: Most bytes of a request's body.
+            larger: Most bytes for the paths that may be sent more.
             policy: Content-Security-Policy of every answer.
         """
         self.app = app
         self.hosts = {*LOCAL, *(host.lower() for host in hosts)}
         self.any_address = any_address
         self.max_body = max_body
+        self.larger = dict(larger or {})
         self.headers = [
             (b"content-security-policy", policy.encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -96,31 +105,25 @@ class Guard:
             self.under_way -= 1
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = 0
+        body = _Body(receive, self._limit(scope))
         started = False
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_body:
-                raise _TooLargeError
-            return message
 
         async def safe(message: Message) -> None:
             nonlocal started
-            if received > self.max_body:  # the application's own words about the error
+            if body.refusal is not None:  # the application's own words about the error
                 return
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message.get("headers", []), *self.headers]
             await send(message)
 
-        try:
-            await self.app(scope, counted, safe)
-        except _TooLargeError:
-            if not started:
-                await self._refuse(send, 413, self._too_large())
+        with suppress(_BodyError):  # some applications answer it themselves, unheard
+            await self.app(scope, body.receive, safe)
+        if body.refusal is not None and not started:
+            await self._refuse(send, *body.refusal)
+
+    def _limit(self, scope: Scope) -> int:
+        return self.larger.get(scope["path"], self.max_body)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         host = headers.get(b"host", b"").decode("latin-1")
@@ -136,8 +139,8 @@ class Guard:
         if foreign or (site not in (b"none", b"same-origin") and not navigates):
             return 403, "this request comes from another site's page; use the server's own page."
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self.max_body:
-            return 413, self._too_large()
+        if not length.isdigit() or int(length) > self._limit(scope):
+            return 413, _too_large(self._limit(scope))
         if self.under_way >= MOST_AT_ONCE:
             return 503, f"{MOST_AT_ONCE} requests are under way already; try again in a second."
         return None
@@ -148,9 +151,6 @@ class Guard:
         except ValueError:
             return False
         return name in self.hosts or (self.any_address and _is_address(name))
-
-    def _too_large(self) -> str:
-        return f"the request is larger than {self.max_body // 2**20} MB; cut a smaller patch."
 
     async def _refuse(self, send: Send, status: int, message: str) -> None:
         body = json.dumps({"detail": message}).encode()
@@ -166,8 +166,57 @@ class Guard:
         await send({"type": "http.response.body", "body": body})
 
 
-class _TooLargeError(Exception):
-    """A body went on past the limit."""
+class _BodyError(Exception):
+    """A body went on past the limit, came too slowly, or will not come."""
+
+
+class _Body:
+    """A request's body on its way in, counted and timed from when it is first asked for."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._num_bytes = 0
+        self._whole = False
+        self._since: float | None = None
+        self.refusal: tuple[int, str] | None = None
+
+    async def receive(self) -> Message:
+        """Give the next message.
+
+        Raises:
+            _BodyError: If the body is refused, for the reason that `refusal` then has; or if who
+                sent it is gone.
+        """
+        if self._whole:  # then this waits for who asked to go away
+            return await self._receive()
+        if self.refusal is None:
+            self._since = anyio.current_time() if self._since is None else self._since
+            allowed = PATIENCE + self._num_bytes / SLOWEST
+            left = self._since + allowed - anyio.current_time()
+            message: Message = {}
+            with anyio.move_on_after(max(left, 0)):
+                message = await self._receive()
+            self._num_bytes += len(message.get("body", b""))
+            if not message:
+                self.refusal = 408, _too_slow(self._num_bytes, allowed)
+            elif self._num_bytes > self._limit:
+                self.refusal = 413, _too_large(self._limit)
+            elif message["type"] == "http.request":
+                self._whole = not message.get("more_body", False)
+                return message
+        raise _BodyError
+
+
+def _too_large(limit: int) -> str:
+    return f"the request is larger than {limit // 2**20} MB; send a smaller patch or ask for less."
+
+
+def _too_slow(num_bytes: int, seconds: float) -> str:
+    return (
+        f"only {num_bytes:,} bytes of the request came in {seconds:.0f} s; "
+        "send it again over a faster connection."
+    )
 
 
 def _is_address(name: str) -> bool:

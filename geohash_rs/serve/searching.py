@@ -1,28 +1,24 @@
 """Answer what the page asks of an archive; knows nothing of the web."""
 
-import datetime as dt
-import json
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import shapely
-from shapely.geometry.base import BaseGeometry
 
-from geohash_rs.archive import SceneRecord
-from geohash_rs.errors import GeoHashRSError, PatchError, QueryError, RegionError
+from geohash_rs.errors import GeoHashRSError, HasherError, PatchError, QueryError
 from geohash_rs.examples import Query, join_queries, query_of_tile
-from geohash_rs.export import geojson_features
 from geohash_rs.image_archive import Archive
 from geohash_rs.matches import Matches, rank_matches
-from geohash_rs.previews import PlacedScene, draw_scene, place_scene, scenes_in_view
 from geohash_rs.retrieval import retrieve
+from geohash_rs.serve.description import describe_archive
+from geohash_rs.serve.geojson import feature, read_polygon
 from geohash_rs.serve.messages import (
     ArchiveAnswer,
     KeptTile,
@@ -30,14 +26,26 @@ from geohash_rs.serve.messages import (
     SceneAnswer,
     SearchRequest,
 )
+from geohash_rs.serve.scene_pictures import ScenePictures
 from geohash_rs.serve.uploads import clean_patch
 from geohash_rs.serve.view import parse_view, tiles_in_view
 from geohash_rs.thumbnails import Thumbnails, data_uri, encode_webp
 
-__all__ = ["Searcher"]
+__all__ = ["Searcher", "picture_size"]
 
-MOST_CORNERS = 5000  # of a region
 SIZES = (96, 192, 384)  # px of pictures of tiles
+
+
+def picture_size(wanted: int) -> int:
+    """Choose the size of a tile's picture, of few, so that few have to be kept.
+
+    Args:
+        wanted: Pixels of the longer side.
+
+    Returns:
+        The next size in which pictures are made.
+    """
+    return min((size for size in SIZES if size >= wanted), default=SIZES[-1])
 
 
 class Searcher:
@@ -55,7 +63,8 @@ class Searcher:
         self.thumbnails = Thumbnails()
         self._lock = threading.Lock()  # what is known of this state of the archive
         self._hashing = threading.Lock()  # one patch at a time
-        self._placed: tuple[int, dict[int, PlacedScene]] | None = None
+        self._scenes = ScenePictures(archive)
+        self._key: tuple[object, str] | None = None
         self._changed = self._manifest_time()
 
     def _manifest_time(self) -> int:
@@ -68,6 +77,7 @@ class Searcher:
             if changed != self._changed:
                 self.archive.refresh()
                 self._changed = changed
+                self.thumbnails = Thumbnails()  # scenes may be other files by now
 
     def warm(self) -> None:
         """Compile and load what the first search needs."""
@@ -76,40 +86,24 @@ class Searcher:
             self.archive.search(nothing, k=1, max_distance=0, region=(0, 0, 1, 1))
             self.archive.tiles(self.archive.search(nothing, k=1).ids[0])
         if self.archive.hasher_file is not None:
-            with self._hashing:
+            with self._hashing, suppress(HasherError):  # told to who sends a patch
                 self.archive.hasher(device=self.device)
 
     @property
     def key(self) -> str:
-        """Names this archive and its state."""
+        """Names this archive and its state, down to the checksums of its files."""
         state = self.archive.manifest
-        text = f"{self.archive.path.resolve()} {state.next_id} {self.archive.hasher_fingerprint}"
-        return f"{zlib.crc32(text.encode()):08x}-{state.generation}"
+        if self._key is None or self._key[0] is not state:
+            text = f"{self.archive.path.resolve()} {state}"
+            self._key = state, f"{zlib.crc32(text.encode()):08x}-{state.generation}"
+        return self._key[1]
 
     def describe(
         self, base_map: str | None = None, attribution: str | None = None
     ) -> ArchiveAnswer:
-        """Tell what the archive is."""
-        archive = self.archive
-        entries = archive.manifest.segments
-        boxes = np.array([entry.bounds for entry in entries if entry.bounds], float).reshape(-1, 4)
-        times = [entry.times for entry in entries if entry.times]
-        low, high = boxes.min(0, initial=np.inf), boxes.max(0, initial=-np.inf)
-        has_hasher = archive.hasher_file is not None
-        return ArchiveAnswer(
-            name=archive.path.resolve().name,
-            key=self.key,
-            num_tiles=len(archive),
-            num_scenes=len(archive.scenes()),
-            num_bits=archive.num_bits,
-            bounds=(low[0], low[1], high[2], high[3]) if len(boxes) else None,
-            time=(_day(min(t[0] for t in times)), _day(max(t[1] for t in times)))
-            if times
-            else None,
-            takes_patches=has_hasher,
-            bands=list(archive.hasher(device=self.device).bands) if has_hasher else [],
-            base_map=base_map,
-            attribution=attribution,
+        """Tell what the archive is, see `describe_archive`."""
+        return describe_archive(
+            self.archive, key=self.key, base_map=base_map, attribution=attribution
         )
 
     def view(self, bbox: str) -> str:
@@ -118,39 +112,15 @@ class Searcher:
 
     def scenes(self, bbox: str) -> list[SceneAnswer]:
         """List the scenes in view whose pictures are worth showing."""
-        return [
-            SceneAnswer(
-                number=number,
-                name=Path(scene.scene).name,
-                date=_date(scene.date),
-                bounds=scene.bounds,
-            )
-            for number, scene in scenes_in_view(self._scenes(), parse_view(bbox))
-        ]
+        return self._scenes.in_view(bbox)
 
     def scene_picture(self, number: int) -> bytes:
-        """Draw a scene on the grid of web maps, as WebP.
-
-        Raises:
-            QueryError: If the archive has no such scene, or it has no place on the map.
-            SceneError: If it cannot be read.
-        """
-        scene = self._scenes().get(number)
-        if scene is None:
-            msg = f"the archive has no scene number {number} on the map; see /api/scenes."
-            raise QueryError(msg)
-        return encode_webp(draw_scene(scene, self.thumbnails), quality=75)
-
-    def _scenes(self) -> dict[int, PlacedScene]:
-        state = self.archive.manifest.generation
-        with self._lock:
-            if self._placed is None or self._placed[0] != state:
-                self._placed = (state, _place(self.archive.scenes()))
-            return self._placed[1]
+        """Draw a scene on the grid of web maps, as WebP, see `ScenePictures.draw`."""
+        return self._scenes.draw(number, self.thumbnails)
 
     def tile(self, tile_id: int) -> str:
         """Describe one tile as a GeoJSON feature."""
-        return next(geojson_features(_shown(self._tiles([tile_id]))))
+        return feature(self._tiles([tile_id]))
 
     def tile_at(self, point: Sequence[float]) -> str:
         """Describe the tile at a place, the one whose centre is nearest; the latest of several.
@@ -174,13 +144,13 @@ class Searcher:
         ranked = tiles.assign(away=away).sort_values(
             ["away", "datetime", "tile_id"], ascending=[True, False, True]
         )
-        return next(geojson_features(_shown(ranked.head(1).drop(columns="away"))))
+        return feature(ranked.drop(columns="away"))
 
     def _tiles(self, ids: Sequence[int]) -> gpd.GeoDataFrame:
         return self.archive.tiles(np.asarray(ids, dtype=np.int64))
 
     def thumbnail(self, tile_id: int, size: int) -> bytes:
-        """Give a picture of a tile, WebP.
+        """Give a picture of a tile, WebP, one of `picture_size`.
 
         Raises:
             TileNotFoundError: If the archive has no such tile.
@@ -192,8 +162,9 @@ class Searcher:
             msg = f"tile {tile_id} has no window in its scene, so there is no picture of it."
             raise QueryError(msg)
         window = [int(tile[name]) for name in ("col", "row", "width", "height")]
-        nearest = min((s for s in SIZES if s >= size), default=SIZES[-1])
-        return encode_webp(self.thumbnails.read(str(tile["scene"]), window, size=nearest))
+        return encode_webp(
+            self.thumbnails.read(str(tile["scene"]), window, size=picture_size(size))
+        )
 
     def patch(self, content: bytes, *, name: str) -> PatchAnswer:
         """Hash an uploaded GeoTIFF.
@@ -238,7 +209,7 @@ class Searcher:
         """
         positives = [query_of_tile(self.archive, tile_id) for tile_id in request.tiles]
         if request.codes:
-            place = None if request.place is None else _geometry(request.place, "place")
+            place = None if request.place is None else read_polygon(request.place, "place")
             positives.append(Query(codes=self._codes(request.codes), footprint=place))
         negatives = [query_of_tile(self.archive, tile_id) for tile_id in request.negatives]
         return retrieve(
@@ -246,7 +217,7 @@ class Searcher:
             join_queries(positives, negatives),
             k=request.k,
             max_distance=request.max_distance,
-            region=None if request.region is None else _geometry(request.region, "region"),
+            region=None if request.region is None else read_polygon(request.region, "region"),
             time=request.time,
             exclude_overlap=request.exclude_overlap,
             distinct=request.distinct,
@@ -282,68 +253,3 @@ class Searcher:
             np.array([tile.distance for tile in tiles], dtype=np.int32),
             similarity=np.array([tile.similarity for tile in tiles], dtype=np.float64),
         )
-
-
-def feature_collection(frame: gpd.GeoDataFrame, **members: object) -> str:
-    """Write a table as GeoJSON with further members.
-
-    Args:
-        frame: Tiles or matches.
-        **members: Whatever JSON can hold.
-
-    Returns:
-        A feature collection in EPSG:4326.
-    """
-    features = ",\n".join(geojson_features(_shown(frame)))
-    more = "".join(f"{json.dumps(name)}: {json.dumps(value)}, " for name, value in members.items())
-    return f'{{"type": "FeatureCollection", {more}"features": [\n{features}\n]}}'
-
-
-def _place(records: Sequence[SceneRecord]) -> dict[int, PlacedScene]:
-    placed = {}
-    for number, record in enumerate(records):
-        size = (record.width, record.height)
-        scene = place_scene(
-            record.scene,
-            crs=record.crs,
-            transform=record.transform,
-            size=size,
-            date=record.datetime,
-        )
-        if scene is not None:
-            placed[number] = scene
-    return placed
-
-
-def _shown(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    names = [Path(scene).name for scene in frame["scene"]]
-    return frame.assign(scene_name=names)
-
-
-def _geometry(value: Mapping[str, Any], name: str) -> BaseGeometry:
-    """Read a GeoJSON polygon.
-
-    Raises:
-        RegionError: If it is none, or has too many corners.
-    """
-    kind = value.get("type")
-    if kind not in {"Polygon", "MultiPolygon"}:
-        msg = f"{name} is a {kind!r}; give a GeoJSON geometry of type Polygon or MultiPolygon."
-        raise RegionError(msg)
-    try:
-        geometry: BaseGeometry = shapely.from_geojson(json.dumps(dict(value)))
-    except (shapely.GEOSException, ValueError) as error:
-        msg = f"{name} is no GeoJSON geometry: {error}"
-        raise RegionError(msg) from error
-    if shapely.get_num_coordinates(geometry) > MOST_CORNERS:
-        msg = f"{name} has more than {MOST_CORNERS} corners; simplify it."
-        raise RegionError(msg)
-    return geometry
-
-
-def _date(moment: dt.datetime | None) -> str | None:
-    return None if moment is None else moment.date().isoformat()
-
-
-def _day(micros: int) -> str:
-    return str(np.datetime64(micros, "us").astype("datetime64[D]"))

@@ -74,6 +74,15 @@ def _copy(source: DatasetReader, name: str) -> MemoryFile:
         msg = f"{name} has bands of several pixel types ({', '.join(source.dtypes)}); give one."
         raise PatchError(msg)
     target = MemoryFile(dirname=uuid.uuid4().hex, filename="patch.tif")
+    try:
+        _write(source, target)
+    except BaseException:
+        target.close()  # nothing else frees its memory
+        raise
+    return target
+
+
+def _write(source: DatasetReader, target: MemoryFile) -> None:
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         target.open(
@@ -94,7 +103,6 @@ def _copy(source: DatasetReader, name: str) -> MemoryFile:
                 copy.set_band_description(band, text[:64])
         if any(rasterio.enums.MaskFlags.per_dataset in f for f in source.mask_flag_enums):
             copy.write_mask(source.dataset_mask())
-    return target
 
 
 def _item_size(dtype: str) -> int:

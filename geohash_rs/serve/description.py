@@ -1,0 +1,57 @@
+"""Tell the page what the archive is."""
+
+import numpy as np
+
+from geohash_rs.archive.writing import total_bounds
+from geohash_rs.errors import HasherError
+from geohash_rs.hashing import describe_hasher
+from geohash_rs.image_archive import Archive
+from geohash_rs.serve.messages import ArchiveAnswer
+
+__all__ = ["describe_archive"]
+
+
+def describe_archive(
+    archive: Archive, *, key: str, base_map: str | None = None, attribution: str | None = None
+) -> ArchiveAnswer:
+    """Gather what the page shows of an archive, without loading its hasher.
+
+    Args:
+        archive: The archive.
+        key: Names it and its state.
+        base_map: URL template of raster tiles.
+        attribution: Who is to be named for the base map.
+
+    Returns:
+        Counts, bounds, range of days and the bands of a patch. A hasher that cannot be read has no
+        bands: searching by tiles goes on, and an uploaded patch is told what is wrong.
+    """
+    entries = archive.manifest.segments
+    boxes = np.array([entry.bounds for entry in entries if entry.bounds], float).reshape(-1, 4)
+    times = [entry.times for entry in entries if entry.times]
+    return ArchiveAnswer(
+        name=archive.path.resolve().name,
+        key=key,
+        num_tiles=len(archive),
+        num_scenes=len(archive.scenes()),
+        num_bits=archive.num_bits,
+        bounds=total_bounds(boxes),
+        time=(_day(min(t[0] for t in times)), _day(max(t[1] for t in times))) if times else None,
+        takes_patches=archive.hasher_file is not None,
+        bands=_bands(archive),
+        base_map=base_map,
+        attribution=attribution,
+    )
+
+
+def _bands(archive: Archive) -> list[str]:
+    if archive.hasher_file is None:
+        return []
+    try:
+        return list(describe_hasher(archive.hasher_file)["bands"])
+    except (HasherError, OSError):
+        return []
+
+
+def _day(micros: int) -> str:
+    return str(np.datetime64(micros, "us").astype("datetime64[D]"))

@@ -1,0 +1,75 @@
+"""Read and write the GeoJSON that the page and the server exchange."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from geohash_rs.errors import RegionError
+from geohash_rs.export import geojson_features
+
+__all__ = ["feature", "feature_collection", "read_polygon"]
+
+MOST_CORNERS = 5000  # of a region
+
+
+def feature(frame: gpd.GeoDataFrame) -> str:
+    """Write the first row of a table as a GeoJSON feature in EPSG:4326.
+
+    Args:
+        frame: Tiles or matches.
+
+    Returns:
+        The feature.
+    """
+    return next(geojson_features(_shown(frame.head(1))))
+
+
+def feature_collection(frame: gpd.GeoDataFrame) -> str:
+    """Write a table as GeoJSON.
+
+    Args:
+        frame: Tiles or matches.
+
+    Returns:
+        A feature collection in EPSG:4326.
+    """
+    features = ",\n".join(geojson_features(_shown(frame)))
+    return f'{{"type": "FeatureCollection", "features": [\n{features}\n]}}'
+
+
+def read_polygon(value: Mapping[str, Any], name: str) -> BaseGeometry:
+    """Read a GeoJSON polygon.
+
+    Args:
+        value: The geometry.
+        name: What it is, for messages.
+
+    Returns:
+        A shapely polygon or multipolygon.
+
+    Raises:
+        RegionError: If it is none, or has too many corners.
+    """
+    kind = value.get("type")
+    if kind not in {"Polygon", "MultiPolygon"}:
+        msg = f"{name} is a {kind!r}; give a GeoJSON geometry of type Polygon or MultiPolygon."
+        raise RegionError(msg)
+    try:
+        geometry: BaseGeometry = shapely.from_geojson(json.dumps(dict(value)))
+    except (shapely.GEOSException, ValueError) as error:
+        msg = f"{name} is no GeoJSON geometry: {error}"
+        raise RegionError(msg) from error
+    if shapely.get_num_coordinates(geometry) > MOST_CORNERS:
+        msg = f"{name} has more than {MOST_CORNERS} corners; simplify it."
+        raise RegionError(msg)
+    return geometry
+
+
+def _shown(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    names = [Path(scene).name for scene in frame["scene"]]
+    return frame.assign(scene_name=names)

@@ -1,0 +1,86 @@
+"""Show an archive's scenes under its tiles."""
+
+import threading
+from pathlib import Path
+
+from geohash_rs.archive import CodeArchive
+from geohash_rs.errors import QueryError
+from geohash_rs.previews import PlacedScene, draw_scene, place_scene, scenes_in_view
+from geohash_rs.serve.messages import SceneAnswer
+from geohash_rs.serve.view import parse_view
+from geohash_rs.thumbnails import Thumbnails, encode_webp
+
+__all__ = ["ScenePictures"]
+
+
+class ScenePictures:
+    """The scenes of an archive on the map; safe to use from several threads."""
+
+    def __init__(self, archive: CodeArchive) -> None:
+        """Keep the archive.
+
+        Args:
+            archive: Open for reading.
+        """
+        self.archive = archive
+        self._lock = threading.Lock()
+        self._placed: tuple[object, dict[int, PlacedScene]] | None = None
+
+    def in_view(self, bbox: str) -> list[SceneAnswer]:
+        """List the scenes in view whose pictures are worth showing.
+
+        Args:
+            bbox: The view, as `parse_view` reads it.
+
+        Returns:
+            The scenes, the one that lies on top last.
+
+        Raises:
+            RegionError: If it is no view.
+        """
+        return [
+            SceneAnswer(
+                number=number,
+                name=Path(scene.scene).name,
+                date=None if scene.date is None else scene.date.date().isoformat(),
+                bounds=scene.bounds,
+            )
+            for number, scene in scenes_in_view(self._all(), parse_view(bbox))
+        ]
+
+    def draw(self, number: int, thumbnails: Thumbnails) -> bytes:
+        """Draw a scene on the grid of web maps.
+
+        Args:
+            number: Its number among the archive's scenes.
+            thumbnails: Knows how bright scenes are.
+
+        Returns:
+            WebP.
+
+        Raises:
+            QueryError: If the archive has no such scene, or it has no place on the map.
+            SceneError: If it cannot be read.
+        """
+        scene = self._all().get(number)
+        if scene is None:
+            msg = f"the archive has no scene number {number} on the map; see /api/scenes."
+            raise QueryError(msg)
+        return encode_webp(draw_scene(scene, thumbnails), quality=75)
+
+    def _all(self) -> dict[int, PlacedScene]:
+        state = self.archive.manifest
+        with self._lock:
+            if self._placed is None or self._placed[0] is not state:
+                placed = {
+                    number: place_scene(
+                        record.scene,
+                        crs=record.crs,
+                        transform=record.transform,
+                        size=(record.width, record.height),
+                        date=record.datetime,
+                    )
+                    for number, record in enumerate(self.archive.scenes())
+                }
+                self._placed = state, {n: scene for n, scene in placed.items() if scene is not None}
+            return self._placed[1]
