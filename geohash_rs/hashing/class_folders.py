@@ -49,7 +49,8 @@ class ClassFolders:
             The files.
 
         Raises:
-            TrainingError: If there is no such folder, or a class has no picture.
+            TrainingError: If there is no such folder, or several beside each other, or a class has
+                no picture.
         """
         top = _find_classes(Path(root))
         names = sorted(p.name for p in top.iterdir() if p.is_dir())
@@ -162,11 +163,24 @@ def _find_classes(root: Path) -> Path:
     if not root.is_dir():
         msg = f"{root} is not a folder; give the folder that holds one folder a class."
         raise TrainingError(msg)
+    found: list[Path] = []
     for folder in (root, *sorted(p for p in root.rglob("*") if p.is_dir())):
-        if any(_pictures(p) for p in folder.iterdir() if p.is_dir()):
-            return folder
-    msg = f"{root} holds no folders of pictures (.jpg, .png, .tif); lay it out as CLASS/PICTURE."
-    raise TrainingError(msg)
+        inside = found and folder.is_relative_to(found[-1])  # sorted: what is inside comes next
+        if not inside and any(_pictures(p) for p in folder.iterdir() if p.is_dir()):
+            found.append(folder)
+    if not found:
+        msg = (
+            f"{root} holds no folders of pictures (.jpg, .png, .tif); lay it out as CLASS/PICTURE."
+        )
+        raise TrainingError(msg)
+    if len(found) > 1:
+        names = ", ".join(str(folder.relative_to(root)) for folder in found[:5])
+        msg = (
+            f"{root} holds {len(found)} folders with one folder a class ({names}); give one of "
+            "them, or move the pictures of each class into one folder."
+        )
+        raise TrainingError(msg)
+    return found[0]
 
 
 def _pictures(folder: Path) -> list[Path]:
