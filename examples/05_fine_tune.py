@@ -11,6 +11,7 @@ the test part.
 
 import argparse
 import copy
+import functools
 import hashlib
 import json
 import math
@@ -163,7 +164,7 @@ def read_maps(tiles, rows, features, cache):
             passes = [run(view(images, name).contiguous()) for name in VIEWS]
         parts.append(torch.stack(passes, 1).half())
     maps = torch.cat(parts)
-    np.save(path, maps.numpy())
+    save_whole(path, lambda file: np.save(file, maps.numpy()))
     return maps
 
 
@@ -210,7 +211,8 @@ def train(network, fitted, maps, before, labels, args):
         if step % 10 == 9 or step + 1 == args.steps:
             values = {name: round(float(value.detach()), 4) for name, value in terms.items()}
             print(step + 1, json.dumps(values), flush=True)
-            torch.save({"step": step + 1} | {k: v.state_dict() for k, v in state.items()}, saved)
+            tensors = {"step": step + 1} | {k: v.state_dict() for k, v in state.items()}
+            save_whole(saved, functools.partial(torch.save, tensors))
     return head.eval()
 
 
@@ -236,6 +238,14 @@ def crop(maps, *, least):
     top = int(torch.randint(side - height + 1, ()))
     left = int(torch.randint(side - width + 1, ()))
     return maps[:, :, top : top + height, left : left + width]
+
+
+def save_whole(path, write):
+    """Write a file that is there whole or not at all: a run may be broken off here too."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        write(file)
+    part.replace(path)
 
 
 def resume(path, state):

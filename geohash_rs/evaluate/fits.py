@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from geohash_rs import __version__
@@ -18,6 +17,7 @@ from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.features import Features
 from geohash_rs.evaluate.protocols import LabelledTiles, Trial
 from geohash_rs.hashing.baselines import classifier_head, kslsh_head
+from geohash_rs.hashing.features import save_whole
 from geohash_rs.hashing.heads import Head, make_head
 from geohash_rs.hashing.itq import itq_head, lsh_head
 from geohash_rs.hashing.recipes import Recipe
@@ -139,10 +139,8 @@ def _write(path: Path, fitted: Fitted) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"kind": fitted.head.kind, "settings": fitted.head.settings, "history": fitted.history}
-    part = path.with_suffix(".part")
     tensors = {name: t.detach().contiguous() for name, t in fitted.head.state_dict().items()}
-    save_file(tensors, part, metadata={"head": json.dumps(about)})
-    part.replace(path)
+    save_whole(tensors, path, metadata={"head": json.dumps(about)})
 
 
 def _read(path: Path) -> Fitted:

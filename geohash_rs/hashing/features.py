@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,7 +14,7 @@ from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.views import view
 
-__all__ = ["cached_features", "features_key", "iterate_features"]
+__all__ = ["cached_features", "features_key", "iterate_features", "save_whole"]
 
 FEW_PASSES = 300  # below this, tracing the backbone costs more time than it saves
 
@@ -86,9 +87,7 @@ def iterate_features(
         passes += len(batch) * len(views)
         features = torch.stack([hasher.features(view(batch, name)) for name in views], dim=1)
         if path is not None:
-            part = path.with_suffix(".part")
-            save_file({"features": features}, part)
-            part.replace(path)
+            save_whole({"features": features}, path)
         yield features
 
 
@@ -109,6 +108,24 @@ def features_key(hasher: Hasher, *, views: Sequence[str]) -> str:
         digest.update(name.encode())
         digest.update(_raw_bytes(tensor))
     return digest.hexdigest()
+
+
+def save_whole(
+    tensors: dict[str, Tensor], path: Path, *, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file that appears whole or not at all, also where two runs write it.
+
+    Args:
+        tensors: What it holds.
+        path: The file.
+        metadata: What its header says beside.
+    """
+    part = path.with_name(f"{path.stem}-{uuid4().hex}.part")
+    try:
+        save_file(tensors, part, metadata=metadata)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _digest(batch: Tensor) -> str:

@@ -100,15 +100,18 @@ def test_the_last_stages_are_tuned_and_go_on_after_a_break(ucmerced, tmp_path, m
 
     anew = shutil.ignore_patterns("heads", "tuning-*")  # all but head and last stages is the same
     shutil.copytree(tmp_path / "whole", tmp_path / "broken", ignore=anew)
-    save = torch.save
+    save, steps = torch.save, []
 
-    def save_and_break(*words):
-        save(*words)
-        raise KeyboardInterrupt("step 10")
+    def save_or_break(state, file):
+        steps.append(state["step"])
+        if steps == [10, 20]:
+            file.write(b"half of it")
+            raise KeyboardInterrupt("at step 20")
+        save(state, file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", save_and_break)
-        with pytest.raises(KeyboardInterrupt, match="step 10"):
+        patch.setattr(torch, "save", save_or_break)
+        with pytest.raises(KeyboardInterrupt, match="at step 20"):
             run(*arguments, "broken", monkeypatch=patch, folder=tmp_path)
     (tmp_path / "tuned.safetensors").unlink()
     run(*arguments, "broken", monkeypatch=monkeypatch, folder=tmp_path)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.features import cached_features
@@ -37,6 +38,23 @@ def test_other_pixels_settings_or_weights_are_computed_anew(batches, make_small,
         next(hasher.backbone.parameters()).mul_(1.5)
     assert not torch.equal(cached_features(hasher, batches, folder=tmp_path), second)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_two_runs_that_share_a_cache_leave_each_others_files_alone(
+    batches, make_small, tmp_path, monkeypatch
+):
+    save, runs = save_file, []
+
+    def save_beside_another_run(tensors, path, **settings):
+        save(tensors, path, **settings)
+        if not runs:
+            runs.append(None)
+            runs[0] = cached_features(make_small(), batches, folder=tmp_path)
+
+    monkeypatch.setattr("geohash_rs.hashing.features.save_file", save_beside_another_run)
+    features = cached_features(make_small(), batches, folder=tmp_path)
+    assert torch.equal(features, runs[0])
+    assert {path.suffix for path in tmp_path.glob("*/*")} == {".safetensors"}
 
 
 def test_a_large_set_is_traced_and_gives_the_same_features(make_small, monkeypatch):
