@@ -49,10 +49,14 @@ class Head(nn.Module):
         scale.copy_(1 / features.std(0, correction=0).clamp_min(1e-6))
 
     def round_weights(self) -> None:
-        """Round the layers' weights to half precision, so that the hasher's file is half as big."""
+        """Round the layers' weights to half precision, so that the hasher's file is half as big.
+
+        Shift and scale stay as they are: those of raw features may be beyond half precision.
+        """
         with torch.no_grad():
-            for tensor in self.state_dict().values():
-                tensor.copy_(tensor.half().float())
+            for name, tensor in self.state_dict().items():
+                if name not in {"shift", "scale"}:
+                    tensor.copy_(tensor.half().float())
 
     def prepare(self, features: Tensor) -> Tensor:
         """Shift and scale features before the first layer."""

@@ -5,6 +5,19 @@ import torch
 from geohash_rs.hashing.heads import MiLaN
 
 
+def test_rounded_weights_leave_features_of_any_size_where_they_were():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(40, 6, generator=generator) * 0.01 + 3000
+    features[:, 0] = 7  # a feature that never varies has a scale of a million
+    head = MiLaN(6, 8, hidden=(4,))
+    head.standardise(features)
+    before = head.eval()(features)
+    head.round_weights()
+    torch.testing.assert_close(head(features), before, atol=2e-3, rtol=0)
+    weight = head.bits.weight
+    assert torch.equal(weight.half().float(), weight)
+
+
 def test_noise_disturbs_training_alone_and_leaves_codes_as_they_are():
     head = MiLaN(6, 8, hidden=(4,), noise=2.0)
     prepared = torch.randn(16, 6, generator=torch.Generator().manual_seed(0))
