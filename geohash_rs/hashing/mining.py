@@ -27,22 +27,24 @@ class Triplets(NamedTuple):
     negatives: Tensor
 
 
-def label_similarity(labels: Tensor) -> Tensor:
+def label_similarity(labels: Tensor, others: Tensor | None = None) -> Tensor:
     """Say how alike the tiles of a batch are by their labels.
 
     Args:
         labels: One class a tile, integer, shape (tiles,); or several, zeros and ones, shape
             (tiles, classes).
+        others: Labels of the tiles they are compared with. Default: the same.
 
     Returns:
-        Similarity, shape (tiles, tiles): of one class, bool; of several, the number of labels
+        Similarity, shape (tiles, others): of one class, bool; of several, the number of labels
         that two tiles share over the number that either has (Jaccard), float32.
 
     Raises:
         TrainingError: If the labels have another shape, or a tile has no label.
     """
+    others = labels if others is None else others
     if labels.ndim == 1 and not labels.is_floating_point():
-        return labels[:, None] == labels[None, :]
+        return labels[:, None] == others[None, :]
     if labels.ndim != 2:
         msg = (
             f"labels have shape {tuple(labels.shape)} and type {labels.dtype}; use integers of "
@@ -54,9 +56,8 @@ def label_similarity(labels: Tensor) -> Tensor:
         missing = int((~some.any(1)).sum())
         msg = f"{missing} of {len(labels)} tiles of a batch have no label; leave them out."
         raise TrainingError(msg)
-    shared = some @ some.T
-    counts = some.sum(1)
-    return shared / (counts[:, None] + counts[None, :] - shared)
+    shared = some @ others.float().T
+    return shared / (some.sum(1)[:, None] + others.float().sum(1)[None, :] - shared)
 
 
 def batch_hard(
