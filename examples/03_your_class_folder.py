@@ -21,7 +21,7 @@ def main():
     parser.add_argument("root", help="folder with one folder a class")
     parser.add_argument("output", help="hasher to write, .safetensors")
     parser.add_argument("--bits", type=int, default=64)
-    parser.add_argument("--tile-size", type=int, default=64, help="px of a tile")
+    parser.add_argument("--tile-size", type=int, help="px to bring tiles to; default: their own")
     parser.add_argument("--input-size", type=int, default=128, help="px that the network sees")
     parser.add_argument("--views", type=int, default=4, help="flips and turns of a tile, 1 to 8")
     parser.add_argument("--epochs", type=int, default=10, help="of 100 batches each")

@@ -1,24 +1,37 @@
 """Class-balanced batches of any data module; features are computed once where none can change."""
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.hashing.features import iterate_features
+from geohash_rs.hashing.feature_batches import Batch, FeatureBatches, RandomBatches, ReadyBatches
+from geohash_rs.hashing.features import features_key, iterate_features
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.learned import feature_hasher
 from geohash_rs.hashing.sampling import ClassBalancedSampler, labels_of
 
 __all__ = ["BalancedBatches"]
 
-Batch = dict[str, Tensor]
+SCALING_TILES = 512  # tiles of a part that are looked at to choose the range of pixel values
+SCALING_SIDE = 64  # rows and columns of each that are looked at
+
+
+class _Found(NamedTuple):
+    """Features of a part, shape (tiles, views, num_features), its labels and px of its tiles."""
+
+    key: str
+    features: Tensor
+    labels: Tensor
+    tile_size: int
 
 
 class BalancedBatches(BaseDataModule):  # type: ignore[misc]
@@ -56,7 +69,8 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
         self.cache = cache
         self.classes_per_batch, self.samples_per_class = classes_per_batch, samples_per_class
         self.num_batches, self.seed = num_batches, seed
-        self._found: dict[str, tuple[Tensor, Tensor]] = {}
+        self._found: dict[str, _Found] = {}
+        self._drawn: dict[str, list[Batch]] = {}  # tiles of a geo data module, read once
 
     def prepare_data(self) -> None:
         """Let the data module fetch what it needs."""
@@ -67,14 +81,14 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
         self.data.trainer = self.trainer
         self.data.setup(stage)
         if stage == "fit" and self._frozen():
-            features, _ = self._features("train")
-            self._task().meet_features(features.flatten(0, 1))
+            self._task().meet_features(self._features("train").features.flatten(0, 1))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Give balanced batches, of features where the backbone is frozen."""
         if self._frozen():
-            features, labels = self._features("train")
-            return DataLoader(self._feature_batches(features, labels), batch_size=None)
+            found = self._features("train")
+            batches = self._feature_batches(found.features, found.labels)
+            return DataLoader(batches, batch_size=None)
         dataset = self._dataset("train")
         if dataset is None:
             loader: DataLoader[Any] = self.data.train_dataloader()
@@ -108,60 +122,88 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
 
     def _in_order(self, part: str) -> DataLoader[Any]:
         if self._frozen():
-            features, labels = self._features(part)
-            batches = zip(torch.split(features, 256), torch.split(labels, 256), strict=True)
-            return DataLoader(
-                _Batches([{"features": f, "label": y} for f, y in batches]), batch_size=None
+            found = self._features(part)
+            pairs = zip(
+                torch.split(found.features, 256), torch.split(found.labels, 256), strict=True
             )
+            ready = ReadyBatches([{"features": f, "label": y} for f, y in pairs])
+            return DataLoader(ready, batch_size=None)
         dataset = self._dataset(part)
         if dataset is None:
             loader: DataLoader[Any] = getattr(self.data, f"{part}_dataloader")()
             return loader
         return self._loader(dataset)
 
-    def _features(self, part: str) -> tuple[Tensor, Tensor]:
-        """Compute or read features (tiles, views, num_features) and labels of a part.
+    def _features(self, part: str) -> _Found:
+        """Compute or read the features of a part, unless the last task had the same.
 
         Raises:
             TrainingError: If the part has no tiles, or features that are not finite.
         """
-        if part in self._found:
-            return self._found[part]
         task = self._task()
+        if not task.pixels.known:
+            task.pixels.meet(self._sample(part))
         views = task.hparams["train_views" if part == "train" else "views"]
+        # the strategy's device: before a fit the task itself is still on the CPU
+        hasher = feature_hasher(task, device=self.trainer.strategy.root_device)
+        key = features_key(hasher, views=views)
+        if part not in self._found or self._found[part].key != key:
+            self._found[part] = self._compute(part, hasher, views=views, key=key)
+        task.tile_size = task.tile_size or self._found[part].tile_size
+        return self._found[part]
+
+    def _compute(self, part: str, hasher: Hasher, *, views: Iterable[str], key: str) -> _Found:
         labels: list[Tensor] = []
-        batches = self._tiles(part, labels)
-        first = next(batches, None)
-        if first is None:
-            msg = f"the {part} part of {type(self.data).__name__} has no tiles."
-            raise TrainingError(msg)
-        task.tile_size = task.tile_size or int(first.shape[-2])
-        hasher = task.feature_hasher(first)
-        every = iterate_features(
-            hasher, chain([first], batches), views=views, folder=self._folder()
-        )
-        features = torch.cat(list(every))
-        bad = ~torch.isfinite(features).flatten(1).all(1)
+        sides: list[int] = []
+
+        def tiles() -> Iterator[Tensor]:
+            for batch in self._drawn.pop(part, None) or self._raw_batches(part):
+                labels.append(labels_of(batch))
+                sides.append(int(batch["image"].shape[-2]))
+                yield batch["image"]
+
+        every = iterate_features(hasher, tiles(), views=tuple(views), folder=self._folder())
+        features = list(every)
+        if not features:
+            raise TrainingError(self._no_tiles(part))
+        found = torch.cat(features)
+        bad = ~torch.isfinite(found).flatten(1).all(1)
         if bool(bad.any()):
             msg = f"{int(bad.sum())} of {len(bad)} tiles have features that are NaN or infinite."
             raise TrainingError(msg)
-        self._found[part] = features, torch.cat(labels)
-        return self._found[part]
+        return _Found(key, found, torch.cat(labels), sides[0])
 
-    def _tiles(self, part: str, labels: list[Tensor]) -> Iterator[Tensor]:
-        """Go through the raw tiles of a part, and note their labels on the way."""
+    def _sample(self, part: str) -> Tensor:
+        """Read pixels of tiles spread evenly over a part, shape (1, bands, 1, pixels).
+
+        Raises:
+            TrainingError: If the part has no tiles.
+        """
+        dataset: Any = self._dataset(part)
+        step = 1
+        if dataset is None:
+            batches = self._drawn[part] = self._raw_batches(part)
+            step = max(1, sum(len(batch["image"]) for batch in batches) // SCALING_TILES)
+        else:
+            count = min(len(dataset), SCALING_TILES)
+            rows = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
+            batches = self._loader(Subset(dataset, rows))
+        pixels = [_thinned(batch["image"][::step]) for batch in batches]
+        if not pixels:
+            raise TrainingError(self._no_tiles(part))
+        return torch.cat(pixels, dim=1)[None, :, None]
+
+    def _no_tiles(self, part: str) -> str:
+        return f"the {part} part of {type(self.data).__name__} has no tiles; check its folder."
+
+    def _raw_batches(self, part: str) -> Any:  # noqa: ANN401 - a loader, or a list
+        """Give the raw tiles of a part; those that a geo data module draws are read at once."""
         dataset = self._dataset(part)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            loader = (
-                getattr(self.data, f"{part}_dataloader")()
-                if dataset is None
-                else self._loader(dataset)
-            )
-            batches = list(loader) if dataset is None else loader
-        for batch in batches:
-            labels.append(labels_of(batch))
-            yield batch["image"]
+            if dataset is None:
+                return list(getattr(self.data, f"{part}_dataloader")())
+            return self._loader(dataset)
 
     def _dataset(self, part: str) -> Dataset[Batch] | None:
         """Give a part as a data set that is read by number; a geo data module has none.
@@ -194,19 +236,20 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
             samples_per_class=self.samples_per_class,
             num_batches=self.num_batches,
             seed=self.seed,
+            names=getattr(self.data, "classes", ()),
         )
 
-    def _feature_batches(self, features: Tensor, labels: Tensor) -> "_FeatureBatches":
+    def _feature_batches(self, features: Tensor, labels: Tensor) -> FeatureBatches:
         size = self.classes_per_batch * self.samples_per_class
         length = self.num_batches or max(1, len(labels) // size)
         sampler: Iterable[list[int]] = (
             self._sampler(labels)
             if labels.ndim == 1
-            else _RandomBatches(len(labels), size=size, length=length, seed=self.seed)
+            else RandomBatches(len(labels), size=size, length=length, seed=self.seed)
         )
         if isinstance(sampler, ClassBalancedSampler):
             length = len(sampler)
-        return _FeatureBatches(features, labels, sampler, length=length, seed=self.seed)
+        return FeatureBatches(features, labels, sampler, length=length, seed=self.seed)
 
     def _folder(self) -> Path | None:
         return None if self.cache is None else Path(self.cache)
@@ -219,57 +262,14 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
 
     def _frozen(self) -> bool:
         settings = getattr(self._task(), "hparams", {})
-        return bool(settings.get("freeze_backbone")) and hasattr(self._task(), "feature_hasher")
+        return bool(settings.get("freeze_backbone")) and hasattr(self._task(), "meet_features")
 
 
-class _Batches(Dataset[Batch]):
-    """Batches that are ready."""
-
-    def __init__(self, batches: list[Batch]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.batches[index]
-
-
-class _FeatureBatches(IterableDataset[Batch]):
-    """Batches of features, a view of every tile drawn at random."""
-
-    def __init__(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        sampler: Iterable[list[int]],
-        *,
-        length: int,
-        seed: int,
-    ) -> None:
-        self.features, self.labels, self.sampler, self.length = features, labels, sampler, length
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[Batch]:
-        for chosen in self.sampler:
-            rows = torch.tensor(chosen)
-            views = torch.randint(self.features.shape[1], (len(rows),), generator=self.generator)
-            yield {"features": self.features[rows, views], "label": self.labels[rows]}
-
-
-class _RandomBatches:
-    """Batches of any tiles, for those with several labels each; every epoch draws on."""
-
-    def __init__(self, count: int, *, size: int, length: int, seed: int) -> None:
-        self.count, self.size, self.length = count, size, length
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for _ in range(self.length):
-            yield torch.randperm(self.count, generator=self.generator)[: self.size].tolist()
+def _thinned(images: Tensor) -> Tensor:
+    """Take evenly spaced pixels of a batch, shape (bands, pixels)."""
+    images = images if images.dtype == torch.uint8 else images.float()
+    rows, columns = (max(1, side // SCALING_SIDE) for side in images.shape[-2:])
+    return images[..., ::rows, ::columns].movedim(1, 0).flatten(1)
 
 
 def _labels_of_dataset(dataset: Any) -> Tensor:  # noqa: ANN401 - a data set with a length

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -13,6 +14,8 @@ from geohash_rs.hashing.class_folders import ClassFolders, read_tile, split_by_c
 from geohash_rs.hashing.sampling import ClassBalancedSampler
 
 __all__ = ["BalancedDataModule", "ClassFolderDataModule", "ClassFolderDataset"]
+
+LOOKED_AT = 64  # files whose height is looked at
 
 
 class ClassFolderDataset(Dataset[dict[str, Tensor]]):
@@ -34,10 +37,12 @@ class ClassFolderDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         image = read_tile(self.tiles.paths[index]).float()
         if image.shape[-2:] != (self.size, self.size):
+            lowest, highest = float(image.min()), float(image.max())
             size = (self.size, self.size)
             image = torch.nn.functional.interpolate(
                 image[None], size=size, mode="bicubic", antialias=True
             )[0]
+            image = image.clamp_(lowest, highest)  # bicubic resizing overshoots at edges
         return {"image": image, "label": torch.tensor(int(self.tiles.labels[index]))}
 
 
@@ -54,6 +59,9 @@ class BalancedDataModule(BaseDataModule):  # type: ignore[misc]
         batch_size: Tiles in a batch of validation and test.
         num_workers: Processes that read.
         seed: Seed of the split and of the batches.
+
+    Attributes:
+        classes: Names of the classes, sorted, once set up; a label is an index into them.
     """
 
     mean = torch.tensor(0.0)  # pixels are given raw: scaling belongs to the hasher
@@ -72,6 +80,7 @@ class BalancedDataModule(BaseDataModule):  # type: ignore[misc]
         self.classes_per_batch, self.samples_per_class = classes_per_batch, samples_per_class
         self.seed = seed
         self.parts: dict[str, Any] = {}
+        self.classes: tuple[str, ...] = ()
 
     @abstractmethod
     def make_parts(self) -> dict[str, Any]:
@@ -98,6 +107,7 @@ class BalancedDataModule(BaseDataModule):  # type: ignore[misc]
             classes_per_batch=self.classes_per_batch,
             samples_per_class=self.samples_per_class,
             seed=self.seed,
+            names=self.classes,
         )
         return DataLoader(part, batch_sampler=sampler, num_workers=self.num_workers)
 
@@ -143,7 +153,8 @@ class ClassFolderDataModule(BalancedDataModule):
 
     Args:
         root: Folder with one folder a class.
-        size: Side in px to which all tiles are brought.
+        size: Side in px to which all tiles are brought. Default: the height that is most frequent
+            among some of the files, so that tiles keep their ground and a hasher learns its size.
         fractions: Shares of training and validation; the rest is the test part.
         classes_per_batch: Classes in a training batch.
         samples_per_class: Tiles of each class in a training batch.
@@ -156,7 +167,7 @@ class ClassFolderDataModule(BalancedDataModule):
         self,
         root: str,
         *,
-        size: int = 256,
+        size: int | None = None,
         fractions: tuple[float, float] = (0.6, 0.2),
         classes_per_batch: int = 15,
         samples_per_class: int = 6,
@@ -181,8 +192,17 @@ class ClassFolderDataModule(BalancedDataModule):
     def make_parts(self) -> dict[str, ClassFolderDataset]:
         """Find the files and split them."""
         tiles = ClassFolders.open(self.root)
+        self.classes = tiles.classes
+        size = _usual_height(tiles) if self.size is None else self.size
         rows = split_by_class(tiles.labels, fractions=self.fractions, seed=self.seed)
         return {
-            name: ClassFolderDataset(tiles.take(part), size=self.size)
+            name: ClassFolderDataset(tiles.take(part), size=size)
             for name, part in zip(("train", "val", "test"), rows, strict=True)
         }
+
+
+def _usual_height(tiles: ClassFolders) -> int:
+    """Find the most frequent height of files spread evenly over all classes, px."""
+    rows = np.linspace(0, len(tiles) - 1, min(len(tiles), LOOKED_AT)).round().astype(int)
+    heights = [read_tile(tiles.paths[row]).shape[-2] for row in rows]
+    return max(sorted(set(heights)), key=heights.count)

@@ -103,6 +103,8 @@ def features_key(hasher: Hasher, *, views: Sequence[str]) -> str:
     """
     about = hasher.description
     settings = {k: about[k] for k in ("bands", "input_size", "scaling", "backbone")}
+    if hasher.device.type != "cpu":  # where arithmetic is of another precision
+        settings["device"] = hasher.device.type
     digest = hashlib.sha256(json.dumps([settings, list(views)], sort_keys=True).encode())
     for name, tensor in sorted(hasher.backbone.network.state_dict().items()):
         digest.update(name.encode())

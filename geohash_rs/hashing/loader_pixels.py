@@ -25,15 +25,17 @@ class LoaderPixels(nn.Module):
         super().__init__()
         self.mean, self.std = backbone.mean, backbone.std
         self.raw_input = backbone.raw_input
+        # 0 to 255 before the first batch, as in Lightning's sanity check
         self.register_buffer("low", torch.zeros(backbone.in_chans))
-        self.register_buffer("high", torch.zeros(backbone.in_chans))  # zero: not known yet
+        self.register_buffer("high", torch.full((backbone.in_chans,), 255.0))
+        self.register_buffer("chosen", torch.tensor(data=False))
         if scaling is not None:
             self.set_range(scaling)
 
     @property
     def known(self) -> bool:
         """Whether the range is chosen, or the weights bring their own."""
-        return self.raw_input or bool(self.get_buffer("high").any())
+        return self.raw_input or bool(self.get_buffer("chosen"))
 
     def set_range(self, scaling: Mapping[str, Any]) -> None:
         """Take a range that a user wrote.
@@ -44,6 +46,7 @@ class LoaderPixels(nn.Module):
         read = Scaling.from_mapping(scaling, mean=self.mean, std=self.std)
         self.get_buffer("low").copy_(torch.tensor(read.low))
         self.get_buffer("high").copy_(torch.tensor(read.high))
+        self.get_buffer("chosen").fill_(value=True)
 
     def meet(self, raw: Tensor) -> None:
         """Choose the range from tiles, unless it is known.
@@ -62,14 +65,11 @@ class LoaderPixels(nn.Module):
         """Give the range as a hasher's scaling."""
         channels = len(self.mean)
         zeros, ones = (0.0,) * channels, (1.0,) * channels
-        low, high = (tuple(self.get_buffer(name).tolist()) for name in ("low", "high"))
-        if self.raw_input and any(high):
-            return Scaling(low=low, high=high, mean=zeros, std=ones)
-        if self.raw_input:
+        if self.raw_input and not bool(self.get_buffer("chosen")):
             return Scaling(low=zeros, high=ones, mean=self.mean, std=self.std, clip=False)
-        if not any(high):
-            high = (255.0,) * channels  # before the first batch, as in Lightning's sanity check
-        return Scaling(low=low, high=high, mean=self.mean, std=self.std)
+        mean, std = (zeros, ones) if self.raw_input else (self.mean, self.std)
+        low, high = (tuple(self.get_buffer(name).tolist()) for name in ("low", "high"))
+        return Scaling(low=low, high=high, mean=mean, std=std)
 
     def prepare(self, raw: Tensor, *, size: int) -> Tensor:
         """Scale and resize raw tiles into network input, as `Hasher` does.

@@ -1,5 +1,6 @@
 """Draw batches in which every anchor has a positive and a negative."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,9 +8,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from geohash_rs.errors import TrainingError
+from geohash_rs.errors import GeoHashRSWarning, TrainingError
 
-__all__ = ["ClassBalancedSampler", "ClassPairSampler", "labels_of", "rows_by_class"]
+__all__ = [
+    "ClassBalancedSampler",
+    "ClassPairSampler",
+    "SingleTileWarning",
+    "labels_of",
+    "rows_by_class",
+]
+
+
+class SingleTileWarning(GeoHashRSWarning):
+    """A class has a single tile, of which no triplet can be made."""
 
 
 def labels_of(batch: Mapping[str, Any]) -> Tensor:
@@ -71,11 +82,12 @@ class ClassBalancedSampler(Sampler[list[int]]):
     """Batches of the same number of tiles from each of several classes.
 
     Args:
-        labels: Class of every tile; classes of a single tile are left out.
+        labels: Class of every tile; classes of a single tile are left out, with a warning.
         classes_per_batch: Classes in a batch, at most as many as there are.
         samples_per_class: Tiles of each; fewer where a class has fewer.
         num_batches: Batches in an epoch. Default: as many as see every tile once on average.
         seed: Seed; every epoch draws on from where the last one ended.
+        names: Names of the classes, for the warning. Default: their numbers.
 
     Raises:
         TrainingError: If fewer than two classes have two tiles, or a number is too small.
@@ -89,6 +101,7 @@ class ClassBalancedSampler(Sampler[list[int]]):
         samples_per_class: int = 6,
         num_batches: int | None = None,
         seed: int = 0,
+        names: Sequence[str] = (),
     ) -> None:
         if classes_per_batch < 2 or samples_per_class < 2:
             msg = (
@@ -96,7 +109,9 @@ class ClassBalancedSampler(Sampler[list[int]]):
                 "triplet; use at least 2 x 2."
             )
             raise TrainingError(msg)
-        self.rows = list(rows_by_class(labels).values())
+        rows = rows_by_class(labels)
+        _warn_of_single_tiles(sorted(set(torch.as_tensor(labels).tolist()) - set(rows)), names)
+        self.rows = list(rows.values())
         self.classes_per_batch = min(classes_per_batch, len(self.rows))
         self.samples_per_class = samples_per_class
         per_batch = self.classes_per_batch * samples_per_class
@@ -122,10 +137,11 @@ class ClassPairSampler(ClassBalancedSampler):
     """The paper's batches: anchors and positives of one class, negatives of another.
 
     Args:
-        labels: Class of every tile; classes of a single tile are left out.
+        labels: Class of every tile; classes of a single tile are left out, with a warning.
         num_triplets: Triplets in a batch: twice as many tiles of one class, as many of another.
         num_batches: Batches in an epoch. Default: as many as see every tile once on average.
         seed: Seed; every epoch draws on from where the last one ended.
+        names: Names of the classes, for the warning. Default: their numbers.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258
@@ -138,16 +154,29 @@ class ClassPairSampler(ClassBalancedSampler):
         num_triplets: int = 30,
         num_batches: int | None = None,
         seed: int = 0,
+        names: Sequence[str] = (),
     ) -> None:
         self.num_triplets = num_triplets
         num_batches = num_batches or max(1, len(labels) // (3 * num_triplets))
-        super().__init__(labels, classes_per_batch=2, num_batches=num_batches, seed=seed)
+        super().__init__(
+            labels, classes_per_batch=2, num_batches=num_batches, seed=seed, names=names
+        )
 
     def draw(self) -> Tensor:
         """Draw the indices of one batch, int64, shape (tiles,)."""
         first, second = torch.randperm(len(self.rows), generator=self.generator)[:2].tolist()
         like = _take(self.rows[first], 2 * self.num_triplets, self.generator)
         return torch.cat([like, _take(self.rows[second], self.num_triplets, self.generator)])
+
+
+def _warn_of_single_tiles(classes: Sequence[int], names: Sequence[str]) -> None:
+    if classes:
+        listed = ", ".join(str(names[c]) if names else str(c) for c in classes[:5])
+        msg = (
+            f"{len(classes)} classes have a single training tile and are left out ({listed}); "
+            "a triplet needs two: add tiles."
+        )
+        warnings.warn(msg, SingleTileWarning, stacklevel=3)
 
 
 def _take(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -131,7 +131,6 @@ class LabelledSceneDataModule(BalancedDataModule):
             "edges": edges,
         }
         self.min_share, self.block_km, self.fractions = min_share, block_km, tuple(fractions)
-        self.classes: tuple[str, ...] = ()
         self.footprints: dict[str, gpd.GeoDataFrame] = {}
 
     @property

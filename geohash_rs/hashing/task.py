@@ -9,14 +9,22 @@ from torch import Tensor, nn
 from geohash_rs._compat import base_task
 from geohash_rs.errors import BandMismatchError, TrainingError
 from geohash_rs.hashing.backbones import load_backbone
+from geohash_rs.hashing.checkpoints import keep_settings, restore_settings
 from geohash_rs.hashing.fitting import default_bands
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.heads import LinearHead, MiLaN
+from geohash_rs.hashing.heads import MiLaN
+from geohash_rs.hashing.learned import learned_hasher
+from geohash_rs.hashing.learning import make_optimizer, unfreeze
 from geohash_rs.hashing.lite0 import LITE0
 from geohash_rs.hashing.loader_pixels import LoaderPixels, undo
 from geohash_rs.hashing.losses import MiLaNLoss
 from geohash_rs.hashing.sampling import labels_of
-from geohash_rs.hashing.validation import CodeCollapseWarning, ranking_values, warn_of_collapse
+from geohash_rs.hashing.validation import (
+    CodeCollapseWarning,
+    SeenCodes,
+    ranking_values,
+    warn_of_collapse,
+)
 from geohash_rs.hashing.views import random_views, view
 
 __all__ = ["CodeCollapseWarning", "HashingTask"]
@@ -71,8 +79,9 @@ class HashingTask(base_task()):  # type: ignore[misc]
         bands: Names of the bands.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}`` in raw pixel values. Default: 0
             to 255 where the first training batch lies within, else its percentiles.
-        loader_mean: What the data loader has subtracted. Default: the data module's ``mean``.
-        loader_std: What it then divided by. Default: the data module's ``std``.
+        loader_mean: What the data loader has subtracted. Default: the data module's ``mean``, or
+            that of the data module of the checkpoint, else 0.
+        loader_std: What it then divided by. Default: as of `loader_mean`, else 1.
         input_size: Side in px that the network sees. Default: what its weights were trained with.
         k: Ranks of the validation metrics.
 
@@ -129,7 +138,8 @@ class HashingTask(base_task()):  # type: ignore[misc]
         self.weights = weights
         super().__init__()
         self.tile_size = 0
-        self._outputs: list[tuple[Tensor, Tensor]] = []
+        self.loader: tuple[Any, Any] = (0.0, 1.0)
+        self.seen = SeenCodes()
 
     def configure_models(self) -> None:
         """Make backbone and head.
@@ -162,7 +172,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
             noise=settings["noise"],
         )
         self.model = nn.Sequential(self.backbone, self.head)
-        self._freeze()
+        unfreeze(self.backbone, settings["unfreeze"], frozen=settings["freeze_backbone"])
         names = settings["bands"] or default_bands(channels)
         if len(names) != channels:
             msg = f"{len(names)} bands are named but in_channels is {channels}."
@@ -185,33 +195,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Raises:
             TrainingError: If the schedule is unknown.
         """
-        settings = self.hparams
-        backbone_lr = settings["backbone_lr"] or settings["lr"] / 10
-        deep = [p for p in self.backbone.parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [*self.head.parameters(), *self.criterion.parameters()]}
-        ]
-        if deep:
-            groups.append({"params": deep, "lr": backbone_lr})
-        optimizer = torch.optim.AdamW(
-            groups, lr=settings["lr"], weight_decay=settings["weight_decay"]
-        )
-        schedules = torch.optim.lr_scheduler
-        if settings["schedule"] == "cosine":
-            steps = int(self.trainer.estimated_stepping_batches)
-            cosine = schedules.CosineAnnealingLR(optimizer, steps)
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": cosine, "interval": "step"},
-            }
-        if settings["schedule"] != "plateau":
-            msg = f'schedule {settings["schedule"]!r} is unknown; use "plateau" or "cosine".'
-            raise TrainingError(msg)
-        plateau = schedules.ReduceLROnPlateau(optimizer, mode="max", patience=settings["patience"])
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": plateau, "monitor": self.monitor},
-        }
+        return make_optimizer(self)
 
     def train(self, mode: bool = True) -> "HashingTask":  # noqa: FBT001, FBT002  (torch's own)
         """Set the mode of the head; the backbone's normalisation keeps what its weights know.
@@ -231,7 +215,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Returns:
             Activations in [0, 1], shape (tiles, num_bits).
         """
-        prepared = self.pixels.prepare(self._raw(images), size=self._input_size())
+        prepared = self.pixels.prepare(self._raw(images), size=self.network_size)
         passes = [self.model(view(prepared, name)) for name in self.hparams["views"]]
         return torch.stack(passes).mean(0)
 
@@ -243,7 +227,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         else:
             raw = self._raw(self._images(batch))
             self.pixels.meet(raw)
-            prepared = self.pixels.prepare(raw, size=self._input_size())
+            prepared = self.pixels.prepare(raw, size=self.network_size)
             seen = random_views(prepared, self.hparams["train_views"])
             if not bool(self.get_buffer("standardised")):
                 with torch.no_grad():
@@ -256,14 +240,18 @@ class HashingTask(base_task()):  # type: ignore[misc]
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Keep the codes of a batch."""
+        """Keep the codes of a batch.
+
+        Raises:
+            TrainingError: If an activation is NaN or infinite.
+        """
         labels = labels_of(batch)
         if "features" in batch:  # shape (tiles, views, num_features)
             passes = [self.head(values) for values in batch["features"].unbind(1)]
             activations = torch.stack(passes).mean(0)
         else:
             activations = self(self._images(batch))
-        self._outputs.append((activations.detach().float().cpu() > 0.5, labels.cpu()))
+        self.seen.add(activations, labels)
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Keep the codes of a batch."""
@@ -299,26 +287,6 @@ class HashingTask(base_task()):  # type: ignore[misc]
             self.head.get_buffer("scale").copy_(1 / deviation.clamp_min(floor))
         self.get_buffer("standardised").fill_(value=True)
 
-    def feature_hasher(self, raw: Tensor) -> Hasher:
-        """Give a hasher whose features are those of this task's backbone, for caching them.
-
-        Args:
-            raw: Some raw tiles, from which the range of pixel values is chosen unless it is known.
-
-        Returns:
-            A hasher that shares the backbone; its head is not trained.
-        """
-        self.pixels.meet(raw)
-        return Hasher(
-            self.backbone,
-            LinearHead(self.backbone.num_features, 8),
-            scaling=self.pixels.scaling(),
-            bands=self.band_names,
-            tile_size=int(raw.shape[-2]),
-            input_size=self._input_size(),
-            device=self.device,
-        )
-
     def hasher(self, *, name: str = "", notes: Mapping[str, Any] | None = None) -> Hasher:
         """Give what has been learned as a hasher, which an archive uses.
 
@@ -329,74 +297,28 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Returns:
             A hasher with copies of the networks.
         """
-        backbone = load_backbone(
-            self.backbone.model_name,
-            weights=False,
-            in_chans=self.hparams["in_channels"],
-            stages=self.backbone.stages,
-        )
-        backbone.load_state_dict(self.backbone.state_dict())
-        frozen = self.hparams["freeze_backbone"]
-        backbone.weights = self.backbone.weights if frozen else "fine-tuned"
-        head = MiLaN(**{**self.head.settings, "hidden": tuple(self.head.hidden)})
-        head.load_state_dict(self.head.state_dict())
-        size = self._input_size()
-        return Hasher(
-            backbone,
-            head,
-            scaling=self.pixels.scaling(),
-            bands=self.band_names,
-            tile_size=self.tile_size or size,
-            input_size=size,
-            views=self.hparams["views"],
-            name=name,
-            notes=notes,
+        return learned_hasher(self, name=name, notes=notes)
+
+    def loader_statistics(self) -> tuple[Any, Any]:
+        """Give the mean that the data loader subtracts, and the deviation that it divides by."""
+        module = getattr(self._trainer, "datamodule", None) if self._trainer else None
+        mean, std = self.hparams["loader_mean"], self.hparams["loader_std"]
+        return (
+            getattr(module, "mean", self.loader[0]) if mean is None else mean,
+            getattr(module, "std", self.loader[1]) if std is None else std,
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the tile size with the weights."""
-        checkpoint["tile_size"] = self.tile_size
+        """Keep with the tensors what codes depend on beside them."""
+        keep_settings(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the tile size from a checkpoint, and refuse one of another network.
+        """Take from a checkpoint what codes depend on, and refuse one of another network.
 
         Raises:
             TrainingError: If its tensors are not those of this task.
         """
-        own, found = self.state_dict(), checkpoint["state_dict"]
-        wrong = [k for k in own if k not in found or found[k].shape != own[k].shape]
-        wrong += [k for k in found if k not in own]
-        if wrong:
-            settings = checkpoint.get("hyper_parameters", {})
-            msg = (
-                f"the checkpoint is of another network: {len(wrong)} of {len(own)} tensors differ, "
-                f"such as {wrong[0]}; it was made with model={settings.get('model')!r}, "
-                f"num_bits={settings.get('num_bits')}, stages={settings.get('stages')}, "
-                f"components={settings.get('components')}; make the task with the same settings."
-            )
-            raise TrainingError(msg)
-        self.tile_size = checkpoint.get("tile_size", 0)
-
-    def _freeze(self) -> None:
-        """Let the parts of the backbone learn that shall.
-
-        Raises:
-            TrainingError: If a module to unfreeze does not exist.
-        """
-        chosen = tuple(self.hparams["unfreeze"])
-        modules = dict(self.backbone.network.named_modules())
-        if unknown := [name for name in chosen if name not in modules]:
-            children = [name for name, _ in self.backbone.network.named_children()]
-            msg = (
-                f"the backbone has no modules {unknown} to unfreeze; it has {', '.join(children)}."
-            )
-            raise TrainingError(msg)
-        self.backbone.eval()
-        learns_all = not self.hparams["freeze_backbone"] and not chosen
-        self.backbone.requires_grad_(requires_grad=learns_all)
-        if not self.hparams["freeze_backbone"]:
-            for name in chosen:
-                modules[name].requires_grad_(requires_grad=True)
+        restore_settings(self, checkpoint)
 
     def _images(self, batch: dict[str, Tensor]) -> Tensor:
         """Take the images of a batch.
@@ -416,21 +338,16 @@ class HashingTask(base_task()):  # type: ignore[misc]
 
     def _raw(self, images: Tensor) -> Tensor:
         """Undo what the data loader's normalisation did."""
-        module = getattr(self._trainer, "datamodule", None) if self._trainer else None
-        mean, std = self.hparams["loader_mean"], self.hparams["loader_std"]
-        return undo(
-            images,
-            mean=getattr(module, "mean", 0.0) if mean is None else mean,
-            std=getattr(module, "std", 1.0) if std is None else std,
-        )
+        mean, std = self.loader_statistics()
+        return undo(images, mean=mean, std=std)
 
-    def _input_size(self) -> int:
+    @property
+    def network_size(self) -> int:
+        """Side in px that the network sees."""
         return int(self.hparams["input_size"] or self.backbone.input_size)
 
     def _log_ranking(self, stage: str) -> None:
-        bits = torch.cat([bits for bits, _ in self._outputs])
-        labels = torch.cat([labels for _, labels in self._outputs])
-        self._outputs.clear()
+        bits, labels = self.seen.take()
         values = ranking_values(bits, labels, k=self.hparams["k"])
         for name, value in values.items():
             self.log(f"{stage}_{name}", value, prog_bar=name == "map")

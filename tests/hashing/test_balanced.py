@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from rasterio.transform import from_origin
 
 from geohash_rs.errors import TrainingError
+from geohash_rs.hashing import Hasher, balanced
 from geohash_rs.hashing.balanced import BalancedBatches
 from geohash_rs.hashing.datamodules import ClassFolderDataModule
 from geohash_rs.hashing.task import HashingTask
@@ -44,6 +45,64 @@ def test_a_head_trains_on_features_that_are_computed_once(folder, tmp_path, monk
     monkeypatch.setattr("geohash_rs.hashing.hasher.Hasher.features", None)
     again = folders(folder, cache=str(tmp_path / "cache"))
     assert trainer(tmp_path).test(task, datamodule=again, verbose=False)[0]["test_map"] == tested
+
+
+class TwoKinds(LightningDataModule):
+    """Tiles of 16 bits, all of a dark class before all of a bright one."""
+
+    def setup(self, stage):
+        generator = torch.Generator().manual_seed(0)
+        self.train_dataset = self.val_dataset = [
+            {
+                "image": torch.rand(3, 40, 40, generator=generator) * (100 if i < 80 else 3000),
+                "label": torch.tensor(i // 80),
+            }
+            for i in range(160)
+        ]
+
+
+def test_the_range_of_pixels_is_that_of_all_classes(tmp_path):
+    task = HashingTask(**SMALL)
+    trainer(tmp_path, max_epochs=1).fit(task, datamodule=BalancedBatches(TwoKinds()))
+    assert all(2800 < high < 3000 for high in task.hasher().scaling.high)
+
+
+def test_a_second_task_has_its_own_range_size_and_features(tmp_path, monkeypatch):
+    module = BalancedBatches(TwoKinds(), num_batches=2)
+    calls = []
+    features = Hasher.features
+    monkeypatch.setattr(Hasher, "features", lambda *args: calls.append(1) or features(*args))
+    made = []
+    for settings in (SMALL, SMALL | {"num_bits": 32}, SMALL | {"input_size": 48}):
+        calls.clear()
+        task = HashingTask(**settings)
+        trainer(tmp_path, max_epochs=1).fit(task, datamodule=module)
+        made.append((task.hasher(), len(calls)))
+        expected = task.hasher().features(
+            torch.stack([t["image"] for t in module.data.val_dataset])
+        )
+        shown = torch.cat([batch["features"][:, 0] for batch in module.val_dataloader()])
+        torch.testing.assert_close(shown, expected, rtol=1e-4, atol=1e-4)
+    first, second, third = (hasher for hasher, _ in made)
+    assert first.scaling == second.scaling == third.scaling
+    assert first.tile_size == second.tile_size == third.tile_size == 40
+    assert [count > 0 for _, count in made] == [True, False, True]  # same features: not again
+
+
+def test_features_are_computed_where_the_training_runs(folder, tmp_path, monkeypatch):
+    devices = []
+    original = balanced.feature_hasher
+    monkeypatch.setattr(
+        balanced,
+        "feature_hasher",
+        lambda t, device: devices.append(device) or original(t, device=device),
+    )
+    run = trainer(tmp_path, max_epochs=1)
+    there = torch.device("cpu", 0)  # before a fit the task itself is on "cpu"
+    monkeypatch.setattr(type(run.strategy), "root_device", there)
+    run.fit(HashingTask(**SMALL), datamodule=folders(folder))
+    assert len(devices) >= 3
+    assert set(devices) == {there}
 
 
 def test_batches_of_images_are_balanced_where_the_backbone_learns(folder, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.hashing.features import cached_features
+from geohash_rs.hashing.features import cached_features, features_key
 from geohash_rs.hashing.views import view
 
 
@@ -38,6 +38,13 @@ def test_other_pixels_settings_or_weights_are_computed_anew(batches, make_small,
         next(hasher.backbone.parameters()).mul_(1.5)
     assert not torch.equal(cached_features(hasher, batches, folder=tmp_path), second)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_features_of_another_kind_of_device_are_not_taken_for_these(make_small):
+    hasher = make_small()
+    key = features_key(hasher, views=("identity",))
+    hasher.device = torch.device("cuda")
+    assert features_key(hasher, views=("identity",)) != key
 
 
 def test_two_runs_that_share_a_cache_leave_each_others_files_alone(

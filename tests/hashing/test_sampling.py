@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.hashing.sampling import ClassBalancedSampler, ClassPairSampler, rows_by_class
+from geohash_rs.hashing.sampling import (
+    ClassBalancedSampler,
+    ClassPairSampler,
+    SingleTileWarning,
+    rows_by_class,
+)
 
+pytestmark = pytest.mark.filterwarnings("ignore::geohash_rs.hashing.sampling.SingleTileWarning")
 LABELS = [0] * 10 + [1] * 3 + [2] * 20 + [3]
 
 
@@ -31,6 +37,13 @@ def test_a_class_of_one_tile_is_left_out():
     counts = Counter(LABELS[i] for i in next(iter(sampler)))
     assert counts == {0: 4, 1: 3, 2: 4}
     assert len(sampler) == len(list(sampler)) == 34 // 12
+
+
+def test_a_class_that_is_left_out_is_named():
+    with pytest.warns(SingleTileWarning, match=r"1 classes .* are left out \(3\); .* add tiles"):
+        ClassBalancedSampler(LABELS)
+    with pytest.warns(SingleTileWarning, match=r"left out \(harbour\)"):
+        ClassPairSampler(LABELS, names=("beach", "forest", "river", "harbour"))
 
 
 def test_epochs_differ_and_seeds_repeat():

@@ -4,11 +4,12 @@ import shutil
 
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule
 
 from geohash_rs.errors import BandMismatchError, TrainingError
 from geohash_rs.hashing.balanced import BalancedBatches
 from geohash_rs.hashing.datamodules import ClassFolderDataModule
-from geohash_rs.hashing.sampling import labels_of
+from geohash_rs.hashing.sampling import SingleTileWarning, labels_of
 from geohash_rs.hashing.task import CodeCollapseWarning, HashingTask
 from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, trainer
 
@@ -79,7 +80,7 @@ def test_several_labels_are_ranked_by_what_they_share(tmp_path):
 
 def test_equal_codes_bring_a_warning(tmp_path):
     task = HashingTask(**SMALL)
-    task._outputs = [(torch.zeros(4, 16), torch.tensor([0, 0, 1, 1]))]
+    task.seen.add(torch.zeros(4, 16), torch.tensor([0, 0, 1, 1]))
     task.log = lambda *_, **__: None
     with pytest.warns(CodeCollapseWarning, match=r"mean bit entropy of 4 tiles is 0.000"):
         task.on_validation_epoch_end()
@@ -103,6 +104,80 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
         HashingTask(weights="ResNet18_Weights.SENTINEL2_ALL_MOCO", in_channels=3)
 
 
+def test_a_range_that_ends_at_zero_is_kept():
+    decibels = {"kind": "range", "low": -25, "high": 0}
+    task = HashingTask(**SMALL, scaling=decibels)
+    task.pixels.meet(torch.full((4, 3, 8, 8), 3000.0))
+    assert task.hasher().scaling.high == (0.0,) * 3
+    assert task.hasher().scaling.low == (-25.0,) * 3
+    task = HashingTask(**SMALL)
+    raw = torch.linspace(-25, 0, 4 * 3 * 64).reshape(4, 3, 8, 8).clamp(max=-1)
+    raw[:, :, :4] = 0
+    task.pixels.meet(raw)
+    task.pixels.meet(torch.full((4, 3, 8, 8), 3000.0))
+    assert task.hasher().scaling.high == (0.0,) * 3
+
+
+class Normalising(ClassFolderDataModule):
+    """Normalises its images as TorchGeo's modules do."""
+
+    mean, std = torch.tensor([90.0, 100.0, 110.0]), torch.tensor([30.0, 40.0, 50.0])
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        mean, std = (v.reshape(1, 3, 1, 1) for v in (self.mean, self.std))
+        return batch | {"image": (batch["image"] - mean) / std}
+
+
+@pytest.mark.parametrize("bands", [3, 13])
+def test_a_task_is_read_from_its_checkpoint_alone(folder, tmp_path, moco, bands):
+    if bands == 3:
+        module = Normalising(str(folder), samples_per_class=4)
+        task = HashingTask(**SMALL)
+    else:  # TorchGeo's weights bring model, mean and deviation; TorchGeo does not save their name
+        module = thirteen_bands()
+        task = HashingTask(weights=moco, in_channels=13, num_bits=16, input_size=32)
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(task, datamodule=module)
+    run.save_checkpoint(tmp_path / "task.ckpt")
+    images = torch.rand(4, bands, 40, 40, generator=torch.Generator().manual_seed(1))
+    expected = task.eval()(images)
+    read = HashingTask.load_from_checkpoint(tmp_path / "task.ckpt", map_location="cpu").eval()
+    assert torch.equal(read(images), expected)
+    assert read.hasher().fingerprint == task.hasher().fingerprint
+    assert read.hasher().description == task.hasher().description
+    assert read.hasher().backbone.weights == ("random" if bands == 3 else str(moco))
+
+
+def thirteen_bands():
+    generator = torch.Generator().manual_seed(0)
+    samples = [
+        {
+            "image": torch.rand(13, 32, 32, generator=generator) * 4000,
+            "label": torch.tensor(i % 2),
+        }
+        for i in range(8)
+    ]
+
+    class Module(LightningDataModule):
+        mean, std = torch.tensor(0.0), torch.tensor(10_000.0)
+
+        def train_dataloader(self):
+            return torch.utils.data.DataLoader(samples, batch_size=8)
+
+        val_dataloader = train_dataloader
+
+    return Module()
+
+
+def test_pixels_that_are_missing_stop_validation(folder, tmp_path):
+    task = HashingTask(**SMALL)
+    batch = {"image": torch.full((4, 3, 40, 40), 9.0), "label": torch.tensor([0, 0, 1, 1])}
+    task.validation_step(batch, 0)
+    batch["image"][2, 0, 5, 5] = torch.nan
+    with pytest.raises(TrainingError, match="activations of 1 of 4 tiles are NaN .* fill"):
+        task.validation_step(batch, 0)
+
+
 def test_a_checkpoint_of_another_network_is_refused(folder, tmp_path):
     module = ClassFolderDataModule(str(folder), size=40, samples_per_class=4)
     run = trainer(tmp_path, max_epochs=1)
@@ -122,8 +197,11 @@ def test_one_class_or_single_tiles_are_refused_and_a_lonely_class_is_left_out(fo
         path.unlink()
     module = BalancedBatches(ClassFolderDataModule(str(folder), size=40))
     run = trainer(tmp_path, max_epochs=1)
-    run.fit(HashingTask(**SMALL), datamodule=module)
-    assert set(next(iter(module.train_dataloader()))["label"].tolist()) == {0, 2}
+    with pytest.warns(SingleTileWarning, match=r"1 classes .* are left out \(c1\)"):
+        run.fit(HashingTask(**SMALL), datamodule=module)
+    with pytest.warns(SingleTileWarning, match=r"1 classes .* are left out \(c1\)"):
+        batches = module.train_dataloader()
+    assert set(next(iter(batches))["label"].tolist()) == {0, 2}
     shutil.rmtree(folder / "c2")
     module = BalancedBatches(ClassFolderDataModule(str(folder), size=40))
     with pytest.raises(TrainingError, match="two classes with two tiles each, but of 2 classes"):
