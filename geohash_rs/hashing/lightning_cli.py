@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = ["run_lightning_cli"]
 
 
 def run_lightning_cli(args: Sequence[str]) -> None:
     """Fit, validate or test by a YAML configuration, and save the hasher after a fit.
+
+    The hasher is that of the last epoch, or of the best one where a `ModelCheckpoint` watches a
+    measure, such as ``monitor: val_map``.
 
     Args:
         args: Subcommand and its options, such as ``["fit", "--config", "train.yaml"]``.
@@ -32,4 +36,16 @@ def run_lightning_cli(args: Sequence[str]) -> None:
     if args and args[0] == "fit" and isinstance(cli.model, HashingTask):
         folder = Path(cli.trainer.log_dir or cli.trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        _take_best(cli.model, cli.trainer)
         cli.model.hasher().save(folder / "hasher.safetensors")
+
+
+def _take_best(task: Any, trainer: Any) -> None:  # noqa: ANN401 - Lightning has no types here
+    """Give a task the weights of the best checkpoint, where one was chosen by a measure."""
+    import torch
+
+    kept = trainer.checkpoint_callback
+    if kept is None or kept.monitor is None or not kept.best_model_path:
+        return
+    state = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
+    task.load_state_dict(state["state_dict"])

@@ -11,7 +11,7 @@ import shapely
 from affine import Affine
 from lightning.pytorch import Trainer
 
-from geohash_rs import Scenes
+from geohash_rs import Scenes, load_hasher
 from geohash_rs.cli import main
 from geohash_rs.errors import LabelError, TrainingError
 from geohash_rs.hashing.scene_datamodule import LabelledSceneDataModule
@@ -128,10 +128,10 @@ def test_fit_takes_the_example_configuration(
     words += ["--data.labels", str(labels), "--data.block_km", "1.5"]
     words += ["--model.model", "test_resnet", "--model.weights", "false", "--model.input_size=32"]
     words += ["--trainer.max_epochs", "1", "--trainer.default_root_dir", str(tmp_path)]
-    words += ["--trainer.logger", "false", "--trainer.enable_checkpointing", "false"]
     with pytest.raises(SystemExit) as left:
         main(words)
     assert not left.value.code
+    assert load_hasher(tmp_path / "hasher.safetensors").tile_size == TILE
 
 
 def test_data_that_cannot_be_trained_on_say_why(
