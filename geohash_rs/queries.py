@@ -109,19 +109,20 @@ class ImageQueries(Searchable, Protocol):
         positives = [
             self._patch_query(path, window=window, bands=bands, device=device) for path in patches
         ]
-        positives += [query_of_tile(self, tile_id) for tile_id in _several(tile)]
-        positives += [query_of_point(self, point)] if point is not None else []
+        archive = self.snapshot()  # which other threads do not move on
+        positives += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
+        positives += [query_of_point(archive, point)] if point is not None else []
         query = join_queries(
             positives,
             [
                 self._patch_query(example, window=None, bands=bands, device=device)
                 if isinstance(example, str | Path)
-                else query_of_tile(self, example)
+                else query_of_tile(archive, example)
                 for example in _several(negatives)
             ],
         )
         return retrieve(
-            self,
+            archive,
             query,
             k=k,
             max_distance=max_distance,

@@ -73,6 +73,7 @@ def retrieve(
         RegionError: If the region is empty, invalid or out of range.
         TimeRangeError: If the time range cannot be read or is turned round.
     """
+    archive = archive.snapshot()  # which other threads do not move on
     num_bits = bits_of(archive)
     _check_query(k, max_distance, num_bits)
     similarity_of = _similarity_of(archive, query, ranking)

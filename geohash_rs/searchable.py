@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import geopandas as gpd
 import numpy as np
@@ -35,8 +35,9 @@ class Searchable(Protocol):
       without a time is in no range.
     - **A tile id** belongs to one tile for ever; removed tiles are never found, and an id that is
       gone is a TileNotFoundError.
-    - **A state**: what an object sees changes by its own writing and by reopening, not in between.
-      A database alone shows each transaction as it is committed.
+    - **A state**: what an object sees changes by its own writing, by `refresh` and by reopening,
+      not in between; a `snapshot` of it stays as it is. A database alone shows each transaction as
+      it is committed.
     - Bad input is refused with the errors named below, before anything is searched.
     """
 
@@ -56,6 +57,10 @@ class Searchable(Protocol):
 
     def __len__(self) -> int:
         """Count the tiles that were added and not removed."""
+
+    def snapshot(self) -> Self:
+        """Give an archive that stays in the present state, where there are states."""
+        return self
 
     def search(
         self,

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from geohash_rs.archive.adoption import adopt_parts
 from geohash_rs.archive.commit import Writer, open_writer
 from geohash_rs.archive.compaction import compact_segments, merge_small_segments
-from geohash_rs.archive.locks import ReaderPin, create_locks
+from geohash_rs.archive.locks import create_locks
 from geohash_rs.archive.manifest import HasherEntry, Manifest, commit_manifest, new_commit
 from geohash_rs.archive.reading import Codes, Ids, ReadableArchive
 from geohash_rs.archive.records import SceneRecord
@@ -53,7 +54,8 @@ class CodeArchive(ReadableArchive):
     """Codes and tiles in a folder. Make one with `create` or `open`.
 
     A search sees the state that was opened or last written through this object; `refresh` moves
-    on to what other processes wrote. Searching from several threads is safe.
+    on to what other processes wrote, and `snapshot` gives an archive that stays where it is. To ask
+    from several threads is safe, also while one of them writes or refreshes.
 
     Args:
         path: The folder.
@@ -316,32 +318,11 @@ class CodeArchive(ReadableArchive):
         with self._writer() as writer:
             compact_segments(writer)
 
-    def _writer(self) -> "_Writing":
+    def _writer(self) -> AbstractContextManager[Writer]:
         if self.mode == "r":
             msg = f"{self.path} was opened with mode='r'; open it with mode='a' to write."
             raise ArchiveReadOnlyError(msg)
-        return _Writing(self)
-
-
-class _Writing:
-    """Open a writer for an archive object, and let the object see what was committed."""
-
-    def __init__(self, archive: CodeArchive) -> None:
-        self.archive = archive
-
-    def __enter__(self) -> Writer:
-        self._context = open_writer(self.archive.path, known=self.archive._snapshot.segments)
-        self._writer = self._context.__enter__()
-        # only the holder of the write lock deletes files, so its own pin would but stand in its way
-        self.archive._pin.release()
-        return self._writer
-
-    def __exit__(self, *details: Any) -> None:  # noqa: ANN401 - handed on as they are
-        archive, writer = self.archive, self._writer
-        try:
-            archive._move_to(writer.snapshot.manifest, ReaderPin(archive.path))
-        finally:
-            self._context.__exit__(*details)
+        return open_writer(self.path, known=self._snapshot.segments, follow=self._follow)
 
 
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from geohash_rs.archive.locks import no_readers, write_lock
+from geohash_rs.archive.locks import ReaderPin, no_readers, write_lock
 from geohash_rs.archive.manifest import (
     Manifest,
     commit_manifest,
@@ -40,13 +40,28 @@ class Writer:
         folder: The archive.
         base: The state that the changes start from.
         known: Segments that are already mapped.
+        follow: Is given this state and each that is committed, and lets go of the one before, so
+            that its files can be deleted unless somebody else reads them.
     """
 
-    def __init__(self, folder: Path, base: Manifest, *, known: Sequence[Segment] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        base: Manifest,
+        *,
+        known: Sequence[Segment] = (),
+        follow: Callable[[Snapshot], None],
+    ) -> None:
         self.folder = folder
         self.manifest = dataclasses.replace(base, next_number=_next_number(folder, base))
-        self.snapshot = Snapshot.of(folder, base, known=known)
+        self._follow = follow
         self._fresh: list[Path] = []
+        self._move_to(base, known)
+
+    def _move_to(self, manifest: Manifest, known: Sequence[Segment]) -> None:
+        pin = ReaderPin(self.folder)
+        self.snapshot = Snapshot.of(self.folder, manifest, pin=pin, known=known)
+        self._follow(self.snapshot)
 
     def next_name(self, prefix: str = "") -> str:
         """Take the next number for a new file or folder.
@@ -180,11 +195,8 @@ class Writer:
                 path.mkdir(exist_ok=True)
                 sync_folder(self.folder)
 
-    def commit(self) -> Snapshot:
+    def commit(self) -> None:
         """Make the changes the archive's state.
-
-        Returns:
-            The new snapshot.
 
         Raises:
             ArchiveWriteError: If it cannot be written; the old state then stands. Also if the
@@ -197,8 +209,7 @@ class Writer:
         self.manifest = self.manifest.following()
         commit_manifest(self.folder, self.manifest)
         self._fresh.clear()
-        self.snapshot = Snapshot.of(self.folder, self.manifest, known=self.snapshot.segments)
-        return self.snapshot
+        self._move_to(self.manifest, self.snapshot.segments)
 
     def discard(self) -> None:
         """Remove what was written but not committed.
@@ -218,12 +229,15 @@ class Writer:
 
 
 @contextlib.contextmanager
-def open_writer(folder: Path, *, known: Sequence[Segment] = ()) -> Iterator[Writer]:
+def open_writer(
+    folder: Path, *, known: Sequence[Segment] = (), follow: Callable[[Snapshot], None]
+) -> Iterator[Writer]:
     """Take the write lock and start from the newest state.
 
     Args:
         folder: The archive.
         known: Segments that are already mapped.
+        follow: Is given each state, see `Writer`.
 
     Yields:
         The writer; what it has not committed at the end is removed.
@@ -233,7 +247,7 @@ def open_writer(folder: Path, *, known: Sequence[Segment] = ()) -> Iterator[Writ
         ArchiveReadOnlyError: If the folder cannot be written.
     """
     with write_lock(folder):
-        writer = Writer(folder, read_manifest(folder), known=known)
+        writer = Writer(folder, read_manifest(folder), known=known, follow=follow)
         try:
             yield writer
         finally:
@@ -261,19 +275,19 @@ def orphans(folder: Path, manifest: Manifest) -> list[Path]:
     return sorted(path for path in found if path.relative_to(folder).as_posix() not in named)
 
 
-def collect_garbage(folder: Path, manifest: Manifest) -> None:
-    """Delete what the state does not refer to, if nobody reads an older one.
+def collect_garbage(snapshot: Snapshot) -> None:
+    """Delete what a state does not refer to, if nobody reads an older one.
 
     Args:
-        folder: The archive; its write lock is held.
-        manifest: The state.
+        snapshot: The newest state; the archive's write lock is held.
     """
-    left_over = orphans(folder, manifest)
+    left_over = orphans(snapshot.folder, snapshot.manifest)
     if not left_over:
         return
-    with no_readers(folder) as alone:
+    with snapshot.pin.lifted(), no_readers(snapshot.folder) as alone:
         if alone:
-            sync_folder(folder)  # else a power cut may bring back a manifest that lists them
+            # else a power cut may bring back a manifest that lists them
+            sync_folder(snapshot.folder)
             for path in left_over:
                 remove_tree(path)
 

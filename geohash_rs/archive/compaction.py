@@ -39,7 +39,7 @@ def merge_small_segments(writer: Writer) -> None:
             writer.commit()
             merged = True
         if merged:
-            collect_garbage(writer.folder, writer.manifest)
+            collect_garbage(writer.snapshot)
 
 
 def compact_segments(writer: Writer) -> None:
@@ -61,8 +61,8 @@ def compact_segments(writer: Writer) -> None:
         if len(group) > 1 or group[0].num_removed:
             _merge(writer, group)
             writer.commit()
-            collect_garbage(writer.folder, writer.manifest)
-    collect_garbage(writer.folder, writer.manifest)
+            collect_garbage(writer.snapshot)
+    collect_garbage(writer.snapshot)
 
 
 def _crowded_level(entries: Sequence[SegmentEntry]) -> list[SegmentEntry]:

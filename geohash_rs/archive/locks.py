@@ -77,10 +77,14 @@ class ReaderPin:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._release: weakref.finalize[[int], ReaderPin] | None = None
+        self._folder = folder
+        self._hold()
+
+    def _hold(self) -> None:
+        self._release: weakref.finalize[[int, int], ReaderPin] | None = None
         flags = os.O_RDONLY if fcntl else os.O_RDWR
         try:
-            handle = os.open(folder / READ_LOCK, flags)
+            handle = os.open(self._folder / READ_LOCK, flags)
         except OSError:
             return
         _try_lock(handle, exclusive=False, wait=True)
@@ -91,6 +95,21 @@ class ReaderPin:
         if self._release is not None:
             self._release()
             self._release = None
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Let go for a moment, to see whether others read.
+
+        Only for the holder of the write lock: nobody else deletes files meanwhile.
+
+        Yields:
+            Nothing.
+        """
+        self.release()
+        try:
+            yield
+        finally:
+            self._hold()
 
 
 @contextlib.contextmanager

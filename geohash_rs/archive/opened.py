@@ -1,6 +1,8 @@
 """One opened state of an archive: what it holds, and the way to a newer one."""
 
+import copy
 import os
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -39,9 +41,9 @@ class OpenedArchive:
     ) -> None:
         self.path = path
         self.mode = mode
-        self._pin = pin
         self._files = FolderFiles(path) if files is None else files
-        self._snapshot = Snapshot.of(path, manifest, files=self._files)
+        self._snapshot = Snapshot.of(path, manifest, pin=pin, files=self._files)
+        self._moving = threading.Lock()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, mode: Literal["r", "a"] = "a") -> Self:
@@ -69,7 +71,7 @@ class OpenedArchive:
 
     def close(self) -> None:
         """Let go of the opened state, so that files it alone needs may be deleted."""
-        self._pin.release()
+        self._snapshot.pin.release()
 
     def __enter__(self) -> Self:
         return self
@@ -94,16 +96,29 @@ class OpenedArchive:
         Raises:
             ArchiveCorruptError: If the manifest is damaged.
         """
-        pin = ReaderPin(self.path)
-        self._move_to(self._files.read_manifest(), pin)
+        with self._moving:  # what another thread commits after the reading comes after it
+            pin = ReaderPin(self.path)
+            manifest = self._files.read_manifest()
+            known = self._snapshot.segments
+            self._snapshot = Snapshot.of(
+                self.path, manifest, pin=pin, known=known, files=self._files
+            )
 
-    def _move_to(self, manifest: Manifest, pin: ReaderPin) -> None:
-        old = self._pin
-        self._snapshot = Snapshot.of(
-            self.path, manifest, known=self._snapshot.segments, files=self._files
-        )
-        self._pin = pin
-        old.release()
+    def _follow(self, snapshot: Snapshot) -> None:
+        """Move on to a state that this object has written; the write lock is held."""
+        with self._moving:
+            self._snapshot = snapshot
+
+    def snapshot(self) -> Self:
+        """Give an archive that stays in the state that this one is in now.
+
+        So that several questions, such as a search and the rows of what it found, are asked of one
+        state while other threads refresh this object or write with it.
+
+        Returns:
+            An archive that shares the opened files with this one; only to be read.
+        """
+        return copy.copy(self)
 
     @property
     def manifest(self) -> Manifest:

@@ -145,7 +145,8 @@ class ReadableArchive(OpenedArchive):
         Raises:
             ArchiveCorruptError: If a file is missing or cut short.
         """
-        for segment in self._snapshot.segments:
+        snapshot = self._snapshot  # kept, so that its files are
+        for segment in snapshot.segments:
             rows, boxes = boxes_in_view(segment, view)
             yield segment.ids_of(rows), boxes
 
@@ -181,7 +182,8 @@ class ReadableArchive(OpenedArchive):
             ArchiveCorruptError: If a file is damaged.
         """
         step = max(1, batch_size // BLOCK)
-        for segment in self._snapshot.segments:
+        snapshot = self._snapshot  # kept, so that its files are
+        for segment in snapshot.segments:
             removed = segment.removed_rows()
             for block in range(0, segment.num_blocks, step):
                 last = min(block + step, segment.num_blocks)

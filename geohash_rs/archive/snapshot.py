@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.archive.files import ArchiveFiles, FolderFiles
+from geohash_rs.archive.locks import ReaderPin
 from geohash_rs.archive.manifest import Manifest, SegmentEntry
 from geohash_rs.archive.records import SceneRecord, read_scene_logs
 from geohash_rs.archive.segment import Segment
@@ -22,17 +23,21 @@ __all__ = ["Snapshot", "tombstone_bitmap"]
 class Snapshot:
     """A manifest and its segments; nothing in it changes.
 
+    As long as anybody holds it, the files that it has not mapped yet are not deleted.
+
     Attributes:
         folder: The archive.
         manifest: The state.
         segments: The segments of the manifest, in its order.
         files: Where its files are found.
+        pin: Keeps its files from being deleted.
     """
 
     folder: Path
     manifest: Manifest
     segments: tuple[Segment, ...]
     files: ArchiveFiles
+    pin: ReaderPin = field(repr=False)
 
     @classmethod
     def of(
@@ -40,6 +45,7 @@ class Snapshot:
         folder: Path,
         manifest: Manifest,
         *,
+        pin: ReaderPin,
         known: Sequence[Segment] = (),
         files: ArchiveFiles | None = None,
     ) -> "Snapshot":
@@ -48,6 +54,7 @@ class Snapshot:
         Args:
             folder: The archive.
             manifest: The state.
+            pin: Was there before the manifest was read, or is made under the write lock.
             known: Segments of an earlier snapshot.
             files: Where its files are found; in the folder if None.
 
@@ -61,7 +68,7 @@ class Snapshot:
             for entry in manifest.segments
         )
         places = FolderFiles(folder) if files is None else files
-        return cls(folder=folder, manifest=manifest, segments=segments, files=places)
+        return cls(folder=folder, manifest=manifest, segments=segments, files=places, pin=pin)
 
     @functools.cached_property
     def records(self) -> dict[str, SceneRecord]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from geohash_rs.archive import CodeArchive, SceneRecord, parse_region
-from geohash_rs.archive.locks import create_locks
+from geohash_rs.archive.locks import ReaderPin, create_locks
 from geohash_rs.archive.manifest import Manifest, SegmentEntry, commit_manifest, read_manifest
 from geohash_rs.archive.records import read_scene_logs, write_scene_log
 from geohash_rs.archive.selection import Filters, select
@@ -102,7 +102,7 @@ def simulate(tiles: int) -> dict[str, float]:
         commit = seconds(lambda: commit_manifest(folder, manifest), 3)
         size = (folder / "manifest.json").stat().st_size
         read = seconds(lambda: read_manifest(folder), 3)
-        snapshot = Snapshot.of(folder, manifest)
+        snapshot = Snapshot.of(folder, manifest, pin=ReaderPin(folder))
         meets = [
             entry
             for entry in manifest.segments
