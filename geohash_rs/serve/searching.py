@@ -108,7 +108,7 @@ class Searcher:
 
     def view(self, bbox: str) -> str:
         """Describe the tiles in view as GeoJSON, see `tiles_in_view`."""
-        return tiles_in_view(self.archive, parse_view(bbox))
+        return tiles_in_view(self.archive.snapshot(), parse_view(bbox))
 
     def scenes(self, bbox: str) -> list[SceneAnswer]:
         """List the scenes in view whose pictures are worth showing."""
@@ -133,8 +133,9 @@ class Searcher:
         if not -90 <= lat <= 90 or not np.isfinite(lon):
             msg = f"place is {lon}, {lat}; give longitude, latitude in degrees."
             raise QueryError(msg)
-        found = [ids for ids, _ in self.archive.boxes((lon, lat, lon, lat))]
-        tiles = self.archive.tiles(np.concatenate([np.empty(0, np.int64), *found]))
+        archive = self.archive.snapshot()  # which no refresh moves on meanwhile
+        found = [ids for ids, _ in archive.boxes((lon, lat, lon, lat))]
+        tiles = archive.tiles(np.concatenate([np.empty(0, np.int64), *found]))
         here = shapely.Point(lon, lat)
         tiles = tiles[shapely.intersects(tiles.geometry.to_numpy(), here)]
         if tiles.empty:
@@ -207,13 +208,14 @@ class Searcher:
         Raises:
             GeoHashRSError: If something asked for has no meaning.
         """
-        positives = [query_of_tile(self.archive, tile_id) for tile_id in request.tiles]
+        archive = self.archive.snapshot()  # which no refresh moves on meanwhile
+        positives = [query_of_tile(archive, tile_id) for tile_id in request.tiles]
         if request.codes:
             place = None if request.place is None else read_polygon(request.place, "place")
             positives.append(Query(codes=self._codes(request.codes), footprint=place))
-        negatives = [query_of_tile(self.archive, tile_id) for tile_id in request.negatives]
+        negatives = [query_of_tile(archive, tile_id) for tile_id in request.negatives]
         return retrieve(
-            self.archive,
+            archive,
             join_queries(positives, negatives),
             k=request.k,
             max_distance=request.max_distance,

@@ -1,6 +1,7 @@
 """What is drawn of an archive in view, held against a plain count."""
 
 import json
+import tracemalloc
 
 import geopandas as gpd
 import numpy as np
@@ -9,7 +10,9 @@ import shapely
 
 from geohash_rs import Archive
 from geohash_rs.errors import RegionError
+from geohash_rs.serve.searching import Searcher
 from geohash_rs.serve.view import parse_view, tiles_in_view
+from tests.archive.helpers import make_grid
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,41 @@ def test_counts_are_those_of_a_plain_loop(archive, view):
         assert abs(int(inside.sum()) - feature["properties"]["count"]) <= 1  # boxes are rounded
 
 
+def test_large_tiles_in_a_small_view_take_little_memory(tmp_path):
+    rng = np.random.default_rng(0)
+    archive = Archive.create(tmp_path / "archive", num_bits=64)
+    x, y = rng.uniform(-10, 9, 2000), rng.uniform(40, 49, 2000)
+    tiles = gpd.GeoDataFrame(
+        {"scene": ["a"] * 2000}, geometry=shapely.box(x, y, x + 12, y + 12), crs=4326
+    )
+    archive.add_codes(rng.integers(0, 256, (2000, 8), dtype=np.uint8), tiles)
+    in_view = int(((x <= 9.5) & (x >= -2.5) & (y <= 48) & (y >= 36)).sum())
+    tracemalloc.start()
+    answer = json.loads(tiles_in_view(archive, parse_view("9.5,48,9.5,48")))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert answer["kind"] == "counts"
+    assert answer["count"] == pytest.approx(in_view, abs=2)  # boxes are rounded
+    assert sum(one["properties"]["count"] for one in answer["features"]) == answer["count"]
+    assert len(answer["features"]) <= 4
+    assert most < 50e6
+
+
+def test_a_view_over_the_antimeridian_counts_both_sides_in_it(tmp_path):
+    rng = np.random.default_rng(0)
+    archive = Archive.create(tmp_path / "archive", num_bits=64)
+    x, y = np.r_[np.full(1000, 178.0), np.full(1000, -178.1)], rng.uniform(-5, 5, 2000)
+    tiles = gpd.GeoDataFrame(
+        {"scene": ["a"] * 2000}, geometry=shapely.box(x, y, x + 0.1, y + 0.1), crs=4326
+    )
+    archive.add_codes(rng.integers(0, 256, (2000, 8), dtype=np.uint8), tiles)
+    answer = json.loads(tiles_in_view(archive, parse_view("170,-10,190,10")))
+    wests = [one["geometry"]["coordinates"][0][0][0] for one in answer["features"]]
+    counts = [one["properties"]["count"] for one in answer["features"]]
+    assert {round(west) for west in wests} == {178, -178}
+    assert sum(counts) == answer["count"] == 2000
+
+
 def test_few_tiles_come_as_their_footprints(archive):
     view = (10, 10, 30, 30)
     answer = json.loads(tiles_in_view(archive, view))
@@ -58,3 +96,21 @@ def test_few_tiles_come_as_their_footprints(archive):
 def test_what_is_no_view_is_refused(text):
     with pytest.raises(RegionError, match="bbox"):
         parse_view(text)
+
+
+def test_the_tile_at_a_place_is_of_one_state(tmp_path, monkeypatch):
+    archive = Archive.create(tmp_path / "archive", num_bits=64)
+    reader = Archive.open(archive.path, mode="r")
+    codes, tiles = np.zeros((1, 8), np.uint8), make_grid(1)
+    archive.add_codes(codes, tiles)
+    reader.refresh()
+    boxes = Archive.boxes
+
+    def boxes_then_move(self, view):
+        found = list(boxes(self, view))
+        archive.add_codes(codes, tiles, replace_scenes=["scene.tif"])
+        reader.refresh()
+        return found
+
+    monkeypatch.setattr(Archive, "boxes", boxes_then_move)
+    assert json.loads(Searcher(reader).tile_at((10.05, 49.95)))["properties"]["tile_id"] == 0
