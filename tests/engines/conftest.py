@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import time
 import uuid
 import warnings
@@ -93,11 +94,16 @@ def ray_cluster() -> Iterator[Any]:
     ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'geohash-rs[ray]'")
     from ray.cluster_utils import Cluster
 
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cluster = Cluster(initialize_head=True, head_node_args=NODE)
+        head = {**NODE, "ray_client_server_port": port}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         cluster.add_node(**NODE)
         ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        cluster.client_address = f"ray://127.0.0.1:{port}"
         yield cluster
         ray.shutdown()
         cluster.shutdown()

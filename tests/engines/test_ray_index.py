@@ -4,6 +4,7 @@ import os
 import threading
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -12,14 +13,14 @@ from click.testing import CliRunner
 
 from geohash_rs import Archive, Scenes
 from geohash_rs.archive import CodeArchive, verify_archive
-from geohash_rs.errors import HasherMismatchError, SceneError, TileTableError
+from geohash_rs.errors import EngineError, HasherMismatchError, SceneError, TileTableError
 from tests.archive.helpers import make_grid
 from tests.imagery.conftest import mosaic, write
 
 pytest.importorskip("ray")
 
 from geohash_rs.engines.ray import index as ray_index  # noqa: E402 - after the skip
-from geohash_rs.engines.ray import index_scenes  # noqa: E402
+from geohash_rs.engines.ray import index_scenes, plan  # noqa: E402
 from geohash_rs.engines.ray.worker import Indexer  # noqa: E402
 
 
@@ -127,7 +128,7 @@ def test_a_scene_that_kills_its_workers_is_named_and_the_others_are_kept(
 ) -> None:
     monkeypatch.setattr(ray_index, "Indexer", Mortal)
     monkeypatch.setattr(ray_index, "TRIES", 1)
-    monkeypatch.setattr(ray_index, "PARTS", 1)
+    monkeypatch.setattr(plan, "PARTS", 1)
     some = Scenes([scene_folder / f"a_2023060{day}.tif" for day in (3, 4, 5)])
     archive = new_archive(tmp_path, embedded)
     report = index_scenes(archive, some, tile_size=64, num_actors=1)
@@ -157,6 +158,26 @@ def test_changed_scenes_are_replaced_and_bad_ones_named(
     check_same(archive, other)
     with pytest.raises(SceneError, match="small.tif"):
         index_scenes(archive, Scenes(tmp_path / "scenes"), tile_size=64, strict=True)
+
+
+def test_a_gpu_that_the_cluster_has_not_is_named_before_anything_is_reserved(
+    embedded: Archive, ray_cluster: Any, scene_folder: Path, tmp_path: Path
+) -> None:
+    archive = new_archive(tmp_path, embedded)
+    with pytest.raises(EngineError, match="the cluster has 2 cores and no GPU"):
+        index_scenes(archive, Scenes(scene_folder), tile_size=64, device="cuda")
+    assert archive.manifest.next_id == 0
+
+
+def test_a_commit_that_fails_ends_the_workers_too(tmp_path: Path) -> None:
+    archive = Archive.create(tmp_path / "archive", num_bits=8)
+    counts = np.zeros(0, np.int64)
+    run = ray_index._Run(archive, None, [], counts, ray_index.AddReport(), strict=False)
+    run.finished = ["no part"]
+    pool = mock.Mock()
+    with pytest.raises(AttributeError, match="scenes"):
+        run.work(pool, None)
+    pool.close.assert_called_once_with()
 
 
 def test_parts_of_runs_that_were_killed_are_cleared_away(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ class RayArchive(Archive):
         """End the actors and let go of the opened state."""
         if self._searchers is not None:
             self._searchers.close()
+            self._searchers = None  # a search after this is an embedded one
         super().close()
 
     def search(

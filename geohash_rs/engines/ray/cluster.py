@@ -2,15 +2,18 @@
 
 import contextlib
 import logging
+import os
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import ray
 from ray import exceptions
+from ray._private import ray_constants
 
 from geohash_rs.errors import EngineError, EngineUnreachableError, GeoHashRSError, one_line
 
-__all__ = ["LOST", "Actor", "Pool", "connect", "free_cores", "num_cores", "result_of"]
+__all__ = ["LOST", "TRIES", "Actor", "Pool", "connect", "num_workers", "result_of"]
 
 Actor = Any  # Ray's handles are untyped
 
@@ -20,10 +23,16 @@ LOST = (
     exceptions.NodeDiedError,
     exceptions.WorkerCrashedError,
     exceptions.ObjectLostError,
+    exceptions.OutOfMemoryError,  # Ray's monitor ended the worker, before the kernel would
 )
+TRIES = 3  # workers that one piece of work may outlive
 REACH_SECONDS = 10.0
 START_SECONDS = 120.0  # until an actor has imported its packages, on a busy machine
 FOLLOW_SECONDS = 10.0  # between the first actor and the others
+LOOPBACK = "127.0.0.1"
+# Off, it keeps Ray from taking 127.0.0.1 for another name of this machine's address in the network:
+# https://github.com/ray-project/ray/blob/ray-2.40.0/python/ray/_private/services.py
+STAY_LOCAL = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 def connect(address: str | None) -> None:
@@ -35,16 +44,18 @@ def connect(address: str | None) -> None:
 
     Raises:
         EngineUnreachableError: If no cluster answers there.
+        EngineError: If the local one could be reached from other machines; it is ended again.
     """
     if ray.is_initialized():
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address in (None, "local"):
-            # on the loopback address: nobody else is to reach it
-            ray.init(
-                address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options
-            )
+            with _on_loopback():
+                ray.init(
+                    address="local", include_dashboard=False, _node_ip_address=LOOPBACK, **options
+                )
+            _check_loopback()
             return
         _check_port(str(address))
         ray.init(address=address, **options)
@@ -56,6 +67,43 @@ def connect(address: str | None) -> None:
         raise EngineUnreachableError(msg) from error
 
 
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray start on the loopback address: whoever reaches a cluster may run code there.
+
+    Ray reads the setting when it is imported, and again in the processes that it starts.
+    """
+    constant, setting = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(STAY_LOCAL)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[STAY_LOCAL] = "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = constant
+        if setting is None:
+            del os.environ[STAY_LOCAL]
+        else:
+            os.environ[STAY_LOCAL] = setting
+
+
+def _check_loopback() -> None:
+    """End a cluster that did not stay on the loopback address.
+
+    Raises:
+        EngineError: If it did not.
+    """
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    others = {node["NodeManagerAddress"] for node in nodes} - {LOOPBACK}
+    if others:
+        ray.shutdown()
+        msg = (
+            f"Ray {ray.__version__} started on {', '.join(sorted(others))}, where other machines "
+            f"could reach it, not on {LOOPBACK}; it was ended. Set {STAY_LOCAL}=0 before Python "
+            "starts, or start a cluster yourself and pass its address."
+        )
+        raise EngineError(msg)
+
+
 def _check_port(address: str) -> None:
     """Ask the port at once: Ray itself goes on trying for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
@@ -63,14 +111,30 @@ def _check_port(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
 
 
-def num_cores() -> int:
-    """Count the cores of the cluster, at least one."""
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
+def num_workers(*, gpu: bool = False) -> int:
+    """Count the workers that the cluster has room for, at least one.
+
+    Args:
+        gpu: Whether each needs a GPU of its own.
+
+    Returns:
+        One for each core or, with `gpu`, each GPU.
+
+    Raises:
+        EngineError: If a GPU is needed and the cluster has none.
+    """
+    if gpu and not _units("GPU"):
+        msg = (
+            f"a GPU for each worker was asked for, but the cluster has {_units('CPU')} cores and "
+            "no GPU; start its nodes with 'ray start --num-gpus', or pass device 'cpu'."
+        )
+        raise EngineError(msg)
+    return max(1, _units("GPU" if gpu else "CPU"))
 
 
-def free_cores() -> int:
-    """Count the cores of the cluster that no actor holds."""
-    return int(ray.available_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+def _units(kind: str, *, free: bool = False) -> int:
+    found = ray.available_resources() if free else ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(found.get(kind, 0))
 
 
 def result_of(call: Any) -> Any:  # noqa: ANN401, DOC501 - whatever the worker gives or raises
@@ -102,24 +166,29 @@ class Pool:
         kind: A class with a method `ready`.
         count: How many are wanted.
         *args: Arguments of the class.
+        gpu: Whether each actor needs a GPU of its own.
     """
 
-    def __init__(self, kind: Any, count: int, *args: Any) -> None:  # noqa: ANN401 - any class
+    def __init__(self, kind: Any, count: int, *args: Any, gpu: bool = False) -> None:  # noqa: ANN401 - any class
         self.count = count
+        self._unit = "GPU" if gpu else "CPU"
+        self._last_error: BaseException | None = None
         self.ready: list[Actor] = []
         self._starting: dict[Any, Actor] = {}
         self._args = args
-        self._kind = ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(kind)
+        self._kind = ray.remote(
+            num_cpus=1, num_gpus=int(gpu), max_restarts=0, scheduling_strategy="SPREAD"
+        )(kind)
 
     def fill(self) -> None:
-        """Start what is missing where the cluster has cores; wait only if no actor is ready.
+        """Start what is missing where the cluster has room; wait only if no actor is ready.
 
         Raises:
             EngineError: If none could be started.
         """
         missing = self.count - len(self.ready) - len(self._starting)
         if self.ready and missing > 0:
-            missing = min(missing, free_cores())
+            missing = min(missing, _units(self._unit, free=True))
         for _ in range(missing):
             actor = self._kind.remote(*self._args)
             self._starting[actor.ready.remote()] = actor
@@ -133,19 +202,30 @@ class Pool:
             self._welcome(wanted=len(self._starting), seconds=FOLLOW_SECONDS)
         if not self.ready:
             self.close()
-            msg = (
-                f"the cluster started none of {self.count} workers within {START_SECONDS:.0f} s; "
-                f"it has {num_cores()} cores, {free_cores()} of them free. Free some, or add a "
-                "node."
+            raise EngineError(self._why_none())
+
+    def _why_none(self) -> str:
+        if self._last_error is not None:
+            lines = str(self._last_error).strip().splitlines() or [type(self._last_error).__name__]
+            return (
+                f"each of {self.count} workers failed as it started, the last one with: "
+                f"{lines[-1].strip()}. Mend that on the nodes; Ray's logs there tell more."
             )
-            raise EngineError(msg)
+        return (
+            f"the cluster started none of {self.count} workers within {START_SECONDS:.0f} s; of "
+            f"its {_units(self._unit)} {self._unit}s, {_units(self._unit, free=True)} are free. "
+            "Free some, or add a node."
+        )
 
     def _welcome(self, *, wanted: int, seconds: float) -> None:
         done, _ = ray.wait(list(self._starting), num_returns=wanted, timeout=seconds)
         for ref in done:
             actor = self._starting.pop(ref)
-            with contextlib.suppress(*LOST):
-                ray.get(ref)
+            try:
+                result_of(ref)
+            except LOST as error:
+                self._last_error = error
+            else:
                 self.ready.append(actor)
 
     def lose(self, actor: Actor) -> None:

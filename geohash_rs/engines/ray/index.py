@@ -1,19 +1,19 @@
 """Index scenes on a cluster: workers make parts, this process commits each of them once."""
 
 import contextlib
-import copy
 import shutil
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import ray
+import torch
 from tqdm.auto import tqdm
 
 from geohash_rs.archive import CodeArchive
@@ -23,39 +23,19 @@ from geohash_rs.archive_writer import (
     COMMIT_TILES,
     AddReport,
     GridSettings,
-    is_unchanged,
-    scene_settings,
 )
-from geohash_rs.engines.ray.cluster import LOST, Actor, Pool, connect, num_cores, result_of
+from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, connect, num_workers, result_of
+from geohash_rs.engines.ray.plan import Work, divide, scenes_to_fit_on, subset, tiles_to_do
 from geohash_rs.engines.ray.worker import Indexer
-from geohash_rs.errors import ArchiveLockedError, SceneError
+from geohash_rs.errors import ArchiveLockedError
 from geohash_rs.image_archive import DEFAULT_TILE_SIZE, Archive
 from geohash_rs.scenes import Scenes
-from geohash_rs.tile_grid import Edges, TileGrid
+from geohash_rs.tile_grid import Edges
 
 __all__ = ["index_scenes"]
 
 STAGING = "staging"  # folder of an archive in which parts are made
-PART_TILES = 50_000  # tiles of a part, about: what is done again when a worker is lost
-PARTS = 4  # parts for each worker, so that all of them end at about the same time
-TRIES = 3  # workers that one part may outlive
 POLL_SECONDS = 5.0  # between looks for workers that have started meanwhile
-FIT_TILES = 4096  # tiles of the scenes that are indexed here to fit a hasher
-
-
-@dataclass(kw_only=True)
-class Work:
-    """Scenes that one worker indexes at a time.
-
-    Attributes:
-        numbers: Their positions in ``Scenes.scene_files``.
-        first_id: The first of the tile ids reserved for them.
-        tries: How often it was begun.
-    """
-
-    numbers: list[int]
-    first_id: int = 0
-    tries: int = 0
 
 
 def index_scenes(
@@ -86,14 +66,14 @@ def index_scenes(
         archive: The archive, in a folder that every node sees under this path.
         scenes: The scenes, on paths that every node can read.
         address: "ray://HOST:10001", "HOST:6379", "auto", or "local" (also None).
-        num_actors: Workers, one core each; None for all cores of the cluster.
+        num_actors: Workers, one core each; None for all cores or, on "cuda", all GPUs.
         tile_size: Columns and rows of a tile, px; that of the hasher if None.
         stride: Step between tiles, px; the tile size if None.
         edges: As in `Archive.add`.
         max_nodata: Tiles with a larger share of invalid pixels are left out.
         resolution: Ground size of a pixel, m, that tiles are resampled to; None keeps their own.
         batch_size: Tiles a pass of the network.
-        device: Where the network runs.
+        device: Where the network runs; "cuda" takes a GPU for each worker.
         checksum: Whether files are compared by checksum rather than by time.
         strict: Stop at the first scene that cannot be added.
         progress: Show a bar if this is a terminal.
@@ -103,11 +83,13 @@ def index_scenes(
 
     Raises:
         EngineUnreachableError: If no cluster answers.
-        EngineError: If no worker can be started.
+        EngineError: If no worker can be started, or a GPU is asked for and there is none.
         HasherError: If the archive holds codes made elsewhere.
         SceneError: With ``strict``, if a scene cannot be added.
     """
-    hasher = None if archive.pending_hasher else archive.hasher(device=device)
+    gpu = torch.device(device).type == "cuda"
+    here = "cpu" if gpu and not torch.cuda.is_available() else device
+    hasher = None if archive.pending_hasher else archive.hasher(device=here)
     size = tile_size or (hasher.tile_size if hasher else DEFAULT_TILE_SIZE)
     grid = GridSettings(
         tile_size=size,
@@ -129,21 +111,22 @@ def index_scenes(
     report = AddReport()
     for scene, reason in scenes.unreadable:
         report.skip(scene, reason, strict=strict)
-    counts = _tiles_to_do(archive, scenes, grid, report, checksum=checksum, strict=strict)
+    counts = tiles_to_do(archive, scenes, grid, report, checksum=checksum, strict=strict)
     if hasher is None and counts.any():
-        first = _spread(counts)
-        _join(report, archive.add(_subset(scenes, first), device=device, **options))
+        first = scenes_to_fit_on(counts)
+        _join(report, archive.add(subset(scenes, first), device=here, **options))
         counts[first] = 0
     if not counts.any():
         return report
     connect(address)
-    workers = num_cores() if num_actors is None else num_actors
-    works = _divide(counts, workers)
+    room = num_workers(gpu=gpu)
+    workers = room if num_actors is None else num_actors
+    works = divide(counts, workers)
     base = archive.reserve_ids(int(counts.sum()))
     for work in works:
         work.first_id = base
         base += int(counts[work.numbers].sum())
-    data = archive.hasher(device=device).to_bytes()
+    data = archive.hasher(device=here).to_bytes()
     with _staging(archive.path.resolve()) as staging:
         run = _Run(archive, scenes, works, counts, report, strict=strict)
         bar = tqdm(
@@ -152,8 +135,9 @@ def index_scenes(
             desc="index",
             disable=None if progress else True,
         )
+        there = "cuda" if gpu else device  # a worker sees its own GPU only, as the first
         with bar:
-            run.work(Pool(Indexer, workers, data, str(staging), device, options), bar)
+            run.work(Pool(Indexer, workers, data, str(staging), there, options, gpu=gpu), bar)
     return report
 
 
@@ -197,12 +181,14 @@ class _Run:
                         pool.lose(actor)
                 self._commit_if_due()
         finally:
-            self._commit()
-            pool.close()
+            try:
+                self._commit()
+            finally:
+                pool.close()
 
     def _send(self, actor: Actor, work: Work) -> None:
         work.tries += 1
-        call = actor.index.remote(_subset(self.scenes, work.numbers), work.first_id)
+        call = actor.index.remote(subset(self.scenes, work.numbers), work.first_id)
         self.running[call] = (actor, work)
 
     def _take(self, call: Any, work: Work) -> bool:  # noqa: ANN401 - Ray's reference
@@ -251,77 +237,6 @@ class _Run:
                 shutil.rmtree(part.path, ignore_errors=True)
         self.finished = []
         self.last = time.monotonic()
-
-
-def _tiles_to_do(
-    archive: Archive,
-    scenes: Scenes,
-    grid: GridSettings,
-    report: AddReport,
-    *,
-    checksum: bool,
-    strict: bool,
-) -> npt.NDArray[np.int64]:
-    """Count the tiles of each scene that is new or has changed; the others count none."""
-    layout = TileGrid(
-        scenes,
-        tile_size=grid.tile_size,
-        stride=grid.stride,
-        edges=grid.edges,
-        resolution=grid.resolution,
-    )
-    for number, reason in layout.skipped:
-        report.skip(scenes.scene_files[number].key, reason, strict=strict)
-    counts = np.bincount(layout.tiles[:, 0], minlength=len(scenes.scene_files))
-    known = {record.scene: record for record in archive.scenes()}
-    settings = scene_settings(scenes, grid)
-    for number in np.flatnonzero(counts).tolist():
-        file = scenes.scene_files[number]
-        try:
-            unchanged = is_unchanged(known.get(file.key), file, settings, checksum=checksum)
-        except SceneError as error:
-            report.skip(file.key, str(error), strict=strict)
-            counts[number] = 0
-            continue
-        if unchanged:
-            report.unchanged.append(file.key)
-            counts[number] = 0
-    return counts.astype(np.int64)
-
-
-def _spread(counts: npt.NDArray[np.int64]) -> list[int]:
-    """Choose scenes far apart in the list that have enough tiles to fit a hasher on."""
-    numbers = np.flatnonzero(counts)
-    step = max(1, int(len(numbers) * counts[numbers].mean() // FIT_TILES))
-    order = np.concatenate([numbers[start::step] for start in range(step)])
-    enough = int(np.searchsorted(np.cumsum(counts[order]), FIT_TILES)) + 1
-    return sorted(order[:enough].tolist())
-
-
-def _divide(counts: npt.NDArray[np.int64], workers: int) -> list[Work]:
-    """Put consecutive scenes together, so that there are several works for each worker."""
-    size = min(PART_TILES, -(-int(counts.sum()) // (PARTS * workers)))
-    works: list[Work] = []
-    total = size
-    for number in np.flatnonzero(counts).tolist():
-        if total >= size:
-            works.append(Work(numbers=[]))
-            total = 0
-        works[-1].numbers.append(number)
-        total += int(counts[number])
-    return works
-
-
-def _subset(scenes: Scenes, numbers: Sequence[int]) -> Scenes:
-    """Give some of the scenes, with all their settings, without reading headers again."""
-    part = copy.copy(scenes)
-    part.__setstate__(scenes.__getstate__())
-    part.scene_files = [scenes.scene_files[number] for number in numbers]
-    part.unreadable = []
-    part.index = scenes.index.iloc[list(numbers)]
-    part._dates = part.index.index
-    part._numbers = {scene.key: place for place, scene in enumerate(part.scene_files)}
-    return part
 
 
 def _join(total: AddReport, report: AddReport) -> None:

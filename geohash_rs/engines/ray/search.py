@@ -2,6 +2,7 @@
 
 import dataclasses
 import heapq
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import ray
 from geohash_rs.archive import CodeArchive, SearchResult
 from geohash_rs.archive.locks import ReaderPin
 from geohash_rs.archive.manifest import Manifest
-from geohash_rs.engines.ray.cluster import LOST, Actor, Pool, num_cores, result_of
+from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, num_workers, result_of
+from geohash_rs.errors import EngineError
 
 __all__ = ["Searchers", "merge_results", "share_out"]
 
@@ -55,7 +57,7 @@ class Searchers:
 
     def __init__(self, path: Path, *, count: int | None = None) -> None:
         self.path = path
-        self.pool = Pool(Searcher, num_cores() if count is None else count)
+        self.pool = Pool(Searcher, num_workers() if count is None else count)
         self._placed: dict[int, Actor] = {}  # the actor that holds each share
         self._manifest: Manifest | None = None
         self._shares: list[Manifest] = []
@@ -79,12 +81,13 @@ class Searchers:
             What the embedded archive would find.
 
         Raises:
-            EngineError: If no actor can be started.
+            EngineError: If no actor can be started, or a share outlives several of them.
         """
         if manifest is not self._manifest:
             self._manifest, self._shares = manifest, share_out(manifest, self.pool.count)
             self._placed = {}
         found: dict[int, Found] = {}
+        losses: Counter[int] = Counter()
         sent = ray.put(codes)
         while missing := [share for share in range(len(self._shares)) if share not in found]:
             self.pool.fill()
@@ -95,6 +98,8 @@ class Searchers:
                     found[share] = result_of(call)
                 except LOST:
                     self._lose(actor)
+                    losses[share] += 1
+            self._check_losses(losses)
         return merge_results([found[share] for share in sorted(found)], k=options.get("k", 20))
 
     def _ask(self, share: int, codes: Any, options: dict[str, Any]) -> tuple[Actor, Any]:  # noqa: ANN401 - a reference of Ray's
@@ -112,6 +117,23 @@ class Searchers:
             held = [share for share, holder in self._placed.items() if holder is actor]
             for share in held[fair:]:
                 del self._placed[share]
+
+    def _check_losses(self, losses: Counter[int]) -> None:
+        """Stop rather than feed one actor after the other to a share that ends them.
+
+        Raises:
+            EngineError: If a share outlived as many actors as it may.
+        """
+        for share, count in losses.items():
+            if count >= TRIES:
+                names = [entry.name for entry in self._shares[share].segments]
+                some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+                msg = (
+                    f"{count} workers died, one after the other, as they searched segments {some} "
+                    f"of {self.path}: a file that is cut short while it is read, or a node without "
+                    "memory, does that. Run 'geohash-rs verify', and look into Ray's logs."
+                )
+                raise EngineError(msg)
 
     def _lose(self, actor: Actor) -> None:
         self.pool.lose(actor)

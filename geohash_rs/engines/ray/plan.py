@@ -1,0 +1,144 @@
+"""Which scenes are to be indexed, and which of them a worker indexes at a time."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.archive_writer import AddReport, GridSettings, is_unchanged, scene_settings
+from geohash_rs.errors import SceneError
+from geohash_rs.image_archive import Archive
+from geohash_rs.scenes import Scenes
+from geohash_rs.tile_grid import TileGrid
+
+__all__ = ["Work", "divide", "scenes_to_fit_on", "subset", "tiles_to_do"]
+
+PART_TILES = 50_000  # tiles of a part, about: what is done again when a worker is lost
+PARTS = 4  # parts for each worker, so that all of them end at about the same time
+FIT_TILES = 4096  # tiles of the scenes that are indexed to fit a hasher
+
+
+@dataclass(kw_only=True)
+class Work:
+    """Scenes that one worker indexes at a time.
+
+    Attributes:
+        numbers: Their positions in ``Scenes.scene_files``.
+        first_id: The first of the tile ids reserved for them.
+        tries: How often it was begun.
+    """
+
+    numbers: list[int]
+    first_id: int = 0
+    tries: int = 0
+
+
+def tiles_to_do(
+    archive: Archive,
+    scenes: Scenes,
+    grid: GridSettings,
+    report: AddReport,
+    *,
+    checksum: bool,
+    strict: bool,
+) -> npt.NDArray[np.int64]:
+    """Count the tiles of each scene that is new or has changed; the others count none.
+
+    Args:
+        archive: The archive that is to hold them.
+        scenes: The scenes.
+        grid: How they are cut.
+        report: Gets the scenes that are unchanged or cannot be added.
+        checksum: Whether files are compared by checksum rather than by time.
+        strict: Whether the first scene that cannot be added is an error.
+
+    Returns:
+        Tiles, int64, shape (scenes,).
+
+    Raises:
+        SceneError: With ``strict``, if a scene cannot be added.
+    """
+    layout = TileGrid(
+        scenes,
+        tile_size=grid.tile_size,
+        stride=grid.stride,
+        edges=grid.edges,
+        resolution=grid.resolution,
+    )
+    for number, reason in layout.skipped:
+        report.skip(scenes.scene_files[number].key, reason, strict=strict)
+    counts = np.bincount(layout.tiles[:, 0], minlength=len(scenes.scene_files))
+    known = {record.scene: record for record in archive.scenes()}
+    settings = scene_settings(scenes, grid)
+    for number in np.flatnonzero(counts).tolist():
+        file = scenes.scene_files[number]
+        try:
+            unchanged = is_unchanged(known.get(file.key), file, settings, checksum=checksum)
+        except SceneError as error:
+            report.skip(file.key, str(error), strict=strict)
+            counts[number] = 0
+            continue
+        if unchanged:
+            report.unchanged.append(file.key)
+            counts[number] = 0
+    return counts.astype(np.int64)
+
+
+def scenes_to_fit_on(counts: npt.NDArray[np.int64]) -> list[int]:
+    """Choose scenes far apart in the list that have enough tiles to fit a hasher on.
+
+    Args:
+        counts: Tiles of each scene, int64, shape (scenes,).
+
+    Returns:
+        Positions of the scenes, ascending.
+    """
+    numbers = np.flatnonzero(counts)
+    step = max(1, int(len(numbers) * counts[numbers].mean() // FIT_TILES))
+    order = np.concatenate([numbers[start::step] for start in range(step)])
+    enough = int(np.searchsorted(np.cumsum(counts[order]), FIT_TILES)) + 1
+    return sorted(order[:enough].tolist())
+
+
+def divide(counts: npt.NDArray[np.int64], workers: int) -> list[Work]:
+    """Put consecutive scenes together, so that there are several works for each worker.
+
+    Args:
+        counts: Tiles of each scene, int64, shape (scenes,); scenes without any are left out.
+        workers: How many there are.
+
+    Returns:
+        The works, in the order of the scenes.
+    """
+    size = min(PART_TILES, -(-int(counts.sum()) // (PARTS * workers)))
+    works: list[Work] = []
+    total = size
+    for number in np.flatnonzero(counts).tolist():
+        if total >= size:
+            works.append(Work(numbers=[]))
+            total = 0
+        works[-1].numbers.append(number)
+        total += int(counts[number])
+    return works
+
+
+def subset(scenes: Scenes, numbers: Sequence[int]) -> Scenes:
+    """Give some of the scenes, with all their settings, without reading headers again.
+
+    Args:
+        scenes: The scenes.
+        numbers: Positions of those wanted.
+
+    Returns:
+        Them.
+    """
+    part = copy.copy(scenes)
+    part.__setstate__(scenes.__getstate__())
+    part.scene_files = [scenes.scene_files[number] for number in numbers]
+    part.unreadable = []
+    part.index = scenes.index.iloc[list(numbers)]
+    part._dates = part.index.index
+    part._numbers = {scene.key: place for place, scene in enumerate(part.scene_files)}
+    return part

@@ -1,0 +1,176 @@
+"""Reaching a cluster, starting workers on it, and work that ends one worker after the other."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from geohash_rs.archive import CodeArchive
+from geohash_rs.errors import EngineError
+from tests.engines.conftest import NODE
+from tests.engines.random_archive import RandomArchive, make_archive
+
+pytest.importorskip("ray")
+
+from ray import exceptions  # noqa: E402 - after the skip
+
+from geohash_rs.engines.ray import RayArchive, cluster  # noqa: E402
+from geohash_rs.engines.ray import search as ray_search  # noqa: E402
+
+# Ray carries psutil with it, and only its own import makes it importable
+LOCAL = """
+import os
+from geohash_rs.engines.ray.cluster import STAY_LOCAL, connect
+connect("local")
+import psutil, ray
+os.environ.get(STAY_LOCAL) is None or print("left in the environment")
+print(*(node["NodeManagerAddress"] for node in ray.nodes()))
+me = psutil.Process()
+for process in (me, *me.children(recursive=True)):
+    for one in process.net_connections("inet"):
+        if one.status == psutil.CONN_LISTEN:
+            print("listens", one.laddr.ip)
+"""
+CLIENT = """
+import sys
+import numpy as np
+from geohash_rs.engines.ray import RayArchive
+with RayArchive.open(sys.argv[1], address=sys.argv[2], num_actors=2) as archive:
+    queries = archive.codes(archive.search(np.zeros((1, 8), np.uint8), k=3).ids[0])
+    found = archive.search(queries, k=10)
+    print(found.ids.tolist())
+    archive.close()
+    print(np.array_equal(archive.search(queries, k=10).ids, found.ids))
+"""
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> RandomArchive:
+    return make_archive(tmp_path_factory.mktemp("archive") / "archive", seed=4, sizes=(900, 800))
+
+
+def run(code: str, *words: str) -> list[str]:
+    """Run Python as a user would, without the settings of these tests."""
+    settings = {name: os.environ[name] for name in os.environ if name != cluster.STAY_LOCAL}
+    words = (sys.executable, "-c", code, *words)
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, env=settings, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_local_cluster_is_on_the_loopback_address_only() -> None:
+    nodes, *sockets = run(LOCAL)
+    assert nodes == "127.0.0.1"
+    assert len(sockets) >= 3
+    assert set(sockets) <= {"listens 127.0.0.1", "listens ::ffff:127.0.0.1"}
+
+
+def test_a_local_cluster_that_others_could_reach_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    monkeypatch.setattr(cluster.ray, "nodes", lambda: [{"NodeManagerAddress": "192.0.2.7"}])
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: ended.append(True))
+    with pytest.raises(EngineError, match=r"started on 192\.0\.2\.7, where other machines could"):
+        cluster._check_loopback()
+    assert ended == [True]
+
+
+def test_the_client_address_serves_too(truth: RandomArchive, ray_cluster: Any) -> None:
+    embedded = CodeArchive.open(truth.folder, mode="r")
+    queries = embedded.codes(embedded.search(np.zeros((1, 8), np.uint8), k=3).ids[0])
+    expected = embedded.search(queries, k=10).ids.tolist()
+    assert run(CLIENT, str(truth.folder), ray_cluster.client_address) == [str(expected), "True"]
+
+
+def test_a_worker_ended_for_want_of_memory_is_a_lost_one(
+    truth: RandomArchive, ray_cluster: Any, second_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def result_of(call: Any) -> Any:
+        calls.append(call)
+        if len(calls) == 1:
+            raise exceptions.OutOfMemoryError("memory on the node was 95 % used")
+        return cluster.result_of(call)
+
+    monkeypatch.setattr(ray_search, "result_of", result_of)
+    query = truth.codes[:2]
+    with RayArchive.open(truth.folder, num_actors=2) as archive:
+        found = archive.search(query, k=15)
+    assert len(calls) == 3
+    with CodeArchive.open(truth.folder, mode="r") as embedded:
+        assert np.array_equal(found.ids, embedded.search(query, k=15).ids)
+
+
+class Mortal(ray_search.Searcher):
+    """A worker that dies of one share, as of a file that was cut short under its map."""
+
+    def search(self, share: int, codes: Any, options: dict[str, Any]) -> Any:
+        """Die, or search."""
+        if share == 1:
+            os._exit(1)
+        return super().search(share, codes, options)
+
+
+def test_segments_that_end_every_worker_are_named(
+    truth: RandomArchive, ray_cluster: Any, second_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_search, "Searcher", Mortal)
+    with RayArchive.open(truth.folder, num_actors=2) as archive:
+        (entry,) = ray_search.share_out(archive.manifest, 2)[1].segments
+        with pytest.raises(
+            EngineError, match=f"^3 workers died, .* searched segments {entry.name}"
+        ):
+            archive.search(truth.codes[:1])
+
+
+class Broken:
+    """A worker whose node lacks something."""
+
+    def __init__(self) -> None:
+        msg = "libsomething.so.7 is missing"
+        raise OSError(msg)
+
+    def ready(self) -> bool:
+        """Never."""
+        return True
+
+
+class Idle:
+    """A worker that says which GPUs it sees."""
+
+    def ready(self) -> bool:
+        """Answer."""
+        return True
+
+    def gpus(self) -> str:
+        """Give what Ray lets it see."""
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_why_no_worker_starts_is_said(ray_cluster: Any, second_node: Any) -> None:
+    pool = cluster.Pool(Broken, 2)
+    with pytest.raises(
+        EngineError,
+        match=r"each of 2 workers failed as it started, .*libsomething\.so\.7 is missing",
+    ):
+        pool.fill()
+
+
+def test_workers_on_gpus_have_one_each(ray_cluster: Any, second_node: Any) -> None:
+    with pytest.raises(EngineError, match="2 cores and no GPU; start its nodes with"):
+        cluster.num_workers(gpu=True)
+    node = ray_cluster.add_node(**NODE, num_gpus=1)
+    try:
+        ray_cluster.wait_for_nodes()
+        assert cluster.num_workers(gpu=True) == 1
+        pool = cluster.Pool(Idle, 1, gpu=True)
+        pool.fill()
+        assert cluster.result_of(pool.ready[0].gpus.remote()) == "0"
+        pool.close()
+    finally:
+        ray_cluster.remove_node(node)
