@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geohash_rs.archive.storage import FileEntry, plain_name, replace_file
+from geohash_rs.archive.storage import FileEntry, plain_name, reading, replace_file
 from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError, ArchiveNotFoundError
 
 __all__ = [
@@ -176,11 +176,12 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         ArchiveNotFoundError: If the folder has no manifest.
         ArchiveFormatError: If a newer version of this package wrote it.
-        ArchiveCorruptError: If it is cut short or was changed.
+        ArchiveCorruptError: If it cannot be read, is cut short or was changed.
     """
     path = folder / MANIFEST
     try:
-        content = path.read_bytes()
+        with reading(path):
+            content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = (
             f"{folder} is no archive: it has no {MANIFEST}. Make one with Archive.create or "
@@ -255,8 +256,8 @@ def _canonical(body: dict[str, Any]) -> bytes:
 
 def _damage(path: Path | str, what: str) -> str:
     return (
-        f"{path} {what}; restore it from a copy. The segments beside it may still be good: "
-        "'geohash-rs verify' tells."
+        f"{path} {what}; restore it from a copy. Tiles may still be read with other programs, from "
+        "the tiles.parquet of each segment."
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geohash_rs.archive.storage import FileEntry, verify_file, write_file
+from geohash_rs.archive.storage import FileEntry, reading, verify_file, write_file
 from geohash_rs.errors import ArchiveCorruptError
 
 __all__ = [
@@ -136,7 +136,9 @@ def _lines(
     for entry, path in zip(logs, places, strict=True):
         verify_file(path, entry)
         try:
-            for line in zlib.decompress(path.read_bytes()).decode().splitlines():
+            with reading(path):
+                content = path.read_bytes()
+            for line in zlib.decompress(content).decode().splitlines():
                 yield json.loads(line)
         except (zlib.error, ValueError) as error:
             msg = f"{path} cannot be read ({error}); restore it from a copy."

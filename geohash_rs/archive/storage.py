@@ -14,6 +14,7 @@ __all__ = [
     "FileEntry",
     "check_size",
     "plain_name",
+    "reading",
     "remove_tree",
     "replace_file",
     "seal_file",
@@ -94,6 +95,33 @@ def writing(path: Path) -> Iterator[None]:
             "make room or grant permission, then repeat the call."
         )
         raise ArchiveWriteError(error.errno or 0, msg) from error
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file in every error that the system raises while it is read.
+
+    Args:
+        path: The file being read.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        FileNotFoundError: As it is.
+        NotADirectoryError: As it is.
+        ArchiveCorruptError: If the disk fails or permission is missing.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        msg = (
+            f"{path} cannot be read: {error.strerror or error}. Grant permission to read it, or "
+            "restore it from a copy."
+        )
+        raise ArchiveCorruptError(msg) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -183,11 +211,12 @@ def check_size(path: Path, entry: FileEntry) -> None:
         entry: What the manifest says of it.
 
     Raises:
-        ArchiveCorruptError: If it is missing or has another length.
+        ArchiveCorruptError: If it is missing, cannot be reached or has another length.
     """
     try:
-        size = path.stat().st_size
-    except FileNotFoundError as error:
+        with reading(path):
+            size = path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError) as error:
         msg = (
             f"{path} is missing, though the manifest lists it; run 'geohash-rs verify' to see "
             "what else is damaged, and restore the file from a copy."
@@ -209,10 +238,11 @@ def verify_file(path: Path, entry: FileEntry) -> None:
         entry: What the manifest says of it.
 
     Raises:
-        ArchiveCorruptError: If it is missing, has another length or another content.
+        ArchiveCorruptError: If it is missing, cannot be read, has another length or another
+            content.
     """
     check_size(path, entry)
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         _, crc = _measure(file)
     if crc != entry.crc32:
         msg = (

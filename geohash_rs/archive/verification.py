@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from geohash_rs.archive.commit import orphans
+from geohash_rs.archive.locks import ReaderPin
 from geohash_rs.archive.manifest import (
     MANIFEST,
     Manifest,
@@ -76,6 +77,14 @@ def verify_archive(folder: Path) -> VerifyReport:
         ArchiveNotFoundError: If the folder is no archive.
         ArchiveFormatError: If a newer version of this package wrote it.
     """
+    pin = ReaderPin(folder)  # else a merge meanwhile would look like missing files
+    try:
+        return _report(folder)
+    finally:
+        pin.release()
+
+
+def _report(folder: Path) -> VerifyReport:
     try:
         manifest = read_manifest(folder)
     except ArchiveCorruptError as error:

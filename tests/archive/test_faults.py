@@ -1,6 +1,7 @@
 """Disks that fill up, folders that cannot be written, files that were damaged, two at once."""
 
 import dataclasses
+import errno
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geohash_rs.archive import CodeArchive, verify_archive
+from geohash_rs.archive import CodeArchive, storage, verification, verify_archive
 from geohash_rs.archive.locks import write_lock
 from geohash_rs.archive.manifest import HasherEntry, commit_manifest
 from geohash_rs.archive.storage import FileEntry
@@ -77,6 +78,43 @@ def test_compaction_does_not_take_damage_over(archive, name):
     report = archive.verify()
     assert [item.file for item in report.damage] == [str(path.relative_to(archive.path))]
     assert (report.num_tiles, report.num_good_tiles) == (1100, 1000)
+
+
+def test_files_that_the_system_cannot_read_are_damage(archive, monkeypatch):
+    path = file_of(archive, "codes.bin")
+    content = path.read_bytes()
+    path.unlink()
+    path.symlink_to(path)  # OSError, but neither missing nor of another length
+    report = verify_archive(archive.path)
+    assert [item.file for item in report.damage] == [str(path.relative_to(archive.path))]
+    assert "cannot be read: Too many levels" in report.damage[0].problem
+    path.unlink()
+    path.write_bytes(content)
+
+    def fail(file):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(storage, "_measure", fail)
+    report = verify_archive(archive.path)
+    assert len(report.damage) == 6
+    assert all("Input/output error. Grant" in item.problem for item in report.damage)
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(ArchiveCorruptError, match=r"manifest\.json cannot be read"):
+        CodeArchive.open(archive.path)
+
+
+def test_verify_keeps_the_files_it_looks_at(archive, monkeypatch):
+    real = verification.verify_file
+
+    def compact_then_verify(path, entry):
+        archive.compact()
+        real(path, entry)
+
+    monkeypatch.setattr(verification, "verify_file", compact_then_verify)
+    report = verify_archive(archive.path)
+    assert (report.damage, report.num_good_tiles) == ((), 200)
+    archive.compact()
+    assert not archive.verify().orphans
 
 
 def test_a_manifest_cut_short_is_named(archive):
