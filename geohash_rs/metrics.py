@@ -51,7 +51,7 @@ def average_precision(
     """Compute the expected average precision of the k nearest tiles.
 
     AP@k adds the precision at the rank of every relevant tile among the first k and divides by a
-    denominator of which four are in use; name the one you report:
+    denominator of which three are in use; name the one you report:
 
     - "found": relevant tiles found in the first k, as in MiLaN and torchmetrics; 0 if none.
     - "possible": relevant tiles that could be among the first k, min(relevant, k).
