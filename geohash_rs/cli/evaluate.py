@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from geohash_rs.codes import check_num_bits
+from geohash_rs.errors import CodeLengthError, TrainingError
+
 __all__ = ["evaluate_command"]
 
 
@@ -17,24 +20,96 @@ def _lengths(context: click.Context, option: click.Parameter, value: str) -> lis
     words = _words(context, option, value)
     if not words or not all(word.isdigit() for word in words):
         raise click.BadParameter(f"{value!r} is not a list such as 16,24,32")
-    return [int(word) for word in words]
+    try:
+        return [check_num_bits(int(word)) for word in words]
+    except CodeLengthError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _methods(context: click.Context, option: click.Parameter, value: str) -> list[str]:
+    from geohash_rs.evaluate import METHODS
+
+    words = _words(context, option, value)
+    unknown = [word for word in words if word not in METHODS]
+    if unknown or not words:
+        said = f"{', '.join(unknown)} is unknown" if words else "none is named"
+        raise click.BadParameter(f"{said}; use some of {', '.join(METHODS)}")
+    return words
+
+
+def _dataset(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    from geohash_rs.evaluate.tiles import find_dataset
+
+    try:
+        return value if value is None else find_dataset(value)
+    except TrainingError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command("evaluate")
-@click.option("--dataset", help="ucmerced, eurosat, eurosat-rgb, eurosat100, aid, whu-rs19, bigearthnet or class-folders (your own). Default: what the folder holds.")
-@click.option("--root", required=True, type=click.Path(path_type=Path), help="One folder a class, or patches of BigEarthNet.")
-@click.option("--protocol", default="paper", show_default=True, help="paper, clean, unseen, spatial.")
-@click.option("--methods", default="milan,itq,lsh,kslsh,classifier,float", callback=_words, show_default=True)
+@click.option(
+    "--dataset",
+    callback=_dataset,
+    help="ucmerced, eurosat, eurosat-rgb, eurosat100, aid, whu-rs19, bigearthnet or class-folders (your own). Default: what the folder holds.",
+)
+@click.option(
+    "--root",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="One folder a class, or patches of BigEarthNet.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["paper", "clean", "unseen", "spatial"]),
+    default="paper",
+    show_default=True,
+)
+@click.option(
+    "--methods",
+    default="milan,itq,lsh,kslsh,classifier,float",
+    callback=_methods,
+    show_default=True,
+)
 @click.option("--bits", default="16,24,32", callback=_lengths, show_default=True)
-@click.option("--seeds", default=5, show_default=True, help="Trainings of each method, seeds 0 and on.")
-@click.option("--split", type=click.Choice(["seed", "lists"]), default="seed", show_default=True, help="Each seed draws its split, or all take the lists *-train.txt, -val, -test beside the data.")
-@click.option("--iterations", type=int, help="Change how long recipes train.")
-@click.option("--model", help="Change the backbone of the recipes: any timm name. Give --stages too where a recipe has some.")
-@click.option("--weights", help="Weights of the backbone: a state dict on this machine, or TorchGeo's by name.")
-@click.option("--stages", callback=_words, help="Change the stages of the recipes; 'none' for none.")
-@click.option("--input-size", type=int, help="Change the side in px that the network sees.")
-@click.option("--train-views", type=click.IntRange(1, 8), help="Change how many views of a tile recipes train on.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Folder where features and trained heads are kept; a run that was broken off goes on from there.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Trainings of each method, seeds 0 and on.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["seed", "lists"]),
+    default="seed",
+    show_default=True,
+    help="Each seed draws its split, or all take the lists *-train.txt, -val, -test beside the data.",
+)
+@click.option("--iterations", type=click.IntRange(1), help="Change how long recipes train.")
+@click.option(
+    "--model",
+    help="Change the backbone of the recipes: any timm name. Give --stages too where a recipe has some.",
+)
+@click.option(
+    "--weights",
+    help="Weights of the backbone: a state dict on this machine, or TorchGeo's by name.",
+)
+@click.option(
+    "--stages", callback=_words, help="Change the stages of the recipes; 'none' for none."
+)
+@click.option(
+    "--input-size", type=click.IntRange(1), help="Change the side in px that the network sees."
+)
+@click.option(
+    "--train-views",
+    type=click.IntRange(1, 8),
+    help="Change how many views of a tile recipes train on.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Folder where features and trained heads are kept; a run that was broken off goes on from there.",
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for all figures.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder for pictures.")
 def evaluate_command(
@@ -63,7 +138,12 @@ def evaluate_command(
     from geohash_rs.evaluate import evaluate, open_tiles, summary_table
     from geohash_rs.hashing.views import VIEWS
 
-    asked: dict[str, Any] = {"iterations": iterations, "input_size": input_size, "model": model, "weights": weights}
+    asked: dict[str, Any] = {
+        "iterations": iterations,
+        "input_size": input_size,
+        "model": model,
+        "weights": weights,
+    }
     if stages:
         asked["stages"] = () if stages == ["none"] else tuple(stages)
     if train_views:

@@ -7,7 +7,7 @@ from geohash_rs.evaluate.protocols import LabelledTiles
 from geohash_rs.hashing.bigearthnet import LABELS, BigEarthNetPatches
 from geohash_rs.hashing.class_folders import ClassFolders
 
-__all__ = ["DATASETS", "open_tiles"]
+__all__ = ["DATASETS", "find_dataset", "open_tiles"]
 
 # classes of each data set that has one folder a class; of any number where it is None
 DATASETS: dict[str, int | None] = {
@@ -40,7 +40,7 @@ def open_tiles(root: str | Path, *, dataset: str | None = None) -> LabelledTiles
             classes than the data set of this name.
     """
     folder = Path(root)
-    name = None if dataset is None else _find_name(dataset)
+    name = None if dataset is None else find_dataset(dataset)
     if name == "bigearthnet" or (name is None and _has_label_files(folder)):
         return BigEarthNetPatches.open(folder)
     tiles = ClassFolders.open(folder)
@@ -54,8 +54,14 @@ def open_tiles(root: str | Path, *, dataset: str | None = None) -> LabelledTiles
     return tiles
 
 
-def _find_name(dataset: str) -> str:
+def find_dataset(dataset: str) -> str:
     """Find a data set by its name, however it is spelt.
+
+    Args:
+        dataset: The name; case, hyphens and underscores do not matter.
+
+    Returns:
+        Its name in `DATASETS`.
 
     Raises:
         TrainingError: If there is none of this name.
