@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # no pyplot: no global state, no window
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.evaluate.report import grouped
+from geohash_rs.evaluate.report import deviation, grouped
 from geohash_rs.hashing.bigearthnet import read_patch
 from geohash_rs.hashing.class_folders import read_tile
 
@@ -26,11 +26,13 @@ def write_plots(
 ) -> list[Path]:
     """Draw what was measured.
 
-    - ``map_by_bits.png``: mAP@20 against the length of codes, mean and deviation over seeds.
+    - ``map_by_bits.png``: mAP@20 against the length of codes, mean and sample standard deviation
+      over seeds.
     - ``precision_recall.png``: as the search radius grows, longest codes, seed 0.
     - ``losses.png``: terms of the loss of every recipe, longest codes, seed 0.
-    - ``projection.png``: activations of the archive in a plane, coloured by class.
-    - ``matches.png``: queries and their nearest tiles, wrong ones framed in red.
+    - ``projection.png``: activations of the archive in a plane, coloured by class; of the first
+      recipe, else the first method, longest codes, seed 0.
+    - ``matches.png``: queries and their nearest tiles, wrong ones framed in red; of the same.
 
     Args:
         result: What `evaluate` returned; the last two need ``pictures=True`` there.
@@ -75,7 +77,7 @@ def _map_by_bits(result: Mapping[str, Any]) -> Figure:
                 axes.axhline(float(np.mean(groups[method, archive, 0])), **style)
                 continue
             values = [groups[method, archive, n] for n in lengths]
-            means, deviations = ([f(v) for v in values] for f in (np.mean, np.std))
+            means, deviations = ([f(v) for v in values] for f in (np.mean, deviation))
             marker = MARKERS[index % len(MARKERS)]
             axes.errorbar(lengths, means, deviations, marker=marker, capsize=3, **style)
     axes.set(xlabel="bits", ylabel="mAP@20", xticks=lengths)
@@ -96,7 +98,8 @@ def _precision_recall(result: Mapping[str, Any]) -> Figure:
         )  # fmt: skip
     bits = max(int(name.split("-")[-2]) for name in longest.values())
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
-    axes.set_title(f"within a growing Hamming radius, {bits} bits, seed 0")
+    radius = f"Hamming radius, {bits} bits" if bits else "radius of features"
+    axes.set_title(f"within a growing {radius}, seed 0")
     _legend_beside(figure, axes)
     return figure
 
@@ -135,7 +138,7 @@ def _projection(pictures: Mapping[str, Any]) -> Figure:
             marker=MARKERS[index // 10 % len(MARKERS)], linewidths=0,
         )  # fmt: skip
     axes.set(xticks=[], yticks=[], aspect="equal")
-    axes.set_title(f"{pictures['method']}, {pictures['bits']} bits: {placed['method']}")
+    axes.set_title(f"{_what(pictures)}: {placed['method']}")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     _legend_beside(figure, axes)
@@ -157,11 +160,16 @@ def _matches(pictures: Mapping[str, Any], root: Path) -> Figure:
             colour = RIGHT if match["right"] else WRONG
             _tile(axes, root / match["path"], title=title, colour=colour)
     figure.suptitle(
-        f"{pictures['method']}, {pictures['bits']} bits: query and its nearest tiles with their "
-        "distances; wrong ones in red. The lower half are the worst queries.",
+        f"{_what(pictures)}: query and its nearest tiles with their distances; wrong ones in red. "
+        "The lower half are the worst queries.",
         fontsize=10,
     )
     return figure
+
+
+def _what(pictures: Mapping[str, Any]) -> str:
+    method, bits = pictures["method"], pictures["bits"]
+    return f"{method}, {bits} bits" if bits else str(method)
 
 
 def _tile(axes: Axes, path: Path, *, title: str, colour: str) -> None:

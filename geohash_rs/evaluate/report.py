@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["grouped", "summary_table"]
+__all__ = ["deviation", "grouped", "summary_table"]
 
 
 def summary_table(result: Mapping[str, Any], *, measure: str = "map@20") -> str:
-    """Write mean and standard deviation over seeds as a Markdown table.
+    """Write mean and sample standard deviation over seeds as a Markdown table.
 
     Args:
         result: What `evaluate` returned.
@@ -34,10 +34,10 @@ def summary_table(result: Mapping[str, Any], *, measure: str = "map@20") -> str:
     settings = result["settings"]
     lines += [
         "",
-        f"{measure}, mean and standard deviation over seeds; protocol {settings['protocol']}, "
-        f"{settings['tiles']} tiles, {len(settings['classes'])} classes of {settings['root']}. AP "
-        f"divides by the {settings['denominator']}; ties: {settings['ties']}; a query never finds "
-        "itself.",
+        f"{measure}, mean and sample standard deviation over seeds; protocol "
+        f"{settings['protocol']}, {settings['tiles']} tiles, {len(settings['classes'])} classes of "
+        f"{settings['root']}. AP divides by the {settings['denominator']}; ties: "
+        f"{settings['ties']}; a query never finds itself.",
     ]
     return "\n".join(lines) + "\n" + _several_labels(result)
 
@@ -73,8 +73,20 @@ def grouped(result: Mapping[str, Any], measure: str) -> dict[tuple[str, str, int
     return groups
 
 
+def deviation(values: list[float]) -> float:
+    """Compute the sample standard deviation, over n - 1: few seeds stand for many.
+
+    Args:
+        values: One value a seed.
+
+    Returns:
+        The deviation; 0 of a single value.
+    """
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
 def _cell(values: list[float]) -> str:
     if not values:
         return ""
-    spread = f" ± {np.std(values):.3f}" if len(values) > 1 else ""
+    spread = f" ± {deviation(values):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{spread}"

@@ -61,7 +61,8 @@ def evaluate(
         changes: Settings by which all recipes are changed, such as ``{"iterations": 100}``.
         cache: Folder where features and trained heads are kept, so that a run that was broken off
             goes on where it ended; or None.
-        pictures: Whether to add what `write_plots` draws beside the figures.
+        pictures: Whether to add what `write_plots` draws beside the figures: of the first recipe
+            among the methods, or of the first method where there is none.
         progress: Wraps the batches of tiles and the list of trainings, as tqdm does: called with
             the items, ``desc`` and ``total``.
 
@@ -83,6 +84,7 @@ def evaluate(
     plain = Recipe().with_(train_views=("identity",), **_plain_changes(changes))
     features = _all_features(tiles, methods, recipes, plain, cache=cache, progress=progress)
     jobs = _jobs(methods, recipes, bits=bits, seeds=seeds)
+    shown = next((method for method in methods if method in recipes), methods[0])
     rows: list[dict[str, Any]] = []
     histories: dict[str, Any] = {}
     curves: dict[str, Any] = {}
@@ -107,7 +109,7 @@ def evaluate(
                 rows.append(row | values)
             if job.seed == 0:
                 curves[name] = precision_recall(used, fitted.head, views, tiles.labels, trials[0])
-            if pictures and _is_shown(job, method, recipes, bits=bits) and not pictured:
+            if pictures and _is_shown(job, method, shown, bits=bits):
                 pictured = {"method": method, "bits": job.bits}
                 pictured |= picture_data(used, fitted.head, views, tiles, trials[0])
     rows.sort(key=lambda row: (list(methods).index(row["method"]), row["bits"], row["seed"]))
@@ -117,8 +119,10 @@ def evaluate(
 
 
 def _check(methods: Sequence[str], *, bits: Sequence[int], seeds: int) -> None:
-    if unknown := [m for m in methods if m not in METHODS]:
-        msg = f"methods {unknown} are unknown; use some of {', '.join(METHODS)}."
+    unknown = [m for m in methods if m not in METHODS]
+    if unknown or not methods:
+        said = f"methods {unknown} are unknown" if methods else "there are no methods"
+        msg = f"{said}; use some of {', '.join(METHODS)}."
         raise TrainingError(msg)
     if seeds < 1:
         msg = f"seeds is {seeds}; train at least once."
@@ -127,9 +131,9 @@ def _check(methods: Sequence[str], *, bits: Sequence[int], seeds: int) -> None:
         check_num_bits(length)
 
 
-def _is_shown(job: _Job, method: str, recipes: dict[str, Recipe], *, bits: Sequence[int]) -> bool:
-    """Tell whether the pictures show this one: the first recipe with the longest codes, seed 0."""
-    return job.seed == 0 and method in recipes and job.bits == max(bits)
+def _is_shown(job: _Job, method: str, shown: str, *, bits: Sequence[int]) -> bool:
+    """Tell whether the pictures show this one: the longest codes of the method shown, seed 0."""
+    return job.seed == 0 and method == shown and job.bits in {0, max(bits)}
 
 
 def _unseen_progress(items: Iterable[Any], **_: Any) -> Iterable[Any]:  # noqa: ANN401

@@ -140,6 +140,9 @@ def test_every_method_is_measured_and_learning_beats_chance(tiles, tmp_path):
     table = summary_table(result)
     assert all(f"| {m} | test |" in table for m in methods)
     assert "relevant tiles found in the first k" in table
+    pair = [r["map@20"] for r in rows if (r["method"], r["bits"]) == ("milan", 8)]
+    line = next(text for text in table.splitlines() if text.startswith("| milan "))
+    assert f"{np.mean(pair):.3f} ± {abs(pair[0] - pair[1]) / 2**0.5:.3f} |" in line
     written = write_plots(result, tmp_path / "p", root=tiles.root)
     names = ["map_by_bits", "precision_recall", "losses", "projection", "matches"]
     assert [path.stem for path in written] == names
@@ -197,6 +200,8 @@ def test_several_labels_are_measured_by_what_they_share(shared_data, tmp_path):
 def test_wrong_requests_are_refused(tiles, tmp_path):
     with pytest.raises(TrainingError, match=r"methods \['bert'\] are unknown"):
         evaluate(tiles, methods=("bert",))
+    with pytest.raises(TrainingError, match="there are no methods; use some of paper"):
+        evaluate(tiles, methods=())
     with pytest.raises(TrainingError, match='finds no lists .* use split "seed"'):
         evaluate(tiles, split="lists")
     with pytest.raises(TrainingError, match="seeds is 0"):
