@@ -55,7 +55,8 @@ def tiles_in_view(archive: CodeArchive, view: Sequence[float]) -> str:
     Returns:
         A feature collection with the members ``kind`` and ``count``. Up to `MOST_FOOTPRINTS`
         tiles come as ``footprints``, exact, with the property tile_id; more as ``counts``: squares
-        of the web map's grid with the property count.
+        of the web map's grid with the property count. A tile counts where the middle of its box
+        lies, or of the part of it that is in view.
     """
     found = list(archive.boxes(view))
     count = sum(len(ids) for ids, _ in found)
@@ -80,7 +81,7 @@ def _footprints(archive: CodeArchive, ids: Sequence[npt.NDArray[np.int64]]) -> l
 
 
 def _cells(boxes: Sequence[npt.NDArray[np.float64]], view: Sequence[float]) -> list[str]:
-    """Count tiles by their centres in squares of the web map's grid, of a level for the view."""
+    """Count tiles in squares of the web map's grid, of a level for the view."""
     left, top = _mercator(np.array(view[0]), np.array(view[3]))
     right, bottom = _mercator(np.array(view[2]), np.array(view[1]))
     extent = max(float(right - left), float(bottom - top), 2.0**-MAX_LEVEL)
@@ -88,7 +89,7 @@ def _cells(boxes: Sequence[npt.NDArray[np.float64]], view: Sequence[float]) -> l
     size = 1 << level
     numbers, counts = [], []
     for part in boxes:
-        number, count = _count(part, size)
+        number, count = _count(part, size, view)
         numbers.append(number)
         counts.append(count)
     cells, place = np.unique(np.concatenate(numbers), return_inverse=True)
@@ -115,21 +116,27 @@ def _cells(boxes: Sequence[npt.NDArray[np.float64]], view: Sequence[float]) -> l
 Array = npt.NDArray[np.float64]
 
 
-def _count(boxes: Array, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _count(
+    boxes: Array, size: int, view: Sequence[float]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Count centres in a grid of size x size squares; give the squares that hold any."""
     if not len(boxes):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    lon, lat = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    west, south, east, north = view
+    turn = np.where(boxes[:, 0] > east, -360, np.where(boxes[:, 2] < west, 360, 0))
+    # Cut to the view, so that no tile, however large, adds squares beyond the view's few.
+    lon = (np.maximum(boxes[:, 0] + turn, west) + np.minimum(boxes[:, 2] + turn, east)) / 2
+    lat = (np.maximum(boxes[:, 1], south) + np.minimum(boxes[:, 3], north)) / 2
     columns = ((lon + 180) * (size / 360)).astype(np.int64)
     ends = np.array([lat.max(), lat.min()])
     first, last = np.clip(np.floor(_mercator(ends, ends)[1] * size), 0, size - 1).astype(int)
     edges = _latitude(np.arange(last, first, -1) / size)  # rising: the rows' northern rims
     rows = last - np.searchsorted(edges, lat)  # of few edges, quicker than a logarithm each
-    west = int(columns.min())
-    width = int(columns.max()) - west + 1
-    counted = np.bincount((rows - first) * width + columns - west)
+    left = int(columns.min())
+    width = int(columns.max()) - left + 1
+    counted = np.bincount((rows - first) * width + columns - left)
     held = np.flatnonzero(counted)
-    return (held // width + first) * size + (held % width + west) % size, counted[held]
+    return (held // width + first) * size + (held % width + left) % size, counted[held]
 
 
 def _mercator(lon: Array, lat: Array) -> tuple[Array, Array]:
