@@ -91,7 +91,10 @@ class Archive(CodeArchive, ImageQueries):
         Raises:
             HasherError: If the archive has none (yet).
         """
-        if self._hasher is None or str(self._hasher.device) != device:
+        known = self._hasher
+        if known is not None and known.fingerprint != self.hasher_fingerprint:
+            known = None  # another one by now: the archive was made anew and refreshed
+        if known is None or str(known.device) != device:
             if self.hasher_file is None:
                 pending = self.pending_hasher
                 msg = (
@@ -102,8 +105,8 @@ class Archive(CodeArchive, ImageQueries):
                     "archive.search(codes), by tile id or by point."
                 )
                 raise HasherError(msg)
-            self._hasher = load_hasher(self.hasher_file, device=device)
-        return self._hasher
+            known = self._hasher = load_hasher(self.hasher_file, device=device)
+        return known
 
     def add(
         self,

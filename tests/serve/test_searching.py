@@ -1,0 +1,111 @@
+"""The archive as the page sees it: damaged, made anew, on both sides of the antimeridian."""
+
+import shutil
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+
+from geohash_rs import Archive
+from geohash_rs.errors import PatchError
+from geohash_rs.previews import PlacedScene, scenes_in_view
+from geohash_rs.serve.app import create_app
+from geohash_rs.serve.messages import SearchRequest
+from geohash_rs.serve.searching import Searcher
+from tests.serve.asking import asker, geotiff
+from tests.serve.conftest import start
+
+
+def add_tiles(archive, boxes, scene="a.tif"):
+    tiles = gpd.GeoDataFrame(
+        {"scene": [str(scene)] * len(boxes), "col": 0, "row": 0, "width": 64, "height": 64},
+        geometry=boxes,
+        crs="EPSG:4326",
+    )
+    codes = np.arange(8 * len(boxes), dtype=np.uint8).reshape(-1, 8)
+    archive.add_codes(codes, tiles)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_damaged_hasher_stops_patches_and_nothing_else(coast_archive, tmp_path, header):
+    shutil.copytree(coast_archive, tmp_path / "archive")
+    archive = Archive.open(tmp_path / "archive", mode="r")
+    whole = archive.hasher_file.read_bytes()
+    harm = bytearray(whole)
+    harm[-100:] = bytes(100)
+    if header:
+        harm[:200] = bytes(200)
+    archive.hasher_file.write_bytes(harm)
+    searcher = Searcher(archive)
+    searcher.warm()
+    about = searcher.describe()
+    assert about.takes_patches
+    assert about.bands == ([] if header else ["red", "green", "blue"])
+    assert len(searcher.search(SearchRequest(tiles=[1], k=5))) == 5
+    with pytest.raises(PatchError, match="hasher|weights"):
+        searcher.patch(geotiff(), name="patch.tif")
+
+
+def test_the_bands_are_told_without_loading_the_hasher(coast_archive, monkeypatch):
+    archive = Archive.open(coast_archive, mode="r")
+    monkeypatch.setattr(Archive, "hasher", lambda *_, **__: pytest.fail("loaded"))
+    assert Searcher(archive).describe().bands == ["red", "green", "blue"]
+
+
+def test_the_bounds_are_narrow_over_the_antimeridian(tmp_path):
+    archive = Archive.create(tmp_path / "archive", num_bits=64)
+    add_tiles(archive, [shapely.box(179, 0, 179.5, 1)])
+    add_tiles(archive, [shapely.box(-179.5, 0, -179, 1)])
+    west, _, east, _ = Searcher(archive).describe().bounds
+    assert (west, east) == pytest.approx((179, 181))
+
+
+def test_scenes_are_seen_in_views_beyond_180():
+    box = {"date": None, "box": (0.0, 0.0, 1.0, 1.0)}
+    placed = {
+        3: PlacedScene(scene="a", bounds=(-179.0, 0.0, -178.0, 1.0), **box),
+        4: PlacedScene(scene="b", bounds=(170.0, 0.0, 171.0, 1.0), **box),
+        5: PlacedScene(scene="c", bounds=(10.0, 0.0, 11.0, 1.0), **box),
+    }
+    assert {number for number, _ in scenes_in_view(placed, (169, -5, 183, 5))} == {3, 4}
+    assert {number for number, _ in scenes_in_view(placed, (-180, -5, -170, 5))} == {3}
+
+
+def write_scene(path, value):
+    settings = {"driver": "GTiff", "count": 3, "width": 64, "height": 64, "dtype": "uint8"}
+    grid = rasterio.Affine(0.001, 0, 10, 0, -0.001, 50)
+    with rasterio.open(path, "w", crs="EPSG:4326", transform=grid, **settings) as target:
+        target.write(np.full((3, 64, 64), value, np.uint8))
+
+
+def test_an_archive_that_was_made_anew_shows_no_old_pictures(tmp_path):
+    def make(value):
+        scene = tmp_path / f"{value}.tif"
+        write_scene(scene, value)
+        shutil.rmtree(tmp_path / "archive", ignore_errors=True)
+        archive = Archive.create(tmp_path / "archive", num_bits=64)
+        add_tiles(archive, [shapely.box(10, 49, 11, 50)], scene)
+
+    make(10)
+    url, stop = start(create_app(Archive.open(tmp_path / "archive", mode="r")))
+    ask = asker(url)
+    key = ask("GET", "/api/archive")[2]
+    dark = ask("GET", "/api/thumbnail/0.webp")[2]
+    assert ask("GET", "/api/thumbnail/0.webp?size=191")[2] == dark
+    make(200)
+    assert ask("GET", "/api/archive")[2] != key
+    assert ask("GET", "/api/thumbnail/0.webp")[2] != dark
+    stop()
+
+
+def test_an_archive_that_was_made_anew_hashes_with_its_new_hasher(tmp_path):
+    Archive.create(tmp_path / "archive", hasher="ucmerced-64")
+    archive = Archive.open(tmp_path / "archive", mode="r")
+    assert archive.hasher().name == "ucmerced-64"
+    shutil.rmtree(tmp_path / "archive")
+    Archive.create(tmp_path / "archive", hasher="eurosat-rgb-64")
+    archive.refresh()
+    assert archive.hasher().name == "eurosat-rgb-64"
+    assert archive.hasher() is archive.hasher()
