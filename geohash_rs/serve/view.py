@@ -56,7 +56,7 @@ def tiles_in_view(archive: CodeArchive, view: Sequence[float]) -> str:
         A feature collection with the members ``kind`` and ``count``. Up to `MOST_FOOTPRINTS`
         tiles come as ``footprints``, exact, with the property tile_id; more as ``counts``: squares
         of the web map's grid with the property count. A tile counts where the middle of its box
-        lies, or of the part of it that is in view.
+        lies; if that is out of view, where the middle of the part in view does.
     """
     found = list(archive.boxes(view))
     count = sum(len(ids) for ids, _ in found)
@@ -123,10 +123,13 @@ def _count(
     if not len(boxes):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     west, south, east, north = view
-    turn = np.where(boxes[:, 0] > east, -360, np.where(boxes[:, 2] < west, 360, 0))
-    # Cut to the view, so that no tile, however large, adds squares beyond the view's few.
-    lon = (np.maximum(boxes[:, 0] + turn, west) + np.minimum(boxes[:, 2] + turn, east)) / 2
-    lat = (np.maximum(boxes[:, 1], south) + np.minimum(boxes[:, 3], north)) / 2
+    lon, lat = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    outside = np.flatnonzero((lon < west) | (lon > east) | (lat < south) | (lat > north))
+    if len(outside):  # no tile, however large, adds squares beyond the view's few
+        x0, y0, x1, y1 = boxes[outside].T
+        turn = np.where(x0 > east, -360, np.where(x1 < west, 360, 0))
+        lon[outside] = (np.maximum(x0 + turn, west) + np.minimum(x1 + turn, east)) / 2
+        lat[outside] = (np.maximum(y0, south) + np.minimum(y1, north)) / 2
     columns = ((lon + 180) * (size / 360)).astype(np.int64)
     ends = np.array([lat.max(), lat.min()])
     first, last = np.clip(np.floor(_mercator(ends, ends)[1] * size), 0, size - 1).astype(int)
