@@ -20,8 +20,8 @@ KEY = "geohash_rs"
 def keep_settings(task: "HashingTask", checkpoint: dict[str, Any]) -> None:
     """Write where the weights came from, and what pixels they expect.
 
-    TorchGeo leaves `weights` out of the settings of a checkpoint. Its tensors hold all of them, so
-    that a task made from the settings alone starts from random ones.
+    TorchGeo leaves `weights` out of the settings of a checkpoint, and its own weights bring another
+    model than the settings name.
 
     Args:
         task: The task.
@@ -37,7 +37,7 @@ def keep_settings(task: "HashingTask", checkpoint: dict[str, Any]) -> None:
         "loader": [torch.as_tensor(values).tolist() for values in task.loader_statistics()],
     }
     known = checkpoint.get("hyper_parameters", {})
-    checkpoint["hyper_parameters"] = {**known, "model": backbone.model_name, "weights": False}
+    checkpoint["hyper_parameters"] = {**known, "model": backbone.model_name}
 
 
 def restore_settings(task: "HashingTask", checkpoint: Mapping[str, Any]) -> None:

@@ -308,6 +308,25 @@ class HashingTask(base_task()):  # type: ignore[misc]
             getattr(module, "std", self.loader[1]) if std is None else std,
         )
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, **settings: Any) -> "HashingTask":  # noqa: ANN401
+        """Make a task from a checkpoint alone, which holds all weights.
+
+        Args:
+            checkpoint_path: As Lightning takes it.
+            **settings: As Lightning takes them.
+
+        Returns:
+            The task as it was saved.
+
+        Raises:
+            TrainingError: If a setting makes another network.
+        """
+        task: HashingTask = super().load_from_checkpoint(
+            checkpoint_path, **{"weights": False, **settings}
+        )
+        return task
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep with the tensors what codes depend on beside them."""
         keep_settings(self, checkpoint)

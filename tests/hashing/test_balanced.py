@@ -89,6 +89,23 @@ def test_a_second_task_has_its_own_range_size_and_features(tmp_path, monkeypatch
     assert [count > 0 for _, count in made] == [True, False, True]  # same features: not again
 
 
+def test_a_resumed_run_computes_features_by_the_weights_of_its_checkpoint(tmp_path):
+    task = HashingTask(**SMALL)
+    with torch.no_grad():
+        next(task.backbone.parameters()).mul_(1.5)
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(task, datamodule=BalancedBatches(TwoKinds()))
+    run.save_checkpoint(tmp_path / "task.ckpt")
+    module, again = BalancedBatches(TwoKinds()), HashingTask(**SMALL)
+    resumed = trainer(tmp_path, max_epochs=2)
+    resumed.fit(again, datamodule=module, ckpt_path=tmp_path / "task.ckpt")
+    images = torch.stack([tile["image"] for tile in module.data.train_dataset])
+    expected = task.hasher().features(images)
+    torch.testing.assert_close(module._features("train").features[:, 0], expected)
+    torch.testing.assert_close(module._features("val").features[:, 0], expected)
+    assert again.hasher().scaling == task.hasher().scaling
+
+
 def test_features_are_computed_where_the_training_runs(folder, tmp_path, monkeypatch):
     devices = []
     original = balanced.feature_hasher
