@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import traceback
@@ -36,6 +37,7 @@ from geohash_rs.engines.postgis.archive import SAMPLE  # noqa: E402
 from geohash_rs.engines.postgis.connection import check_version, connect, where  # noqa: E402
 from geohash_rs.engines.postgis.publish import _alone  # noqa: E402
 from geohash_rs.engines.postgis.schema import Tables  # noqa: E402
+from geohash_rs.engines.postgis.transfer import Transfer  # noqa: E402
 
 
 def fill(archive: CodeArchive, count: int, *, scene: str, **options: object) -> np.ndarray:
@@ -320,14 +322,126 @@ def test_codes_of_another_hasher_are_refused(
 def test_an_older_copy_of_the_archive_is_refused(
     archive: CodeArchive, postgis: str, table: str, tmp_path: Path
 ) -> None:
-    import shutil
-
     publish(archive, postgis, table=table)
     shutil.copytree(archive.path, tmp_path / "copy")
     fill(archive, 10, scene="x.tif")
     publish(archive, postgis, table=table)
-    with pytest.raises(EngineError, match="up to id 3509, but .* only up to 3499"):
-        publish(CodeArchive.open(tmp_path / "copy"), postgis, table=table)
+    copy = CodeArchive.open(tmp_path / "copy")
+    with pytest.raises(EngineError, match=r"up to id 3509, against commit 3, up to 3499\): it is"):
+        publish(copy, postgis, table=table)
+    fill(copy, 30, scene="y.tif")  # more than the table has: ids 3500 to 3509 have other codes
+    with pytest.raises(EngineError, match="that this one does not come from"):
+        publish(copy, postgis, table=table)
+    assert contents(postgis, table) == stored(archive)
+
+
+def test_a_copy_is_refused_also_where_publishing_the_other_was_cut_short(
+    archive: CodeArchive, postgis: str, table: str, tmp_path: Path
+) -> None:
+    publish(archive, postgis, table=table)
+    shutil.copytree(archive.path, tmp_path / "copy")
+    fill(archive, 3000, scene="x.tif")
+    fill(archive, 1000, scene="z.tif")
+    with pytest.raises(EngineUnreachableError, match="publish again"):
+        publish(archive, Wire(postgis, 1_100_000).dsn, table=table)
+    assert len(contents(postgis, table)) == 6500
+    copy = CodeArchive.open(tmp_path / "copy")
+    fill(copy, 9000, scene="y.tif")
+    with pytest.raises(EngineError, match="that this one does not come from"):
+        publish(copy, postgis, table=table)
+    publish(archive, postgis, table=table)
+    assert contents(postgis, table) == stored(archive)
+
+
+def part_of(archive: CodeArchive, folder: Path, first: int, count: int) -> CodeArchive:
+    """Make what a worker of a cluster makes: tiles with ids that were reserved for it."""
+    part = CodeArchive.create(folder, num_bits=archive.num_bits)
+    part.reserve_ids(first)
+    fill(part, count, scene=f"{first}.tif")
+    return part
+
+
+@pytest.mark.parametrize("num_removed", [0, 500])
+def test_reserved_ids_that_are_used_late_are_published_late(
+    archive: CodeArchive, postgis: str, table: str, tmp_path: Path, num_removed: int
+) -> None:
+    base = archive.reserve_ids(1000)
+    archive.adopt([part_of(archive, tmp_path / "high", base + 500, 500)])
+    first = publish(archive, postgis, table=table)
+    assert first.num_added == first.num_tiles == 4000
+    archive.adopt([part_of(archive, tmp_path / "low", base, 500)])
+    archive.remove_tiles(range(num_removed))
+    for number in range(8):  # segments are merged: one of a new name holds old tiles and new ones
+        fill(archive, 40, scene=f"{number}.tif")
+    report = publish(archive, postgis, table=table)
+    assert (report.num_added, report.num_removed) == (820, num_removed)
+    assert contents(postgis, table) == stored(archive)
+
+
+def test_tables_that_lost_count_are_refused(archive: CodeArchive, postgis: str, table: str) -> None:
+    publish(archive, postgis, table=table)
+    text = sql.SQL("UPDATE {} SET num_tiles = 7").format(sql.Identifier(f"{table}_archive"))
+    with psycopg.connect(postgis) as connection:
+        connection.execute(text)
+    with pytest.raises(EngineError, match="counts 7 tiles, but .* holds 3500 .* another table"):
+        publish(archive, postgis, table=table)
+    assert contents(postgis, table) == stored(archive)
+
+
+def test_what_is_there_is_not_asked_for_tile_by_tile(
+    archive: CodeArchive, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    there = Transfer._there
+    monkeypatch.setattr(
+        Transfer, "_there", lambda job, ids: (asked.append(len(ids)), there(job, ids))[1]
+    )
+    with pytest.raises(EngineUnreachableError, match="publish again"):
+        publish(archive, Wire(postgis, 1_100_000).dsn, table=table)
+    assert publish(archive, postgis, table=table).num_added == 500
+    fill(archive, 10, scene="x.tif")
+    assert publish(archive, postgis, table=table).num_added == 10
+    assert asked == []
+    archive.remove_tiles([3, 3505])
+    archive.compact()
+    assert publish(archive, postgis, table=table).num_removed == 2
+    assert asked == [3508]
+    assert contents(postgis, table) == stored(archive)
+
+
+def test_tables_of_an_earlier_version_are_read_and_brought_up_to_date(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    publish(archive, postgis, table=table)
+    names = {"tiles": sql.Identifier(table), "archive": sql.Identifier(f"{table}_archive")}
+    with psycopg.connect(postgis) as connection:
+        # 600 tiles that an earlier version passed over, and 100 above of a run that was cut short
+        for text in (
+            "DELETE FROM {tiles} WHERE tile_id BETWEEN 2000 AND 2599",
+            "ALTER TABLE {archive} DROP generation, DROP commit_id, DROP segments",
+            "UPDATE {archive} SET format = 1, next_id = 3400, num_tiles = 2900",
+        ):
+            connection.execute(sql.SQL(text).format(**names))
+    with PostGISArchive.open(postgis, table=table) as published:
+        assert published.search(archive.codes([3]), k=1).ids[0, 0] == 3
+    assert publish(archive, postgis, table=table).num_added == 600
+    assert contents(postgis, table) == stored(archive)
+    assert publish(archive, postgis, table=table).num_added == 0
+
+
+def test_a_table_that_publishing_did_not_make_is_left_alone(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    publish(archive, postgis, table=table)
+    before = contents(postgis, table)
+    with psycopg.connect(postgis) as connection:  # as if only the tiles had been restored
+        for name in ("archive", "scenes"):
+            text = sql.SQL("DROP TABLE {}").format(sql.Identifier(f"{table}_{name}"))
+            connection.execute(text)
+    fill(archive, 10, scene="x.tif")
+    with pytest.raises(EngineError, match=f'is not free: relation "{table}" already .* another'):
+        publish(archive, postgis, table=table)
+    assert contents(postgis, table) == before
 
 
 def test_an_archive_that_was_never_published_must_be_writable_once(
@@ -347,7 +461,10 @@ def test_an_archive_without_codes_is_refused(tmp_path: Path) -> None:
         publish(pending, "postgresql://nobody@127.0.0.1:1/x")
 
 
-def test_two_publishers_do_not_meet(archive: CodeArchive, postgis: str, table: str) -> None:
+def test_two_publishers_do_not_meet(
+    archive: CodeArchive, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[publish.__module__], "PATIENCE", "100ms")
     publish(archive, postgis, table=table)
     otherwise_spelt = conninfo.make_conninfo(
         postgis, host="alias.example.org", hostaddr=conninfo.conninfo_to_dict(postgis)["host"]

@@ -129,7 +129,8 @@ def server_errors(connection: Connection, place: str, *, hint: str = "") -> Iter
 
     Raises:
         EngineUnreachableError: If the connection was lost.
-        EngineError: If a right is missing, a table is gone or the server cannot go on.
+        EngineError: If a right is missing, a table is gone, a name is taken or the server cannot
+            go on.
     """
     try:
         yield
@@ -141,6 +142,12 @@ def server_errors(connection: Connection, place: str, *, hint: str = "") -> Iter
         raise EngineError(msg) from error
     except errors.InvalidSchemaName as error:
         msg = f"{place}: {_said(error)}; let its owner run CREATE SCHEMA first."
+        raise EngineError(msg) from error
+    except (errors.DuplicateTable, errors.DuplicateObject) as error:
+        msg = (
+            f"{place} is not free: {_said(error)}, and nothing tells which archive that is of. "
+            "Choose another table, or drop what is there."
+        )
         raise EngineError(msg) from error
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
         msg = (

@@ -5,22 +5,21 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import psycopg
-import pyarrow as pa
-from psycopg import sql
+from psycopg import errors, sql
 from tqdm.auto import tqdm
 
 from geohash_rs.archive import CodeArchive
-from geohash_rs.archive.records import record_to_json
-from geohash_rs.archive.segment import Segment
-from geohash_rs.archive.writing import BLOCK
 from geohash_rs.engines.postgis.approximate import Recall, create_code_index, find_pgvector
 from geohash_rs.engines.postgis.archive import PostGISArchive
 from geohash_rs.engines.postgis.connection import Connection, connect, server_errors, where
-from geohash_rs.engines.postgis.rows import copy_rows
-from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
+from geohash_rs.engines.postgis.schema import (
+    DEFAULT_SCHEMA,
+    DEFAULT_TABLE,
+    Published,
+    Tables,
+)
+from geohash_rs.engines.postgis.transfer import Transfer
 from geohash_rs.errors import (
     CodeLengthError,
     EngineError,
@@ -31,8 +30,7 @@ from geohash_rs.errors import (
 __all__ = ["PublishReport", "publish"]
 
 IDENTITY = "identity"  # attribute of an archive by which its table knows it again
-BLOCKS = 16  # blocks whose rows are sent at a time: 65,536 rows
-RENEWED = 0.1  # share of new or deleted rows from which the planner's statistics are renewed
+PATIENCE = "5s"  # of a publisher that finds another; a lost one is one until the server notices
 AGAIN = "What was committed stays; publish again to complete it."
 
 
@@ -66,9 +64,9 @@ def publish(
 ) -> PublishReport:
     """Bring a table of PostGIS to the state of an archive.
 
-    Tile ids are never used twice and a tile never changes, so what is new since the last time is
-    what has a higher id, and the rest is found by counting. Each segment with new tiles is one
-    transaction; a run that was interrupted is completed by the next.
+    A segment never changes and a tile keeps its id, so what is new since the last time is in
+    segments that were not there; what is gone is found by counting. Each segment with new tiles is
+    one transaction; a run that was interrupted is completed by the next.
 
     Args:
         archive: The archive. The first time it is opened with ``mode="a"``: it is given an
@@ -87,7 +85,8 @@ def publish(
         QueryError: If the archive has no hasher yet, and so no codes.
         EngineUnreachableError: If the server does not answer or the connection is lost.
         EngineError: If the server is too old, lacks PostGIS or a right, or the table holds another
-            archive, or a newer state of this one, or pgvector is asked for and cannot index bits.
+            archive, or a state that this one does not come from, or pgvector is asked for and
+            cannot index bits.
         CodeLengthError: If the table holds codes of another length.
         HasherMismatchError: If the table holds codes of another hasher.
         ArchiveReadOnlyError: If an archive without identity was opened for reading.
@@ -105,20 +104,25 @@ def publish(
     ):
         pgvector = find_pgvector(connection, where(dsn)) if approximate_index else None
         with connection.transaction():
-            tables.create(connection, archive.num_bits)
+            tables.prepare(connection, archive.num_bits)
             before = tables.read(connection)
             if before is None:
                 before = _first(archive)
                 tables.start(connection, before)
-        _check_same(archive, before, place)
-        job = _Job(archive, connection, tables, before)
+            _check_same(archive, before, place)
+            done = _begin(archive, connection, tables, before, place)
+        job = Transfer(archive, connection, tables, before, done=done)
         bar = tqdm(
-            total=job.expected, unit=" tiles", desc="publish", disable=None if progress else True
+            total=sum(segment.entry.num_live for segment in job.segments),
+            unit=" tiles",
+            desc="publish",
+            disable=None if progress else True,
         )
         with bar:
-            for segment in archive.segments:
-                bar.update(job.copy_segment(segment))
-        job.remove_gone()
+            for segment in job.segments:
+                job.copy_segment(segment)
+                bar.update(segment.entry.num_live)
+        job.remove_gone(place)
         job.finish()
         if pgvector is not None:
             create_code_index(connection, tables, pgvector)
@@ -134,127 +138,6 @@ def publish(
     )
 
 
-class _Job:
-    """One run of publishing."""
-
-    def __init__(
-        self, archive: CodeArchive, connection: Connection, tables: Tables, before: Published
-    ) -> None:
-        self.archive, self.connection, self.tables, self.before = (
-            archive,
-            connection,
-            tables,
-            before,
-        )
-        self.added = self.removed = self.transactions = 0
-        rows = connection.execute(
-            tables.sql("SELECT tile_id FROM {tiles} WHERE tile_id >= %s"), [before.next_id]
-        ).fetchall()
-        self.known = np.array([row[0] for row in rows], np.int64)  # of a run that was cut short
-
-    @property
-    def expected(self) -> int:
-        """Tiles to copy, at most."""
-        return self.archive.manifest.next_id - self.before.next_id - len(self.known)
-
-    def copy_segment(self, segment: Segment) -> int:
-        """Copy the tiles of a segment that the table does not have, in one transaction."""
-        if segment.entry.last_id < self.before.next_id:
-            return 0
-        rows = np.arange(len(segment))
-        ids = segment.ids_of(rows)
-        fresh = (ids >= self.before.next_id) & ~segment.removed_rows()
-        if len(self.known):
-            fresh &= ~np.isin(ids, self.known)
-        count = int(fresh.sum())
-        if not count:
-            return 0
-        statement = self.tables.sql("COPY {tiles} FROM STDIN (FORMAT csv)")
-        with self.connection.transaction(), self.connection.cursor() as cursor:
-            with cursor.copy(statement) as copy:
-                for text in _texts(segment, fresh):
-                    copy.write(text)
-            self._count(count)
-        self.added += count
-        self.transactions += 1
-        return count
-
-    def remove_gone(self) -> None:
-        """Delete the tiles that the archive holds no more.
-
-        All that the archive holds is in the table by now. So if both count the same, they are the
-        same; else whatever lies in the gaps between the archive's ids goes.
-        """
-        surplus = self.before.num_tiles + self.added - self.archive.num_tiles
-        if not surplus:
-            return
-        lows, highs = _gaps(self.archive)
-        with self.connection.transaction():
-            deleted = self.connection.execute(
-                self.tables.sql(
-                    "DELETE FROM {tiles} tile USING unnest(%s::bigint[], %s::bigint[]) "
-                    "AS gap(low, high) WHERE tile.tile_id BETWEEN gap.low AND gap.high"
-                ),
-                [lows.tolist(), highs.tolist()],
-            ).rowcount
-            self._count(-deleted)
-        self.removed = deleted
-
-    def finish(self) -> None:
-        """Write scenes and hasher, and index the footprints of a table that is new."""
-        archive, tables, connection = self.archive, self.tables, self.connection
-        hasher = archive.hasher_file
-        fingerprint = archive.hasher_fingerprint
-        with connection.transaction():
-            self._write_scenes()
-            connection.execute(
-                tables.sql("UPDATE {archive} SET next_id = %s, fingerprint = %s"),
-                [archive.manifest.next_id, fingerprint],
-            )
-            if hasher is not None and fingerprint != self.before.fingerprint:
-                connection.execute(
-                    tables.sql("UPDATE {archive} SET hasher = %s"), [hasher.read_bytes()]
-                )
-        if not _has_index(connection, tables):
-            # an index over rows that are there is sorted at once, far faster than row by row
-            connection.execute(
-                tables.sql("CREATE INDEX IF NOT EXISTS {index} ON {tiles} USING gist (geometry)")
-            )
-        if self.added + self.removed > RENEWED * archive.num_tiles:
-            connection.execute(tables.sql("ANALYZE {tiles}"))
-
-    def _count(self, change: int) -> None:
-        self.connection.execute(
-            self.tables.sql("UPDATE {archive} SET num_tiles = num_tiles + %s"), [change]
-        )
-
-    def _write_scenes(self) -> None:
-        old = {
-            scene: (place, record)
-            for scene, place, record in self.connection.execute(
-                self.tables.sql("SELECT scene, place, record FROM {scenes}")
-            )
-        }
-        new = {
-            record.scene: (place, record_to_json(record))
-            for place, record in enumerate(self.archive.scenes())
-        }
-        gone = [scene for scene in old if scene not in new]
-        changed = [(scene, *new[scene]) for scene in new if old.get(scene) != new[scene]]
-        with self.connection.cursor() as cursor:
-            if gone:
-                cursor.execute(
-                    self.tables.sql("DELETE FROM {scenes} WHERE scene = ANY(%s)"), [gone]
-                )
-            cursor.executemany(
-                self.tables.sql(
-                    "INSERT INTO {scenes} (scene, place, record) VALUES (%s, %s, %s) ON CONFLICT "
-                    "(scene) DO UPDATE SET place = excluded.place, record = excluded.record"
-                ),
-                changed,
-            )
-
-
 @contextlib.contextmanager
 def _alone(connection: Connection, tables: Tables, place: str) -> Iterator[None]:
     """Keep other publishers out of these tables of this database.
@@ -265,12 +148,13 @@ def _alone(connection: Connection, tables: Tables, place: str) -> Iterator[None]
     key = sql.SQL("pg_catalog.hashtextextended({}::text, 0::bigint)").format(
         sql.Literal(f"geohash_rs {tables.schema!r} {tables.table!r}")
     )
-    row = connection.execute(
-        sql.SQL("SELECT pg_catalog.pg_try_advisory_lock({})").format(key)
-    ).fetchone()
-    if row is None or not row[0]:
+    try:
+        with connection.transaction():
+            connection.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", [PATIENCE])
+            connection.execute(sql.SQL("SELECT pg_catalog.pg_advisory_lock({})").format(key))
+    except errors.LockNotAvailable as error:
         msg = f"another process is publishing into {place}; wait until it has finished."
-        raise EngineError(msg)
+        raise EngineError(msg) from error
     try:
         yield
     finally:
@@ -292,12 +176,12 @@ def _first(archive: CodeArchive) -> Published:
 
 
 def _check_same(archive: CodeArchive, published: Published, place: str) -> None:
-    """Check that a table holds this archive, in this state or an earlier one.
+    """Check that a table holds this archive.
 
     Raises:
         CodeLengthError: If its codes have another length.
         HasherMismatchError: If they are of another hasher.
-        EngineError: If it holds another archive, or a newer state.
+        EngineError: If it holds another archive.
     """
     if published.num_bits != archive.num_bits:
         msg = (
@@ -315,48 +199,34 @@ def _check_same(archive: CodeArchive, published: Published, place: str) -> None:
     if published.identity != archive.attrs.get(IDENTITY):
         msg = f"{place} holds another archive than {archive.path}; publish into another table."
         raise EngineError(msg)
-    if published.next_id > archive.manifest.next_id:
+
+
+def _begin(
+    archive: CodeArchive, connection: Connection, tables: Tables, published: Published, place: str
+) -> frozenset[str]:
+    """Write down which state is on its way; give the names of the segments that are there.
+
+    Raises:
+        EngineError: If the archive does not come from the state that the table holds.
+    """
+    state, progress = archive.manifest, tables.progress(connection)
+    known = (
+        state.comes_from(progress.generation, progress.commit)
+        if progress.generation is not None
+        else None
+    )
+    if known is False or published.next_id > state.next_id:
         msg = (
-            f"{place} holds tiles up to id {published.next_id - 1}, but {archive.path} only up to "
-            f"{archive.manifest.next_id - 1}: it is an older copy. Publish the newer one, or this "
-            "one into another table."
+            f"{place} holds a state of {archive.path} that this one does not come from (commit "
+            f"{progress.generation}, tiles up to id {published.next_id - 1}, against commit "
+            f"{state.generation}, up to {state.next_id - 1}): it is an older copy, or two copies "
+            "were written to. Publish the one that was published before, or this one into another "
+            "table."
         )
         raise EngineError(msg)
-
-
-def _texts(segment: Segment, fresh: npt.NDArray[np.bool_]) -> Iterator[bytes]:
-    """Give some rows of a segment as text, a few blocks at a time."""
-    for first in range(0, segment.num_blocks, BLOCKS):
-        last = min(first + BLOCKS, segment.num_blocks)
-        wanted = fresh[first * BLOCK : last * BLOCK]
-        if wanted.any():
-            table = segment.read_blocks(first, last)
-            codes = segment.codes[first * BLOCK : last * BLOCK]
-            if not wanted.all():
-                table, codes = table.filter(pa.array(wanted)), codes[wanted]
-            yield copy_rows(codes, table)
-
-
-def _gaps(archive: CodeArchive) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Find the runs of ids that no live tile has: first and last of each."""
-    starts, ends = [], []
-    for segment in archive.segments:
-        entry = segment.entry
-        if entry.sequential and not entry.num_removed:
-            starts.append(np.array([entry.first_id]))
-            ends.append(np.array([entry.last_id]))
-            continue
-        ids = np.sort(segment.ids_of(np.flatnonzero(~segment.removed_rows())))
-        cuts = np.flatnonzero(np.diff(ids) != 1)
-        starts.append(ids[np.concatenate([[0], cuts + 1])])
-        ends.append(ids[np.concatenate([cuts, [len(ids) - 1]])])
-    first = np.sort(np.concatenate([*starts, [archive.manifest.next_id]]))
-    last = np.sort(np.concatenate([[-1], *ends]))
-    empty = last + 1 == first
-    return (last + 1)[~empty], (first - 1)[~empty]
-
-
-def _has_index(connection: Connection, tables: Tables) -> bool:
-    query = "SELECT FROM pg_catalog.pg_indexes WHERE schemaname = %s AND indexname = %s"
-    found = connection.execute(query, [tables.schema, f"{tables.table}_geometry"])
-    return found.fetchone() is not None
+    connection.execute(
+        tables.sql("UPDATE {archive} SET generation = %s::bigint, commit_id = %s::text"),
+        [state.generation, state.commit or None],
+    )
+    # a segment of another line of commits may have one of these names
+    return progress.segments if known else frozenset()

@@ -8,7 +8,7 @@ from psycopg import sql
 from geohash_rs.engines.postgis.connection import Connection
 from geohash_rs.errors import EngineError
 
-__all__ = ["COLUMNS", "DEFAULT_SCHEMA", "DEFAULT_TABLE", "Published", "Tables"]
+__all__ = ["COLUMNS", "DEFAULT_SCHEMA", "DEFAULT_TABLE", "Progress", "Published", "Tables"]
 
 DEFAULT_SCHEMA = "public"
 DEFAULT_TABLE = "geohash_tiles"
@@ -25,12 +25,12 @@ COLUMNS = (
     "label",
     "geometry",
 )
-FORMAT = 1
+FORMAT = 2  # 1 did not know commits and segments
 LONGEST = 63  # PostgreSQL cuts longer names off without an error
 LONGEST_SUFFIX = len("_geometry")
 
 TILES = """
-CREATE TABLE IF NOT EXISTS {tiles} (
+CREATE TABLE {tiles} (
     tile_id bigint PRIMARY KEY,
     code bit({num_bits}) NOT NULL,
     scene text NOT NULL,
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS {tiles} (
     geometry geometry(Geometry, 4326)
 )"""
 ARCHIVE = """
-CREATE TABLE IF NOT EXISTS {archive} (
+CREATE TABLE {archive} (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     format integer NOT NULL,
     identity text NOT NULL,
@@ -48,10 +48,21 @@ CREATE TABLE IF NOT EXISTS {archive} (
     fingerprint text,
     hasher bytea,
     next_id bigint NOT NULL,
-    num_tiles bigint NOT NULL
+    num_tiles bigint NOT NULL,
+    generation bigint,
+    commit_id text,
+    segments text[] NOT NULL DEFAULT '{{}}'
 )"""
+UPGRADE = """
+ALTER TABLE {archive}
+    ADD COLUMN generation bigint,
+    ADD COLUMN commit_id text,
+    ADD COLUMN segments text[] NOT NULL DEFAULT '{{}}'"""
+UPGRADED = """
+UPDATE {archive} SET format = %s,
+    next_id = coalesce((SELECT pg_catalog.max(tile_id) FROM {tiles}) + 1::bigint, 0::bigint)"""
 SCENES = """
-CREATE TABLE IF NOT EXISTS {scenes} (
+CREATE TABLE {scenes} (
     scene text PRIMARY KEY,
     place integer NOT NULL,
     record text NOT NULL
@@ -66,7 +77,7 @@ class Published:
         identity: Which archive it is, whatever folder that lies in.
         num_bits: Bits of a code.
         fingerprint: What identifies the hasher of the codes, or None if it is not known.
-        next_id: Every tile of a lower id was there when publishing was last completed.
+        next_id: Above the id of every tile that was ever there.
         num_tiles: Rows of the table of tiles.
     """
 
@@ -75,6 +86,22 @@ class Published:
     fingerprint: str | None
     next_id: int
     num_tiles: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far publishing has come.
+
+    Attributes:
+        generation: That of the state of the archive that was published last, in whole or in part,
+            or None if it is not known.
+        commit: The name of that state, or None.
+        segments: Names of the segments all of whose tiles are there.
+    """
+
+    generation: int | None
+    commit: str | None
+    segments: frozenset[str]
 
 
 class Tables:
@@ -123,17 +150,26 @@ class Tables:
         """
         return sql.SQL(text).format(**self.names, **parts)
 
-    def create(self, connection: Connection, num_bits: int) -> None:
-        """Make the tables that are not there.
+    def prepare(self, connection: Connection, num_bits: int) -> None:
+        """Make the tables that are not there; bring those of an earlier version up to date.
+
+        A table of tiles alone, restored from a copy perhaps, is not adopted: nothing tells of which
+        archive its tiles are.
 
         Args:
-            connection: A session that may create them.
+            connection: A session that may create tables, if they are not there, or owns them, if
+                they are of an earlier version.
             num_bits: Bits of a code.
         """
-        if not self.exist(connection):  # who may write only need not be allowed to create
+        if not self.exist(connection):
             connection.execute(self.sql(TILES, num_bits=sql.Literal(num_bits)))
             connection.execute(self.sql(SCENES))
             connection.execute(self.sql(ARCHIVE))
+            return
+        row: Any = connection.execute(self.sql("SELECT format FROM {archive}")).fetchone()
+        if row is not None and row[0] < FORMAT:
+            connection.execute(self.sql(UPGRADE))
+            connection.execute(self.sql(UPGRADED), [FORMAT])
 
     def exist(self, connection: Connection) -> bool:
         """Tell whether the table is there that says which archive it is."""
@@ -173,6 +209,20 @@ class Tables:
             next_id=row[4],
             num_tiles=row[5],
         )
+
+    def progress(self, connection: Connection) -> Progress:
+        """Read how far publishing has come.
+
+        Args:
+            connection: A session; the tables are there and `prepare`d.
+
+        Returns:
+            The progress.
+        """
+        row: Any = connection.execute(
+            self.sql("SELECT generation, commit_id, segments FROM {archive}")
+        ).fetchone()
+        return Progress(generation=row[0], commit=row[1], segments=frozenset(row[2]))
 
     def start(self, connection: Connection, published: Published) -> None:
         """Write which archive the tables are to hold.
