@@ -1,7 +1,7 @@
 """Gather encoded tiles and scene records until they are worth a commit to the archive."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -107,47 +107,43 @@ class ArchiveWriter:
         self.waiting: list[EncodedTiles] = []
         self.num_waiting = 0
         self.records: list[SceneRecord] = []
-        self.replaced: set[str] = set()
         self.last = time.monotonic()
 
-    def take(
-        self,
-        encoded: EncodedTiles,
-        records: Sequence[SceneRecord] = (),
-        *,
-        replaces: Iterable[str] = (),
-    ) -> None:
+    def take(self, encoded: EncodedTiles, records: Sequence[SceneRecord] = ()) -> None:
         """Take tiles, and commit if many wait or the last commit is long ago.
 
         Args:
             encoded: Codes and tiles.
-            records: Records of the scenes that they are from.
-            replaces: Scenes whose earlier tiles these replace.
+            records: Records of the scenes that they are from, all tiles of which these are.
         """
         if len(encoded.codes):
             self.waiting.append(encoded)
             self.num_waiting += len(encoded.codes)
         self.records += records
-        self.replaced.update(replaces)
         many = self.num_waiting >= COMMIT_TILES
         if many or time.monotonic() - self.last >= COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:
-        """Add all that waits to the archive, at once."""
-        if self.waiting or self.records:
+        """Add all that waits to the archive, at once.
+
+        Tiles that a scene has in the archive by then are replaced, whoever added them: another
+        process may index the same scenes.
+        """
+        waiting, records = self.waiting, self.records
+        # Before they are added: what is broken off may stand already, and is not to stand twice.
+        self.waiting, self.records, self.num_waiting = [], [], 0
+        if waiting or records:
             none = np.empty((0, (self.archive.num_bits or 0) // 8), dtype=np.uint8)
-            codes = [part.codes for part in self.waiting] or [none]
-            frames = [part.tiles for part in self.waiting] or [located_frame([])]
+            codes = [part.codes for part in waiting] or [none]
+            frames = [part.tiles for part in waiting] or [located_frame([])]
             self.archive.add_codes(
                 np.concatenate(codes),
                 gpd.GeoDataFrame(pd.concat(frames, ignore_index=True)),
-                scenes=self.records,
-                replace_scenes=self.replaced,
+                scenes=records,
+                replace_scenes={record.scene for record in records},
                 fingerprint=self.fingerprint,
             )
-        self.waiting, self.records, self.replaced = [], [], set()
-        self.num_waiting = 0
         self.last = time.monotonic()
 
 

@@ -193,9 +193,9 @@ def _take_scene(
         report.skip(file.key, f"{file.name}: {error}", strict=strict)
         return
     encoded = EncodedTiles(codes=np.concatenate(scene.codes), tiles=placed)
-    replaces = [file.key] if file.key in known else []
-    writer.take(encoded, [record], replaces=replaces)
-    report.replaced += replaces
+    writer.take(encoded, [record])
+    if file.key in known:
+        report.replaced.append(file.key)
     report.num_scenes += 1
     report.num_tiles += len(windows)
 

@@ -12,11 +12,14 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from geohash_rs import Archive, Hasher, Scenes, TileGrid
-from geohash_rs.errors import ReadingError
+from geohash_rs import Archive, Hasher, Scenes, TileGrid, archive_writer
+from geohash_rs.archive import compaction
+from geohash_rs.errors import ArchiveWriteError, ReadingError
+from geohash_rs.scenes import Tile
 from geohash_rs.tile_reader import TileReader, read_ahead
 from tests.imagery.conftest import TILE, mosaic
 from tests.imagery.index_run import index_run
@@ -236,6 +239,57 @@ def test_a_vrt_is_as_new_as_its_sources(
     assert quick.add(Scenes(vrt)).unchanged == [str(vrt)]
     write_scene(source, mosaic(2, 2, 2)[:1])
     assert quick.add(Scenes(vrt)).replaced == [str(vrt)]
+
+
+def test_two_runs_at_once_add_every_scene_once(
+    many: Path, quick: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Scenes.read
+    others = [Archive.open(quick.path)]
+
+    def read(self: Scenes, tile: Tile, **options: object) -> object:
+        if others and tile.scene == 3:
+            others.pop().add(Scenes(many))
+        return real(self, tile, **options)
+
+    monkeypatch.setattr(Scenes, "read", read)
+    report = quick.add(Scenes(many), batch_size=4)
+    assert report.num_tiles == 48
+    assert not others
+    assert len(rows_of(quick)) == 48
+    assert len({row[:3] for row in rows_of(quick)}) == 48
+
+
+@pytest.mark.parametrize(
+    "error", [ArchiveWriteError(5, "broken off"), KeyboardInterrupt("broken off")]
+)
+def test_a_commit_that_is_broken_off_after_it_stands_adds_no_tile_twice(
+    many: Path, quick: Archive, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    real = quick.add_codes
+
+    def add_and_fail(*arguments: Any, **options: Any) -> None:
+        real(*arguments, **{**options, "replace_scenes": ()})
+        raise error
+
+    monkeypatch.setattr(quick, "add_codes", add_and_fail)
+    with pytest.raises(type(error), match="broken off"):
+        quick.add(Scenes(many))
+    assert len(rows_of(quick)) == 48
+
+
+def test_a_disk_too_full_to_merge_segments_ends_no_run(
+    many: Path, quick: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise ArchiveWriteError(28, "no space left")
+
+    monkeypatch.setattr(compaction, "_joined", full)
+    monkeypatch.setattr(archive_writer, "COMMIT_SECONDS", 0.0)
+    assert quick.add(Scenes(many)).num_tiles == 48
+    assert len(quick.segments) == 12
+    assert quick.verify().ok
+    assert len(rows_of(quick)) == 48
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_was_acknowledged(
