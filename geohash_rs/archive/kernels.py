@@ -27,8 +27,8 @@ __all__ = ["scan"]
 
 SHIFT = 53  # of the distance in a key, as in `scan`
 CACHE_BYTES = 16_384  # of codes that stay in the first cache while every query passes over them
-AHEAD = 16 * SPAN  # rows
-PAGE = 4096  # bytes
+AHEAD_BYTES = 8192  # as far as fits beside them
+LINE = 64  # bytes that a processor fetches at once
 LOW_BITS = np.uint64((1 << SHIFT) - 1)
 NO_KEY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -135,8 +135,8 @@ def scan(
                     whole = span < last_span
                     source, at = (words, span) if whole else (tail, 0)
                     if q == 0:  # a processor seldom reads ahead past the end of a page
-                        ahead = (span + AHEAD) * width
-                        for word in range(ahead, ahead + SPAN * width, PAGE // words.itemsize):
+                        ahead = span * width + AHEAD_BYTES // words.itemsize
+                        for word in range(ahead, ahead + SPAN * width, LINE // words.itemsize):
                             fetch_ahead(words, word)
                     if not any_near(source, at, query, bound):
                         continue

@@ -79,9 +79,10 @@ def any_near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
         if signature.args[2].count > MOST_WORDS:
             return ir.Constant(ir.IntType(1), 1)
-        smallest = None
+        count, smallest = signature.args[2].count, None
         for first in range(0, SPAN, _lanes(signature)):
-            distances = _distances(context, builder, signature, args, first)
+            bits = _differing(context, builder, signature, args, first)
+            distances = _summed(builder, bits, count)
             if smallest is not None:
                 distances = _call(builder, "umin", smallest, distances)
             smallest = distances
@@ -101,7 +102,9 @@ def near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -> tu
             return context.compile_internal(builder, _near_loop, signature, args)
         joined = ir.Constant(ir.IntType(64), 0)
         for first in range(0, GROUP, _lanes(signature)):
-            found = _below(builder, _distances(context, builder, signature, args, first), args[3])
+            bits = _differing(context, builder, signature, args, first)
+            distances = _gathered(builder, bits, signature.args[2].count)
+            found = _below(builder, distances, args[3])
             found = builder.zext(found, joined.type) if found.type.width < GROUP else found
             joined = builder.or_(joined, builder.shl(found, ir.Constant(joined.type, first)))
         return joined
@@ -167,8 +170,8 @@ def _lanes(signature: Any) -> int:
     return VECTOR_BITS // int(signature.args[0].dtype.bitwidth)
 
 
-def _distances(context: Any, builder: Any, signature: Any, args: Any, first: int) -> ir.Value:
-    """Count the differing bits of as many codes as a vector has lanes, from row + first on."""
+def _differing(context: Any, builder: Any, signature: Any, args: Any, first: int) -> ir.Value:
+    """Count the differing bits of each word of as many codes as a vector has lanes."""
     array = context.make_array(signature.args[0])(context, builder, args[0])
     count, lanes = signature.args[2].count, _lanes(signature)
     item = context.get_data_type(signature.args[0].dtype)
@@ -181,16 +184,33 @@ def _distances(context: Any, builder: Any, signature: Any, args: Any, first: int
         place = ir.Constant(ir.IntType(32), j)
         code = builder.insert_element(code, builder.extract_value(args[2], j), place)
     repeated = builder.shuffle_vector(code, code, _places(j % count for j in range(lanes * count)))
-    bits = _call(builder, "ctpop", builder.xor(codes, repeated))
+    return _call(builder, "ctpop", builder.xor(codes, repeated))
+
+
+def _gathered(builder: Any, bits: ir.Value, count: int) -> ir.Value:
+    """Add up the words of each code; one lane a code."""
     total = None
     for j in range(count):
-        part = (
-            bits
-            if count == 1
-            else builder.shuffle_vector(bits, bits, _places(range(j, lanes * count, count)))
-        )
+        places = _places(range(j, bits.type.count, count))
+        part = bits if count == 1 else builder.shuffle_vector(bits, bits, places)
         total = part if total is None else builder.add(total, part)
     return total
+
+
+def _summed(builder: Any, bits: ir.Value, count: int) -> ir.Value:
+    """Add up the words of each code, in any lanes.
+
+    Neighbours are exchanged within a vector, which processors without AVX-512 do much faster than
+    they gather lanes of several.
+    """
+    if count & (count - 1):
+        return _gathered(builder, bits, count)
+    step = 1
+    while step < count:
+        places = _places(i ^ step for i in range(bits.type.count))
+        bits = builder.add(bits, builder.shuffle_vector(bits, bits, places))
+        step *= 2
+    return bits
 
 
 def _below(builder: Any, distances: ir.Value, bound: ir.Value) -> ir.Value:
