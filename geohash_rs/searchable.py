@@ -97,7 +97,8 @@ class Searchable(Protocol):
 
         Raises:
             CodeLengthError: If the codes have another number of bits, or are no packed codes.
-            QueryError: If k or `max_distance` has no meaning, or both are None.
+            QueryError: If k or `max_distance` has no meaning, both are None, or scenes or
+                labels are one text.
             RegionError: If a region is empty, invalid or outside the globe.
             TimeRangeError: If the time range cannot be read or is turned round.
         """

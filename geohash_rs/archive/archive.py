@@ -16,6 +16,7 @@ import numpy.typing as npt
 from geohash_rs.archive.adoption import adopt_parts
 from geohash_rs.archive.commit import Writer, open_writer
 from geohash_rs.archive.compaction import compact_segments, merge_small_segments
+from geohash_rs.archive.filters import parse_names
 from geohash_rs.archive.locks import create_locks
 from geohash_rs.archive.manifest import HasherEntry, Manifest, commit_manifest, new_commit
 from geohash_rs.archive.reading import Codes, Ids, ReadableArchive
@@ -183,11 +184,13 @@ class CodeArchive(ReadableArchive):
         Raises:
             CodeLengthError: If the codes have another number of bits than the archive.
             TileTableError: If codes and tiles differ in number, or a column is wrong.
+            QueryError: If `replace_scenes` is one text.
             HasherMismatchError: If another hasher made the archive's codes.
             ArchiveReadOnlyError: If the archive was opened for reading.
             ArchiveLockedError: If another process is writing.
             ArchiveWriteError: If it cannot be written; the archive is then as before.
         """
+        replaced = parse_names(replace_scenes, what="replace_scenes")
         codes = self._check_codes(codes)
         if len(codes) != len(tiles):
             msg = f"there are {len(codes)} codes but {len(tiles)} tiles; give one code a tile."
@@ -199,11 +202,11 @@ class CodeArchive(ReadableArchive):
                 raise HasherMismatchError(_mismatch(self.path, known.fingerprint, fingerprint))
             if fingerprint is not None and known is None:
                 writer.update(hasher=HasherEntry(file=None, fingerprint=fingerprint))
-            if replace_scenes:
-                writer.remove_scenes(replace_scenes)
+            if replaced:
+                writer.remove_scenes(replaced)
             ids = writer.add(codes, table)
             renewed = {record.scene for record in scenes}
-            writer.log_scenes(scenes, removed=[s for s in replace_scenes if s not in renewed])
+            writer.log_scenes(scenes, removed=sorted(replaced - renewed))
             writer.commit()
             merge_small_segments(writer)
         return ids
@@ -270,14 +273,15 @@ class CodeArchive(ReadableArchive):
             How many tiles were removed; 0 when the archive has no such scene.
 
         Raises:
+            QueryError: If `scenes` is one text.
             ArchiveReadOnlyError: If the archive was opened for reading.
             ArchiveLockedError: If another process is writing.
             ArchiveWriteError: If it cannot be written.
         """
+        gone = parse_names(scenes, what="scenes")
         with self._writer() as writer:
-            count = writer.remove_scenes(scenes)
-            known = writer.snapshot.records
-            writer.log_scenes((), removed=[scene for scene in scenes if scene in known])
+            count = writer.remove_scenes(gone)
+            writer.log_scenes((), removed=sorted(gone & writer.snapshot.records.keys()))
             writer.commit()
         return count
 

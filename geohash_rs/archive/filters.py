@@ -4,7 +4,7 @@ import calendar
 import datetime as dt
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +15,25 @@ import shapely
 from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
-from geohash_rs.errors import RegionError, TimeRangeError
+from geohash_rs.errors import QueryError, RegionError, TimeRangeError
 
-__all__ = ["BBox", "Region", "RegionLike", "TimeLike", "TimeRange", "parse_region", "parse_time"]
+__all__ = [
+    "BBox",
+    "Region",
+    "RegionLike",
+    "TimeLike",
+    "TimeRange",
+    "parse_names",
+    "parse_region",
+    "parse_time",
+]
 
 BBox = tuple[float, float, float, float]
 RegionLike = BaseGeometry | Sequence[float]
 Moment = str | dt.date | dt.datetime | np.datetime64 | None
 TimeLike = Sequence[Moment]
 
-POLYGONAL = ("Polygon", "MultiPolygon")
+WHOLE_UNITS = {("Y", 1), ("M", 1), ("D", 1)}
 PARTIAL_DATE = re.compile(r"^(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
 
 
@@ -73,6 +82,25 @@ class TimeRange:
 
     start: int | None
     end: int | None
+
+
+def parse_names(names: Collection[str], *, what: str) -> frozenset[str]:
+    """Read a set of scenes or labels.
+
+    Args:
+        names: Scenes or labels.
+        what: Which of them, for messages.
+
+    Returns:
+        Them, once each.
+
+    Raises:
+        QueryError: If it is one text, whose letters would be taken for names.
+    """
+    if isinstance(names, str | bytes):
+        msg = f"{what} is the text {names!r}, but it must be a collection; pass [{names!r}]."
+        raise QueryError(msg)
+    return frozenset(names)
 
 
 def parse_region(region: RegionLike) -> Region:
@@ -152,8 +180,7 @@ def _from_geometry(region: BaseGeometry) -> Region:
             "repair it, for example with shapely.make_valid."
         )
         raise RegionError(msg)
-    if geometry.geom_type in POLYGONAL:
-        geometry = _wrap_geometry(geometry)
+    geometry = _wrap_geometry(geometry)
     xmin, ymin, xmax, ymax = geometry.bounds
     around = shapely.box(xmin, ymin, xmax, ymax)
     is_box = geometry.geom_type == "Polygon" and bool(geometry.equals(around))
@@ -167,12 +194,17 @@ def _wrap_geometry(geometry: BaseGeometry) -> BaseGeometry:
     xmin, _, xmax, _ = geometry.bounds
     if xmin >= -180 and xmax <= 180:
         return geometry
-    parts = []
+    parts = shapely.get_parts(geometry)
+    while (shapely.get_type_id(parts) > 3).any():  # collections of collections
+        parts = shapely.get_parts(parts)
+    pieces = []
     for turn in (-360.0, 0.0, 360.0):
-        piece = shapely.clip_by_rect(geometry, turn - 180.0, -91.0, turn + 180.0, 91.0)
-        if not piece.is_empty:
-            parts.append(affinity.translate(piece, xoff=-turn))
-    return shapely.union_all(parts)
+        for part in parts:
+            piece = shapely.intersection(part, shapely.box(turn - 180.0, -91.0, turn + 180.0, 91.0))
+            # a polygon that only touches the antimeridian has nothing on its other side
+            if not piece.is_empty and shapely.get_dimensions(piece) == shapely.get_dimensions(part):
+                pieces.append(affinity.translate(piece, xoff=-turn))
+    return shapely.union_all(pieces)
 
 
 def _check_range(bounds: Sequence[float]) -> None:
@@ -194,8 +226,9 @@ def parse_time(time: TimeLike) -> TimeRange:
 
     Args:
         time: (start, end), both included. Each is an ISO 8601 string, a date, a datetime, or None
-            for an open end. A time without zone is UTC. An end given as a year, month or day
-            means its last moment, so ("2023", "2023") is the whole year.
+            for an open end. A time without zone is UTC. An end given as a year, month or day,
+            also as a datetime64 of that unit, means its last moment, so ("2023", "2023") is the
+            whole year.
 
     Returns:
         The range in microseconds.
@@ -219,6 +252,8 @@ def _moment(value: Any, *, last: bool) -> int | None:  # noqa: ANN401 - anything
     try:
         if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
             value = value.isoformat()
+        if isinstance(value, np.datetime64) and np.datetime_data(value) in WHOLE_UNITS:
+            value = str(value)
         if isinstance(value, str) and (match := PARTIAL_DATE.match(value.strip())):
             value = _edge_of_period(match, last=last)
         stamp = pd.Timestamp(value)

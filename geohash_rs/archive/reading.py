@@ -9,7 +9,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from geohash_rs.archive.boxes import boxes_in_view
-from geohash_rs.archive.filters import RegionLike, TimeLike, parse_region, parse_time
+from geohash_rs.archive.filters import (
+    RegionLike,
+    TimeLike,
+    parse_names,
+    parse_region,
+    parse_time,
+)
 from geohash_rs.archive.opened import OpenedArchive
 from geohash_rs.archive.search import SearchResult, check_limits, search_segments
 from geohash_rs.archive.selection import Filters, overlapping_rows
@@ -67,7 +73,8 @@ class ReadableArchive(OpenedArchive):
 
         Raises:
             CodeLengthError: If the codes have another number of bits than the archive.
-            QueryError: If k, `max_distance` or `num_threads` has no meaning.
+            QueryError: If k, `max_distance` or `num_threads` has no meaning, or scenes or
+                labels are one text.
             RegionError: If a region is empty, invalid or outside the globe.
             TimeRangeError: If the time range cannot be read or is turned round.
             ArchiveCorruptError: If a file is missing or cut short.
@@ -82,8 +89,8 @@ class ReadableArchive(OpenedArchive):
             region=None if region is None else parse_region(region),
             within=within,
             time=None if time is None else parse_time(time),
-            scenes=None if scenes is None else frozenset(scenes),
-            labels=None if labels is None else frozenset(labels),
+            scenes=None if scenes is None else parse_names(scenes, what="scenes"),
+            labels=None if labels is None else parse_names(labels, what="labels"),
         )
         dropped: dict[str, npt.NDArray[np.int64]] = {}
         if exclude_region is not None:

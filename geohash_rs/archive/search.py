@@ -76,6 +76,8 @@ def search_segments(
         The result; as wide as the query with the most matches needs, at most k.
     """
     num_bits = queries.shape[1] * 8
+    if not len(queries):
+        return _result([])
     limit = num_bits if max_distance is None else min(max_distance, num_bits)
     attempt = 0
     while True:

@@ -202,6 +202,9 @@ def _texts(series: pd.Series, name: str, *, required: bool) -> pa.DictionaryArra
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         msg = f"column {name!r} of tiles must hold text: {error}"
         raise TileTableError(msg) from error
+    if any(text and "\0" in text for text in array.dictionary.to_pylist()):
+        msg = f"column {name!r} of tiles has a text with a zero byte; leave it out."
+        raise TileTableError(msg)
     if required and array.null_count:
         msg = f"column {name!r} of tiles has {array.null_count} missing values; name every scene."
         raise TileTableError(msg)

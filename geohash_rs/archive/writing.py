@@ -215,12 +215,15 @@ def _text_index(column: pa.ChunkedArray, name: str) -> dict[str, Array]:
         encoded = encoded.chunk(0)
     texts = encoded.dictionary.to_pylist()
     used = np.unique(np.asarray(encoded.indices.drop_null()))
-    new = np.full(len(texts) + 1, len(used), np.uint32)
+    kept = [texts[int(number)] for number in used]
+    if kept == [""]:
+        kept.append("")  # since nothing at all is stored where there is no text
+    new = np.full(len(texts) + 1, len(kept), np.uint32)
     new[used] = np.arange(len(used), dtype=np.uint32)
     rows = new[np.asarray(encoded.indices.fill_null(len(texts)))]
-    packed = "\0".join(texts[int(number)] for number in used).encode()
+    packed = "\0".join(kept).encode()
     index = {f"{name}_texts": np.frombuffer(packed, np.uint8)}
-    return index | _numbered(rows, name, len(used) + 1)
+    return index | _numbered(rows, name, len(kept) + 1)
 
 
 def _numbered(rows: npt.NDArray[np.uint32], name: str, count: int) -> dict[str, Array]:

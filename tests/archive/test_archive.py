@@ -64,6 +64,20 @@ def test_replacing_a_scene_leaves_only_its_new_tiles(tmp_path):
         archive.tiles(old[:1])
 
 
+def test_one_text_is_not_taken_for_many_scenes(tmp_path):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=64)
+    archive.add_codes(random_codes(9), make_grid(9))
+    for ask in (
+        lambda: archive.search(random_codes(1), scenes="scene.tif"),
+        lambda: archive.search(random_codes(1), labels="farm"),
+        lambda: archive.remove_scenes("scene.tif"),
+        lambda: archive.add_codes(random_codes(9), make_grid(9), replace_scenes="scene.tif"),
+    ):
+        with pytest.raises(QueryError, match=r"is the text .* must be a collection"):
+            ask()
+    assert len(archive) == 9
+
+
 def test_create_refuses_a_folder_in_use(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ArchiveExistsError, match="exists and is not empty"):

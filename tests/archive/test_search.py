@@ -228,6 +228,16 @@ def test_k_larger_than_the_archive_gives_all(tmp_path):
     assert sorted(found.ids[0].tolist()) == sorted(ids.tolist())
 
 
+def test_no_queries_give_no_rows(tmp_path, engine):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=8)
+    ids = archive.add_codes(np.zeros((9, 1), np.uint8), make_tiles(np.random.default_rng(1), 9))
+    assert len(ids) == 9
+    for options in ({}, {"k": 5000}, {"k": None, "max_distance": 8}, {"region": (0, 0, 90, 90)}):
+        found = archive.search(ZERO[:0], **options)
+        assert found.ids.shape == found.distances.shape == (0, 0)
+        assert (found.ids.dtype, found.distances.dtype) == (np.int64, np.int32)
+
+
 def test_tiles_without_a_place_are_in_no_region(tmp_path, engine):
     archive = CodeArchive.create(tmp_path / "a", num_bits=8)
     shapes = [None, shapely.box(0, 0, 1, 1), shapely.box(2, 2, 3, 3), None]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from geohash_rs.archive import CodeArchive, writing
 from geohash_rs.archive.writing import BLOCK
-from geohash_rs.errors import ArchiveCorruptError
+from geohash_rs.errors import ArchiveCorruptError, TileTableError
 from tests.archive.helpers import make_grid
 
 
@@ -39,7 +39,8 @@ def varied_tiles(rng: np.random.Generator, count: int, *, missing: float) -> gpd
     if rng.random() < 0.7:
         frame["datetime_end"] = (start + pd.Timedelta("3h")).mask(rng.random(count) < missing)
     if rng.random() < 0.7:
-        labels = rng.choice(np.array(["farm", "sea", None], dtype=object), count)
+        words = [["farm", "sea", None], ["", None], [""], [None]][rng.integers(0, 4)]
+        labels = rng.choice(np.array(words, dtype=object), count)
         frame["label"] = labels
     return gpd.GeoDataFrame(frame, geometry=shapes, crs=4326)
 
@@ -70,6 +71,24 @@ def test_rows_equal_those_of_the_whole_table(tmp_path_factory, seed, missing):
     archive.compact()
     assert len(archive.segments) == 1
     assert_rows_are_those_of_the_table(archive, rng)
+
+
+def test_an_empty_label_is_not_a_missing_one(tmp_path):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=8)
+    code, labels = np.zeros((2, 1), np.uint8), [["", None], ["", ""], [None, None]]
+    for pair in labels:
+        archive.add_codes(code, make_grid(2).assign(label=pair))
+    kept = archive.tiles(np.arange(6))["label"]
+    assert kept.fillna("missing").tolist() == ["", "missing", "", "", "missing", "missing"]
+    assert archive.search(code[:1], labels=[""]).ids[0].tolist() == [0, 2, 3]
+    archive.compact()
+    assert archive.search(code[:1], labels=[""]).ids[0].tolist() == [0, 2, 3]
+
+
+def test_texts_with_a_zero_byte_are_refused(tmp_path):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=8)
+    with pytest.raises(TileTableError, match="'label' of tiles has a text with a zero byte"):
+        archive.add_codes(np.zeros((1, 1), np.uint8), make_grid(1).assign(label="a\0b"))
 
 
 def test_rows_of_a_large_grid_are_read_from_pages_of_a_few_hundred(tmp_path):

@@ -188,6 +188,8 @@ def test_a_removed_tile_is_not_found(archive: Searchable, truth: RandomArchive) 
         ({"k": 0}, QueryError, "k is 0"),
         ({"max_distance": -1}, QueryError, "max_distance is -1"),
         ({"k": None}, QueryError, "pass one of them"),
+        ({"scenes": "one.tif"}, QueryError, "scenes is the text 'one.tif'"),
+        ({"labels": "farm"}, QueryError, "labels is the text 'farm'"),
         ({"region": (1, 2, 3)}, RegionError, "four numbers"),
         ({"region": shapely.Polygon()}, RegionError, "empty Polygon"),
         ({"exclude_region": (0, 95, 1, 96)}, RegionError, "outside of"),
@@ -211,6 +213,11 @@ def test_codes_of_another_length_are_refused(archive: Searchable, truth: RandomA
         archive.search(truth.codes[:1, :1])
     with pytest.raises(CodeLengthError, match="must be uint8"):
         archive.search(truth.codes[0])
+
+
+def test_no_queries_give_no_rows(archive: Searchable, truth: RandomArchive) -> None:
+    found = archive.search(truth.codes[:0], k=None, max_distance=9)
+    assert found.ids.shape == found.distances.shape == (0, 0)
 
 
 def test_a_query_gives_the_same_matches_from_everywhere(

@@ -13,7 +13,13 @@ import pyarrow as pa
 from psycopg import sql
 
 from geohash_rs.archive import SceneRecord, SearchResult
-from geohash_rs.archive.filters import RegionLike, TimeLike, parse_region, parse_time
+from geohash_rs.archive.filters import (
+    RegionLike,
+    TimeLike,
+    parse_names,
+    parse_region,
+    parse_time,
+)
 from geohash_rs.archive.records import record_from_json
 from geohash_rs.archive.search import check_limits
 from geohash_rs.archive.tiles import empty_tiles, tiles_to_frame
@@ -231,7 +237,8 @@ class PostGISArchive(ImageQueries):
 
         Raises:
             CodeLengthError: If the codes have another number of bits, or are no packed codes.
-            QueryError: If k or `max_distance` has no meaning, or both are None.
+            QueryError: If k or `max_distance` has no meaning, both are None, or scenes or
+                labels are one text.
             RegionError: If a region is empty, invalid or outside the globe.
             TimeRangeError: If the time range cannot be read or is turned round.
             EngineUnreachableError: If the server went away.
@@ -247,9 +254,9 @@ class PostGISArchive(ImageQueries):
         if time is not None:
             conditions.time(parse_time(time))
         if scenes is not None:
-            conditions.one_of("scene", scenes)
+            conditions.one_of("scene", parse_names(scenes, what="scenes"))
         if labels is not None:
-            conditions.one_of("label", labels)
+            conditions.one_of("label", parse_names(labels, what="labels"))
         if exclude_region is not None:
             conditions.not_over(parse_region(exclude_region))
         if exclude_ids is not None:
