@@ -96,22 +96,31 @@ def archive_html(archive: "CodeArchive") -> str:
 
 def _outline(archive: "CodeArchive") -> str:
     """Draw where tiles are as a small picture of dots."""
-    boxes = np.vstack([np.empty((0, 4)), *(boxes for _, boxes in archive.boxes())])
-    if not len(boxes):
+    from geohash_rs.archive.writing import total_bounds
+
+    entries = archive.manifest.segments
+    box = total_bounds(np.array([e.bounds for e in entries if e.bounds], float).reshape(-1, 4))
+    if box is None:
         return ""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    low, high = np.array(box[:2]), np.array(box[2:])
     stretch = np.array([np.cos(np.radians((low[1] + high[1]) / 2)), 1.0])
     scale = 150 / max(float(((high - low) * stretch).max()), 1e-9)
-    places = np.unique(np.round((centres - low) * stretch * scale / 5).astype(int), axis=0) * 5
+    count, parts = 0, [np.empty((0, 2), int)]
+    for _, boxes in archive.boxes():  # a segment at a time, of which only the dots are kept
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        centres[:, 0] += 360 * np.round(((low[0] + high[0]) / 2 - centres[:, 0]) / 360)
+        places = np.round((centres - low) * stretch * scale / 5).astype(int)
+        parts.append(np.unique(places, axis=0))
+        count += len(boxes)
     size = np.ceil((high - low) * stretch * scale).astype(int) + 12
     dots = "".join(
-        f'<rect x="{x + 3}" y="{size[1] - y - 9}" width="4.4" height="4.4"/>' for x, y in places
+        f'<rect x="{x + 3}" y="{size[1] - y - 9}" width="4.4" height="4.4"/>'
+        for x, y in np.unique(np.concatenate(parts), axis=0) * 5
     )
     corner = f"{low[0]:.3f}, {low[1]:.3f} to {high[0]:.3f}, {high[1]:.3f}"
     return (
         f'<svg width="{size[0]}" height="{size[1]}" fill="#17879c" role="img">'
-        f"<title>{len(boxes):,} tiles, lon/lat {corner}</title>{dots}</svg>"
+        f"<title>{count:,} tiles, lon/lat {corner}</title>{dots}</svg>"
     )
 
 

@@ -39,6 +39,23 @@ def test_an_archive_shows_what_it_holds_and_where(archive):
     assert len(re.findall("<rect", page)) == 15
 
 
+def test_an_archive_over_the_antimeridian_is_drawn_narrow_and_a_segment_at_a_time(tmp_path):
+    made = Archive.create(tmp_path / "archive", num_bits=64)
+    for west in (178.0, -179.0):
+        tiles = gpd.GeoDataFrame(
+            {"scene": ["a"] * 500},
+            geometry=shapely.box(west, np.arange(500) / 500, west + 1, np.arange(1, 501) / 500),
+            crs="EPSG:4326",
+        )
+        made.add_codes(np.zeros((500, 8), np.uint8), tiles)
+    page = made._repr_html_()
+    assert "1,000 tiles, lon/lat 178.000, 0.000 to 182.000, 1.000" in page
+    places = {int(x) for x in re.findall('<rect x="([0-9]+)"', page)}
+    assert len(places) == 2, "two columns of dots"
+    assert max(places) < 150
+    assert len(re.findall("<rect", page)) < 40
+
+
 def test_matches_show_their_first_twelve_though_the_scenes_are_gone(archive):
     matches = archive.query(tile=3, k=15)
     page = matches._repr_html_()

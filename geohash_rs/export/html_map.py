@@ -1,9 +1,9 @@
 """Draw a map of matches as SVG: scenes and footprints, in Web Mercator."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,17 @@ WIDTH = 1000  # units of the drawing
 SMALL = 14  # units; smaller footprints get a ring around them
 SCENE_PICTURE = 700  # px of a scene's
 MOST_SCENES = 8
+NO_PLACE = "<figure><figcaption>These tiles have no place on the Earth.</figcaption></figure>"
 NEAR, FAR = (0xF0, 0x20, 0x6A), (0xFF, 0xC4, 0x6B)
 
 Array = npt.NDArray[np.float64]
-Draw = Callable[[Array], Array]
+
+
+class Draw(Protocol):
+    """Where points are in the drawing."""
+
+    def __call__(self, points: Array, centre: float | None = None) -> Array:
+        """Place lon/lat, shape (n, 2): each on the nearest side, or all on that of a centre."""
 
 
 def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
@@ -67,10 +74,14 @@ def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> s
     Returns:
         A ``figure`` element.
     """
+    from geohash_rs.archive.writing import total_bounds
+
     placed = [shape for shape in shapes if shape is not None]
-    if not placed:
-        return "<figure><figcaption>These tiles have no place on the Earth.</figcaption></figure>"
-    corners = _mercator(shapely.get_coordinates(placed))
+    box = total_bounds(shapely.bounds(shapely.get_parts(placed)))
+    if box is None:
+        return NO_PLACE
+    middle = (box[0] + box[2]) / 2
+    corners = _mercator(np.array(box).reshape(2, 2))
     low, high = corners.min(axis=0), corners.max(axis=0)
     margin = max(float((high - low).max()) * 0.08, 2e-5)
     low, high = low - margin, high + margin
@@ -80,8 +91,10 @@ def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> s
     scale = WIDTH / extent[0]
     height = round(float(extent[1] * scale))
 
-    def draw(points: Array) -> Array:
-        drawn: Array = (_mercator(points) - low) * scale
+    def draw(points: Array, centre: float | None = None) -> Array:
+        turns = np.round((middle - (points[:, 0] if centre is None else centre)) / 360)
+        turned = np.column_stack([points[:, 0] + 360 * turns, points[:, 1]])
+        drawn: Array = (_mercator(turned) - low) * scale
         return drawn
 
     parts = [_scenes(rows, draw), _graticule(low, extent, scale, height)]
@@ -151,7 +164,8 @@ def _scenes(rows: Sequence[dict[str, Any]], draw: Draw) -> str:
     thumbnails = Thumbnails()
     for scene in scenes:
         west, south, east, north = scene.bounds
-        (left, top), (right, bottom) = draw(np.array([[west, north], [east, south]]))
+        corners = np.array([[west, north], [east, south]])
+        (left, top), (right, bottom) = draw(corners, (west + east) / 2)
         try:
             image = encode_webp(draw_scene(scene, thumbnails, size=SCENE_PICTURE), quality=70)
         except SceneError:
@@ -193,7 +207,8 @@ def _graticule(low: Array, extent: Array, scale: float, height: int) -> str:
         x = (math.radians(n * step) - low[0]) * scale
         lines.append(
             f'<path class="grid" d="M{x:.1f} 0V{height}"/>'
-            f'<text class="deg" x="{x + 4:.1f}" y="{height - 6}">{n * step:.{digits}f}°</text>'
+            f'<text class="deg" x="{x + 4:.1f}" y="{height - 6}">'
+            f"{180 - (180 - n * step) % 360:.{digits}f}°</text>"
         )
     for n in range(math.ceil(south / step), math.floor(north / step) + 1):
         y = (_mercator(np.array([[0.0, n * step]]))[0, 1] - low[1]) * scale

@@ -76,6 +76,33 @@ def test_the_page_opens_in_a_browser_without_a_word_on_the_console(matches, tmp_
     page.close()
 
 
+@pytest.mark.parametrize("east", [-179.95, 179.8])
+def test_the_map_is_narrow_over_the_antimeridian(matches, tmp_path, east):
+    import shapely
+
+    split = shapely.MultiPolygon(
+        [shapely.box(179.97, 49.95, 180, 50), shapely.box(-180, 49.95, -179.98, 50)]
+    )
+    shapes = [
+        shapely.box(179.9, 49.95, 179.95, 50),
+        split,
+        shapely.box(east, 49.95, east + 0.05, 50),
+    ]
+    write(matches.set_geometry(shapes, crs="EPSG:4326"), tmp_path / "found.html")
+    page = (tmp_path / "found.html").read_text(encoding="utf-8")
+    across = []
+    for outline in re.findall(r'<path class="tile" d="([^"]+)"', page):
+        xs = [float(x) for x in re.findall(r"([-\d.]+) [-\d.]+", outline)]
+        assert 0 <= min(xs) < max(xs) <= 1000
+        across.append(max(xs) - min(xs))
+    assert len(across) == 3
+    assert max(across) / min(across) < 1.01  # each is 0.05 degrees wide
+    assert min(across) > 100
+    labels = [float(text) for text in re.findall(r">([-\d.]+)°</text>", page)]
+    assert all(abs(value) <= 180 for value in labels)
+    assert any(value < 0 for value in labels) == (east < 0)
+
+
 def test_no_match_is_a_page_that_says_so(matches, tmp_path):
     write(matches.iloc[:0], tmp_path / "none.html")
     assert "No matches." in (tmp_path / "none.html").read_text(encoding="utf-8")
