@@ -1,6 +1,7 @@
 """Let one writer in at a time, and keep the files that a reader may still open."""
 
 import contextlib
+import errno
 import os
 import socket
 import weakref
@@ -18,6 +19,7 @@ __all__ = ["WRITE_LOCK", "ReaderPin", "create_locks", "no_readers", "write_lock"
 
 WRITE_LOCK = "write.lock"
 READ_LOCK = "readers.lock"
+HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}  # EDEADLK: msvcrt's word
 
 
 def create_locks(folder: Path) -> None:
@@ -33,6 +35,8 @@ def create_locks(folder: Path) -> None:
 @contextlib.contextmanager
 def write_lock(folder: Path) -> Iterator[None]:
     """Hold the archive's write lock; the system frees it even if the process is killed.
+
+    Where the file system has no locks nothing is held: there one process at a time may write.
 
     Args:
         folder: The archive.
@@ -54,7 +58,7 @@ def write_lock(folder: Path) -> Iterator[None]:
         )
         raise ArchiveReadOnlyError(error.errno or 0, msg) from error
     try:
-        if not _try_lock(handle, exclusive=True):
+        if _try_lock(handle, exclusive=True) is False:
             holder = os.pread(handle, 200, 1).decode(errors="replace") if os.name != "nt" else ""
             msg = (
                 f"{folder} is being written by {holder.strip() or 'another process'}; wait until "
@@ -120,11 +124,12 @@ def no_readers(folder: Path) -> Iterator[bool]:
         folder: The archive; its write lock is held.
 
     Yields:
-        True if nobody reads, so that files of older snapshots may be deleted.
+        True if nobody reads, so that files of older snapshots may be deleted; False where the file
+        system has no locks to tell by.
     """
     handle = os.open(folder / READ_LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        yield _try_lock(handle, exclusive=True)
+        yield bool(_try_lock(handle, exclusive=True))
     finally:
         _unlock(handle)
 
@@ -134,8 +139,9 @@ def _unlock(handle: int) -> None:
 
     Closing alone would not free it while a process that was forked meanwhile has the file open.
     """
-    if fcntl is not None:
-        fcntl.flock(handle, fcntl.LOCK_UN)
+    with contextlib.suppress(OSError):  # the file system may have no locks
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_UN)
     os.close(handle)
 
 
@@ -147,7 +153,11 @@ def _unlock_own(handle: int, process: int) -> None:
         os.close(handle)
 
 
-def _try_lock(handle: int, *, exclusive: bool, wait: bool = False) -> bool:
+def _try_lock(handle: int, *, exclusive: bool, wait: bool = False) -> bool | None:
+    """Take a lock: True if it is ours, False if another holds it, None if there are no locks here.
+
+    Lustre without its option flock, some NFS and some FUSE file systems have none.
+    """
     try:
         if fcntl is not None:
             kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
@@ -157,6 +167,6 @@ def _try_lock(handle: int, *, exclusive: bool, wait: bool = False) -> bool:
 
             os.lseek(handle, 0, os.SEEK_SET)
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
+    except OSError as error:
+        return False if error.errno in HELD else None
     return True

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import fcntl
 import os
 import shutil
 import subprocess
@@ -176,6 +177,25 @@ def test_a_second_writer_is_told_who_writes(archive):
     ):
         archive.remove_scenes(["one"])
     assert archive.remove_scenes(["one"]) == 100
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_an_archive_is_written_but_nothing_deleted(archive, monkeypatch, number):
+    def fail(handle, kind):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    reader = CodeArchive.open(archive.path, mode="r")
+    assert archive.remove_scenes(["one"]) == 100
+    archive.compact()
+    assert len(reader.search(np.zeros((1, 8), np.uint8), k=500).ids[0]) == 200
+    assert archive.verify().orphans
+    reader.refresh()
+    assert len(reader) == 100
+    monkeypatch.undo()
+    reader.close()
+    archive.compact()
+    assert not archive.verify().orphans
 
 
 def test_a_reader_keeps_its_snapshot_during_compaction(archive):
