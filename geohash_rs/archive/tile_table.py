@@ -60,14 +60,14 @@ class TileTableFile:
             columns: Names, or None for all.
 
         Returns:
-            The rows in the order asked for.
+            The rows in the order asked for, texts as strings.
 
         Raises:
             ArchiveCorruptError: If the file is damaged.
         """
         size = self._group_rows
         groups, place = np.unique(np.asarray(rows) // size, return_inverse=True)
-        table = self._read(groups.tolist(), columns)
+        table = _plain(self._read(groups.tolist(), columns))
         return table.take(pa.array(place * size + np.asarray(rows) % size))
 
     def blocks(self, first: int, last: int) -> pa.Table:
@@ -93,6 +93,15 @@ class TileTableFile:
                 return self._file.read_row_groups(groups, columns=columns, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise ArchiveCorruptError(undecodable(self.path, error)) from error
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Give numbered texts as strings, which rows of other segments are."""
+    for place, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            texts = table.column(place).cast(pa.string())
+            table = table.set_column(place, column.name, texts)
+    return table
 
 
 def undecodable(path: Path, error: Exception) -> str:

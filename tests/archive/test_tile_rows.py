@@ -121,6 +121,16 @@ def test_a_table_without_an_index_of_its_pages_is_read_all_the_same(tmp_path, mo
     assert found.size == meets.sum()
 
 
+def test_segments_with_and_without_an_index_of_pages_give_rows_together(tmp_path, monkeypatch):
+    archive = CodeArchive.create(tmp_path / "a", num_bits=8)
+    ids = [archive.add_codes(np.zeros((9, 1), np.uint8), make_grid(9).assign(label="farm"))]
+    monkeypatch.setattr(writing, "index_pages", lambda path: {})
+    ids.append(archive.add_codes(np.zeros((9, 1), np.uint8), make_grid(9, scene="b")))
+    rows = archive.tiles(np.concatenate(ids))
+    assert rows["scene"].tolist() == ["scene.tif"] * 9 + ["b"] * 9
+    assert rows["label"].fillna("missing").tolist() == ["farm"] * 9 + ["missing"] * 9
+
+
 def test_a_page_that_was_overwritten_is_named(tmp_path):
     archive = CodeArchive.create(tmp_path / "a", num_bits=8)
     ids = archive.add_codes(np.zeros((900, 1), np.uint8), make_grid(900))
