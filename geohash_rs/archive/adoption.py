@@ -6,9 +6,11 @@ from pathlib import Path
 
 from geohash_rs.archive.commit import Writer
 from geohash_rs.archive.compaction import merge_small_segments
+from geohash_rs.archive.hasher_file import other_hasher
 from geohash_rs.archive.manifest import Manifest
 from geohash_rs.archive.records import SceneRecord
 from geohash_rs.archive.storage import sync_folder, writing
+from geohash_rs.errors import HasherMismatchError, TileTableError
 
 __all__ = ["adopt_parts"]
 
@@ -31,8 +33,12 @@ def adopt_parts(
         replace_scenes: More scenes whose present tiles are removed.
 
     Raises:
+        HasherMismatchError: If a part was made by another hasher.
+        TileTableError: If a part's ids were not reserved here, or tiles of it were removed.
         ArchiveWriteError: If a segment cannot be moved; the archive is then as before.
     """
+    for folder, manifest in parts:
+        _check_part(folder, manifest, writer.manifest)
     # Another process may have added a scene since this work began.
     renewed = {record.scene for record in scenes}
     writer.remove_scenes({*renewed, *replace_scenes})
@@ -52,3 +58,21 @@ def adopt_parts(
     writer.log_scenes(scenes, removed=[name for name in replace_scenes if name not in renewed])
     writer.commit()
     merge_small_segments(writer)
+
+
+def _check_part(folder: Path, part: Manifest, home: Manifest) -> None:
+    """Check that an archive can be taken over.
+
+    Raises:
+        HasherMismatchError: If it was made by another hasher.
+        TileTableError: If its ids are not this archive's to give, or tiles of it were removed.
+    """
+    mine, theirs = (state.hasher.fingerprint if state.hasher else None for state in (home, part))
+    if (mine, home.num_bits) != (theirs, part.num_bits):
+        raise HasherMismatchError(other_hasher(folder, mine or "none", theirs or "none"))
+    if part.next_id > home.next_id or any(entry.num_removed for entry in part.segments):
+        msg = (
+            f"{folder} cannot be taken over: its tile ids were not reserved with reserve_ids, "
+            "or tiles of it were removed; add it again from its scenes."
+        )
+        raise TileTableError(msg)

@@ -1,11 +1,9 @@
 """CodeArchive: packed codes and their tiles in a folder, searched exactly."""
 
-import dataclasses
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,39 +14,22 @@ import numpy.typing as npt
 from geohash_rs.archive.adoption import adopt_parts
 from geohash_rs.archive.commit import Writer, open_writer
 from geohash_rs.archive.compaction import compact_segments, merge_small_segments
+from geohash_rs.archive.creation import create_folder
 from geohash_rs.archive.filters import parse_names
-from geohash_rs.archive.locks import create_locks
-from geohash_rs.archive.manifest import HasherEntry, Manifest, commit_manifest, new_commit
+from geohash_rs.archive.hasher_file import HasherFile, other_hasher, with_hasher
+from geohash_rs.archive.manifest import HasherEntry, Manifest, new_commit
 from geohash_rs.archive.reading import Codes, Ids, ReadableArchive
 from geohash_rs.archive.records import SceneRecord
-from geohash_rs.archive.storage import FileEntry, write_file, writing
 from geohash_rs.archive.tiles import tiles_from_frame
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import (
-    ArchiveExistsError,
     ArchiveReadOnlyError,
-    CodeLengthError,
     HasherMismatchError,
     QueryError,
     TileTableError,
 )
 
-__all__ = ["CodeArchive", "HasherFile"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HasherFile:
-    """A hasher as an archive keeps it: bytes that it does not look into.
-
-    Attributes:
-        data: Content of the safetensors file.
-        fingerprint: What identifies the hasher.
-        num_bits: Bits of its codes.
-    """
-
-    data: bytes = dataclasses.field(repr=False)
-    fingerprint: str
-    num_bits: int
+__all__ = ["CodeArchive"]
 
 
 class CodeArchive(ReadableArchive):
@@ -78,7 +59,8 @@ class CodeArchive(ReadableArchive):
         """Make an empty archive.
 
         Args:
-            path: A folder that does not exist yet, or is empty.
+            path: A folder that does not exist yet, or is empty but for what a creation that was
+                broken off has left.
             num_bits: Bits of a code; may be left out when a hasher is given or still to be fitted.
             hasher: The hasher whose codes it will hold.
             pending_hasher: The kind of hasher still to be fitted, such as "general-64".
@@ -89,6 +71,7 @@ class CodeArchive(ReadableArchive):
 
         Raises:
             ArchiveExistsError: If something is there already.
+            ArchiveLockedError: If another process is making an archive there.
             ArchiveWriteError: If the folder cannot be made.
             CodeLengthError: If `num_bits` cannot be packed or is not the hasher's.
             QueryError: If neither bits nor hasher are given, or JSON cannot hold `attrs`.
@@ -98,23 +81,14 @@ class CodeArchive(ReadableArchive):
             raise QueryError(msg)
         if num_bits is not None:
             check_num_bits(num_bits)
-        folder = Path(path)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            msg = f"{folder} exists and is not empty; open it with Archive.open or choose another."
-            raise ArchiveExistsError(msg)
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            create_locks(folder)
         manifest = Manifest(
             commit=new_commit(),
             num_bits=num_bits,
             pending_hasher=pending_hasher,
             attrs=_as_json(attrs or {}),
         )
-        if hasher is not None:
-            manifest = _with_hasher(folder, manifest, hasher)
-        commit_manifest(folder, manifest)
-        return cls.open(folder)
+        create_folder(Path(path), manifest, hasher=hasher)
+        return cls.open(path)
 
     def set_hasher(self, data: bytes, *, fingerprint: str, num_bits: int) -> None:
         """Keep the hasher that makes this archive's codes.
@@ -136,9 +110,9 @@ class CodeArchive(ReadableArchive):
             state = writer.manifest
             if state.num_tiles and state.hasher and state.hasher.fingerprint != fingerprint:
                 raise HasherMismatchError(
-                    _mismatch(self.path, state.hasher.fingerprint, fingerprint)
+                    other_hasher(self.path, state.hasher.fingerprint, fingerprint)
                 )
-            writer.manifest = _with_hasher(self.path, state, new)
+            writer.manifest = with_hasher(self.path, state, new)
             writer.commit()
 
     def update_attrs(self, values: Mapping[str, Any]) -> None:
@@ -199,7 +173,7 @@ class CodeArchive(ReadableArchive):
         with self._writer() as writer:
             known = writer.manifest.hasher
             if fingerprint is not None and known is not None and known.fingerprint != fingerprint:
-                raise HasherMismatchError(_mismatch(self.path, known.fingerprint, fingerprint))
+                raise HasherMismatchError(other_hasher(self.path, known.fingerprint, fingerprint))
             if fingerprint is not None and known is None:
                 writer.update(hasher=HasherEntry(file=None, fingerprint=fingerprint))
             if replaced:
@@ -254,8 +228,6 @@ class CodeArchive(ReadableArchive):
             ArchiveWriteError: If it cannot be written; the archive is then as before.
         """
         with self._writer() as writer:
-            for part in parts:
-                _check_part(part, writer.manifest)
             adopt_parts(
                 writer,
                 [(part.path, part.manifest) for part in parts],
@@ -340,53 +312,3 @@ def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         msg = f"attrs {dict(values)!r} cannot be kept as JSON: {error}; pass numbers and text."
         raise QueryError(msg) from error
-
-
-def _with_hasher(folder: Path, manifest: Manifest, hasher: HasherFile) -> Manifest:
-    """Write a hasher's file and put it into a state.
-
-    Raises:
-        CodeLengthError: If the archive was made for codes of another length.
-    """
-    check_num_bits(hasher.num_bits)
-    if manifest.num_bits not in (None, hasher.num_bits):
-        msg = (
-            f"the hasher makes codes of {hasher.num_bits} bits but the archive was made with "
-            f"{manifest.num_bits}; use a hasher with as many bits."
-        )
-        raise CodeLengthError(msg)
-    name = f"hasher-{hasher.fingerprint[:16]}.safetensors"
-    file: FileEntry = write_file(folder / name, [hasher.data])
-    return dataclasses.replace(
-        manifest,
-        num_bits=hasher.num_bits,
-        pending_hasher=None,
-        hasher=HasherEntry(file=file, fingerprint=hasher.fingerprint),
-    )
-
-
-def _check_part(part: CodeArchive, manifest: Manifest) -> None:
-    """Check that an archive can be taken over.
-
-    Raises:
-        HasherMismatchError: If it was made by another hasher.
-        TileTableError: If its ids are not this archive's to give, or tiles of it were removed.
-    """
-    mine = manifest.hasher.fingerprint if manifest.hasher else None
-    theirs = part.hasher_fingerprint
-    if (mine, manifest.num_bits) != (theirs, part.num_bits):
-        raise HasherMismatchError(_mismatch(part.path, mine or "none", theirs or "none"))
-    entries = part.manifest.segments
-    if part.manifest.next_id > manifest.next_id or any(entry.num_removed for entry in entries):
-        msg = (
-            f"{part.path} cannot be taken over: its tile ids were not reserved with reserve_ids, "
-            "or tiles of it were removed; add it again from its scenes."
-        )
-        raise TileTableError(msg)
-
-
-def _mismatch(folder: Path, known: str, given: str) -> str:
-    return (
-        f"the codes were made by hasher {given[:16]} but {folder} holds codes of hasher "
-        f"{known[:16]}; use the hasher stored in the archive, or make a new archive."
-    )

@@ -15,7 +15,7 @@ try:
 except ImportError:  # Windows has no flock; there its own byte-range lock is used
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["WRITE_LOCK", "ReaderPin", "create_locks", "no_readers", "write_lock"]
+__all__ = ["READ_LOCK", "WRITE_LOCK", "ReaderPin", "create_locks", "no_readers", "write_lock"]
 
 WRITE_LOCK = "write.lock"
 READ_LOCK = "readers.lock"

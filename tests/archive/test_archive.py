@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from geohash_rs.archive import CodeArchive, SceneRecord
+from geohash_rs.archive import CodeArchive, HasherFile, SceneRecord, creation
 from geohash_rs.archive.manifest import MOST_ANCESTORS, Manifest, read_manifest
 from geohash_rs.codes import hamming_distances
 from geohash_rs.errors import (
@@ -84,6 +84,43 @@ def test_create_refuses_a_folder_in_use(tmp_path):
         CodeArchive.create(tmp_path, num_bits=64)
     with pytest.raises(ArchiveNotFoundError, match="is no archive"):
         CodeArchive.open(tmp_path)
+    archive = CodeArchive.create(tmp_path / "a", num_bits=64)
+    with pytest.raises(ArchiveExistsError, match="exists and is not empty"):
+        CodeArchive.create(archive.path, num_bits=64)
+
+
+@pytest.mark.parametrize("broken", ["write_lock", "with_hasher", "commit_manifest"])
+def test_a_creation_that_was_broken_off_can_be_repeated(tmp_path, monkeypatch, broken):
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt(broken)
+
+    hasher = HasherFile(data=b"weights", fingerprint="f" * 64, num_bits=64)
+    monkeypatch.setattr(creation, broken, interrupt)
+    with pytest.raises(KeyboardInterrupt, match=broken):
+        CodeArchive.create(tmp_path / "a", hasher=hasher)
+    monkeypatch.undo()
+    (tmp_path / "a" / "manifest.json.tmp").write_text("{")
+    assert creation.is_unused(tmp_path / "a")
+    archive = CodeArchive.create(tmp_path / "a", hasher=hasher)
+    assert (archive.manifest.generation, archive.hasher_fingerprint) == (0, "f" * 64)
+    assert not creation.is_unused(tmp_path / "a")
+    archive.compact()
+    assert archive.verify().ok
+    assert not archive.verify().orphans
+
+
+def test_a_folder_that_another_process_fills_is_left_alone(tmp_path, monkeypatch):
+    made = creation.create_locks
+
+    def make_both(folder):
+        made(folder)
+        monkeypatch.undo()
+        CodeArchive.create(folder, num_bits=32)
+
+    monkeypatch.setattr(creation, "create_locks", make_both)
+    with pytest.raises(ArchiveExistsError, match="made by another process meanwhile"):
+        CodeArchive.create(tmp_path / "a", num_bits=64)
+    assert CodeArchive.open(tmp_path / "a").num_bits == 32
 
 
 def test_a_state_knows_the_commits_that_it_comes_from(tmp_path):
