@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from geohash_rs.archive.files import ArchiveFiles, FolderFiles
 from geohash_rs.archive.locks import ReaderPin
-from geohash_rs.archive.manifest import Manifest, read_manifest
+from geohash_rs.archive.manifest import Manifest
 from geohash_rs.archive.records import SceneRecord
 from geohash_rs.archive.segment import Segment
 from geohash_rs.archive.snapshot import Snapshot
@@ -65,9 +65,26 @@ class OpenedArchive:
         if mode not in ("r", "a"):
             msg = f"mode is {mode!r}, but it must be 'r' (read) or 'a' (read and write)."
             raise QueryError(msg)
-        folder = Path(path)
-        pin = ReaderPin(folder)
-        return cls(folder, read_manifest(folder), mode=mode, pin=pin)
+        return cls.over(FolderFiles(Path(path)), mode=mode)
+
+    @classmethod
+    def over(cls, files: ArchiveFiles, *, mode: Literal["r", "a"] = "r") -> Self:
+        """Open an archive whose files may lie elsewhere than in its folder.
+
+        Args:
+            files: Its files.
+            mode: As in `open`; "a" only where they are in the folder.
+
+        Returns:
+            The archive.
+
+        Raises:
+            ArchiveNotFoundError: If there is no archive.
+            ArchiveFormatError: If a newer version of this package wrote it.
+            ArchiveCorruptError: If its manifest is damaged.
+        """
+        pin = ReaderPin(files.folder)
+        return cls(files.folder, files.read_manifest(), mode=mode, pin=pin, files=files)
 
     def close(self) -> None:
         """Let go of the opened state, so that files it alone needs may be deleted."""

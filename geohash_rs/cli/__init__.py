@@ -32,6 +32,8 @@ COMMANDS = {
     "verify": ("manage", "Check every file of an archive."),
     "export": ("manage", "Write all tiles of an archive to one file."),
     "publish": ("publish", "Bring an archive into PostGIS, for many users and for QGIS."),
+    "push": ("cloud", "Bring an archive into object storage, such as S3."),
+    "pull": ("cloud", "Fetch an archive from object storage into a folder."),
     "fit": ("fit", "Train a hasher on a TorchGeo data module."),
     "validate": ("fit", "Measure a trained hasher on the validation part."),
     "test": ("fit", "Measure a trained hasher on the test part."),

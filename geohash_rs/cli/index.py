@@ -59,12 +59,12 @@ def index_command(
     Scenes that the archive has already are left alone; those whose file has changed are replaced.
     Exit code 1 if a scene could not be added; the others are.
     """
-    import shutil
+    _check_use(archive, engine=engine, workers=workers)
     from dataclasses import asdict
     from typing import Any
 
     from geohash_rs import Archive, Scenes
-    from geohash_rs.image_archive import open_or_create
+    from geohash_rs.image_archive import open_or_create, remove_unused
     from geohash_rs.stac import is_stac_path
 
     items = [path for path in scenes if is_stac_path(path)]
@@ -101,9 +101,8 @@ def index_command(
 
             report = index_scenes(target, found, address=engine, **settings)
     except BaseException:
-        if is_new and target.num_tiles == 0:  # leave nothing behind that binds the next try
-            target.close()
-            shutil.rmtree(archive, ignore_errors=True)
+        if is_new:
+            remove_unused(target)
         raise
     if as_json:
         echo_json({**asdict(report), "archive": str(archive), "archive_tiles": target.num_tiles})
@@ -127,3 +126,13 @@ def index_command(
             err=True,
         )
     return 1 if report.skipped else 0
+
+
+def _check_use(archive: Path, *, engine: str | None, workers: int) -> None:
+    if engine is not None and workers:
+        msg = f"--workers {workers} is for one machine; with --engine, each core of the cluster is a worker"
+        raise click.UsageError(msg, click.get_current_context())
+    scheme = archive.parts[0] if archive.parts else ""
+    if scheme.endswith(":") and len(scheme) > 2:  # C: is a drive
+        msg = f"--archive must be a folder, not {scheme}//...; index into a folder, then bring it there with 'geohash-rs push'"
+        raise click.UsageError(msg, click.get_current_context())

@@ -19,7 +19,7 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 
 
 @click.command("query")
-@click.argument("archive", metavar="ARCHIVE|postgresql://...")
+@click.argument("archive", metavar="ARCHIVE|s3://...|postgresql://...")
 @click.argument("patches", metavar="[PATCH]...", nargs=-1)
 @click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place.")
 @click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile of this id; may be given again.")
@@ -75,7 +75,8 @@ def query_command(
 ) -> None:
     """Find the tiles that look like a PATCH (a GeoTIFF), like a place, or like a tile.
 
-    Several patches and tiles are all examples of what is searched for.
+    Several patches and tiles are all examples of what is searched for. Of an archive in object
+    storage, only what the search needs is fetched, into the user's cache folder.
     """
     if not patches and not tiles and point is None:
         msg = "give a PATCH.tif, --point or --tile to search with"
@@ -89,9 +90,7 @@ def query_command(
     if bands is not None and not patches and all(text.isdecimal() for text in negatives):
         msg = "--bands is for a patch"
         raise click.UsageError(msg, click.get_current_context())
-    if approximate and not archive.startswith(DATABASES):
-        msg = "--approximate is for an archive in PostGIS; a folder is searched exactly"
-        raise click.UsageError(msg, click.get_current_context())
+    _check_engine(archive, engine=engine, approximate=approximate)
     from geohash_rs.export import check_ending, geojson_features
     from geohash_rs.scene_file import scene_key
 
@@ -128,6 +127,15 @@ def query_command(
         _print_table(matches)
 
 
+def _check_engine(archive: str, *, engine: str | None, approximate: bool) -> None:
+    if approximate and not archive.startswith(DATABASES):
+        msg = "--approximate is for an archive in PostGIS; a folder is searched exactly"
+        raise click.UsageError(msg, click.get_current_context())
+    if engine is not None and archive.startswith(DATABASES):
+        msg = "--engine is for an archive in a folder or in object storage; a database searches by itself"
+        raise click.UsageError(msg, click.get_current_context())
+
+
 def _opened(archive: str, *, engine: str | None, schema: str, table: str, approximate: bool) -> "Archive | PostGISArchive":
     if archive.startswith(DATABASES):
         from geohash_rs.engines.postgis import PostGISArchive
@@ -137,6 +145,10 @@ def _opened(archive: str, *, engine: str | None, schema: str, table: str, approx
         from geohash_rs.engines.ray import RayArchive
 
         return RayArchive.open(archive, address=engine)
+    if "://" in archive:
+        from geohash_rs.engines.cloud import open_archive
+
+        return open_archive(archive)
     from geohash_rs import Archive
 
     return Archive.open(archive, mode="r")

@@ -1,5 +1,7 @@
 """An archive in an S3 bucket, served on the loopback address."""
 
+import dataclasses
+import json
 import resource
 import shutil
 from collections.abc import Iterator
@@ -8,14 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from geohash_rs.archive import CodeArchive, verify_archive
+from geohash_rs.archive import CodeArchive, SceneRecord, verify_archive
+from geohash_rs.cli import app
 from geohash_rs.errors import (
     ArchiveCorruptError,
     ArchiveNotFoundError,
+    ArchiveReadOnlyError,
     ArchiveWriteError,
     EngineError,
     EngineUnreachableError,
+    QueryError,
 )
 from tests.archive.helpers import make_grid
 from tests.engines.random_archive import make_archive
@@ -23,8 +29,7 @@ from tests.engines.random_archive import make_archive
 pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
 
-from geohash_rs.engines import cloud  # noqa: E402 - after the skip
-from geohash_rs.engines.cloud import pull, push  # noqa: E402
+from geohash_rs.engines.cloud import open_archive, pull, push, store  # noqa: E402 - after the skip
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +145,9 @@ def test_storage_without_an_archive_or_without_an_answer_is_named(
 def test_a_bucket_that_is_not_there_is_named(bucket: Any, tmp_path: Path) -> None:
     archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
     add(archive, 10)
-    with pytest.raises(EngineUnreachableError, match="s3://nobodys/archive cannot be used"):
-        push(archive.path, "s3://nobodys/archive", options=bucket[1])
+    for url in ("s3://nobodys/archive", "s3://nobodys"):
+        with pytest.raises(EngineUnreachableError, match=f"{url} cannot be used"):
+            push(archive.path, url, options=bucket[1])
 
 
 def test_an_object_cut_short_or_longer_than_a_piece_is_read_right(
@@ -149,7 +155,7 @@ def test_an_object_cut_short_or_longer_than_a_piece_is_read_right(
 ) -> None:
     import fsspec
 
-    monkeypatch.setattr(cloud, "CHUNK", 64)
+    monkeypatch.setattr(store, "CHUNK", 64)
     url, options = bucket[0] + "/pieces", bucket[1]
     archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
     add(archive, 24)
@@ -177,6 +183,130 @@ def test_a_full_local_disk_is_not_taken_for_a_storage_that_fails(tmp_path: Path)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list((tmp_path / "copy").rglob("*.tmp"))
     assert len(CodeArchive.open(pull("memory://full", tmp_path / "copy"))) == 4000
+
+
+def fetched(cache: Path) -> set[str]:
+    """List what a cache holds, as archive names."""
+    return {
+        f"{path.parent.parent.relative_to(cache)}/{path.name}".removeprefix("./")
+        for path in cache.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_search_in_the_bucket_fetches_what_it_needs_once(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, options, cache = bucket[0] + "/lazy", bucket[1], tmp_path / "cache"
+    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    codes = np.random.default_rng(1).integers(0, 256, (40, 8), dtype=np.uint8)
+    archive.add_codes(
+        codes, make_grid(40, scene="west.tif"), scenes=[SceneRecord(scene="west.tif")]
+    )
+    east = make_grid(40, scene="east.tif")
+    archive.add_codes(codes, east.set_geometry(east.translate(90)))
+    push(archive.path, url, options=options)
+    opened = open_archive(url, cache=cache, options=options)
+    assert (len(opened), fetched(cache)) == (80, set())
+    west, east = (f"segments/{entry.name}" for entry in archive.manifest.segments)
+    found = opened.search(codes[:1], k=5, region=tuple(archive.tiles([3]).total_bounds))
+    assert np.isin(found.ids, range(40)).all()
+    assert {name.rpartition("/")[0] for name in fetched(cache)} == {west}
+    assert np.array_equal(opened.search(codes, k=9).ids, archive.search(codes, k=9).ids)
+    assert f"{east}/codes.bin" in fetched(cache)
+    assert f"{east}/tiles.parquet" not in fetched(cache)
+    assert opened.tiles([50, 7]).equals(archive.tiles([50, 7]))
+    assert opened.scenes() == archive.scenes()
+    archive.remove_tiles([3])
+    push(archive.path, url, options=options)
+    opened.refresh()
+    assert np.array_equal(opened.search(codes, k=9).ids, archive.search(codes, k=9).ids)
+    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*") if path.is_file()}
+    with open_archive(url, cache=cache, options=options) as again:
+        assert np.array_equal(again.search(codes, k=9).ids, archive.search(codes, k=9).ids)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    with pytest.raises(ArchiveReadOnlyError, match="was opened with mode='r'"):
+        opened.remove_tiles([4])
+
+
+def test_what_another_archive_left_in_the_cache_is_not_taken(tmp_path: Path) -> None:
+    url, cache = f"file://{tmp_path}/store", tmp_path / "cache"
+    for seed in (1, 2):
+        codes = np.random.default_rng(seed).integers(0, 256, (30, 8), dtype=np.uint8)
+        with CodeArchive.create(tmp_path / str(seed), num_bits=64) as archive:
+            ids = archive.add_codes(codes, make_grid(30))
+            shutil.rmtree(tmp_path / "store", ignore_errors=True)
+            push(archive.path, url)
+        with open_archive(url, cache=cache) as opened:
+            assert np.array_equal(opened.codes(ids), codes)
+
+
+def test_the_commands_push_pull_and_query_a_bucket(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, options = bucket[0] + "/commands", bucket[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", options["endpoint_url"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", options["key"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", options["secret"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    add(archive, 20)
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert run("push", str(archive.path), url) == f"3 files sent; {url} holds 20 tiles.\n"
+    found = json.loads(run("push", str(archive.path), url, "--json"))
+    assert found == {"archive": str(archive.path), "url": url, "files_sent": 0, "tiles": 20}
+    assert "copy holds 20 tiles, as s3://tiles/commands." in run(
+        "pull", url, str(tmp_path / "copy")
+    )
+    words = ("--tile", "3", "-k", "4", "--json")
+    there, here = run("query", url, *words), run("query", str(tmp_path / "copy"), *words)
+    assert json.loads(there) == json.loads(here)
+    (cache,) = (tmp_path / "home" / "geohash_rs").iterdir()
+    assert cache.name.startswith("commands-")
+
+
+def test_actors_fetch_their_own_segments_and_no_others(
+    bucket: Any, ray_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from geohash_rs.engines.ray import RayArchive
+    from geohash_rs.engines.ray import search as ray_search
+
+    class Apart(ray_search.Searcher):
+        """A worker with a cache of its own, as on a machine of its own."""
+
+        def take(self, share: int, files: Any, manifest: Any) -> None:
+            """Take a share."""
+            files = dataclasses.replace(files, cache=files.folder / f"share {share}")
+            super().take(share, files, manifest)
+
+    monkeypatch.setattr(ray_search, "Searcher", Apart)
+    url, options, cache = bucket[0] + "/ray", bucket[1], tmp_path / "cache"
+    truth = make_archive(tmp_path / "archive", seed=5, sizes=(5000, 4000, 3000))
+    push(truth.folder, url, options=options)
+    embedded = CodeArchive.open(truth.folder, mode="r")
+    query = truth.codes[::700]
+    with RayArchive.open(url, num_actors=2, cache=cache, options=options) as archive:
+        found = archive.search(query, k=30)
+        assert np.array_equal(found.ids, embedded.search(query, k=30).ids)
+        shares = ray_search.share_out(archive.manifest, 2)
+        assert len(shares) == 2
+        for number, share in enumerate(shares):
+            mine = {f"segments/{entry.name}/codes.bin" for entry in share.segments}
+            mine |= {f"removed/{e.tombstones.name}" for e in share.segments if e.tombstones}
+            assert {name for name in fetched(cache / f"share {number}") if name not in mine} <= {
+                f"segments/{entry.name}/index.safetensors" for entry in share.segments
+            }
+            assert mine <= fetched(cache / f"share {number}")
+        assert archive.tiles(found.ids[0]).equals(embedded.tiles(found.ids[0]))
+        expected = embedded.search(query, k=8, region=(10, 50, 11, 51))
+        assert np.array_equal(archive.search(query, k=8, region=(10, 50, 11, 51)).ids, expected.ids)
+    with pytest.raises(QueryError, match="mode is 'a', but s3://tiles/ray can only be read"):
+        RayArchive.open(url, mode="a", options=options)
 
 
 FAST = {"retries": {"max_attempts": 1}, "connect_timeout": 2}

@@ -1,11 +1,18 @@
-"""RayArchive: an archive in a shared folder whose search is spread over a cluster."""
+"""RayArchive: an archive that all nodes reach, whose search is spread over a cluster."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, Self
 
 from geohash_rs.archive import SearchResult
-from geohash_rs.archive.filters import RegionLike, TimeLike, parse_region, parse_time
+from geohash_rs.archive.files import ArchiveFiles, FolderFiles
+from geohash_rs.archive.filters import (
+    RegionLike,
+    TimeLike,
+    parse_names,
+    parse_region,
+    parse_time,
+)
 from geohash_rs.archive.reading import Codes, Ids
 from geohash_rs.archive.search import check_limits
 from geohash_rs.codes import check_codes
@@ -18,11 +25,12 @@ __all__ = ["RayArchive"]
 
 
 class RayArchive(Archive):
-    """An archive in a folder that all nodes see; every search is spread over their cores.
+    """An archive that all nodes reach; every search is spread over their cores.
 
     Satisfies `geohash_rs.searchable.Searchable`. Each actor maps some segments and runs the same
     kernel on one core; a lost actor's segments go to another one within the same call. Rows,
-    scenes and hasher are read here.
+    scenes and hasher are read here. Of an archive in object storage, each actor fetches the
+    segments that it searches, and no others, into a cache of its node.
 
     >>> archive = RayArchive.open("/shared/archive", address="ray://head:10001")  # doctest: +SKIP
     >>> archive.query("patch.tif", k=20).to_file("matches.geojson")  # doctest: +SKIP
@@ -38,30 +46,52 @@ class RayArchive(Archive):
         mode: Literal["r", "a"] = "r",
         address: str | None = None,
         num_actors: int | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Open an archive and connect to a cluster.
 
         Args:
-            path: The archive's folder, under this path on every node.
-            mode: As in `Archive.open`.
+            path: The archive's folder, under this path on every node; or its address in object
+                storage, such as "s3://bucket/archive", which every node reaches.
+            mode: As in `Archive.open`; only "r" in object storage.
             address: "ray://HOST:10001", "HOST:6379", "auto", or "local" (also None) for a cluster
                 on this machine that ends with this process.
             num_actors: Actors that search, one core each; None for all cores of the cluster.
+            cache: Where each node keeps what it fetched; its user's cache folder if None.
+            options: Arguments of the storage's file system, as in `geohash_rs.engines.cloud.pull`.
 
         Returns:
             The archive; actors start with the first search.
 
         Raises:
-            ArchiveNotFoundError: If the folder is no archive.
-            EngineUnreachableError: If no cluster answers.
-            QueryError: If `num_actors` is less than 1.
+            ArchiveNotFoundError: If no archive is there.
+            EngineMissingError: If object storage needs a package that is not installed.
+            EngineError: If the address of the storage cannot be used.
+            EngineUnreachableError: If no cluster answers, or no storage.
+            QueryError: If `num_actors` is less than 1, or an archive in object storage is opened
+                for writing.
         """
         if num_actors is not None and num_actors < 1:
             msg = f"num_actors is {num_actors}, but it must be at least 1; None chooses."
             raise QueryError(msg)
-        archive = super().open(path, mode=mode)
+        files: ArchiveFiles
+        if "://" in (place := os.fspath(path)):
+            if mode != "r":
+                msg = (
+                    f"mode is {mode!r}, but {place} can only be read where it lies; pull it, add "
+                    "to the folder, and push that."
+                )
+                raise QueryError(msg)
+            from geohash_rs.engines.cloud.cache import cached_files  # an extra of its own
+
+            files = cached_files(place, cache=cache, options=options)
+            archive = cls.over(files)
+        else:
+            archive = super().open(path, mode=mode)
+            files = FolderFiles(archive.path.resolve())
         connect(address)
-        archive._searchers = Searchers(archive.path.resolve(), count=num_actors)
+        archive._searchers = Searchers(files, count=num_actors)
         return archive
 
     def close(self) -> None:
@@ -106,7 +136,8 @@ class RayArchive(Archive):
 
         Raises:
             CodeLengthError: If the codes have another number of bits, or are no packed codes.
-            QueryError: If k, `max_distance` or `num_threads` has no meaning.
+            QueryError: If k, `max_distance` or `num_threads` has no meaning, or scenes or
+                labels are one text.
             RegionError: If a region is empty, invalid or outside the globe.
             TimeRangeError: If the time range cannot be read or is turned round.
             ArchiveCorruptError: If a file is missing or cut short.
@@ -117,8 +148,8 @@ class RayArchive(Archive):
             "max_distance": max_distance,
             "region": region,
             "time": time,
-            "scenes": None if scenes is None else frozenset(scenes),
-            "labels": None if labels is None else frozenset(labels),
+            "scenes": None if scenes is None else parse_names(scenes, what="scenes"),
+            "labels": None if labels is None else parse_names(labels, what="labels"),
             "within": within,
             "exclude_region": exclude_region,
             "exclude_ids": exclude_ids,

@@ -2,9 +2,9 @@
 
 import dataclasses
 import heapq
+import threading
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import ray
 
 from geohash_rs.archive import CodeArchive, SearchResult
+from geohash_rs.archive.files import ArchiveFiles
 from geohash_rs.archive.locks import ReaderPin
 from geohash_rs.archive.manifest import Manifest
 from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, num_workers, result_of
@@ -32,14 +33,13 @@ class Searcher:
         """Answer, and so tell that the packages are imported."""
         return True
 
-    def take(self, share: int, path: str, manifest: Manifest) -> None:
+    def take(self, share: int, files: ArchiveFiles, manifest: Manifest) -> None:
         """Open a share of an archive; an earlier state of the share is let go."""
         old = self._shares.pop(share, None)
         if old is not None:
             old.close()
-        folder = Path(path)
-        pin = ReaderPin(folder)
-        self._shares[share] = CodeArchive(folder, manifest, mode="r", pin=pin)
+        pin = ReaderPin(files.folder)
+        self._shares[share] = CodeArchive(files.folder, manifest, mode="r", pin=pin, files=files)
 
     def search(self, share: int, codes: npt.NDArray[np.uint8], options: dict[str, Any]) -> Found:
         """Search a share as the embedded archive searches all of it."""
@@ -51,16 +51,17 @@ class Searchers:
     """The actors of one archive. What a lost one had goes to the others, or to a new one.
 
     Args:
-        path: The archive's folder, which every node can read.
+        files: The archive's files, which every node finds.
         count: Actors; one for each core of the cluster if None.
     """
 
-    def __init__(self, path: Path, *, count: int | None = None) -> None:
-        self.path = path
+    def __init__(self, files: ArchiveFiles, *, count: int | None = None) -> None:
+        self.files = files
         self.pool = Pool(Searcher, num_workers() if count is None else count)
         self._placed: dict[int, Actor] = {}  # the actor that holds each share
         self._manifest: Manifest | None = None
         self._shares: list[Manifest] = []
+        self._asking = threading.Lock()  # threads take turns; each search has all actors
 
     def close(self) -> None:
         """End the actors."""
@@ -83,6 +84,12 @@ class Searchers:
         Raises:
             EngineError: If no actor can be started, or a share outlives several of them.
         """
+        with self._asking:
+            return self._search(manifest, codes, options)
+
+    def _search(
+        self, manifest: Manifest, codes: npt.NDArray[np.uint8], options: dict[str, Any]
+    ) -> SearchResult:
         if manifest is not self._manifest:
             self._manifest, self._shares = manifest, share_out(manifest, self.pool.count)
             self._placed = {}
@@ -107,7 +114,7 @@ class Searchers:
         if actor is None:
             actor = min(self.pool.ready, key=lambda one: list(self._placed.values()).count(one))
             self._placed[share] = actor
-            actor.take.remote(share, str(self.path), self._shares[share])
+            actor.take.remote(share, self.files, self._shares[share])
         return actor, actor.search.remote(share, codes, options)
 
     def _spread(self) -> None:
@@ -130,8 +137,8 @@ class Searchers:
                 some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
                 msg = (
                     f"{count} workers died, one after the other, as they searched segments {some} "
-                    f"of {self.path}: a file that is cut short while it is read, or a node without "
-                    "memory, does that. Run 'geohash-rs verify', and look into Ray's logs."
+                    f"of {self.files.folder}: a file that is cut short while it is read, or a node "
+                    "without memory, does that. Run 'geohash-rs verify', and look into Ray's logs."
                 )
                 raise EngineError(msg)
 

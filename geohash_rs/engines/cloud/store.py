@@ -1,0 +1,199 @@
+"""Ask an object storage: which state an archive there is in, and for files of it."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from geohash_rs.archive.manifest import MANIFEST, Manifest, parse_manifest
+from geohash_rs.archive.storage import (
+    FileEntry,
+    check_size,
+    sync_folder,
+    verify_file,
+    write_file,
+    writing,
+)
+from geohash_rs.errors import (
+    ArchiveCorruptError,
+    ArchiveNotFoundError,
+    EngineError,
+    EngineUnreachableError,
+    GeoHashRSError,
+    one_line,
+)
+
+__all__ = ["Options", "Store"]
+
+Options = Mapping[str, Any]
+
+CHUNK = 1 << 24  # bytes of an object that are asked for at once
+
+
+class Store:
+    """An archive's place in a storage that fsspec reaches.
+
+    Args:
+        url: Such as "s3://bucket/archive".
+        options: Arguments of the file system.
+
+    Raises:
+        EngineError: If the address cannot be used, or needs a package that is not installed.
+    """
+
+    def __init__(self, url: str, options: Options | None) -> None:
+        self.url = url
+        try:
+            self._files, root = fsspec.core.url_to_fs(url, **(options or {}))
+        except ImportError as error:
+            msg = f"{url} needs a package that is not installed: {one_line(error)}."
+            raise EngineError(msg) from error
+        except ValueError as error:
+            msg = f"{url} cannot be used: {one_line(error)}; write it like s3://bucket/archive."
+            raise EngineError(msg) from error
+        self._root = root.rstrip("/")
+
+    def state(self) -> Manifest:
+        """Read the manifest.
+
+        Returns:
+            The newest state.
+
+        Raises:
+            ArchiveNotFoundError: If no archive is there.
+            ArchiveFormatError: If a newer version of this package wrote it.
+            ArchiveCorruptError: If the manifest is damaged.
+            EngineUnreachableError: If the storage does not answer or refuses.
+        """
+        found = self.state_if_any()
+        if found is None:
+            msg = (
+                f"{self.url} is no archive: it has no {MANIFEST}. Push one there first: "
+                f"'geohash-rs push DIR {self.url}'."
+            )
+            raise ArchiveNotFoundError(msg)
+        return found
+
+    def state_if_any(self) -> Manifest | None:
+        """Read the manifest; see `state`.
+
+        Returns:
+            The newest state, or None if no archive is there.
+        """
+        with self._asking(self.url):
+            self._files.invalidate_cache()
+            try:
+                content = self._files.cat_file(f"{self._root}/{MANIFEST}")
+            except FileNotFoundError:
+                return None
+        return parse_manifest(content, f"{self.url}/{MANIFEST}")
+
+    def fetch(self, name: str, target: Path, entry: FileEntry) -> None:
+        """Fetch a file, unless it is there already.
+
+        Args:
+            name: Its name inside of the archive.
+            target: Where it shall be; it appears there whole or not at all.
+            entry: What the manifest says of it.
+
+        Raises:
+            ArchiveCorruptError: If it is missing in the storage, or was changed.
+            ArchiveWriteError: If it cannot be written here.
+            EngineUnreachableError: If the storage does not answer or refuses.
+        """
+        if target.exists():
+            check_size(target, entry)
+            return
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")  # others may fetch it too
+        try:
+            write_file(draft, self._chunks(name, entry.size))
+            verify_file(draft, entry)
+            with writing(target):
+                draft.replace(target)
+                sync_folder(target.parent)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _chunks(self, name: str, size: int) -> Iterator[bytes]:
+        """Read an object in pieces; fewer bytes than `size` come if it is shorter.
+
+        Raises:
+            ArchiveCorruptError: If it is missing.
+        """
+        source = f"{self._root}/{name}"
+        for start in range(0, size, CHUNK):
+            end = min(start + CHUNK, size)
+            with self._asking(f"{self.url}/{name}"):
+                try:
+                    chunk = self._files.cat_file(source, start=start, end=end)
+                except FileNotFoundError as error:
+                    msg = (
+                        f"{self.url}/{name} is missing, though the manifest lists it; push the "
+                        "archive again."
+                    )
+                    raise ArchiveCorruptError(msg) from error
+            yield chunk
+            if len(chunk) < end - start:
+                return
+
+    def send(self, name: str, source: Path) -> None:
+        """Send a file of an archive.
+
+        Args:
+            name: Its name inside of the archive.
+            source: The file.
+
+        Raises:
+            EngineUnreachableError: If the storage does not answer or refuses.
+        """
+        with self._asking(self.url):
+            try:
+                self._files.put_file(str(source), f"{self._root}/{name}")
+            except FileNotFoundError:
+                self._make_folders(name)
+                self._files.put_file(str(source), f"{self._root}/{name}")
+
+    def _make_folders(self, name: str) -> None:
+        """Make the folders of a file where a storage has folders; never a bucket."""
+        place = self._root
+        for part in ("", *name.split("/")[:-1]):
+            place = f"{place}/{part}".rstrip("/")
+            if "/" in place:
+                with contextlib.suppress(FileExistsError):
+                    self._files.mkdir(place, create_parents=False)
+
+    def send_state(self, manifest: bytes) -> None:
+        """Replace the manifest in a single put.
+
+        Args:
+            manifest: Its content.
+
+        Raises:
+            EngineUnreachableError: If the storage does not answer or refuses.
+        """
+        with self._asking(self.url):
+            self._files.pipe_file(f"{self._root}/{MANIFEST}", manifest)
+
+    @contextlib.contextmanager
+    def _asking(self, place: str) -> Iterator[None]:
+        """Name the place in whatever a file system raises; each has its own errors.
+
+        Raises:
+            GeoHashRSError: As it is.
+            EngineUnreachableError: If the storage does not answer or refuses.
+        """
+        try:
+            yield
+        except GeoHashRSError:
+            raise
+        except Exception as error:
+            msg = (
+                f"{place} cannot be used: {type(error).__name__}: {one_line(error)}. Check "
+                "address, bucket and keys."
+            )
+            raise EngineUnreachableError(msg) from error
