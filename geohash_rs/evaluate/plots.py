@@ -77,7 +77,8 @@ def _map_by_bits(result: Mapping[str, Any]) -> Figure:
                 axes.axhline(float(np.mean(groups[method, archive, 0])), **style)
                 continue
             values = [groups[method, archive, n] for n in lengths]
-            means, deviations = ([f(v) for v in values] for f in (np.mean, deviation))
+            means = [float(np.mean(found)) for found in values]
+            deviations = [deviation(found) for found in values]
             marker = MARKERS[index % len(MARKERS)]
             axes.errorbar(lengths, means, deviations, marker=marker, capsize=3, **style)
     axes.set(xlabel="bits", ylabel="mAP@20", xticks=lengths)
