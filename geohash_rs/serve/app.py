@@ -117,8 +117,10 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        threading.Thread(target=searcher.warm, daemon=True).start()
+        warming = threading.Thread(target=searcher.warm, daemon=True)
+        warming.start()
         yield
+        await anyio.to_thread.run_sync(warming.join)  # a process must not end amid its libraries
 
     app = FastAPI(
         title="geohash_rs",

@@ -130,7 +130,7 @@ class Guard:
         if not self._is_own(host):
             return 421, (
                 f"this server does not answer to the name {host[:80]!r}; "
-                "open it under the address that it printed."
+                "open it under an address that it printed."
             )
         site = headers.get(b"sec-fetch-site", b"none")
         navigates = headers.get(b"sec-fetch-mode") == b"navigate" and scope["method"] == "GET"

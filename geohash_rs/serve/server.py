@@ -6,6 +6,7 @@ from pathlib import Path
 
 from geohash_rs.errors import GeoHashRSError
 from geohash_rs.image_archive import Archive
+from geohash_rs.serve.addresses import own_addresses, own_names
 
 __all__ = ["ServeError", "run_server"]
 
@@ -52,16 +53,22 @@ def run_server(
         raise ServeError(msg) from error
     archive = Archive.open(folder, mode="r")
     listening = _listen(host, port)
-    shown = "localhost" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    shown = [f"[{host}]" if ":" in host else host]
+    if host in EVERYWHERE:
+        shown = ["localhost", *own_addresses(listening.family)]
     app = create_app(
         archive,
-        hosts=[host, socket.gethostname()],
+        hosts=[host, *own_names()],
         any_address=host in EVERYWHERE,
         base_map=base_map,
         attribution=attribution,
         device=device,
     )
-    say(f"{len(archive):,} tiles of {folder} at http://{shown}:{listening.getsockname()[1]}/")
+    port = listening.getsockname()[1]
+    say(
+        f"{len(archive):,} tiles of {folder} at "
+        + " and ".join(f"http://{n}:{port}/" for n in shown)
+    )
     say("Open it in a browser; stop with Ctrl-C.")
     if host not in ("127.0.0.1", "localhost", "::1"):
         say(f"Listening on {host}: whoever reaches this machine can search and see the scenes.")
