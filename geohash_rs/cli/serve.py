@@ -1,5 +1,6 @@
 """``geohash-rs serve``: search on a map."""
 
+import re
 from pathlib import Path
 
 import click
@@ -7,18 +8,31 @@ import click
 __all__ = ["serve_command"]
 
 
+def _base_map(context: click.Context, option: click.Parameter, url: str | None) -> str | None:
+    """Check that the page's map fills in all of a template.
+
+    Raises:
+        UsageError: If it does not.
+    """
+    fields = set(re.findall(r"\{(.*?)\}", url or ""))
+    if url is not None and not (url.startswith(("https://", "http://")) and fields == {"z", "x", "y"}):
+        msg = (
+            f"--base-map is {url!r}; give a URL with {{z}}, {{x}}, {{y}} and no other field, such as "
+            "https://HOST/{z}/{x}/{y}.png; for {s} write one of the servers' names."
+        )
+        raise click.UsageError(msg, context)
+    return url
+
+
 @click.command("serve")
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other lets the network in.")
-@click.option("--base-map", metavar="URL", help="Raster tiles under the footprints, such as https://HOST/{z}/{x}/{y}.png; none by default.")
+@click.option("--base-map", metavar="URL", callback=_base_map, help="Raster tiles under the footprints, such as https://HOST/{z}/{x}/{y}.png; none by default.")
 @click.option("--attribution", help="Who is to be named for the base map.")
 @click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
 def serve_command(archive: Path, port: int, host: str, base_map: str | None, attribution: str | None, device: str) -> None:
     """Show ARCHIVE on a map in the browser, to search it by clicking and dropping GeoTIFFs."""
-    if base_map is not None and not (base_map.startswith(("https://", "http://")) and "{z}" in base_map):
-        msg = f"--base-map is {base_map!r}; give a URL such as https://HOST/{{z}}/{{x}}/{{y}}.png"
-        raise click.UsageError(msg, click.get_current_context())
     from geohash_rs.serve.server import run_server
 
     run_server(archive, host=host, port=port, base_map=base_map, attribution=attribution, device=device, say=click.echo)

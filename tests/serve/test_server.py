@@ -1,0 +1,85 @@
+"""The command that serves: what it prints, whom it answers, which base maps it takes."""
+
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from geohash_rs.cli.serve import serve_command
+from geohash_rs.serve import addresses, server
+from tests.serve.asking import asker
+from tests.serve.conftest import start, uvicorn
+
+
+@pytest.fixture
+def run(coast_archive, monkeypatch):
+    """Run the server up to where it would wait; give its application and what it said."""
+
+    def run_server(host):
+        said, kept = [], []
+
+        def no_run(self, *, sockets):
+            kept.append(self.config.app)
+            for listening in sockets:
+                listening.close()
+
+        monkeypatch.setattr(uvicorn.Server, "run", no_run)
+        server.run_server(coast_archive, host=host, port=0, say=said.append)
+        monkeypatch.undo()
+        return kept[0], said
+
+    return run_server
+
+
+def test_a_server_of_all_networks_says_and_takes_its_addresses(run, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "Box.example.org")
+    monkeypatch.setattr(server, "own_addresses", lambda family: ["198.51.100.7"])
+    application, said = run("0.0.0.0")  # noqa: S104 - what is tested; nobody asks it
+    assert said[0].startswith("324 tiles of ")
+    assert " at http://localhost:" in said[0]
+    assert " and http://198.51.100.7:" in said[0]
+    url, stop = start(application)
+    ask = asker(url)
+    for name in ("198.51.100.7:8765", "box.example.org", "box.local:80", "[2001:db8::7]:8765"):
+        assert ask("GET", "/api/archive", Host=name)[0] == 200
+    assert ask("GET", "/api/archive", Host="rebound.example")[0] == 421
+    stop()
+
+
+def test_a_server_of_this_machine_says_one_address_and_takes_no_other(run):
+    application, said = run("127.0.0.1")
+    assert said[0].count("http://") == 1
+    assert " at http://127.0.0.1:" in said[0]
+    url, stop = start(application)
+    assert asker(url)("GET", "/api/archive", Host="198.51.100.7")[0] == 421
+    stop()
+
+
+def test_addresses_can_stand_in_a_url_and_none_is_found_without_a_network(monkeypatch):
+    for address in addresses.own_addresses(socket.AF_INET6):
+        kind = socket.AF_INET6 if address.startswith("[") else socket.AF_INET
+        socket.inet_pton(kind, address.strip("[]"))
+    assert not any("[" in one for one in addresses.own_addresses(socket.AF_INET))
+
+    def unreachable(self, address):
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", unreachable)
+    assert addresses.own_addresses(socket.AF_INET6) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://{s}.example.org/{z}/{x}/{y}.png",
+        "https://example.org/{z}.png",
+        "https://example.org/{z}/{x}/{-y}.png",
+        "ftp://example.org/{z}/{x}/{y}.png",
+    ],
+)
+def test_a_base_map_that_the_page_cannot_ask_for_is_wrong_use(url, coast_archive):
+    answer = CliRunner().invoke(serve_command, [str(coast_archive), "--base-map", url])
+    assert answer.exit_code == 2
+    assert f"--base-map is {url!r}" in answer.output
+    assert "https://HOST/{z}/{x}/{y}.png" in answer.output
+    assert "{s}" in answer.output
