@@ -19,7 +19,7 @@ from geohash_rs.retrieval import retrieve
 from geohash_rs.searchable import Searchable
 from tests.engines.random_archive import RandomArchive, make_archive
 
-ENGINES = ["folder", "ray", "postgis"]
+ENGINES = ["folder", "ray", "postgis", "storage"]
 KINDS = {"three segments": (300, 5000, 700), "merged segments": (60,) * 20}
 
 
@@ -43,6 +43,14 @@ def archive(request: pytest.FixtureRequest, truth: RandomArchive) -> Any:
         from geohash_rs.engines.ray import RayArchive
 
         with RayArchive.open(truth.folder, num_actors=2) as opened:
+            yield opened
+    elif request.param == "storage":
+        pytest.importorskip("fsspec")
+        from geohash_rs.engines.cloud import open_archive, push
+
+        folder = request.getfixturevalue("tmp_path_factory").mktemp("storage")
+        push(truth.folder, f"file://{folder}/archive")
+        with open_archive(f"file://{folder}/archive", cache=folder / "cache") as opened:
             yield opened
     else:
         from geohash_rs.engines.postgis import PostGISArchive, publish
