@@ -6,7 +6,8 @@ from typing import Any, Self
 
 from torch.utils.data import Dataset
 
-from geohash_rs.archive import CodeArchive
+from geohash_rs.archive import CodeArchive, HasherFile
+from geohash_rs.archive.creation import is_unused
 from geohash_rs.archive_writer import AddReport, GridSettings
 from geohash_rs.codes import check_num_bits
 from geohash_rs.dataset_indexing import add_dataset
@@ -49,7 +50,8 @@ class Archive(CodeArchive, ImageQueries):
         """Make a new archive.
 
         Args:
-            path: Folder to make; it must not exist, or be empty.
+            path: Folder to make; it must not exist, or be empty but for what a creation that was
+                broken off has left.
             hasher: A hasher, the name of a shipped one, the path of a file, or ``general-BITS``,
                 ``itq-BITS`` or ``lsh-BITS`` for one that is fitted on the first imagery added,
                 as the shipped ``general-rgb-128`` is by its name. None means codes made elsewhere
@@ -74,8 +76,10 @@ class Archive(CodeArchive, ImageQueries):
             return super().create(path, pending_hasher=unfitted.name)
         made = chosen if isinstance(chosen, Hasher) else load_hasher(chosen)
         _check_same_bits(num_bits, made.num_bits)
-        archive = super().create(path, num_bits=made.num_bits)
-        archive.set_hasher(made.to_bytes(), fingerprint=made.fingerprint, num_bits=made.num_bits)
+        file = HasherFile(
+            data=made.to_bytes(), fingerprint=made.fingerprint, num_bits=made.num_bits
+        )
+        archive = super().create(path, hasher=file)
         archive._hasher = made
         return archive
 
@@ -213,7 +217,7 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
         HasherMismatchError: If the archive was made by another hasher than the one asked for.
     """
     folder = Path(path)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if is_unused(folder):
         return Archive.create(folder, hasher=hasher)
     archive = Archive.open(folder)
     if hasher is None or hasher == archive.pending_hasher:

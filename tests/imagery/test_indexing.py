@@ -231,6 +231,16 @@ def test_an_archive_refuses_other_hashers_and_other_folders(
         Archive.create(tmp_path / "new", hasher="itq-64", num_bits=32)
 
 
+def test_an_archive_is_made_with_its_hasher_in_one_commit(quick: Archive, tmp_path: Path) -> None:
+    assert quick.manifest.generation == 0
+    assert quick.hasher_fingerprint == quick.hasher().fingerprint
+    half = tmp_path / "half"  # as a creation leaves it that is broken off after its locks
+    half.mkdir()
+    (half / "write.lock").touch()
+    (half / "readers.lock").touch()
+    assert open_or_create(half, hasher=quick.hasher()).num_bits == 16
+
+
 def test_an_empty_archive_says_what_to_do(tmp_path: Path, scene_folder: Path) -> None:
     pending = Archive.create(tmp_path / "pending", hasher="itq-64")
     with pytest.raises(HasherError, match="add some first"):
