@@ -10,6 +10,7 @@ import pytest
 
 from geohash_rs import Archive, Scenes
 from geohash_rs.demo.scenes import write_patches, write_scenes
+from tests.serve.browser import Page
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 uvicorn = pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
@@ -67,3 +68,17 @@ def screenshots(tmp_path_factory):
     folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def visit(chromium, address, screenshots):
+    """Open the page, of this server unless told; at the end nothing may have gone wrong in it."""
+    opened = []
+
+    def begin(*, at=address, **options):
+        opened.append(Page(chromium, at, screenshots, **options))
+        return opened[-1]
+
+    yield begin
+    for one in opened:
+        one.check()

@@ -1,85 +1,13 @@
 """The page in a real browser: what a person does, with nothing but this machine to talk to."""
 
-import json
 import re
-import time
 
 import geopandas as gpd
 import pytest
 
+from tests.serve.browser import WAIT
+
 pytestmark = pytest.mark.slow
-WAIT = 30_000  # ms; a loaded machine draws maps slowly without a graphics card
-
-
-class Page:
-    """The page, what it said on the console, and which hosts it asked."""
-
-    def __init__(self, browser, address, screenshots, **options):
-        self.context = browser.new_context(
-            **{"viewport": {"width": 1280, "height": 860}, **options}
-        )
-        self.page = self.context.new_page()
-        self.address, self.screenshots = address, screenshots
-        self.errors, self.asked = [], []
-        self.page.on("console", lambda m: m.type == "error" and self.errors.append(m.text))
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.on("request", lambda r: self.asked.append(r.url))
-
-    def open(self, fragment=""):
-        self.page.goto(f"{self.address}/{fragment}")
-        self.page.wait_for_selector("body[data-view]", state="attached", timeout=WAIT)
-        return self
-
-    def settle(self):
-        """Wait until the search is answered and every picture is there."""
-        self.page.wait_for_selector("#cards[aria-busy=false] .card", timeout=WAIT)
-        self.until(
-            "![...document.querySelectorAll('.card img')].slice(0, 3).some((i) => !i.complete)"
-        )
-        return self
-
-    def until(self, script):
-        """Wait until a script is true; Playwright's own wait would need eval, which is barred."""
-        last = time.monotonic() + WAIT / 1000
-        while not self.page.evaluate(script):
-            assert time.monotonic() < last, script
-            self.page.wait_for_timeout(50)
-
-    def address_has(self, text):
-        """Wait until the address restores what was just asked."""
-        self.until(f"location.hash.includes('{text}')")
-
-    def click_map(self, across, down, **options):
-        box = self.page.locator("#map canvas").bounding_box()
-        x, y = box["x"] + box["width"] * across, box["y"] + box["height"] * down
-        self.page.mouse.click(x, y, **options)
-
-    def shoot(self, name):
-        self.page.wait_for_timeout(700)  # the map draws a moment after its data
-        self.page.screenshot(path=self.screenshots / f"{name}.png")
-
-    def ids(self):
-        return [int(c.get_attribute("data-tile")) for c in self.page.query_selector_all(".card")]
-
-    def check(self):
-        """Nothing was wrong, and nobody else was asked."""
-        assert self.errors == []
-        local = ("blob:", "data:", self.address)
-        assert [url for url in self.asked if not url.startswith(local)] == []
-        self.context.close()
-
-
-@pytest.fixture
-def visit(chromium, address, screenshots):
-    opened = []
-
-    def begin(**options):
-        opened.append(Page(chromium, address, screenshots, **options))
-        return opened[-1]
-
-    yield begin
-    for one in opened:
-        one.check()
 
 
 def test_a_person_searches_judges_draws_keeps_downloads_and_comes_back(visit, tmp_path):
@@ -111,12 +39,9 @@ def test_a_person_searches_judges_draws_keeps_downloads_and_comes_back(visit, tm
 
     page.click("#filters summary")
     page.click("#tool-box")
-    box = page.locator("#map canvas").bounding_box()
-    corners = [(0.52, 0.2), (0.97, 0.8)]
-    points = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
-    page.mouse.move(*points[0])
+    page.mouse.move(*seen.on_map(0.52, 0.2))
     page.mouse.down()
-    page.mouse.move(*points[1], steps=4)
+    page.mouse.move(*seen.on_map(0.97, 0.8), steps=4)
     page.mouse.up()
     seen.address_has("region=")
     seen.settle().shoot("5-in-a-box")
@@ -195,66 +120,3 @@ def test_a_file_that_is_no_geotiff_is_refused_in_words(visit, tmp_path):
     refused = [e for e in seen.errors if "422" in e]
     assert seen.errors == refused  # the browser's own line about the answer
     seen.errors.clear()
-
-
-def test_a_polygon_is_drawn_by_clicks_and_left_by_escape(visit):
-    seen = visit().open("#tiles=10")
-    seen.settle()
-    page = seen.page
-    page.click("#tool-polygon")
-    for corner in [(0.1, 0.3), (0.4, 0.3), (0.4, 0.8)]:
-        seen.click_map(*corner, delay=30)
-        page.wait_for_timeout(400)
-    page.keyboard.press("Enter")
-    seen.address_has("region=")
-    drawn = re.search(r"region=([^&]*)", page.url).group(1)
-    assert len(drawn.split(";")) == 4
-    page.click("#tool-polygon")
-    seen.click_map(0.6, 0.3)
-    page.keyboard.press("Escape")
-    assert drawn in page.url
-    assert page.get_attribute("#tool-pick", "aria-pressed") == "true"
-
-
-def test_everything_can_be_done_by_keyboard(visit):
-    seen = visit().open()
-    page = seen.page
-    page.focus("#go")
-    page.keyboard.type("12")
-    page.keyboard.press("Enter")
-    seen.settle()
-    assert seen.ids()[0] == 12
-    page.locator(".card .down").nth(3).focus()
-    page.keyboard.press("Space")
-    assert page.get_attribute(".card:nth-child(4) .down", "aria-pressed") == "true"
-    page.focus("#filters summary")
-    page.keyboard.press("Enter")
-    page.focus("#region-view")
-    page.keyboard.press("Enter")
-    seen.address_has("region=")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_accessibility_violation(visit, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not here")
-    seen = visit(color_scheme=scheme, bypass_csp=True).open("#tiles=40&not=3")
-    seen.settle()
-    seen.page.click("#filters summary")
-    seen.page.click("#keep-all")
-    seen.shoot(f"9-{scheme}")
-    found = axe.Axe().run(seen.page).response["violations"]
-    serious = [v for v in found if v["impact"] in {"serious", "critical"}]
-    about = [(v["id"], [node["html"] for node in v["nodes"]]) for v in serious]
-    assert serious == [], json.dumps(about, indent=1)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone(visit, scheme):
-    size = {"width": 390, "height": 844}
-    seen = visit(viewport=size, color_scheme=scheme, has_touch=True, is_mobile=True)
-    seen.open("#tiles=40").settle()
-    seen.shoot(f"10-phone-{scheme}")
-    width = seen.page.evaluate("document.documentElement.scrollWidth")
-    assert width <= 390
-    seen.page.locator("#cards").scroll_into_view_if_needed()
-    seen.page.screenshot(path=seen.screenshots / f"10-phone-{scheme}-matches.png")

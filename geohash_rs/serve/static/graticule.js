@@ -8,7 +8,7 @@ export function graticule([west, south, east, north]) {
   const digits = Math.max(0, Math.ceil(-Math.log10(step)));
   const features = [];
   const anchors = [];
-  const text = (value, plus, minus) => `${Math.abs(value).toFixed(digits)}°${value > 0 ? plus : value < 0 ? minus : ""}`;
+  const text = (value, plus, minus) => `${Math.abs(value).toFixed(digits)}°${value % 180 === 0 ? "" : value > 0 ? plus : minus}`;
   const line = (a, b) => features.push(feature({ type: "LineString", coordinates: [a, b] }));
   const [low, high] = [Math.max(south, -85), Math.min(north, 85)];
   for (let x = Math.ceil(west / step) * step; x <= east; x += step) {

@@ -35,7 +35,7 @@ export function label(text, { label: ink, halo }) {
   c.textBaseline = "middle";
   c.lineJoin = "round";
   c.lineWidth = 6;
-  c.globalAlpha = 0.75;
+  c.globalAlpha = 0.9;
   c.strokeStyle = halo;
   c.strokeText(text, 8, 17);
   c.globalAlpha = 1;

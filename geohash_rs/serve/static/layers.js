@@ -24,7 +24,6 @@ export function styleOf(archive) {
   }
   layers.push(
     { id: "lines", type: "line", source: "lines", paint: { "line-width": 1 } },
-    { id: "labels", type: "symbol", source: "labels", layout: { "icon-image": ["get", "image"], "icon-anchor": ["get", "anchor"] } },
     { id: "cells", type: "fill", source: "tiles", filter: ["has", "count"], paint: {} },
     { id: "tiles", type: "fill", source: "tiles", filter: ["has", "tile_id"], paint: { "fill-opacity": 0.04 } },
     { id: "tile-edges", type: "line", source: "tiles", filter: ["has", "tile_id"], paint: { "line-width": 0.8, "line-opacity": 0.75 } },
@@ -32,6 +31,7 @@ export function styleOf(archive) {
     { id: "region", type: "fill", source: "region", filter: ["!=", ["geometry-type"], "Point"], paint: { "fill-color": "#8a6cff", "fill-opacity": 0.08 } },
     { id: "region-edge", type: "line", source: "region", filter: ["!=", ["geometry-type"], "Point"], paint: { "line-color": "#8a6cff", "line-width": 2.5, "line-dasharray": [2, 1.5] } },
     { id: "region-corners", type: "circle", source: "region", filter: ["==", ["geometry-type"], "Point"], paint: { "circle-radius": 6, "circle-color": "#ffffff", "circle-stroke-color": "#8a6cff", "circle-stroke-width": 2.5 } },
+    { id: "labels", type: "symbol", source: "labels", layout: { "icon-image": ["get", "image"], "icon-anchor": ["get", "anchor"] } },
     { id: "matches", type: "fill", source: "matches", layout: { "fill-sort-key": ["-", ["get", "rank"]] }, paint: { "fill-color": ["get", "colour"], "fill-opacity": 0.18 } },
     { id: "match-halo", type: "line", source: "matches", layout: { "line-sort-key": ["-", ["get", "rank"]] }, paint: { "line-color": "#ffffff", "line-width": 4.5, "line-opacity": 0.85 } },
     { id: "match-edges", type: "line", source: "matches", layout: { "line-sort-key": ["-", ["get", "rank"]] }, paint: { "line-color": ["get", "colour"], "line-width": 2.6 } },

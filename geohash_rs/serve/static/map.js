@@ -80,10 +80,10 @@ export function makeMap({ archive, onView }) {
       }
       const [west, south, east, north] = scene.bounds;
       map.addSource(id, { type: "image", url: api.scenePicture(scene.number), coordinates: [[west, north], [east, north], [east, south], [west, south]] });
-      map.addLayer({ id, type: "raster", source: id, paint: { "raster-fade-duration": 0 } }, "labels");
+      map.addLayer({ id, type: "raster", source: id, paint: { "raster-fade-duration": 0 } }, "cells");
       shown.set(scene.number, id);
     }
-    found.forEach((scene) => map.moveLayer(`scene-${scene.number}`, "labels"));
+    found.forEach((scene) => map.moveLayer(`scene-${scene.number}`, "cells"));
     for (const [number, id] of shown) {
       if (shown.size <= MOST_SCENES && imagery) break;
       map.removeLayer(id);

@@ -1,0 +1,84 @@
+"""The page in a browser, driven as a person would."""
+
+import time
+
+import pytest
+
+WAIT = 60_000  # ms; a loaded machine draws maps slowly without a graphics card
+
+
+class Page:
+    """The page, what it said on the console, and which hosts it asked."""
+
+    def __init__(self, browser, address, screenshots, **options):
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 860}, **options}
+        )
+        self.page = self.context.new_page()
+        self.address, self.screenshots = address, screenshots
+        self.errors, self.asked = [], []
+        self.page.on("console", lambda m: m.type == "error" and self.errors.append(m.text))
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.page.on("request", lambda r: self.asked.append(r.url))
+
+    def open(self, fragment=""):
+        self.page.goto(f"{self.address}/{fragment}")
+        self.page.wait_for_selector("body[data-view]", state="attached", timeout=WAIT)
+        return self
+
+    def settle(self):
+        """Wait until the search is answered and every picture is there."""
+        self.page.wait_for_selector("#cards[aria-busy=false] .card", timeout=WAIT)
+        self.until(
+            "![...document.querySelectorAll('.card img')].slice(0, 3).some((i) => !i.complete)"
+        )
+        return self
+
+    def until(self, script):
+        """Wait until a script is true; Playwright's own wait would need eval, which is barred."""
+        last = time.monotonic() + WAIT / 1000
+        while not self.page.evaluate(script):
+            assert time.monotonic() < last, script
+            self.page.wait_for_timeout(50)
+
+    def address_has(self, text):
+        """Wait until the address restores what was just asked."""
+        self.until(f"location.hash.includes('{text}')")
+
+    def on_map(self, across, down):
+        """Give the place on the screen of a share of the map's width and height."""
+        box = self.page.locator("#map canvas").bounding_box()
+        return box["x"] + box["width"] * across, box["y"] + box["height"] * down
+
+    def click_map(self, across, down, **options):
+        self.page.mouse.click(*self.on_map(across, down), **options)
+
+    def ask(self, script):
+        """Evaluate a script over the page's own `state`, `places` and `known`."""
+        names = "{ state, places, known }"
+        return self.page.evaluate(f"import('/static/session.js').then(({names}) => {script})")
+
+    def tab_to(self, selector):
+        """Press Tab until the keyboard is on something, as one does without a mouse."""
+        for _ in range(150):
+            if self.page.evaluate(f"document.activeElement.matches({selector!r})"):
+                return
+            self.page.keyboard.press("Tab")
+        pytest.fail(f"Tab never reaches {selector}")
+
+    def focused(self):
+        return self.page.evaluate("document.activeElement.id")
+
+    def shoot(self, name):
+        self.page.wait_for_timeout(700)  # the map draws a moment after its data
+        self.page.screenshot(path=self.screenshots / f"{name}.png")
+
+    def ids(self):
+        return [int(c.get_attribute("data-tile")) for c in self.page.query_selector_all(".card")]
+
+    def check(self):
+        """Nothing was wrong, and nobody else was asked."""
+        assert self.errors == []
+        local = ("blob:", "data:", self.address)
+        assert [url for url in self.asked if not url.startswith(local)] == []
+        self.context.close()
