@@ -48,8 +48,8 @@ def write(frame: "GeoDataFrame", path: str | os.PathLike[str], *, layer: str | N
     - `.parquet`: GeoParquet 1.1 in the CRS of the table.
     - `.csv`: comma-separated, the footprint as well-known text in longitude and latitude, in a
       column `WKT`, where GDAL and QGIS look for it.
-    - `.html`: one page with pictures of the tiles and a map, both inside of it.
-    - `.html`: one page with pictures and a map inside, for matches; it needs nothing else.
+    - `.html`: one page with pictures of the tiles and a map, both inside of it; it needs nothing
+      else.
 
     Args:
         frame: Footprints and attributes.

@@ -11,7 +11,8 @@ PICTURE_COLUMN = "picture"
 CLASSES = 5
 NEAR, FAR = (0xF0, 0x20, 0x6A), (0xFF, 0xC4, 0x6B)
 
-# The table in which QGIS looks for styles; GDAL knows it by name and hides it among the layers.
+# The table in which QGIS looks for styles. It has to be registered to be found, so programs that
+# list the layers see it beside the matches.
 CREATE = """CREATE TABLE IF NOT EXISTS layer_styles (
   id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256),
   f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256),
