@@ -1,5 +1,6 @@
 """Ask with imagery: a patch, a place or a tile, of any archive that knows its hasher."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,33 +110,38 @@ class ImageQueries(Searchable, Protocol):
         positives = [
             self._patch_query(path, window=window, bands=bands, device=device) for path in patches
         ]
-        archive = self.snapshot()  # which other threads do not move on
-        positives += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
-        positives += [query_of_point(archive, point)] if point is not None else []
-        query = join_queries(
-            positives,
-            [
-                self._patch_query(example, window=None, bands=bands, device=device)
-                if isinstance(example, str | Path)
-                else query_of_tile(archive, example)
-                for example in _several(negatives)
-            ],
-        )
-        return retrieve(
-            archive,
-            query,
-            k=k,
-            max_distance=max_distance,
-            region=region,
-            time=time,
-            within=within,
-            scenes=scenes,
-            labels=labels,
-            exclude_overlap=exclude_overlap,
-            ranking=ranking,
-            distinct=distinct,
-            crs=crs,
-        )
+        with self._one_state():
+            archive = self.snapshot()  # which other threads do not move on
+            positives += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
+            positives += [query_of_point(archive, point)] if point is not None else []
+            query = join_queries(
+                positives,
+                [
+                    self._patch_query(example, window=None, bands=bands, device=device)
+                    if isinstance(example, str | Path)
+                    else query_of_tile(archive, example)
+                    for example in _several(negatives)
+                ],
+            )
+            return retrieve(
+                archive,
+                query,
+                k=k,
+                max_distance=max_distance,
+                region=region,
+                time=time,
+                within=within,
+                scenes=scenes,
+                labels=labels,
+                exclude_overlap=exclude_overlap,
+                ranking=ranking,
+                distinct=distinct,
+                crs=crs,
+            )
+
+    def _one_state(self) -> contextlib.AbstractContextManager[None]:
+        """Hold on to one state, for archives of which a `snapshot` does not."""
+        return contextlib.nullcontext()
 
     def _patch_query(
         self,

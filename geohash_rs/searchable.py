@@ -37,7 +37,7 @@ class Searchable(Protocol):
       gone is a TileNotFoundError.
     - **A state**: what an object sees changes by its own writing, by `refresh` and by reopening,
       not in between; a `snapshot` of it stays as it is. A database alone shows each transaction as
-      it is committed.
+      it is committed, though a search and a query of it see one state.
     - Bad input is refused with the errors named below, before anything is searched.
     """
 

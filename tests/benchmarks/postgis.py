@@ -58,7 +58,7 @@ def measure(archive: CodeArchive, dsn: str, added: int) -> dict[str, object]:
                 for options in asked.values()
             )
         )
-        size = published._ask(
+        size = published._session.ask(
             published._tables.sql("SELECT pg_total_relation_size(%(name)s::regclass)"),
             {"name": "benchmark.geohash_tiles"},
         )[0][0]

@@ -20,6 +20,7 @@ from psycopg import sql  # noqa: E402 - after the skip
 
 from geohash_rs.cli import app  # noqa: E402
 from geohash_rs.engines.postgis import PostGISArchive, publish  # noqa: E402
+from geohash_rs.engines.postgis.session import ONE_STATE  # noqa: E402
 
 MAKE = "CREATE SCHEMA IF NOT EXISTS vectors; CREATE EXTENSION IF NOT EXISTS vector SCHEMA vectors"
 
@@ -54,17 +55,21 @@ def indexed(pgvector: str, truth: RandomArchive) -> tuple[str, str]:
 
 def steps_of(opened: PostGISArchive, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Make the planner prefer an index; collect how the server goes about each statement."""
-    opened._ask(sql.Composed([sql.SQL("SELECT set_config('enable_seqscan', 'off', false)")]))
-    run, steps = opened._run, []
+    opened._session.ask(
+        sql.Composed([sql.SQL("SELECT set_config('enable_seqscan', 'off', false)")])
+    )
+    run, steps = opened._session._run, []
 
     def explain(statement: sql.Composed, values: object) -> list[object]:
-        plan = opened._connection.execute(
+        if statement is ONE_STATE:
+            return run(statement, values)
+        plan = opened._session._connection.execute(
             sql.SQL("EXPLAIN ") + statement, values, prepare=False
         ).fetchall()
         steps.append("\n".join(row[0] for row in plan))
         return run(statement, values)
 
-    monkeypatch.setattr(opened, "_run", explain)
+    monkeypatch.setattr(opened._session, "_run", explain)
     return steps
 
 
@@ -186,10 +191,10 @@ def test_a_lost_session_asks_the_index_as_before(
 ) -> None:
     dsn, table = indexed
     with PostGISArchive.open(dsn, table=table, approximate=True, candidates=123) as opened:
-        opened._connection.close()
+        opened._session._connection.close()
         assert opened.search(truth.codes[:1], k=5).ids.shape == (1, 5)
         show = sql.Composed([sql.SQL("SELECT current_setting('hnsw.ef_search')")])
-        assert opened._ask(show) == [("123",)]
+        assert opened._session.ask(show) == [("123",)]
 
 
 def test_the_commands_index_say_the_recall_and_ask(

@@ -5,9 +5,11 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import traceback
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import geopandas as gpd
@@ -24,6 +26,7 @@ from geohash_rs.errors import (
     EngineUnreachableError,
     HasherMismatchError,
     QueryError,
+    TileNotFoundError,
 )
 from tests.archive.helpers import make_grid
 from tests.engines.random_archive import make_archive
@@ -33,10 +36,11 @@ psycopg = pytest.importorskip("psycopg")
 from psycopg import conninfo, sql  # noqa: E402 - after the skip
 
 from geohash_rs.engines.postgis import PostGISArchive, publish  # noqa: E402
-from geohash_rs.engines.postgis.archive import SAMPLE  # noqa: E402
+from geohash_rs.engines.postgis.approximate import SAMPLE  # noqa: E402
 from geohash_rs.engines.postgis.connection import check_version, connect, where  # noqa: E402
 from geohash_rs.engines.postgis.publish import _alone  # noqa: E402
 from geohash_rs.engines.postgis.schema import Tables  # noqa: E402
+from geohash_rs.engines.postgis.session import Session  # noqa: E402
 from geohash_rs.engines.postgis.transfer import Transfer  # noqa: E402
 
 
@@ -188,19 +192,77 @@ def test_an_archive_that_changes_after_a_cut_is_still_published_whole(
     assert contents(postgis, table) == stored(archive)
 
 
+def end_sessions(dsn: str) -> None:
+    """End all sessions of a database."""
+    with psycopg.connect(dsn, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
+            "pg_backend_pid() AND datname = current_database()"
+        )
+
+
 def test_a_session_that_was_lost_is_opened_again(
     archive: CodeArchive, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)
     with PostGISArchive.open(postgis, table=table) as published:
         before = published.search(archive.codes([3]), k=5)
-        with psycopg.connect(postgis, autocommit=True) as other:
-            other.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
-                "pg_backend_pid() AND datname = current_database()"
-            )
+        end_sessions(postgis)
         after = published.search(archive.codes([3]), k=5)
     assert (before.ids == after.ids).all()
+
+
+def test_threads_that_find_a_lost_session_open_one(
+    archive: CodeArchive, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(archive, postgis, table=table)
+    opened = []
+
+    def slowly(*args: object, **options: object) -> object:
+        time.sleep(0.2)
+        opened.append(connect(*args, **options))
+        return opened[-1]
+
+    with PostGISArchive.open(postgis, table=table) as published, ThreadPoolExecutor(4) as pool:
+        published._session.close()
+        monkeypatch.setattr(sys.modules[Session.__module__], "connect", slowly)
+        answers = list(pool.map(lambda tile: published.codes([tile]), range(4)))
+    assert len(opened) == 1
+    assert (np.concatenate(answers) == archive.codes(range(4))).all()
+
+
+def test_a_query_sees_one_state_though_tiles_are_removed_meanwhile(
+    archive: CodeArchive, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(archive, postgis, table=table)
+    with PostGISArchive.open(postgis, table=table) as published:
+        before = published.query(tile=3, k=9)
+        tiles_of = published.tiles
+
+        def late(ids: np.ndarray) -> gpd.GeoDataFrame:
+            if len(ids) > 1 and archive.num_tiles == 3500:
+                archive.remove_tiles(ids)
+                publish(archive, postgis, table=table)
+            return tiles_of(ids)
+
+        monkeypatch.setattr(published, "tiles", late)
+        assert published.query(tile=3, k=9).equals(before)
+        assert not set(published.query(tile=3000, k=9)["tile_id"]) & set(before["tile_id"])
+        with pytest.raises(TileNotFoundError, match="no tile with id 3;"):
+            published.query(tile=3)
+
+
+def test_a_query_whose_session_is_lost_says_so_and_the_next_is_answered(
+    archive: CodeArchive, postgis: str, table: str
+) -> None:
+    publish(archive, postgis, table=table)
+    with PostGISArchive.open(postgis, table=table) as published:
+        with published._session.one_state():
+            assert len(published) == 3500
+            end_sessions(postgis)
+            with pytest.raises(EngineUnreachableError, match=r"was lost: .*Ask again\."):
+                len(published)
+        assert len(published.query(tile=3, k=9)) == 9
 
 
 @pytest.mark.parametrize("name", ['x"; DROP TABLE victims; --', "Ünïcode tiles", "select", "a.b"])
@@ -279,7 +341,7 @@ def test_functions_that_others_made_beside_postgis_are_not_called(
         found = published.search(archive.codes([3]), k=3, max_distance=60, scenes=["first.tif"])
         assert found.ids[0, 0] == 3
         assert len(published.tiles(found.ids[0])) == len(published.codes(found.ids[0])) == 3
-        rows = published._ask(published._tables.sql(SAMPLE), {"seed": 0, "count": 7})
+        rows = published._session.ask(published._tables.sql(SAMPLE), {"seed": 0, "count": 7})
         assert len(rows) == 7
 
 
@@ -583,9 +645,9 @@ def test_the_session_that_asks_cannot_write(archive: CodeArchive, postgis: str, 
     publish(archive, postgis, table=table)
     with PostGISArchive.open(postgis, table=table) as published:
         text = sql.SQL("DELETE FROM {}").format(sql.Identifier("public", table))
-        published._ask(sql.SQL("SELECT FROM {}").format(sql.Identifier("public", table)))
+        published._session.ask(sql.SQL("SELECT FROM {}").format(sql.Identifier("public", table)))
         with pytest.raises(EngineError, match="read-only transaction"):
-            published._ask(text)
+            published._session.ask(text)
 
 
 def test_the_same_query_answers_the_same_from_folder_and_database(

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from geohash_rs.engines.postgis.connection import Connection
 from geohash_rs.engines.postgis.schema import Tables
+from geohash_rs.engines.postgis.session import Session
 from geohash_rs.errors import EngineError, QueryError
 from geohash_rs.searchable import Searchable
 
@@ -19,8 +20,9 @@ __all__ = [
     "Recall",
     "check_candidates",
     "create_code_index",
+    "draw_ids",
+    "find_code_index",
     "find_pgvector",
-    "has_code_index",
     "measure",
     "use_index",
 ]
@@ -41,6 +43,11 @@ FROM (
 WHERE {conditions}
 ORDER BY distance, tile_id
 LIMIT %(k)s"""
+# tiles strewn over the table, the same ones for the same seed
+SAMPLE: LiteralString = """
+SELECT tile_id FROM {tiles}
+ORDER BY pg_catalog.hashint8extended(tile_id, %(seed)s::bigint), tile_id
+LIMIT %(count)s"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,20 +106,34 @@ def find_pgvector(connection: Connection, place: str) -> str:
     return str(schema)
 
 
-def has_code_index(connection: Connection, tables: Tables) -> bool:
-    """Tell whether the codes have an index that can be used.
+def find_code_index(connection: Connection, tables: Tables, place: str) -> str:
+    """Give the schema of pgvector, by whose index the codes can be searched.
 
     Args:
         connection: A session.
         tables: The archive's tables.
+        place: Which server.
+
+    Returns:
+        The schema, not quoted.
+
+    Raises:
+        EngineError: If the database has no pgvector, an old one, or the table no index of codes.
     """
+    pgvector = find_pgvector(connection, place)
     query = (
         "SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
         "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = %s AND c.relname = %s AND i.indisvalid"
     )
     found = connection.execute(query, [tables.schema, f"{tables.table}_code"])
-    return found.fetchone() is not None
+    if found.fetchone() is None:
+        msg = (
+            f"{place}/{tables} has no index of codes; make it with 'geohash-rs publish "
+            "--approximate-index', or search exactly."
+        )
+        raise EngineError(msg)
+    return pgvector
 
 
 def create_code_index(connection: Connection, tables: Tables, pgvector: str) -> None:
@@ -156,6 +177,21 @@ def use_index(connection: Connection, candidates: int) -> None:
     connection.execute(
         "SELECT pg_catalog.set_config('hnsw.ef_search', %s, false)", [str(candidates)]
     )
+
+
+def draw_ids(session: Session, tables: Tables, *, count: int, seed: int) -> list[int]:
+    """Draw tiles, by whose codes the index is measured.
+
+    Args:
+        session: A session.
+        tables: The archive's tables.
+        count: How many.
+        seed: Draws them.
+
+    Returns:
+        Their ids; fewer where there are fewer.
+    """
+    return [row[0] for row in session.ask(tables.sql(SAMPLE), {"seed": seed, "count": count})]
 
 
 def measure(

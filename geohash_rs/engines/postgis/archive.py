@@ -1,5 +1,6 @@
 """PostGISArchive: an archive that was published into PostGIS, asked by exact SQL."""
 
+import contextlib
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
@@ -8,35 +9,28 @@ from typing import Any, LiteralString, Self
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import psycopg
-import pyarrow as pa
 from psycopg import sql
 
 from geohash_rs.archive import SceneRecord, SearchResult
-from geohash_rs.archive.filters import (
-    RegionLike,
-    TimeLike,
-    parse_names,
-    parse_region,
-    parse_time,
-)
+from geohash_rs.archive.filters import RegionLike, TimeLike
 from geohash_rs.archive.records import record_from_json
 from geohash_rs.archive.search import check_limits
-from geohash_rs.archive.tiles import empty_tiles, tiles_to_frame
 from geohash_rs.codes import check_codes
 from geohash_rs.engines.postgis.approximate import (
     CANDIDATES,
     NEAREST,
     Recall,
     check_candidates,
-    find_pgvector,
-    has_code_index,
+    draw_ids,
+    find_code_index,
     measure,
     use_index,
 )
 from geohash_rs.engines.postgis.conditions import Conditions
-from geohash_rs.engines.postgis.connection import connect, server_errors, where
+from geohash_rs.engines.postgis.connection import Connection, where
+from geohash_rs.engines.postgis.rows import CODES, TILES, bit_text, codes_of, result_of, tiles_of
 from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
+from geohash_rs.engines.postgis.session import Session
 from geohash_rs.errors import EngineError, HasherError, QueryError, TileNotFoundError
 from geohash_rs.hashing import Hasher
 from geohash_rs.queries import ImageQueries
@@ -46,19 +40,6 @@ __all__ = ["PostGISArchive"]
 Ids = npt.NDArray[np.int64] | Collection[int]
 
 MOST = 2**62  # a LIMIT above any number of tiles
-STAMP = pa.timestamp("us", tz="UTC")
-TYPES = {
-    "tile_id": pa.int64(),
-    "scene": pa.string(),
-    "col": pa.int32(),
-    "row": pa.int32(),
-    "width": pa.int32(),
-    "height": pa.int32(),
-    "datetime": STAMP,
-    "datetime_end": STAMP,
-    "label": pa.string(),
-    "geometry": pa.binary(),
-}
 
 # One statement finds, filters and orders; every value is a parameter. Functions and operators are
 # those of pg_catalog for exactly these types: of a better match in the schema of PostGIS, which may
@@ -69,36 +50,20 @@ FROM {tiles}
 WHERE {conditions}
 ORDER BY distance, tile_id
 LIMIT %(k)s"""
-ROWS = """
-SELECT wanted.place, tile_id, scene, col, "row", width, height,
-       (extract(epoch FROM datetime) * 1000000::numeric)::bigint,
-       (extract(epoch FROM datetime_end) * 1000000::numeric)::bigint,
-       label, ST_AsBinary(geometry, 'NDR')
-FROM pg_catalog.unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
-JOIN {tiles} ON tile_id = wanted.id
-ORDER BY wanted.place"""
-CODES = """
-SELECT wanted.place, tile_id, code::text
-FROM pg_catalog.unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
-JOIN {tiles} ON tile_id = wanted.id
-ORDER BY wanted.place"""
-# tiles strewn over the table, the same ones for the same seed
-SAMPLE = """
-SELECT tile_id FROM {tiles}
-ORDER BY pg_catalog.hashint8extended(tile_id, %(seed)s::bigint), tile_id
-LIMIT %(count)s"""
 
 
 class PostGISArchive(ImageQueries):
     """An archive in a database; make one with `open`. Satisfies `geohash_rs.searchable.Searchable`.
 
     The session is read-only. Several threads may share one object, which asks one question at a
-    time; a session that was lost is opened again once for the next question.
+    time; a session that was lost is opened again for the next. A search, and a whole `query`, sees
+    one state of the tables, though another process publish meanwhile.
 
     With ``approximate`` a search for the k nearest of all tiles asks pgvector's index, which may
     miss some of them: `recall` measures how many. Distances, their order and a radius stay true.
     What the index cannot answer is answered exactly: a search with a region, a time or another
-    filter, without k, or with a k above ``candidates``.
+    filter, without k, or with a k above ``candidates``; also, without a radius, one for which it
+    gives fewer than k.
 
     >>> archive = PostGISArchive.open("postgresql://reader@db.example.org/geo")  # doctest: +SKIP
     >>> archive.query("patch.tif", k=20).to_file("matches.geojson")  # doctest: +SKIP
@@ -118,17 +83,10 @@ class PostGISArchive(ImageQueries):
         self._tables = tables
         self.path = Path(f"{where(dsn)}/{tables}")
         self._candidates = candidates
-        self._pgvector: str | None = None  # its schema, where its index is to be asked
-        self._connection = connect(dsn, read_only=True)
+        self._approximate = approximate
+        self._pgvector = "public"  # its schema, where its index is asked
         self._hasher: Hasher | None = None
-        try:
-            self._published = self._read_published()
-            if approximate:
-                self._pgvector = self._find_index()
-                use_index(self._connection, candidates)
-        except BaseException:
-            self.close()
-            raise
+        self._session = Session(dsn, place=str(self.path), prepare=self._prepare)
 
     @classmethod
     def open(
@@ -163,7 +121,7 @@ class PostGISArchive(ImageQueries):
 
     def close(self) -> None:
         """End the session."""
-        self._connection.close()
+        self._session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -180,7 +138,7 @@ class PostGISArchive(ImageQueries):
         return f"{type(self).__name__}({str(self.path)!r}, {self.num_bits} bits)"
 
     def __len__(self) -> int:
-        return int(self._ask(self._tables.sql("SELECT num_tiles FROM {archive}"))[0][0])
+        return int(self._session.ask(self._tables.sql("SELECT num_tiles FROM {archive}"))[0][0])
 
     @property
     def num_bits(self) -> int:
@@ -209,7 +167,7 @@ class PostGISArchive(ImageQueries):
             HasherError: If the codes were made elsewhere.
         """
         if self._hasher is None or str(self._hasher.device) != device:
-            data = self._ask(self._tables.sql("SELECT hasher FROM {archive}"))[0][0]
+            data = self._session.ask(self._tables.sql("SELECT hasher FROM {archive}"))[0][0]
             if data is None:
                 msg = (
                     f"{self.path} holds codes made elsewhere and no hasher; search it with "
@@ -246,38 +204,34 @@ class PostGISArchive(ImageQueries):
         """
         check_limits(k, max_distance)
         queries = check_codes(codes, num_bits=self.num_bits, what="query codes")
-        conditions = Conditions()
-        if max_distance is not None:
-            conditions.near(min(max_distance, self.num_bits), num_bits=self.num_bits)
-        if region is not None:
-            conditions.place(parse_region(region), within=within)
-        if time is not None:
-            conditions.time(parse_time(time))
-        if scenes is not None:
-            conditions.one_of("scene", parse_names(scenes, what="scenes"))
-        if labels is not None:
-            conditions.one_of("label", parse_names(labels, what="labels"))
-        if exclude_region is not None:
-            conditions.not_over(parse_region(exclude_region))
-        if exclude_ids is not None:
-            conditions.not_among(exclude_ids)
+        conditions = Conditions.of(
+            num_bits=self.num_bits,
+            max_distance=max_distance,
+            region=region,
+            time=time,
+            scenes=scenes,
+            labels=labels,
+            within=within,
+            exclude_region=exclude_region,
+            exclude_ids=exclude_ids,
+        )
         filters = (region, time, scenes, labels, exclude_region, exclude_ids)
         by_index = (
-            self._pgvector is not None
+            self._approximate
             and k is not None
             and k <= self._candidates
             and all(item is None for item in filters)
         )
-        bits = np.unpackbits(queries, axis=1) + np.uint8(ord("0"))
         found = []
-        for row in bits:
-            values = {**conditions.values, "query": row.tobytes().decode()}
-            values["k"] = None if k is None else min(k, MOST)
-            rows = self._nearest(conditions, values) if by_index else []
-            if not by_index or (max_distance is None and len(rows) < values["k"]):
-                rows = self._ask(self._statement(SEARCH, conditions), values)
-            found.append(rows)
-        return _result(found)
+        with self._one_state():
+            for text in bit_text(queries):
+                values = {**conditions.values, "query": text.tobytes().decode()}
+                values["k"] = None if k is None else min(k, MOST)
+                rows = self._nearest(conditions, values) if by_index else []
+                if not by_index or (max_distance is None and len(rows) < values["k"]):
+                    rows = self._session.ask(self._statement(SEARCH, conditions), values)
+                found.append(rows)
+        return result_of(found)
 
     def recall(
         self,
@@ -307,15 +261,14 @@ class PostGISArchive(ImageQueries):
             EngineError: If the server cannot answer.
         """
         check_limits(k, None)
-        if self._pgvector is None or k > self._candidates:
+        if not self._approximate or k > self._candidates:
             msg = (
                 f"there is no recall to measure: searches for {k} matches are exact; open the "
                 f"archive with approximate=True and candidates of {k} or more."
             )
             raise QueryError(msg)
         if codes is None:
-            rows = self._ask(self._tables.sql(SAMPLE), {"seed": seed, "count": num_queries})
-            codes = self.codes([row[0] for row in rows])
+            codes = self.codes(draw_ids(self._session, self._tables, count=num_queries, seed=seed))
         with type(self)(self._dsn, self._tables) as exact:
             return measure(exact, self, codes, k=k)
 
@@ -327,18 +280,7 @@ class PostGISArchive(ImageQueries):
             EngineUnreachableError: If the server went away.
             EngineError: If the server cannot answer.
         """
-        rows = self._by_id(ROWS, ids)
-        if not rows:
-            return empty_tiles()
-        columns = zip(*(row[1:] for row in rows), strict=True)
-        arrays = {}
-        for (name, kind), values in zip(TYPES.items(), columns, strict=True):
-            array = (
-                pa.array(values, pa.int64()).cast(kind) if kind == STAMP else pa.array(values, kind)
-            )
-            if name not in ("datetime_end", "label") or array.null_count < len(array):
-                arrays[name] = array
-        return tiles_to_frame(pa.table(arrays))
+        return tiles_of(self._by_id(TILES, ids))
 
     def codes(self, ids: Ids) -> npt.NDArray[np.uint8]:
         """Give the codes of tiles; see `geohash_rs.searchable.Searchable.codes`.
@@ -348,9 +290,7 @@ class PostGISArchive(ImageQueries):
             EngineUnreachableError: If the server went away.
             EngineError: If the server cannot answer.
         """
-        text = "".join(row[2] for row in self._by_id(CODES, ids))
-        bits = np.frombuffer(text.encode(), np.uint8) - np.uint8(ord("0"))
-        return np.packbits(bits.reshape(-1, self.num_bits), axis=1)
+        return codes_of(self._by_id(CODES, ids), num_bits=self.num_bits)
 
     def scenes(self) -> list[SceneRecord]:
         """List the records of scenes, in the order in which they were added.
@@ -359,7 +299,7 @@ class PostGISArchive(ImageQueries):
             EngineUnreachableError: If the server went away.
             EngineError: If the server cannot answer.
         """
-        rows = self._ask(self._tables.sql("SELECT record FROM {scenes} ORDER BY place"))
+        rows = self._session.ask(self._tables.sql("SELECT record FROM {scenes} ORDER BY place"))
         return [record_from_json(row[0]) for row in rows]
 
     def _by_id(self, text: LiteralString, ids: Ids) -> list[tuple[Any, ...]]:
@@ -369,7 +309,7 @@ class PostGISArchive(ImageQueries):
             TileNotFoundError: If an id has no tile.
         """
         wanted = np.asarray(ids, dtype=np.int64).reshape(-1)
-        rows = self._ask(self._tables.sql(text), {"ids": wanted.tolist()})
+        rows = self._session.ask(self._tables.sql(text), {"ids": wanted.tolist()})
         if len(rows) < len(wanted):
             unknown = np.setdiff1d(wanted, [row[1] for row in rows]).tolist()
             some = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
@@ -385,70 +325,27 @@ class PostGISArchive(ImageQueries):
             text,
             num_bits=sql.Literal(self.num_bits),
             conditions=conditions.joined(),
-            pgvector=sql.Identifier(self._pgvector or "public"),
+            pgvector=sql.Identifier(self._pgvector),
         )
 
     def _nearest(self, conditions: Conditions, values: dict[str, Any]) -> list[Any]:
         statement = self._statement(NEAREST, conditions)
-        return self._ask(statement, {**values, "candidates": self._candidates})
+        return self._session.ask(statement, {**values, "candidates": self._candidates})
 
-    def _find_index(self) -> str:
-        """Give the schema of pgvector, whose index the table must have.
+    def _one_state(self) -> contextlib.AbstractContextManager[None]:
+        return self._session.one_state()
+
+    def _prepare(self, connection: Connection) -> None:
+        """Look what a new session can be asked.
 
         Raises:
-            EngineError: If it has none.
+            EngineError: If it is no archive, or lacks the index that shall be asked.
         """
-        place = str(self.path)
-        with server_errors(self._connection, place):
-            pgvector = find_pgvector(self._connection, where(self._dsn))
-            if has_code_index(self._connection, self._tables):
-                return pgvector
-        msg = (
-            f"{place} has no index of codes; make it with 'geohash-rs publish "
-            "--approximate-index', or search exactly."
-        )
-        raise EngineError(msg)
-
-    def _read_published(self) -> Published:
-        place = str(self.path)
-        with server_errors(self._connection, place):
-            published = (
-                self._tables.read(self._connection)
-                if self._tables.exist(self._connection)
-                else None
-            )
+        published = self._tables.read(connection) if self._tables.exist(connection) else None
         if published is None:
-            msg = f"{place} holds no archive; publish one with 'geohash-rs publish'."
+            msg = f"{self.path} holds no archive; publish one with 'geohash-rs publish'."
             raise EngineError(msg)
-        return published
-
-    def _ask(self, statement: sql.Composed, values: dict[str, Any] | None = None) -> list[Any]:
-        """Run a statement; open the session again if it was lost since the last one."""
-        try:
-            if not self._connection.closed:
-                with server_errors(self._connection, str(self.path)):
-                    return self._run(statement, values)
-        except ConnectionError:
-            self._connection.close()
-        self._connection = connect(self._dsn, read_only=True)
-        with server_errors(self._connection, str(self.path)):
-            if self._pgvector is not None:
-                use_index(self._connection, self._candidates)
-            return self._run(statement, values)
-
-    def _run(self, statement: sql.Composed, values: dict[str, Any] | None) -> list[Any]:
-        # never prepared: the best plan depends on how much the region keeps
-        cursor: psycopg.Cursor[Any] = self._connection.execute(statement, values, prepare=False)
-        return cursor.fetchall()
-
-
-def _result(found: list[list[Any]]) -> SearchResult:
-    width = max((len(rows) for rows in found), default=0)
-    ids = np.full((len(found), width), -1, np.int64)
-    distances = np.full((len(found), width), -1, np.int32)
-    for query, rows in enumerate(found):
-        if rows:
-            pairs = np.array(rows, np.int64)
-            ids[query, : len(rows)] = pairs[:, 0]
-            distances[query, : len(rows)] = pairs[:, 1]
-    return SearchResult(ids=ids, distances=distances)
+        self._published: Published = published
+        if self._approximate:
+            self._pgvector = find_code_index(connection, self._tables, where(self._dsn))
+            use_index(connection, self._candidates)

@@ -9,7 +9,15 @@ import numpy.typing as npt
 import shapely
 from psycopg import sql
 
-from geohash_rs.archive.filters import Region, TimeRange
+from geohash_rs.archive.filters import (
+    Region,
+    RegionLike,
+    TimeLike,
+    TimeRange,
+    parse_names,
+    parse_region,
+    parse_time,
+)
 from geohash_rs.archive.placement import SLIVER
 
 __all__ = ["Conditions"]
@@ -31,6 +39,44 @@ class Conditions:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self._parts: list[sql.Composable] = [sql.SQL("true")]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        num_bits: int,
+        max_distance: int | None,
+        region: RegionLike | None,
+        time: TimeLike | None,
+        scenes: Collection[str] | None,
+        labels: Collection[str] | None,
+        within: bool,
+        exclude_region: RegionLike | None,
+        exclude_ids: npt.NDArray[np.int64] | Collection[int] | None,
+    ) -> "Conditions":
+        """Give the conditions of a search; see `geohash_rs.searchable.Searchable.search`.
+
+        Raises:
+            QueryError: If scenes or labels are one text.
+            RegionError: If a region is empty, invalid or outside the globe.
+            TimeRangeError: If the time range cannot be read or is turned round.
+        """
+        conditions = cls()
+        if max_distance is not None:
+            conditions.near(min(max_distance, num_bits), num_bits=num_bits)
+        if region is not None:
+            conditions.place(parse_region(region), within=within)
+        if time is not None:
+            conditions.time(parse_time(time))
+        if scenes is not None:
+            conditions.one_of("scene", parse_names(scenes, what="scenes"))
+        if labels is not None:
+            conditions.one_of("label", parse_names(labels, what="labels"))
+        if exclude_region is not None:
+            conditions.not_over(parse_region(exclude_region))
+        if exclude_ids is not None:
+            conditions.not_among(exclude_ids)
+        return conditions
 
     def joined(self) -> sql.Composed:
         """Join the conditions."""

@@ -1,17 +1,49 @@
-"""Bring stored tiles into the form in which PostgreSQL takes many rows at once."""
+"""Tiles as rows of PostgreSQL: the form in which it takes many at once, and what it gives back."""
 
 import io
+from collections.abc import Sequence
+from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pc
 
+from geohash_rs.archive import SearchResult
+from geohash_rs.archive.tiles import STAMP, empty_tiles, tiles_to_frame
 from geohash_rs.engines.postgis.schema import COLUMNS
 
-__all__ = ["copy_rows"]
+__all__ = ["CODES", "TILES", "bit_text", "codes_of", "copy_rows", "result_of", "tiles_of"]
 
 HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+TYPES = {
+    "tile_id": pa.int64(),
+    "scene": pa.string(),
+    "col": pa.int32(),
+    "row": pa.int32(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "datetime": STAMP,
+    "datetime_end": STAMP,
+    "label": pa.string(),
+    "geometry": pa.binary(),
+}
+
+# What is asked for ids in `%(ids)s`, in their order: the place of each, its id, and the rest.
+TILES = """
+SELECT wanted.place, tile_id, scene, col, "row", width, height,
+       (extract(epoch FROM datetime) * 1000000::numeric)::bigint,
+       (extract(epoch FROM datetime_end) * 1000000::numeric)::bigint,
+       label, ST_AsBinary(geometry, 'NDR')
+FROM pg_catalog.unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
+JOIN {tiles} ON tile_id = wanted.id
+ORDER BY wanted.place"""
+CODES = """
+SELECT wanted.place, tile_id, code::text
+FROM pg_catalog.unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
+JOIN {tiles} ON tile_id = wanted.id
+ORDER BY wanted.place"""
 
 
 def copy_rows(codes: npt.NDArray[np.uint8], table: pa.Table) -> bytes:
@@ -40,9 +72,75 @@ def copy_rows(codes: npt.NDArray[np.uint8], table: pa.Table) -> bytes:
     return target.getvalue()  # a view of it in a cycle of garbage crashes Python 3.12.1
 
 
+def bit_text(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Spell codes in zeros and ones, most significant bit first.
+
+    Args:
+        codes: Packed codes, uint8, shape (n, bits / 8).
+
+    Returns:
+        ASCII, uint8, shape (n, bits).
+    """
+    return np.unpackbits(codes, axis=1) + np.uint8(ord("0"))
+
+
+def codes_of(rows: Sequence[tuple[Any, ...]], *, num_bits: int) -> npt.NDArray[np.uint8]:
+    """Read codes.
+
+    Args:
+        rows: What `CODES` gave.
+        num_bits: Bits of a code.
+
+    Returns:
+        Packed codes, uint8, shape (n, bits / 8).
+    """
+    text = "".join(row[2] for row in rows)
+    bits = np.frombuffer(text.encode(), np.uint8) - np.uint8(ord("0"))
+    return np.packbits(bits.reshape(-1, num_bits), axis=1)
+
+
+def tiles_of(rows: Sequence[tuple[Any, ...]]) -> gpd.GeoDataFrame:
+    """Read tiles.
+
+    Args:
+        rows: What `TILES` gave.
+
+    Returns:
+        n rows as `geohash_rs.searchable.Searchable.tiles` gives them.
+    """
+    if not rows:
+        return empty_tiles()
+    columns = zip(*(row[1:] for row in rows), strict=True)
+    arrays = {}
+    for (name, kind), values in zip(TYPES.items(), columns, strict=True):
+        array = pa.array(values, pa.int64()).cast(kind) if kind == STAMP else pa.array(values, kind)
+        if name not in ("datetime_end", "label") or array.null_count < len(array):
+            arrays[name] = array
+    return tiles_to_frame(pa.table(arrays))
+
+
+def result_of(found: Sequence[Sequence[tuple[Any, ...]]]) -> SearchResult:
+    """Read matches.
+
+    Args:
+        found: For each query the ids and distances of its matches.
+
+    Returns:
+        As `geohash_rs.searchable.Searchable.search` gives them.
+    """
+    width = max((len(rows) for rows in found), default=0)
+    ids = np.full((len(found), width), -1, np.int64)
+    distances = np.full((len(found), width), -1, np.int32)
+    for query, rows in enumerate(found):
+        if rows:
+            pairs = np.array(rows, np.int64)
+            ids[query, : len(rows)] = pairs[:, 0]
+            distances[query, : len(rows)] = pairs[:, 1]
+    return SearchResult(ids=ids, distances=distances)
+
+
 def _bits(codes: npt.NDArray[np.uint8]) -> pa.StringArray:
-    """Spell codes in zeros and ones, most significant bit first."""
-    text = np.unpackbits(codes, axis=1) + np.uint8(ord("0"))
+    text = bit_text(codes)
     offsets = np.arange(len(codes) + 1, dtype=np.int32) * np.int32(text.shape[1])
     return pa.StringArray.from_buffers(len(codes), pa.py_buffer(offsets), pa.py_buffer(text))
 
