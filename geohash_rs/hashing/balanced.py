@@ -144,8 +144,7 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
         if not task.pixels.known:
             task.pixels.meet(self._sample(part))
         views = task.hparams["train_views" if part == "train" else "views"]
-        # the strategy's device: before a fit the task itself is still on the CPU
-        hasher = feature_hasher(task, device=self.trainer.strategy.root_device)
+        hasher = feature_hasher(task)
         key = features_key(hasher, views=views)
         if part not in self._found or self._found[part].key != key:
             self._found[part] = self._compute(part, hasher, views=views, key=key)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from geohash_rs.hashing.backbones import load_backbone
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.heads import LinearHead, MiLaN
@@ -15,15 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["feature_hasher", "learned_hasher"]
 
 
-def feature_hasher(task: "HashingTask", *, device: str | torch.device) -> Hasher:
+def feature_hasher(task: "HashingTask") -> Hasher:
     """Give a hasher whose features are those of a task's backbone.
 
     Args:
-        task: The task.
-        device: Where the backbone shall run.
+        task: The task; Lightning says where it will run before the data module is set up.
 
     Returns:
-        A hasher that shares the backbone; its head is not trained.
+        A hasher that shares the backbone, on the task's device; its head is not trained.
     """
     return Hasher(
         task.backbone,
@@ -32,7 +29,7 @@ def feature_hasher(task: "HashingTask", *, device: str | torch.device) -> Hasher
         bands=task.band_names,
         tile_size=task.tile_size or task.network_size,
         input_size=task.network_size,
-        device=device,
+        device=task.device,
     )
 
 

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from rasterio.transform import from_origin
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.hashing import Hasher, balanced
+from geohash_rs.hashing import Hasher
 from geohash_rs.hashing.balanced import BalancedBatches
 from geohash_rs.hashing.datamodules import ClassFolderDataModule
 from geohash_rs.hashing.task import HashingTask
@@ -104,22 +104,6 @@ def test_a_resumed_run_computes_features_by_the_weights_of_its_checkpoint(tmp_pa
     torch.testing.assert_close(module._features("train").features[:, 0], expected)
     torch.testing.assert_close(module._features("val").features[:, 0], expected)
     assert again.hasher().scaling == task.hasher().scaling
-
-
-def test_features_are_computed_where_the_training_runs(folder, tmp_path, monkeypatch):
-    devices = []
-    original = balanced.feature_hasher
-    monkeypatch.setattr(
-        balanced,
-        "feature_hasher",
-        lambda t, device: devices.append(device) or original(t, device=device),
-    )
-    run = trainer(tmp_path, max_epochs=1)
-    there = torch.device("cpu", 0)  # before a fit the task itself is on "cpu"
-    monkeypatch.setattr(type(run.strategy), "root_device", there)
-    run.fit(HashingTask(**SMALL), datamodule=folders(folder))
-    assert len(devices) >= 3
-    assert set(devices) == {there}
 
 
 def test_batches_of_images_are_balanced_where_the_backbone_learns(folder, tmp_path):
