@@ -10,8 +10,9 @@ import pyarrow as pa
 from geohash_rs.archive.commit import Writer, collect_garbage
 from geohash_rs.archive.manifest import SegmentEntry
 from geohash_rs.archive.segment import Segment
+from geohash_rs.archive.shapes import stored_bounds
 from geohash_rs.archive.storage import verify_file
-from geohash_rs.archive.tiles import TileTable, stored_bounds
+from geohash_rs.archive.tiles import TileTable
 from geohash_rs.archive.writing import MAX_ROWS, SegmentData, curve_order
 
 __all__ = ["compact_segments", "merge_small_segments"]

@@ -1,8 +1,5 @@
 """Bring tiles from a GeoDataFrame into the table that an archive stores, and back."""
 
-import functools
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyproj
 import shapely
 from geopandas.array import from_shapely
 
+from geohash_rs.archive.shapes import lonlat_crs, lonlat_shapes, shape_bounds, shapes_to_wkb
 from geohash_rs.errors import TileTableError
 
 __all__ = [
     "COLUMNS",
     "TileTable",
     "empty_tiles",
-    "geo_metadata",
-    "stored_bounds",
     "tiles_from_frame",
     "tiles_to_frame",
 ]
@@ -32,9 +27,6 @@ OPTIONAL = ("datetime_end", "label")
 COLUMNS = ("tile_id", "scene", *NUMBERS, "datetime", "geometry")
 STAMP = pa.timestamp("us", tz="UTC")
 LIMIT = np.iinfo(np.int32).max
-QUAD = np.dtype(
-    [("order", "u1"), ("kind", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("xy", "<f8", (5, 2))]
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +81,9 @@ def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
         columns["datetime_end"] = _stamps(frame, "datetime_end")
     if "label" in frame.columns:
         columns["label"] = _texts(frame["label"], "label", required=False)
-    shapes = _lonlat(frame)
-    columns["geometry"] = _wkb(shapes)
-    return TileTable(table=pa.table(columns), bounds=_bounds(shapes))
+    shapes = lonlat_shapes(frame)
+    columns["geometry"] = shapes_to_wkb(shapes)
+    return TileTable(table=pa.table(columns), bounds=shape_bounds(shapes))
 
 
 def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
@@ -120,7 +112,7 @@ def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
             data[name] = column.to_numpy()
     shapes = shapely.from_wkb(np.array(table.column("geometry").to_pylist(), dtype=object))
     # with its CRS from the start, which geopandas would else compare several times
-    data["geometry"] = from_shapely(np.asarray(shapes), crs=_lonlat_crs())
+    data["geometry"] = from_shapely(np.asarray(shapes), crs=lonlat_crs())
     return gpd.GeoDataFrame(data, geometry="geometry")
 
 
@@ -134,59 +126,6 @@ def empty_tiles() -> gpd.GeoDataFrame:
     kinds |= {"geometry": pa.binary()}
     schema = pa.schema([(name, kinds.get(name, pa.int32())) for name in COLUMNS])
     return tiles_to_frame(schema.empty_table())
-
-
-def stored_bounds(geometry: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Box footprints that were read back from a segment.
-
-    Args:
-        geometry: WKB, n rows.
-
-    Returns:
-        As `TileTable.bounds`, shape (n, 4).
-    """
-    column = geometry.combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0)
-    _, offsets, data = column.buffers()
-    edges = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1]
-    if not column.null_count and bool((np.diff(edges) == QUAD.itemsize).all()):
-        rows = np.frombuffer(data, np.uint8)[edges[0] : edges[-1]].view(QUAD)
-        if (rows["kind"] == 3).all():
-            low, high = rows["xy"].min(axis=1), rows["xy"].max(axis=1)
-            return np.hstack([low, high])
-    return _bounds(np.asarray(shapely.from_wkb(np.array(column.to_pylist(), dtype=object))))
-
-
-def geo_metadata(bounds: Sequence[float] | None, kinds: Sequence[str]) -> bytes:
-    """Write the "geo" metadata that makes a Parquet file GeoParquet.
-
-    Args:
-        bounds: (xmin, ymin, xmax, ymax) around all footprints, or None without any.
-        kinds: Geometry types that occur.
-
-    Returns:
-        JSON.
-
-    References:
-        GeoParquet 1.1.0, https://geoparquet.org/releases/v1.1.0/
-    """
-    column: dict[str, Any] = {
-        "encoding": "WKB",
-        "geometry_types": sorted(kinds),
-        "crs": _lonlat_crs().to_json_dict(),
-        "edges": "planar",
-    }
-    if bounds is not None:
-        west, south, east, north = bounds
-        column["bbox"] = [west, south, east - 360 if east > 180 else east, north]  # RFC 7946, 5.2
-    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-    return json.dumps(geo).encode()
-
-
-@functools.cache
-def _lonlat_crs() -> pyproj.CRS:
-    return pyproj.CRS.from_epsg(4326)
 
 
 def _texts(series: pd.Series, name: str, *, required: bool) -> pa.DictionaryArray:
@@ -231,63 +170,3 @@ def _stamps(frame: gpd.GeoDataFrame, name: str) -> pa.Array:
         msg = f"column {name!r} of tiles must hold moments, such as 2023-06-30T12:00Z: {error}"
         raise TileTableError(msg) from error
     return pa.array(micros.to_numpy(), type=pa.timestamp("us"), from_pandas=True).cast(STAMP)
-
-
-def _lonlat(frame: gpd.GeoDataFrame) -> npt.NDArray[np.object_]:
-    shapes = frame.geometry
-    if shapes.crs is None and not shapes.isna().all():
-        msg = "tiles has no CRS, so its footprints cannot be placed; use tiles.set_crs(...)."
-        raise TileTableError(msg)
-    if shapes.crs is not None and shapes.crs != _lonlat_crs():
-        shapes = shapes.to_crs(_lonlat_crs())
-    array = np.asarray(shapes.array)
-    if shapely.has_z(array).any():
-        array = shapely.force_2d(array)
-    array = array.copy()
-    array[shapely.is_empty(array)] = None
-    bounds = shapely.bounds(array)
-    low, high = np.array([-180.0, -90.0] * 2), np.array([180.0, 90.0] * 2)
-    placed = ~shapely.is_missing(array)
-    wrong = placed & ~((bounds >= low) & (bounds <= high)).all(axis=1)
-    if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
-        msg = (
-            f"the footprint of row {first} of tiles has bounds {tuple(bounds[first].tolist())}, "
-            "outside of longitude -180..180 and latitude -90..90; split it at the antimeridian."
-        )
-        raise TileTableError(msg)
-    return np.asarray(array, dtype=object)
-
-
-def _wkb(shapes: npt.NDArray[np.object_]) -> pa.BinaryArray:
-    """Write footprints as little-endian WKB; quadrilaterals, the common case, all at once."""
-    coords = shapely.get_coordinates(shapes)
-    simple = (
-        len(coords) == 5 * len(shapes)
-        and bool((shapely.get_type_id(shapes) == 3).all())
-        and bool((shapely.get_num_coordinates(shapes) == 5).all())
-        and not shapely.get_num_interior_rings(shapes).any()
-    )
-    if not simple:
-        return pa.array(shapely.to_wkb(shapes, byte_order=1, include_srid=False), type=pa.binary())
-    rows = np.empty(len(shapes), QUAD)
-    rows["order"], rows["kind"], rows["rings"], rows["points"] = 1, 3, 1, 5
-    rows["xy"] = coords.reshape(-1, 5, 2)
-    if rows.nbytes > LIMIT:
-        return pa.array(shapely.to_wkb(shapes, byte_order=1, include_srid=False), type=pa.binary())
-    offsets = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(QUAD.itemsize)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(rows)]
-    return pa.BinaryArray.from_buffers(pa.binary(), len(rows), buffers)
-
-
-def _bounds(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
-    """Box the footprints; one in two parts at the antimeridian gets xmax above 180."""
-    bounds = shapely.bounds(shapes)
-    split = (shapely.get_type_id(shapes) == 6) & (bounds[:, 0] <= -180) & (bounds[:, 2] >= 180)
-    for row in np.flatnonzero(split):
-        parts = shapely.bounds(shapely.get_parts(shapes[row]))
-        parts[parts[:, 2] <= 0] += [360.0, 0.0, 360.0, 0.0]
-        west, east = parts[:, 0].min(), parts[:, 2].max()
-        if east - west < 180:
-            bounds[row, 0], bounds[row, 2] = west, east
-    return np.asarray(bounds, dtype=np.float64)

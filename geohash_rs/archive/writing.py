@@ -14,8 +14,9 @@ from geohash_rs.archive.arrays import serialise_arrays
 from geohash_rs.archive.curve import hilbert_keys
 from geohash_rs.archive.manifest import SegmentEntry
 from geohash_rs.archive.pages import PAGE_BYTES, PAGE_ROWS, index_pages
+from geohash_rs.archive.shapes import geo_metadata
 from geohash_rs.archive.storage import seal_file, sync_folder, write_file, writing
-from geohash_rs.archive.tiles import TileTable, geo_metadata
+from geohash_rs.archive.tiles import TileTable
 from geohash_rs.archive.windows import index_window
 
 __all__ = [
