@@ -8,11 +8,12 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from geohash_rs.archive import CodeArchive
-from geohash_rs.archive_writer import AddReport, ArchiveWriter, file_record
+from geohash_rs.archive_writer import AddReport, ArchiveWriter
 from geohash_rs.encode import encode_located
 from geohash_rs.hashing import Hasher
 from geohash_rs.located import LocatedTile, located_tiles
 from geohash_rs.pending_hasher import FIT_TILES, TRACE_TILES, fit_pending, images_of
+from geohash_rs.scene_records import file_record
 
 __all__ = ["add_dataset"]
 

@@ -1,6 +1,7 @@
 """Run tiles through a hasher: dataset and sampler in, codes and located tiles out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -83,7 +84,7 @@ def encode_scenes(
     max_nodata: float = 0.5,
     shape: tuple[int, int] | None = None,
     workers: int = 0,
-) -> Iterator[EncodedScene]:
+) -> Generator[EncodedScene, None, None]:
     """Hash the tiles of scenes.
 
     Args:
@@ -115,17 +116,18 @@ def encode_scenes(
         shape=shape,
     )
     open_scenes: dict[int, EncodedScene] = {}
-    for span, batch in zip(reader.spans, read_ahead(reader, workers=workers), strict=True):
-        planned = tiles[span[0] : span[1], 0]
-        for number in np.unique(planned).tolist():
-            done = open_scenes.setdefault(number, EncodedScene(number=number))
-            done.num_read += int((planned == number).sum())
-        for number, reason in batch.failures:
-            open_scenes[number].failure = open_scenes[number].failure or reason
-        _hash_batch(hasher, batch, open_scenes)
-        following = int(tiles[span[1], 0]) if span[1] < len(tiles) else len(scenes.scene_files)
-        for number in [n for n in open_scenes if n < following]:
-            yield _finish(open_scenes.pop(number))
+    with closing(read_ahead(reader, workers=workers)) as batches:
+        for span, batch in zip(reader.spans, batches, strict=True):
+            planned = tiles[span[0] : span[1], 0]
+            for number in np.unique(planned).tolist():
+                done = open_scenes.setdefault(number, EncodedScene(number=number))
+                done.num_read += int((planned == number).sum())
+            for number, reason in batch.failures:
+                open_scenes[number].failure = open_scenes[number].failure or reason
+            _hash_batch(hasher, batch, open_scenes)
+            following = int(tiles[span[1], 0]) if span[1] < len(tiles) else len(scenes.scene_files)
+            for number in [n for n in open_scenes if n < following]:
+                yield _finish(open_scenes.pop(number))
 
 
 def encode_located(tiles: Sequence[LocatedTile], hasher: TileHasher) -> EncodedTiles:

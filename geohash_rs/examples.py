@@ -12,10 +12,10 @@ from shapely.geometry.base import BaseGeometry
 from torch import Tensor
 
 from geohash_rs.archive import SceneRecord
-from geohash_rs.archive_writer import GROUND_SIZE
 from geohash_rs.codes import pack_codes
 from geohash_rs.errors import QueryError, TileNotFoundError
 from geohash_rs.patches import Patch
+from geohash_rs.scene_records import GROUND_SIZE
 from geohash_rs.searchable import Searchable
 
 __all__ = [

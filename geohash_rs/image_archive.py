@@ -1,5 +1,7 @@
 """An archive that is fed with imagery and asked with patches."""
 
+import contextlib
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -8,17 +10,19 @@ from torch.utils.data import Dataset
 
 from geohash_rs.archive import CodeArchive, HasherFile
 from geohash_rs.archive.creation import is_unused
-from geohash_rs.archive_writer import AddReport, GridSettings
+from geohash_rs.archive.locks import write_lock
+from geohash_rs.archive.manifest import MANIFEST, read_manifest
+from geohash_rs.archive_writer import AddReport
 from geohash_rs.codes import check_num_bits
 from geohash_rs.dataset_indexing import add_dataset
-from geohash_rs.errors import HasherError, HasherMismatchError
+from geohash_rs.errors import GeoHashRSError, HasherError, HasherMismatchError
 from geohash_rs.hashing import Hasher, Unfitted, load_hasher
 from geohash_rs.indexing import add_scenes
 from geohash_rs.queries import ImageQueries
 from geohash_rs.scenes import Scenes
-from geohash_rs.tile_grid import Edges
+from geohash_rs.tile_grid import Edges, GridSettings
 
-__all__ = ["Archive", "open_or_create"]
+__all__ = ["Archive", "open_or_create", "remove_unused"]
 
 DEFAULT_HASHER = "general-64"
 DEFAULT_TILE_SIZE = 64
@@ -237,6 +241,25 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
         )
         raise HasherMismatchError(msg)
     return archive
+
+
+def remove_unused(archive: Archive) -> None:
+    """Remove an archive that was made in vain, so that it does not bind the next try.
+
+    It stays if anything was added to it, or if another process writes to it or has done so since
+    this object last did.
+
+    Args:
+        archive: The archive; it is closed.
+    """
+    archive.close()
+    with contextlib.suppress(GeoHashRSError, OSError), write_lock(archive.path):
+        now, mine = read_manifest(archive.path), archive.manifest
+        touched = (now.generation, now.commit) != (mine.generation, mine.commit)
+        if touched or now.segments or now.scene_logs:
+            return
+        (archive.path / MANIFEST).unlink()  # first: who gets the lock next finds no archive
+        shutil.rmtree(archive.path, ignore_errors=True)
 
 
 def _check_same_bits(asked: int | None, made: int) -> None:

@@ -1,26 +1,19 @@
 """Add scenes to an archive: what is new is hashed, what is known is left, what fails is named."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import chain
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from geohash_rs.archive import CodeArchive, SceneRecord
-from geohash_rs.archive_writer import (
-    AddReport,
-    ArchiveWriter,
-    GridSettings,
-    is_unchanged,
-    scene_record,
-    scene_settings,
-)
+from geohash_rs.archive_writer import AddReport, ArchiveWriter
 from geohash_rs.encode import EncodedScene, EncodedTiles, encode_scenes, scene_tiles_frame
-from geohash_rs.errors import BandMismatchError, SceneError
+from geohash_rs.errors import BandMismatchError, SceneError, TileSizeError
 from geohash_rs.hashing import Hasher, default_bands
+from geohash_rs.located import located_frame
 from geohash_rs.pending_hasher import (
     FIT_TILES,
     TRACE_TILES,
@@ -28,10 +21,13 @@ from geohash_rs.pending_hasher import (
     fit_pending,
     sample_tiles,
 )
+from geohash_rs.scene_file import SceneFile
+from geohash_rs.scene_plan import ScenePlan
+from geohash_rs.scene_records import is_unchanged, scene_record, scene_settings
 from geohash_rs.scenes import Scenes
-from geohash_rs.tile_grid import TileGrid
+from geohash_rs.tile_grid import GridSettings
 
-__all__ = ["add_scenes"]
+__all__ = ["IndexRun", "add_scenes"]
 
 
 def add_scenes(
@@ -69,67 +65,236 @@ def add_scenes(
         SceneError: With ``strict``, if a scene cannot be added.
         TileSizeError: If every scene is smaller than a tile.
     """
-    report = AddReport()
-    for scene, reason in scenes.unreadable:
-        report.skip(scene, reason, strict=strict)
-    layout = TileGrid(
-        scenes,
-        tile_size=grid.tile_size,
-        stride=grid.stride,
-        edges=grid.edges,
-        resolution=grid.resolution,
-    )
-    for number, reason in layout.skipped:
-        report.skip(scenes.scene_files[number].key, reason, strict=strict)
-    known = {record.scene: record for record in archive.scenes()}
-    settings = scene_settings(scenes, grid)
-    usable = np.zeros(len(scenes.scene_files), dtype=bool)
-    usable[np.unique(layout.tiles[:, 0])] = True
-    _leave_out_known(scenes, usable, known, settings, report, checksum=checksum, strict=strict)
-    if not usable.any():
-        return report
-    bands = (hasher or find_pending(archive)).bands or _band_names(scenes, usable)
-    _leave_out_other_bands(scenes, usable, bands, report, strict=strict)
-    tiles = layout.tiles[usable[layout.tiles[:, 0]]]
+    run = IndexRun(archive, scenes, grid, checksum=checksum, strict=strict)
+    plan = run.plan()
+    if not plan.num_tiles:
+        return run.report
+    bands = (hasher or find_pending(archive)).bands or _band_names(scenes, plan.numbers[0])
+    run.leave_out_other_bands(plan, bands)
     shape = None if grid.resolution is None else (grid.tile_size, grid.tile_size)
     if hasher is None:
-        sample = sample_tiles(scenes, tiles, bands, shape, grid.max_nodata, workers=workers)
+        sample = sample_tiles(plan, bands, shape, workers=workers)
         first = next(sample, None)
         if first is None:
-            _skip_empty(scenes, tiles, grid.max_nodata, report, strict=strict)
-            return report
-        sample = _shown(chain([first], sample), min(len(tiles), FIT_TILES), progress=progress)
+            run.skip_empty(plan)
+            return run.report
+        sample = _shown(chain([first], sample), min(plan.num_tiles, FIT_TILES), progress=progress)
         hasher = fit_pending(
             archive,
             sample,
             bands=bands,
             tile_size=grid.tile_size,
             device=device,
-            accelerate=2 * len(tiles) >= TRACE_TILES,  # each is looked at twice
+            accelerate=2 * plan.num_tiles >= TRACE_TILES,  # each is looked at twice
         )
-    elif len(tiles) >= TRACE_TILES:
+    elif plan.num_tiles >= TRACE_TILES:
         hasher.accelerate()
-    done = encode_scenes(
-        scenes,
-        tiles,
-        hasher,
-        batch_size=batch_size,
-        max_nodata=grid.max_nodata,
-        shape=shape,
-        workers=workers,
-    )
     writer = ArchiveWriter(archive, hasher.fingerprint)
-    bar = tqdm(total=len(tiles), unit=" tiles", desc="index", disable=None if progress else True)
+    disable = None if progress else True
+    bar = tqdm(total=plan.num_tiles, unit=" tiles", desc="index", disable=disable)
     try:
-        for encoded in done:
-            bar.update(encoded.num_read)
-            _take_scene(
-                writer, scenes, encoded, settings, known, report, checksum=checksum, strict=strict
+        for tiles in plan.parts():
+            done = encode_scenes(
+                scenes,
+                tiles,
+                hasher,
+                batch_size=batch_size,
+                max_nodata=grid.max_nodata,
+                shape=shape,
+                workers=workers,
             )
+            with closing(done):  # reading processes end, whatever happens here
+                for encoded in done:
+                    bar.update(encoded.num_read)
+                    run.take(encoded, writer)
     finally:  # an interrupted run keeps the scenes that it finished
         bar.close()
         writer.commit()
-    return report
+    return run.report
+
+
+class IndexRun:
+    """What is known while scenes are indexed, and what became of each.
+
+    Attributes:
+        report: What was added so far, and what was not.
+        known: The archive's records by scene, as they were when the run began.
+    """
+
+    def __init__(
+        self,
+        archive: CodeArchive,
+        scenes: Scenes,
+        grid: GridSettings,
+        *,
+        checksum: bool,
+        strict: bool,
+    ) -> None:
+        """Look at what the archive has.
+
+        Args:
+            archive: The archive.
+            scenes: The scenes.
+            grid: How to cut tiles.
+            checksum: Whether files are compared by checksum rather than by time.
+            strict: Stop at the first scene that cannot be added.
+        """
+        self.archive, self.scenes, self.grid = archive, scenes, grid
+        self.checksum, self.strict = checksum, strict
+        self.report = AddReport()
+        self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
+        self.settings = scene_settings(scenes, grid)
+
+    def plan(self) -> ScenePlan:
+        """Choose the scenes that are new or have changed.
+
+        Returns:
+            Their tiles, counted. Scenes that cannot be added are in the report.
+
+        Raises:
+            SceneError: If strict and a scene cannot be added.
+            TileSizeError: If every scene is smaller than a tile, or a setting is out of range.
+        """
+        for scene, reason in self.scenes.unreadable:
+            self.skip(scene, reason)
+        plan = ScenePlan(self.scenes, self.grid)
+        files = self.scenes.scene_files
+        gridless: list[tuple[str, str]] = []
+        for number, file in enumerate(files):
+            try:
+                plan.add(number)
+            except (SceneError, TileSizeError) as error:
+                gridless.append((file.key, str(error)))
+        if len(gridless) == len(files):
+            raise TileSizeError(gridless[0][1])
+        for scene, reason in gridless:
+            self.skip(scene, reason)
+        renewed: list[SceneRecord] = []
+        for number in plan.numbers:
+            if self._is_done(files[number], renewed):
+                plan.leave_out(number)
+        if renewed:
+            none = np.empty((0, (self.archive.num_bits or 0) // 8), dtype=np.uint8)
+            self.archive.add_codes(none, located_frame([]), scenes=renewed)
+        return plan
+
+    def _is_done(self, file: SceneFile, renewed: list[SceneRecord]) -> bool:
+        """Tell whether nothing is to be done for a scene; with a checksum that was lacking."""
+        record = self.known.get(file.key)
+        try:
+            if not is_unchanged(record, file, self.settings, checksum=self.checksum):
+                return False
+            if self.checksum and record is not None and record.checksum is None:
+                fuller = scene_record(file, record.num_tiles, self.settings, checksum=True)
+                renewed += [fuller] if fuller.checksum is not None else []
+        except SceneError as error:
+            self.skip(file.key, f"{file.name}: {error}")
+        else:
+            self.report.unchanged.append(file.key)
+        return True
+
+    def leave_out_other_bands(self, plan: ScenePlan, names: Sequence[str]) -> None:
+        """Take scenes whose bands do not fit the hasher out of a plan.
+
+        Args:
+            plan: The plan.
+            names: The hasher's bands.
+
+        Raises:
+            BandMismatchError: If no scene fits; if strict, at the first that does not.
+        """
+        bands = self.scenes.bands
+        first: BandMismatchError | None = None
+        for number in plan.numbers:
+            file = self.scenes.scene_files[number]
+            try:
+                file.band_indexes(bands, names=names)
+                if bands is not None and len(bands) != len(names):
+                    _raise_wrong_choice(bands, names)
+            except BandMismatchError as error:
+                first = first or error
+                plan.leave_out(number)
+                if self.strict:
+                    raise
+                self.skip(file.key, str(error))
+        if first is not None and not plan.num_tiles:
+            raise first
+
+    def take(self, scene: EncodedScene, writer: ArchiveWriter) -> None:
+        """Take a scene that is done, or note why it cannot be added.
+
+        Args:
+            scene: The scene, with its codes.
+            writer: What commits it.
+
+        Raises:
+            SceneError: If strict and it cannot be added.
+        """
+        file = self.scenes.scene_files[scene.number]
+        if scene.failure is not None:
+            self.skip(file.key, scene.failure)
+            return
+        self.report.num_nodata += scene.num_nodata
+        count = sum(map(len, scene.windows))
+        try:
+            tiles = _encoded_tiles(self.scenes, scene) if count else None
+            record = scene_record(file, count, self.settings, checksum=self.checksum)
+        except SceneError as error:
+            self.skip(file.key, f"{file.name}: {error}")
+            return
+        earlier = self.known.get(file.key)
+        if not count:
+            gone = earlier.num_tiles if earlier is not None else 0
+            reason = (
+                f"{file.name} has no tile with at most {self.grid.max_nodata:.0%} nodata, so it "
+                "has none to add" + (f"; its {gone} earlier tiles are removed." if gone else ".")
+            )
+            self.report.skip(file.key, reason, strict=self.strict)
+        writer.take(tiles, [record])  # also of a scene without tiles: it is not read again
+        if earlier is not None:
+            self.report.replaced.append(file.key)
+        self.report.num_scenes += count > 0
+        self.report.num_tiles += count
+
+    def skip_empty(self, plan: ScenePlan) -> None:
+        """Note that scenes have nothing to fit a hasher on.
+
+        Args:
+            plan: The scenes.
+
+        Raises:
+            SceneError: If strict.
+        """
+        for number in plan.numbers:
+            file = self.scenes.scene_files[number]
+            reason = (
+                f"{file.name} has no tile that can be read with at most "
+                f"{self.grid.max_nodata:.0%} nodata, so there is nothing to fit a hasher on."
+            )
+            self.skip(file.key, reason)
+
+    def skip(self, scene: str, reason: str) -> None:
+        """Note that a scene cannot be added, and that its earlier tiles stay.
+
+        Args:
+            scene: Path or URI.
+            reason: Why, on one line.
+
+        Raises:
+            SceneError: If strict.
+        """
+        record = self.known.get(scene)
+        if record is not None and record.num_tiles:
+            reason = (
+                f"{reason.removesuffix('.')}; its {record.num_tiles} earlier tiles stay until it "
+                "can be added, or 'geohash-rs remove' takes them out."
+            )
+        self.report.skip(scene, reason, strict=self.strict)
+
+
+def _encoded_tiles(scenes: Scenes, scene: EncodedScene) -> EncodedTiles:
+    placed = scene_tiles_frame(scenes, np.concatenate(scene.windows))
+    return EncodedTiles(codes=np.concatenate(scene.codes), tiles=placed)
 
 
 def _shown(batches: Iterable[Tensor], total: int, *, progress: bool) -> Iterator[Tensor]:
@@ -141,116 +306,15 @@ def _shown(batches: Iterable[Tensor], total: int, *, progress: bool) -> Iterator
             bar.update(len(batch))
 
 
-def _leave_out_known(
-    scenes: Scenes,
-    usable: npt.NDArray[np.bool_],
-    known: Mapping[str, SceneRecord],
-    settings: dict[str, Any],
-    report: AddReport,
-    *,
-    checksum: bool,
-    strict: bool,
-) -> None:
-    for number in np.flatnonzero(usable).tolist():
-        file = scenes.scene_files[number]
-        try:
-            unchanged = is_unchanged(known.get(file.key), file, settings, checksum=checksum)
-        except SceneError as error:
-            report.skip(file.key, str(error), strict=strict)
-            usable[number] = False
-            continue
-        if unchanged:
-            report.unchanged.append(file.key)
-            usable[number] = False
-
-
-def _take_scene(
-    writer: ArchiveWriter,
-    scenes: Scenes,
-    scene: EncodedScene,
-    settings: dict[str, Any],
-    known: Collection[str],
-    report: AddReport,
-    *,
-    checksum: bool,
-    strict: bool,
-) -> None:
-    file = scenes.scene_files[scene.number]
-    if scene.failure is not None:
-        report.skip(file.key, scene.failure, strict=strict)
-        return
-    report.num_nodata += scene.num_nodata
-    if not scene.windows:
-        share = settings["max_nodata"]
-        reason = f"{file.name} has no tile with at most {share:.0%} nodata, so it has none to add."
-        report.skip(file.key, reason, strict=strict)
-        return
-    windows = np.concatenate(scene.windows)
-    try:
-        placed = scene_tiles_frame(scenes, windows)
-        record = scene_record(file, len(windows), settings, checksum=checksum)
-    except SceneError as error:
-        report.skip(file.key, f"{file.name}: {error}", strict=strict)
-        return
-    encoded = EncodedTiles(codes=np.concatenate(scene.codes), tiles=placed)
-    writer.take(encoded, [record])
-    if file.key in known:
-        report.replaced.append(file.key)
-    report.num_scenes += 1
-    report.num_tiles += len(windows)
-
-
-def _skip_empty(
-    scenes: Scenes,
-    tiles: npt.NDArray[np.int64],
-    max_nodata: float,
-    report: AddReport,
-    *,
-    strict: bool,
-) -> None:
-    for number in np.unique(tiles[:, 0]).tolist():
-        file = scenes.scene_files[number]
-        reason = (
-            f"{file.name} has no tile that can be read with at most {max_nodata:.0%} nodata, so "
-            "there is nothing to fit a hasher on."
-        )
-        report.skip(file.key, reason, strict=strict)
-
-
-def _band_names(scenes: Scenes, usable: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+def _band_names(scenes: Scenes, number: int) -> tuple[str, ...]:
     """Name the bands of the first usable scene: by description or colour, else by number."""
-    file = scenes.scene_files[int(np.flatnonzero(usable)[0])]
+    file = scenes.scene_files[number]
     indexes = file.band_indexes(scenes.bands)
     for known in (file.descriptions, file.colors):
         names = tuple(known[index - 1] for index in indexes)
         if all(names) and len(set(names)) == len(names):
             return names
     return default_bands(len(indexes))
-
-
-def _leave_out_other_bands(
-    scenes: Scenes,
-    usable: npt.NDArray[np.bool_],
-    names: Sequence[str],
-    report: AddReport,
-    *,
-    strict: bool,
-) -> None:
-    first: BandMismatchError | None = None
-    for number in np.flatnonzero(usable):
-        file = scenes.scene_files[number]
-        try:
-            file.band_indexes(scenes.bands, names=names)
-            if scenes.bands is not None and len(scenes.bands) != len(names):
-                _raise_wrong_choice(scenes.bands, names)
-        except BandMismatchError as error:
-            first = first or error
-            usable[number] = False
-            if strict:
-                raise
-            report.skip(file.key, str(error), strict=False)
-    if first is not None and not usable.any():
-        raise first
 
 
 def _raise_wrong_choice(bands: Sequence[int | str], names: Sequence[str]) -> None:

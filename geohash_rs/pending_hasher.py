@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from geohash_rs.archive import CodeArchive
 from geohash_rs.errors import HasherNotFoundError
 from geohash_rs.hashing import Hasher, Unfitted
 from geohash_rs.located import LocatedTile
-from geohash_rs.scenes import Scenes
+from geohash_rs.scene_plan import ScenePlan
 from geohash_rs.tile_reader import TileReader, read_ahead
 
 __all__ = [
@@ -31,40 +30,35 @@ TRACE_TILES = 300
 
 
 def sample_tiles(
-    scenes: Scenes,
-    tiles: npt.NDArray[np.int64],
-    bands: Sequence[str],
-    shape: tuple[int, int] | None,
-    max_nodata: float,
-    *,
-    workers: int,
+    plan: ScenePlan, bands: Sequence[str], shape: tuple[int, int] | None, *, workers: int
 ) -> Iterator[Tensor]:
     """Read a fair sample of the tiles, in the order of the files.
 
     Args:
-        scenes: The scenes.
-        tiles: int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
+        plan: The tiles.
         bands: Names of the bands.
         shape: Height and width that tiles are brought to; their own if None.
-        max_nodata: Tiles with a larger share of invalid pixels are left out.
         workers: Processes that read; 0 reads in a thread.
 
     Returns:
         Batches of raw tiles, each of shape (tiles, bands, height, width).
     """
     rng = np.random.default_rng(0)
-    chosen = np.sort(rng.permutation(len(tiles))[:FIT_TILES])
-    used = set(np.unique(tiles[chosen, 0]).tolist())
+    size = min(plan.num_tiles, FIT_TILES)
+    positions = rng.choice(plan.num_tiles, size, replace=False, shuffle=False)
+    tiles = plan.take(np.sort(positions))
+    scenes = plan.scenes
+    used = set(np.unique(tiles[:, 0]).tolist())
     indexes = [
         file.band_indexes(scenes.bands, names=bands) if number in used else ()
         for number, file in enumerate(scenes.scene_files)
     ]
     reader = TileReader(
         scenes,
-        tiles[chosen],
+        tiles,
         indexes=indexes,
         batch_size=64,
-        max_nodata=max_nodata,
+        max_nodata=plan.grid.max_nodata,
         shape=shape,
     )
     batches = read_ahead(reader, workers=workers)

@@ -4,6 +4,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from torch import Tensor
 
+from geohash_rs.errors import SceneError
 from geohash_rs.scene_file import open_raster
 
 __all__ = [
@@ -67,6 +69,9 @@ def read_window(
 
     Returns:
         The pixels and which of them are invalid.
+
+    Raises:
+        SceneError: If the raster has fewer bands than are to be read.
     """
     col, row, width, height = (int(value) for value in window)
     full = shape or (height, width)
@@ -80,6 +85,12 @@ def read_window(
         at = (int(rows[0]), int(cols[0]))
         size = (max(int(rows[1] - rows[0]), 0), max(int(cols[1] - cols[0]), 0))
     dtypes = source.dtypes
+    if max(indexes) > source.count:
+        msg = (
+            f"{Path(source.name).name} has {source.count} bands now, so band {max(indexes)} cannot "
+            "be read: it was replaced since its header was read; run again."
+        )
+        raise SceneError(msg)
     kinds = {dtypes[index - 1] for index in indexes}
     if min(size) == 0:  # nothing of the window is in the raster
         dtype = np.result_type(*kinds)

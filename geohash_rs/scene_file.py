@@ -43,7 +43,8 @@ class SceneFile:
         dates: First and last moment (UTC) in which it was taken, or None.
         files: Paths or URIs of the files that it is made of: itself, and a VRT's sources.
         size: Bytes of the files, 0 if unknown.
-        mtime_ns: Time of its last change in nanoseconds, 0 if unknown.
+        mtime_ns: Time of its last change in nanoseconds, or a number that stands for the times of
+            several files; 0 if unknown.
     """
 
     key: str

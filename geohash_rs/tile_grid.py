@@ -1,6 +1,7 @@
 """Lay a regular grid of tiles over every scene."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,10 +13,37 @@ from geohash_rs.footprints import ground_pixel
 from geohash_rs.scene_file import SceneFile
 from geohash_rs.scenes import Scenes, Tile
 
-__all__ = ["Edges", "TileGrid", "check_grid", "grid_starts", "grid_windows"]
+__all__ = [
+    "Edges",
+    "GridSettings",
+    "TileGrid",
+    "check_grid",
+    "count_windows",
+    "grid_starts",
+    "grid_windows",
+]
 
 Edges = Literal["shift", "pad", "drop"]
 EDGES: tuple[Edges, ...] = ("shift", "pad", "drop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridSettings:
+    """How tiles are cut; stored with every scene.
+
+    Attributes:
+        tile_size: Columns and rows of a tile, px.
+        stride: Step between tiles, px.
+        edges: ``shift``, ``pad`` or ``drop``.
+        max_nodata: Tiles with a larger share of invalid pixels are left out.
+        resolution: Ground size that tiles are resampled to, m; None keeps the scene's own.
+    """
+
+    tile_size: int
+    stride: int
+    edges: Edges
+    max_nodata: float
+    resolution: float | None
 
 
 def check_grid(tile_size: int, stride: int, edges: str, max_nodata: float) -> None:
@@ -63,8 +91,53 @@ def grid_windows(
         Windows (col, row, width, height), int64, shape (windows, 4), row by row.
 
     Raises:
+        SceneError: If the ground size of the scene's pixels cannot be told.
         TileSizeError: If the scene is smaller than a tile and edges is not ``pad``, or a tile is
             smaller than a pixel.
+    """
+    cols, rows, width, height = _axes(scene, tile_size, stride, edges, resolution)
+    grid_rows, grid_cols = np.meshgrid(rows, cols, indexing="ij")
+    windows = np.empty((grid_cols.size, 4), dtype=np.int64)
+    windows[:, 0], windows[:, 1] = grid_cols.ravel(), grid_rows.ravel()
+    windows[:, 2], windows[:, 3] = width, height
+    return windows
+
+
+def count_windows(
+    scene: SceneFile,
+    *,
+    tile_size: int,
+    stride: int,
+    edges: Edges = "shift",
+    resolution: float | None = None,
+) -> int:
+    """Count the tiles that `grid_windows` lays over a scene, without laying them.
+
+    Args:
+        scene: The scene.
+        tile_size: As in `grid_windows`.
+        stride: Likewise.
+        edges: Likewise.
+        resolution: Likewise.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        SceneError: As in `grid_windows`.
+        TileSizeError: Likewise.
+    """
+    cols, rows, _, _ = _axes(scene, tile_size, stride, edges, resolution)
+    return len(cols) * len(rows)
+
+
+def _axes(
+    scene: SceneFile, tile_size: int, stride: int, edges: Edges, resolution: float | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int, int]:
+    """Give first columns, first rows, width and height of the tiles of a scene.
+
+    Raises:
+        TileSizeError: As in `grid_windows`.
     """
     across = down = 1.0
     if resolution is not None:
@@ -85,11 +158,7 @@ def grid_windows(
         raise TileSizeError(msg)
     cols = grid_starts(scene.width, width, max(1, round(stride * across)), edges)
     rows = grid_starts(scene.height, height, max(1, round(stride * down)), edges)
-    grid_rows, grid_cols = np.meshgrid(rows, cols, indexing="ij")
-    windows = np.empty((grid_cols.size, 4), dtype=np.int64)
-    windows[:, 0], windows[:, 1] = grid_cols.ravel(), grid_rows.ravel()
-    windows[:, 2], windows[:, 3] = width, height
-    return windows
+    return cols, rows, width, height
 
 
 class TileGrid(Sampler[Tile]):

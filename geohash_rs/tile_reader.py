@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -199,7 +199,7 @@ def _dtype(scene: SceneFile, indexes: Sequence[int]) -> np.dtype[Any]:
     return np.result_type(*{scene.dtypes[index - 1] for index in indexes})
 
 
-def read_ahead(reader: TileReader, *, workers: int = 0) -> Iterator[TileBatch]:
+def read_ahead(reader: TileReader, *, workers: int = 0) -> Generator[TileBatch, None, None]:
     """Read batches in order while the caller works on earlier ones.
 
     A process that is killed is replaced and its batches are read again.

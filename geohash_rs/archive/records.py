@@ -35,7 +35,8 @@ class SceneRecord:
         dtype: Pixel type, such as "uint16".
         count: Bands.
         size: Length of the file in bytes, to see whether it changed.
-        mtime_ns: When the file was changed last, in nanoseconds, for the same purpose.
+        mtime_ns: When the file was changed last, in nanoseconds, for the same purpose; for a scene
+            of several files a number that changes with any of them.
         checksum: Checksum of the file, if one was taken.
         datetime: When it was taken, UTC.
         datetime_end: Last moment, where it covers a range of time.

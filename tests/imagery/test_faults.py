@@ -18,7 +18,7 @@ import pytest
 
 from geohash_rs import Archive, Hasher, Scenes, TileGrid, archive_writer
 from geohash_rs.archive import compaction
-from geohash_rs.errors import ArchiveWriteError, ReadingError
+from geohash_rs.errors import ArchiveLockedError, ArchiveWriteError, ReadingError
 from geohash_rs.scenes import Tile
 from geohash_rs.tile_reader import TileReader, read_ahead
 from tests.imagery.conftest import TILE, mosaic
@@ -162,7 +162,7 @@ def test_reading_processes_end_when_their_parent_is_killed(many: Path, quick: Ar
     assert not [child for child in children if _is_alive(child)]
 
 
-@pytest.mark.parametrize("what", ["deleted", "truncated", "replaced"])
+@pytest.mark.parametrize("what", ["deleted", "truncated", "replaced", "of fewer bands"])
 def test_a_scene_that_changes_during_the_run_is_named_and_the_rest_stands(
     many: Path, quick: Archive, tmp_path: Path, write_scene: Writer, what: str
 ) -> None:
@@ -175,8 +175,10 @@ def test_a_scene_that_changes_during_the_run_is_named_and_the_rest_stands(
         victim.unlink()
     elif what == "truncated":
         victim.write_bytes(victim.read_bytes()[:20_000])
-    else:
+    elif what == "replaced":
         write_scene(victim, mosaic(3, 3, 9))
+    else:
+        write_scene(victim, mosaic(2, 2, 9)[:1])
     report = quick.add(scenes)
     assert [Path(scene).name for scene, _ in report.skipped] == ["1.tif"]
     assert quick.num_tiles == 8
@@ -276,6 +278,25 @@ def test_a_commit_that_is_broken_off_after_it_stands_adds_no_tile_twice(
     with pytest.raises(type(error), match="broken off"):
         quick.add(Scenes(many))
     assert len(rows_of(quick)) == 48
+
+
+def test_tiles_that_another_writer_keeps_waiting_are_added_when_the_run_ends(
+    many: Path, quick: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = quick.add_codes, []
+
+    def add(*arguments: Any, **options: Any) -> object:
+        calls.append(len(arguments[0]))
+        if len(calls) == 1:
+            raise ArchiveLockedError("is being written")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(quick, "add_codes", add)
+    monkeypatch.setattr(archive_writer, "COMMIT_SECONDS", 0.0)
+    with pytest.raises(ArchiveLockedError, match="is being written"):
+        quick.add(Scenes(many))
+    assert calls == [4, 4]
+    assert len(rows_of(quick)) == 4
 
 
 def test_a_disk_too_full_to_merge_segments_ends_no_run(

@@ -18,19 +18,15 @@ from tqdm.auto import tqdm
 
 from geohash_rs.archive import CodeArchive
 from geohash_rs.archive.locks import write_lock
-from geohash_rs.archive_writer import (
-    COMMIT_SECONDS,
-    COMMIT_TILES,
-    AddReport,
-    GridSettings,
-)
+from geohash_rs.archive_writer import COMMIT_SECONDS, COMMIT_TILES, AddReport
 from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, connect, num_workers, result_of
-from geohash_rs.engines.ray.plan import Work, divide, scenes_to_fit_on, subset, tiles_to_do
+from geohash_rs.engines.ray.plan import Work, divide, scenes_to_fit_on, subset
 from geohash_rs.engines.ray.worker import Indexer
 from geohash_rs.errors import ArchiveLockedError
 from geohash_rs.image_archive import DEFAULT_TILE_SIZE, Archive
+from geohash_rs.indexing import IndexRun
 from geohash_rs.scenes import Scenes
-from geohash_rs.tile_grid import Edges
+from geohash_rs.tile_grid import Edges, GridSettings
 
 __all__ = ["index_scenes"]
 
@@ -108,10 +104,8 @@ def index_scenes(
         "checksum": checksum,
         "strict": strict,
     }
-    report = AddReport()
-    for scene, reason in scenes.unreadable:
-        report.skip(scene, reason, strict=strict)
-    counts = tiles_to_do(archive, scenes, grid, report, checksum=checksum, strict=strict)
+    mine = IndexRun(archive, scenes, grid, checksum=checksum, strict=strict)
+    report, counts = mine.report, mine.plan().counts
     if hasher is None and counts.any():
         first = scenes_to_fit_on(counts)
         _join(report, archive.add(subset(scenes, first), device=here, **options))
@@ -199,8 +193,9 @@ class _Run:
             self._again(work)
             return False
         _join(self.report, report)
-        if report.num_tiles:
-            self.finished.append(CodeArchive.open(folder, mode="r"))
+        part = CodeArchive.open(folder, mode="r")
+        if part.scenes():  # perhaps without tiles, which is to be remembered too
+            self.finished.append(part)
         return True
 
     def _again(self, work: Work) -> None:
@@ -226,16 +221,23 @@ class _Run:
             self._commit()
 
     def _commit(self) -> None:
-        """Take the finished parts over, all in one commit."""
-        if self.finished:
-            scenes = [record.scene for part in self.finished for record in part.scenes()]
-            replaced = [scene for scene in scenes if scene in self.known]
-            self.archive.adopt(self.finished, replace_scenes=replaced)
-            self.report.replaced += replaced
-            for part in self.finished:
+        """Take the finished parts over, all in one commit.
+
+        Raises:
+            ArchiveLockedError: If another process is writing.
+        """
+        finished, self.finished = self.finished, []  # none is taken over twice
+        if finished:
+            scenes = [record.scene for part in finished for record in part.scenes()]
+            try:
+                self.archive.adopt(finished)
+            except ArchiveLockedError:  # nothing was taken over
+                self.finished = finished
+                raise
+            self.report.replaced += [scene for scene in scenes if scene in self.known]
+            for part in finished:
                 part.close()
                 shutil.rmtree(part.path, ignore_errors=True)
-        self.finished = []
         self.last = time.monotonic()
 
 

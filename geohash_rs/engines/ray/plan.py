@@ -1,4 +1,4 @@
-"""Which scenes are to be indexed, and which of them a worker indexes at a time."""
+"""Which scenes a worker indexes at a time."""
 
 import copy
 from collections.abc import Sequence
@@ -7,13 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.archive_writer import AddReport, GridSettings, is_unchanged, scene_settings
-from geohash_rs.errors import SceneError
-from geohash_rs.image_archive import Archive
 from geohash_rs.scenes import Scenes
-from geohash_rs.tile_grid import TileGrid
 
-__all__ = ["Work", "divide", "scenes_to_fit_on", "subset", "tiles_to_do"]
+__all__ = ["Work", "divide", "scenes_to_fit_on", "subset"]
 
 PART_TILES = 50_000  # tiles of a part, about: what is done again when a worker is lost
 PARTS = 4  # parts for each worker, so that all of them end at about the same time
@@ -33,57 +29,6 @@ class Work:
     numbers: list[int]
     first_id: int = 0
     tries: int = 0
-
-
-def tiles_to_do(
-    archive: Archive,
-    scenes: Scenes,
-    grid: GridSettings,
-    report: AddReport,
-    *,
-    checksum: bool,
-    strict: bool,
-) -> npt.NDArray[np.int64]:
-    """Count the tiles of each scene that is new or has changed; the others count none.
-
-    Args:
-        archive: The archive that is to hold them.
-        scenes: The scenes.
-        grid: How they are cut.
-        report: Gets the scenes that are unchanged or cannot be added.
-        checksum: Whether files are compared by checksum rather than by time.
-        strict: Whether the first scene that cannot be added is an error.
-
-    Returns:
-        Tiles, int64, shape (scenes,).
-
-    Raises:
-        SceneError: With ``strict``, if a scene cannot be added.
-    """
-    layout = TileGrid(
-        scenes,
-        tile_size=grid.tile_size,
-        stride=grid.stride,
-        edges=grid.edges,
-        resolution=grid.resolution,
-    )
-    for number, reason in layout.skipped:
-        report.skip(scenes.scene_files[number].key, reason, strict=strict)
-    counts = np.bincount(layout.tiles[:, 0], minlength=len(scenes.scene_files))
-    known = {record.scene: record for record in archive.scenes()}
-    settings = scene_settings(scenes, grid)
-    for number in np.flatnonzero(counts).tolist():
-        file = scenes.scene_files[number]
-        try:
-            unchanged = is_unchanged(known.get(file.key), file, settings, checksum=checksum)
-        except SceneError as error:
-            report.skip(file.key, str(error), strict=strict)
-            counts[number] = 0
-            continue
-        if unchanged:
-            report.unchanged.append(file.key)
-            counts[number] = 0
-    return counts.astype(np.int64)
 
 
 def scenes_to_fit_on(counts: npt.NDArray[np.int64]) -> list[int]:
