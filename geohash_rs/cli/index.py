@@ -60,12 +60,11 @@ def index_command(
     Exit code 1 if a scene could not be added; the others are.
     """
     _check_use(archive, engine=engine, workers=workers)
-    import shutil
     from dataclasses import asdict
     from typing import Any
 
     from geohash_rs import Archive, Scenes
-    from geohash_rs.image_archive import open_or_create
+    from geohash_rs.image_archive import open_or_create, remove_unused
     from geohash_rs.stac import is_stac_path
 
     items = [path for path in scenes if is_stac_path(path)]
@@ -102,9 +101,8 @@ def index_command(
 
             report = index_scenes(target, found, address=engine, **settings)
     except BaseException:
-        if is_new and target.num_tiles == 0:  # leave nothing behind that binds the next try
-            target.close()
-            shutil.rmtree(archive, ignore_errors=True)
+        if is_new:
+            remove_unused(target)
         raise
     if as_json:
         echo_json({**asdict(report), "archive": str(archive), "archive_tiles": target.num_tiles})
