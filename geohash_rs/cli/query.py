@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from geohash_rs.cli.options import Numbers, bands_of, read_region, time_range
 
@@ -133,6 +134,10 @@ def _check_engine(archive: str, *, engine: str | None, approximate: bool) -> Non
         raise click.UsageError(msg, click.get_current_context())
     if engine is not None and archive.startswith(DATABASES):
         msg = "--engine is for an archive in a folder or in object storage; a database searches by itself"
+        raise click.UsageError(msg, click.get_current_context())
+    given = [name for name in ("schema", "table") if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given and not archive.startswith(DATABASES):
+        msg = f"--{given[0]} is for an archive in PostGIS, and {archive} is none; leave it out, or give a postgresql:// address"
         raise click.UsageError(msg, click.get_current_context())
 
 

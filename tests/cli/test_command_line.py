@@ -136,6 +136,8 @@ WRONG_USE = [
     (("index", "x.tif", "--archive", "s3://b/a"), "not s3://...; index into a folder, then"),
     (("index", "x.tif", "--archive", "a", "--engine", "local", "--workers", 2), "--workers 2 is"),
     (("query", "postgresql://h/d", "--tile", 3, "--engine", "local"), "--engine is for an archive"),
+    (("query", "a", "--tile", 3, "--schema", "public"), "--schema is for an archive in PostGIS"),
+    (("query", "a", "--tile", 3, "--table", "x"), "--table is for an archive in PostGIS, and a is"),
     (("nonsense",), "nonsense"),
     (("info", "{archive}", "--nonsense"), "--nonsense"),
 ]
