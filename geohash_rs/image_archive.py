@@ -148,8 +148,8 @@ class Archive(CodeArchive, ImageQueries):
             edges: ``shift`` moves the last tile of a row or column back inside, ``pad`` lets it
                 overhang, ``drop`` leaves it out.
             max_nodata: Tiles with a larger share of invalid pixels are left out.
-            resolution: Ground size of a pixel, m, that tiles of all scenes are resampled to; None
-                keeps every scene's own pixels.
+            resolution: Ground size of a pixel, m, that tiles of all scenes are resampled to; that
+                of the hasher if None, and every scene's own if the hasher has none either.
             batch_size: Most tiles that are read at once; fewer where they are large.
             workers: Processes that read; 0 reads in a thread.
             device: Where the network runs, such as ``cpu`` or ``cuda``.
@@ -178,7 +178,7 @@ class Archive(CodeArchive, ImageQueries):
                 stride=size if stride is None else stride,
                 edges=edges,
                 max_nodata=max_nodata,
-                resolution=resolution,
+                resolution=hasher.resolution if hasher and resolution is None else resolution,
             )
             return add_scenes(
                 self,

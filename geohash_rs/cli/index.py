@@ -17,7 +17,7 @@ __all__ = ["index_command"]
 @click.option("--stride", type=click.IntRange(min=1), help="Step between tiles, px.  [default: the tile size]")
 @click.option("--edges", type=click.Choice(["shift", "pad", "drop"]), default="shift", show_default=True, help="Where the grid does not end with the scene: move the last tile inside, let it overhang, or leave it out.")
 @click.option("--max-nodata", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Leave out tiles with a larger share of nodata.")
-@click.option("--resolution", type=click.FloatRange(min=0, min_open=True), help="Resample tiles of all scenes to this ground size, m a pixel.")
+@click.option("--resolution", type=click.FloatRange(min=0, min_open=True), help="Resample tiles of all scenes to this ground size, m a pixel.  [default: the hasher's, or each scene's own]")
 @click.option("--bands", help="One-based indexes or names, such as 4,3,2.")
 @click.option("--asset", help="Asset of STAC items that is the scene.  [default: the only raster]")
 @click.option("--nodata", type=float, help="Value that means nothing was seen.  [default: each file's own]")

@@ -83,7 +83,8 @@ def fit_hasher(
             else the 1st and 99th percentile of each band of the first tiles.
         tile_size: Side of a tile in px. Default: the height of the first tile.
         input_size: Side in px that the network sees. Default: what its weights were trained with.
-        resolution: Ground size of a pixel in metres that tiles should have, or None for any.
+        resolution: Ground size of a pixel in metres to which archives resample the tiles of scenes,
+            or None for any.
         views: Views over which activations are averaged; each costs one pass of the network.
         name: A name for people. Default: method and bits.
         device: Where the backbone runs.

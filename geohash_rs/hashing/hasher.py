@@ -39,7 +39,8 @@ class Hasher:
         bands: Names of the bands, in the order of the channels.
         tile_size: Side of a tile in px of its scene, for which this hasher was made.
         input_size: Side in px to which tiles are resized for the network.
-        resolution: Ground size of a pixel in metres that tiles should have, or None for any.
+        resolution: Ground size of a pixel in metres to which archives resample the tiles of scenes,
+            or None for any.
         views: Views of a tile over which activations are averaged, each of which costs one pass
             of the network: "identity", "hflip", "vflip", "rot90", "rot180", "rot270".
         name: A name for people.

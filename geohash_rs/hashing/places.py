@@ -177,7 +177,8 @@ def fit_on_scenes(
         stride: Step between tiles, px; the tile size if None.
         edges: As in `TileGrid`.
         max_nodata: Tiles with a larger share of invalid pixels are left out.
-        resolution: Ground size of a tile's pixel, m; None keeps every scene's own pixels.
+        resolution: Ground size of a tile's pixel, m, also in the archives that the hasher indexes;
+            None keeps every scene's own pixels.
         num_bits: Bits of the code.
         method: "pairs" (better, seconds) or "triplets" (as Tile2Vec, minutes).
         near_km: Side of a place, km.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 from affine import Affine
 
 from geohash_rs import Archive, Scenes, load_hasher
@@ -21,6 +22,7 @@ from geohash_rs.errors import (
     SceneError,
     TileSizeError,
 )
+from geohash_rs.hashing import fit_hasher
 from geohash_rs.image_archive import open_or_create
 from tests.imagery.conftest import TILE, ground, mosaic
 
@@ -206,6 +208,22 @@ def test_tiles_of_two_resolutions_cover_the_same_ground(
     sizes = tiles.groupby("scene")["width"].unique().tolist()
     assert sorted(int(size[0]) for size in sizes) == [64, 128]
     assert copy.num_tiles == 8
+
+
+def test_tiles_have_the_ground_size_that_the_hasher_is_for(
+    write_scene: Writer, tmp_path: Path
+) -> None:
+    fine = mosaic(2, 2, 1).repeat(2, axis=1).repeat(2, axis=2)
+    at = Affine(5, 0, 500_000, 0, -5, 5_400_000)
+    scenes = Scenes(write_scene(tmp_path / "s" / "fine.tif", fine, transform=at))
+    tiles = torch.from_numpy(np.stack([ground(i % 4, TILE, i) for i in range(16)]))
+    hasher = fit_hasher([tiles], num_bits=16, method="lsh", input_size=32, resolution=10.0)
+    archive = Archive.create(tmp_path / "archive", hasher=hasher)
+    assert archive.add(scenes).num_tiles == 4
+    assert set(archive.tiles(np.arange(4))["width"]) == {128}
+    (record,) = archive.scenes()
+    assert record.settings["ground_size"] == 10  # which patches are brought to
+    assert archive.add(scenes, resolution=5).num_tiles == 16  # unless another is asked for
 
 
 def test_workers_read_the_same_tiles(copy: Archive, archive: Archive, scene_folder: Path) -> None:

@@ -67,7 +67,8 @@ def index_scenes(
         stride: Step between tiles, px; the tile size if None.
         edges: As in `Archive.add`.
         max_nodata: Tiles with a larger share of invalid pixels are left out.
-        resolution: Ground size of a pixel, m, that tiles are resampled to; None keeps their own.
+        resolution: Ground size of a pixel, m, that tiles are resampled to; that of the hasher if
+            None, and every scene's own if the hasher has none either.
         batch_size: Tiles a pass of the network.
         device: Where the network runs; "cuda" takes a GPU for each worker.
         checksum: Whether files are compared by checksum rather than by time.
@@ -92,14 +93,14 @@ def index_scenes(
         stride=size if stride is None else stride,
         edges=edges,
         max_nodata=max_nodata,
-        resolution=resolution,
+        resolution=hasher.resolution if hasher and resolution is None else resolution,
     )
     options: dict[str, Any] = {
         "tile_size": grid.tile_size,
         "stride": grid.stride,
         "edges": edges,
         "max_nodata": max_nodata,
-        "resolution": resolution,
+        "resolution": grid.resolution,
         "batch_size": batch_size,
         "checksum": checksum,
         "strict": strict,
