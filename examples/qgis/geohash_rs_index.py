@@ -5,7 +5,11 @@ no torch; it calls `geohash-rs`, which may live in an environment of its own.
 """
 
 import os
+import queue
+import shlex
+import shutil
 import subprocess
+import threading
 
 from qgis.core import (
     QgsProcessingAlgorithm,
@@ -16,15 +20,14 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
+# The same as in geohash_rs_query.py, up to the class: QGIS adds each script alone, so neither can
+# import from the other.
+
 
 def run(words, feedback):
-    """Run a command, tell its lines as they come, and stop it when QGIS is told to.
-
-    The same as in geohash_rs_query.py: QGIS adds each script alone, so neither can
-    import from the other.
-    """
+    """Run a command, tell its lines as they come, and stop it when QGIS is told to."""
     environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME"}}
-    feedback.pushCommandInfo(" ".join(words))
+    feedback.pushCommandInfo(shlex.join(words))
     try:
         process = subprocess.Popen(
             words,
@@ -38,14 +41,45 @@ def run(words, feedback):
     except OSError as error:
         msg = f"{words[0]} cannot be run ({error.strerror}); give the full path of geohash-rs."
         raise QgsProcessingException(msg) from error
+    lines = queue.SimpleQueue()
+    threading.Thread(target=read_lines, args=(process.stdout, lines), daemon=True).start()
     last = ""
-    for line in process.stdout:
+    while not feedback.isCanceled():
+        try:
+            line = lines.get(timeout=0.2)
+        except queue.Empty:  # a command may be silent for long, and is to be stopped even then
+            continue
+        if line is None:
+            break
         last = line.strip() or last
         feedback.pushConsoleInfo(line.rstrip())
-        if feedback.isCanceled():
-            process.terminate()
-    if process.wait() and not feedback.isCanceled():
+    if feedback.isCanceled():
+        stop(process)
+    elif process.wait():
         raise QgsProcessingException(last)
+
+
+def read_lines(source, lines):
+    """Put every line into a queue, then None."""
+    with source:
+        for line in source:
+            lines.put(line)
+    lines.put(None)
+
+
+def stop(process):
+    """End a process, by force if it does not end within five seconds."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def program_words(text):
+    """Split a command into words, but for the path of a program, which may have spaces."""
+    return [text] if shutil.which(text) else shlex.split(text)
 
 
 class IndexScenes(QgsProcessingAlgorithm):
@@ -79,7 +113,9 @@ class IndexScenes(QgsProcessingAlgorithm):
         self.addParameter(
             QgsProcessingParameterNumber("TILE_SIZE", "Tile size, px", defaultValue=64, minValue=8)
         )
-        self.addParameter(QgsProcessingParameterString("HASHER", "Hasher", defaultValue="itq-64"))
+        self.addParameter(
+            QgsProcessingParameterString("HASHER", "Hasher", defaultValue="general-64")
+        )
         self.addParameter(
             QgsProcessingParameterString("PROGRAM", "Command line", defaultValue="geohash-rs")
         )
@@ -90,7 +126,7 @@ class IndexScenes(QgsProcessingAlgorithm):
         known = os.path.exists(os.path.join(archive, "manifest.json"))
         hasher = self.parameterAsString(parameters, "HASHER", context)
         words = [
-            *self.parameterAsString(parameters, "PROGRAM", context).split(),
+            *program_words(self.parameterAsString(parameters, "PROGRAM", context)),
             "index",
             self.parameterAsString(parameters, "SCENES", context),
             "--archive",

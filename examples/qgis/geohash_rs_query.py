@@ -5,7 +5,11 @@ is a GeoPackage that opens coloured by distance, with pictures as map tips (View
 """
 
 import os
+import queue
+import shlex
+import shutil
 import subprocess
+import threading
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -24,14 +28,14 @@ from qgis.core import (
 LONLAT = "EPSG:4326"
 
 
-def run(words, feedback):
-    """Run a command, tell its lines as they come, and stop it when QGIS is told to.
+# The same as in geohash_rs_index.py, up to the class: QGIS adds each script alone, so neither can
+# import from the other.
 
-    The same as in geohash_rs_index.py: QGIS adds each script alone, so neither can
-    import from the other.
-    """
+
+def run(words, feedback):
+    """Run a command, tell its lines as they come, and stop it when QGIS is told to."""
     environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME"}}
-    feedback.pushCommandInfo(" ".join(words))
+    feedback.pushCommandInfo(shlex.join(words))
     try:
         process = subprocess.Popen(
             words,
@@ -45,14 +49,45 @@ def run(words, feedback):
     except OSError as error:
         msg = f"{words[0]} cannot be run ({error.strerror}); give the full path of geohash-rs."
         raise QgsProcessingException(msg) from error
+    lines = queue.SimpleQueue()
+    threading.Thread(target=read_lines, args=(process.stdout, lines), daemon=True).start()
     last = ""
-    for line in process.stdout:
+    while not feedback.isCanceled():
+        try:
+            line = lines.get(timeout=0.2)
+        except queue.Empty:  # a command may be silent for long, and is to be stopped even then
+            continue
+        if line is None:
+            break
         last = line.strip() or last
         feedback.pushConsoleInfo(line.rstrip())
-        if feedback.isCanceled():
-            process.terminate()
-    if process.wait() and not feedback.isCanceled():
+    if feedback.isCanceled():
+        stop(process)
+    elif process.wait():
         raise QgsProcessingException(last)
+
+
+def read_lines(source, lines):
+    """Put every line into a queue, then None."""
+    with source:
+        for line in source:
+            lines.put(line)
+    lines.put(None)
+
+
+def stop(process):
+    """End a process, by force if it does not end within five seconds."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def program_words(text):
+    """Split a command into words, but for the path of a program, which may have spaces."""
+    return [text] if shutil.which(text) else shlex.split(text)
 
 
 class FindSimilar(QgsProcessingAlgorithm):
@@ -113,7 +148,7 @@ class FindSimilar(QgsProcessingAlgorithm):
     def processAlgorithm(self, parameters, context, feedback):  # noqa: N802
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         words = [
-            *self.parameterAsString(parameters, "PROGRAM", context).split(),
+            *program_words(self.parameterAsString(parameters, "PROGRAM", context)),
             "query",
             self.parameterAsString(parameters, "ARCHIVE", context),
             *self._example(parameters, context),

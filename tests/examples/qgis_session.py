@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 from qgis.core import (
@@ -24,11 +26,15 @@ application = QgsApplication([], False)
 application.initQgis()
 
 
-def algorithm(name, kind):
+def script(name):
     spec = importlib.util.spec_from_file_location(name, Path(examples) / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    made = getattr(module, kind)()
+    return module
+
+
+def algorithm(name, kind):
+    made = getattr(script(name), kind)()
     made.initAlgorithm({})
     return made
 
@@ -41,7 +47,7 @@ def call(made, parameters):
 archive = f"{folder}/archive"
 indexed = call(
     algorithm("geohash_rs_index", "IndexScenes"),
-    {"SCENES": scenes, "ARCHIVE": archive, "PROGRAM": program, "TILE_SIZE": 64, "HASHER": "itq-64"},
+    {"SCENES": scenes, "ARCHIVE": archive, "PROGRAM": program, "TILE_SIZE": 64},
 )
 found = call(
     algorithm("geohash_rs_query", "FindSimilar"),
@@ -51,6 +57,12 @@ refused = call(
     algorithm("geohash_rs_query", "FindSimilar"),
     {"ARCHIVE": archive, "K": 12, "PROGRAM": program, "OUTPUT": f"{folder}/none.gpkg"},
 )
+feedback = QgsProcessingFeedback()
+threading.Timer(1, feedback.cancel).start()
+before = time.monotonic()
+silent = "import time; print('begun', flush=True); time.sleep(100)"
+script("geohash_rs_index").run([sys.executable, "-c", silent], feedback)
+seconds = time.monotonic() - before
 layer = QgsVectorLayer(f"{folder}/m.gpkg|layername=m", "matches", "ogr")
 context = QgsExpressionContext(QgsExpressionContextUtils.globalProjectLayerScopes(layer))
 context.setFeature(next(layer.getFeatures()))
@@ -70,6 +82,8 @@ report = {
     "indexed": indexed is not None,
     "found": found is not None,
     "refused": refused is None,
+    "seconds": seconds,
+    "told": feedback.textLog(),
     "features": layer.featureCount(),
     "renderer": type(layer.renderer()).__name__,
     "labels": [one.label() for one in getattr(layer.renderer(), "ranges", list)()],

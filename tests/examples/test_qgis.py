@@ -31,12 +31,21 @@ def qgis():
     return environment
 
 
+def test_what_both_scripts_need_is_the_same_in_both():
+    def shared(name):
+        text = (ROOT / "examples" / "qgis" / name).read_text(encoding="utf-8")
+        return text[text.index("def run(") : text.index("class ")]
+
+    assert shared("geohash_rs_index.py") == shared("geohash_rs_query.py")
+
+
 @pytest.mark.slow
 def test_qgis_indexes_and_queries_and_opens_matches_styled_with_pictures(qgis, tmp_path):
     for scene in write_scenes(tmp_path / "scenes", seed=0)[1:]:
         scene.unlink()
     patches = write_patches(tmp_path / "patches", seed=0)
-    program = tmp_path / "geohash-rs"
+    program = tmp_path / "a folder" / "geohash-rs"
+    program.parent.mkdir()
     command = f'PYTHONPATH="{ROOT}" exec "{sys.executable}" -m geohash_rs "$@"'
     program.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
     program.chmod(0o755)
@@ -46,6 +55,8 @@ def test_qgis_indexes_and_queries_and_opens_matches_styled_with_pictures(qgis, t
     assert (tmp_path / "report.json").exists(), done.stderr
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert (report["indexed"], report["found"], report["refused"]) == (True, True, True)
+    assert "begun" in report["told"]
+    assert report["seconds"] < 30, "a silent command is stopped as well"
     assert report["features"] == 12
     assert report["renderer"] == "QgsGraduatedSymbolRenderer"
     assert report["labels"]
