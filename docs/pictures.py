@@ -34,7 +34,7 @@ def make_pictures(app) -> None:
         folder = Path(temporary)
         write_scenes(folder / "scenes", seed=0)
         patches = write_patches(folder / "patches", seed=0)
-        archive = Archive.create(folder / "coast", hasher="itq-64")
+        archive = Archive.create(folder / "coast", hasher="general-64")
         archive.add(Scenes(folder / "scenes"), tile_size=64)
         matches = archive.query(patches["town"], k=12)
         matches.plot_grid().savefig(FOLDER / "grid.png", dpi=110)

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--reject", type=int, nargs="*", default=[], help="ids of wrong matches")
     parser.add_argument("--tile-size", type=int, default=64)
     settings = parser.parse_args()
-    archive: Archive = open_or_create(settings.result.parent / "archive", hasher="itq-64")
+    archive: Archive = open_or_create(settings.result.parent / "archive", hasher="general-64")
     report = archive.add(Scenes(settings.scenes), tile_size=settings.tile_size, progress=True)
     print(f"{report.num_tiles} new tiles; the archive has {len(archive)}")
     matches = archive.query(settings.patch, k=12, negatives=settings.reject or None, distinct=True)
