@@ -214,7 +214,7 @@ class Tables:
         """Read how far publishing has come.
 
         Args:
-            connection: A session; the tables are there and `prepare`d.
+            connection: A session; the tables are there and have been prepared.
 
         Returns:
             The progress.
