@@ -17,6 +17,7 @@ from rasterio.windows import Window
 from torch import Tensor
 
 from geohash_rs.errors import SceneError
+from geohash_rs.resampling import declares, read_resampled
 from geohash_rs.scene_file import open_raster
 
 __all__ = [
@@ -61,7 +62,8 @@ def read_window(
         source: Open rasterio dataset.
         window: Column, row, width and height in px.
         indexes: One-based bands to read.
-        nodata: Value that means nothing was seen.
+        nodata: Value that means nothing was seen; where the window is resampled it has no weight,
+            whether the raster knows it or not.
         masked: Whether the raster's own mask or alpha band is to be read too.
         shape: Height and width to bring the window to.
         out: Array to read into if the window lies inside, of the raster's type and the shape
@@ -84,34 +86,60 @@ def read_window(
         cols = np.round((np.array([left, right]) - col) * full[1] / width).astype(int)
         at = (int(rows[0]), int(cols[0]))
         size = (max(int(rows[1] - rows[0]), 0), max(int(cols[1] - cols[0]), 0))
-    dtypes = source.dtypes
     if max(indexes) > source.count:
         msg = (
             f"{Path(source.name).name} has {source.count} bands now, so band {max(indexes)} cannot "
             "be read: it was replaced since its header was read; run again."
         )
         raise SceneError(msg)
-    kinds = {dtypes[index - 1] for index in indexes}
     if min(size) == 0:  # nothing of the window is in the raster
-        dtype = np.result_type(*kinds)
+        dtype = np.result_type(*{source.dtypes[index - 1] for index in indexes})
         fill = np.full((len(indexes), *full), _fill_value(nodata, dtype), dtype)
         return TilePixels(fill, np.ones(full, dtype=bool))
-    options: dict[str, Any] = {"window": inside}
-    if size != (height, width):
-        smaller = full[0] * full[1] < height * width
-        options["resampling"] = Resampling.average if smaller else Resampling.cubic
-    if len(kinds) > 1:  # a VRT may have bands of several types, which rasterio reads one by one
-        image = np.stack([source.read(i, out_shape=size, **options) for i in indexes])
-    elif out is not None and size == full:
-        image = source.read(list(indexes), out=out, **options)
-    else:
-        image = source.read(list(indexes), out_shape=(len(indexes), *size), **options)
+    image = _read_inside(
+        source, inside, indexes=indexes, nodata=nodata, masked=masked, shape=size, out=out
+    )
     invalid = _invalid(image, nodata)
     if masked:
         hidden = source.dataset_mask(window=inside, out_shape=size) == 0
         invalid = hidden if invalid is None else invalid | hidden
     pixels = TilePixels(image, invalid)
     return pixels if size == full else _pad(pixels, full, at, nodata)
+
+
+def _read_inside(
+    source: DatasetReader,
+    window: Window,
+    *,
+    indexes: Sequence[int],
+    nodata: float | None,
+    masked: bool,
+    shape: tuple[int, int],
+    out: npt.NDArray[Any] | None,
+) -> npt.NDArray[Any]:
+    """Read a window that lies inside, brought to a shape."""
+    options: dict[str, Any] = {"window": window}
+    if shape != (window.height, window.width):
+        smaller = shape[0] * shape[1] < window.height * window.width
+        how = options["resampling"] = Resampling.average if smaller else Resampling.cubic
+        if nodata is not None and not declares(source, indexes, nodata):
+            resampled = read_resampled(
+                source,
+                window,
+                indexes=indexes,
+                nodata=nodata,
+                masked=masked,
+                shape=shape,
+                resampling=how,
+            )
+            if resampled is not None:
+                return resampled
+    # A VRT may have bands of several types, which rasterio reads one by one.
+    if len({source.dtypes[index - 1] for index in indexes}) > 1:
+        return np.stack([source.read(i, out_shape=shape, **options) for i in indexes])
+    if out is not None and shape == out.shape[1:]:
+        return source.read(list(indexes), out=out, **options)
+    return source.read(list(indexes), out_shape=(len(indexes), *shape), **options)
 
 
 def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:

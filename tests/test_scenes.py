@@ -239,6 +239,27 @@ def test_a_nodata_value_that_the_type_cannot_hold_pads_with_zeros(tmp_path):
     assert pixels.invalid.sum() == 300
 
 
+@pytest.mark.parametrize("size", [10, 60])  # averaged, interpolated
+@pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("float32", float("nan"))])
+def test_a_nodata_value_that_only_the_user_knows_has_no_weight_in_resampled_tiles(
+    tmp_path, dtype, nodata, size
+):
+    pixels = np.random.default_rng(0).integers(100, 110, (3, 90, 70)).astype(dtype)
+    pixels[:, 5:17, :33] = nodata
+    pixels[0, 20, 3] = nodata  # in one band only
+    silent = Scenes(write(tmp_path / "silent.tif", pixels=pixels, dtype=dtype), nodata=nodata)
+    path = write(tmp_path / "told.tif", pixels=pixels, dtype=dtype, nodata=nodata)
+    tile, shape = Tile(0, 0, 0, 40, 40), (size, size)
+    found, expected = silent.read(tile, shape=shape), Scenes(path).read(tile, shape=shape)
+    np.testing.assert_array_equal(found.image, expected.image)
+    np.testing.assert_array_equal(found.invalid, expected.invalid)
+    assert np.nanmin(found.image[:, ~found.invalid]) > 90
+    assert 0.1 < found.invalid.mean() < 0.35
+    beyond = Tile(0, -10, 0, 50, 40)  # padded too
+    image, invalid = silent.read(beyond, shape=shape)
+    assert np.nanmin(image[:, ~invalid]) > 90
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "first", "last"),
     [

@@ -1,0 +1,88 @@
+"""Resample windows of rasters with a nodata value that the rasters themselves do not know."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from rasterio.enums import Resampling
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.windows import Window
+
+__all__ = ["declares", "read_resampled"]
+
+MARGIN = 4  # px around a window that cubic interpolation looks at
+
+
+def declares(source: DatasetReader, indexes: Sequence[int], nodata: float) -> bool:
+    """Tell whether all bands of a raster declare a nodata value.
+
+    Args:
+        source: Open rasterio dataset.
+        indexes: One-based bands.
+        nodata: The value; NaN equals itself.
+
+    Returns:
+        Whether GDAL gives it no weight when it resamples these bands.
+    """
+    known = [source.nodatavals[index - 1] for index in indexes]
+    return all(v is not None and np.array_equal(v, nodata, equal_nan=True) for v in known)
+
+
+def read_resampled(
+    source: DatasetReader,
+    window: Window,
+    *,
+    indexes: Sequence[int],
+    nodata: float,
+    masked: bool,
+    shape: tuple[int, int],
+    resampling: Resampling,
+) -> npt.NDArray[Any] | None:
+    """Read a window as GDAL would resample it if its raster declared a nodata value.
+
+    GDAL averages into the others what it does not know to be nodata.
+
+    Args:
+        source: Open rasterio dataset.
+        window: What to read; it lies inside.
+        indexes: One-based bands.
+        nodata: The value.
+        masked: Whether pixels that the raster's own mask or alpha band hides are nodata too.
+        shape: Height and width to bring the window to.
+        resampling: How.
+
+    Returns:
+        Shape (bands, height, width), with the value where nothing valid is near; None if the
+        window does not hold the value, so that GDAL needs no help.
+    """
+    left, top = max(0, window.col_off - MARGIN), max(0, window.row_off - MARGIN)
+    right = min(source.width, window.col_off + window.width + MARGIN)
+    bottom = min(source.height, window.row_off + window.height + MARGIN)
+    around = Window(left, top, right - left, bottom - top)
+    inside = Window(window.col_off - left, window.row_off - top, window.width, window.height)
+    pixels = np.stack([source.read(index, window=around) for index in indexes])
+    found = np.isnan(pixels) if np.isnan(nodata) else pixels == nodata
+    if not found.any():
+        return None
+    if masked:
+        pixels[:, source.dataset_mask(window=around) == 0] = nodata
+    bands, height, width = pixels.shape
+    profile = {
+        "driver": "GTiff",
+        "count": bands,
+        "height": height,
+        "width": width,
+        "dtype": pixels.dtype,
+        "nodata": nodata,
+        "transform": Affine.scale(2),  # any: rasterio warns of a file without
+    }
+    with MemoryFile() as memory:
+        with memory.open(**profile) as copy:
+            copy.write(pixels)
+        with memory.open() as copy:
+            image: npt.NDArray[Any] = copy.read(
+                window=inside, out_shape=(bands, *shape), resampling=resampling
+            )
+            return image
