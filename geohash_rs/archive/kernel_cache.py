@@ -11,7 +11,9 @@ from typing import Any
 import numba
 from numba.core import config
 
-__all__ = ["cached_njit"]
+__all__ = ["SOURCES", "cached_njit"]
+
+SOURCES = ("kernels", "lanes", "row_tests", "writing")  # of `writing` numbers are compiled in
 
 
 def cached_njit(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,11 +59,11 @@ def _private_folder() -> Path | None:
 
 
 def _stamped(compiled: Any) -> Callable[..., Any]:  # noqa: ANN401 - Numba's dispatcher
-    """Let a change of any module with compiled code make what is kept on disk stale.
+    """Let a change of any module that is compiled in make what is kept on disk stale.
 
     Numba looks at the function's own module only: https://github.com/numba/numba/issues/1833
     """
-    files = [Path(__file__).with_name(f"{name}.py") for name in ("kernels", "lanes", "row_tests")]
+    files = [Path(__file__).with_name(f"{name}.py") for name in SOURCES]
     with contextlib.suppress(AttributeError, OSError):
         stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files)
         compiled._cache._cache_file._source_stamp = stamps

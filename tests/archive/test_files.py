@@ -1,5 +1,6 @@
 """What an archive writes, opened by other programs and from other installations."""
 
+import ast
 import json
 import os
 import subprocess
@@ -108,6 +109,14 @@ def test_kernels_are_kept_among_temporary_files_if_nothing_else_can_be_written(
     assert list(folder.glob("*.nbc"))
     folder.parent.chmod(0o777)  # anybody could put code there: not to be trusted
     assert kernel_cache.cached_njit(double).stats.cache_path is None
+
+
+def test_kernels_are_compiled_anew_when_anything_compiled_in_has_changed():
+    for name in kernel_cache.SOURCES[:3]:
+        tree = ast.parse(Path(kernel_cache.__file__).with_name(f"{name}.py").read_text())
+        used = {item.module for item in ast.walk(tree) if isinstance(item, ast.ImportFrom)}
+        ours = {module.rsplit(".")[-1] for module in used if "geohash_rs" in module}
+        assert ours <= {*kernel_cache.SOURCES, "kernel_cache"}
 
 
 def double(number):

@@ -6,28 +6,18 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import faiss
 import geopandas as gpd
 import numpy as np
-import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geohash_rs.archive import CodeArchive, scan
-from geohash_rs.archive.engine_numpy import NumpyEngine
-from geohash_rs.archive.writing import BLOCK
+from geohash_rs.archive import CodeArchive
+from tests.archive.plain import in_region, in_time, overlaps
 
+ARCHIVES = int(os.environ.get("GEOHASH_RS_SEARCH_ARCHIVES", "40"))
 DAY = dt.datetime(2020, 1, 1)
 ZERO = np.zeros((1, 1), np.uint8)
-
-
-@pytest.fixture(params=["numba", "numpy"])
-def engine(request, monkeypatch):
-    """Run a test with each engine."""
-    if request.param == "numpy":
-        monkeypatch.setattr(scan, "engine", NumpyEngine)
-    return request.param
 
 
 def make_tiles(rng: np.random.Generator, count: int) -> gpd.GeoDataFrame:
@@ -85,25 +75,17 @@ class PlainArchive:
         return sorted(found)[:k]
 
 
-def expected_keep(options, region):
+def expected_keep(options, region, excluded):
     """Write every filter down once more, as plainly as possible."""
 
     def keep(number, row):
-        shape = row["geometry"]
-        if region is not None and (
-            shape is None
-            or not (region.covers(shape) if options.get("within") else region.intersects(shape))
-        ):
+        shape = np.array([row["geometry"]], dtype=object)
+        if not in_region(region, shape, within=options.get("within", False))[0]:
             return False
-        if "time" in options:
-            first, last = options["time"]
-            start = row["datetime"]
-            if start is None or start != start:
-                return False
-            end = row.get("datetime_end")
-            end = start if end is None or end != end else end
-            if start > last or end < first:
-                return False
+        if overlaps(excluded, shape)[0]:
+            return False
+        if "time" in options and not in_time(options["time"], row):
+            return False
         if "scenes" in options and row["scene"] not in options["scenes"]:
             return False
         if "labels" in options and row["label"] not in options["labels"]:
@@ -113,45 +95,55 @@ def expected_keep(options, region):
     return keep
 
 
-def draw_options(rng: np.random.Generator, ids: np.ndarray):
-    """Draw filters, and the region as plain shapely."""
-    options, region = {}, None
+def draw_region(rng: np.random.Generator):
+    """Draw a region and give it once more as plain shapely; None for none."""
     kind = rng.integers(0, 5)
     x, y = rng.uniform(-180, 180), rng.uniform(-85, 80)
     w, h = rng.uniform(1, 120), rng.uniform(1, 60)
     if kind == 1:
         x1, y1 = x + w, min(y + h, 90.0)
         if x1 > 180:
-            options["region"] = (x, y, x1 - 360, y1)
-            region = shapely.union(shapely.box(x, y, 180, y1), shapely.box(-180, y, x1 - 360, y1))
-        else:
-            options["region"] = (x, y, x1, y1)
-            region = shapely.box(x, y, x1, y1)
-    elif kind == 2:
+            parts = shapely.box(x, y, 180, y1), shapely.box(-180, y, x1 - 360, y1)
+            return (x, y, x1 - 360, y1), shapely.union(*parts)
+        return (x, y, x1, y1), shapely.box(x, y, x1, y1)
+    if kind == 2:
         region = shapely.Point(x, y).buffer(w / 4)
         region = shapely.intersection(region, shapely.box(-180, -90, 180, 90))
-        options["region"] = region
-    elif kind == 3:
+        return region, region
+    if kind == 3:
         region = shapely.MultiPolygon(
             [shapely.box(-180, -90, -170, 90), shapely.box(x / 2, y, x / 2 + 20, y + 5)]
         )
-        options["region"] = region
+        return region, region
+    return None, None
+
+
+def draw_options(rng: np.random.Generator, ids: np.ndarray):
+    """Draw filters; the region and the one that is left out are given as plain shapely, too."""
+    options = {}
+    given, region = draw_region(rng)
+    if given is not None:
+        options["region"] = given
+    given, excluded = draw_region(rng) if rng.random() < 0.3 else (None, None)
+    if given is not None:
+        options["exclude_region"] = given
     if region is not None and rng.random() < 0.4:
         options["within"] = True
     if rng.random() < 0.4:
         first = DAY + dt.timedelta(hours=int(rng.integers(0, 1900)))
-        options["time"] = (first, first + dt.timedelta(hours=int(rng.integers(0, 600))))
+        last = first + dt.timedelta(hours=int(rng.integers(0, 600)))
+        options["time"] = [(first, last), (first, None), (None, last)][rng.integers(0, 3)]
     if rng.random() < 0.3:
         options["scenes"] = ["a", "nowhere"]
     if rng.random() < 0.3:
         options["labels"] = ["sea"]
     if rng.random() < 0.3:
         options["exclude_ids"] = rng.choice(ids, min(5, len(ids)), replace=False).tolist()
-    return options, region
+    return options, region, excluded
 
 
 @settings(
-    max_examples=int(os.environ.get("GEOHASH_RS_SEARCH_ARCHIVES", "40")),
+    max_examples=ARCHIVES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -178,14 +170,14 @@ def test_search_equals_a_plain_loop(engine, seed, num_bytes):
                 archive.compact()
         ids = np.array(list(plain.rows))
         for _ in range(6):
-            options, region = draw_options(rng, ids)
+            options, region, excluded = draw_options(rng, ids)
             k = [1, 5, 20, 300, None][rng.integers(0, 5)]
             radius = (
                 int(rng.integers(0, num_bytes * 8)) if k is None or rng.random() < 0.3 else None
             )
             queries = centres[:2]
             found = archive.search(queries, k=k, max_distance=radius, num_threads=2, **options)
-            keep = expected_keep(options, region)
+            keep = expected_keep(options, region, excluded)
             for query, code in enumerate(queries):
                 wanted = plain.search(code, k=k, radius=radius, keep=keep)
                 real = found.ids[query] >= 0
@@ -194,29 +186,6 @@ def test_search_equals_a_plain_loop(engine, seed, num_bytes):
                 assert not real[len(wanted) :].any()
     finally:
         shutil.rmtree(folder)
-
-
-def test_many_blocks_agree_with_faiss(tmp_path, engine):
-    rng = np.random.default_rng(5)
-    count = 3 * BLOCK + 77
-    codes = rng.integers(0, 256, (count, 8), dtype=np.uint8)
-    x, y = rng.uniform(-10, 10, count), rng.uniform(40, 60, count)
-    frame = gpd.GeoDataFrame(
-        {"scene": "s"}, index=range(count), geometry=shapely.box(x, y, x + 0.1, y + 0.1), crs=4326
-    )
-    archive = CodeArchive.create(tmp_path / "a", num_bits=64)
-    ids = archive.add_codes(codes, frame)
-    region = (-4.0, 45.0, 3.0, 52.0)
-    inside = shapely.intersects(frame.geometry.to_numpy(), shapely.box(*region))
-    for keep, options in ((np.ones(count, bool), {}), (inside, {"region": region})):
-        index = faiss.IndexBinaryFlat(64)
-        index.add(codes[keep])
-        for k in (1, 20, 400):
-            distances, _ = index.search(codes[:10], k)
-            found = archive.search(codes[:10], k=k, **options)
-            assert (found.distances == distances).all()
-            kept = set(ids[keep].tolist())
-            assert all(set(row.tolist()) <= kept for row in found.ids)
 
 
 def test_k_larger_than_the_archive_gives_all(tmp_path):
