@@ -10,6 +10,7 @@ from geohash_rs.serve.addresses import own_addresses, own_names
 
 __all__ = ["ServeError", "run_server"]
 
+ALONE = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - told from a single address, not bound to
 
 
@@ -58,7 +59,7 @@ def run_server(
         shown = ["localhost", *own_addresses(listening.family)]
     app = create_app(
         archive,
-        hosts=[host, *own_names()],
+        hosts=[host] if host in ALONE else [host, *own_names()],
         any_address=host in EVERYWHERE,
         base_map=base_map,
         attribution=attribution,
@@ -70,7 +71,7 @@ def run_server(
         + " and ".join(f"http://{n}:{port}/" for n in shown)
     )
     say("Open it in a browser; stop with Ctrl-C.")
-    if host not in ("127.0.0.1", "localhost", "::1"):
+    if host not in ALONE:
         say(f"Listening on {host}: whoever reaches this machine can search and see the scenes.")
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])
