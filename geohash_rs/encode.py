@@ -1,8 +1,10 @@
 """Run tiles through a hasher: dataset and sampler in, codes and located tiles out."""
 
+import contextlib
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import geopandas as gpd
@@ -11,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from geohash_rs.errors import HasherError
 from geohash_rs.footprints import WGS84
 from geohash_rs.located import LocatedTile, located_frame
 from geohash_rs.scenes import Scenes, Tile
@@ -62,7 +65,7 @@ class EncodedScene:
         number: Position in ``Scenes.scene_files``.
         num_read: Tiles that were read.
         num_nodata: Tiles left out because too little of them was seen.
-        failure: Why the scene could not be read, or None. Then it has no codes.
+        failure: Why the scene could not be read or hashed, or None. Then it has no codes.
         codes: Packed codes, one array a batch.
         windows: Tiles of the codes, int64 (scene, col, row, width, height), one array a batch.
     """
@@ -124,7 +127,7 @@ def encode_scenes(
                 done.num_read += int((planned == number).sum())
             for number, reason in batch.failures:
                 open_scenes[number].failure = open_scenes[number].failure or reason
-            _hash_batch(hasher, batch, open_scenes)
+            _hash_batch(hasher, batch, open_scenes, scenes)
             following = int(tiles[span[1], 0]) if span[1] < len(tiles) else len(scenes.scene_files)
             for number in [n for n in open_scenes if n < following]:
                 yield _finish(open_scenes.pop(number))
@@ -179,14 +182,25 @@ def scene_tiles_frame(scenes: Scenes, windows: npt.NDArray[np.int64]) -> gpd.Geo
     return gpd.GeoDataFrame(columns, geometry=geometry, crs=WGS84)
 
 
-def _hash_batch(hasher: TileHasher, batch: TileBatch, open_scenes: dict[int, EncodedScene]) -> None:
+def _hash_batch(
+    hasher: TileHasher, batch: TileBatch, open_scenes: dict[int, EncodedScene], scenes: Scenes
+) -> None:
     if len(batch.tiles) == 0:
         return
-    codes = hasher.codes(batch.images)
-    for number in np.unique(batch.tiles[:, 0]).tolist():
-        mine = batch.tiles[:, 0] == number
-        open_scenes[number].codes.append(codes[mine])
-        open_scenes[number].windows.append(batch.tiles[mine])
+    numbers, starts = np.unique(batch.tiles[:, 0], return_index=True)
+    parts = [slice(*ends) for ends in pairwise([*starts.tolist(), len(batch.tiles)])]
+    whole: npt.NDArray[np.uint8] | None = None
+    with contextlib.suppress(HasherError):  # of which scene, the loop below finds out
+        whole = hasher.codes(batch.images)
+    for number, part in zip(numbers.tolist(), parts, strict=True):
+        try:
+            codes = hasher.codes(batch.images[part]) if whole is None else whole[part]
+        except HasherError as error:
+            name = scenes.scene_files[number].name
+            open_scenes[number].failure = f"{name} cannot be hashed: {error}"
+        else:
+            open_scenes[number].codes.append(codes)
+            open_scenes[number].windows.append(batch.tiles[part])
 
 
 def _finish(scene: EncodedScene) -> EncodedScene:

@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -204,6 +205,34 @@ def test_a_scene_replaced_after_its_last_tile_was_read_is_not_acknowledged(
     report = quick.add(scenes)
     assert "was changed or deleted while it was read" in report.skipped[0][1]
     assert quick.num_tiles == 0
+
+
+def test_a_scene_whose_features_are_not_finite_costs_no_other_scene(
+    quick_hasher: Hasher, write_scene: Writer, tmp_path: Path
+) -> None:
+    unclipped = Hasher(
+        quick_hasher.backbone,
+        quick_hasher.head,
+        # Weights of TorchGeo take raw pixels in this way.
+        scaling=replace(quick_hasher.scaling, high=(0.1,) * 3, clip=False),
+        bands=quick_hasher.bands,
+        tile_size=TILE,
+        input_size=32,
+    )
+    for number in range(3):
+        pixels = mosaic(2, 2, number).astype("float32")
+        if number == 1:
+            pixels[:, -TILE:, -TILE:] = 3e38
+        write_scene(tmp_path / "s" / f"{number}.tif", pixels)
+    archive = Archive.create(tmp_path / "archive", hasher=unclipped)
+    report = archive.add(Scenes(tmp_path / "s"))
+    ((scene, reason),) = report.skipped
+    assert scene.endswith("1.tif")
+    assert reason.startswith("1.tif cannot be hashed: 1 of 4 tiles gave features that are NaN")
+    assert (report.num_scenes, archive.num_tiles) == (2, 8)
+    alone = Archive.create(tmp_path / "alone", hasher=unclipped)
+    alone.add(Scenes([tmp_path / "s" / "0.tif", tmp_path / "s" / "2.tif"]))
+    assert rows_of(archive) == rows_of(alone)
 
 
 def test_checksums_tell_a_touched_file_from_a_changed_one(
