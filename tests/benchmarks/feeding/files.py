@@ -11,51 +11,66 @@ from geohash_rs.tile_reader import TileReader
 from tests.benchmarks.feeding.scenes import write_scenes
 
 TILE = 64
-DISTINCT = 20
+FILES = 20  # of the small folder, and of a batch
+BATCHES = 5  # of a turn
 
 
 def linked(folder: Path, count: int) -> Path:
     """Fill a folder with files, all of which are links to a few."""
-    sources = write_scenes(folder / "sources", "tiled deflate", count=DISTINCT, side=128)
+    sources = write_scenes(folder / "sources", "tiled deflate", count=FILES, side=128)
     place = folder / f"files-{count}"
     place.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         path = place / f"scene_{number:05d}.tif"
         if not path.exists():
-            os.link(sources[number % DISTINCT], path)
+            os.link(sources[number % FILES], path)
     return place
 
 
-def walk(place: Path, *, passes: int) -> tuple[float, float, int]:
-    """Give the CPU-seconds a file for reading headers, a tile for reading, and how many tiles."""
-    start = time.process_time()
-    scenes = Scenes(place)
-    tiles = TileGrid(scenes, tile_size=TILE).tiles
-    headers = time.process_time() - start
-    indexes = [scene.color_bands for scene in scenes.scene_files]
-    spent = 0.0
-    for _ in range(passes):
-        fresh = Scenes.__new__(Scenes)
-        fresh.__setstate__(scenes.__getstate__())  # no file is open
+class Walk:
+    """A folder whose tiles are read bit by bit, round and round."""
+
+    def __init__(self, place: Path) -> None:
+        """Read the headers, and note what a file costs there."""
         start = time.process_time()
-        reader = TileReader(fresh, tiles, indexes=indexes, batch_size=64)
-        number = sum(len(reader[i].tiles) for i in range(len(reader)))
-        spent += time.process_time() - start
-    return headers / len(scenes.scene_files), spent / (passes * number), number
+        self.scenes = Scenes(place)
+        self.tiles = TileGrid(self.scenes, tile_size=TILE).tiles
+        self.header = (time.process_time() - start) / len(self.scenes.scene_files)
+        self._batch = 0
+        self._start()
+
+    def _start(self) -> None:
+        fresh = Scenes.__new__(Scenes)
+        fresh.__setstate__(self.scenes.__getstate__())  # no file is open
+        indexes = [scene.color_bands for scene in fresh.scene_files]
+        self._reader = TileReader(fresh, self.tiles, indexes=indexes, batch_size=FILES * 4)
+        self._batch = 0
+
+    def read(self, batches: int) -> float:
+        """Give the CPU-seconds a tile of the next batches; the start of a round is not counted."""
+        spent, count = 0.0, 0
+        for _ in range(batches):
+            if self._batch == len(self._reader):
+                self._start()
+            start = time.process_time()
+            count += len(self._reader[self._batch].tiles)
+            spent += time.process_time() - start
+            self._batch += 1
+        return spent / count
 
 
 def measure(folder: Path, *, many: int = 20_000, rounds: int = 3) -> dict[str, object]:
-    """Walk all tiles of both folders, in turns; every file is opened once a pass in both."""
-    few, lots = linked(folder, DISTINCT), linked(folder, many)
-    walk(few, passes=5)
-    times = [(walk(few, passes=50), walk(lots, passes=1)) for _ in range(rounds)]
-    ratios = [b[1] / a[1] for a, b in times]
-    sizes = (DISTINCT, many)
-    tile = {size: [1e3 * pair[i][1] for pair in times] for i, size in enumerate(sizes)}
-    header = {size: [1e3 * pair[i][0] for pair in times] for i, size in enumerate(sizes)}
+    """Read both folders in turns of a few files, until the large one was read a few times."""
+    few, lots = Walk(linked(folder, FILES)), Walk(linked(folder, many))
+    turns = rounds * many // (FILES * BATCHES)
+    times = np.array([(few.read(BATCHES), lots.read(BATCHES)) for _ in range(turns + 1)])[1:]
+    walks = {FILES: few, many: lots}
     return {
-        "tiles": times[0][1][2],
-        **{f"ms a tile, {k} files": round(float(np.median(v)), 4) for k, v in tile.items()},
-        "ratio": round(float(np.median(ratios)), 3),
-        **{f"ms a header, {k} files": round(float(np.median(v)), 3) for k, v in header.items()},
+        "tiles": rounds * len(lots.tiles),
+        **{
+            f"ms a tile, {count} files": round(1e3 * float(np.median(times[:, i])), 4)
+            for i, count in enumerate(walks)
+        },
+        "ratio": round(float(np.median(times[:, 1] / times[:, 0])), 3),
+        **{f"ms a header, {k} files": round(1e3 * w.header, 3) for k, w in walks.items()},
     }
