@@ -1,6 +1,5 @@
 """Train on scenes of your own: polygons give the classes, blocks of ground the parts."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from geohash_rs.errors import GeoHashRSWarning, TrainingError
+from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.datamodules import BalancedDataModule
+from geohash_rs.hashing.scene_tiles import SceneTiles
 from geohash_rs.pixels import fill_invalid, north_up, stack_images
 from geohash_rs.scenes import Scenes, Tile
 from geohash_rs.spatial_blocks import split_by_blocks
@@ -63,9 +63,10 @@ class LabelledSceneDataModule(BalancedDataModule):
     """Tiles of GeoTIFF scenes with the class of the polygons over them.
 
     A tile has the class that covers the most of it, if that is at least ``min_share`` of the tile;
-    others are left out. Parts are split by blocks of ground: all tiles of a block, of every scene
-    and date, are in one part, and tiles that overlap another part across the edge of a block are
-    left out.
+    others are left out. Tiles with a class are read once before the training: a scene of which one
+    cannot be read is left out, with a warning that names it. Parts are split by blocks of ground:
+    all tiles of a block, of every scene and date, are in one part, and tiles that overlap another
+    part across the edge of a block are left out.
 
     Args:
         paths: Folders, files or URIs of scenes, as `Scenes` takes them.
@@ -139,9 +140,10 @@ class LabelledSceneDataModule(BalancedDataModule):
         return self.paths if isinstance(self.paths, str) else ", ".join(self.paths)
 
     def make_parts(self) -> dict[str, SceneTileDataset]:
-        """Lay the grid, label its tiles and split them.
+        """Lay the grid, label its tiles, leave out those that cannot be used and split the others.
 
         Raises:
+            BandMismatchError: If labelled scenes differ in their number of bands.
             LabelError: If the polygons cannot be used.
             SceneError: If no scene can be read.
             TileSizeError: If the grid does not fit the scenes.
@@ -150,30 +152,29 @@ class LabelledSceneDataModule(BalancedDataModule):
         polygons = read_labels(self.labels, column=self.column)
         scenes = Scenes(self.paths, bands=self.bands, nodata=self.nodata)
         grid = TileGrid(scenes, **self.grid)
-        left_out = [*scenes.unreadable]
-        left_out += [(scenes.scene_files[number].key, why) for number, why in grid.skipped]
-        if left_out:
-            reasons = "; ".join(f"{path}: {why}" for path, why in left_out[:3])
-            msg = f"{len(left_out)} scenes are left out: {reasons}"
-            warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
-        tiles = np.array(list(grid), dtype=np.int64).reshape(-1, 5)
+        tiles = grid.tiles
         footprints = scenes.tile_footprints([Tile(*row) for row in tiles.tolist()])
         names = label_tiles(footprints, polygons, min_share=self.min_share)
         labelled = np.flatnonzero([name is not None for name in names])
-        self.classes = tuple(sorted(set(names[labelled])))
+        size = self.grid["tile_size"] if self.grid["resolution"] is not None else None
+        max_nodata, workers = self.grid["max_nodata"], self.num_workers
+        source = SceneTiles(grid, max_nodata=max_nodata, size=size, workers=workers)
+        used = labelled[source.usable(tiles[labelled])]
+        source.warn()
+        self.classes = tuple(sorted(set(names[used])))
         if len(self.classes) < 2:
             msg = (
                 f"of {len(tiles)} tiles of {self.source} {len(labelled)} are covered by polygons of"
-                f" {self.labels} for a share of {self.min_share:g} or more, of "
-                f"{len(self.classes)} classes; training needs two. Check that they lie over each "
-                "other, or lower min_share."
+                f" {self.labels} for a share of {self.min_share:g} or more, and {len(used)} of them"
+                f" can be read with at most {max_nodata:.0%} nodata, of {len(self.classes)} "
+                "classes; training needs two. Check that they lie over each other, or lower "
+                "min_share."
             )
             raise TrainingError(msg)
-        tiles, footprints, names = tiles[labelled], footprints[labelled], names[labelled]
+        tiles, footprints, names = tiles[used], footprints[used], names[used]
         rows = split_by_blocks(
             footprints, names, block_km=self.block_km, fractions=self.fractions, seed=self.seed
         )
-        size = self.grid["tile_size"] if self.grid["resolution"] is not None else None
         numbers: Ints = np.unique(names.astype(str), return_inverse=True)[1]
         parts = {}
         for kind, part in zip(("train", "val", "test"), rows, strict=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import geopandas as gpd
 import numpy as np
@@ -13,7 +14,7 @@ from lightning.pytorch import Trainer
 
 from geohash_rs import Scenes, load_hasher
 from geohash_rs.cli import main
-from geohash_rs.errors import LabelError, TrainingError
+from geohash_rs.errors import BandMismatchError, LabelError, TrainingError
 from geohash_rs.hashing.scene_datamodule import LabelledSceneDataModule
 from geohash_rs.hashing.task import HashingTask
 from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS
@@ -160,3 +161,35 @@ def test_scenes_that_are_left_out_are_named(
     module = LabelledSceneDataModule([str(scene_folder), str(small)], str(labels), **SETTINGS)
     with pytest.warns(UserWarning, match=r"1 scenes are left out: .*small\.tif: tile_size 64 px"):
         module.setup("fit")
+
+
+def test_unlabelled_tiles_are_not_read_and_a_scene_cut_short_is_left_out(
+    scene_folder: Path, labels: Path, tmp_path: Path
+) -> None:
+    for path in scene_folder.glob("a_*.tif"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    whole = (scene_folder / "a_20230901.tif").read_bytes()
+    (tmp_path / "a_20230901.tif").write_bytes(whole[: len(whole) * 2 // 3])
+    module = LabelledSceneDataModule(str(tmp_path), str(labels), **SETTINGS)
+    named = r"1 scenes are left out: .*a_20230901\.tif cannot be read at"
+    with (
+        pytest.warns(UserWarning, match=named),
+        mock.patch.object(Scenes, "read", autospec=True, side_effect=Scenes.read) as read,
+    ):
+        module.setup("fit")
+    assert all(call.args[1][1:3] != (0, 0) for call in read.call_args_list)  # has no label
+    assert sum(map(len, module.parts.values())) == 20 - 1
+    assert not any((part.tiles[:, 0] == 1).any() for part in module.parts.values())
+
+
+def test_scenes_that_differ_in_bands_ask_for_a_choice(
+    scene_folder: Path, labels: Path, write_scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    four = np.concatenate([mosaic(5, 4, 8), mosaic(5, 4, 9)[:1]])
+    path = write_scene(tmp_path / "four.tif", four, photometric="minisblack")
+    paths = [str(scene_folder), str(path)]
+    with pytest.raises(BandMismatchError, match=r"has 3 bands but four\.tif has 4; choose bands"):
+        LabelledSceneDataModule(paths, str(labels), **SETTINGS).setup("fit")
+    module = LabelledSceneDataModule(paths, str(labels), bands=[1, 2, 3], **SETTINGS)
+    module.setup("fit")
+    assert sum(map(len, module.parts.values())) == 56 + 20 - 4
