@@ -1,6 +1,6 @@
 """Learn from where tiles lie and how they may be turned, without any label."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +18,12 @@ from geohash_rs.hashing.heads import Head, LinearHead, MiLaN
 from geohash_rs.hashing.itq import itq_head
 from geohash_rs.hashing.lite0 import LITE0
 from geohash_rs.hashing.recipes import Recipe
+from geohash_rs.hashing.scene_tiles import SceneTiles
 from geohash_rs.hashing.training import train_head
 from geohash_rs.hashing.whitening import inverse_power
 from geohash_rs.scenes import Scenes, Tile
 from geohash_rs.spatial_blocks import block_numbers
 from geohash_rs.tile_grid import Edges, TileGrid
-from geohash_rs.tile_reader import TileReader, read_ahead
 
 __all__ = ["METHODS", "alike_pairs", "fit_on_scenes", "pairs_head", "triplets_head"]
 
@@ -107,10 +107,11 @@ def triplets_head(
     iterations: int = 1500,
     seed: int = 0,
 ) -> MiLaN:
-    """Train MiLaN's head by triplets of an anchor, a tile of its place and a tile far away.
+    """Train MiLaN's head by triplets of an anchor, a tile of its place and one of another place.
 
-    A tile alone at its place has itself, seen in another view, as its positive. Of the far tiles
-    of a batch the one most alike is taken.
+    A tile alone at its place has itself, seen in another view, as its positive. Of the tiles of
+    other places in a batch, which Tile2Vec wants far away and which here may be next to it, the one
+    most alike is taken.
 
     Args:
         features: As in `pairs_head`; each draw of a tile takes one of its views at random.
@@ -169,7 +170,8 @@ def fit_on_scenes(
 ) -> Hasher:
     """Fit a hasher on scenes without any label, by where their tiles lie and how they may be seen.
 
-    Tiles of one place, of any scene and date, and views of one tile are to get like codes.
+    Tiles of one place, of any scene and date, and views of one tile are to get like codes. Scenes
+    that cannot be read are left out, with a warning that names them.
 
     Args:
         scenes: The scenes.
@@ -215,28 +217,21 @@ def fit_on_scenes(
     tiles, places = _choose(scenes, grid.tiles, near_km, max_tiles, seed)
     count = len(scenes.scene_files[int(tiles[0, 0])].band_indexes(scenes.bands))
     names = tuple(bands) if bands is not None else default_bands(count)
-    reader = TileReader(
-        scenes,
-        tiles,
-        indexes=[file.band_indexes(scenes.bands, names=names) for file in scenes.scene_files],
-        batch_size=64,
-        max_nodata=max_nodata,
-        shape=None if resolution is None else (tile_size, tile_size),
-    )
-    batches = [batch for batch in read_ahead(reader, workers=workers) if len(batch.tiles)]
-    if not batches:
+    size = None if resolution is None else tile_size
+    source = SceneTiles(grid, max_nodata=max_nodata, size=size, workers=workers)
+    sample = source.sample(tiles, names=names)
+    if not len(sample):
         msg = (
             f"none of {len(tiles)} tiles of the scenes can be read with at most {max_nodata:.0%} "
             "nodata, so there is nothing to fit a hasher on."
         )
         raise HasherError(msg)
-    images = [batch.images for batch in batches]
     backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
     head: Head = LinearHead(backbone.num_features, num_bits)
     hasher = Hasher(
         backbone,
         head,
-        scaling=make_scaling(backbone, None, sample=images[0]),
+        scaling=make_scaling(backbone, None, sample=sample),
         bands=names,
         tile_size=tile_size,
         input_size=backbone.input_size,
@@ -244,10 +239,17 @@ def fit_on_scenes(
         name=name or f"{method}-{num_bits}",
         device=device,
     )
-    features = torch.cat(list(iterate_features(hasher, images, views=views, folder=cache)))
-    read = np.concatenate([batch.tiles for batch in batches])
+    read: list[Ints] = []
+
+    def images() -> Iterator[Tensor]:  # none is kept: 4,000 tiles may be gigabytes
+        for batch in source.batches(tiles, names=names):
+            read.append(batch.tiles)
+            yield batch.images
+
+    features = torch.cat(list(iterate_features(hasher, images(), views=views, folder=cache)))
+    source.warn()
     place_of = dict(zip(map(tuple, tiles.tolist()), places.tolist(), strict=True))
-    kept = np.array([place_of[tuple(tile)] for tile in read.tolist()])
+    kept = np.array([place_of[tuple(tile)] for tile in np.concatenate(read).tolist()])
     kept = np.unique(kept, return_inverse=True)[1].reshape(-1)
     hasher.head = METHODS[method](features, kept, num_bits=num_bits, seed=seed)
     hasher.head.requires_grad_(requires_grad=False).to(hasher.device)

@@ -1,5 +1,6 @@
 """Hashers that learn from where tiles lie and how they may be turned, without labels."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from geohash_rs import Archive, Scenes, load_hasher
 from geohash_rs.codes import hamming_distances, pack_codes
-from geohash_rs.errors import HasherError, TileSizeError, TrainingError
+from geohash_rs.errors import GeoHashRSWarning, HasherError, TileSizeError, TrainingError
 from geohash_rs.hashing.itq import itq_head
 from geohash_rs.hashing.places import alike_pairs, fit_on_scenes, pairs_head, triplets_head
 from tests.imagery.conftest import TILE
@@ -126,3 +127,33 @@ def test_what_cannot_be_learned_from_says_why(scene_folder: Path) -> None:
         fit_on_scenes(scenes, **{**SMALL, "tile_size": 640})
     with pytest.raises(HasherError, match="use a larger near_km or more views"):
         fit_on_scenes(Scenes(scene_folder / "b_20230601.tif"), **few, **SMALL)
+
+
+def test_scenes_that_cannot_be_read_are_named_and_learned_around(
+    scene_folder: Path, write_scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    for path in scene_folder.glob("a_*.tif"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    whole = (scene_folder / "b_20230601.tif").read_bytes()
+    (tmp_path / "cut.tif").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "none.tif").write_bytes(b"none")
+    write_scene(tmp_path / "small.tif", np.zeros((3, 40, 40), np.uint8))
+    named = (
+        r"3 scenes are left out: .*none\.tif: .*small\.tif: tile_size 64 px .*cut\.tif cannot be"
+    )
+    with pytest.warns(GeoHashRSWarning, match=named):
+        hasher = fit_on_scenes(Scenes(tmp_path), near_km=1.3, views=("identity", "hflip"), **SMALL)
+    assert 40 <= int(hasher.notes["fitted_on"].split()[0]) < 56
+
+
+def test_the_range_of_values_is_that_of_all_scenes(
+    write_scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    for number, level in enumerate((100, 4000)):
+        pixels = np.random.default_rng(number).integers(
+            level, level + 1000, (3, 576, 512)
+        )  # 72 tiles, more than a batch
+        write_scene(tmp_path / f"{number}.tif", pixels.astype(np.uint16))
+    hasher = fit_on_scenes(Scenes(tmp_path), near_km=1.3, views=("identity", "hflip"), **SMALL)
+    assert max(hasher.scaling.low) < 150
+    assert min(hasher.scaling.high) > 4900
