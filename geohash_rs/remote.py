@@ -1,19 +1,20 @@
-"""Scenes behind HTTP and object stores: GDAL's settings for them, and what is tried again."""
+"""Scenes behind HTTP and object stores: settings for them, and what is tried again."""
 
 import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
 import rasterio
+import requests
 from rasterio.env import getenv, hasenv
 from rasterio.errors import RasterioError
 
 from geohash_rs.errors import one_line
 
-__all__ = ["is_remote", "read_patiently"]
+__all__ = ["ask", "is_remote", "read_patiently"]
 
 T = TypeVar("T")
 
@@ -36,6 +37,14 @@ REMOTE = NETWORK | {
     "VSI_CACHE_SIZE": "8000000",  # bytes a file
 }
 PAUSES = (0.5, 2.0)  # s before the second and third attempt
+CONNECT_SECONDS = 10.0
+STALL_SECONDS = 20.0  # a server that sends nothing for so long has stalled
+TRANSIENT = (  # what may be gone at the next attempt
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.HTTPError,
+    requests.exceptions.ChunkedEncodingError,
+)
 LOCAL_SCHEMES = re.compile(r"(?:\w+\+)?(?:file|zip|tar|gzip)://", re.IGNORECASE)
 STORES = re.compile(r"/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs)(?:_streaming)?[/?]")
 NETWORK_TROUBLE = re.compile(r"HTTP|curl|timed? ?out|connect", re.IGNORECASE)
@@ -87,6 +96,37 @@ def read_patiently(path: str, read: Callable[[], T], *, forget: Callable[[], obj
             forget()
             if not pauses or not _may_pass(path, error):
                 raise
+        time.sleep(pauses.pop(0))
+
+
+def ask(method: str, url: str, *, also: Collection[int] = ()) -> requests.Response:
+    """Ask a web server, with a time limit, and again if it fails.
+
+    Args:
+        method: GET or HEAD.
+        url: What to ask for.
+        also: Codes of errors that are an answer too.
+
+    Returns:
+        The answer, with its content.
+
+    Raises:
+        RequestException: If the server refuses, or has failed at three attempts; it is an OSError.
+    """
+    pauses = list(PAUSES)
+    while True:
+        try:
+            answer = requests.request(
+                method, url, timeout=(CONNECT_SECONDS, STALL_SECONDS), allow_redirects=True
+            )
+            if answer.status_code not in also:
+                answer.raise_for_status()
+        except TRANSIENT as error:
+            code = 500 if error.response is None else error.response.status_code
+            if not pauses or (code < 500 and code not in {408, 429}):
+                raise
+        else:
+            return answer
         time.sleep(pauses.pop(0))
 
 

@@ -1,6 +1,5 @@
 """Read which scenes a STAC item collection names, and when they were taken."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ class StacScenes:
 
     Attributes:
         dates: First and last moment, or None, by the scene's path or URL.
-        unusable: Item and reason, for items that name no scene.
+        unusable: Item and reason, for items that name no scene or cannot be read.
     """
 
     dates: dict[str, DateRange | None] = field(default_factory=dict)
@@ -55,7 +54,8 @@ def read_stac(source: object, *, asset: str | None = None) -> StacScenes:
             ``data``, or its only raster.
 
     Returns:
-        Scenes with their dates.
+        Scenes with their dates; items and catalogues within a catalogue that cannot be read are
+        among the unusable.
 
     Raises:
         SceneError: If pystac is not installed, or the source cannot be read.
@@ -65,20 +65,15 @@ def read_stac(source: object, *, asset: str | None = None) -> StacScenes:
     except ImportError as error:
         msg = "reading STAC items needs pystac; install it with: pip install 'geohash-rs[stac]'."
         raise SceneError(msg) from error
+    from geohash_rs.stac_walk import STAC_ERRORS, walk_items
+
     start = str(source) if isinstance(source, str | Path) else None
+    scenes = StacScenes()
     try:
-        items = list(_items(source))
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        pystac.STACError,
-        pystac.STACTypeError,
-    ) as error:
+        items = list(walk_items(source, broken=scenes.unusable))
+    except STAC_ERRORS as error:
         msg = f"{source} cannot be read as STAC items: {one_line(error)}"
         raise SceneError(msg) from error
-    scenes = StacScenes()
     for item in items:
         try:
             href = _href(item, item.assets[_choose(item, asset)].href, start)
@@ -87,33 +82,6 @@ def read_stac(source: object, *, asset: str | None = None) -> StacScenes:
             continue
         scenes.dates[href] = _dates(item)
     return scenes
-
-
-def _stac_errors() -> tuple[type[Exception], ...]:
-    import pystac
-
-    return pystac.STACError, pystac.STACTypeError  # neither is the other's base
-
-
-def _items(source: object) -> Iterator["pystac.Item"]:
-    import pystac
-
-    if isinstance(source, str | Path):
-        data = pystac.StacIO.default().read_json(str(source))
-        if data.get("type") == "FeatureCollection":
-            source = pystac.ItemCollection.from_dict(data)
-        else:
-            source = pystac.read_file(str(source))
-    if isinstance(source, pystac.Item):
-        yield source
-    elif isinstance(source, pystac.Catalog):
-        yield from source.get_items(recursive=True)
-    elif isinstance(source, Iterable):
-        for part in source:
-            yield from _items(part)
-    else:
-        msg = f"{type(source).__name__} is no item, item collection or catalogue"
-        raise TypeError(msg)
 
 
 def _choose(item: "pystac.Item", asset: str | None) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 import pystac
 import pytest
 
-from geohash_rs import Archive, Hasher, Scenes
+from geohash_rs import Archive, Hasher, Scenes, remote
 from geohash_rs.errors import SceneError
+from geohash_rs.stac import read_stac
 from tests.imagery.conftest import mosaic
 from tests.imagery.range_server import serving
 
@@ -116,9 +117,61 @@ def test_the_command_line_indexes_items_behind_http(
         assert archive.num_tiles == json.loads(done.stdout)["num_tiles"] == 8
 
 
+@pytest.mark.parametrize("kind", ["stall", "error_500", "close_early"])
+def test_a_server_of_items_that_fails_is_asked_again_and_not_for_ever(
+    collection: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "PAUSES", (0.05, 0.1))
+    monkeypatch.setattr(remote, "STALL_SECONDS", 0.5)
+    with serving(tmp_path) as server:
+        server.fault(kind, name="items", times=2)
+        assert len(read_stac(f"{server.url}/items.json").dates) == 2
+        server.fault(kind, name="items")
+        with pytest.raises(SceneError, match=r"items\.json cannot be read as STAC items: "):
+            read_stac(f"{server.url}/items.json")
+        assert len(server.requests()) == 3
+        with pytest.raises(SceneError, match=r"none\.json cannot be read as STAC items: 404"):
+            read_stac(f"{server.url}/none.json")
+
+
+def test_what_cannot_be_read_of_a_catalogue_is_named_and_the_rest_taken(
+    collection: Path, tmp_path: Path
+) -> None:
+    items = list(pystac.ItemCollection.from_file(str(collection)))
+    for one in items:
+        one.assets = {k: v for k, v in one.assets.items() if k in {"visual", "scene", "B02"}}
+    catalogue = pystac.Catalog("all", "all")
+    catalogue.add_items(items[:2])
+    for number in range(2):
+        child = pystac.Catalog(f"part{number}", "part")
+        child.add_item(items[2].clone())
+        catalogue.add_child(child)
+    folder = tmp_path / "catalogue"
+    catalogue.normalize_and_save(str(folder), pystac.CatalogType.SELF_CONTAINED)
+    (folder / "two" / "two.json").unlink()
+    (folder / "part0" / "catalog.json").write_text("{")
+    with serving(tmp_path) as server:
+        for start in (str(folder), f"{server.url}/catalogue"):
+            found = read_stac(f"{start}/catalog.json")
+            assert [Path(path).name for path in found.dates] == ["one.tif", "b.tif"]
+            (two, why), (part, broken) = sorted(found.unusable, reverse=True)
+            assert two == f"{start}/two/two.json"
+            assert why.startswith(f"{two} cannot be read: ")
+            assert part == f"{start}/part0/catalog.json"
+            assert broken.startswith(f"{part} cannot be read: Expecting")
+    with pytest.raises(SceneError, match=r"two\.json cannot be read: .*No such file"):
+        Scenes.from_stac(folder / "catalog.json", strict=True)
+    own = pystac.Catalog.from_file(str(folder / "catalog.json"))  # reads by pystac's own means
+    assert len(read_stac(own).dates) == 2
+    assert len(read_stac(own).unusable) == 2
+
+
 def test_a_file_that_is_no_stac_says_so(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"a": 1}')
     with pytest.raises(SceneError, match="other.json cannot be read as STAC items"):
         Scenes.from_stac(tmp_path / "other.json")
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(SceneError, match="list.json .* a list is no STAC object"):
+        Scenes.from_stac(tmp_path / "list.json")
     with pytest.raises(SceneError, match="int is no item"):
         Scenes.from_stac(3)
