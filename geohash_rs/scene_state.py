@@ -7,10 +7,12 @@ from pathlib import Path
 import requests
 
 from geohash_rs.errors import SceneError
+from geohash_rs.remote import ask
 
 __all__ = ["checksum_of", "state_of"]
 
-HEAD_SECONDS = 20.0
+# Answers to HEAD of servers that give the file to GET: a signed URL is signed for one method.
+NO_HEAD = {403, 405, 501}
 
 
 def state_of(files: Sequence[str]) -> tuple[int, int]:
@@ -48,7 +50,7 @@ def checksum_of(files: Sequence[str]) -> str | None:
 
     Returns:
         SHA-256 over the content of the files on this machine; for a scene behind HTTP its entity
-        tag or date, as the server tells it. None where neither can be told.
+        tag or date, as the server tells it, if it answers to HEAD. None where neither can be told.
 
     Raises:
         SceneError: If a file cannot be read, or a server does not answer.
@@ -72,12 +74,13 @@ def checksum_of(files: Sequence[str]) -> str | None:
 
 def _tag_of(url: str) -> str | None:
     try:
-        answer = requests.head(url, timeout=HEAD_SECONDS, allow_redirects=True)
-        answer.raise_for_status()
+        answer = ask("HEAD", url, also=NO_HEAD)
     except requests.RequestException as error:
         name = url.partition("?")[0].rsplit("/", 1)[-1]
         msg = f"{name} cannot be asked for its entity tag: {error}"
         raise SceneError(msg) from error
+    if answer.status_code in NO_HEAD:
+        return None
     for name in ("ETag", "Last-Modified"):
         if name in answer.headers:
             return f"{name.lower()}:{answer.headers[name]}"

@@ -97,6 +97,9 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
     def error_500(self) -> None:
         self.send_error(500)
 
+    def error_403(self) -> None:
+        self.send_error(403)
+
     def close_early(self) -> None:
         """Send less than was promised, and hang up."""
         self.promise()

@@ -150,3 +150,18 @@ def test_a_checksum_behind_http_is_what_the_server_tells(server: Remote) -> None
     assert checksum_of([f"{server.url}/small_20230601.tif"]) is None  # this one tells nothing
     with pytest.raises(SceneError, match="missing.tif cannot be asked"):
         checksum_of([f"{server.url}/missing.tif"])
+
+
+def test_a_server_that_fails_once_or_refuses_head_costs_no_scene(server: Remote) -> None:
+    from geohash_rs.scene_state import checksum_of
+
+    url = f"{server.url}/small_20230601.tif"
+    server.fault("error_500", name="small", times=2)
+    assert checksum_of([url]) is None
+    assert [method for method, *_ in server.requests()] == ["HEAD"] * 3
+    server.fault("error_403", name="small")  # as for a URL that is signed for GET
+    assert checksum_of([url]) is None
+    assert len(server.requests()) == 1
+    server.fault("error_500", name="small")
+    with pytest.raises(SceneError, match="small_20230601.tif cannot be asked .* 500"):
+        checksum_of([url])
