@@ -138,8 +138,11 @@ def _read_inside(
     if len({source.dtypes[index - 1] for index in indexes}) > 1:
         return np.stack([source.read(i, out_shape=shape, **options) for i in indexes])
     if out is not None and shape == out.shape[1:]:
-        return source.read(list(indexes), out=out, **options)
-    return source.read(list(indexes), out_shape=(len(indexes), *shape), **options)
+        options["out"] = out
+    else:
+        options["out_shape"] = (len(indexes), *shape)
+    image: npt.NDArray[Any] = source.read(list(indexes), **options)
+    return image
 
 
 def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
