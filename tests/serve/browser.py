@@ -70,6 +70,7 @@ class Page:
         return self.page.evaluate("document.activeElement.id")
 
     def shoot(self, name):
+        self.page.wait_for_load_state("networkidle", timeout=WAIT)  # with the scenes' pictures
         self.page.wait_for_timeout(700)  # the map draws a moment after its data
         self.page.screenshot(path=self.screenshots / f"{name}.png")
 

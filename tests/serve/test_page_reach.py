@@ -105,7 +105,7 @@ def test_a_finger_draws_a_box_and_the_page_stands_still(visit):
     seen = visit(**PHONE).open("#tiles=40")
     seen.settle().page.tap("#tool-box")
     seen.page.wait_for_timeout(300)
-    drag(seen, (0.55, 0.3), (0.97, 0.8))
+    drag(seen, (0.97, 0.8), (0.55, 0.3))  # upwards, where the page could be scrolled
     seen.address_has("region=")
     assert seen.page.evaluate("scrollY") == 0
     seen.settle().shoot("19-phone-box")

@@ -7,9 +7,9 @@ import { known, state } from "./session.js";
 
 const HINTS = {
   pick: "",
-  add: "Click tiles to add them as further examples.",
+  add: "Click tiles to add as examples.",
   box: "Drag a box.",
-  polygon: "Click the corners, and the first again to close.",
+  polygon: "Click the corners, then the first again.",
 };
 const AFTER = 400; // ms in which the click that ended a drawing may come; it picks no tile
 let tool = "pick";
