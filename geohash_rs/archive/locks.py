@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import os
 import socket
 import weakref
@@ -129,7 +130,11 @@ def no_readers(folder: Path) -> Iterator[bool]:
     """
     handle = os.open(folder / READ_LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        yield bool(_try_lock(handle, exclusive=True))
+        alone = _try_lock(handle, exclusive=True)
+        if alone is False:  # a pin may be garbage: Numba leaves cycles that hold a search's frames
+            gc.collect()
+            alone = _try_lock(handle, exclusive=True)
+        yield bool(alone)
     finally:
         _unlock(handle)
 

@@ -1,5 +1,6 @@
 """What one object shows while other threads and processes write, merge and refresh."""
 
+import gc
 import threading
 from collections.abc import Callable
 
@@ -100,6 +101,19 @@ def test_files_stay_as_long_as_somebody_goes_through_them(archive):
     assert [len(ids) for ids, _ in boxes] == [30, 30]
     archive.compact()
     assert not archive.verify().orphans
+
+
+def test_a_snapshot_that_only_garbage_holds_keeps_no_files(archive):
+    gc.disable()
+    try:
+        cycle = [archive.snapshot()]
+        cycle.append(cycle)
+        del cycle
+        archive.remove_scenes(["1"])
+        archive.compact()
+        assert not archive.verify().orphans
+    finally:
+        gc.enable()
 
 
 def test_threads_that_search_refresh_and_write_do_not_disturb_each_other(archive):
