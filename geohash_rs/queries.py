@@ -1,6 +1,7 @@
 """Ask with imagery: a patch, a place or a tile, of any archive that knows its hasher."""
 
 import contextlib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -154,13 +155,14 @@ class ImageQueries(Searchable, Protocol):
         hasher = self.hasher(device=device)
         records = self.scenes()
         sizes = {int(r.settings["tile_size"]) for r in records if "tile_size" in r.settings}
-        chosen = bands if bands is not None else _bands_of_scenes(records, scene_key(path))
+        key = scene_key(path)
         patch = read_patch(
             path,
             names=hasher.bands,
             tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
             window=window,
-            bands=chosen,
+            bands=bands if bands is not None else _setting_of_scenes(records, key, "bands"),
+            nodata=_setting_of_scenes(records, key, "nodata"),
             resolutions=resolutions(records),
         )
         return query_of_patch(hasher, patch)
@@ -172,10 +174,10 @@ def _several(given: Any) -> list[Any]:  # noqa: ANN401 - one thing, several or N
     return [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
 
 
-def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
-    """Choose the bands of a patch: those of the same scene, or those that all scenes agree on."""
-    choices = {record.scene: record.settings.get("bands") for record in records}
+def _setting_of_scenes(records: Sequence[SceneRecord], key: str, name: str) -> Any:  # noqa: ANN401
+    """Choose how to read a patch: as the same scene was read, or as all scenes were."""
+    choices = {record.scene: record.settings.get(name) for record in records}
     if key in choices:
         return choices[key]
-    distinct = {tuple(bands or ()) for bands in choices.values()}
-    return list(distinct.pop()) or None if len(distinct) == 1 else None
+    distinct = {json.dumps(choice): choice for choice in choices.values()}
+    return distinct.popitem()[1] if len(distinct) == 1 else None

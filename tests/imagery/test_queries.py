@@ -13,7 +13,7 @@ import torch
 from affine import Affine
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
-from geohash_rs import Archive, Matches
+from geohash_rs import Archive, Matches, Scenes
 from geohash_rs.codes import hamming_distances, unpack_codes
 from geohash_rs.errors import (
     BandMismatchError,
@@ -40,6 +40,19 @@ def test_a_window_of_a_scene_finds_its_own_tile_first(archive: Archive, scene_fo
     assert (64, 128, str(scene)) in list(
         equal[["col", "row", "scene"]].itertuples(index=False, name=None)
     )
+
+
+def test_a_patch_is_read_with_the_nodata_value_of_the_archive(
+    archive: Archive, scene_folder: Path, write_scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    with rasterio.open(scene_folder / "a_20230601.tif") as source:
+        pixels = source.read().astype(np.int16)
+    pixels[:, :, 70:90] = -9999  # which the file does not tell
+    scene = write_scene(tmp_path / "gaps.tif", pixels)
+    gaps = Archive.create(tmp_path / "gaps", hasher=archive.hasher())
+    gaps.add(Scenes(scene, nodata=-9999), tile_size=TILE)
+    best = gaps.query(scene, window=(64, 64, 64, 64), k=1).iloc[0]
+    assert (best["col"], best["row"], best["distance"]) == (64, 64, 0)
 
 
 def test_matches_have_the_columns_of_the_interface(archive: Archive) -> None:
