@@ -58,6 +58,15 @@ class Page:
         names = "{ state, places, known }"
         return self.page.evaluate(f"import('/static/session.js').then(({names}) => {script})")
 
+    def centre_on(self, tile):
+        """Move the map so that a tile is in its middle, whatever its id is this time."""
+        self.ask(
+            f"""import('/static/api.js').then((api) => api.tile({tile})).then(({{ geometry }}) => {{
+            const [[west, south], , [east, north]] = geometry.coordinates[0];
+            known.view.map.jumpTo({{ center: [(west + east) / 2, (south + north) / 2], zoom: 12 }});
+            }})"""
+        )
+
     def tab_to(self, selector):
         """Press Tab until the keyboard is on something, as one does without a mouse."""
         for _ in range(150):
