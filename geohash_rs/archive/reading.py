@@ -17,8 +17,9 @@ from geohash_rs.archive.filters import (
     parse_time,
 )
 from geohash_rs.archive.opened import OpenedArchive
+from geohash_rs.archive.rules import Filters
 from geohash_rs.archive.search import SearchResult, check_limits, search_segments
-from geohash_rs.archive.selection import Filters, overlapping_rows
+from geohash_rs.archive.selection import overlapping_rows
 from geohash_rs.archive.tiles import empty_tiles, tiles_to_frame
 from geohash_rs.archive.writing import BLOCK
 from geohash_rs.codes import check_codes

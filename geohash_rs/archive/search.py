@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.archive.placement import exact
+from geohash_rs.archive.rules import Filters
 from geohash_rs.archive.scan import ID_BITS, NO_KEY, Keys, scan_count, scan_top, scan_within
 from geohash_rs.archive.segment import Segment
-from geohash_rs.archive.selection import Filters, Selection, select
+from geohash_rs.archive.selection import Selection, select
 from geohash_rs.errors import QueryError
 
 __all__ = ["SearchResult", "check_limits", "search_segments"]

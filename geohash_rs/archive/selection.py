@@ -1,13 +1,13 @@
 """Decide which blocks of a segment a filtered search must look at, and which rows of them count."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.archive.filters import Region, TimeRange
+from geohash_rs.archive.filters import Region
 from geohash_rs.archive.placement import (
     IN,
     MAYBE,
@@ -16,35 +16,15 @@ from geohash_rs.archive.placement import (
     place_blocks,
     place_rows,
 )
+from geohash_rs.archive.rules import Filters, Rule, rules_of
 from geohash_rs.archive.segment import Segment
 from geohash_rs.archive.writing import BLOCK
 
-__all__ = ["Filters", "Rule", "Selection", "overlapping_rows", "select"]
+__all__ = ["Selection", "overlapping_rows", "select"]
 
 Array = npt.NDArray[Any]
 PIECE = 16  # blocks whose rows are listed at a time: 65,536
 NO_ROWS = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """What a search is limited to; all of it must hold.
-
-    Attributes:
-        region: Where tiles must be.
-        within: Whether a tile must be inside of the region rather than meet it.
-        time: When tiles must have been taken.
-        scenes: Scenes that tiles must come from.
-        labels: Labels that tiles must have.
-        dropped: For each segment's name, rows that do not count.
-    """
-
-    region: Region | None = None
-    within: bool = False
-    time: TimeRange | None = None
-    scenes: frozenset[str] | None = None
-    labels: frozenset[str] | None = None
-    dropped: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +46,7 @@ class Selection:
     blocks: npt.NDArray[np.int64]
     partial: npt.NDArray[np.bool_]
     edge: npt.NDArray[np.bool_]
-    rules: tuple["Rule", ...]
+    rules: tuple[Rule, ...]
     removed: npt.NDArray[np.uint8] | None
 
     def rows(self, first: int, last: int) -> Iterator[npt.NDArray[np.int64]]:
@@ -131,40 +111,6 @@ class Selection:
         return np.concatenate(found[0]), np.concatenate(found[1])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """Numbers of a column that count: a range, or a set.
-
-    Attributes:
-        column: "start", "end", "scene" or "label".
-        low: First number of the range.
-        high: One past its last number.
-        wanted: A table of booleans for a set, one for each number; None for a range.
-    """
-
-    column: str
-    low: int
-    high: int
-    wanted: npt.NDArray[np.bool_] | None = None
-
-    def test(self, numbers: Array) -> npt.NDArray[np.bool_]:
-        """Tell which rows count by their numbers."""
-        if self.wanted is not None:
-            return self.wanted[numbers]
-        kind = numbers.dtype.type
-        return np.asarray((numbers - kind(self.low)) < kind(self.high - self.low))
-
-    def blocks(self, ranges: Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Tell which blocks may hold rows that count, and which hold nothing else."""
-        lows, highs = ranges[:, 0].astype(np.int64), ranges[:, 1].astype(np.int64)
-        if self.wanted is None:
-            some = (lows < self.high) & (highs >= self.low)
-            return some, (lows >= self.low) & (highs < self.high)
-        before = np.concatenate([[0], np.cumsum(self.wanted)])
-        count = before[highs + 1] - before[lows]
-        return count > 0, count == highs + 1 - lows
-
-
 def select(segment: Segment, filters: Filters) -> Selection | None:
     """Find the blocks of a segment that a search must look at.
 
@@ -178,7 +124,7 @@ def select(segment: Segment, filters: Filters) -> Selection | None:
     entry = segment.entry
     if not entry.num_live or not _may_match(segment, filters):
         return None
-    rules = _rules(segment, filters)
+    rules = rules_of(segment, filters)
     if rules is None:
         return None
     if filters.region is None:
@@ -266,38 +212,6 @@ def _may_match(segment: Segment, filters: Filters) -> bool:
     west, south, east, north = entry.bounds
     turned = east > 180 and xmin + 360 <= east
     return ymin <= north and ymax >= south and ((xmin <= east and xmax >= west) or turned)
-
-
-def _rules(segment: Segment, filters: Filters) -> tuple[Rule, ...] | None:
-    """Turn time, scenes and labels into numbers of this segment; None if nothing can match."""
-    rules: list[Rule] = []
-    if filters.time is not None:
-        rules += _time_rules(segment, filters.time)
-    for name, wanted in (("scene", filters.scenes), ("label", filters.labels)):
-        if wanted is None:
-            continue
-        texts = segment.texts(name)
-        table = np.array([text in wanted for text in texts] + [False])
-        if not table.any():
-            return None
-        rules.append(Rule(column=name, low=0, high=len(texts), wanted=table))
-    if any(rule.high <= rule.low for rule in rules):
-        return None
-    return tuple(rules)
-
-
-def _time_rules(segment: Segment, time: TimeRange) -> list[Rule]:
-    starts = segment.index["start_values"]
-    ends = segment.index.get("end_values")
-    last = len(starts) if time.end is None else int(np.searchsorted(starts, time.end, "right"))
-    if ends is None:
-        first = 0 if time.start is None else int(np.searchsorted(starts, time.start, "left"))
-        return [Rule(column="start", low=first, high=last)]
-    first = 0 if time.start is None else int(np.searchsorted(ends, time.start, "left"))
-    return [
-        Rule(column="start", low=0, high=last),
-        Rule(column="end", low=first, high=len(ends)),
-    ]
 
 
 def _removed(

@@ -21,7 +21,8 @@ from geohash_rs.archive import CodeArchive, SceneRecord, parse_region
 from geohash_rs.archive.locks import ReaderPin, create_locks
 from geohash_rs.archive.manifest import Manifest, SegmentEntry, commit_manifest, read_manifest
 from geohash_rs.archive.records import read_scene_logs, write_scene_log
-from geohash_rs.archive.selection import Filters, select
+from geohash_rs.archive.rules import Filters
+from geohash_rs.archive.selection import select
 from geohash_rs.archive.snapshot import Snapshot
 from geohash_rs.archive.storage import FileEntry
 from geohash_rs.archive.writing import MAX_ROWS
