@@ -149,13 +149,18 @@ def test_changed_scenes_are_replaced_and_bad_ones_named(
     write(tmp_path / "scenes" / "s2.tif", mosaic(3, 2, 7))
     write(tmp_path / "scenes" / "small.tif", mosaic(1, 1, 7)[:, :20, :20])
     write(tmp_path / "scenes" / "one_band.tif", mosaic(1, 1, 7)[:1])
+    blank = write(tmp_path / "scenes" / "blank.tif", np.zeros_like(mosaic(1, 1, 7)), nodata=0)
     report = index_scenes(archive, Scenes(tmp_path / "scenes"), tile_size=64, num_actors=1)
     assert [Path(scene).name for scene in report.replaced] == ["s2.tif"]
-    assert {Path(scene).name for scene, _ in report.skipped} == {"small.tif", "one_band.tif"}
+    names = {Path(scene).name for scene, _ in report.skipped}
+    assert names == {"small.tif", "one_band.tif", "blank.tif"}
     assert (report.num_tiles, len(report.unchanged), len(archive)) == (6, 2, 14)
     other = Archive.create(tmp_path / "other", hasher=archive.hasher())
-    other.add(Scenes([tmp_path / "scenes" / f"s{n}.tif" for n in (1, 2, 3)]), tile_size=64)
+    paths = [tmp_path / "scenes" / f"s{n}.tif" for n in (1, 2, 3)]
+    other.add(Scenes([*paths, blank]), tile_size=64)
     check_same(archive, other)
+    again = index_scenes(archive, Scenes(tmp_path / "scenes"), tile_size=64, num_actors=1)
+    assert str(blank) in again.unchanged
     with pytest.raises(SceneError, match="small.tif"):
         index_scenes(archive, Scenes(tmp_path / "scenes"), tile_size=64, strict=True)
 
