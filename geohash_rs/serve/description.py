@@ -3,7 +3,7 @@
 import numpy as np
 
 from geohash_rs.archive.writing import total_bounds
-from geohash_rs.errors import HasherError
+from geohash_rs.errors import GeoHashRSError
 from geohash_rs.hashing import describe_hasher
 from geohash_rs.image_archive import Archive
 from geohash_rs.serve.messages import ArchiveAnswer
@@ -26,7 +26,7 @@ def describe_archive(
         Counts, bounds, range of days and the bands of a patch. A hasher that cannot be read has no
         bands: searching by tiles goes on, and an uploaded patch is told what is wrong.
     """
-    entries = archive.manifest.segments
+    entries, hasher = archive.manifest.segments, archive.manifest.hasher
     boxes = np.array([entry.bounds for entry in entries if entry.bounds], float).reshape(-1, 4)
     times = [entry.times for entry in entries if entry.times]
     return ArchiveAnswer(
@@ -37,7 +37,7 @@ def describe_archive(
         num_bits=archive.num_bits,
         bounds=total_bounds(boxes),
         time=(_day(min(t[0] for t in times)), _day(max(t[1] for t in times))) if times else None,
-        takes_patches=archive.hasher_file is not None,
+        takes_patches=bool(hasher and hasher.file),
         bands=_bands(archive),
         base_map=base_map,
         attribution=attribution,
@@ -45,11 +45,10 @@ def describe_archive(
 
 
 def _bands(archive: Archive) -> list[str]:
-    if archive.hasher_file is None:
-        return []
     try:
-        return list(describe_hasher(archive.hasher_file)["bands"])
-    except (HasherError, OSError):
+        file = archive.hasher_file
+        return [] if file is None else list(describe_hasher(file)["bands"])
+    except (GeoHashRSError, OSError):
         return []
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
-from geohash_rs.errors import GeoHashRSError, HasherError, PatchError, QueryError
+from geohash_rs.errors import GeoHashRSError, PatchError, QueryError
 from geohash_rs.examples import Query, join_queries, query_of_tile
 from geohash_rs.image_archive import Archive
 from geohash_rs.matches import Matches, rank_matches
@@ -85,8 +85,9 @@ class Searcher:
             nothing = np.zeros((1, self.archive.num_bits // 8), np.uint8)
             self.archive.search(nothing, k=1, max_distance=0, region=(0, 0, 1, 1))
             self.archive.tiles(self.archive.search(nothing, k=1).ids[0])
-        if self.archive.hasher_file is not None:
-            with self._hashing, suppress(HasherError):  # told to who sends a patch
+        hasher = self.archive.manifest.hasher
+        if hasher and hasher.file:
+            with self._hashing, suppress(GeoHashRSError):  # told to who sends a patch
                 self.archive.hasher(device=self.device)
 
     @property

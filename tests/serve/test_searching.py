@@ -28,21 +28,26 @@ def add_tiles(archive, boxes, scene="a.tif"):
     archive.add_codes(codes, tiles)
 
 
-@pytest.mark.parametrize("header", [True, False])
-def test_a_damaged_hasher_stops_patches_and_nothing_else(coast_archive, tmp_path, header):
+@pytest.mark.parametrize("harm", ["header", "end", "cut short", "missing"])
+def test_a_damaged_hasher_stops_patches_and_nothing_else(coast_archive, tmp_path, harm):
     shutil.copytree(coast_archive, tmp_path / "archive")
     archive = Archive.open(tmp_path / "archive", mode="r")
-    whole = archive.hasher_file.read_bytes()
-    harm = bytearray(whole)
-    harm[-100:] = bytes(100)
-    if header:
-        harm[:200] = bytes(200)
-    archive.hasher_file.write_bytes(harm)
+    file = archive.hasher_file
+    whole = file.read_bytes()
+    if harm == "missing":
+        file.unlink()
+    else:
+        harmed = {
+            "header": bytes(200) + whole[200:],
+            "end": whole[:-100] + bytes(100),
+            "cut short": whole[:-100],
+        }
+        file.write_bytes(harmed[harm])
     searcher = Searcher(archive)
     searcher.warm()
     about = searcher.describe()
     assert about.takes_patches
-    assert about.bands == ([] if header else ["red", "green", "blue"])
+    assert about.bands == (["red", "green", "blue"] if harm == "end" else [])
     assert len(searcher.search(SearchRequest(tiles=[1], k=5))) == 5
     with pytest.raises(PatchError, match="hasher|weights"):
         searcher.patch(geotiff(), name="patch.tif")
