@@ -70,12 +70,15 @@ def _reproject(shapes: gpd.GeoSeries) -> npt.NDArray[np.object_]:
     """Bring footprints to longitude and latitude, split at the antimeridian.
 
     Raises:
-        TileTableError: If one that is no plain polygon reaches across it, or a pole.
+        TileTableError: If one that is no plain polygon reaches across it, or a pole, unsplit.
     """
     array = np.asarray(shapes.to_crs(lonlat_crs()).array)
     bounds = shapely.bounds(array)
     # corners on both sides of the antimeridian, joined the long way round
     for row in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180):
+        parts = shapely.bounds(shapely.get_parts(array[row]))
+        if (parts[:, 2] - parts[:, 0] <= 180).all():
+            continue  # split there already
         shape = shapes.iloc[row]
         if shape.geom_type != "Polygon" or shape.interiors:
             msg = (

@@ -58,9 +58,20 @@ def test_a_tile_as_wide_as_the_globe_stays_so():
     assert shape.covers(shapely.MultiPoint([(0, 0), (-179, 0), (179, 0)]))
 
 
+@pytest.mark.parametrize("crs", ["OGC:CRS84", "EPSG:4269", "EPSG:3857"])
+def test_a_tile_that_is_split_already_is_taken_in_any_crs(crs):
+    place = pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform
+    parts = [shapely.box(179, -17, 180, -16), shapely.box(-180, -17, -179, -16)]
+    given = [shapely.transform(part, place, interleaved=False) for part in parts]
+    tiles = tiles_from_frame(frame_of(shapely.MultiPolygon(given), crs))
+    shape = shapely.from_wkb(tiles.table.column("geometry")[0].as_py())
+    assert shape.equals_exact(shapely.MultiPolygon(parts), 1e-6)
+    assert tiles.bounds[0] == pytest.approx((179, -17, 181, -16), abs=1e-6)
+
+
 def test_what_cannot_be_split_is_refused():
     parts = shapely.MultiPolygon(
-        [on_the_ground(lon, -17, "EPSG:32701", 500) for lon in (179.9, -179.9)]
+        [on_the_ground(lon, -17, "EPSG:32701", 500) for lon in (179.9, 180)]
     )
     with pytest.raises(TileTableError, match=r"row 0 of tiles, a MultiPolygon, reaches across"):
         tiles_from_frame(frame_of(parts, "EPSG:32701"))
