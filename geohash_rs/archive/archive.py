@@ -74,7 +74,8 @@ class CodeArchive(ReadableArchive):
             ArchiveLockedError: If another process is making an archive there.
             ArchiveWriteError: If the folder cannot be made.
             CodeLengthError: If `num_bits` cannot be packed or is not the hasher's.
-            QueryError: If neither bits nor hasher are given, or JSON cannot hold `attrs`.
+            QueryError: If neither bits nor hasher are given, JSON cannot hold `attrs`, or the
+                hasher's fingerprint cannot be part of a file's name.
         """
         if hasher is None and num_bits is None and pending_hasher is None:
             msg = "a new archive needs num_bits, hasher or pending_hasher; pass num_bits=64, say."
@@ -101,6 +102,7 @@ class CodeArchive(ReadableArchive):
         Raises:
             HasherMismatchError: If the archive holds codes of another hasher.
             CodeLengthError: If the archive holds codes of another length.
+            QueryError: If the fingerprint cannot be part of a file's name.
             ArchiveReadOnlyError: If the archive was opened for reading.
             ArchiveLockedError: If another process is writing.
             ArchiveWriteError: If it cannot be written.

@@ -42,6 +42,7 @@ def create_folder(folder: Path, manifest: Manifest, *, hasher: HasherFile | None
         ArchiveLockedError: If another process is making an archive there.
         ArchiveWriteError: If the folder cannot be made.
         CodeLengthError: If the state is for codes of another length than the hasher's.
+        QueryError: If the hasher's fingerprint cannot be part of a file's name.
     """
     if not is_unused(folder):
         msg = f"{folder} exists and is not empty; open it with Archive.open or choose another."

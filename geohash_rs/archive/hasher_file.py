@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geohash_rs.archive.manifest import HasherEntry, Manifest
-from geohash_rs.archive.storage import write_file
+from geohash_rs.archive.storage import plain_name, write_file
 from geohash_rs.codes import check_num_bits
-from geohash_rs.errors import CodeLengthError
+from geohash_rs.errors import CodeLengthError, QueryError
 
 __all__ = ["HasherFile", "other_hasher", "with_hasher"]
 
@@ -40,16 +40,17 @@ def with_hasher(folder: Path, manifest: Manifest, hasher: HasherFile) -> Manifes
 
     Raises:
         CodeLengthError: If the archive was made for codes of another length.
+        QueryError: If its fingerprint cannot be part of a file's name.
         ArchiveWriteError: If the file cannot be written.
     """
     check_num_bits(hasher.num_bits)
+    name = _file_name(hasher.fingerprint)
     if manifest.num_bits not in (None, hasher.num_bits):
         msg = (
             f"the hasher makes codes of {hasher.num_bits} bits but the archive was made with "
             f"{manifest.num_bits}; use a hasher with as many bits."
         )
         raise CodeLengthError(msg)
-    name = f"hasher-{hasher.fingerprint[:16]}.safetensors"
     file = write_file(folder / name, [hasher.data])
     return dataclasses.replace(
         manifest,
@@ -74,3 +75,14 @@ def other_hasher(folder: Path, known: str, given: str) -> str:
         f"the codes were made by hasher {given[:16]} but {folder} holds codes of hasher "
         f"{known[:16]}; use the hasher stored in the archive, or make a new archive."
     )
+
+
+def _file_name(fingerprint: str) -> str:
+    try:
+        return plain_name(f"hasher-{fingerprint[:16]}.safetensors")
+    except ValueError as error:
+        msg = (
+            f"the fingerprint {fingerprint!r} cannot be part of a file's name; pass digits and "
+            "letters, such as the hexadecimal SHA-256 of the file."
+        )
+        raise QueryError(msg) from error

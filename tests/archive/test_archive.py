@@ -89,6 +89,20 @@ def test_create_refuses_a_folder_in_use(tmp_path):
         CodeArchive.create(archive.path, num_bits=64)
 
 
+@pytest.mark.parametrize("fingerprint", ["sha256:0123", "../away", "a/b"])
+def test_a_fingerprint_that_is_no_file_name_is_refused_before_anything_is_written(
+    tmp_path, fingerprint
+):
+    made = HasherFile(data=b"hasher", fingerprint=fingerprint, num_bits=64)
+    with pytest.raises(QueryError, match="cannot be part of a file's name; pass digits"):
+        CodeArchive.create(tmp_path / "new", hasher=made)
+    CodeArchive.create(tmp_path / "new", num_bits=64)  # what the failed one left does not hinder
+    archive = CodeArchive.create(tmp_path / "a", num_bits=64)
+    with pytest.raises(QueryError, match=f"the fingerprint '{fingerprint}' cannot be part"):
+        archive.set_hasher(b"hasher", fingerprint=fingerprint, num_bits=64)
+    assert CodeArchive.open(archive.path).manifest == archive.manifest
+
+
 @pytest.mark.parametrize("broken", ["write_lock", "with_hasher", "commit_manifest"])
 def test_a_creation_that_was_broken_off_can_be_repeated(tmp_path, monkeypatch, broken):
     def interrupt(*_arguments):
