@@ -268,6 +268,25 @@ def test_a_copy_is_refused_also_where_publishing_the_other_was_cut_short(
     assert contents(postgis, table) == stored(archive)
 
 
+def test_names_of_segments_that_are_not_known_to_be_the_same_are_not_trusted_after_a_cut(
+    archive: CodeArchive, postgis: str, table: str, tmp_path: Path
+) -> None:
+    publish(archive, postgis, table=table)
+    shutil.copytree(archive.path, tmp_path / "copy")
+    copy = CodeArchive.open(tmp_path / "copy")
+    archive.compact()
+    publish(archive, postgis, table=table)
+    with psycopg.connect(postgis) as connection:  # as an earlier version left it
+        name = sql.Identifier(f"{table}_archive")
+        connection.execute(sql.SQL("UPDATE {} SET commit_id = NULL").format(name))
+    fill(copy, 3000, scene="x.tif")
+    assert copy.manifest.segments[-1].name == archive.manifest.segments[-1].name
+    with pytest.raises(EngineUnreachableError, match="publish again"):
+        publish(copy, Wire(postgis, 500_000).dsn, table=table)
+    assert publish(copy, postgis, table=table).num_added == 3000
+    assert contents(postgis, table) == stored(copy)
+
+
 def test_an_archive_that_was_never_published_must_be_writable_once(
     archive: CodeArchive, postgis: str, table: str
 ) -> None:

@@ -224,9 +224,13 @@ def _begin(
             "table."
         )
         raise EngineError(msg)
-    connection.execute(
-        tables.sql("UPDATE {archive} SET generation = %s::bigint, commit_id = %s::text"),
-        [state.generation, state.commit or None],
-    )
     # a segment of another line of commits may have one of these names
-    return progress.segments if known else frozenset()
+    done = progress.segments if known else frozenset[str]()
+    connection.execute(
+        tables.sql(
+            "UPDATE {archive} SET generation = %s::bigint, commit_id = %s::text, "
+            "segments = %s::text[]"
+        ),
+        [state.generation, state.commit or None, sorted(done)],
+    )
+    return done
