@@ -1,7 +1,6 @@
 """Ask with imagery: a patch, a place or a tile, of any archive that knows its hasher."""
 
 import contextlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -111,6 +110,13 @@ class ImageQueries(Searchable, Protocol):
         positives = [
             self._patch_query(path, window=window, bands=bands, device=device) for path in patches
         ]
+        # hashed by now too: in one state other threads may wait
+        unwanted = [
+            self._patch_query(example, window=None, bands=bands, device=device)
+            if isinstance(example, str | Path)
+            else example
+            for example in _several(negatives)
+        ]
         with self._one_state():
             archive = self.snapshot()  # which other threads do not move on
             positives += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
@@ -118,10 +124,8 @@ class ImageQueries(Searchable, Protocol):
             query = join_queries(
                 positives,
                 [
-                    self._patch_query(example, window=None, bands=bands, device=device)
-                    if isinstance(example, str | Path)
-                    else query_of_tile(archive, example)
-                    for example in _several(negatives)
+                    example if isinstance(example, Query) else query_of_tile(archive, example)
+                    for example in unwanted
                 ],
             )
             return retrieve(
@@ -153,7 +157,7 @@ class ImageQueries(Searchable, Protocol):
         device: str,
     ) -> Query:
         hasher = self.hasher(device=device)
-        records = self.scenes()
+        records = [record for record in self.scenes() if record.num_tiles]
         sizes = {int(r.settings["tile_size"]) for r in records if "tile_size" in r.settings}
         key = scene_key(path)
         patch = read_patch(
@@ -161,8 +165,8 @@ class ImageQueries(Searchable, Protocol):
             names=hasher.bands,
             tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
             window=window,
-            bands=bands if bands is not None else _setting_of_scenes(records, key, "bands"),
-            nodata=_setting_of_scenes(records, key, "nodata"),
+            bands=bands if bands is not None else _bands_of_scenes(records, key),
+            nodata=_nodata_of_scene(records, key),
             resolutions=resolutions(records),
         )
         return query_of_patch(hasher, patch)
@@ -174,10 +178,15 @@ def _several(given: Any) -> list[Any]:  # noqa: ANN401 - one thing, several or N
     return [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
 
 
-def _setting_of_scenes(records: Sequence[SceneRecord], key: str, name: str) -> Any:  # noqa: ANN401
-    """Choose how to read a patch: as the same scene was read, or as all scenes were."""
-    choices = {record.scene: record.settings.get(name) for record in records}
+def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
+    """Choose the bands of a patch: those of the same scene, or those that all scenes agree on."""
+    choices = {record.scene: record.settings.get("bands") for record in records}
     if key in choices:
         return choices[key]
-    distinct = {json.dumps(choice): choice for choice in choices.values()}
-    return distinct.popitem()[1] if len(distinct) == 1 else None
+    distinct = {tuple(bands or ()) for bands in choices.values()}
+    return list(distinct.pop()) or None if len(distinct) == 1 else None
+
+
+def _nodata_of_scene(records: Sequence[SceneRecord], key: str) -> float | None:
+    """Give the nodata value that a scene was read with; another file declares its own."""
+    return next((r.settings.get("nodata") for r in records if r.scene == key), None)

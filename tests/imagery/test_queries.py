@@ -1,6 +1,7 @@
 """Questions to an archive of imagery."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_a_window_of_a_scene_finds_its_own_tile_first(archive: Archive, scene_fo
     )
 
 
-def test_a_patch_is_read_with_the_nodata_value_of_the_archive(
+def test_a_patch_of_a_scene_is_read_with_the_nodata_value_of_that_scene(
     archive: Archive, scene_folder: Path, write_scene: Callable[..., Path], tmp_path: Path
 ) -> None:
     with rasterio.open(scene_folder / "a_20230601.tif") as source:
@@ -180,6 +181,29 @@ def test_negative_patches_push_their_kind_back(
     assert mean.idxmax() == 0
     assert mean.idxmin() == 1
     assert len(matches) == 55  # without the negative tile
+
+
+def test_patches_are_hashed_before_other_threads_have_to_wait_for_one_state(
+    archive: Archive, scene_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+
+    @contextmanager
+    def one_state() -> Iterator[None]:
+        steps.append("begin")
+        yield
+        steps.append("end")
+
+    def patch_query(path: Path, **options: object) -> object:
+        steps.append(path)
+        return hashed(path, **options)
+
+    hashed = archive._patch_query
+    monkeypatch.setattr(archive, "_patch_query", patch_query)
+    monkeypatch.setattr(archive, "_one_state", one_state)
+    good, bad = sorted(scene_folder.glob("*.tif"))[:2]
+    archive.query(good, negatives=[bad, 3], k=5)
+    assert steps == [good, bad, "begin", "end"]
 
 
 def test_asymmetric_ranking_is_by_distance_between_activations_and_bits(
