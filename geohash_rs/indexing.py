@@ -244,14 +244,17 @@ class IndexRun:
             return
         earlier = self.known.get(file.key)
         if not count:
-            gone = earlier.num_tiles if earlier is not None else 0
             reason = (
                 f"{file.name} has no tile with at most {self.grid.max_nodata:.0%} nodata, so it "
-                "has none to add" + (f"; its {gone} earlier tiles are removed." if gone else ".")
+                "has none to add."
             )
-            self.report.skip(file.key, reason, strict=self.strict)
+            if self.strict:  # ends the run before anything is removed
+                self.skip(file.key, reason)
+            if earlier is not None and earlier.num_tiles:
+                reason = f"{reason[:-1]}; its {earlier.num_tiles} earlier tiles are removed."
+            self.report.skip(file.key, reason, strict=False)
         writer.take(tiles, [record])  # also of a scene without tiles: it is not read again
-        if earlier is not None:
+        if count and earlier is not None:
             self.report.replaced.append(file.key)
         self.report.num_scenes += count > 0
         self.report.num_tiles += count

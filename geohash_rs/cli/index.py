@@ -108,10 +108,10 @@ def index_command(
         echo_json({**asdict(report), "archive": str(archive), "archive_tiles": target.num_tiles})
     else:
         parts = [f"{report.num_tiles} tiles of {report.num_scenes} scenes added"]
-        if report.unchanged:
-            parts.append(f"{len(report.unchanged)} scenes unchanged")
         if report.replaced:
             parts.append(f"{len(report.replaced)} of them replaced")
+        if report.unchanged:
+            parts.append(f"{len(report.unchanged)} scenes unchanged")
         if report.num_nodata:
             parts.append(f"{report.num_nodata} tiles left out for nodata")
         click.echo(f"{', '.join(parts)}; {archive} holds {target.num_tiles} tiles.")

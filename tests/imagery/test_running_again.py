@@ -11,7 +11,7 @@ import pytest
 import rasterio
 
 from geohash_rs import Archive, Scenes, TileGrid, scene_plan
-from geohash_rs.errors import ArchiveWriteError, TileSizeError
+from geohash_rs.errors import ArchiveWriteError, SceneError, TileSizeError
 from geohash_rs.scene_plan import ScenePlan
 from geohash_rs.tile_grid import GridSettings
 from tests.imagery.conftest import TILE, ground, mosaic
@@ -52,8 +52,18 @@ def test_tiles_of_a_scene_that_became_empty_are_removed(
     write_scene(scene, np.zeros((3, 128, 128), np.uint8), nodata=0)
     report = quick.add(Scenes(scene))
     assert "so it has none to add; its 4 earlier tiles are removed" in report.skipped[0][1]
-    assert report.replaced == [str(scene)]
+    assert (report.num_scenes, report.replaced) == (0, [])
     assert quick.num_tiles == 0
+
+
+def test_strict_keeps_the_tiles_of_a_scene_that_became_empty_and_says_so(
+    quick: Archive, scene: Path, write_scene: Writer
+) -> None:
+    quick.add(Scenes(scene))
+    write_scene(scene, np.zeros((3, 128, 128), np.uint8), nodata=0)
+    with pytest.raises(SceneError, match="none to add; its 4 earlier tiles stay until"):
+        quick.add(Scenes(scene), strict=True)
+    assert quick.num_tiles == 4
 
 
 def test_tiles_of_a_scene_that_can_no_longer_be_added_stay_and_the_report_says_so(

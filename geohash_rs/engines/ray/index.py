@@ -229,7 +229,8 @@ class _Run:
         """
         finished, self.finished = self.finished, []  # none is taken over twice
         if finished:
-            scenes = [record.scene for part in finished for record in part.scenes()]
+            records = [record for part in finished for record in part.scenes()]
+            scenes = [record.scene for record in records if record.num_tiles]
             try:
                 self.archive.adopt(finished)
             except ArchiveLockedError:  # nothing was taken over
