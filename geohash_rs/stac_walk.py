@@ -41,8 +41,9 @@ def walk_items(source: object, *, broken: list[tuple[str, str]]) -> Iterator[pys
     """Walk through all items of a source.
 
     Args:
-        source: Path or URL of an item collection, item or catalogue; or a pystac object of these
-            kinds, which reads as it was set up to; or several of all these.
+        source: Path or URL of an item collection, item or catalogue, read by what
+            `pystac.StacIO.set_default` was given, if anything; or a pystac object of these kinds,
+            which reads as it was set up to; or several of all these.
         broken: Gets the path or URL, and the reason, of each item or catalogue within a catalogue
             that cannot be read.
 
@@ -55,9 +56,11 @@ def walk_items(source: object, *, broken: list[tuple[str, str]]) -> Iterator[pys
         KeyError: Likewise.
         TypeError: Likewise.
     """
-    io: PatientStacIO | None = None
+    io: pystac.StacIO | None = None
     if isinstance(source, str | Path):
-        io = PatientStacIO()
+        io = pystac.StacIO.default()
+        if type(io) is DefaultStacIO:  # nobody has set another, for signed URLs or a proxy, say
+            io = PatientStacIO()
         source = _read(io, make_absolute_href(str(source)))
     if isinstance(source, pystac.Item):
         yield source
@@ -71,7 +74,7 @@ def walk_items(source: object, *, broken: list[tuple[str, str]]) -> Iterator[pys
         raise TypeError(msg)
 
 
-def _read(io: PatientStacIO, href: str) -> pystac.STACObject | pystac.ItemCollection:
+def _read(io: pystac.StacIO, href: str) -> pystac.STACObject | pystac.ItemCollection:
     data: Any = io.read_json(href)
     if not isinstance(data, dict):
         msg = f"a {type(data).__name__} is no STAC object"
@@ -82,7 +85,7 @@ def _read(io: PatientStacIO, href: str) -> pystac.STACObject | pystac.ItemCollec
 
 
 def _walk(
-    catalogue: pystac.Catalog, io: PatientStacIO | None, broken: list[tuple[str, str]]
+    catalogue: pystac.Catalog, io: pystac.StacIO | None, broken: list[tuple[str, str]]
 ) -> Iterator[pystac.Item]:
     links = [*catalogue.get_links("item"), *catalogue.get_links("child")]
     for link in links:
@@ -98,7 +101,7 @@ def _walk(
             yield from _walk(target, io, broken)
 
 
-def _follow(link: pystac.Link, io: PatientStacIO | None, catalogue: pystac.Catalog) -> object:
+def _follow(link: pystac.Link, io: pystac.StacIO | None, catalogue: pystac.Catalog) -> object:
     if io is None or link.is_resolved():
         return link.resolve_stac_object(root=catalogue.get_root()).target
     return _read(io, str(link.get_absolute_href()))

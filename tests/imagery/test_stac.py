@@ -10,6 +10,7 @@ from typing import Any
 
 import pystac
 import pytest
+from pystac.stac_io import DefaultStacIO
 
 from geohash_rs import Archive, Hasher, Scenes, remote
 from geohash_rs.errors import SceneError
@@ -132,6 +133,18 @@ def test_a_server_of_items_that_fails_is_asked_again_and_not_for_ever(
         assert len(server.requests()) == 3
         with pytest.raises(SceneError, match=r"none\.json cannot be read as STAC items: 404"):
             read_stac(f"{server.url}/none.json")
+
+
+def test_paths_and_urls_are_read_by_the_means_that_pystac_was_given(
+    collection: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Signing(DefaultStacIO):
+        def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+            return super().read_text(str(source).removesuffix("?signed"), *args, **kwargs)
+
+    monkeypatch.setattr(pystac.StacIO, "_default_io", None)  # put back afterwards
+    pystac.StacIO.set_default(Signing)
+    assert len(read_stac(f"{collection}?signed").dates) == 2
 
 
 def test_what_cannot_be_read_of_a_catalogue_is_named_and_the_rest_taken(
