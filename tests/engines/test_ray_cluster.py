@@ -72,10 +72,12 @@ def test_a_local_cluster_is_on_the_loopback_address_only() -> None:
 
 def test_a_local_cluster_that_others_could_reach_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = []
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", lambda **_: None)
     monkeypatch.setattr(cluster.ray, "nodes", lambda: [{"NodeManagerAddress": "192.0.2.7"}])
     monkeypatch.setattr(cluster.ray, "shutdown", lambda: ended.append(True))
     with pytest.raises(EngineError, match=r"started on 192\.0\.2\.7, where other machines could"):
-        cluster._check_loopback()
+        cluster.connect("local")
     assert ended == [True]
 
 

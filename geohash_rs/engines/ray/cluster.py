@@ -59,6 +59,8 @@ def connect(address: str | None) -> None:
             return
         _check_port(str(address))
         ray.init(address=address, **options)
+    except EngineError:  # it is a RuntimeError as well
+        raise
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         msg = (
             f"no Ray cluster answers at {address}: {one_line(error)}. Start one with "
