@@ -150,6 +150,13 @@ def test_a_bucket_that_is_not_there_is_named(bucket: Any, tmp_path: Path) -> Non
             push(archive.path, url, options=bucket[1])
 
 
+def test_a_folder_that_is_no_archive_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "typo"):
+        with pytest.raises(ArchiveNotFoundError, match=f"{folder} is no archive"):
+            push(folder, "memory://none")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_object_cut_short_or_longer_than_a_piece_is_read_right(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

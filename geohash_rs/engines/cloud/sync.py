@@ -90,6 +90,7 @@ def push(
     """
     home = Path(folder)
     store = Store(url, options)
+    read_manifest(home)  # before a lock file is made in a folder that is no archive
     with write_lock(home):
         state = read_manifest(home)
         old = store.state_if_any()
