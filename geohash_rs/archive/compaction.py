@@ -1,6 +1,7 @@
 """Merge small segments and drop removed rows, so that search and opening stay fast."""
 
 import contextlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from geohash_rs.archive.shapes import stored_bounds
 from geohash_rs.archive.storage import verify_file
 from geohash_rs.archive.tiles import TileTable
 from geohash_rs.archive.writing import MAX_ROWS, SegmentData, curve_order
+from geohash_rs.errors import ArchiveCorruptError, GeoHashRSWarning
 
 __all__ = ["compact_segments", "merge_small_segments"]
 
@@ -28,14 +30,24 @@ def merge_small_segments(writer: Writer) -> None:
     more than one large one, and leave few segments.
 
     It follows a commit and must not make that look as if it had failed: a merge that cannot be
-    written, or an old segment that cannot be read, is left for a later call or for `compact`.
+    written is left for a later call or for `compact`. A damaged segment is named in a
+    `GeoHashRSWarning` and stays as it is, so that it does not keep the others from being merged.
 
     Args:
         writer: Holds the write lock; has nothing uncommitted.
     """
     merged = False
+    damaged: set[str] = set()
     with contextlib.suppress(OSError):  # ArchiveWriteError and ArchiveCorruptError are of its kind
-        while group := _crowded_level(writer.manifest.segments):
+        while group := _crowded_level(
+            [entry for entry in writer.manifest.segments if entry.name not in damaged]
+        ):
+            found = _damage(writer.folder, group)
+            for problem in found.values():
+                warnings.warn(f"not merged: {problem}", GeoHashRSWarning, stacklevel=3)
+            damaged.update(found)
+            if found:
+                continue
             _merge(writer, group)
             writer.commit()
             merged = True
@@ -60,6 +72,8 @@ def compact_segments(writer: Writer) -> None:
     ]
     for group in _groups(small):
         if len(group) > 1 or group[0].num_removed:
+            for entry in group:
+                _verify(writer.folder, entry)
             _merge(writer, group)
             writer.commit()
             collect_garbage(writer.snapshot)
@@ -98,14 +112,12 @@ def _groups(entries: Sequence[SegmentEntry]) -> list[list[SegmentEntry]]:
 def _merge(writer: Writer, group: Sequence[SegmentEntry]) -> None:
     """Write the live rows of some segments as one segment in their place.
 
-    Their files are checked first: else damage would be copied under a checksum that fits it.
+    Their files are verified: else damage would be copied under a checksum that fits it.
 
     Raises:
-        ArchiveCorruptError: If one is damaged.
+        ArchiveCorruptError: If one cannot be read all the same.
         ArchiveWriteError: If the segment cannot be written.
     """
-    for entry in group:
-        _verify(writer.folder, entry)
     names = {entry.name for entry in group}
     segments = [item for item in writer.snapshot.segments if item.entry.name in names]
     kept = [entry for entry in writer.manifest.segments if entry.name not in names]
@@ -114,7 +126,23 @@ def _merge(writer: Writer, group: Sequence[SegmentEntry]) -> None:
         writer.write(_joined(segments))
 
 
+def _damage(folder: Path, group: Sequence[SegmentEntry]) -> dict[str, str]:
+    """Find the damaged ones of some segments, and say what is wrong with each."""
+    found = {}
+    for entry in group:
+        try:
+            _verify(folder, entry)
+        except ArchiveCorruptError as error:
+            found[entry.name] = str(error)
+    return found
+
+
 def _verify(folder: Path, entry: SegmentEntry) -> None:
+    """Check the files of a segment.
+
+    Raises:
+        ArchiveCorruptError: If one is damaged.
+    """
     for file in entry.files:
         verify_file(folder / "segments" / entry.name / file.name, file)
     if entry.tombstones:

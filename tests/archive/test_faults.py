@@ -22,6 +22,7 @@ from geohash_rs.errors import (
     ArchiveLockedError,
     ArchiveReadOnlyError,
     ArchiveWriteError,
+    GeoHashRSWarning,
 )
 from tests.archive.helpers import make_grid
 
@@ -74,11 +75,15 @@ def test_compaction_does_not_take_damage_over(archive, name):
     path.write_bytes(content)
     with pytest.raises(ArchiveCorruptError, match=f"{name} has CRC-32"):
         archive.compact()
-    for scene in range(9):  # whose merges are put off
+    for scene in range(5):
         archive.add_codes(np.zeros((100, 8), np.uint8), make_grid(100, scene=str(scene)))
+    for left in (8, 2):  # the damaged one does not keep eight others apart
+        with pytest.warns(GeoHashRSWarning, match=f"not merged: .*{name} has CRC-32"):
+            archive.add_codes(np.zeros((100, 8), np.uint8), make_grid(100, scene="last"))
+        assert len(archive.segments) == left
     report = archive.verify()
     assert [item.file for item in report.damage] == [str(path.relative_to(archive.path))]
-    assert (report.num_tiles, report.num_good_tiles) == (1100, 1000)
+    assert (report.num_tiles, report.num_good_tiles) == (900, 800)
 
 
 def test_files_that_the_system_cannot_read_are_damage(archive, monkeypatch):
