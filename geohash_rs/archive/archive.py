@@ -225,16 +225,18 @@ class CodeArchive(ReadableArchive):
         Raises:
             HasherMismatchError: If a part was made by another hasher.
             TileTableError: If a part's ids were not reserved here, or tiles of it were removed.
+            QueryError: If `replace_scenes` is one text.
             ArchiveReadOnlyError: If the archive was opened for reading.
             ArchiveLockedError: If another process is writing.
             ArchiveWriteError: If it cannot be written; the archive is then as before.
         """
+        replaced = parse_names(replace_scenes, what="replace_scenes")
         with self._writer() as writer:
             adopt_parts(
                 writer,
                 [(part.path, part.manifest) for part in parts],
                 scenes=[record for part in parts for record in part.scenes()],
-                replace_scenes=replace_scenes,
+                replace_scenes=replaced,
             )
 
     def remove_scenes(self, scenes: Collection[str]) -> int:

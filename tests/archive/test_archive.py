@@ -8,7 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
-from geohash_rs.archive import CodeArchive, HasherFile, SceneRecord, creation
+from geohash_rs.archive import CodeArchive, HasherFile, SceneRecord, creation, writing
+from geohash_rs.archive.arrays import serialise_arrays
 from geohash_rs.archive.manifest import MOST_ANCESTORS, Manifest, read_manifest
 from geohash_rs.codes import hamming_distances
 from geohash_rs.errors import (
@@ -72,6 +73,7 @@ def test_one_text_is_not_taken_for_many_scenes(tmp_path):
         lambda: archive.search(random_codes(1), labels="farm"),
         lambda: archive.remove_scenes("scene.tif"),
         lambda: archive.add_codes(random_codes(9), make_grid(9), replace_scenes="scene.tif"),
+        lambda: archive.adopt([], replace_scenes="scene.tif"),
     ):
         with pytest.raises(QueryError, match=r"is the text .* must be a collection"):
             ask()
@@ -186,6 +188,41 @@ def test_an_archive_without_names_of_commits_opens_and_gets_them(tmp_path):
     old.add_codes(random_codes(9), make_grid(9))
     assert old.manifest.comes_from(first.generation, first.commit) is True
     assert old.manifest.comes_from(1, archive.manifest.commit) is None
+
+
+def test_an_archive_of_format_version_1_is_searched_added_to_and_compacted(tmp_path, monkeypatch):
+    def first_form(arrays):  # knew neither windows of int32 nor pages
+        return serialise_arrays(
+            {
+                name: array
+                for name, array in arrays.items()
+                if not name.startswith("page_") and not name.endswith(("_least", "_above"))
+            }
+        )
+
+    frame = make_grid(9)
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "serialise_arrays", first_form)
+        archive = CodeArchive.create(tmp_path / "a", num_bits=64)
+        ids = archive.add_codes(random_codes(9), frame)
+    path = archive.path / "manifest.json"
+    body = json.loads(path.read_bytes())["body"]
+    del body["commit"], body["ancestors"]
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    outer = {"format": "geohash_rs archive", "version": 1, "crc32": zlib.crc32(canonical)}
+    path.write_text(json.dumps({**outer, "body": body}))
+    old = CodeArchive.open(archive.path)
+    assert old.verify().ok
+    assert "col_least" not in old.segments[0].index
+    assert old.tiles(ids)["col"].tolist() == frame["col"].tolist()
+    asked = old.search(random_codes(1), k=9, region=(0, 0, 90, 90))
+    assert sorted(asked.ids[0].tolist()) == ids.tolist()
+    old.add_codes(random_codes(9), make_grid(9, scene="new"))
+    assert json.loads(path.read_bytes())["version"] == 2
+    old.compact()
+    again = CodeArchive.open(archive.path)
+    assert (len(again.segments), again.verify().ok) == (1, True)
+    assert again.tiles(ids)["col"].tolist() == frame["col"].tolist()
 
 
 def test_remembered_values_are_read_back_as_json_has_them(tmp_path):
