@@ -112,10 +112,13 @@ class ScenePlan:
             int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
         """
         waiting: list[npt.NDArray[np.int64]] = []
+        num_waiting = 0
         for number in self.numbers:
-            if waiting and sum(map(len, waiting)) + self.counts[number] > PART_TILES:
+            count = int(self.counts[number])
+            if waiting and num_waiting + count > PART_TILES:
                 yield np.concatenate(waiting)
-                waiting = []
+                waiting, num_waiting = [], 0
             waiting.append(self.tiles_of(number))
+            num_waiting += count
         if waiting:
             yield np.concatenate(waiting)

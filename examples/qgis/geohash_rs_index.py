@@ -4,10 +4,12 @@ In QGIS: Processing Toolbox > Scripts > Add Script to Toolbox..., and choose thi
 no torch; it calls `geohash-rs`, which may live in an environment of its own.
 """
 
+import contextlib
 import os
 import queue
 import shlex
 import shutil
+import signal
 import subprocess
 import threading
 
@@ -37,6 +39,7 @@ def run(words, feedback):
             encoding="utf-8",
             errors="replace",
             env=environment,
+            start_new_session=True,
         )
     except OSError as error:
         msg = f"{words[0]} cannot be run ({error.strerror}); give the full path of geohash-rs."
@@ -68,18 +71,34 @@ def read_lines(source, lines):
 
 
 def stop(process):
-    """End a process, by force if it does not end within five seconds."""
-    process.terminate()
+    """End a command and what it started, by force if it does not end within five seconds."""
+    end(process, "SIGTERM")
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:
-        process.kill()
+        end(process, "SIGKILL")
         process.wait()
+
+
+def end(process, name):
+    """Send a signal to a command and to what it started, such as what a wrapper runs."""
+    if os.name == "nt":
+        process.terminate()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, getattr(signal, name))
 
 
 def program_words(text):
     """Split a command into words, but for the path of a program, which may have spaces."""
-    return [text] if shutil.which(text) else shlex.split(text)
+    if shutil.which(text):
+        return [text]
+    try:
+        words = shlex.split(text, posix=os.name != "nt")  # backslashes of Windows are no escapes
+    except ValueError as error:
+        msg = f"{text} is no command ({error}); put what has spaces or quotes into quotes."
+        raise QgsProcessingException(msg) from error
+    return [word.strip('"') for word in words]
 
 
 class IndexScenes(QgsProcessingAlgorithm):

@@ -22,6 +22,8 @@ from geohash_rs.hashing.recipes import Recipe
 
 __all__ = ["Features", "make_features"]
 
+SCALING_SIDE = 64  # px of a tile along a side that its range is chosen from, at least
+
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
@@ -97,5 +99,8 @@ def _pixels_of_all(tiles: LabelledTiles, first: Tensor) -> Tensor:
     if first.dtype == torch.uint8:
         return first
     rows = np.unique(np.linspace(0, len(tiles) - 1, SCALING_TILES).round().astype(np.int64))
-    flat = [batch.movedim(1, -1).flatten(0, -2) for batch in tiles.take(rows).batches()]
+    flat = []
+    for batch in tiles.take(rows).batches():
+        step = max(1, min(batch.shape[-2:]) // SCALING_SIDE)
+        flat.append(batch[..., ::step, ::step].movedim(1, -1).flatten(0, -2))
     return torch.cat(flat)[:, :, None, None]

@@ -15,13 +15,13 @@ from torchgeo.datasets import GeoDataset
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.feature_batches import Batch, FeatureBatches, RandomBatches, ReadyBatches
 from geohash_rs.hashing.features import features_key, iterate_features
+from geohash_rs.hashing.fitting import SCALING_TILES
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.learned import feature_hasher
 from geohash_rs.hashing.sampling import ClassBalancedSampler, labels_of
 
 __all__ = ["BalancedBatches"]
 
-SCALING_TILES = 512  # tiles of a part that are looked at to choose the range of pixel values
 SCALING_SIDE = 64  # rows and columns of each that are looked at
 
 
@@ -148,6 +148,7 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
         key = features_key(hasher, views=views)
         if part not in self._found or self._found[part].key != key:
             self._found[part] = self._compute(part, hasher, views=views, key=key)
+        self._drawn.pop(part, None)  # drawn for their range alone, if the features were known
         task.tile_size = task.tile_size or self._found[part].tile_size
         return self._found[part]
 

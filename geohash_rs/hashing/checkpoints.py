@@ -12,9 +12,10 @@ from geohash_rs.hashing.loader_pixels import LoaderPixels
 if TYPE_CHECKING:
     from geohash_rs.hashing.task import HashingTask
 
-__all__ = ["keep_settings", "restore_settings"]
+__all__ = ["FINE_TUNED", "keep_settings", "restore_settings"]
 
 KEY = "geohash_rs"
+FINE_TUNED = "fine-tuned"  # weights that are those of no package or file any more
 
 
 def keep_settings(task: "HashingTask", checkpoint: dict[str, Any]) -> None:
@@ -30,7 +31,7 @@ def keep_settings(task: "HashingTask", checkpoint: dict[str, Any]) -> None:
     backbone = task.backbone
     checkpoint[KEY] = {
         "tile_size": task.tile_size,
-        "weights": backbone.weights,
+        "weights": backbone.weights if task.hparams["freeze_backbone"] else FINE_TUNED,
         "raw_input": backbone.raw_input,
         "mean": list(backbone.mean),
         "std": list(backbone.std),

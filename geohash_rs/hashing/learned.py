@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from geohash_rs.hashing.backbones import load_backbone
+from geohash_rs.hashing.checkpoints import FINE_TUNED
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.heads import LinearHead, MiLaN
 
@@ -52,7 +53,7 @@ def learned_hasher(task: "HashingTask", *, name: str, notes: Mapping[str, Any] |
     )
     backbone.load_state_dict(task.backbone.state_dict())
     frozen = task.hparams["freeze_backbone"]
-    backbone.weights = task.backbone.weights if frozen else "fine-tuned"
+    backbone.weights = task.backbone.weights if frozen else FINE_TUNED
     head = MiLaN(**{**task.head.settings, "hidden": tuple(task.head.hidden)})
     head.load_state_dict(task.head.state_dict())
     return Hasher(

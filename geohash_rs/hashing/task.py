@@ -309,11 +309,17 @@ class HashingTask(base_task()):  # type: ignore[misc]
         )
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, **settings: Any) -> "HashingTask":  # noqa: ANN401
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,  # noqa: ANN401 - as Lightning has it, here and below
+        map_location: Any = None,  # noqa: ANN401
+        **settings: Any,  # noqa: ANN401
+    ) -> "HashingTask":
         """Make a task from a checkpoint alone, which holds all weights.
 
         Args:
             checkpoint_path: As Lightning takes it.
+            map_location: As Lightning takes it.
             **settings: As Lightning takes them.
 
         Returns:
@@ -323,9 +329,17 @@ class HashingTask(base_task()):  # type: ignore[misc]
             TrainingError: If a setting makes another network.
         """
         task: HashingTask = super().load_from_checkpoint(
-            checkpoint_path, **{"weights": False, **settings}
+            checkpoint_path, map_location, **{"weights": False, **settings}
         )
         return task
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the tiles of a validation that was broken off."""
+        self.seen = SeenCodes()
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the tiles of a test that was broken off."""
+        self.seen = SeenCodes()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep with the tensors what codes depend on beside them."""

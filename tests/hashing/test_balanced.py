@@ -190,9 +190,9 @@ def geo_module(tmp_path):
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_geo_data_module_trains_on_its_masks(geo_module, tmp_path, frozen):
-    task = HashingTask(**SMALL, freeze_backbone=frozen, lr=1e-2)
+    task = HashingTask(**SMALL, freeze_backbone=frozen, lr=1e-2 if frozen else 1e-3)
     module = BalancedBatches(geo_module, cache=str(tmp_path / "cache"), num_batches=20)
-    run = trainer(tmp_path, max_epochs=2)
+    run = trainer(tmp_path, max_epochs=3)
     run.fit(task, datamodule=module)
     assert run.callback_metrics["val_map"] > 0.6  # chance is 0.5
     assert task.hasher().scaling.high == (255.0,) * 3

@@ -176,6 +176,10 @@ def test_pixels_that_are_missing_stop_validation(folder, tmp_path):
     batch["image"][2, 0, 5, 5] = torch.nan
     with pytest.raises(TrainingError, match="activations of 1 of 4 tiles are NaN .* fill"):
         task.validation_step(batch, 0)
+    task.on_validation_epoch_start()  # the next one does not meet tiles of the one broken off
+    batch["image"][2, 0, 5, 5] = 9.0
+    task.validation_step(batch, 0)
+    assert len(task.seen.take()[0]) == 4
 
 
 def test_a_checkpoint_of_another_network_is_refused(folder, tmp_path):
