@@ -157,6 +157,29 @@ def test_a_folder_that_is_no_archive_is_named_and_left_as_it_is(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_pull_after_one_that_was_killed_leaves_a_whole_archive(
+    tmp_path: Path, earlier: bool
+) -> None:
+    url = f"memory://killed-{earlier}"
+    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    add(archive, 10)
+    if earlier:
+        push(archive.path, url)
+        pull(url, tmp_path / "copy")
+        add(archive, 11)
+    push(archive.path, url)
+    part = Path("segments") / archive.segments[-1].entry.name
+    (tmp_path / "copy" / part).mkdir(parents=True)
+    shutil.copy(archive.path / part / "tiles.parquet", tmp_path / "copy" / part)
+    codes = tmp_path / "copy" / part / "codes.bin"
+    codes.write_bytes(bytes((archive.path / part / "codes.bin").stat().st_size))
+    codes.with_name(f"index.npz.{'0' * 32}.tmp").write_bytes(b"half")
+    assert verify_archive(pull(url, tmp_path / "copy")).ok
+    files = [{p.name for p in (home / part).iterdir()} for home in (archive.path, codes.parents[2])]
+    assert files[0] == files[1]
+
+
 def test_an_object_cut_short_or_longer_than_a_piece_is_read_right(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

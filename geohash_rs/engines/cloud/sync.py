@@ -10,7 +10,7 @@ from geohash_rs.archive.locks import create_locks, write_lock
 from geohash_rs.archive.manifest import MANIFEST, Manifest, commit_manifest, read_manifest
 from geohash_rs.archive.storage import FileEntry, verify_file, writing
 from geohash_rs.engines.cloud.store import Options, Store
-from geohash_rs.errors import EngineError
+from geohash_rs.errors import ArchiveCorruptError, EngineError
 
 __all__ = ["pull", "push"]
 
@@ -24,9 +24,10 @@ def pull(
 ) -> Path:
     """Bring a folder to the state of an archive in object storage.
 
-    Files of an archive never change, so only those that the folder lacks are fetched; each is
-    compared with its checksum. Then the folder is an archive like any other, to be opened with
-    ``mode="r"``, or to be added to and pushed.
+    Files of an archive never change, so only those that the folder lacks are fetched, and compared
+    with their checksums; so is what a pull that was broken off left there.
+    Then the folder is an archive like any other, to be opened with ``mode="r"``, or to be added to
+    and pushed.
 
     Args:
         url: Such as "s3://bucket/archive"; any file system of fsspec.
@@ -52,9 +53,15 @@ def pull(
         home.mkdir(parents=True, exist_ok=True)
         create_locks(home)
     with write_lock(home):
+        listed: set[str] = set()
         if (home / MANIFEST).exists():
-            _check_descends(state, read_manifest(home), newer=url, older=str(home))
+            old = read_manifest(home)
+            _check_descends(state, old, newer=url, older=str(home))
+            listed = {name for name, _ in _files(old)}
+        _remove_drafts(home)
         for name, entry in _with_bar(list(_files(state)), "pull", progress=progress):
+            if name not in listed:
+                _remove_other(home / name, entry)
             store.fetch(name, home / name, entry)
         commit_manifest(home, state)
     return home
@@ -127,6 +134,23 @@ def _files(state: Manifest) -> Iterator[tuple[str, FileEntry]]:
     yield from ((f"scenes/{file.name}", file) for file in state.scene_logs)
     if state.hasher and state.hasher.file:
         yield state.hasher.file.name, state.hasher.file
+
+
+def _remove_drafts(home: Path) -> None:
+    """Remove the drafts that a killed `pull` left; the write lock is held."""
+    for places in ("hasher-*.tmp", "scenes/*.tmp", "removed/*.tmp", "segments/*/*.tmp"):
+        for draft in home.glob(places):
+            with writing(draft):
+                draft.unlink()
+
+
+def _remove_other(path: Path, entry: FileEntry) -> None:
+    """Remove a file that the folder's manifest does not list, unless it is the one of the state."""
+    try:
+        verify_file(path, entry)
+    except ArchiveCorruptError:
+        with writing(path):
+            path.unlink(missing_ok=True)
 
 
 def _check_descends(new: Manifest, old: Manifest, *, newer: str, older: str) -> None:
