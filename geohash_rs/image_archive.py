@@ -235,9 +235,11 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
         asked = load_hasher(hasher)
     if asked is None or asked.fingerprint != archive.hasher_fingerprint:
         known = archive.pending_hasher or archive.hasher().name
+        mine = _with_fingerprint(known, archive.hasher_fingerprint)
+        theirs = _with_fingerprint(asked.name, asked.fingerprint) if asked else name
         msg = (
-            f"{folder} was made with the hasher {known} but {asked.name if asked else name} is "
-            "asked for; leave --hasher out, or make another archive."
+            f"{folder} was made with the hasher {mine} but {theirs} is asked for; leave --hasher "
+            "out, or make another archive."
         )
         raise HasherMismatchError(msg)
     return archive
@@ -260,6 +262,11 @@ def remove_unused(archive: Archive) -> None:
             return
         (archive.path / MANIFEST).unlink()  # first: who gets the lock next finds no archive
         shutil.rmtree(archive.path, ignore_errors=True)
+
+
+def _with_fingerprint(name: str, fingerprint: str | None) -> str:
+    """Tell hashers of one name apart, such as a shipped one from that of an earlier version."""
+    return f"{name} ({fingerprint[:8]})" if fingerprint else name
 
 
 def _check_same_bits(asked: int | None, made: int) -> None:

@@ -238,6 +238,12 @@ def test_an_archive_refuses_other_hashers_and_other_folders(
     with pytest.raises(HasherMismatchError, match="asked for"):
         open_or_create(archive_folder, hasher="lsh-64")
     assert open_or_create(archive_folder, hasher="itq-64").num_tiles == 56
+    known, other = archive.hasher(), load_hasher(archive.hasher_file or "")
+    other.bands = other.bands[::-1]
+    del other.fingerprint  # kept since it was loaded
+    names = rf"itq-64 \({known.fingerprint[:8]}\) but itq-64 \({other.fingerprint[:8]}\) is"
+    with pytest.raises(HasherMismatchError, match=names):
+        open_or_create(archive_folder, hasher=other)
     with pytest.raises(ArchiveExistsError, match="not empty"):
         Archive.create(archive_folder, hasher="itq-64")
     (tmp_path / "file.txt").write_text("x")
