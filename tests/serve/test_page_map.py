@@ -116,6 +116,19 @@ def test_a_polygon_is_drawn_by_clicks_and_left_by_escape(visit):
     assert page.get_attribute("#tool-pick", "aria-pressed") == "true"
 
 
+def test_a_search_that_answers_leaves_the_corners_that_are_being_drawn(visit):
+    seen = visit().open("#tiles=10")
+    seen.settle()
+    seen.page.click("#tool-polygon")
+    for corner in [(0.1, 0.3), (0.4, 0.3)]:
+        seen.click_map(*corner, delay=30)
+        seen.page.wait_for_timeout(400)
+    drawn = "known.view.map.getSource('region').serialize().data.features.length"
+    assert seen.ask(drawn) == 3
+    seen.page.evaluate("import('/static/search.js').then((page) => page.search())")
+    assert seen.ask(drawn) == 3
+
+
 def test_a_view_wider_than_half_the_globe_is_a_region(visit):
     seen = visit(viewport={"width": 1280, "height": 500}).open("#tiles=10")
     seen.settle()

@@ -4,6 +4,8 @@ import { regionOfView } from "./region.js";
 import { change, search } from "./search.js";
 import { known, state, watch } from "./session.js";
 
+let drawn = null;
+
 function show() {
   $("radius").value = state.radius ?? known.archive.num_bits;
   $("radius-out").textContent = state.radius === null ? "any distance" : `≤ ${plural(state.radius, "bit")}`;
@@ -19,7 +21,8 @@ function show() {
   $("region-clear").disabled = !state.region;
   const set = [state.region && "a region", (state.from || state.to) && "a time", state.radius !== null && "a radius"].filter(Boolean);
   $("filters-note").textContent = set.length ? `${set.join(", ")} set` : "";
-  known.view.showRegion(state.region);
+  if (state.region !== drawn) known.view.showRegion(state.region); // else corners being drawn would go
+  drawn = state.region;
 }
 
 let waiting = 0;
