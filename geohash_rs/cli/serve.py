@@ -15,9 +15,10 @@ def _base_map(context: click.Context, option: click.Parameter, url: str | None) 
         UsageError: If it does not.
     """
     fields = set(re.findall(r"\{(.*?)\}", url or ""))
-    if url is not None and not (url.startswith(("https://", "http://")) and fields == {"z", "x", "y"}):
+    filled = {"z", "x", "y"} <= fields <= {"z", "x", "y", "ratio"}  # ratio: "@2x" on fine screens
+    if url is not None and not (url.startswith(("https://", "http://")) and filled):
         msg = (
-            f"--base-map is {url!r}; give a URL with {{z}}, {{x}}, {{y}} and no other field, such as "
+            f"--base-map is {url!r}; give a URL with {{z}}, {{x}}, {{y}} and, at most, {{ratio}}, such as "
             "https://HOST/{z}/{x}/{y}.png; for {s} write one of the servers' names."
         )
         raise click.UsageError(msg, context)

@@ -72,6 +72,14 @@ def test_addresses_can_stand_in_a_url_and_none_is_found_without_a_network(monkey
     assert addresses.own_addresses(socket.AF_INET6) == []
 
 
+def test_a_base_map_may_have_finer_tiles_for_fine_screens(coast_archive, monkeypatch):
+    taken = []
+    monkeypatch.setattr(server, "run_server", lambda *_, base_map, **__: taken.append(base_map))
+    url = "https://example.org/{z}/{x}/{y}{ratio}.png"
+    answer = CliRunner().invoke(serve_command, [str(coast_archive), "--base-map", url])
+    assert (answer.exit_code, taken) == (0, [url]), answer.output
+
+
 @pytest.mark.parametrize(
     "url",
     [
