@@ -39,7 +39,7 @@ from geohash_rs.serve.uploads import MAX_UPLOAD
 __all__ = ["create_app", "maplibre_files"]
 
 THREADS = 8  # answers under way; the others wait their turn
-PATCHES = 2  # read and hashed at once: each takes up to 64 MB as a file, 512 MB unpacked
+PATCHES = 2  # received and unpacked at once: each takes up to 64 MB as a file, 512 MB unpacked
 SCENES = 2  # drawn at once: each is read as a whole, perhaps from far away
 THUMBNAILS = 6  # drawn at once: as many as a browser asks one server for
 MOST_BODY = 2 * 2**20  # bytes of a request without a patch: a thousand codes of 512 bytes
