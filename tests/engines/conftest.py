@@ -20,6 +20,9 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 # Ray's workers are nice to others by default, which on a busy machine means that they stand still:
 # https://docs.ray.io/en/latest/ray-core/configure.html
 os.environ.setdefault("RAY_worker_niceness", "0")
+# A client's server has 30 s to start, which a busy machine may need for its imports alone:
+# https://github.com/ray-project/ray/blob/master/python/ray/util/client/server/proxier.py
+os.environ.setdefault("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")
 
 POSTGRES = "GEOHASH_RS_TEST_POSTGRES"
 NODE = {

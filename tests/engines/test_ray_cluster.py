@@ -57,7 +57,7 @@ def run(code: str, *words: str) -> list[str]:
     settings = {name: os.environ[name] for name in os.environ if name != cluster.STAY_LOCAL}
     words = (sys.executable, "-c", code, *words)
     done = subprocess.run(
-        words, check=False, capture_output=True, text=True, env=settings, timeout=120
+        words, check=False, capture_output=True, text=True, env=settings, timeout=240
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
