@@ -19,10 +19,9 @@ from geohash_rs.hashing.fitting import SCALING_TILES, default_bands, make_scalin
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.heads import LinearHead
 from geohash_rs.hashing.recipes import Recipe
+from geohash_rs.hashing.scaling import thin_pixels
 
 __all__ = ["Features", "make_features"]
-
-SCALING_SIDE = 64  # px of a tile along a side that its range is chosen from, at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +98,6 @@ def _pixels_of_all(tiles: LabelledTiles, first: Tensor) -> Tensor:
     if first.dtype == torch.uint8:
         return first
     rows = np.unique(np.linspace(0, len(tiles) - 1, SCALING_TILES).round().astype(np.int64))
-    flat = []
-    for batch in tiles.take(rows).batches():
-        step = max(1, min(batch.shape[-2:]) // SCALING_SIDE)
-        flat.append(batch[..., ::step, ::step].movedim(1, -1).flatten(0, -2))
+    batches = tiles.take(rows).batches()
+    flat = [thin_pixels(batch).movedim(1, -1).flatten(0, -2) for batch in batches]
     return torch.cat(flat)[:, :, None, None]

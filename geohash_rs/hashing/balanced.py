@@ -19,10 +19,9 @@ from geohash_rs.hashing.fitting import SCALING_TILES
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.learned import feature_hasher
 from geohash_rs.hashing.sampling import ClassBalancedSampler, labels_of
+from geohash_rs.hashing.scaling import thin_pixels
 
 __all__ = ["BalancedBatches"]
-
-SCALING_SIDE = 64  # rows and columns of each that are looked at
 
 
 class _Found(NamedTuple):
@@ -268,8 +267,7 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
 def _thinned(images: Tensor) -> Tensor:
     """Take evenly spaced pixels of a batch, shape (bands, pixels)."""
     images = images if images.dtype == torch.uint8 else images.float()
-    rows, columns = (max(1, side // SCALING_SIDE) for side in images.shape[-2:])
-    return images[..., ::rows, ::columns].movedim(1, 0).flatten(1)
+    return thin_pixels(images).movedim(1, 0).flatten(1)
 
 
 def _labels_of_dataset(dataset: Any) -> Tensor:  # noqa: ANN401 - a data set with a length

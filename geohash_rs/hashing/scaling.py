@@ -9,7 +9,9 @@ from torch import Tensor
 
 from geohash_rs.errors import HasherError
 
-__all__ = ["Scaling", "estimate_range"]
+__all__ = ["Scaling", "estimate_range", "thin_pixels"]
+
+THIN_SIDE = 64  # rows and columns of a tile that are looked at to choose its range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,19 @@ def estimate_range(tiles: Tensor, *, low: float = 0.01, high: float = 0.99) -> d
         lows.append(bottom)
         highs.append(top if top > bottom else bottom + 1.0)
     return {"kind": "range", "low": lows, "high": highs}
+
+
+def thin_pixels(tiles: Tensor) -> Tensor:
+    """Take evenly spaced pixels of tiles, as many as a range of values can be chosen from.
+
+    Args:
+        tiles: Shape (tiles, bands, height, width).
+
+    Returns:
+        A view of them; height and width are less than 128, or as they were.
+    """
+    rows, columns = (max(1, side // THIN_SIDE) for side in tiles.shape[-2:])
+    return tiles[..., ::rows, ::columns]
 
 
 def _per_band(value: float | Sequence[float], bands: int) -> tuple[float, ...]:

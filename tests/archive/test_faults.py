@@ -43,6 +43,12 @@ def file_of(archive: CodeArchive, name: str, *, segment: int = 0) -> Path:
     return archive.path / "segments" / archive.manifest.segments[segment].name / name
 
 
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize("name", ["codes.bin", "index.safetensors", "tiles.parquet"])
 def test_a_shortened_file_is_named_by_use_and_by_verify(archive, name):
     path = file_of(archive, name)
@@ -59,9 +65,7 @@ def test_a_shortened_file_is_named_by_use_and_by_verify(archive, name):
 @pytest.mark.parametrize("name", ["codes.bin", "index.safetensors", "tiles.parquet"])
 def test_one_flipped_bit_is_found_by_verify(archive, name):
     path = file_of(archive, name, segment=1)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
-    path.write_bytes(content)
+    flip_a_bit(path)
     report = verify_archive(archive.path)
     assert [item.file for item in report.damage] == [str(path.relative_to(archive.path))]
     assert "CRC-32" in report.damage[0].problem
@@ -70,9 +74,7 @@ def test_one_flipped_bit_is_found_by_verify(archive, name):
 @pytest.mark.parametrize("name", ["codes.bin", "index.safetensors", "tiles.parquet"])
 def test_compaction_does_not_take_damage_over(archive, name):
     path = file_of(archive, name, segment=1)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
-    path.write_bytes(content)
+    flip_a_bit(path)
     with pytest.raises(ArchiveCorruptError, match=f"{name} has CRC-32"):
         archive.compact()
     for scene in range(5):
