@@ -17,7 +17,7 @@ class BufferPool:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._lent: list[tuple[bytearray, weakref.ref[npt.NDArray[np.uint8]]]] = []
+        self._lent: list[tuple[memoryview, weakref.ref[npt.NDArray[np.uint8]]]] = []
 
     def lend(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Give an array with any content.
@@ -39,10 +39,10 @@ class BufferPool:
             self._lent.append((memory, weakref.ref(root)))
         return root[:size].view(dtype).reshape(shape)
 
-    def _free(self, size: int) -> bytearray:
+    def _free(self, size: int) -> memoryview:
         for number, (memory, root) in enumerate(self._lent):
             if root() is None and len(memory) >= size:
                 del self._lent[number]
                 return memory
         self._lent = [pair for pair in self._lent if pair[1]() is not None]
-        return bytearray(size)
+        return memoryview(np.empty(size, np.uint8))  # in large pages, for which NumPy asks Linux

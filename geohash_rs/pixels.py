@@ -25,6 +25,7 @@ __all__ = [
     "TilePixels",
     "batch_tensor",
     "fill_invalid",
+    "may_have_gaps",
     "north_up",
     "read_window",
     "stack_images",
@@ -75,17 +76,11 @@ def read_window(
     Raises:
         SceneError: If the raster has fewer bands than are to be read.
     """
-    col, row, width, height = (int(value) for value in window)
+    col, row, width, height = map(int, window)
     full = shape or (height, width)
-    left, top = max(col, 0), max(row, 0)
-    right, bottom = min(col + width, source.width), min(row + height, source.height)
-    inside = Window(left, top, max(right - left, 0), max(bottom - top, 0))
-    at, size = (0, 0), full
-    if (inside.width, inside.height) != (width, height):
-        rows = np.round((np.array([top, bottom]) - row) * full[0] / height).astype(int)
-        cols = np.round((np.array([left, right]) - col) * full[1] / width).astype(int)
-        at = (int(rows[0]), int(cols[0]))
-        size = (max(int(rows[1] - rows[0]), 0), max(int(cols[1] - cols[0]), 0))
+    inside, at, size = Window(col, row, width, height), (0, 0), full
+    if col < 0 or row < 0 or col + width > source.width or row + height > source.height:
+        inside, at, size = _clip(inside, (source.height, source.width), full)
     if max(indexes) > source.count:
         msg = (
             f"{Path(source.name).name} has {source.count} bands now, so band {max(indexes)} cannot "
@@ -96,15 +91,39 @@ def read_window(
         dtype = np.result_type(*{source.dtypes[index - 1] for index in indexes})
         fill = np.full((len(indexes), *full), _fill_value(nodata, dtype), dtype)
         return TilePixels(fill, np.ones(full, dtype=bool))
-    image = _read_inside(
-        source, inside, indexes=indexes, nodata=nodata, masked=masked, shape=size, out=out
-    )
+    image: npt.NDArray[Any]
+    if shape is None and out is not None and size == full and len(set(source.dtypes)) == 1:
+        image = source.read(list(indexes), window=inside, out=out)  # nearly every tile
+    else:
+        image = _read_inside(
+            source, inside, indexes=indexes, nodata=nodata, masked=masked, shape=size, out=out
+        )
     invalid = _invalid(image, nodata)
     if masked:
         hidden = source.dataset_mask(window=inside, out_shape=size) == 0
         invalid = hidden if invalid is None else invalid | hidden
     pixels = TilePixels(image, invalid)
     return pixels if size == full else _pad(pixels, full, at, nodata)
+
+
+def _clip(
+    window: Window, raster: tuple[int, int], shape: tuple[int, int]
+) -> tuple[Window, tuple[int, int], tuple[int, int]]:
+    """Find the part of a window that a raster has, and its place in the window brought to shape.
+
+    Returns:
+        The part, and its first row and column and its height and width in the shape.
+    """
+    col, row, width, height = window.flatten()
+    left, top = max(col, 0), max(row, 0)
+    right, bottom = min(col + width, raster[1]), min(row + height, raster[0])
+    rows = np.round((np.array([top, bottom]) - row) * shape[0] / height).astype(int)
+    cols = np.round((np.array([left, right]) - col) * shape[1] / width).astype(int)
+    return (
+        Window(left, top, max(right - left, 0), max(bottom - top, 0)),
+        (int(rows[0]), int(cols[0])),
+        (max(int(rows[1] - rows[0]), 0), max(int(cols[1] - cols[0]), 0)),
+    )
 
 
 def _read_inside(
@@ -135,7 +154,8 @@ def _read_inside(
             if resampled is not None:
                 return resampled
     # A VRT may have bands of several types, which rasterio reads one by one.
-    if len({source.dtypes[index - 1] for index in indexes}) > 1:
+    types = source.dtypes
+    if len(set(types)) > 1 and len({types[index - 1] for index in indexes}) > 1:
         return np.stack([source.read(i, out_shape=shape, **options) for i in indexes])
     if out is not None and shape == out.shape[1:]:
         options["out"] = out
@@ -159,14 +179,13 @@ def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
         The image, same shape and dtype, finite everywhere; zeros where a band has no valid pixel.
     """
     image = pixels.image
-    floating = image.dtype.kind == "f"
-    sentinel = nodata is not None and (floating or nodata < 0)
-    if pixels.invalid is None and not floating and not sentinel:
+    if pixels.invalid is None and not may_have_gaps(image.dtype, nodata):
         return image
+    floating = image.dtype.kind == "f"
     invalid = np.broadcast_to(False if pixels.invalid is None else pixels.invalid, image.shape)
     if floating:
         invalid = invalid | ~np.isfinite(image)
-    if sentinel:
+    if nodata is not None and (floating or nodata < 0):
         invalid = invalid | (image == nodata)
     if not invalid.any():
         return image
@@ -175,6 +194,19 @@ def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
     means = sums / np.maximum(valid.sum(axis=(1, 2)), 1)
     means = means if floating else np.round(means)
     return np.where(valid, image, means[:, None, None].astype(image.dtype))
+
+
+def may_have_gaps(dtype: np.dtype[Any], nodata: float | None) -> bool:
+    """Tell whether single bands may lack a value where others have one, as in `fill_invalid`.
+
+    Args:
+        dtype: Type of the pixels.
+        nodata: Value that means nothing was seen.
+
+    Returns:
+        Whether a pixel that is valid may have bands to be filled.
+    """
+    return dtype.kind == "f" or (nodata is not None and nodata < 0)
 
 
 def stack_images(images: Sequence[npt.NDArray[Any]]) -> Tensor:
@@ -267,32 +299,34 @@ class RasterPool:
     def __init__(self) -> None:
         self._local = threading.local()
 
-    def _mine(self) -> OrderedDict[str, DatasetReader]:
+    def _mine(self) -> OrderedDict[tuple[str, bool], DatasetReader]:
         if getattr(self._local, "process", None) != os.getpid():
             # A forked worker must not touch its parent's handles, not even to close them.
             self._local.process = os.getpid()
             self._local.inherited = getattr(self._local, "rasters", None)
             self._local.rasters = OrderedDict()
-        rasters: OrderedDict[str, DatasetReader] = self._local.rasters
+        rasters: OrderedDict[tuple[str, bool], DatasetReader] = self._local.rasters
         return rasters
 
-    def open(self, key: str) -> DatasetReader:
+    def open(self, key: str, *, direct: bool = False) -> DatasetReader:
         """Give the raster, opened if need be.
 
         Args:
             key: Path or URI.
+            direct: As in `open_raster`.
 
         Returns:
             An open dataset, which stays the pool's to close.
         """
         rasters = self._mine()
-        if key in rasters:
-            rasters.move_to_end(key)
-        else:
-            rasters[key] = open_raster(key)
-            if len(rasters) > OPEN_RASTERS:
-                rasters.popitem(last=False)[1].close()
-        return rasters[key]
+        found = rasters.get((key, direct))
+        if found is not None:
+            rasters.move_to_end((key, direct))
+            return found
+        opened = rasters[key, direct] = open_raster(key, direct=direct)
+        if len(rasters) > OPEN_RASTERS:
+            rasters.popitem(last=False)[1].close()
+        return opened
 
     def close(self, key: str) -> None:
         """Close a raster, so that the next use opens it anew.
@@ -300,6 +334,7 @@ class RasterPool:
         Args:
             key: Path or URI.
         """
-        found = self._mine().pop(key, None)
-        if found is not None:
-            found.close()
+        for direct in (False, True):
+            found = self._mine().pop((key, direct), None)
+            if found is not None:
+                found.close()

@@ -1,10 +1,10 @@
 """Scenes behind HTTP and object stores: settings for them, and what is tried again."""
 
-import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import TypeVar
 
 import rasterio
@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 
 from geohash_rs.errors import one_line
 
-__all__ = ["ask", "is_remote", "read_patiently"]
+__all__ = ["ask", "is_remote", "read_patiently", "unless_set"]
 
 T = TypeVar("T")
 
@@ -87,10 +87,13 @@ def read_patiently(path: str, read: Callable[[], T], *, forget: Callable[[], obj
         RasterioError: If the raster cannot be read; one behind a network, not at three attempts.
         OSError: Likewise.
     """
+    settings = _settings(path)
     pauses = list(PAUSES)
     while True:
         try:
-            with _settings(path):
+            if not settings:  # entering costs as much as reading a small tile
+                return read()
+            with rasterio.Env(**unless_set(settings)):
                 return read()
         except (RasterioError, OSError) as error:
             forget()
@@ -138,16 +141,22 @@ def _may_pass(path: str, error: BaseException) -> bool:
     return is_remote(path) or (path.lower().endswith(".vrt") and bool(NETWORK_TROUBLE.search(text)))
 
 
-@contextlib.contextmanager
-def _settings(path: str) -> Iterator[None]:
+@lru_cache(1024)
+def _settings(path: str) -> dict[str, str]:
+    """Choose the settings in which a raster is read; none for a file of this machine."""
     if is_remote(path):
-        wanted = REMOTE
-    elif path.lower().endswith(".vrt"):  # its sources may be anywhere
-        wanted = NETWORK
-    else:  # entering costs as much as reading a small tile
-        yield
-        return
+        return REMOTE
+    return NETWORK if path.lower().endswith(".vrt") else {}  # a VRT's sources may be anywhere
+
+
+def unless_set(wanted: dict[str, str]) -> dict[str, str]:
+    """Leave out settings of GDAL that the user has set.
+
+    Args:
+        wanted: Settings and their values.
+
+    Returns:
+        Those that are neither in the environment nor in a ``rasterio.Env``.
+    """
     known = getenv() if hasenv() else {}
-    chosen = {k: v for k, v in wanted.items() if k not in os.environ and k not in known}
-    with rasterio.Env(**chosen):
-        yield
+    return {k: v for k, v in wanted.items() if k not in os.environ and k not in known}

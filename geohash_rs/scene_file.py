@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader
 
 from geohash_rs.errors import BandMismatchError, SceneError, one_line
 from geohash_rs.projection import projection_of
-from geohash_rs.remote import read_patiently
+from geohash_rs.remote import read_patiently, unless_set
 from geohash_rs.scene_dates import DateRange, DateRule
 from geohash_rs.scene_state import state_of
 
@@ -45,6 +45,7 @@ class SceneFile:
         size: Bytes of the files, 0 if unknown.
         mtime_ns: Time of its last change in nanoseconds, or a number that stands for the times of
             several files; 0 if unknown.
+        plain: Whether it is a GeoTIFF of this machine in tiles that are not compressed.
     """
 
     key: str
@@ -63,6 +64,7 @@ class SceneFile:
     files: tuple[str, ...]
     size: int
     mtime_ns: int
+    plain: bool
 
     @property
     def name(self) -> str:
@@ -164,11 +166,14 @@ def is_virtual(path: str | Path) -> bool:
     return re.match(r"[A-Za-z]\w+:", text) is not None and not Path(text).exists()
 
 
-def open_raster(path: str | Path) -> DatasetReader:
+def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
     """Open a raster and turn every way in which that can fail into a SceneError.
 
     Args:
         path: Path or URI of the raster.
+        direct: Read without GDAL's cache of blocks, where the raster is plain (`SceneFile.plain`).
+            Only for windows that are not resampled. GDAL 3.10 would take other neighbours then, and
+            of stripes it would miss that a file is cut short.
 
     Returns:
         An open rasterio dataset, to be closed by the caller.
@@ -179,6 +184,9 @@ def open_raster(path: str | Path) -> DatasetReader:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
+            if direct:
+                with rasterio.Env(**unless_set({"GTIFF_DIRECT_IO": "YES"})):
+                    return rasterio.open(path)
             return read_patiently(str(path), lambda: rasterio.open(path), forget=lambda: None)
         except (RasterioError, OSError) as error:
             msg = f"{Path(str(path)).name} cannot be opened: {one_line(error)}"
@@ -237,7 +245,13 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
             files=files,
             size=state[0],
             mtime_ns=state[1],
+            plain=_is_plain(source, str(path)),
         )
+
+
+def _is_plain(source: DatasetReader, path: str) -> bool:
+    tiled = source.driver == "GTiff" and bool(source.profile.get("tiled"))
+    return tiled and source.compression is None and not is_virtual(path)
 
 
 def _check_header(source: DatasetReader, name: str) -> None:

@@ -232,14 +232,13 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             SceneError: If the scene cannot be read.
         """
         scene = self.scene_files[tile.scene]
-        nodata = scene.nodata if self.nodata is None else self.nodata
 
         def read() -> TilePixels:
             return read_window(
-                self._pool.open(scene.key),
+                self._pool.open(scene.key, direct=scene.plain and shape is None),
                 tile[1:],
                 indexes=indexes or scene.band_indexes(self.bands),
-                nodata=nodata,
+                nodata=self.nodata_of(tile.scene),
                 masked=scene.masked,
                 shape=shape,
                 out=out,
@@ -251,6 +250,14 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             cause = error.__cause__ or error
             msg = f"{scene.name} cannot be read at {tuple(tile[1:])}: {one_line(cause)}"
             raise SceneError(msg) from error
+
+    def nodata_of(self, number: int) -> float | None:
+        """Give the value that means nothing was seen in a scene, or None.
+
+        Args:
+            number: Position in ``scene_files``.
+        """
+        return self.scene_files[number].nodata if self.nodata is None else self.nodata
 
     def close(self, number: int) -> None:
         """Close a scene's file in this thread, and free its decoded blocks.

@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 
 from geohash_rs.buffers import BufferPool
 from geohash_rs.errors import GeoHashRSError, ReadingError, one_line
-from geohash_rs.pixels import batch_tensor, fill_invalid, north_up
+from geohash_rs.pixels import batch_tensor, fill_invalid, may_have_gaps, north_up
 from geohash_rs.scene_file import SceneFile
 from geohash_rs.scenes import Scenes, Tile
 
@@ -96,6 +96,7 @@ class TileReader(Dataset[TileBatch]):
         self.dtypes = {
             number: _dtype(scenes.scene_files[number], indexes[number]) for number in used
         }
+        self._final = {number for number in used.tolist() if self._is_final(number)}
         names = np.array([str(self.dtypes[number]) for number in used])
         kinds = np.unique(names, return_inverse=True)[1][np.searchsorted(used, tiles[:, 0])]
         same = np.column_stack([kinds, tiles[:, 3:]]) if shape is None else kinds[:, None]
@@ -166,17 +167,25 @@ class TileReader(Dataset[TileBatch]):
                 self._failed[scene] = one_line(error)
         return [] if scene in self._failed else row
 
+    def _is_final(self, number: int) -> bool:
+        """Tell whether pixels of a scene are done when they are read, where all are valid."""
+        image = np.empty((1, 1, 1), self.dtypes[number])
+        turned = north_up(image, self.scenes.scene_files[number].transform)
+        return turned is image and not may_have_gaps(image.dtype, self.scenes.nodata_of(number))
+
     def _read_into(self, image: npt.NDArray[Any], tile: Tile) -> bool:
         """Read a tile, and tell whether enough of it was seen."""
         scene = self.scenes.scene_files[tile.scene]
         pixels = self.scenes.read(
             tile, indexes=self.indexes[tile.scene], shape=self.shape, out=image
         )
+        if pixels.invalid is None and pixels.image is image and tile.scene in self._final:
+            return True
         share = 0.0 if pixels.invalid is None else float(pixels.invalid.mean())
         if share > self.max_nodata or share == 1.0:
             return False
-        nodata = scene.nodata if self.scenes.nodata is None else self.scenes.nodata
-        upright = north_up(fill_invalid(pixels, nodata), scene.transform)
+        filled = fill_invalid(pixels, self.scenes.nodata_of(tile.scene))
+        upright = north_up(filled, scene.transform)
         if upright is not image:
             image[...] = upright
         return True

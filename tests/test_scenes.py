@@ -43,6 +43,7 @@ def rasterio_pixels(path, tile):
         return source.read(window=rasterio.windows.Window(*tile[1:]), boundless=False)
 
 
+HALF_EMPTY = np.pad(np.full((3, 40, 70), 9, np.uint8), ((0, 0), (50, 0), (0, 0)))
 GRIDS = {
     "UTM 33": {"crs": "EPSG:32633"},
     "lat/lon": {"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 11, 0, -1e-4, 48)},
@@ -50,6 +51,12 @@ GRIDS = {
     "rotated": {"transform": UTM32 @ Affine.rotation(20)},
     "striped": {"height": 131, "width": 97},
     "tiled": {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"},
+    "tiled plain": {"tiled": True, "blockxsize": 16, "blockysize": 32},
+    "band by band": {"interleave": "band", "dtype": "int16"},
+    "tiled band by band": {"interleave": "band", "tiled": True, "blockxsize": 32, "blockysize": 16},
+    "big-endian": {"ENDIANNESS": "BIG", "dtype": "uint16", "nodata": 7},
+    "sparse": {"pixels": HALF_EMPTY, "tiled": True, "blockxsize": 16, "blockysize": 16}
+    | {"SPARSE_OK": True},
     "uint16": {"dtype": "uint16"},
     "int16": {"dtype": "int16"},
     "float32": {"dtype": "float32"},
@@ -67,6 +74,24 @@ def test_tiles_are_the_pixels_that_rasterio_reads_in_their_own_type(tmp_path, gr
         assert image.dtype == expected.dtype
         np.testing.assert_array_equal(image, expected)
         np.testing.assert_array_equal(scenes[tile]["image"].numpy(), expected.astype("float32"))
+
+
+def test_a_window_is_resampled_alike_after_plain_pixels_were_read_directly(tmp_path):
+    path = write(
+        tmp_path / "scene.tif", height=270, width=300, tiled=True, blockxsize=64, blockysize=64
+    )
+    scenes = Scenes(path)
+    assert scenes.scene_files[0].plain
+    tile = Tile(0, 64, 32, 64, 32)
+    np.testing.assert_array_equal(scenes.read(tile).image, rasterio_pixels(path, tile))
+    with rasterio.open(path) as source:
+        expected = source.read(
+            window=rasterio.windows.Window(*tile[1:]),
+            out_shape=(3, 20, 30),
+            resampling=rasterio.enums.Resampling.average,
+        )
+    np.testing.assert_array_equal(scenes.read(tile, shape=(20, 30)).image, expected)
+    assert len(scenes._pool._mine()) == 2  # GDAL takes other pixels where it reads directly
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
@@ -428,8 +453,12 @@ def test_a_grid_that_makes_no_sense_is_refused(tmp_path, settings, message):
         TileGrid(scenes, **settings)
 
 
-def test_a_scene_cut_short_is_named_with_the_window_that_failed(tmp_path):
-    path = write(tmp_path / "cut.tif", height=400, width=400)
+@pytest.mark.parametrize("tiled", [True, False])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_a_scene_cut_short_is_named_with_the_window_that_failed(tmp_path, tiled, interleave):
+    blocks = {"blockxsize": 64, "blockysize": 64} if tiled else {}
+    options = {"tiled": tiled, "interleave": interleave} | blocks
+    path = write(tmp_path / "cut.tif", height=400, width=400, **options)
     os.truncate(path, 60_000)
     scenes = Scenes(tmp_path)
     with pytest.raises(SceneError, match=r"cut.tif cannot be read at \(300, 300, 64, 64\)"):

@@ -54,7 +54,8 @@ def _blocks(length: int, size: int) -> list[tuple[int, int, Tensor]]:
     """Part the matrix that resizes one side: first and last input of a block, and its weights."""
     whole = _weights(length, size)
     blocks = []
-    for part in whole.split(BLOCK):
+    for first in range(0, size, BLOCK):
+        part = whole[first : first + BLOCK]
         used = part.any(0).nonzero().flatten()
         start, stop = int(used[0]), int(used[-1]) + 1
         blocks.append((start, stop, part[:, start:stop].contiguous()))
@@ -64,7 +65,8 @@ def _blocks(length: int, size: int) -> list[tuple[int, int, Tensor]]:
 def _weights(length: int, size: int) -> Tensor:
     """Give the matrix that resizes one side, shape (size, length): resized unit vectors."""
     parts = []
-    for units in torch.arange(length).split(UNITS):
+    for first in range(0, length, UNITS):
+        units = torch.arange(first, min(first + UNITS, length))
         image = (torch.arange(length)[:, None] == units).float()[None, None]
         parts.append(
             nn.functional.interpolate(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from geohash_rs.hashing.backbones import Backbone
 from geohash_rs.hashing.preparation import Preparation
 from geohash_rs.hashing.scaling import Scaling
 
@@ -61,11 +62,11 @@ class CpuRuntime:
         self._preparation = lru_cache(MAX_PREPARATIONS)(partial(_trace_preparation, input_size))
 
     @classmethod
-    def build(cls, backbone: nn.Module, *, input_size: int) -> "CpuRuntime | None":
+    def build(cls, backbone: Backbone, *, input_size: int) -> "CpuRuntime | None":
         """Trace a backbone into ONNX Runtime; this takes a few seconds.
 
         Args:
-            backbone: The network, in evaluation mode, on the CPU, with the attribute ``in_chans``.
+            backbone: The network, in evaluation mode, on the CPU.
             input_size: Side of its input, px.
 
         Returns:
@@ -76,8 +77,7 @@ class CpuRuntime:
         try:
             return cls(_trace(backbone, example), input_size=input_size)
         except (ImportError, RuntimeError, ValueError, TypeError) as error:
-            name = getattr(backbone, "model_name", type(backbone).__name__)
-            logger.info("%s runs in eager PyTorch: %s", name, error)
+            logger.info("%s runs in eager PyTorch: %s", backbone.model_name, error)
             return None
 
     def __call__(self, tiles: Tensor, *, scaling: Scaling | None = None) -> Tensor:
@@ -117,9 +117,10 @@ class CpuRuntime:
 def _broken(raw: npt.NDArray[np.floating[Any]], scaling: Scaling) -> npt.NDArray[np.bool_]:
     """Tell of which tiles no features can be made; ONNX Runtime would clip a NaN to a number."""
     lowest, highest = raw.min(axis=(1, 2, 3)), raw.max(axis=(1, 2, 3))  # NaN if any value is
-    if scaling.clip:
-        return np.isnan(lowest)
-    return ~(np.isfinite(lowest) & np.isfinite(highest))
+    broken: npt.NDArray[np.bool_] = np.isnan(lowest)
+    if not scaling.clip:
+        broken = ~(np.isfinite(lowest) & np.isfinite(highest))
+    return broken
 
 
 def _trace_preparation(input_size: int, scaling: Scaling, height: int, width: int) -> Any:  # noqa: ANN401

@@ -51,8 +51,8 @@ class SceneTileDataset(Dataset[dict[str, Tensor]]):
         scene = self.scenes.scene_files[tile.scene]
         shape = None if self.size is None else (self.size, self.size)
         pixels = self.scenes.read(tile, shape=shape)
-        nodata = scene.nodata if self.scenes.nodata is None else self.scenes.nodata
-        image = north_up(fill_invalid(pixels, nodata), scene.transform)
+        filled = fill_invalid(pixels, self.scenes.nodata_of(tile.scene))
+        image = north_up(filled, scene.transform)
         return {
             "image": stack_images([image])[0].float(),
             "label": torch.tensor(self.targets[index]),

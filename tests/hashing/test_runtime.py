@@ -64,9 +64,7 @@ def test_tiles_of_any_size_are_prepared_as_pytorch_prepares_them(hasher, size):
     prepare = Preparation(
         hasher.scaling, height=size[0], width=size[1], input_size=hasher.input_size
     )
-    torch.testing.assert_close(
-        prepare(raw), hasher._prepare(raw).contiguous(), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(prepare(raw), hasher._prepare(raw).contiguous(), rtol=0, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
