@@ -45,4 +45,4 @@ class BufferPool:
                 del self._lent[number]
                 return memory
         self._lent = [pair for pair in self._lent if pair[1]() is not None]
-        return memoryview(np.empty(size, np.uint8))  # in large pages, for which NumPy asks Linux
+        return np.empty(size, np.uint8).data  # in large pages, for which NumPy asks Linux

@@ -4,6 +4,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,15 @@ from rasterio.io import DatasetReader
 
 from geohash_rs.errors import BandMismatchError, SceneError, one_line
 from geohash_rs.projection import projection_of
-from geohash_rs.remote import read_patiently, unless_set
+from geohash_rs.remote import is_remote, read_patiently, unless_set
 from geohash_rs.scene_dates import DateRange, DateRule
 from geohash_rs.scene_state import state_of
 
 __all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_key"]
+
+# Side files are looked for by name: to list a folder of thousands costs more than to read a tile.
+LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+DIRECT = LOCAL | {"GTIFF_DIRECT_IO": "YES"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,13 +189,21 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            if direct:
-                with rasterio.Env(**unless_set({"GTIFF_DIRECT_IO": "YES"})):
-                    return rasterio.open(path)
-            return read_patiently(str(path), lambda: rasterio.open(path), forget=lambda: None)
+            with _local_settings(str(path), direct=direct):
+                return read_patiently(str(path), lambda: rasterio.open(path), forget=lambda: None)
         except (RasterioError, OSError) as error:
             msg = f"{Path(str(path)).name} cannot be opened: {one_line(error)}"
             raise SceneError(msg) from error
+
+
+def _local_settings(path: str, *, direct: bool) -> AbstractContextManager[object]:
+    """Give what a raster of this machine is opened with; a remote one has settings of its own."""
+    if is_remote(path):
+        return nullcontext()
+    settings: AbstractContextManager[object] = rasterio.Env(
+        **unless_set(DIRECT if direct else LOCAL)
+    )
+    return settings
 
 
 def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneFile:
@@ -250,8 +263,9 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
 
 
 def _is_plain(source: DatasetReader, path: str) -> bool:
-    tiled = source.driver == "GTiff" and bool(source.profile.get("tiled"))
-    return tiled and source.compression is None and not is_virtual(path)
+    strips = source.block_shapes[0][1] == source.width
+    compressed = source.compression is not None
+    return source.driver == "GTiff" and not (strips or compressed or is_virtual(path))
 
 
 def _check_header(source: DatasetReader, name: str) -> None:
