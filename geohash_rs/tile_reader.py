@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -277,6 +278,9 @@ def _prepare_process(reader: TileReader, cache: int) -> None:
 
     threading.Thread(target=follow, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this
+    # A forked process has none of the threads that OpenMP believes in, and would wait for them
+    # when a large batch is copied into shared memory.
+    torch.set_num_threads(1)
     _prepare(reader, cache)
 
 

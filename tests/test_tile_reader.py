@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +83,35 @@ def test_a_scene_is_closed_when_the_next_is_read_and_opened_when_asked_again(fol
     assert open_scenes(folder) == ["c.tif"]
     assert (reader[0].images == first).all()
     assert open_scenes(folder) == ["a.tif"]
+
+
+BESIDE_BUSY_THREADS = """
+import sys
+import torch
+from geohash_rs import Scenes, TileGrid
+from geohash_rs.tile_reader import TileReader, read_ahead
+
+torch.set_num_threads(2)
+torch.rand(3000, 3000).exp()  # now OpenMP has a thread that no forked process has
+scenes = Scenes(sys.argv[1])
+tiles = TileGrid(scenes, tile_size=64, stride=4).tiles
+reader = TileReader(scenes, tiles, indexes=[(1, 2, 3)], batch_size=64)
+print(sum(int(batch.images.long().sum()) for batch in read_ahead(reader, workers=2)))
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_reading_processes_send_large_batches_though_pytorch_has_worked_before(tmp_path):
+    path = write(tmp_path / "scene.tif", height=160, width=160)
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE_BUSY_THREADS, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    with rasterio.open(path) as source:
+        pixels = source.read().astype(np.int64)
+    starts = range(0, 160 - 64 + 1, 4)
+    expected = sum(pixels[:, r : r + 64, c : c + 64].sum() for r in starts for c in starts)
+    assert int(done.stdout) == expected
