@@ -8,8 +8,8 @@ import sys
 from lightning.pytorch import Trainer
 from torchgeo.datamodules import UCMercedDataModule
 
-from geohash_rs import HashingTask  # was: from torchgeo.trainers import ClassificationTask
-from geohash_rs.hashing.balanced import BalancedBatches
+from geohash_rs import HashingTask
+from geohash_rs.hashing.data.balanced import BalancedBatches
 
 
 def main(root, max_epochs=20):

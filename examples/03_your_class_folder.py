@@ -10,10 +10,10 @@ import argparse
 from lightning.pytorch import Trainer
 
 from geohash_rs import HashingTask
-from geohash_rs.hashing.balanced import BalancedBatches
-from geohash_rs.hashing.class_folders import ClassFolders
-from geohash_rs.hashing.datamodules import ClassFolderDataModule
-from geohash_rs.hashing.views import VIEWS
+from geohash_rs.hashing.data.balanced import BalancedBatches
+from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
+from geohash_rs.hashing.data.class_folders import ClassFolders
+from geohash_rs.hashing.network.views import VIEWS
 
 
 def main():

@@ -26,12 +26,12 @@ from torch.nn import functional
 from geohash_rs import Hasher
 from geohash_rs.evaluate import Trial, make_features, make_trials, measure_head
 from geohash_rs.evaluate.fits import fit_head
-from geohash_rs.hashing.class_folders import ClassFolders, split_by_class
-from geohash_rs.hashing.losses import MiLaNLoss
-from geohash_rs.hashing.recipes import get_recipe
-from geohash_rs.hashing.runtime import CpuRuntime
-from geohash_rs.hashing.sampling import ClassBalancedSampler
-from geohash_rs.hashing.views import VIEWS, view
+from geohash_rs.hashing.data.class_folders import ClassFolders, split_by_class
+from geohash_rs.hashing.network.runtime import CpuRuntime
+from geohash_rs.hashing.network.views import VIEWS, view
+from geohash_rs.hashing.train.losses import MiLaNLoss
+from geohash_rs.hashing.train.recipes import get_recipe
+from geohash_rs.hashing.train.sampling import ClassBalancedSampler
 
 
 class Trunk(nn.Module):

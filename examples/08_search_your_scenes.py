@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from geohash_rs import Archive, Scenes
-from geohash_rs.image_archive import open_or_create
+from geohash_rs.archive import open_or_create
 
 
 def main() -> None:

@@ -136,7 +136,7 @@ def evaluate_command(
     from tqdm import tqdm
 
     from geohash_rs.evaluate import evaluate, open_tiles, summary_table
-    from geohash_rs.hashing.views import VIEWS
+    from geohash_rs.hashing.network.views import VIEWS
 
     asked: dict[str, Any] = {
         "iterations": iterations,

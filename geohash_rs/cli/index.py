@@ -63,9 +63,9 @@ def index_command(
     from dataclasses import asdict
     from typing import Any
 
-    from geohash_rs import Archive, Scenes
-    from geohash_rs.image_archive import open_or_create, remove_unused
-    from geohash_rs.stac import is_stac_path
+    from geohash_rs.archive import Archive, open_or_create, remove_unused
+    from geohash_rs.scenes.dataset import Scenes
+    from geohash_rs.scenes.stac import is_stac_path
 
     items = [path for path in scenes if is_stac_path(path)]
     found = Scenes.from_stac(

@@ -24,8 +24,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @json_option
 def info_command(archive: Path, as_json: bool) -> None:
     """Tell what an archive holds: tiles, scenes, hasher, extent and dates."""
-    from geohash_rs import Archive
-    from geohash_rs.summary import summarise
+    from geohash_rs.archive import Archive
+    from geohash_rs.store.summary import summarise
 
     summary = summarise(Archive.open(archive, mode="r"))
     if as_json:
@@ -45,9 +45,9 @@ def info_command(archive: Path, as_json: bool) -> None:
 @json_option
 def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> None:
     """Remove all tiles of scenes."""
-    from geohash_rs import Archive
+    from geohash_rs.archive import Archive
     from geohash_rs.errors import SceneError
-    from geohash_rs.scene_file import scene_key
+    from geohash_rs.scenes.file import scene_key
 
     opened = Archive.open(archive)
     keys = [scene_key(scene) for scene in scenes]
@@ -66,7 +66,7 @@ def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> Non
 @json_option
 def compact_command(archive: Path, as_json: bool) -> None:
     """Merge small segments and drop removed tiles for good; ids stay as they are."""
-    from geohash_rs import Archive
+    from geohash_rs.archive import Archive
 
     opened = Archive.open(archive)
     before = len(opened.manifest.segments)
@@ -83,7 +83,7 @@ def compact_command(archive: Path, as_json: bool) -> None:
 @json_option
 def verify_command(archive: Path, as_json: bool) -> int:
     """Check every file of an archive against its checksums; exit code 1 if one is damaged."""
-    from geohash_rs.archive import verify_archive
+    from geohash_rs.store.verification import verify_archive
 
     report = verify_archive(archive)
     if as_json:
@@ -108,9 +108,9 @@ def verify_command(archive: Path, as_json: bool) -> int:
 @json_option
 def export_command(archive: Path, output: Path, as_json: bool) -> None:
     """Write all tiles of an archive, with their footprints, to one file."""
-    from geohash_rs import Archive
+    from geohash_rs.archive import Archive
     from geohash_rs.export import check_ending, write_batches
-    from geohash_rs.summary import exported_tiles
+    from geohash_rs.store.summary import exported_tiles
 
     check_ending(output)
     count = write_batches(exported_tiles(Archive.open(archive, mode="r")), output)

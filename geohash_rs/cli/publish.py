@@ -23,7 +23,7 @@ def publish_command(archive: Path, dsn: str, schema: str, table: str, approximat
     """
     from dataclasses import asdict
 
-    from geohash_rs import Archive
+    from geohash_rs.archive import Archive
     from geohash_rs.engines.postgis import publish
 
     report = publish(

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from geohash_rs.cli.options import Numbers, bands_of, read_region, time_range
 
 if TYPE_CHECKING:
-    from geohash_rs import Archive
+    from geohash_rs.archive import Archive
     from geohash_rs.engines.postgis import PostGISArchive
 
 __all__ = ["query_command"]
@@ -93,7 +93,7 @@ def query_command(
         raise click.UsageError(msg, click.get_current_context())
     _check_engine(archive, engine=engine, approximate=approximate)
     from geohash_rs.export import check_ending, geojson_features
-    from geohash_rs.scene_file import scene_key
+    from geohash_rs.scenes.file import scene_key
 
     if output is not None:
         check_ending(output)
@@ -154,7 +154,7 @@ def _opened(archive: str, *, engine: str | None, schema: str, table: str, approx
         from geohash_rs.engines.cloud import open_archive
 
         return open_archive(archive)
-    from geohash_rs import Archive
+    from geohash_rs.archive import Archive
 
     return Archive.open(archive, mode="r")
 

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from geohash_rs.archive import Archive
 from geohash_rs.demo.picture import draw_matches
 from geohash_rs.demo.scenes import PATCHES, write_patches, write_scenes
 from geohash_rs.errors import ArchiveNotFoundError
-from geohash_rs.image_archive import Archive
-from geohash_rs.matches import Matches
-from geohash_rs.scenes import Scenes
+from geohash_rs.retrieval.matches import Matches
+from geohash_rs.scenes.dataset import Scenes
 
 __all__ = ["run_demo"]
 

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.protocols import LabelledTiles
-from geohash_rs.hashing.backbones import load_backbone
-from geohash_rs.hashing.features import cached_features
-from geohash_rs.hashing.fitting import SCALING_TILES, default_bands, make_scaling
+from geohash_rs.hashing.data.features import cached_features
+from geohash_rs.hashing.fit.training_free import SCALING_TILES, default_bands, make_scaling
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.heads import LinearHead
-from geohash_rs.hashing.recipes import Recipe
-from geohash_rs.hashing.scaling import thin_pixels
+from geohash_rs.hashing.network.backbones import load_backbone
+from geohash_rs.hashing.network.heads import LinearHead
+from geohash_rs.hashing.network.scaling import thin_pixels
+from geohash_rs.hashing.train.recipes import Recipe
 
 __all__ = ["Features", "make_features"]
 

@@ -16,12 +16,12 @@ from geohash_rs import __version__
 from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.features import Features
 from geohash_rs.evaluate.protocols import LabelledTiles, Trial
-from geohash_rs.hashing.baselines import classifier_head, kslsh_head
-from geohash_rs.hashing.features import save_whole
-from geohash_rs.hashing.heads import Head, make_head
-from geohash_rs.hashing.itq import itq_head, lsh_head
-from geohash_rs.hashing.recipes import Recipe
-from geohash_rs.hashing.training import train_head
+from geohash_rs.hashing.data.features import save_whole
+from geohash_rs.hashing.fit.baselines import classifier_head, kslsh_head
+from geohash_rs.hashing.fit.itq import itq_head, lsh_head
+from geohash_rs.hashing.network.heads import Head, make_head
+from geohash_rs.hashing.train.on_features import train_head
+from geohash_rs.hashing.train.recipes import Recipe
 
 __all__ = ["BASELINES", "Fitted", "fit_head"]
 

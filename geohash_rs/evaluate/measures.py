@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from geohash_rs import metrics
 from geohash_rs.evaluate.features import Features
 from geohash_rs.evaluate.protocols import Trial
-from geohash_rs.hashing.heads import Head
+from geohash_rs.hashing.network.heads import Head
+from geohash_rs.metrics import measures as metrics
 
 __all__ = ["K", "label_gains", "measure_head", "precision_recall", "rank"]
 

@@ -11,7 +11,7 @@ import torch
 from geohash_rs.evaluate.features import Features
 from geohash_rs.evaluate.measures import label_gains, rank
 from geohash_rs.evaluate.protocols import LabelledTiles, Trial
-from geohash_rs.hashing.heads import Head
+from geohash_rs.hashing.network.heads import Head
 
 __all__ = ["picture_data", "project"]
 

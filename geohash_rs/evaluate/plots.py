@@ -11,8 +11,8 @@ from matplotlib.figure import Figure  # no pyplot: no global state, no window
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.report import deviation, grouped
-from geohash_rs.hashing.bigearthnet import read_patch
-from geohash_rs.hashing.class_folders import read_tile
+from geohash_rs.hashing.data.bigearthnet import read_patch
+from geohash_rs.hashing.data.class_folders import read_tile
 
 __all__ = ["write_plots"]
 

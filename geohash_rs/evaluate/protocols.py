@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.hashing.class_folders import split_by_class
+from geohash_rs.hashing.data.class_folders import split_by_class
 
 __all__ = ["PROTOCOLS", "LabelledTiles", "Trial", "check_split", "make_trials"]
 

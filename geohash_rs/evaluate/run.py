@@ -12,7 +12,7 @@ from geohash_rs.evaluate.fits import BASELINES, fit_head
 from geohash_rs.evaluate.measures import K, measure_head, precision_recall
 from geohash_rs.evaluate.pictured import picture_data
 from geohash_rs.evaluate.protocols import LabelledTiles, check_split, make_trials
-from geohash_rs.hashing.recipes import RECIPES, Recipe, get_recipe
+from geohash_rs.hashing.train.recipes import RECIPES, Recipe, get_recipe
 
 __all__ = ["METHODS", "evaluate"]
 

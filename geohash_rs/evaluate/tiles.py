@@ -4,8 +4,8 @@ from pathlib import Path
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.protocols import LabelledTiles
-from geohash_rs.hashing.bigearthnet import LABELS, BigEarthNetPatches
-from geohash_rs.hashing.class_folders import ClassFolders
+from geohash_rs.hashing.data.bigearthnet import LABELS, BigEarthNetPatches
+from geohash_rs.hashing.data.class_folders import ClassFolders
 
 __all__ = ["DATASETS", "find_dataset", "open_tiles"]
 

@@ -82,7 +82,7 @@ def tile_pictures(rows: Sequence[dict[str, Any]], *, size: int) -> list[bytes | 
     """
     import pandas as pd
 
-    from geohash_rs.thumbnails import Thumbnails, encode_webp
+    from geohash_rs.pictures.tiles import Thumbnails, encode_webp
 
     thumbnails = Thumbnails()
     pictures: list[bytes | None] = []
@@ -111,7 +111,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _card(row: dict[str, Any], number: int, picture: bytes | None) -> str:
-    from geohash_rs.thumbnails import data_uri
+    from geohash_rs.pictures.tiles import data_uri
 
     rank, far, date = facts_of(row, number)
     about = escape(f"Tile {row.get('tile_id', number)}: {far or 'no distance'}, {date}")

@@ -14,7 +14,7 @@ from geohash_rs.errors import SceneError
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-    from geohash_rs.previews import PlacedScene
+    from geohash_rs.pictures.scenes import PlacedScene
 
 __all__ = ["facts_of", "figure"]
 
@@ -74,7 +74,7 @@ def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> s
     Returns:
         A ``figure`` element.
     """
-    from geohash_rs.archive.writing import total_bounds
+    from geohash_rs.footprints.bounds import total_bounds
 
     placed = [shape for shape in shapes if shape is not None]
     box = total_bounds(shapely.bounds(shapely.get_parts(placed)))
@@ -151,8 +151,8 @@ def _footprint(
 
 def _scenes(rows: Sequence[dict[str, Any]], draw: Draw) -> str:
     """Put pictures of the scenes that hold most matches under the footprints, latest on top."""
-    from geohash_rs.previews import draw_scene
-    from geohash_rs.thumbnails import Thumbnails, data_uri, encode_webp
+    from geohash_rs.pictures.scenes import draw_scene
+    from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
 
     counts: dict[str, int] = {}
     for row in rows:
@@ -178,8 +178,8 @@ def _scenes(rows: Sequence[dict[str, Any]], draw: Draw) -> str:
 
 
 def _place(name: str) -> "PlacedScene | None":
-    from geohash_rs.previews import place_scene
-    from geohash_rs.scene_file import read_scene_file
+    from geohash_rs.pictures.scenes import place_scene
+    from geohash_rs.scenes.file import read_scene_file
 
     try:
         scene = read_scene_file(name)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from geohash_rs.footprints import WGS84, footprints_from_rings
+from geohash_rs.footprints.windows import WGS84, footprints_from_rings
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame

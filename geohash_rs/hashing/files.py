@@ -12,11 +12,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from geohash_rs.errors import HasherError, HasherNotFoundError
-from geohash_rs.hashing.backbones import Backbone, load_backbone
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.heads import make_head
-from geohash_rs.hashing.lite0 import LITE0, LITE0_WEIGHTS
-from geohash_rs.hashing.scaling import Scaling
+from geohash_rs.hashing.network.backbones import Backbone, load_backbone
+from geohash_rs.hashing.network.heads import make_head
+from geohash_rs.hashing.network.lite0 import LITE0, LITE0_WEIGHTS
+from geohash_rs.hashing.network.scaling import Scaling
 
 __all__ = [
     "describe_hasher",

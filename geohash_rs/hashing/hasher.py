@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from geohash_rs.codes import pack_codes
 from geohash_rs.errors import BandMismatchError, HasherError
-from geohash_rs.hashing.backbones import Backbone
-from geohash_rs.hashing.heads import Head
-from geohash_rs.hashing.runtime import CpuRuntime, mixed_precision
-from geohash_rs.hashing.scaling import Scaling
-from geohash_rs.hashing.views import view
+from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.heads import Head
+from geohash_rs.hashing.network.runtime import CpuRuntime, mixed_precision
+from geohash_rs.hashing.network.scaling import Scaling
+from geohash_rs.hashing.network.views import view
 
 __all__ = ["Hasher"]
 

@@ -19,10 +19,10 @@ def run_lightning_cli(args: Sequence[str]) -> None:
     from lightning.pytorch.cli import LightningCLI
     from torchgeo.datamodules import BaseDataModule
 
-    import geohash_rs.hashing.balanced  # noqa: F401
-    import geohash_rs.hashing.scene_datamodule  # noqa: F401  (lets short class names be found)
+    import geohash_rs.hashing.data.balanced  # noqa: F401
+    import geohash_rs.hashing.data.scene_module  # noqa: F401  (lets short class names be found)
     from geohash_rs._compat import base_task
-    from geohash_rs.hashing.task import HashingTask
+    from geohash_rs.hashing.train.task import HashingTask
 
     cli = LightningCLI(
         model_class=base_task(),

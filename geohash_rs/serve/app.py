@@ -18,8 +18,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from geohash_rs import __version__, export
+from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError, SceneError, TileNotFoundError, one_line
-from geohash_rs.image_archive import Archive
 from geohash_rs.serve.cache import ByteCache
 from geohash_rs.serve.geojson import feature_collection
 from geohash_rs.serve.guard import Guard, content_security_policy

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from geohash_rs.archive.writing import total_bounds
+from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError
-from geohash_rs.hashing import describe_hasher
-from geohash_rs.image_archive import Archive
+from geohash_rs.footprints.bounds import total_bounds
+from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.serve.messages import ArchiveAnswer
 
 __all__ = ["describe_archive"]

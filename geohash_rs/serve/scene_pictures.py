@@ -3,12 +3,12 @@
 import threading
 from pathlib import Path
 
-from geohash_rs.archive import CodeArchive
 from geohash_rs.errors import QueryError
-from geohash_rs.previews import PlacedScene, draw_scene, place_scene, scenes_in_view
+from geohash_rs.pictures.scenes import PlacedScene, draw_scene, place_scene, scenes_in_view
+from geohash_rs.pictures.tiles import Thumbnails, encode_webp
 from geohash_rs.serve.messages import SceneAnswer
 from geohash_rs.serve.view import parse_view
-from geohash_rs.thumbnails import Thumbnails, encode_webp
+from geohash_rs.store.code_store import CodeStore
 
 __all__ = ["ScenePictures"]
 
@@ -16,7 +16,7 @@ __all__ = ["ScenePictures"]
 class ScenePictures:
     """The scenes of an archive on the map; safe to use from several threads."""
 
-    def __init__(self, archive: CodeArchive) -> None:
+    def __init__(self, archive: CodeStore) -> None:
         """Keep the archive.
 
         Args:

@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
+from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError, PatchError, QueryError
-from geohash_rs.examples import Query, join_queries, query_of_tile
-from geohash_rs.image_archive import Archive
-from geohash_rs.matches import Matches, rank_matches
-from geohash_rs.retrieval import retrieve
+from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
+from geohash_rs.retrieval.matches import Matches, rank_matches
+from geohash_rs.retrieval.query import Query, join_queries, query_of_tile
+from geohash_rs.retrieval.search import retrieve
 from geohash_rs.serve.description import describe_archive
 from geohash_rs.serve.geojson import feature, read_polygon
 from geohash_rs.serve.messages import (
@@ -29,7 +30,6 @@ from geohash_rs.serve.messages import (
 from geohash_rs.serve.scene_pictures import ScenePictures
 from geohash_rs.serve.uploads import clean_patch
 from geohash_rs.serve.view import parse_view, tiles_in_view
-from geohash_rs.thumbnails import Thumbnails, data_uri, encode_webp
 
 __all__ = ["Searcher", "picture_size"]
 

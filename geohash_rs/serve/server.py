@@ -4,8 +4,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError
-from geohash_rs.image_archive import Archive
 from geohash_rs.serve.addresses import own_addresses, own_names
 
 __all__ = ["ServeError", "run_server"]

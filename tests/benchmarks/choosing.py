@@ -24,8 +24,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from geohash_rs.hashing.fitting import fit_hasher
-from geohash_rs.hashing.itq import itq_head
+from geohash_rs.hashing.fit.itq import itq_head
+from geohash_rs.hashing.fit.training_free import fit_hasher
 
 IMAGE = 256
 PER_CLASS = 10

@@ -17,8 +17,8 @@ from rasterio.windows import Window
 from torchgeo import __version__ as torchgeo_version
 
 from geohash_rs import Scenes, TileGrid
-from tests.imagery.range_server import serving
-from tests.test_footprints import ORDINARY, POLAR, corner_error_px
+from tests.footprints.test_footprints import ORDINARY, POLAR, corner_error_px
+from tests.scenes.range_server import serving
 
 # rasterio multiplies affines with *: https://github.com/rasterio/rasterio/issues/3634
 warnings.filterwarnings("ignore", "Use `@` matmul", PendingDeprecationWarning)

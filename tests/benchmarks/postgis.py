@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import psycopg
 
-from geohash_rs.archive import CodeArchive
 from geohash_rs.engines.postgis import PostGISArchive, publish
+from geohash_rs.store.code_store import CodeStore
 from tests.benchmarks.search import box_of, build, make_codes, make_scene
 
 
@@ -34,7 +34,7 @@ def seconds(work: Callable[[], object], rounds: int = 1) -> float:
     return statistics.median(times)
 
 
-def measure(archive: CodeArchive, dsn: str, added: int) -> dict[str, object]:
+def measure(archive: CodeStore, dsn: str, added: int) -> dict[str, object]:
     """Publish, ask, add one scene, publish again."""
     tiles = len(archive)
     first = seconds(lambda: publish(archive, dsn, schema="benchmark"))
@@ -79,7 +79,7 @@ def measure(archive: CodeArchive, dsn: str, added: int) -> dict[str, object]:
     }
 
 
-def approximate(archive: CodeArchive, dsn: str) -> dict[str, object]:
+def approximate(archive: CodeStore, dsn: str) -> dict[str, object]:
     """Have pgvector index the codes, and count what it misses of new and of stored codes."""
     connection = {"schema": "benchmark"}
     build_seconds = seconds(lambda: publish(archive, dsn, **connection, approximate_index=True))
@@ -112,7 +112,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "archive"
                 build(path, args.tiles, args.bits)
-                archive = CodeArchive.open(path)
+                archive = CodeStore.open(path)
                 result = measure(archive, args.dsn, args.added)
                 if args.approximate:
                     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")

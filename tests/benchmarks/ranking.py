@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geohash_rs import fit_hasher, load_hasher, metrics
+from geohash_rs import fit_hasher, load_hasher
 from geohash_rs.codes import hamming_distances, pack_codes, unpack_codes
-from geohash_rs.hashing.class_folders import ClassFolders
-from geohash_rs.hashing.features import cached_features
-from geohash_rs.hashing.itq import itq_head
-from geohash_rs.ranking import asymmetric_similarity, feedback_scores
-from geohash_rs.retrieval import CANDIDATES
+from geohash_rs.hashing.data.class_folders import ClassFolders
+from geohash_rs.hashing.data.features import cached_features
+from geohash_rs.hashing.fit.itq import itq_head
+from geohash_rs.metrics import measures as metrics
+from geohash_rs.retrieval.ranking import asymmetric_similarity, feedback_scores
+from geohash_rs.retrieval.search import CANDIDATES
 from tests.benchmarks.training_free import spaced_tiles
 
 HASHERS = ("itq-32", "itq-64", "itq-128", "ucmerced-64", "eurosat-rgb-64")

@@ -26,10 +26,10 @@ import numpy as np
 import ray
 from ray.cluster_utils import Cluster
 
-from geohash_rs.archive import CodeArchive
-from geohash_rs.archive.locks import create_locks
-from geohash_rs.archive.manifest import commit_manifest, read_manifest
 from geohash_rs.engines.ray import RayArchive
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.locks import create_locks
+from geohash_rs.store.disk.manifest import commit_manifest, read_manifest
 from tests.benchmarks.search import box_of, build, make_codes
 
 NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}
@@ -120,7 +120,7 @@ def main() -> None:
     if not folder.exists():
         replicate(source, folder, 10)
     queries = make_codes(np.random.default_rng(99), 100, args.bits)
-    embedded = CodeArchive.open(folder, mode="r")
+    embedded = CodeStore.open(folder, mode="r")
     box = box_of(embedded, 0.01)
     cases: dict[str, dict[str, Any]] = {
         "100 queries": {"k": 20},

@@ -17,17 +17,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geohash_rs.archive import CodeArchive, SceneRecord, parse_region
-from geohash_rs.archive.locks import ReaderPin, create_locks
-from geohash_rs.archive.manifest import Manifest, SegmentEntry, commit_manifest, read_manifest
-from geohash_rs.archive.records import read_scene_logs, write_scene_log
-from geohash_rs.archive.rules import Filters
-from geohash_rs.archive.selection import select
-from geohash_rs.archive.snapshot import Snapshot
-from geohash_rs.archive.storage import FileEntry
-from geohash_rs.archive.writing import MAX_ROWS
 from geohash_rs.engines.ray.search import share_out
-from geohash_rs.hashing import load_hasher
+from geohash_rs.hashing.files import load_hasher
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.durable import FileEntry
+from geohash_rs.store.disk.locks import ReaderPin, create_locks
+from geohash_rs.store.disk.manifest import Manifest, SegmentEntry, commit_manifest, read_manifest
+from geohash_rs.store.disk.records import SceneRecord, read_scene_logs, write_scene_log
+from geohash_rs.store.search.filters import parse_region
+from geohash_rs.store.search.rules import Filters
+from geohash_rs.store.search.selection import select
+from geohash_rs.store.segment.layout import MAX_ROWS
+from geohash_rs.store.snapshot import Snapshot
 from tests.benchmarks.search import box_of, build, disk, make_codes
 
 TARGETS = (10**9, 10**10)
@@ -53,7 +54,7 @@ def hashing() -> float:
     return seconds(lambda: hasher.codes(tiles)) / 64
 
 
-def scanning(archive: CodeArchive) -> dict[str, float]:
+def scanning(archive: CodeStore) -> dict[str, float]:
     """Time searches on one thread: seconds a tile and query, seconds a filtered query."""
     queries = make_codes(np.random.default_rng(1), 100, archive.num_bits or 0)
     box = box_of(archive, 0.01)
@@ -184,7 +185,7 @@ def main() -> None:
         build(folder, args.tiles, 64)
     with tempfile.TemporaryDirectory() as name:
         adding = 1 / build(Path(name) / "archive", 1_000_000, 64)["tiles_per_second"]
-    archive = CodeArchive.open(folder, mode="r")
+    archive = CodeStore.open(folder, mode="r")
     costs = scanning(archive)
     network = hashing()
     stored = disk(folder, args.tiles)
@@ -214,7 +215,7 @@ def main() -> None:
     table(rows)
     bigger = args.folder / f"{10 * args.tiles}x64"
     if bigger.exists():
-        real = scanning(CodeArchive.open(bigger, mode="r"))
+        real = scanning(CodeStore.open(bigger, mode="r"))
         count = 10 * args.tiles
         table(
             [

@@ -23,7 +23,7 @@ import numpy as np
 import pyproj
 import shapely
 
-from geohash_rs.archive import CodeArchive
+from geohash_rs.store.code_store import CodeStore
 
 SIDE = 1000  # tiles along a scene
 CENTRES = 1000
@@ -72,9 +72,7 @@ def make_scene(number: int, rows: int) -> gpd.GeoDataFrame:
 def build(folder: Path, tiles: int, num_bits: int) -> dict[str, float]:
     """Write the archive, or the rest of it, measuring only the time inside of add_codes."""
     archive = (
-        CodeArchive.open(folder)
-        if folder.exists()
-        else CodeArchive.create(folder, num_bits=num_bits)
+        CodeStore.open(folder) if folder.exists() else CodeStore.create(folder, num_bits=num_bits)
     )
     spent, before = 0.0, len(archive)
     for number in range(before // SIDE**2, -(-tiles // SIDE**2)):
@@ -123,7 +121,7 @@ def numpy_search(codes: np.ndarray, query: np.ndarray) -> np.ndarray:
     return np.argpartition(distances, 20)[:20]
 
 
-def box_of(archive: CodeArchive, share: float) -> tuple[float, float, float, float]:
+def box_of(archive: CodeStore, share: float) -> tuple[float, float, float, float]:
     """Find a box around the archive's middle that keeps about a share of its tiles."""
     bounds = np.array([entry.bounds for entry in archive.manifest.segments])
     west, south, _, _ = bounds.min(axis=0)
@@ -144,7 +142,7 @@ def box_of(archive: CodeArchive, share: float) -> tuple[float, float, float, flo
 
 def measure(folder: Path, num_bits: int, rounds: int) -> dict[str, object]:
     """Time every method."""
-    archive = CodeArchive.open(folder, mode="r")
+    archive = CodeStore.open(folder, mode="r")
     faiss.omp_set_num_threads(1)
     ids = np.arange(archive.manifest.next_id)
     codes = archive.codes(ids)
@@ -232,9 +230,9 @@ def ratios(times: dict[str, float]) -> dict[str, float]:
 
 OPENING = """
 import sys, time
-from geohash_rs.archive import CodeArchive
+from geohash_rs.archive import CodeStore
 start = time.perf_counter()
-archive = CodeArchive.open(sys.argv[1], mode="r")
+archive = CodeStore.open(sys.argv[1], mode="r")
 opened = time.perf_counter() - start
 status = open("/proc/self/status").read()
 before = int(status.split("RssAnon:")[1].split()[0])

@@ -21,7 +21,7 @@ from PIL import Image
 from torchgeo.datasets import EuroSAT100
 
 from geohash_rs import Archive, Hasher, Scenes
-from geohash_rs.scenes import Tile
+from geohash_rs.scenes.dataset import Tile
 
 TILE = 64
 PER_CLASS = 240

@@ -22,15 +22,16 @@ import numpy as np
 import shapely
 import torch
 
-from geohash_rs import fit_hasher, metrics
-from geohash_rs.hashing.class_folders import ClassFolders, split_by_class
-from geohash_rs.hashing.features import cached_features
-from geohash_rs.hashing.heads import Head
-from geohash_rs.hashing.itq import itq_head
-from geohash_rs.hashing.places import FOUR_VIEWS, pairs_head, triplets_head
-from geohash_rs.hashing.recipes import Recipe
-from geohash_rs.hashing.training import train_head
-from geohash_rs.spatial_blocks import block_numbers, split_by_blocks
+from geohash_rs import fit_hasher
+from geohash_rs.hashing.data.blocks import block_numbers, split_by_blocks
+from geohash_rs.hashing.data.class_folders import ClassFolders, split_by_class
+from geohash_rs.hashing.data.features import cached_features
+from geohash_rs.hashing.fit.itq import itq_head
+from geohash_rs.hashing.fit.unlabelled import FOUR_VIEWS, pairs_head, triplets_head
+from geohash_rs.hashing.network.heads import Head
+from geohash_rs.hashing.train.on_features import train_head
+from geohash_rs.hashing.train.recipes import Recipe
+from geohash_rs.metrics import measures as metrics
 
 # milan alone sees labels
 METHODS = ("itq", "pairs-views", "pairs-places", "pairs", "triplets", "milan")

@@ -7,8 +7,8 @@ from click.testing import CliRunner
 from geohash_rs import Archive
 from geohash_rs.cli import app
 from geohash_rs.errors import ArchiveLockedError
-from tests.archive.helpers import make_grid
-from tests.imagery.conftest import mosaic, write
+from tests.ground import mosaic, write
+from tests.store.helpers import make_grid
 
 
 @pytest.fixture

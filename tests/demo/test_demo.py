@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from geohash_rs.archive import CodeArchive
 from geohash_rs.demo.landscape import Cover
 from geohash_rs.demo.scenes import PLACES, cover_shares
+from geohash_rs.store.code_store import CodeStore
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_second_run_uses_the_archive_and_finds_something_else(demo):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(CodeArchive.open(folder / "archive", mode="r")) == 324, "nothing twice"
+    assert len(CodeStore.open(folder / "archive", mode="r")) == 324, "nothing twice"
     matches = gpd.read_file(folder / "matches.geojson")
     place = {place.name: place for place in PLACES}
     best = matches.iloc[0]

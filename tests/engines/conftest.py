@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.imagery.conftest import mosaic, write
+from tests.ground import mosaic, write
 
 # Ray takes 127.0.0.1 for another name of the machine's address, unless it is told to stay there:
 # https://github.com/ray-project/ray/blob/master/python/ray/_private/services.py

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geohash_rs.archive import CodeArchive, SceneRecord
-from tests.archive.helpers import make_grid
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.records import SceneRecord
+from tests.store.helpers import make_grid
 
 psycopg = pytest.importorskip("psycopg")
 
 from psycopg import conninfo, sql  # noqa: E402 - after the skip
 
 
-def fill(archive: CodeArchive, count: int, *, scene: str, **options: object) -> np.ndarray:
+def fill(archive: CodeStore, count: int, *, scene: str, **options: object) -> np.ndarray:
     """Add tiles of one scene; give their ids."""
     rng = np.random.default_rng(len(archive))
     codes = rng.integers(0, 256, (count, archive.num_bits // 8), dtype=np.uint8)
@@ -23,9 +24,9 @@ def fill(archive: CodeArchive, count: int, *, scene: str, **options: object) -> 
     return archive.add_codes(codes, make_grid(count, scene=scene), scenes=[record], **options)
 
 
-def two_scenes(folder: Path) -> CodeArchive:
+def two_scenes(folder: Path) -> CodeStore:
     """Make an archive of 3,000 and 500 tiles."""
-    made = CodeArchive.create(folder, num_bits=64)
+    made = CodeStore.create(folder, num_bits=64)
     fill(made, 3000, scene="first.tif")
     fill(made, 500, scene="second.tif")
     return made
@@ -38,7 +39,7 @@ def contents(dsn: str, table: str) -> dict[int, tuple[str, str]]:
         return {tile: (code, scene) for tile, code, scene in connection.execute(query)}
 
 
-def stored(archive: CodeArchive) -> dict[int, tuple[str, str]]:
+def stored(archive: CodeStore) -> dict[int, tuple[str, str]]:
     """Read the archive the same way."""
     frames = list(archive.iter_tiles())
     ids = np.concatenate([frame["tile_id"].to_numpy() for frame in frames])

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from geohash_rs.archive import CodeArchive, SceneRecord, parse_region, parse_time
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.search.filters import parse_region, parse_time
 
 LABELS = np.array(["field", "forest", 'it\'s "odd", \n; DROP TABLE x; --', ""], dtype=object)
 
@@ -128,7 +130,7 @@ def make_archive(
 ) -> RandomArchive:
     """Make an archive of several segments with tombstones in each of them."""
     rng = np.random.default_rng(seed)
-    archive = CodeArchive.create(folder, num_bits=num_bits)
+    archive = CodeStore.create(folder, num_bits=num_bits)
     all_codes, all_tiles = [], []
     for number, size in enumerate(sizes):
         name = f"/data/sc'en\"e, {number}"

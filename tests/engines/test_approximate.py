@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from geohash_rs.archive import CodeArchive
 from geohash_rs.errors import EngineError, QueryError
+from geohash_rs.store.code_store import CodeStore
 from tests.engines.random_archive import RandomArchive, make_archive
 
 psycopg = pytest.importorskip("psycopg")
@@ -45,7 +45,7 @@ def pgvector(postgis: str) -> str:
 @pytest.fixture(scope="module")
 def indexed(pgvector: str, truth: RandomArchive) -> tuple[str, str]:
     """Publish with an index of codes; give address and table."""
-    with CodeArchive.open(truth.folder) as archive:
+    with CodeStore.open(truth.folder) as archive:
         report = publish(archive, pgvector, table="approximate", approximate_index=True)
     assert report.recall is not None
     assert report.recall.num_queries == 30
@@ -172,7 +172,7 @@ def test_the_index_follows_what_is_published_later(
     pgvector: str, table: str, tmp_path: Path
 ) -> None:
     truth = make_archive(tmp_path / "archive", seed=3, sizes=(400, 300), num_bits=16)
-    with CodeArchive.open(truth.folder) as archive:
+    with CodeStore.open(truth.folder) as archive:
         publish(archive, pgvector, table=table)
         with pytest.raises(
             EngineError, match="no index of codes; make it with 'geohash-rs publish"
@@ -231,7 +231,7 @@ def test_a_database_without_pgvector_is_named_before_anything_is_sent(
     plain: str, truth: RandomArchive, table: str
 ) -> None:
     with (
-        CodeArchive.open(truth.folder) as archive,
+        CodeStore.open(truth.folder) as archive,
         pytest.raises(EngineError, match="has no pgvector; let an administrator run 'CREATE EXT"),
     ):
         publish(archive, plain, table=table, approximate_index=True)
@@ -242,7 +242,7 @@ def test_a_database_without_pgvector_is_named_before_anything_is_sent(
 def test_exact_archives_know_no_recall_and_an_old_pgvector_is_refused(
     plain: str, truth: RandomArchive, table: str
 ) -> None:
-    with CodeArchive.open(truth.folder) as archive:
+    with CodeStore.open(truth.folder) as archive:
         publish(archive, plain, table=table)
     with PostGISArchive.open(plain, table=table) as opened:
         with pytest.raises(QueryError, match="searches for 20 matches are exact; open"):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from geohash_rs.archive import CodeArchive, SceneRecord, verify_archive
 from geohash_rs.cli import app
 from geohash_rs.errors import (
     ArchiveCorruptError,
@@ -23,8 +22,11 @@ from geohash_rs.errors import (
     EngineUnreachableError,
     QueryError,
 )
-from tests.archive.helpers import make_grid
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.verification import verify_archive
 from tests.engines.random_archive import make_archive
+from tests.store.helpers import make_grid
 
 pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
@@ -46,7 +48,7 @@ def bucket() -> Iterator[tuple[str, dict[str, Any]]]:
     server.stop()
 
 
-def add(archive: CodeArchive, count: int) -> np.ndarray:
+def add(archive: CodeStore, count: int) -> np.ndarray:
     codes = np.random.default_rng(count).integers(0, 256, (count, 8), dtype=np.uint8)
     return archive.add_codes(codes, make_grid(count, scene=f"{count}.tif"))
 
@@ -54,9 +56,9 @@ def add(archive: CodeArchive, count: int) -> np.ndarray:
 def test_an_archive_pushed_and_pulled_is_the_same(bucket: Any, tmp_path: Path) -> None:
     url, options = bucket[0] + "/first", bucket[1]
     truth = make_archive(tmp_path / "archive", seed=3, sizes=(500, 300, 200))
-    archive = CodeArchive.open(truth.folder)
+    archive = CodeStore.open(truth.folder)
     push(archive.path, url, options=options)
-    copy = CodeArchive.open(pull(url, tmp_path / "copy", options=options))
+    copy = CodeStore.open(pull(url, tmp_path / "copy", options=options))
     assert verify_archive(copy.path).ok
     query = truth.codes[:5]
     assert np.array_equal(copy.search(query, k=50).ids, archive.search(query, k=50).ids)
@@ -65,7 +67,7 @@ def test_an_archive_pushed_and_pulled_is_the_same(bucket: Any, tmp_path: Path) -
     sent = push(copy.path, url, options=options)
     assert 0 < sent < 12
     archive.close()
-    again = CodeArchive.open(pull(url, archive.path, options=options), mode="r")
+    again = CodeStore.open(pull(url, archive.path, options=options), mode="r")
     assert len(again) == len(copy)
     assert np.array_equal(again.codes(ids), copy.codes(ids))
 
@@ -74,10 +76,10 @@ def test_what_another_process_wrote_meanwhile_is_not_overwritten(
     bucket: Any, tmp_path: Path
 ) -> None:
     url, options = bucket[0] + "/second", bucket[1]
-    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     add(archive, 10)
     push(archive.path, url, options=options)
-    other = CodeArchive.open(pull(url, tmp_path / "other", options=options))
+    other = CodeStore.open(pull(url, tmp_path / "other", options=options))
     add(other, 11)
     push(other.path, url, options=options)
     add(archive, 12)
@@ -85,14 +87,14 @@ def test_what_another_process_wrote_meanwhile_is_not_overwritten(
         push(archive.path, url, options=options)
     with pytest.raises(EngineError, match="does not come from the state"):
         pull(url, archive.path, options=options)
-    assert len(CodeArchive.open(pull(url, tmp_path / "new", options=options))) == 21
+    assert len(CodeStore.open(pull(url, tmp_path / "new", options=options))) == 21
 
 
 def test_a_copy_that_was_written_more_often_is_not_taken_for_a_newer_state(tmp_path: Path) -> None:
     url = "memory://copies"
-    base = CodeArchive.create(tmp_path / "base", num_bits=64)
+    base = CodeStore.create(tmp_path / "base", num_bits=64)
     push(base.path, url)
-    mine, theirs = (CodeArchive.open(pull(url, tmp_path / name)) for name in ("mine", "theirs"))
+    mine, theirs = (CodeStore.open(pull(url, tmp_path / name)) for name in ("mine", "theirs"))
     for count in range(1, 11):
         add(mine, count)
     mine.compact()
@@ -102,7 +104,7 @@ def test_a_copy_that_was_written_more_often_is_not_taken_for_a_newer_state(tmp_p
     theirs.compact()
     with pytest.raises(EngineError, match="does not come from the state of memory://copies"):
         push(theirs.path, url)
-    assert len(CodeArchive.open(pull(url, tmp_path / "new"))) == len(mine) == 55
+    assert len(CodeStore.open(pull(url, tmp_path / "new"))) == len(mine) == 55
 
 
 def test_a_damaged_object_is_named_and_leaves_the_folder_as_it_was(
@@ -111,7 +113,7 @@ def test_a_damaged_object_is_named_and_leaves_the_folder_as_it_was(
     import fsspec
 
     url, options = bucket[0] + "/third", bucket[1]
-    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     add(archive, 10)
     push(archive.path, url, options=options)
     old = pull(url, tmp_path / "copy", options=options)
@@ -123,7 +125,7 @@ def test_a_damaged_object_is_named_and_leaves_the_folder_as_it_was(
     files.pipe_file(f"tiles/third/segments/{name}/codes.bin", content[:-1] + b"\0")
     with pytest.raises(ArchiveCorruptError, match=r"codes\.bin.* has CRC-32"):
         pull(url, old, options=options)
-    assert len(CodeArchive.open(old, mode="r")) == 10
+    assert len(CodeStore.open(old, mode="r")) == 10
     files.rm(f"tiles/third/segments/{name}/codes.bin")
     shutil.rmtree(tmp_path / "copy")
     with pytest.raises(ArchiveCorruptError, match="is missing, though the manifest lists it"):
@@ -143,7 +145,7 @@ def test_storage_without_an_archive_or_without_an_answer_is_named(
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket: Any, tmp_path: Path) -> None:
-    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     add(archive, 10)
     for url in ("s3://nobodys/archive", "s3://nobodys"):
         with pytest.raises(EngineUnreachableError, match=f"{url} cannot be used"):
@@ -162,7 +164,7 @@ def test_a_pull_after_one_that_was_killed_leaves_a_whole_archive(
     tmp_path: Path, earlier: bool
 ) -> None:
     url = f"memory://killed-{earlier}"
-    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     add(archive, 10)
     if earlier:
         push(archive.path, url)
@@ -187,10 +189,10 @@ def test_an_object_cut_short_or_longer_than_a_piece_is_read_right(
 
     monkeypatch.setattr(store, "CHUNK", 64)
     url, options = bucket[0] + "/pieces", bucket[1]
-    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     add(archive, 24)
     push(archive.path, url, options=options)
-    copy = CodeArchive.open(pull(url, tmp_path / "copy", options=options), mode="r")
+    copy = CodeStore.open(pull(url, tmp_path / "copy", options=options), mode="r")
     assert verify_archive(copy.path).ok
     files = fsspec.filesystem("s3", **options)
     codes = f"tiles/pieces/segments/{archive.segments[-1].entry.name}/codes.bin"
@@ -200,7 +202,7 @@ def test_an_object_cut_short_or_longer_than_a_piece_is_read_right(
 
 
 def test_a_full_local_disk_is_not_taken_for_a_storage_that_fails(tmp_path: Path) -> None:
-    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     codes = np.random.default_rng(0).integers(0, 256, (4000, 8), dtype=np.uint8)
     archive.add_codes(codes, make_grid(4000))
     push(archive.path, "memory://full")
@@ -212,7 +214,7 @@ def test_a_full_local_disk_is_not_taken_for_a_storage_that_fails(tmp_path: Path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list((tmp_path / "copy").rglob("*.tmp"))
-    assert len(CodeArchive.open(pull("memory://full", tmp_path / "copy"))) == 4000
+    assert len(CodeStore.open(pull("memory://full", tmp_path / "copy"))) == 4000
 
 
 def fetched(cache: Path) -> set[str]:
@@ -228,7 +230,7 @@ def test_a_search_in_the_bucket_fetches_what_it_needs_once(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, options, cache = bucket[0] + "/lazy", bucket[1], tmp_path / "cache"
-    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     codes = np.random.default_rng(1).integers(0, 256, (40, 8), dtype=np.uint8)
     archive.add_codes(
         codes, make_grid(40, scene="west.tif"), scenes=[SceneRecord(scene="west.tif")]
@@ -263,7 +265,7 @@ def test_what_another_archive_left_in_the_cache_is_not_taken(tmp_path: Path) -> 
     url, cache = f"file://{tmp_path}/store", tmp_path / "cache"
     for seed in (1, 2):
         codes = np.random.default_rng(seed).integers(0, 256, (30, 8), dtype=np.uint8)
-        with CodeArchive.create(tmp_path / str(seed), num_bits=64) as archive:
+        with CodeStore.create(tmp_path / str(seed), num_bits=64) as archive:
             ids = archive.add_codes(codes, make_grid(30))
             shutil.rmtree(tmp_path / "store", ignore_errors=True)
             push(archive.path, url)
@@ -279,7 +281,7 @@ def test_the_commands_push_pull_and_query_a_bucket(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", options["key"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", options["secret"])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    archive = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     add(archive, 20)
 
     def run(*words: str) -> str:
@@ -318,7 +320,7 @@ def test_actors_fetch_their_own_segments_and_no_others(
     url, options, cache = bucket[0] + "/ray", bucket[1], tmp_path / "cache"
     truth = make_archive(tmp_path / "archive", seed=5, sizes=(5000, 4000, 3000))
     push(truth.folder, url, options=options)
-    embedded = CodeArchive.open(truth.folder, mode="r")
+    embedded = CodeStore.open(truth.folder, mode="r")
     query = truth.codes[::700]
     with RayArchive.open(url, num_actors=2, cache=cache, options=options) as archive:
         found = archive.search(query, k=30)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import shapely
 
-from geohash_rs.archive import CodeArchive
 from geohash_rs.errors import (
     CodeLengthError,
     QueryError,
@@ -14,9 +13,10 @@ from geohash_rs.errors import (
     TileNotFoundError,
     TimeRangeError,
 )
-from geohash_rs.examples import query_of_point, query_of_tile
-from geohash_rs.retrieval import retrieve
-from geohash_rs.searchable import Searchable
+from geohash_rs.retrieval.query import query_of_point, query_of_tile
+from geohash_rs.retrieval.search import retrieve
+from geohash_rs.retrieval.searchable import Searchable
+from geohash_rs.store.code_store import CodeStore
 from tests.engines.random_archive import RandomArchive, make_archive
 
 ENGINES = ["folder", "ray", "postgis", "storage"]
@@ -36,7 +36,7 @@ def truth(
 @pytest.fixture(scope="module", params=ENGINES)
 def archive(request: pytest.FixtureRequest, truth: RandomArchive) -> Any:
     if request.param == "folder":
-        with CodeArchive.open(truth.folder, mode="r") as opened:
+        with CodeStore.open(truth.folder, mode="r") as opened:
             yield opened
     elif request.param == "ray":
         request.getfixturevalue("ray_cluster")
@@ -57,7 +57,7 @@ def archive(request: pytest.FixtureRequest, truth: RandomArchive) -> Any:
 
         dsn = request.getfixturevalue("postgis")
         table = f"conformance_{len(truth.tiles)}"
-        publish(CodeArchive.open(truth.folder), dsn, table=table)
+        publish(CodeStore.open(truth.folder), dsn, table=table)
         with PostGISArchive.open(dsn, table=table) as opened:
             yield opened
 
@@ -177,7 +177,7 @@ def test_codes_and_counts_are_those_that_were_added(
 def test_scenes_are_listed_in_the_order_in_which_they_were_added(
     archive: Searchable, truth: RandomArchive
 ) -> None:
-    embedded = CodeArchive.open(truth.folder, mode="r").scenes()
+    embedded = CodeStore.open(truth.folder, mode="r").scenes()
     assert archive.scenes() == embedded
     assert len(embedded) > 1
 
@@ -231,7 +231,7 @@ def test_no_queries_give_no_rows(archive: Searchable, truth: RandomArchive) -> N
 def test_a_query_gives_the_same_matches_from_everywhere(
     archive: Searchable, truth: RandomArchive
 ) -> None:
-    embedded = CodeArchive.open(truth.folder, mode="r")
+    embedded = CodeStore.open(truth.folder, mode="r")
     tile = int(truth.tiles["tile_id"].iloc[5])
     for query in (query_of_tile, query_of_point):
         what: Any = tile if query is query_of_tile else (10.25, 50.25)

@@ -11,13 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from geohash_rs.archive import CodeArchive
-from geohash_rs.errors import (
-    EngineError,
-    EngineUnreachableError,
-    HasherError,
-    TileNotFoundError,
-)
+from geohash_rs.errors import EngineError, EngineUnreachableError, HasherError, TileNotFoundError
+from geohash_rs.store.code_store import CodeStore
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -31,12 +26,12 @@ from tests.engines.published import end_sessions, fill, two_scenes  # noqa: E402
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> CodeArchive:
+def archive(tmp_path: Path) -> CodeStore:
     return two_scenes(tmp_path / "archive")
 
 
 def test_an_open_archive_sees_what_is_published_meanwhile(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)
     with PostGISArchive.open(postgis, table=table) as published:
@@ -47,7 +42,7 @@ def test_an_open_archive_sees_what_is_published_meanwhile(
 
 
 def test_a_session_that_was_lost_is_opened_again(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)
     with PostGISArchive.open(postgis, table=table) as published:
@@ -58,7 +53,7 @@ def test_a_session_that_was_lost_is_opened_again(
 
 
 def test_threads_that_find_a_lost_session_open_one(
-    archive: CodeArchive, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
+    archive: CodeStore, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(archive, postgis, table=table)
     opened = []
@@ -77,7 +72,7 @@ def test_threads_that_find_a_lost_session_open_one(
 
 
 def test_a_query_sees_one_state_though_tiles_are_removed_meanwhile(
-    archive: CodeArchive, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
+    archive: CodeStore, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(archive, postgis, table=table)
     with PostGISArchive.open(postgis, table=table) as published:
@@ -98,7 +93,7 @@ def test_a_query_sees_one_state_though_tiles_are_removed_meanwhile(
 
 
 def test_a_query_whose_session_is_lost_says_so_and_the_next_is_answered(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)
     with PostGISArchive.open(postgis, table=table) as published:
@@ -115,9 +110,7 @@ def test_a_table_where_nothing_was_published_is_named(postgis: str) -> None:
         PostGISArchive.open(postgis, table="nothing")
 
 
-def test_codes_made_elsewhere_have_no_hasher(
-    archive: CodeArchive, postgis: str, table: str
-) -> None:
+def test_codes_made_elsewhere_have_no_hasher(archive: CodeStore, postgis: str, table: str) -> None:
     publish(archive, postgis, table=table)
     with (
         PostGISArchive.open(postgis, table=table) as published,
@@ -144,7 +137,7 @@ def test_the_same_query_answers_the_same_from_folder_and_database(
 
 
 def test_the_command_asks_the_database_as_it_asks_the_folder(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)
     parts = conninfo.conninfo_to_dict(postgis)

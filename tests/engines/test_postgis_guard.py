@@ -11,13 +11,9 @@ import geopandas as gpd
 import numpy as np
 import pytest
 
-from geohash_rs.archive import CodeArchive
-from geohash_rs.errors import (
-    EngineError,
-    EngineMissingError,
-    EngineUnreachableError,
-)
-from tests.archive.helpers import make_grid
+from geohash_rs.errors import EngineError, EngineMissingError, EngineUnreachableError
+from geohash_rs.store.code_store import CodeStore
+from tests.store.helpers import make_grid
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -30,12 +26,12 @@ from tests.engines.published import contents, fill, stored, two_scenes  # noqa: 
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> CodeArchive:
+def archive(tmp_path: Path) -> CodeStore:
     return two_scenes(tmp_path / "archive")
 
 
 @pytest.mark.parametrize("name", ['x"; DROP TABLE victims; --', "Ünïcode tiles", "select", "a.b"])
-def test_any_name_is_only_a_name(archive: CodeArchive, postgis: str, name: str) -> None:
+def test_any_name_is_only_a_name(archive: CodeStore, postgis: str, name: str) -> None:
     with psycopg.connect(postgis, autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS victims (id int)")
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
@@ -49,7 +45,7 @@ def test_any_name_is_only_a_name(archive: CodeArchive, postgis: str, name: str) 
 
 def test_a_hostile_archive_is_only_text(tmp_path: Path, postgis: str, table: str) -> None:
     hostile = ["'); DROP TABLE victims; --", '"quoted", with comma\nand line', "\\N", "\\.", " "]
-    made = CodeArchive.create(tmp_path / 'it\'s "odd"; --', num_bits=8)
+    made = CodeStore.create(tmp_path / 'it\'s "odd"; --', num_bits=8)
     tiles = gpd.GeoDataFrame(make_grid(5).assign(scene=hostile, label=hostile[::-1]))
     ids = made.add_codes(np.arange(5, dtype=np.uint8)[:, None], tiles)
     publish(made, postgis, table=table)
@@ -64,7 +60,7 @@ def test_a_hostile_archive_is_only_text(tmp_path: Path, postgis: str, table: str
 def test_texts_are_utf8_whatever_the_environment_says(
     postgis: str, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
-    made = CodeArchive.create(tmp_path / "archive", num_bits=64)
+    made = CodeStore.create(tmp_path / "archive", num_bits=64)
     fill(made, 3, scene="Łódź_ü.tif")
     with monkeypatch.context() as patched:
         patched.setenv("PGCLIENTENCODING", encoding)
@@ -93,7 +89,7 @@ RAISE = "RAISE EXCEPTION 'called';"
 
 
 def test_functions_that_others_made_beside_postgis_are_not_called(
-    archive: CodeArchive, plain: str, table: str
+    archive: CodeStore, plain: str, table: str
 ) -> None:
     with psycopg.connect(plain, autocommit=True) as connection:
         for head in HIJACKS:
@@ -118,7 +114,7 @@ def test_functions_that_others_made_beside_postgis_are_not_called(
 
 
 @pytest.mark.parametrize("name", ["", "x" * 60, "zero\0byte"])
-def test_a_name_that_cannot_be_one_is_refused(archive: CodeArchive, name: str) -> None:
+def test_a_name_that_cannot_be_one_is_refused(archive: CodeStore, name: str) -> None:
     with pytest.raises(EngineError, match=r"the table .* cannot be used: give 1 to 54 bytes"):
         publish(archive, "postgresql://nobody@127.0.0.1:1/x", table=name)
 
@@ -147,12 +143,12 @@ def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
     assert caught.value.__cause__ is None
 
 
-def test_a_database_without_postgis_is_named(archive: CodeArchive, empty_database: str) -> None:
+def test_a_database_without_postgis_is_named(archive: CodeStore, empty_database: str) -> None:
     with pytest.raises(EngineError, match="has no PostGIS; let an administrator run 'CREATE EXT"):
         publish(archive, empty_database)
 
 
-def test_a_schema_that_is_not_there_is_named(archive: CodeArchive, postgis: str) -> None:
+def test_a_schema_that_is_not_there_is_named(archive: CodeStore, postgis: str) -> None:
     with pytest.raises(EngineError, match='schema "nowhere" does not exist; let its owner run'):
         publish(archive, postgis, schema="nowhere")
 
@@ -189,7 +185,7 @@ def roles(postgis: str) -> Iterator[tuple[str, str]]:
 
 
 def test_a_publisher_and_a_reader_need_no_more_rights_than_documented(
-    archive: CodeArchive, roles: tuple[str, str]
+    archive: CodeStore, roles: tuple[str, str]
 ) -> None:
     publisher, reader = roles
     publish(archive, publisher, schema="shared")
@@ -203,7 +199,7 @@ def test_a_publisher_and_a_reader_need_no_more_rights_than_documented(
         publish(archive, publisher, schema="gis")
 
 
-def test_the_session_that_asks_cannot_write(archive: CodeArchive, postgis: str, table: str) -> None:
+def test_the_session_that_asks_cannot_write(archive: CodeStore, postgis: str, table: str) -> None:
     publish(archive, postgis, table=table)
     with PostGISArchive.open(postgis, table=table) as published:
         text = sql.SQL("DELETE FROM {}").format(sql.Identifier("public", table))

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from geohash_rs.archive import CodeArchive
 from geohash_rs.errors import (
     ArchiveReadOnlyError,
     CodeLengthError,
@@ -18,6 +17,7 @@ from geohash_rs.errors import (
     HasherMismatchError,
     QueryError,
 )
+from geohash_rs.store.code_store import CodeStore
 from tests.engines.random_archive import make_archive
 
 psycopg = pytest.importorskip("psycopg")
@@ -34,12 +34,12 @@ from tests.engines.published import Wire, contents, fill, stored, two_scenes  # 
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> CodeArchive:
+def archive(tmp_path: Path) -> CodeStore:
     return two_scenes(tmp_path / "archive")
 
 
 def test_publishing_again_sends_only_what_changed(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
     first = publish(archive, postgis, table=table)
     assert (first.num_added, first.num_removed, first.num_transactions) == (3500, 0, 2)
@@ -52,7 +52,7 @@ def test_publishing_again_sends_only_what_changed(
 
 
 def test_removed_replaced_and_merged_tiles_are_followed(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)
     archive.remove_tiles([0, 7, 8, 9, 3100])
@@ -76,7 +76,7 @@ def test_publishing_in_pieces_is_as_publishing_at_once(
     tmp_path: Path, postgis: str, table: str
 ) -> None:
     truth = make_archive(tmp_path / "archive", seed=5, sizes=(400, 300), num_bits=16)
-    archive = CodeArchive.open(truth.folder)
+    archive = CodeStore.open(truth.folder)
     publish(archive, postgis, table=table)
     archive.remove_scenes([archive.scenes()[0].scene])
     report = publish(archive, postgis, table=table)
@@ -88,7 +88,7 @@ def test_publishing_in_pieces_is_as_publishing_at_once(
 # a row of these archives is about 350 bytes of text: cut within the first segment, the second, ...
 @pytest.mark.parametrize("limit", [400, 3_000, 500_000, 1_100_000])
 def test_a_line_cut_while_publishing_leaves_whole_segments_and_the_next_run_completes(
-    archive: CodeArchive, postgis: str, table: str, limit: int
+    archive: CodeStore, postgis: str, table: str, limit: int
 ) -> None:
     with pytest.raises(EngineUnreachableError, match="cannot be used|was lost"):
         publish(archive, Wire(postgis, limit).dsn, table=table)
@@ -104,7 +104,7 @@ def test_a_line_cut_while_publishing_leaves_whole_segments_and_the_next_run_comp
 
 
 def test_an_archive_that_changes_after_a_cut_is_still_published_whole(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
     with pytest.raises(EngineUnreachableError, match="publish again"):
         publish(archive, Wire(postgis, 1_100_000).dsn, table=table)
@@ -117,7 +117,7 @@ def test_an_archive_that_changes_after_a_cut_is_still_published_whole(
 
 
 def test_what_is_there_is_not_asked_for_tile_by_tile(
-    archive: CodeArchive, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
+    archive: CodeStore, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
     there = Transfer._there
@@ -137,9 +137,9 @@ def test_what_is_there_is_not_asked_for_tile_by_tile(
     assert contents(postgis, table) == stored(archive)
 
 
-def part_of(archive: CodeArchive, folder: Path, first: int, count: int) -> CodeArchive:
+def part_of(archive: CodeStore, folder: Path, first: int, count: int) -> CodeStore:
     """Make what a worker of a cluster makes: tiles with ids that were reserved for it."""
-    part = CodeArchive.create(folder, num_bits=archive.num_bits)
+    part = CodeStore.create(folder, num_bits=archive.num_bits)
     part.reserve_ids(first)
     fill(part, count, scene=f"{first}.tif")
     return part
@@ -147,7 +147,7 @@ def part_of(archive: CodeArchive, folder: Path, first: int, count: int) -> CodeA
 
 @pytest.mark.parametrize("num_removed", [0, 500])
 def test_reserved_ids_that_are_used_late_are_published_late(
-    archive: CodeArchive, postgis: str, table: str, tmp_path: Path, num_removed: int
+    archive: CodeStore, postgis: str, table: str, tmp_path: Path, num_removed: int
 ) -> None:
     base = archive.reserve_ids(1000)
     archive.adopt([part_of(archive, tmp_path / "high", base + 500, 500)])
@@ -162,7 +162,7 @@ def test_reserved_ids_that_are_used_late_are_published_late(
     assert contents(postgis, table) == stored(archive)
 
 
-def test_tables_that_lost_count_are_refused(archive: CodeArchive, postgis: str, table: str) -> None:
+def test_tables_that_lost_count_are_refused(archive: CodeStore, postgis: str, table: str) -> None:
     publish(archive, postgis, table=table)
     text = sql.SQL("UPDATE {} SET num_tiles = 7").format(sql.Identifier(f"{table}_archive"))
     with psycopg.connect(postgis) as connection:
@@ -173,7 +173,7 @@ def test_tables_that_lost_count_are_refused(archive: CodeArchive, postgis: str, 
 
 
 def test_tables_of_an_earlier_version_are_read_and_brought_up_to_date(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)
     names = {"tiles": sql.Identifier(table), "archive": sql.Identifier(f"{table}_archive")}
@@ -193,7 +193,7 @@ def test_tables_of_an_earlier_version_are_read_and_brought_up_to_date(
 
 
 def test_a_table_that_publishing_did_not_make_is_left_alone(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)
     before = contents(postgis, table)
@@ -208,40 +208,40 @@ def test_a_table_that_publishing_did_not_make_is_left_alone(
 
 
 def test_the_table_of_another_archive_is_left_alone(
-    archive: CodeArchive, postgis: str, table: str, tmp_path: Path
+    archive: CodeStore, postgis: str, table: str, tmp_path: Path
 ) -> None:
     publish(archive, postgis, table=table)
     before = contents(postgis, table)
-    other = CodeArchive.create(tmp_path / "other", num_bits=64)
+    other = CodeStore.create(tmp_path / "other", num_bits=64)
     fill(other, 10, scene="x.tif")
     with pytest.raises(EngineError, match=r"holds another archive than .*another table"):
         publish(other, postgis, table=table)
-    longer = CodeArchive.create(tmp_path / "longer", num_bits=128)
+    longer = CodeStore.create(tmp_path / "longer", num_bits=128)
     with pytest.raises(CodeLengthError, match="holds codes of 64 bits, but .* has 128"):
         publish(longer, postgis, table=table)
     assert contents(postgis, table) == before
 
 
 def test_codes_of_another_hasher_are_refused(
-    archive: CodeArchive, postgis: str, table: str, tmp_path: Path
+    archive: CodeStore, postgis: str, table: str, tmp_path: Path
 ) -> None:
-    made = CodeArchive.create(tmp_path / "hashed", num_bits=64)
+    made = CodeStore.create(tmp_path / "hashed", num_bits=64)
     fill(made, 10, scene="x.tif", fingerprint="a" * 64)
     publish(made, postgis, table=table)
-    other = CodeArchive.create(tmp_path / "other", num_bits=64, attrs=made.attrs)
+    other = CodeStore.create(tmp_path / "other", num_bits=64, attrs=made.attrs)
     fill(other, 10, scene="x.tif", fingerprint="b" * 64)
     with pytest.raises(HasherMismatchError, match="codes of hasher aaaaaaaaaaaaaaaa, but"):
         publish(other, postgis, table=table)
 
 
 def test_an_older_copy_of_the_archive_is_refused(
-    archive: CodeArchive, postgis: str, table: str, tmp_path: Path
+    archive: CodeStore, postgis: str, table: str, tmp_path: Path
 ) -> None:
     publish(archive, postgis, table=table)
     shutil.copytree(archive.path, tmp_path / "copy")
     fill(archive, 10, scene="x.tif")
     publish(archive, postgis, table=table)
-    copy = CodeArchive.open(tmp_path / "copy")
+    copy = CodeStore.open(tmp_path / "copy")
     with pytest.raises(EngineError, match=r"up to id 3509, against commit 3, up to 3499\): it is"):
         publish(copy, postgis, table=table)
     fill(copy, 30, scene="y.tif")  # more than the table has: ids 3500 to 3509 have other codes
@@ -251,7 +251,7 @@ def test_an_older_copy_of_the_archive_is_refused(
 
 
 def test_a_copy_is_refused_also_where_publishing_the_other_was_cut_short(
-    archive: CodeArchive, postgis: str, table: str, tmp_path: Path
+    archive: CodeStore, postgis: str, table: str, tmp_path: Path
 ) -> None:
     publish(archive, postgis, table=table)
     shutil.copytree(archive.path, tmp_path / "copy")
@@ -260,7 +260,7 @@ def test_a_copy_is_refused_also_where_publishing_the_other_was_cut_short(
     with pytest.raises(EngineUnreachableError, match="publish again"):
         publish(archive, Wire(postgis, 1_100_000).dsn, table=table)
     assert len(contents(postgis, table)) == 6500
-    copy = CodeArchive.open(tmp_path / "copy")
+    copy = CodeStore.open(tmp_path / "copy")
     fill(copy, 9000, scene="y.tif")
     with pytest.raises(EngineError, match="that this one does not come from"):
         publish(copy, postgis, table=table)
@@ -269,11 +269,11 @@ def test_a_copy_is_refused_also_where_publishing_the_other_was_cut_short(
 
 
 def test_names_of_segments_that_are_not_known_to_be_the_same_are_not_trusted_after_a_cut(
-    archive: CodeArchive, postgis: str, table: str, tmp_path: Path
+    archive: CodeStore, postgis: str, table: str, tmp_path: Path
 ) -> None:
     publish(archive, postgis, table=table)
     shutil.copytree(archive.path, tmp_path / "copy")
-    copy = CodeArchive.open(tmp_path / "copy")
+    copy = CodeStore.open(tmp_path / "copy")
     archive.compact()
     publish(archive, postgis, table=table)
     with psycopg.connect(postgis) as connection:  # as an earlier version left it
@@ -288,24 +288,24 @@ def test_names_of_segments_that_are_not_known_to_be_the_same_are_not_trusted_aft
 
 
 def test_an_archive_that_was_never_published_must_be_writable_once(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
-    reader = CodeArchive.open(archive.path, mode="r")
+    reader = CodeStore.open(archive.path, mode="r")
     with pytest.raises(ArchiveReadOnlyError, match="opened with mode='r'"):
         publish(reader, postgis, table=table)
     publish(archive, postgis, table=table)
-    again = publish(CodeArchive.open(archive.path, mode="r"), postgis, table=table)
+    again = publish(CodeStore.open(archive.path, mode="r"), postgis, table=table)
     assert again.num_added == 0
 
 
 def test_an_archive_without_codes_is_refused(tmp_path: Path) -> None:
-    pending = CodeArchive.create(tmp_path / "pending", pending_hasher="itq-64")
+    pending = CodeStore.create(tmp_path / "pending", pending_hasher="itq-64")
     with pytest.raises(QueryError, match="not fitted yet; add imagery, then publish"):
         publish(pending, "postgresql://nobody@127.0.0.1:1/x")
 
 
 def test_two_publishers_do_not_meet(
-    archive: CodeArchive, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
+    archive: CodeStore, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[publish.__module__], "PATIENCE", "100ms")
     publish(archive, postgis, table=table)
@@ -325,7 +325,7 @@ def test_two_publishers_do_not_meet(
 
 
 def test_the_command_publishes_and_says_what_it_did(
-    archive: CodeArchive, postgis: str, table: str
+    archive: CodeStore, postgis: str, table: str
 ) -> None:
     words = ["publish", str(archive.path), postgis, "--table", table]
     result = CliRunner().invoke(app, [*words, "--json"])

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geohash_rs.archive import CodeArchive
 from geohash_rs.errors import EngineError
+from geohash_rs.store.code_store import CodeStore
 from tests.engines.conftest import NODE
 from tests.engines.random_archive import RandomArchive, make_archive
 
@@ -82,7 +82,7 @@ def test_a_local_cluster_that_others_could_reach_is_ended(monkeypatch: pytest.Mo
 
 
 def test_the_client_address_serves_too(truth: RandomArchive, ray_cluster: Any) -> None:
-    embedded = CodeArchive.open(truth.folder, mode="r")
+    embedded = CodeStore.open(truth.folder, mode="r")
     queries = embedded.codes(embedded.search(np.zeros((1, 8), np.uint8), k=3).ids[0])
     expected = embedded.search(queries, k=10).ids.tolist()
     assert run(CLIENT, str(truth.folder), ray_cluster.client_address) == [str(expected), "True"]
@@ -104,7 +104,7 @@ def test_a_worker_ended_for_want_of_memory_is_a_lost_one(
     with RayArchive.open(truth.folder, num_actors=2) as archive:
         found = archive.search(query, k=15)
     assert len(calls) == 3
-    with CodeArchive.open(truth.folder, mode="r") as embedded:
+    with CodeStore.open(truth.folder, mode="r") as embedded:
         assert np.array_equal(found.ids, embedded.search(query, k=15).ids)
 
 

@@ -12,10 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from geohash_rs import Archive, Scenes
-from geohash_rs.archive import CodeArchive, verify_archive
 from geohash_rs.errors import EngineError, HasherMismatchError, SceneError, TileTableError
-from tests.archive.helpers import make_grid
-from tests.imagery.conftest import mosaic, write
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.verification import verify_archive
+from tests.ground import mosaic, write
+from tests.store.helpers import make_grid
 
 pytest.importorskip("ray")
 
@@ -24,7 +25,7 @@ from geohash_rs.engines.ray import index_scenes, plan  # noqa: E402
 from geohash_rs.engines.ray.worker import Indexer  # noqa: E402
 
 
-def contents(archive: CodeArchive) -> pd.DataFrame:
+def contents(archive: CodeStore) -> pd.DataFrame:
     """Give every tile with its code, in an order that does not depend on ids."""
     frames = list(archive.iter_tiles())
     frame = pd.DataFrame(pd.concat([f.assign(wkb=f.geometry.to_wkb(hex=True)) for f in frames]))
@@ -186,7 +187,7 @@ def test_a_commit_that_fails_ends_the_workers_too(tmp_path: Path) -> None:
 
 
 def test_parts_of_runs_that_were_killed_are_cleared_away(tmp_path: Path) -> None:
-    archive = CodeArchive.create(tmp_path / "archive", num_bits=8)
+    archive = CodeStore.create(tmp_path / "archive", num_bits=8)
     left = archive.path / "staging" / "old"
     left.mkdir(parents=True)
     (left / "part").write_text("x")
@@ -199,16 +200,16 @@ def test_parts_of_runs_that_were_killed_are_cleared_away(tmp_path: Path) -> None
 
 
 def test_only_parts_with_reserved_ids_and_the_same_hasher_are_taken_over(tmp_path: Path) -> None:
-    archive = CodeArchive.create(tmp_path / "archive", num_bits=8)
+    archive = CodeStore.create(tmp_path / "archive", num_bits=8)
     codes = np.zeros((5, 1), np.uint8)
     archive.add_codes(codes, make_grid(5), fingerprint="a" * 64)
-    part = CodeArchive.create(tmp_path / "part", num_bits=8)
+    part = CodeStore.create(tmp_path / "part", num_bits=8)
     part.reserve_ids(archive.manifest.next_id)
     part.add_codes(codes, make_grid(5, scene="other.tif"), fingerprint="a" * 64)
     with pytest.raises(TileTableError, match="ids were not reserved"):
         archive.adopt([part])
     assert archive.reserve_ids(10) == 5
-    other = CodeArchive.create(tmp_path / "other", num_bits=8)
+    other = CodeStore.create(tmp_path / "other", num_bits=8)
     other.add_codes(codes, make_grid(5), fingerprint="b" * 64)
     with pytest.raises(HasherMismatchError, match="made by hasher"):
         archive.adopt([other])

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geohash_rs.archive import CodeArchive
 from geohash_rs.errors import (
     ArchiveCorruptError,
     ArchiveNotFoundError,
@@ -18,6 +17,7 @@ from geohash_rs.errors import (
     EngineUnreachableError,
     QueryError,
 )
+from geohash_rs.store.code_store import CodeStore
 from tests.engines.random_archive import RandomArchive, make_archive, make_codes
 
 pytest.importorskip("ray")
@@ -38,7 +38,7 @@ def same(mine: Any, theirs: Any) -> bool:
 
 
 def test_shares_hold_every_segment_once_and_about_as_much(truth: RandomArchive) -> None:
-    manifest = CodeArchive.open(truth.folder, mode="r").manifest
+    manifest = CodeStore.open(truth.folder, mode="r").manifest
     shares = share_out(manifest, 2)
     names = [entry.name for share in shares for entry in share.segments]
     assert sorted(names) == sorted(entry.name for entry in manifest.segments)
@@ -60,7 +60,7 @@ def test_a_node_killed_between_and_during_searches_changes_no_answer(
     truth: RandomArchive, ray_cluster: Any, second_node: Any
 ) -> None:
     queries = make_codes(np.random.default_rng(3), 50, 64)
-    embedded = CodeArchive.open(truth.folder, mode="r")
+    embedded = CodeStore.open(truth.folder, mode="r")
     expected = embedded.search(queries, k=30)
     expected_all = embedded.search(queries[:2], k=None, max_distance=64)
     with RayArchive.open(truth.folder, num_actors=2) as archive:
@@ -91,7 +91,7 @@ def test_an_archive_that_grows_is_searched_whole(ray_cluster: Any, tmp_path: Pat
     query = truth.codes[:3]
     with RayArchive.open(truth.folder, num_actors=1) as archive:
         before = archive.search(query, k=40)
-        writer = CodeArchive.open(truth.folder)
+        writer = CodeStore.open(truth.folder)
         tiles = truth.tiles.drop(columns="tile_id").iloc[:50]
         ids = writer.add_codes(np.repeat(query[:1], 50, axis=0), tiles)
         assert same(archive.search(query, k=40), before)
@@ -138,7 +138,7 @@ except ImportError as error:
 """
 EMBEDDED = """
 import sys
-import geohash_rs.cli, geohash_rs.cli.index, geohash_rs.cli.query, geohash_rs.image_archive
+import geohash_rs.cli, geohash_rs.cli.index, geohash_rs.cli.query, geohash_rs.archive
 found = {"ray", "psycopg"} & set(sys.modules)
 print("engines:", sorted(name for name in sys.modules if name.startswith("geohash_rs.engines")))
 print("packages:", sorted(found))

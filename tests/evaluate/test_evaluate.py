@@ -17,8 +17,8 @@ from geohash_rs.evaluate import (
     summary_table,
     write_plots,
 )
-from geohash_rs.hashing.class_folders import ClassFolders, split_by_class
-from geohash_rs.hashing.recipes import Recipe
+from geohash_rs.hashing.data.class_folders import ClassFolders, split_by_class
+from geohash_rs.hashing.train.recipes import Recipe
 
 SMALL = {
     "stages": (),

@@ -10,8 +10,8 @@ import shapely
 from affine import Affine
 
 from geohash_rs import load_hasher
+from tests.ground import TILE, kind_at, mosaic, write
 from tests.hashing.lightning_runs import TRAINING_WARNINGS
-from tests.imagery.conftest import TILE, kind_at, mosaic, write
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "07_your_scenes.py"
 pytestmark = [*TRAINING_WARNINGS, pytest.mark.filterwarnings("ignore::UserWarning:lightning")]

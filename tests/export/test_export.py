@@ -17,7 +17,7 @@ from affine import Affine
 
 from geohash_rs.errors import ArchiveCorruptError, ExportError
 from geohash_rs.export import ENDINGS, check_ending, write, write_batches
-from geohash_rs.footprints import footprints, native_footprints
+from geohash_rs.footprints.windows import footprints, native_footprints
 
 ogrinfo = pytest.mark.skipif(
     shutil.which("ogrinfo") is None, reason="ogrinfo is not installed (Debian: gdal-bin)"

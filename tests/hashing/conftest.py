@@ -6,7 +6,10 @@ import timm
 import torch
 from PIL import Image
 
-from geohash_rs.hashing import Backbone, Hasher, LinearHead, Scaling
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.heads import LinearHead
+from geohash_rs.hashing.network.scaling import Scaling
 
 
 @pytest.fixture

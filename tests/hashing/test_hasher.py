@@ -11,8 +11,11 @@ import torch
 from torch import nn
 
 from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
-from geohash_rs.hashing import Backbone, Hasher, LinearHead, MiLaN, Scaling, load_hasher
-from geohash_rs.hashing.files import read_metadata
+from geohash_rs.hashing.files import load_hasher, read_metadata
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.heads import LinearHead, MiLaN
+from geohash_rs.hashing.network.scaling import Scaling
 
 
 def test_codes_are_the_packed_signs_of_the_heads_projection(make_small, tiles):
@@ -72,7 +75,7 @@ def test_save_and_load_keep_codes_and_fingerprint(make_small, tiles, tmp_path):
 
 
 def test_a_hasher_over_the_packaged_backbone_is_a_small_file(tmp_path, tiles):
-    from geohash_rs.hashing import load_backbone
+    from geohash_rs.hashing.network.backbones import load_backbone
 
     backbone = load_backbone(in_chans=3)
     head = MiLaN(1280, 64)

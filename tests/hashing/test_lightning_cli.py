@@ -34,7 +34,7 @@ def configuration(folder, tmp_path):
         },
         "model": {"class_path": "geohash_rs.HashingTask", "init_args": {**SMALL, "lr": 0.01}},
         "data": {
-            "class_path": "geohash_rs.hashing.balanced.BalancedBatches",
+            "class_path": "geohash_rs.hashing.data.balanced.BalancedBatches",
             "init_args": {
                 "data": {
                     "class_path": "geohash_rs.ClassFolderDataModule",

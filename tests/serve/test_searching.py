@@ -10,7 +10,7 @@ import shapely
 
 from geohash_rs import Archive
 from geohash_rs.errors import PatchError
-from geohash_rs.previews import PlacedScene, scenes_in_view
+from geohash_rs.pictures.scenes import PlacedScene, scenes_in_view
 from geohash_rs.serve.app import create_app
 from geohash_rs.serve.messages import SearchRequest
 from geohash_rs.serve.searching import Searcher

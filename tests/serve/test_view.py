@@ -12,7 +12,7 @@ from geohash_rs import Archive
 from geohash_rs.errors import RegionError
 from geohash_rs.serve.searching import Searcher
 from geohash_rs.serve.view import parse_view, tiles_in_view
-from tests.archive.helpers import make_grid
+from tests.store.helpers import make_grid
 
 
 @pytest.fixture(scope="module")

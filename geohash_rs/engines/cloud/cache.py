@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geohash_rs.archive.manifest import Manifest
-from geohash_rs.archive.storage import FileEntry
 from geohash_rs.engines.cloud.store import Options, Store
+from geohash_rs.store.disk.durable import FileEntry
+from geohash_rs.store.disk.manifest import Manifest
 
 if TYPE_CHECKING:  # it imports torch, which workers that search do without
-    from geohash_rs.image_archive import Archive
+    from geohash_rs.archive import Archive
 
 __all__ = ["CachedFiles", "cached_files", "open_archive"]
 
@@ -44,11 +44,11 @@ class CachedFiles:
         return Path(home) / "geohash_rs" / f"{name}-{zlib.crc32(self.url.encode()):08x}"
 
     def read_manifest(self) -> Manifest:
-        """Read the newest state; see `geohash_rs.archive.files.ArchiveFiles`."""
+        """Read the newest state; see `geohash_rs.store.disk.files.ArchiveFiles`."""
         return Store(self.url, self.options).state()
 
     def find(self, name: str, entry: FileEntry) -> Path:
-        """Give a file, fetched if need be; see `geohash_rs.archive.files.ArchiveFiles`."""
+        """Give a file, fetched if need be; see `geohash_rs.store.disk.files.ArchiveFiles`."""
         folder = self.folder / Path(name).parent / f"{entry.crc32:08x}-{entry.size}"
         path = folder / entry.name
         Store(self.url, self.options).fetch(name, path, entry)
@@ -83,7 +83,7 @@ def open_archive(
         EngineError: If the address cannot be used.
         EngineUnreachableError: If the storage does not answer or refuses.
     """
-    from geohash_rs.image_archive import Archive
+    from geohash_rs.archive import Archive
 
     return Archive.over(cached_files(url, cache=cache, options=options))
 

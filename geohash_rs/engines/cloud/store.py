@@ -8,15 +8,6 @@ from typing import Any
 
 import fsspec
 
-from geohash_rs.archive.manifest import MANIFEST, Manifest, parse_manifest
-from geohash_rs.archive.storage import (
-    FileEntry,
-    check_size,
-    sync_folder,
-    verify_file,
-    write_file,
-    writing,
-)
 from geohash_rs.errors import (
     ArchiveCorruptError,
     ArchiveNotFoundError,
@@ -25,6 +16,15 @@ from geohash_rs.errors import (
     GeoHashRSError,
     one_line,
 )
+from geohash_rs.store.disk.durable import (
+    FileEntry,
+    check_size,
+    sync_folder,
+    verify_file,
+    write_file,
+    writing,
+)
+from geohash_rs.store.disk.manifest import MANIFEST, Manifest, parse_manifest
 
 __all__ = ["Options", "Store"]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from geohash_rs.archive.locks import create_locks, write_lock
-from geohash_rs.archive.manifest import MANIFEST, Manifest, commit_manifest, read_manifest
-from geohash_rs.archive.storage import FileEntry, verify_file, writing
 from geohash_rs.engines.cloud.store import Options, Store
 from geohash_rs.errors import ArchiveCorruptError, EngineError
+from geohash_rs.store.disk.durable import FileEntry, verify_file, writing
+from geohash_rs.store.disk.locks import create_locks, write_lock
+from geohash_rs.store.disk.manifest import MANIFEST, Manifest, commit_manifest, read_manifest
 
 __all__ = ["pull", "push"]
 

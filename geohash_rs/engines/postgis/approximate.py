@@ -12,7 +12,7 @@ from geohash_rs.engines.postgis.connection import Connection
 from geohash_rs.engines.postgis.schema import Tables
 from geohash_rs.engines.postgis.session import Session
 from geohash_rs.errors import EngineError, QueryError
-from geohash_rs.searchable import Searchable
+from geohash_rs.retrieval.searchable import Searchable
 
 __all__ = [
     "CANDIDATES",

@@ -11,10 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from psycopg import sql
 
-from geohash_rs.archive import SceneRecord, SearchResult
-from geohash_rs.archive.filters import RegionLike, TimeLike
-from geohash_rs.archive.records import record_from_json
-from geohash_rs.archive.search import check_limits
 from geohash_rs.codes import check_codes
 from geohash_rs.engines.postgis.approximate import (
     CANDIDATES,
@@ -32,8 +28,11 @@ from geohash_rs.engines.postgis.rows import CODES, TILES, bit_text, codes_of, re
 from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
 from geohash_rs.engines.postgis.session import Session
 from geohash_rs.errors import EngineError, HasherError, QueryError, TileNotFoundError
-from geohash_rs.hashing import Hasher
-from geohash_rs.queries import ImageQueries
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.retrieval.image_queries import ImageQueries
+from geohash_rs.store.disk.records import SceneRecord, record_from_json
+from geohash_rs.store.search.filters import RegionLike, TimeLike
+from geohash_rs.store.search.nearest import SearchResult, check_limits
 
 __all__ = ["PostGISArchive"]
 
@@ -53,7 +52,7 @@ LIMIT %(k)s"""
 
 
 class PostGISArchive(ImageQueries):
-    """An archive in a database; make one with `open`. Satisfies `geohash_rs.searchable.Searchable`.
+    """An archive in a database; make one with `open`. Satisfies `Searchable`.
 
     The session is read-only. Several threads may share one object, which asks one question at a
     time; a session that was lost is opened again for the next. A search, and a whole `query`, sees
@@ -191,7 +190,7 @@ class PostGISArchive(ImageQueries):
         exclude_region: RegionLike | None = None,
         exclude_ids: Ids | None = None,
     ) -> SearchResult:
-        """Find the tiles whose codes differ least; see `geohash_rs.searchable.Searchable.search`.
+        """Find the tiles whose codes differ least; see `Searchable.search`.
 
         Raises:
             CodeLengthError: If the codes have another number of bits, or are no packed codes.
@@ -273,7 +272,7 @@ class PostGISArchive(ImageQueries):
             return measure(exact, self, codes, k=k)
 
     def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
-        """Give tiles as rows; see `geohash_rs.searchable.Searchable.tiles`.
+        """Give tiles as rows; see `Searchable.tiles`.
 
         Raises:
             TileNotFoundError: If an id has no tile.
@@ -283,7 +282,7 @@ class PostGISArchive(ImageQueries):
         return tiles_of(self._by_id(TILES, ids))
 
     def codes(self, ids: Ids) -> npt.NDArray[np.uint8]:
-        """Give the codes of tiles; see `geohash_rs.searchable.Searchable.codes`.
+        """Give the codes of tiles; see `Searchable.codes`.
 
         Raises:
             TileNotFoundError: If an id has no tile.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import shapely
 from psycopg import sql
 
-from geohash_rs.archive.filters import (
+from geohash_rs.store.search.filters import (
     Region,
     RegionLike,
     TimeLike,
@@ -18,7 +18,7 @@ from geohash_rs.archive.filters import (
     parse_region,
     parse_time,
 )
-from geohash_rs.archive.placement import SLIVER
+from geohash_rs.store.search.placement import SLIVER
 
 __all__ = ["Conditions"]
 
@@ -54,7 +54,7 @@ class Conditions:
         exclude_region: RegionLike | None,
         exclude_ids: npt.NDArray[np.int64] | Collection[int] | None,
     ) -> "Conditions":
-        """Give the conditions of a search; see `geohash_rs.searchable.Searchable.search`.
+        """Give the conditions of a search; see `geohash_rs.retrieval.searchable.Searchable.search`.
 
         Raises:
             QueryError: If scenes or labels are one text.

@@ -9,23 +9,13 @@ import psycopg
 from psycopg import errors, sql
 from tqdm.auto import tqdm
 
-from geohash_rs.archive import CodeArchive
 from geohash_rs.engines.postgis.approximate import Recall, create_code_index, find_pgvector
 from geohash_rs.engines.postgis.archive import PostGISArchive
 from geohash_rs.engines.postgis.connection import Connection, connect, server_errors, where
-from geohash_rs.engines.postgis.schema import (
-    DEFAULT_SCHEMA,
-    DEFAULT_TABLE,
-    Published,
-    Tables,
-)
+from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
 from geohash_rs.engines.postgis.transfer import Transfer
-from geohash_rs.errors import (
-    CodeLengthError,
-    EngineError,
-    HasherMismatchError,
-    QueryError,
-)
+from geohash_rs.errors import CodeLengthError, EngineError, HasherMismatchError, QueryError
+from geohash_rs.store.code_store import CodeStore
 
 __all__ = ["PublishReport", "publish"]
 
@@ -54,7 +44,7 @@ class PublishReport:
 
 
 def publish(
-    archive: CodeArchive,
+    archive: CodeStore,
     dsn: str,
     *,
     schema: str = DEFAULT_SCHEMA,
@@ -162,7 +152,7 @@ def _alone(connection: Connection, tables: Tables, place: str) -> Iterator[None]
             connection.execute(sql.SQL("SELECT pg_catalog.pg_advisory_unlock({})").format(key))
 
 
-def _first(archive: CodeArchive) -> Published:
+def _first(archive: CodeStore) -> Published:
     """Describe an archive whose tiles are not there yet, giving it an identity if it has none."""
     if IDENTITY not in archive.attrs:
         archive.update_attrs({IDENTITY: uuid.uuid4().hex})
@@ -175,7 +165,7 @@ def _first(archive: CodeArchive) -> Published:
     )
 
 
-def _check_same(archive: CodeArchive, published: Published, place: str) -> None:
+def _check_same(archive: CodeStore, published: Published, place: str) -> None:
     """Check that a table holds this archive.
 
     Raises:
@@ -202,7 +192,7 @@ def _check_same(archive: CodeArchive, published: Published, place: str) -> None:
 
 
 def _begin(
-    archive: CodeArchive, connection: Connection, tables: Tables, published: Published, place: str
+    archive: CodeStore, connection: Connection, tables: Tables, published: Published, place: str
 ) -> frozenset[str]:
     """Write down which state is on its way; give the names of the segments that are there.
 

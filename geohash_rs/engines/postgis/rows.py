@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from geohash_rs.archive import SearchResult
-from geohash_rs.archive.tiles import STAMP, empty_tiles, tiles_to_frame
 from geohash_rs.engines.postgis.schema import COLUMNS
+from geohash_rs.store.search.nearest import SearchResult
+from geohash_rs.store.segment.tiles import STAMP, empty_tiles, tiles_to_frame
 
 __all__ = ["CODES", "TILES", "bit_text", "codes_of", "copy_rows", "result_of", "tiles_of"]
 
@@ -106,7 +106,7 @@ def tiles_of(rows: Sequence[tuple[Any, ...]]) -> gpd.GeoDataFrame:
         rows: What `TILES` gave.
 
     Returns:
-        n rows as `geohash_rs.searchable.Searchable.tiles` gives them.
+        n rows as `geohash_rs.retrieval.searchable.Searchable.tiles` gives them.
     """
     if not rows:
         return empty_tiles()
@@ -126,7 +126,7 @@ def result_of(found: Sequence[Sequence[tuple[Any, ...]]]) -> SearchResult:
         found: For each query the ids and distances of its matches.
 
     Returns:
-        As `geohash_rs.searchable.Searchable.search` gives them.
+        As `geohash_rs.retrieval.searchable.Searchable.search` gives them.
     """
     width = max((len(rows) for rows in found), default=0)
     ids = np.full((len(found), width), -1, np.int64)

@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from geohash_rs.archive import CodeArchive
-from geohash_rs.archive.records import record_to_json
-from geohash_rs.archive.segment import Segment
-from geohash_rs.archive.writing import BLOCK
 from geohash_rs.engines.postgis.connection import Connection
 from geohash_rs.engines.postgis.rows import copy_rows
 from geohash_rs.engines.postgis.schema import Published, Tables
 from geohash_rs.errors import EngineError
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.records import record_to_json
+from geohash_rs.store.segment.layout import BLOCK
+from geohash_rs.store.segment.read import Segment
 
 __all__ = ["Transfer"]
 
@@ -39,7 +39,7 @@ class Transfer:
 
     def __init__(
         self,
-        archive: CodeArchive,
+        archive: CodeStore,
         connection: Connection,
         tables: Tables,
         before: Published,
@@ -193,7 +193,7 @@ def _texts(segment: Segment, fresh: npt.NDArray[np.bool_]) -> Iterator[bytes]:
             yield copy_rows(codes, table)
 
 
-def _gaps(archive: CodeArchive) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _gaps(archive: CodeStore) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Find the runs of ids that no live tile has: first and last of each."""
     starts, ends = [], []
     for segment in archive.segments:

@@ -4,22 +4,21 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, Self
 
-from geohash_rs.archive import SearchResult
-from geohash_rs.archive.files import ArchiveFiles, FolderFiles
-from geohash_rs.archive.filters import (
+from geohash_rs.archive import Archive
+from geohash_rs.codes import check_codes
+from geohash_rs.engines.ray.cluster import connect
+from geohash_rs.engines.ray.search import Searchers
+from geohash_rs.errors import QueryError
+from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
+from geohash_rs.store.reading import Codes, Ids
+from geohash_rs.store.search.filters import (
     RegionLike,
     TimeLike,
     parse_names,
     parse_region,
     parse_time,
 )
-from geohash_rs.archive.reading import Codes, Ids
-from geohash_rs.archive.search import check_limits
-from geohash_rs.codes import check_codes
-from geohash_rs.engines.ray.cluster import connect
-from geohash_rs.engines.ray.search import Searchers
-from geohash_rs.errors import QueryError
-from geohash_rs.image_archive import Archive
+from geohash_rs.store.search.nearest import SearchResult, check_limits
 
 __all__ = ["RayArchive"]
 
@@ -27,7 +26,7 @@ __all__ = ["RayArchive"]
 class RayArchive(Archive):
     """An archive that all nodes reach; every search is spread over their cores.
 
-    Satisfies `geohash_rs.searchable.Searchable`. Each actor maps some segments and runs the same
+    Satisfies `Searchable`. Each actor maps some segments and runs the same
     kernel on one core; a lost actor's segments go to another one within the same call. Rows,
     scenes and hasher are read here. Of an archive in object storage, each actor fetches the
     segments that it searches, and no others, into a cache of its node.
@@ -83,7 +82,7 @@ class RayArchive(Archive):
                     "to the folder, and push that."
                 )
                 raise QueryError(msg)
-            from geohash_rs.engines.cloud.cache import cached_files  # an extra of its own
+            from geohash_rs.engines.cloud.cache import cached_files
 
             files = cached_files(place, cache=cache, options=options)
             archive = cls.over(files)
@@ -116,7 +115,7 @@ class RayArchive(Archive):
         exclude_ids: Ids | None = None,
         num_threads: int | None = None,
     ) -> SearchResult:
-        """Find the tiles whose codes differ least; see `geohash_rs.searchable.Searchable.search`.
+        """Find the tiles whose codes differ least; see `Searchable.search`.
 
         Args:
             codes: Query codes, uint8, shape (queries, bits / 8).

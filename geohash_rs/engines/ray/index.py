@@ -16,17 +16,18 @@ import ray
 import torch
 from tqdm.auto import tqdm
 
-from geohash_rs.archive import CodeArchive
-from geohash_rs.archive.locks import write_lock
-from geohash_rs.archive_writer import COMMIT_SECONDS, COMMIT_TILES, AddReport
+from geohash_rs.archive import DEFAULT_TILE_SIZE, Archive
 from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, connect, num_workers, result_of
 from geohash_rs.engines.ray.plan import Work, divide, scenes_to_fit_on, subset
 from geohash_rs.engines.ray.worker import Indexer
 from geohash_rs.errors import ArchiveLockedError
-from geohash_rs.image_archive import DEFAULT_TILE_SIZE, Archive
-from geohash_rs.indexing import IndexRun
-from geohash_rs.scenes import Scenes
-from geohash_rs.tile_grid import Edges, GridSettings
+from geohash_rs.indexing.add_scenes import IndexRun
+from geohash_rs.indexing.report import AddReport
+from geohash_rs.indexing.writer import COMMIT_SECONDS, COMMIT_TILES
+from geohash_rs.scenes.dataset import Scenes
+from geohash_rs.scenes.grid import Edges, GridSettings
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.locks import write_lock
 
 __all__ = ["index_scenes"]
 
@@ -154,7 +155,7 @@ class _Run:
         self.known = {record.scene for record in archive.scenes()}
         self.waiting = deque(works)
         self.running: dict[Any, tuple[Actor, Work]] = {}
-        self.finished: list[CodeArchive] = []
+        self.finished: list[CodeStore] = []
         self.last = time.monotonic()
 
     def work(self, pool: Pool, bar: Any) -> None:  # noqa: ANN401 - tqdm's
@@ -194,7 +195,7 @@ class _Run:
             self._again(work)
             return False
         _join(self.report, report)
-        part = CodeArchive.open(folder, mode="r")
+        part = CodeStore.open(folder, mode="r")
         if part.scenes():  # perhaps without tiles, which is to be remembered too
             self.finished.append(part)
         return True

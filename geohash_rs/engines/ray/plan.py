@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.scenes import Scenes
+from geohash_rs.scenes.dataset import Scenes
 
 __all__ = ["Work", "divide", "scenes_to_fit_on", "subset"]
 

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import ray
 
-from geohash_rs.archive import CodeArchive, SearchResult
-from geohash_rs.archive.files import ArchiveFiles
-from geohash_rs.archive.locks import ReaderPin
-from geohash_rs.archive.manifest import Manifest
 from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, num_workers, result_of
 from geohash_rs.errors import EngineError
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.files import ArchiveFiles
+from geohash_rs.store.disk.locks import ReaderPin
+from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.search.nearest import SearchResult
 
 __all__ = ["Searchers", "merge_results", "share_out"]
 
@@ -27,7 +28,7 @@ class Searcher:
     """One actor: maps the segments of its shares and scans them on one core."""
 
     def __init__(self) -> None:
-        self._shares: dict[int, CodeArchive] = {}
+        self._shares: dict[int, CodeStore] = {}
 
     def ready(self) -> bool:
         """Answer, and so tell that the packages are imported."""
@@ -39,7 +40,7 @@ class Searcher:
         if old is not None:
             old.close()
         pin = ReaderPin(files.folder)
-        self._shares[share] = CodeArchive(files.folder, manifest, mode="r", pin=pin, files=files)
+        self._shares[share] = CodeStore(files.folder, manifest, mode="r", pin=pin, files=files)
 
     def search(self, share: int, codes: npt.NDArray[np.uint8], options: dict[str, Any]) -> Found:
         """Search a share as the embedded archive searches all of it."""
@@ -76,7 +77,7 @@ class Searchers:
         Args:
             manifest: The state to search.
             codes: Packed codes, uint8, shape (queries, bits / 8).
-            options: The other arguments of `CodeArchive.search`.
+            options: The other arguments of `CodeStore.search`.
 
         Returns:
             What the embedded archive would find.

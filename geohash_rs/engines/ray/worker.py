@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from geohash_rs.archive_writer import AddReport
+from geohash_rs.archive import Archive
 from geohash_rs.errors import BandMismatchError, SceneError, TileSizeError, one_line
-from geohash_rs.hashing import Hasher
-from geohash_rs.image_archive import Archive
-from geohash_rs.scenes import Scenes
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.indexing.report import AddReport
+from geohash_rs.scenes.dataset import Scenes
 
 __all__ = ["Indexer"]
 

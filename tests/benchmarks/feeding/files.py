@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from geohash_rs import Scenes, TileGrid
-from geohash_rs.tile_reader import TileReader
+from geohash_rs.scenes.reader import TileReader
 from tests.benchmarks.feeding.scenes import write_scenes
 
 TILE = 64

@@ -41,7 +41,7 @@ def measure(
     folder: Path, *, files: int = 20_000, workers: int = 2, seconds: int = 180
 ) -> dict[str, object]:
     """Index with a hasher whose network is small, a tile at every pixel, so that there are many."""
-    from geohash_rs.hashing import fit_hasher
+    from geohash_rs.hashing.fit.training_free import fit_hasher
 
     torch.set_num_threads(2)
     hasher = fit_hasher(

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geohash_rs.hashing import Hasher, fit_hasher
+from geohash_rs.hashing.fit.training_free import fit_hasher
+from geohash_rs.hashing.hasher import Hasher
 from tests.benchmarks.feeding.scenes import ground
 
 TILE = 64

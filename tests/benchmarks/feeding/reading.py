@@ -13,7 +13,7 @@ from torchgeo.datasets import RasterDataset
 
 from geohash_rs import Scenes, TileGrid
 from geohash_rs._compat import TORCHGEO_VERSION
-from geohash_rs.tile_reader import TileReader
+from geohash_rs.scenes.reader import TileReader
 from tests.benchmarks.feeding.scenes import LAYOUTS, write_scenes
 
 TILE = 256

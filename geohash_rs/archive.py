@@ -1,0 +1,278 @@
+"""An archive that is fed with imagery and asked with patches."""
+
+import contextlib
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from torch.utils.data import Dataset
+
+from geohash_rs.codes import check_num_bits
+from geohash_rs.errors import GeoHashRSError, HasherError, HasherMismatchError
+from geohash_rs.hashing.files import load_hasher
+from geohash_rs.hashing.fit.by_name import Unfitted
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.indexing.add_dataset import add_dataset
+from geohash_rs.indexing.add_scenes import add_scenes
+from geohash_rs.indexing.report import AddReport
+from geohash_rs.retrieval.image_queries import ImageQueries
+from geohash_rs.scenes.dataset import Scenes
+from geohash_rs.scenes.grid import Edges, GridSettings
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.creation import is_unused
+from geohash_rs.store.disk.hasher_file import HasherFile
+from geohash_rs.store.disk.locks import write_lock
+from geohash_rs.store.disk.manifest import MANIFEST, read_manifest
+
+__all__ = ["Archive", "open_or_create", "remove_unused"]
+
+DEFAULT_HASHER = "general-64"
+DEFAULT_TILE_SIZE = 64
+
+
+class Archive(CodeStore, ImageQueries):
+    """Codes and tiles on disk, with the hasher that makes them.
+
+    >>> archive = Archive.create("archive", hasher="general-64")  # doctest: +SKIP
+    >>> archive.add(Scenes("scenes/"), tile_size=64)  # doctest: +SKIP
+    >>> archive.query("patch.tif", k=20).to_file("matches.geojson")  # doctest: +SKIP
+    """
+
+    _hasher: Hasher | None = None
+
+    def _repr_html_(self) -> str:
+        from geohash_rs.export.notebook import archive_html
+
+        return archive_html(self)
+
+    @classmethod
+    def create(  # type: ignore[override]  # takes hashers where the base takes bytes of them
+        cls,
+        path: str | Path,
+        *,
+        hasher: Hasher | str | Path | None = None,
+        num_bits: int | None = None,
+    ) -> Self:
+        """Make a new archive.
+
+        Args:
+            path: Folder to make; it must not exist, or be empty but for what a creation that was
+                broken off has left.
+            hasher: A hasher, the name of a shipped one, the path of a file, or ``general-BITS``,
+                ``itq-BITS`` or ``lsh-BITS`` for one that is fitted on the first imagery added,
+                as the shipped ``general-rgb-128`` is by its name. None means codes made elsewhere
+                if ``num_bits`` is given, else ``general-64``.
+            num_bits: Bits of a code, for codes made elsewhere.
+
+        Returns:
+            The archive, empty.
+
+        Raises:
+            ArchiveExistsError: If something else is there.
+            ArchiveReadOnlyError: If the folder cannot be written.
+            HasherError: If both a hasher and a differing number of bits are given.
+            HasherNotFoundError: If there is no such hasher.
+            CodeLengthError: If codes of so many bits cannot be packed.
+        """
+        if hasher is None and num_bits is not None:
+            return super().create(path, num_bits=check_num_bits(num_bits))
+        chosen = DEFAULT_HASHER if hasher is None else hasher
+        if (unfitted := Unfitted.find(chosen)) is not None:
+            _check_same_bits(num_bits, unfitted.num_bits)
+            return super().create(path, pending_hasher=unfitted.name)
+        made = chosen if isinstance(chosen, Hasher) else load_hasher(chosen)
+        _check_same_bits(num_bits, made.num_bits)
+        file = HasherFile(
+            data=made.to_bytes(), fingerprint=made.fingerprint, num_bits=made.num_bits
+        )
+        archive = super().create(path, hasher=file)
+        archive._hasher = made
+        return archive
+
+    def hasher(self, *, device: str = "cpu") -> Hasher:
+        """Give the hasher that this archive's codes are made with.
+
+        Args:
+            device: Where it runs.
+
+        Returns:
+            The hasher.
+
+        Raises:
+            HasherError: If the archive has none (yet).
+        """
+        known = self._hasher
+        if known is not None and known.fingerprint != self.hasher_fingerprint:
+            known = None  # another one by now: the archive was made anew and refreshed
+        if known is None or str(known.device) != device:
+            if self.hasher_file is None:
+                pending = self.pending_hasher
+                msg = (
+                    f"{self.path} has no hasher yet: {pending} is fitted on the first imagery that "
+                    "is added; add some first."
+                    if pending
+                    else f"{self.path} holds codes made elsewhere and no hasher; search it with "
+                    "archive.search(codes), by tile id or by point."
+                )
+                raise HasherError(msg)
+            known = self._hasher = load_hasher(self.hasher_file, device=device)
+        return known
+
+    def add(
+        self,
+        dataset: Scenes | Dataset[Any],
+        *,
+        sampler: Iterable[Any] | None = None,
+        tile_size: int | None = None,
+        stride: int | None = None,
+        edges: Edges = "shift",
+        max_nodata: float = 0.5,
+        resolution: float | None = None,
+        batch_size: int = 64,
+        workers: int = 0,
+        device: str = "cpu",
+        checksum: bool = False,
+        strict: bool = False,
+        progress: bool = False,
+    ) -> AddReport:
+        """Hash imagery and add its tiles.
+
+        Scenes that the archive has already, from the same file with the same grid, are left as
+        they are; where file or grid have changed, their tiles are replaced.
+
+        Args:
+            dataset: `Scenes`, whose tiles are cut on each scene's own grid; or any TorchGeo
+                dataset: a geo dataset with ``sampler``, or a non-geo dataset whose files are
+                georeferenced.
+            sampler: Sampler of TorchGeo, for datasets other than Scenes.
+            tile_size: Columns and rows of a tile, px; that of the hasher if None.
+            stride: Step between tiles, px; the tile size if None.
+            edges: ``shift`` moves the last tile of a row or column back inside, ``pad`` lets it
+                overhang, ``drop`` leaves it out.
+            max_nodata: Tiles with a larger share of invalid pixels are left out.
+            resolution: Ground size of a pixel, m, that tiles of all scenes are resampled to; that
+                of the hasher if None, and every scene's own if the hasher has none either.
+            batch_size: Most tiles that are read at once; fewer where they are large.
+            workers: Processes that read; 0 reads in a thread.
+            device: Where the network runs, such as ``cpu`` or ``cuda``.
+            checksum: Whether files that the archive has are compared by checksum rather than by
+                size and time, and checksums are kept for the next time.
+            strict: Stop at the first scene that cannot be added instead of naming it in the report.
+            progress: Show a bar if this is a terminal.
+
+        Returns:
+            What was added, left out and skipped.
+
+        Raises:
+            BandMismatchError: If the bands do not fit the hasher.
+            HasherError: If the archive holds codes made elsewhere.
+            SceneError: If nothing can be placed; with ``strict``, if a scene cannot be added.
+            TileSizeError: If the grid's settings are out of range, or no scene is as large as a
+                tile.
+        """
+        hasher = None if self.pending_hasher else self.hasher(device=device)
+        if hasher is None and tile_size is None and isinstance(dataset, Scenes):
+            tile_size = DEFAULT_TILE_SIZE
+        if isinstance(dataset, Scenes) and sampler is None:
+            size = tile_size if tile_size is not None else hasher.tile_size if hasher else 0
+            grid = GridSettings(
+                tile_size=size,
+                stride=size if stride is None else stride,
+                edges=edges,
+                max_nodata=max_nodata,
+                resolution=hasher.resolution if hasher and resolution is None else resolution,
+            )
+            return add_scenes(
+                self,
+                dataset,
+                hasher=hasher,
+                device=device,
+                grid=grid,
+                batch_size=batch_size,
+                workers=workers,
+                checksum=checksum,
+                strict=strict,
+                progress=progress,
+            )
+        return add_dataset(
+            self,
+            dataset,
+            hasher=hasher,
+            device=device,
+            sampler=sampler,
+            tile_size=tile_size,
+            max_nodata=max_nodata,
+            batch_size=batch_size,
+            workers=workers,
+            strict=strict,
+            progress=progress,
+        )
+
+
+def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = None) -> Archive:
+    """Open an archive for adding, or make it if nothing is there.
+
+    Args:
+        path: The folder.
+        hasher: As in `Archive.create`; None keeps that of an archive that is there.
+
+    Returns:
+        The archive.
+
+    Raises:
+        HasherMismatchError: If the archive was made by another hasher than the one asked for.
+    """
+    folder = Path(path)
+    if is_unused(folder):
+        return Archive.create(folder, hasher=hasher)
+    archive = Archive.open(folder)
+    if hasher is None or hasher == archive.pending_hasher:
+        return archive
+    name = "" if isinstance(hasher, Hasher) else str(hasher)
+    asked = hasher if isinstance(hasher, Hasher) else None
+    if Unfitted.find(hasher) is not None:
+        if archive.hasher_file is not None and archive.hasher().name == name:
+            return archive  # it was fitted by that name
+    elif not isinstance(hasher, Hasher):
+        asked = load_hasher(hasher)
+    if asked is None or asked.fingerprint != archive.hasher_fingerprint:
+        known = archive.pending_hasher or archive.hasher().name
+        mine = _with_fingerprint(known, archive.hasher_fingerprint)
+        theirs = _with_fingerprint(asked.name, asked.fingerprint) if asked else name
+        msg = (
+            f"{folder} was made with the hasher {mine} but {theirs} is asked for; leave --hasher "
+            "out, or make another archive."
+        )
+        raise HasherMismatchError(msg)
+    return archive
+
+
+def remove_unused(archive: Archive) -> None:
+    """Remove an archive that was made in vain, so that it does not bind the next try.
+
+    It stays if anything was added to it, or if another process writes to it or has done so since
+    this object last did.
+
+    Args:
+        archive: The archive; it is closed.
+    """
+    archive.close()
+    with contextlib.suppress(GeoHashRSError, OSError), write_lock(archive.path):
+        now, mine = read_manifest(archive.path), archive.manifest
+        touched = (now.generation, now.commit) != (mine.generation, mine.commit)
+        if touched or now.segments or now.scene_logs:
+            return
+        (archive.path / MANIFEST).unlink()  # first: who gets the lock next finds no archive
+        shutil.rmtree(archive.path, ignore_errors=True)
+
+
+def _with_fingerprint(name: str, fingerprint: str | None) -> str:
+    """Tell hashers of one name apart, such as a shipped one from that of an earlier version."""
+    return f"{name} ({fingerprint[:8]})" if fingerprint else name
+
+
+def _check_same_bits(asked: int | None, made: int) -> None:
+    if asked is not None and asked != made:
+        msg = f"num_bits is {asked} but the hasher makes {made} bits; leave num_bits out."
+        raise HasherError(msg)

@@ -1,0 +1,209 @@
+"""Show matches and archives in a notebook: as rich cells, as a grid of pictures, on a map."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geohash_rs.errors import ExportError, QueryError
+from geohash_rs.export.html import tile_pictures
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+    from matplotlib.figure import Figure
+
+    from geohash_rs.store.code_store import CodeStore
+
+__all__ = ["archive_html", "explore", "matches_html", "plot_grid"]
+
+SHOWN = 12  # pictures in a cell
+NEEDED = ("scene", "col", "row", "width", "height", "tile_id", "distance", "rank")
+CELL = "display:inline-block;width:104px;margin:0 6px 6px 0;font-size:11px;vertical-align:top"
+IMAGE = "width:104px;height:104px;object-fit:cover;border-radius:6px;background:#8883"
+FAINT = "opacity:.7"
+
+
+def matches_html(matches: "GeoDataFrame") -> str | None:
+    """Show the first matches as pictures, for a cell of a notebook.
+
+    Args:
+        matches: Matches, or a part of them.
+
+    Returns:
+        HTML without scripts; None if columns of matches are missing.
+    """
+    from geohash_rs.pictures.tiles import data_uri
+
+    if not set(NEEDED) <= set(matches.columns):
+        return None
+    first = matches.head(SHOWN)
+    rows = first.drop(columns=first.geometry.name).to_dict("records")
+    cells = []
+    for row, picture in zip(rows, tile_pictures(rows, size=128), strict=True):
+        image = f'<img src="{data_uri(picture)}" alt="" style="{IMAGE}">' if picture else ""
+        empty = "" if picture else f'<div style="{IMAGE}"></div>'
+        moment = row.get("datetime")
+        date = f"{moment:%Y-%m-%d}" if moment is not None and moment == moment else "no date"
+        cells.append(
+            f'<div style="{CELL}">{image}{empty}<div><b>{row["rank"]}</b> · '
+            f"{_bits(row['distance'])}<br><span style='{FAINT}'>{date}<br>tile {row['tile_id']}"
+            "</span></div></div>"
+        )
+    scenes = matches["scene"].nunique()
+    more = f", the first {SHOWN} shown" if len(matches) > SHOWN else ""
+    count = f"{len(matches)} match{'es' * (len(matches) != 1)} in {scenes} scene"
+    return (
+        f"<div><p style='margin:0 0 6px'><b>{count}{'s' * (scenes != 1)}</b>"
+        f"<span style='{FAINT}'>{more}; a GeoDataFrame in {escape(_crs_name(matches))}</span></p>"
+        f"<div>{''.join(cells)}</div></div>"
+    )
+
+
+def archive_html(archive: "CodeStore") -> str:
+    """Show what an archive is, for a cell of a notebook.
+
+    Args:
+        archive: The archive.
+
+    Returns:
+        HTML without scripts: facts beside a map of where its tiles are.
+    """
+    entries = archive.manifest.segments
+    times = [entry.times for entry in entries if entry.times]
+    facts = {
+        "tiles": f"{len(archive):,}",
+        "scenes": f"{len(archive.scenes()):,}",
+        "code": f"{archive.num_bits} bits" if archive.num_bits else "not fitted yet",
+        "hasher": archive.hasher_fingerprint or archive.pending_hasher or "made elsewhere",
+    }
+    if times:
+        ends = min(t[0] for t in times), max(t[1] for t in times)
+        first, last = (str(np.datetime64(end, "us").astype("datetime64[D]")) for end in ends)
+        facts["time"] = first if first == last else f"{first} to {last}"
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{name}</th>"
+        f"<td style='text-align:left'>{escape(value[:24])}</td></tr>"
+        for name, value in facts.items()
+    )
+    name = escape(Path(archive.path).name)
+    return (
+        f"<div style='display:flex;gap:16px;align-items:center'><div><b>Archive {name}</b>"
+        f"<table>{rows}</table></div>{_outline(archive)}</div>"
+    )
+
+
+def _outline(archive: "CodeStore") -> str:
+    """Draw where tiles are as a small picture of dots."""
+    from geohash_rs.footprints.bounds import total_bounds
+
+    entries = archive.manifest.segments
+    box = total_bounds(np.array([e.bounds for e in entries if e.bounds], float).reshape(-1, 4))
+    if box is None:
+        return ""
+    low, high = np.array(box[:2]), np.array(box[2:])
+    stretch = np.array([np.cos(np.radians((low[1] + high[1]) / 2)), 1.0])
+    scale = 150 / max(float(((high - low) * stretch).max()), 1e-9)
+    count, parts = 0, [np.empty((0, 2), int)]
+    for _, boxes in archive.boxes():  # a segment at a time, of which only the dots are kept
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        centres[:, 0] += 360 * np.round(((low[0] + high[0]) / 2 - centres[:, 0]) / 360)
+        places = np.round((centres - low) * stretch * scale / 5).astype(int)
+        parts.append(np.unique(places, axis=0))
+        count += len(boxes)
+    size = np.ceil((high - low) * stretch * scale).astype(int) + 12
+    dots = "".join(
+        f'<rect x="{x + 3}" y="{size[1] - y - 9}" width="4.4" height="4.4"/>'
+        for x, y in np.unique(np.concatenate(parts), axis=0) * 5
+    )
+    corner = f"{low[0]:.3f}, {low[1]:.3f} to {high[0]:.3f}, {high[1]:.3f}"
+    return (
+        f'<svg width="{size[0]}" height="{size[1]}" fill="#17879c" role="img">'
+        f"<title>{count:,} tiles, lon/lat {corner}</title>{dots}</svg>"
+    )
+
+
+def _bits(distance: int) -> str:
+    return f"{distance} bit{'s' * (distance != 1)}"
+
+
+def _crs_name(frame: "GeoDataFrame") -> str:
+    return str(frame.crs) if frame.crs is not None else "no CRS"
+
+
+def plot_grid(matches: "GeoDataFrame", *, columns: int = 6, most: int = 24) -> "Figure":
+    """Draw matches as a grid of pictures with matplotlib.
+
+    Args:
+        matches: Matches; pictures are read from their scenes.
+        columns: Pictures in a row.
+        most: Most pictures.
+
+    Returns:
+        The figure, to be shown or saved.
+
+    Raises:
+        QueryError: If columns or most are less than one, or columns of matches are missing.
+    """
+    from io import BytesIO
+
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    if columns < 1 or most < 1:
+        msg = f"columns is {columns} and most is {most}; both must be at least 1."
+        raise QueryError(msg)
+    missing = [name for name in NEEDED if name not in matches.columns]
+    if missing:
+        msg = f"the table has no column {', '.join(missing)}; plot_grid draws matches of a query."
+        raise QueryError(msg)
+    first = matches.head(most)
+    rows: Sequence[dict[str, Any]] = first.drop(columns=first.geometry.name).to_dict("records")
+    lines = max(1, -(-len(rows) // columns))
+    figure = Figure(figsize=(1.7 * columns, 2.15 * lines), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(lines, columns, squeeze=False)).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, row, picture in zip(axes, rows, tile_pictures(rows, size=192), strict=False):
+        moment = row.get("datetime")
+        date = f"{moment:%Y-%m-%d}" if moment is not None and moment == moment else ""
+        axis.set_title(f"{row['rank']}: {_bits(row['distance'])}\n{date}", fontsize=8)
+        if picture is None:
+            axis.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axis.transAxes)
+        else:
+            axis.imshow(np.asarray(Image.open(BytesIO(picture))), interpolation="nearest")
+    return figure
+
+
+def explore(matches: "GeoDataFrame", **options: Any) -> Any:  # noqa: ANN401 - a folium.Map
+    """Show matches on an interactive map, coloured by distance.
+
+    Args:
+        matches: Matches.
+        **options: Arguments of `geopandas.GeoDataFrame.explore`, which go before the choices
+            made here: no background tiles, the colour by distance.
+
+    Returns:
+        A folium map. Its page loads Leaflet from the network when it is shown; the page of
+        `to_file("matches.html")` needs no network.
+
+    Raises:
+        ExportError: If folium or mapclassify is not installed.
+    """
+    try:
+        import folium  # noqa: F401 - asked for by geopandas, both
+        import mapclassify  # noqa: F401
+    except ImportError as error:
+        msg = f"explore needs {error.name}; run: python -m pip install 'geohash-rs[notebook]'"
+        raise ExportError(msg) from error
+    import geopandas as gpd
+
+    shown = [n for n in ("rank", "distance", "tile_id", "datetime") if n in matches.columns]
+    frame = gpd.GeoDataFrame(matches)
+    choices: dict[str, Any] = {"tiles": None, "tooltip": shown, "style_kwds": {"fillOpacity": 0.3}}
+    if "distance" in frame.columns:
+        choices |= {"column": "distance", "cmap": "plasma"}
+    if "datetime" in frame.columns:
+        frame = frame.assign(datetime=frame["datetime"].astype(str))
+    return frame.explore(**{**choices, **options})

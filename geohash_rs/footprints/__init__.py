@@ -1,0 +1,1 @@
+"""Where tiles lie on the Earth: polygons from transforms, whatever the projection."""

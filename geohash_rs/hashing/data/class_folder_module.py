@@ -1,0 +1,208 @@
+"""Data modules with fixed splits and balanced batches: what is shared, and folders of classes."""
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchgeo.datamodules import BaseDataModule
+
+from geohash_rs.errors import TrainingError
+from geohash_rs.hashing.data.class_folders import ClassFolders, read_tile, split_by_class
+from geohash_rs.hashing.train.sampling import ClassBalancedSampler
+
+__all__ = ["BalancedDataModule", "ClassFolderDataModule", "ClassFolderDataset"]
+
+LOOKED_AT = 64  # files whose height is looked at
+
+
+class ClassFolderDataset(Dataset[dict[str, Tensor]]):
+    """Tiles of class folders as TorchGeo's samples: ``image``, raw pixels, and ``label``.
+
+    Args:
+        tiles: The files.
+        size: Side in px to which tiles of another size are resized, so that they fit a batch.
+    """
+
+    def __init__(self, tiles: ClassFolders, *, size: int) -> None:
+        self.tiles = tiles
+        self.size = size
+        self.targets = tiles.labels.tolist()
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        image = read_tile(self.tiles.paths[index]).float()
+        if image.shape[-2:] != (self.size, self.size):
+            lowest, highest = float(image.min()), float(image.max())
+            size = (self.size, self.size)
+            image = torch.nn.functional.interpolate(
+                image[None], size=size, mode="bicubic", antialias=True
+            )[0]
+            image = image.clamp_(lowest, highest)  # bicubic resizing overshoots at edges
+        return {"image": image, "label": torch.tensor(int(self.tiles.labels[index]))}
+
+
+class BalancedDataModule(BaseDataModule):  # type: ignore[misc]
+    """Training, validation and test part of a data set, with balanced training batches.
+
+    Batches hold the same number of tiles from each of several classes, so that every anchor has a
+    positive. Subclasses say what the parts are: data sets of samples with ``image``, raw pixels,
+    and ``label``, whose ``targets`` list the labels.
+
+    Args:
+        classes_per_batch: Classes in a training batch.
+        samples_per_class: Tiles of each class in a training batch.
+        batch_size: Tiles in a batch of validation and test.
+        num_workers: Processes that read.
+        seed: Seed of the split and of the batches.
+
+    Attributes:
+        classes: Names of the classes, sorted, once set up; a label is an index into them.
+    """
+
+    mean = torch.tensor(0.0)  # pixels are given raw: scaling belongs to the hasher
+    std = torch.tensor(1.0)
+
+    def __init__(
+        self,
+        *,
+        classes_per_batch: int,
+        samples_per_class: int,
+        batch_size: int,
+        num_workers: int,
+        seed: int,
+    ) -> None:
+        super().__init__(Dataset, batch_size=batch_size, num_workers=num_workers)
+        self.classes_per_batch, self.samples_per_class = classes_per_batch, samples_per_class
+        self.seed = seed
+        self.parts: dict[str, Any] = {}
+        self.classes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def make_parts(self) -> dict[str, Any]:
+        """Find and split the tiles: data sets by the names train, val and test."""
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Where the tiles come from, for messages."""
+
+    def setup(self, stage: str) -> None:
+        """Find the tiles and split them; the same for every stage."""
+        if not self.parts:
+            self.parts = self.make_parts()
+            self.train_dataset, self.val_dataset, self.test_dataset = (
+                self.parts[name] for name in ("train", "val", "test")
+            )
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Give balanced batches of the training part."""
+        part = self._part("train")
+        sampler = ClassBalancedSampler(
+            part.targets,
+            classes_per_batch=self.classes_per_batch,
+            samples_per_class=self.samples_per_class,
+            seed=self.seed,
+            names=self.classes,
+        )
+        return DataLoader(part, batch_sampler=sampler, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Give the validation part in order."""
+        return self._in_order("val")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Give the test part in order."""
+        return self._in_order("test")
+
+    def transfer_batch_to_device(
+        self,
+        batch: Any,  # noqa: ANN401  (Lightning's signature)
+        device: torch.device,
+        dataloader_idx: int,
+    ) -> Any:  # noqa: ANN401
+        """Move a batch."""
+        return {key: value.to(device) for key, value in batch.items()}
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
+        """Leave the batch as it is: TorchGeo would normalise it here."""
+        return batch
+
+    def _in_order(self, name: str) -> DataLoader[dict[str, Tensor]]:
+        return DataLoader(
+            self._part(name), batch_size=self.batch_size, num_workers=self.num_workers
+        )
+
+    def _part(self, name: str) -> Any:  # noqa: ANN401
+        if name not in self.parts or not len(self.parts[name]):
+            msg = (
+                f"the {name} part of {self.source} has no tiles; call setup() or change fractions."
+            )
+            raise TrainingError(msg)
+        return self.parts[name]
+
+
+class ClassFolderDataModule(BalancedDataModule):
+    """A folder with one folder a class: AID, WHU-RS19, or your own.
+
+    Splits are fixed by the seed, the same share of every class in each part.
+
+    Args:
+        root: Folder with one folder a class.
+        size: Side in px to which all tiles are brought. Default: the height that is most frequent
+            among some of the files, so that tiles keep their ground and a hasher learns its size.
+        fractions: Shares of training and validation; the rest is the test part.
+        classes_per_batch: Classes in a training batch.
+        samples_per_class: Tiles of each class in a training batch.
+        batch_size: Tiles in a batch of validation and test.
+        num_workers: Processes that read.
+        seed: Seed of the split and of the batches.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        size: int | None = None,
+        fractions: tuple[float, float] = (0.6, 0.2),
+        classes_per_batch: int = 15,
+        samples_per_class: int = 6,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            classes_per_batch=classes_per_batch,
+            samples_per_class=samples_per_class,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        self.root, self.size, self.fractions = root, size, tuple(fractions)
+
+    @property
+    def source(self) -> str:
+        """The folder."""
+        return self.root
+
+    def make_parts(self) -> dict[str, ClassFolderDataset]:
+        """Find the files and split them."""
+        tiles = ClassFolders.open(self.root)
+        self.classes = tiles.classes
+        size = _usual_height(tiles) if self.size is None else self.size
+        rows = split_by_class(tiles.labels, fractions=self.fractions, seed=self.seed)
+        return {
+            name: ClassFolderDataset(tiles.take(part), size=size)
+            for name, part in zip(("train", "val", "test"), rows, strict=True)
+        }
+
+
+def _usual_height(tiles: ClassFolders) -> int:
+    """Find the most frequent height of files spread evenly over all classes, px."""
+    rows = np.linspace(0, len(tiles) - 1, min(len(tiles), LOOKED_AT)).round().astype(int)
+    heights = [read_tile(tiles.paths[row]).shape[-2] for row in rows]
+    return max(sorted(set(heights)), key=heights.count)

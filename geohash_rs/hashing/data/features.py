@@ -1,0 +1,148 @@
+"""Compute frozen features once, and keep them on disk for the next run."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from geohash_rs.errors import TrainingError
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.views import view
+
+__all__ = ["cached_features", "features_key", "iterate_features", "save_whole"]
+
+FEW_PASSES = 300  # below this, tracing the backbone costs more time than it saves
+
+
+def cached_features(
+    hasher: Hasher,
+    batches: Iterable[Tensor],
+    *,
+    views: Sequence[str] = ("identity",),
+    folder: str | Path | None = None,
+) -> Tensor:
+    """Compute the features of all views of all tiles, or read them if that was done before.
+
+    Args:
+        hasher: Its backbone, scaling, input size and bands make the features; its head does not
+            matter.
+        batches: Raw tiles, each of shape (tiles, bands, height, width).
+        views: Views of a tile to compute; each costs a pass of the backbone.
+        folder: Folder of the cache, or None to compute without one.
+
+    Returns:
+        Features, float32, shape (tiles, views, num_features).
+
+    Raises:
+        TrainingError: If there is no tile, or the cache has been damaged.
+    """
+    parts = list(iterate_features(hasher, batches, views=views, folder=folder))
+    if not parts:
+        msg = "there are no tiles to compute features of; check the paths of the data set."
+        raise TrainingError(msg)
+    return torch.cat(parts)
+
+
+def iterate_features(
+    hasher: Hasher,
+    batches: Iterable[Tensor],
+    *,
+    views: Sequence[str] = ("identity",),
+    folder: str | Path | None = None,
+) -> Iterator[Tensor]:
+    """Go through the features batch by batch; each is kept on disk as soon as it is computed.
+
+    A file is named by the pixels of its batch, so that a cache that was broken off is continued,
+    and one of other pixels, views, weights or settings is never taken for it.
+
+    Args:
+        hasher: As in `cached_features`.
+        batches: As in `cached_features`.
+        views: As in `cached_features`.
+        folder: As in `cached_features`.
+
+    Yields:
+        Features, float32, shape (tiles, views, num_features).
+
+    Raises:
+        TrainingError: If the cache has been damaged.
+    """
+    kept = None
+    if folder is not None:
+        kept = Path(folder) / features_key(hasher, views=views)[:16]
+        kept.mkdir(parents=True, exist_ok=True)
+    passes = 0
+    for batch in batches:
+        path = None if kept is None else kept / f"{_digest(batch)}.safetensors"
+        if path is not None and path.is_file():
+            yield _read(path)
+            continue
+        if passes >= FEW_PASSES:
+            hasher.accelerate()
+        passes += len(batch) * len(views)
+        features = torch.stack([hasher.features(view(batch, name)) for name in views], dim=1)
+        if path is not None:
+            save_whole({"features": features}, path)
+        yield features
+
+
+def features_key(hasher: Hasher, *, views: Sequence[str]) -> str:
+    """Name the features that a hasher makes of any tile, by all that they depend on but the tile.
+
+    Args:
+        hasher: As in `cached_features`.
+        views: As in `cached_features`.
+
+    Returns:
+        SHA-256, hex.
+    """
+    about = hasher.description
+    settings = {k: about[k] for k in ("bands", "input_size", "scaling", "backbone")}
+    if hasher.device.type != "cpu":  # where arithmetic is of another precision
+        settings["device"] = hasher.device.type
+    digest = hashlib.sha256(json.dumps([settings, list(views)], sort_keys=True).encode())
+    for name, tensor in sorted(hasher.backbone.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(_raw_bytes(tensor))
+    return digest.hexdigest()
+
+
+def save_whole(
+    tensors: dict[str, Tensor], path: Path, *, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file that appears whole or not at all, also where two runs write it.
+
+    Args:
+        tensors: What it holds.
+        path: The file.
+        metadata: What its header says beside.
+    """
+    part = path.with_name(f"{path.stem}-{uuid4().hex}.part")
+    try:
+        save_file(tensors, part, metadata=metadata)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _digest(batch: Tensor) -> str:
+    about = f"{batch.dtype} {tuple(batch.shape)}".encode()
+    return hashlib.sha256(about + _raw_bytes(batch)).hexdigest()[:32]
+
+
+def _raw_bytes(tensor: Tensor) -> bytes:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes()
+
+
+def _read(path: Path) -> Tensor:
+    try:
+        return load_file(path)["features"]
+    except Exception as error:
+        msg = f"cached features {path} cannot be read ({error}); delete the file."
+        raise TrainingError(msg) from error

@@ -1,0 +1,133 @@
+"""Label the tiles of scenes by the polygons that lie over them."""
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+
+from geohash_rs.errors import LabelError, one_line
+from geohash_rs.footprints.windows import WGS84
+
+__all__ = ["label_tiles", "read_labels"]
+
+
+def read_labels(path: str | Path, *, column: str) -> gpd.GeoDataFrame:
+    """Read polygons with their classes.
+
+    Args:
+        path: GeoPackage, GeoJSON, GeoParquet or any other vector file that geopandas reads.
+        column: Name of the column with the class; numbers become text.
+
+    Returns:
+        One row a polygon: the columns label (text) and geometry, in the file's own CRS.
+
+    Raises:
+        LabelError: If the file cannot be read, has no CRS, no such column, a polygon without a
+            class, or other geometries than polygons.
+    """
+    try:
+        read = gpd.read_parquet if Path(path).suffix == ".parquet" else gpd.read_file
+        layer = read(path)
+    except Exception as error:
+        msg = f"{path} cannot be read as labels: {one_line(error)}"
+        raise LabelError(msg) from error
+    if not isinstance(layer, gpd.GeoDataFrame) or layer.empty:
+        msg = f"{path} holds no geometry; give a file of polygons with a class each."
+        raise LabelError(msg)
+    return check_labels(layer, column=column, name=str(path))
+
+
+def check_labels(layer: gpd.GeoDataFrame, *, column: str, name: str) -> gpd.GeoDataFrame:
+    """Bring polygons with their classes into the form of `read_labels`.
+
+    Args:
+        layer: The polygons.
+        column: Name of the column with the class.
+        name: What to call the layer in messages.
+
+    Returns:
+        As `read_labels`.
+
+    Raises:
+        LabelError: As `read_labels`.
+    """
+    if layer.crs is None:
+        msg = f"{name} has no CRS, so its polygons cannot be placed; set one, such as EPSG:4326."
+        raise LabelError(msg)
+    if column not in layer.columns or column == layer.geometry.name:
+        known = [str(other) for other in layer.columns if other != layer.geometry.name]
+        msg = f"{name} has no column {column!r}; its columns are {', '.join(known) or 'none'}."
+        raise LabelError(msg)
+    shapes = layer.geometry.to_numpy()
+    empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    kinds = set(np.unique(shapely.get_type_id(shapes[~empty])).tolist())
+    if empty.all() or kinds - {3, 6}:  # polygon, multipolygon
+        found = sorted(set(layer.geometry.geom_type.dropna()) - {"Polygon", "MultiPolygon"})
+        msg = f"{name} holds {', '.join(found) or 'nothing'}; labels are polygons."
+        raise LabelError(msg)
+    without = int((layer[column].isna() & ~empty).sum())
+    if without:
+        msg = (
+            f"{without} of {len(layer)} polygons of {name} have no {column}; fill the column, or "
+            "drop them."
+        )
+        raise LabelError(msg)
+    kept = layer[~empty]
+    return gpd.GeoDataFrame(
+        {"label": kept[column].astype(str).to_numpy()},
+        geometry=shapely.make_valid(kept.geometry.to_numpy()),
+        crs=layer.crs,
+    )
+
+
+def label_tiles(
+    footprints: npt.NDArray[np.object_], labels: gpd.GeoDataFrame, *, min_share: float = 0.5
+) -> npt.NDArray[np.object_]:
+    """Give every tile the class that covers the most of it.
+
+    Areas are taken in the CRS of the polygons, whose edges are then straight as they were drawn.
+    Where polygons of one class overlap, the ground counts once.
+
+    Args:
+        footprints: Footprints of the tiles, EPSG:4326, shape (tiles,).
+        labels: Polygons, as `read_labels` gives them.
+        min_share: Share of the tile that the class must cover at least, 0 to 1.
+
+    Returns:
+        Class of each tile, text, or None where no class covers so much of it; of two that cover
+        the same, the first by name. Shape (tiles,).
+
+    Raises:
+        LabelError: If the share is not above 0 and at most 1.
+    """
+    if not 0 < min_share <= 1:
+        msg = f"min_share is {min_share}; it is a share of a tile, above 0 and at most 1."
+        raise LabelError(msg)
+    result = np.full(len(footprints), None, dtype=object)
+    tiles = gpd.GeoSeries(footprints, crs=WGS84).to_crs(labels.crs).to_numpy()
+    shapes = labels.geometry.to_numpy()
+    tile, polygon = shapely.STRtree(shapes).query(tiles, predicate="intersects")
+    parts = pd.DataFrame(
+        {
+            "tile": tile,
+            "label": labels["label"].to_numpy()[polygon],
+            "part": shapely.intersection(tiles[tile], shapes[polygon]),
+        }
+    )
+    if parts.empty:
+        return result
+    parts = parts.sort_values(["tile", "label"], kind="stable", ignore_index=True)
+    new = (parts[["tile", "label"]] != parts[["tile", "label"]].shift()).any(axis=1)
+    starts = np.flatnonzero(new)
+    groups = np.split(parts["part"].to_numpy(), starts[1:])
+    area = shapely.area([shapely.union_all(group) for group in groups])
+    best = parts.iloc[starts][["tile", "label"]]
+    best["share"] = area / shapely.area(tiles)[best["tile"].to_numpy()]
+    best = best.sort_values(["tile", "share", "label"], ascending=[True, False, True])
+    best = best.drop_duplicates("tile")
+    best = best[best["share"] >= min_share * (1 - 1e-9)]
+    result[best["tile"].to_numpy()] = best["label"].to_numpy()
+    return result

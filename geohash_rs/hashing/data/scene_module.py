@@ -1,0 +1,186 @@
+"""Train on scenes of your own: polygons give the classes, blocks of ground the parts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from geohash_rs.errors import TrainingError
+from geohash_rs.hashing.data.blocks import split_by_blocks
+from geohash_rs.hashing.data.class_folder_module import BalancedDataModule
+from geohash_rs.hashing.data.polygons import label_tiles, read_labels
+from geohash_rs.hashing.data.scene_tiles import SceneTiles
+from geohash_rs.scenes.dataset import Scenes, Tile
+from geohash_rs.scenes.grid import Edges, TileGrid
+from geohash_rs.scenes.pixels import fill_invalid, north_up, stack_images
+
+__all__ = ["LabelledSceneDataModule", "SceneTileDataset"]
+
+Ints = npt.NDArray[np.int64]
+
+
+class SceneTileDataset(Dataset[dict[str, Tensor]]):
+    """Tiles of scenes as TorchGeo's samples: ``image``, raw pixels, and ``label``.
+
+    Args:
+        scenes: The scenes.
+        tiles: int64 (scene, col, row, width, height), shape (tiles, 5).
+        targets: Class of each tile, an index.
+        size: Side in px to which tiles are brought, where scenes differ in resolution.
+    """
+
+    def __init__(
+        self, scenes: Scenes, tiles: Ints, *, targets: Sequence[int], size: int | None = None
+    ) -> None:
+        self.scenes = scenes
+        self.tiles = tiles
+        self.targets = list(targets)
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Read one tile, north up, nodata filled as in hashing."""
+        tile = Tile(*self.tiles[index].tolist())
+        scene = self.scenes.scene_files[tile.scene]
+        shape = None if self.size is None else (self.size, self.size)
+        pixels = self.scenes.read(tile, shape=shape)
+        filled = fill_invalid(pixels, self.scenes.nodata_of(tile.scene))
+        image = north_up(filled, scene.transform)
+        return {
+            "image": stack_images([image])[0].float(),
+            "label": torch.tensor(self.targets[index]),
+        }
+
+
+class LabelledSceneDataModule(BalancedDataModule):
+    """Tiles of GeoTIFF scenes with the class of the polygons over them.
+
+    A tile has the class that covers the most of it, if that is at least ``min_share`` of the tile;
+    others are left out. Tiles with a class are read once before the training: a scene of which one
+    cannot be read is left out, with a warning that names it. Parts are split by blocks of ground:
+    all tiles of a block, of every scene and date, are in one part, and tiles that overlap another
+    part across the edge of a block are left out.
+
+    Args:
+        paths: Folders, files or URIs of scenes, as `Scenes` takes them.
+        labels: Vector file of polygons: GeoPackage, GeoJSON and the like, in any CRS.
+        column: Its column with the class.
+        tile_size: Columns and rows of a tile, px.
+        stride: Step between tiles, px; the tile size if None.
+        resolution: Ground size of a tile's pixel, m, where scenes differ; None keeps their own.
+        bands: One-based indexes or names of the bands; all but alpha if None.
+        nodata: Value that means nothing was seen; each file's own if None.
+        max_nodata: Tiles with a larger share of invalid pixels are left out.
+        min_share: Share of a tile that its class must cover at least.
+        edges: As in `TileGrid`.
+        block_km: Side of a block of ground, km.
+        fractions: Shares of training and validation; the rest is the test part.
+        classes_per_batch: Classes in a training batch.
+        samples_per_class: Tiles of each class in a training batch.
+        batch_size: Tiles in a batch of validation and test.
+        num_workers: Processes that read.
+        seed: Seed of the split and of the batches.
+
+    Attributes:
+        classes: Names of the classes, sorted; a label is an index into them.
+        footprints: By part, the tiles as a GeoDataFrame with their class, EPSG:4326.
+    """
+
+    def __init__(
+        self,
+        paths: str | list[str],
+        labels: str,
+        *,
+        column: str = "class",
+        tile_size: int = 64,
+        stride: int | None = None,
+        resolution: float | None = None,
+        bands: list[int | str] | None = None,
+        nodata: float | None = None,
+        max_nodata: float = 0.5,
+        min_share: float = 0.5,
+        edges: Edges = "shift",
+        block_km: float = 5.0,
+        fractions: tuple[float, float] = (0.6, 0.2),
+        classes_per_batch: int = 15,
+        samples_per_class: int = 6,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            classes_per_batch=classes_per_batch,
+            samples_per_class=samples_per_class,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        self.paths, self.labels, self.column = paths, labels, column
+        self.bands, self.nodata = bands, nodata
+        self.grid: dict[str, Any] = {
+            "tile_size": tile_size,
+            "stride": stride,
+            "resolution": resolution,
+            "max_nodata": max_nodata,
+            "edges": edges,
+        }
+        self.min_share, self.block_km, self.fractions = min_share, block_km, tuple(fractions)
+        self.footprints: dict[str, gpd.GeoDataFrame] = {}
+
+    @property
+    def source(self) -> str:
+        """The scenes."""
+        return self.paths if isinstance(self.paths, str) else ", ".join(self.paths)
+
+    def make_parts(self) -> dict[str, SceneTileDataset]:
+        """Lay the grid, label its tiles, leave out those that cannot be used and split the others.
+
+        Raises:
+            BandMismatchError: If labelled scenes differ in their number of bands.
+            LabelError: If the polygons cannot be used.
+            SceneError: If no scene can be read.
+            TileSizeError: If the grid does not fit the scenes.
+            TrainingError: If fewer than two classes cover a tile, or there are too few blocks.
+        """
+        polygons = read_labels(self.labels, column=self.column)
+        scenes = Scenes(self.paths, bands=self.bands, nodata=self.nodata)
+        grid = TileGrid(scenes, **self.grid)
+        tiles = grid.tiles
+        footprints = scenes.tile_footprints([Tile(*row) for row in tiles.tolist()])
+        names = label_tiles(footprints, polygons, min_share=self.min_share)
+        labelled = np.flatnonzero([name is not None for name in names])
+        size = self.grid["tile_size"] if self.grid["resolution"] is not None else None
+        max_nodata, workers = self.grid["max_nodata"], self.num_workers
+        source = SceneTiles(grid, max_nodata=max_nodata, size=size, workers=workers)
+        used = labelled[source.usable(tiles[labelled])]
+        source.warn()
+        self.classes = tuple(sorted(set(names[used])))
+        if len(self.classes) < 2:
+            msg = (
+                f"of {len(tiles)} tiles of {self.source} {len(labelled)} are covered by polygons of"
+                f" {self.labels} for a share of {self.min_share:g} or more, and {len(used)} of them"
+                f" can be read with at most {max_nodata:.0%} nodata, of {len(self.classes)} "
+                "classes; training needs two. Check that they lie over each other, or lower "
+                "min_share."
+            )
+            raise TrainingError(msg)
+        tiles, footprints, names = tiles[used], footprints[used], names[used]
+        rows = split_by_blocks(
+            footprints, names, block_km=self.block_km, fractions=self.fractions, seed=self.seed
+        )
+        numbers: Ints = np.unique(names.astype(str), return_inverse=True)[1]
+        parts = {}
+        for kind, part in zip(("train", "val", "test"), rows, strict=True):
+            targets = numbers[part].tolist()
+            parts[kind] = SceneTileDataset(scenes, tiles[part], targets=targets, size=size)
+            self.footprints[kind] = gpd.GeoDataFrame(
+                {"label": names[part]}, geometry=footprints[part], crs="EPSG:4326"
+            )
+        return parts

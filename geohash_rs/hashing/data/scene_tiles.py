@@ -1,0 +1,134 @@
+"""Read tiles of scenes to learn from; scenes that cannot be read are left out, and named."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from geohash_rs.errors import BandMismatchError, GeoHashRSWarning
+from geohash_rs.scenes.dataset import Scenes
+from geohash_rs.scenes.grid import TileGrid
+from geohash_rs.scenes.reader import TileBatch, TileReader, read_ahead
+
+__all__ = ["SceneTiles"]
+
+Ints = npt.NDArray[np.int64]
+
+SAMPLE_TILES = 512
+SAMPLE_PIXELS = 1_000_000  # of each band, in all
+NAMED = 3  # scenes that a warning names
+
+
+class SceneTiles:
+    """The tiles of a grid, and what became of the scenes that have none to learn from.
+
+    Args:
+        grid: The grid.
+        max_nodata: Tiles with a larger share of invalid pixels are left out.
+        size: Side in px that tiles are brought to; their own if None.
+        workers: Processes that read; 0 reads in a thread.
+
+    Attributes:
+        left_out: By scene, why it or a part of it is left out.
+    """
+
+    def __init__(
+        self, grid: TileGrid, *, max_nodata: float, size: int | None = None, workers: int = 0
+    ) -> None:
+        self.scenes: Scenes = grid.scenes
+        self.max_nodata = max_nodata
+        self.shape = None if size is None else (size, size)
+        self.workers = workers
+        files = self.scenes.scene_files
+        self.left_out: dict[str, str] = dict(self.scenes.unreadable)
+        self.left_out |= {files[number].key: why for number, why in grid.skipped}
+
+    def batches(self, tiles: Ints, *, names: Sequence[str] | None = None) -> Iterator[TileBatch]:
+        """Read tiles, and note the scenes that cannot be read.
+
+        Args:
+            tiles: int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
+            names: Names of the bands; those that were chosen for the scenes if None.
+
+        Yields:
+            Batches with one tile or more.
+
+        Raises:
+            BandMismatchError: If the scenes differ in bands.
+        """
+        files = self.scenes.scene_files
+        bands: list[tuple[int, ...]] = [()] * len(files)
+        for number in np.unique(tiles[:, 0]).tolist():
+            bands[number] = tuple(files[number].band_indexes(self.scenes.bands, names=names))
+            first = int(tiles[0, 0])
+            if len(bands[number]) != len(bands[first]):
+                msg = (
+                    f"{files[first].name} has {len(bands[first])} bands but {files[number].name} "
+                    f"has {len(bands[number])}; choose bands that all scenes have with bands=..., "
+                    "or leave some scenes out."
+                )
+                raise BandMismatchError(msg)
+        reader = TileReader(
+            self.scenes,
+            tiles,
+            indexes=bands,
+            batch_size=64,
+            max_nodata=self.max_nodata,
+            shape=self.shape,
+        )
+        for batch in read_ahead(reader, workers=self.workers):
+            self.left_out |= {files[number].key: why for number, why in batch.failures}
+            if len(batch.tiles):
+                yield batch
+
+    def usable(self, tiles: Ints) -> npt.NDArray[np.bool_]:
+        """Tell which tiles have enough valid pixels, in scenes that can be read all through.
+
+        Args:
+            tiles: As in `batches`.
+
+        Returns:
+            bool, shape (tiles,).
+
+        Raises:
+            BandMismatchError: If the scenes differ in bands.
+        """
+        seen = {tuple(tile) for batch in self.batches(tiles) for tile in batch.tiles.tolist()}
+        broken = [file.key in self.left_out for file in self.scenes.scene_files]
+        rows = tiles.tolist()
+        return np.array([tuple(row) in seen and not broken[row[0]] for row in rows], dtype=bool)
+
+    def sample(self, tiles: Ints, *, names: Sequence[str] | None = None) -> Tensor:
+        """Read pixels here and there of tiles of all scenes, to choose a range of values from.
+
+        Args:
+            tiles: As in `batches`.
+            names: As in `batches`.
+
+        Returns:
+            Raw pixels, shape (tiles, bands, rows, columns), of float32 if scenes differ in type;
+            empty if no tile can be read.
+
+        Raises:
+            BandMismatchError: If the scenes differ in bands.
+        """
+        positions = np.linspace(0, len(tiles) - 1, min(len(tiles), SAMPLE_TILES)).astype(int)
+        parts: list[Tensor] = []
+        for batch in self.batches(tiles[positions], names=names):
+            height, width = batch.images.shape[-2:]
+            step = max(1, int(np.sqrt(height * width * len(positions) / SAMPLE_PIXELS)))
+            parts.append(batch.images[..., ::step, ::step].clone())  # what is lent goes back
+        if len({part.dtype for part in parts}) > 1:
+            parts = [part.float() for part in parts]
+        return torch.cat(parts) if parts else torch.empty(0)
+
+    def warn(self) -> None:
+        """Warn of the scenes that are left out, if there are any."""
+        if self.left_out:
+            first = list(self.left_out.items())[:NAMED]
+            reasons = "; ".join(f"{scene}: {why}" for scene, why in first)
+            msg = f"{len(self.left_out)} scenes are left out: {reasons}"
+            warnings.warn(msg, GeoHashRSWarning, stacklevel=3)

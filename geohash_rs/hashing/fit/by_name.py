@@ -1,0 +1,151 @@
+"""Hashers by name that are fitted on the first imagery of an archive."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from geohash_rs.hashing.files import load_hasher, read_metadata, shipped_hashers
+from geohash_rs.hashing.fit.training_free import (
+    METHODS,
+    fit_hasher,
+    fit_head,
+    make_scaling,
+    parse_training_free,
+    peek,
+)
+from geohash_rs.hashing.hasher import Hasher
+
+__all__ = ["Unfitted", "adapt_hasher"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfitted:
+    """A hasher that is known by name and waits for tiles to be fitted on.
+
+    Attributes:
+        name: Such as "general-64", "itq-128" or, of the shipped ones, "general-rgb-128".
+        num_bits: Bits of its codes.
+        bands: Bands that it takes, or None for those of the tiles.
+    """
+
+    name: str
+    num_bits: int
+    bands: tuple[str, ...] | None = None
+
+    @classmethod
+    def find(cls, name: object) -> "Unfitted | None":
+        """Look a name up.
+
+        Args:
+            name: A name; anything else is not one.
+
+        Returns:
+            What is to be fitted, or None if this names a file, a shipped hasher that is used as it
+            is, or nothing.
+
+        Raises:
+            HasherNotFoundError: If the name begins as one of a method and does not go on as one.
+            CodeLengthError: If codes of so many bits cannot be packed.
+        """
+        if not isinstance(name, str) or Path(name).is_file():
+            return None
+        if (shipped := shipped_hashers().get(name)) is not None:
+            about = read_metadata(shipped.read_bytes())["description"]
+            if not about["notes"].get("adapts"):
+                return None
+            return cls(name=name, num_bits=about["num_bits"], bands=tuple(about["bands"]))
+        if name.partition("-")[0] not in METHODS:
+            return None
+        return cls(name=name, num_bits=parse_training_free(name)[1])
+
+    def fit(
+        self,
+        tiles: Iterable[Tensor],
+        *,
+        bands: Sequence[str] | None = None,
+        tile_size: int | None = None,
+        device: str | torch.device = "cpu",
+        accelerate: bool = False,
+    ) -> Hasher:
+        """Fit it.
+
+        Args:
+            tiles: Batches of raw tiles, each of shape (tiles, bands, height, width).
+            bands: Names of their bands, for a hasher that takes any.
+            tile_size: Side of a tile in px; that of the first tile if None.
+            device: Where the backbone runs.
+            accelerate: Whether to trace the backbone first.
+
+        Returns:
+            The fitted hasher.
+
+        Raises:
+            HasherError: If there are too few tiles.
+            BandMismatchError: If the tiles have other bands.
+        """
+        if self.bands is not None:
+            shipped = load_hasher(self.name, device=device)
+            return adapt_hasher(shipped, tiles, tile_size=tile_size, accelerate=accelerate)
+        method, num_bits = parse_training_free(self.name)
+        return fit_hasher(
+            tiles,
+            num_bits=num_bits,
+            method=method,
+            bands=bands,
+            tile_size=tile_size,
+            device=device,
+            accelerate=accelerate,
+        )
+
+
+def adapt_hasher(
+    hasher: Hasher,
+    tiles: Iterable[Tensor],
+    *,
+    tile_size: int | None = None,
+    accelerate: bool = False,
+    seed: int = 0,
+) -> Hasher:
+    """Fit the head of a general hasher anew on unlabelled tiles, and the range of pixel values.
+
+    Args:
+        hasher: A general hasher; it stays as it is.
+        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). With fewer tiles
+            than it has bits, the head is kept.
+        tile_size: Side of a tile in px; that of the first tile if None.
+        accelerate: Whether to trace the backbone first.
+        seed: Seed of the first rotation of ITQ.
+
+    Returns:
+        A hasher whose codes are those of these tiles' kind, and differ from the first one's.
+
+    Raises:
+        HasherError: If there is no tile, or a feature is not finite.
+        BandMismatchError: If the tiles have other bands.
+    """
+    sample, batches = peek(tiles)
+    adapted = Hasher(
+        hasher.backbone,
+        hasher.head,
+        scaling=make_scaling(hasher.backbone, None, sample=sample),
+        bands=hasher.bands,
+        tile_size=tile_size or int(sample.shape[-2]),
+        input_size=hasher.input_size,
+        resolution=hasher.resolution,
+        views=hasher.views,
+        name=hasher.name,
+        notes=hasher.notes,
+        device=hasher.device,
+    )
+    if accelerate:
+        adapted.accelerate()
+    if len(sample) >= hasher.num_bits:
+        head, count = fit_head(
+            adapted, batches, method="general", num_bits=hasher.num_bits, seed=seed
+        )
+        adapted.head = head.eval().requires_grad_(requires_grad=False).to(adapted.device)
+        adapted.notes["fitted_on"] = f"{count} unlabelled tiles"
+    return adapted

@@ -1,0 +1,139 @@
+"""Training-free hashing: rotate features so that their signs say most (ITQ), or cut at random."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from geohash_rs.errors import HasherError
+from geohash_rs.hashing.network.heads import LinearHead
+
+__all__ = ["itq_head", "lsh_head", "principal_axes"]
+
+
+def itq_head(
+    features: Tensor,
+    *,
+    num_bits: int,
+    iterations: int = 50,
+    unit: bool = True,
+    parts: Sequence[int] = (),
+    seed: int = 0,
+) -> LinearHead:
+    """Fit Iterative Quantisation: principal axes, rotated until the signs are closest to them.
+
+    From a random rotation R of the projections V, alternate ``B = sign(V R)`` and the rotation
+    that solves the orthogonal Procrustes problem ``min ||B - V R||``. Where there are fewer
+    features than bits, random directions orthogonal to the principal axes fill the rest.
+
+    Args:
+        features: Features of unlabelled tiles, float32, shape (tiles, num_features).
+        num_bits: Bits of the code, at most num_features.
+        iterations: Number of alternations.
+        unit: Whether features are brought to length one first.
+        parts: Lengths of the parts of the feature vector that are brought to length one each; empty
+            for one part.
+        seed: Seed of the first rotation.
+
+    Returns:
+        The fitted head.
+
+    Raises:
+        HasherError: If there are more bits than features, or no two different tiles.
+        CodeLengthError: If the bits cannot be packed.
+
+    References:
+        Gong and Lazebnik, Iterative Quantization, CVPR 2011,
+        https://doi.org/10.1109/CVPR.2011.5995432
+    """
+    generator = torch.Generator().manual_seed(seed)
+    head = LinearHead(features.shape[1], num_bits, unit=unit, parts=parts)
+    if num_bits > features.shape[1]:
+        msg = f"ITQ cannot make {num_bits} bits of {features.shape[1]} features; use fewer bits."
+        raise HasherError(msg)
+    prepared = head.prepare(features.float()).double()
+    mean = prepared.mean(0)
+    centred = prepared - mean
+    if len(features) < 2 or not float(centred.abs().max()) > 1e-9:
+        msg = (
+            f"ITQ learns from differences, but got {len(features)} tiles that are all alike; fit "
+            'on more tiles, or use method="lsh" or a shipped hasher.'
+        )
+        raise HasherError(msg)
+    axes = principal_axes(centred, num_bits, generator)
+    projected = centred @ axes
+    rotation = _random_rotation(num_bits, generator)
+    for _ in range(iterations):
+        signs = torch.where(projected @ rotation > 0, 1.0, -1.0).double()
+        left, _, right = torch.linalg.svd(projected.T @ signs)
+        rotation = left @ right
+    _set_projection(head, axes @ rotation, mean)
+    return head
+
+
+def lsh_head(features: Tensor, *, num_bits: int, unit: bool = True, seed: int = 0) -> LinearHead:
+    """Cut feature space by random hyperplanes through the mean of the features.
+
+    Args:
+        features: Features of unlabelled tiles, float32, shape (tiles, num_features).
+        num_bits: Bits of the code.
+        unit: Whether features are brought to length one first.
+        seed: Seed of the hyperplanes.
+
+    Returns:
+        The head.
+
+    Raises:
+        HasherError: If there is no tile.
+        CodeLengthError: If the bits cannot be packed.
+
+    References:
+        Charikar, Similarity estimation techniques from rounding algorithms, STOC 2002,
+        https://doi.org/10.1145/509907.509965
+    """
+    head = LinearHead(features.shape[1], num_bits, unit=unit)
+    if not len(features):
+        msg = "random hyperplanes are put through the mean of the tiles, but there is no tile."
+        raise HasherError(msg)
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(features.shape[1], num_bits, generator=generator).double()
+    mean = head.prepare(features.float()).double().mean(0)
+    _set_projection(head, directions, mean)
+    return head
+
+
+def principal_axes(centred: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Find the directions of most variance.
+
+    Args:
+        centred: Features whose mean is zero, float64, shape (tiles, num_features).
+        count: Directions to give.
+        generator: Draws directions orthogonal to them where there are too few tiles.
+
+    Returns:
+        Orthonormal columns, most variance first, shape (num_features, count).
+    """
+    vectors: Tensor = torch.linalg.eigh(centred.T @ centred)[1]
+    rank = min(count, len(centred) - 1)
+    axes = vectors.flip(1)[:, :rank]
+    if rank == count:
+        return axes
+    extra = torch.randn(len(axes), count - rank, generator=generator, dtype=axes.dtype)
+    return _orthonormal(torch.cat([axes, extra], dim=1))
+
+
+def _random_rotation(size: int, generator: torch.Generator) -> Tensor:
+    return _orthonormal(torch.randn(size, size, generator=generator, dtype=torch.float64))
+
+
+def _orthonormal(columns: Tensor) -> Tensor:
+    basis: Tensor = torch.linalg.qr(columns)[0]
+    return basis
+
+
+def _set_projection(head: LinearHead, directions: Tensor, mean: Tensor) -> None:
+    """Make the head's activations pass 0.5 where the centred projection passes 0."""
+    head.get_buffer("shift").copy_(mean)
+    with torch.no_grad():
+        head.projection.weight.copy_(directions.T)
+        head.projection.bias.zero_()

@@ -1,0 +1,239 @@
+"""Fit a training-free hasher on unlabelled tiles: the first search in the first minute."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from geohash_rs.codes import check_num_bits
+from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
+from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS, general_head
+from geohash_rs.hashing.fit.itq import itq_head, lsh_head
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.backbones import Backbone, load_backbone
+from geohash_rs.hashing.network.heads import Head, LinearHead
+from geohash_rs.hashing.network.lite0 import LITE0
+from geohash_rs.hashing.network.scaling import Scaling, estimate_range
+from geohash_rs.hashing.network.views import view
+
+__all__ = ["default_bands", "fit_hasher", "fit_head", "make_scaling", "parse_training_free", "peek"]
+
+METHODS = ("general", "itq", "lsh")
+TURNED_TILES = 512  # so many first tiles are seen in the other views too, then every fourth
+SCALING_TILES = 512  # tiles looked at to choose the range of pixel values
+
+
+def parse_training_free(name: str) -> tuple[str, int]:
+    """Read the name of a training-free hasher.
+
+    Args:
+        name: Method and bits, such as "general-64" or "lsh-128".
+
+    Returns:
+        Method and number of bits, as `fit_hasher` takes them.
+
+    Raises:
+        HasherNotFoundError: If the name is not of this form.
+        CodeLengthError: If the bits cannot be packed.
+    """
+    method, _, bits = name.partition("-")
+    if method not in METHODS or not bits.isdigit():
+        forms = ", ".join(f"{known}-BITS" for known in METHODS)
+        msg = f"{name!r} is not a training-free hasher; use {forms}, such as general-64."
+        raise HasherNotFoundError(msg)
+    return method, check_num_bits(int(bits))
+
+
+def fit_hasher(
+    tiles: Iterable[Tensor],
+    *,
+    num_bits: int = 64,
+    method: Literal["general", "itq", "lsh"] | str = "itq",
+    model: str = LITE0,
+    weights: Any = True,  # noqa: ANN401  (TorchGeo's enum is not imported here)
+    stages: Sequence[str] | None = None,
+    bands: Sequence[str] | None = None,
+    scaling: Mapping[str, Any] | None = None,
+    tile_size: int | None = None,
+    input_size: int | None = None,
+    resolution: float | None = None,
+    views: Sequence[str] = ("identity",),
+    name: str = "",
+    device: str | torch.device = "cpu",
+    accelerate: bool = False,
+    seed: int = 0,
+) -> Hasher:
+    """Fit a hasher on unlabelled tiles: pretrained features, then a head that needs no labels.
+
+    Args:
+        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). Gone through
+            once; a few thousand tiles that are a fair sample of the archive are enough.
+        num_bits: Bits of the code.
+        method: "general" (whitening by views, then ITQ: finds best; up to twice the time to fit),
+            "itq" or "lsh" (random hyperplanes).
+        model: Backbone, any timm name.
+        weights: Weights of the backbone, as `load_backbone` takes them.
+        stages: Names of modules, such as "blocks.4", whose mean output is appended. Default: two
+            for "general" with EfficientNet-Lite0, else none.
+        bands: Names of the bands. Default: "gray" for one, "red", "green", "blue" for three, else
+            "band_1" and on.
+        scaling: ``{"kind": "range", "low": [...], "high": [...]}``. Default: 0 to 255 for uint8,
+            else the 1st and 99th percentile of each band of the first tiles.
+        tile_size: Side of a tile in px. Default: the height of the first tile.
+        input_size: Side in px that the network sees. Default: what its weights were trained with.
+        resolution: Ground size of a pixel in metres to which archives resample the tiles of scenes,
+            or None for any.
+        views: Views over which activations are averaged; each costs one pass of the network.
+        name: A name for people. Default: method and bits.
+        device: Where the backbone runs.
+        accelerate: Whether to trace the backbone first, as `Hasher.accelerate` does.
+        seed: Seed of the rotation or the hyperplanes.
+
+    Returns:
+        The fitted hasher.
+
+    Raises:
+        HasherError: If there are too few tiles, or the method, model or weights are unknown.
+        BandMismatchError: If the tiles do not have as many bands as there are names.
+        CodeLengthError: If the bits cannot be packed.
+    """
+    if method not in METHODS:
+        msg = f"method {method!r} is not one of {sorted(METHODS)}."
+        raise HasherError(msg)
+    check_num_bits(num_bits)
+    sample, batches = peek(tiles)
+    names = tuple(bands) if bands is not None else default_bands(sample.shape[1])
+    if len(names) != sample.shape[1]:
+        msg = f"tiles have {sample.shape[1]} bands but {len(names)} are named ({', '.join(names)})."
+        raise BandMismatchError(msg)
+    if stages is None:
+        ours = (method, model, weights) == ("general", LITE0, True)
+        stages = GENERAL_STAGES if ours else ()
+    backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
+    untrained: Head = LinearHead(backbone.num_features, num_bits)
+    hasher = Hasher(
+        backbone,
+        untrained,
+        scaling=make_scaling(backbone, scaling, sample=sample),
+        bands=names,
+        tile_size=tile_size or int(sample.shape[-2]),
+        input_size=input_size or backbone.input_size,
+        resolution=resolution,
+        views=views,
+        name=name or f"{method}-{num_bits}",
+        device=device,
+    )
+    if accelerate:
+        hasher.accelerate()
+    head, count = fit_head(hasher, batches, method=method, num_bits=num_bits, seed=seed)
+    hasher.head = head.eval().requires_grad_(requires_grad=False).to(hasher.device)
+    hasher.notes["fitted_on"] = f"{count} unlabelled tiles"
+    return hasher
+
+
+def fit_head(
+    hasher: Hasher, batches: Iterable[Tensor], *, method: str, num_bits: int, seed: int = 0
+) -> tuple[LinearHead, int]:
+    """Fit a head that needs no labels to the features of a hasher.
+
+    Args:
+        hasher: Its backbone and preprocessing make the features; its head does not matter.
+        batches: Batches of raw tiles, gone through once.
+        method: As in `fit_hasher`.
+        num_bits: Bits of the code.
+        seed: Seed of the rotation or the hyperplanes.
+
+    Returns:
+        The head, and the number of tiles it was fitted on.
+
+    Raises:
+        HasherError: If there are too few tiles, or a feature is not finite.
+    """
+    if method != "general":
+        fit = itq_head if method == "itq" else lsh_head
+        features = torch.cat([hasher.features(batch) for batch in batches])
+        return fit(features, num_bits=num_bits, seed=seed), len(features)
+    plain, turned, count = [], [], 0
+    for batch in batches:
+        plain.append(hasher.features(batch))
+        step = 1 if count < TURNED_TILES else 4
+        others = [hasher.features(view(batch[::step], name)) for name in GENERAL_VIEWS[1:]]
+        turned.append(torch.stack([plain[-1][::step], *others], dim=1))
+        count += len(batch)
+    parts = hasher.backbone.parts
+    head = general_head(
+        torch.cat(plain), torch.cat(turned), num_bits=num_bits, parts=parts, seed=seed
+    )
+    return head, count
+
+
+def default_bands(count: int) -> tuple[str, ...]:
+    """Name bands that nobody named.
+
+    Args:
+        count: Number of bands.
+
+    Returns:
+        "gray" for one, "red", "green", "blue" for three, else "band_1" and on.
+    """
+    if count in {1, 3}:
+        return ("gray",) if count == 1 else ("red", "green", "blue")
+    return tuple(f"band_{i + 1}" for i in range(count))
+
+
+def make_scaling(
+    backbone: Backbone, scaling: Mapping[str, Any] | None, *, sample: Tensor
+) -> Scaling:
+    """Choose what is done to raw pixels before a backbone.
+
+    Args:
+        backbone: The network, which knows the mean and deviation that it expects.
+        scaling: What the user asked for, or None.
+        sample: Raw tiles from which the range is estimated when nothing was asked for.
+
+    Returns:
+        The scaling; that of TorchGeo weights where they bring their own and nothing was asked for.
+
+    Raises:
+        HasherError: If the scaling is not understood, or no pixel is finite.
+    """
+    if backbone.raw_input and scaling is None:
+        ones, zeros = (1.0,) * backbone.in_chans, (0.0,) * backbone.in_chans
+        return Scaling(low=zeros, high=ones, mean=backbone.mean, std=backbone.std, clip=False)
+    mean, std = backbone.mean, backbone.std
+    if backbone.raw_input:
+        mean, std = (0.0,) * backbone.in_chans, (1.0,) * backbone.in_chans
+    chosen = scaling if scaling is not None else estimate_range(sample)
+    return Scaling.from_mapping(chosen, mean=mean, std=std)
+
+
+def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
+    """Give some first tiles, and an iterator over all of them.
+
+    Args:
+        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width).
+
+    Returns:
+        First tiles of one size, and all batches from the first on.
+
+    Raises:
+        HasherError: If there is no tile, or a batch is no batch of tiles.
+        BandMismatchError: If the batches have different numbers of bands.
+    """
+    iterator = iter(tiles)
+    first: list[Tensor] = []
+    while sum(map(len, first)) < SCALING_TILES and (batch := next(iterator, None)) is not None:
+        if batch.ndim != 4:
+            msg = f"a batch has shape {tuple(batch.shape)}; use (tiles, bands, height, width)."
+            raise HasherError(msg)
+        if first and batch.shape[1] != first[0].shape[1]:
+            msg = f"batches have {first[0].shape[1]} and {batch.shape[1]} bands; use the same."
+            raise BandMismatchError(msg)
+        first.append(batch)
+    if not sum(map(len, first)):
+        msg = "there is no tile to fit a hasher on; add scenes first."
+        raise HasherError(msg)
+    same_size = [batch for batch in first if batch.shape[-2:] == first[0].shape[-2:]]
+    return torch.cat(same_size), chain(first, iterator)

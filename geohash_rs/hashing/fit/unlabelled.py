@@ -1,0 +1,274 @@
+"""Learn from where tiles lie and how they may be turned, without any label."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from geohash_rs.errors import HasherError, TrainingError
+from geohash_rs.hashing.data.blocks import block_numbers
+from geohash_rs.hashing.data.features import iterate_features
+from geohash_rs.hashing.data.scene_tiles import SceneTiles
+from geohash_rs.hashing.fit.itq import itq_head
+from geohash_rs.hashing.fit.training_free import default_bands, make_scaling
+from geohash_rs.hashing.fit.whitening import inverse_power
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.backbones import load_backbone
+from geohash_rs.hashing.network.heads import Head, LinearHead, MiLaN
+from geohash_rs.hashing.network.lite0 import LITE0
+from geohash_rs.hashing.train.on_features import train_head
+from geohash_rs.hashing.train.recipes import Recipe
+from geohash_rs.scenes.dataset import Scenes, Tile
+from geohash_rs.scenes.grid import Edges, TileGrid
+
+__all__ = ["METHODS", "alike_pairs", "fit_on_scenes", "pairs_head", "triplets_head"]
+
+Ints = npt.NDArray[np.int64]
+
+FOUR_VIEWS = ("identity", "hflip", "rot90", "rot180")
+TRUST = 0.95  # share of what pairs say in what is taken out; the rest keeps rare directions small
+PLACES_PER_BATCH = 45
+
+
+def alike_pairs(places: Ints, *, seed: int = 0) -> Ints:
+    """Pair each tile with another of its place: a neighbour, or the same ground on another date.
+
+    Args:
+        places: Place of each tile, as `block_numbers` gives it, shape (tiles,).
+        seed: Seed of who is paired with whom.
+
+    Returns:
+        Positions of two tiles, shape (pairs, 2); places of one tile have none.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(places))
+    order = shuffled[np.argsort(places[shuffled], kind="stable")]
+    same = places[order[1:]] == places[order[:-1]]
+    return np.column_stack([order[:-1][same], order[1:][same]])
+
+
+def pairs_head(features: Tensor, places: Ints, *, num_bits: int, seed: int = 0) -> LinearHead:
+    """Fit ITQ after shrinking the directions in which tiles that should be alike differ.
+
+    With C the mean covariance of the differences between alike tiles (views of one tile; tiles of
+    one place), features are multiplied by ``(0.95 C + 0.05 I)^-1/2``, both of one trace. What
+    changes from a tile to its neighbour, its mirror image or another date then weighs little.
+
+    Args:
+        features: Frozen features, shape (tiles, views, num_features), views as of `view`.
+        places: Place of each tile, as `block_numbers` gives it, shape (tiles,).
+        num_bits: Bits of the code.
+        seed: Seed of the pairs and of the first rotation.
+
+    Returns:
+        The fitted head.
+
+    Raises:
+        HasherError: If there is one view and no place has two tiles, or the tiles are all alike.
+        CodeLengthError: If the bits cannot be packed.
+
+    References:
+        Mikolajczyk and Matas, Improving Descriptors for Fast Tree Matching by Optimal Linear
+        Projection, ICCV 2007, https://doi.org/10.1109/ICCV.2007.4408871 (the shrinking);
+        Gong and Lazebnik, Iterative Quantization, CVPR 2011,
+        https://doi.org/10.1109/CVPR.2011.5995432
+    """
+    unit = torch.nn.functional.normalize(features.float(), dim=2).double()
+    pairs = torch.from_numpy(alike_pairs(places, seed=seed))
+    differences = [(unit[:, 1:] - unit[:, :1]).flatten(0, 1)]
+    differences += [unit[pairs[:, 0], 0] - unit[pairs[:, 1], 0]]
+    scatters = [_covariance(part) for part in differences if len(part) and bool(part.any())]
+    if not scatters:
+        msg = (
+            f"none of {len(features)} tiles has another view, or another tile within its place, to "
+            "learn from; use a larger near_km or more views."
+        )
+        raise HasherError(msg)
+    alike = torch.stack([scatter / scatter.trace() for scatter in scatters]).mean(0)
+    shrink = inverse_power(alike, 0.5, floor=(1 - TRUST) / TRUST)
+    shrink /= shrink.diagonal().mean()
+    fitted = itq_head((unit[:, 0] @ shrink).float(), num_bits=num_bits, unit=False, seed=seed)
+    head = LinearHead(features.shape[2], num_bits, unit=True)
+    head.get_buffer("shift").copy_(unit[:, 0].mean(0))
+    with torch.no_grad():
+        head.projection.weight.copy_(fitted.projection.weight.double() @ shrink)
+        head.projection.bias.zero_()
+    return head.eval()
+
+
+def triplets_head(
+    features: Tensor,
+    places: Ints,
+    *,
+    num_bits: int,
+    iterations: int = 1500,
+    seed: int = 0,
+) -> MiLaN:
+    """Train MiLaN's head by triplets of an anchor, a tile of its place and one of another place.
+
+    A tile alone at its place has itself, seen in another view, as its positive. Of the tiles of
+    other places in a batch, which Tile2Vec wants far away and which here may be next to it, the one
+    most alike is taken.
+
+    Args:
+        features: As in `pairs_head`; each draw of a tile takes one of its views at random.
+        places: As in `pairs_head`.
+        num_bits: Bits of the code.
+        iterations: Batches.
+        seed: Seed of weights and batches.
+
+    Returns:
+        The trained head.
+
+    Raises:
+        TrainingError: If there are fewer than two places.
+        CodeLengthError: If the bits cannot be packed.
+
+    References:
+        Jean et al., Tile2Vec, AAAI 2019, https://arxiv.org/abs/1805.02855
+    """
+    alone = np.flatnonzero(np.bincount(places)[places] == 1)
+    rows = np.concatenate([np.arange(len(places)), alone])
+    recipe = Recipe(
+        train_views=tuple(f"view {number}" for number in range(features.shape[1])),
+        classes_per_batch=PLACES_PER_BATCH,
+        samples_per_class=2,
+        iterations=iterations,
+    )
+    labels = torch.from_numpy(places[rows])
+    return train_head(features[rows], labels, num_bits=num_bits, recipe=recipe, seed=seed)[0]
+
+
+METHODS: dict[str, Callable[..., Head]] = {"pairs": pairs_head, "triplets": triplets_head}
+
+
+def fit_on_scenes(
+    scenes: Scenes,
+    *,
+    tile_size: int,
+    stride: int | None = None,
+    edges: Edges = "shift",
+    max_nodata: float = 0.5,
+    resolution: float | None = None,
+    num_bits: int = 64,
+    method: Literal["pairs", "triplets"] = "pairs",
+    near_km: float = 2.0,
+    views: Sequence[str] = FOUR_VIEWS,
+    max_tiles: int = 4000,
+    model: str = LITE0,
+    weights: Any = True,  # noqa: ANN401  (TorchGeo's enum is not imported here)
+    stages: Sequence[str] = (),
+    bands: Sequence[str] | None = None,
+    name: str = "",
+    cache: str | Path | None = None,
+    workers: int = 0,
+    device: str = "cpu",
+    seed: int = 0,
+) -> Hasher:
+    """Fit a hasher on scenes without any label, by where their tiles lie and how they may be seen.
+
+    Tiles of one place, of any scene and date, and views of one tile are to get like codes. Scenes
+    that cannot be read are left out, with a warning that names them.
+
+    Args:
+        scenes: The scenes.
+        tile_size: Columns and rows of a tile, px.
+        stride: Step between tiles, px; the tile size if None.
+        edges: As in `TileGrid`.
+        max_nodata: Tiles with a larger share of invalid pixels are left out.
+        resolution: Ground size of a tile's pixel, m, also in the archives that the hasher indexes;
+            None keeps every scene's own pixels.
+        num_bits: Bits of the code.
+        method: "pairs" (better, seconds) or "triplets" (as Tile2Vec, minutes).
+        near_km: Side of a place, km.
+        views: Views of a tile that are alike; the first is the one that is hashed. Each costs a
+            pass of the backbone.
+        max_tiles: Tiles to learn from, about; whole places at random.
+        model: Backbone, any timm name.
+        weights: Weights of the backbone, as `load_backbone` takes them.
+        stages: Names of modules whose mean output is appended to the features.
+        bands: Names of the bands. Default: as in `fit_hasher`.
+        name: A name for people. Default: method and bits.
+        cache: Folder where features are kept for the next run, or None.
+        workers: Processes that read; 0 reads in a thread.
+        device: Where the backbone runs.
+        seed: Seed of all that is drawn.
+
+    Returns:
+        The fitted hasher.
+
+    Raises:
+        HasherError: If the method is unknown, no tile can be read, or there is nothing to learn.
+        TileSizeError: If the grid does not fit the scenes.
+        BandMismatchError: If the scenes differ in bands.
+        TrainingError: If near_km is not positive, or triplets find fewer than two places.
+        CodeLengthError: If the bits cannot be packed.
+    """
+    if method not in METHODS:
+        msg = f"method {method!r} is not one of {', '.join(METHODS)}."
+        raise HasherError(msg)
+    if not 0 < near_km < np.inf:
+        msg = f"near_km is {near_km}; it is the side of a place in km, such as 2."
+        raise TrainingError(msg)
+    grid = TileGrid(scenes, tile_size=tile_size, stride=stride, edges=edges, resolution=resolution)
+    tiles, places = _choose(scenes, grid.tiles, near_km, max_tiles, seed)
+    count = len(scenes.scene_files[int(tiles[0, 0])].band_indexes(scenes.bands))
+    names = tuple(bands) if bands is not None else default_bands(count)
+    size = None if resolution is None else tile_size
+    source = SceneTiles(grid, max_nodata=max_nodata, size=size, workers=workers)
+    sample = source.sample(tiles, names=names)
+    if not len(sample):
+        msg = (
+            f"none of {len(tiles)} tiles of the scenes can be read with at most {max_nodata:.0%} "
+            "nodata, so there is nothing to fit a hasher on."
+        )
+        raise HasherError(msg)
+    backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
+    head: Head = LinearHead(backbone.num_features, num_bits)
+    hasher = Hasher(
+        backbone,
+        head,
+        scaling=make_scaling(backbone, None, sample=sample),
+        bands=names,
+        tile_size=tile_size,
+        input_size=backbone.input_size,
+        resolution=resolution,
+        name=name or f"{method}-{num_bits}",
+        device=device,
+    )
+    read: list[Ints] = []
+
+    def images() -> Iterator[Tensor]:  # none is kept: 4,000 tiles may be gigabytes
+        for batch in source.batches(tiles, names=names):
+            read.append(batch.tiles)
+            yield batch.images
+
+    features = torch.cat(list(iterate_features(hasher, images(), views=views, folder=cache)))
+    source.warn()
+    place_of = dict(zip(map(tuple, tiles.tolist()), places.tolist(), strict=True))
+    kept = np.array([place_of[tuple(tile)] for tile in np.concatenate(read).tolist()])
+    kept = np.unique(kept, return_inverse=True)[1].reshape(-1)
+    hasher.head = METHODS[method](features, kept, num_bits=num_bits, seed=seed)
+    hasher.head.requires_grad_(requires_grad=False).to(hasher.device)
+    hasher.notes["fitted_on"] = f"{len(features)} unlabelled tiles of {kept.max() + 1} places"
+    return hasher
+
+
+def _choose(
+    scenes: Scenes, tiles: Ints, near_km: float, max_tiles: int, seed: int
+) -> tuple[Ints, Ints]:
+    """Take all tiles of random places until there are enough, in the order of the files."""
+    footprints = scenes.tile_footprints([Tile(*row) for row in tiles.tolist()])
+    places = block_numbers(footprints, block_km=near_km)
+    order = np.random.default_rng(seed).permutation(int(places.max()) + 1)
+    counts = np.bincount(places)[order]
+    enough = order[: 1 + int(np.searchsorted(np.cumsum(counts), max_tiles))]
+    rows = np.flatnonzero(np.isin(places, enough))
+    return tiles[rows], places[rows]
+
+
+def _covariance(differences: Tensor) -> Tensor:
+    return differences.T @ differences / len(differences)

@@ -1,0 +1,1 @@
+"""The network that turns a tile into features and features into activations."""

@@ -1,0 +1,151 @@
+"""Run a frozen backbone fast: fp32 with fused operations on a CPU, mixed precision on CUDA."""
+
+import logging
+import tempfile
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.preparation import Preparation
+from geohash_rs.hashing.network.scaling import Scaling
+
+__all__ = ["CpuRuntime", "mixed_precision"]
+
+logger = logging.getLogger(__name__)
+
+INPUT = "images"
+PASS_PIXELS = 256 * 256  # of network input that a thread computes at once: one tile of 224 px
+MAX_PREPARATIONS = 32  # sizes of tiles whose preparation is kept
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Choose the precision of a frozen backbone's arithmetic.
+
+    Args:
+        device: Where it runs.
+
+    Returns:
+        On CUDA a context in which convolutions and products are bfloat16, or float16 where the
+        hardware has no bfloat16; elsewhere one that changes nothing.
+    """
+    if device.type != "cuda":
+        return nullcontext()
+    has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast("cuda", dtype=torch.bfloat16 if has_bfloat16 else torch.float16)
+
+
+class CpuRuntime:
+    """A backbone in ONNX Runtime: fp32 with fused operations, so that hardly a bit changes.
+
+    Every thread computes tiles of its own. What one tile needs stays in a core's cache, and no
+    thread waits for another at every layer, as they do where all compute one batch.
+    """
+
+    def __init__(self, session: Any, *, input_size: int) -> None:  # noqa: ANN401 - no types
+        """Hold a session; use `build`.
+
+        Args:
+            session: An ``onnxruntime.InferenceSession`` with one input and one output.
+            input_size: Side of the network's input, px.
+        """
+        self.session = session
+        self.input_size = input_size
+        self._preparation = lru_cache(MAX_PREPARATIONS)(partial(_trace_preparation, input_size))
+
+    @classmethod
+    def build(cls, backbone: Backbone, *, input_size: int) -> "CpuRuntime | None":
+        """Trace a backbone into ONNX Runtime; this takes a few seconds.
+
+        Args:
+            backbone: The network, in evaluation mode, on the CPU.
+            input_size: Side of its input, px.
+
+        Returns:
+            The runtime, or None where ONNX Runtime is not installed or the network has an
+            operation that cannot be traced: then PyTorch is used as it is.
+        """
+        example = torch.zeros(2, backbone.in_chans, input_size, input_size)
+        try:
+            return cls(_trace(backbone, example), input_size=input_size)
+        except (ImportError, RuntimeError, ValueError, TypeError) as error:
+            logger.info("%s runs in eager PyTorch: %s", backbone.model_name, error)
+            return None
+
+    def __call__(self, tiles: Tensor, *, scaling: Scaling | None = None) -> Tensor:
+        """Compute features, on as many threads as PyTorch has.
+
+        Args:
+            tiles: Network input, float32, shape (tiles, bands, input_size, input_size); with a
+                scaling raw pixels of any real data type, height and width.
+            scaling: What is done to raw pixels before they are resized and enter the network.
+
+        Returns:
+            Features, float32, shape (tiles, num_features). Those of a tile with a NaN, or with an
+            infinite value that the scaling does not clip, are NaN.
+        """
+        # NumPy has no bfloat16.
+        pixels = (tiles.float() if tiles.dtype == torch.bfloat16 else tiles).detach().cpu().numpy()
+        prepare = None if scaling is None else self._preparation(scaling, *tiles.shape[-2:])
+        step = max(1, PASS_PIXELS // self.input_size**2)
+
+        def run(start: int) -> npt.NDArray[np.float32]:
+            raw = pixels[start : start + step]
+            images = np.ascontiguousarray(raw, dtype=np.float32)
+            if prepare is not None:
+                images = prepare.run(None, {INPUT: images})[0]
+            features: npt.NDArray[np.float32] = self.session.run(None, {INPUT: images})[0]
+            if scaling is not None and raw.dtype.kind == "f":
+                features[_broken(raw, scaling)] = np.nan
+            return features
+
+        starts = range(0, len(pixels), step)
+        if len(starts) == 1:
+            return torch.from_numpy(run(0))
+        with ThreadPoolExecutor(torch.get_num_threads(), "hash-tiles") as threads:
+            return torch.from_numpy(np.concatenate(list(threads.map(run, starts))))
+
+
+def _broken(raw: npt.NDArray[np.floating[Any]], scaling: Scaling) -> npt.NDArray[np.bool_]:
+    """Tell of which tiles no features can be made; ONNX Runtime would clip a NaN to a number."""
+    lowest, highest = raw.min(axis=(1, 2, 3)), raw.max(axis=(1, 2, 3))  # NaN if any value is
+    broken: npt.NDArray[np.bool_] = np.isnan(lowest)
+    if not scaling.clip:
+        broken = ~(np.isfinite(lowest) & np.isfinite(highest))
+    return broken
+
+
+def _trace_preparation(input_size: int, scaling: Scaling, height: int, width: int) -> Any:  # noqa: ANN401
+    step = Preparation(scaling, height=height, width=width, input_size=input_size)
+    return _trace(step, torch.zeros(1, len(scaling.low), height, width))
+
+
+def _trace(module: nn.Module, example: Tensor) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    """Make a session of one thread, for any number of tiles like the example."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "module.onnx"
+        with warnings.catch_warnings(), torch.no_grad():
+            # PyTorch deprecates its tracing exporter; the newer one needs onnxscript too.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                (example,),
+                path,
+                dynamo=False,
+                input_names=[INPUT],
+                output_names=["output"],
+                dynamic_axes={INPUT: {0: "tiles"}, "output": {0: "tiles"}},
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

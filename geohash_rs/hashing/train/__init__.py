@@ -1,0 +1,1 @@
+"""Train a head with labels: losses, batches, recipes, and the Lightning task."""

@@ -1,0 +1,101 @@
+"""What a data loader did to pixels, undone: scaling belongs to the hasher, not to the loader."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.scaling import Scaling, estimate_range
+
+__all__ = ["LoaderPixels", "undo"]
+
+
+class LoaderPixels(nn.Module):
+    """The range of pixel values that a task works with, chosen once and kept in its checkpoints.
+
+    Args:
+        backbone: Knows the mean and deviation that its weights expect.
+        scaling: ``{"kind": "range", "low": [...], "high": [...]}`` in raw pixel values, or None to
+            choose it from the first training batch.
+    """
+
+    def __init__(self, backbone: Backbone, *, scaling: Mapping[str, Any] | None) -> None:
+        super().__init__()
+        self.mean, self.std = backbone.mean, backbone.std
+        self.raw_input = backbone.raw_input
+        # 0 to 255 before the first batch, as in Lightning's sanity check
+        self.register_buffer("low", torch.zeros(backbone.in_chans))
+        self.register_buffer("high", torch.full((backbone.in_chans,), 255.0))
+        self.register_buffer("chosen", torch.tensor(data=False))
+        if scaling is not None:
+            self.set_range(scaling)
+
+    @property
+    def known(self) -> bool:
+        """Whether the range is chosen, or the weights bring their own."""
+        return self.raw_input or bool(self.get_buffer("chosen"))
+
+    def set_range(self, scaling: Mapping[str, Any]) -> None:
+        """Take a range that a user wrote.
+
+        Args:
+            scaling: As `Scaling.from_mapping` reads it.
+        """
+        read = Scaling.from_mapping(scaling, mean=self.mean, std=self.std)
+        self.get_buffer("low").copy_(torch.tensor(read.low))
+        self.get_buffer("high").copy_(torch.tensor(read.high))
+        self.get_buffer("chosen").fill_(value=True)
+
+    def meet(self, raw: Tensor) -> None:
+        """Choose the range from tiles, unless it is known.
+
+        Args:
+            raw: Raw pixels, shape (tiles, bands, height, width). Where all lie within 0 to 255
+                and some above 1.5 they are taken for 8-bit pictures, else their percentiles count.
+        """
+        if self.known:
+            return
+        inside = float(raw.min()) > -0.5 and 1.5 < float(raw.max()) < 255.5
+        eight_bit = {"kind": "range", "low": 0.0, "high": 255.0}
+        self.set_range(eight_bit if inside else estimate_range(raw.detach().cpu()))
+
+    def scaling(self) -> Scaling:
+        """Give the range as a hasher's scaling."""
+        channels = len(self.mean)
+        zeros, ones = (0.0,) * channels, (1.0,) * channels
+        if self.raw_input and not bool(self.get_buffer("chosen")):
+            return Scaling(low=zeros, high=ones, mean=self.mean, std=self.std, clip=False)
+        mean, std = (zeros, ones) if self.raw_input else (self.mean, self.std)
+        low, high = (tuple(self.get_buffer(name).tolist()) for name in ("low", "high"))
+        return Scaling(low=low, high=high, mean=mean, std=std)
+
+    def prepare(self, raw: Tensor, *, size: int) -> Tensor:
+        """Scale and resize raw tiles into network input, as `Hasher` does.
+
+        Args:
+            raw: Raw pixels, shape (tiles, bands, height, width).
+            size: Side in px that the network sees.
+
+        Returns:
+            Network input, shape (tiles, bands, size, size).
+        """
+        scaling = self.scaling()
+        scaled = scaling.apply(raw)
+        if scaled.shape[-2:] != (size, size):
+            scaled = nn.functional.interpolate(
+                scaled, size=(size, size), mode="bicubic", antialias=True
+            )
+        return scaling.normalise(scaled)
+
+
+def undo(
+    images: Tensor, *, mean: Sequence[float] | float | Tensor, std: Sequence[float] | float | Tensor
+) -> Tensor:
+    """Undo a loader's normalisation, ``images * std + mean``, band by band."""
+    shift, scale = (
+        torch.as_tensor(v, dtype=images.dtype, device=images.device).reshape(-1, 1, 1)
+        for v in (mean, std)
+    )
+    return images * scale + shift

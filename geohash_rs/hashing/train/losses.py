@@ -1,0 +1,221 @@
+"""The losses of MiLaN, each a function, and their weighted sum with the terms that go beyond it."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from geohash_rs.errors import TrainingError
+from geohash_rs.hashing.train.mining import MINERS, Triplets, label_similarity
+
+__all__ = [
+    "MiLaNLoss",
+    "balance_loss",
+    "pairwise_distances",
+    "push_loss",
+    "triplet_loss",
+]
+
+
+def pairwise_distances(activations: Tensor, *, normalise: bool = True) -> Tensor:
+    """Compute squared Euclidean distances between all activations of a batch.
+
+    Args:
+        activations: Shape (tiles, bits).
+        normalise: Whether activations are brought to length one first, as the authors' code does
+            and the paper does not say.
+
+    Returns:
+        Shape (tiles, tiles).
+    """
+    if normalise:
+        activations = functional.normalize(activations, dim=1)
+    squares = activations.square().sum(1)
+    crossed = activations @ activations.T
+    return (squares[:, None] + squares[None, :] - 2 * crossed).clamp_min(0)
+
+
+def triplet_loss(distances: Tensor, triplets: Triplets, *, margin: float = 0.2) -> Tensor:
+    """Pull positives nearer to their anchors than negatives, by a margin.
+
+    ``mean over triplets of max(0, d(a, p) - d(a, n) + margin)``, d the squared Euclidean distance.
+
+    Args:
+        distances: What `pairwise_distances` gave.
+        triplets: Anchors, positives and negatives.
+        margin: By how much the negative shall be farther than the positive.
+
+    Returns:
+        The loss, a scalar; zero, with a gradient of zeros, where there is no triplet.
+
+    References:
+        Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, equation 1
+    """
+    if not len(triplets.anchors):
+        return (distances * 0).sum()
+    positive = distances[triplets.anchors, triplets.positives]
+    negative = distances[triplets.anchors, triplets.negatives]
+    return (positive - negative + margin).relu().mean()
+
+
+def push_loss(activations: Tensor) -> Tensor:
+    """Push activations from 0.5 towards 0 and 1, so that little is lost by the threshold.
+
+    ``-(1 / K) mean over tiles of ||s - 0.5||^2``, K the number of bits.
+
+    Args:
+        activations: Shape (tiles, bits).
+
+    Returns:
+        The loss, a scalar in [-0.25, 0].
+
+    References:
+        Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, equation 2
+    """
+    return -(activations - 0.5).square().mean()
+
+
+def balance_loss(activations: Tensor, *, over: Literal["sample", "bit"] = "sample") -> Tensor:
+    """Keep ones and zeros in balance.
+
+    Over a sample, as the paper's equation and code have it, ``mean over tiles of (mean of its K
+    activations - 0.5)^2``: every code has as many ones as zeros. Over a bit, ``mean over bits of
+    (mean of the bit over the batch - 0.5)^2``: every bit splits the tiles into halves.
+
+    Args:
+        activations: Shape (tiles, bits).
+        over: "sample" or "bit".
+
+    Returns:
+        The loss, a scalar in [0, 0.25].
+
+    Raises:
+        TrainingError: If `over` is neither.
+
+    References:
+        Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, equation 3
+    """
+    if over not in {"sample", "bit"}:
+        msg = f'balance over {over!r} is unknown; use "sample" or "bit".'
+        raise TrainingError(msg)
+    return (activations.mean(1 if over == "sample" else 0) - 0.5).square().mean()
+
+
+class MiLaNLoss(nn.Module):
+    """The weighted sum of MiLaN's losses, and a proxy term beside the triplets if asked.
+
+    Args:
+        margin: Margin of the triplets.
+        normalise: Whether activations are brought to length one before distances are taken.
+        mining: "class_pairs" (the paper's), "batch_all", "batch_hard" or "semi_hard".
+        push: Weight of the push loss.
+        balance: Weight of the balance loss.
+        balance_over: "sample" (the paper's) or "bit".
+        proxy: Weight of the cross-entropy of a linear classifier on the activations.
+        num_bits: Bits; needed by the proxy.
+        num_classes: Classes; needed by the proxy.
+        smoothing: Label smoothing of the proxy.
+
+    Raises:
+        TrainingError: If a setting is unknown, or the proxy lacks its sizes.
+
+    References:
+        Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, equation 4
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float = 0.2,
+        normalise: bool = True,
+        mining: str = "batch_hard",
+        push: float = 0.001,
+        balance: float = 1.0,
+        balance_over: Literal["sample", "bit"] = "bit",
+        proxy: float = 0.0,
+        num_bits: int | None = None,
+        num_classes: int | None = None,
+        smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if mining not in MINERS:
+            msg = f"mining {mining!r} is not one of {', '.join(MINERS)}."
+            raise TrainingError(msg)
+        if margin <= 0:
+            msg = f"margin is {margin}; use a positive number such as 0.2."
+            raise TrainingError(msg)
+        self.margin, self.normalise, self.mining = margin, normalise, mining
+        self.push, self.balance, self.balance_over = push, balance, balance_over
+        self.proxy, self.smoothing = proxy, smoothing
+        self.classifier: nn.Linear | None = None
+        if proxy:
+            if not num_bits or not num_classes:
+                msg = "the proxy term classifies codes; pass num_bits and num_classes, or proxy=0."
+                raise TrainingError(msg)
+            self.classifier = nn.Linear(num_bits, num_classes)
+
+    def forward(
+        self, activations: Tensor, labels: Tensor, *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Compute all terms and their weighted sum.
+
+        Args:
+            activations: Shape (tiles, bits).
+            labels: As `label_similarity` takes them.
+            generator: Randomness of the miner, or None for torch's own.
+
+        Returns:
+            Scalars: "loss", the weighted sum, and each term without its weight: "triplet",
+            "push", "balance" and, if used, "proxy".
+
+        Raises:
+            TrainingError: If activations are not finite or do not fit the labels.
+        """
+        if len(activations) != len(labels):
+            msg = f"{len(activations)} activations but {len(labels)} labels; give one each."
+            raise TrainingError(msg)
+        if not bool(torch.isfinite(activations).all()):
+            msg = (
+                "activations are NaN or infinite: the tiles have missing pixels, or the learning "
+                "rate is too high; fill the pixels or lower it."
+            )
+            raise TrainingError(msg)
+        distances = pairwise_distances(activations, normalise=self.normalise)
+        triplets = MINERS[self.mining](
+            distances.detach(),
+            label_similarity(labels),
+            margin=self.margin,
+            generator=generator,
+        )
+        terms = {
+            "triplet": triplet_loss(distances, triplets, margin=self.margin),
+            "push": push_loss(activations),
+            "balance": balance_loss(activations, over=self.balance_over),
+        }
+        loss = terms["triplet"] + self.push * terms["push"] + self.balance * terms["balance"]
+        if self.classifier is not None:
+            terms["proxy"] = self._proxy(activations, labels)
+            loss = loss + self.proxy * terms["proxy"]
+        return {"loss": loss, **terms}
+
+    def _proxy(self, activations: Tensor, labels: Tensor) -> Tensor:
+        """Classify codes, their length scaled so that it does not depend on the bits.
+
+        Raises:
+            TrainingError: If there are more classes than the classifier knows.
+        """
+        codes = (2 * activations - 1) * (8 / math.sqrt(activations.shape[1]))
+        logits: Tensor = self.classifier(codes) if self.classifier is not None else codes
+        known = logits.shape[1]
+        highest = labels.shape[1] - 1 if labels.ndim == 2 else int(labels.max())
+        if highest >= known:
+            msg = (
+                f"a tile has label {highest} but the proxy was made for {known} classes (0 to "
+                f"{known - 1}); pass num_classes={highest + 1}."
+            )
+            raise TrainingError(msg)
+        if labels.ndim == 2:
+            return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        return functional.cross_entropy(logits, labels, label_smoothing=self.smoothing)

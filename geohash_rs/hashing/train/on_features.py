@@ -1,0 +1,172 @@
+"""Train a MiLaN head on frozen features: seconds to minutes on one core."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from geohash_rs.errors import TrainingError
+from geohash_rs.hashing.network.heads import MiLaN
+from geohash_rs.hashing.train.losses import MiLaNLoss
+from geohash_rs.hashing.train.recipes import Recipe
+from geohash_rs.hashing.train.sampling import ClassBalancedSampler, ClassPairSampler
+
+__all__ = ["History", "train_head"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What happened in training.
+
+    Attributes:
+        steps: Iterations at which the losses were noted.
+        losses: Terms of the loss by name, one value a noted step.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    losses: dict[str, list[float]] = field(default_factory=dict)
+
+
+def train_head(
+    features: Tensor,
+    labels: Tensor,
+    *,
+    num_bits: int,
+    recipe: Recipe,
+    seed: int = 0,
+    note_every: int = 50,
+) -> tuple[MiLaN, History]:
+    """Train a hashing head on the features of labelled tiles.
+
+    Args:
+        features: Frozen features, shape (tiles, views, num_features): one row for each view that
+            the recipe trains on.
+        labels: Class of every tile, integer, shape (tiles,); or zeros and ones, shape (tiles,
+            classes).
+        num_bits: Bits of the code.
+        recipe: Everything else.
+        seed: Seed of weights, batches, views, dropout and noise.
+        note_every: Iterations between notes in the history.
+
+    Returns:
+        The head, in evaluation mode, and the history of its losses.
+
+    Raises:
+        TrainingError: If the features are not finite or do not fit the labels or recipe, the
+            recipe wants components of features that are not standardised, or no triplet can be
+            made.
+    """
+    _check(features, labels, recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _train(features.float(), labels, num_bits, recipe, seed, note_every)
+
+
+def _train(
+    features: Tensor, labels: Tensor, num_bits: int, recipe: Recipe, seed: int, note_every: int
+) -> tuple[MiLaN, History]:
+    count, views, width = features.shape
+    num_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+    head = MiLaN(
+        width,
+        num_bits,
+        hidden=recipe.hidden,
+        dropout=recipe.dropout,
+        components=min(recipe.components, width),
+        noise=recipe.noise,
+    )
+    if recipe.standardise:
+        head.standardise(features.flatten(0, 1))
+    with torch.no_grad():  # what comes before the first layer does not learn
+        prepared = head.prepare(features.flatten(0, 1)).reshape(count, views, -1)
+    criterion = _criterion(recipe, num_bits, num_classes)
+    parameters = [*head.parameters(), *criterion.parameters()]
+    optimizer = torch.optim.AdamW(
+        parameters, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True
+    )
+    history = History()
+    head.train()
+    for step, rows in enumerate(_batches(labels, recipe, seed)):
+        if recipe.cosine:
+            fall = 0.5 * (1 + math.cos(math.pi * step / recipe.iterations))
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate * fall
+        drawn = torch.randint(views, (len(rows),))
+        terms = criterion(head.activate(prepared[rows, drawn]), labels[rows])
+        optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        optimizer.step()
+        if step % note_every == 0 or step == recipe.iterations - 1:
+            _note(history, step, terms)
+    return head.eval(), history
+
+
+def _criterion(recipe: Recipe, num_bits: int, num_classes: int) -> MiLaNLoss:
+    return MiLaNLoss(
+        margin=recipe.margin,
+        normalise=recipe.normalise,
+        mining=recipe.mining,
+        push=recipe.push,
+        balance=recipe.balance,
+        balance_over=recipe.balance_over,
+        proxy=recipe.proxy,
+        num_bits=num_bits,
+        num_classes=num_classes,
+        smoothing=recipe.smoothing,
+    )
+
+
+def _batches(labels: Tensor, recipe: Recipe, seed: int) -> Iterator[Tensor]:
+    if labels.ndim == 2:
+        # pairs of classes give triplets, three tiles each
+        size = (recipe.classes_per_batch or 3) * recipe.samples_per_class
+        for _ in range(recipe.iterations):
+            yield torch.randperm(len(labels))[:size]
+        return
+    sampler = (
+        ClassBalancedSampler(
+            labels,
+            classes_per_batch=recipe.classes_per_batch,
+            samples_per_class=recipe.samples_per_class,
+            seed=seed,
+        )
+        if recipe.classes_per_batch
+        else ClassPairSampler(labels, num_triplets=recipe.samples_per_class, seed=seed)
+    )
+    for _ in range(recipe.iterations):
+        yield sampler.draw()
+
+
+def _note(history: History, step: int, terms: dict[str, Tensor]) -> None:
+    history.steps.append(step)
+    for name, value in terms.items():
+        history.losses.setdefault(name, []).append(float(value.detach()))
+
+
+def _check(features: Tensor, labels: Tensor, recipe: Recipe) -> None:
+    if recipe.components and not recipe.standardise:
+        msg = (
+            f"the recipe has components={recipe.components} and standardise=False, but principal "
+            "components are those of standardised features; use components=0 or standardise=True."
+        )
+        raise TrainingError(msg)
+    if features.ndim != 3 or len(features) != len(labels):
+        msg = (
+            f"features have shape {tuple(features.shape)} and there are {len(labels)} labels; use "
+            "(tiles, views, num_features) and a label for each tile."
+        )
+        raise TrainingError(msg)
+    if features.shape[1] != len(recipe.train_views):
+        msg = (
+            f"features have {features.shape[1]} views of each tile but the recipe trains on "
+            f"{len(recipe.train_views)} ({', '.join(recipe.train_views)})."
+        )
+        raise TrainingError(msg)
+    bad = ~torch.isfinite(features).all(2).all(1)
+    if bool(bad.any()):
+        msg = (
+            f"features of {int(bad.sum())} of {len(features)} tiles are NaN or infinite (first: "
+            f"tile {int(bad.nonzero()[0])}); fill missing pixels or leave these tiles out."
+        )
+        raise TrainingError(msg)

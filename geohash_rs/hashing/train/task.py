@@ -1,0 +1,388 @@
+"""Train a hasher inside TorchGeo: a task for Lightning's Trainer and TorchGeo's command line."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from geohash_rs._compat import base_task
+from geohash_rs.errors import BandMismatchError, TrainingError
+from geohash_rs.hashing.fit.training_free import default_bands
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.backbones import load_backbone
+from geohash_rs.hashing.network.heads import MiLaN
+from geohash_rs.hashing.network.lite0 import LITE0
+from geohash_rs.hashing.network.views import random_views, view
+from geohash_rs.hashing.train.checkpoints import keep_settings, restore_settings
+from geohash_rs.hashing.train.learned import learned_hasher
+from geohash_rs.hashing.train.learning import make_optimizer, unfreeze
+from geohash_rs.hashing.train.loader_pixels import LoaderPixels, undo
+from geohash_rs.hashing.train.losses import MiLaNLoss
+from geohash_rs.hashing.train.sampling import labels_of
+from geohash_rs.hashing.train.validation import (
+    CodeCollapseWarning,
+    SeenCodes,
+    ranking_values,
+    warn_of_collapse,
+)
+
+__all__ = ["CodeCollapseWarning", "HashingTask"]
+
+LOSS_SETTINGS = (
+    "margin", "normalise", "mining", "push", "balance", "balance_over", "proxy", "smoothing",
+)  # fmt: skip
+
+
+class HashingTask(base_task()):  # type: ignore[misc]
+    """Metric learning of binary codes, after MiLaN.
+
+    Batches are those of TorchGeo: ``image`` and ``label``, or a ``mask`` whose most frequent class
+    becomes the label. What the data module's normalisation did is undone (its ``mean`` and
+    ``std``), because scaling belongs to the hasher. Batches of `BalancedBatches` may hold
+    ``features`` instead of an image, computed once by the frozen backbone.
+
+    Args:
+        model: Backbone, any timm name.
+        weights: Weights of the backbone, as `load_backbone` takes them.
+        in_channels: Bands of the images.
+        num_bits: Bits of the code.
+        freeze_backbone: Whether only the head learns.
+        unfreeze: Modules of the backbone that learn where it is not frozen, such as "blocks.6".
+            Default: all of it. Normalisation layers keep the statistics of their weights.
+        stages: Modules of the backbone whose mean output is appended to the features.
+        components: Principal components kept of the standardised features, at most as many as
+            there are; 0 keeps features.
+        train_views: Views of a tile of which training draws one at random.
+        views: Views over which activations are averaged elsewhere; each costs a pass.
+        hidden: Widths of the head's hidden layers.
+        dropout: Share of hidden units that training drops.
+        noise: Deviation of the Gaussian noise that training adds to the standardised features or
+            components, whose own mean deviation is 1.
+        standardise: Whether features are brought to mean 0 and deviation 1, as measured on the
+            cached features of all training tiles, else on the first training batch.
+        mining: "class_pairs", "batch_all", "batch_hard" or "semi_hard".
+        margin: Margin of the triplets.
+        normalise: Whether activations are brought to length one before distances are taken.
+        push: Weight of the push loss.
+        balance: Weight of the balance loss.
+        balance_over: "sample" (the paper's) or "bit".
+        proxy: Weight of the cross-entropy of a linear classifier on the activations.
+        smoothing: Label smoothing of that classifier.
+        num_classes: Classes; needed by the proxy.
+        lr: Learning rate.
+        backbone_lr: Learning rate of the backbone where it learns. Default: a tenth of `lr`.
+        weight_decay: Decoupled weight decay.
+        schedule: "plateau" lowers the learning rate when the validation mAP no longer grows,
+            "cosine" lets it fall to zero over all steps.
+        patience: Epochs without a better validation mAP before "plateau" acts.
+        bands: Names of the bands.
+        scaling: ``{"kind": "range", "low": [...], "high": [...]}`` in raw pixel values. Default: 0
+            to 255 where the first training batch lies within, else its percentiles.
+        loader_mean: What the data loader has subtracted. Default: the data module's ``mean``, or
+            that of the data module of the checkpoint, else 0.
+        loader_std: What it then divided by. Default: as of `loader_mean`, else 1.
+        input_size: Side in px that the network sees. Default: what its weights were trained with.
+        k: Ranks of the validation metrics.
+
+    Raises:
+        TrainingError: If a setting is unknown, or two do not go together.
+        HasherError: If the weights do not fit the model.
+        BandMismatchError: If the bands do not fit each other or the weights.
+
+    References:
+        Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258
+    """
+
+    monitor = "val_map"
+    mode = "max"
+
+    def __init__(
+        self,
+        model: str = LITE0,
+        weights: Any = True,  # noqa: ANN401, FBT002  (TorchGeo's order of settings)
+        in_channels: int = 3,
+        num_bits: int = 64,
+        *,
+        freeze_backbone: bool = True,
+        unfreeze: Sequence[str] = (),
+        stages: Sequence[str] = (),
+        components: int = 0,
+        train_views: Sequence[str] = ("identity",),
+        views: Sequence[str] = ("identity",),
+        hidden: tuple[int, ...] = (1024, 512),
+        dropout: float = 0.0,
+        noise: float = 0.0,
+        standardise: bool = True,
+        mining: str = "batch_hard",
+        margin: float = 0.2,
+        normalise: bool = True,
+        push: float = 0.001,
+        balance: float = 1.0,
+        balance_over: Literal["sample", "bit"] = "bit",
+        proxy: float = 0.0,
+        smoothing: float = 0.0,
+        num_classes: int | None = None,
+        lr: float = 3e-4,
+        backbone_lr: float | None = None,
+        weight_decay: float = 0.01,
+        schedule: Literal["plateau", "cosine"] = "plateau",
+        patience: int = 10,
+        bands: Sequence[str] | None = None,
+        scaling: Mapping[str, Any] | None = None,
+        loader_mean: Sequence[float] | float | None = None,
+        loader_std: Sequence[float] | float | None = None,
+        input_size: int | None = None,
+        k: int = 20,
+    ) -> None:
+        self.weights = weights
+        super().__init__()
+        self.tile_size = 0
+        self.loader: tuple[Any, Any] = (0.0, 1.0)
+        self.seen = SeenCodes()
+
+    def configure_models(self) -> None:
+        """Make backbone and head.
+
+        Raises:
+            TrainingError: If components of features that are not standardised are wanted.
+            BandMismatchError: If the bands do not fit each other or the weights.
+        """
+        settings = self.hparams
+        if settings["components"] and not settings["standardise"]:
+            msg = (
+                f"components={settings['components']} and standardise=False do not go together: "
+                "principal components are those of standardised features; use components=0 or "
+                "standardise=True."
+            )
+            raise TrainingError(msg)
+        channels = settings["in_channels"]
+        self.backbone = load_backbone(
+            settings["model"],
+            weights=self.weights,
+            in_chans=channels,
+            stages=tuple(settings["stages"]),
+        )
+        self.head = MiLaN(
+            self.backbone.num_features,
+            settings["num_bits"],
+            hidden=tuple(settings["hidden"]),
+            dropout=settings["dropout"],
+            components=min(settings["components"], self.backbone.num_features),
+            noise=settings["noise"],
+        )
+        self.model = nn.Sequential(self.backbone, self.head)
+        unfreeze(self.backbone, settings["unfreeze"], frozen=settings["freeze_backbone"])
+        names = settings["bands"] or default_bands(channels)
+        if len(names) != channels:
+            msg = f"{len(names)} bands are named but in_channels is {channels}."
+            raise BandMismatchError(msg)
+        self.band_names = tuple(names)
+        self.pixels = LoaderPixels(self.backbone, scaling=settings["scaling"])
+        self.register_buffer("standardised", torch.tensor(not settings["standardise"]))
+
+    def configure_losses(self) -> None:
+        """Make the loss."""
+        self.criterion = MiLaNLoss(
+            **{name: self.hparams[name] for name in LOSS_SETTINGS},
+            num_bits=self.hparams["num_bits"],
+            num_classes=self.hparams["num_classes"],
+        )
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401
+        """Make AdamW over what learns, and the schedule.
+
+        Raises:
+            TrainingError: If the schedule is unknown.
+        """
+        return make_optimizer(self)
+
+    def train(self, mode: bool = True) -> "HashingTask":  # noqa: FBT001, FBT002  (torch's own)
+        """Set the mode of the head; the backbone's normalisation keeps what its weights know.
+
+        Batches are small and chosen by class, so that their statistics would mislead it.
+        """
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute activations of a data loader's images, averaged over `views`.
+
+        Args:
+            images: Shape (tiles, bands, height, width), normalised as the loader does.
+
+        Returns:
+            Activations in [0, 1], shape (tiles, num_bits).
+        """
+        prepared = self.pixels.prepare(self._raw(images), size=self.network_size)
+        passes = [self.model(view(prepared, name)) for name in self.hparams["views"]]
+        return torch.stack(passes).mean(0)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Compute the loss of a batch."""
+        labels = labels_of(batch)
+        if "features" in batch:
+            activations = self.head(batch["features"])
+        else:
+            raw = self._raw(self._images(batch))
+            self.pixels.meet(raw)
+            prepared = self.pixels.prepare(raw, size=self.network_size)
+            seen = random_views(prepared, self.hparams["train_views"])
+            if not bool(self.get_buffer("standardised")):
+                with torch.no_grad():
+                    self.meet_features(self.backbone(seen))
+            activations = self.model(seen)
+        terms = self.criterion(activations, labels)
+        for name, value in terms.items():
+            self.log(f"train_{name}", value, batch_size=len(labels))
+        loss: Tensor = terms["loss"]
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Keep the codes of a batch.
+
+        Raises:
+            TrainingError: If an activation is NaN or infinite.
+        """
+        labels = labels_of(batch)
+        if "features" in batch:  # shape (tiles, views, num_features)
+            passes = [self.head(values) for values in batch["features"].unbind(1)]
+            activations = torch.stack(passes).mean(0)
+        else:
+            activations = self(self._images(batch))
+        self.seen.add(activations, labels)
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Keep the codes of a batch."""
+        self.validation_step(batch, batch_idx)
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Compute activations of a batch."""
+        activations: Tensor = self(self._images(batch))
+        return activations
+
+    def on_validation_epoch_end(self) -> None:
+        """Log how well the validation tiles find each other."""
+        self._log_ranking("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log how well the test tiles find each other."""
+        self._log_ranking("test")
+
+    def meet_features(self, features: Tensor) -> None:
+        """Take mean, deviation and principal components from features, unless they are known.
+
+        A feature that hardly varies among them stays small.
+
+        Args:
+            features: Features of training tiles, shape (tiles, num_features).
+        """
+        if bool(self.get_buffer("standardised")):
+            return
+        self.head.standardise(features)
+        if not self.head.components:
+            deviation = features.std(0, correction=0)
+            floor = (0.1 * deviation.mean()).clamp_min(1e-6)
+            self.head.get_buffer("scale").copy_(1 / deviation.clamp_min(floor))
+        self.get_buffer("standardised").fill_(value=True)
+
+    def hasher(self, *, name: str = "", notes: Mapping[str, Any] | None = None) -> Hasher:
+        """Give what has been learned as a hasher, which an archive uses.
+
+        Args:
+            name: A name for people.
+            notes: What its description shall carry: data, licence, figures.
+
+        Returns:
+            A hasher with copies of the networks.
+        """
+        return learned_hasher(self, name=name, notes=notes)
+
+    def loader_statistics(self) -> tuple[Any, Any]:
+        """Give the mean that the data loader subtracts, and the deviation that it divides by."""
+        module = getattr(self._trainer, "datamodule", None) if self._trainer else None
+        mean, std = self.hparams["loader_mean"], self.hparams["loader_std"]
+        return (
+            getattr(module, "mean", self.loader[0]) if mean is None else mean,
+            getattr(module, "std", self.loader[1]) if std is None else std,
+        )
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,  # noqa: ANN401 - as Lightning has it, here and below
+        map_location: Any = None,  # noqa: ANN401
+        **settings: Any,  # noqa: ANN401
+    ) -> "HashingTask":
+        """Make a task from a checkpoint alone, which holds all weights.
+
+        Args:
+            checkpoint_path: As Lightning takes it.
+            map_location: As Lightning takes it.
+            **settings: As Lightning takes them.
+
+        Returns:
+            The task as it was saved.
+
+        Raises:
+            TrainingError: If a setting makes another network.
+        """
+        task: HashingTask = super().load_from_checkpoint(
+            checkpoint_path, map_location, **{"weights": False, **settings}
+        )
+        return task
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the tiles of a validation that was broken off."""
+        self.seen = SeenCodes()
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the tiles of a test that was broken off."""
+        self.seen = SeenCodes()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep with the tensors what codes depend on beside them."""
+        keep_settings(self, checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take from a checkpoint what codes depend on, and refuse one of another network.
+
+        Raises:
+            TrainingError: If its tensors are not those of this task.
+        """
+        restore_settings(self, checkpoint)
+
+    def _images(self, batch: dict[str, Tensor]) -> Tensor:
+        """Take the images of a batch.
+
+        Raises:
+            BandMismatchError: If they have another number of bands than the task was made for.
+        """
+        images = batch["image"].float()
+        if images.shape[1] != len(self.band_names):
+            msg = (
+                f"images have {images.shape[1]} bands but the task was made for "
+                f"{len(self.band_names)}; pass in_channels={images.shape[1]}."
+            )
+            raise BandMismatchError(msg)
+        self.tile_size = self.tile_size or int(images.shape[-2])
+        return images
+
+    def _raw(self, images: Tensor) -> Tensor:
+        """Undo what the data loader's normalisation did."""
+        mean, std = self.loader_statistics()
+        return undo(images, mean=mean, std=std)
+
+    @property
+    def network_size(self) -> int:
+        """Side in px that the network sees."""
+        return int(self.hparams["input_size"] or self.backbone.input_size)
+
+    def _log_ranking(self, stage: str) -> None:
+        bits, labels = self.seen.take()
+        values = ranking_values(bits, labels, k=self.hparams["k"])
+        for name, value in values.items():
+            self.log(f"{stage}_{name}", value, prog_bar=name == "map")
+        if self._trainer is None or not self._trainer.sanity_checking:
+            warn_of_collapse(values["bit_entropy"], tiles=len(bits))

@@ -1,0 +1,113 @@
+"""How well the tiles of a validation part find each other by their codes."""
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from geohash_rs.errors import GeoHashRSWarning, TrainingError
+from geohash_rs.hashing.train.mining import label_similarity
+from geohash_rs.metrics import measures as metrics
+
+__all__ = ["CodeCollapseWarning", "SeenCodes", "ranking_values", "warn_of_collapse"]
+
+COLLAPSED = 0.1  # mean bit entropy below which codes say next to nothing
+MOST_PAIRS = 1 << 24  # pairs of query and tile that are ranked at once
+
+
+class CodeCollapseWarning(GeoHashRSWarning):
+    """Codes of different tiles have become almost the same."""
+
+
+class SeenCodes:
+    """Codes and labels of the batches of an epoch, until all of them have been seen."""
+
+    def __init__(self) -> None:
+        self._batches: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, activations: Tensor, labels: Tensor) -> None:
+        """Keep the codes of a batch.
+
+        Args:
+            activations: In [0, 1], shape (tiles, bits).
+            labels: As `label_similarity` takes them.
+
+        Raises:
+            TrainingError: If an activation is NaN, which would pass for a code of zeros.
+        """
+        bad = ~torch.isfinite(activations).all(1)
+        if bool(bad.any()):
+            msg = (
+                f"activations of {int(bad.sum())} of {len(bad)} tiles are NaN or infinite: the "
+                "tiles have missing pixels, or the learning rate is too high; fill the pixels or "
+                "lower it."
+            )
+            raise TrainingError(msg)
+        self._batches.append((activations.detach().float().cpu() > 0.5, labels.cpu()))
+
+    def take(self) -> tuple[Tensor, Tensor]:
+        """Give all codes, shape (tiles, bits), and labels, and forget them."""
+        bits, labels = (torch.cat(parts) for parts in zip(*self._batches, strict=True))
+        self._batches.clear()
+        return bits, labels
+
+
+def ranking_values(bits: Tensor, labels: Tensor, *, k: int) -> dict[str, float]:
+    """Rank every tile's others by Hamming distance and measure, some queries at a time.
+
+    Args:
+        bits: Zeros and ones, shape (tiles, bits).
+        labels: As `label_similarity` takes them.
+        k: Ranks that are looked at.
+
+    Returns:
+        "map" (AP divides by the relevant tiles found among the k), "precision_radius2" and
+        "bit_entropy"; for several labels a tile also "ndcg", "acg" and "weighted_map".
+
+    Raises:
+        TrainingError: If the labels have another shape, or a tile has no label.
+    """
+    codes = bits.numpy().astype(np.float32)
+    parts: dict[str, list[npt.NDArray[np.float64]]] = {}
+    for queries in torch.split(torch.arange(len(bits)), max(1, MOST_PAIRS // len(bits))):
+        for name, part in _measure(codes, labels, queries, k=k).items():
+            parts.setdefault(name, []).append(part)
+    values = {name: float(np.concatenate(found).mean()) for name, found in parts.items()}
+    return values | {"bit_entropy": float(metrics.bit_entropy(codes).mean())}
+
+
+def _measure(
+    codes: npt.NDArray[np.float32], labels: Tensor, queries: Tensor, *, k: int
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Measure the rankings of some of the tiles, one value a query."""
+    rows = queries.numpy()
+    distances = np.rint((codes.shape[1] - (2 * codes[rows] - 1) @ (2 * codes - 1).T) / 2)
+    distances[np.arange(len(rows)), rows] = np.inf
+    relevant = (label_similarity(labels[queries], labels) > 0).numpy()
+    values = {
+        "map": metrics.average_precision(distances, relevant, k=k),
+        "precision_radius2": metrics.precision_within(distances, relevant),
+    }
+    if labels.ndim == 2:
+        gains = (labels[queries].float() @ labels.float().T).numpy()
+        values["ndcg"] = metrics.ndcg(distances, gains, k=k)
+        values["acg"] = metrics.average_cumulative_gain(distances, gains, k=k)
+        values["weighted_map"] = metrics.weighted_average_precision(distances, gains, k=k)
+    return values
+
+
+def warn_of_collapse(entropy: float, *, tiles: int) -> None:
+    """Warn where codes hardly differ.
+
+    Args:
+        entropy: Mean bit entropy, in [0, 1].
+        tiles: How many tiles it was measured on.
+    """
+    if entropy < COLLAPSED:
+        msg = (
+            f"codes have collapsed: mean bit entropy of {tiles} tiles is {entropy:.3f} of 1; lower "
+            "lr, raise balance, or use larger class-balanced batches."
+        )
+        warnings.warn(msg, CodeCollapseWarning, stacklevel=2)

@@ -1,0 +1,1 @@
+"""Imagery into an archive: plan, sample, read, hash, commit."""

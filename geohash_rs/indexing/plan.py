@@ -1,0 +1,124 @@
+"""Count the tiles of scenes, and lay them a few scenes at a time."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.scenes.dataset import Scenes
+from geohash_rs.scenes.grid import GridSettings, check_grid, count_windows, grid_windows
+
+__all__ = ["ScenePlan"]
+
+PART_TILES = 500_000  # tiles that are laid at once, about: 20 MB
+
+
+class ScenePlan:
+    """The tiles of many scenes, none of which is laid before its turn comes.
+
+    Laid all at once they would take 40 bytes each, over a gigabyte for a large archive.
+
+    Attributes:
+        counts: Tiles of each scene, int64, shape (scenes,); 0 for a scene that is left out.
+    """
+
+    def __init__(self, scenes: Scenes, grid: GridSettings) -> None:
+        """Start with no scene.
+
+        Args:
+            scenes: The scenes.
+            grid: How tiles are cut.
+
+        Raises:
+            TileSizeError: If a setting is out of range.
+        """
+        check_grid(grid.tile_size, grid.stride, grid.edges, grid.max_nodata)
+        self.scenes = scenes
+        self.grid = grid
+        self.counts = np.zeros(len(scenes.scene_files), dtype=np.int64)
+
+    @property
+    def num_tiles(self) -> int:
+        """Tiles of all scenes that take part."""
+        return int(self.counts.sum())
+
+    @property
+    def numbers(self) -> list[int]:
+        """Positions of the scenes that take part."""
+        numbers: list[int] = np.flatnonzero(self.counts).tolist()
+        return numbers
+
+    def add(self, number: int) -> None:
+        """Let a scene take part.
+
+        Args:
+            number: Position in ``Scenes.scene_files``.
+
+        Raises:
+            SceneError: If the ground size of its pixels cannot be told.
+            TileSizeError: If it is smaller than a tile, or a tile smaller than a pixel.
+        """
+        self.counts[number] = count_windows(
+            self.scenes.scene_files[number],
+            tile_size=self.grid.tile_size,
+            stride=self.grid.stride,
+            edges=self.grid.edges,
+            resolution=self.grid.resolution,
+        )
+
+    def leave_out(self, number: int) -> None:
+        """Let a scene take no part."""
+        self.counts[number] = 0
+
+    def tiles_of(self, number: int) -> npt.NDArray[np.int64]:
+        """Lay the tiles of a scene.
+
+        Args:
+            number: Position in ``Scenes.scene_files``.
+
+        Returns:
+            int64 (scene, col, row, width, height), shape (tiles, 5), row by row.
+        """
+        windows = grid_windows(
+            self.scenes.scene_files[number],
+            tile_size=self.grid.tile_size,
+            stride=self.grid.stride,
+            edges=self.grid.edges,
+            resolution=self.grid.resolution,
+        )
+        return np.insert(windows, 0, number, axis=1)
+
+    def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Lay some of the tiles.
+
+        Args:
+            positions: Ascending, among the tiles of all scenes that take part, one or more.
+
+        Returns:
+            int64 (scene, col, row, width, height), shape (positions, 5).
+        """
+        ends = np.cumsum(self.counts)
+        owners = np.searchsorted(ends, positions, side="right")
+        inside = positions - (ends - self.counts)[owners]
+        parts = [
+            self.tiles_of(number)[inside[owners == number]] for number in np.unique(owners).tolist()
+        ]
+        return np.concatenate(parts)
+
+    def parts(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Lay the tiles of whole scenes, as many at once as make a part.
+
+        Yields:
+            int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
+        """
+        waiting: list[npt.NDArray[np.int64]] = []
+        num_waiting = 0
+        for number in self.numbers:
+            count = int(self.counts[number])
+            if waiting and num_waiting + count > PART_TILES:
+                yield np.concatenate(waiting)
+                waiting, num_waiting = [], 0
+            waiting.append(self.tiles_of(number))
+            num_waiting += count
+        if waiting:
+            yield np.concatenate(waiting)

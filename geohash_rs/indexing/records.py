@@ -1,0 +1,135 @@
+"""What an archive remembers of a scene, and whether the scene is still as it was then."""
+
+from dataclasses import asdict
+from typing import Any
+
+from geohash_rs.errors import SceneError
+from geohash_rs.footprints.windows import ground_pixel
+from geohash_rs.indexing.samples import LocatedTile
+from geohash_rs.scenes.dataset import Scenes
+from geohash_rs.scenes.file import SceneFile
+from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.scenes.state import checksum_of, state_of
+from geohash_rs.store.disk.records import SceneRecord
+
+__all__ = ["GROUND_SIZE", "file_record", "is_unchanged", "scene_record", "scene_settings"]
+
+GROUND_SIZE = "ground_size"  # setting of a scene record: m a pixel of its tiles
+
+
+def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
+    """Give all that decides which tiles a scene has and what is in them.
+
+    Args:
+        scenes: The scenes.
+        grid: How they are cut.
+
+    Returns:
+        Settings that JSON can hold.
+    """
+    bands = None if scenes.bands is None else list(scenes.bands)
+    return {**asdict(grid), "bands": bands, "nodata": scenes.nodata}
+
+
+def is_unchanged(
+    record: SceneRecord | None, file: SceneFile, settings: dict[str, Any], *, checksum: bool = False
+) -> bool:
+    """Tell whether an archive holds a scene as it is now.
+
+    Args:
+        record: What the archive remembers of it, or None.
+        file: The scene.
+        settings: The settings with which it is to be added.
+        checksum: Whether checksums decide, where the archive remembers one, rather than times.
+
+    Returns:
+        Whether settings, grid, place, date and content are the same; the content by size and time
+        of change, or by checksum.
+
+    Raises:
+        SceneError: If the checksum cannot be taken.
+    """
+    if record is None or _comparable(record.settings) != _comparable(settings):
+        return False
+    # A world file or another date may change these without a change of the file.
+    if any(getattr(record, name) != value for name, value in _header(file).items()):
+        return False
+    if checksum and record.checksum is not None:
+        return record.size == file.size and record.checksum == checksum_of(file.files)
+    return (record.size, record.mtime_ns) == (file.size, file.mtime_ns)
+
+
+def scene_record(
+    file: SceneFile, num_tiles: int, settings: dict[str, Any], *, checksum: bool = False
+) -> SceneRecord:
+    """Note what an archive is to remember of a scene whose tiles have been read.
+
+    Args:
+        file: The scene.
+        num_tiles: Tiles that it gave.
+        settings: How they were cut.
+        checksum: Whether to take a checksum.
+
+    Returns:
+        The record, with the ground size of its tiles' pixels among the settings.
+
+    Raises:
+        SceneError: If the file is not any more what it was when its header was read.
+    """
+    digest = checksum_of(file.files) if checksum else None
+    if state_of(file.files) != (file.size, file.mtime_ns):
+        msg = "its file was changed or deleted while it was read; run again when it stands."
+        raise SceneError(msg)
+    size = settings["resolution"]
+    if size is None:
+        across, down = ground_pixel(file.transform, file.width, file.height, crs=file.crs)
+        size = (across * down) ** 0.5
+    return SceneRecord(
+        scene=file.key,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        checksum=digest,
+        num_tiles=num_tiles,
+        settings={**settings, GROUND_SIZE: size},
+        **_header(file),
+    )
+
+
+def file_record(tile: LocatedTile, dataset: object) -> SceneRecord:
+    """Note what an archive is to remember of a file that is one tile.
+
+    Args:
+        tile: The tile.
+        dataset: The dataset that it is from.
+
+    Returns:
+        The record.
+    """
+    return SceneRecord(
+        scene=tile.scene,
+        datetime=tile.dates[0] if tile.dates else None,
+        datetime_end=tile.dates[1] if tile.dates else None,
+        num_tiles=1,
+        settings={"dataset": type(dataset).__name__},
+    )
+
+
+def _header(file: SceneFile) -> dict[str, Any]:
+    """Give the fields of a record that a scene's header and its date decide."""
+    t = file.transform
+    return {
+        "width": file.width,
+        "height": file.height,
+        "crs": file.crs,
+        "transform": (t.a, t.b, t.c, t.d, t.e, t.f),
+        "dtype": file.dtype,
+        "count": file.count,
+        "datetime": file.dates[0] if file.dates else None,
+        "datetime_end": file.dates[1] if file.dates else None,
+    }
+
+
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Give settings that are equal if the same tiles come of them: NaN equals itself."""
+    values = {name: "nan" if value != value else value for name, value in settings.items()}  # noqa: PLR0124
+    return {**values, GROUND_SIZE: None}

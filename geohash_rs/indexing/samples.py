@@ -1,0 +1,294 @@
+"""Place the samples of any TorchGeo dataset: by the sampler's slices, or by the files they are."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+import torch
+from rasterio.errors import RasterioError
+from torch import Tensor
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from torchgeo.datasets import GeoDataset
+
+from geohash_rs._compat import GeoSlice, forget_open_files, is_batch_sampler
+from geohash_rs.errors import GeoHashRSError, SceneError, one_line
+from geohash_rs.footprints.windows import MAX_BEND_PX, WGS84, footprints_from_rings, window_corners
+from geohash_rs.scenes.dates import DateRange
+from geohash_rs.scenes.file import read_scene_file, scene_key
+from geohash_rs.scenes.pixels import TilePixels, fill_invalid
+
+__all__ = ["LocatedTile", "located_frame", "located_tiles"]
+
+_Source = tuple[str, pd.Timestamp, pd.Timestamp]  # path, first and last moment
+JOINT = " + "  # between the names of several files that one tile was made of
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocatedTile:
+    """A sample of a dataset and where it lies.
+
+    Attributes:
+        scene: The file that it is from; several are joined by a plus sign.
+        image: Raw pixels, shape (bands, height, width); None if left out or not readable.
+        ring: Corners in its CRS, float64, shape (4, 2).
+        crs: CRS of the corners.
+        tolerance: How far, in units of the CRS, an edge may bend: half a pixel.
+        window: Column, row, width and height in its file, where it is from one file's own grid.
+        dates: First and last moment (UTC), or None.
+        label: Name of its class, or None.
+        whole_file: Whether the sample is a whole file, so that the file is a scene of one tile.
+        failure: Why it could not be read, or None.
+    """
+
+    scene: str
+    image: Tensor | None = None
+    ring: npt.NDArray[np.float64] | None = None
+    crs: str = WGS84
+    tolerance: float | None = None
+    window: tuple[int, int, int, int] | None = None
+    dates: DateRange | None = None
+    label: str | None = None
+    whole_file: bool = False
+    failure: str | None = None
+
+
+def located_tiles(
+    dataset: Dataset[Any],
+    *,
+    sampler: Iterable[Any] | None = None,
+    batch_size: int = 64,
+    max_nodata: float = 0.5,
+    workers: int = 0,
+) -> Iterator[list[LocatedTile]]:
+    """Read samples in batches and place each of them.
+
+    Args:
+        dataset: A TorchGeo geo dataset, or a non-geo dataset of georeferenced files.
+        sampler: A sampler of TorchGeo or PyTorch, or a batch sampler. A geo dataset needs one.
+        batch_size: Samples a batch.
+        max_nodata: A sample with a larger share of pixels that are 0, nodata or not finite in all
+            bands is left out: TorchGeo fills what lies outside its files so.
+        workers: Processes that read.
+
+    Yields:
+        Batches of located tiles.
+
+    Raises:
+        SceneError: If samples cannot be placed.
+    """
+    source: Dataset[LocatedTile]
+    if isinstance(dataset, GeoDataset):
+        if sampler is None:
+            msg = (
+                f"{type(dataset).__name__} is read by place and time, so it needs sampler=..., "
+                "such as torchgeo.samplers.GridGeoSampler(dataset, size=64, stride=64)."
+            )
+            raise SceneError(msg)
+        source = _BySlice(dataset, max_nodata)
+    else:
+        source = _ByFile(dataset, max_nodata)
+    options: dict[str, Any] = {"batch_sampler": sampler}
+    if not is_batch_sampler(sampler):
+        options = {"sampler": sampler, "batch_size": batch_size}
+    yield from DataLoader(
+        source,
+        collate_fn=list,
+        num_workers=workers,
+        worker_init_fn=_start_worker if workers else None,
+        **options,
+    )
+
+
+def located_frame(tiles: Sequence[LocatedTile]) -> gpd.GeoDataFrame:
+    """Bring located tiles into the columns of an archive.
+
+    Args:
+        tiles: Tiles with a ring.
+
+    Returns:
+        The columns scene, col, row, width, height (missing where unknown), datetime,
+        datetime_end, label and geometry, in EPSG:4326.
+
+    Raises:
+        SceneError: If a tile has no place in longitude and latitude.
+    """
+    geometry = np.empty(len(tiles), dtype=object)
+    groups: dict[tuple[str, float | None], list[int]] = {}
+    for position, tile in enumerate(tiles):
+        groups.setdefault((tile.crs, tile.tolerance), []).append(position)
+    for (crs, tolerance), positions in groups.items():
+        rings = np.array([tiles[i].ring for i in positions])
+        geometry[positions] = footprints_from_rings(rings, crs=crs, tolerance=tolerance)
+    windows = [tile.window or (None, None, *_size(tile)) for tile in tiles]
+    columns: dict[str, Any] = {"scene": [tile.scene for tile in tiles]}
+    for place, name in enumerate(("col", "row", "width", "height")):
+        columns[name] = pd.array([window[place] for window in windows], dtype="Int64")
+    for end, name in enumerate(("datetime", "datetime_end")):
+        moments = [tile.dates[end].replace(tzinfo=None) if tile.dates else None for tile in tiles]
+        columns[name] = np.array(moments, dtype="datetime64[us]")
+    columns["label"] = np.array([tile.label for tile in tiles], dtype=object)
+    return gpd.GeoDataFrame(columns, geometry=geometry, crs=WGS84)
+
+
+class _BySlice(Dataset[LocatedTile]):
+    """A geo dataset whose samples say where they lie, from the slices that were asked for."""
+
+    def __init__(self, dataset: GeoDataset, max_nodata: float) -> None:
+        self.dataset = dataset
+        self.max_nodata = max_nodata
+        self.crs = dataset.crs.to_wkt()
+        # An intersection or union forgets its files, or not, by version: its parts know them.
+        self.parts = [(part.index, part.index.geometry.to_numpy()) for part in _parts(dataset)]
+
+    def __getitem__(self, slices: GeoSlice) -> LocatedTile:
+        x, y, t = self.dataset._disambiguate_slice(slices)
+        ring = np.array(
+            [(x.start, y.stop), (x.start, y.start), (x.stop, y.start), (x.stop, y.stop)]
+        )
+        sources = self._sources(shapely.box(x.start, y.start, x.stop, y.stop), t)
+        names = sorted({scene_key(path) for path, _, _ in sources})
+        scene = JOINT.join(names) or type(self.dataset).__name__
+        try:
+            sample = self.dataset[slices]
+        except (RasterioError, OSError, IndexError, GeoHashRSError) as error:
+            return LocatedTile(scene=scene, failure=one_line(error.__cause__ or error))
+        return LocatedTile(
+            scene=scene,
+            image=_checked_image(sample, self.dataset, self.max_nodata),
+            ring=ring,
+            crs=self.crs,
+            tolerance=MAX_BEND_PX * min(abs(x.step), abs(y.step)),
+            dates=_shared_dates(sources, t),
+        )
+
+    def _sources(self, box: shapely.Polygon, t: slice) -> list[_Source]:
+        """List the files that TorchGeo makes the tile of: all whose area meets the slice."""
+        found = []
+        for index, geometry in self.parts:
+            dates = index.index
+            in_time = np.asarray((dates.left <= t.stop) & (dates.right >= t.start))
+            meets = shapely.relate_pattern(geometry, box, "T********") & in_time
+            if "filepath" not in index:  # a dataset that is not made of files
+                continue
+            found += [
+                (str(index["filepath"].iloc[row]), dates[row].left, dates[row].right)
+                for row in np.flatnonzero(meets)
+            ]
+        return found
+
+
+class _ByFile(Dataset[LocatedTile]):
+    """A non-geo dataset whose files are georeferenced."""
+
+    def __init__(self, dataset: Dataset[Any], max_nodata: float) -> None:
+        self.dataset = dataset
+        self.max_nodata = max_nodata
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]  # Dataset itself declares no length
+
+    def __getitem__(self, index: int) -> LocatedTile:
+        paths = _source_files(self.dataset, index)
+        scene = scene_key(paths[0] if len(paths) == 1 else Path(paths[0]).parent)
+        try:
+            file = read_scene_file(paths[0])
+            sample = self.dataset[index]
+        except (RasterioError, OSError, GeoHashRSError) as error:
+            return LocatedTile(scene=scene, whole_file=True, failure=one_line(error))
+        whole = (0, 0, file.width, file.height)
+        return LocatedTile(
+            scene=scene,
+            image=_checked_image(sample, self.dataset, self.max_nodata),
+            ring=window_corners(file.transform, [whole])[0],
+            crs=file.crs,
+            tolerance=MAX_BEND_PX * float(np.sqrt(abs(file.transform.determinant))),
+            window=whole,
+            whole_file=True,
+            dates=file.dates,
+            label=_class_name(self.dataset, index, sample.get("label")),
+        )
+
+
+def _parts(dataset: GeoDataset) -> list[GeoDataset]:
+    parts = getattr(dataset, "datasets", None)
+    return [leaf for part in parts for leaf in _parts(part)] if parts else [dataset]
+
+
+def _shared_dates(sources: Sequence[_Source], t: slice) -> DateRange | None:
+    """Give the time in which all sources were taken, as far as it was asked for."""
+    lowest, highest = pd.Timestamp.min, pd.Timestamp.max
+    if not sources or any(a <= lowest or b >= highest for _, a, b in sources):
+        return None
+    first = pd.Timestamp(max(min(a for _, a, _ in sources), t.start))
+    last = pd.Timestamp(min(max(b for _, _, b in sources), t.stop))
+    return first.to_pydatetime(warn=False), last.to_pydatetime(warn=False)
+
+
+def _size(tile: LocatedTile) -> tuple[int | None, int | None]:
+    return (tile.image.shape[-1], tile.image.shape[-2]) if tile.image is not None else (None, None)
+
+
+def _start_worker(_: int) -> None:
+    forget_open_files()
+
+
+def _checked_image(sample: dict[str, Any], dataset: object, max_nodata: float) -> Tensor | None:
+    image = sample.get("image")
+    if not isinstance(image, Tensor) or image.ndim != 3:
+        found = (
+            f"shape {tuple(image.shape)}" if isinstance(image, Tensor) else f"keys {list(sample)}"
+        )
+        msg = (
+            f"a sample of {type(dataset).__name__} has no image of shape (bands, height, "
+            f"width) but {found}; add an image dataset, and no time series."
+        )
+        raise SceneError(msg)
+    pixels = image.numpy()
+    nodata = getattr(dataset, "nodata", None)
+    gap = (pixels == 0) | (pixels == nodata) if nodata is not None else pixels == 0
+    if image.is_floating_point():
+        gap = gap | ~np.isfinite(pixels)
+    invalid = gap.all(axis=0)
+    if invalid.mean() > max_nodata or invalid.all():
+        return None
+    return torch.from_numpy(fill_invalid(TilePixels(pixels, invalid), nodata))
+
+
+def _source_files(dataset: Any, index: int) -> list[str]:  # noqa: ANN401 - any class of TorchGeo
+    dataset, index = _innermost(dataset, index)
+    if hasattr(dataset, "imgs"):  # an ImageFolder, such as EuroSAT
+        return [str(dataset.imgs[index][0])]
+    if hasattr(dataset, "_load_paths"):  # BigEarthNet
+        return [str(path) for path in dataset._load_paths(index)]
+    msg = (
+        f"{type(dataset).__name__} does not tell from which georeferenced file a sample is, so it "
+        "cannot be placed; pass the folder of its files to Scenes(...)."
+    )
+    raise SceneError(msg)
+
+
+def _innermost(dataset: Any, index: int) -> tuple[Any, int]:  # noqa: ANN401 - as above
+    """Look through PyTorch's subsets and concatenations."""
+    while isinstance(dataset, Subset | ConcatDataset):
+        if isinstance(dataset, Subset):
+            index, dataset = dataset.indices[index], dataset.dataset
+        else:
+            part = bisect_right(dataset.cumulative_sizes, index)
+            index -= dataset.cumulative_sizes[part - 1] if part else 0
+            dataset = dataset.datasets[part]
+    return dataset, index
+
+
+def _class_name(dataset: object, index: int, label: object) -> str | None:
+    dataset, _ = _innermost(dataset, index)
+    classes = getattr(dataset, "classes", None)
+    if classes is None or not isinstance(label, Tensor) or label.numel() != 1:
+        return None
+    return str(classes[int(label)])

@@ -1,0 +1,184 @@
+"""Show whole scenes on the map: small pictures on the grid of web maps."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.transform import from_bounds
+from rasterio.warp import reproject, transform_bounds
+
+from geohash_rs.errors import SceneError, one_line
+from geohash_rs.pictures.tiles import Thumbnails, display_bands, to_rgba
+from geohash_rs.scenes.file import open_raster
+from geohash_rs.scenes.pixels import TilePixels
+
+__all__ = ["PlacedScene", "draw_scene", "place_scene", "scenes_in_view"]
+
+SIZE = 1024  # px of the longer side
+MOST_IN_VIEW = 12
+SMALLEST = 1 / 30  # of a view's longer side; smaller scenes are left to their footprints
+MOST_PIXELS = 4e8  # that are read for a picture where a scene has no overviews
+WEB_MAP = CRS.from_epsg(3857)
+LATITUDE = 85.0  # the square world of web maps ends there
+WORLD = 20_037_508.342789244  # m from the middle of the web map to its rim
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedScene:
+    """A scene and its box on the map.
+
+    Attributes:
+        scene: Path or URI.
+        date: When it was taken.
+        box: (xmin, ymin, xmax, ymax) in the metres of web maps (EPSG:3857).
+        bounds: The same in degrees.
+    """
+
+    scene: str
+    date: dt.datetime | None
+    box: tuple[float, float, float, float]
+    bounds: tuple[float, float, float, float]
+
+
+def place_scene(
+    scene: str,
+    *,
+    crs: str | None,
+    transform: Sequence[float] | None,
+    size: tuple[int | None, int | None],
+    date: dt.datetime | None,
+) -> PlacedScene | None:
+    """Place a scene on the web map.
+
+    Args:
+        scene: Path or URI.
+        crs: Its coordinate reference system.
+        transform: The six numbers of its affine transform.
+        size: Columns and rows.
+        date: When it was taken.
+
+    Returns:
+        The scene, or None if it has no place there: it is unknown, over the antimeridian or at a
+        pole.
+    """
+    width, height = size
+    if crs is None or transform is None or width is None or height is None:
+        return None
+    grid = Affine(*transform[:6])
+    corners = [grid @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+    xs, ys = zip(*corners, strict=True)
+    own = (min(xs), min(ys), max(xs), max(ys))
+    try:
+        lonlat = transform_bounds(CRS.from_user_input(crs), "EPSG:4326", *own)
+        if lonlat[0] > lonlat[2] or max(abs(lonlat[1]), abs(lonlat[3])) > LATITUDE:
+            return None
+        box = transform_bounds("EPSG:4326", WEB_MAP, *lonlat)
+    except RasterioError:
+        return None
+    if not all(np.isfinite(box)) or max(map(abs, box)) > WORLD * 1.001:
+        return None
+    return PlacedScene(scene=scene, date=date, box=box, bounds=lonlat)
+
+
+def scenes_in_view(
+    placed: Mapping[int, PlacedScene], view: Sequence[float]
+) -> list[tuple[int, PlacedScene]]:
+    """Choose the scenes that are worth showing.
+
+    Args:
+        placed: Scenes by number.
+        view: (minlon, minlat, maxlon, maxlat); longitudes may lie beyond 180.
+
+    Returns:
+        Up to `MOST_IN_VIEW` with their numbers, the largest kept, the latest date last, so that
+        it lies on top.
+    """
+    west, south, east, north = view
+    middle = (west + east) / 2
+    extent = max(east - west, north - south)
+    seen = []
+    for number, scene in placed.items():
+        left, bottom, right, top = scene.bounds
+        turn = 360 * round((middle - (left + right) / 2) / 360)  # a view may lie beyond 180
+        apart = right + turn < west or left + turn > east or top < south or bottom > north
+        if not apart and max(right - left, top - bottom) >= extent * SMALLEST:
+            seen.append((number, scene))
+    seen.sort(key=lambda item: _area(item[1]), reverse=True)
+    kept = seen[:MOST_IN_VIEW]
+    kept.sort(key=lambda item: str(item[1].date or ""))
+    return kept
+
+
+def _area(scene: PlacedScene) -> float:
+    left, bottom, right, top = scene.box
+    return (right - left) * (top - bottom)
+
+
+def draw_scene(
+    scene: PlacedScene, thumbnails: Thumbnails, *, size: int = SIZE
+) -> npt.NDArray[np.uint8]:
+    """Draw a scene on the grid of web maps.
+
+    Args:
+        scene: The scene.
+        thumbnails: Knows how bright scenes are.
+        size: Pixels of the longer side.
+
+    Returns:
+        uint8, shape (height, width, 4), clear outside of the scene.
+
+    Raises:
+        SceneError: If it cannot be read, or not quickly.
+    """
+    key = scene.scene
+    try:
+        with open_raster(key) as source:
+            bands = display_bands(source)
+            if source.width * source.height > MOST_PIXELS and not source.overviews(1):
+                msg = f"{key} is large and has no overviews; add some with 'rio overview'."
+                raise SceneError(msg)
+            scale = min(1.0, size / max(source.width, source.height))
+            shape = max(1, round(source.height * scale)), max(1, round(source.width * scale))
+            image = source.read(
+                list(bands), out_shape=(len(bands), *shape), resampling=Resampling.average
+            )
+            hidden = source.dataset_mask(out_shape=shape) == 0
+            limits = thumbnails.limits(key, source, bands)
+            picture = np.moveaxis(to_rgba(TilePixels(image, hidden), limits), -1, 0)
+            grid = source.transform @ Affine.scale(
+                source.width / shape[1], source.height / shape[0]
+            )
+            return np.moveaxis(_warp(picture, grid, source.crs, scene.box, size), 0, -1)
+    except SceneError:
+        raise
+    except (RasterioError, OSError, ValueError) as error:
+        msg = f"no picture of {key}: {one_line(error)}"
+        raise SceneError(msg) from error
+
+
+def _warp(
+    picture: npt.NDArray[np.uint8], grid: Affine, crs: object, box: Sequence[float], size: int
+) -> npt.NDArray[np.uint8]:
+    width, height = box[2] - box[0], box[3] - box[1]
+    scale = size / max(width, height)
+    shape = max(1, round(height * scale)), max(1, round(width * scale))
+    target = np.zeros((4, *shape), np.uint8)
+    reproject(
+        picture,
+        target,
+        src_transform=grid,
+        src_crs=crs,
+        dst_transform=from_bounds(*box, shape[1], shape[0]),
+        dst_crs=WEB_MAP,
+        resampling=Resampling.bilinear,
+        init_dest_nodata=True,
+        src_alpha=4,
+        dst_alpha=4,
+    )
+    return target

@@ -1,0 +1,198 @@
+"""Make small pictures of tiles and scenes, as a person wants to see them."""
+
+import base64
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from geohash_rs.errors import SceneError, one_line
+from geohash_rs.scenes.pixels import TilePixels, north_up, read_window
+from geohash_rs.scenes.pool import RasterPool
+
+__all__ = ["Thumbnails", "data_uri", "display_bands", "encode_webp", "stretch_limits", "to_rgba"]
+
+Image = npt.NDArray[np.uint8]
+Limits = npt.NDArray[np.float64]
+
+LOW, HIGH = 2.0, 98.0  # percentiles that become black and white
+SAMPLE = 512  # px of the longer side of what a scene's brightness is taken from
+KNOWN_SCENES = 4096
+# Names that a red, a green and a blue band go by, in Sentinel-2 and in plain words.
+NAMES = (("b04", "b4", "red"), ("b03", "b3", "green"), ("b02", "b2", "blue"))
+SENTINEL_2 = 12  # bands of a full product, in the order B01, B02, B03, B04, ...
+
+
+def display_bands(source: DatasetReader) -> tuple[int, ...]:
+    """Choose the bands that look most like a photograph.
+
+    Args:
+        source: Open rasterio dataset.
+
+    Returns:
+        One-based indexes of red, green and blue, or of one band.
+    """
+    colors = list(source.colorinterp)
+    wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    if all(color in colors for color in wanted):
+        return tuple(colors.index(color) + 1 for color in wanted)
+    names = [(text or "").lower() for text in source.descriptions]
+    places = [[names.index(name) + 1 for name in known if name in names] for known in NAMES]
+    if all(places):
+        return tuple(place[0] for place in places)
+    if source.count >= SENTINEL_2:
+        return 4, 3, 2
+    shown = [i for i, color in enumerate(colors, 1) if color != ColorInterp.alpha]
+    return tuple(shown[:3]) if len(shown) >= 3 else tuple(shown[:1])
+
+
+def stretch_limits(pixels: TilePixels) -> Limits:
+    """Find the values that become black and white.
+
+    Args:
+        pixels: A picture of a whole scene, or of a tile.
+
+    Returns:
+        The 2nd and 98th percentile of each band's valid pixels, float64, shape (bands, 2).
+    """
+    limits = []
+    for band in pixels.image:
+        usable = np.isfinite(band) if band.dtype.kind == "f" else np.ones(band.shape, bool)
+        if pixels.invalid is not None:
+            usable &= ~pixels.invalid
+        values = band[usable]
+        limits.append(np.percentile(values, (LOW, HIGH)) if values.size else (0.0, 1.0))
+    return np.asarray(limits, dtype=np.float64)
+
+
+def to_rgba(pixels: TilePixels, limits: Limits | None) -> Image:
+    """Turn pixels into a picture.
+
+    Args:
+        pixels: One band or three.
+        limits: Values that become black and white, shape (bands, 2); None shows 8-bit pixels as
+            they are.
+
+    Returns:
+        Red, green, blue and opacity, uint8, shape (height, width, 4); clear where nothing was seen.
+    """
+    image = pixels.image
+    if limits is not None:
+        low, high = limits[:, 0, None, None], limits[:, 1, None, None]
+        scaled = (image.astype(np.float64) - low) / np.maximum(high - low, 1e-12)
+        image = np.clip(np.nan_to_num(scaled) * 255, 0, 255).round()
+    colour = np.broadcast_to(image, (3, *image.shape[1:])) if len(image) == 1 else image[:3]
+    opacity = np.full(image.shape[1:], 255, np.uint8)
+    if pixels.invalid is not None:
+        opacity[pixels.invalid] = 0
+    return np.dstack([*colour.astype(np.uint8), opacity])
+
+
+def encode_webp(image: Image, *, quality: int = 82) -> bytes:
+    """Write a picture as WebP.
+
+    Args:
+        image: uint8, shape (height, width, 4).
+        quality: 1 to 100.
+
+    Returns:
+        The file's content.
+    """
+    from PIL import Image as Pillow
+
+    target = io.BytesIO()
+    opaque = bool((image[..., 3] == 255).all())
+    picture = Pillow.fromarray(np.ascontiguousarray(image[..., :3] if opaque else image))
+    picture.save(target, "WEBP", quality=quality, method=2)
+    return target.getvalue()
+
+
+def data_uri(webp: bytes) -> str:
+    """Write a picture so that it can stand inside of a page.
+
+    Args:
+        webp: WebP file.
+
+    Returns:
+        A data URI.
+    """
+    return "data:image/webp;base64," + base64.b64encode(webp).decode("ascii")
+
+
+class Thumbnails:
+    """Pictures of tiles, read from their scenes; safe to use from several threads.
+
+    Eight-bit scenes are shown as they are. Others are stretched between percentiles of the whole
+    scene, so that tiles of one scene can be compared by eye.
+    """
+
+    def __init__(self) -> None:
+        self._pool = RasterPool()
+        self._limits: OrderedDict[str, Limits | None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, scene: str, window: Sequence[int], *, size: int) -> Image:
+        """Read the picture of one tile.
+
+        Args:
+            scene: Path or URI of its scene.
+            window: Column, row, width and height, px.
+            size: Pixels of the longer side; small tiles are not enlarged.
+
+        Returns:
+            uint8, shape (height, width, 4), with north up.
+
+        Raises:
+            SceneError: If the scene is gone, or cannot be read there.
+        """
+        try:
+            source = self._pool.open(scene)
+            bands = display_bands(source)
+            scale = min(1.0, size / max(window[2], window[3], 1))
+            shape = max(1, round(window[3] * scale)), max(1, round(window[2] * scale))
+            pixels = read_window(
+                source, window, indexes=bands, nodata=source.nodata, masked=True, shape=shape
+            )
+            picture = to_rgba(pixels, self.limits(scene, source, bands))
+            return np.moveaxis(north_up(np.moveaxis(picture, -1, 0), source.transform), 0, -1)
+        except SceneError:
+            raise
+        except (RasterioError, OSError, ValueError) as error:
+            msg = f"no picture of {scene} at {tuple(window)}: {one_line(error)}"
+            raise SceneError(msg) from error
+
+    def limits(self, scene: str, source: DatasetReader, bands: Sequence[int]) -> Limits | None:
+        """Find what becomes black and white in a scene's pictures; looked at once a scene.
+
+        Args:
+            scene: Path or URI.
+            source: The same, open.
+            bands: One-based indexes of the bands that are shown.
+
+        Returns:
+            Shape (bands, 2), or None for 8-bit scenes.
+        """
+        if all(source.dtypes[band - 1] == "uint8" for band in bands):
+            return None
+        with self._lock:
+            if scene in self._limits:
+                self._limits.move_to_end(scene)
+                return self._limits[scene]
+        scale = min(1.0, SAMPLE / max(source.width, source.height))
+        shape = max(1, round(source.height * scale)), max(1, round(source.width * scale))
+        image = source.read(
+            list(bands), out_shape=(len(bands), *shape), resampling=Resampling.nearest
+        )
+        hidden = source.dataset_mask(out_shape=shape) == 0
+        found = stretch_limits(TilePixels(image, hidden))
+        with self._lock:
+            self._limits[scene] = found
+            if len(self._limits) > KNOWN_SCENES:
+                self._limits.popitem(last=False)
+        return found

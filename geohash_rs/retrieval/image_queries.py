@@ -1,0 +1,192 @@
+"""Ask with imagery: a patch, a place or a tile, of any archive that knows its hasher."""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from geohash_rs.errors import QueryError
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.retrieval.matches import Matches
+from geohash_rs.retrieval.patch import read_patch
+from geohash_rs.retrieval.query import (
+    Query,
+    join_queries,
+    query_of_patch,
+    query_of_point,
+    query_of_tile,
+    resolutions,
+)
+from geohash_rs.retrieval.search import Ranking, retrieve
+from geohash_rs.retrieval.searchable import Searchable
+from geohash_rs.scenes.file import scene_key
+from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.search.filters import RegionLike, TimeLike
+
+__all__ = ["ImageQueries"]
+
+
+class ImageQueries(Searchable, Protocol):
+    """What a searchable archive with a hasher is asked with; inherit it after the archive."""
+
+    def hasher(self, *, device: str = "cpu") -> Hasher:
+        """Give the hasher that the codes are made with."""
+
+    def query(
+        self,
+        patch: str | Path | Sequence[str | Path] | None = None,
+        *,
+        k: int | None = 20,
+        point: Sequence[float] | None = None,
+        tile: int | Sequence[int] | None = None,
+        negatives: Sequence[int | str | Path] | None = None,
+        window: Sequence[int] | None = None,
+        bands: Sequence[int | str] | None = None,
+        max_distance: int | None = None,
+        region: RegionLike | None = None,
+        time: TimeLike | None = None,
+        within: bool = False,
+        scenes: Sequence[str] | None = None,
+        labels: Sequence[str] | None = None,
+        exclude_overlap: bool = False,
+        ranking: Ranking = "hamming",
+        distinct: bool = False,
+        crs: object = None,
+        device: str = "cpu",
+    ) -> Matches:
+        """Find the tiles that look like GeoTIFF patches, like a place, or like other tiles.
+
+        Patches, tiles and a point may be given together: they are all examples of what is searched
+        for, and the nearest of them counts. With ``negatives``, examples of what is not, the
+        tiles nearest to the examples are ordered by what both kinds say
+        (`geohash_rs.retrieval.ranking.feedback_scores`), which is then the column similarity.
+
+        Args:
+            patch: Path or URI of a georeferenced raster, or several. Any CRS, resolution and size:
+                it is brought onto the hasher's grid, and one larger than a tile is searched by
+                its tiles.
+            k: Matches asked for; None gives all within ``max_distance``.
+            point: Longitude and latitude; the archive's tile there is searched with.
+            tile: Id of the archive's tile to search with, or several.
+            negatives: Ids of tiles and paths of patches that are not what is searched for. These
+                tiles are no matches.
+            window: Column, row, width and height of the part of the one patch to use, px.
+            bands: One-based indexes or names of the patch's bands; those that the archive's scenes
+                were read with if None.
+            max_distance: Largest Hamming distance, bits, inclusive.
+            region: Only tiles that meet this: a shapely geometry in lon/lat, or (minlon, minlat,
+                maxlon, maxlat); minlon > maxlon crosses the dateline.
+            time: Only tiles of this range, (first, last), inclusive; None leaves an end open.
+            within: Only tiles that lie in the region altogether.
+            scenes: Only tiles of these scenes.
+            labels: Only tiles with these labels.
+            exclude_overlap: Leave out tiles that overlap a patch or tile searched with.
+            ranking: "hamming", or "asymmetric": the tiles nearest to a patch are ordered by how
+                sure the hasher is of each bit of the patch, which similarity then weighs.
+            distinct: Leave out tiles that overlap a match of a better rank.
+            crs: CRS of the result; EPSG:4326 if None.
+            device: Where the network runs.
+
+        Returns:
+            Matches, nearest first, ties by lowest tile id; with another ranking, by descending
+            similarity, ties by distance, then tile id.
+
+        Raises:
+            QueryError: If there is nothing to search for, an example is on both sides, or window,
+                k, max_distance, ranking or crs make no sense.
+            PatchError: If the patch cannot be read.
+            SceneError: If the patch cannot be placed.
+            BandMismatchError: If its bands do not fit the hasher.
+            RegionError: If the region is empty, invalid or out of range.
+            TimeRangeError: If the time range cannot be read or is turned round.
+            TileNotFoundError: If there is no such tile.
+        """
+        patches = _several(patch)
+        if window is not None and len(patches) != 1:
+            msg = (
+                f"a window is for one patch, but {len(patches)} are given; give one, or no window."
+            )
+            raise QueryError(msg)
+        positives = [
+            self._patch_query(path, window=window, bands=bands, device=device) for path in patches
+        ]
+        # hashed by now too: in one state other threads may wait
+        unwanted = [
+            self._patch_query(example, window=None, bands=bands, device=device)
+            if isinstance(example, str | Path)
+            else example
+            for example in _several(negatives)
+        ]
+        with self._one_state():
+            archive = self.snapshot()  # which other threads do not move on
+            positives += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
+            positives += [query_of_point(archive, point)] if point is not None else []
+            query = join_queries(
+                positives,
+                [
+                    example if isinstance(example, Query) else query_of_tile(archive, example)
+                    for example in unwanted
+                ],
+            )
+            return retrieve(
+                archive,
+                query,
+                k=k,
+                max_distance=max_distance,
+                region=region,
+                time=time,
+                within=within,
+                scenes=scenes,
+                labels=labels,
+                exclude_overlap=exclude_overlap,
+                ranking=ranking,
+                distinct=distinct,
+                crs=crs,
+            )
+
+    def _one_state(self) -> contextlib.AbstractContextManager[None]:
+        """Hold on to one state, for archives of which a `snapshot` does not."""
+        return contextlib.nullcontext()
+
+    def _patch_query(
+        self,
+        path: str | Path,
+        *,
+        window: Sequence[int] | None,
+        bands: Sequence[int | str] | None,
+        device: str,
+    ) -> Query:
+        hasher = self.hasher(device=device)
+        records = [record for record in self.scenes() if record.num_tiles]
+        sizes = {int(r.settings["tile_size"]) for r in records if "tile_size" in r.settings}
+        key = scene_key(path)
+        patch = read_patch(
+            path,
+            names=hasher.bands,
+            tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
+            window=window,
+            bands=bands if bands is not None else _bands_of_scenes(records, key),
+            nodata=_nodata_of_scene(records, key),
+            resolutions=resolutions(records),
+        )
+        return query_of_patch(hasher, patch)
+
+
+def _several(given: Any) -> list[Any]:  # noqa: ANN401 - one thing, several or None
+    if given is None:
+        return []
+    return [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+
+
+def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
+    """Choose the bands of a patch: those of the same scene, or those that all scenes agree on."""
+    choices = {record.scene: record.settings.get("bands") for record in records}
+    if key in choices:
+        return choices[key]
+    distinct = {tuple(bands or ()) for bands in choices.values()}
+    return list(distinct.pop()) or None if len(distinct) == 1 else None
+
+
+def _nodata_of_scene(records: Sequence[SceneRecord], key: str) -> float | None:
+    """Give the nodata value that a scene was read with; another file declares its own."""
+    return next((r.settings.get("nodata") for r in records if r.scene == key), None)

@@ -1,0 +1,133 @@
+"""Hold the matches of a query: a GeoDataFrame that knows how to write itself."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from geohash_rs import export
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["MATCH_COLUMNS", "Matches", "rank_matches"]
+
+MATCH_COLUMNS = (
+    "rank",
+    "distance",
+    "similarity",
+    "tile_id",
+    "scene",
+    "col",
+    "row",
+    "width",
+    "height",
+    "datetime",
+    "geometry",
+)
+
+
+class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to mypy here
+    """Ranked tiles with their footprints, best first.
+
+    Columns: rank (from 1), distance (Hamming, bits, to the nearest example of what is searched
+    for), similarity (share of equal bits, 0 to 1; in the ranking "asymmetric" weighted by the
+    activations of the query; with negative examples the score of both kinds, about -0.5 to 1),
+    tile_id, scene, col, row, width, height (px of the scene), datetime (UTC), geometry. Whatever
+    geopandas does to a GeoDataFrame can be done to it.
+    """
+
+    @property
+    def _constructor(self) -> Any:  # noqa: ANN401 - what pandas expects of a subclass
+        return _matches_or_frame
+
+    def _constructor_from_mgr(self, mgr: Any, axes: Any) -> Any:  # noqa: ANN401 - as above
+        frame = gpd.GeoDataFrame._constructor_from_mgr(self, mgr, axes)
+        return Matches(frame) if isinstance(frame, gpd.GeoDataFrame) else frame
+
+    def to_file(
+        self,
+        filename: str | Path,
+        driver: str | None = None,
+        **options: Any,  # noqa: ANN401 - geopandas' own options pass through
+    ) -> None:
+        """Write to a file whose ending tells the format.
+
+        Args:
+            filename: Ends in .geojson, .gpkg, .parquet, .csv or .html.
+            driver: A driver of GDAL; then geopandas writes, and this is `GeoDataFrame.to_file`.
+            **options: Further arguments for that.
+        """
+        if driver is None and not options:
+            export.write(self, filename)
+        else:
+            super().to_file(filename, driver=driver, **options)
+
+    def plot_grid(self, *, columns: int = 6, most: int = 24) -> "Figure":
+        """Draw the matches as a grid of pictures, see `geohash_rs.export.notebook.plot_grid`.
+
+        Args:
+            columns: Pictures in a row.
+            most: Most pictures.
+
+        Returns:
+            A matplotlib figure.
+        """
+        from geohash_rs.export import notebook
+
+        return notebook.plot_grid(self, columns=columns, most=most)
+
+    def explore(self, **options: Any) -> Any:  # noqa: ANN401 - geopandas' own, a folium map
+        """Show the matches on an interactive map, see `geohash_rs.export.notebook.explore`.
+
+        Args:
+            **options: Arguments of `geopandas.GeoDataFrame.explore`.
+
+        Returns:
+            A folium map.
+        """
+        from geohash_rs.export import notebook
+
+        return notebook.explore(self, **options)
+
+    def _repr_html_(self) -> str | None:
+        from geohash_rs.export import notebook
+
+        shown: str | None = notebook.matches_html(self) or super()._repr_html_()
+        return shown
+
+
+def rank_matches(
+    tiles: gpd.GeoDataFrame,
+    distances: npt.NDArray[np.int32],
+    *,
+    similarity: npt.NDArray[np.float64],
+) -> Matches:
+    """Make matches of found tiles.
+
+    Args:
+        tiles: The tiles, best first.
+        distances: Their Hamming distances, shape (tiles,).
+        similarity: What they are ranked by, more for more alike, shape (tiles,).
+
+    Returns:
+        The columns of a match, and those that the archive has besides.
+    """
+    ranked = tiles.assign(
+        rank=np.arange(1, len(tiles) + 1),
+        distance=distances,
+        similarity=similarity,
+    )
+    hidden = (*MATCH_COLUMNS, "datetime_end")
+    extra = [name for name in ranked.columns if name not in hidden]
+    ordered = ranked[[*MATCH_COLUMNS[:-1], *extra, "geometry"]]
+    return Matches(ordered.reset_index(drop=True))
+
+
+def _matches_or_frame(*args: Any, **kwargs: Any) -> pd.DataFrame:  # noqa: ANN401 - as pandas calls it
+    frame = pd.DataFrame(*args, **kwargs)
+    has_geometry = any(str(dtype) == "geometry" for dtype in frame.dtypes)
+    return Matches(frame) if has_geometry else frame

@@ -1,0 +1,166 @@
+"""Read what is searched with: a raster file or a window of one, brought onto the hasher's grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.errors import RasterioError
+from shapely.geometry.base import BaseGeometry
+from torch import Tensor
+
+from geohash_rs.errors import PatchError, one_line
+from geohash_rs.footprints.windows import footprints, ground_pixel
+from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
+from geohash_rs.scenes.grid import grid_starts
+from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_images
+
+__all__ = ["Patch", "read_patch"]
+
+MAX_TILES = 1024
+# A patch up to this much larger or smaller than a tile is looked at as one tile.
+NEAR_TILE = 1.25
+# Resolutions that differ by less are the same: UTM scale factors and datum shifts stay within it.
+SAME_RESOLUTION = 1.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patch:
+    """A query patch on the hasher's grid.
+
+    Attributes:
+        source: Path or URI that it was read from.
+        tiles: Raw pixels with north up, shape (tiles, bands, height, width).
+        windows: Where the tiles lie in the source, (col, row, width, height) px, shape (tiles, 4).
+        footprint: What the patch covers, EPSG:4326.
+    """
+
+    source: str
+    tiles: Tensor
+    windows: npt.NDArray[np.int64]
+    footprint: BaseGeometry
+
+
+def read_patch(
+    path: str | Path,
+    *,
+    names: Sequence[str],
+    tile_size: int,
+    window: Sequence[int] | None = None,
+    bands: Sequence[int | str] | None = None,
+    nodata: float | None = None,
+    resolutions: Sequence[float] = (),
+) -> Patch:
+    """Read a patch as tiles that a hasher can look at.
+
+    The patch stays on its own pixel grid and in its own CRS; each tile covers as much ground as a
+    tile of the archive and is resampled to as many pixels, which is all that a network sees of
+    CRS and resolution. A patch much larger than a tile is cut into tiles, the last ones of a row
+    and column shifted inside.
+
+    Args:
+        path: Path or URI of a georeferenced raster.
+        names: Bands that the hasher expects.
+        tile_size: Columns and rows of a tile, px.
+        window: Column, row, width and height of the part to search with, px; all if None.
+        bands: One-based indexes or names of the bands to use.
+        nodata: Value that means nothing was seen; the file's own if None.
+        resolutions: Ground sizes of a pixel in the archive, m; the nearest to the patch's own is
+            taken. Empty: the patch's own.
+
+    Returns:
+        The tiles of the patch.
+
+    Raises:
+        SceneError: If the file cannot be opened or placed.
+        BandMismatchError: If its bands do not fit the hasher.
+        PatchError: If the window lies outside, nothing valid is in it, or it makes too many tiles.
+    """
+    scene = read_scene_file(path)
+    indexes = scene.band_indexes(bands, names=names)
+    whole = _check_window(scene, window)
+    size = _tile_shape(scene, tile_size, resolutions)
+    windows = _cut(whole, size)
+    if len(windows) > MAX_TILES:
+        msg = (
+            f"{scene.name}: a patch of {whole[2]} x {whole[3]} px is {len(windows)} tiles of "
+            f"{size[0]} x {size[1]} px, and {MAX_TILES} can be searched at once; pass a smaller "
+            "window (col, row, width, height)."
+        )
+        raise PatchError(msg)
+    nodata = scene.nodata if nodata is None else nodata
+    images, kept = [], []
+    with open_raster(path) as source:
+        for one in windows:
+            try:
+                pixels = read_window(
+                    source,
+                    one,
+                    indexes=indexes,
+                    nodata=nodata,
+                    masked=scene.masked,
+                    shape=(tile_size, tile_size),
+                )
+            except (RasterioError, OSError) as error:
+                reason = one_line(error.__cause__ or error)
+                msg = f"{scene.name} cannot be read at {one}: {reason}"
+                raise PatchError(msg) from error
+            if pixels.invalid is None or not pixels.invalid.all():
+                images.append(north_up(fill_invalid(pixels, nodata), scene.transform))
+                kept.append(one)
+    if not images:
+        msg = (
+            f"{scene.name} holds nothing but nodata in window {','.join(map(str, whole))} "
+            "(col, row, width, height); choose another window."
+        )
+        raise PatchError(msg)
+    return Patch(
+        source=scene.key,
+        tiles=stack_images(images),
+        windows=np.array(kept, dtype=np.int64),
+        footprint=footprints(scene.transform, [whole], crs=scene.crs)[0],
+    )
+
+
+def _check_window(scene: SceneFile, window: Sequence[int] | None) -> tuple[int, int, int, int]:
+    if window is None:
+        return 0, 0, scene.width, scene.height
+    if len(window) != 4:
+        msg = f"window has {len(window)} numbers; give column, row, width and height in px."
+        raise PatchError(msg)
+    col, row, width, height = (int(value) for value in window)
+    inside = col >= 0 and row >= 0 and col + width <= scene.width and row + height <= scene.height
+    if width < 1 or height < 1 or not inside:
+        msg = (
+            f"window {col},{row},{width},{height} is not inside {scene.name} ({scene.width} x "
+            f"{scene.height} px); give column, row, width and height in its pixels."
+        )
+        raise PatchError(msg)
+    return col, row, width, height
+
+
+def _tile_shape(scene: SceneFile, tile_size: int, resolutions: Sequence[float]) -> tuple[int, int]:
+    """Count the patch's pixels that cover the ground of one tile, across and down."""
+    if not resolutions:
+        return tile_size, tile_size
+    across, down = ground_pixel(scene.transform, scene.width, scene.height, crs=scene.crs)
+    own = float(np.sqrt(across * down))
+    nearest = min(resolutions, key=lambda value: abs(np.log(value / own)))
+    if 1 / SAME_RESOLUTION < nearest / own < SAME_RESOLUTION:
+        return tile_size, tile_size
+    return max(1, round(tile_size * nearest / across)), max(1, round(tile_size * nearest / down))
+
+
+def _cut(
+    whole: tuple[int, int, int, int], size: tuple[int, int]
+) -> list[tuple[int, int, int, int]]:
+    (col, row, width, height), (tile_width, tile_height) = whole, size
+    if width <= tile_width * NEAR_TILE and height <= tile_height * NEAR_TILE:
+        return [whole]
+    tile_width, tile_height = min(tile_width, width), min(tile_height, height)
+    return [
+        (col + int(x), row + int(y), tile_width, tile_height)
+        for y in grid_starts(height, tile_height, tile_height, "shift")
+        for x in grid_starts(width, tile_width, tile_width, "shift")
+    ]

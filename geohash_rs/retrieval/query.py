@@ -1,0 +1,227 @@
+"""Say what is searched for: patches, a place or tiles, right ones and wrong ones, as one query."""
+
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry.base import BaseGeometry
+from torch import Tensor
+
+from geohash_rs.codes import pack_codes
+from geohash_rs.errors import QueryError, TileNotFoundError
+from geohash_rs.indexing.records import GROUND_SIZE
+from geohash_rs.retrieval.patch import Patch
+from geohash_rs.retrieval.searchable import Searchable
+from geohash_rs.store.disk.records import SceneRecord
+
+__all__ = [
+    "Query",
+    "bits_of",
+    "join_queries",
+    "query_of_patch",
+    "query_of_point",
+    "query_of_tile",
+    "resolutions",
+]
+
+
+class ActivationHasher(Protocol):
+    """What a query needs of a hasher."""
+
+    def activations(self, tiles: Tensor) -> Tensor:
+        """Compute activations in [0, 1], shape (tiles, bits), of raw pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """What is searched for.
+
+    Attributes:
+        codes: Packed codes, uint8, shape (tiles, bits / 8); the nearest of them counts.
+        footprint: What the query covers, EPSG:4326, or None if it lies nowhere.
+        activations: Activations of the codes, float32, shape (tiles, bits); None of tiles of an
+            archive, which keeps bits only.
+        source: Id of the archive's tile that it is, or path and window of the patch.
+        negatives: Packed codes of what is not searched for, uint8, shape (negatives, bits / 8).
+        left_out: Ids of tiles that are no matches.
+    """
+
+    codes: npt.NDArray[np.uint8]
+    footprint: BaseGeometry | None
+    activations: npt.NDArray[np.float32] | None = None
+    source: int | str | None = None
+    negatives: npt.NDArray[np.uint8] | None = None
+    left_out: tuple[int, ...] = ()
+
+
+def query_of_patch(hasher: ActivationHasher, patch: Patch) -> Query:
+    """Search with a patch.
+
+    Args:
+        hasher: The hasher of the archive.
+        patch: Tiles to look for.
+
+    Returns:
+        Their codes and activations.
+    """
+    activations = hasher.activations(patch.tiles).numpy()
+    start = patch.windows[:, :2].min(axis=0)
+    size = (patch.windows[:, :2] + patch.windows[:, 2:]).max(axis=0) - start
+    window = ",".join(str(number) for number in (*start, *size))
+    return Query(
+        codes=pack_codes(activations),
+        footprint=patch.footprint,
+        activations=activations,
+        source=f"{patch.source}, window {window},",
+    )
+
+
+def query_of_point(archive: Searchable, point: Sequence[float]) -> Query:
+    """Search with the tile of the archive at a place.
+
+    Args:
+        archive: The archive.
+        point: Longitude and latitude, degrees.
+
+    Returns:
+        The code of the tile that has the point nearest to its centre; of several, the first.
+
+    Raises:
+        QueryError: If the point is none, or no tile is there.
+    """
+    if len(point) != 2 or not all(np.isfinite(point)):
+        msg = f"point is {tuple(point)}; give longitude and latitude in degrees."
+        raise QueryError(msg)
+    lon, lat = float(point[0]), float(point[1])
+    if abs(lon) > 180 or abs(lat) > 90:
+        msg = (
+            f"point is {lon}, {lat}; longitude comes first and lies in -180..180, "
+            "latitude in -90..90."
+        )
+        raise QueryError(msg)
+    place = shapely.Point(lon, lat)
+    num_bits = bits_of(archive)
+    anything = np.zeros((1, num_bits // 8), dtype=np.uint8)
+    here = archive.search(anything, k=None, max_distance=num_bits, region=place)
+    ids = np.sort(here.ids[0][here.ids[0] >= 0])
+    if len(ids) == 0:
+        msg = f"no tile of the archive lies at {lon}, {lat}; see its extent with 'geohash-rs info'."
+        raise QueryError(msg)
+    tiles = archive.tiles(ids)
+    nearest = np.argmin(shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), place))
+    return Query(
+        codes=archive.codes(ids[[nearest]]),
+        footprint=tiles.geometry.iloc[nearest],
+        source=int(ids[nearest]),
+    )
+
+
+def query_of_tile(archive: Searchable, tile_id: int) -> Query:
+    """Search with a tile of the archive.
+
+    Args:
+        archive: The archive.
+        tile_id: Its id.
+
+    Returns:
+        Its code.
+
+    Raises:
+        QueryError: If the id is no whole number.
+        TileNotFoundError: If the archive has no such tile.
+    """
+    try:
+        tile_id = operator.index(tile_id)
+    except TypeError as error:
+        msg = f"tile id {tile_id!r} is no whole number; ids are in the column tile_id."
+        raise QueryError(msg) from error
+    if not 0 <= tile_id < 2**63:
+        msg = f"{archive.path} has no tile with id {tile_id}; ids are in the column tile_id."
+        raise TileNotFoundError(msg)
+    ids = np.array([tile_id], dtype=np.int64)
+    return Query(
+        codes=archive.codes(ids),
+        footprint=archive.tiles(ids).geometry.iloc[0],
+        source=tile_id,
+    )
+
+
+def join_queries(positives: Sequence[Query], negatives: Sequence[Query] = ()) -> Query:
+    """Search with several examples of what is right, and of what is wrong.
+
+    Args:
+        positives: What is searched for.
+        negatives: What is not; those that are tiles of the archive are no matches.
+
+    Returns:
+        All of them as one query.
+
+    Raises:
+        QueryError: If there is no positive example, or a tile is an example of both.
+    """
+    if not positives:
+        msg = (
+            f"there are {len(negatives)} negative examples and none of what is searched for; give "
+            "a patch, a tile or a point too."
+        )
+        raise QueryError(msg)
+    right = {query.source for query in positives}
+    both = [query.source for query in negatives if query.source in right - {None}]
+    if both:
+        what = f"tile {both[0]}" if isinstance(both[0], int) else both[0]
+        msg = (
+            f"{what} is given as an example of what is searched for and of what is not; "
+            "leave one of them out."
+        )
+        raise QueryError(msg)
+    places = [query.footprint for query in positives if query.footprint is not None]
+    activations = [query.activations for query in positives if query.activations is not None]
+    return Query(
+        codes=np.concatenate([query.codes for query in positives]),
+        footprint=shapely.union_all(places) if places else None,
+        activations=np.concatenate(activations) if len(activations) == len(positives) else None,
+        negatives=np.concatenate([query.codes for query in negatives]) if negatives else None,
+        left_out=tuple(q.source for q in negatives if isinstance(q.source, int)),
+    )
+
+
+def resolutions(records: Iterable[SceneRecord]) -> list[float]:
+    """List the ground sizes of the pixels that an archive's tiles have.
+
+    Args:
+        records: The archive's scenes.
+
+    Returns:
+        Metres, ascending; sizes within two percent of each other count once.
+    """
+    sizes = {record.settings.get(GROUND_SIZE) for record in records}
+    distinct: list[float] = []
+    for size in sorted(float(size) for size in sizes if size is not None):
+        if not distinct or size > distinct[-1] * 1.02:
+            distinct.append(size)
+    return distinct
+
+
+def bits_of(archive: Searchable) -> int:
+    """Count the bits of an archive's codes.
+
+    Args:
+        archive: The archive.
+
+    Returns:
+        Bits of a code.
+
+    Raises:
+        QueryError: If it is empty and its hasher is still to be fitted.
+    """
+    if archive.num_bits is None:
+        msg = (
+            f"{archive.path} is empty: its hasher {archive.pending_hasher} is fitted on the first "
+            "imagery that is added; add some, then search."
+        )
+        raise QueryError(msg)
+    return archive.num_bits

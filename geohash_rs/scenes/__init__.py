@@ -1,0 +1,1 @@
+"""GeoTIFF scenes: files found and described, cut on a grid, read as tiles."""

@@ -1,0 +1,419 @@
+"""Read tiles of GeoTIFF scenes, every scene on its own pixel grid and in its own CRS."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+import torch
+from affine import Affine
+from rasterio.errors import RasterioError
+from torchgeo.datasets import RasterDataset
+
+from geohash_rs._compat import GeoSlice, location_keys
+from geohash_rs.errors import GeoHashRSError, SceneError, one_line
+from geohash_rs.footprints.windows import WGS84, footprints, ground_pixel, window_corners
+from geohash_rs.scenes.dates import DateArgument, DateRule
+from geohash_rs.scenes.file import SceneFile, is_virtual, read_scene_file, scene_key
+from geohash_rs.scenes.pixels import TilePixels, read_window
+from geohash_rs.scenes.pool import RasterPool
+from geohash_rs.scenes.remote import is_remote, read_patiently
+from geohash_rs.scenes.stac import StacScenes, read_stac
+
+__all__ = ["Scenes", "Tile"]
+
+SCENE_ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
+
+
+class Tile(NamedTuple):
+    """A window of one scene, in pixels of that scene.
+
+    Attributes:
+        scene: Position of the scene in ``Scenes.scene_files``.
+        col: First column; negative or beyond the scene where edges are padded.
+        row: First row.
+        width: Columns.
+        height: Rows.
+    """
+
+    scene: int
+    col: int
+    row: int
+    width: int
+    height: int
+
+
+class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are untyped to mypy here
+    """A TorchGeo dataset of GeoTIFF scenes that are never warped, merged or mixed.
+
+    Index it with a `Tile` (from `TileGrid`), or with the slices of any TorchGeo sampler: then the
+    window of the scene that covers the most of the slice, of the same size in pixels, is read. A
+    sample holds ``image`` (float32, shape (bands, height, width)) and ``tile`` (int64: scene, col,
+    row, width, height), and the keys by which TorchGeo says where a sample lies.
+
+    Attributes:
+        scene_files: The scenes that can be read, in the order of their paths.
+        unreadable: Path and reason of every file that cannot.
+        index: TorchGeo's index, in the CRS that all scenes share or in EPSG:4326.
+    """
+
+    def __init__(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        bands: Sequence[int | str] | None = None,
+        nodata: float | None = None,
+        filename_regex: str | None = None,
+        date_format: str = "%Y%m%d",
+        datetime: DateArgument | None = None,
+        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        strict: bool = False,
+    ) -> None:
+        """Read the header of every scene.
+
+        Args:
+            paths: Folders (searched through for .tif, .tiff, .vrt, .jp2 and .img), files or URIs.
+            bands: One-based indexes or band names; all but alpha if None.
+            nodata: Value that means nothing was seen; each file's own if None.
+            filename_regex: Pattern with a group ``date``, or ``start`` and ``stop``, at the start
+                of the file name. None finds dates such as 20230601 or 2023-06-01 by itself.
+            date_format: Form of those groups.
+            datetime: Date of the scenes (a date, a pair, or a function of the path); comes before
+                the file name, which comes before the TIFF tag.
+            transforms: Function of a sample, as in TorchGeo.
+            strict: Stop at the first file that cannot be read instead of listing it.
+
+        Raises:
+            GeoHashRSError: With ``strict``, what is wrong with the first file that cannot be used.
+            SceneError: If no scene can be read.
+        """
+        self.paths = [paths] if isinstance(paths, str | Path) else list(paths)
+        self.bands = bands
+        self.nodata = nodata
+        self.transforms = transforms
+        self.date_rule = DateRule(
+            argument=datetime, filename_regex=filename_regex, date_format=date_format
+        )
+        self.separate_files = False
+        self.scene_files: list[SceneFile] = []
+        self.unreadable: list[tuple[str, str]] = []
+        self._pool = RasterPool()
+        for path in self.files:
+            try:
+                scene = read_scene_file(path, rule=self.date_rule)
+                scene.band_indexes(bands)
+                _check_place(scene)
+            except GeoHashRSError as error:
+                if strict:
+                    raise
+                self.unreadable.append((scene_key(path), one_line(error)))
+            else:
+                self.scene_files.append(scene)
+        if not self.scene_files:
+            raise SceneError(self._nothing_to_read())
+        self.index = self._make_index()
+        self._res = self._index_resolution()
+        self._dates = self.index.index
+        self._numbers = {scene.key: number for number, scene in enumerate(self.scene_files)}
+        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
+
+    @classmethod
+    def from_stac(
+        cls,
+        *sources: object,
+        asset: str | None = None,
+        also: Iterable[str | Path] = (),
+        **options: Any,  # noqa: ANN401 - those of the class
+    ) -> "Scenes":
+        """Read the headers of the scenes that STAC items name; their dates are the items'.
+
+        Args:
+            sources: Paths or URLs of item collections, items or catalogues, or pystac objects of
+                these kinds.
+            asset: Key of the asset that is the scene; None takes an item's only raster with the
+                role ``data``, or its only raster.
+            also: More folders, files or URIs, which are dated as usual.
+            options: As for the class; ``datetime`` comes before the items' own dates.
+
+        Returns:
+            The scenes; items without one are among ``unreadable``.
+
+        Raises:
+            SceneError: If pystac is not installed, a source cannot be read, or nothing in it; with
+                ``strict``, if an item names no scene.
+        """
+        found = StacScenes()
+        for source in sources:
+            part = read_stac(source, asset=asset)
+            found.dates.update(part.dates)
+            found.unusable += part.unusable
+        others = list(also)
+        if found.unusable and (options.get("strict") or not (found.dates or others)):
+            raise SceneError(found.unusable[0][1])
+        if options.get("datetime") is None:
+            options["datetime"] = found
+        scenes = cls([*others, *found.dates], **options)
+        scenes.unreadable += found.unusable
+        return scenes
+
+    @property
+    def files(self) -> list[str]:
+        """List the files: those named, and those found in the folders named, sorted.
+
+        Raises:
+            SceneError: If a path does not exist.
+        """
+        found: dict[str, str] = {}  # by key: a file named twice is one scene
+        for path in self.paths:
+            folder = Path(path)
+            if folder.is_dir():
+                inside = (p for p in folder.rglob("*") if p.suffix.lower() in SCENE_ENDINGS)
+                found.update((scene_key(p), str(p)) for p in inside)
+            elif folder.exists() or is_virtual(path):
+                found[scene_key(path)] = str(path)
+            else:
+                msg = f"{path} does not exist; pass a folder of GeoTIFFs, files or URIs."
+                raise SceneError(msg)
+        return sorted(found.values())
+
+    def __getitem__(self, index: Tile | GeoSlice) -> dict[str, Any]:
+        """Read one sample.
+
+        Args:
+            index: A tile, or x, y and optionally t slices in the CRS of the index.
+
+        Returns:
+            ``image``, ``tile`` and TorchGeo's location keys.
+
+        Raises:
+            IndexError: If no scene is there.
+            SceneError: If the scene cannot be read any more.
+        """
+        parts = index if isinstance(index, tuple) else (index,)
+        tile = self.tile_of(parts) if isinstance(parts[0], slice) else Tile(*map(int, parts))
+        scene = self.scene_files[tile.scene]
+        pixels = self.read(tile)
+        transform = scene.transform @ Affine.translation(tile.col, tile.row)
+        sample: dict[str, Any] = {
+            "image": torch.from_numpy(pixels.image.astype(np.float32)),
+            "tile": torch.tensor(tile, dtype=torch.int64),
+            **location_keys(scene.crs, self._slices(tile), transform),
+        }
+        return self.transforms(sample) if self.transforms is not None else sample
+
+    def read(
+        self,
+        tile: Tile,
+        *,
+        indexes: Sequence[int] | None = None,
+        shape: tuple[int, int] | None = None,
+        out: npt.NDArray[Any] | None = None,
+    ) -> TilePixels:
+        """Read the pixels of a tile in the scene's own dtype.
+
+        Args:
+            tile: Window of one scene; what lies outside the scene is filled with nodata, or 0.
+            indexes: One-based bands; those of this dataset if None.
+            shape: Height and width to average or interpolate the tile to; its own if None.
+            out: Array to read into where the tile lies inside, as in `read_window`.
+
+        Returns:
+            The pixels and which of them are invalid.
+
+        Raises:
+            SceneError: If the scene cannot be read.
+        """
+        scene = self.scene_files[tile.scene]
+
+        def read() -> TilePixels:
+            return read_window(
+                self._pool.open(scene.key, direct=scene.plain and shape is None),
+                tile[1:],
+                indexes=indexes or scene.band_indexes(self.bands),
+                nodata=self.nodata_of(tile.scene),
+                masked=scene.masked,
+                shape=shape,
+                out=out,
+            )
+
+        try:
+            return read_patiently(scene.key, read, forget=lambda: self._pool.close(scene.key))
+        except (RasterioError, OSError) as error:
+            cause = error.__cause__ or error
+            msg = f"{scene.name} cannot be read at {tuple(tile[1:])}: {one_line(cause)}"
+            raise SceneError(msg) from error
+
+    def nodata_of(self, number: int) -> float | None:
+        """Give the value that means nothing was seen in a scene, or None.
+
+        Args:
+            number: Position in ``scene_files``.
+        """
+        return self.scene_files[number].nodata if self.nodata is None else self.nodata
+
+    def close(self, number: int) -> None:
+        """Close a scene's file in this thread, and free its decoded blocks.
+
+        Reading it opens it again.
+
+        Args:
+            number: Position in ``scene_files``.
+        """
+        self._pool.close(self.scene_files[number].key)
+
+    def prefetch(self, tiles: Sequence[Tile], *, indexes: Sequence[int]) -> None:
+        """Fetch what tiles of one row of a remote scene need, in one request rather than many.
+
+        Their blocks wait in GDAL's cache; a scene of this machine is left alone.
+
+        Args:
+            tiles: Tiles of one scene that lie side by side.
+            indexes: One-based bands.
+
+        Raises:
+            SceneError: If the scene cannot be read.
+        """
+        scene = self.scene_files[tiles[0].scene]
+        if len(tiles) > 1 and is_remote(scene.key):
+            first, last = min(t.col for t in tiles), max(t.col + t.width for t in tiles)
+            top, bottom = min(t.row for t in tiles), max(t.row + t.height for t in tiles)
+            self.read(Tile(tiles[0].scene, first, top, last - first, bottom - top), indexes=indexes)
+
+    def tile_of(self, slices: GeoSlice) -> Tile:
+        """Find the tile that TorchGeo's slices mean.
+
+        Args:
+            slices: x, y and optionally t slices in the CRS of the index.
+
+        Returns:
+            A window of the scene that covers the most of the slice, centred like it, with as many
+            pixels as the slice has at its own step.
+
+        Raises:
+            IndexError: If no scene is there at that time.
+        """
+        x, y, t = self._disambiguate_slice(slices)
+        box = shapely.box(x.start, y.start, x.stop, y.stop)
+        hits = self._tree().query(box, predicate="intersects")
+        dates = self.index.index
+        shared = [
+            (-self.index.geometry.iloc[i].intersection(box).area, int(i))
+            for i in hits
+            if dates[i].left <= t.stop and dates[i].right >= t.start
+        ]
+        if not shared:
+            msg = f"no scene at x {x}, y {y}, t {t}; the scenes span {self.bounds}."
+            raise IndexError(msg)
+        number = self._numbers[self.index.filepath.iloc[min(shared)[1]]]
+        scene = self.scene_files[number]
+        width = max(1, round((x.stop - x.start) / x.step))
+        height = max(1, round((y.stop - y.start) / y.step))
+        middle = gpd.GeoSeries([box.centroid], crs=self.crs).to_crs(scene.crs).iloc[0]
+        col, row = ~scene.transform @ (middle.x, middle.y)
+        return Tile(number, round(col - width / 2), round(row - height / 2), width, height)
+
+    def tile_footprints(self, tiles: Sequence[Tile]) -> npt.NDArray[np.object_]:
+        """Make the footprints of tiles, in longitude and latitude.
+
+        Args:
+            tiles: Tiles of these scenes.
+
+        Returns:
+            Polygons in EPSG:4326, shape (tiles,).
+
+        Raises:
+            SceneError: If a tile has no place in longitude and latitude.
+        """
+        rows = np.asarray(tiles, dtype=np.int64).reshape(-1, 5)
+        geometries = np.empty(len(rows), dtype=object)
+        for number in np.unique(rows[:, 0]):
+            scene = self.scene_files[number]
+            mine = rows[:, 0] == number
+            geometries[mine] = footprints(scene.transform, rows[mine, 1:], crs=scene.crs)
+        return geometries
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files and the search tree behind when sent to another process."""
+        return {k: v for k, v in self.__dict__.items() if k != "_pool"} | {"_found": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Start in another process with no file open."""
+        self.__dict__.update(state)
+        self._pool = RasterPool()
+
+    def _tree(self) -> shapely.STRtree:
+        # TorchGeo's splits give a copy another index, and its intersections another CRS.
+        found = self._found
+        if found is None or found[0] is not self.index or found[1] != self.index.crs:
+            tree = shapely.STRtree(self.index.geometry.to_numpy())
+            self._found = found = (self.index, self.index.crs, tree)
+        return found[2]
+
+    def _nothing_to_read(self) -> str:
+        where = ", ".join(str(path) for path in self.paths)
+        if not self.unreadable:
+            endings = " ".join(SCENE_ENDINGS)
+            return f"no scenes in {where}; looked for files ending in {endings}."
+        reasons = "; ".join(reason for _, reason in self.unreadable[:3])
+        return f"none of {len(self.unreadable)} files in {where} can be used: {reasons}"
+
+    def _make_index(self) -> gpd.GeoDataFrame:
+        shared = {scene.crs for scene in self.scene_files}
+        crs = shared.pop() if len(shared) == 1 else WGS84
+        geometries = []
+        for scene in self.scene_files:
+            whole = [[0, 0, scene.width, scene.height]]
+            if crs == scene.crs:
+                corners = window_corners(scene.transform, whole)[0]
+                geometries.append(shapely.Polygon(corners))
+            else:
+                geometries.append(footprints(scene.transform, whole, crs=scene.crs)[0])
+        known = [scene.dates or (self.mint, self.maxt) for scene in self.scene_files]
+        first, last = (
+            pd.DatetimeIndex([pd.Timestamp(pair[end]).tz_localize(None) for pair in known])
+            for end in (0, 1)
+        )
+        dates = pd.IntervalIndex.from_arrays(first, last, closed="both", name="datetime")
+        paths = {"filepath": [scene.key for scene in self.scene_files]}
+        return gpd.GeoDataFrame(paths, index=dates, geometry=geometries, crs=crs)
+
+    def _index_resolution(self) -> tuple[float, float]:
+        first = self.scene_files[0]
+        if self.index.crs == first.crs:
+            t = first.transform
+            return float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
+        # Scenes in several CRS are indexed in degrees: the first scene's pixel, as degrees.
+        across, down = ground_pixel(first.transform, first.width, first.height, crs=first.crs)
+        latitude = float(self.index.geometry.iloc[0].centroid.y)
+        shrink = max(np.cos(np.radians(latitude)), 0.01)
+        return float(across / (111_320.0 * shrink)), float(down / 111_320.0)
+
+    def _slices(self, tile: Tile) -> tuple[slice, slice, slice]:
+        scene = self.scene_files[tile.scene]
+        corners = window_corners(scene.transform, [tile[1:]])[0]
+        (xmin, ymin), (xmax, ymax) = corners.min(axis=0), corners.max(axis=0)
+        t = scene.transform
+        x_res, y_res = float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
+        dates = self._dates[tile.scene]
+        return (
+            slice(float(xmin), float(xmax), x_res),
+            slice(float(ymin), float(ymax), y_res),
+            slice(dates.left, dates.right, 1),
+        )
+
+
+def _check_place(scene: SceneFile) -> None:
+    """Check that a scene lies on the Earth, before others are laid beside it.
+
+    Raises:
+        SceneError: If it does not.
+    """
+    try:
+        footprints(scene.transform, [[0, 0, scene.width, scene.height]], crs=scene.crs)
+    except SceneError as error:
+        msg = f"{scene.name}: {error}"
+        raise SceneError(msg) from error

@@ -1,0 +1,308 @@
+"""Read the header of one georeferenced raster file: its grid, its bands and its date."""
+
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from geohash_rs.errors import BandMismatchError, SceneError, one_line
+from geohash_rs.footprints.projection import projection_of
+from geohash_rs.scenes.dates import DateRange, DateRule
+from geohash_rs.scenes.remote import is_remote, read_patiently, unless_set
+from geohash_rs.scenes.state import state_of
+
+__all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_key"]
+
+# Side files are looked for by name: to list a folder of thousands costs more than to read a tile.
+LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+DIRECT = LOCAL | {"GTIFF_DIRECT_IO": "YES"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneFile:
+    """One scene as its header tells it.
+
+    Attributes:
+        key: How the scene is named in an archive: absolute path, or URI.
+        width: Columns.
+        height: Rows.
+        count: Bands, an alpha band included.
+        dtypes: NumPy names of the bands' pixel types.
+        crs: ``EPSG:n`` where there is one, else WKT.
+        transform: Affine transform, pixel to CRS.
+        nodata: Value that means nothing was seen, or None.
+        masked: Whether a mask band or alpha band says which pixels are valid.
+        alpha: One-based index of the alpha band, or None.
+        descriptions: Names of the bands, empty strings where unnamed.
+        colors: Colour interpretation of the bands, such as ``red``.
+        dates: First and last moment (UTC) in which it was taken, or None.
+        files: Paths or URIs of the files that it is made of: itself, and a VRT's sources.
+        size: Bytes of the files, 0 if unknown.
+        mtime_ns: Time of its last change in nanoseconds, or a number that stands for the times of
+            several files; 0 if unknown.
+        plain: Whether it is a GeoTIFF of this machine in tiles that are not compressed.
+    """
+
+    key: str
+    width: int
+    height: int
+    count: int
+    dtypes: tuple[str, ...]
+    crs: str
+    transform: Affine
+    nodata: float | None
+    masked: bool
+    alpha: int | None
+    descriptions: tuple[str, ...]
+    colors: tuple[str, ...]
+    dates: DateRange | None
+    files: tuple[str, ...]
+    size: int
+    mtime_ns: int
+    plain: bool
+
+    @property
+    def name(self) -> str:
+        """Give the file's name without its folder."""
+        return self.key.rsplit("/", 1)[-1]
+
+    @property
+    def dtype(self) -> str:
+        """Give the NumPy name of the type that holds the pixels of all bands."""
+        return str(np.result_type(*set(self.dtypes)))
+
+    @property
+    def color_bands(self) -> tuple[int, ...]:
+        """Give the one-based indexes of all bands but alpha."""
+        return tuple(i for i in range(1, self.count + 1) if i != self.alpha)
+
+    def band_indexes(
+        self, bands: Sequence[int | str] | None, *, names: Sequence[str] | None = None
+    ) -> tuple[int, ...]:
+        """Choose the bands to read.
+
+        Args:
+            bands: One-based indexes or band names; None leaves the choice to ``names``.
+            names: Bands that the hasher expects. If the scene has more bands, they are looked
+                for among its band descriptions and its colour interpretation.
+
+        Returns:
+            One-based band indexes in the order to read.
+
+        Raises:
+            BandMismatchError: If a band is not there, or the choice is not clear.
+        """
+        if bands is not None:
+            return tuple(self._band_index(band) for band in bands)
+        if names is None or len(names) == len(self.color_bands):
+            return self.color_bands
+        for known in (self.descriptions, self.colors):
+            lowered = [name.lower() for name in known]
+            if all(lowered.count(name.lower()) == 1 for name in names):
+                return tuple(lowered.index(name.lower()) + 1 for name in names)
+        expected = ", ".join(names) if len(names) <= 4 else f"{names[0]}..{names[-1]}"
+        count = len(self.color_bands)
+        msg = (
+            f"{self.name} has {count} band{'s' * (count != 1)} but the hasher expects {len(names)} "
+            f"({expected}); pass bands=... (one-based indexes or names) or use another hasher."
+        )
+        raise BandMismatchError(msg)
+
+    def _band_index(self, band: int | str) -> int:
+        if isinstance(band, str):
+            lowered = [name.lower() for name in self.descriptions]
+            if band.lower() in lowered:
+                return lowered.index(band.lower()) + 1
+            if band.lower() in self.colors:
+                return self.colors.index(band.lower()) + 1
+        elif 1 <= band <= self.count:
+            return int(band)
+        named = [name for name in self.descriptions if name]
+        msg = (
+            f"{self.name} has no band {band!r}; it has {self.count} "
+            f"(names: {', '.join(named) or 'none'}): pass one-based indexes from 1 to {self.count}."
+        )
+        raise BandMismatchError(msg)
+
+
+def scene_key(path: str | Path) -> str:
+    """Give the name under which an archive keeps a scene.
+
+    Args:
+        path: Path of a file, or a URI or GDAL virtual path, which stay as they are.
+
+    Returns:
+        Absolute path with forward slashes, or the URI.
+    """
+    text = str(path)
+    if is_virtual(text):
+        return text
+    return Path(os.path.abspath(text)).as_posix()  # noqa: PTH100 (resolve would follow links)
+
+
+def is_virtual(path: str | Path) -> bool:
+    """Tell a URI, a GDAL virtual path or the name of a subdataset from the path of a file.
+
+    Args:
+        path: Any of these.
+
+    Returns:
+        Whether it is no plain path.
+
+    >>> is_virtual("s3://bucket/scene.tif"), is_virtual("GTIFF_DIR:2:scene.tif")
+    (True, True)
+    >>> is_virtual("scenes/2023:06.tif")
+    False
+    """
+    text = str(path)
+    if "://" in text or text.startswith("/vsi"):
+        return True
+    # A driver's prefix has two letters or more: one letter is a drive of Windows.
+    return re.match(r"[A-Za-z]\w+:", text) is not None and not Path(text).exists()
+
+
+def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
+    """Open a raster and turn every way in which that can fail into a SceneError.
+
+    Args:
+        path: Path or URI of the raster.
+        direct: Read without GDAL's cache of blocks, where the raster is plain (`SceneFile.plain`).
+            Only for windows that are not resampled. GDAL 3.10 would take other neighbours then, and
+            of stripes it would miss that a file is cut short.
+
+    Returns:
+        An open rasterio dataset, to be closed by the caller.
+
+    Raises:
+        SceneError: If the file is missing, empty, cut short or no raster.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            with _local_settings(str(path), direct=direct):
+                return read_patiently(str(path), lambda: rasterio.open(path), forget=lambda: None)
+        except (RasterioError, OSError) as error:
+            msg = f"{Path(str(path)).name} cannot be opened: {one_line(error)}"
+            raise SceneError(msg) from error
+
+
+def _local_settings(path: str, *, direct: bool) -> AbstractContextManager[object]:
+    """Give what a raster of this machine is opened with; a remote one has settings of its own."""
+    if is_remote(path):
+        return nullcontext()
+    settings: AbstractContextManager[object] = rasterio.Env(
+        **unless_set(DIRECT if direct else LOCAL)
+    )
+    return settings
+
+
+def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneFile:
+    """Read the header of one scene.
+
+    Args:
+        path: Path or URI of a georeferenced raster.
+        rule: Where its date comes from.
+
+    Returns:
+        The scene's grid, bands and date.
+
+    Raises:
+        SceneError: If it cannot be opened, has no bands, no CRS or no geotransform, or complex
+            pixels.
+    """
+    # Before it is opened: a file that is replaced meanwhile must not look unchanged later.
+    state = state_of([str(path)])
+    with open_raster(path) as source:
+        name = Path(str(path)).name
+        _check_header(source, name)
+        _check_place(source, name)
+        # An EPSG code is short and exact; rasterio is asked for a sure one only.
+        files = (str(path),)
+        if source.driver == "VRT" and source.files:  # as new as its newest source
+            files = tuple(source.files)
+            state = state_of(files)
+        epsg = source.crs.to_epsg(confidence_threshold=100)
+        alphas = [i + 1 for i, c in enumerate(source.colorinterp) if c == ColorInterp.alpha]
+        flags = source.mask_flag_enums
+        # A mask of each band's own has no flag at all.
+        masked = any(MaskFlags.per_dataset in f or not f for f in flags)
+        # GDAL's mask tells where bands have different nodata values.
+        values = {str(v) for i, v in enumerate(source.nodatavals, 1) if i not in alphas}
+        differing = len(values) > 1
+        return SceneFile(
+            key=scene_key(path),
+            width=source.width,
+            height=source.height,
+            count=source.count,
+            dtypes=tuple(source.dtypes),
+            crs=f"EPSG:{epsg}" if epsg else source.crs.to_wkt(),
+            transform=source.transform,
+            nodata=None if differing else source.nodata,
+            masked=bool(alphas) or masked or differing,
+            alpha=alphas[0] if alphas else None,
+            descriptions=tuple(text or "" for text in source.descriptions),
+            colors=tuple(color.name for color in source.colorinterp),
+            dates=(rule or DateRule()).dates(
+                str(path), {**source.tags(), **source.tags(ns="IMAGERY")}
+            ),
+            files=files,
+            size=state[0],
+            mtime_ns=state[1],
+            plain=_is_plain(source, str(path)),
+        )
+
+
+def _is_plain(source: DatasetReader, path: str) -> bool:
+    strips = source.block_shapes[0][1] == source.width
+    compressed = source.compression is not None
+    return source.driver == "GTiff" and not (strips or compressed or is_virtual(path))
+
+
+def _check_header(source: DatasetReader, name: str) -> None:
+    if source.count == 0:
+        msg = f"{name} has no bands; name one of its subdatasets instead (see 'rio info')."
+        raise SceneError(msg)
+    if any(dtype.startswith("complex") for dtype in source.dtypes):
+        msg = (
+            f"{name} has complex pixels ({source.dtypes[0]}), which no hasher can look at; "
+            "write its magnitude to a new file first."
+        )
+        raise SceneError(msg)
+
+
+def _check_place(source: DatasetReader, name: str) -> None:
+    try:
+        crs = source.crs
+    except CRSError as error:
+        msg = f"{name} has a CRS that cannot be read: {one_line(error)}"
+        raise SceneError(msg) from error
+    gridless = source.transform == Affine.identity()
+    if gridless and (source.gcps[0] or source.rpcs):
+        msg = (
+            f"{name} is placed by control points or RPCs only, so its pixels lie on no grid; "
+            "bring it onto one with 'gdalwarp' first."
+        )
+        raise SceneError(msg)
+    if not crs:
+        msg = (
+            f"{name} has no CRS, so its tiles cannot be placed; set one with 'rio edit-info --crs'."
+        )
+        raise SceneError(msg)
+    usable = np.isfinite(source.transform).all() and source.transform.determinant != 0
+    if gridless or not usable:
+        msg = (
+            f"{name} has no usable geotransform, so its tiles cannot be placed; set one with "
+            "'rio edit-info --transform'."
+        )
+        raise SceneError(msg)
+    projection_of(crs.to_wkt())

@@ -1,0 +1,60 @@
+"""Rasters kept open between reads, by each thread and process for itself."""
+
+import os
+import threading
+from collections import OrderedDict
+
+from rasterio.io import DatasetReader
+
+from geohash_rs.scenes.file import open_raster
+
+__all__ = ["RasterPool"]
+
+OPEN_RASTERS = 32
+
+
+class RasterPool:
+    """Open rasters, the latest used kept, never shared between processes or threads."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def _mine(self) -> OrderedDict[tuple[str, bool], DatasetReader]:
+        if getattr(self._local, "process", None) != os.getpid():
+            # A forked worker must not touch its parent's handles, not even to close them.
+            self._local.process = os.getpid()
+            self._local.inherited = getattr(self._local, "rasters", None)
+            self._local.rasters = OrderedDict()
+        rasters: OrderedDict[tuple[str, bool], DatasetReader] = self._local.rasters
+        return rasters
+
+    def open(self, key: str, *, direct: bool = False) -> DatasetReader:
+        """Give the raster, opened if need be.
+
+        Args:
+            key: Path or URI.
+            direct: As in `open_raster`.
+
+        Returns:
+            An open dataset, which stays the pool's to close.
+        """
+        rasters = self._mine()
+        found = rasters.get((key, direct))
+        if found is not None:
+            rasters.move_to_end((key, direct))
+            return found
+        opened = rasters[key, direct] = open_raster(key, direct=direct)
+        if len(rasters) > OPEN_RASTERS:
+            rasters.popitem(last=False)[1].close()
+        return opened
+
+    def close(self, key: str) -> None:
+        """Close a raster, so that the next use opens it anew.
+
+        Args:
+            key: Path or URI.
+        """
+        for direct in (False, True):
+            found = self._mine().pop((key, direct), None)
+            if found is not None:
+                found.close()

@@ -1,0 +1,300 @@
+"""Read the tiles of scenes in batches, ahead of the network that looks at them."""
+
+import math
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from geohash_rs.errors import GeoHashRSError, ReadingError, one_line
+from geohash_rs.scenes.buffers import BufferPool
+from geohash_rs.scenes.dataset import Scenes, Tile
+from geohash_rs.scenes.file import SceneFile
+from geohash_rs.scenes.pixels import batch_tensor, fill_invalid, may_have_gaps, north_up
+
+__all__ = ["TileBatch", "TileReader", "read_ahead"]
+
+BATCHES_AHEAD = 2  # for every reader
+MAX_DEATHS = 3  # processes that may be killed before the run is given up
+CACHE_BYTES = 256_000_000  # decoded blocks that all readers together keep
+# Larger batches do not make the network faster, but fill caches and memory: 64 tiles of 256 px with
+# 13 bands of float32 are 218 MB, and several batches wait.
+BATCH_BYTES = 16_000_000
+
+_mine = threading.local()  # what a reading thread or process works on
+
+
+@dataclass(kw_only=True)
+class TileBatch:
+    """Tiles that were read together.
+
+    Attributes:
+        images: Raw pixels with north up and without gaps, shape (tiles, bands, height, width).
+        tiles: int64 (scene, col, row, width, height), shape (tiles, 5).
+        num_read: Tiles that were to be read.
+        num_nodata: Tiles left out because too little of them was seen.
+        failures: Position of the scene, and why, for tiles that could not be read.
+    """
+
+    images: Tensor
+    tiles: npt.NDArray[np.int64]
+    num_read: int
+    num_nodata: int = 0
+    failures: list[tuple[int, str]] = field(default_factory=list)
+
+
+class TileReader(Dataset[TileBatch]):
+    """A dataset of whole batches: tiles in the order given, one pixel type and size a batch."""
+
+    def __init__(
+        self,
+        scenes: Scenes,
+        tiles: npt.NDArray[np.int64],
+        *,
+        indexes: Sequence[tuple[int, ...]],
+        batch_size: int,
+        max_nodata: float = 1.0,
+        shape: tuple[int, int] | None = None,
+    ) -> None:
+        """Arrange the batches.
+
+        Args:
+            scenes: The scenes.
+            tiles: int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
+            indexes: One-based bands to read, for every scene.
+            batch_size: Most tiles in a batch; fewer where they would be more than 16 MB.
+            max_nodata: Tiles with a larger share of invalid pixels are left out.
+            shape: Height and width that every tile is brought to; its own if None.
+        """
+        self.scenes = scenes
+        self.tiles = tiles
+        self.indexes = indexes
+        self.max_nodata = max_nodata
+        self.shape = shape
+        self._failed: dict[int, str] = {}
+        self._buffers = BufferPool()
+        self._last: int | None = None  # scene that was read last
+        used = np.unique(tiles[:, 0])
+        self.dtypes = {
+            number: _dtype(scenes.scene_files[number], indexes[number]) for number in used
+        }
+        self._final = {number for number in used.tolist() if self._is_final(number)}
+        names = np.array([str(self.dtypes[number]) for number in used])
+        kinds = np.unique(names, return_inverse=True)[1][np.searchsorted(used, tiles[:, 0])]
+        same = np.column_stack([kinds, tiles[:, 3:]]) if shape is None else kinds[:, None]
+        breaks = np.flatnonzero((same[1:] != same[:-1]).any(axis=1)) + 1
+        edges = [0, *breaks.tolist(), len(tiles)] if len(tiles) else []
+        self.spans: list[tuple[int, int]] = []
+        for begin, end in pairwise(edges):
+            step = min(batch_size, max(1, BATCH_BYTES // self._bytes_of(begin)))
+            self.spans += [(i, min(i + step, end)) for i in range(begin, end, step)]
+
+    def __len__(self) -> int:
+        """Count the batches."""
+        return len(self.spans)
+
+    def __getitem__(self, index: int) -> TileBatch:
+        """Read one batch; a scene that cannot be read is named, not raised."""
+        start, end = self.spans[index]
+        rows = self.tiles[start:end]
+        shape, dtype = self._image_of(start)
+        images = self._buffers.lend((end - start, *shape), dtype)
+        kept: list[Tile] = []
+        failed = self._failed
+        num_nodata = 0
+        for row in _side_by_side([Tile(*values) for values in rows.tolist()]):
+            for tile in self._readable(row):
+                try:
+                    seen = self._read_into(images[len(kept)], tile)
+                except GeoHashRSError as error:
+                    failed[tile.scene] = one_line(error)
+                    break
+                if seen:
+                    kept.append(tile)
+                else:
+                    num_nodata += 1
+        planned = set(rows[:, 0].tolist())
+        return TileBatch(
+            images=batch_tensor(images[: len(kept)]),
+            tiles=np.array(kept, dtype=np.int64).reshape(-1, 5),
+            num_read=end - start,
+            num_nodata=num_nodata,
+            failures=[(n, r) for n, r in failed.items() if n in planned],
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave buffers behind when sent to another process."""
+        return self.__dict__ | {"_buffers": BufferPool(), "_last": None}
+
+    def _image_of(self, position: int) -> tuple[tuple[int, int, int], np.dtype[Any]]:
+        """Give shape (bands, height, width) and type of the image of a tile."""
+        number, _, _, width, height = self.tiles[position].tolist()
+        return (len(self.indexes[number]), *(self.shape or (height, width))), self.dtypes[number]
+
+    def _bytes_of(self, position: int) -> int:
+        shape, dtype = self._image_of(position)
+        return math.prod(shape) * dtype.itemsize
+
+    def _readable(self, row: list[Tile]) -> list[Tile]:
+        """Prepare to read tiles of one row, unless their scene has failed."""
+        scene = row[0].scene
+        if scene != self._last and self._last is not None:
+            # Tiles come scene by scene. The next one's blocks take the memory of this one's.
+            self.scenes.close(self._last)
+        self._last = scene
+        if scene not in self._failed and self.shape is None:
+            try:
+                self.scenes.prefetch(row, indexes=self.indexes[scene])
+            except GeoHashRSError as error:
+                self._failed[scene] = one_line(error)
+        return [] if scene in self._failed else row
+
+    def _is_final(self, number: int) -> bool:
+        """Tell whether pixels of a scene are done when they are read, where all are valid."""
+        image = np.empty((1, 1, 1), self.dtypes[number])
+        turned = north_up(image, self.scenes.scene_files[number].transform)
+        return turned is image and not may_have_gaps(image.dtype, self.scenes.nodata_of(number))
+
+    def _read_into(self, image: npt.NDArray[Any], tile: Tile) -> bool:
+        """Read a tile, and tell whether enough of it was seen."""
+        scene = self.scenes.scene_files[tile.scene]
+        pixels = self.scenes.read(
+            tile, indexes=self.indexes[tile.scene], shape=self.shape, out=image
+        )
+        if pixels.invalid is None and pixels.image is image and tile.scene in self._final:
+            return True
+        share = 0.0 if pixels.invalid is None else float(pixels.invalid.mean())
+        if share > self.max_nodata or share == 1.0:
+            return False
+        filled = fill_invalid(pixels, self.scenes.nodata_of(tile.scene))
+        upright = north_up(filled, scene.transform)
+        if upright is not image:
+            image[...] = upright
+        return True
+
+
+def _side_by_side(tiles: Sequence[Tile]) -> list[list[Tile]]:
+    """Part tiles where a row of the grid ends, or a gap is wider than a tile."""
+    rows: list[list[Tile]] = []
+    for tile in tiles:
+        last = rows[-1][-1] if rows else None
+        same_row = last is not None and (last.scene, last.row) == (tile.scene, tile.row)
+        if last is not None and same_row and tile.col <= last.col + 2 * last.width:
+            rows[-1].append(tile)
+        else:
+            rows.append([tile])
+    return rows
+
+
+def _dtype(scene: SceneFile, indexes: Sequence[int]) -> np.dtype[Any]:
+    return np.result_type(*{scene.dtypes[index - 1] for index in indexes})
+
+
+def read_ahead(reader: TileReader, *, workers: int = 0) -> Generator[TileBatch, None, None]:
+    """Read batches in order while the caller works on earlier ones.
+
+    A process that is killed is replaced and its batches are read again.
+
+    Args:
+        reader: The batches.
+        workers: Processes that read; with 0 a thread of this process does, which costs no copy.
+
+    Yields:
+        One batch after the other.
+
+    Raises:
+        ReadingError: If processes are killed again and again.
+    """
+    waiting: deque[tuple[int, Future[TileBatch]]] = deque()
+    following, deaths = 0, 0
+    pool = _start(reader, workers)
+    try:
+        while following < len(reader) or waiting:
+            try:
+                while following < len(reader) and len(waiting) <= max(1, workers) * BATCHES_AHEAD:
+                    waiting.append((following, pool.submit(_read, following)))
+                    following += 1
+                batch = waiting[0][1].result()
+            except BrokenExecutor as error:
+                deaths += 1
+                if deaths > MAX_DEATHS:
+                    msg = (
+                        f"processes that read tiles were killed {deaths} times, perhaps for lack "
+                        f"of memory; use fewer workers than {workers} or smaller batches."
+                    )
+                    raise ReadingError(msg) from error
+                following = waiting[0][0] if waiting else following
+                waiting.clear()
+                pool.shutdown(wait=False)
+                pool = _start(reader, workers)
+                continue
+            waiting.popleft()
+            yield batch
+    finally:
+        for _, future in waiting:
+            future.cancel()
+        if workers == 0:
+            pool.submit(_restore).result()
+        pool.shutdown(cancel_futures=True)
+
+
+def _start(reader: TileReader, workers: int) -> Executor:
+    """Start a thread or processes, in which `_read` knows the reader."""
+    cache = CACHE_BYTES // max(1, workers)
+    if workers == 0:
+        return ThreadPoolExecutor(
+            1, thread_name_prefix="read-tiles", initializer=_prepare, initargs=(reader, cache)
+        )
+    return ProcessPoolExecutor(workers, initializer=_prepare_process, initargs=(reader, cache))
+
+
+def _prepare_process(reader: TileReader, cache: int) -> None:
+    """Prepare a process that ends when its parent does, however that ends."""
+
+    def follow() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this
+    # A forked process has none of the threads that OpenMP believes in, and would wait for them
+    # when a large batch is copied into shared memory.
+    torch.set_num_threads(1)
+    _prepare(reader, cache)
+
+
+def _prepare(reader: TileReader, cache: int) -> None:
+    _mine.reader = reader
+    # GDAL would keep blocks in a twentieth of the machine's memory, in every process.
+    _mine.settings = rasterio.Env(GDAL_CACHEMAX=cache)
+    _mine.settings.__enter__()
+
+
+def _restore() -> None:
+    _mine.settings.__exit__()
+
+
+def _read(index: int) -> TileBatch:
+    reader: TileReader = _mine.reader
+    return reader[index]

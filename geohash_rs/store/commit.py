@@ -1,0 +1,307 @@
+"""Write the next state of an archive: add, remove, merge; each ends in one atomic commit."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from geohash_rs.errors import GeoHashRSError
+from geohash_rs.store.disk.durable import FileEntry, remove_tree, sync_folder, write_file, writing
+from geohash_rs.store.disk.locks import ReaderPin, no_readers, write_lock
+from geohash_rs.store.disk.manifest import Manifest, commit_manifest, read_manifest
+from geohash_rs.store.disk.records import (
+    SceneRecord,
+    read_scene_logs,
+    removed_scenes,
+    write_scene_log,
+)
+from geohash_rs.store.segment.layout import MAX_ROWS
+from geohash_rs.store.segment.read import Segment
+from geohash_rs.store.segment.tiles import TileTable
+from geohash_rs.store.segment.write import SegmentData, curve_order, write_segment
+from geohash_rs.store.snapshot import Snapshot, tombstone_bitmap
+
+__all__ = ["Writer", "collect_garbage", "open_writer", "orphans"]
+
+LOG_FANOUT = 16  # scene logs that may stand beside each other before they are joined
+
+
+class Writer:
+    """Collects the changes of one commit; made by `open_writer`, under the write lock.
+
+    Args:
+        folder: The archive.
+        base: The state that the changes start from.
+        known: Segments that are already mapped.
+        follow: Is given this state and each that is committed, and lets go of the one before, so
+            that its files can be deleted unless somebody else reads them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        base: Manifest,
+        *,
+        known: Sequence[Segment] = (),
+        follow: Callable[[Snapshot], None],
+    ) -> None:
+        self.folder = folder
+        self.manifest = dataclasses.replace(base, next_number=_next_number(folder, base))
+        self._follow = follow
+        self._fresh: list[Path] = []
+        self._move_to(base, known)
+
+    def _move_to(self, manifest: Manifest, known: Sequence[Segment]) -> None:
+        pin = ReaderPin(self.folder)
+        self.snapshot = Snapshot.of(self.folder, manifest, pin=pin, known=known)
+        self._follow(self.snapshot)
+
+    def next_name(self, prefix: str = "") -> str:
+        """Take the next number for a new file or folder.
+
+        Args:
+            prefix: Text before the number.
+
+        Returns:
+            A name that no file of the archive has or had.
+        """
+        number = self.manifest.next_number
+        self.update(next_number=number + 1)
+        return f"{prefix}{number:08d}"
+
+    def update(self, **changes: object) -> None:
+        """Change fields of the state to be committed."""
+        self.manifest = dataclasses.replace(self.manifest, **changes)  # type: ignore[arg-type]
+
+    def fresh(self, path: Path) -> Path:
+        """Note a new file or folder, to be removed again if the commit fails."""
+        self._fresh.append(path)
+        return path
+
+    def add(self, codes: npt.NDArray[np.uint8], tiles: TileTable) -> npt.NDArray[np.int64]:
+        """Write tiles as new segments.
+
+        Args:
+            codes: Packed codes, shape (n, bits / 8).
+            tiles: The tiles, n rows.
+
+        Returns:
+            Their ids, int64, shape (n,), in the order given.
+        """
+        order = curve_order(tiles.bounds)
+        ids = np.empty(len(order), np.int64)
+        first = self.manifest.next_id
+        ids[order] = np.arange(first, first + len(order))
+        for start in range(0, len(order), MAX_ROWS):
+            rows = order[start : start + MAX_ROWS]
+            data = SegmentData(
+                codes=codes[rows],
+                tiles=TileTable(table=tiles.table.take(pa.array(rows)), bounds=tiles.bounds[rows]),
+            )
+            self.write(data, first_id=first + start)
+        self.update(next_id=first + len(order))
+        return ids
+
+    def write(self, data: SegmentData, *, first_id: int = 0) -> None:
+        """Write one segment and put it into the state."""
+        folder = self.fresh(self.folder / "segments" / self.next_name())
+        entry = write_segment(folder, data, first_id=first_id)
+        segments = sorted((*self.manifest.segments, entry), key=lambda item: item.first_id)
+        self.update(segments=tuple(segments))
+
+    def remove_rows(self, segment: Segment, rows: npt.NDArray[np.int64]) -> int:
+        """Cover rows of a segment of the base state with tombstones.
+
+        Args:
+            segment: The segment.
+            rows: Row numbers; rows already removed may be among them.
+
+        Returns:
+            How many rows were live.
+        """
+        removed = segment.removed_rows()
+        before = int(removed.sum())
+        removed[rows] = True
+        count = int(removed.sum()) - before
+        if not count:
+            return 0
+        entry = segment.entry
+        if before + count == entry.num_tiles:
+            kept = [item for item in self.manifest.segments if item.name != entry.name]
+            self.update(segments=tuple(kept))
+            return count
+        path = self.fresh(self.folder / "removed" / self.next_name())
+        self._folder("removed")
+        bitmap = write_file(path, [tombstone_bitmap(entry, removed).tobytes()])
+        changed = dataclasses.replace(entry, num_removed=before + count, tombstones=bitmap)
+        self.update(
+            segments=tuple(
+                changed if item.name == entry.name else item for item in self.manifest.segments
+            )
+        )
+        return count
+
+    def remove_scenes(self, scenes: Collection[str]) -> int:
+        """Cover every tile of some scenes with tombstones.
+
+        Args:
+            scenes: The scenes.
+
+        Returns:
+            How many tiles were live.
+        """
+        wanted = set(scenes)
+        count = 0
+        for segment in self.snapshot.segments:
+            table = np.array([text in wanted for text in segment.texts("scene")])
+            if table.any():
+                numbers = segment.numbers("scene", np.arange(len(segment)))
+                count += self.remove_rows(segment, np.flatnonzero(table[numbers]))
+        return count
+
+    def log_scenes(self, records: Sequence[SceneRecord], *, removed: Collection[str] = ()) -> None:
+        """Write scene records as a new log; join the logs when there are many."""
+        logs = self.manifest.scene_logs
+        if records or (removed and logs):
+            logs = (*logs, self._scene_log(records, removed=removed))
+        while len(logs) >= LOG_FANOUT:
+            tail = _tail(logs)
+            joined = read_scene_logs(self.folder / "scenes", tail)
+            # a scene that an earlier log holds and that the tail removed must stay removed
+            gone = self._removed_in(tail) - set(joined) if len(tail) < len(logs) else set()
+            entry = self._scene_log(list(joined.values()), removed=gone)
+            logs = (*logs[: len(logs) - len(tail)], entry)
+        self.update(scene_logs=logs)
+
+    def _scene_log(self, records: Sequence[SceneRecord], *, removed: Collection[str]) -> FileEntry:
+        self._folder("scenes")
+        path = self.fresh(self.folder / "scenes" / self.next_name())
+        return write_scene_log(path, records, removed=removed)
+
+    def _removed_in(self, logs: Sequence[FileEntry]) -> set[str]:
+        return removed_scenes(self.folder / "scenes", logs)
+
+    def _folder(self, name: str) -> None:
+        path = self.folder / name
+        if not path.is_dir():
+            with writing(path):
+                path.mkdir(exist_ok=True)
+                sync_folder(self.folder)
+
+    def commit(self) -> None:
+        """Make the changes the archive's state.
+
+        Raises:
+            ArchiveWriteError: If it cannot be written; the old state then stands. Also if the
+                folder cannot be made durable; the new state then stands already.
+        """
+        for name in ("scenes", "removed", "segments"):
+            if (self.folder / name).is_dir():
+                with writing(self.folder / name):
+                    sync_folder(self.folder / name)
+        self.manifest = self.manifest.following()
+        commit_manifest(self.folder, self.manifest)
+        self._fresh.clear()
+        self._move_to(self.manifest, self.snapshot.segments)
+
+    def discard(self) -> None:
+        """Remove what was written but not committed.
+
+        A commit may have failed after its manifest took the old one's place (an interrupt, a
+        folder that cannot be made durable), so what the manifest on disk lists is kept.
+        """
+        if not self._fresh:
+            return
+        try:
+            kept = read_manifest(self.folder).file_names()
+        except (GeoHashRSError, OSError):
+            return  # what belongs to the archive cannot be told
+        for path in self._fresh:
+            if path.relative_to(self.folder).as_posix() not in kept:
+                remove_tree(path)
+
+
+@contextlib.contextmanager
+def open_writer(
+    folder: Path, *, known: Sequence[Segment] = (), follow: Callable[[Snapshot], None]
+) -> Iterator[Writer]:
+    """Take the write lock and start from the newest state.
+
+    Args:
+        folder: The archive.
+        known: Segments that are already mapped.
+        follow: Is given each state, see `Writer`.
+
+    Yields:
+        The writer; what it has not committed at the end is removed.
+
+    Raises:
+        ArchiveLockedError: If another writer holds the lock.
+        ArchiveReadOnlyError: If the folder cannot be written.
+    """
+    with write_lock(folder):
+        writer = Writer(folder, read_manifest(folder), known=known, follow=follow)
+        try:
+            yield writer
+        finally:
+            writer.discard()
+
+
+def _next_number(folder: Path, manifest: Manifest) -> int:
+    """Pass over the names that a killed writer left behind."""
+    names = [path.name for path in _owned(folder) if path.name.isdigit()]
+    return max([manifest.next_number, *(int(name) + 1 for name in names)])
+
+
+def orphans(folder: Path, manifest: Manifest) -> list[Path]:
+    """List files and segment folders that a state does not refer to.
+
+    Args:
+        folder: The archive.
+        manifest: The state.
+
+    Returns:
+        Their paths, sorted.
+    """
+    named = manifest.file_names()
+    found = _owned(folder)
+    return sorted(path for path in found if path.relative_to(folder).as_posix() not in named)
+
+
+def collect_garbage(snapshot: Snapshot) -> None:
+    """Delete what a state does not refer to, if nobody reads an older one.
+
+    Args:
+        snapshot: The newest state; the archive's write lock is held.
+    """
+    left_over = orphans(snapshot.folder, snapshot.manifest)
+    if not left_over:
+        return
+    with snapshot.pin.lifted(), no_readers(snapshot.folder) as alone:
+        if alone:
+            # else a power cut may bring back a manifest that lists them
+            sync_folder(snapshot.folder)
+            for path in left_over:
+                remove_tree(path)
+
+
+def _owned(folder: Path) -> Iterator[Path]:
+    """List the files and folders that commits make."""
+    for name in ("segments", "removed", "scenes"):
+        if (folder / name).is_dir():
+            yield from (folder / name).iterdir()
+    yield from folder.glob("hasher-*.safetensors")
+    yield from folder.glob("*.tmp")
+
+
+def _tail(logs: Sequence[FileEntry]) -> Sequence[FileEntry]:
+    """Choose the newest logs that together outgrow the one before them."""
+    size, start = 0, len(logs)
+    while start > 0 and (len(logs) - start < 2 or logs[start - 1].size <= 2 * size):
+        start -= 1
+        size += logs[start].size
+    return logs[start:]

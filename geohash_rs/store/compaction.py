@@ -1,0 +1,166 @@
+"""Merge small segments and drop removed rows, so that search and opening stay fast."""
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from geohash_rs.errors import ArchiveCorruptError, GeoHashRSWarning
+from geohash_rs.store.commit import Writer, collect_garbage
+from geohash_rs.store.disk.durable import verify_file
+from geohash_rs.store.disk.manifest import SegmentEntry
+from geohash_rs.store.segment.layout import MAX_ROWS
+from geohash_rs.store.segment.read import Segment
+from geohash_rs.store.segment.shapes import stored_bounds
+from geohash_rs.store.segment.tiles import TileTable
+from geohash_rs.store.segment.write import SegmentData, curve_order
+
+__all__ = ["compact_segments", "merge_small_segments"]
+
+FANOUT = 8  # segments of about one size that may stand beside each other
+SMALLEST = 512  # tiles of the lowest level of sizes
+
+
+def merge_small_segments(writer: Writer) -> None:
+    """Merge segments of about one size once there are many, level by level.
+
+    A tile is rewritten about once for each level, so that a thousand small additions cost little
+    more than one large one, and leave few segments.
+
+    It follows a commit and must not make that look as if it had failed: a merge that cannot be
+    written is left for a later call or for `compact`. A damaged segment is named in a
+    `GeoHashRSWarning` and stays as it is, so that it does not keep the others from being merged.
+
+    Args:
+        writer: Holds the write lock; has nothing uncommitted.
+    """
+    merged = False
+    damaged: set[str] = set()
+    with contextlib.suppress(OSError):  # ArchiveWriteError and ArchiveCorruptError are of its kind
+        while group := _crowded_level(
+            [entry for entry in writer.manifest.segments if entry.name not in damaged]
+        ):
+            found = _damage(writer.folder, group)
+            for problem in found.values():
+                warnings.warn(f"not merged: {problem}", GeoHashRSWarning, stacklevel=3)
+            damaged.update(found)
+            if found:
+                continue
+            _merge(writer, group)
+            writer.commit()
+            merged = True
+        if merged:
+            collect_garbage(writer.snapshot)
+
+
+def compact_segments(writer: Writer) -> None:
+    """Rewrite every segment that is small or has removed rows, then delete what is left over.
+
+    Args:
+        writer: Holds the write lock; has nothing uncommitted.
+
+    Raises:
+        ArchiveCorruptError: If a file of a segment is damaged; what was merged before stays merged.
+        ArchiveWriteError: If a segment cannot be written; likewise.
+    """
+    small = [
+        entry
+        for entry in writer.manifest.segments
+        if entry.num_removed or entry.num_tiles <= MAX_ROWS // 2
+    ]
+    for group in _groups(small):
+        if len(group) > 1 or group[0].num_removed:
+            for entry in group:
+                _verify(writer.folder, entry)
+            _merge(writer, group)
+            writer.commit()
+            collect_garbage(writer.snapshot)
+    collect_garbage(writer.snapshot)
+
+
+def _crowded_level(entries: Sequence[SegmentEntry]) -> list[SegmentEntry]:
+    """Find the lowest level with many segments, and those of them that fit one segment."""
+    levels: dict[int, list[SegmentEntry]] = {}
+    for entry in entries:
+        level, size = 0, SMALLEST
+        while size < entry.num_live:
+            level, size = level + 1, size * FANOUT
+        levels.setdefault(level, []).append(entry)
+    for level in sorted(levels):
+        if len(levels[level]) >= FANOUT:
+            group = _groups(levels[level])[0]
+            if len(group) >= FANOUT // 2:
+                return group
+    return []
+
+
+def _groups(entries: Sequence[SegmentEntry]) -> list[list[SegmentEntry]]:
+    """Put consecutive segments together as long as they fit one."""
+    groups: list[list[SegmentEntry]] = []
+    total = 0
+    for entry in entries:
+        if not groups or total + entry.num_live > MAX_ROWS:
+            groups.append([])
+            total = 0
+        groups[-1].append(entry)
+        total += entry.num_live
+    return groups
+
+
+def _merge(writer: Writer, group: Sequence[SegmentEntry]) -> None:
+    """Write the live rows of some segments as one segment in their place.
+
+    Their files are verified: else damage would be copied under a checksum that fits it.
+
+    Raises:
+        ArchiveCorruptError: If one cannot be read all the same.
+        ArchiveWriteError: If the segment cannot be written.
+    """
+    names = {entry.name for entry in group}
+    segments = [item for item in writer.snapshot.segments if item.entry.name in names]
+    kept = [entry for entry in writer.manifest.segments if entry.name not in names]
+    writer.update(segments=tuple(kept))
+    if sum(entry.num_live for entry in group):
+        writer.write(_joined(segments))
+
+
+def _damage(folder: Path, group: Sequence[SegmentEntry]) -> dict[str, str]:
+    """Find the damaged ones of some segments, and say what is wrong with each."""
+    found = {}
+    for entry in group:
+        try:
+            _verify(folder, entry)
+        except ArchiveCorruptError as error:
+            found[entry.name] = str(error)
+    return found
+
+
+def _verify(folder: Path, entry: SegmentEntry) -> None:
+    """Check the files of a segment.
+
+    Raises:
+        ArchiveCorruptError: If one is damaged.
+    """
+    for file in entry.files:
+        verify_file(folder / "segments" / entry.name / file.name, file)
+    if entry.tombstones:
+        verify_file(folder / "removed" / entry.tombstones.name, entry.tombstones)
+
+
+def _joined(segments: Sequence[Segment]) -> SegmentData:
+    live = [np.flatnonzero(~segment.removed_rows()) for segment in segments]
+    codes = np.concatenate([item.codes[rows] for item, rows in zip(segments, live, strict=True)])
+    tables = [
+        segment.read_blocks(0, segment.num_blocks).take(pa.array(rows))
+        for segment, rows in zip(segments, live, strict=True)
+    ]
+    table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+    bounds = stored_bounds(table.column("geometry"))
+    order = curve_order(bounds)
+    table = table.take(pa.array(order))
+    ids = np.asarray(table.column("tile_id"))
+    tiles = TileTable(table=table.drop_columns(["tile_id"]), bounds=bounds[order])
+    return SegmentData(codes=codes[order], tiles=tiles, ids=ids)

@@ -1,0 +1,59 @@
+"""Where an opened archive finds its files: in its own folder, or wherever they are fetched to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from geohash_rs.store.disk.durable import FileEntry, check_size
+from geohash_rs.store.disk.manifest import Manifest, read_manifest
+
+__all__ = ["ArchiveFiles", "FolderFiles"]
+
+
+class ArchiveFiles(Protocol):
+    """The files of an archive; those of a state never change. May be asked from several threads."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the archive lies on this machine, for messages and locks."""
+
+    def read_manifest(self) -> Manifest:
+        """Read the newest state.
+
+        Raises:
+            ArchiveNotFoundError: If no archive is there.
+            ArchiveFormatError: If a newer version of this package wrote it.
+            ArchiveCorruptError: If its manifest is damaged.
+        """
+
+    def find(self, name: str, entry: FileEntry) -> Path:
+        """Give a local file.
+
+        Args:
+            name: Its name inside of the archive, such as "segments/00000000/codes.bin".
+            entry: What the manifest says of it.
+
+        Raises:
+            ArchiveCorruptError: If it is missing or has another length.
+        """
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """The files of an archive in a folder.
+
+    Attributes:
+        folder: The folder.
+    """
+
+    folder: Path
+
+    def read_manifest(self) -> Manifest:
+        """Read the newest state; see `ArchiveFiles`."""
+        return read_manifest(self.folder)
+
+    def find(self, name: str, entry: FileEntry) -> Path:
+        """Give a file of the folder; see `ArchiveFiles`."""
+        path = self.folder / name
+        check_size(path, entry)
+        return path

@@ -1,0 +1,88 @@
+"""The hasher that an archive keeps beside the codes it made."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from geohash_rs.codes import check_num_bits
+from geohash_rs.errors import CodeLengthError, QueryError
+from geohash_rs.store.disk.durable import plain_name, write_file
+from geohash_rs.store.disk.manifest import HasherEntry, Manifest
+
+__all__ = ["HasherFile", "other_hasher", "with_hasher"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HasherFile:
+    """A hasher as an archive keeps it: bytes that it does not look into.
+
+    Attributes:
+        data: Content of the safetensors file.
+        fingerprint: What identifies the hasher.
+        num_bits: Bits of its codes.
+    """
+
+    data: bytes = dataclasses.field(repr=False)
+    fingerprint: str
+    num_bits: int
+
+
+def with_hasher(folder: Path, manifest: Manifest, hasher: HasherFile) -> Manifest:
+    """Write a hasher's file and put it into a state.
+
+    Args:
+        folder: The archive; its write lock is held.
+        manifest: The state.
+        hasher: The hasher.
+
+    Returns:
+        The state with the hasher, to be committed.
+
+    Raises:
+        CodeLengthError: If the archive was made for codes of another length.
+        QueryError: If its fingerprint cannot be part of a file's name.
+        ArchiveWriteError: If the file cannot be written.
+    """
+    check_num_bits(hasher.num_bits)
+    name = _file_name(hasher.fingerprint)
+    if manifest.num_bits not in (None, hasher.num_bits):
+        msg = (
+            f"the hasher makes codes of {hasher.num_bits} bits but the archive was made with "
+            f"{manifest.num_bits}; use a hasher with as many bits."
+        )
+        raise CodeLengthError(msg)
+    file = write_file(folder / name, [hasher.data])
+    return dataclasses.replace(
+        manifest,
+        num_bits=hasher.num_bits,
+        pending_hasher=None,
+        hasher=HasherEntry(file=file, fingerprint=hasher.fingerprint),
+    )
+
+
+def other_hasher(folder: Path, known: str, given: str) -> str:
+    """Say that codes were made by another hasher than an archive's.
+
+    Args:
+        folder: The archive.
+        known: Fingerprint of its hasher.
+        given: Fingerprint of the codes' hasher.
+
+    Returns:
+        The message.
+    """
+    return (
+        f"the codes were made by hasher {given[:16]} but {folder} holds codes of hasher "
+        f"{known[:16]}; use the hasher stored in the archive, or make a new archive."
+    )
+
+
+def _file_name(fingerprint: str) -> str:
+    try:
+        return plain_name(f"hasher-{fingerprint[:16]}.safetensors")
+    except ValueError as error:
+        msg = (
+            f"the fingerprint {fingerprint!r} cannot be part of a file's name; pass digits and "
+            "letters, such as the hexadecimal SHA-256 of the file."
+        )
+        raise QueryError(msg) from error

@@ -1,0 +1,184 @@
+"""Remember the scenes that tiles were cut from, so that work can be resumed."""
+
+import dataclasses
+import datetime as dt
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from geohash_rs.errors import ArchiveCorruptError
+from geohash_rs.store.disk.durable import FileEntry, reading, verify_file, write_file
+
+__all__ = [
+    "SceneRecord",
+    "read_scene_logs",
+    "record_from_json",
+    "record_to_json",
+    "removed_scenes",
+    "write_scene_log",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneRecord:
+    """What an archive remembers of a scene.
+
+    Attributes:
+        scene: Path or URI, the same text as in the tiles' column `scene`.
+        width: Columns of the raster, px.
+        height: Rows of the raster, px.
+        crs: Coordinate reference system, as WKT or "EPSG:32633"; None when unknown.
+        transform: The six numbers a, b, c, d, e, f of the affine transform; None when unknown.
+        dtype: Pixel type, such as "uint16".
+        count: Bands.
+        size: Length of the file in bytes, to see whether it changed.
+        mtime_ns: When the file was changed last, in nanoseconds, for the same purpose; for a scene
+            of several files a number that changes with any of them.
+        checksum: Checksum of the file, if one was taken.
+        datetime: When it was taken, UTC.
+        datetime_end: Last moment, where it covers a range of time.
+        num_tiles: Tiles that were stored when the scene was added.
+        settings: How its tiles were cut (tile_size, stride, edges, ...), JSON.
+    """
+
+    scene: str
+    width: int | None = None
+    height: int | None = None
+    crs: str | None = None
+    transform: tuple[float, float, float, float, float, float] | None = None
+    dtype: str | None = None
+    count: int | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    checksum: str | None = None
+    datetime: dt.datetime | None = None
+    datetime_end: dt.datetime | None = None
+    num_tiles: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def write_scene_log(
+    path: Path, records: Iterable[SceneRecord], *, removed: Iterable[str] = ()
+) -> FileEntry:
+    """Write records to a new file, one JSON object a line, deflated.
+
+    Args:
+        path: The file.
+        records: Scenes that were added or replaced.
+        removed: Scenes that earlier logs hold and that are no more.
+
+    Returns:
+        The entry for the manifest.
+
+    Raises:
+        ArchiveWriteError: If it cannot be written.
+    """
+    lines = [json.dumps({"removed": scene}) for scene in removed]
+    lines += [record_to_json(record) for record in records]
+    return write_file(path, [zlib.compress("\n".join(lines).encode())])
+
+
+def read_scene_logs(
+    folder: Path, entries: Iterable[FileEntry], *, paths: Iterable[Path] | None = None
+) -> dict[str, SceneRecord]:
+    """Read scene records; a later one replaces an earlier one of the same scene.
+
+    Args:
+        folder: Where the logs are.
+        entries: The logs, oldest first.
+        paths: The file of each, if they are not in the folder.
+
+    Returns:
+        The records by scene, in the order in which the scenes were first added.
+
+    Raises:
+        ArchiveCorruptError: If a log is missing or damaged.
+    """
+    records: dict[str, SceneRecord] = {}
+    for data in _lines(folder, entries, paths):
+        if "removed" in data:
+            records.pop(data["removed"], None)
+        else:
+            record = _from_data(data)
+            records[record.scene] = record
+    return records
+
+
+def removed_scenes(folder: Path, entries: Iterable[FileEntry]) -> set[str]:
+    """List the scenes that logs remove and do not add again.
+
+    Args:
+        folder: Where the logs are.
+        entries: The logs, oldest first.
+
+    Returns:
+        The scenes.
+
+    Raises:
+        ArchiveCorruptError: If a log is missing or damaged.
+    """
+    gone: set[str] = set()
+    for data in _lines(folder, entries):
+        if "removed" in data:
+            gone.add(data["removed"])
+        else:
+            gone.discard(data["scene"])
+    return gone
+
+
+def _lines(
+    folder: Path, entries: Iterable[FileEntry], paths: Iterable[Path] | None = None
+) -> Iterator[dict[str, Any]]:
+    logs = list(entries)
+    places = [folder / entry.name for entry in logs] if paths is None else paths
+    for entry, path in zip(logs, places, strict=True):
+        verify_file(path, entry)
+        try:
+            with reading(path):
+                content = path.read_bytes()
+            for line in zlib.decompress(content).decode().splitlines():
+                yield json.loads(line)
+        except (zlib.error, ValueError) as error:
+            msg = f"{path} cannot be read ({error}); restore it from a copy."
+            raise ArchiveCorruptError(msg) from error
+
+
+def record_to_json(record: SceneRecord) -> str:
+    """Write a record as one line of JSON.
+
+    Args:
+        record: The record.
+
+    Returns:
+        The line.
+    """
+    data = dataclasses.asdict(record)
+    for name in ("datetime", "datetime_end"):
+        if data[name] is not None:
+            data[name] = data[name].isoformat()
+    return json.dumps(data)
+
+
+def record_from_json(line: str) -> SceneRecord:
+    """Read a record that `record_to_json` wrote.
+
+    Args:
+        line: The line.
+
+    Returns:
+        The record.
+    """
+    return _from_data(json.loads(line))
+
+
+def _from_data(data: dict[str, Any]) -> SceneRecord:
+    for name in ("datetime", "datetime_end"):
+        if data[name] is not None:
+            data[name] = dt.datetime.fromisoformat(data[name])
+    if data["transform"] is not None:
+        data["transform"] = tuple(data["transform"])
+    known = {item.name for item in dataclasses.fields(SceneRecord)}
+    return SceneRecord(**{name: value for name, value in data.items() if name in known})

@@ -1,0 +1,1 @@
+"""Exact Hamming search: filters drop blocks and rows, a kernel scans the rest."""

@@ -1,0 +1,76 @@
+"""Keep compiled kernels on disk, wherever this installation may write."""
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import config
+
+__all__ = ["SOURCES", "cached_njit"]
+
+SOURCES = (  # below the folder of the store; of the last two, numbers are compiled in
+    "search/kernels",
+    "search/lanes",
+    "search/row_filters",
+    "search/keys",
+    "segment/layout",
+)
+
+
+def cached_njit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function on first use, without the interpreter lock, and keep the result on disk.
+
+    Numba keeps it beside the module, or in NUMBA_CACHE_DIR or the user's cache folder. Where none
+    of them can be written, a private folder among the temporary files is used, and where that is
+    not safe either, each process compiles for itself.
+
+    Args:
+        function: The function.
+
+    Returns:
+        The compiled function.
+    """
+    try:
+        return _stamped(numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # "no locator available": nothing can be written
+        folder = _private_folder()
+    if folder is None:
+        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+    before = config.CACHE_DIR
+    try:
+        config.CACHE_DIR = str(folder)
+        return _stamped(numba.njit(cache=True, nogil=True)(function))
+    finally:
+        config.CACHE_DIR = before
+
+
+def _private_folder() -> Path | None:
+    """Make or find a folder that only this user can write; compiled code is loaded from it."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"geohash_rs-kernels-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        details = folder.lstat()
+    except OSError:
+        return None
+    ours = stat.S_ISDIR(details.st_mode) and details.st_uid == user
+    if not ours or details.st_mode & 0o022:
+        return None
+    return folder
+
+
+def _stamped(compiled: Any) -> Callable[..., Any]:  # noqa: ANN401 - Numba's dispatcher
+    """Let a change of any module that is compiled in make what is kept on disk stale.
+
+    Numba looks at the function's own module only: https://github.com/numba/numba/issues/1833
+    """
+    files = [Path(__file__).parents[1] / f"{name}.py" for name in SOURCES]
+    with contextlib.suppress(AttributeError, OSError):
+        stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+        compiled._cache._cache_file._source_stamp = stamps
+    return compiled  # type: ignore[no-any-return]

@@ -1,0 +1,185 @@
+"""Answer a search over the segments of a snapshot, exactly."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.errors import QueryError
+from geohash_rs.store.search.keys import ID_BITS, NO_KEY, Keys
+from geohash_rs.store.search.placement import exact
+from geohash_rs.store.search.rules import Filters
+from geohash_rs.store.search.scan import scan_count, scan_top, scan_within
+from geohash_rs.store.search.selection import Selection, select
+from geohash_rs.store.segment.read import Segment
+
+__all__ = ["SearchResult", "check_limits", "search_segments"]
+
+Array = npt.NDArray[Any]
+HEAP_K = 4096  # above it, finding the distance of the k-th best by counting is faster
+TRIES = 4  # scans before every doubtful footprint of the region's edge is looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What a search found, nearest first, equal distances by lowest tile id.
+
+    Attributes:
+        ids: Tile ids, int64, shape (queries, found); -1 where a query has fewer.
+        distances: Hamming distances, int32, shape (queries, found); -1 where a query has fewer.
+    """
+
+    ids: npt.NDArray[np.int64]
+    distances: npt.NDArray[np.int32]
+
+
+def check_limits(k: int | None, max_distance: int | None) -> None:
+    """Check how many matches are asked for, and how near.
+
+    Args:
+        k: Matches for each query, or None for all within `max_distance`.
+        max_distance: The largest distance that counts, or None.
+
+    Raises:
+        QueryError: If one of them is too small, or both are None.
+    """
+    if k is None and max_distance is None:
+        msg = "k is None and so is max_distance; pass one of them, or both."
+        raise QueryError(msg)
+    for name, value, least in (("k", k, 1), ("max_distance", max_distance, 0)):
+        if value is not None and value < least:
+            msg = f"{name} is {value}, but it must be at least {least}."
+            raise QueryError(msg)
+
+
+def search_segments(
+    segments: Sequence[Segment],
+    queries: npt.NDArray[np.uint8],
+    *,
+    k: int | None,
+    max_distance: int | None,
+    filters: Filters,
+    num_threads: int | None,
+) -> SearchResult:
+    """Find the nearest tiles of each query.
+
+    Args:
+        segments: The snapshot.
+        queries: Packed codes, uint8, shape (queries, bits / 8).
+        k: Matches for each query, or None for all within `max_distance`.
+        max_distance: The largest distance that counts, or None.
+        filters: What tiles are limited to.
+        num_threads: Threads, or None to choose.
+
+    Returns:
+        The result; as wide as the query with the most matches needs, at most k.
+    """
+    num_bits = queries.shape[1] * 8
+    if not len(queries):
+        return _result([])
+    limit = num_bits if max_distance is None else min(max_distance, num_bits)
+    attempt = 0
+    while True:
+        selections = [s for s in (select(segment, filters) for segment in segments) if s]
+        if attempt == TRIES or (k is not None and k > HEAP_K):
+            dropped = _outside(selections, filters, [s.all_placed()[1] for s in selections])
+            if dropped:
+                filters = _drop(filters, dropped)
+                selections = [s for s in (select(segment, filters) for segment in segments) if s]
+            return _result(_scan(selections, queries, k, limit, num_threads))
+        found = _scan(selections, queries, k, limit, num_threads)
+        dropped = _outside(selections, filters, _doubtful(selections, found))
+        if not dropped:
+            return _result(found)
+        if k is None:
+            wrong = np.concatenate([_keys_of(selections, name, rows) for name, rows in dropped])
+            return _result([keys[~np.isin(_ids(keys), wrong)] for keys in found])
+        filters = _drop(filters, dropped)
+        attempt += 1
+
+
+def _scan(
+    selections: Sequence[Selection],
+    queries: Array,
+    k: int | None,
+    limit: int,
+    num_threads: int | None,
+) -> list[Keys]:
+    """Scan without looking at footprints; keys of each query, ascending."""
+    if not selections:
+        return [np.empty(0, np.uint64) for _ in queries]
+    if k is None:
+        limits = np.full(len(queries), limit)
+        return scan_within(selections, queries, limits=limits, num_threads=num_threads)
+    if k <= HEAP_K:
+        keys = scan_top(selections, queries, k=k, limit=limit, num_threads=num_threads)
+        return [row[row != NO_KEY] for row in keys]
+    low, high = np.zeros(len(queries), np.int64), np.full(len(queries), limit, np.int64)
+    while (low < high).any():
+        middle = (low + high) // 2
+        counts = scan_count(selections, queries, limits=middle, num_threads=num_threads)
+        low, high = np.where(counts < k, middle + 1, low), np.where(counts < k, high, middle)
+    found = scan_within(selections, queries, limits=high, num_threads=num_threads)
+    return [keys[:k] for keys in found]
+
+
+def _ids(keys: Keys) -> npt.NDArray[np.int64]:
+    return (keys & np.uint64((1 << ID_BITS) - 1)).astype(np.int64)
+
+
+def _doubtful(
+    selections: Sequence[Selection], found: Sequence[Keys]
+) -> list[npt.NDArray[np.int64]]:
+    """Find the rows among the results whose footprints must be compared with the region."""
+    if not any(selection.edge.any() for selection in selections):
+        return [np.empty(0, np.int64) for _ in selections]
+    ids = np.unique(_ids(np.concatenate(found)))
+    doubtful = []
+    for selection in selections:
+        entry = selection.segment.entry
+        inside = ids[(ids >= entry.first_id) & (ids <= entry.last_id)]
+        rows = selection.segment.rows_of(inside)
+        doubtful.append(selection.uncertain(rows[rows >= 0]))
+    return doubtful
+
+
+def _outside(
+    selections: Sequence[Selection], filters: Filters, rows: Sequence[npt.NDArray[np.int64]]
+) -> list[tuple[str, npt.NDArray[np.int64]]]:
+    """Tell which doubtful rows do not meet the region after all."""
+    wrong = []
+    for selection, doubtful in zip(selections, rows, strict=True):
+        if filters.region is None or not len(doubtful):
+            continue
+        shapes = selection.segment.footprints(doubtful)
+        outside = doubtful[~exact(filters.region, shapes, within=filters.within)]
+        if len(outside):
+            wrong.append((selection.segment.entry.name, outside))
+    return wrong
+
+
+def _keys_of(
+    selections: Sequence[Selection], name: str, rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    segment = next(s.segment for s in selections if s.segment.entry.name == name)
+    return segment.ids_of(rows)
+
+
+def _drop(filters: Filters, dropped: Sequence[tuple[str, npt.NDArray[np.int64]]]) -> Filters:
+    joined = dict(filters.dropped)
+    for name, rows in dropped:
+        joined[name] = np.concatenate([joined.get(name, np.empty(0, np.int64)), rows])
+    return dataclasses.replace(filters, dropped=joined)
+
+
+def _result(found: Sequence[Keys]) -> SearchResult:
+    width = max((len(keys) for keys in found), default=0)
+    ids = np.full((len(found), width), -1, np.int64)
+    distances = np.full((len(found), width), -1, np.int32)
+    for query, keys in enumerate(found):
+        ids[query, : len(keys)] = _ids(keys)
+        distances[query, : len(keys)] = keys >> np.uint64(ID_BITS)
+    return SearchResult(ids=ids, distances=distances)

@@ -1,0 +1,109 @@
+"""What a search is limited to, and what that means in the numbers of a segment's columns."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.store.search.filters import Region, TimeRange
+from geohash_rs.store.segment.read import Segment
+
+__all__ = ["Filters", "Rule", "rules_of"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What a search is limited to; all of it must hold.
+
+    Attributes:
+        region: Where tiles must be.
+        within: Whether a tile must be inside of the region rather than meet it.
+        time: When tiles must have been taken.
+        scenes: Scenes that tiles must come from.
+        labels: Labels that tiles must have.
+        dropped: For each segment's name, rows that do not count.
+    """
+
+    region: Region | None = None
+    within: bool = False
+    time: TimeRange | None = None
+    scenes: frozenset[str] | None = None
+    labels: frozenset[str] | None = None
+    dropped: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Numbers of a column that count: a range, or a set.
+
+    Attributes:
+        column: "start", "end", "scene" or "label".
+        low: First number of the range.
+        high: One past its last number.
+        wanted: A table of booleans for a set, one for each number; None for a range.
+    """
+
+    column: str
+    low: int
+    high: int
+    wanted: npt.NDArray[np.bool_] | None = None
+
+    def test(self, numbers: Array) -> npt.NDArray[np.bool_]:
+        """Tell which rows count by their numbers."""
+        if self.wanted is not None:
+            return self.wanted[numbers]
+        kind = numbers.dtype.type
+        return np.asarray((numbers - kind(self.low)) < kind(self.high - self.low))
+
+    def blocks(self, ranges: Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Tell which blocks may hold rows that count, and which hold nothing else."""
+        lows, highs = ranges[:, 0].astype(np.int64), ranges[:, 1].astype(np.int64)
+        if self.wanted is None:
+            some = (lows < self.high) & (highs >= self.low)
+            return some, (lows >= self.low) & (highs < self.high)
+        before = np.concatenate([[0], np.cumsum(self.wanted)])
+        count = before[highs + 1] - before[lows]
+        return count > 0, count == highs + 1 - lows
+
+
+def rules_of(segment: Segment, filters: Filters) -> tuple[Rule, ...] | None:
+    """Turn time, scenes and labels into numbers of a segment.
+
+    Args:
+        segment: The segment.
+        filters: What the search is limited to.
+
+    Returns:
+        The rules, or None if no row can meet them.
+    """
+    rules: list[Rule] = []
+    if filters.time is not None:
+        rules += _time_rules(segment, filters.time)
+    for name, wanted in (("scene", filters.scenes), ("label", filters.labels)):
+        if wanted is None:
+            continue
+        texts = segment.texts(name)
+        table = np.array([text in wanted for text in texts] + [False])
+        if not table.any():
+            return None
+        rules.append(Rule(column=name, low=0, high=len(texts), wanted=table))
+    if any(rule.high <= rule.low for rule in rules):
+        return None
+    return tuple(rules)
+
+
+def _time_rules(segment: Segment, time: TimeRange) -> list[Rule]:
+    starts = segment.index["start_values"]
+    ends = segment.index.get("end_values")
+    last = len(starts) if time.end is None else int(np.searchsorted(starts, time.end, "right"))
+    if ends is None:
+        first = 0 if time.start is None else int(np.searchsorted(starts, time.start, "left"))
+        return [Rule(column="start", low=first, high=last)]
+    first = 0 if time.start is None else int(np.searchsorted(ends, time.start, "left"))
+    return [
+        Rule(column="start", low=0, high=last),
+        Rule(column="end", low=first, high=len(ends)),
+    ]

@@ -1,0 +1,196 @@
+"""Search selected rows for the codes nearest to queries, by the fastest scanner there is."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.store.search import compiled
+from geohash_rs.store.search.keys import Keys
+from geohash_rs.store.search.scan_numpy import NumpyScanner
+from geohash_rs.store.search.selection import Selection, Task
+from geohash_rs.store.segment.layout import BLOCK
+
+__all__ = [
+    "Scanner",
+    "scan_count",
+    "scan_top",
+    "scan_within",
+    "scanner",
+]
+
+Array = npt.NDArray[Any]
+
+THREAD_WORK = 1 << 21  # codes compared below which a second thread is not worth its start
+
+
+class Scanner(Protocol):
+    """What compares codes. Every scanner gives the same answers."""
+
+    def top(self, tasks: Iterable[Task], queries: Array, *, k: int, limit: int) -> Keys:
+        """Find the k smallest keys of each query.
+
+        Args:
+            tasks: What to compare with.
+            queries: Packed codes, uint8, shape (queries, bits / 8).
+            k: How many.
+            limit: The largest distance that counts.
+
+        Returns:
+            Keys, ascending, NO_KEY where there are fewer, shape (queries, k).
+        """
+
+    def count(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> Array:
+        """Count the rows within a distance of each query.
+
+        Args:
+            tasks: What to compare with.
+            queries: Packed codes, uint8, shape (queries, bits / 8).
+            limits: The largest distance that counts, for each query.
+
+        Returns:
+            Counts, int64, shape (queries,).
+        """
+
+    def within(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> list[Keys]:
+        """Collect every row within a distance of each query.
+
+        Args:
+            tasks: What to compare with.
+            queries: Packed codes, uint8, shape (queries, bits / 8).
+            limits: The largest distance that counts, for each query.
+
+        Returns:
+            For each query its keys, ascending.
+        """
+
+
+def scanner() -> Scanner:
+    """Return the compiled scanner, or the NumPy one where Numba does not work."""
+    if not compiled.numba_works():
+        return NumpyScanner()
+    from geohash_rs.store.search.scan_numba import NumbaScanner  # noqa: PLC0415 - slow to import
+
+    return NumbaScanner()
+
+
+def scan_top(
+    selections: Sequence[Selection],
+    queries: Array,
+    *,
+    k: int,
+    limit: int,
+    num_threads: int | None = None,
+) -> Keys:
+    """Find the k smallest keys of each query over all selections.
+
+    Args:
+        selections: Rows to look at.
+        queries: Packed codes, uint8, shape (queries, bits / 8).
+        k: How many.
+        limit: The largest distance that counts.
+        num_threads: Threads, or None for one for each processor where it pays.
+
+    Returns:
+        Keys, ascending, NO_KEY where there are fewer, shape (queries, k).
+    """
+    found: list[Keys] = _spread(
+        lambda tasks: scanner().top(tasks, queries, k=k, limit=limit),
+        selections,
+        num_queries=len(queries),
+        num_threads=num_threads,
+    )
+    if len(found) == 1:
+        return found[0]
+    best: Keys = np.sort(np.concatenate(found, axis=1), axis=1)[:, :k]
+    return best
+
+
+def scan_count(
+    selections: Sequence[Selection],
+    queries: Array,
+    *,
+    limits: Array,
+    num_threads: int | None = None,
+) -> npt.NDArray[np.int64]:
+    """Count the rows within a distance of each query over all selections.
+
+    Args:
+        selections: Rows to look at.
+        queries: Packed codes, uint8, shape (queries, bits / 8).
+        limits: The largest distance that counts, for each query.
+        num_threads: As in `scan_top`.
+
+    Returns:
+        Counts, int64, shape (queries,).
+    """
+    found = _spread(
+        lambda tasks: scanner().count(tasks, queries, limits=limits),
+        selections,
+        num_queries=len(queries),
+        num_threads=num_threads,
+    )
+    return np.asarray(np.sum(found, axis=0, dtype=np.int64))
+
+
+def scan_within(
+    selections: Sequence[Selection],
+    queries: Array,
+    *,
+    limits: Array,
+    num_threads: int | None = None,
+) -> list[Keys]:
+    """Collect every row within a distance of each query over all selections.
+
+    Args:
+        selections: Rows to look at.
+        queries: Packed codes, uint8, shape (queries, bits / 8).
+        limits: The largest distance that counts, for each query.
+        num_threads: As in `scan_top`.
+
+    Returns:
+        For each query its keys, ascending.
+    """
+    found = _spread(
+        lambda tasks: scanner().within(tasks, queries, limits=limits),
+        selections,
+        num_queries=len(queries),
+        num_threads=num_threads,
+    )
+    return [np.sort(np.concatenate(parts)) for parts in zip(*found, strict=True)]
+
+
+def _spread(
+    work: Any,  # noqa: ANN401 - a function of tasks
+    selections: Sequence[Selection],
+    *,
+    num_queries: int,
+    num_threads: int | None,
+) -> list[Any]:
+    """Run work on equal shares of the blocks, one thread for each share."""
+    total = sum(len(selection.blocks) for selection in selections)
+    if num_threads is None:
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        enough = 1 + total * BLOCK * num_queries // THREAD_WORK
+        num_threads = min(processors or os.cpu_count() or 1, enough)
+    num_threads = max(1, min(num_threads, total))
+    if num_threads == 1:
+        return [work(_tasks(selections, 0, total))]
+    cuts = np.linspace(0, total, num_threads + 1).astype(int).tolist()
+    shares = zip(cuts[:-1], cuts[1:], strict=True)
+    with ThreadPoolExecutor(num_threads) as pool:
+        jobs = [pool.submit(work, _tasks(selections, *share)) for share in shares]
+        return [job.result() for job in jobs]
+
+
+def _tasks(selections: Sequence[Selection], first: int, last: int) -> Iterator[Task]:
+    """Cut one share out of the joined list of all selected blocks."""
+    before = 0
+    for selection in selections:
+        begin, end = max(first - before, 0), min(last - before, len(selection.blocks))
+        before += len(selection.blocks)
+        if begin < end:
+            yield Task(selection=selection, first=begin, last=end)

@@ -1,0 +1,117 @@
+"""Compare codes with compiled kernels that run over the mapped codes at the speed of memory."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.store.search import kernels, row_filters
+from geohash_rs.store.search.keys import NO_KEY, Keys
+from geohash_rs.store.search.placement import region_tests
+from geohash_rs.store.search.row_filters import NO_BYTES, NO_TESTS, RowTests, frozen
+from geohash_rs.store.search.selection import Selection, Task
+from geohash_rs.store.segment.layout import BLOCK
+
+__all__ = ["NumbaScanner"]
+
+Array = npt.NDArray[Any]
+
+NO_IDS = frozen(np.empty(0, np.uint32))
+NO_KEYS = np.empty(0, np.uint64)
+
+
+class NumbaScanner:
+    """Compare codes with Numba; the contract is in `scan.Scanner`."""
+
+    def top(self, tasks: Iterable[Task], queries: Array, *, k: int, limit: int) -> Keys:
+        """Find the k smallest keys of each query; see `scan.Scanner.top`."""
+        heaps = np.full((len(queries), k), NO_KEY, np.uint64)
+        limits = np.full(len(queries), limit + 1, np.int64)
+        highest = -1
+        for task in tasks:
+            entry = task.selection.segment.entry
+            first = entry.first_id + int(task.selection.blocks[task.first]) * BLOCK
+            ordered = entry.sequential and first > highest
+            _scan(task, queries, limits, heaps=heaps, any_order=not ordered)
+            highest = max(highest, entry.last_id)
+        return np.sort(heaps, axis=1)
+
+    def count(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> Array:
+        """Count the rows within each query's limit; see `scan.Scanner.count`."""
+        counts = np.zeros(len(queries), np.int64)
+        for task in tasks:
+            _scan(task, queries, limits + 1, ends=counts)
+        return counts
+
+    def within(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> list[Keys]:
+        """Collect every key within each query's limit; see `scan.Scanner.within`."""
+        found: list[list[Keys]] = [[NO_KEYS] for _ in queries]
+        for task in tasks:
+            counts = self.count([task], queries, limits=limits)
+            ends = np.cumsum(counts)
+            keys = np.empty(int(ends[-1]), np.uint64)
+            if len(keys):
+                _scan(task, queries, limits + 1, keys=keys, ends=ends - counts)
+            for query, (begin, end) in enumerate(zip(ends - counts, ends, strict=True)):
+                found[query].append(keys[begin:end])
+        return [np.sort(np.concatenate(pieces)) for pieces in found]
+
+
+def _scan(
+    task: Task,
+    queries: Array,
+    limits: Array,
+    *,
+    heaps: Array | None = None,
+    any_order: bool = False,
+    keys: Array = NO_KEYS,
+    ends: Array | None = None,
+) -> None:
+    """Run the kernel over a task; see `kernels.scan` for what it changes."""
+    segment = task.selection.segment
+    words = _words(segment.codes)
+    kernels.scan(
+        words.reshape(-1),
+        (0,) * words.shape[1],
+        _words(queries.copy()).reshape(-1),  # of our own: writable and aligned
+        task.selection.blocks[task.first : task.last],
+        _tests(task.selection, task.first, task.last),
+        NO_IDS if segment.entry.sequential else segment.index["ids"],
+        np.uint64(segment.entry.first_id),
+        limits,
+        np.empty((len(queries), 0), np.uint64) if heaps is None else heaps,
+        any_order,
+        keys,
+        np.zeros(len(queries), np.int64) if ends is None else ends,
+    )
+
+
+def _tests(selection: Selection, first: int, last: int) -> RowTests:
+    """Say how rows of some of the selected blocks are tested."""
+    partial = selection.partial[first:last]
+    tests = NO_TESTS._replace(partial=frozen(partial.astype(np.uint8)))
+    if not partial.any():
+        return tests._replace(edge=tests.partial)
+    index = selection.segment.index
+    edge = selection.edge[first:last]
+    if edge.any() and (region := selection.filters.region) is not None:
+        within = selection.filters.within
+        placed = region_tests(row_filters, region, selection.segment, within=within)
+        tests = placed._replace(partial=tests.partial)
+    rules = np.zeros((len(selection.rules), 5), np.int64)
+    for place, rule in enumerate(selection.rules):
+        numbers = index[f"{rule.column}_rows"]
+        table = 0 if rule.wanted is None else rule.wanted.ctypes.data
+        rules[place] = numbers.ctypes.data, numbers.itemsize, rule.low, rule.high - rule.low, table
+    removed = NO_BYTES if selection.removed is None else frozen(selection.removed.view())
+    return tests._replace(edge=frozen(edge.astype(np.uint8)), removed=removed, rules=frozen(rules))
+
+
+def _words(codes: Array) -> Array:
+    """View codes as the widest integers that their length is a multiple of."""
+    length = codes.shape[1]
+    for kind in (np.uint64, np.uint32, np.uint16):
+        if length % np.dtype(kind).itemsize == 0:
+            return codes.view(kind)
+    return codes

@@ -1,0 +1,218 @@
+"""Find single footprints in a Parquet file by its pages, without its metadata or whole row groups.
+
+A reader of Parquet decodes a column a row group at a time. A segment's index therefore says where
+each page of footprints starts, and to fetch a tile is to unpack one page of some 256.
+
+Reference:
+    https://parquet.apache.org/docs/file-format/data-pages/
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from geohash_rs.store.segment.arrays import map_bytes
+
+__all__ = ["PAGE_BYTES", "PAGE_ROWS", "index_pages", "read_wkb"]
+
+PAGE_ROWS = 256  # rows after which the writer looks whether a page is full
+PAGE_BYTES = 16_384  # of a full page: 256 quadrilaterals have 24,832
+QUAD_BYTES = 93  # of a quadrilateral's WKB, the common case
+QUAD = np.dtype([("size", "<u4"), ("wkb", f"V{QUAD_BYTES}")])
+DATA_PAGE, PLAIN = 0, 0  # PageType and Encoding of parquet.thrift
+
+Array = npt.NDArray[Any]
+
+
+def index_pages(path: Path) -> dict[str, Array]:
+    """Say where the pages of footprints are.
+
+    Args:
+        path: A Parquet file with a column "geometry", compressed by zstd.
+
+    Returns:
+        `page_rows`, the first row of each page, uint32, shape (pages,); `page_places`, where its
+        compressed values start, uint64, shape (pages,); `page_sizes`, their bytes compressed and
+        not, uint32, shape (pages, 2). Empty if the pages are of a kind that `read_wkb` cannot read.
+    """
+    metadata = pq.read_metadata(path)
+    column = metadata.schema.names.index("geometry")
+    described = metadata.schema.column(column)
+    if (described.max_definition_level, described.max_repetition_level) != (1, 0):
+        return {}
+    data = map_bytes(path).data
+    pages: list[tuple[int, int, int, int]] = []
+    row = 0
+    for group in range(metadata.num_row_groups):
+        chunk = metadata.row_group(group).column(column)
+        if chunk.compression != "ZSTD" or chunk.has_dictionary_page:
+            return {}
+        place, last = chunk.data_page_offset, row + chunk.num_values
+        while row < last:
+            header, place = _read_struct(data, place)
+            if header[1] != DATA_PAGE or header[5][2] != PLAIN:
+                return {}
+            pages.append((row, place, header[3], header[2]))
+            row, place = row + header[5][1], place + header[3]
+    rows, places, packed, unpacked = np.array(pages, np.int64).reshape(-1, 4).T
+    return {
+        "page_rows": rows.astype(np.uint32),
+        "page_places": places.astype(np.uint64),
+        "page_sizes": np.stack([packed, unpacked], axis=1).astype(np.uint32),
+    }
+
+
+def read_wkb(data: Array, index: Mapping[str, Array], rows: Array, *, num_rows: int) -> Array:
+    """Read the footprints of some rows.
+
+    Args:
+        data: The Parquet file's bytes, mapped.
+        index: Holds what `index_pages` gave.
+        rows: Row numbers, any order, shape (m,).
+        num_rows: Rows of the file.
+
+    Returns:
+        WKB as bytes, None where there is no footprint, shape (m,).
+
+    Raises:
+        ValueError: If a page does not hold what the index says.
+        OSError: If a page cannot be unpacked.
+    """
+    rows = np.asarray(rows, np.int64)
+    found = np.empty(len(rows), object)
+    starts, places, sizes = index["page_rows"], index["page_places"], index["page_sizes"]
+    pages = np.searchsorted(starts, rows, "right") - 1
+    if not len(rows):
+        return found
+    order = np.argsort(pages, kind="stable")
+    for mine in np.split(order, np.flatnonzero(np.diff(pages[order])) + 1):
+        page = int(pages[mine[0]])
+        first = int(starts[page])
+        last = int(starts[page + 1]) if page + 1 < len(starts) else num_rows
+        place, (packed, unpacked) = int(places[page]), sizes[page].tolist()
+        body = pa.decompress(data[place : place + packed], unpacked, codec="zstd", asbytes=True)
+        found[mine] = _values(body, rows[mine] - first, count=last - first)
+    return found
+
+
+def _values(body: bytes, wanted: Array, *, count: int) -> Array:
+    """Take some values of a page: its levels tell which are there, then come those, one by one."""
+    start = 4 + int.from_bytes(body[:4], "little")
+    there = _levels(body[4:start], count)
+    num_there = count if there is None else int(there.sum())
+    taken = np.empty(len(wanted), object)
+    places, numbers = list(range(len(wanted))), wanted.tolist()
+    if there is not None:
+        places = np.flatnonzero(there[wanted]).tolist()
+        numbers = (np.cumsum(there) - 1)[wanted[places]].tolist()
+    if len(body) - start == num_there * QUAD.itemsize:
+        quads = np.frombuffer(body, QUAD, offset=start)
+        if (quads["size"] == QUAD_BYTES).all():
+            for place, number in zip(places, numbers, strict=True):
+                first = start + number * QUAD.itemsize + 4
+                taken[place] = body[first : first + QUAD_BYTES]
+            return taken
+    edges = list(_edges(body, start, num_there))
+    for place, number in zip(places, numbers, strict=True):
+        taken[place] = body[slice(*edges[number])]
+    return taken
+
+
+def _edges(body: bytes, place: int, count: int) -> Iterator[tuple[int, int]]:
+    """Walk over values that each follow their length.
+
+    Raises:
+        ValueError: If they are not as many as there should be.
+    """
+    for _ in range(count):
+        first = place + 4
+        place = first + int.from_bytes(body[place:first], "little")
+        yield first, place
+    if place != len(body):
+        msg = f"a page of {len(body)} bytes has values up to byte {place}"
+        raise ValueError(msg)
+
+
+def _levels(levels: bytes, count: int) -> npt.NDArray[np.bool_] | None:
+    """Tell which values of a page are there: runs of a level, or packed bits, in turn.
+
+    Returns:
+        Bool, shape (count,), or None if all are.
+
+    Raises:
+        ValueError: If they are not as many as there should be.
+    """
+    pieces: list[Array] = []
+    place = total = 0
+    while place < len(levels) and total < count:
+        header, place = _read_varint(levels, place)
+        size = header >> 1
+        if header & 1:
+            packed = np.frombuffer(levels[place : place + size], np.uint8)
+            pieces.append(np.unpackbits(packed, bitorder="little").astype(bool))
+            place, size = place + size, 8 * size
+        else:
+            if size == count and levels[place] == 1:
+                return None
+            pieces.append(np.full(size, levels[place] == 1))
+            place += 1
+        total += size
+    if total < count:
+        msg = f"a page has levels of {total} values instead of {count}"
+        raise ValueError(msg)
+    return np.concatenate([*pieces, np.empty(0, bool)])[:count]
+
+
+def _read_varint(data: bytes | memoryview, place: int) -> tuple[int, int]:
+    """Read a number of seven bits a byte, lowest first, and the place after it."""
+    number = shift = 0
+    while True:
+        byte = data[place]
+        place += 1
+        number |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return number, place
+
+
+def _read_struct(data: bytes | memoryview, place: int) -> tuple[dict[int, Any], int]:
+    """Read one structure of Thrift's compact protocol, as far as a page's header uses it.
+
+    Returns:
+        Its fields by number, and the place after it.
+
+    Raises:
+        ValueError: If it has a field of a kind that no such header has.
+
+    References:
+        https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
+    """
+    fields: dict[int, Any] = {}
+    number = 0
+    while head := data[place]:
+        place += 1
+        kind = head & 15
+        if head >> 4:
+            number += head >> 4
+        else:
+            coded, place = _read_varint(data, place)
+            number = (coded >> 1) ^ -(coded & 1)
+        value: Any = kind == 1
+        if kind in (4, 5, 6):  # integers of 16, 32, 64 bits
+            coded, place = _read_varint(data, place)
+            value = (coded >> 1) ^ -(coded & 1)
+        elif kind == 8:  # bytes
+            size, place = _read_varint(data, place)
+            value, place = bytes(data[place : place + size]), place + size
+        elif kind == 12:
+            value, place = _read_struct(data, place)
+        elif kind not in (1, 2):  # neither true nor false
+            msg = f"a page's header has a field of kind {kind}"
+            raise ValueError(msg)
+        fields[number] = value
+    return fields, place + 1

@@ -1,0 +1,279 @@
+"""Read a segment: mapped codes, mapped index, rows of the tile table."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import shapely
+
+from geohash_rs.errors import ArchiveCorruptError
+from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
+from geohash_rs.store.disk.manifest import SegmentEntry
+from geohash_rs.store.segment.arrays import map_arrays, map_bytes
+from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, TILES
+from geohash_rs.store.segment.pages import read_wkb
+from geohash_rs.store.segment.parquet import TileTableFile, undecodable
+from geohash_rs.store.segment.tiles import STAMP
+from geohash_rs.store.segment.windows import WINDOW, window_numbers
+
+__all__ = ["Segment"]
+
+Array = npt.NDArray[Any]
+NO_BYTES = np.empty(0, np.uint8)
+
+
+class Segment:
+    """One segment of an opened snapshot; its files are mapped when first used.
+
+    Args:
+        archive: The archive's folder.
+        entry: What the manifest says of the segment.
+        num_bits: Bits of a code.
+        files: Where its files are found; in the folder if None.
+    """
+
+    def __init__(
+        self,
+        archive: Path,
+        entry: SegmentEntry,
+        *,
+        num_bits: int,
+        files: ArchiveFiles | None = None,
+    ) -> None:
+        self.entry = entry
+        self.folder = archive / "segments" / entry.name
+        self.num_bits = num_bits
+        self._files = FolderFiles(archive) if files is None else files
+        self._texts: dict[str, list[str]] = {}
+
+    def __len__(self) -> int:
+        return self.entry.num_tiles
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of rows, the last one perhaps shorter."""
+        return -(-len(self) // BLOCK)
+
+    def _file(self, name: str) -> Path:
+        for entry in self.entry.files:
+            if entry.name == name:
+                return self._files.find(f"segments/{self.entry.name}/{name}", entry)
+        return self.folder / name
+
+    @functools.cached_property
+    def codes(self) -> npt.NDArray[np.uint8]:
+        """The packed codes, uint8, shape (n, bits / 8), mapped."""
+        return map_bytes(self._file(CODES)).reshape(len(self), self.num_bits // 8)
+
+    @functools.cached_property
+    def index(self) -> dict[str, Array]:
+        """The index's arrays by name, mapped; `docs/format.md` describes each.
+
+        Raises:
+            ArchiveCorruptError: If the file is damaged or does not go with the manifest.
+        """
+        path = self._file(INDEX)
+        index = map_arrays(path)
+        if len(index["boxes"]) != len(self):
+            msg = f"{path} describes {len(index['boxes'])} rows, but the manifest says {len(self)}."
+            raise ArchiveCorruptError(msg)
+        return index
+
+    @functools.cached_property
+    def crosses_antimeridian(self) -> bool:
+        """Whether a tile's box reaches beyond a longitude of 180 degrees."""
+        return bool(self.index["block_boxes"][:, 2].max() > 180)
+
+    @functools.cached_property
+    def removed(self) -> npt.NDArray[np.uint8] | None:
+        """One bit a row, most significant first, set where the row was removed; None if none."""
+        entry = self.entry.tombstones
+        if entry is None:
+            return None
+        return map_bytes(self._files.find(f"removed/{entry.name}", entry))
+
+    def removed_rows(self) -> npt.NDArray[np.bool_]:
+        """Tell for every row whether it was removed."""
+        if self.removed is None:
+            return np.zeros(len(self), bool)
+        return np.unpackbits(self.removed, count=len(self)).view(bool)
+
+    def texts(self, name: str) -> list[str]:
+        """List the distinct values of a text column, in the order of their numbers.
+
+        Args:
+            name: "scene" or "label".
+
+        Returns:
+            The texts; empty when the segment has no such column or no value in it.
+        """
+        if name not in self._texts:
+            packed = self.index.get(f"{name}_texts", NO_BYTES)
+            known = f"{name}_texts" in self.index and (name == "scene" or packed.size > 0)
+            self._texts[name] = packed.tobytes().decode().split("\0") if known else []
+        return self._texts[name]
+
+    def numbers(self, name: str, rows: Array) -> Array:
+        """Give the numbers of a column's values, for some rows.
+
+        Args:
+            name: "start", "end", "scene" or "label".
+            rows: Row numbers, shape (m,).
+
+        Returns:
+            Unsigned integers, shape (m,).
+        """
+        stored: Array | None = self.index.get(f"{name}_rows")
+        if stored is not None:
+            return stored[rows]
+        return np.full(len(rows), self.index[f"{name}_ranges"][0, 0])
+
+    def ids_of(self, rows: Array) -> npt.NDArray[np.int64]:
+        """Give the tile ids of rows.
+
+        Args:
+            rows: Row numbers, shape (m,).
+
+        Returns:
+            Tile ids, int64, shape (m,).
+        """
+        if self.entry.sequential:
+            return rows.astype(np.int64) + self.entry.first_id
+        return self.index["ids"][rows].astype(np.int64) + self.entry.first_id
+
+    def rows_of(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Find the rows of tile ids, removed ones included.
+
+        Args:
+            ids: Tile ids, int64, shape (m,).
+
+        Returns:
+            Row numbers, int64, shape (m,); -1 where the segment has no such tile.
+        """
+        offsets = ids - self.entry.first_id
+        inside = (offsets >= 0) & (ids <= self.entry.last_id)
+        if self.entry.sequential:
+            return np.where(inside, offsets, -1)
+        rows = np.full(len(ids), -1, np.int64)
+        stored, order = self.index["ids"], self.index["id_order"]
+        for place in np.flatnonzero(inside):
+            rows[place] = _find(stored, order, int(offsets[place]))
+        return rows
+
+    @functools.cached_property
+    def _table(self) -> TileTableFile:
+        return TileTableFile(self._file(TILES))
+
+    @functools.cached_property
+    def _table_bytes(self) -> npt.NDArray[np.uint8]:
+        return map_bytes(self._file(TILES))
+
+    @property
+    def num_parquet_rows(self) -> int:
+        """Rows of the Parquet file."""
+        return self._table.num_rows
+
+    def tile_rows(self, rows: Array) -> pa.Table:
+        """Give some rows of the tile table, from the index and single pages of footprints.
+
+        Args:
+            rows: Row numbers, any order, shape (m,).
+
+        Returns:
+            The rows in the order asked for, all columns.
+
+        Raises:
+            ArchiveCorruptError: If a file is damaged.
+        """
+        if "page_rows" not in self.index:
+            return self._table.rows(rows)
+        known: dict[str, Any] = {
+            "tile_id": pa.array(self.ids_of(rows)),
+            "scene": self._text_column("scene", rows),
+        }
+        for name in WINDOW:
+            known[name] = window_numbers(self.index, name, rows, block=BLOCK)
+        known["datetime"] = self._moments("start", rows)
+        if "end_ranges" in self.index:
+            known["datetime_end"] = self._moments("end", rows)
+        if "label_ranges" in self.index:
+            known["label"] = self._text_column("label", rows)
+        known["geometry"] = pa.array(self._wkb(rows), pa.binary())
+        return pa.table(known)
+
+    def _text_column(self, name: str, rows: Array) -> pa.Array:
+        texts = [*self.texts(name), None]
+        return pa.array([texts[number] for number in self.numbers(name, rows)], pa.string())
+
+    def _moments(self, name: str, rows: Array) -> pa.Array:
+        values, numbers = self.index[f"{name}_values"], self.numbers(name, rows)
+        missing = numbers == len(values)
+        given = self.index.get("end_given") if name == "end" else None
+        if given is not None:
+            missing |= (given[rows >> 3] & (128 >> (rows & 7)).astype(np.uint8)) == 0
+        return pa.array(np.append(values, 0)[numbers], STAMP, mask=missing)
+
+    def _wkb(self, rows: Array) -> Array:
+        """Read footprints as WKB, None where there is none.
+
+        Raises:
+            ArchiveCorruptError: If the Parquet file is damaged.
+        """
+        if "page_rows" not in self.index:
+            column = self._table.rows(rows, columns=["geometry"]).column("geometry")
+            return np.array(column.to_pylist(), dtype=object)
+        try:
+            return read_wkb(self._table_bytes, self.index, rows, num_rows=len(self))
+        except (ValueError, IndexError, OSError) as error:
+            raise ArchiveCorruptError(undecodable(self.folder / TILES, error)) from error
+
+    def footprints(self, rows: Array) -> npt.NDArray[np.object_]:
+        """Read the exact footprints of rows.
+
+        Args:
+            rows: Row numbers, shape (m,).
+
+        Returns:
+            Shapely geometries, shape (m,).
+
+        Raises:
+            ArchiveCorruptError: If the Parquet file is damaged.
+        """
+        if not len(rows):
+            return np.empty(0, object)
+        try:
+            return np.asarray(shapely.from_wkb(self._wkb(rows)))
+        except shapely.errors.GEOSException as error:
+            raise ArchiveCorruptError(undecodable(self.folder / TILES, error)) from error
+
+    def read_blocks(self, first: int, last: int) -> pa.Table:
+        """Read the tile table of consecutive blocks.
+
+        Args:
+            first: The first block.
+            last: One past the last block.
+
+        Returns:
+            All their rows, removed ones included.
+
+        Raises:
+            ArchiveCorruptError: If the Parquet file is damaged.
+        """
+        return self._table.blocks(first, last)
+
+
+def _find(stored: Array, order: Array, offset: int) -> int:
+    """Bisect the ids, which are sorted only through `order`."""
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high) // 2
+        if int(stored[order[middle]]) < offset:
+            low = middle + 1
+        else:
+            high = middle
+    if low < len(order) and int(stored[order[low]]) == offset:
+        return int(order[low])
+    return -1

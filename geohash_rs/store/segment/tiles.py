@@ -1,0 +1,172 @@
+"""Bring tiles from a GeoDataFrame into the table that an archive stores, and back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import shapely
+from geopandas.array import from_shapely
+
+from geohash_rs.errors import TileTableError
+from geohash_rs.store.segment.shapes import lonlat_crs, lonlat_shapes, shape_bounds, shapes_to_wkb
+
+__all__ = [
+    "COLUMNS",
+    "TileTable",
+    "empty_tiles",
+    "tiles_from_frame",
+    "tiles_to_frame",
+]
+
+NUMBERS = ("col", "row", "width", "height")
+OPTIONAL = ("datetime_end", "label")
+COLUMNS = ("tile_id", "scene", *NUMBERS, "datetime", "geometry")
+STAMP = pa.timestamp("us", tz="UTC")
+LIMIT = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileTable:
+    """Tiles in the form that is stored.
+
+    Attributes:
+        table: Columns scene, col, row, width, height, datetime, [datetime_end], [label] and
+            geometry (WKB, EPSG:4326), without tile ids.
+        bounds: (xmin, ymin, xmax, ymax) of each footprint in degrees, xmax above 180 where it
+            crosses the antimeridian, NaN where there is none; float64, shape (n, 4).
+    """
+
+    table: pa.Table
+    bounds: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
+    """Check tiles and bring them into the form that is stored.
+
+    Args:
+        frame: Columns scene (text), geometry (any CRS; missing for a tile without place) and,
+            where known, col, row, width, height (integers, px), datetime, datetime_end (no zone is
+            UTC), label (text).
+
+    Returns:
+        The tiles, in the same order.
+
+    Raises:
+        TileTableError: If a column is missing, unknown or holds something else.
+    """
+    if not isinstance(frame, gpd.GeoDataFrame):
+        msg = f"tiles is a {type(frame).__name__}, but it must be a geopandas.GeoDataFrame."
+        raise TileTableError(msg)
+    geometry_name = frame.active_geometry_name
+    known = {"tile_id", "scene", *NUMBERS, "datetime", *OPTIONAL, geometry_name}
+    unknown = [name for name in frame.columns if name not in known]
+    if unknown or "scene" not in frame.columns or geometry_name is None:
+        msg = (
+            f"tiles has the columns {list(frame.columns)}; it must have 'scene' and a geometry, "
+            f"may have {[*NUMBERS, 'datetime', *OPTIONAL]}, and nothing else is stored."
+        )
+        raise TileTableError(msg)
+    columns: dict[str, pa.Array] = {"scene": _texts(frame["scene"], "scene", required=True)}
+    for name in NUMBERS:
+        columns[name] = _numbers(frame, name)
+    columns["datetime"] = _stamps(frame, "datetime")
+    if "datetime_end" in frame.columns:
+        columns["datetime_end"] = _stamps(frame, "datetime_end")
+    if "label" in frame.columns:
+        columns["label"] = _texts(frame["label"], "label", required=False)
+    shapes = lonlat_shapes(frame)
+    columns["geometry"] = shapes_to_wkb(shapes)
+    return TileTable(table=pa.table(columns), bounds=shape_bounds(shapes))
+
+
+def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
+    """Turn stored rows into a GeoDataFrame.
+
+    Args:
+        table: Rows with the columns of a segment's Parquet file.
+
+    Returns:
+        The tiles in EPSG:4326, columns tile_id, scene, col, row, width, height, datetime,
+        [datetime_end], [label], geometry.
+    """
+    data: dict[str, Any] = {}
+    for name in table.column_names:
+        column = table.column(name)
+        if name == "geometry":
+            continue
+        if name in NUMBERS and column.null_count:
+            data[name] = pd.array(column.to_pylist(), dtype="Int32")
+        elif name in ("scene", "label"):
+            data[name] = pd.array(column.to_pylist(), dtype="str")
+        elif pa.types.is_timestamp(column.type):
+            micros = column.cast(pa.timestamp("us")).to_numpy()
+            data[name] = pd.DatetimeIndex(micros, tz="UTC")
+        else:
+            data[name] = column.to_numpy()
+    shapes = shapely.from_wkb(np.array(table.column("geometry").to_pylist(), dtype=object))
+    # with its CRS from the start, which geopandas would else compare several times
+    data["geometry"] = from_shapely(np.asarray(shapes), crs=lonlat_crs())
+    return gpd.GeoDataFrame(data, geometry="geometry")
+
+
+def empty_tiles() -> gpd.GeoDataFrame:
+    """Make a table of no tiles.
+
+    Returns:
+        A GeoDataFrame without rows, with the columns that every tile has.
+    """
+    kinds = {"tile_id": pa.int64(), "scene": pa.string(), "datetime": STAMP}
+    kinds |= {"geometry": pa.binary()}
+    schema = pa.schema([(name, kinds.get(name, pa.int32())) for name in COLUMNS])
+    return tiles_to_frame(schema.empty_table())
+
+
+def _texts(series: pd.Series, name: str, *, required: bool) -> pa.DictionaryArray:
+    try:
+        array = pa.array(series, from_pandas=True)
+        if not pa.types.is_dictionary(array.type):
+            array = array.cast(pa.string()).dictionary_encode()
+        if isinstance(array, pa.ChunkedArray):
+            array = array.unify_dictionaries().combine_chunks()
+        array = pa.DictionaryArray.from_arrays(
+            array.indices.cast(pa.int32()), array.dictionary.cast(pa.string())
+        )
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        msg = f"column {name!r} of tiles must hold text: {error}"
+        raise TileTableError(msg) from error
+    if any(text and "\0" in text for text in array.dictionary.to_pylist()):
+        msg = f"column {name!r} of tiles has a text with a zero byte; leave it out."
+        raise TileTableError(msg)
+    if required and array.null_count:
+        msg = f"column {name!r} of tiles has {array.null_count} missing values; name every scene."
+        raise TileTableError(msg)
+    return array
+
+
+def _numbers(frame: gpd.GeoDataFrame, name: str) -> pa.Array:
+    if name not in frame.columns:
+        return pa.nulls(len(frame), pa.int32())
+    try:
+        return pa.array(frame[name], type=pa.int32(), from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        msg = f"column {name!r} of tiles must hold whole numbers of pixels up to {LIMIT}: {error}"
+        raise TileTableError(msg) from error
+
+
+def _stamps(frame: gpd.GeoDataFrame, name: str) -> pa.Array:
+    if name not in frame.columns:
+        return pa.nulls(len(frame), STAMP)
+    try:
+        stamps = pd.to_datetime(frame[name], utc=True)
+        micros = stamps.dt.as_unit("us").dt.tz_localize(None)
+    except (ValueError, TypeError, AttributeError) as error:
+        msg = f"column {name!r} of tiles must hold moments, such as 2023-06-30T12:00Z: {error}"
+        raise TileTableError(msg) from error
+    return pa.array(micros.to_numpy(), type=pa.timestamp("us"), from_pandas=True).cast(STAMP)

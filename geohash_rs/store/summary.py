@@ -1,0 +1,64 @@
+"""Tell what an archive holds, in figures and as a table of all its tiles."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+
+from geohash_rs.footprints.bounds import total_bounds
+from geohash_rs.store.code_store import CodeStore
+
+__all__ = ["exported_tiles", "summarise"]
+
+
+def summarise(archive: CodeStore) -> dict[str, Any]:
+    """Gather the figures of an archive.
+
+    Args:
+        archive: The archive.
+
+    Returns:
+        Path, tiles, bits, segments, bytes on disk, hasher, bounding box (degrees; east above 180
+        where it crosses the antimeridian), first and last moment, and the scenes, all JSON-able.
+    """
+    manifest = archive.manifest
+    boxes = [segment.bounds for segment in manifest.segments if segment.bounds]
+    times = [segment.times for segment in manifest.segments if segment.times]
+    files = [path for path in archive.path.rglob("*") if path.is_file()]
+    return {
+        "archive": str(archive.path),
+        "tiles": archive.num_tiles,
+        "bits": archive.num_bits,
+        "segments": len(manifest.segments),
+        "bytes": sum(path.stat().st_size for path in files),
+        "hasher": archive.hasher_file.name if archive.hasher_file else archive.pending_hasher,
+        "fingerprint": archive.hasher_fingerprint,
+        "bbox": list(box) if (box := total_bounds(np.array(boxes).reshape(-1, 4))) else None,
+        "first": _moment(min(time[0] for time in times)) if times else None,
+        "last": _moment(max(time[1] for time in times)) if times else None,
+        "scenes": [record.scene for record in archive.scenes()],
+    }
+
+
+def exported_tiles(archive: CodeStore) -> Iterator[gpd.GeoDataFrame]:
+    """Give all tiles with the columns of a match but for rank, distance and similarity.
+
+    Args:
+        archive: The archive.
+
+    Yields:
+        Batches of tiles; at least one, which is empty if the archive is.
+    """
+    empty = True
+    for frame in archive.iter_tiles():
+        empty = False
+        yield frame.drop(columns="datetime_end", errors="ignore")
+    if empty:
+        none = archive.tiles([])
+        yield none.drop(columns="datetime_end", errors="ignore")
+
+
+def _moment(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, tz=UTC).isoformat()

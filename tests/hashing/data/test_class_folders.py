@@ -1,0 +1,50 @@
+"""Class folders are found where they are, and their tiles keep the size that they have."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geohash_rs.errors import TrainingError
+from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule, ClassFolderDataset
+from geohash_rs.hashing.data.class_folders import ClassFolders
+
+
+def test_a_split_into_folders_is_refused_with_their_names(folder, tmp_path):
+    for part in ("train", "test"):
+        for path in folder.glob("*/*.png"):
+            target = tmp_path / "split" / part / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    with pytest.raises(TrainingError, match=r"holds 2 folders with .* \(test, train\); give one"):
+        ClassFolders.open(tmp_path / "split")
+    assert len(ClassFolders.open(tmp_path / "split" / "train")) == 30
+
+
+def test_one_folder_somewhere_below_is_found(folder):
+    assert ClassFolders.open(folder.parent).root == folder
+    (folder / "c0" / "thumbs" / "small").mkdir(parents=True)
+    (folder / "c0" / "thumbs" / "small" / "0.png").write_bytes((folder / "c0/0.png").read_bytes())
+    assert ClassFolders.open(folder.parent).root == folder
+
+
+def test_tiles_keep_their_size_unless_another_is_asked_for(folder):
+    odd = Image.open(folder / "c1" / "3.png").resize((36, 38))
+    odd.save(folder / "c1" / "3.png")
+    module = ClassFolderDataModule(str(folder))
+    module.setup("fit")
+    assert module.classes == ("c0", "c1", "c2")
+    parts = [module.train_dataset, module.val_dataset, module.test_dataset]
+    assert {tuple(d[i]["image"].shape) for d in parts for i in range(len(d))} == {(3, 40, 40)}
+    small = ClassFolderDataModule(str(folder), size=24)
+    small.setup("fit")
+    assert small.train_dataset[0]["image"].shape == (3, 24, 24)
+
+
+def test_resizing_adds_no_values_that_a_tile_does_not_have(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    board = np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((5, 5))).astype(np.uint8) * 255
+    for name in ("a", "b"):
+        Image.fromarray(board).save(tmp_path / name / "0.png")
+    image = ClassFolderDataset(ClassFolders.open(tmp_path), size=64)[0]["image"]
+    assert (float(image.min()), float(image.max())) == (0.0, 255.0)

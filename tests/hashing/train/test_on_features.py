@@ -1,0 +1,39 @@
+"""A head trains on batches of the size that its recipe says, and refuses what it cannot do."""
+
+import pytest
+import torch
+
+from geohash_rs.errors import TrainingError
+from geohash_rs.hashing.train.losses import MiLaNLoss
+from geohash_rs.hashing.train.on_features import train_head
+from geohash_rs.hashing.train.recipes import RECIPES
+from geohash_rs.hashing.train.task import HashingTask
+
+
+@pytest.fixture
+def features():
+    return torch.rand(200, 1, 6, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_papers_batches_are_thirty_triplets_for_several_labels_too(features, monkeypatch):
+    sizes = []
+    plain = MiLaNLoss.forward
+
+    def forward(loss, activations, labels):
+        sizes.append(len(activations))
+        return plain(loss, activations, labels)
+
+    monkeypatch.setattr(MiLaNLoss, "forward", forward)
+    several = torch.nn.functional.one_hot(torch.arange(200) % 3)
+    recipe = RECIPES["paper"].with_(hidden=(4,), iterations=2)
+    for labels in (several, several.argmax(1)):
+        train_head(features, labels, num_bits=8, recipe=recipe)
+    assert sizes == [90, 90, 90, 90]
+
+
+def test_components_of_features_as_they_are_would_be_the_first_features(features):
+    recipe = RECIPES["paper"].with_(components=4)
+    with pytest.raises(TrainingError, match="components=4 and standardise=False"):
+        train_head(features, torch.arange(200) % 3, num_bits=8, recipe=recipe)
+    with pytest.raises(TrainingError, match="components=4 and standardise=False do not go"):
+        HashingTask(model="test_resnet", weights=False, components=4, standardise=False)

@@ -1,0 +1,217 @@
+"""The task trains under Lightning on TorchGeo's data modules and gives a hasher that agrees."""
+
+import shutil
+
+import pytest
+import torch
+from lightning.pytorch import LightningDataModule
+
+from geohash_rs.errors import BandMismatchError, TrainingError
+from geohash_rs.hashing.data.balanced import BalancedBatches
+from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
+from geohash_rs.hashing.train.sampling import SingleTileWarning, labels_of
+from geohash_rs.hashing.train.task import CodeCollapseWarning, HashingTask
+from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, trainer
+
+pytestmark = TRAINING_WARNINGS
+
+
+def test_a_head_learns_and_its_hasher_gives_the_same_codes(folder, tmp_path):
+    module = ClassFolderDataModule(str(folder), size=40, samples_per_class=4)
+    task = HashingTask(**SMALL, lr=1e-2)
+    before = [p.clone() for p in task.backbone.parameters()]
+    run = trainer(tmp_path, max_epochs=8)
+    run.fit(task, datamodule=module)
+    assert run.callback_metrics["val_map"] > 0.5  # chance is 0.33
+    assert {"val_precision_radius2", "val_bit_entropy", "train_push"} <= set(run.callback_metrics)
+    for old, new in zip(before, task.backbone.parameters(), strict=True):
+        assert torch.equal(old, new)
+    batch = next(iter(module.test_dataloader()))
+    task.eval()
+    with torch.inference_mode():
+        expected = task(batch["image"])
+    hasher = task.hasher(name="mine")
+    torch.testing.assert_close(hasher.activations(batch["image"]), expected, rtol=1e-3, atol=1e-4)
+    assert (hasher.tile_size, hasher.num_bits) == (40, 16)
+
+
+def test_fine_tuning_changes_the_backbone(folder, tmp_path):
+    module = ClassFolderDataModule(str(folder), size=40, samples_per_class=4)
+    task = HashingTask(**SMALL, freeze_backbone=False)
+    before = [p.clone() for p in task.backbone.parameters()]
+    trainer(tmp_path, max_epochs=1).fit(task, datamodule=module)
+    pairs = zip(before, task.backbone.parameters(), strict=True)
+    assert any(not torch.equal(old, new) for old, new in pairs)
+    assert task.hasher().backbone.weights == "fine-tuned"
+
+
+@pytest.mark.parametrize("name", ["UCMercedDataModule", "EuroSAT100DataModule"])
+def test_torchgeos_data_modules_are_undone_to_raw_pixels(shared_data, tmp_path, name):
+    from torchgeo import datamodules
+
+    root = shared_data / ("ucmerced" if name.startswith("UC") else "eurosat100")
+    bands = 3 if name.startswith("UC") else 13
+    module = getattr(datamodules, name)(root=str(root), batch_size=8)
+    task = HashingTask(**SMALL, in_channels=bands)
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=2)
+    run.fit(task, datamodule=module)
+    scaling = task.hasher().scaling
+    if bands == 3:
+        assert scaling.high == (255.0,) * 3
+    else:
+        assert 500 < scaling.high[0] < 10_000
+    assert len(task.hasher().bands) == bands
+
+
+def test_several_labels_are_ranked_by_what_they_share(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    samples = [
+        {
+            "image": torch.rand(3, 32, 32, generator=generator) * 255,
+            "label": torch.tensor([1, i % 2, i % 3 == 0]).long(),
+        }
+        for i in range(12)
+    ]
+    loader = torch.utils.data.DataLoader(samples, batch_size=6)
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(HashingTask(**SMALL), loader, loader)
+    assert {"val_ndcg", "val_acg", "val_weighted_map"} <= set(run.callback_metrics)
+
+
+def test_equal_codes_bring_a_warning(tmp_path):
+    task = HashingTask(**SMALL)
+    task.seen.add(torch.zeros(4, 16), torch.tensor([0, 0, 1, 1]))
+    task.log = lambda *_, **__: None
+    with pytest.warns(CodeCollapseWarning, match=r"mean bit entropy of 4 tiles is 0.000"):
+        task.on_validation_epoch_end()
+
+
+def test_what_cannot_be_trained_is_refused(tmp_path):
+    with pytest.raises(BandMismatchError, match="2 bands are named but in_channels is 3"):
+        HashingTask(**SMALL, bands=("a", "b"))
+    task = HashingTask(**SMALL)
+    with pytest.raises(BandMismatchError, match="images have 4 bands .* pass in_channels=4"):
+        task.training_step({"image": torch.zeros(1, 4, 8, 8), "label": torch.zeros(1)}, 0)
+    with pytest.raises(TrainingError, match="no label and no mask"):
+        task.training_step({"image": torch.zeros(1, 3, 8, 8)}, 0)
+    with pytest.raises(TrainingError, match=r"no modules \['roof'\] to unfreeze; it has conv1"):
+        HashingTask(**SMALL, freeze_backbone=False, unfreeze=["roof"])
+    with pytest.raises(TrainingError, match="label 7 but the proxy was made for 3 classes"):
+        HashingTask(**SMALL, proxy=0.3, num_classes=3).criterion(
+            torch.rand(2, 16), torch.tensor([0, 7])
+        )
+    with pytest.raises(BandMismatchError, match="take 13 bands"):
+        HashingTask(weights="ResNet18_Weights.SENTINEL2_ALL_MOCO", in_channels=3)
+
+
+def test_a_range_that_ends_at_zero_is_kept():
+    decibels = {"kind": "range", "low": -25, "high": 0}
+    task = HashingTask(**SMALL, scaling=decibels)
+    task.pixels.meet(torch.full((4, 3, 8, 8), 3000.0))
+    assert task.hasher().scaling.high == (0.0,) * 3
+    assert task.hasher().scaling.low == (-25.0,) * 3
+    task = HashingTask(**SMALL)
+    raw = torch.linspace(-25, 0, 4 * 3 * 64).reshape(4, 3, 8, 8).clamp(max=-1)
+    raw[:, :, :4] = 0
+    task.pixels.meet(raw)
+    task.pixels.meet(torch.full((4, 3, 8, 8), 3000.0))
+    assert task.hasher().scaling.high == (0.0,) * 3
+
+
+class Normalising(ClassFolderDataModule):
+    """Normalises its images as TorchGeo's modules do."""
+
+    mean, std = torch.tensor([90.0, 100.0, 110.0]), torch.tensor([30.0, 40.0, 50.0])
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        mean, std = (v.reshape(1, 3, 1, 1) for v in (self.mean, self.std))
+        return batch | {"image": (batch["image"] - mean) / std}
+
+
+@pytest.mark.parametrize("bands", [3, 13])
+def test_a_task_is_read_from_its_checkpoint_alone(folder, tmp_path, moco, bands):
+    if bands == 3:
+        module = Normalising(str(folder), samples_per_class=4)
+        task = HashingTask(**SMALL)
+    else:  # TorchGeo's weights bring model, mean and deviation; TorchGeo does not save their name
+        module = thirteen_bands()
+        task = HashingTask(weights=moco, in_channels=13, num_bits=16, input_size=32)
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(task, datamodule=module)
+    run.save_checkpoint(tmp_path / "task.ckpt")
+    images = torch.rand(4, bands, 40, 40, generator=torch.Generator().manual_seed(1))
+    expected = task.eval()(images)
+    read = HashingTask.load_from_checkpoint(tmp_path / "task.ckpt", map_location="cpu").eval()
+    assert torch.equal(read(images), expected)
+    assert read.hasher().fingerprint == task.hasher().fingerprint
+    assert read.hasher().description == task.hasher().description
+    assert read.hasher().backbone.weights == ("random" if bands == 3 else str(moco))
+
+
+def thirteen_bands():
+    generator = torch.Generator().manual_seed(0)
+    samples = [
+        {
+            "image": torch.rand(13, 32, 32, generator=generator) * 4000,
+            "label": torch.tensor(i % 2),
+        }
+        for i in range(8)
+    ]
+
+    class Module(LightningDataModule):
+        mean, std = torch.tensor(0.0), torch.tensor(10_000.0)
+
+        def train_dataloader(self):
+            return torch.utils.data.DataLoader(samples, batch_size=8)
+
+        val_dataloader = train_dataloader
+
+    return Module()
+
+
+def test_pixels_that_are_missing_stop_validation(folder, tmp_path):
+    task = HashingTask(**SMALL)
+    batch = {"image": torch.full((4, 3, 40, 40), 9.0), "label": torch.tensor([0, 0, 1, 1])}
+    task.validation_step(batch, 0)
+    batch["image"][2, 0, 5, 5] = torch.nan
+    with pytest.raises(TrainingError, match="activations of 1 of 4 tiles are NaN .* fill"):
+        task.validation_step(batch, 0)
+    task.on_validation_epoch_start()  # the next one does not meet tiles of the one broken off
+    batch["image"][2, 0, 5, 5] = 9.0
+    task.validation_step(batch, 0)
+    assert len(task.seen.take()[0]) == 4
+
+
+def test_a_checkpoint_of_another_network_is_refused(folder, tmp_path):
+    module = ClassFolderDataModule(str(folder), size=40, samples_per_class=4)
+    run = trainer(tmp_path, max_epochs=1)
+    task = HashingTask(**SMALL)
+    run.fit(task, datamodule=module)
+    run.save_checkpoint(tmp_path / "task.ckpt")
+    same = HashingTask(**SMALL)
+    trainer(tmp_path).test(same, module, ckpt_path=tmp_path / "task.ckpt", verbose=False)
+    assert same.hasher().fingerprint == task.hasher().fingerprint
+    other = HashingTask(**SMALL | {"num_bits": 32})
+    with pytest.raises(TrainingError, match=r"another network: .* tensors differ.* num_bits=16"):
+        trainer(tmp_path).test(other, module, ckpt_path=tmp_path / "task.ckpt", verbose=False)
+
+
+def test_one_class_or_single_tiles_are_refused_and_a_lonely_class_is_left_out(folder, tmp_path):
+    for path in sorted((folder / "c1").iterdir())[1:]:
+        path.unlink()
+    module = BalancedBatches(ClassFolderDataModule(str(folder), size=40))
+    run = trainer(tmp_path, max_epochs=1)
+    with pytest.warns(SingleTileWarning, match=r"1 classes .* are left out \(c1\)"):
+        run.fit(HashingTask(**SMALL), datamodule=module)
+    with pytest.warns(SingleTileWarning, match=r"1 classes .* are left out \(c1\)"):
+        batches = module.train_dataloader()
+    assert set(next(iter(batches))["label"].tolist()) == {0, 2}
+    shutil.rmtree(folder / "c2")
+    module = BalancedBatches(ClassFolderDataModule(str(folder), size=40))
+    with pytest.raises(TrainingError, match="two classes with two tiles each, but of 2 classes"):
+        trainer(tmp_path, max_epochs=1).fit(HashingTask(**SMALL), datamodule=module)
+
+
+def test_the_label_of_a_mask_is_its_most_frequent_class():
+    mask = torch.tensor([[[1, 1], [1, 0]], [[2, 0], [2, 2]]])
+    assert labels_of({"mask": mask}).tolist() == [1, 2]

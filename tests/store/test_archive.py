@@ -1,0 +1,239 @@
+"""CodeStore as a user meets it."""
+
+import dataclasses
+import json
+import shutil
+import zlib
+
+import numpy as np
+import pytest
+
+from geohash_rs.codes import hamming_distances
+from geohash_rs.errors import (
+    ArchiveExistsError,
+    ArchiveNotFoundError,
+    QueryError,
+    TileNotFoundError,
+)
+from geohash_rs.store import creation
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.hasher_file import HasherFile
+from geohash_rs.store.disk.manifest import MOST_ANCESTORS, Manifest, read_manifest
+from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.segment import write as writing
+from geohash_rs.store.segment.arrays import serialise_arrays
+from tests.store.helpers import make_grid
+
+
+def random_codes(count: int, *, num_bits: int = 64, seed: int = 0) -> np.ndarray:
+    """Draw codes."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, num_bits // 8), dtype=np.uint8)
+
+
+def test_tiles_come_back_as_they_were_added(tmp_path):
+    archive = CodeStore.create(tmp_path / "a", num_bits=64)
+    frame, codes = make_grid(100), random_codes(100)
+    ids = archive.add_codes(codes, frame)
+    again = CodeStore.open(tmp_path / "a", mode="r")
+    rows = again.tiles(ids)
+    assert rows["tile_id"].tolist() == ids.tolist()
+    assert rows["col"].tolist() == frame["col"].tolist()
+    assert (rows.geometry.to_wkb() == frame.geometry.to_wkb()).all()
+    assert (again.codes(ids) == codes).all()
+
+
+def test_search_ranks_by_distance_then_id(tmp_path):
+    archive = CodeStore.create(tmp_path / "a", num_bits=64)
+    codes = random_codes(100)
+    ids = archive.add_codes(codes, make_grid(100))
+    found = archive.search(codes[:3], k=7)
+    distances = hamming_distances(codes[:3], codes)
+    for query in range(3):
+        order = np.lexsort((ids, distances[query]))[:7]
+        assert found.ids[query].tolist() == ids[order].tolist()
+        assert found.distances[query].tolist() == distances[query][order].tolist()
+
+
+def test_replacing_a_scene_leaves_only_its_new_tiles(tmp_path):
+    archive = CodeStore.create(tmp_path / "a", num_bits=64)
+    old = archive.add_codes(random_codes(9), make_grid(9), scenes=[SceneRecord(scene="scene.tif")])
+    record = SceneRecord(scene="scene.tif", width=128, settings={"tile_size": 64})
+    new = archive.add_codes(
+        random_codes(4), make_grid(4), scenes=[record], replace_scenes=["scene.tif"]
+    )
+    assert len(archive) == 4
+    assert archive.scenes() == [record]
+    assert set(archive.search(random_codes(1), k=99).ids[0]) == set(new)
+    with pytest.raises(TileNotFoundError, match=f"no tile with id {old[0]}"):
+        archive.tiles(old[:1])
+
+
+def test_one_text_is_not_taken_for_many_scenes(tmp_path):
+    archive = CodeStore.create(tmp_path / "a", num_bits=64)
+    archive.add_codes(random_codes(9), make_grid(9))
+    for ask in (
+        lambda: archive.search(random_codes(1), scenes="scene.tif"),
+        lambda: archive.search(random_codes(1), labels="farm"),
+        lambda: archive.remove_scenes("scene.tif"),
+        lambda: archive.add_codes(random_codes(9), make_grid(9), replace_scenes="scene.tif"),
+        lambda: archive.adopt([], replace_scenes="scene.tif"),
+    ):
+        with pytest.raises(QueryError, match=r"is the text .* must be a collection"):
+            ask()
+    assert len(archive) == 9
+
+
+def test_create_refuses_a_folder_in_use(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ArchiveExistsError, match="exists and is not empty"):
+        CodeStore.create(tmp_path, num_bits=64)
+    with pytest.raises(ArchiveNotFoundError, match="is no archive"):
+        CodeStore.open(tmp_path)
+    archive = CodeStore.create(tmp_path / "a", num_bits=64)
+    with pytest.raises(ArchiveExistsError, match="exists and is not empty"):
+        CodeStore.create(archive.path, num_bits=64)
+
+
+@pytest.mark.parametrize("fingerprint", ["sha256:0123", "../away", "a/b"])
+def test_a_fingerprint_that_is_no_file_name_is_refused_before_anything_is_written(
+    tmp_path, fingerprint
+):
+    made = HasherFile(data=b"hasher", fingerprint=fingerprint, num_bits=64)
+    with pytest.raises(QueryError, match="cannot be part of a file's name; pass digits"):
+        CodeStore.create(tmp_path / "new", hasher=made)
+    CodeStore.create(tmp_path / "new", num_bits=64)  # what the failed one left does not hinder
+    archive = CodeStore.create(tmp_path / "a", num_bits=64)
+    with pytest.raises(QueryError, match=f"the fingerprint '{fingerprint}' cannot be part"):
+        archive.set_hasher(b"hasher", fingerprint=fingerprint, num_bits=64)
+    assert CodeStore.open(archive.path).manifest == archive.manifest
+
+
+@pytest.mark.parametrize("broken", ["write_lock", "with_hasher", "commit_manifest"])
+def test_a_creation_that_was_broken_off_can_be_repeated(tmp_path, monkeypatch, broken):
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt(broken)
+
+    hasher = HasherFile(data=b"weights", fingerprint="f" * 64, num_bits=64)
+    monkeypatch.setattr(creation, broken, interrupt)
+    with pytest.raises(KeyboardInterrupt, match=broken):
+        CodeStore.create(tmp_path / "a", hasher=hasher)
+    monkeypatch.undo()
+    (tmp_path / "a" / "manifest.json.tmp").write_text("{")
+    assert creation.is_unused(tmp_path / "a")
+    archive = CodeStore.create(tmp_path / "a", hasher=hasher)
+    assert (archive.manifest.generation, archive.hasher_fingerprint) == (0, "f" * 64)
+    assert not creation.is_unused(tmp_path / "a")
+    archive.compact()
+    assert archive.verify().ok
+    assert not archive.verify().orphans
+
+
+def test_a_folder_that_another_process_fills_is_left_alone(tmp_path, monkeypatch):
+    made = creation.create_locks
+
+    def make_both(folder):
+        made(folder)
+        monkeypatch.undo()
+        CodeStore.create(folder, num_bits=32)
+
+    monkeypatch.setattr(creation, "create_locks", make_both)
+    with pytest.raises(ArchiveExistsError, match="made by another process meanwhile"):
+        CodeStore.create(tmp_path / "a", num_bits=64)
+    assert CodeStore.open(tmp_path / "a").num_bits == 32
+
+
+def test_a_state_knows_the_commits_that_it_comes_from(tmp_path):
+    archive = CodeStore.create(tmp_path / "a", num_bits=64)
+    states = [archive.manifest]
+    for _ in range(3):
+        archive.add_codes(random_codes(5), make_grid(5))
+        states.append(archive.manifest)
+    shutil.copytree(archive.path, tmp_path / "b")
+    archive.add_codes(random_codes(5), make_grid(5))
+    other = CodeStore.open(tmp_path / "b")
+    other.add_codes(random_codes(5), make_grid(5))
+    for state in states:
+        assert archive.manifest.comes_from(state.generation, state.commit) is True
+        assert other.manifest.comes_from(state.generation, state.commit) is True
+    mine, theirs = archive.manifest, other.manifest
+    assert mine.generation == theirs.generation == 4
+    assert mine.comes_from(4, mine.commit) is True
+    assert mine.comes_from(4, theirs.commit) is False
+    assert states[2].comes_from(4, mine.commit) is False
+    assert read_manifest(archive.path) == mine
+
+
+def test_a_state_remembers_a_bounded_number_of_commits():
+    first = state = Manifest(generation=7, commit="first")
+    for _ in range(MOST_ANCESTORS):
+        state = state.following()
+    assert state.comes_from(first.generation, first.commit) is True
+    state = state.following()
+    assert len(state.ancestors) == MOST_ANCESTORS
+    assert state.comes_from(first.generation, first.commit) is None
+    assert state.comes_from(first.generation + 1, first.commit) is False
+
+
+def test_an_archive_without_names_of_commits_opens_and_gets_them(tmp_path):
+    archive = CodeStore.create(tmp_path / "a", num_bits=64)
+    ids = archive.add_codes(random_codes(9), make_grid(9))
+    path = archive.path / "manifest.json"
+    outer = json.loads(path.read_bytes())
+    del outer["body"]["commit"], outer["body"]["ancestors"]
+    canonical = json.dumps(outer["body"], sort_keys=True, separators=(",", ":"))
+    path.write_text(json.dumps({**outer, "crc32": zlib.crc32(canonical.encode())}))
+    old = CodeStore.open(archive.path)
+    assert (old.codes(ids) == random_codes(9)).all()
+    assert old.manifest == dataclasses.replace(archive.manifest, commit="", ancestors=())
+    assert old.manifest.comes_from(0, archive.manifest.commit) is None
+    old.add_codes(random_codes(9), make_grid(9))
+    first = old.manifest
+    old.add_codes(random_codes(9), make_grid(9))
+    assert old.manifest.comes_from(first.generation, first.commit) is True
+    assert old.manifest.comes_from(1, archive.manifest.commit) is None
+
+
+def test_an_archive_of_format_version_1_is_searched_added_to_and_compacted(tmp_path, monkeypatch):
+    def first_form(arrays):  # knew neither windows of int32 nor pages
+        return serialise_arrays(
+            {
+                name: array
+                for name, array in arrays.items()
+                if not name.startswith("page_") and not name.endswith(("_least", "_above"))
+            }
+        )
+
+    frame = make_grid(9)
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "serialise_arrays", first_form)
+        archive = CodeStore.create(tmp_path / "a", num_bits=64)
+        ids = archive.add_codes(random_codes(9), frame)
+    path = archive.path / "manifest.json"
+    body = json.loads(path.read_bytes())["body"]
+    del body["commit"], body["ancestors"]
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    outer = {"format": "geohash_rs archive", "version": 1, "crc32": zlib.crc32(canonical)}
+    path.write_text(json.dumps({**outer, "body": body}))
+    old = CodeStore.open(archive.path)
+    assert old.verify().ok
+    assert "col_least" not in old.segments[0].index
+    assert old.tiles(ids)["col"].tolist() == frame["col"].tolist()
+    asked = old.search(random_codes(1), k=9, region=(0, 0, 90, 90))
+    assert sorted(asked.ids[0].tolist()) == ids.tolist()
+    old.add_codes(random_codes(9), make_grid(9, scene="new"))
+    assert json.loads(path.read_bytes())["version"] == 2
+    old.compact()
+    again = CodeStore.open(archive.path)
+    assert (len(again.segments), again.verify().ok) == (1, True)
+    assert again.tiles(ids)["col"].tolist() == frame["col"].tolist()
+
+
+def test_remembered_values_are_read_back_as_json_has_them(tmp_path):
+    archive = CodeStore.create(tmp_path / "a", num_bits=64, attrs={"years": {2023: 1}})
+    archive.update_attrs({"classes": {9: "farm", 10: "sea"}, "pair": (1, 2)})
+    expected = {"years": {"2023": 1}, "classes": {"9": "farm", "10": "sea"}, "pair": [1, 2]}
+    assert archive.attrs == expected
+    assert CodeStore.open(archive.path).attrs == expected
+    with pytest.raises(QueryError, match="cannot be kept as JSON.*int64"):
+        archive.update_attrs({"count": np.int64(3)})

@@ -1,0 +1,108 @@
+"""Kill -9 at random moments: what was acknowledged is there, nothing half-written is seen.
+
+GEOHASH_RS_CRASH_ROUNDS sets the rounds; `python -m tests.store.test_crash 100` runs many.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from geohash_rs.store.code_store import CodeStore
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_and_kill(folder: Path, seed: int, delay: float) -> list[str]:
+    """Start a writer, kill it some time after its first word, give what it said."""
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "tests.store.crash_writer", str(folder), str(seed)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        first = writer.stdout.readline()
+        time.sleep(delay)
+    finally:
+        writer.kill()
+    rest = writer.stdout.read()
+    writer.wait()
+    writer.stdout.close()
+    assert first.startswith("begin"), f"the writer failed before it was killed: {first}{rest}"
+    return (first + rest).splitlines()
+
+
+def crash_rounds(folder: Path, rounds: int) -> Counter:
+    """Kill writers, checking after each that the archive is what was acknowledged."""
+    CodeStore.create(folder, num_bits=64).close()
+    expected: dict[str, int] = {}
+    counts: Counter = Counter()
+    rng = np.random.default_rng(rounds)
+    for seed in range(rounds):
+        open_step = None
+        for line in run_and_kill(folder, seed, float(rng.uniform(0.0, 0.6))):
+            step, action, name, count = line.split()
+            if step == "begin":
+                open_step = (action, name, int(count))
+                continue
+            open_step = None
+            counts["acknowledged"] += 1
+            apply(expected, action, name, int(count))
+        counts["killed in " + (open_step[0] if open_step else "between")] += 1
+        with CodeStore.open(folder) as archive:
+            report = archive.verify()
+            assert report.ok, report.damage
+            found = tiles_by_scene(archive)
+            after = dict(expected)
+            if open_step:
+                apply(after, *open_step)
+            assert found in (expected, after), "neither the state before nor the one after"
+            counts["unacknowledged but whole"] += found != expected
+            expected = found
+            records = {record.scene: record.num_tiles for record in archive.scenes()}
+            assert records == expected
+            counts["rounds with orphans"] += bool(report.orphans)
+            archive.compact()
+            assert not archive.verify().orphans
+    return counts
+
+
+def apply(state: dict[str, int], action: str, name: str, count: int) -> None:
+    """Do to the expectation what the writer does to the archive."""
+    if action == "set":
+        state[name] = count
+    elif action == "remove":
+        state.pop(name, None)
+
+
+def tiles_by_scene(archive: CodeStore) -> dict[str, int]:
+    """Count tiles by scene, seeing that codes and rows belong together."""
+    found: dict[str, int] = {}
+    for frame in archive.iter_tiles():
+        for scene, rows in frame.groupby("scene"):
+            found[scene] = found.get(scene, 0) + len(rows)
+    for frame in archive.iter_tiles():
+        codes = archive.codes(frame["tile_id"])
+        assert (codes[:, 0] == frame["scene"].map(found) % 251).all()
+    searched = archive.search(np.zeros((1, 8), np.uint8), k=10**6).ids
+    assert searched.size == len(archive) == sum(found.values())
+    return found
+
+
+def test_a_killed_writer_loses_nothing_acknowledged(tmp_path):
+    rounds = int(os.environ.get("GEOHASH_RS_CRASH_ROUNDS", "4"))
+    counts = crash_rounds(tmp_path / "a", rounds)
+    assert sum(n for name, n in counts.items() if name.startswith("killed")) == rounds
+    assert counts["acknowledged"] > 0
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        print(dict(crash_rounds(Path(scratch) / "a", int(sys.argv[1]))))  # noqa: T201
