@@ -14,9 +14,8 @@ __all__ = ["publish_command"]
 @click.argument("dsn", metavar="postgresql://USER@HOST/DATABASE")
 @click.option("--schema", default="public", show_default=True, help="Schema of the tables; it must be there.")
 @click.option("--table", default="geohash_tiles", show_default=True, help="Table of the tiles; made if it is not there.")
-@click.option("--approximate-index", is_flag=True, help="Have pgvector (0.7 or newer) index the codes for 'query --approximate', and say how much of the exact answer it finds.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def publish_command(archive: Path, dsn: str, schema: str, table: str, approximate_index: bool, as_json: bool) -> None:
+def publish_command(archive: Path, dsn: str, schema: str, table: str, as_json: bool) -> None:
     """Bring a table of PostGIS to the state of ARCHIVE: only what changed is sent.
 
     The password is best left out of the address: libpq finds it in PGPASSWORD or ~/.pgpass.
@@ -26,9 +25,7 @@ def publish_command(archive: Path, dsn: str, schema: str, table: str, approximat
     from geohash_rs.archive import Archive
     from geohash_rs.engines.postgis import publish
 
-    report = publish(
-        Archive.open(archive), dsn, schema=schema, table=table, approximate_index=approximate_index, progress=not as_json
-    )
+    report = publish(Archive.open(archive), dsn, schema=schema, table=table, progress=not as_json)
     if as_json:
         echo_json(asdict(report))
         return
@@ -36,8 +33,3 @@ def publish_command(archive: Path, dsn: str, schema: str, table: str, approximat
         f"{report.num_added} tiles added and {report.num_removed} removed in "
         f"{report.num_transactions} transactions; {schema}.{table} holds {report.num_tiles} tiles."
     )
-    if (found := report.recall) is not None:
-        click.echo(
-            f"The approximate index finds {found.recall:.1%} of the {found.k} nearest tiles of {found.num_queries} tiles, "
-            f"{found.as_near:.1%} with others at the same distance."
-        )

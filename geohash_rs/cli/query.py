@@ -41,7 +41,6 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("--engine", metavar="ADDRESS", help="Spread the search over a Ray cluster: local, auto, HOST:6379 or ray://HOST:10001.")
 @click.option("--schema", default="public", show_default=True, help="Schema of an archive in PostGIS.")
 @click.option("--table", default="geohash_tiles", show_default=True, help="Table of an archive in PostGIS.")
-@click.option("--approximate", is_flag=True, help="Ask the approximate index of an archive in PostGIS, which may miss matches; searches with filters stay exact.")
 @click.option("--crs", help="CRS of the result, such as EPSG:32633.  [default: EPSG:4326]")
 @click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html; without it a table is printed.")
@@ -68,7 +67,6 @@ def query_command(
     engine: str | None,
     schema: str,
     table: str,
-    approximate: bool,
     crs: str | None,
     device: str,
     output: Path | None,
@@ -91,13 +89,13 @@ def query_command(
     if bands is not None and not patches and all(text.isdecimal() for text in negatives):
         msg = "--bands is for a patch"
         raise click.UsageError(msg, click.get_current_context())
-    _check_engine(archive, engine=engine, approximate=approximate)
+    _check_engine(archive, engine=engine)
     from geohash_rs.export import check_ending, geojson_features
     from geohash_rs.scenes.file import scene_key
 
     if output is not None:
         check_ending(output)
-    with _opened(archive, engine=engine, schema=schema, table=table, approximate=approximate) as opened:
+    with _opened(archive, engine=engine, schema=schema, table=table) as opened:
         matches = opened.query(
             patches,
             point=point,
@@ -128,10 +126,7 @@ def query_command(
         _print_table(matches)
 
 
-def _check_engine(archive: str, *, engine: str | None, approximate: bool) -> None:
-    if approximate and not archive.startswith(DATABASES):
-        msg = "--approximate is for an archive in PostGIS; a folder is searched exactly"
-        raise click.UsageError(msg, click.get_current_context())
+def _check_engine(archive: str, *, engine: str | None) -> None:
     if engine is not None and archive.startswith(DATABASES):
         msg = "--engine is for an archive in a folder or in object storage; a database searches by itself"
         raise click.UsageError(msg, click.get_current_context())
@@ -141,11 +136,11 @@ def _check_engine(archive: str, *, engine: str | None, approximate: bool) -> Non
         raise click.UsageError(msg, click.get_current_context())
 
 
-def _opened(archive: str, *, engine: str | None, schema: str, table: str, approximate: bool) -> "Archive | PostGISArchive":
+def _opened(archive: str, *, engine: str | None, schema: str, table: str) -> "Archive | PostGISArchive":
     if archive.startswith(DATABASES):
         from geohash_rs.engines.postgis import PostGISArchive
 
-        return PostGISArchive.open(archive, schema=schema, table=table, approximate=approximate)
+        return PostGISArchive.open(archive, schema=schema, table=table)
     if engine is not None:
         from geohash_rs.engines.ray import RayArchive
 

@@ -70,8 +70,7 @@ def archive_html(archive: "CodeStore") -> str:
     Returns:
         HTML without scripts: facts beside a map of where its tiles are.
     """
-    entries = archive.manifest.segments
-    times = [entry.times for entry in entries if entry.times]
+    times = archive.manifest.times
     facts = {
         "tiles": f"{len(archive):,}",
         "scenes": f"{len(archive.scenes()):,}",
@@ -79,8 +78,7 @@ def archive_html(archive: "CodeStore") -> str:
         "hasher": archive.hasher_fingerprint or archive.pending_hasher or "made elsewhere",
     }
     if times:
-        ends = min(t[0] for t in times), max(t[1] for t in times)
-        first, last = (str(np.datetime64(end, "us").astype("datetime64[D]")) for end in ends)
+        first, last = (str(moment.astype("datetime64[D]")) for moment in times)
         facts["time"] = first if first == last else f"{first} to {last}"
     rows = "".join(
         f"<tr><th style='text-align:left'>{name}</th>"
@@ -96,10 +94,7 @@ def archive_html(archive: "CodeStore") -> str:
 
 def _outline(archive: "CodeStore") -> str:
     """Draw where tiles are as a small picture of dots."""
-    from geohash_rs.footprints.bounds import total_bounds
-
-    entries = archive.manifest.segments
-    box = total_bounds(np.array([e.bounds for e in entries if e.bounds], float).reshape(-1, 4))
+    box = archive.manifest.bounds
     if box is None:
         return ""
     low, high = np.array(box[:2]), np.array(box[2:])

@@ -4,7 +4,6 @@ import numpy as np
 
 from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError
-from geohash_rs.footprints.bounds import total_bounds
 from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.serve.messages import ArchiveAnswer
 
@@ -26,17 +25,15 @@ def describe_archive(
         Counts, bounds, range of days and the bands of a patch. A hasher that cannot be read has no
         bands: searching by tiles goes on, and an uploaded patch is told what is wrong.
     """
-    entries, hasher = archive.manifest.segments, archive.manifest.hasher
-    boxes = np.array([entry.bounds for entry in entries if entry.bounds], float).reshape(-1, 4)
-    times = [entry.times for entry in entries if entry.times]
+    hasher, times = archive.manifest.hasher, archive.manifest.times
     return ArchiveAnswer(
         name=archive.path.resolve().name,
         key=key,
         num_tiles=len(archive),
         num_scenes=len(archive.scenes()),
         num_bits=archive.num_bits,
-        bounds=total_bounds(boxes),
-        time=(_day(min(t[0] for t in times)), _day(max(t[1] for t in times))) if times else None,
+        bounds=archive.manifest.bounds,
+        time=(_day(times[0]), _day(times[1])) if times else None,
         takes_patches=bool(hasher and hasher.file),
         bands=_bands(archive),
         base_map=base_map,
@@ -52,5 +49,5 @@ def _bands(archive: Archive) -> list[str]:
         return []
 
 
-def _day(micros: int) -> str:
-    return str(np.datetime64(micros, "us").astype("datetime64[D]"))
+def _day(moment: np.datetime64) -> str:
+    return str(moment.astype("datetime64[D]"))

@@ -7,7 +7,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 
-from geohash_rs.footprints.bounds import total_bounds
 from geohash_rs.store.code_store import CodeStore
 
 __all__ = ["exported_tiles", "summarise"]
@@ -24,8 +23,7 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
         where it crosses the antimeridian), first and last moment, and the scenes, all JSON-able.
     """
     manifest = archive.manifest
-    boxes = [segment.bounds for segment in manifest.segments if segment.bounds]
-    times = [segment.times for segment in manifest.segments if segment.times]
+    first, last = manifest.times or (None, None)
     files = [path for path in archive.path.rglob("*") if path.is_file()]
     return {
         "archive": str(archive.path),
@@ -35,9 +33,9 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
         "bytes": sum(path.stat().st_size for path in files),
         "hasher": archive.hasher_file.name if archive.hasher_file else archive.pending_hasher,
         "fingerprint": archive.hasher_fingerprint,
-        "bbox": list(box) if (box := total_bounds(np.array(boxes).reshape(-1, 4))) else None,
-        "first": _moment(min(time[0] for time in times)) if times else None,
-        "last": _moment(max(time[1] for time in times)) if times else None,
+        "bbox": list(manifest.bounds) if manifest.bounds else None,
+        "first": _moment(first),
+        "last": _moment(last),
         "scenes": [record.scene for record in archive.scenes()],
     }
 
@@ -60,5 +58,5 @@ def exported_tiles(archive: CodeStore) -> Iterator[gpd.GeoDataFrame]:
         yield none.drop(columns="datetime_end", errors="ignore")
 
 
-def _moment(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1e6, tz=UTC).isoformat()
+def _moment(moment: np.datetime64 | None) -> str | None:
+    return None if moment is None else moment.astype(datetime).replace(tzinfo=UTC).isoformat()

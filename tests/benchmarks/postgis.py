@@ -2,12 +2,10 @@
 
     python -m tests.benchmarks.postgis "$(.ci/postgres start /tmp/pg)" --tiles 1000000
 
-Makes a schema `benchmark` in the database, and drops it at the end. With `--approximate`,
-pgvector's index is made and measured as well.
+Makes a schema `benchmark` in the database, and drops it at the end.
 """
 
 import argparse
-import dataclasses
 import json
 import statistics
 import sys
@@ -79,22 +77,6 @@ def measure(archive: CodeStore, dsn: str, added: int) -> dict[str, object]:
     }
 
 
-def approximate(archive: CodeStore, dsn: str) -> dict[str, object]:
-    """Have pgvector index the codes, and count what it misses of new and of stored codes."""
-    connection = {"schema": "benchmark"}
-    build_seconds = seconds(lambda: publish(archive, dsn, **connection, approximate_index=True))
-    codes = make_codes(np.random.default_rng(99), 30, archive.num_bits or 0)
-    found: dict[str, object] = {"index and recall, s": build_seconds}
-    for candidates in (40, 200, 1000):
-        with PostGISArchive.open(
-            dsn, **connection, approximate=True, candidates=candidates
-        ) as published:
-            for name, queries in (("new", codes), ("stored", None)):
-                recall = dataclasses.asdict(published.recall(queries))
-                found[f"{candidates} candidates, {name} codes"] = recall
-    return found
-
-
 def main() -> None:
     """Build, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -102,7 +84,6 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=1_000_000)
     parser.add_argument("--bits", type=int, default=64)
     parser.add_argument("--added", type=int, default=10_000, help="tiles of the scene added later")
-    parser.add_argument("--approximate", action="store_true", help="measure pgvector too")
     args = parser.parse_args()
     with psycopg.connect(args.dsn, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS postgis")
@@ -114,9 +95,6 @@ def main() -> None:
                 build(path, args.tiles, args.bits)
                 archive = CodeStore.open(path)
                 result = measure(archive, args.dsn, args.added)
-                if args.approximate:
-                    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-                    result["pgvector"] = approximate(archive, args.dsn)
         finally:
             connection.execute("DROP SCHEMA benchmark CASCADE")
     json.dump(result, sys.stdout, indent=1)

@@ -18,7 +18,7 @@ from geohash_rs.errors import (
 from geohash_rs.store import creation
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.hasher_file import HasherFile
-from geohash_rs.store.disk.manifest import MOST_ANCESTORS, Manifest, read_manifest
+from geohash_rs.store.disk.manifest import MOST_ANCESTORS, Manifest, SegmentEntry, read_manifest
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.segment import write as writing
 from geohash_rs.store.segment.arrays import serialise_arrays
@@ -237,3 +237,24 @@ def test_remembered_values_are_read_back_as_json_has_them(tmp_path):
     assert CodeStore.open(archive.path).attrs == expected
     with pytest.raises(QueryError, match="cannot be kept as JSON.*int64"):
         archive.update_attrs({"count": np.int64(3)})
+
+
+def test_the_extent_of_a_state_is_that_of_all_its_segments():
+    def segment(name: str, **extent):
+        counts = {"num_tiles": 1, "num_removed": 0, "first_id": 0, "last_id": 0}
+        return SegmentEntry(name=name, sequential=True, files=(), **counts, **extent)
+
+    assert (Manifest().bounds, Manifest().times) == (None, None)
+    nowhere = segment("a", bounds=None, times=None)
+    west = segment("b", bounds=(-179.0, 0.0, -178.0, 1.0), times=(1_000_001, 9_000_000))
+    east = segment("c", bounds=(178.0, -2.0, 179.0, 0.0), times=(-1, 5))
+    state = Manifest(segments=(nowhere, west, east))
+    assert state.bounds == (178.0, -2.0, 182.0, 1.0)
+    assert [str(moment) for moment in state.times] == [
+        "1969-12-31T23:59:59.999999",
+        "1970-01-01T00:00:09.000000",
+    ]
+    assert (Manifest(segments=(nowhere,)).bounds, Manifest(segments=(nowhere,)).times) == (
+        None,
+        None,
+    )

@@ -12,22 +12,12 @@ import numpy.typing as npt
 from psycopg import sql
 
 from geohash_rs.codes import check_codes
-from geohash_rs.engines.postgis.approximate import (
-    CANDIDATES,
-    NEAREST,
-    Recall,
-    check_candidates,
-    draw_ids,
-    find_code_index,
-    measure,
-    use_index,
-)
 from geohash_rs.engines.postgis.conditions import Conditions
 from geohash_rs.engines.postgis.connection import Connection, where
 from geohash_rs.engines.postgis.rows import CODES, TILES, bit_text, codes_of, result_of, tiles_of
 from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
 from geohash_rs.engines.postgis.session import Session
-from geohash_rs.errors import EngineError, HasherError, QueryError, TileNotFoundError
+from geohash_rs.errors import EngineError, HasherError, TileNotFoundError
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.store.disk.records import SceneRecord, record_from_json
@@ -58,54 +48,28 @@ class PostGISArchive(ImageQueries):
     time; a session that was lost is opened again for the next. A search, and a whole `query`, sees
     one state of the tables, though another process publish meanwhile.
 
-    With ``approximate`` a search for the k nearest of all tiles asks pgvector's index, which may
-    miss some of them: `recall` measures how many. Distances, their order and a radius stay true.
-    What the index cannot answer is answered exactly: a search with a region, a time or another
-    filter, without k, or with a k above ``candidates``; also, without a radius, one for which it
-    gives fewer than k.
-
     >>> archive = PostGISArchive.open("postgresql://reader@db.example.org/geo")  # doctest: +SKIP
     >>> archive.query("patch.tif", k=20).to_file("matches.geojson")  # doctest: +SKIP
 
     Args:
         dsn: Connection string or postgresql:// URI.
         tables: The archive's tables.
-        approximate: Whether pgvector's index is asked where it can answer.
-        candidates: Tiles that the index gives for a query, of which the k nearest are kept.
     """
 
-    def __init__(
-        self, dsn: str, tables: Tables, *, approximate: bool = False, candidates: int = CANDIDATES
-    ) -> None:
-        check_candidates(candidates)
-        self._dsn = dsn
+    def __init__(self, dsn: str, tables: Tables) -> None:
         self._tables = tables
         self.path = Path(f"{where(dsn)}/{tables}")
-        self._candidates = candidates
-        self._approximate = approximate
-        self._pgvector = "public"  # its schema, where its index is asked
         self._hasher: Hasher | None = None
         self._session = Session(dsn, place=str(self.path), prepare=self._prepare)
 
     @classmethod
-    def open(
-        cls,
-        dsn: str,
-        *,
-        schema: str = DEFAULT_SCHEMA,
-        table: str = DEFAULT_TABLE,
-        approximate: bool = False,
-        candidates: int = CANDIDATES,
-    ) -> Self:
+    def open(cls, dsn: str, *, schema: str = DEFAULT_SCHEMA, table: str = DEFAULT_TABLE) -> Self:
         """Open an archive that `publish` brought into a database.
 
         Args:
             dsn: Connection string or postgresql:// URI.
             schema: Schema of the tables.
             table: Table of the tiles.
-            approximate: Ask pgvector's index where it can answer: faster, but it may miss matches.
-            candidates: Tiles that the index gives for a query, 1 to 1000; more are slower and miss
-                less.
 
         Returns:
             The archive.
@@ -113,10 +77,9 @@ class PostGISArchive(ImageQueries):
         Raises:
             EngineUnreachableError: If the server does not answer or refuses the user.
             EngineError: If it is too old, lacks PostGIS or a right, or nothing was published into
-                this table; with ``approximate`` also if pgvector or its index is not there.
-            QueryError: If pgvector cannot give so many candidates.
+                this table.
         """
-        return cls(dsn, Tables(schema, table), approximate=approximate, candidates=candidates)
+        return cls(dsn, Tables(schema, table))
 
     def close(self) -> None:
         """End the session."""
@@ -214,62 +177,16 @@ class PostGISArchive(ImageQueries):
             exclude_region=exclude_region,
             exclude_ids=exclude_ids,
         )
-        filters = (region, time, scenes, labels, exclude_region, exclude_ids)
-        by_index = (
-            self._approximate
-            and k is not None
-            and k <= self._candidates
-            and all(item is None for item in filters)
+        statement = self._tables.sql(
+            SEARCH, num_bits=sql.Literal(self.num_bits), conditions=conditions.joined()
         )
         found = []
         with self._one_state():
             for text in bit_text(queries):
                 values = {**conditions.values, "query": text.tobytes().decode()}
                 values["k"] = None if k is None else min(k, MOST)
-                rows = self._nearest(conditions, values) if by_index else []
-                if not by_index or (max_distance is None and len(rows) < values["k"]):
-                    rows = self._session.ask(self._statement(SEARCH, conditions), values)
-                found.append(rows)
+                found.append(self._session.ask(statement, values))
         return result_of(found)
-
-    def recall(
-        self,
-        codes: npt.NDArray[np.uint8] | None = None,
-        *,
-        k: int = 20,
-        num_queries: int = 30,
-        seed: int = 0,
-    ) -> Recall:
-        """Measure what pgvector's index misses: the same queries are asked exactly as well.
-
-        Args:
-            codes: Packed query codes, uint8, shape (queries, bits / 8); those of some of the
-                archive's tiles if None.
-            k: Matches for each query.
-            num_queries: How many tiles are drawn where no codes are given.
-            seed: Draws them.
-
-        Returns:
-            The share that was found, and how long both ways took.
-
-        Raises:
-            QueryError: If the archive was not opened with ``approximate``, or k has no meaning or
-                is above ``candidates``.
-            CodeLengthError: If the codes have another number of bits, or are no packed codes.
-            EngineUnreachableError: If the server went away.
-            EngineError: If the server cannot answer.
-        """
-        check_limits(k, None)
-        if not self._approximate or k > self._candidates:
-            msg = (
-                f"there is no recall to measure: searches for {k} matches are exact; open the "
-                f"archive with approximate=True and candidates of {k} or more."
-            )
-            raise QueryError(msg)
-        if codes is None:
-            codes = self.codes(draw_ids(self._session, self._tables, count=num_queries, seed=seed))
-        with type(self)(self._dsn, self._tables) as exact:
-            return measure(exact, self, codes, k=k)
 
     def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
         """Give tiles as rows; see `Searchable.tiles`.
@@ -319,32 +236,17 @@ class PostGISArchive(ImageQueries):
             raise TileNotFoundError(msg)
         return rows
 
-    def _statement(self, text: LiteralString, conditions: Conditions) -> sql.Composed:
-        return self._tables.sql(
-            text,
-            num_bits=sql.Literal(self.num_bits),
-            conditions=conditions.joined(),
-            pgvector=sql.Identifier(self._pgvector),
-        )
-
-    def _nearest(self, conditions: Conditions, values: dict[str, Any]) -> list[Any]:
-        statement = self._statement(NEAREST, conditions)
-        return self._session.ask(statement, {**values, "candidates": self._candidates})
-
     def _one_state(self) -> contextlib.AbstractContextManager[None]:
         return self._session.one_state()
 
     def _prepare(self, connection: Connection) -> None:
-        """Look what a new session can be asked.
+        """Read which archive a new session is asked about.
 
         Raises:
-            EngineError: If it is no archive, or lacks the index that shall be asked.
+            EngineError: If it is not an archive.
         """
         published = self._tables.read(connection) if self._tables.exist(connection) else None
         if published is None:
             msg = f"{self.path} holds no archive; publish one with 'geohash-rs publish'."
             raise EngineError(msg)
         self._published: Published = published
-        if self._approximate:
-            self._pgvector = find_code_index(connection, self._tables, where(self._dsn))
-            use_index(connection, self._candidates)

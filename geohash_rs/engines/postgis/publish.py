@@ -9,8 +9,6 @@ import psycopg
 from psycopg import errors, sql
 from tqdm.auto import tqdm
 
-from geohash_rs.engines.postgis.approximate import Recall, create_code_index, find_pgvector
-from geohash_rs.engines.postgis.archive import PostGISArchive
 from geohash_rs.engines.postgis.connection import Connection, connect, server_errors, where
 from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
 from geohash_rs.engines.postgis.transfer import Transfer
@@ -33,14 +31,12 @@ class PublishReport:
         num_removed: Tiles that were deleted, because the archive holds them no more.
         num_transactions: Commits of tiles, one for each segment with something new.
         num_tiles: Tiles that the table now holds.
-        recall: How much of the exact answers an approximate index finds, if one was asked for.
     """
 
     num_added: int
     num_removed: int
     num_transactions: int
     num_tiles: int
-    recall: Recall | None = None
 
 
 def publish(
@@ -49,7 +45,6 @@ def publish(
     *,
     schema: str = DEFAULT_SCHEMA,
     table: str = DEFAULT_TABLE,
-    approximate_index: bool = False,
     progress: bool = False,
 ) -> PublishReport:
     """Bring a table of PostGIS to the state of an archive.
@@ -64,8 +59,6 @@ def publish(
         dsn: Connection string or postgresql:// URI of a database with PostGIS.
         schema: Schema of the tables.
         table: Table of the tiles; `table_archive` and `table_scenes` stand beside it.
-        approximate_index: Have pgvector index the codes as well, for
-            ``PostGISArchive.open(..., approximate=True)``, and measure what it misses.
         progress: Show a bar if this is a terminal.
 
     Returns:
@@ -75,8 +68,7 @@ def publish(
         QueryError: If the archive has no hasher yet, and so no codes.
         EngineUnreachableError: If the server does not answer or the connection is lost.
         EngineError: If the server is too old, lacks PostGIS or a right, or the table holds another
-            archive, or a state that this one does not come from, or pgvector is asked for and
-            cannot index bits.
+            archive, or a state that this one does not come from.
         CodeLengthError: If the table holds codes of another length.
         HasherMismatchError: If the table holds codes of another hasher.
         ArchiveReadOnlyError: If an archive without identity was opened for reading.
@@ -86,13 +78,11 @@ def publish(
         raise QueryError(msg)
     tables = Tables(schema, table)
     place = f"{where(dsn)}/{tables}"
-    recall = None
     with (
         connect(dsn, read_only=False) as connection,
         server_errors(connection, place, hint=AGAIN),
         _alone(connection, tables, place),
     ):
-        pgvector = find_pgvector(connection, where(dsn)) if approximate_index else None
         with connection.transaction():
             tables.prepare(connection, archive.num_bits)
             before = tables.read(connection)
@@ -114,17 +104,11 @@ def publish(
                 bar.update(segment.entry.num_live)
         job.remove_gone(place)
         job.finish()
-        if pgvector is not None:
-            create_code_index(connection, tables, pgvector)
-    if approximate_index:
-        with PostGISArchive(dsn, tables, approximate=True) as published:
-            recall = published.recall()
     return PublishReport(
         num_added=job.added,
         num_removed=job.removed,
         num_transactions=job.transactions,
         num_tiles=archive.num_tiles,
-        recall=recall,
     )
 
 

@@ -131,7 +131,6 @@ class Tables:
             "archive": sql.Identifier(schema, f"{table}_archive"),
             "scenes": sql.Identifier(schema, f"{table}_scenes"),
             "index": sql.Identifier(f"{table}_geometry"),
-            "code_index": sql.Identifier(f"{table}_code"),
         }
 
     def __str__(self) -> str:
@@ -141,8 +140,7 @@ class Tables:
         """Put the quoted names into a statement.
 
         Args:
-            text: A statement with {tiles}, {archive}, {scenes}, {schema}, {index} or {code_index}
-                in it.
+            text: A statement with {tiles}, {archive}, {scenes}, {schema} or {index} in it.
             **parts: Further parts.
 
         Returns:

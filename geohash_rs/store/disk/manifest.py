@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError, ArchiveNotFoundError
+from geohash_rs.footprints.bounds import total_bounds
 from geohash_rs.store.disk.durable import FileEntry, plain_name, reading, replace_file
 
 __all__ = [
@@ -112,6 +115,24 @@ class Manifest:
     def num_tiles(self) -> int:
         """Live tiles."""
         return sum(segment.num_live for segment in self.segments)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float] | None:
+        """Box around all footprints, (xmin, ymin, xmax, ymax) in degrees.
+
+        xmax is above 180 where the box crosses the antimeridian; None without footprints.
+        """
+        boxes = [segment.bounds for segment in self.segments if segment.bounds]
+        return total_bounds(np.array(boxes, np.float64).reshape(-1, 4))
+
+    @property
+    def times(self) -> tuple[np.datetime64, np.datetime64] | None:
+        """First and last moment, UTC, in microseconds; None without times."""
+        ranges = [segment.times for segment in self.segments if segment.times]
+        if not ranges:
+            return None
+        firsts, lasts = zip(*ranges, strict=True)
+        return np.datetime64(min(firsts), "us"), np.datetime64(max(lasts), "us")
 
     def following(self) -> "Manifest":
         """Give this state as the commit after it: what a writer changes next.
