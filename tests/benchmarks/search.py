@@ -230,7 +230,7 @@ def ratios(times: dict[str, float]) -> dict[str, float]:
 
 OPENING = """
 import sys, time
-from geohash_rs.archive import CodeStore
+from geohash_rs.store import CodeStore
 start = time.perf_counter()
 archive = CodeStore.open(sys.argv[1], mode="r")
 opened = time.perf_counter() - start
