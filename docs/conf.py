@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from interface import write_pages
 from pictures import make_pictures
 
 project = "geohash_rs"
@@ -22,18 +23,15 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
 ]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "_generated/pictures", "_templates"]
-templates_path = ["_templates"]
+exclude_patterns = ["_build", "_generated/pictures"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autosummary_generate = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # attributes of dataclasses are described once
@@ -48,5 +46,6 @@ html_title = f"geohash_rs {release}"
 
 
 def setup(app) -> None:
-    """Draw the pictures before the pages are read."""
+    """Draw the pictures and list the public names before the pages are read."""
     app.connect("builder-inited", make_pictures)
+    app.connect("builder-inited", write_pages)

@@ -28,7 +28,7 @@ def make_pictures(app) -> None:
                 draw_absent(FOLDER / name, "only the html builder makes it")
         return
     from geohash_rs import Archive, Scenes
-    from geohash_rs.demo.scenes import write_patches, write_scenes
+    from geohash_rs.demo import write_patches, write_scenes
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -47,7 +47,7 @@ def draw_page(archive, path: Path) -> None:
         import uvicorn
         from playwright.sync_api import sync_playwright
 
-        from geohash_rs.serve.app import create_app
+        from geohash_rs.serve import create_app
     except ImportError as error:
         draw_absent(path, f"{error.name} is not installed")
         return

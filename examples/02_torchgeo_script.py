@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from torchgeo.datamodules import UCMercedDataModule
 
 from geohash_rs import HashingTask
-from geohash_rs.hashing.data.balanced import BalancedBatches
+from geohash_rs.hashing import BalancedBatches
 
 
 def main(root, max_epochs=20):

@@ -9,11 +9,8 @@ import argparse
 
 from lightning.pytorch import Trainer
 
-from geohash_rs import HashingTask
-from geohash_rs.hashing.data.balanced import BalancedBatches
-from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
-from geohash_rs.hashing.data.class_folders import ClassFolders
-from geohash_rs.hashing.network.views import VIEWS
+from geohash_rs import ClassFolderDataModule, HashingTask
+from geohash_rs.hashing import VIEWS, BalancedBatches, ClassFolders
 
 
 def main():

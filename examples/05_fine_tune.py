@@ -24,14 +24,17 @@ from torch import nn
 from torch.nn import functional
 
 from geohash_rs import Hasher
-from geohash_rs.evaluate import Trial, make_features, make_trials, measure_head
-from geohash_rs.evaluate.fits import fit_head
-from geohash_rs.hashing.data.class_folders import ClassFolders, split_by_class
-from geohash_rs.hashing.network.runtime import CpuRuntime
-from geohash_rs.hashing.network.views import VIEWS, view
-from geohash_rs.hashing.train.losses import MiLaNLoss
-from geohash_rs.hashing.train.recipes import get_recipe
-from geohash_rs.hashing.train.sampling import ClassBalancedSampler
+from geohash_rs.evaluate import Trial, fit_head, make_features, make_trials, measure_head
+from geohash_rs.hashing import (
+    VIEWS,
+    ClassBalancedSampler,
+    ClassFolders,
+    CpuRuntime,
+    MiLaNLoss,
+    get_recipe,
+    split_by_class,
+    view,
+)
 
 
 class Trunk(nn.Module):

@@ -13,16 +13,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from geohash_rs import Hasher, metrics
 from geohash_rs.evaluate import make_features, make_trials, measure_head
-from geohash_rs.hashing.data.class_folders import ClassFolders
-from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS, general_head
-from geohash_rs.hashing.fit.itq import itq_head
-from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.heads import LinearHead
-from geohash_rs.hashing.network.views import VIEWS
-from geohash_rs.hashing.train.on_features import train_head
-from geohash_rs.hashing.train.recipes import RECIPES, Recipe
-from geohash_rs.metrics import measures as metrics
+from geohash_rs.hashing import (
+    GENERAL_STAGES,
+    GENERAL_VIEWS,
+    RECIPES,
+    VIEWS,
+    ClassFolders,
+    LinearHead,
+    Recipe,
+    general_head,
+    itq_head,
+    train_head,
+)
 
 CARDS = {
     "ucmerced-64": {

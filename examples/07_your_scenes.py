@@ -11,8 +11,7 @@ import argparse
 from lightning.pytorch import Trainer
 
 from geohash_rs import HashingTask, LabelledSceneDataModule, Scenes, fit_on_scenes
-from geohash_rs.hashing.data.balanced import BalancedBatches
-from geohash_rs.hashing.network.views import VIEWS
+from geohash_rs.hashing import VIEWS, BalancedBatches
 
 
 def main():

@@ -9,8 +9,7 @@ so that a second search starts at once; SCENES that are indexed already are left
 import argparse
 from pathlib import Path
 
-from geohash_rs import Archive, Scenes
-from geohash_rs.archive import open_or_create
+from geohash_rs import Archive, Scenes, open_or_create
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ def push_command(archive: Path, url: str, as_json: bool) -> None:
     Any address of fsspec will do. Keys are best left to where the provider's own tools look for
     them, such as AWS_PROFILE; AWS_ENDPOINT_URL names an S3 server other than Amazon's.
     """
-    from geohash_rs.engines.cloud import push
+    from geohash_rs.engines.cloud.sync import push
     from geohash_rs.store.disk.manifest import read_manifest
 
     sent = push(archive, url, progress=not as_json)
@@ -40,7 +40,7 @@ def pull_command(url: str, archive: Path, as_json: bool) -> None:
     Only files that the folder lacks are fetched. Add scenes to it, and push it again. To search
     without a folder, give the address to 'geohash-rs query'.
     """
-    from geohash_rs.engines.cloud import pull
+    from geohash_rs.engines.cloud.sync import pull
     from geohash_rs.store.disk.manifest import read_manifest
 
     pull(url, archive, progress=not as_json)

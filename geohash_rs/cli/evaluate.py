@@ -27,7 +27,7 @@ def _lengths(context: click.Context, option: click.Parameter, value: str) -> lis
 
 
 def _methods(context: click.Context, option: click.Parameter, value: str) -> list[str]:
-    from geohash_rs.evaluate import METHODS
+    from geohash_rs.evaluate.run import METHODS
 
     words = _words(context, option, value)
     unknown = [word for word in words if word not in METHODS]
@@ -135,7 +135,9 @@ def evaluate_command(
 
     from tqdm import tqdm
 
-    from geohash_rs.evaluate import evaluate, open_tiles, summary_table
+    from geohash_rs.evaluate.report import summary_table
+    from geohash_rs.evaluate.run import evaluate
+    from geohash_rs.evaluate.tiles import open_tiles
     from geohash_rs.hashing.network.views import VIEWS
 
     asked: dict[str, Any] = {

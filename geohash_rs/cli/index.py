@@ -97,7 +97,7 @@ def index_command(
         if engine is None:
             report = target.add(found, workers=workers, **settings)
         else:
-            from geohash_rs.engines.ray import index_scenes
+            from geohash_rs.engines.ray.index import index_scenes
 
             report = index_scenes(target, found, address=engine, **settings)
     except BaseException:

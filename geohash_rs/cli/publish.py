@@ -23,7 +23,7 @@ def publish_command(archive: Path, dsn: str, schema: str, table: str, as_json: b
     from dataclasses import asdict
 
     from geohash_rs.archive import Archive
-    from geohash_rs.engines.postgis import publish
+    from geohash_rs.engines.postgis.publication import publish
 
     report = publish(Archive.open(archive), dsn, schema=schema, table=table, progress=not as_json)
     if as_json:

@@ -10,7 +10,7 @@ from geohash_rs.cli.options import Numbers, bands_of, read_region, time_range
 
 if TYPE_CHECKING:
     from geohash_rs.archive import Archive
-    from geohash_rs.engines.postgis import PostGISArchive
+    from geohash_rs.engines.postgis.archive import PostGISArchive
 
 __all__ = ["query_command"]
 
@@ -90,7 +90,8 @@ def query_command(
         msg = "--bands is for a patch"
         raise click.UsageError(msg, click.get_current_context())
     _check_engine(archive, engine=engine)
-    from geohash_rs.export import check_ending, geojson_features
+    from geohash_rs.export.formats import check_ending
+    from geohash_rs.export.geojson import geojson_features
     from geohash_rs.scenes.file import scene_key
 
     if output is not None:
@@ -138,15 +139,15 @@ def _check_engine(archive: str, *, engine: str | None) -> None:
 
 def _opened(archive: str, *, engine: str | None, schema: str, table: str) -> "Archive | PostGISArchive":
     if archive.startswith(DATABASES):
-        from geohash_rs.engines.postgis import PostGISArchive
+        from geohash_rs.engines.postgis.archive import PostGISArchive
 
         return PostGISArchive.open(archive, schema=schema, table=table)
     if engine is not None:
-        from geohash_rs.engines.ray import RayArchive
+        from geohash_rs.engines.ray.archive import RayArchive
 
         return RayArchive.open(archive, address=engine)
     if "://" in archive:
-        from geohash_rs.engines.cloud import open_archive
+        from geohash_rs.engines.cloud.cache import open_archive
 
         return open_archive(archive)
     from geohash_rs.archive import Archive

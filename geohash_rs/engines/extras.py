@@ -1,24 +1,25 @@
 """Say which extra to install where the package that an engine needs is absent."""
 
+from importlib.util import find_spec
+
 from geohash_rs.errors import EngineMissingError
 
-__all__ = ["missing_extra"]
+__all__ = ["require"]
 
 
-def missing_extra(error: ModuleNotFoundError, *, extra: str) -> ModuleNotFoundError | Exception:
-    """Turn a failed import into an error that names the extra.
+def require(package: str, *, extra: str) -> None:
+    """Check that the package an engine needs is installed.
 
     Args:
-        error: What the import raised.
-        extra: The extra that installs the package.
+        package: What is imported.
+        extra: The extra of this package that installs it.
 
-    Returns:
-        The error to raise; the same one if a module of this package is what is missing.
+    Raises:
+        EngineMissingError: If it is absent.
     """
-    if (error.name or "").startswith("geohash_rs"):
-        return error
-    msg = (
-        f"the package {error.name!r} is not installed; install it with "
-        f"'pip install \"geohash-rs[{extra}]\"'."
-    )
-    return EngineMissingError(msg)
+    if find_spec(package) is None:
+        msg = (
+            f"the package {package!r} is not installed; install it with "
+            f"'pip install \"geohash-rs[{extra}]\"'."
+        )
+        raise EngineMissingError(msg)

@@ -1,11 +1,8 @@
 # The public names, listed once: type checkers read this file, `__init__` loads from it.
 from .data.balanced import BalancedBatches as BalancedBatches
-from .data.class_folder_module import ClassFolderDataModule as ClassFolderDataModule
 from .data.class_folders import ClassFolders as ClassFolders
 from .data.class_folders import split_by_class as split_by_class
-from .data.scene_module import LabelledSceneDataModule as LabelledSceneDataModule
 from .files import describe_hasher as describe_hasher
-from .files import load_hasher as load_hasher
 from .files import shipped_hashers as shipped_hashers
 from .fit.by_name import Unfitted as Unfitted
 from .fit.by_name import adapt_hasher as adapt_hasher
@@ -14,10 +11,7 @@ from .fit.general import GENERAL_VIEWS as GENERAL_VIEWS
 from .fit.general import general_head as general_head
 from .fit.itq import itq_head as itq_head
 from .fit.training_free import default_bands as default_bands
-from .fit.training_free import fit_hasher as fit_hasher
 from .fit.training_free import parse_training_free as parse_training_free
-from .fit.unlabelled import fit_on_scenes as fit_on_scenes
-from .hasher import Hasher as Hasher
 from .network.backbones import Backbone as Backbone
 from .network.backbones import load_backbone as load_backbone
 from .network.heads import LinearHead as LinearHead
@@ -32,4 +26,3 @@ from .train.recipes import RECIPES as RECIPES
 from .train.recipes import Recipe as Recipe
 from .train.recipes import get_recipe as get_recipe
 from .train.sampling import ClassBalancedSampler as ClassBalancedSampler
-from .train.task import HashingTask as HashingTask

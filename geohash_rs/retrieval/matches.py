@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from geohash_rs import export
+from geohash_rs.export.formats import write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
             **options: Further arguments for that.
         """
         if driver is None and not options:
-            export.write(self, filename)
+            write(self, filename)
         else:
             super().to_file(filename, driver=driver, **options)
 

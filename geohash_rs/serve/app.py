@@ -17,9 +17,10 @@ from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from geohash_rs import __version__, export
+from geohash_rs import __version__
 from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError, SceneError, TileNotFoundError, one_line
+from geohash_rs.export.formats import write
 from geohash_rs.serve.cache import ByteCache
 from geohash_rs.serve.geojson import feature_collection
 from geohash_rs.serve.guard import Guard, content_security_policy
@@ -262,7 +263,7 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
         """Write tiles to a file."""
         with tempfile.TemporaryDirectory(prefix="geohash-rs-") as folder:
             path = Path(folder) / f"matches.{request.format}"
-            export.write(searcher.kept(request.tiles), path)
+            write(searcher.kept(request.tiles), path)
             content = path.read_bytes()
         headers = {"content-disposition": f'attachment; filename="{path.name}"'}
         return Response(content, media_type=MEDIA[request.format], headers=headers)

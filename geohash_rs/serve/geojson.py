@@ -10,7 +10,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from geohash_rs.errors import RegionError
-from geohash_rs.export import geojson_features
+from geohash_rs.export.geojson import geojson_features
 
 __all__ = ["feature", "feature_collection", "read_polygon"]
 

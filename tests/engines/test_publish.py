@@ -27,7 +27,7 @@ from psycopg import conninfo, sql  # noqa: E402 - after the skip
 from geohash_rs.cli import app  # noqa: E402
 from geohash_rs.engines.postgis import PostGISArchive, publish  # noqa: E402
 from geohash_rs.engines.postgis.connection import connect, where  # noqa: E402
-from geohash_rs.engines.postgis.publish import _alone  # noqa: E402
+from geohash_rs.engines.postgis.publication import _alone  # noqa: E402
 from geohash_rs.engines.postgis.schema import Tables  # noqa: E402
 from geohash_rs.engines.postgis.transfer import Transfer  # noqa: E402
 from tests.engines.published import Wire, contents, fill, stored, two_scenes  # noqa: E402

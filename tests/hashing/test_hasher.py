@@ -106,7 +106,7 @@ def test_the_fingerprint_changes_with_weights_and_settings_but_not_with_the_name
 def test_the_fingerprint_is_the_same_in_another_process(make_small, tmp_path):
     hasher = make_small()
     hasher.save(tmp_path / "h.safetensors")
-    code = "import sys; from geohash_rs.hashing import load_hasher;"
+    code = "import sys; from geohash_rs import load_hasher;"
     code += "print(load_hasher(sys.argv[1]).fingerprint)"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "h.safetensors")],

@@ -1,11 +1,9 @@
 """An archive in PostGIS, for many users and for QGIS: published from a folder, asked by SQL."""
 
-from geohash_rs.engines.extras import missing_extra
+import lazy_loader
 
-try:
-    from geohash_rs.engines.postgis.archive import PostGISArchive
-    from geohash_rs.engines.postgis.publish import PublishReport, publish
-except ModuleNotFoundError as error:
-    raise missing_extra(error, extra="postgis") from error
+from geohash_rs.engines.extras import require
 
-__all__ = ["PostGISArchive", "PublishReport", "publish"]
+require("psycopg", extra="postgis")
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

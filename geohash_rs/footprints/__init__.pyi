@@ -1,0 +1,2 @@
+# The public names, listed once: type checkers read this file, `__init__` loads from it.
+from .windows import footprints as footprints
