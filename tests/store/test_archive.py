@@ -119,7 +119,9 @@ def test_a_creation_that_was_broken_off_can_be_repeated(tmp_path, monkeypatch, b
     with pytest.raises(KeyboardInterrupt, match=broken):
         CodeStore.create(tmp_path / "a", hasher=hasher)
     monkeypatch.undo()
-    (tmp_path / "a" / "manifest.json.tmp").write_text("{")
+    draft = tmp_path / "a" / "manifest.json.01234567.tmp"
+    draft.mkdir()
+    (draft / "manifest.json").write_text("{")
     assert creation.is_unused(tmp_path / "a")
     archive = CodeStore.create(tmp_path / "a", hasher=hasher)
     assert (archive.manifest.generation, archive.hasher_fingerprint) == (0, "f" * 64)

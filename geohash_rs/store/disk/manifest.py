@@ -12,7 +12,7 @@ import numpy as np
 
 from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError, ArchiveNotFoundError
 from geohash_rs.footprints.bounds import total_bounds
-from geohash_rs.store.disk.durable import FileEntry, plain_name, reading, replace_file
+from geohash_rs.store.disk.durable import FileEntry, plain_name, reading, replacing, writing
 
 __all__ = [
     "FORMAT_VERSION",
@@ -268,7 +268,9 @@ def commit_manifest(folder: Path, manifest: Manifest) -> None:
         "crc32": zlib.crc32(_canonical(body)),
         "body": body,
     }
-    replace_file(folder / MANIFEST, json.dumps(outer, indent=1).encode())
+    path = folder / MANIFEST
+    with writing(path), replacing(path) as draft:
+        draft.write_bytes(json.dumps(outer, indent=1).encode())
 
 
 def _canonical(body: dict[str, Any]) -> bytes:
