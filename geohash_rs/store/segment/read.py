@@ -13,6 +13,7 @@ from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.manifest import SegmentEntry
 from geohash_rs.store.segment.arrays import map_arrays, map_bytes
+from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, TILES
 from geohash_rs.store.segment.pages import read_wkb
 from geohash_rs.store.segment.parquet import TileTableFile, undecodable
@@ -96,7 +97,7 @@ class Segment:
         return map_bytes(self._files.find(f"removed/{entry.name}", entry))
 
     def removed_rows(self) -> npt.NDArray[np.bool_]:
-        """Tell for every row whether it was removed."""
+        """Return for every row whether it was removed, bool, shape (n,)."""
         if self.removed is None:
             return np.zeros(len(self), bool)
         return np.unpackbits(self.removed, count=len(self)).view(bool)
@@ -213,7 +214,7 @@ class Segment:
         missing = numbers == len(values)
         given = self.index.get("end_given") if name == "end" else None
         if given is not None:
-            missing |= (given[rows >> 3] & (128 >> (rows & 7)).astype(np.uint8)) == 0
+            missing |= ~bits_at(given, rows)
         return pa.array(np.append(values, 0)[numbers], STAMP, mask=missing)
 
     def _wkb(self, rows: Array) -> Array:
