@@ -154,8 +154,8 @@ def _remove_other(path: Path, entry: FileEntry) -> None:
 def _check_descends(new: Manifest, old: Manifest, *, newer: str, older: str) -> None:
     """Check that one state comes from another.
 
-    By the names of its commits; where they do not tell, as in archives of earlier versions, it
-    must not be older, and no file may have one name in two forms.
+    The names of its commits decide. If the old state is older than the commits that the new one
+    remembers, the new one must not be older, and no file may have one name in two forms.
 
     Raises:
         EngineError: If it does not.

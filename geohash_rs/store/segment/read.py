@@ -189,8 +189,6 @@ class Segment:
         Raises:
             ArchiveCorruptError: If a file is damaged.
         """
-        if "page_rows" not in self.index:
-            return self._table.rows(rows)
         known: dict[str, Any] = {
             "tile_id": pa.array(self.ids_of(rows)),
             "scene": self._text_column("scene", rows),
@@ -223,9 +221,6 @@ class Segment:
         Raises:
             ArchiveCorruptError: If the Parquet file is damaged.
         """
-        if "page_rows" not in self.index:
-            column = self._table.rows(rows, columns=["geometry"]).column("geometry")
-            return np.array(column.to_pylist(), dtype=object)
         try:
             return read_wkb(self._table_bytes, self.index, rows, num_rows=len(self))
         except (ValueError, IndexError, OSError) as error:
