@@ -7,13 +7,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from geohash_rs.errors import ExportError
-from geohash_rs.export.atomic import replacing
+from geohash_rs.errors import ArchiveWriteError, ExportError, GeoHashRSError, one_line
 from geohash_rs.export.csv import write_csv
 from geohash_rs.export.geojson import geojson_features, write_geojson
 from geohash_rs.export.geopackage import write_geopackage
 from geohash_rs.export.geoparquet import write_geoparquet
 from geohash_rs.export.html import write_html
+from geohash_rs.store.disk.durable import replacing
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -78,6 +78,7 @@ def write_batches(
 
     Raises:
         ExportError: As for `write`, and if there is no table at all.
+        GeoHashRSError: As going through the tables raises it.
     """
     target = Path(path)
     writer = WRITERS[check_ending(target)]
@@ -87,8 +88,26 @@ def write_batches(
         msg = f"there is no table to write to {target}; give at least one, which may be empty."
         raise ExportError(msg)
     tables = map(_check_footprints, chain([first], batches))
-    with replacing(target) as unfinished:
-        return writer(tables, unfinished, layer or target.stem)
+    if target.is_dir():
+        msg = f"{target} is a folder; give the name of a file in it, such as {target / 'out'}."
+        raise ExportError(msg)
+    if not target.parent.is_dir():
+        msg = f"the folder {target.parent} does not exist; create it to write {target.name} there."
+        raise ExportError(msg)
+    try:
+        with replacing(target) as unfinished:
+            return writer(tables, unfinished, layer or target.stem)
+    except ArchiveWriteError as error:  # the file stands, but perhaps not for good
+        raise ExportError(error.strerror) from error
+    except GeoHashRSError:
+        raise
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        msg = (
+            f"cannot write {target}: {reason.rstrip('.')}; nothing was changed. "
+            "Free space on the disk or choose a place that you may write to."
+        )
+        raise ExportError(msg) from error
 
 
 def check_ending(path: str | os.PathLike[str]) -> str:

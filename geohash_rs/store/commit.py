@@ -19,11 +19,12 @@ from geohash_rs.store.disk.records import (
     removed_scenes,
     write_scene_log,
 )
+from geohash_rs.store.segment.bits import pack_rows
 from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.tiles import TileTable
 from geohash_rs.store.segment.write import SegmentData, curve_order, write_segment
-from geohash_rs.store.snapshot import Snapshot, tombstone_bitmap
+from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["Writer", "collect_garbage", "open_writer", "orphans"]
 
@@ -136,7 +137,7 @@ class Writer:
             return count
         path = self.fresh(self.folder / "removed" / self.next_name())
         self._folder("removed")
-        bitmap = write_file(path, [tombstone_bitmap(entry, removed).tobytes()])
+        bitmap = write_file(path, [pack_rows(removed).tobytes()])
         changed = dataclasses.replace(entry, num_removed=before + count, tombstones=bitmap)
         self.update(
             segments=tuple(

@@ -25,8 +25,11 @@ def is_unused(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
     if WRITE_LOCK not in names:
         return not names
-    others = names - {WRITE_LOCK, READ_LOCK, f"{MANIFEST}.tmp"}
-    return all(Path(name).match("hasher-*.safetensors") for name in others)
+    left = ("hasher-*.safetensors", f"{MANIFEST}.*.tmp")
+    return all(
+        any(Path(name).match(pattern) for pattern in left)
+        for name in names - {WRITE_LOCK, READ_LOCK}
+    )
 
 
 def create_folder(folder: Path, manifest: Manifest, *, hasher: HasherFile | None) -> None:

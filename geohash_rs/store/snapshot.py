@@ -11,12 +11,12 @@ import numpy.typing as npt
 from geohash_rs.errors import TileNotFoundError
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.locks import ReaderPin
-from geohash_rs.store.disk.manifest import Manifest, SegmentEntry
+from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.records import SceneRecord, read_scene_logs
-from geohash_rs.store.segment.layout import BLOCK
+from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.read import Segment
 
-__all__ = ["Snapshot", "tombstone_bitmap"]
+__all__ = ["Snapshot"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +105,8 @@ class Snapshot:
             rows = segment.rows_of(ids[places])
             places, rows = places[rows >= 0], rows[rows >= 0]
             if segment.removed is not None:
-                bits = segment.removed[rows >> 3] & (128 >> (rows & 7)).astype(np.uint8)
-                places, rows = places[bits == 0], rows[bits == 0]
+                live = ~bits_at(segment.removed, rows)
+                places, rows = places[live], rows[live]
             if len(places):
                 found[places] = True
                 yield segment, places, rows
@@ -118,22 +118,3 @@ class Snapshot:
                 "column tile_id, and removed tiles lose theirs."
             )
             raise TileNotFoundError(msg)
-
-
-def tombstone_bitmap(
-    segment: Segment | SegmentEntry, removed: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.uint8]:
-    """Pack the removed rows of a segment, padded to whole blocks.
-
-    Args:
-        segment: The segment or its entry.
-        removed: Whether each row is removed, bool, shape (n,).
-
-    Returns:
-        One bit a row, most significant first, uint8.
-    """
-    rows = segment.num_tiles if isinstance(segment, SegmentEntry) else len(segment)
-    packed = np.zeros(-(-rows // BLOCK) * (BLOCK // 8), np.uint8)
-    bits = np.packbits(removed)
-    packed[: len(bits)] = bits
-    return packed

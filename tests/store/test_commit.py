@@ -11,7 +11,7 @@ from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError, ArchiveWr
 from geohash_rs.store import compaction
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk import durable as storage
-from geohash_rs.store.disk.durable import write_file
+from geohash_rs.store.disk.durable import replacing, write_file
 from geohash_rs.store.disk.locks import ReaderPin, no_readers, write_lock
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.segment.arrays import map_arrays, serialise_arrays
@@ -115,6 +115,22 @@ def test_a_fork_that_lets_go_of_a_pin_leaves_its_parents(archive):
     with no_readers(archive.path) as alone:
         assert not alone
     pin.release()
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    with replacing(path) as draft, replacing(path) as other:  # as two processes do
+        draft.write_text("first")
+        other.write_text("second")
+        (other.parent / "journal").touch()
+        assert not path.exists()
+    assert path.read_text() == "first"
+    with pytest.raises(TypeError, match="must be str"), replacing(path) as draft:
+        draft.write_text(0)  # leaves an empty draft
+    with pytest.raises(FileNotFoundError, match="file"), replacing(path):
+        pass
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_types_of_a_newer_version_are_not_taken_for_damage(tmp_path):

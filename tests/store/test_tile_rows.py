@@ -12,9 +12,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geohash_rs.errors import ArchiveCorruptError, TileTableError
+from geohash_rs.errors import ArchiveCorruptError, ArchiveWriteError, TileTableError
 from geohash_rs.store.code_store import CodeStore
-from geohash_rs.store.segment import write as writing
 from geohash_rs.store.segment.layout import BLOCK
 from tests.store.helpers import make_grid
 
@@ -108,28 +107,13 @@ def test_rows_of_a_large_grid_are_read_from_pages_of_a_few_hundred(tmp_path):
         assert rows[name].dtype == np.int32
 
 
-def test_a_table_without_an_index_of_its_pages_is_read_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "index_pages", lambda path: {})
+def test_pages_that_could_not_be_found_again_are_not_written(tmp_path, monkeypatch):
+    write = pq.write_table
+    monkeypatch.setattr(pq, "write_table", lambda *a, **k: write(*a, **k | {"compression": "gzip"}))
     archive = CodeStore.create(tmp_path / "a", num_bits=8)
-    rng = np.random.default_rng(8)
-    frame = varied_tiles(rng, BLOCK + 3000, missing=0.1)
-    archive.add_codes(np.zeros((len(frame), 1), np.uint8), frame)
-    assert "page_rows" not in archive.segments[0].index
-    assert_rows_are_those_of_the_table(archive, rng)
-    region = (-20.0, -20.0, 30.0, 30.0)
-    found = archive.search(np.zeros((1, 1), np.uint8), k=len(frame), region=region).ids
-    meets = shapely.intersects(frame.geometry.to_numpy(), shapely.box(*region))
-    assert found.size == meets.sum()
-
-
-def test_segments_with_and_without_an_index_of_pages_give_rows_together(tmp_path, monkeypatch):
-    archive = CodeStore.create(tmp_path / "a", num_bits=8)
-    ids = [archive.add_codes(np.zeros((9, 1), np.uint8), make_grid(9).assign(label="farm"))]
-    monkeypatch.setattr(writing, "index_pages", lambda path: {})
-    ids.append(archive.add_codes(np.zeros((9, 1), np.uint8), make_grid(9, scene="b")))
-    rows = archive.tiles(np.concatenate(ids))
-    assert rows["scene"].tolist() == ["scene.tif"] * 9 + ["b"] * 9
-    assert rows["label"].fillna("missing").tolist() == ["farm"] * 9 + ["missing"] * 9
+    with pytest.raises(ArchiveWriteError, match=r"tiles.parquet has pages .* pyarrow"):
+        archive.add_codes(np.zeros((9, 1), np.uint8), make_grid(9))
+    assert not archive.verify().orphans
 
 
 def test_a_page_that_was_overwritten_is_named(tmp_path):
@@ -148,3 +132,12 @@ def test_a_page_that_was_overwritten_is_named(tmp_path):
     with pytest.raises(ArchiveCorruptError, match=r"tiles\.parquet cannot be decoded"):
         again.tiles(broken)
     assert len(ids) == 900
+
+
+def test_rows_of_segments_with_and_without_labels_come_together(tmp_path):
+    archive = CodeStore.create(tmp_path / "a", num_bits=8)
+    ids = [archive.add_codes(np.zeros((9, 1), np.uint8), make_grid(9).assign(label="farm"))]
+    ids.append(archive.add_codes(np.zeros((9, 1), np.uint8), make_grid(9, scene="b")))
+    rows = archive.tiles(np.concatenate(ids))
+    assert rows["scene"].tolist() == ["scene.tif"] * 9 + ["b"] * 9
+    assert rows["label"].fillna("missing").tolist() == ["farm"] * 9 + ["missing"] * 9

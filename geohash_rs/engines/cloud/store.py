@@ -1,7 +1,6 @@
 """Ask an object storage: which state an archive there is in, and for files of it."""
 
 import contextlib
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from geohash_rs.errors import (
 from geohash_rs.store.disk.durable import (
     FileEntry,
     check_size,
-    sync_folder,
+    replacing,
     verify_file,
-    write_file,
     writing,
 )
 from geohash_rs.store.disk.manifest import MANIFEST, Manifest, parse_manifest
@@ -96,7 +94,7 @@ class Store:
 
         Args:
             name: Its name inside of the archive.
-            target: Where it shall be; it appears there whole or not at all.
+            target: Where to put it; it appears there whole or not at all.
             entry: What the manifest says of it.
 
         Raises:
@@ -109,15 +107,10 @@ class Store:
             return
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")  # others may fetch it too
-        try:
-            write_file(draft, self._chunks(name, entry.size))
-            verify_file(draft, entry)
-            with writing(target):
-                draft.replace(target)
-                sync_folder(target.parent)
-        finally:
-            draft.unlink(missing_ok=True)
+            with replacing(target) as draft:  # other processes may fetch it too
+                with draft.open("wb") as file:
+                    file.writelines(self._chunks(name, entry.size))
+                verify_file(draft, entry)
 
     def _chunks(self, name: str, size: int) -> Iterator[bytes]:
         """Read an object in pieces; fewer bytes than `size` come if it is shorter.

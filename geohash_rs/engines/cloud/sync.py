@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 from geohash_rs.engines.cloud.store import Options, Store
 from geohash_rs.errors import ArchiveCorruptError, EngineError
-from geohash_rs.store.disk.durable import FileEntry, verify_file, writing
+from geohash_rs.store.disk.durable import FileEntry, remove_tree, verify_file, writing
 from geohash_rs.store.disk.locks import create_locks, write_lock
 from geohash_rs.store.disk.manifest import MANIFEST, Manifest, commit_manifest, read_manifest
 
@@ -138,10 +138,8 @@ def _files(state: Manifest) -> Iterator[tuple[str, FileEntry]]:
 
 def _remove_drafts(home: Path) -> None:
     """Remove the drafts that a killed `pull` left; the write lock is held."""
-    for places in ("hasher-*.tmp", "scenes/*.tmp", "removed/*.tmp", "segments/*/*.tmp"):
-        for draft in home.glob(places):
-            with writing(draft):
-                draft.unlink()
+    for draft in list(home.rglob("*.tmp")):
+        remove_tree(draft)
 
 
 def _remove_other(path: Path, entry: FileEntry) -> None:
@@ -156,8 +154,8 @@ def _remove_other(path: Path, entry: FileEntry) -> None:
 def _check_descends(new: Manifest, old: Manifest, *, newer: str, older: str) -> None:
     """Check that one state comes from another.
 
-    By the names of its commits; where they do not tell, as in archives of earlier versions, it
-    must not be older, and no file may have one name in two forms.
+    The names of its commits decide. If the old state is older than the commits that the new one
+    remembers, the new one must not be older, and no file may have one name in two forms.
 
     Raises:
         EngineError: If it does not.

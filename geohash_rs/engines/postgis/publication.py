@@ -184,11 +184,9 @@ def _begin(
         EngineError: If the archive does not come from the state that the table holds.
     """
     state, progress = archive.manifest, tables.progress(connection)
-    known = (
-        state.comes_from(progress.generation, progress.commit)
-        if progress.generation is not None
-        else None
-    )
+    known = None
+    if progress.generation is not None and progress.commit is not None:
+        known = state.comes_from(progress.generation, progress.commit)
     if known is False or published.next_id > state.next_id:
         msg = (
             f"{place} holds a state of {archive.path} that this one does not come from (commit "
@@ -205,6 +203,6 @@ def _begin(
             "UPDATE {archive} SET generation = %s::bigint, commit_id = %s::text, "
             "segments = %s::text[]"
         ),
-        [state.generation, state.commit or None, sorted(done)],
+        [state.generation, state.commit, sorted(done)],
     )
     return done

@@ -25,7 +25,7 @@ COLUMNS = (
     "label",
     "geometry",
 )
-FORMAT = 2  # 1 did not know commits and segments
+FORMAT = 1
 LONGEST = 63  # PostgreSQL cuts longer names off without an error
 LONGEST_SUFFIX = len("_geometry")
 
@@ -53,14 +53,6 @@ CREATE TABLE {archive} (
     commit_id text,
     segments text[] NOT NULL DEFAULT '{{}}'
 )"""
-UPGRADE = """
-ALTER TABLE {archive}
-    ADD COLUMN generation bigint,
-    ADD COLUMN commit_id text,
-    ADD COLUMN segments text[] NOT NULL DEFAULT '{{}}'"""
-UPGRADED = """
-UPDATE {archive} SET format = %s,
-    next_id = coalesce((SELECT pg_catalog.max(tile_id) FROM {tiles}) + 1::bigint, 0::bigint)"""
 SCENES = """
 CREATE TABLE {scenes} (
     scene text PRIMARY KEY,
@@ -93,9 +85,9 @@ class Progress:
     """How far publishing has come.
 
     Attributes:
-        generation: That of the state of the archive that was published last, in whole or in part,
-            or None if it is not known.
-        commit: The name of that state, or None.
+        generation: That of the state of the archive that was published last, in whole or in part;
+            None before the first.
+        commit: The name of that state; None before the first.
         segments: Names of the segments all of whose tiles are there.
     """
 
@@ -149,25 +141,19 @@ class Tables:
         return sql.SQL(text).format(**self.names, **parts)
 
     def prepare(self, connection: Connection, num_bits: int) -> None:
-        """Make the tables that are not there; bring those of an earlier version up to date.
+        """Make the tables that are not there.
 
-        A table of tiles alone, restored from a copy perhaps, is not adopted: nothing tells of which
-        archive its tiles are.
+        A table of tiles alone, restored from a copy perhaps, is not adopted: nothing says which
+        archive its tiles are of.
 
         Args:
-            connection: A session that may create tables, if they are not there, or owns them, if
-                they are of an earlier version.
+            connection: A session that may create tables, if they are not there.
             num_bits: Bits of a code.
         """
         if not self.exist(connection):
             connection.execute(self.sql(TILES, num_bits=sql.Literal(num_bits)))
             connection.execute(self.sql(SCENES))
             connection.execute(self.sql(ARCHIVE))
-            return
-        row: Any = connection.execute(self.sql("SELECT format FROM {archive}")).fetchone()
-        if row is not None and row[0] < FORMAT:
-            connection.execute(self.sql(UPGRADE))
-            connection.execute(self.sql(UPGRADED), [FORMAT])
 
     def exist(self, connection: Connection) -> bool:
         """Tell whether the table is there that says which archive it is."""

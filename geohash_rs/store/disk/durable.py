@@ -1,7 +1,8 @@
-"""Put files on disk so that they survive a crash, and tell when they were changed."""
+"""Put files on disk so that they survive a crash, and notice when they were changed."""
 
 import contextlib
 import os
+import secrets
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ __all__ = [
     "plain_name",
     "reading",
     "remove_tree",
-    "replace_file",
+    "replacing",
     "seal_file",
     "sync_folder",
     "verify_file",
@@ -177,30 +178,44 @@ def seal_file(path: Path) -> FileEntry:
     return FileEntry(name=path.name, size=size, crc32=crc)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a small file so that a reader sees the old content or the new, never a part.
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Hand out a path to write to, and put the file in the target's place once it is complete.
+
+    A reader sees the old file or all of the new one, also after a crash, and also where two
+    processes write it at once.
 
     Args:
-        path: The file to replace.
-        content: All of its new content.
+        target: The file to write or replace; its folder exists.
+
+    Yields:
+        A path of the same name in a folder of its own next to the target, since some formats
+        write further files. If the block fails, the target stays as it is. A killed process leaves
+        the folder behind; its name ends in ".tmp".
 
     Raises:
-        ArchiveWriteError: If the content cannot be written; the old file is then untouched. Also
-            if the folder cannot be made durable; the new content then stands already.
+        OSError: As the system raised it; the target is then untouched.
+        ArchiveWriteError: If the folder cannot be made durable; the new file then stands already.
     """
-    draft = path.with_name(path.name + ".tmp")
-    write_file(draft, [content])
-    with writing(path):
-        draft.replace(path)
+    folder = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
+    folder.mkdir()
+    draft = folder / target.name
     try:
-        sync_folder(path.parent)
-    except OSError as error:
-        msg = (
-            f"{path} was replaced, but its folder cannot be made durable "
-            f"({error.strerror or error}): the change stands unless the power fails. Look at what "
-            "the archive holds before you repeat the call."
-        )
-        raise ArchiveWriteError(error.errno or 0, msg) from error
+        yield draft
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(target)
+        try:
+            sync_folder(target.parent)
+        except OSError as error:
+            msg = (
+                f"{target} was replaced, but its folder cannot be made durable "
+                f"({error.strerror or error}): the change stands unless the power fails. Look at "
+                "what it holds before you repeat the call."
+            )
+            raise ArchiveWriteError(error.errno or 0, msg) from error
+    finally:
+        remove_tree(folder)
 
 
 def check_size(path: Path, entry: FileEntry) -> None:

@@ -1,7 +1,6 @@
 """Let one writer in at a time, and keep the files that a reader may still open."""
 
 import contextlib
-import errno
 import gc
 import os
 import socket
@@ -9,18 +8,17 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from geohash_rs.errors import ArchiveLockedError, ArchiveReadOnlyError
+import portalocker
+from portalocker import LockFlags
+from portalocker.exceptions import AlreadyLocked, LockException
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; there its own byte-range lock is used
-    fcntl = None  # type: ignore[assignment]
+from geohash_rs.errors import ArchiveLockedError, ArchiveReadOnlyError
 
 __all__ = ["READ_LOCK", "WRITE_LOCK", "ReaderPin", "create_locks", "no_readers", "write_lock"]
 
 WRITE_LOCK = "write.lock"
 READ_LOCK = "readers.lock"
-HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}  # EDEADLK: msvcrt's word
+ALONE = LockFlags.EXCLUSIVE | LockFlags.NON_BLOCKING
 
 
 def create_locks(folder: Path) -> None:
@@ -52,21 +50,21 @@ def write_lock(folder: Path) -> Iterator[None]:
     path = folder / WRITE_LOCK
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except (PermissionError, OSError) as error:
+    except OSError as error:
         msg = (
             f"{folder} cannot be written ({error.strerror}); copy the archive to a folder that "
             "you may write to, or open it with mode='r'."
         )
         raise ArchiveReadOnlyError(error.errno or 0, msg) from error
     try:
-        if _try_lock(handle, exclusive=True) is False:
+        if _lock(handle, ALONE) is False:
             holder = os.pread(handle, 200, 1).decode(errors="replace") if os.name != "nt" else ""
             msg = (
                 f"{folder} is being written by {holder.strip() or 'another process'}; wait until "
                 "it has finished, then repeat the call. Searching goes on meanwhile."
             )
             raise ArchiveLockedError(msg)
-        if os.name != "nt":
+        if os.name != "nt":  # where nobody else could read it: locks there bar other handles
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"\nprocess {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield
@@ -87,12 +85,11 @@ class ReaderPin:
 
     def _hold(self) -> None:
         self._release: weakref.finalize[[int, int], ReaderPin] | None = None
-        flags = os.O_RDONLY if fcntl else os.O_RDWR
         try:
-            handle = os.open(self._folder / READ_LOCK, flags)
+            handle = os.open(self._folder / READ_LOCK, os.O_RDONLY)
         except OSError:
             return
-        _try_lock(handle, exclusive=False, wait=True)
+        _lock(handle, LockFlags.SHARED)  # waits for `no_readers` of another process to end
         self._release = weakref.finalize(self, _unlock_own, handle, os.getpid())
 
     def release(self) -> None:
@@ -130,10 +127,10 @@ def no_readers(folder: Path) -> Iterator[bool]:
     """
     handle = os.open(folder / READ_LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        alone = _try_lock(handle, exclusive=True)
+        alone = _lock(handle, ALONE)
         if alone is False:  # a pin may be garbage: Numba leaves cycles that hold a search's frames
             gc.collect()
-            alone = _try_lock(handle, exclusive=True)
+            alone = _lock(handle, ALONE)
         yield bool(alone)
     finally:
         _unlock(handle)
@@ -144,9 +141,8 @@ def _unlock(handle: int) -> None:
 
     Closing alone would not free it while a process that was forked meanwhile has the file open.
     """
-    with contextlib.suppress(OSError):  # the file system may have no locks
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_UN)
+    with contextlib.suppress(LockException):  # the file system may have no locks
+        portalocker.unlock(handle)
     os.close(handle)
 
 
@@ -158,20 +154,16 @@ def _unlock_own(handle: int, process: int) -> None:
         os.close(handle)
 
 
-def _try_lock(handle: int, *, exclusive: bool, wait: bool = False) -> bool | None:
+def _lock(handle: int, flags: LockFlags) -> bool | None:
     """Take a lock: True if it is ours, False if another holds it, None if there are no locks here.
 
-    Lustre without its option flock, some NFS and some FUSE file systems have none.
+    It is flock's on POSIX and LockFile's on Windows, where a shared one takes pywin32. Lustre
+    without its option flock, some NFS and some FUSE file systems have none.
     """
     try:
-        if fcntl is not None:
-            kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-            fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
-        else:  # pragma: no cover - Windows
-            import msvcrt  # noqa: PLC0415
-
-            os.lseek(handle, 0, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    except OSError as error:
-        return False if error.errno in HELD else None
+        portalocker.lock(handle, flags)
+    except AlreadyLocked:
+        return False
+    except LockException:
+        return None
     return True

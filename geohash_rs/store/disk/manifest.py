@@ -12,7 +12,7 @@ import numpy as np
 
 from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError, ArchiveNotFoundError
 from geohash_rs.footprints.bounds import total_bounds
-from geohash_rs.store.disk.durable import FileEntry, plain_name, reading, replace_file
+from geohash_rs.store.disk.durable import FileEntry, plain_name, reading, replacing, writing
 
 __all__ = [
     "FORMAT_VERSION",
@@ -27,7 +27,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 FORMAT = "geohash_rs archive"
-FORMAT_VERSION = 2  # since 2, an index may hold arrays of int32
+FORMAT_VERSION = 1
 MOST_ANCESTORS = 1000  # commits that a state remembers: over five hours of a run of `index`
 
 
@@ -86,7 +86,7 @@ class Manifest:
     Attributes:
         generation: Counts the commits.
         commit: A random name of this commit, by which two states of one generation are told
-            apart; empty in the manifests of earlier versions.
+            apart.
         ancestors: The names of the commits before it, the newest first, each of one generation
             less; older ones are forgotten.
         num_bits: Bits of a code, or None until a hasher is known.
@@ -140,29 +140,26 @@ class Manifest:
         Returns:
             The state, with a name of its own and this commit as its newest ancestor.
         """
-        ancestors = (self.commit, *self.ancestors)[:MOST_ANCESTORS] if self.commit else ()
+        ancestors = (self.commit, *self.ancestors)[:MOST_ANCESTORS]
         return dataclasses.replace(
             self, generation=self.generation + 1, commit=new_commit(), ancestors=ancestors
         )
 
-    def comes_from(self, generation: int, commit: str | None) -> bool | None:
-        """Tell whether this state is a commit, or was made from it.
+    def comes_from(self, generation: int, commit: str) -> bool | None:
+        """Return whether this state is a commit, or was made from it.
 
         Args:
             generation: The commit's generation.
-            commit: Its name; empty or None if it is not known.
+            commit: Its name.
 
         Returns:
-            Whether it is; None where that cannot be told, because a commit has no name or is
-            older than the ancestors that are remembered.
+            Whether it is; None if the commit is older than the ancestors that are remembered.
         """
         age = self.generation - generation
         if age < 0:
             return False
         names = (self.commit, *self.ancestors)
-        if not commit or not self.commit or age >= len(names):
-            return None
-        return names[age] == commit
+        return None if age >= len(names) else names[age] == commit
 
     def file_names(self) -> set[str]:
         """List every file and segment folder that the manifest refers to."""
@@ -268,7 +265,9 @@ def commit_manifest(folder: Path, manifest: Manifest) -> None:
         "crc32": zlib.crc32(_canonical(body)),
         "body": body,
     }
-    replace_file(folder / MANIFEST, json.dumps(outer, indent=1).encode())
+    path = folder / MANIFEST
+    with writing(path), replacing(path) as draft:
+        draft.write_bytes(json.dumps(outer, indent=1).encode())
 
 
 def _canonical(body: dict[str, Any]) -> bytes:
@@ -286,8 +285,8 @@ def _from_json(body: dict[str, Any]) -> Manifest:
     hasher = body["hasher"]
     return Manifest(
         generation=int(body["generation"]),
-        commit=str(body.get("commit", "")),  # earlier versions knew neither
-        ancestors=tuple(map(str, body.get("ancestors", ()))),
+        commit=str(body["commit"]),
+        ancestors=tuple(map(str, body["ancestors"])),
         num_bits=body["num_bits"],
         hasher=hasher
         and HasherEntry(file=_file(hasher["file"]), fingerprint=str(hasher["fingerprint"])),

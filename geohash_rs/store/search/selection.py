@@ -10,6 +10,7 @@ import numpy.typing as npt
 from geohash_rs.store.search.filters import Region
 from geohash_rs.store.search.placement import IN, MAYBE, OUT, overlapping, place_blocks, place_rows
 from geohash_rs.store.search.rules import Filters, Rule, rules_of
+from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.layout import BLOCK
 from geohash_rs.store.segment.read import Segment
 
@@ -60,7 +61,7 @@ class Selection:
                 numbers = self.segment.numbers(rule.column, rows[keep])
                 keep[keep] = rule.test(numbers)
             if self.removed is not None:
-                keep &= (self.removed[rows >> 3] & (128 >> (rows & 7)).astype(np.uint8)) == 0
+                keep &= ~bits_at(self.removed, rows)
             tested = np.flatnonzero(self.edge[piece].repeat(BLOCK) & keep)
             keep[tested] = self._placed(rows[tested]) != OUT
             yield rows[keep]

@@ -7,6 +7,7 @@ Reference:
     https://parquet.apache.org/docs/file-format/data-pages/
 """
 
+import errno
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from geohash_rs.errors import ArchiveWriteError
 from geohash_rs.store.segment.arrays import map_bytes
 
 __all__ = ["PAGE_BYTES", "PAGE_ROWS", "index_pages", "read_wkb"]
@@ -38,25 +40,28 @@ def index_pages(path: Path) -> dict[str, Array]:
     Returns:
         `page_rows`, the first row of each page, uint32, shape (pages,); `page_places`, where its
         compressed values start, uint64, shape (pages,); `page_sizes`, their bytes compressed and
-        not, uint32, shape (pages, 2). Empty if the pages are of a kind that `read_wkb` cannot read.
+        not, uint32, shape (pages, 2).
+
+    Raises:
+        ArchiveWriteError: If the pages are of a kind that `read_wkb` cannot read.
     """
     metadata = pq.read_metadata(path)
     column = metadata.schema.names.index("geometry")
     described = metadata.schema.column(column)
     if (described.max_definition_level, described.max_repetition_level) != (1, 0):
-        return {}
+        raise ArchiveWriteError(errno.ENOTSUP, _unreadable(path))
     data = map_bytes(path).data
     pages: list[tuple[int, int, int, int]] = []
     row = 0
     for group in range(metadata.num_row_groups):
         chunk = metadata.row_group(group).column(column)
         if chunk.compression != "ZSTD" or chunk.has_dictionary_page:
-            return {}
+            raise ArchiveWriteError(errno.ENOTSUP, _unreadable(path))
         place, last = chunk.data_page_offset, row + chunk.num_values
         while row < last:
             header, place = _read_struct(data, place)
             if header[1] != DATA_PAGE or header[5][2] != PLAIN:
-                return {}
+                raise ArchiveWriteError(errno.ENOTSUP, _unreadable(path))
             pages.append((row, place, header[3], header[2]))
             row, place = row + header[5][1], place + header[3]
     rows, places, packed, unpacked = np.array(pages, np.int64).reshape(-1, 4).T
@@ -65,6 +70,13 @@ def index_pages(path: Path) -> dict[str, Array]:
         "page_places": places.astype(np.uint64),
         "page_sizes": np.stack([packed, unpacked], axis=1).astype(np.uint32),
     }
+
+
+def _unreadable(path: Path) -> str:
+    return (
+        f"{path} has pages of another kind than geohash_rs reads, since pyarrow {pa.__version__} "
+        "wrote them; install another version of pyarrow."
+    )
 
 
 def read_wkb(data: Array, index: Mapping[str, Array], rows: Array, *, num_rows: int) -> Array:

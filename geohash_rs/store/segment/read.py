@@ -13,6 +13,7 @@ from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.manifest import SegmentEntry
 from geohash_rs.store.segment.arrays import map_arrays, map_bytes
+from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, TILES
 from geohash_rs.store.segment.pages import read_wkb
 from geohash_rs.store.segment.parquet import TileTableFile, undecodable
@@ -96,7 +97,7 @@ class Segment:
         return map_bytes(self._files.find(f"removed/{entry.name}", entry))
 
     def removed_rows(self) -> npt.NDArray[np.bool_]:
-        """Tell for every row whether it was removed."""
+        """Return for every row whether it was removed, bool, shape (n,)."""
         if self.removed is None:
             return np.zeros(len(self), bool)
         return np.unpackbits(self.removed, count=len(self)).view(bool)
@@ -188,8 +189,6 @@ class Segment:
         Raises:
             ArchiveCorruptError: If a file is damaged.
         """
-        if "page_rows" not in self.index:
-            return self._table.rows(rows)
         known: dict[str, Any] = {
             "tile_id": pa.array(self.ids_of(rows)),
             "scene": self._text_column("scene", rows),
@@ -213,7 +212,7 @@ class Segment:
         missing = numbers == len(values)
         given = self.index.get("end_given") if name == "end" else None
         if given is not None:
-            missing |= (given[rows >> 3] & (128 >> (rows & 7)).astype(np.uint8)) == 0
+            missing |= ~bits_at(given, rows)
         return pa.array(np.append(values, 0)[numbers], STAMP, mask=missing)
 
     def _wkb(self, rows: Array) -> Array:
@@ -222,9 +221,6 @@ class Segment:
         Raises:
             ArchiveCorruptError: If the Parquet file is damaged.
         """
-        if "page_rows" not in self.index:
-            column = self._table.rows(rows, columns=["geometry"]).column("geometry")
-            return np.array(column.to_pylist(), dtype=object)
         try:
             return read_wkb(self._table_bytes, self.index, rows, num_rows=len(self))
         except (ValueError, IndexError, OSError) as error:

@@ -233,6 +233,7 @@ def _write_parquet(
         row_group_size=BLOCK,
         write_batch_size=PAGE_ROWS,
         data_page_size=PAGE_BYTES,
+        data_page_version="1.0",
         compression="zstd",
         compression_level=3,
         use_dictionary=[name for name in encoded if name in table.column_names],

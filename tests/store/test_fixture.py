@@ -1,0 +1,109 @@
+"""An archive that an earlier version wrote is read as it was meant; see write_fixture."""
+
+import datetime as dt
+import json
+import shutil
+
+import numpy as np
+import pytest
+import shapely
+
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.records import SceneRecord
+from tests.store.write_fixture import FOLDER
+
+IDS = [0, 1, 2, 3, 4, 5, 9, 10, 11]
+EARLY, LATE, END = "2021-03-04T05:06:07.000008", "2022-01-01T00:00:00", "2021-03-05T00:00:00"
+
+
+@pytest.fixture(params=["as it is", "compacted"])
+def archive(request, tmp_path):
+    """Open a copy, since opening takes locks."""
+    shutil.copytree(FOLDER, tmp_path / "a")
+    opened = CodeStore.open(tmp_path / "a")
+    if request.param == "compacted":
+        opened.compact()
+        assert len(opened.segments) == 1
+    return opened
+
+
+def test_the_committed_archive_is_of_the_first_format(tmp_path):
+    outer = json.loads((FOLDER / "manifest.json").read_bytes())
+    assert (outer["format"], outer["version"]) == ("geohash_rs archive", 1)
+    shutil.copytree(FOLDER, tmp_path / "a")
+    archive = CodeStore.open(tmp_path / "a", mode="r")
+    merged, added = archive.manifest.segments
+    assert (merged.sequential, merged.num_removed, merged.num_tiles) == (False, 3, 9)
+    assert (added.sequential, added.num_removed, added.num_tiles) == (True, 0, 3)
+    assert (archive.manifest.next_id, archive.manifest.generation) == (12, 6)
+    assert archive.manifest.bounds == (177.5, 10.0, 393.0, 11.0)
+
+
+def test_what_belongs_to_the_archive_is_read(archive):
+    report = archive.verify()
+    assert (report.damage, report.orphans, report.num_good_tiles) == ((), (), 9)
+    assert archive.attrs == {"made": "for tests", "pair": [1, 2.5]}
+    assert (archive.num_bits, archive.hasher_fingerprint) == (16, "0123456789abcdef")
+    assert archive.hasher_file.read_bytes() == b"no real hasher"
+    assert [str(moment) for moment in archive.manifest.times] == [EARLY, f"{LATE}.000000"]
+    moment = dt.datetime(2021, 3, 4, 5, 6, 7, 8, tzinfo=dt.UTC)
+    record = SceneRecord(
+        scene="b.tif",
+        width=256,
+        height=192,
+        crs="EPSG:4326",
+        transform=(1.0, 0.0, 5.0, 0.0, -1.0, 11.0),
+        dtype="uint16",
+        count=4,
+        size=1234,
+        mtime_ns=1_600_000_000_000_000_001,
+        datetime=moment,
+        num_tiles=3,
+        settings={"tile_size": 64},
+    )
+    assert archive.scenes() == [record]
+
+
+def test_tiles_are_read(archive):
+    tiles = archive.tiles(IDS)
+    assert tiles["tile_id"].tolist() == IDS
+    assert tiles["scene"].tolist() == ["a.tif"] * 3 + ["b.tif"] * 3 + ["c.tif"] * 3
+    assert tiles["col"].fillna(-1).tolist() == [-1, 64, 0, 64, -1, 0, 64, -1, 0]
+    assert tiles["row"].fillna(-1).tolist() == [-1, 128, 128, 128, -1, 128, 128, -1, 128]
+    assert set(tiles["width"]) == set(tiles["height"]) == {64}
+    labels = ["-", "-", "-", "", "-", "Äcker", "-", "-", "-"]
+    assert tiles["label"].fillna("-").tolist() == labels
+    none = np.datetime64("NaT")
+    start = [none, LATE, EARLY, LATE, none, EARLY, LATE, none, EARLY]
+    assert np.array_equal(
+        tiles["datetime"].dt.tz_convert(None), np.array(start, "M8[us]"), equal_nan=True
+    )
+    end = [none] * 5 + [END] + [none] * 3
+    assert np.array_equal(
+        tiles["datetime_end"].dt.tz_convert(None), np.array(end, "M8[us]"), equal_nan=True
+    )
+    west = [-180.0, 178.5, 177.5, 6.0, 7.0, 5.0, 31.0, 32.0, 30.0]
+    assert tiles.geometry.bounds["minx"].tolist() == west
+    assert shapely.area(tiles.geometry.to_numpy()).tolist() == [1.0] * 9
+    assert tiles.geometry.to_wkt()[0] == (
+        "MULTIPOLYGON (((180 10, 180 11, 179.5 11, 179.5 10, 180 10)), "
+        "((-179.5 10, -179.5 11, -180 11, -180 10, -179.5 10)))"
+    )
+
+
+def test_codes_are_read_and_searched(archive, scanner):
+    codes = [[5, 6], [3, 4], [1, 2], [9, 10], [11, 12], [7, 8], [21, 22], [23, 24], [19, 20]]
+    assert archive.codes(IDS).tolist() == codes
+    query = np.array([[11, 12]], np.uint8)
+    found = archive.search(query, k=5)
+    assert found.ids.tolist() == [[4, 1, 3, 5, 11]]
+    assert found.distances.tolist() == [[0, 2, 3, 3, 4]]
+    for where, ids in (
+        ({"region": (-179.9, 10.2, -179.8, 10.4)}, [0]),
+        ({"region": (-19.9, 10.2, -17.1, 10.4)}, []),  # removed
+        ({"time": ("2021-03-04T12:00Z", "2021-12-31")}, [5]),  # by its end
+        ({"time": (LATE, None)}, [1, 3, 9]),
+        ({"scenes": ["c.tif", "gone.tif"]}, [9, 10, 11]),
+        ({"labels": ["", "Äcker"]}, [3, 5]),
+    ):
+        assert sorted(archive.search(query, k=20, **where).ids[0].tolist()) == ids
