@@ -1,6 +1,5 @@
 """Ask an opened archive: search by code, rows and codes by tile id."""
 
-import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 
 import geopandas as gpd
@@ -11,16 +10,10 @@ import pyarrow as pa
 from geohash_rs.codes import check_codes
 from geohash_rs.errors import QueryError
 from geohash_rs.store.opened import OpenedArchive
-from geohash_rs.store.search.filters import (
-    RegionLike,
-    TimeLike,
-    parse_names,
-    parse_region,
-    parse_time,
-)
+from geohash_rs.store.search.filters import RegionLike, TimeLike
 from geohash_rs.store.search.nearest import SearchResult, check_limits, search_segments
-from geohash_rs.store.search.rules import Filters
 from geohash_rs.store.search.selection import overlapping_rows
+from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.boxes import boxes_in_view
 from geohash_rs.store.segment.layout import BLOCK
 from geohash_rs.store.segment.tiles import empty_tiles, tiles_to_frame
@@ -86,19 +79,20 @@ class ReadableArchive(OpenedArchive):
             raise QueryError(msg)
         queries = self._check_codes(codes, what="query codes")
         snapshot = self._snapshot
-        filters = Filters(
-            region=None if region is None else parse_region(region),
+        where = Where.parse(
+            region=region,
             within=within,
-            time=None if time is None else parse_time(time),
-            scenes=None if scenes is None else parse_names(scenes, what="scenes"),
-            labels=None if labels is None else parse_names(labels, what="labels"),
+            time=time,
+            scenes=scenes,
+            labels=labels,
+            exclude_region=exclude_region,
+            exclude_ids=exclude_ids,
         )
         dropped: dict[str, npt.NDArray[np.int64]] = {}
-        if exclude_region is not None:
-            dropped = overlapping_rows(snapshot.segments, parse_region(exclude_region))
-        if exclude_ids is not None:
-            left_out = np.unique(np.asarray(exclude_ids, dtype=np.int64))
-            for segment, _, rows in snapshot.locate(left_out, missing_ok=True):
+        if where.exclude_region is not None:
+            dropped = overlapping_rows(snapshot.segments, where.exclude_region)
+        if where.exclude_ids is not None:
+            for segment, _, rows in snapshot.locate(where.exclude_ids, missing_ok=True):
                 old = dropped.get(segment.entry.name, np.empty(0, np.int64))
                 dropped[segment.entry.name] = np.concatenate([old, rows])
         return search_segments(
@@ -106,7 +100,8 @@ class ReadableArchive(OpenedArchive):
             queries,
             k=k,
             max_distance=max_distance,
-            filters=dataclasses.replace(filters, dropped=dropped),
+            where=where,
+            dropped=dropped,
             num_threads=num_threads,
         )
 

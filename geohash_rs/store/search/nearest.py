@@ -1,7 +1,6 @@
 """Answer a search over the segments of a snapshot, exactly."""
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy.typing as npt
 from geohash_rs.errors import QueryError
 from geohash_rs.store.search.keys import ID_BITS, NO_KEY, Keys
 from geohash_rs.store.search.placement import exact
-from geohash_rs.store.search.rules import Filters
 from geohash_rs.store.search.scan import scan_count, scan_top, scan_within
 from geohash_rs.store.search.selection import Selection, select
+from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.read import Segment
 
 __all__ = ["SearchResult", "check_limits", "search_segments"]
@@ -61,7 +60,8 @@ def search_segments(
     *,
     k: int | None,
     max_distance: int | None,
-    filters: Filters,
+    where: Where,
+    dropped: Mapping[str, npt.NDArray[np.int64]],
     num_threads: int | None,
 ) -> SearchResult:
     """Find the nearest tiles of each query.
@@ -71,7 +71,8 @@ def search_segments(
         queries: Packed codes, uint8, shape (queries, bits / 8).
         k: Matches for each query, or None for all within `max_distance`.
         max_distance: The largest distance that counts, or None.
-        filters: What tiles are limited to.
+        where: What tiles are limited to; what it excludes is in `dropped`.
+        dropped: For each segment's name, rows that do not count.
         num_threads: Threads, or None to choose.
 
     Returns:
@@ -83,22 +84,28 @@ def search_segments(
     limit = num_bits if max_distance is None else min(max_distance, num_bits)
     attempt = 0
     while True:
-        selections = [s for s in (select(segment, filters) for segment in segments) if s]
+        selections = _select(segments, where, dropped)
         if attempt == TRIES or (k is not None and k > HEAP_K):
-            dropped = _outside(selections, filters, [s.all_placed()[1] for s in selections])
-            if dropped:
-                filters = _drop(filters, dropped)
-                selections = [s for s in (select(segment, filters) for segment in segments) if s]
+            wrong = _outside(selections, where, [s.all_placed()[1] for s in selections])
+            if wrong:
+                selections = _select(segments, where, _joined(dropped, wrong))
             return _result(_scan(selections, queries, k, limit, num_threads))
         found = _scan(selections, queries, k, limit, num_threads)
-        dropped = _outside(selections, filters, _doubtful(selections, found))
-        if not dropped:
+        wrong = _outside(selections, where, _doubtful(selections, found))
+        if not wrong:
             return _result(found)
         if k is None:
-            wrong = np.concatenate([_keys_of(selections, name, rows) for name, rows in dropped])
-            return _result([keys[~np.isin(_ids(keys), wrong)] for keys in found])
-        filters = _drop(filters, dropped)
+            ids = np.concatenate([_ids_of(selections, name, rows) for name, rows in wrong])
+            return _result([keys[~np.isin(_ids(keys), ids)] for keys in found])
+        dropped = _joined(dropped, wrong)
         attempt += 1
+
+
+def _select(
+    segments: Sequence[Segment], where: Where, dropped: Mapping[str, npt.NDArray[np.int64]]
+) -> list[Selection]:
+    selections = (select(item, where, dropped=dropped.get(item.entry.name)) for item in segments)
+    return [selection for selection in selections if selection]
 
 
 def _scan(
@@ -147,32 +154,35 @@ def _doubtful(
 
 
 def _outside(
-    selections: Sequence[Selection], filters: Filters, rows: Sequence[npt.NDArray[np.int64]]
+    selections: Sequence[Selection], where: Where, rows: Sequence[npt.NDArray[np.int64]]
 ) -> list[tuple[str, npt.NDArray[np.int64]]]:
-    """Tell which doubtful rows do not meet the region after all."""
+    """Find the doubtful rows that do not meet the region after all."""
     wrong = []
     for selection, doubtful in zip(selections, rows, strict=True):
-        if filters.region is None or not len(doubtful):
+        if where.region is None or not len(doubtful):
             continue
         shapes = selection.segment.footprints(doubtful)
-        outside = doubtful[~exact(filters.region, shapes, within=filters.within)]
+        outside = doubtful[~exact(where.region, shapes, within=where.within)]
         if len(outside):
             wrong.append((selection.segment.entry.name, outside))
     return wrong
 
 
-def _keys_of(
+def _ids_of(
     selections: Sequence[Selection], name: str, rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     segment = next(s.segment for s in selections if s.segment.entry.name == name)
     return segment.ids_of(rows)
 
 
-def _drop(filters: Filters, dropped: Sequence[tuple[str, npt.NDArray[np.int64]]]) -> Filters:
-    joined = dict(filters.dropped)
-    for name, rows in dropped:
+def _joined(
+    dropped: Mapping[str, npt.NDArray[np.int64]],
+    more: Sequence[tuple[str, npt.NDArray[np.int64]]],
+) -> dict[str, npt.NDArray[np.int64]]:
+    joined = dict(dropped)
+    for name, rows in more:
         joined[name] = np.concatenate([joined.get(name, np.empty(0, np.int64)), rows])
-    return dataclasses.replace(filters, dropped=joined)
+    return joined
 
 
 def _result(found: Sequence[Keys]) -> SearchResult:
