@@ -13,11 +13,11 @@ import ray
 
 from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, num_workers, result_of
 from geohash_rs.errors import EngineError
-from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.files import ArchiveFiles
 from geohash_rs.store.disk.locks import ReaderPin
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.search.nearest import SearchResult
+from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["Searchers", "merge_results", "share_out"]
 
@@ -28,7 +28,7 @@ class Searcher:
     """One actor: maps the segments of its shares and scans them on one core."""
 
     def __init__(self) -> None:
-        self._shares: dict[int, CodeStore] = {}
+        self._shares: dict[int, Snapshot] = {}
 
     def ready(self) -> bool:
         """Answer, and so tell that the packages are imported."""
@@ -38,13 +38,13 @@ class Searcher:
         """Open a share of an archive; an earlier state of the share is let go."""
         old = self._shares.pop(share, None)
         if old is not None:
-            old.close()
+            old.pin.release()
         pin = ReaderPin(files.folder)
-        self._shares[share] = CodeStore(files.folder, manifest, mode="r", pin=pin, files=files)
+        self._shares[share] = Snapshot.of(files.folder, manifest, pin=pin, files=files)
 
     def search(self, share: int, codes: npt.NDArray[np.uint8], options: dict[str, Any]) -> Found:
         """Search a share as the embedded archive searches all of it."""
-        found = self._shares[share].search(codes, **options)
+        found = self._shares[share].find(codes, **options)
         return found.ids, found.distances
 
 
@@ -77,7 +77,7 @@ class Searchers:
         Args:
             manifest: The state to search.
             codes: Packed codes, uint8, shape (queries, bits / 8).
-            options: The other arguments of `CodeStore.search`.
+            options: The other arguments of `Snapshot.find`.
 
         Returns:
             What the embedded archive would find.
@@ -108,7 +108,7 @@ class Searchers:
                     self._lose(actor)
                     losses[share] += 1
             self._check_losses(losses)
-        return merge_results([found[share] for share in sorted(found)], k=options.get("k", 20))
+        return merge_results([found[share] for share in sorted(found)], k=options["k"])
 
     def _ask(self, share: int, codes: Any, options: dict[str, Any]) -> tuple[Actor, Any]:  # noqa: ANN401 - a reference of Ray's
         actor = self._placed.get(share)

@@ -46,7 +46,7 @@ def check_limits(k: int | None, max_distance: int | None) -> None:
         QueryError: If one of them is too small, or both are None.
     """
     if k is None and max_distance is None:
-        msg = "k is None and so is max_distance; pass one of them, or both."
+        msg = "k and max_distance are both None; pass one of them, or both."
         raise QueryError(msg)
     for name, value, least in (("k", k, 1), ("max_distance", max_distance, 0)):
         if value is not None and value < least:
