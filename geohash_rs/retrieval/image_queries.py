@@ -104,28 +104,19 @@ class ImageQueries(Searchable, Protocol):
         """
         check_limits(k, max_distance)
         where = Where.parse(region=region, within=within, time=time, scenes=scenes, labels=labels)
-        patches = _several(patch)
-        if window is not None and len(patches) != 1:
-            msg = (
-                f"a window is for one patch, but {len(patches)} are given; give one, or no window."
-            )
-            raise QueryError(msg)
+        # hashed first: in one state other threads may have to wait
         right = [
-            hash_patch(self, path, window=window, bands=bands, device=device) for path in patches
+            hash_patch(self, path, window=window, bands=bands, device=device)
+            for path in _patches(patch, window)
         ]
-        # hashed by now too: in one state other threads may wait
         wrong = [
-            hash_patch(self, item, bands=bands, device=device)
-            if isinstance(item, str | Path)
-            else item
+            hash_patch(self, item, bands=bands, device=device) if _is_path(item) else item
             for item in _several(negatives)
         ]
         with self.one_state() as archive:
             right += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
             right += [query_of_point(archive, point)] if point is not None else []
-            wrong = [
-                item if isinstance(item, Query) else query_of_tile(archive, item) for item in wrong
-            ]
+            wrong = [i if isinstance(i, Query) else query_of_tile(archive, i) for i in wrong]
             return retrieve(
                 archive,
                 join_queries(right, wrong),
@@ -181,10 +172,27 @@ def hash_patch(
     return query_of_patch(hasher, patch)
 
 
+def _patches(given: Any, window: Sequence[int] | None) -> list[Any]:  # noqa: ANN401 - as below
+    """List the patches.
+
+    Raises:
+        QueryError: If there is a window and not one patch that it is of.
+    """
+    patches = _several(given)
+    if window is not None and len(patches) != 1:
+        msg = f"a window is for one patch, but {len(patches)} are given; give one, or no window."
+        raise QueryError(msg)
+    return patches
+
+
 def _several(given: Any) -> list[Any]:  # noqa: ANN401 - one thing, several or None
     if given is None:
         return []
     return [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+
+
+def _is_path(given: object) -> bool:
+    return isinstance(given, str | Path)
 
 
 def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 from pyproj import CRS
@@ -87,11 +88,12 @@ def retrieve(
     where = _without(where, query, overlapping=exclude_overlap)
     depth = _depth(k, reordered=similarity_of is not None, distinct=distinct)
     while True:
-        found = _nearest(archive, query, k=depth, max_distance=max_distance, where=where)
-        ranked = found if similarity_of is None else _ranked(found, similarity_of(found.ids))
-        rows = _distinct(archive, ranked, most=k) if distinct else np.arange(len(ranked.ids))[:k]
+        found = _search(archive, query, k=depth, max_distance=max_distance, where=where)
+        ranked = found if similarity_of is None else _rank(found, similarity_of(found.ids))
+        tiles = archive.tiles(ranked.ids if distinct else ranked.ids[:k])
+        rows = _distinct(tiles, most=k) if distinct else np.arange(len(tiles))
         if not distinct or len(rows) == k or depth is None or len(found.ids) < depth:
-            return _framed(archive, ranked.take(rows), crs=target)
+            return _frame(tiles.iloc[rows], ranked.take(rows), crs=target)
         depth *= DEEPER
 
 
@@ -120,7 +122,7 @@ def _depth(k: int | None, *, reordered: bool, distinct: bool) -> int | None:
     return DEEPER * k if distinct else k
 
 
-def _nearest(
+def _search(
     archive: Searchable, query: Query, *, k: int | None, max_distance: int | None, where: Where
 ) -> Found:
     """Search for all codes of a query; every tile is found once, at its least distance."""
@@ -134,20 +136,19 @@ def _nearest(
     return Found(ids=ids[kept], distances=distances[kept], similarity=similarity)
 
 
-def _ranked(found: Found, similarity: npt.NDArray[np.float64]) -> Found:
+def _rank(found: Found, similarity: npt.NDArray[np.float64]) -> Found:
     """Order tiles anew by their similarity."""
     order = np.lexsort((found.ids, found.distances, -similarity))
     return dataclasses.replace(found, similarity=similarity).take(order)
 
 
-def _distinct(archive: Searchable, ranked: Found, *, most: int | None) -> npt.NDArray[np.int64]:
-    """Choose tiles that do not overlap one of a better rank."""
-    return distinct_rows(archive.tiles(ranked.ids).geometry.to_numpy(), most=most)
+def _distinct(tiles: gpd.GeoDataFrame, *, most: int | None) -> npt.NDArray[np.int64]:
+    """Choose the rows that do not overlap one of a better rank."""
+    return distinct_rows(tiles.geometry.to_numpy(), most=most)
 
 
-def _framed(archive: Searchable, found: Found, *, crs: CRS | None) -> Matches:
+def _frame(tiles: gpd.GeoDataFrame, found: Found, *, crs: CRS | None) -> Matches:
     """Make a table of matches."""
-    tiles = archive.tiles(found.ids)
     matches = rank_matches(tiles, found.distances, similarity=found.similarity)
     return matches if crs is None else matches.to_crs(crs)
 
