@@ -20,7 +20,7 @@ from geohash_rs.retrieval.search import Ranking, retrieve
 from geohash_rs.scenes.file import scene_key
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.filters import RegionLike, TimeLike
-from geohash_rs.store.search.nearest import check_limits
+from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
 
@@ -102,7 +102,7 @@ class ImageQueries(Searchable, Protocol):
             TimeRangeError: If the time range cannot be read or is turned round.
             TileNotFoundError: If there is no such tile.
         """
-        check_limits(k, max_distance)
+        limits = Limits(k=k, max_distance=max_distance)
         where = Where.parse(region=region, within=within, time=time, scenes=scenes, labels=labels)
         # hashed first: in one state other threads may have to wait
         right = [
@@ -120,8 +120,7 @@ class ImageQueries(Searchable, Protocol):
             return retrieve(
                 archive,
                 join_queries(right, wrong),
-                k=k,
-                max_distance=max_distance,
+                limits=limits,
                 where=where,
                 exclude_overlap=exclude_overlap,
                 ranking=ranking,

@@ -16,6 +16,7 @@ from geohash_rs.errors import QueryError, TileNotFoundError
 from geohash_rs.indexing.records import GROUND_SIZE
 from geohash_rs.retrieval.patch import Patch
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
 
@@ -107,7 +108,7 @@ def query_of_point(archive: Searchable, point: Sequence[float]) -> Query:
     num_bits = bits_of(archive)
     anything = np.zeros((1, num_bits // 8), dtype=np.uint8)
     where = Where.parse(region=place)
-    here = archive.find(anything, k=None, max_distance=num_bits, where=where)
+    here = archive.find(anything, limits=Limits(k=None, max_distance=num_bits), where=where)
     ids = np.sort(here.ids[0][here.ids[0] >= 0])
     if len(ids) == 0:
         msg = f"no tile of the archive lies at {lon}, {lat}; see its extent with 'geohash-rs info'."

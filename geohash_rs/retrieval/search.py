@@ -16,7 +16,7 @@ from geohash_rs.retrieval.matches import Matches, rank_matches
 from geohash_rs.retrieval.query import Query
 from geohash_rs.retrieval.ranking import asymmetric_similarity, distinct_rows, feedback_scores
 from geohash_rs.store.search.filters import parse_region
-from geohash_rs.store.search.nearest import check_limits
+from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import ANYWHERE, Where
 from geohash_rs.store.searchable import Searchable, bits_of
 
@@ -54,8 +54,7 @@ def retrieve(
     archive: Searchable,
     query: Query,
     *,
-    k: int | None = 20,
-    max_distance: int | None = None,
+    limits: Limits,
     where: Where = ANYWHERE,
     exclude_overlap: bool = False,
     ranking: Ranking = "hamming",
@@ -67,11 +66,10 @@ def retrieve(
     Args:
         archive: The archive; a state of it that stays, where others may write.
         query: What is searched for. With several codes a tile counts by the nearest of them.
-        k: As in `ImageQueries.query`, as are the others.
-        max_distance: Largest distance, bits, inclusive.
+        limits: How many matches, and how near.
         where: What tiles are limited to.
         exclude_overlap: Leave out tiles that overlap the query.
-        ranking: "hamming" or "asymmetric".
+        ranking: As in `ImageQueries.query`.
         distinct: Leave out tiles that overlap a match of a better rank.
         crs: CRS of the result.
 
@@ -80,15 +78,15 @@ def retrieve(
         descending similarity, then distance and tile id.
 
     Raises:
-        QueryError: If k, max_distance or ranking make no sense, the CRS is unknown, or there is
-            nothing to leave out.
+        QueryError: If the ranking makes no sense, the CRS is unknown, or there is nothing to leave
+            out.
     """
-    check_limits(k, max_distance)
+    k = limits.k
     similarity_of, target = _similarity_of(archive, query, ranking), _known_crs(crs)
     where = _without(where, query, overlapping=exclude_overlap)
     depth = _depth(k, reordered=similarity_of is not None, distinct=distinct)
     while True:
-        found = _search(archive, query, k=depth, max_distance=max_distance, where=where)
+        found = _search(archive, query, limits=dataclasses.replace(limits, k=depth), where=where)
         ranked = found if similarity_of is None else _rank(found, similarity_of(found.ids))
         tiles = archive.tiles(ranked.ids if distinct else ranked.ids[:k])
         rows = _distinct(tiles, most=k) if distinct else np.arange(len(tiles))
@@ -122,16 +120,14 @@ def _depth(k: int | None, *, reordered: bool, distinct: bool) -> int | None:
     return DEEPER * k if distinct else k
 
 
-def _search(
-    archive: Searchable, query: Query, *, k: int | None, max_distance: int | None, where: Where
-) -> Found:
+def _search(archive: Searchable, query: Query, *, limits: Limits, where: Where) -> Found:
     """Search for all codes of a query; every tile is found once, at its least distance."""
-    found = archive.find(query.codes, k=k, max_distance=max_distance, where=where)
+    found = archive.find(query.codes, limits=limits, where=where)
     real = found.ids >= 0
     ids, distances = found.ids[real], found.distances[real]
     order = np.lexsort((ids, distances))
     _, first = np.unique(ids[order], return_index=True)
-    kept = order[np.sort(first)][:k]
+    kept = order[np.sort(first)][: limits.k]
     similarity = 1 - distances[kept] / bits_of(archive)
     return Found(ids=ids[kept], distances=distances[kept], similarity=similarity)
 

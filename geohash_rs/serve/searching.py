@@ -31,6 +31,7 @@ from geohash_rs.serve.messages import (
 from geohash_rs.serve.scene_pictures import ScenePictures
 from geohash_rs.serve.uploads import clean_patch
 from geohash_rs.serve.view import parse_view, tiles_in_view
+from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 
 __all__ = ["Searcher", "picture_size"]
@@ -219,8 +220,7 @@ class Searcher:
         return retrieve(
             archive,
             join_queries(positives, negatives),
-            k=request.k,
-            max_distance=request.max_distance,
+            limits=Limits(k=request.k, max_distance=request.max_distance),
             where=Where.parse(region=region, time=request.time),
             exclude_overlap=request.exclude_overlap,
             distinct=request.distinct,

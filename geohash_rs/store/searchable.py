@@ -13,7 +13,7 @@ from geohash_rs.codes import check_codes
 from geohash_rs.errors import QueryError
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.filters import RegionLike, TimeLike
-from geohash_rs.store.search.nearest import SearchResult, check_limits
+from geohash_rs.store.search.nearest import Limits, SearchResult
 from geohash_rs.store.search.where import Where
 
 __all__ = ["Codes", "Ids", "Searchable", "bits_of"]
@@ -112,10 +112,7 @@ class Searchable(Protocol):
             ArchiveCorruptError: If a file is missing or cut short.
             EngineError: If a cluster or database cannot answer.
         """
-        check_limits(k, max_distance)
-        if num_threads is not None and num_threads < 1:
-            msg = f"num_threads is {num_threads}, but it must be at least 1; None chooses."
-            raise QueryError(msg)
+        limits = Limits(k=k, max_distance=max_distance, num_threads=num_threads)
         where = Where.parse(
             region=region,
             within=within,
@@ -126,27 +123,15 @@ class Searchable(Protocol):
             exclude_ids=exclude_ids,
         )
         queries = check_codes(codes, num_bits=bits_of(self), what="query codes")
-        return self.find(
-            queries, k=k, max_distance=max_distance, where=where, num_threads=num_threads
-        )
+        return self.find(queries, limits=limits, where=where)
 
-    def find(
-        self,
-        codes: Codes,
-        *,
-        k: int | None,
-        max_distance: int | None,
-        where: Where,
-        num_threads: int | None = None,
-    ) -> SearchResult:
+    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
         """Answer a `search` whose arguments were checked.
 
         Args:
-            codes: As in `search`, as are the others.
-            k: Matches for each query.
-            max_distance: The largest distance that counts.
+            codes: Query codes, uint8, shape (queries, bits / 8).
+            limits: How many matches, and how near.
             where: What tiles are limited to.
-            num_threads: Threads.
 
         Returns:
             As `search`.

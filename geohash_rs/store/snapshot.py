@@ -18,7 +18,7 @@ from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.locks import ReaderPin
 from geohash_rs.store.disk.manifest import Manifest, SegmentEntry
 from geohash_rs.store.disk.records import SceneRecord, read_scene_logs
-from geohash_rs.store.search.nearest import SearchResult, search_segments
+from geohash_rs.store.search.nearest import Limits, SearchResult, search_segments
 from geohash_rs.store.search.selection import overlapping_rows
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Codes, Ids, Searchable
@@ -86,19 +86,10 @@ class Answers(Searchable):
         """List the records of scenes; see `Searchable.scenes`."""
         return list(self.snapshot().records.values())
 
-    def find(
-        self,
-        codes: Codes,
-        *,
-        k: int | None,
-        max_distance: int | None,
-        where: Where,
-        num_threads: int | None = None,
-    ) -> SearchResult:
+    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
         """Answer a search whose arguments were checked; see `Searchable.find`."""
-        return self.snapshot().find(
-            codes, k=k, max_distance=max_distance, where=where, num_threads=num_threads
-        )
+        with self.one_state() as still:
+            return still.find(codes, limits=limits, where=where)
 
     def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
         """Return tiles as rows; see `Searchable.tiles`."""
@@ -239,15 +230,7 @@ class Snapshot(Answers):
         paths = [self.files.find(f"scenes/{entry.name}", entry) for entry in logs]
         return read_scene_logs(self.folder / "scenes", logs, paths=paths)
 
-    def find(
-        self,
-        codes: Codes,
-        *,
-        k: int | None,
-        max_distance: int | None,
-        where: Where,
-        num_threads: int | None = None,
-    ) -> SearchResult:
+    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
         """Answer a search whose arguments were checked; see `Searchable.find`."""
         dropped: dict[str, npt.NDArray[np.int64]] = {}
         if where.exclude_region is not None:
@@ -256,15 +239,7 @@ class Snapshot(Answers):
             for segment, _, rows in self.locate(where.exclude_ids, missing_ok=True):
                 old = dropped.get(segment.entry.name, np.empty(0, np.int64))
                 dropped[segment.entry.name] = np.concatenate([old, rows])
-        return search_segments(
-            self.segments,
-            codes,
-            k=k,
-            max_distance=max_distance,
-            where=where,
-            dropped=dropped,
-            num_threads=num_threads,
-        )
+        return search_segments(self.segments, codes, limits=limits, where=where, dropped=dropped)
 
     def locate(
         self, ids: npt.NDArray[np.int64], *, missing_ok: bool = False

@@ -16,6 +16,7 @@ from geohash_rs.errors import (
 from geohash_rs.retrieval.query import query_of_point, query_of_tile
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
 from tests.engines.random_archive import RandomArchive, make_archive
@@ -238,7 +239,7 @@ def test_a_query_gives_the_same_matches_from_everywhere(
     for query in (query_of_tile, query_of_point):
         what: Any = tile if query is query_of_tile else (10.25, 50.25)
         mine, theirs = (
-            retrieve(one, query(one, what), k=30, where=where, exclude_overlap=True)
+            retrieve(one, query(one, what), limits=Limits(k=30), where=where, exclude_overlap=True)
             for one in (archive, embedded)
         )
         assert len(theirs) == 30

@@ -19,7 +19,7 @@ from geohash_rs.errors import EngineError, HasherError, QueryError, TileNotFound
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.store.disk.records import SceneRecord, record_from_json
-from geohash_rs.store.search.nearest import SearchResult
+from geohash_rs.store.search.nearest import Limits, SearchResult
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Codes, Ids
 
@@ -136,24 +136,16 @@ class PostGISArchive(ImageQueries):
             self._hasher = Hasher.from_bytes(bytes(data), device=device)
         return self._hasher
 
-    def find(
-        self,
-        codes: Codes,
-        *,
-        k: int | None,
-        max_distance: int | None,
-        where: Where,
-        num_threads: int | None = None,
-    ) -> SearchResult:
+    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
         """Answer a search whose arguments were checked; see `Searchable.find`.
 
         Raises:
-            QueryError: If `num_threads` is given, which the server chooses.
+            QueryError: If threads are given, which the server chooses.
         """
-        if num_threads is not None:
-            msg = f"num_threads is {num_threads}, but {self.path} chooses by itself; leave it out."
+        if limits.num_threads is not None:
+            msg = f"num_threads is {limits.num_threads}, but a database chooses; leave it out."
             raise QueryError(msg)
-        conditions = Conditions.of(where, num_bits=self.num_bits, max_distance=max_distance)
+        conditions = Conditions.of(where, limits.max_distance, num_bits=self.num_bits)
         statement = self._tables.sql(
             SEARCH, num_bits=sql.Literal(self.num_bits), conditions=conditions.joined()
         )
@@ -161,7 +153,7 @@ class PostGISArchive(ImageQueries):
         with self.one_state():
             for text in bit_text(codes):
                 values = {**conditions.values, "query": text.tobytes().decode()}
-                values["k"] = None if k is None else min(k, MOST)
+                values["k"] = None if limits.k is None else min(limits.k, MOST)
                 found.append(self._session.ask(statement, values))
         return result_of(found)
 

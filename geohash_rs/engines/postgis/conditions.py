@@ -34,13 +34,13 @@ class Conditions:
         self._parts: list[sql.Composable] = [sql.SQL("true")]
 
     @classmethod
-    def of(cls, where: Where, *, num_bits: int, max_distance: int | None) -> "Conditions":
+    def of(cls, where: Where, max_distance: int | None, *, num_bits: int) -> "Conditions":
         """Return the conditions of a search.
 
         Args:
             where: What tiles are limited to.
-            num_bits: Bits of a code.
             max_distance: The largest distance that counts, or None.
+            num_bits: Bits of a code.
 
         Returns:
             The conditions.

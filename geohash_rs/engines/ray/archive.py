@@ -1,6 +1,7 @@
 """RayArchive: an archive that all nodes reach, whose search is spread over a cluster."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from geohash_rs.engines.ray.cluster import connect
 from geohash_rs.engines.ray.search import Searchers
 from geohash_rs.errors import QueryError
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
-from geohash_rs.store.search.nearest import SearchResult
+from geohash_rs.store.search.nearest import Limits, SearchResult
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Codes, Searchable
 from geohash_rs.store.snapshot import Answers, Snapshot
@@ -97,21 +98,6 @@ class RayArchive(Archive):
             self._searchers = None  # a search after this is an embedded one
         super().close()
 
-    def find(
-        self,
-        codes: Codes,
-        *,
-        k: int | None,
-        max_distance: int | None,
-        where: Where,
-        num_threads: int | None = None,
-    ) -> SearchResult:
-        """Ask every actor; see `Searchable.find`."""
-        with self.one_state() as still:
-            return still.find(
-                codes, k=k, max_distance=max_distance, where=where, num_threads=num_threads
-            )
-
     def one_state(self) -> contextlib.AbstractContextManager[Searchable]:
         """Ask several questions of one state; see `Searchable.one_state`."""
         if self._searchers is None:
@@ -140,26 +126,18 @@ class Spread(Answers):
         """Return the state, to be searched here."""
         return self.still
 
-    def find(
-        self,
-        codes: Codes,
-        *,
-        k: int | None,
-        max_distance: int | None,
-        where: Where,
-        num_threads: int | None = None,
-    ) -> SearchResult:
+    def one_state(self) -> contextlib.AbstractContextManager[Searchable]:
+        """Ask several questions of this state."""
+        return contextlib.nullcontext(self)
+
+    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
         """Ask every actor; see `Searchable.find`.
 
         Raises:
             EngineError: If no actor can be started.
         """
-        options: dict[str, Any] = {
-            "k": k,
-            "max_distance": max_distance,
-            "where": where,
-            "num_threads": 1 if num_threads is None else num_threads,  # an actor reserves one core
-        }
+        if limits.num_threads is None:
+            limits = dataclasses.replace(limits, num_threads=1)  # an actor reserves one core
         if not self.still.segments or not len(codes):
-            return self.still.find(codes, **options)
-        return self.searchers.search(self.still.manifest, codes, options)
+            return self.still.find(codes, limits=limits, where=where)
+        return self.searchers.search(self.still.manifest, codes, limits=limits, where=where)

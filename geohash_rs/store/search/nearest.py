@@ -15,7 +15,7 @@ from geohash_rs.store.search.selection import Selection, select
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.read import Segment
 
-__all__ = ["SearchResult", "check_limits", "search_segments"]
+__all__ = ["Limits", "SearchResult", "search_segments"]
 
 Array = npt.NDArray[Any]
 HEAP_K = 4096  # above it, finding the distance of the k-th best by counting is faster
@@ -35,53 +35,57 @@ class SearchResult:
     distances: npt.NDArray[np.int32]
 
 
-def check_limits(k: int | None, max_distance: int | None) -> None:
-    """Check how many matches are asked for, and how near.
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How many matches are asked for, how near, and with how many threads.
 
-    Args:
+    Attributes:
         k: Matches for each query, or None for all within `max_distance`.
-        max_distance: The largest distance that counts, or None.
+        max_distance: The largest Hamming distance that counts, or None.
+        num_threads: Threads, or None to choose.
 
     Raises:
-        QueryError: If one of them is too small, or both are None.
+        QueryError: If one of them is too small, or k and `max_distance` are both None.
     """
-    if k is None and max_distance is None:
-        msg = "k and max_distance are both None; pass one of them, or both."
-        raise QueryError(msg)
-    for name, value, least in (("k", k, 1), ("max_distance", max_distance, 0)):
-        if value is not None and value < least:
-            msg = f"{name} is {value}, but it must be at least {least}."
+
+    k: int | None
+    max_distance: int | None = None
+    num_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.k is None and self.max_distance is None:
+            msg = "k and max_distance are both None; pass one of them, or both."
             raise QueryError(msg)
+        for name, least in (("k", 1), ("max_distance", 0), ("num_threads", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                msg = f"{name} is {value}, but it must be at least {least}."
+                raise QueryError(msg)
 
 
 def search_segments(
     segments: Sequence[Segment],
     queries: npt.NDArray[np.uint8],
     *,
-    k: int | None,
-    max_distance: int | None,
+    limits: Limits,
     where: Where,
     dropped: Mapping[str, npt.NDArray[np.int64]],
-    num_threads: int | None,
 ) -> SearchResult:
     """Find the nearest tiles of each query.
 
     Args:
         segments: The snapshot.
         queries: Packed codes, uint8, shape (queries, bits / 8).
-        k: Matches for each query, or None for all within `max_distance`.
-        max_distance: The largest distance that counts, or None.
+        limits: How many matches, and how near.
         where: What tiles are limited to; what it excludes is in `dropped`.
         dropped: For each segment's name, rows that do not count.
-        num_threads: Threads, or None to choose.
 
     Returns:
         The result; as wide as the query with the most matches needs, at most k.
     """
-    num_bits = queries.shape[1] * 8
     if not len(queries):
         return _result([])
-    limit = num_bits if max_distance is None else min(max_distance, num_bits)
+    k = limits.k
     attempt = 0
     while True:
         selections = _select(segments, where, dropped)
@@ -89,8 +93,8 @@ def search_segments(
             wrong = _outside(selections, where, [s.all_placed()[1] for s in selections])
             if wrong:
                 selections = _select(segments, where, _joined(dropped, wrong))
-            return _result(_scan(selections, queries, k, limit, num_threads))
-        found = _scan(selections, queries, k, limit, num_threads)
+            return _result(_scan(selections, queries, limits))
+        found = _scan(selections, queries, limits)
         wrong = _outside(selections, where, _doubtful(selections, found))
         if not wrong:
             return _result(found)
@@ -108,19 +112,16 @@ def _select(
     return [selection for selection in selections if selection]
 
 
-def _scan(
-    selections: Sequence[Selection],
-    queries: Array,
-    k: int | None,
-    limit: int,
-    num_threads: int | None,
-) -> list[Keys]:
+def _scan(selections: Sequence[Selection], queries: Array, limits: Limits) -> list[Keys]:
     """Scan without looking at footprints; keys of each query, ascending."""
     if not selections:
         return [np.empty(0, np.uint64) for _ in queries]
+    k, num_threads, limit = limits.k, limits.num_threads, queries.shape[1] * 8
+    if limits.max_distance is not None:
+        limit = min(limits.max_distance, limit)
     if k is None:
-        limits = np.full(len(queries), limit)
-        return scan_within(selections, queries, limits=limits, num_threads=num_threads)
+        far = np.full(len(queries), limit)
+        return scan_within(selections, queries, limits=far, num_threads=num_threads)
     if k <= HEAP_K:
         keys = scan_top(selections, queries, k=k, limit=limit, num_threads=num_threads)
         return [row[row != NO_KEY] for row in keys]
