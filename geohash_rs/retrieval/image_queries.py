@@ -31,7 +31,7 @@ class ImageQueries(Searchable, Protocol):
     """What a searchable archive with a hasher is asked with; inherit it after the archive."""
 
     def hasher(self, *, device: str = "cpu") -> Hasher:
-        """Give the hasher that the codes are made with."""
+        """Return the hasher that the codes are made with."""
 
     def query(
         self,
@@ -99,7 +99,7 @@ class ImageQueries(Searchable, Protocol):
             SceneError: If the patch cannot be placed.
             BandMismatchError: If its bands do not fit the hasher.
             RegionError: If the region is empty, invalid or out of range.
-            TimeRangeError: If the time range cannot be read or is turned round.
+            TimeRangeError: If the time range cannot be read or ends before it starts.
             TileNotFoundError: If there is no such tile.
         """
         limits = Limits(k=k, max_distance=max_distance)
@@ -204,5 +204,5 @@ def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str
 
 
 def _nodata_of_scene(records: Sequence[SceneRecord], key: str) -> float | None:
-    """Give the nodata value that a scene was read with; another file declares its own."""
+    """Return the nodata value that a scene was read with; another file declares its own."""
     return next((r.settings.get("nodata") for r in records if r.scene == key), None)

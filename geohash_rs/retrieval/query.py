@@ -1,4 +1,4 @@
-"""Say what is searched for: patches, a place or tiles, right ones and wrong ones, as one query."""
+"""What is searched for: patches, a place or tiles, right ones and wrong ones, as one query."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -133,7 +133,7 @@ def query_of_tile(archive: Searchable, tile_id: int) -> Query:
         Its code.
 
     Raises:
-        QueryError: If the id is no whole number.
+        QueryError: If the id is not a whole number.
         TileNotFoundError: If the archive has no such tile.
     """
     try:

@@ -105,7 +105,7 @@ class Searcher:
     def describe(
         self, base_map: str | None = None, attribution: str | None = None
     ) -> ArchiveAnswer:
-        """Tell what the archive is, see `describe_archive`."""
+        """Describe the archive, see `describe_archive`."""
         return describe_archive(
             self.archive, key=self.key, base_map=base_map, attribution=attribution
         )
@@ -155,7 +155,7 @@ class Searcher:
         return self.archive.tiles(np.asarray(ids, dtype=np.int64))
 
     def thumbnail(self, tile_id: int, size: int) -> bytes:
-        """Give a picture of a tile, WebP, one of `picture_size`.
+        """Return a picture of a tile, WebP, one of `picture_size`.
 
         Raises:
             TileNotFoundError: If the archive has no such tile.
@@ -175,7 +175,7 @@ class Searcher:
         """Hash an uploaded GeoTIFF.
 
         Raises:
-            PatchError: If it is no GeoTIFF, too large, has no CRS or other bands.
+            PatchError: If it is not a GeoTIFF, too large, has no CRS or other bands.
         """
         with clean_patch(content, name=name) as path:
             try:
@@ -240,7 +240,7 @@ class Searcher:
         return np.array([list(bytes.fromhex(text)) for text in texts], dtype=np.uint8)
 
     def kept(self, tiles: Sequence[KeptTile]) -> gpd.GeoDataFrame:
-        """Give kept matches as a table that can be written.
+        """Return kept matches as a table that can be written.
 
         Args:
             tiles: Ids, and distance and similarity where they come from a search.

@@ -81,8 +81,8 @@ class CodeStore(Answers):
         """Make an empty archive.
 
         Args:
-            path: A folder that does not exist yet, or is empty but for what a creation that was
-                broken off has left.
+            path: A folder that does not exist yet, or is empty but for what an interrupted
+                creation has left.
             num_bits: Bits of a code; may be left out when a hasher is given or still to be fitted.
             hasher: The hasher whose codes it will hold.
             pending_hasher: The kind of hasher still to be fitted, such as "general-64".
@@ -125,7 +125,7 @@ class CodeStore(Answers):
             The archive.
 
         Raises:
-            ArchiveNotFoundError: If the folder is no archive.
+            ArchiveNotFoundError: If the folder is not an archive.
             ArchiveFormatError: If a newer version of this package wrote it.
             ArchiveCorruptError: If its manifest is damaged.
             QueryError: If the mode is unknown.
@@ -147,7 +147,7 @@ class CodeStore(Answers):
             The archive.
 
         Raises:
-            ArchiveNotFoundError: If there is no archive.
+            ArchiveNotFoundError: If no archive is there.
             ArchiveFormatError: If a newer version of this package wrote it.
             ArchiveCorruptError: If its manifest is damaged.
         """
@@ -413,7 +413,7 @@ class CodeStore(Answers):
 
 
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give values as they will be read back, which the manifest's checksum is of.
+    """Return values as they will be read back: the manifest's checksum is of those.
 
     Raises:
         QueryError: If JSON cannot hold one.

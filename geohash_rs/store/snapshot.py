@@ -122,7 +122,7 @@ class Answers(Searchable):
 
         Args:
             view: (minlon, minlat, maxlon, maxlat) in degrees, minlon <= maxlon; both may lie
-                beyond 180, as on a map that was turned round the globe.
+                beyond 180, as on a map that wraps around the globe.
 
         Yields:
             Tile ids, int64, shape (m,), and (xmin, ymin, xmax, ymax) in degrees, float64, shape

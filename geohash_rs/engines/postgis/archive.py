@@ -114,7 +114,7 @@ class PostGISArchive(ImageQueries):
         """No hasher is pending: an archive without codes is not published."""
 
     def hasher(self, *, device: str = "cpu") -> Hasher:
-        """Give the hasher that the codes are made with; it was published with them.
+        """Return the hasher that the codes are made with; it was published with them.
 
         Args:
             device: Where it runs.

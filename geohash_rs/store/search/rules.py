@@ -32,14 +32,14 @@ class Rule:
     wanted: npt.NDArray[np.bool_] | None = None
 
     def test(self, numbers: Array) -> npt.NDArray[np.bool_]:
-        """Tell which rows count by their numbers."""
+        """Return which rows count by their numbers."""
         if self.wanted is not None:
             return self.wanted[numbers]
         kind = numbers.dtype.type
         return np.asarray((numbers - kind(self.low)) < kind(self.high - self.low))
 
     def blocks(self, ranges: Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Tell which blocks may hold rows that count, and which hold nothing else."""
+        """Return which blocks may hold rows that count, and which hold nothing else."""
         lows, highs = ranges[:, 0].astype(np.int64), ranges[:, 1].astype(np.int64)
         if self.wanted is None:
             some = (lows < self.high) & (highs >= self.low)

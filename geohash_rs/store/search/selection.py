@@ -44,7 +44,7 @@ class Selection:
     removed: npt.NDArray[np.uint8] | None
 
     def rows(self, first: int, last: int) -> Iterator[npt.NDArray[np.int64]]:
-        """Give the rows that may count, a few blocks at a time.
+        """Return the rows that may count, a few blocks at a time.
 
         Args:
             first: The first place in `blocks`.
