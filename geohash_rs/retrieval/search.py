@@ -18,7 +18,7 @@ from geohash_rs.retrieval.ranking import asymmetric_similarity, distinct_rows, f
 from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import ANYWHERE, Where
-from geohash_rs.store.searchable import Searchable, bits_of
+from geohash_rs.store.searchable import Searchable
 
 __all__ = ["Ranking", "retrieve"]
 
@@ -128,7 +128,7 @@ def _search(archive: Searchable, query: Query, *, limits: Limits, where: Where) 
     order = np.lexsort((ids, distances))
     _, first = np.unique(ids[order], return_index=True)
     kept = order[np.sort(first)][: limits.k]
-    similarity = 1 - distances[kept] / bits_of(archive)
+    similarity = 1 - distances[kept] / (8 * query.codes.shape[1])
     return Found(ids=ids[kept], distances=distances[kept], similarity=similarity)
 
 

@@ -144,12 +144,7 @@ class CodeStore(Answers):
             mode: As in `open`; "a" only where they are in the folder.
 
         Returns:
-            The archive.
-
-        Raises:
-            ArchiveNotFoundError: If no archive is there.
-            ArchiveFormatError: If a newer version of this package wrote it.
-            ArchiveCorruptError: If its manifest is damaged.
+            The archive; errors are those of `open`.
         """
         pin = ReaderPin(files.folder)
         return cls(files.folder, files.read_manifest(), mode=mode, pin=pin, files=files)

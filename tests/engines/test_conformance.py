@@ -198,6 +198,7 @@ def test_a_removed_tile_is_not_found(archive: Searchable, truth: RandomArchive) 
         ({"k": 0}, QueryError, "k is 0"),
         ({"max_distance": -1}, QueryError, "max_distance is -1"),
         ({"k": None}, QueryError, "pass one of them"),
+        ({"num_threads": 0}, QueryError, "num_threads is 0"),
         ({"scenes": "one.tif"}, QueryError, "scenes is the text 'one.tif'"),
         ({"labels": "farm"}, QueryError, "labels is the text 'farm'"),
         ({"region": (1, 2, 3)}, RegionError, "four numbers"),
