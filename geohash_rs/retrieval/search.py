@@ -17,7 +17,7 @@ from geohash_rs.retrieval.query import Query
 from geohash_rs.retrieval.ranking import asymmetric_similarity, distinct_rows, feedback_scores
 from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.nearest import Limits
-from geohash_rs.store.search.where import ANYWHERE, Where
+from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
 
 __all__ = ["Ranking", "retrieve"]
@@ -55,7 +55,7 @@ def retrieve(
     query: Query,
     *,
     limits: Limits,
-    where: Where = ANYWHERE,
+    where: Where,
     exclude_overlap: bool = False,
     ranking: Ranking = "hamming",
     distinct: bool = False,

@@ -12,6 +12,7 @@ from geohash_rs.retrieval.search import retrieve
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.files import FolderFiles
 from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where
 from geohash_rs.store.snapshot import Snapshot
 from tests.store.helpers import make_grid
 
@@ -67,7 +68,7 @@ def test_matches_come_from_one_state_though_the_archive_moves_on(archive, monkey
 
     monkeypatch.setattr(Snapshot, "find", find_then_move)
     with reader.one_state() as still:
-        matches = retrieve(still, query, limits=Limits(k=90))
+        matches = retrieve(still, query, limits=Limits(k=90), where=Where())
     assert matches["tile_id"].tolist() == list(range(90))
     assert reader.codes([90]).shape == (1, 8)
 
@@ -141,7 +142,9 @@ def test_threads_that_search_refresh_and_write_do_not_disturb_each_other(archive
             while not ended.is_set():
                 still = asked.snapshot()
                 first = int(still.search(ZERO, k=1).ids[0, 0])
-                matches = retrieve(still, query_of_tile(still, first), limits=Limits(k=100))
+                matches = retrieve(
+                    still, query_of_tile(still, first), limits=Limits(k=100), where=Where()
+                )
                 assert sorted(matches["scene"]) == sorted(["0", "1", "2"] * 30)
                 assert sum(len(frame) for frame in still.iter_tiles()) == 90
 

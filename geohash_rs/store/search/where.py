@@ -17,7 +17,7 @@ from geohash_rs.store.search.filters import (
     parse_time,
 )
 
-__all__ = ["ANYWHERE", "Where"]
+__all__ = ["Where"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +84,3 @@ class Where:
                 None if exclude_ids is None else np.unique(np.asarray(exclude_ids, dtype=np.int64))
             ),
         )
-
-
-ANYWHERE = Where()
