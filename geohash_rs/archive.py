@@ -91,7 +91,7 @@ class Archive(CodeStore, ImageQueries):
         return archive
 
     def hasher(self, *, device: str = "cpu") -> Hasher:
-        """Give the hasher that this archive's codes are made with.
+        """Return the hasher that this archive's codes are made with.
 
         Args:
             device: Where it runs.

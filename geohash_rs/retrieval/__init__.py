@@ -1,5 +1,1 @@
 """A patch, point or tile becomes a query; its nearest tiles become matches."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

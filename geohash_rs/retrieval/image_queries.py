@@ -1,6 +1,5 @@
 """Ask with imagery: a patch, a place or a tile, of any archive that knows its hasher."""
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,19 +17,21 @@ from geohash_rs.retrieval.query import (
     resolutions,
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
-from geohash_rs.retrieval.searchable import Searchable
 from geohash_rs.scenes.file import scene_key
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.filters import RegionLike, TimeLike
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import Searchable
 
-__all__ = ["ImageQueries"]
+__all__ = ["ImageQueries", "hash_patch"]
 
 
 class ImageQueries(Searchable, Protocol):
     """What a searchable archive with a hasher is asked with; inherit it after the archive."""
 
     def hasher(self, *, device: str = "cpu") -> Hasher:
-        """Give the hasher that the codes are made with."""
+        """Return the hasher that the codes are made with."""
 
     def query(
         self,
@@ -98,84 +99,99 @@ class ImageQueries(Searchable, Protocol):
             SceneError: If the patch cannot be placed.
             BandMismatchError: If its bands do not fit the hasher.
             RegionError: If the region is empty, invalid or out of range.
-            TimeRangeError: If the time range cannot be read or is turned round.
+            TimeRangeError: If the time range cannot be read or ends before it starts.
             TileNotFoundError: If there is no such tile.
         """
-        patches = _several(patch)
-        if window is not None and len(patches) != 1:
-            msg = (
-                f"a window is for one patch, but {len(patches)} are given; give one, or no window."
-            )
-            raise QueryError(msg)
-        positives = [
-            self._patch_query(path, window=window, bands=bands, device=device) for path in patches
+        limits = Limits(k=k, max_distance=max_distance)
+        where = Where.parse(region=region, within=within, time=time, scenes=scenes, labels=labels)
+        # hashed first: in one state other threads may have to wait
+        right = [
+            hash_patch(self, path, window=window, bands=bands, device=device)
+            for path in _patches(patch, window)
         ]
-        # hashed by now too: in one state other threads may wait
-        unwanted = [
-            self._patch_query(example, window=None, bands=bands, device=device)
-            if isinstance(example, str | Path)
-            else example
-            for example in _several(negatives)
+        wrong = [
+            hash_patch(self, item, bands=bands, device=device) if _is_path(item) else item
+            for item in _several(negatives)
         ]
-        with self._one_state():
-            archive = self.snapshot()  # which other threads do not move on
-            positives += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
-            positives += [query_of_point(archive, point)] if point is not None else []
-            query = join_queries(
-                positives,
-                [
-                    example if isinstance(example, Query) else query_of_tile(archive, example)
-                    for example in unwanted
-                ],
-            )
+        with self.one_state() as archive:
+            right += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
+            right += [query_of_point(archive, point)] if point is not None else []
+            wrong = [i if isinstance(i, Query) else query_of_tile(archive, i) for i in wrong]
             return retrieve(
                 archive,
-                query,
-                k=k,
-                max_distance=max_distance,
-                region=region,
-                time=time,
-                within=within,
-                scenes=scenes,
-                labels=labels,
+                join_queries(right, wrong),
+                limits=limits,
+                where=where,
                 exclude_overlap=exclude_overlap,
                 ranking=ranking,
                 distinct=distinct,
                 crs=crs,
             )
 
-    def _one_state(self) -> contextlib.AbstractContextManager[None]:
-        """Hold on to one state, for archives of which a `snapshot` does not."""
-        return contextlib.nullcontext()
 
-    def _patch_query(
-        self,
-        path: str | Path,
-        *,
-        window: Sequence[int] | None,
-        bands: Sequence[int | str] | None,
-        device: str,
-    ) -> Query:
-        hasher = self.hasher(device=device)
-        records = [record for record in self.scenes() if record.num_tiles]
-        sizes = {int(r.settings["tile_size"]) for r in records if "tile_size" in r.settings}
-        key = scene_key(path)
-        patch = read_patch(
-            path,
-            names=hasher.bands,
-            tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
-            window=window,
-            bands=bands if bands is not None else _bands_of_scenes(records, key),
-            nodata=_nodata_of_scene(records, key),
-            resolutions=resolutions(records),
-        )
-        return query_of_patch(hasher, patch)
+def hash_patch(
+    archive: ImageQueries,
+    path: str | Path,
+    *,
+    window: Sequence[int] | None = None,
+    bands: Sequence[int | str] | None = None,
+    device: str = "cpu",
+) -> Query:
+    """Read a patch as the archive's scenes were read, and hash it.
+
+    Args:
+        archive: The archive.
+        path: Path or URI of a georeferenced raster.
+        window: Column, row, width and height of the part to use, px.
+        bands: One-based indexes or names; those that the archive's scenes were read with if None.
+        device: Where the network runs.
+
+    Returns:
+        The patch as a query.
+
+    Raises:
+        HasherError: If the archive has no hasher (yet).
+        PatchError: If the patch cannot be read.
+        SceneError: If it cannot be placed.
+        BandMismatchError: If its bands do not fit the hasher.
+    """
+    hasher = archive.hasher(device=device)
+    records = [record for record in archive.scenes() if record.num_tiles]
+    sizes = {int(r.settings["tile_size"]) for r in records if "tile_size" in r.settings}
+    key = scene_key(path)
+    patch = read_patch(
+        path,
+        names=hasher.bands,
+        tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
+        window=window,
+        bands=bands if bands is not None else _bands_of_scenes(records, key),
+        nodata=_nodata_of_scene(records, key),
+        resolutions=resolutions(records),
+    )
+    return query_of_patch(hasher, patch)
+
+
+def _patches(given: Any, window: Sequence[int] | None) -> list[Any]:  # noqa: ANN401 - as below
+    """List the patches.
+
+    Raises:
+        QueryError: If there is a window and not one patch that it is of.
+    """
+    patches = _several(given)
+    if window is not None and len(patches) != 1:
+        msg = f"a window is for one patch, but {len(patches)} are given; give one, or no window."
+        raise QueryError(msg)
+    return patches
 
 
 def _several(given: Any) -> list[Any]:  # noqa: ANN401 - one thing, several or None
     if given is None:
         return []
     return [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+
+
+def _is_path(given: object) -> bool:
+    return isinstance(given, str | Path)
 
 
 def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
@@ -188,5 +204,5 @@ def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str
 
 
 def _nodata_of_scene(records: Sequence[SceneRecord], key: str) -> float | None:
-    """Give the nodata value that a scene was read with; another file declares its own."""
+    """Return the nodata value that a scene was read with; another file declares its own."""
     return next((r.settings.get("nodata") for r in records if r.scene == key), None)

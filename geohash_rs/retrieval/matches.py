@@ -114,7 +114,7 @@ def rank_matches(
         similarity: What they are ranked by, more for more alike, shape (tiles,).
 
     Returns:
-        The columns of a match, and those that the archive has besides.
+        The columns of a match, and those that the archive has as well.
     """
     ranked = tiles.assign(
         rank=np.arange(1, len(tiles) + 1),

@@ -1,4 +1,4 @@
-"""Say what is searched for: patches, a place or tiles, right ones and wrong ones, as one query."""
+"""What is searched for: patches, a place or tiles, right ones and wrong ones, as one query."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -15,12 +15,13 @@ from geohash_rs.codes import pack_codes
 from geohash_rs.errors import QueryError, TileNotFoundError
 from geohash_rs.indexing.records import GROUND_SIZE
 from geohash_rs.retrieval.patch import Patch
-from geohash_rs.retrieval.searchable import Searchable
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import Searchable, bits_of
 
 __all__ = [
     "Query",
-    "bits_of",
     "join_queries",
     "query_of_patch",
     "query_of_point",
@@ -106,7 +107,8 @@ def query_of_point(archive: Searchable, point: Sequence[float]) -> Query:
     place = shapely.Point(lon, lat)
     num_bits = bits_of(archive)
     anything = np.zeros((1, num_bits // 8), dtype=np.uint8)
-    here = archive.search(anything, k=None, max_distance=num_bits, region=place)
+    where = Where.parse(region=place)
+    here = archive.find(anything, limits=Limits(k=None, max_distance=num_bits), where=where)
     ids = np.sort(here.ids[0][here.ids[0] >= 0])
     if len(ids) == 0:
         msg = f"no tile of the archive lies at {lon}, {lat}; see its extent with 'geohash-rs info'."
@@ -131,7 +133,7 @@ def query_of_tile(archive: Searchable, tile_id: int) -> Query:
         Its code.
 
     Raises:
-        QueryError: If the id is no whole number.
+        QueryError: If the id is not a whole number.
         TileNotFoundError: If the archive has no such tile.
     """
     try:
@@ -204,24 +206,3 @@ def resolutions(records: Iterable[SceneRecord]) -> list[float]:
         if not distinct or size > distinct[-1] * 1.02:
             distinct.append(size)
     return distinct
-
-
-def bits_of(archive: Searchable) -> int:
-    """Count the bits of an archive's codes.
-
-    Args:
-        archive: The archive.
-
-    Returns:
-        Bits of a code.
-
-    Raises:
-        QueryError: If it is empty and its hasher is still to be fitted.
-    """
-    if archive.num_bits is None:
-        msg = (
-            f"{archive.path} is empty: its hasher {archive.pending_hasher} is fitted on the first "
-            "imagery that is added; add some, then search."
-        )
-        raise QueryError(msg)
-    return archive.num_bits

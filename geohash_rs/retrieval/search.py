@@ -1,25 +1,26 @@
 """Ask an archive for the tiles that are nearest to a query, in the order of a ranking."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from shapely.geometry.base import BaseGeometry
 
 from geohash_rs.errors import QueryError
 from geohash_rs.retrieval.matches import Matches, rank_matches
-from geohash_rs.retrieval.query import Query, bits_of
+from geohash_rs.retrieval.query import Query
 from geohash_rs.retrieval.ranking import asymmetric_similarity, distinct_rows, feedback_scores
-from geohash_rs.retrieval.searchable import Searchable
-from geohash_rs.store.search.filters import RegionLike, TimeLike
+from geohash_rs.store.search.filters import parse_region
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import Searchable
 
-__all__ = [
-    "Ranking",
-    "retrieve",
-]
+__all__ = ["Ranking", "retrieve"]
 
 Ranking = Literal["hamming", "asymmetric"]
 
@@ -28,17 +29,33 @@ CANDIDATES, CANDIDATES_PER_MATCH = 1000, 10
 DEEPER = 4  # times as many tiles are looked at when too few of them lie apart
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Tiles in the order of a ranking.
+
+    Attributes:
+        ids: Tile ids, int64, shape (tiles,).
+        distances: Hamming distances to the nearest code of the query, int32, shape (tiles,).
+        similarity: What they are ranked by, more for more alike, shape (tiles,).
+    """
+
+    ids: npt.NDArray[np.int64]
+    distances: npt.NDArray[np.int32]
+    similarity: npt.NDArray[np.float64]
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "Found":
+        """Choose some of them, in the order given."""
+        return Found(
+            ids=self.ids[rows], distances=self.distances[rows], similarity=self.similarity[rows]
+        )
+
+
 def retrieve(
     archive: Searchable,
     query: Query,
     *,
-    k: int | None = 20,
-    max_distance: int | None = None,
-    region: RegionLike | None = None,
-    time: TimeLike | None = None,
-    within: bool = False,
-    scenes: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None,
+    limits: Limits,
+    where: Where,
     exclude_overlap: bool = False,
     ranking: Ranking = "hamming",
     distinct: bool = False,
@@ -47,74 +64,89 @@ def retrieve(
     """Find the tiles nearest to a query.
 
     Args:
-        archive: The archive.
+        archive: The archive; a state of it that stays, where others may write.
         query: What is searched for. With several codes a tile counts by the nearest of them.
-        k: Matches asked for; None gives all within ``max_distance``.
-        max_distance: Largest distance, bits, inclusive.
-        region: Only tiles that meet this: a geometry in lon/lat or (minlon, minlat, maxlon,
-            maxlat).
-        time: Only tiles of this range: first and last moment, inclusive, None for open.
-        within: Only tiles that lie in the region altogether.
-        scenes: Only tiles of these scenes.
-        labels: Only tiles with these labels.
+        limits: How many matches, and how near.
+        where: What tiles are limited to.
         exclude_overlap: Leave out tiles that overlap the query.
-        ranking: "hamming", or "asymmetric", which orders the nearest tiles by the query's
-            activations. Negative examples order the nearest tiles by `feedback_scores`.
+        ranking: As in `ImageQueries.query`.
         distinct: Leave out tiles that overlap a match of a better rank.
-        crs: CRS of the result; EPSG:4326 if None.
+        crs: CRS of the result.
 
     Returns:
         Matches by ascending distance, ties by lowest tile id; where they are ordered anew, by
         descending similarity, then distance and tile id.
 
     Raises:
-        QueryError: If k, max_distance or ranking make no sense, the CRS is unknown, or there is
-            nothing to leave out.
-        RegionError: If the region is empty, invalid or out of range.
-        TimeRangeError: If the time range cannot be read or is turned round.
+        QueryError: If the ranking makes no sense, the CRS is unknown, or there is nothing to leave
+            out.
     """
-    archive = archive.snapshot()  # which other threads do not move on
-    num_bits = bits_of(archive)
-    _check_query(k, max_distance, num_bits)
-    similarity_of = _similarity_of(archive, query, ranking)
-    target = _known_crs(crs)
-    excluded = _place_of(query) if exclude_overlap else None
-    depth = k
-    if k is not None and similarity_of is not None:
-        depth = max(CANDIDATES, CANDIDATES_PER_MATCH * k)
-    elif k is not None and distinct:
-        depth = DEEPER * k
+    k = limits.k
+    similarity_of, target = _similarity_of(archive, query, ranking), _known_crs(crs)
+    where = _without(where, query, overlapping=exclude_overlap)
+    depth = _depth(k, reordered=similarity_of is not None, distinct=distinct)
     while True:
-        found = archive.search(
-            query.codes,
-            k=depth,
-            max_distance=max_distance,
-            region=region,
-            time=time,
-            within=within,
-            scenes=scenes,
-            labels=labels,
-            exclude_region=excluded,
-            exclude_ids=query.left_out or None,
-        )
-        ids, distances = _merge(found.ids, found.distances)
-        ids, distances = ids[:depth], distances[:depth]
-        similarity = 1 - distances / num_bits
-        if similarity_of is not None:
-            similarity = similarity_of(ids)
-            order = np.lexsort((ids, distances, -similarity))
-            ids, distances, similarity = ids[order], distances[order], similarity[order]
-        if not distinct:
-            tiles = archive.tiles(ids[:k])
-            break
-        tiles = archive.tiles(ids)
-        rows = distinct_rows(tiles.geometry.to_numpy(), most=k)
-        if len(rows) == k or depth is None or len(ids) < depth:
-            tiles, distances, similarity = tiles.iloc[rows], distances[rows], similarity[rows]
-            break
+        found = _search(archive, query, limits=dataclasses.replace(limits, k=depth), where=where)
+        ranked = found if similarity_of is None else _rank(found, similarity_of(found.ids))
+        tiles = archive.tiles(ranked.ids if distinct else ranked.ids[:k])
+        rows = _distinct(tiles, most=k) if distinct else np.arange(len(tiles))
+        if not distinct or len(rows) == k or depth is None or len(found.ids) < depth:
+            return _frame(tiles.iloc[rows], ranked.take(rows), crs=target)
         depth *= DEEPER
-    matches = rank_matches(tiles, distances[:k], similarity=similarity[:k])
-    return matches if target is None else matches.to_crs(target)
+
+
+def _without(where: Where, query: Query, *, overlapping: bool) -> Where:
+    """Leave out what the query says is not searched for and, if asked, what it overlaps.
+
+    Raises:
+        QueryError: If the query lies nowhere.
+    """
+    if query.left_out:
+        where = dataclasses.replace(where, exclude_ids=np.unique(query.left_out))
+    if not overlapping:
+        return where
+    if query.footprint is None:
+        msg = "the query has no place on the Earth, so no tile overlaps it; drop exclude_overlap."
+        raise QueryError(msg)
+    return dataclasses.replace(where, exclude_region=parse_region(query.footprint))
+
+
+def _depth(k: int | None, *, reordered: bool, distinct: bool) -> int | None:
+    """Choose how many tiles to look at for k matches."""
+    if k is None:
+        return None
+    if reordered:
+        return max(CANDIDATES, CANDIDATES_PER_MATCH * k)
+    return DEEPER * k if distinct else k
+
+
+def _search(archive: Searchable, query: Query, *, limits: Limits, where: Where) -> Found:
+    """Search for all codes of a query; every tile is found once, at its least distance."""
+    found = archive.find(query.codes, limits=limits, where=where)
+    real = found.ids >= 0
+    ids, distances = found.ids[real], found.distances[real]
+    order = np.lexsort((ids, distances))
+    _, first = np.unique(ids[order], return_index=True)
+    kept = order[np.sort(first)][: limits.k]
+    similarity = 1 - distances[kept] / (8 * query.codes.shape[1])
+    return Found(ids=ids[kept], distances=distances[kept], similarity=similarity)
+
+
+def _rank(found: Found, similarity: npt.NDArray[np.float64]) -> Found:
+    """Order tiles anew by their similarity."""
+    order = np.lexsort((found.ids, found.distances, -similarity))
+    return dataclasses.replace(found, similarity=similarity).take(order)
+
+
+def _distinct(tiles: gpd.GeoDataFrame, *, most: int | None) -> npt.NDArray[np.int64]:
+    """Choose the rows that do not overlap one of a better rank."""
+    return distinct_rows(tiles.geometry.to_numpy(), most=most)
+
+
+def _frame(tiles: gpd.GeoDataFrame, found: Found, *, crs: CRS | None) -> Matches:
+    """Make a table of matches."""
+    matches = rank_matches(tiles, found.distances, similarity=found.similarity)
+    return matches if crs is None else matches.to_crs(crs)
 
 
 def _similarity_of(
@@ -148,18 +180,6 @@ def _similarity_of(
     return lambda ids: asymmetric_similarity(archive.codes(ids), activations)
 
 
-def _check_query(k: int | None, max_distance: int | None, num_bits: int) -> None:
-    if k is not None and k < 1:
-        msg = f"k is {k}; ask for 1 match or more."
-        raise QueryError(msg)
-    if k is None and max_distance is None:
-        msg = "k and max_distance are both None; give one of them, or the whole archive matches."
-        raise QueryError(msg)
-    if max_distance is not None and max_distance < 0:
-        msg = f"max_distance is {max_distance}; it counts bits, from 0 to {num_bits}."
-        raise QueryError(msg)
-
-
 def _known_crs(crs: object) -> CRS | None:
     if crs is None:
         return None
@@ -168,22 +188,3 @@ def _known_crs(crs: object) -> CRS | None:
     except CRSError as error:
         msg = f"crs {crs!r} is not known; use a form such as 'EPSG:32633'."
         raise QueryError(msg) from error
-
-
-def _place_of(query: Query) -> BaseGeometry:
-    if query.footprint is None:
-        msg = "the query has no place on the Earth, so no tile overlaps it; drop exclude_overlap."
-        raise QueryError(msg)
-    return query.footprint
-
-
-def _merge(
-    ids: npt.NDArray[np.int64], distances: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Keep every tile once, at its least distance, in the order of matches."""
-    real = ids >= 0
-    flat_ids, flat_distances = ids[real], distances[real]
-    order = np.lexsort((flat_ids, flat_distances))
-    _, first = np.unique(flat_ids[order], return_index=True)
-    kept = order[np.sort(first)]
-    return flat_ids[kept], flat_distances[kept]

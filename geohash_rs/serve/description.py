@@ -1,4 +1,4 @@
-"""Tell the page what the archive is."""
+"""Describe the archive for the page."""
 
 import numpy as np
 

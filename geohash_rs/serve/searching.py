@@ -15,6 +15,7 @@ import shapely
 from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError, PatchError, QueryError
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
+from geohash_rs.retrieval.image_queries import hash_patch
 from geohash_rs.retrieval.matches import Matches, rank_matches
 from geohash_rs.retrieval.query import Query, join_queries, query_of_tile
 from geohash_rs.retrieval.search import retrieve
@@ -30,6 +31,8 @@ from geohash_rs.serve.messages import (
 from geohash_rs.serve.scene_pictures import ScenePictures
 from geohash_rs.serve.uploads import clean_patch
 from geohash_rs.serve.view import parse_view, tiles_in_view
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where
 
 __all__ = ["Searcher", "picture_size"]
 
@@ -102,7 +105,7 @@ class Searcher:
     def describe(
         self, base_map: str | None = None, attribution: str | None = None
     ) -> ArchiveAnswer:
-        """Tell what the archive is, see `describe_archive`."""
+        """Describe the archive, see `describe_archive`."""
         return describe_archive(
             self.archive, key=self.key, base_map=base_map, attribution=attribution
         )
@@ -152,7 +155,7 @@ class Searcher:
         return self.archive.tiles(np.asarray(ids, dtype=np.int64))
 
     def thumbnail(self, tile_id: int, size: int) -> bytes:
-        """Give a picture of a tile, WebP, one of `picture_size`.
+        """Return a picture of a tile, WebP, one of `picture_size`.
 
         Raises:
             TileNotFoundError: If the archive has no such tile.
@@ -172,14 +175,12 @@ class Searcher:
         """Hash an uploaded GeoTIFF.
 
         Raises:
-            PatchError: If it is no GeoTIFF, too large, has no CRS or other bands.
+            PatchError: If it is not a GeoTIFF, too large, has no CRS or other bands.
         """
         with clean_patch(content, name=name) as path:
             try:
                 with self._hashing:
-                    query = self.archive._patch_query(
-                        path, window=None, bands=None, device=self.device
-                    )
+                    query = hash_patch(self.archive, path, device=self.device)
             except GeoHashRSError as error:  # speaks of the copy
                 raise PatchError(str(error).replace(Path(path).name, name)) from error
             picture = self._picture_of(path)
@@ -215,13 +216,12 @@ class Searcher:
             place = None if request.place is None else read_polygon(request.place, "place")
             positives.append(Query(codes=self._codes(request.codes), footprint=place))
         negatives = [query_of_tile(archive, tile_id) for tile_id in request.negatives]
+        region = None if request.region is None else read_polygon(request.region, "region")
         return retrieve(
             archive,
             join_queries(positives, negatives),
-            k=request.k,
-            max_distance=request.max_distance,
-            region=None if request.region is None else read_polygon(request.region, "region"),
-            time=request.time,
+            limits=Limits(k=request.k, max_distance=request.max_distance),
+            where=Where.parse(region=region, time=request.time),
             exclude_overlap=request.exclude_overlap,
             distinct=request.distinct,
         )
@@ -240,7 +240,7 @@ class Searcher:
         return np.array([list(bytes.fromhex(text)) for text in texts], dtype=np.uint8)
 
     def kept(self, tiles: Sequence[KeptTile]) -> gpd.GeoDataFrame:
-        """Give kept matches as a table that can be written.
+        """Return kept matches as a table that can be written.
 
         Args:
             tiles: Ids, and distance and similarity where they come from a search.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import shapely
 
 from geohash_rs.errors import RegionError
-from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.snapshot import Answers
 
 __all__ = ["MOST_FOOTPRINTS", "parse_view", "tiles_in_view"]
 
@@ -45,7 +45,7 @@ def parse_view(text: str) -> tuple[float, float, float, float]:
     return west - turns, max(south, -90.0), east - turns, min(north, 90.0)
 
 
-def tiles_in_view(archive: CodeStore, view: Sequence[float]) -> str:
+def tiles_in_view(archive: Answers, view: Sequence[float]) -> str:
     """Describe the tiles in a view as GeoJSON.
 
     Args:
@@ -71,7 +71,7 @@ def _collection(kind: str, count: int, features: Sequence[str]) -> str:
     return f'{{"type":"FeatureCollection","kind":"{kind}","count":{count},"features":[{joined}]}}'
 
 
-def _footprints(archive: CodeStore, ids: Sequence[npt.NDArray[np.int64]]) -> list[str]:
+def _footprints(archive: Answers, ids: Sequence[npt.NDArray[np.int64]]) -> list[str]:
     tiles = archive.tiles(np.sort(np.concatenate([np.empty(0, np.int64), *ids])))
     shapes = shapely.to_geojson(tiles.geometry.to_numpy())
     return [

@@ -7,6 +7,7 @@ from .search.filters import TimeRange as TimeRange
 from .search.filters import parse_region as parse_region
 from .search.filters import parse_time as parse_time
 from .search.nearest import SearchResult as SearchResult
+from .searchable import Searchable as Searchable
 from .verification import Damage as Damage
 from .verification import VerifyReport as VerifyReport
 from .verification import verify_archive as verify_archive

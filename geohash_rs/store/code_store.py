@@ -2,44 +2,71 @@
 
 import json
 import os
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from types import TracebackType
+from typing import Any, Literal, Self
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.codes import check_num_bits
+from geohash_rs.codes import check_codes, check_num_bits
 from geohash_rs.errors import ArchiveReadOnlyError, HasherMismatchError, QueryError, TileTableError
 from geohash_rs.store.adoption import adopt_parts
 from geohash_rs.store.commit import Writer, open_writer
 from geohash_rs.store.compaction import compact_segments, merge_small_segments
 from geohash_rs.store.creation import create_folder
+from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.hasher_file import HasherFile, other_hasher, with_hasher
+from geohash_rs.store.disk.locks import ReaderPin
 from geohash_rs.store.disk.manifest import HasherEntry, Manifest, new_commit
 from geohash_rs.store.disk.records import SceneRecord
-from geohash_rs.store.reading import Codes, Ids, ReadableArchive
 from geohash_rs.store.search.filters import parse_names
+from geohash_rs.store.searchable import Codes, Ids
+from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.tiles import tiles_from_frame
+from geohash_rs.store.snapshot import Answers, Snapshot
+from geohash_rs.store.verification import VerifyReport, verify_archive
 
 __all__ = ["CodeStore"]
 
 
-class CodeStore(ReadableArchive):
+class CodeStore(Answers):
     """Codes and tiles in a folder. Make one with `create` or `open`.
 
     A search sees the state that was opened or last written through this object; `refresh` moves
-    on to what other processes wrote, and `snapshot` gives an archive that stays where it is. To ask
+    on to what other processes wrote, and `snapshot` returns a state that stays as it is. To ask
     from several threads is safe, also while one of them writes or refreshes.
+
+    All that writes raises ArchiveReadOnlyError if the archive was opened for reading,
+    ArchiveLockedError if another process is writing, and ArchiveWriteError if it cannot be written;
+    the archive is then as before.
 
     Args:
         path: The folder.
         manifest: The state to start from.
         mode: "r" to read, "a" to read and write.
         pin: Keeps the state's files from being deleted.
+        files: Where its files are found; in the folder if None.
     """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        *,
+        mode: Literal["r", "a"],
+        pin: ReaderPin,
+        files: ArchiveFiles | None = None,
+    ) -> None:
+        self.path = path
+        self.mode = mode
+        self._files = FolderFiles(path) if files is None else files
+        self._snapshot = Snapshot.of(path, manifest, pin=pin, files=self._files)
+        self._moving = threading.Lock()
 
     @classmethod
     def create(
@@ -54,8 +81,8 @@ class CodeStore(ReadableArchive):
         """Make an empty archive.
 
         Args:
-            path: A folder that does not exist yet, or is empty but for what a creation that was
-                broken off has left.
+            path: A folder that does not exist yet, or is empty but for what an interrupted
+                creation has left.
             num_bits: Bits of a code; may be left out when a hasher is given or still to be fitted.
             hasher: The hasher whose codes it will hold.
             pending_hasher: The kind of hasher still to be fitted, such as "general-64".
@@ -86,6 +113,105 @@ class CodeStore(ReadableArchive):
         create_folder(Path(path), manifest, hasher=hasher)
         return cls.open(path)
 
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, mode: Literal["r", "a"] = "a") -> Self:
+        """Open an archive; files are mapped when first needed.
+
+        Args:
+            path: The folder.
+            mode: "r" refuses to write; "a" takes the write lock only while it writes.
+
+        Returns:
+            The archive.
+
+        Raises:
+            ArchiveNotFoundError: If the folder is not an archive.
+            ArchiveFormatError: If a newer version of this package wrote it.
+            ArchiveCorruptError: If its manifest is damaged.
+            QueryError: If the mode is unknown.
+        """
+        if mode not in ("r", "a"):
+            msg = f"mode is {mode!r}, but it must be 'r' (read) or 'a' (read and write)."
+            raise QueryError(msg)
+        return cls.over(FolderFiles(Path(path)), mode=mode)
+
+    @classmethod
+    def over(cls, files: ArchiveFiles, *, mode: Literal["r", "a"] = "r") -> Self:
+        """Open an archive whose files may lie elsewhere than in its folder.
+
+        Args:
+            files: Its files.
+            mode: As in `open`; "a" only where they are in the folder.
+
+        Returns:
+            The archive; errors are those of `open`.
+        """
+        pin = ReaderPin(files.folder)
+        return cls(files.folder, files.read_manifest(), mode=mode, pin=pin, files=files)
+
+    def close(self) -> None:
+        """Let go of the opened state, so that files it alone needs may be deleted."""
+        self._snapshot.pin.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}, {self.num_bits} bits, {len(self)} tiles)"
+
+    def refresh(self) -> None:
+        """Move on to the newest state, with what other processes wrote.
+
+        Raises:
+            ArchiveCorruptError: If the manifest is damaged.
+        """
+        with self._moving:  # what another thread commits after the reading comes after it
+            pin = ReaderPin(self.path)
+            manifest = self._files.read_manifest()
+            known = self._snapshot.segments
+            self._snapshot = Snapshot.of(
+                self.path, manifest, pin=pin, known=known, files=self._files
+            )
+
+    def _follow(self, snapshot: Snapshot) -> None:
+        """Move on to a state that this object has written; the write lock is held."""
+        with self._moving:
+            self._snapshot = snapshot
+
+    def snapshot(self) -> Snapshot:
+        """Return the state that this object is in now, to ask it several questions.
+
+        Returns:
+            A state that stays as it is while other threads refresh this object or write with it.
+        """
+        return self._snapshot
+
+    @property
+    def manifest(self) -> Manifest:
+        """The state that this object sees."""
+        return self._snapshot.manifest
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments of the state that this object sees, in the order of their tile ids."""
+        return self._snapshot.segments
+
+    def verify(self) -> VerifyReport:
+        """Read every file, compare checksums and counts, and look for files that do not belong.
+
+        Returns:
+            What is damaged and what is still good.
+        """
+        return verify_archive(self.path)
+
     def set_hasher(self, data: bytes, *, fingerprint: str, num_bits: int) -> None:
         """Keep the hasher that makes this archive's codes.
 
@@ -98,9 +224,6 @@ class CodeStore(ReadableArchive):
             HasherMismatchError: If the archive holds codes of another hasher.
             CodeLengthError: If the archive holds codes of another length.
             QueryError: If the fingerprint cannot be part of a file's name.
-            ArchiveReadOnlyError: If the archive was opened for reading.
-            ArchiveLockedError: If another process is writing.
-            ArchiveWriteError: If it cannot be written.
         """
         with self._writer() as writer:
             new = HasherFile(data=data, fingerprint=fingerprint, num_bits=num_bits)
@@ -121,9 +244,6 @@ class CodeStore(ReadableArchive):
 
         Raises:
             QueryError: If JSON cannot hold a value.
-            ArchiveReadOnlyError: If the archive was opened for reading.
-            ArchiveLockedError: If another process is writing.
-            ArchiveWriteError: If it cannot be written.
         """
         new = _as_json(values)
         with self._writer() as writer:
@@ -155,14 +275,17 @@ class CodeStore(ReadableArchive):
         Raises:
             CodeLengthError: If the codes have another number of bits than the archive.
             TileTableError: If codes and tiles differ in number, or a column is wrong.
-            QueryError: If `replace_scenes` is one text.
+            QueryError: If `replace_scenes` is one text, or the archive has no hasher yet.
             HasherMismatchError: If another hasher made the archive's codes.
-            ArchiveReadOnlyError: If the archive was opened for reading.
-            ArchiveLockedError: If another process is writing.
-            ArchiveWriteError: If it cannot be written; the archive is then as before.
         """
         replaced = parse_names(replace_scenes, what="replace_scenes")
-        codes = self._check_codes(codes)
+        if self.num_bits is None:
+            msg = (
+                f"{self.path} has no hasher yet ({self.pending_hasher} is to be fitted when scenes "
+                "are added), so it takes no codes; call set_hasher first."
+            )
+            raise QueryError(msg)
+        codes = check_codes(codes, num_bits=self.num_bits)
         if len(codes) != len(tiles):
             msg = f"there are {len(codes)} codes but {len(tiles)} tiles; give one code a tile."
             raise TileTableError(msg)
@@ -191,10 +314,6 @@ class CodeStore(ReadableArchive):
         Returns:
             The first of them; they are never given to anything else.
 
-        Raises:
-            ArchiveReadOnlyError: If the archive was opened for reading.
-            ArchiveLockedError: If another process is writing.
-            ArchiveWriteError: If it cannot be written.
         """
         with self._writer() as writer:
             first = writer.manifest.next_id
@@ -221,9 +340,6 @@ class CodeStore(ReadableArchive):
             HasherMismatchError: If a part was made by another hasher.
             TileTableError: If a part's ids were not reserved here, or tiles of it were removed.
             QueryError: If `replace_scenes` is one text.
-            ArchiveReadOnlyError: If the archive was opened for reading.
-            ArchiveLockedError: If another process is writing.
-            ArchiveWriteError: If it cannot be written; the archive is then as before.
         """
         replaced = parse_names(replace_scenes, what="replace_scenes")
         with self._writer() as writer:
@@ -245,9 +361,6 @@ class CodeStore(ReadableArchive):
 
         Raises:
             QueryError: If `scenes` is one text.
-            ArchiveReadOnlyError: If the archive was opened for reading.
-            ArchiveLockedError: If another process is writing.
-            ArchiveWriteError: If it cannot be written.
         """
         gone = parse_names(scenes, what="scenes")
         with self._writer() as writer:
@@ -267,9 +380,6 @@ class CodeStore(ReadableArchive):
 
         Raises:
             TileNotFoundError: If an id has no tile; nothing is removed then.
-            ArchiveReadOnlyError: If the archive was opened for reading.
-            ArchiveLockedError: If another process is writing.
-            ArchiveWriteError: If it cannot be written.
         """
         wanted = np.unique(np.asarray(ids, dtype=np.int64))
         with self._writer() as writer:
@@ -286,9 +396,6 @@ class CodeStore(ReadableArchive):
 
         Raises:
             ArchiveCorruptError: If a file to be merged is damaged; nothing is lost.
-            ArchiveReadOnlyError: If the archive was opened for reading.
-            ArchiveLockedError: If another process is writing.
-            ArchiveWriteError: If it cannot be written; nothing is lost.
         """
         with self._writer() as writer:
             compact_segments(writer)
@@ -301,7 +408,7 @@ class CodeStore(ReadableArchive):
 
 
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give values as they will be read back, which the manifest's checksum is of.
+    """Return values as they will be read back: the manifest's checksum is of those.
 
     Raises:
         QueryError: If JSON cannot hold one.

@@ -1,27 +1,168 @@
-"""One opened state of an archive, and the way to the next."""
+"""A state of an archive: it never changes, and it answers what is asked of the archive."""
 
+import contextlib
 import functools
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from geohash_rs.errors import TileNotFoundError
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.locks import ReaderPin
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.records import SceneRecord, read_scene_logs
+from geohash_rs.store.search.nearest import Limits, SearchResult, search_segments
+from geohash_rs.store.search.selection import overlapping_rows
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import Codes, Ids, Searchable
 from geohash_rs.store.segment.bits import bits_at
+from geohash_rs.store.segment.boxes import boxes_in_view
+from geohash_rs.store.segment.layout import BLOCK
 from geohash_rs.store.segment.read import Segment
+from geohash_rs.store.segment.tiles import empty_tiles, tiles_to_frame
 
-__all__ = ["Snapshot"]
+__all__ = ["Answers", "Snapshot"]
+
+
+class Answers(Searchable):
+    """What an open archive and each of its snapshots are asked; the snapshot answers."""
+
+    @abstractmethod
+    def snapshot(self) -> "Snapshot":
+        """Return the present state, which stays as it is."""
+
+    def one_state(self) -> contextlib.AbstractContextManager[Searchable]:
+        """Ask several questions of one state; see `Searchable.one_state`."""
+        return contextlib.nullcontext(self.snapshot())
+
+    def __len__(self) -> int:
+        return self.num_tiles
+
+    @property
+    def num_bits(self) -> int | None:
+        """Bits of a code, or None while the hasher is still to be fitted."""
+        return self.snapshot().manifest.num_bits
+
+    @property
+    def num_tiles(self) -> int:
+        """Tiles that were added and not removed."""
+        return self.snapshot().manifest.num_tiles
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """A copy of what was remembered at creation and by `update_attrs`."""
+        return dict(self.snapshot().manifest.attrs)
+
+    @property
+    def hasher_file(self) -> Path | None:
+        """The hasher's safetensors file, or None if the archive has none.
+
+        Raises:
+            ArchiveCorruptError: If it is missing or has another length.
+        """
+        snapshot = self.snapshot()
+        hasher = snapshot.manifest.hasher
+        file = hasher.file if hasher else None
+        return snapshot.files.find(file.name, file) if file else None
+
+    @property
+    def hasher_fingerprint(self) -> str | None:
+        """What identifies the hasher of the codes, or None if it is not known."""
+        hasher = self.snapshot().manifest.hasher
+        return hasher.fingerprint if hasher else None
+
+    @property
+    def pending_hasher(self) -> str | None:
+        """The kind of hasher still to be fitted, or None."""
+        return self.snapshot().manifest.pending_hasher
+
+    def scenes(self) -> list[SceneRecord]:
+        """List the records of scenes; see `Searchable.scenes`."""
+        return list(self.snapshot().records.values())
+
+    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
+        """Answer a search whose arguments were checked; see `Searchable.find`."""
+        with self.one_state() as still:
+            return still.find(codes, limits=limits, where=where)
+
+    def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
+        """Return tiles as rows; see `Searchable.tiles`."""
+        wanted = np.asarray(ids, dtype=np.int64).reshape(-1)
+        tables, places = [], []
+        for segment, where, rows in self.snapshot().locate(wanted):
+            tables.append(segment.tile_rows(rows))
+            places.append(where)
+        if not tables:
+            return empty_tiles()
+        table = pa.concat_tables(tables, promote_options="default")
+        return tiles_to_frame(table.take(pa.array(np.argsort(np.concatenate(places)))))
+
+    def codes(self, ids: Ids) -> Codes:
+        """Return the codes of tiles; see `Searchable.codes`."""
+        snapshot = self.snapshot()
+        wanted = np.asarray(ids, dtype=np.int64).reshape(-1)
+        codes = np.empty((len(wanted), (snapshot.manifest.num_bits or 0) // 8), np.uint8)
+        for segment, where, rows in snapshot.locate(wanted):
+            codes[where] = segment.codes[rows]
+        return codes
+
+    def boxes(
+        self, view: Sequence[float] = (-180.0, -90.0, 180.0, 90.0)
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+        """Return ids and boxes of the tiles in a view, a segment at a time, to draw many of them.
+
+        No footprint is read: boxes come from the mapped index and are larger than the footprints
+        by up to 1/65535 of the extent of their block of rows. Tiles without a place have none.
+
+        Args:
+            view: (minlon, minlat, maxlon, maxlat) in degrees, minlon <= maxlon; both may lie
+                beyond 180, as on a map that wraps around the globe.
+
+        Yields:
+            Tile ids, int64, shape (m,), and (xmin, ymin, xmax, ymax) in degrees, float64, shape
+            (m, 4), xmax above 180 where a tile crosses the antimeridian.
+
+        Raises:
+            ArchiveCorruptError: If a file is missing or cut short.
+        """
+        snapshot = self.snapshot()  # kept, so that its files are
+        for segment in snapshot.segments:
+            rows, boxes = boxes_in_view(segment, view)
+            yield segment.ids_of(rows), boxes
+
+    def iter_tiles(self, *, batch_size: int = 65_536) -> Iterator[gpd.GeoDataFrame]:
+        """Return every tile, a batch at a time, so that memory stays bounded.
+
+        Args:
+            batch_size: Rows read at a time, at least; removed ones are left out of the batch.
+
+        Yields:
+            Tiles with the columns of `tiles`.
+
+        Raises:
+            ArchiveCorruptError: If a file is damaged.
+        """
+        step = max(1, batch_size // BLOCK)
+        snapshot = self.snapshot()  # kept, so that its files are
+        for segment in snapshot.segments:
+            removed = segment.removed_rows()
+            for block in range(0, segment.num_blocks, step):
+                last = min(block + step, segment.num_blocks)
+                live = ~removed[block * BLOCK : last * BLOCK]
+                if live.any():
+                    yield tiles_to_frame(segment.read_blocks(block, last).filter(pa.array(live)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """A manifest and its segments; nothing in it changes.
+class Snapshot(Answers):
+    """A manifest and its segments; nothing in it changes, and several threads may ask it.
 
     As long as anybody holds it, the files that it has not mapped yet are not deleted.
 
@@ -70,6 +211,15 @@ class Snapshot:
         places = FolderFiles(folder) if files is None else files
         return cls(folder=folder, manifest=manifest, segments=segments, files=places, pin=pin)
 
+    @property
+    def path(self) -> Path:  # type: ignore[override]  # the contract has an attribute
+        """The archive's folder."""
+        return self.folder
+
+    def snapshot(self) -> "Snapshot":
+        """Return this snapshot."""
+        return self
+
     @functools.cached_property
     def records(self) -> dict[str, SceneRecord]:
         """The records of scenes by scene, in the order in which they were added; read once.
@@ -80,6 +230,17 @@ class Snapshot:
         logs = self.manifest.scene_logs
         paths = [self.files.find(f"scenes/{entry.name}", entry) for entry in logs]
         return read_scene_logs(self.folder / "scenes", logs, paths=paths)
+
+    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
+        """Answer a search whose arguments were checked; see `Searchable.find`."""
+        dropped: dict[str, npt.NDArray[np.int64]] = {}
+        if where.exclude_region is not None:
+            dropped = overlapping_rows(self.segments, where.exclude_region)
+        if where.exclude_ids is not None:
+            for segment, _, rows in self.locate(where.exclude_ids, missing_ok=True):
+                old = dropped.get(segment.entry.name, np.empty(0, np.int64))
+                dropped[segment.entry.name] = np.concatenate([old, rows])
+        return search_segments(self.segments, codes, limits=limits, where=where, dropped=dropped)
 
     def locate(
         self, ids: npt.NDArray[np.int64], *, missing_ok: bool = False

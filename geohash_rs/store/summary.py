@@ -1,4 +1,4 @@
-"""Tell what an archive holds, in figures and as a table of all its tiles."""
+"""Summarise what an archive holds, in figures and as a table of all its tiles."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
 
 
 def exported_tiles(archive: CodeStore) -> Iterator[gpd.GeoDataFrame]:
-    """Give all tiles with the columns of a match but for rank, distance and similarity.
+    """Return all tiles with the columns of a match except rank, distance and similarity.
 
     Args:
         archive: The archive.

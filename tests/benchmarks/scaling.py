@@ -25,8 +25,8 @@ from geohash_rs.store.disk.locks import ReaderPin, create_locks
 from geohash_rs.store.disk.manifest import Manifest, SegmentEntry, commit_manifest, read_manifest
 from geohash_rs.store.disk.records import SceneRecord, read_scene_logs, write_scene_log
 from geohash_rs.store.search.filters import parse_region
-from geohash_rs.store.search.rules import Filters
 from geohash_rs.store.search.selection import select
+from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.snapshot import Snapshot
 from tests.benchmarks.search import box_of, build, disk, make_codes
@@ -115,7 +115,7 @@ def simulate(tiles: int) -> dict[str, float]:
             and entry.bounds[3] >= region.bounds[1]
         ]
         drop = seconds(
-            lambda: [select(segment, Filters(region=late)) for segment in snapshot.segments], 3
+            lambda: [select(segment, Where(region=late)) for segment in snapshot.segments], 3
         )
     shares = seconds(lambda: share_out(manifest, 64), 3)
     loads = [sum(entry.num_tiles for entry in share.segments) for share in share_out(manifest, 64)]

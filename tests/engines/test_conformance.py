@@ -15,8 +15,10 @@ from geohash_rs.errors import (
 )
 from geohash_rs.retrieval.query import query_of_point, query_of_tile
 from geohash_rs.retrieval.search import retrieve
-from geohash_rs.retrieval.searchable import Searchable
 from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import Searchable
 from tests.engines.random_archive import RandomArchive, make_archive
 
 ENGINES = ["folder", "ray", "postgis", "storage"]
@@ -196,6 +198,7 @@ def test_a_removed_tile_is_not_found(archive: Searchable, truth: RandomArchive) 
         ({"k": 0}, QueryError, "k is 0"),
         ({"max_distance": -1}, QueryError, "max_distance is -1"),
         ({"k": None}, QueryError, "pass one of them"),
+        ({"num_threads": 0}, QueryError, "num_threads is 0"),
         ({"scenes": "one.tif"}, QueryError, "scenes is the text 'one.tif'"),
         ({"labels": "farm"}, QueryError, "labels is the text 'farm'"),
         ({"region": (1, 2, 3)}, RegionError, "four numbers"),
@@ -233,10 +236,11 @@ def test_a_query_gives_the_same_matches_from_everywhere(
 ) -> None:
     embedded = CodeStore.open(truth.folder, mode="r")
     tile = int(truth.tiles["tile_id"].iloc[5])
+    where = Where.parse(region=(-20, -20, 180, 60))
     for query in (query_of_tile, query_of_point):
         what: Any = tile if query is query_of_tile else (10.25, 50.25)
         mine, theirs = (
-            retrieve(one, query(one, what), k=30, region=(-20, -20, 180, 60), exclude_overlap=True)
+            retrieve(one, query(one, what), limits=Limits(k=30), where=where, exclude_overlap=True)
             for one in (archive, embedded)
         )
         assert len(theirs) == 30

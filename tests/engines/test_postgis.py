@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from geohash_rs.errors import EngineError, EngineUnreachableError, HasherError, TileNotFoundError
+from geohash_rs.errors import (
+    EngineError,
+    EngineUnreachableError,
+    HasherError,
+    QueryError,
+    TileNotFoundError,
+)
 from geohash_rs.store.code_store import CodeStore
 
 psycopg = pytest.importorskip("psycopg")
@@ -108,6 +114,15 @@ def test_a_query_whose_session_is_lost_says_so_and_the_next_is_answered(
 def test_a_table_where_nothing_was_published_is_named(postgis: str) -> None:
     with pytest.raises(EngineError, match="public.nothing holds no archive; publish one"):
         PostGISArchive.open(postgis, table="nothing")
+
+
+def test_a_database_chooses_its_threads(archive: CodeStore, postgis: str, table: str) -> None:
+    publish(archive, postgis, table=table)
+    with (
+        PostGISArchive.open(postgis, table=table) as published,
+        pytest.raises(QueryError, match="num_threads is 2, but a database chooses"),
+    ):
+        published.search(archive.codes([3]), num_threads=2)
 
 
 def test_codes_made_elsewhere_have_no_hasher(archive: CodeStore, postgis: str, table: str) -> None:

@@ -26,7 +26,7 @@ from psycopg import conninfo, sql  # noqa: E402 - after the skip
 
 from geohash_rs.cli import app  # noqa: E402
 from geohash_rs.engines.postgis import PostGISArchive, publish  # noqa: E402
-from geohash_rs.engines.postgis.connection import connect, where  # noqa: E402
+from geohash_rs.engines.postgis.connection import connect, server_of  # noqa: E402
 from geohash_rs.engines.postgis.publication import _alone  # noqa: E402
 from geohash_rs.engines.postgis.schema import Tables  # noqa: E402
 from geohash_rs.engines.postgis.transfer import Transfer  # noqa: E402
@@ -292,7 +292,7 @@ def test_two_publishers_do_not_meet(
     otherwise_spelt = conninfo.make_conninfo(
         postgis, host="alias.example.org", hostaddr=conninfo.conninfo_to_dict(postgis)["host"]
     )
-    assert where(otherwise_spelt) != where(postgis)
+    assert server_of(otherwise_spelt) != server_of(postgis)
     with connect(otherwise_spelt, read_only=False) as other:
         with _alone(other, Tables("public", f"{table}_2"), "elsewhere"):
             publish(archive, postgis, table=table)

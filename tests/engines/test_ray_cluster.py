@@ -111,11 +111,11 @@ def test_a_worker_ended_for_want_of_memory_is_a_lost_one(
 class Mortal(ray_search.Searcher):
     """A worker that dies of one share, as of a file that was cut short under its map."""
 
-    def search(self, share: int, codes: Any, options: dict[str, Any]) -> Any:
+    def search(self, share: int, codes: Any, *asked: Any) -> Any:
         """Die, or search."""
         if share == 1:
             os._exit(1)
-        return super().search(share, codes, options)
+        return super().search(share, codes, *asked)
 
 
 def test_segments_that_end_every_worker_are_named(

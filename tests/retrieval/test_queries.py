@@ -25,6 +25,7 @@ from geohash_rs.errors import (
     TileNotFoundError,
     TimeRangeError,
 )
+from geohash_rs.retrieval.image_queries import hash_patch
 from tests.ground import TILE, ground, kind_at
 
 
@@ -189,18 +190,17 @@ def test_patches_are_hashed_before_other_threads_have_to_wait_for_one_state(
     steps = []
 
     @contextmanager
-    def one_state() -> Iterator[None]:
+    def one_state() -> Iterator[object]:
         steps.append("begin")
-        yield
+        yield archive.snapshot()
         steps.append("end")
 
-    def patch_query(path: Path, **options: object) -> object:
+    def hashing(archive: Archive, path: Path, **options: object) -> object:
         steps.append(path)
-        return hashed(path, **options)
+        return hash_patch(archive, path, **options)
 
-    hashed = archive._patch_query
-    monkeypatch.setattr(archive, "_patch_query", patch_query)
-    monkeypatch.setattr(archive, "_one_state", one_state)
+    monkeypatch.setattr("geohash_rs.retrieval.image_queries.hash_patch", hashing)
+    monkeypatch.setattr(archive, "one_state", one_state)
     good, bad = sorted(scene_folder.glob("*.tif"))[:2]
     archive.query(good, negatives=[bad, 3], k=5)
     assert steps == [good, bad, "begin", "end"]

@@ -16,6 +16,8 @@ from geohash_rs.errors import QueryError, TileNotFoundError
 from geohash_rs.retrieval.query import Query, join_queries
 from geohash_rs.retrieval.ranking import asymmetric_similarity, distinct_rows, feedback_scores
 from geohash_rs.retrieval.search import retrieve
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where
 
 BITS = 32
 SIDE = 12  # tiles of an overlapping grid, a row and a column
@@ -231,7 +233,7 @@ def test_asymmetric_ranking_orders_what_hamming_distance_finds(archive: Archive)
     similarity = asymmetric_similarity(codes, activations)
     distances = hamming_distances(query.codes, codes).min(axis=0)
     expected = np.lexsort((np.arange(len(codes)), distances, -similarity))[:20]
-    matches = retrieve(archive, query, k=20, ranking="asymmetric")
+    matches = retrieve(archive, query, limits=Limits(k=20), where=Where(), ranking="asymmetric")
     assert matches["tile_id"].tolist() == expected.tolist()
     assert matches["similarity"].tolist() == pytest.approx(similarity[expected].tolist())
     assert matches["distance"].tolist() == distances[expected].tolist()

@@ -12,6 +12,7 @@ from geohash_rs import Archive
 from geohash_rs.errors import RegionError
 from geohash_rs.serve.searching import Searcher
 from geohash_rs.serve.view import parse_view, tiles_in_view
+from geohash_rs.store.snapshot import Snapshot
 from tests.store.helpers import make_grid
 
 
@@ -102,7 +103,7 @@ def test_the_tile_at_a_place_is_of_one_state(tmp_path, monkeypatch):
     codes, tiles = np.zeros((1, 8), np.uint8), make_grid(1)
     archive.add_codes(codes, tiles)
     reader.refresh()
-    boxes = Archive.boxes
+    boxes = Snapshot.boxes
 
     def boxes_then_move(self, view):
         found = list(boxes(self, view))
@@ -110,5 +111,5 @@ def test_the_tile_at_a_place_is_of_one_state(tmp_path, monkeypatch):
         reader.refresh()
         return found
 
-    monkeypatch.setattr(Archive, "boxes", boxes_then_move)
+    monkeypatch.setattr(Snapshot, "boxes", boxes_then_move)
     assert json.loads(Searcher(reader).tile_at((10.05, 49.95)))["properties"]["tile_id"] == 0

@@ -1,6 +1,7 @@
 """Regions and ranges of time as users write them."""
 
 import datetime as dt
+import pickle
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import shapely
 
 from geohash_rs.errors import QueryError
 from geohash_rs.store.search.filters import parse_names, parse_region, parse_time
+from geohash_rs.store.search.where import Where
 
 SQUARE = shapely.box(0, 0, 1, 1)
 
@@ -63,3 +65,16 @@ def test_a_text_is_no_collection_of_names():
     with pytest.raises(QueryError, match=r"labels is the text 'farm'.*pass \['farm'\]"):
         parse_names("farm", what="labels")
     assert parse_names(["farm", "farm"], what="labels") == {"farm"}
+
+
+def test_what_a_search_is_limited_to_travels_to_another_process() -> None:
+    circle = shapely.Point(10, 50).buffer(1)
+    where = Where.parse(
+        region=circle, within=True, time=("2023", None), scenes=["a"], exclude_ids=[5, 3, 3]
+    )
+    there = pickle.loads(pickle.dumps(where))  # noqa: S301 - made here
+    assert there.region is not None
+    assert there.region.geometry.equals(circle)
+    assert (there.within, there.time, there.scenes) == (True, where.time, frozenset({"a"}))
+    assert (there.labels, there.exclude_region) == (None, None)
+    assert there.exclude_ids.tolist() == [3, 5]

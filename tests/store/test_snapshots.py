@@ -11,6 +11,9 @@ from geohash_rs.retrieval.query import query_of_tile
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.files import FolderFiles
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.snapshot import Snapshot
 from tests.store.helpers import make_grid
 
 ZERO = np.zeros((1, 8), np.uint8)
@@ -54,17 +57,18 @@ def together(*jobs: Callable[[], None]) -> None:
 def test_matches_come_from_one_state_though_the_archive_moves_on(archive, monkeypatch):
     reader = CodeStore.open(archive.path, mode="r")
     query = query_of_tile(reader, 0)
-    search = CodeStore.search
+    find = Snapshot.find
 
-    def search_then_move(self, *arguments, **options):
-        found = search(self, *arguments, **options)
+    def find_then_move(self, *arguments, **options):
+        found = find(self, *arguments, **options)
         renew(archive, "0")
         archive.compact()
         reader.refresh()
         return found
 
-    monkeypatch.setattr(CodeStore, "search", search_then_move)
-    matches = retrieve(reader, query, k=90)
+    monkeypatch.setattr(Snapshot, "find", find_then_move)
+    with reader.one_state() as still:
+        matches = retrieve(still, query, limits=Limits(k=90), where=Where())
     assert matches["tile_id"].tolist() == list(range(90))
     assert reader.codes([90]).shape == (1, 8)
 
@@ -138,7 +142,9 @@ def test_threads_that_search_refresh_and_write_do_not_disturb_each_other(archive
             while not ended.is_set():
                 still = asked.snapshot()
                 first = int(still.search(ZERO, k=1).ids[0, 0])
-                matches = retrieve(still, query_of_tile(still, first), k=100)
+                matches = retrieve(
+                    still, query_of_tile(still, first), limits=Limits(k=100), where=Where()
+                )
                 assert sorted(matches["scene"]) == sorted(["0", "1", "2"] * 30)
                 assert sum(len(frame) for frame in still.iter_tiles()) == 90
 

@@ -1,32 +1,29 @@
 """PostGISArchive: an archive that was published into PostGIS, asked by exact SQL."""
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, LiteralString, Self
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 from psycopg import sql
 
-from geohash_rs.codes import check_codes
 from geohash_rs.engines.postgis.conditions import Conditions
-from geohash_rs.engines.postgis.connection import Connection, where
+from geohash_rs.engines.postgis.connection import Connection, server_of
 from geohash_rs.engines.postgis.rows import CODES, TILES, bit_text, codes_of, result_of, tiles_of
 from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
 from geohash_rs.engines.postgis.session import Session
-from geohash_rs.errors import EngineError, HasherError, TileNotFoundError
+from geohash_rs.errors import EngineError, HasherError, QueryError, TileNotFoundError
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.store.disk.records import SceneRecord, record_from_json
-from geohash_rs.store.search.filters import RegionLike, TimeLike
-from geohash_rs.store.search.nearest import SearchResult, check_limits
+from geohash_rs.store.search.nearest import Limits, SearchResult
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import Codes, Ids
 
 __all__ = ["PostGISArchive"]
-
-Ids = npt.NDArray[np.int64] | Collection[int]
 
 MOST = 2**62  # a LIMIT above any number of tiles
 
@@ -58,7 +55,7 @@ class PostGISArchive(ImageQueries):
 
     def __init__(self, dsn: str, tables: Tables) -> None:
         self._tables = tables
-        self.path = Path(f"{where(dsn)}/{tables}")
+        self.path = Path(f"{server_of(dsn)}/{tables}")
         self._hasher: Hasher | None = None
         self._session = Session(dsn, place=str(self.path), prepare=self._prepare)
 
@@ -117,7 +114,7 @@ class PostGISArchive(ImageQueries):
         """No hasher is pending: an archive without codes is not published."""
 
     def hasher(self, *, device: str = "cpu") -> Hasher:
-        """Give the hasher that the codes are made with; it was published with them.
+        """Return the hasher that the codes are made with; it was published with them.
 
         Args:
             device: Where it runs.
@@ -139,84 +136,49 @@ class PostGISArchive(ImageQueries):
             self._hasher = Hasher.from_bytes(bytes(data), device=device)
         return self._hasher
 
-    def search(
-        self,
-        codes: npt.NDArray[np.uint8],
-        *,
-        k: int | None = 20,
-        max_distance: int | None = None,
-        region: RegionLike | None = None,
-        time: TimeLike | None = None,
-        scenes: Collection[str] | None = None,
-        labels: Collection[str] | None = None,
-        within: bool = False,
-        exclude_region: RegionLike | None = None,
-        exclude_ids: Ids | None = None,
-    ) -> SearchResult:
-        """Find the tiles whose codes differ least; see `Searchable.search`.
+    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
+        """Answer a search whose arguments were checked; see `Searchable.find`.
 
         Raises:
-            CodeLengthError: If the codes have another number of bits, or are no packed codes.
-            QueryError: If k or `max_distance` has no meaning, both are None, or scenes or
-                labels are one text.
-            RegionError: If a region is empty, invalid or outside the globe.
-            TimeRangeError: If the time range cannot be read or is turned round.
-            EngineUnreachableError: If the server went away.
-            EngineError: If the server cannot answer.
+            QueryError: If threads are given, which the server chooses.
         """
-        check_limits(k, max_distance)
-        queries = check_codes(codes, num_bits=self.num_bits, what="query codes")
-        conditions = Conditions.of(
-            num_bits=self.num_bits,
-            max_distance=max_distance,
-            region=region,
-            time=time,
-            scenes=scenes,
-            labels=labels,
-            within=within,
-            exclude_region=exclude_region,
-            exclude_ids=exclude_ids,
-        )
+        if limits.num_threads is not None:
+            msg = f"num_threads is {limits.num_threads}, but a database chooses; leave it out."
+            raise QueryError(msg)
+        conditions = Conditions.of(where, limits.max_distance, num_bits=self.num_bits)
         statement = self._tables.sql(
             SEARCH, num_bits=sql.Literal(self.num_bits), conditions=conditions.joined()
         )
         found = []
-        with self._one_state():
-            for text in bit_text(queries):
+        with self.one_state():
+            for text in bit_text(codes):
                 values = {**conditions.values, "query": text.tobytes().decode()}
-                values["k"] = None if k is None else min(k, MOST)
+                values["k"] = None if limits.k is None else min(limits.k, MOST)
                 found.append(self._session.ask(statement, values))
         return result_of(found)
 
     def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
-        """Give tiles as rows; see `Searchable.tiles`.
-
-        Raises:
-            TileNotFoundError: If an id has no tile.
-            EngineUnreachableError: If the server went away.
-            EngineError: If the server cannot answer.
-        """
+        """Return tiles as rows; see `Searchable.tiles`."""
         return tiles_of(self._by_id(TILES, ids))
 
-    def codes(self, ids: Ids) -> npt.NDArray[np.uint8]:
-        """Give the codes of tiles; see `Searchable.codes`.
-
-        Raises:
-            TileNotFoundError: If an id has no tile.
-            EngineUnreachableError: If the server went away.
-            EngineError: If the server cannot answer.
-        """
+    def codes(self, ids: Ids) -> Codes:
+        """Return the codes of tiles; see `Searchable.codes`."""
         return codes_of(self._by_id(CODES, ids), num_bits=self.num_bits)
 
     def scenes(self) -> list[SceneRecord]:
-        """List the records of scenes, in the order in which they were added.
-
-        Raises:
-            EngineUnreachableError: If the server went away.
-            EngineError: If the server cannot answer.
-        """
+        """List the records of scenes; see `Searchable.scenes`."""
         rows = self._session.ask(self._tables.sql("SELECT record FROM {scenes} ORDER BY place"))
         return [record_from_json(row[0]) for row in rows]
+
+    @contextlib.contextmanager
+    def one_state(self) -> Iterator[Self]:
+        """Ask several questions of one state, while other threads wait; see `Searchable`.
+
+        Yields:
+            This archive.
+        """
+        with self._session.one_state():
+            yield self
 
     def _by_id(self, text: LiteralString, ids: Ids) -> list[tuple[Any, ...]]:
         """Ask for the rows of ids, in their order.
@@ -235,9 +197,6 @@ class PostGISArchive(ImageQueries):
             )
             raise TileNotFoundError(msg)
         return rows
-
-    def _one_state(self) -> contextlib.AbstractContextManager[None]:
-        return self._session.one_state()
 
     def _prepare(self, connection: Connection) -> None:
         """Read which archive a new session is asked about.

@@ -9,16 +9,9 @@ import numpy.typing as npt
 import shapely
 from psycopg import sql
 
-from geohash_rs.store.search.filters import (
-    Region,
-    RegionLike,
-    TimeLike,
-    TimeRange,
-    parse_names,
-    parse_region,
-    parse_time,
-)
+from geohash_rs.store.search.filters import Region, TimeRange
 from geohash_rs.store.search.placement import SLIVER
+from geohash_rs.store.search.where import Where
 
 __all__ = ["Conditions"]
 
@@ -41,41 +34,32 @@ class Conditions:
         self._parts: list[sql.Composable] = [sql.SQL("true")]
 
     @classmethod
-    def of(
-        cls,
-        *,
-        num_bits: int,
-        max_distance: int | None,
-        region: RegionLike | None,
-        time: TimeLike | None,
-        scenes: Collection[str] | None,
-        labels: Collection[str] | None,
-        within: bool,
-        exclude_region: RegionLike | None,
-        exclude_ids: npt.NDArray[np.int64] | Collection[int] | None,
-    ) -> "Conditions":
-        """Give the conditions of a search; see `geohash_rs.retrieval.searchable.Searchable.search`.
+    def of(cls, where: Where, max_distance: int | None, *, num_bits: int) -> "Conditions":
+        """Return the conditions of a search.
 
-        Raises:
-            QueryError: If scenes or labels are one text.
-            RegionError: If a region is empty, invalid or outside the globe.
-            TimeRangeError: If the time range cannot be read or is turned round.
+        Args:
+            where: What tiles are limited to.
+            max_distance: The largest distance that counts, or None.
+            num_bits: Bits of a code.
+
+        Returns:
+            The conditions.
         """
         conditions = cls()
         if max_distance is not None:
             conditions.near(min(max_distance, num_bits), num_bits=num_bits)
-        if region is not None:
-            conditions.place(parse_region(region), within=within)
-        if time is not None:
-            conditions.time(parse_time(time))
-        if scenes is not None:
-            conditions.one_of("scene", parse_names(scenes, what="scenes"))
-        if labels is not None:
-            conditions.one_of("label", parse_names(labels, what="labels"))
-        if exclude_region is not None:
-            conditions.not_over(parse_region(exclude_region))
-        if exclude_ids is not None:
-            conditions.not_among(exclude_ids)
+        if where.region is not None:
+            conditions.place(where.region, within=where.within)
+        if where.time is not None:
+            conditions.time(where.time)
+        if where.scenes is not None:
+            conditions.one_of("scene", where.scenes)
+        if where.labels is not None:
+            conditions.one_of("label", where.labels)
+        if where.exclude_region is not None:
+            conditions.not_over(where.exclude_region)
+        if where.exclude_ids is not None:
+            conditions.not_among(where.exclude_ids)
         return conditions
 
     def joined(self) -> sql.Composed:
@@ -154,14 +138,13 @@ class Conditions:
         wanted = sorted(item for item in texts if "\0" not in item)
         self._add(text.format(sql.Identifier(column), sql.SQL(column)), **{column: wanted})
 
-    def not_among(self, ids: npt.NDArray[np.int64] | Collection[int]) -> None:
+    def not_among(self, ids: npt.NDArray[np.int64]) -> None:
         """No tiles with these ids.
 
         Args:
             ids: Tile ids.
         """
-        left_out = np.unique(np.asarray(ids, dtype=np.int64)).tolist()
-        self._add(sql.SQL("tile_id <> ALL(%(excluded_ids)s::bigint[])"), excluded_ids=left_out)
+        self._add(sql.SQL("tile_id <> ALL(%(excluded_ids)s::bigint[])"), excluded_ids=ids.tolist())
 
     def _add(self, condition: sql.Composable, **values: Any) -> None:  # noqa: ANN401 - any parameter
         self._parts.append(condition)

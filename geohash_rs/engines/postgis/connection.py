@@ -9,7 +9,7 @@ from psycopg import conninfo, errors, sql
 
 from geohash_rs.errors import EngineError, EngineUnreachableError, one_line
 
-__all__ = ["Connection", "check_version", "connect", "server_errors", "where"]
+__all__ = ["Connection", "check_version", "connect", "server_errors", "server_of"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -17,7 +17,7 @@ OLDEST = 140_000  # bit_count(bit) came with PostgreSQL 14
 CONNECT_SECONDS = 10
 
 
-def where(dsn: str) -> str:
+def server_of(dsn: str) -> str:
     """Name a server without its password.
 
     Args:
@@ -53,7 +53,7 @@ def connect(dsn: str, *, read_only: bool) -> Connection:
         EngineUnreachableError: If the server does not answer or refuses the user.
         EngineError: If it is too old or has no PostGIS.
     """
-    place = where(dsn)
+    place = server_of(dsn)
     # whatever the environment or the database says, texts go and come as UTF-8
     options: dict[str, Any] = {"application_name": "geohash_rs", "client_encoding": "utf8"}
     if "connect_timeout" not in conninfo.conninfo_to_dict(dsn):

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors, sql
 from tqdm.auto import tqdm
 
-from geohash_rs.engines.postgis.connection import Connection, connect, server_errors, where
+from geohash_rs.engines.postgis.connection import Connection, connect, server_errors, server_of
 from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
 from geohash_rs.engines.postgis.transfer import Transfer
 from geohash_rs.errors import CodeLengthError, EngineError, HasherMismatchError, QueryError
@@ -77,7 +77,7 @@ def publish(
         msg = f"{archive.path} is empty and its hasher not fitted yet; add imagery, then publish."
         raise QueryError(msg)
     tables = Tables(schema, table)
-    place = f"{where(dsn)}/{tables}"
+    place = f"{server_of(dsn)}/{tables}"
     with (
         connect(dsn, read_only=False) as connection,
         server_errors(connection, place, hint=AGAIN),

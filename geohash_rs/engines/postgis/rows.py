@@ -106,7 +106,7 @@ def tiles_of(rows: Sequence[tuple[Any, ...]]) -> gpd.GeoDataFrame:
         rows: What `TILES` gave.
 
     Returns:
-        n rows as `geohash_rs.retrieval.searchable.Searchable.tiles` gives them.
+        n rows as `geohash_rs.store.searchable.Searchable.tiles` gives them.
     """
     if not rows:
         return empty_tiles()
@@ -126,7 +126,7 @@ def result_of(found: Sequence[Sequence[tuple[Any, ...]]]) -> SearchResult:
         found: For each query the ids and distances of its matches.
 
     Returns:
-        As `geohash_rs.retrieval.searchable.Searchable.search` gives them.
+        As `geohash_rs.store.searchable.Searchable.search` gives them.
     """
     width = max((len(rows) for rows in found), default=0)
     ids = np.full((len(found), width), -1, np.int64)

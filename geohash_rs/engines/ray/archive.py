@@ -1,24 +1,22 @@
 """RayArchive: an archive that all nodes reach, whose search is spread over a cluster."""
 
+import contextlib
+import dataclasses
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from geohash_rs.archive import Archive
-from geohash_rs.codes import check_codes
 from geohash_rs.engines.ray.cluster import connect
 from geohash_rs.engines.ray.search import Searchers
 from geohash_rs.errors import QueryError
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
-from geohash_rs.store.reading import Codes, Ids
-from geohash_rs.store.search.filters import (
-    RegionLike,
-    TimeLike,
-    parse_names,
-    parse_region,
-    parse_time,
-)
-from geohash_rs.store.search.nearest import SearchResult, check_limits
+from geohash_rs.store.search.nearest import Limits, SearchResult
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import Codes, Searchable
+from geohash_rs.store.snapshot import Answers, Snapshot
 
 __all__ = ["RayArchive"]
 
@@ -100,68 +98,46 @@ class RayArchive(Archive):
             self._searchers = None  # a search after this is an embedded one
         super().close()
 
-    def search(
-        self,
-        codes: Codes,
-        *,
-        k: int | None = 20,
-        max_distance: int | None = None,
-        region: RegionLike | None = None,
-        time: TimeLike | None = None,
-        scenes: Collection[str] | None = None,
-        labels: Collection[str] | None = None,
-        within: bool = False,
-        exclude_region: RegionLike | None = None,
-        exclude_ids: Ids | None = None,
-        num_threads: int | None = None,
-    ) -> SearchResult:
-        """Find the tiles whose codes differ least; see `Searchable.search`.
+    def one_state(self) -> contextlib.AbstractContextManager[Searchable]:
+        """Ask several questions of one state; see `Searchable.one_state`."""
+        if self._searchers is None:
+            return super().one_state()
+        return contextlib.nullcontext(Spread(still=self.snapshot(), searchers=self._searchers))
 
-        Args:
-            codes: Query codes, uint8, shape (queries, bits / 8).
-            k: Matches for each query; None for all within `max_distance`.
-            max_distance: The largest Hamming distance that counts, inclusive.
-            region: Where tiles must be.
-            time: When tiles must have been taken.
-            scenes: Only tiles of these scenes.
-            labels: Only tiles with these labels.
-            within: Whether footprints must lie inside of the region.
-            exclude_region: No tiles that share ground with this region.
-            exclude_ids: No tiles with these ids.
-            num_threads: Threads of each actor; one if None, as an actor reserves one core.
 
-        Returns:
-            What the embedded archive finds.
+@dataclass(frozen=True, kw_only=True)
+class Spread(Answers):
+    """A state whose search is spread over actors; all else is read here.
+
+    Attributes:
+        still: The state.
+        searchers: The actors.
+    """
+
+    still: Snapshot
+    searchers: Searchers
+
+    @property
+    def path(self) -> Path:  # type: ignore[override]  # the contract has an attribute
+        """The archive's folder."""
+        return self.still.path
+
+    def snapshot(self) -> Snapshot:
+        """Return the state, to be searched here."""
+        return self.still
+
+    def one_state(self) -> contextlib.AbstractContextManager[Searchable]:
+        """Ask several questions of this state."""
+        return contextlib.nullcontext(self)
+
+    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
+        """Ask every actor; see `Searchable.find`.
 
         Raises:
-            CodeLengthError: If the codes have another number of bits, or are no packed codes.
-            QueryError: If k, `max_distance` or `num_threads` has no meaning, or scenes or
-                labels are one text.
-            RegionError: If a region is empty, invalid or outside the globe.
-            TimeRangeError: If the time range cannot be read or is turned round.
-            ArchiveCorruptError: If a file is missing or cut short.
             EngineError: If no actor can be started.
         """
-        options: dict[str, Any] = {
-            "k": k,
-            "max_distance": max_distance,
-            "region": region,
-            "time": time,
-            "scenes": None if scenes is None else parse_names(scenes, what="scenes"),
-            "labels": None if labels is None else parse_names(labels, what="labels"),
-            "within": within,
-            "exclude_region": exclude_region,
-            "exclude_ids": exclude_ids,
-            "num_threads": 1 if num_threads is None else num_threads,
-        }
-        searchers = self._searchers
-        if searchers is None or not self.manifest.segments or not len(codes):
-            return super().search(codes, **options)
-        check_limits(k, max_distance)  # bad input costs no call
-        for place in (region, exclude_region):
-            if place is not None:
-                parse_region(place)
-        if time is not None:
-            parse_time(time)
-        queries = check_codes(codes, num_bits=self.num_bits or 0, what="query codes")
-        return searchers.search(self.manifest, queries, options)
+        if limits.num_threads is None:
+            limits = dataclasses.replace(limits, num_threads=1)  # an actor reserves one core
+        if not self.still.segments or not len(codes):
+            return self.still.find(codes, limits=limits, where=where)
+        return self.searchers.search(self.still.manifest, codes, limits=limits, where=where)

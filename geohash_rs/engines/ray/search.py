@@ -13,11 +13,12 @@ import ray
 
 from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, num_workers, result_of
 from geohash_rs.errors import EngineError
-from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.files import ArchiveFiles
 from geohash_rs.store.disk.locks import ReaderPin
 from geohash_rs.store.disk.manifest import Manifest
-from geohash_rs.store.search.nearest import SearchResult
+from geohash_rs.store.search.nearest import Limits, SearchResult
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["Searchers", "merge_results", "share_out"]
 
@@ -28,7 +29,7 @@ class Searcher:
     """One actor: maps the segments of its shares and scans them on one core."""
 
     def __init__(self) -> None:
-        self._shares: dict[int, CodeStore] = {}
+        self._shares: dict[int, Snapshot] = {}
 
     def ready(self) -> bool:
         """Answer, and so tell that the packages are imported."""
@@ -38,13 +39,15 @@ class Searcher:
         """Open a share of an archive; an earlier state of the share is let go."""
         old = self._shares.pop(share, None)
         if old is not None:
-            old.close()
+            old.pin.release()
         pin = ReaderPin(files.folder)
-        self._shares[share] = CodeStore(files.folder, manifest, mode="r", pin=pin, files=files)
+        self._shares[share] = Snapshot.of(files.folder, manifest, pin=pin, files=files)
 
-    def search(self, share: int, codes: npt.NDArray[np.uint8], options: dict[str, Any]) -> Found:
+    def search(
+        self, share: int, codes: npt.NDArray[np.uint8], limits: Limits, where: Where
+    ) -> Found:
         """Search a share as the embedded archive searches all of it."""
-        found = self._shares[share].search(codes, **options)
+        found = self._shares[share].find(codes, limits=limits, where=where)
         return found.ids, found.distances
 
 
@@ -70,14 +73,20 @@ class Searchers:
         self._placed = {}
 
     def search(
-        self, manifest: Manifest, codes: npt.NDArray[np.uint8], options: dict[str, Any]
+        self,
+        manifest: Manifest,
+        codes: npt.NDArray[np.uint8],
+        *,
+        limits: Limits,
+        where: Where,
     ) -> SearchResult:
         """Ask every share, again where an actor was lost, and merge the answers.
 
         Args:
             manifest: The state to search.
             codes: Packed codes, uint8, shape (queries, bits / 8).
-            options: The other arguments of `CodeStore.search`.
+            limits: How many matches, and how near.
+            where: What tiles are limited to.
 
         Returns:
             What the embedded archive would find.
@@ -86,10 +95,10 @@ class Searchers:
             EngineError: If no actor can be started, or a share outlives several of them.
         """
         with self._asking:
-            return self._search(manifest, codes, options)
+            return self._search(manifest, codes, limits, where)
 
     def _search(
-        self, manifest: Manifest, codes: npt.NDArray[np.uint8], options: dict[str, Any]
+        self, manifest: Manifest, codes: npt.NDArray[np.uint8], limits: Limits, where: Where
     ) -> SearchResult:
         if manifest is not self._manifest:
             self._manifest, self._shares = manifest, share_out(manifest, self.pool.count)
@@ -100,7 +109,7 @@ class Searchers:
         while missing := [share for share in range(len(self._shares)) if share not in found]:
             self.pool.fill()
             self._spread()
-            asked = {share: self._ask(share, sent, options) for share in missing}
+            asked = {share: self._ask(share, sent, limits, where) for share in missing}
             for share, (actor, call) in asked.items():
                 try:
                     found[share] = result_of(call)
@@ -108,15 +117,15 @@ class Searchers:
                     self._lose(actor)
                     losses[share] += 1
             self._check_losses(losses)
-        return merge_results([found[share] for share in sorted(found)], k=options.get("k", 20))
+        return merge_results([found[share] for share in sorted(found)], k=limits.k)
 
-    def _ask(self, share: int, codes: Any, options: dict[str, Any]) -> tuple[Actor, Any]:  # noqa: ANN401 - a reference of Ray's
+    def _ask(self, share: int, codes: Any, limits: Limits, where: Where) -> tuple[Actor, Any]:  # noqa: ANN401 - a reference of Ray's
         actor = self._placed.get(share)
         if actor is None:
             actor = min(self.pool.ready, key=lambda one: list(self._placed.values()).count(one))
             self._placed[share] = actor
             actor.take.remote(share, self.files, self._shares[share])
-        return actor, actor.search.remote(share, codes, options)
+        return actor, actor.search.remote(share, codes, limits, where)
 
     def _spread(self) -> None:
         """Take shares that crowd on one actor away from it, so that a new one gets them."""

@@ -1,7 +1,6 @@
 """Answer a search over the segments of a snapshot, exactly."""
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,12 @@ import numpy.typing as npt
 from geohash_rs.errors import QueryError
 from geohash_rs.store.search.keys import ID_BITS, NO_KEY, Keys
 from geohash_rs.store.search.placement import exact
-from geohash_rs.store.search.rules import Filters
 from geohash_rs.store.search.scan import scan_count, scan_top, scan_within
 from geohash_rs.store.search.selection import Selection, select
+from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.read import Segment
 
-__all__ = ["SearchResult", "check_limits", "search_segments"]
+__all__ = ["Limits", "SearchResult", "search_segments"]
 
 Array = npt.NDArray[Any]
 HEAP_K = 4096  # above it, finding the distance of the k-th best by counting is faster
@@ -36,84 +35,93 @@ class SearchResult:
     distances: npt.NDArray[np.int32]
 
 
-def check_limits(k: int | None, max_distance: int | None) -> None:
-    """Check how many matches are asked for, and how near.
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How many matches are asked for, how near, and with how many threads.
 
-    Args:
+    Attributes:
         k: Matches for each query, or None for all within `max_distance`.
-        max_distance: The largest distance that counts, or None.
+        max_distance: The largest Hamming distance that counts, or None.
+        num_threads: Threads, or None to choose.
 
     Raises:
-        QueryError: If one of them is too small, or both are None.
+        QueryError: If one of them is too small, or k and `max_distance` are both None.
     """
-    if k is None and max_distance is None:
-        msg = "k is None and so is max_distance; pass one of them, or both."
-        raise QueryError(msg)
-    for name, value, least in (("k", k, 1), ("max_distance", max_distance, 0)):
-        if value is not None and value < least:
-            msg = f"{name} is {value}, but it must be at least {least}."
+
+    k: int | None
+    max_distance: int | None = None
+    num_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.k is None and self.max_distance is None:
+            msg = "k and max_distance are both None; pass one of them, or both."
             raise QueryError(msg)
+        for name, least in (("k", 1), ("max_distance", 0), ("num_threads", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                msg = f"{name} is {value}, but it must be at least {least}."
+                raise QueryError(msg)
 
 
 def search_segments(
     segments: Sequence[Segment],
     queries: npt.NDArray[np.uint8],
     *,
-    k: int | None,
-    max_distance: int | None,
-    filters: Filters,
-    num_threads: int | None,
+    limits: Limits,
+    where: Where,
+    dropped: Mapping[str, npt.NDArray[np.int64]],
 ) -> SearchResult:
     """Find the nearest tiles of each query.
 
     Args:
         segments: The snapshot.
         queries: Packed codes, uint8, shape (queries, bits / 8).
-        k: Matches for each query, or None for all within `max_distance`.
-        max_distance: The largest distance that counts, or None.
-        filters: What tiles are limited to.
-        num_threads: Threads, or None to choose.
+        limits: How many matches, and how near.
+        where: What tiles are limited to; what it excludes is in `dropped`.
+        dropped: For each segment's name, rows that do not count.
 
     Returns:
         The result; as wide as the query with the most matches needs, at most k.
     """
-    num_bits = queries.shape[1] * 8
     if not len(queries):
         return _result([])
-    limit = num_bits if max_distance is None else min(max_distance, num_bits)
+    k = limits.k
     attempt = 0
     while True:
-        selections = [s for s in (select(segment, filters) for segment in segments) if s]
+        selections = _select(segments, where, dropped)
         if attempt == TRIES or (k is not None and k > HEAP_K):
-            dropped = _outside(selections, filters, [s.all_placed()[1] for s in selections])
-            if dropped:
-                filters = _drop(filters, dropped)
-                selections = [s for s in (select(segment, filters) for segment in segments) if s]
-            return _result(_scan(selections, queries, k, limit, num_threads))
-        found = _scan(selections, queries, k, limit, num_threads)
-        dropped = _outside(selections, filters, _doubtful(selections, found))
-        if not dropped:
+            wrong = _outside(selections, where, [s.all_placed()[1] for s in selections])
+            if wrong:
+                selections = _select(segments, where, _joined(dropped, wrong))
+            return _result(_scan(selections, queries, limits))
+        found = _scan(selections, queries, limits)
+        wrong = _outside(selections, where, _doubtful(selections, found))
+        if not wrong:
             return _result(found)
         if k is None:
-            wrong = np.concatenate([_keys_of(selections, name, rows) for name, rows in dropped])
-            return _result([keys[~np.isin(_ids(keys), wrong)] for keys in found])
-        filters = _drop(filters, dropped)
+            ids = np.concatenate([_ids_of(selections, name, rows) for name, rows in wrong])
+            return _result([keys[~np.isin(_ids(keys), ids)] for keys in found])
+        dropped = _joined(dropped, wrong)
         attempt += 1
 
 
-def _scan(
-    selections: Sequence[Selection],
-    queries: Array,
-    k: int | None,
-    limit: int,
-    num_threads: int | None,
-) -> list[Keys]:
+def _select(
+    segments: Sequence[Segment], where: Where, dropped: Mapping[str, npt.NDArray[np.int64]]
+) -> list[Selection]:
+    selections = (select(item, where, dropped=dropped.get(item.entry.name)) for item in segments)
+    return [selection for selection in selections if selection]
+
+
+def _scan(selections: Sequence[Selection], queries: Array, limits: Limits) -> list[Keys]:
     """Scan without looking at footprints; keys of each query, ascending."""
     if not selections:
         return [np.empty(0, np.uint64) for _ in queries]
+    k, num_threads, limit = limits.k, limits.num_threads, queries.shape[1] * 8
+    if limits.max_distance is not None:
+        limit = min(limits.max_distance, limit)
     if k is None:
-        limits = np.full(len(queries), limit)
-        return scan_within(selections, queries, limits=limits, num_threads=num_threads)
+        far = np.full(len(queries), limit)
+        return scan_within(selections, queries, limits=far, num_threads=num_threads)
     if k <= HEAP_K:
         keys = scan_top(selections, queries, k=k, limit=limit, num_threads=num_threads)
         return [row[row != NO_KEY] for row in keys]
@@ -147,32 +155,35 @@ def _doubtful(
 
 
 def _outside(
-    selections: Sequence[Selection], filters: Filters, rows: Sequence[npt.NDArray[np.int64]]
+    selections: Sequence[Selection], where: Where, rows: Sequence[npt.NDArray[np.int64]]
 ) -> list[tuple[str, npt.NDArray[np.int64]]]:
-    """Tell which doubtful rows do not meet the region after all."""
+    """Find the doubtful rows that do not meet the region after all."""
     wrong = []
     for selection, doubtful in zip(selections, rows, strict=True):
-        if filters.region is None or not len(doubtful):
+        if where.region is None or not len(doubtful):
             continue
         shapes = selection.segment.footprints(doubtful)
-        outside = doubtful[~exact(filters.region, shapes, within=filters.within)]
+        outside = doubtful[~exact(where.region, shapes, within=where.within)]
         if len(outside):
             wrong.append((selection.segment.entry.name, outside))
     return wrong
 
 
-def _keys_of(
+def _ids_of(
     selections: Sequence[Selection], name: str, rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     segment = next(s.segment for s in selections if s.segment.entry.name == name)
     return segment.ids_of(rows)
 
 
-def _drop(filters: Filters, dropped: Sequence[tuple[str, npt.NDArray[np.int64]]]) -> Filters:
-    joined = dict(filters.dropped)
-    for name, rows in dropped:
+def _joined(
+    dropped: Mapping[str, npt.NDArray[np.int64]],
+    more: Sequence[tuple[str, npt.NDArray[np.int64]]],
+) -> dict[str, npt.NDArray[np.int64]]:
+    joined = dict(dropped)
+    for name, rows in more:
         joined[name] = np.concatenate([joined.get(name, np.empty(0, np.int64)), rows])
-    return dataclasses.replace(filters, dropped=joined)
+    return joined
 
 
 def _result(found: Sequence[Keys]) -> SearchResult:

@@ -1,38 +1,18 @@
-"""What a search is limited to, and what that means in the numbers of a segment's columns."""
+"""What the limits of a search mean in the numbers of a segment's columns."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.store.search.filters import Region, TimeRange
+from geohash_rs.store.search.filters import TimeRange
+from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.read import Segment
 
-__all__ = ["Filters", "Rule", "rules_of"]
+__all__ = ["Rule", "rules_of"]
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """What a search is limited to; all of it must hold.
-
-    Attributes:
-        region: Where tiles must be.
-        within: Whether a tile must be inside of the region rather than meet it.
-        time: When tiles must have been taken.
-        scenes: Scenes that tiles must come from.
-        labels: Labels that tiles must have.
-        dropped: For each segment's name, rows that do not count.
-    """
-
-    region: Region | None = None
-    within: bool = False
-    time: TimeRange | None = None
-    scenes: frozenset[str] | None = None
-    labels: frozenset[str] | None = None
-    dropped: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +32,14 @@ class Rule:
     wanted: npt.NDArray[np.bool_] | None = None
 
     def test(self, numbers: Array) -> npt.NDArray[np.bool_]:
-        """Tell which rows count by their numbers."""
+        """Return which rows count by their numbers."""
         if self.wanted is not None:
             return self.wanted[numbers]
         kind = numbers.dtype.type
         return np.asarray((numbers - kind(self.low)) < kind(self.high - self.low))
 
     def blocks(self, ranges: Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Tell which blocks may hold rows that count, and which hold nothing else."""
+        """Return which blocks may hold rows that count, and which hold nothing else."""
         lows, highs = ranges[:, 0].astype(np.int64), ranges[:, 1].astype(np.int64)
         if self.wanted is None:
             some = (lows < self.high) & (highs >= self.low)
@@ -69,20 +49,20 @@ class Rule:
         return count > 0, count == highs + 1 - lows
 
 
-def rules_of(segment: Segment, filters: Filters) -> tuple[Rule, ...] | None:
+def rules_of(segment: Segment, where: Where) -> tuple[Rule, ...] | None:
     """Turn time, scenes and labels into numbers of a segment.
 
     Args:
         segment: The segment.
-        filters: What the search is limited to.
+        where: What the search is limited to.
 
     Returns:
         The rules, or None if no row can meet them.
     """
     rules: list[Rule] = []
-    if filters.time is not None:
-        rules += _time_rules(segment, filters.time)
-    for name, wanted in (("scene", filters.scenes), ("label", filters.labels)):
+    if where.time is not None:
+        rules += _time_rules(segment, where.time)
+    for name, wanted in (("scene", where.scenes), ("label", where.labels)):
         if wanted is None:
             continue
         texts = segment.texts(name)

@@ -95,8 +95,8 @@ def _tests(selection: Selection, first: int, last: int) -> RowTests:
         return tests._replace(edge=tests.partial)
     index = selection.segment.index
     edge = selection.edge[first:last]
-    if edge.any() and (region := selection.filters.region) is not None:
-        within = selection.filters.within
+    if edge.any() and (region := selection.where.region) is not None:
+        within = selection.where.within
         placed = region_tests(row_filters, region, selection.segment, within=within)
         tests = placed._replace(partial=tests.partial)
     rules = np.zeros((len(selection.rules), 5), np.int64)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from geohash_rs.store.search.filters import Region
 from geohash_rs.store.search.placement import IN, MAYBE, OUT, overlapping, place_blocks, place_rows
-from geohash_rs.store.search.rules import Filters, Rule, rules_of
+from geohash_rs.store.search.rules import Rule, rules_of
+from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.layout import BLOCK
 from geohash_rs.store.segment.read import Segment
@@ -27,7 +28,7 @@ class Selection:
 
     Attributes:
         segment: The segment.
-        filters: What the search is limited to.
+        where: What the search is limited to.
         blocks: Blocks to look at, ascending, int64, shape (m,).
         partial: Whether a listed block has rows that do not count, bool, shape (m,).
         edge: Whether a listed block lies on the edge of the region, bool, shape (m,).
@@ -36,7 +37,7 @@ class Selection:
     """
 
     segment: Segment
-    filters: Filters
+    where: Where
     blocks: npt.NDArray[np.int64]
     partial: npt.NDArray[np.bool_]
     edge: npt.NDArray[np.bool_]
@@ -44,7 +45,7 @@ class Selection:
     removed: npt.NDArray[np.uint8] | None
 
     def rows(self, first: int, last: int) -> Iterator[npt.NDArray[np.int64]]:
-        """Give the rows that may count, a few blocks at a time.
+        """Return the rows that may count, a few blocks at a time.
 
         Args:
             first: The first place in `blocks`.
@@ -68,7 +69,7 @@ class Selection:
 
     def _placed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """Place rows against the region: OUT, IN or MAYBE."""
-        region, within = self.filters.region, self.filters.within
+        region, within = self.where.region, self.where.within
         if region is None or not len(rows):
             return np.full(len(rows), IN, np.uint8)
         return place_rows(region, self.segment, rows, within=within)
@@ -120,26 +121,29 @@ class Task:
     last: int
 
 
-def select(segment: Segment, filters: Filters) -> Selection | None:
+def select(
+    segment: Segment, where: Where, *, dropped: npt.NDArray[np.int64] | None = None
+) -> Selection | None:
     """Find the blocks of a segment that a search must look at.
 
     Args:
         segment: The segment.
-        filters: What the search is limited to.
+        where: What the search is limited to.
+        dropped: Rows that do not count, if any.
 
     Returns:
         The selection, or None if no row can count.
     """
     entry = segment.entry
-    if not entry.num_live or not _may_match(segment, filters):
+    if not entry.num_live or not _may_match(segment, where):
         return None
-    rules = rules_of(segment, filters)
+    rules = rules_of(segment, where)
     if rules is None:
         return None
-    if filters.region is None:
+    if where.region is None:
         status = np.full(segment.num_blocks, IN, np.uint8)
     else:
-        status = _place_blocks(filters.region, segment)
+        status = _place_blocks(where.region, segment)
     full = np.ones(segment.num_blocks, bool)
     for rule in rules:
         some, whole = rule.blocks(segment.index[f"{rule.column}_ranges"])
@@ -150,12 +154,12 @@ def select(segment: Segment, filters: Filters) -> Selection | None:
         return None
     edge = status[blocks] == MAYBE
     partial = ~full[blocks] | edge if rules else edge
-    removed = _removed(segment, filters.dropped.get(entry.name))
+    removed = _removed(segment, dropped)
     if removed is not None:
         partial = partial | removed.reshape(-1, BLOCK // 8)[blocks].any(axis=1)
     return Selection(
         segment=segment,
-        filters=filters,
+        where=where,
         blocks=blocks,
         partial=partial,
         edge=edge,
@@ -178,7 +182,7 @@ def overlapping_rows(
     """
     found = {}
     for segment in segments:
-        selection = select(segment, Filters(region=region, within=True))
+        selection = select(segment, Where(region=region, within=True))
         if selection is None:
             continue
         certain, doubtful = selection.all_placed()
@@ -202,22 +206,22 @@ def _place_blocks(region: Region, segment: Segment) -> npt.NDArray[np.uint8]:
     return status
 
 
-def _may_match(segment: Segment, filters: Filters) -> bool:
+def _may_match(segment: Segment, where: Where) -> bool:
     """Compare the manifest's box and times of a segment, before any of its files is opened."""
     entry = segment.entry
-    if filters.time is not None:
+    if where.time is not None:
         if entry.times is None:
             return False
-        start, end = filters.time.start, filters.time.end
+        start, end = where.time.start, where.time.end
         if (start is not None and entry.times[1] < start) or (
             end is not None and entry.times[0] > end
         ):
             return False
-    if filters.region is None:
+    if where.region is None:
         return True
     if entry.bounds is None:
         return False
-    xmin, ymin, xmax, ymax = filters.region.bounds
+    xmin, ymin, xmax, ymax = where.region.bounds
     west, south, east, north = entry.bounds
     turned = east > 180 and xmin + 360 <= east
     return ymin <= north and ymax >= south and ((xmin <= east and xmax >= west) or turned)

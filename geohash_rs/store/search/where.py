@@ -1,0 +1,86 @@
+"""Where: region, time, scenes and labels that a search is limited to, read once."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.store.search.filters import (
+    Region,
+    RegionLike,
+    TimeLike,
+    TimeRange,
+    parse_names,
+    parse_region,
+    parse_time,
+)
+
+__all__ = ["Where"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Where:
+    """What a search is limited to. A tile must meet all of it; None does not limit.
+
+    Attributes:
+        region: Where footprints must be.
+        within: Whether a footprint must lie inside the region rather than meet it.
+        time: When tiles must have been taken.
+        scenes: Scenes that tiles must come from.
+        labels: Labels that tiles must have.
+        exclude_region: Ground that no tile may share; touching it is allowed.
+        exclude_ids: Ids that tiles must not have, int64, ascending.
+    """
+
+    region: Region | None = None
+    within: bool = False
+    time: TimeRange | None = None
+    scenes: frozenset[str] | None = None
+    labels: frozenset[str] | None = None
+    exclude_region: Region | None = None
+    exclude_ids: npt.NDArray[np.int64] | None = None
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        region: RegionLike | None = None,
+        within: bool = False,
+        time: TimeLike | None = None,
+        scenes: Collection[str] | None = None,
+        labels: Collection[str] | None = None,
+        exclude_region: RegionLike | None = None,
+        exclude_ids: npt.NDArray[np.int64] | Collection[int] | None = None,
+    ) -> Self:
+        """Read and check what a user asks for.
+
+        Args:
+            region: As in `parse_region`.
+            within: Whether footprints must lie inside the region.
+            time: As in `parse_time`.
+            scenes: Scenes; an empty collection finds nothing.
+            labels: Labels.
+            exclude_region: As in `parse_region`.
+            exclude_ids: Tile ids; those that no tile has are ignored.
+
+        Returns:
+            All of it, ready to be handed on, also to another process.
+
+        Raises:
+            RegionError: If a region is empty, invalid or outside the globe.
+            TimeRangeError: If the time range cannot be read or ends before it starts.
+            QueryError: If scenes or labels are one text.
+        """
+        return cls(
+            region=None if region is None else parse_region(region),
+            within=within,
+            time=None if time is None else parse_time(time),
+            scenes=None if scenes is None else parse_names(scenes, what="scenes"),
+            labels=None if labels is None else parse_names(labels, what="labels"),
+            exclude_region=None if exclude_region is None else parse_region(exclude_region),
+            exclude_ids=(
+                None if exclude_ids is None else np.unique(np.asarray(exclude_ids, dtype=np.int64))
+            ),
+        )
