@@ -90,7 +90,7 @@ BESIDE_BUSY_THREADS = """
 import sys
 import torch
 from geohash_rs import Scenes, TileGrid
-from geohash_rs.tile_reader import TileReader, read_ahead
+from geohash_rs.scenes.reader import TileReader, read_ahead
 
 torch.set_num_threads(2)
 torch.rand(3000, 3000).exp()  # now OpenMP has a thread that no forked process has
