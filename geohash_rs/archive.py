@@ -28,7 +28,6 @@ from geohash_rs.store.disk.manifest import MANIFEST, read_manifest
 __all__ = ["Archive", "open_or_create", "remove_unused"]
 
 DEFAULT_HASHER = "general-64"
-DEFAULT_TILE_SIZE = 64
 
 
 class Archive(CodeStore, ImageQueries):
@@ -172,16 +171,14 @@ class Archive(CodeStore, ImageQueries):
                 tile.
         """
         hasher = None if self.pending_hasher else self.hasher(device=device)
-        if hasher is None and tile_size is None and isinstance(dataset, Scenes):
-            tile_size = DEFAULT_TILE_SIZE
         if isinstance(dataset, Scenes) and sampler is None:
-            size = tile_size if tile_size is not None else hasher.tile_size if hasher else 0
-            grid = GridSettings(
-                tile_size=size,
-                stride=size if stride is None else stride,
+            grid = GridSettings.for_hasher(
+                hasher,
+                tile_size=tile_size,
+                stride=stride,
                 edges=edges,
                 max_nodata=max_nodata,
-                resolution=hasher.resolution if hasher and resolution is None else resolution,
+                resolution=resolution,
             )
             return add_scenes(
                 self,

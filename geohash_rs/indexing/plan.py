@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.scenes.dataset import Scenes
-from geohash_rs.scenes.grid import GridSettings, check_grid, count_windows, grid_windows
+from geohash_rs.scenes.grid import GridSettings
 
 __all__ = ["ScenePlan"]
 
@@ -28,11 +28,7 @@ class ScenePlan:
         Args:
             scenes: The scenes.
             grid: How tiles are cut.
-
-        Raises:
-            TileSizeError: If a setting is out of range.
         """
-        check_grid(grid.tile_size, grid.stride, grid.edges, grid.max_nodata)
         self.scenes = scenes
         self.grid = grid
         self.counts = np.zeros(len(scenes.scene_files), dtype=np.int64)
@@ -55,38 +51,14 @@ class ScenePlan:
             number: Position in ``Scenes.scene_files``.
 
         Raises:
-            SceneError: If the ground size of its pixels cannot be told.
+            SceneError: If the ground size of its pixels cannot be measured.
             TileSizeError: If it is smaller than a tile, or a tile smaller than a pixel.
         """
-        self.counts[number] = count_windows(
-            self.scenes.scene_files[number],
-            tile_size=self.grid.tile_size,
-            stride=self.grid.stride,
-            edges=self.grid.edges,
-            resolution=self.grid.resolution,
-        )
+        self.counts[number] = self.grid.count(self.scenes.scene_files[number])
 
     def leave_out(self, number: int) -> None:
         """Let a scene take no part."""
         self.counts[number] = 0
-
-    def tiles_of(self, number: int) -> npt.NDArray[np.int64]:
-        """Lay the tiles of a scene.
-
-        Args:
-            number: Position in ``Scenes.scene_files``.
-
-        Returns:
-            int64 (scene, col, row, width, height), shape (tiles, 5), row by row.
-        """
-        windows = grid_windows(
-            self.scenes.scene_files[number],
-            tile_size=self.grid.tile_size,
-            stride=self.grid.stride,
-            edges=self.grid.edges,
-            resolution=self.grid.resolution,
-        )
-        return np.insert(windows, 0, number, axis=1)
 
     def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Lay some of the tiles.
@@ -101,7 +73,8 @@ class ScenePlan:
         owners = np.searchsorted(ends, positions, side="right")
         inside = positions - (ends - self.counts)[owners]
         parts = [
-            self.tiles_of(number)[inside[owners == number]] for number in np.unique(owners).tolist()
+            self._tiles_of(number)[inside[owners == number]]
+            for number in np.unique(owners).tolist()
         ]
         return np.concatenate(parts)
 
@@ -118,7 +91,10 @@ class ScenePlan:
             if waiting and num_waiting + count > PART_TILES:
                 yield np.concatenate(waiting)
                 waiting, num_waiting = [], 0
-            waiting.append(self.tiles_of(number))
+            waiting.append(self._tiles_of(number))
             num_waiting += count
         if waiting:
             yield np.concatenate(waiting)
+
+    def _tiles_of(self, number: int) -> npt.NDArray[np.int64]:
+        return self.grid.tiles(self.scenes.scene_files[number], number)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,30 +13,41 @@ from geohash_rs.footprints.windows import ground_pixel
 from geohash_rs.scenes.dataset import Scenes, Tile
 from geohash_rs.scenes.file import SceneFile
 
-__all__ = [
-    "Edges",
-    "GridSettings",
-    "TileGrid",
-    "check_grid",
-    "count_windows",
-    "grid_starts",
-    "grid_windows",
-]
+__all__ = ["Edges", "GridSettings", "TileGrid", "grid_starts"]
 
+DEFAULT_TILE_SIZE = 64  # px, where neither the user nor a hasher says
 Edges = Literal["shift", "pad", "drop"]
 EDGES: tuple[Edges, ...] = ("shift", "pad", "drop")
+Windows = npt.NDArray[np.int64]
+
+
+class Sizes(Protocol):
+    """What a grid takes from a hasher."""
+
+    @property
+    def tile_size(self) -> int:
+        """Columns and rows of a tile, px."""
+
+    @property
+    def resolution(self) -> float | None:
+        """Ground size of a pixel, m, or None."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GridSettings:
-    """How tiles are cut; stored with every scene.
+    """How tiles are cut from scenes; stored with every scene of an archive.
 
     Attributes:
         tile_size: Columns and rows of a tile, px.
         stride: Step between tiles, px.
-        edges: ``shift``, ``pad`` or ``drop``.
+        edges: Where the grid does not end with the scene: ``shift`` moves the last tile of a row
+            or column back inside, ``pad`` lets it overhang, ``drop`` leaves it out.
         max_nodata: Tiles with a larger share of invalid pixels are left out.
-        resolution: Ground size that tiles are resampled to, m; None keeps the scene's own.
+        resolution: Ground size of a tile's pixel, m: a window has as many of the scene's own pixels
+            as cover that ground, and is resampled. None keeps the scene's own pixels.
+
+    Raises:
+        TileSizeError: If a setting is out of range.
     """
 
     tile_size: int
@@ -45,130 +56,138 @@ class GridSettings:
     max_nodata: float
     resolution: float | None
 
-
-def check_grid(tile_size: int, stride: int, edges: str, max_nodata: float) -> None:
-    """Check the settings of a grid.
-
-    Args:
-        tile_size: Columns and rows of a tile, px.
-        stride: Step between tiles, px.
-        edges: One of shift, pad, drop.
-        max_nodata: Largest share of invalid pixels that a tile may have.
-
-    Raises:
-        TileSizeError: If one of them is out of range.
-    """
-    if tile_size < 1 or stride < 1:
-        msg = f"tile_size is {tile_size} px and stride {stride} px; both must be 1 or more."
-        raise TileSizeError(msg)
-    if edges not in EDGES:
-        msg = f"edges is {edges!r}; choose one of {', '.join(EDGES)}."
-        raise TileSizeError(msg)
-    if not 0 <= max_nodata <= 1:
-        msg = f"max_nodata is {max_nodata}; it is a share between 0 (none) and 1 (any)."
-        raise TileSizeError(msg)
-
-
-def grid_windows(
-    scene: SceneFile,
-    *,
-    tile_size: int,
-    stride: int,
-    edges: Edges = "shift",
-    resolution: float | None = None,
-) -> npt.NDArray[np.int64]:
-    """Lay tiles over one scene.
-
-    Args:
-        scene: The scene.
-        tile_size: Columns and rows of a tile, px of the scene, or of ``resolution`` if given.
-        stride: Step between tiles in the same pixels.
-        edges: What happens where the grid does not end with the scene: ``shift`` moves the last
-            tile back inside, ``pad`` lets it overhang, ``drop`` leaves it out.
-        resolution: Ground size of a pixel of the tile, m; the scene's own if None.
-
-    Returns:
-        Windows (col, row, width, height), int64, shape (windows, 4), row by row.
-
-    Raises:
-        SceneError: If the ground size of the scene's pixels cannot be told.
-        TileSizeError: If the scene is smaller than a tile and edges is not ``pad``, or a tile is
-            smaller than a pixel.
-    """
-    cols, rows, width, height = _axes(scene, tile_size, stride, edges, resolution)
-    grid_rows, grid_cols = np.meshgrid(rows, cols, indexing="ij")
-    windows = np.empty((grid_cols.size, 4), dtype=np.int64)
-    windows[:, 0], windows[:, 1] = grid_cols.ravel(), grid_rows.ravel()
-    windows[:, 2], windows[:, 3] = width, height
-    return windows
-
-
-def count_windows(
-    scene: SceneFile,
-    *,
-    tile_size: int,
-    stride: int,
-    edges: Edges = "shift",
-    resolution: float | None = None,
-) -> int:
-    """Count the tiles that `grid_windows` lays over a scene, without laying them.
-
-    Args:
-        scene: The scene.
-        tile_size: As in `grid_windows`.
-        stride: Likewise.
-        edges: Likewise.
-        resolution: Likewise.
-
-    Returns:
-        How many there are.
-
-    Raises:
-        SceneError: As in `grid_windows`.
-        TileSizeError: Likewise.
-    """
-    cols, rows, _, _ = _axes(scene, tile_size, stride, edges, resolution)
-    return len(cols) * len(rows)
-
-
-def _axes(
-    scene: SceneFile, tile_size: int, stride: int, edges: Edges, resolution: float | None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int, int]:
-    """Give first columns, first rows, width and height of the tiles of a scene.
-
-    Raises:
-        TileSizeError: As in `grid_windows`.
-    """
-    across = down = 1.0
-    if resolution is not None:
-        pixel = ground_pixel(scene.transform, scene.width, scene.height, crs=scene.crs)
-        across, down = resolution / pixel[0], resolution / pixel[1]
-        if not 1 <= tile_size * min(across, down) < np.inf:
+    def __post_init__(self) -> None:
+        if self.tile_size < 1 or self.stride < 1:
             msg = (
-                f"resolution {resolution} m makes tiles of {tile_size} px smaller than a pixel of "
-                f"{scene.name} ({pixel[0]:.3g} x {pixel[1]:.3g} m); use a larger resolution."
+                f"tile_size is {self.tile_size} px and stride {self.stride} px; both must be 1 or "
+                "more."
             )
             raise TileSizeError(msg)
-    width, height = max(1, round(tile_size * across)), max(1, round(tile_size * down))
-    if edges != "pad" and (width > scene.width or height > scene.height):
-        msg = (
-            f"tile_size {tile_size} px is larger than {scene.name} ({scene.width} x "
-            f'{scene.height} px); use a smaller tile_size or edges="pad".'
+        if self.edges not in EDGES:
+            msg = f"edges is {self.edges!r}; choose one of {', '.join(EDGES)}."
+            raise TileSizeError(msg)
+        if not 0 <= self.max_nodata <= 1:
+            msg = f"max_nodata is {self.max_nodata}; it is a share between 0 (none) and 1 (any)."
+            raise TileSizeError(msg)
+
+    @classmethod
+    def for_hasher(
+        cls,
+        hasher: Sizes | None,
+        *,
+        tile_size: int | None = None,
+        stride: int | None = None,
+        edges: Edges = "shift",
+        max_nodata: float = 0.5,
+        resolution: float | None = None,
+    ) -> Self:
+        """Fill in what is not given.
+
+        Args:
+            hasher: Gives tile size and resolution; None if the archive has none yet.
+            tile_size: That of the hasher if None, 64 without one.
+            stride: The tile size if None.
+            edges: As in the class.
+            max_nodata: As in the class.
+            resolution: That of the hasher if None.
+
+        Returns:
+            The settings.
+
+        Raises:
+            TileSizeError: If one is out of range.
+        """
+        if tile_size is None:
+            tile_size = hasher.tile_size if hasher else DEFAULT_TILE_SIZE
+        return cls(
+            tile_size=tile_size,
+            stride=tile_size if stride is None else stride,
+            edges=edges,
+            max_nodata=max_nodata,
+            resolution=hasher.resolution if hasher and resolution is None else resolution,
         )
-        raise TileSizeError(msg)
-    cols = grid_starts(scene.width, width, max(1, round(stride * across)), edges)
-    rows = grid_starts(scene.height, height, max(1, round(stride * down)), edges)
-    return cols, rows, width, height
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width that windows are resampled to; None if they keep their own."""
+        return None if self.resolution is None else (self.tile_size, self.tile_size)
+
+    def tiles(self, scene: SceneFile, number: int) -> Windows:
+        """Lay tiles over one scene.
+
+        Args:
+            scene: The scene.
+            number: Its position in ``Scenes.scene_files``.
+
+        Returns:
+            int64 (scene, col, row, width, height), shape (tiles, 5), row by row.
+
+        Raises:
+            SceneError: If the ground size of the scene's pixels cannot be measured.
+            TileSizeError: If the scene is smaller than a tile and edges is not ``pad``, or a tile
+                is smaller than a pixel.
+        """
+        cols, rows, width, height = self._axes(scene)
+        tiles = np.empty((len(rows), len(cols), 5), dtype=np.int64)
+        tiles[..., 0], tiles[..., 1], tiles[..., 2] = number, cols, rows[:, None]
+        tiles[..., 3], tiles[..., 4] = width, height
+        return tiles.reshape(-1, 5)
+
+    def count(self, scene: SceneFile) -> int:
+        """Count the tiles of a scene without laying them.
+
+        Args:
+            scene: The scene.
+
+        Returns:
+            How many `tiles` would lay.
+
+        Raises:
+            SceneError: As in `tiles`.
+            TileSizeError: As in `tiles`.
+        """
+        cols, rows, _, _ = self._axes(scene)
+        return len(cols) * len(rows)
+
+    def _axes(self, scene: SceneFile) -> tuple[Windows, Windows, int, int]:
+        """Return first columns, first rows, width and height of the tiles of a scene.
+
+        Raises:
+            TileSizeError: As in `tiles`.
+        """
+        across = down = 1.0
+        if self.resolution is not None:
+            pixel = ground_pixel(scene.transform, scene.width, scene.height, crs=scene.crs)
+            across, down = self.resolution / pixel[0], self.resolution / pixel[1]
+            if not 1 <= self.tile_size * min(across, down) < np.inf:
+                msg = (
+                    f"resolution {self.resolution} m makes tiles of {self.tile_size} px smaller "
+                    f"than a pixel of {scene.name} ({pixel[0]:.3g} x {pixel[1]:.3g} m); use a "
+                    "larger resolution."
+                )
+                raise TileSizeError(msg)
+        width, height = max(1, round(self.tile_size * across)), max(1, round(self.tile_size * down))
+        if self.edges != "pad" and (width > scene.width or height > scene.height):
+            msg = (
+                f"tile_size {self.tile_size} px is larger than {scene.name} ({scene.width} x "
+                f'{scene.height} px); use a smaller tile_size or edges="pad".'
+            )
+            raise TileSizeError(msg)
+        cols = grid_starts(scene.width, width, max(1, round(self.stride * across)), self.edges)
+        rows = grid_starts(scene.height, height, max(1, round(self.stride * down)), self.edges)
+        return cols, rows, width, height
 
 
 class TileGrid(Sampler[Tile]):
     """A sampler that walks over all tiles of all scenes, scene by scene and row by row.
 
     Attributes:
+        scenes: The scenes.
+        settings: How tiles are cut.
         tiles: All tiles before any is left out for nodata: int64 (scene, col, row, width, height),
             shape (tiles, 5).
         skipped: Position of the scene, and why, for scenes that are smaller than a tile or whose
-            ground resolution cannot be told.
+            ground resolution cannot be measured.
     """
 
     def __init__(
@@ -183,39 +202,40 @@ class TileGrid(Sampler[Tile]):
     ) -> None:
         """Lay the grid.
 
+        The settings are those of `GridSettings`, with the tile size as the default stride.
+
         Args:
             scenes: The scenes.
             tile_size: Columns and rows of a tile, px.
-            stride: Step between tiles, px; the tile size if None.
-            edges: ``shift`` moves the last tile of a row or column back inside, ``pad`` lets it
-                overhang, ``drop`` leaves it out.
-            max_nodata: Tiles with a larger share of invalid pixels are left out. Below 1, tiles
-                are read once, when the sampler is first walked or counted.
-            resolution: Ground size of a tile's pixel, m; windows then have as many of the scene's
-                own pixels as cover the same ground. None keeps every scene's own pixels.
+            stride: Step between tiles, px.
+            edges: ``shift``, ``pad`` or ``drop``.
+            max_nodata: Largest share of invalid pixels. Below 1, tiles are read once, when the
+                sampler is first walked or counted.
+            resolution: Ground size of a tile's pixel, m.
 
         Raises:
             TileSizeError: If a setting is out of range, or every scene is smaller than a tile.
         """
-        step = tile_size if stride is None else stride
-        check_grid(tile_size, step, edges, max_nodata)
         self.scenes = scenes
-        self.max_nodata = max_nodata
+        self.settings = GridSettings.for_hasher(
+            None,
+            tile_size=tile_size,
+            stride=stride,
+            edges=edges,
+            max_nodata=max_nodata,
+            resolution=resolution,
+        )
         self.skipped: list[tuple[int, str]] = []
         parts = []
         for number, scene in enumerate(scenes.scene_files):
             try:
-                windows = grid_windows(
-                    scene, tile_size=tile_size, stride=step, edges=edges, resolution=resolution
-                )
+                parts.append(self.settings.tiles(scene, number))
             except (TileSizeError, SceneError) as error:
                 self.skipped.append((number, str(error)))
-                continue
-            parts.append(np.insert(windows, 0, number, axis=1))
         if not parts:
             raise TileSizeError(self.skipped[0][1])
-        self.tiles: npt.NDArray[np.int64] = np.concatenate(parts)
-        self._kept: npt.NDArray[np.int64] | None = self.tiles if max_nodata >= 1 else None
+        self.tiles: Windows = np.concatenate(parts)
+        self._kept: Windows | None = self.tiles if max_nodata >= 1 else None
 
     def __iter__(self) -> Iterator[Tile]:
         """Yield the tiles in order."""
@@ -225,10 +245,10 @@ class TileGrid(Sampler[Tile]):
         """Count the tiles."""
         return len(self._keep())
 
-    def _keep(self) -> npt.NDArray[np.int64]:
+    def _keep(self) -> Windows:
         if self._kept is None:
             shares = np.array([self._nodata_share(Tile(*row)) for row in self.tiles.tolist()])
-            self._kept = self.tiles[shares <= self.max_nodata]
+            self._kept = self.tiles[shares <= self.settings.max_nodata]
         return self._kept
 
     def _nodata_share(self, tile: Tile) -> float:
@@ -236,14 +256,14 @@ class TileGrid(Sampler[Tile]):
         return 0.0 if invalid is None else float(invalid.mean())
 
 
-def grid_starts(length: int, size: int, stride: int, edges: Edges) -> npt.NDArray[np.int64]:
+def grid_starts(length: int, size: int, stride: int, edges: Edges) -> Windows:
     """Lay tiles along one axis.
 
     Args:
         length: Pixels of the scene along the axis.
         size: Pixels of a tile.
         stride: Step between tiles, px.
-        edges: What happens at the end, as in `grid_windows`.
+        edges: What happens at the end, as in `GridSettings`.
 
     Returns:
         First pixel of each tile, int64.

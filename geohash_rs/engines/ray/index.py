@@ -16,7 +16,7 @@ import ray
 import torch
 from tqdm.auto import tqdm
 
-from geohash_rs.archive import DEFAULT_TILE_SIZE, Archive
+from geohash_rs.archive import Archive
 from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, connect, num_workers, result_of
 from geohash_rs.engines.ray.plan import Work, divide, scenes_to_fit_on, subset
 from geohash_rs.engines.ray.worker import Indexer
@@ -88,13 +88,13 @@ def index_scenes(
     gpu = torch.device(device).type == "cuda"
     here = "cpu" if gpu and not torch.cuda.is_available() else device
     hasher = None if archive.pending_hasher else archive.hasher(device=here)
-    size = tile_size or (hasher.tile_size if hasher else DEFAULT_TILE_SIZE)
-    grid = GridSettings(
-        tile_size=size,
-        stride=size if stride is None else stride,
+    grid = GridSettings.for_hasher(
+        hasher,
+        tile_size=tile_size,
+        stride=stride,
         edges=edges,
         max_nodata=max_nodata,
-        resolution=hasher.resolution if hasher and resolution is None else resolution,
+        resolution=resolution,
     )
     options: dict[str, Any] = {
         "tile_size": grid.tile_size,

@@ -1,7 +1,7 @@
 """Train on scenes of your own: polygons give the classes, blocks of ground the parts."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
 
 import geopandas as gpd
 import numpy as np
@@ -16,7 +16,7 @@ from geohash_rs.hashing.data.class_folder_module import BalancedDataModule
 from geohash_rs.hashing.data.polygons import label_tiles, read_labels
 from geohash_rs.hashing.data.scene_tiles import SceneTiles
 from geohash_rs.scenes.dataset import Scenes, Tile
-from geohash_rs.scenes.grid import Edges, TileGrid
+from geohash_rs.scenes.grid import Edges, GridSettings, TileGrid
 from geohash_rs.scenes.pixels import fill_invalid, north_up, stack_images
 
 __all__ = ["LabelledSceneDataModule", "SceneTileDataset"]
@@ -31,16 +31,21 @@ class SceneTileDataset(Dataset[dict[str, Tensor]]):
         scenes: The scenes.
         tiles: int64 (scene, col, row, width, height), shape (tiles, 5).
         targets: Class of each tile, an index.
-        size: Side in px to which tiles are brought, where scenes differ in resolution.
+        shape: Height and width to which tiles are brought; their own if None.
     """
 
     def __init__(
-        self, scenes: Scenes, tiles: Ints, *, targets: Sequence[int], size: int | None = None
+        self,
+        scenes: Scenes,
+        tiles: Ints,
+        *,
+        targets: Sequence[int],
+        shape: tuple[int, int] | None = None,
     ) -> None:
         self.scenes = scenes
         self.tiles = tiles
         self.targets = list(targets)
-        self.size = size
+        self.shape = shape
 
     def __len__(self) -> int:
         return len(self.tiles)
@@ -49,8 +54,7 @@ class SceneTileDataset(Dataset[dict[str, Tensor]]):
         """Read one tile, north up, nodata filled as in hashing."""
         tile = Tile(*self.tiles[index].tolist())
         scene = self.scenes.scene_files[tile.scene]
-        shape = None if self.size is None else (self.size, self.size)
-        pixels = self.scenes.read(tile, shape=shape)
+        pixels = self.scenes.read(tile, shape=self.shape)
         filled = fill_invalid(pixels, self.scenes.nodata_of(tile.scene))
         image = north_up(filled, scene.transform)
         return {
@@ -79,7 +83,7 @@ class LabelledSceneDataModule(BalancedDataModule):
         nodata: Value that means nothing was seen; each file's own if None.
         max_nodata: Tiles with a larger share of invalid pixels are left out.
         min_share: Share of a tile that its class must cover at least.
-        edges: As in `TileGrid`.
+        edges: As in `GridSettings`.
         block_km: Side of a block of ground, km.
         fractions: Shares of training and validation; the rest is the test part.
         classes_per_batch: Classes in a training batch.
@@ -124,13 +128,14 @@ class LabelledSceneDataModule(BalancedDataModule):
         )
         self.paths, self.labels, self.column = paths, labels, column
         self.bands, self.nodata = bands, nodata
-        self.grid: dict[str, Any] = {
-            "tile_size": tile_size,
-            "stride": stride,
-            "resolution": resolution,
-            "max_nodata": max_nodata,
-            "edges": edges,
-        }
+        self.grid = GridSettings.for_hasher(
+            None,
+            tile_size=tile_size,
+            stride=stride,
+            edges=edges,
+            max_nodata=max_nodata,
+            resolution=resolution,
+        )
         self.min_share, self.block_km, self.fractions = min_share, block_km, tuple(fractions)
         self.footprints: dict[str, gpd.GeoDataFrame] = {}
 
@@ -151,22 +156,21 @@ class LabelledSceneDataModule(BalancedDataModule):
         """
         polygons = read_labels(self.labels, column=self.column)
         scenes = Scenes(self.paths, bands=self.bands, nodata=self.nodata)
-        grid = TileGrid(scenes, **self.grid)
+        grid = TileGrid(scenes, **asdict(self.grid))
         tiles = grid.tiles
         footprints = scenes.tile_footprints([Tile(*row) for row in tiles.tolist()])
         names = label_tiles(footprints, polygons, min_share=self.min_share)
         labelled = np.flatnonzero([name is not None for name in names])
-        size = self.grid["tile_size"] if self.grid["resolution"] is not None else None
-        max_nodata, workers = self.grid["max_nodata"], self.num_workers
-        source = SceneTiles(grid, max_nodata=max_nodata, size=size, workers=workers)
+        source = SceneTiles(grid, workers=self.num_workers)
         used = labelled[source.usable(tiles[labelled])]
         source.warn()
         self.classes = tuple(sorted(set(names[used])))
         if len(self.classes) < 2:
+            limit = self.grid.max_nodata
             msg = (
                 f"of {len(tiles)} tiles of {self.source} {len(labelled)} are covered by polygons of"
                 f" {self.labels} for a share of {self.min_share:g} or more, and {len(used)} of them"
-                f" can be read with at most {max_nodata:.0%} nodata, of {len(self.classes)} "
+                f" can be read with at most {limit:.0%} nodata, of {len(self.classes)} "
                 "classes; training needs two. Check that they lie over each other, or lower "
                 "min_share."
             )
@@ -179,7 +183,9 @@ class LabelledSceneDataModule(BalancedDataModule):
         parts = {}
         for kind, part in zip(("train", "val", "test"), rows, strict=True):
             targets = numbers[part].tolist()
-            parts[kind] = SceneTileDataset(scenes, tiles[part], targets=targets, size=size)
+            parts[kind] = SceneTileDataset(
+                scenes, tiles[part], targets=targets, shape=self.grid.shape
+            )
             self.footprints[kind] = gpd.GeoDataFrame(
                 {"label": names[part]}, geometry=footprints[part], crs="EPSG:4326"
             )

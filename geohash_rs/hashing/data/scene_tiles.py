@@ -27,20 +27,15 @@ class SceneTiles:
 
     Args:
         grid: The grid.
-        max_nodata: Tiles with a larger share of invalid pixels are left out.
-        size: Side in px that tiles are brought to; their own if None.
         workers: Processes that read; 0 reads in a thread.
 
     Attributes:
         left_out: By scene, why it or a part of it is left out.
     """
 
-    def __init__(
-        self, grid: TileGrid, *, max_nodata: float, size: int | None = None, workers: int = 0
-    ) -> None:
+    def __init__(self, grid: TileGrid, *, workers: int = 0) -> None:
         self.scenes: Scenes = grid.scenes
-        self.max_nodata = max_nodata
-        self.shape = None if size is None else (size, size)
+        self.settings = grid.settings
         self.workers = workers
         files = self.scenes.scene_files
         self.left_out: dict[str, str] = dict(self.scenes.unreadable)
@@ -76,8 +71,8 @@ class SceneTiles:
             tiles,
             indexes=bands,
             batch_size=64,
-            max_nodata=self.max_nodata,
-            shape=self.shape,
+            max_nodata=self.settings.max_nodata,
+            shape=self.settings.shape,
         )
         for batch in read_ahead(reader, workers=self.workers):
             self.left_out |= {files[number].key: why for number, why in batch.failures}
@@ -85,7 +80,7 @@ class SceneTiles:
                 yield batch
 
     def usable(self, tiles: Ints) -> npt.NDArray[np.bool_]:
-        """Tell which tiles have enough valid pixels, in scenes that can be read all through.
+        """Find the tiles that have enough valid pixels, in scenes that can be read all through.
 
         Args:
             tiles: As in `batches`.

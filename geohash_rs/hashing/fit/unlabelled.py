@@ -213,12 +213,18 @@ def fit_on_scenes(
     if not 0 < near_km < np.inf:
         msg = f"near_km is {near_km}; it is the side of a place in km, such as 2."
         raise TrainingError(msg)
-    grid = TileGrid(scenes, tile_size=tile_size, stride=stride, edges=edges, resolution=resolution)
+    grid = TileGrid(
+        scenes,
+        tile_size=tile_size,
+        stride=stride,
+        edges=edges,
+        max_nodata=max_nodata,
+        resolution=resolution,
+    )
     tiles, places = _choose(scenes, grid.tiles, near_km, max_tiles, seed)
     count = len(scenes.scene_files[int(tiles[0, 0])].band_indexes(scenes.bands))
     names = tuple(bands) if bands is not None else default_bands(count)
-    size = None if resolution is None else tile_size
-    source = SceneTiles(grid, max_nodata=max_nodata, size=size, workers=workers)
+    source = SceneTiles(grid, workers=workers)
     sample = source.sample(tiles, names=names)
     if not len(sample):
         msg = (
