@@ -1,7 +1,7 @@
 """Fit every method on the same features, rank, and measure."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from geohash_rs.evaluate.measures import K, measure_head, precision_recall
 from geohash_rs.evaluate.pictured import picture_data
 from geohash_rs.evaluate.protocols import LabelledTiles, check_split, make_trials
 from geohash_rs.hashing.train.recipes import RECIPES, Recipe, get_recipe
+from geohash_rs.hashing.train.settings import FeatureSettings
 
 __all__ = ["METHODS", "evaluate"]
 
@@ -101,7 +102,7 @@ def evaluate(
             name = f"{method}-{job.bits}-{job.seed}"
             if fitted.history:
                 histories[name] = fitted.history
-            views = recipes[method].views if method in recipes else ("identity",)
+            views = recipes[method].features.views if method in recipes else ("identity",)
             for trial in trials:
                 values = measure_head(used, fitted.head, views, tiles.labels, trial)
                 row = {"method": method, "bits": job.bits, "protocol": protocol}
@@ -154,21 +155,15 @@ def _all_features(
     progress: Progress,
 ) -> dict[str, Features]:
     """Compute features for every method, once for all methods that use the same."""
-    made: dict[Recipe, Features] = {}
+    made: dict[FeatureSettings, Features] = {}
     found: dict[str, Features] = {}
     for method in methods:
-        recipe = recipes.get(method, plain)
-        views = tuple(dict.fromkeys((*recipe.train_views, *recipe.views)))
-        key = Recipe(
-            model=recipe.model,
-            weights=recipe.weights,
-            stages=recipe.stages,
-            input_size=recipe.input_size,
-            views=views,
-        )
-        if key not in made:
-            made[key] = make_features(tiles, recipe, cache=cache, progress=progress)
-        found[method] = made[key]
+        wanted = recipes.get(method, plain).features
+        views = tuple(dict.fromkeys((*wanted.train_views, *wanted.views)))
+        wanted = replace(wanted, train_views=views, views=views)
+        if wanted not in made:
+            made[wanted] = make_features(tiles, wanted, cache=cache, progress=progress)
+        found[method] = made[wanted]
     return found
 
 
@@ -206,5 +201,8 @@ def _settings(
         "denominator": "relevant tiles found in the first k",
         "ties": "expectation over all orders",
         "recipes": {name: recipe.to_dict() for name, recipe in recipes.items()},
-        "baseline_features": {"model": plain.model, "input_size": plain.input_size},
+        "baseline_features": {
+            "model": plain.features.model,
+            "input_size": plain.features.input_size,
+        },
     }
