@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn import functional
 
 from geohash_rs import Hasher
-from geohash_rs.evaluate import Trial, make_features, make_trials, measure_head
+from geohash_rs.evaluate import Ranker, Trial, make_features, make_trials
 from geohash_rs.evaluate.fits import fit_head
 from geohash_rs.hashing import LossSettings
 from geohash_rs.hashing.data.class_folders import ClassFolders, split_by_class
@@ -117,12 +117,11 @@ def main():
 
 def report(name, features, head, tiles, trial):
     """Print mAP@20 of one pass, and of activations averaged over four and eight views."""
-    figures = {
-        f"map@20, {count} passes": round(
-            measure_head(features, head, VIEWS[:count], tiles.labels, trial)["map@20"], 4
-        )
-        for count in (1, 4, 8)
-    }
+    figures = {}
+    for count in (1, 4, 8):
+        ranker = Ranker(features=features, head=head, views=VIEWS[:count])
+        value = ranker.measure(tiles.labels, trial)["map@20"]
+        figures[f"map@20, {count} passes"] = round(value, 4)
     print(name, json.dumps(figures), flush=True)
     return figures
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geohash_rs.evaluate import make_features, make_trials, measure_head
+from geohash_rs.evaluate import Ranker, make_features, make_trials
 from geohash_rs.hashing import Extractor, FeatureSettings
 from geohash_rs.hashing.data.class_folders import ClassFolders
 from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS, general_head
@@ -74,7 +74,8 @@ def make_supervised(
         recipe=recipe,
     )
     head.round_weights()
-    figures = measure_head(features, head, recipe.features.views, tiles.labels, trial)
+    ranker = Ranker(features=features, head=head, views=recipe.features.views)
+    figures = ranker.measure(tiles.labels, trial)
     split = (
         f"protocol {protocol}: {len(trial.train)} tiles train, {len(trial.queries)} others are "
         "queries and archive"

@@ -9,7 +9,7 @@ from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.features import Features, make_features
 from geohash_rs.evaluate.fits import BASELINES, fit_head
-from geohash_rs.evaluate.measures import K, measure_head, precision_recall
+from geohash_rs.evaluate.measures import K, Ranker
 from geohash_rs.evaluate.pictured import picture_data
 from geohash_rs.evaluate.protocols import LabelledTiles, check_split, make_trials
 from geohash_rs.hashing.train.recipes import RECIPES, Recipe, get_recipe
@@ -103,16 +103,17 @@ def evaluate(
             if fitted.history:
                 histories[name] = fitted.history
             views = recipes[method].features.views if method in recipes else ("identity",)
+            ranker = Ranker(features=used, head=fitted.head, views=views)
             for trial in trials:
-                values = measure_head(used, fitted.head, views, tiles.labels, trial)
+                values = ranker.measure(tiles.labels, trial)
                 row = {"method": method, "bits": job.bits, "protocol": protocol}
                 row |= {"archive": trial.archive, "seed": job.seed, "passes": len(views)}
                 rows.append(row | values)
             if job.seed == 0:
-                curves[name] = precision_recall(used, fitted.head, views, tiles.labels, trials[0])
+                curves[name] = ranker.precision_recall(tiles.labels, trials[0])
             if pictures and _is_shown(job, method, shown, bits=bits):
                 pictured = {"method": method, "bits": job.bits}
-                pictured |= picture_data(used, fitted.head, views, tiles, trials[0])
+                pictured |= picture_data(ranker, tiles, trials[0])
     rows.sort(key=lambda row: (list(methods).index(row["method"]), row["bits"], row["seed"]))
     settings = _settings(tiles, protocol, split=split, recipes=recipes, plain=plain)
     result = {"rows": rows, "settings": settings, "histories": histories, "curves": curves}
