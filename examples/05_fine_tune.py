@@ -11,6 +11,7 @@ the test part.
 
 import argparse
 import copy
+import dataclasses
 import functools
 import hashlib
 import json
@@ -24,12 +25,13 @@ from torch import nn
 from torch.nn import functional
 
 from geohash_rs import Hasher
-from geohash_rs.evaluate import Trial, fit_head, make_features, make_trials, measure_head
+from geohash_rs.evaluate import Ranker, Trial, fit_head, make_features, make_trials
 from geohash_rs.hashing import (
     VIEWS,
     ClassBalancedSampler,
     ClassFolders,
     CpuRuntime,
+    LossSettings,
     MiLaNLoss,
     get_recipe,
     split_by_class,
@@ -89,7 +91,7 @@ def main():
     recipe = get_recipe("milan").with_(input_size=args.input_size)
     if args.iterations:
         recipe = recipe.with_(iterations=args.iterations)
-    features = make_features(tiles, recipe, cache=args.cache)
+    features = make_features(tiles, recipe.features, cache=args.cache)
     (trial,) = make_trials(tiles, "paper")
     rows = trial.train
     if args.validate:
@@ -103,66 +105,62 @@ def main():
     )
     fitted.head.noise = args.noise  # of its own it has the recipe's when new, none from the cache
     report("before", features, fitted.head, tiles, trial)
-    backbone = copy.deepcopy(features.hasher.backbone)
+    backbone = copy.deepcopy(features.extractor.backbone)
     maps = read_maps(tiles, rows, features, Path(args.cache))
     before = features.of(rows, VIEWS)
     head = train(backbone.network, fitted.head, maps, before, tiles.tensor_labels(rows), args)
-    base = features.hasher
     backbone.weights = "fine-tuned"
-    hasher = Hasher(
-        backbone, head, scaling=base.scaling, bands=base.bands, tile_size=base.tile_size,
-        input_size=base.input_size, views=VIEWS, name=Path(args.output).stem,
-    )  # fmt: skip
-    tuned = tuned_features(hasher, tiles, trial)
+    extractor = dataclasses.replace(features.extractor, backbone=backbone)
+    tuned = tuned_features(extractor, tiles, trial)
     figures = report("after", tuned, head, tiles, trial)
-    hasher.notes |= {"figures": figures, "minutes": round((time.time() - began) / 60, 1)}
+    notes = {"figures": figures, "minutes": round((time.time() - began) / 60, 1)}
+    hasher = Hasher(extractor, head, views=VIEWS, name=Path(args.output).stem, notes=notes)
     hasher.save(args.output)
 
 
 def report(name, features, head, tiles, trial):
     """Print mAP@20 of one pass, and of activations averaged over four and eight views."""
-    figures = {
-        f"map@20, {count} passes": round(
-            measure_head(features, head, VIEWS[:count], tiles.labels, trial)["map@20"], 4
-        )
-        for count in (1, 4, 8)
-    }
+    figures = {}
+    for count in (1, 4, 8):
+        ranker = Ranker(features=features, head=head, views=VIEWS[:count])
+        value = ranker.measure(tiles.labels, trial)["map@20"]
+        figures[f"map@20, {count} passes"] = round(value, 4)
     print(name, json.dumps(figures), flush=True)
     return figures
 
 
-def tuned_features(hasher, tiles, trial):
+def tuned_features(extractor, tiles, trial):
     """Compute the features of the queries; other tiles are not looked at and stay zero."""
-    features = make_empty(hasher, len(tiles))
-    hasher.accelerate()
+    features = make_empty(extractor, len(tiles))
+    extractor.accelerate()
     position = 0
     for batch in tiles.take(trial.queries).batches():
         chosen = trial.queries[position : position + len(batch)]
         for number, name in enumerate(VIEWS):
-            features.values[chosen, number] = hasher.features(view(batch, name))
+            features.values[chosen, number] = extractor.features(view(batch, name))
         position += len(batch)
     return features
 
 
-def make_empty(hasher, count):
+def make_empty(extractor, count):
     from geohash_rs.evaluate import Features
 
-    values = torch.zeros(count, len(VIEWS), hasher.backbone.num_features)
-    return Features(views=VIEWS, values=values, hasher=hasher)
+    values = torch.zeros(count, len(VIEWS), extractor.backbone.num_features)
+    return Features(views=VIEWS, values=values, extractor=extractor)
 
 
 def read_maps(tiles, rows, features, cache):
     """Compute or read what the trunk gives: float16, shape (tiles, views, 192, side, side)."""
     about = [str(tiles.paths[i].relative_to(tiles.root)) for i in rows]
-    key = json.dumps([about, features.hasher.input_size, features.hasher.scaling.to_dict()])
+    key = json.dumps([about, features.extractor.input_size, features.extractor.scaling.to_dict()])
     path = cache / f"maps-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if path.is_file():
         return torch.from_numpy(np.load(path))
-    trunk = Trunk(copy.deepcopy(features.hasher.backbone.network)).eval()
-    run = CpuRuntime.build(trunk, input_size=features.hasher.input_size) or trunk
+    trunk = Trunk(copy.deepcopy(features.extractor.backbone.network)).eval()
+    run = CpuRuntime.build(trunk, input_size=features.extractor.input_size) or trunk
     parts = []
     for batch in tiles.take(rows).batches():
-        images = features.hasher._prepare(batch)
+        images = features.extractor.prepare(batch)
         with torch.inference_mode():
             passes = [run(view(images, name).contiguous()) for name in VIEWS]
         parts.append(torch.stack(passes, 1).half())
@@ -179,7 +177,9 @@ def train(network, fitted, maps, before, labels, args):
     fixed = before[:, :, wide : before.shape[2] - 192 - 320]
     torch.manual_seed(args.seed)
     loss = MiLaNLoss(
-        proxy=1.0, smoothing=0.1, num_bits=args.bits, num_classes=int(labels.max()) + 1
+        LossSettings(proxy=1.0, smoothing=0.1),
+        num_bits=args.bits,
+        num_classes=int(labels.max()) + 1,
     )
     fit_classifier(loss, fitted, before, labels)
     optimizer = torch.optim.AdamW(

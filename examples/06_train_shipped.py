@@ -14,15 +14,16 @@ import numpy as np
 import torch
 
 from geohash_rs import Hasher, metrics
-from geohash_rs.evaluate import make_features, make_trials, measure_head
+from geohash_rs.evaluate import Ranker, make_features, make_trials
 from geohash_rs.hashing import (
     GENERAL_STAGES,
     GENERAL_VIEWS,
     RECIPES,
     VIEWS,
     ClassFolders,
+    Extractor,
+    FeatureSettings,
     LinearHead,
-    Recipe,
     general_head,
     itq_head,
     train_head,
@@ -56,7 +57,7 @@ SUPERVISED = {
     "ucmerced-64": ("paper", MILAN),
     "eurosat-rgb-64": ("spatial", MILAN.with_(train_views=VIEWS[:4], input_size=192)),
 }
-GENERAL = Recipe(stages=GENERAL_STAGES, input_size=224, train_views=GENERAL_VIEWS)
+GENERAL = FeatureSettings(stages=GENERAL_STAGES, input_size=224, train_views=GENERAL_VIEWS)
 EVERY = 5  # of EuroSAT's tiles are taken for the general head, so that both sets weigh alike
 SEEDS = range(1)
 K = 20
@@ -68,23 +69,24 @@ def make_supervised(
     """Train MiLaN on the training part of a protocol, and measure it on the rest."""
     protocol, recipe = SUPERVISED[name]
     recipe = recipe.with_(iterations=iterations)
-    features = make_features(tiles, recipe, cache=cache)
+    features = make_features(tiles, recipe.features, cache=cache)
     (trial,) = make_trials(tiles, protocol)
     head, _ = train_head(
-        features.of(trial.train, recipe.train_views),
+        features.of(trial.train, recipe.features.train_views),
         tiles.tensor_labels(trial.train),
         num_bits=64,
         recipe=recipe,
     )
     head.round_weights()
-    figures = measure_head(features, head, recipe.views, tiles.labels, trial)
+    ranker = Ranker(features=features, head=head, views=recipe.features.views)
+    figures = ranker.measure(tiles.labels, trial)
     split = (
         f"protocol {protocol}: {len(trial.train)} tiles train, {len(trial.queries)} others are "
         "queries and archive"
     )
     rounded = {key: round(value, 4) for key, value in figures.items()}
     notes = {"classes": list(tiles.classes), "split": split, "figures": rounded}
-    return assemble(name, features.hasher, head, recipe.views, notes)
+    return assemble(name, features.extractor, head, recipe.features.views, notes)
 
 
 def make_general(name: str, ucmerced: ClassFolders, eurosat: ClassFolders, cache: Path | None):
@@ -92,7 +94,7 @@ def make_general(name: str, ucmerced: ClassFolders, eurosat: ClassFolders, cache
     eurosat = eurosat.take(range(0, len(eurosat), EVERY))
     sets = {"UC Merced": ucmerced, "EuroSAT RGB": eurosat}
     made = {key: make_features(tiles, GENERAL, cache=cache) for key, tiles in sets.items()}
-    base = made["UC Merced"].hasher
+    base = made["UC Merced"].extractor
     parts = base.backbone.parts
     figures = {}
     for key, other in zip(sets, reversed(sets), strict=True):
@@ -169,19 +171,9 @@ def _hamming(activations: torch.Tensor) -> np.ndarray:
     return np.rint((signs.shape[1] - signs @ signs.T) / 2)
 
 
-def assemble(name: str, base: Hasher, head, views, notes: dict) -> Hasher:
-    """Put head and card on the hasher whose features the head was fitted on."""
-    return Hasher(
-        base.backbone,
-        head,
-        scaling=base.scaling,
-        bands=base.bands,
-        tile_size=base.tile_size,
-        input_size=base.input_size,
-        views=views,
-        name=name,
-        notes=CARDS[name] | notes,
-    )
+def assemble(name: str, extractor: Extractor, head, views, notes: dict) -> Hasher:
+    """Put head and card on the extractor on whose features the head was fitted."""
+    return Hasher(extractor, head, views=views, name=name, notes=CARDS[name] | notes)
 
 
 def main():

@@ -4,10 +4,10 @@ from .archive import open_or_create as open_or_create
 from .errors import GeoHashRSError as GeoHashRSError
 from .hashing.data.class_folder_module import ClassFolderDataModule as ClassFolderDataModule
 from .hashing.data.scene_module import LabelledSceneDataModule as LabelledSceneDataModule
-from .hashing.files import load_hasher as load_hasher
 from .hashing.fit.training_free import fit_hasher as fit_hasher
 from .hashing.fit.unlabelled import fit_on_scenes as fit_on_scenes
 from .hashing.hasher import Hasher as Hasher
+from .hashing.shipped import load_hasher as load_hasher
 from .hashing.train.task import HashingTask as HashingTask
 from .retrieval.matches import Matches as Matches
 from .scenes.dataset import Scenes as Scenes

@@ -10,9 +10,9 @@ from torch.utils.data import Dataset
 
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import GeoHashRSError, HasherError, HasherMismatchError
-from geohash_rs.hashing.files import load_hasher
 from geohash_rs.hashing.fit.by_name import Unfitted
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.indexing.add_dataset import add_dataset
 from geohash_rs.indexing.add_scenes import add_scenes
 from geohash_rs.indexing.report import AddReport

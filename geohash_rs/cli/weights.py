@@ -11,7 +11,7 @@ __all__ = ["weights_command"]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def weights_command(as_json: bool) -> None:
     """List shipped hashers, and the training-free ones that are fitted on your own scenes."""
-    from geohash_rs.hashing.files import list_hashers
+    from geohash_rs.hashing.shipped import list_hashers
 
     rows = list_hashers()
     if as_json:

@@ -2,7 +2,7 @@
 from .features import Features as Features
 from .features import make_features as make_features
 from .fits import fit_head as fit_head
-from .measures import measure_head as measure_head
+from .measures import Ranker as Ranker
 from .plots import write_plots as write_plots
 from .protocols import PROTOCOLS as PROTOCOLS
 from .protocols import LabelledTiles as LabelledTiles

@@ -14,29 +14,28 @@ from torch import Tensor
 from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.protocols import LabelledTiles
 from geohash_rs.hashing.data.features import cached_features
-from geohash_rs.hashing.fit.training_free import SCALING_TILES, default_bands, make_scaling
-from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.extractor import Extractor
+from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.network.backbones import load_backbone
-from geohash_rs.hashing.network.heads import LinearHead
-from geohash_rs.hashing.network.scaling import thin_pixels
-from geohash_rs.hashing.train.recipes import Recipe
+from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, sample_pixels
+from geohash_rs.hashing.train.settings import FeatureSettings
 
 __all__ = ["Features", "make_features"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """Frozen features of a data set for one recipe.
+    """Frozen features of a data set.
 
     Attributes:
         views: Names of the views, in the order of the second axis.
         values: Shape (tiles, views, num_features).
-        hasher: A hasher with that backbone and scaling, whose head is not trained.
+        extractor: What made them.
     """
 
     views: tuple[str, ...]
     values: Tensor
-    hasher: Hasher
+    extractor: Extractor
 
     def of(self, rows: npt.ArrayLike, views: Sequence[str]) -> Tensor:
         """Take tiles and views, shape (tiles, views, num_features)."""
@@ -46,16 +45,16 @@ class Features:
 
 def make_features(
     tiles: LabelledTiles,
-    recipe: Recipe,
+    wanted: FeatureSettings,
     *,
     cache: str | Path | None = None,
     progress: Callable[..., Iterable[Any]] | None = None,
 ) -> Features:
-    """Compute or read the frozen features that a recipe needs.
+    """Compute or read frozen features of a data set.
 
     Args:
         tiles: The data set.
-        recipe: Backbone, its weights, stages, input size and views.
+        wanted: Which features: of which backbone and stages, of which views.
         cache: Folder where features are kept, or None.
         progress: Wraps the batches of tiles, as tqdm does.
 
@@ -71,26 +70,25 @@ def make_features(
         msg = f"{tiles.root} has no tiles; give the folder that holds one folder a class."
         raise TrainingError(msg)
     backbone = load_backbone(
-        recipe.model, weights=recipe.weights, in_chans=first.shape[1], stages=recipe.stages
+        wanted.model, weights=wanted.weights, in_chans=first.shape[1], stages=wanted.stages
     )
-    hasher = Hasher(
+    extractor = Extractor(
         backbone,
-        LinearHead(backbone.num_features, 8),
         scaling=make_scaling(backbone, None, sample=_pixels_of_all(tiles, first)),
         bands=default_bands(first.shape[1]),
         tile_size=int(first.shape[-2]),
-        input_size=recipe.input_size,
+        input_size=wanted.input_size or backbone.input_size,
     )
-    views = tuple(dict.fromkeys((*recipe.train_views, *recipe.views)))
+    views = tuple(dict.fromkeys((*wanted.train_views, *wanted.views)))
     all_batches: Iterable[Tensor] = chain([first], batches)
     if progress is not None:
         all_batches = progress(all_batches, desc=f"features of {len(tiles)} tiles", unit="batch")
-    values = cached_features(hasher, all_batches, views=views, folder=cache)
-    return Features(views=views, values=values, hasher=hasher)
+    values = cached_features(extractor, all_batches, views=views, folder=cache)
+    return Features(views=views, values=values, extractor=extractor)
 
 
 def _pixels_of_all(tiles: LabelledTiles, first: Tensor) -> Tensor:
-    """Take pixels from which the range of values is chosen, shape (pixels, bands, 1, 1).
+    """Take pixels from which the range of values is chosen.
 
     The first batch alone would be tiles of one class; it is enough where pixels have eight bits,
     whose range is known.
@@ -98,6 +96,4 @@ def _pixels_of_all(tiles: LabelledTiles, first: Tensor) -> Tensor:
     if first.dtype == torch.uint8:
         return first
     rows = np.unique(np.linspace(0, len(tiles) - 1, SCALING_TILES).round().astype(np.int64))
-    batches = tiles.take(rows).batches()
-    flat = [thin_pixels(batch).movedim(1, -1).flatten(0, -2) for batch in batches]
-    return torch.cat(flat)[:, :, None, None]
+    return sample_pixels(tiles.take(rows).batches())

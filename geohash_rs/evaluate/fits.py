@@ -80,7 +80,7 @@ def fit_head(
     if method == "float":
         return Fitted(head=None, history={})
     target = _targets(tiles, trial, method)
-    views = ("identity",) if recipe is None else recipe.train_views
+    views = ("identity",) if recipe is None else recipe.features.train_views
     values = features.of(trial.train, views)
     path = None
     if cache is not None:

@@ -1,17 +1,13 @@
 """What the pictures of an evaluation show: queries with their matches, and the learned space."""
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from geohash_rs.evaluate.features import Features
-from geohash_rs.evaluate.measures import label_gains, rank
+from geohash_rs.evaluate.measures import Ranker, label_gains
 from geohash_rs.evaluate.protocols import LabelledTiles, Trial
-from geohash_rs.hashing.network.heads import Head
 
 __all__ = ["picture_data", "project"]
 
@@ -22,22 +18,14 @@ MOST_POINTS = 2000  # of the projection
 Floats = npt.NDArray[np.float64]
 
 
-def picture_data(
-    features: Features,
-    head: Head | None,
-    views: Sequence[str],
-    tiles: LabelledTiles,
-    trial: Trial,
-) -> dict[str, Any]:
+def picture_data(ranker: Ranker, tiles: LabelledTiles, trial: Trial) -> dict[str, Any]:
     """Choose queries, find their matches, and project the activations of the archive to a plane.
 
     Half of the queries are those with the most wrong matches, each of another class; the rest are
     spread over the classes.
 
     Args:
-        features: Frozen features of all tiles.
-        head: The head, or None for the features themselves.
-        views: Views over which activations are averaged.
+        ranker: What ranks tiles.
         tiles: The tiles.
         trial: Queries and archive.
 
@@ -45,7 +33,7 @@ def picture_data(
         "matches": for each query its path, class, and the same of its matches with their
         distances and whether they are right; "projection": its method, x, y and class. JSON-able.
     """
-    distances = rank(features, head, views, trial)
+    distances = ranker.distances(trial)
     gains = label_gains(tiles.labels[trial.queries], tiles.labels[trial.searched])
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :COLUMNS]
     right = np.take_along_axis(gains, nearest, axis=1) > 0
@@ -64,7 +52,7 @@ def picture_data(
     ]
     step = -(-len(trial.searched) // MOST_POINTS)
     rows = trial.searched[::step]
-    method, points = project(_activations(features, head, views, rows))
+    method, points = project(ranker.vectors(rows).astype(np.float64))
     projection = {
         "method": method,
         "x": points[:, 0].round(3).tolist(),
@@ -91,17 +79,6 @@ def project(vectors: Floats) -> tuple[str, Floats]:
     centred = vectors - vectors.mean(0)
     axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
     return "principal components", centred @ axes.T
-
-
-def _activations(
-    features: Features, head: Head | None, views: Sequence[str], rows: npt.NDArray[np.int64]
-) -> Floats:
-    values = features.of(rows, views)
-    if head is None:
-        return values.mean(1).double().numpy()
-    with torch.no_grad():
-        passes = [head(values[:, i]) for i in range(len(views))]
-    return torch.stack(passes).mean(0).double().numpy()
 
 
 def _choose(tiles: LabelledTiles, trial: Trial, *, wrong: npt.NDArray[np.int64]) -> list[int]:

@@ -1,7 +1,7 @@
 """Fit every method on the same features, rank, and measure."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.features import Features, make_features
 from geohash_rs.evaluate.fits import BASELINES, fit_head
-from geohash_rs.evaluate.measures import K, measure_head, precision_recall
+from geohash_rs.evaluate.measures import K, Ranker
 from geohash_rs.evaluate.pictured import picture_data
 from geohash_rs.evaluate.protocols import LabelledTiles, check_split, make_trials
 from geohash_rs.hashing.train.recipes import RECIPES, Recipe, get_recipe
+from geohash_rs.hashing.train.settings import FeatureSettings
 
 __all__ = ["METHODS", "evaluate"]
 
@@ -101,17 +102,18 @@ def evaluate(
             name = f"{method}-{job.bits}-{job.seed}"
             if fitted.history:
                 histories[name] = fitted.history
-            views = recipes[method].views if method in recipes else ("identity",)
+            views = recipes[method].features.views if method in recipes else ("identity",)
+            ranker = Ranker(features=used, head=fitted.head, views=views)
             for trial in trials:
-                values = measure_head(used, fitted.head, views, tiles.labels, trial)
+                values = ranker.measure(tiles.labels, trial)
                 row = {"method": method, "bits": job.bits, "protocol": protocol}
                 row |= {"archive": trial.archive, "seed": job.seed, "passes": len(views)}
                 rows.append(row | values)
             if job.seed == 0:
-                curves[name] = precision_recall(used, fitted.head, views, tiles.labels, trials[0])
+                curves[name] = ranker.precision_recall(tiles.labels, trials[0])
             if pictures and _is_shown(job, method, shown, bits=bits):
                 pictured = {"method": method, "bits": job.bits}
-                pictured |= picture_data(used, fitted.head, views, tiles, trials[0])
+                pictured |= picture_data(ranker, tiles, trials[0])
     rows.sort(key=lambda row: (list(methods).index(row["method"]), row["bits"], row["seed"]))
     settings = _settings(tiles, protocol, split=split, recipes=recipes, plain=plain)
     result = {"rows": rows, "settings": settings, "histories": histories, "curves": curves}
@@ -154,21 +156,15 @@ def _all_features(
     progress: Progress,
 ) -> dict[str, Features]:
     """Compute features for every method, once for all methods that use the same."""
-    made: dict[Recipe, Features] = {}
+    made: dict[FeatureSettings, Features] = {}
     found: dict[str, Features] = {}
     for method in methods:
-        recipe = recipes.get(method, plain)
-        views = tuple(dict.fromkeys((*recipe.train_views, *recipe.views)))
-        key = Recipe(
-            model=recipe.model,
-            weights=recipe.weights,
-            stages=recipe.stages,
-            input_size=recipe.input_size,
-            views=views,
-        )
-        if key not in made:
-            made[key] = make_features(tiles, recipe, cache=cache, progress=progress)
-        found[method] = made[key]
+        wanted = recipes.get(method, plain).features
+        views = tuple(dict.fromkeys((*wanted.train_views, *wanted.views)))
+        wanted = replace(wanted, train_views=views, views=views)
+        if wanted not in made:
+            made[wanted] = make_features(tiles, wanted, cache=cache, progress=progress)
+        found[method] = made[wanted]
     return found
 
 
@@ -206,5 +202,8 @@ def _settings(
         "denominator": "relevant tiles found in the first k",
         "ties": "expectation over all orders",
         "recipes": {name: recipe.to_dict() for name, recipe in recipes.items()},
-        "baseline_features": {"model": plain.model, "input_size": plain.input_size},
+        "baseline_features": {
+            "model": plain.features.model,
+            "input_size": plain.features.input_size,
+        },
     }

@@ -2,8 +2,8 @@
 from .data.balanced import BalancedBatches as BalancedBatches
 from .data.class_folders import ClassFolders as ClassFolders
 from .data.class_folders import split_by_class as split_by_class
+from .extractor import Extractor as Extractor
 from .files import describe_hasher as describe_hasher
-from .files import shipped_hashers as shipped_hashers
 from .fit.by_name import Unfitted as Unfitted
 from .fit.by_name import adapt_hasher as adapt_hasher
 from .fit.general import GENERAL_STAGES as GENERAL_STAGES
@@ -20,9 +20,14 @@ from .network.runtime import CpuRuntime as CpuRuntime
 from .network.scaling import Scaling as Scaling
 from .network.views import VIEWS as VIEWS
 from .network.views import view as view
+from .shipped import shipped_hashers as shipped_hashers
 from .train.losses import MiLaNLoss as MiLaNLoss
 from .train.on_features import train_head as train_head
 from .train.recipes import RECIPES as RECIPES
 from .train.recipes import Recipe as Recipe
 from .train.recipes import get_recipe as get_recipe
 from .train.sampling import ClassBalancedSampler as ClassBalancedSampler
+from .train.settings import FeatureSettings as FeatureSettings
+from .train.settings import HeadSettings as HeadSettings
+from .train.settings import LearningSettings as LearningSettings
+from .train.settings import LossSettings as LossSettings

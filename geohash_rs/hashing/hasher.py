@@ -4,86 +4,67 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from torch import Tensor
 
 from geohash_rs.codes import pack_codes
-from geohash_rs.errors import BandMismatchError, HasherError
+from geohash_rs.errors import HasherError
+from geohash_rs.hashing.extractor import Extractor
+from geohash_rs.hashing.files import HasherFile
 from geohash_rs.hashing.network.backbones import Backbone
-from geohash_rs.hashing.network.heads import Head
-from geohash_rs.hashing.network.runtime import CpuRuntime, mixed_precision
+from geohash_rs.hashing.network.heads import Head, make_head
+from geohash_rs.hashing.network.lite0 import LITE0_WEIGHTS
 from geohash_rs.hashing.network.scaling import Scaling
-from geohash_rs.hashing.network.views import view
 
 __all__ = ["Hasher"]
 
-M = TypeVar("M", bound=nn.Module)
 
-EAGER_BATCH = 16  # tiles in the network at once: as fast as 64, in a third of the memory
-RUNTIME_BATCH = 512  # tiles whose features wait for the head
-
-
+@dataclass(frozen=True, eq=False, repr=False)
 class Hasher:
-    """Bands, scaling, backbone and head that belong together, and the codes that they give.
+    """An extractor and the head that belongs to it: raw tiles become codes.
 
-    Args:
-        backbone: Network from tiles to features.
-        head: Network from features to activations.
-        scaling: What is done to raw pixel values.
-        bands: Names of the bands, in the order of the channels.
-        tile_size: Side of a tile in px of its scene, for which this hasher was made.
-        input_size: Side in px to which tiles are resized for the network.
-        resolution: Ground size of a pixel in metres to which archives resample the tiles of scenes,
-            or None for any.
-        views: Views of a tile over which activations are averaged, each of which costs one pass
-            of the network: "identity", "hflip", "vflip", "rot90", "rot180", "rot270".
-        name: A name for people.
-        notes: Anything JSON-able that the description shall carry: data, licence, figures.
-        device: Where the networks run.
+    A hasher never changes; `dataclasses.replace` makes one with another head, view or note.
 
     Attributes:
-        num_bits: Bits of a code.
-        fingerprint: SHA-256, hex, of all weights and of the settings that a code depends on.
-        description: All of the above as JSON-able values.
+        extractor: Raw tiles to features. Its bands, scaling, sizes and backbone can be read from
+            the hasher too.
+        head: Network from features to activations; it is frozen and moved to the device.
+        views: Views of a tile over which activations are averaged, each of which costs one pass
+            of the network: "identity", "hflip", "vflip", "rot90", "rot180", "rot270".
+        name: A name for people. Default: kind of head and bits.
+        notes: Anything JSON-able that the description carries: data, licence, figures.
+
+    Raises:
+        HasherError: If the head takes another number of features.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        head: Head,
-        *,
-        scaling: Scaling,
-        bands: Sequence[str],
-        tile_size: int,
-        input_size: int,
-        resolution: float | None = None,
-        views: Sequence[str] = ("identity",),
-        name: str = "",
-        notes: Mapping[str, Any] | None = None,
-        device: str | torch.device = "cpu",
-    ) -> None:
-        _check_parts(backbone, head, bands=bands, scaling=scaling)
-        self.backbone, self.head = _frozen(backbone), _frozen(head)
-        self.scaling = scaling
-        self.bands = tuple(bands)
-        self.num_bits = head.num_bits
-        self.tile_size = tile_size
-        self.input_size = input_size
-        self.resolution = resolution
-        self.views = tuple(views)
-        self.name = name or f"{head.kind}-{head.num_bits}"
-        self.notes = dict(notes or {})
-        self.device = torch.device(device)
-        self._runtime: CpuRuntime | None = None
-        self.backbone.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.head.to(self.device)
+    extractor: Extractor
+    head: Head
+    _: KW_ONLY
+    views: Sequence[str] = ("identity",)
+    name: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.head.num_features != self.backbone.num_features:
+            msg = (
+                f"the head takes {self.head.num_features} features but {self.backbone.model_name} "
+                f"gives {self.backbone.num_features}; make the head for this backbone."
+            )
+            raise HasherError(msg)
+        object.__setattr__(self, "views", tuple(self.views))
+        object.__setattr__(self, "name", self.name or f"{self.head.kind}-{self.num_bits}")
+        object.__setattr__(self, "notes", dict(self.notes))
+        self.head.eval().requires_grad_(requires_grad=False).to(self.device)
 
     def __repr__(self) -> str:
         return (
@@ -91,20 +72,49 @@ class Hasher:
             f"tile_size={self.tile_size}, backbone={self.backbone.model_name!r})"
         )
 
+    @property
+    def num_bits(self) -> int:
+        """Bits of a code."""
+        return self.head.num_bits
+
+    @property
+    def backbone(self) -> Backbone:
+        """The extractor's backbone."""
+        return self.extractor.backbone
+
+    @property
+    def scaling(self) -> Scaling:
+        """The extractor's scaling."""
+        return self.extractor.scaling
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands, in the order of the channels."""
+        return tuple(self.extractor.bands)
+
+    @property
+    def tile_size(self) -> int:
+        """Side of a tile in px of its scene, for which this hasher was made."""
+        return self.extractor.tile_size
+
+    @property
+    def input_size(self) -> int:
+        """Side in px to which tiles are resized for the network."""
+        return self.extractor.input_size
+
+    @property
+    def resolution(self) -> float | None:
+        """Ground size of a pixel in metres to which archives resample scenes, or None for any."""
+        return self.extractor.resolution
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks run."""
+        return torch.device(self.extractor.device)
+
     def features(self, tiles: Tensor) -> Tensor:
-        """Compute the backbone's features of tiles as they are, without other views.
-
-        Args:
-            tiles: Raw pixels of any real data type, shape (tiles, bands, height, width).
-
-        Returns:
-            Features, float32, shape (tiles, num_features), on the CPU.
-
-        Raises:
-            BandMismatchError: If the tiles have another number of bands.
-            HasherError: If the tiles are not such an array, or a feature is not finite.
-        """
-        return self._batched(tiles, ("identity",), head=False)
+        """Compute features, as `Extractor.features` does."""
+        return self.extractor.features(tiles)
 
     def activations(self, tiles: Tensor) -> Tensor:
         """Compute hashing activations, averaged over the hasher's views.
@@ -119,22 +129,27 @@ class Hasher:
             BandMismatchError: If the tiles have another number of bands.
             HasherError: If the tiles are not such an array, or a feature is not finite.
         """
-        return self._batched(tiles, self.views, head=True)
+        return self.extractor.averages(tiles, views=self.views, head=self.head)
 
     def codes(self, tiles: Tensor) -> npt.NDArray[np.uint8]:
         """Compute packed codes.
 
         Args:
-            tiles: Raw pixels of any real data type, shape (tiles, bands, height, width).
+            tiles: As in `activations`.
 
         Returns:
             Codes, uint8, shape (tiles, num_bits / 8), most significant bit first.
 
         Raises:
-            BandMismatchError: If the tiles have another number of bands.
-            HasherError: If the tiles are not such an array, or a feature is not finite.
+            BandMismatchError: As `activations`.
+            HasherError: As `activations`.
         """
         return pack_codes(self.activations(tiles).numpy())
+
+    def accelerate(self) -> "Hasher":
+        """Trace the backbone, as `Extractor.accelerate` does, and return this hasher."""
+        self.extractor.accelerate()
+        return self
 
     @cached_property
     def fingerprint(self) -> str:
@@ -153,42 +168,20 @@ class Hasher:
         return {
             "name": self.name,
             "num_bits": self.num_bits,
-            "bands": list(self.bands),
-            "tile_size": self.tile_size,
-            "input_size": self.input_size,
-            "resolution": self.resolution,
             "views": list(self.views),
-            "scaling": self.scaling.to_dict(),
-            "backbone": {
-                "model": self.backbone.model_name,
-                "weights": self.backbone.weights,
-                "stages": list(self.backbone.stages),
-            },
+            **self.extractor.description,
             "head": {"kind": self.head.kind, **self.head.settings},
             "notes": self.notes,
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Give all weights by name, on the CPU, ``backbone.`` or ``head.`` before each name."""
+        """Return all weights by name, on the CPU, ``backbone.`` or ``head.`` before each name."""
         parts = (("backbone", self.backbone.network), ("head", self.head))
         return {
             f"{part}.{name}": tensor.detach().cpu()
             for part, module in parts
             for name, tensor in module.state_dict().items()
         }
-
-    def accelerate(self) -> "Hasher":
-        """Trace the backbone for much work on a CPU; a few seconds that pay from 300 tiles on.
-
-        Features agree with eager PyTorch to about 1e-5. Where the network or this machine does not
-        allow it, nothing changes.
-
-        Returns:
-            This hasher.
-        """
-        if self._runtime is None and self.device.type == "cpu":
-            self._runtime = CpuRuntime.build(self.backbone, input_size=self.input_size)
-        return self
 
     def to_bytes(self, *, embed_backbone: bool | None = None) -> bytes:
         """Write the hasher as the bytes of a file.
@@ -200,9 +193,14 @@ class Hasher:
         Returns:
             A safetensors file whose metadata holds the description as JSON.
         """
-        from geohash_rs.hashing.files import hasher_to_bytes
-
-        return hasher_to_bytes(self, embed_backbone=embed_backbone)
+        if embed_backbone is None:
+            embed_backbone = self.backbone.weights != LITE0_WEIGHTS
+        return HasherFile(
+            description=self.description,
+            fingerprint=self.fingerprint,
+            embedded=embed_backbone,
+            tensors=self.tensors(),
+        ).to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes, *, device: str | torch.device = "cpu") -> "Hasher":
@@ -210,7 +208,7 @@ class Hasher:
 
         Args:
             data: What `to_bytes` wrote.
-            device: Where the networks shall run.
+            device: Where the networks run.
 
         Returns:
             The hasher.
@@ -218,9 +216,31 @@ class Hasher:
         Raises:
             HasherError: If the bytes are not a hasher's, or its weights are not what they were.
         """
-        from geohash_rs.hashing.files import hasher_from_bytes
+        try:
+            file = HasherFile.from_bytes(data)
+            hasher = cls._rebuild(file, device=device)
+        except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            msg = f"the hasher file is damaged ({type(error).__name__}: {error}); get it again."
+            raise HasherError(msg) from error
+        if hasher.fingerprint != file.fingerprint:
+            msg = (
+                f"the weights of hasher {hasher.name} have fingerprint {hasher.fingerprint[:12]}, "
+                f"but {file.fingerprint[:12]} was saved; the file was changed, or the installed "
+                f"{LITE0_WEIGHTS} is another version."
+            )
+            raise HasherError(msg)
+        return hasher
 
-        return hasher_from_bytes(data, device=device)
+    @classmethod
+    def _rebuild(cls, file: HasherFile, *, device: str | torch.device) -> "Hasher":
+        about = file.description
+        weights = file.part("backbone.") if file.embedded else {}
+        extractor = Extractor.rebuild(about, weights, device=device)
+        settings = dict(about["head"])
+        head = make_head(settings.pop("kind"), settings)
+        head.load_state_dict(file.part("head."))
+        shown = {name: about[name] for name in ("views", "name", "notes")}
+        return cls(extractor, head, **shown)
 
     def save(self, path: str | os.PathLike[str], *, embed_backbone: bool | None = None) -> None:
         """Write the hasher into one ``.safetensors`` file, all or nothing.
@@ -241,80 +261,3 @@ class Hasher:
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
-
-    def _batched(self, tiles: Tensor, views: Sequence[str], *, head: bool) -> Tensor:
-        self._check_tiles(tiles)
-        width = self.num_bits if head else self.backbone.num_features
-        outputs = [torch.empty(0, width)]
-        step = EAGER_BATCH if self._runtime is None else RUNTIME_BATCH
-        with torch.inference_mode():
-            for start in range(0, len(tiles), step):
-                features = self._passes(tiles[start : start + step], views)
-                passes = [self.head(each) if head else each for each in features]
-                outputs.append(torch.stack(passes).mean(0).cpu())
-        result = torch.cat(outputs)
-        if not torch.isfinite(result).all():
-            bad = (~torch.isfinite(result)).any(1).nonzero().flatten()
-            msg = (
-                f"{len(bad)} of {len(tiles)} tiles gave features that are NaN or infinite (first: "
-                f"tile {int(bad[0])}); fill missing pixels before hashing."
-            )
-            raise HasherError(msg)
-        return result
-
-    def _passes(self, tiles: Tensor, views: Sequence[str]) -> Iterator[Tensor]:
-        """Compute the features of each view of raw tiles."""
-        if self._runtime is not None:
-            for name in views:
-                yield self._runtime(view(tiles, name), scaling=self.scaling)
-            return
-        images = self._prepare(tiles)
-        for name in views:
-            with mixed_precision(self.device):
-                yield self.backbone(view(images, name)).float()
-
-    def _prepare(self, tiles: Tensor) -> Tensor:
-        """Scale and resize raw tiles into network input."""
-        scaled = self.scaling.apply(tiles.to(self.device, torch.float32))
-        size = (self.input_size, self.input_size)
-        if scaled.shape[-2:] != size:
-            scaled = nn.functional.interpolate(scaled, size=size, mode="bicubic", antialias=True)
-        images = self.scaling.normalise(scaled)
-        return images.contiguous(memory_format=torch.channels_last)
-
-    def _check_tiles(self, tiles: Tensor) -> None:
-        if tiles.ndim != 4 or not tiles.shape[2] or not tiles.shape[3]:
-            msg = f"tiles have shape {tuple(tiles.shape)}; use (tiles, bands, height, width)."
-            raise HasherError(msg)
-        if tiles.dtype.is_complex:
-            msg = f"tiles are {tiles.dtype}; take their magnitude or real part before hashing."
-            raise HasherError(msg)
-        if tiles.shape[1] != len(self.bands):
-            msg = (
-                f"tiles have {tiles.shape[1]} bands but hasher {self.name} expects "
-                f"{len(self.bands)} ({_listed(self.bands)}); pass bands=... or use another hasher."
-            )
-            raise BandMismatchError(msg)
-
-
-def _frozen(module: M) -> M:
-    return module.eval().requires_grad_(requires_grad=False)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 4 else f"{names[0]}..{names[-1]}"
-
-
-def _check_parts(backbone: Backbone, head: Head, *, bands: Sequence[str], scaling: Scaling) -> None:
-    if head.num_features != backbone.num_features:
-        msg = (
-            f"the head takes {head.num_features} features but {backbone.model_name} gives "
-            f"{backbone.num_features}; make the head for this backbone."
-        )
-        raise HasherError(msg)
-    if not len(bands) == backbone.in_chans == len(scaling.low):
-        msg = (
-            f"{len(bands)} band names ({_listed(bands)}), {backbone.in_chans} input channels of "
-            f"{backbone.model_name} and {len(scaling.low)} bands of the scaling do not agree."
-        )
-        raise BandMismatchError(msg)

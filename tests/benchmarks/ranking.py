@@ -44,7 +44,7 @@ def hash_tiles(tiles: ClassFolders, name: str, cache: Path | None) -> np.ndarray
     else:
         hasher = load_hasher(name)
     hasher.accelerate()
-    features = cached_features(hasher, tiles.batches(), folder=cache)[:, 0]
+    features = cached_features(hasher.extractor, tiles.batches(), folder=cache)[:, 0]
     head = itq_head(features, num_bits=int(name[4:])) if name.startswith("itq-") else hasher.head
     with torch.inference_mode():
         return head(features).numpy()

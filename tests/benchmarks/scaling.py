@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from geohash_rs.engines.ray.search import share_out
-from geohash_rs.hashing.files import load_hasher
+from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.durable import FileEntry
 from geohash_rs.store.disk.locks import ReaderPin, create_locks

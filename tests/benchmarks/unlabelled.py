@@ -52,8 +52,8 @@ class Archive:
 
 def features_of(batches: Callable[[], Iterator[torch.Tensor]], cache: Path | None) -> torch.Tensor:
     """Compute the frozen features of four views."""
-    hasher = fit_hasher([next(batches())], num_bits=8)
-    return cached_features(hasher, batches(), views=FOUR_VIEWS, folder=cache)
+    extractor = fit_hasher([next(batches())], num_bits=8).extractor
+    return cached_features(extractor, batches(), views=FOUR_VIEWS, folder=cache)
 
 
 def eurosat(data: Path, cache: Path | None, most: int) -> Archive:
@@ -123,7 +123,7 @@ def fit(archive: Archive, method: str, *, bits: int, iterations: int) -> Head:
     if method == "triplets":
         return triplets_head(features, places, num_bits=bits, iterations=iterations)
     if method == "milan":
-        recipe = Recipe(train_views=FOUR_VIEWS, iterations=iterations, proxy=0.3)
+        recipe = Recipe().with_(train_views=FOUR_VIEWS, iterations=iterations, proxy=0.3)
         labels = torch.from_numpy(archive.labels[train])
         return train_head(features[train], labels, num_bits=bits, recipe=recipe)[0]
     views = features[:, :1] if method == "pairs-places" else features

@@ -18,7 +18,7 @@ from geohash_rs.evaluate import (
     write_plots,
 )
 from geohash_rs.hashing.data.class_folders import ClassFolders, split_by_class
-from geohash_rs.hashing.train.recipes import Recipe
+from geohash_rs.hashing.train.settings import FeatureSettings
 
 SMALL = {
     "stages": (),
@@ -105,12 +105,14 @@ def test_the_range_of_pixels_is_that_of_all_classes(tmp_path, monkeypatch):
                     tmp_path / name / f"{number}.tif", "w", driver="GTiff", **profile
                 ) as file:
                     file.write(pixels)
-    recipe = Recipe(model="test_resnet", weights=False, input_size=32, train_views=("identity",))
+    wanted = FeatureSettings(
+        model="test_resnet", weights=False, input_size=32, train_views=("identity",)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        features = make_features(ClassFolders.open(tmp_path), recipe)
-    assert features.hasher.scaling.low == (100.0, 100.0)
-    assert features.hasher.scaling.high == (5100.0, 5100.0)
+        features = make_features(ClassFolders.open(tmp_path), wanted)
+    assert features.extractor.scaling.low == (100.0, 100.0)
+    assert features.extractor.scaling.high == (5100.0, 5100.0)
 
 
 def test_lists_beside_the_data_give_the_split(shared_data):
@@ -164,7 +166,7 @@ def test_a_run_that_was_broken_off_goes_on_and_gives_the_same_figures(tiles, tmp
     assert len(list((tmp_path / "heads").glob("*.safetensors"))) == 2
     # all is read, nothing computed any more
     monkeypatch.setattr("geohash_rs.evaluate.fits.train_head", None)
-    monkeypatch.setattr("geohash_rs.hashing.hasher.Hasher.features", None)
+    monkeypatch.setattr("geohash_rs.hashing.extractor.Extractor.features", None)
     assert run(tmp_path) == whole
 
 

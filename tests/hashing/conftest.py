@@ -6,6 +6,7 @@ import timm
 import torch
 from PIL import Image
 
+from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.heads import LinearHead
@@ -31,11 +32,12 @@ def make_small():
         with torch.random.fork_rng():
             torch.manual_seed(1)
             head = LinearHead(backbone.num_features, num_bits)
-        return Hasher(
+        shown = {k: settings.pop(k) for k in ("views", "name", "notes") if k in settings}
+        extractor = Extractor(
             backbone,
-            head,
             **{"scaling": scaling, "bands": bands, "tile_size": 40, "input_size": 32, **settings},
         )
+        return Hasher(extractor, head, **shown)
 
     return make
 

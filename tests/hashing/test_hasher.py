@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ import torch
 from torch import nn
 
 from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
-from geohash_rs.hashing.files import load_hasher, read_metadata
+from geohash_rs.hashing.extractor import Extractor
+from geohash_rs.hashing.files import read_metadata
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.heads import LinearHead, MiLaN
 from geohash_rs.hashing.network.scaling import Scaling
+from geohash_rs.hashing.shipped import load_hasher
 
 
 def test_codes_are_the_packed_signs_of_the_heads_projection(make_small, tiles):
@@ -82,9 +85,10 @@ def test_a_hasher_over_the_packaged_backbone_is_a_small_file(tmp_path, tiles):
     head.standardise(torch.rand(10, 1280))
     head.round_weights()
     scaling = Scaling(low=(0,) * 3, high=(255,) * 3, mean=backbone.mean, std=backbone.std)
-    hasher = Hasher(
-        backbone, head, scaling=scaling, bands=("r", "g", "b"), tile_size=40, input_size=64
+    extractor = Extractor(
+        backbone, scaling=scaling, bands=("r", "g", "b"), tile_size=40, input_size=64
     )
+    hasher = Hasher(extractor, head)
     hasher.save(tmp_path / "h.safetensors")
     assert (tmp_path / "h.safetensors").stat().st_size < 4_000_000
     loaded = load_hasher(tmp_path / "h.safetensors")
@@ -133,8 +137,8 @@ def test_a_failed_save_leaves_the_old_file(make_small, tmp_path, monkeypatch):
 
 
 def test_tiles_that_do_not_fit_are_refused(make_small):
-    hasher = make_small(name="small")
-    with pytest.raises(BandMismatchError, match=r"4 bands but hasher small expects 3 \(red"):
+    hasher = make_small()
+    with pytest.raises(BandMismatchError, match=r"4 bands but the hasher expects 3 \(red"):
         hasher.codes(torch.zeros(1, 4, 8, 8))
     with pytest.raises(HasherError, match=r"shape \(3, 8, 8\)"):
         hasher.codes(torch.zeros(3, 8, 8))
@@ -150,11 +154,25 @@ def test_parts_that_do_not_fit_each_other_are_refused(make_small):
     backbone = Backbone("test_resnet", in_chans=3)
     scaling = Scaling(low=(0,) * 3, high=(1,) * 3, mean=(0,) * 3, std=(1,) * 3)
     settings = {"scaling": scaling, "tile_size": 8, "input_size": 8}
+    extractor = Extractor(backbone, bands=("r", "g", "b"), **settings)
     with pytest.raises(HasherError, match="takes 10 features but test_resnet gives"):
-        Hasher(backbone, LinearHead(10, 16), bands=("r", "g", "b"), **settings)
-    head = LinearHead(backbone.num_features, 16)
+        Hasher(extractor, LinearHead(10, 16))
     with pytest.raises(BandMismatchError, match="2 band names"):
-        Hasher(backbone, head, bands=("r", "g"), **settings)
+        Extractor(backbone, bands=("r", "g"), **settings)
+
+
+def test_a_hasher_does_not_change_but_another_can_be_made_of_it(make_small, tiles):
+    hasher = make_small(notes={"a": 1})
+    head = make_small(num_bits=32).head
+    before = hasher.fingerprint
+    with pytest.raises(FrozenInstanceError):
+        hasher.head = head
+    with pytest.raises(FrozenInstanceError):
+        hasher.extractor.tile_size = 1
+    other = replace(hasher, head=head)
+    assert (other.num_bits, other.notes, other.extractor) == (32, {"a": 1}, hasher.extractor)
+    assert other.fingerprint != before == hasher.fingerprint
+    assert torch.equal(other.features(tiles), hasher.features(tiles))
 
 
 def test_a_missing_hasher_says_what_there_is(tmp_path):

@@ -12,8 +12,8 @@ import torch
 
 from geohash_rs.evaluate import make_trials
 from geohash_rs.hashing.data.class_folders import ClassFolders
-from geohash_rs.hashing.files import load_hasher, shipped_hashers
 from geohash_rs.hashing.fit.itq import lsh_head
+from geohash_rs.hashing.shipped import load_hasher, shipped_hashers
 from geohash_rs.metrics import measures as metrics
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "06_train_shipped.py"

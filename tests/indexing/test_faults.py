@@ -211,15 +211,10 @@ def test_a_scene_replaced_after_its_last_tile_was_read_is_not_acknowledged(
 def test_a_scene_whose_features_are_not_finite_costs_no_other_scene(
     quick_hasher: Hasher, write_scene: Writer, tmp_path: Path
 ) -> None:
-    unclipped = Hasher(
-        quick_hasher.backbone,
-        quick_hasher.head,
-        # Weights of TorchGeo take raw pixels in this way.
-        scaling=replace(quick_hasher.scaling, high=(0.1,) * 3, clip=False),
-        bands=quick_hasher.bands,
-        tile_size=TILE,
-        input_size=32,
-    )
+    # Weights of TorchGeo take raw pixels in this way.
+    scaling = replace(quick_hasher.scaling, high=(0.1,) * 3, clip=False)
+    extractor = replace(quick_hasher.extractor, scaling=scaling, tile_size=TILE, input_size=32)
+    unclipped = Hasher(extractor, quick_hasher.head)
     for number in range(3):
         pixels = mosaic(2, 2, number).astype("float32")
         if number == 1:

@@ -20,10 +20,8 @@ from geohash_rs.hashing.data.feature_batches import (
     ReadyBatches,
 )
 from geohash_rs.hashing.data.features import features_key, iterate_features
-from geohash_rs.hashing.fit.training_free import SCALING_TILES
-from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.scaling import thin_pixels
-from geohash_rs.hashing.train.learned import feature_hasher
+from geohash_rs.hashing.extractor import Extractor
+from geohash_rs.hashing.network.scaling import SCALING_TILES, sample_pixels
 from geohash_rs.hashing.train.sampling import ClassBalancedSampler, labels_of
 
 __all__ = ["BalancedBatches"]
@@ -148,15 +146,17 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
         if not task.pixels.known:
             task.pixels.meet(self._sample(part))
         views = task.hparams["train_views" if part == "train" else "views"]
-        hasher = feature_hasher(task)
-        key = features_key(hasher, views=views)
+        extractor = task.extractor()
+        key = features_key(extractor, views=views)
         if part not in self._found or self._found[part].key != key:
-            self._found[part] = self._compute(part, hasher, views=views, key=key)
+            self._found[part] = self._compute(part, extractor, views=views, key=key)
         self._drawn.pop(part, None)  # drawn for their range alone, if the features were known
         task.tile_size = task.tile_size or self._found[part].tile_size
         return self._found[part]
 
-    def _compute(self, part: str, hasher: Hasher, *, views: Iterable[str], key: str) -> _Found:
+    def _compute(
+        self, part: str, extractor: Extractor, *, views: Iterable[str], key: str
+    ) -> _Found:
         labels: list[Tensor] = []
         sides: list[int] = []
 
@@ -166,7 +166,7 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
                 sides.append(int(batch["image"].shape[-2]))
                 yield batch["image"]
 
-        every = iterate_features(hasher, tiles(), views=tuple(views), folder=self._folder())
+        every = iterate_features(extractor, tiles(), views=tuple(views), folder=self._folder())
         features = list(every)
         if not features:
             raise TrainingError(self._no_tiles(part))
@@ -178,7 +178,7 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
         return _Found(key, found, torch.cat(labels), sides[0])
 
     def _sample(self, part: str) -> Tensor:
-        """Read pixels of tiles spread evenly over a part, shape (1, bands, 1, pixels).
+        """Read pixels of tiles spread evenly over a part, as `sample_pixels` does.
 
         Raises:
             TrainingError: If the part has no tiles.
@@ -187,15 +187,15 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
         step = 1
         if dataset is None:
             batches = self._drawn[part] = self._raw_batches(part)
-            step = max(1, sum(len(batch["image"]) for batch in batches) // SCALING_TILES)
+            count = sum(len(batch["image"]) for batch in batches)
+            step = max(1, count // SCALING_TILES)
         else:
             count = min(len(dataset), SCALING_TILES)
             rows = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
-            batches = self._loader(Subset(dataset, rows))
-        pixels = [_thinned(batch["image"][::step]) for batch in batches]
-        if not pixels:
+            batches = self._loader(Subset(dataset, rows)) if count else []
+        if not count:
             raise TrainingError(self._no_tiles(part))
-        return torch.cat(pixels, dim=1)[None, :, None]
+        return sample_pixels(batch["image"][::step] for batch in batches)
 
     def _no_tiles(self, part: str) -> str:
         return f"the {part} part of {type(self.data).__name__} has no tiles; check its folder."
@@ -267,12 +267,6 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
     def _frozen(self) -> bool:
         settings = getattr(self._task(), "hparams", {})
         return bool(settings.get("freeze_backbone")) and hasattr(self._task(), "meet_features")
-
-
-def _thinned(images: Tensor) -> Tensor:
-    """Take evenly spaced pixels of a batch, shape (bands, pixels)."""
-    images = images if images.dtype == torch.uint8 else images.float()
-    return thin_pixels(images).movedim(1, 0).flatten(1)
 
 
 def _labels_of_dataset(dataset: Any) -> Tensor:  # noqa: ANN401 - a data set with a length

@@ -11,6 +11,7 @@ from torchgeo.datamodules import BaseDataModule
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.data.class_folders import ClassFolders, read_tile, split_by_class
+from geohash_rs.hashing.network.preparation import resize
 from geohash_rs.hashing.train.sampling import ClassBalancedSampler
 
 __all__ = ["BalancedDataModule", "ClassFolderDataModule", "ClassFolderDataset"]
@@ -36,14 +37,10 @@ class ClassFolderDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         image = read_tile(self.tiles.paths[index]).float()
-        if image.shape[-2:] != (self.size, self.size):
-            lowest, highest = float(image.min()), float(image.max())
-            size = (self.size, self.size)
-            image = torch.nn.functional.interpolate(
-                image[None], size=size, mode="bicubic", antialias=True
-            )[0]
-            image = image.clamp_(lowest, highest)  # bicubic resizing overshoots at edges
-        return {"image": image, "label": torch.tensor(int(self.tiles.labels[index]))}
+        resized = resize(image[None], (self.size, self.size))[0]
+        if resized.shape != image.shape:  # bicubic resizing overshoots at edges
+            resized.clamp_(float(image.min()), float(image.max()))
+        return {"image": resized, "label": torch.tensor(int(self.tiles.labels[index]))}
 
 
 class BalancedDataModule(BaseDataModule):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.network.views import view
 
 __all__ = ["cached_features", "features_key", "iterate_features", "save_whole"]
@@ -20,7 +20,7 @@ FEW_PASSES = 300  # below this, tracing the backbone costs more time than it sav
 
 
 def cached_features(
-    hasher: Hasher,
+    extractor: Extractor,
     batches: Iterable[Tensor],
     *,
     views: Sequence[str] = ("identity",),
@@ -29,8 +29,7 @@ def cached_features(
     """Compute the features of all views of all tiles, or read them if that was done before.
 
     Args:
-        hasher: Its backbone, scaling, input size and bands make the features; its head does not
-            matter.
+        extractor: What makes the features.
         batches: Raw tiles, each of shape (tiles, bands, height, width).
         views: Views of a tile to compute; each costs a pass of the backbone.
         folder: Folder of the cache, or None to compute without one.
@@ -41,7 +40,7 @@ def cached_features(
     Raises:
         TrainingError: If there is no tile, or the cache has been damaged.
     """
-    parts = list(iterate_features(hasher, batches, views=views, folder=folder))
+    parts = list(iterate_features(extractor, batches, views=views, folder=folder))
     if not parts:
         msg = "there are no tiles to compute features of; check the paths of the data set."
         raise TrainingError(msg)
@@ -49,7 +48,7 @@ def cached_features(
 
 
 def iterate_features(
-    hasher: Hasher,
+    extractor: Extractor,
     batches: Iterable[Tensor],
     *,
     views: Sequence[str] = ("identity",),
@@ -57,11 +56,11 @@ def iterate_features(
 ) -> Iterator[Tensor]:
     """Go through the features batch by batch; each is kept on disk as soon as it is computed.
 
-    A file is named by the pixels of its batch, so that a cache that was broken off is continued,
-    and one of other pixels, views, weights or settings is never taken for it.
+    A file is named by the pixels of its batch, so that an interrupted run resumes,
+    and a cache of other pixels, views, weights or settings is never taken for it.
 
     Args:
-        hasher: As in `cached_features`.
+        extractor: As in `cached_features`.
         batches: As in `cached_features`.
         views: As in `cached_features`.
         folder: As in `cached_features`.
@@ -74,7 +73,7 @@ def iterate_features(
     """
     kept = None
     if folder is not None:
-        kept = Path(folder) / features_key(hasher, views=views)[:16]
+        kept = Path(folder) / features_key(extractor, views=views)[:16]
         kept.mkdir(parents=True, exist_ok=True)
     passes = 0
     for batch in batches:
@@ -83,30 +82,31 @@ def iterate_features(
             yield _read(path)
             continue
         if passes >= FEW_PASSES:
-            hasher.accelerate()
+            extractor.accelerate()
         passes += len(batch) * len(views)
-        features = torch.stack([hasher.features(view(batch, name)) for name in views], dim=1)
+        features = torch.stack([extractor.features(view(batch, name)) for name in views], dim=1)
         if path is not None:
             save_whole({"features": features}, path)
         yield features
 
 
-def features_key(hasher: Hasher, *, views: Sequence[str]) -> str:
-    """Name the features that a hasher makes of any tile, by all that they depend on but the tile.
+def features_key(extractor: Extractor, *, views: Sequence[str]) -> str:
+    """Name the features of an extractor by all that they depend on but the tile.
 
     Args:
-        hasher: As in `cached_features`.
+        extractor: As in `cached_features`.
         views: As in `cached_features`.
 
     Returns:
         SHA-256, hex.
     """
-    about = hasher.description
+    about = extractor.description
     settings = {k: about[k] for k in ("bands", "input_size", "scaling", "backbone")}
-    if hasher.device.type != "cpu":  # where arithmetic is of another precision
-        settings["device"] = hasher.device.type
+    kind = torch.device(extractor.device).type
+    if kind != "cpu":  # where arithmetic is of another precision
+        settings["device"] = kind
     digest = hashlib.sha256(json.dumps([settings, list(views)], sort_keys=True).encode())
-    for name, tensor in sorted(hasher.backbone.network.state_dict().items()):
+    for name, tensor in sorted(extractor.backbone.network.state_dict().items()):
         digest.update(name.encode())
         digest.update(_raw_bytes(tensor))
     return digest.hexdigest()
@@ -120,7 +120,7 @@ def save_whole(
     Args:
         tensors: What it holds.
         path: The file.
-        metadata: What its header says beside.
+        metadata: What its header says as well.
     """
     part = path.with_name(f"{path.stem}-{uuid4().hex}.part")
     try:

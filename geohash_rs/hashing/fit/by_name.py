@@ -1,22 +1,23 @@
 """Hashers by name that are fitted on the first imagery of an archive."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from geohash_rs.hashing.files import load_hasher, read_metadata, shipped_hashers
+from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.hashing.fit.training_free import (
     METHODS,
     fit_hasher,
     fit_head,
-    make_scaling,
     parse_training_free,
     peek,
 )
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.scaling import make_scaling
+from geohash_rs.hashing.shipped import load_hasher, shipped_hashers
 
 __all__ = ["Unfitted", "adapt_hasher"]
 
@@ -53,7 +54,7 @@ class Unfitted:
         if not isinstance(name, str) or Path(name).is_file():
             return None
         if (shipped := shipped_hashers().get(name)) is not None:
-            about = read_metadata(shipped.read_bytes())["description"]
+            about = describe_hasher(shipped)
             if not about["notes"].get("adapts"):
                 return None
             return cls(name=name, num_bits=about["num_bits"], bands=tuple(about["bands"]))
@@ -127,25 +128,17 @@ def adapt_hasher(
         BandMismatchError: If the tiles have other bands.
     """
     sample, batches = peek(tiles)
-    adapted = Hasher(
-        hasher.backbone,
-        hasher.head,
+    extractor = replace(
+        hasher.extractor,
         scaling=make_scaling(hasher.backbone, None, sample=sample),
-        bands=hasher.bands,
         tile_size=tile_size or int(sample.shape[-2]),
-        input_size=hasher.input_size,
-        resolution=hasher.resolution,
-        views=hasher.views,
-        name=hasher.name,
-        notes=hasher.notes,
-        device=hasher.device,
     )
     if accelerate:
-        adapted.accelerate()
-    if len(sample) >= hasher.num_bits:
-        head, count = fit_head(
-            adapted, batches, method="general", num_bits=hasher.num_bits, seed=seed
-        )
-        adapted.head = head.eval().requires_grad_(requires_grad=False).to(adapted.device)
-        adapted.notes["fitted_on"] = f"{count} unlabelled tiles"
-    return adapted
+        extractor.accelerate()
+    if len(sample) < hasher.num_bits:
+        return replace(hasher, extractor=extractor)
+    head, count = fit_head(
+        extractor, batches, method="general", num_bits=hasher.num_bits, seed=seed
+    )
+    notes = {**hasher.notes, "fitted_on": f"{count} unlabelled tiles"}
+    return replace(hasher, extractor=extractor, head=head, notes=notes)

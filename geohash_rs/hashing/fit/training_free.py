@@ -9,20 +9,20 @@ from torch import Tensor
 
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
+from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS, general_head
 from geohash_rs.hashing.fit.itq import itq_head, lsh_head
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.backbones import Backbone, load_backbone
-from geohash_rs.hashing.network.heads import Head, LinearHead
+from geohash_rs.hashing.network.backbones import load_backbone
+from geohash_rs.hashing.network.heads import LinearHead
 from geohash_rs.hashing.network.lite0 import LITE0
-from geohash_rs.hashing.network.scaling import Scaling, estimate_range
+from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling
 from geohash_rs.hashing.network.views import view
 
-__all__ = ["default_bands", "fit_hasher", "fit_head", "make_scaling", "parse_training_free", "peek"]
+__all__ = ["default_bands", "fit_hasher", "fit_head", "parse_training_free", "peek"]
 
 METHODS = ("general", "itq", "lsh")
 TURNED_TILES = 512  # so many first tiles are seen in the other views too, then every fourth
-SCALING_TILES = 512  # tiles looked at to choose the range of pixel values
 
 
 def parse_training_free(name: str) -> tuple[str, int]:
@@ -112,34 +112,34 @@ def fit_hasher(
         ours = (method, model, weights) == ("general", LITE0, True)
         stages = GENERAL_STAGES if ours else ()
     backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
-    untrained: Head = LinearHead(backbone.num_features, num_bits)
-    hasher = Hasher(
+    extractor = Extractor(
         backbone,
-        untrained,
         scaling=make_scaling(backbone, scaling, sample=sample),
         bands=names,
         tile_size=tile_size or int(sample.shape[-2]),
         input_size=input_size or backbone.input_size,
         resolution=resolution,
-        views=views,
-        name=name or f"{method}-{num_bits}",
         device=device,
     )
     if accelerate:
-        hasher.accelerate()
-    head, count = fit_head(hasher, batches, method=method, num_bits=num_bits, seed=seed)
-    hasher.head = head.eval().requires_grad_(requires_grad=False).to(hasher.device)
-    hasher.notes["fitted_on"] = f"{count} unlabelled tiles"
-    return hasher
+        extractor.accelerate()
+    head, count = fit_head(extractor, batches, method=method, num_bits=num_bits, seed=seed)
+    return Hasher(
+        extractor,
+        head,
+        views=views,
+        name=name or f"{method}-{num_bits}",
+        notes={"fitted_on": f"{count} unlabelled tiles"},
+    )
 
 
 def fit_head(
-    hasher: Hasher, batches: Iterable[Tensor], *, method: str, num_bits: int, seed: int = 0
+    extractor: Extractor, batches: Iterable[Tensor], *, method: str, num_bits: int, seed: int = 0
 ) -> tuple[LinearHead, int]:
-    """Fit a head that needs no labels to the features of a hasher.
+    """Fit a head that needs no labels to the features of tiles.
 
     Args:
-        hasher: Its backbone and preprocessing make the features; its head does not matter.
+        extractor: What makes the features.
         batches: Batches of raw tiles, gone through once.
         method: As in `fit_hasher`.
         num_bits: Bits of the code.
@@ -153,16 +153,16 @@ def fit_head(
     """
     if method != "general":
         fit = itq_head if method == "itq" else lsh_head
-        features = torch.cat([hasher.features(batch) for batch in batches])
+        features = torch.cat([extractor.features(batch) for batch in batches])
         return fit(features, num_bits=num_bits, seed=seed), len(features)
     plain, turned, count = [], [], 0
     for batch in batches:
-        plain.append(hasher.features(batch))
+        plain.append(extractor.features(batch))
         step = 1 if count < TURNED_TILES else 4
-        others = [hasher.features(view(batch[::step], name)) for name in GENERAL_VIEWS[1:]]
+        others = [extractor.features(view(batch[::step], name)) for name in GENERAL_VIEWS[1:]]
         turned.append(torch.stack([plain[-1][::step], *others], dim=1))
         count += len(batch)
-    parts = hasher.backbone.parts
+    parts = extractor.backbone.parts
     head = general_head(
         torch.cat(plain), torch.cat(turned), num_bits=num_bits, parts=parts, seed=seed
     )
@@ -183,34 +183,8 @@ def default_bands(count: int) -> tuple[str, ...]:
     return tuple(f"band_{i + 1}" for i in range(count))
 
 
-def make_scaling(
-    backbone: Backbone, scaling: Mapping[str, Any] | None, *, sample: Tensor
-) -> Scaling:
-    """Choose what is done to raw pixels before a backbone.
-
-    Args:
-        backbone: The network, which knows the mean and deviation that it expects.
-        scaling: What the user asked for, or None.
-        sample: Raw tiles from which the range is estimated when nothing was asked for.
-
-    Returns:
-        The scaling; that of TorchGeo weights where they bring their own and nothing was asked for.
-
-    Raises:
-        HasherError: If the scaling is not understood, or no pixel is finite.
-    """
-    if backbone.raw_input and scaling is None:
-        ones, zeros = (1.0,) * backbone.in_chans, (0.0,) * backbone.in_chans
-        return Scaling(low=zeros, high=ones, mean=backbone.mean, std=backbone.std, clip=False)
-    mean, std = backbone.mean, backbone.std
-    if backbone.raw_input:
-        mean, std = (0.0,) * backbone.in_chans, (1.0,) * backbone.in_chans
-    chosen = scaling if scaling is not None else estimate_range(sample)
-    return Scaling.from_mapping(chosen, mean=mean, std=std)
-
-
 def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
-    """Give some first tiles, and an iterator over all of them.
+    """Take some first tiles, and an iterator over all of them.
 
     Args:
         tiles: Batches of raw tiles, each of shape (tiles, bands, height, width).

@@ -13,13 +13,15 @@ from geohash_rs.errors import HasherError, TrainingError
 from geohash_rs.hashing.data.blocks import block_numbers
 from geohash_rs.hashing.data.features import iterate_features
 from geohash_rs.hashing.data.scene_tiles import SceneTiles
+from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.itq import itq_head
-from geohash_rs.hashing.fit.training_free import default_bands, make_scaling
+from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.fit.whitening import inverse_power
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.backbones import load_backbone
 from geohash_rs.hashing.network.heads import Head, LinearHead, MiLaN
 from geohash_rs.hashing.network.lite0 import LITE0
+from geohash_rs.hashing.network.scaling import make_scaling
 from geohash_rs.hashing.train.on_features import train_head
 from geohash_rs.hashing.train.recipes import Recipe
 from geohash_rs.scenes.dataset import Scenes, Tile
@@ -132,7 +134,7 @@ def triplets_head(
     """
     alone = np.flatnonzero(np.bincount(places)[places] == 1)
     rows = np.concatenate([np.arange(len(places)), alone])
-    recipe = Recipe(
+    recipe = Recipe().with_(
         train_views=tuple(f"view {number}" for number in range(features.shape[1])),
         classes_per_batch=PLACES_PER_BATCH,
         samples_per_class=2,
@@ -233,16 +235,13 @@ def fit_on_scenes(
         )
         raise HasherError(msg)
     backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
-    head: Head = LinearHead(backbone.num_features, num_bits)
-    hasher = Hasher(
+    extractor = Extractor(
         backbone,
-        head,
         scaling=make_scaling(backbone, None, sample=sample),
         bands=names,
         tile_size=tile_size,
         input_size=backbone.input_size,
         resolution=resolution,
-        name=name or f"{method}-{num_bits}",
         device=device,
     )
     read: list[Ints] = []
@@ -252,15 +251,17 @@ def fit_on_scenes(
             read.append(batch.tiles)
             yield batch.images
 
-    features = torch.cat(list(iterate_features(hasher, images(), views=views, folder=cache)))
+    features = torch.cat(list(iterate_features(extractor, images(), views=views, folder=cache)))
     source.warn()
     place_of = dict(zip(map(tuple, tiles.tolist()), places.tolist(), strict=True))
     kept = np.array([place_of[tuple(tile)] for tile in np.concatenate(read).tolist()])
     kept = np.unique(kept, return_inverse=True)[1].reshape(-1)
-    hasher.head = METHODS[method](features, kept, num_bits=num_bits, seed=seed)
-    hasher.head.requires_grad_(requires_grad=False).to(hasher.device)
-    hasher.notes["fitted_on"] = f"{len(features)} unlabelled tiles of {kept.max() + 1} places"
-    return hasher
+    return Hasher(
+        extractor,
+        METHODS[method](features, kept, num_bits=num_bits, seed=seed),
+        name=name or f"{method}-{num_bits}",
+        notes={"fitted_on": f"{len(features)} unlabelled tiles of {kept.max() + 1} places"},
+    )
 
 
 def _choose(

@@ -18,7 +18,7 @@ from geohash_rs.hashing.network.lite0 import (
     rename_lite0,
 )
 
-__all__ = ["Backbone", "load_backbone", "read_state_dict"]
+__all__ = ["Backbone", "load_backbone", "read_state_dict", "rebuild_backbone"]
 
 AUXILIARY = ("AuxLogits.", "classifier.", "fc.", "head.", "heads.")
 
@@ -133,6 +133,34 @@ def load_backbone(
     backbone = Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
     _load_into(backbone, state, origin=source if source != "file" else str(weights))
     backbone.weights = source
+    return backbone
+
+
+def rebuild_backbone(
+    source: Mapping[str, Any], weights: Mapping[str, Tensor], *, in_chans: int
+) -> Backbone:
+    """Make a backbone that a hasher file describes.
+
+    Args:
+        source: Its model, stages and where its weights came from.
+        weights: Tensors of the network by name; none for those of the installed package.
+        in_chans: Bands of the input.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        HasherError: If weights are missing that no package holds.
+    """
+    model, stages = source["model"], source["stages"]
+    if not weights:
+        if (model, source["weights"]) != (LITE0, LITE0_WEIGHTS):
+            msg = f"the file lacks the weights of {model}; save with embed_backbone=True."
+            raise HasherError(msg)
+        return load_backbone(LITE0, in_chans=in_chans, stages=stages)
+    backbone = Backbone(model, in_chans=in_chans, stages=stages)
+    backbone.network.load_state_dict(weights)
+    backbone.weights = source["weights"]
     return backbone
 
 

@@ -1,18 +1,47 @@
-"""Scaling and resizing of tiles of one size as products of matrices, for ONNX Runtime."""
+"""Raw tiles become network input: scaled, resized, normalised; in PyTorch or as a traced module."""
 
 import torch
 from torch import Tensor, nn
 
 from geohash_rs.hashing.network.scaling import Scaling
 
-__all__ = ["Preparation"]
+__all__ = ["Preparation", "prepare", "resize"]
 
 BLOCK = 32  # rows of the output that are made in one product
 UNITS = 512  # columns of the unit matrix that are resized at once
 
 
+def prepare(raw: Tensor, scaling: Scaling, *, size: int) -> Tensor:
+    """Scale, resize and normalise raw tiles.
+
+    Args:
+        raw: Raw pixels, float32, shape (tiles, bands, height, width).
+        scaling: What is done to raw pixel values.
+        size: Side in px that the network sees.
+
+    Returns:
+        Network input, float32, shape (tiles, bands, size, size).
+    """
+    return scaling.normalise(resize(scaling.apply(raw), (size, size)))
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images by bicubic interpolation that does not alias.
+
+    Args:
+        images: Floats, shape (images, bands, height, width).
+        size: Height and width to bring them to, px.
+
+    Returns:
+        Shape (images, bands, *size); the same tensor where they have that size.
+    """
+    if images.shape[-2:] == size:
+        return images
+    return nn.functional.interpolate(images, size=size, mode="bicubic", antialias=True)
+
+
 class Preparation(nn.Module):
-    """What a hasher does to raw pixels before they enter its network.
+    """`prepare` for tiles of one size, as products of matrices that ONNX Runtime can run.
 
     Resizing is linear along each side, and a few rows of the output depend on a few rows of the
     input, so it is done by small products: on a CPU in less time than by PyTorch's own operation,
@@ -51,7 +80,7 @@ class Preparation(nn.Module):
 
 
 def _blocks(length: int, size: int) -> list[tuple[int, int, Tensor]]:
-    """Part the matrix that resizes one side: first and last input of a block, and its weights."""
+    """Cut up the matrix that resizes one side: first and last input of a block, and its weights."""
     whole = _weights(length, size)
     blocks = []
     for first in range(0, size, BLOCK):
@@ -63,14 +92,10 @@ def _blocks(length: int, size: int) -> list[tuple[int, int, Tensor]]:
 
 
 def _weights(length: int, size: int) -> Tensor:
-    """Give the matrix that resizes one side, shape (size, length): resized unit vectors."""
+    """Make the matrix that resizes one side, shape (size, length): resized unit vectors."""
     parts = []
     for first in range(0, length, UNITS):
         units = torch.arange(first, min(first + UNITS, length))
         image = (torch.arange(length)[:, None] == units).float()[None, None]
-        parts.append(
-            nn.functional.interpolate(
-                image, size=(size, len(units)), mode="bicubic", antialias=True
-            )[0, 0]
-        )
+        parts.append(resize(image, (size, len(units)))[0, 0])
     return torch.cat(parts, dim=1)

@@ -1,6 +1,6 @@
 """Bring raw pixel values of any sensor and data type to the range that a network was trained on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from geohash_rs.errors import HasherError
+from geohash_rs.hashing.network.backbones import Backbone
 
-__all__ = ["Scaling", "estimate_range", "thin_pixels"]
+__all__ = ["SCALING_TILES", "Scaling", "estimate_range", "make_scaling", "sample_pixels"]
 
+SCALING_TILES = 512  # tiles looked at to choose the range of pixel values
 THIN_SIDE = 64  # rows and columns of a tile that are looked at to choose its range
 
 
@@ -46,15 +48,23 @@ class Scaling:
 
     @classmethod
     def from_mapping(
-        cls, scaling: Mapping[str, Any], *, mean: Sequence[float], std: Sequence[float]
+        cls,
+        scaling: Mapping[str, Any] | None,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        raw_input: bool = False,
     ) -> "Scaling":
         """Read the scaling that a user wrote.
 
         Args:
             scaling: ``{"kind": "range", "low": [...], "high": [...]}``: values of the bands that
-                become 0 and 1, one for each band or one for all.
+                become 0 and 1, one for each band or one for all. None for raw input: pixels are
+                then normalised as they are.
             mean: Mean that the network expects of each band.
             std: Standard deviation that the network expects of each band.
+            raw_input: Whether mean and std are in raw pixel units. A range that a user wrote then
+                takes their place.
 
         Returns:
             The scaling.
@@ -62,13 +72,19 @@ class Scaling:
         Raises:
             HasherError: If the mapping has another kind or other keys.
         """
-        if scaling.get("kind", "range") != "range" or not {"low", "high"} <= set(scaling):
+        zeros, ones = (0.0,) * len(mean), (1.0,) * len(mean)
+        if scaling is None and raw_input:
+            return cls(low=zeros, high=ones, mean=tuple(mean), std=tuple(std), clip=False)
+        written = dict(scaling or {})
+        if written.get("kind", "range") != "range" or not {"low", "high"} <= set(written):
             msg = (
-                f"scaling {dict(scaling)!r} is not understood; "
+                f"scaling {written!r} is not understood; "
                 'use {"kind": "range", "low": [...], "high": [...]}.'
             )
             raise HasherError(msg)
-        low, high = (_per_band(scaling[key], len(mean)) for key in ("low", "high"))
+        if raw_input:
+            mean, std = zeros, ones
+        low, high = (_per_band(written[key], len(mean)) for key in ("low", "high"))
         return cls(low=low, high=high, mean=tuple(mean), std=tuple(std))
 
     def apply(self, tiles: Tensor) -> Tensor:
@@ -110,6 +126,29 @@ class Scaling:
         return cls(**bands, clip=bool(values["clip"]))
 
 
+def make_scaling(
+    backbone: Backbone, scaling: Mapping[str, Any] | None, *, sample: Tensor
+) -> Scaling:
+    """Choose what is done to raw pixels before a backbone.
+
+    Args:
+        backbone: The network, which knows the mean and deviation that it expects.
+        scaling: What the user asked for, or None.
+        sample: Raw tiles from which the range is estimated when nothing was asked for.
+
+    Returns:
+        The scaling; that of TorchGeo weights where they bring their own and nothing was asked for.
+
+    Raises:
+        HasherError: If the scaling is not understood, or no pixel is finite.
+    """
+    if scaling is None and not backbone.raw_input:
+        scaling = estimate_range(sample)
+    return Scaling.from_mapping(
+        scaling, mean=backbone.mean, std=backbone.std, raw_input=backbone.raw_input
+    )
+
+
 def estimate_range(tiles: Tensor, *, low: float = 0.01, high: float = 0.99) -> dict[str, Any]:
     """Choose the pixel values that become 0 and 1, from tiles of any data type.
 
@@ -144,17 +183,21 @@ def estimate_range(tiles: Tensor, *, low: float = 0.01, high: float = 0.99) -> d
     return {"kind": "range", "low": lows, "high": highs}
 
 
-def thin_pixels(tiles: Tensor) -> Tensor:
+def sample_pixels(batches: Iterable[Tensor]) -> Tensor:
     """Take evenly spaced pixels of tiles, as many as a range of values can be chosen from.
 
     Args:
-        tiles: Shape (tiles, bands, height, width).
+        batches: Raw tiles, at least one batch, each of shape (tiles, bands, height, width).
 
     Returns:
-        A view of them; height and width are less than 128, or as they were.
+        Their pixels, shape (1, bands, 1, pixels), uint8 or float32.
     """
-    rows, columns = (max(1, side // THIN_SIDE) for side in tiles.shape[-2:])
-    return tiles[..., ::rows, ::columns]
+    pixels = []
+    for tiles in batches:
+        rows, columns = (max(1, side // THIN_SIDE) for side in tiles.shape[-2:])
+        values = tiles if tiles.dtype == torch.uint8 else tiles.float()
+        pixels.append(values[..., ::rows, ::columns].movedim(1, 0).flatten(1))
+    return torch.cat(pixels, dim=1)[None, :, None]
 
 
 def _per_band(value: float | Sequence[float], bands: int) -> tuple[float, ...]:

@@ -1,21 +1,20 @@
 """Which weights of a task learn, and how fast."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-import torch
+from torch import nn
+from torch.optim import AdamW, lr_scheduler
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.train.settings import LearningSettings
 
-if TYPE_CHECKING:
-    from geohash_rs.hashing.train.task import HashingTask
-
-__all__ = ["make_optimizer", "unfreeze"]
+__all__ = ["make_optimizer", "make_schedule", "unfreeze"]
 
 
 def unfreeze(backbone: Backbone, chosen: Sequence[str], *, frozen: bool) -> None:
-    """Let the parts of a backbone learn that shall.
+    """Unfreeze the given parts of a backbone.
 
     Args:
         backbone: The backbone.
@@ -37,37 +36,52 @@ def unfreeze(backbone: Backbone, chosen: Sequence[str], *, frozen: bool) -> None
             modules[name].requires_grad_(requires_grad=True)
 
 
-def make_optimizer(task: "HashingTask") -> dict[str, Any]:
-    """Make AdamW over what learns, and the schedule.
+def make_optimizer(
+    backbone: Backbone, head: Iterable[nn.Parameter], *, settings: LearningSettings
+) -> AdamW:
+    """Make AdamW over what learns.
 
     Args:
-        task: The task, attached to its trainer.
+        backbone: The backbone, of which the unfrozen parts learn.
+        head: Weights of the head and the loss.
+        settings: How fast they learn.
 
     Returns:
-        Optimizer and schedule as Lightning takes them.
+        The optimizer.
+    """
+    deep = [p for p in backbone.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": list(head)}]
+    if deep:
+        groups.append({"params": deep, "lr": settings.backbone_lr or settings.lr / 10})
+    return AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+
+
+def make_schedule(
+    optimizer: AdamW,
+    trainer: Any,  # noqa: ANN401
+    *,
+    settings: LearningSettings,
+    monitor: str,
+) -> dict[str, Any]:
+    """Make the schedule of the learning rate.
+
+    Args:
+        optimizer: The optimizer.
+        trainer: Lightning's, which knows the number of steps.
+        settings: Which schedule.
+        monitor: The measure that "plateau" watches; more is better.
+
+    Returns:
+        The schedule as Lightning takes it.
 
     Raises:
-        TrainingError: If the schedule is unknown.
+        TrainingError: If it is unknown.
     """
-    settings = task.hparams
-    deep = [p for p in task.backbone.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [*task.head.parameters(), *task.criterion.parameters()]}
-    ]
-    if deep:
-        groups.append({"params": deep, "lr": settings["backbone_lr"] or settings["lr"] / 10})
-    optimizer = torch.optim.AdamW(groups, lr=settings["lr"], weight_decay=settings["weight_decay"])
-    schedules = torch.optim.lr_scheduler
-    if settings["schedule"] == "cosine":
-        cosine = schedules.CosineAnnealingLR(
-            optimizer, int(task.trainer.estimated_stepping_batches)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
-    if settings["schedule"] != "plateau":
-        msg = f'schedule {settings["schedule"]!r} is unknown; use "plateau" or "cosine".'
+    if settings.schedule == "cosine":
+        cosine = lr_scheduler.CosineAnnealingLR(optimizer, int(trainer.estimated_stepping_batches))
+        return {"scheduler": cosine, "interval": "step"}
+    if settings.schedule != "plateau":
+        msg = f'schedule {settings.schedule!r} is unknown; use "plateau" or "cosine".'
         raise TrainingError(msg)
-    plateau = schedules.ReduceLROnPlateau(optimizer, mode="max", patience=settings["patience"])
-    return {
-        "optimizer": optimizer,
-        "lr_scheduler": {"scheduler": plateau, "monitor": task.monitor},
-    }
+    plateau = lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=settings.patience)
+    return {"scheduler": plateau, "monitor": monitor}

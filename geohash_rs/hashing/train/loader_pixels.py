@@ -62,32 +62,15 @@ class LoaderPixels(nn.Module):
         self.set_range(eight_bit if inside else estimate_range(raw.detach().cpu()))
 
     def scaling(self) -> Scaling:
-        """Give the range as a hasher's scaling."""
-        channels = len(self.mean)
-        zeros, ones = (0.0,) * channels, (1.0,) * channels
-        if self.raw_input and not bool(self.get_buffer("chosen")):
-            return Scaling(low=zeros, high=ones, mean=self.mean, std=self.std, clip=False)
-        mean, std = (zeros, ones) if self.raw_input else (self.mean, self.std)
-        low, high = (tuple(self.get_buffer(name).tolist()) for name in ("low", "high"))
-        return Scaling(low=low, high=high, mean=mean, std=std)
-
-    def prepare(self, raw: Tensor, *, size: int) -> Tensor:
-        """Scale and resize raw tiles into network input, as `Hasher` does.
-
-        Args:
-            raw: Raw pixels, shape (tiles, bands, height, width).
-            size: Side in px that the network sees.
-
-        Returns:
-            Network input, shape (tiles, bands, size, size).
-        """
-        scaling = self.scaling()
-        scaled = scaling.apply(raw)
-        if scaled.shape[-2:] != (size, size):
-            scaled = nn.functional.interpolate(
-                scaled, size=(size, size), mode="bicubic", antialias=True
-            )
-        return scaling.normalise(scaled)
+        """Return the range as a hasher's scaling."""
+        own = self.raw_input and not bool(self.get_buffer("chosen"))
+        low, high = (self.get_buffer(name).tolist() for name in ("low", "high"))
+        return Scaling.from_mapping(
+            None if own else {"low": low, "high": high},
+            mean=self.mean,
+            std=self.std,
+            raw_input=self.raw_input,
+        )
 
 
 def undo(

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.train.mining import MINERS, Triplets, label_similarity
+from geohash_rs.hashing.train.settings import LossSettings
 
 __all__ = [
     "MiLaNLoss",
@@ -104,22 +105,15 @@ def balance_loss(activations: Tensor, *, over: Literal["sample", "bit"] = "sampl
 
 
 class MiLaNLoss(nn.Module):
-    """The weighted sum of MiLaN's losses, and a proxy term beside the triplets if asked.
+    """The weighted sum of MiLaN's losses, and a proxy term as well as the triplets if asked.
 
     Args:
-        margin: Margin of the triplets.
-        normalise: Whether activations are brought to length one before distances are taken.
-        mining: "class_pairs" (the paper's), "batch_all", "batch_hard" or "semi_hard".
-        push: Weight of the push loss.
-        balance: Weight of the balance loss.
-        balance_over: "sample" (the paper's) or "bit".
-        proxy: Weight of the cross-entropy of a linear classifier on the activations.
+        settings: The terms and their weights.
         num_bits: Bits; needed by the proxy.
         num_classes: Classes; needed by the proxy.
-        smoothing: Label smoothing of the proxy.
 
     Raises:
-        TrainingError: If a setting is unknown, or the proxy lacks its sizes.
+        TrainingError: If the proxy lacks its sizes.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, equation 4
@@ -127,30 +121,15 @@ class MiLaNLoss(nn.Module):
 
     def __init__(
         self,
+        settings: LossSettings | None = None,
         *,
-        margin: float = 0.2,
-        normalise: bool = True,
-        mining: str = "batch_hard",
-        push: float = 0.001,
-        balance: float = 1.0,
-        balance_over: Literal["sample", "bit"] = "bit",
-        proxy: float = 0.0,
         num_bits: int | None = None,
         num_classes: int | None = None,
-        smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        if mining not in MINERS:
-            msg = f"mining {mining!r} is not one of {', '.join(MINERS)}."
-            raise TrainingError(msg)
-        if margin <= 0:
-            msg = f"margin is {margin}; use a positive number such as 0.2."
-            raise TrainingError(msg)
-        self.margin, self.normalise, self.mining = margin, normalise, mining
-        self.push, self.balance, self.balance_over = push, balance, balance_over
-        self.proxy, self.smoothing = proxy, smoothing
+        self.settings = settings or LossSettings()
         self.classifier: nn.Linear | None = None
-        if proxy:
+        if self.settings.proxy:
             if not num_bits or not num_classes:
                 msg = "the proxy term classifies codes; pass num_bits and num_classes, or proxy=0."
                 raise TrainingError(msg)
@@ -182,22 +161,21 @@ class MiLaNLoss(nn.Module):
                 "rate is too high; fill the pixels or lower it."
             )
             raise TrainingError(msg)
-        distances = pairwise_distances(activations, normalise=self.normalise)
-        triplets = MINERS[self.mining](
-            distances.detach(),
-            label_similarity(labels),
-            margin=self.margin,
-            generator=generator,
+        used = self.settings
+        distances = pairwise_distances(activations, normalise=used.normalise)
+        similarity = label_similarity(labels)
+        triplets = MINERS[used.mining](
+            distances.detach(), similarity, margin=used.margin, generator=generator
         )
         terms = {
-            "triplet": triplet_loss(distances, triplets, margin=self.margin),
+            "triplet": triplet_loss(distances, triplets, margin=used.margin),
             "push": push_loss(activations),
-            "balance": balance_loss(activations, over=self.balance_over),
+            "balance": balance_loss(activations, over=used.balance_over),
         }
-        loss = terms["triplet"] + self.push * terms["push"] + self.balance * terms["balance"]
+        loss = terms["triplet"] + used.push * terms["push"] + used.balance * terms["balance"]
         if self.classifier is not None:
             terms["proxy"] = self._proxy(activations, labels)
-            loss = loss + self.proxy * terms["proxy"]
+            loss = loss + used.proxy * terms["proxy"]
         return {"loss": loss, **terms}
 
     def _proxy(self, activations: Tensor, labels: Tensor) -> Tensor:
@@ -218,4 +196,4 @@ class MiLaNLoss(nn.Module):
             raise TrainingError(msg)
         if labels.ndim == 2:
             return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-        return functional.cross_entropy(logits, labels, label_smoothing=self.smoothing)
+        return functional.cross_entropy(logits, labels, label_smoothing=self.settings.smoothing)

@@ -54,9 +54,8 @@ def train_head(
         The head, in evaluation mode, and the history of its losses.
 
     Raises:
-        TrainingError: If the features are not finite or do not fit the labels or recipe, the
-            recipe wants components of features that are not standardised, or no triplet can be
-            made.
+        TrainingError: If the features are not finite or do not fit the labels or recipe, or no
+            triplet can be made.
     """
     _check(features, labels, recipe)
     with torch.random.fork_rng(devices=[]):
@@ -69,19 +68,12 @@ def _train(
 ) -> tuple[MiLaN, History]:
     count, views, width = features.shape
     num_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
-    head = MiLaN(
-        width,
-        num_bits,
-        hidden=recipe.hidden,
-        dropout=recipe.dropout,
-        components=min(recipe.components, width),
-        noise=recipe.noise,
-    )
-    if recipe.standardise:
+    head = recipe.head.make(width, num_bits)
+    if recipe.head.standardise:
         head.standardise(features.flatten(0, 1))
     with torch.no_grad():  # what comes before the first layer does not learn
         prepared = head.prepare(features.flatten(0, 1)).reshape(count, views, -1)
-    criterion = _criterion(recipe, num_bits, num_classes)
+    criterion = MiLaNLoss(recipe.loss, num_bits=num_bits, num_classes=num_classes)
     parameters = [*head.parameters(), *criterion.parameters()]
     optimizer = torch.optim.AdamW(
         parameters, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True
@@ -100,21 +92,6 @@ def _train(
         if step % note_every == 0 or step == recipe.iterations - 1:
             _note(history, step, terms)
     return head.eval(), history
-
-
-def _criterion(recipe: Recipe, num_bits: int, num_classes: int) -> MiLaNLoss:
-    return MiLaNLoss(
-        margin=recipe.margin,
-        normalise=recipe.normalise,
-        mining=recipe.mining,
-        push=recipe.push,
-        balance=recipe.balance,
-        balance_over=recipe.balance_over,
-        proxy=recipe.proxy,
-        num_bits=num_bits,
-        num_classes=num_classes,
-        smoothing=recipe.smoothing,
-    )
 
 
 def _batches(labels: Tensor, recipe: Recipe, seed: int) -> Iterator[Tensor]:
@@ -145,22 +122,17 @@ def _note(history: History, step: int, terms: dict[str, Tensor]) -> None:
 
 
 def _check(features: Tensor, labels: Tensor, recipe: Recipe) -> None:
-    if recipe.components and not recipe.standardise:
-        msg = (
-            f"the recipe has components={recipe.components} and standardise=False, but principal "
-            "components are those of standardised features; use components=0 or standardise=True."
-        )
-        raise TrainingError(msg)
     if features.ndim != 3 or len(features) != len(labels):
         msg = (
             f"features have shape {tuple(features.shape)} and there are {len(labels)} labels; use "
             "(tiles, views, num_features) and a label for each tile."
         )
         raise TrainingError(msg)
-    if features.shape[1] != len(recipe.train_views):
+    views = recipe.features.train_views
+    if features.shape[1] != len(views):
         msg = (
             f"features have {features.shape[1]} views of each tile but the recipe trains on "
-            f"{len(recipe.train_views)} ({', '.join(recipe.train_views)})."
+            f"{len(views)} ({', '.join(views)})."
         )
         raise TrainingError(msg)
     bad = ~torch.isfinite(features).all(2).all(1)

@@ -1,11 +1,11 @@
 """Named configurations of training: the paper's own, and the ones that do better."""
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.views import VIEWS
+from geohash_rs.hashing.train.settings import FeatureSettings, HeadSettings, LossSettings, Settings
 
 __all__ = ["RECIPES", "Recipe", "get_recipe"]
 
@@ -15,27 +15,9 @@ class Recipe:
     """All that decides how a head is trained on frozen features.
 
     Attributes:
-        model: Backbone, any timm name.
-        weights: Weights of the backbone, as `load_backbone` takes them.
-        stages: modules of the backbone whose mean output is appended to the features.
-        input_size: Side in px that the network sees.
-        train_views: Views of a tile of which training draws one at random.
-        views: Views over which the hasher averages activations; each costs a pass of the network.
-        standardise: Whether features are brought to mean 0 and deviation 1 by the training part.
-        components: Principal components kept of the standardised features, at most as many as
-            there are; 0 keeps features.
-        hidden: Widths of the head's hidden layers.
-        dropout: Share of hidden units that training drops.
-        noise: Deviation of the Gaussian noise that training adds to the standardised features or
-            components, whose own mean deviation is 1.
-        mining: Miner of triplets, see `MiLaNLoss`.
-        margin: Margin of the triplets.
-        normalise: Whether activations are brought to length one before distances are taken.
-        push: Weight of the push loss.
-        balance: Weight of the balance loss.
-        balance_over: "sample" or "bit".
-        proxy: Weight of the cross-entropy of a linear classifier on the activations.
-        smoothing: Label smoothing of that classifier.
+        features: Which features; those of all views of a tile by default.
+        head: The shape of the head.
+        loss: The loss.
         classes_per_batch: Classes in a batch; 0 for the paper's pairs of classes.
         samples_per_class: Tiles of each class in a batch; triplets for pairs of classes.
         iterations: Batches.
@@ -45,25 +27,9 @@ class Recipe:
         cosine: Whether the step size falls to zero along a cosine.
     """
 
-    model: str = LITE0
-    weights: bool | str = True
-    stages: tuple[str, ...] = ()
-    input_size: int = 256
-    train_views: tuple[str, ...] = VIEWS
-    views: tuple[str, ...] = ("identity",)
-    standardise: bool = True
-    components: int = 0
-    hidden: tuple[int, ...] = (1024, 512)
-    dropout: float = 0.0
-    noise: float = 0.0
-    mining: str = "batch_hard"
-    margin: float = 0.2
-    normalise: bool = True
-    push: float = 0.001
-    balance: float = 1.0
-    balance_over: Literal["sample", "bit"] = "bit"
-    proxy: float = 0.0
-    smoothing: float = 0.0
+    features: FeatureSettings = FeatureSettings(input_size=256, train_views=VIEWS)
+    head: HeadSettings = HeadSettings()
+    loss: LossSettings = LossSettings()
     classes_per_batch: int = 15
     samples_per_class: int = 6
     iterations: int = 1500
@@ -73,37 +39,49 @@ class Recipe:
     cosine: bool = True
 
     def with_(self, **changes: Any) -> "Recipe":  # noqa: ANN401
-        """Change settings.
+        """Change settings of any kind.
 
         Args:
-            **changes: Settings by name.
+            **changes: Settings by name, such as ``iterations=100, dropout=0.1``.
 
         Returns:
             The changed recipe.
 
         Raises:
-            TrainingError: If there is no such setting.
+            TrainingError: If there is no such setting, or two do not go together.
         """
-        known = {f.name for f in fields(self)}
-        if unknown := sorted(set(changes) - known):
+        known = self.to_dict()
+        if unknown := sorted(set(changes) - set(known)):
             msg = f"a recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known))}."
             raise TrainingError(msg)
-        return replace(self, **changes)
+        own: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Settings):
+                own[field.name] = value.pick({**asdict(value), **changes})  # type: ignore[call-overload]
+            elif field.name in changes:
+                own[field.name] = changes[field.name]
+        return replace(self, **own)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all settings, JSON-able."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Return all settings in one flat, JSON-able mapping."""
+        flat: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            flat |= value if isinstance(value, dict) else {name: value}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in flat.items()}
 
 
 STAGES = ("blocks.3", "blocks.4", "blocks.5", "blocks.6")  # of EfficientNet-Lite0
 FOUR_VIEWS = ("identity", "hflip", "rot90", "rot180")
 
 # chosen by validation inside of the training part: docs/evaluation.md
-MILAN = Recipe(stages=STAGES, components=384, dropout=0.2, noise=1.0, proxy=0.3, iterations=6000)
+MILAN = Recipe().with_(
+    stages=STAGES, components=384, dropout=0.2, noise=1.0, proxy=0.3, iterations=6000
+)
 
 RECIPES: dict[str, Recipe] = {
     # Roy et al. 2021, as their code runs it, but for the backbone, whose weights we can install
-    "paper": Recipe(
+    "paper": Recipe().with_(
         input_size=224,
         train_views=("identity",),
         standardise=False,

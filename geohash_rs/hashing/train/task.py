@@ -1,5 +1,6 @@
 """Train a hasher inside TorchGeo: a task for Lightning's Trainer and TorchGeo's command line."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -7,19 +8,31 @@ import torch
 from torch import Tensor, nn
 
 from geohash_rs._compat import base_task
-from geohash_rs.errors import BandMismatchError, TrainingError
+from geohash_rs.errors import BandMismatchError
+from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.backbones import load_backbone
-from geohash_rs.hashing.network.heads import MiLaN
+from geohash_rs.hashing.network.backbones import Backbone, load_backbone
 from geohash_rs.hashing.network.lite0 import LITE0
+from geohash_rs.hashing.network.preparation import prepare
 from geohash_rs.hashing.network.views import random_views, view
-from geohash_rs.hashing.train.checkpoints import keep_settings, restore_settings
-from geohash_rs.hashing.train.learned import learned_hasher
-from geohash_rs.hashing.train.learning import make_optimizer, unfreeze
+from geohash_rs.hashing.train.checkpoints import (
+    FINE_TUNED,
+    check_tensors,
+    keep_backbone,
+    restore_backbone,
+)
+from geohash_rs.hashing.train.learning import make_optimizer, make_schedule, unfreeze
 from geohash_rs.hashing.train.loader_pixels import LoaderPixels, undo
 from geohash_rs.hashing.train.losses import MiLaNLoss
 from geohash_rs.hashing.train.sampling import labels_of
+from geohash_rs.hashing.train.settings import (
+    FeatureSettings,
+    HeadSettings,
+    LearningSettings,
+    LossSettings,
+    documented_by,
+)
 from geohash_rs.hashing.train.validation import (
     CodeCollapseWarning,
     SeenCodes,
@@ -29,11 +42,8 @@ from geohash_rs.hashing.train.validation import (
 
 __all__ = ["CodeCollapseWarning", "HashingTask"]
 
-LOSS_SETTINGS = (
-    "margin", "normalise", "mining", "push", "balance", "balance_over", "proxy", "smoothing",
-)  # fmt: skip
 
-
+@documented_by(FeatureSettings, HeadSettings, LossSettings, LearningSettings)
 class HashingTask(base_task()):  # type: ignore[misc]
     """Metric learning of binary codes, after MiLaN.
 
@@ -43,46 +53,18 @@ class HashingTask(base_task()):  # type: ignore[misc]
     ``features`` instead of an image, computed once by the frozen backbone.
 
     Args:
-        model: Backbone, any timm name.
-        weights: Weights of the backbone, as `load_backbone` takes them.
         in_channels: Bands of the images.
         num_bits: Bits of the code.
         freeze_backbone: Whether only the head learns.
         unfreeze: Modules of the backbone that learn where it is not frozen, such as "blocks.6".
             Default: all of it. Normalisation layers keep the statistics of their weights.
-        stages: Modules of the backbone whose mean output is appended to the features.
-        components: Principal components kept of the standardised features, at most as many as
-            there are; 0 keeps features.
-        train_views: Views of a tile of which training draws one at random.
-        views: Views over which activations are averaged elsewhere; each costs a pass.
-        hidden: Widths of the head's hidden layers.
-        dropout: Share of hidden units that training drops.
-        noise: Deviation of the Gaussian noise that training adds to the standardised features or
-            components, whose own mean deviation is 1.
-        standardise: Whether features are brought to mean 0 and deviation 1, as measured on the
-            cached features of all training tiles, else on the first training batch.
-        mining: "class_pairs", "batch_all", "batch_hard" or "semi_hard".
-        margin: Margin of the triplets.
-        normalise: Whether activations are brought to length one before distances are taken.
-        push: Weight of the push loss.
-        balance: Weight of the balance loss.
-        balance_over: "sample" (the paper's) or "bit".
-        proxy: Weight of the cross-entropy of a linear classifier on the activations.
-        smoothing: Label smoothing of that classifier.
         num_classes: Classes; needed by the proxy.
-        lr: Learning rate.
-        backbone_lr: Learning rate of the backbone where it learns. Default: a tenth of `lr`.
-        weight_decay: Decoupled weight decay.
-        schedule: "plateau" lowers the learning rate when the validation mAP no longer grows,
-            "cosine" lets it fall to zero over all steps.
-        patience: Epochs without a better validation mAP before "plateau" acts.
         bands: Names of the bands.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}`` in raw pixel values. Default: 0
             to 255 where the first training batch lies within, else its percentiles.
         loader_mean: What the data loader has subtracted. Default: the data module's ``mean``, or
             that of the data module of the checkpoint, else 0.
         loader_std: What it then divided by. Default: as of `loader_mean`, else 1.
-        input_size: Side in px that the network sees. Default: what its weights were trained with.
         k: Ranks of the validation metrics.
 
     Raises:
@@ -149,28 +131,13 @@ class HashingTask(base_task()):  # type: ignore[misc]
             BandMismatchError: If the bands do not fit each other or the weights.
         """
         settings = self.hparams
-        if settings["components"] and not settings["standardise"]:
-            msg = (
-                f"components={settings['components']} and standardise=False do not go together: "
-                "principal components are those of standardised features; use components=0 or "
-                "standardise=True."
-            )
-            raise TrainingError(msg)
+        wanted = FeatureSettings.pick({**settings, "weights": self.weights})
+        shape = HeadSettings.pick(settings)
         channels = settings["in_channels"]
         self.backbone = load_backbone(
-            settings["model"],
-            weights=self.weights,
-            in_chans=channels,
-            stages=tuple(settings["stages"]),
+            wanted.model, weights=wanted.weights, in_chans=channels, stages=wanted.stages
         )
-        self.head = MiLaN(
-            self.backbone.num_features,
-            settings["num_bits"],
-            hidden=tuple(settings["hidden"]),
-            dropout=settings["dropout"],
-            components=min(settings["components"], self.backbone.num_features),
-            noise=settings["noise"],
-        )
+        self.head = shape.make(self.backbone.num_features, settings["num_bits"])
         self.model = nn.Sequential(self.backbone, self.head)
         unfreeze(self.backbone, settings["unfreeze"], frozen=settings["freeze_backbone"])
         names = settings["bands"] or default_bands(channels)
@@ -178,13 +145,14 @@ class HashingTask(base_task()):  # type: ignore[misc]
             msg = f"{len(names)} bands are named but in_channels is {channels}."
             raise BandMismatchError(msg)
         self.band_names = tuple(names)
+        self.network_size = wanted.input_size or self.backbone.input_size
         self.pixels = LoaderPixels(self.backbone, scaling=settings["scaling"])
-        self.register_buffer("standardised", torch.tensor(not settings["standardise"]))
+        self.register_buffer("standardised", torch.tensor(not shape.standardise))
 
     def configure_losses(self) -> None:
         """Make the loss."""
         self.criterion = MiLaNLoss(
-            **{name: self.hparams[name] for name in LOSS_SETTINGS},
+            LossSettings.pick(self.hparams),
             num_bits=self.hparams["num_bits"],
             num_classes=self.hparams["num_classes"],
         )
@@ -195,7 +163,11 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Raises:
             TrainingError: If the schedule is unknown.
         """
-        return make_optimizer(self)
+        settings = LearningSettings.pick(self.hparams)
+        learned = [*self.head.parameters(), *self.criterion.parameters()]
+        optimizer = make_optimizer(self.backbone, learned, settings=settings)
+        schedule = make_schedule(optimizer, self.trainer, settings=settings, monitor=self.monitor)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def train(self, mode: bool = True) -> "HashingTask":  # noqa: FBT001, FBT002  (torch's own)
         """Set the mode of the head; the backbone's normalisation keeps what its weights know.
@@ -215,7 +187,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Returns:
             Activations in [0, 1], shape (tiles, num_bits).
         """
-        prepared = self.pixels.prepare(self._raw(images), size=self.network_size)
+        prepared = self._prepare(self._raw(images))
         passes = [self.model(view(prepared, name)) for name in self.hparams["views"]]
         return torch.stack(passes).mean(0)
 
@@ -227,8 +199,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         else:
             raw = self._raw(self._images(batch))
             self.pixels.meet(raw)
-            prepared = self.pixels.prepare(raw, size=self.network_size)
-            seen = random_views(prepared, self.hparams["train_views"])
+            seen = random_views(self._prepare(raw), self.hparams["train_views"])
             if not bool(self.get_buffer("standardised")):
                 with torch.no_grad():
                     self.meet_features(self.backbone(seen))
@@ -287,20 +258,33 @@ class HashingTask(base_task()):  # type: ignore[misc]
             self.head.get_buffer("scale").copy_(1 / deviation.clamp_min(floor))
         self.get_buffer("standardised").fill_(value=True)
 
+    def extractor(self) -> Extractor:
+        """Return what makes the features of tiles; it shares the backbone, and freezes it."""
+        return self._extractor(self.backbone, device=self.device)
+
     def hasher(self, *, name: str = "", notes: Mapping[str, Any] | None = None) -> Hasher:
-        """Give what has been learned as a hasher, which an archive uses.
+        """Return what has been learned as a hasher, which an archive uses.
 
         Args:
             name: A name for people.
-            notes: What its description shall carry: data, licence, figures.
+            notes: What its description carries: data, licence, figures.
 
         Returns:
             A hasher with copies of the networks.
         """
-        return learned_hasher(self, name=name, notes=notes)
+        backbone = copy.deepcopy(self.backbone)
+        if not self.hparams["freeze_backbone"]:
+            backbone.weights = FINE_TUNED
+        return Hasher(
+            self._extractor(backbone, device="cpu"),
+            copy.deepcopy(self.head),
+            views=self.hparams["views"],
+            name=name,
+            notes=notes or {},
+        )
 
     def loader_statistics(self) -> tuple[Any, Any]:
-        """Give the mean that the data loader subtracts, and the deviation that it divides by."""
+        """Return the mean that the data loader subtracts, and the deviation that it divides by."""
         module = getattr(self._trainer, "datamodule", None) if self._trainer else None
         mean, std = self.hparams["loader_mean"], self.hparams["loader_std"]
         return (
@@ -334,16 +318,22 @@ class HashingTask(base_task()):  # type: ignore[misc]
         return task
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the tiles of a validation that was broken off."""
+        """Forget the tiles of an interrupted validation."""
         self.seen = SeenCodes()
 
     def on_test_epoch_start(self) -> None:
-        """Forget the tiles of a test that was broken off."""
+        """Forget the tiles of an interrupted test."""
         self.seen = SeenCodes()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep with the tensors what codes depend on beside them."""
-        keep_settings(self, checkpoint)
+        """Keep with the tensors whatever else codes depend on."""
+        kept = keep_backbone(
+            checkpoint,
+            self.backbone,
+            frozen=self.hparams["freeze_backbone"],
+            loader=self.loader_statistics(),
+        )
+        kept["tile_size"] = self.tile_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take from a checkpoint what codes depend on, and refuse one of another network.
@@ -351,7 +341,23 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Raises:
             TrainingError: If its tensors are not those of this task.
         """
-        restore_settings(self, checkpoint)
+        check_tensors(self.state_dict(), checkpoint)
+        kept = restore_backbone(checkpoint, self.backbone)
+        self.pixels = LoaderPixels(self.backbone, scaling=None).to(self.device)
+        self.loader, self.tile_size = tuple(kept["loader"]), kept["tile_size"]
+
+    def _extractor(self, backbone: Backbone, *, device: str | torch.device) -> Extractor:
+        return Extractor(
+            backbone,
+            scaling=self.pixels.scaling(),
+            bands=self.band_names,
+            tile_size=self.tile_size or self.network_size,
+            input_size=self.network_size,
+            device=device,
+        )
+
+    def _prepare(self, raw: Tensor) -> Tensor:
+        return prepare(raw, self.pixels.scaling(), size=self.network_size)
 
     def _images(self, batch: dict[str, Tensor]) -> Tensor:
         """Take the images of a batch.
@@ -373,11 +379,6 @@ class HashingTask(base_task()):  # type: ignore[misc]
         """Undo what the data loader's normalisation did."""
         mean, std = self.loader_statistics()
         return undo(images, mean=mean, std=std)
-
-    @property
-    def network_size(self) -> int:
-        """Side in px that the network sees."""
-        return int(self.hparams["input_size"] or self.backbone.input_size)
 
     def _log_ranking(self, stage: str) -> None:
         bits, labels = self.seen.take()

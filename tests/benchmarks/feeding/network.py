@@ -35,9 +35,9 @@ def measure(folder: Path, *, rounds: int = 5, batch: int = 64) -> dict[str, obje
     plain = Hasher.from_bytes(hasher.to_bytes())
     plain.backbone.to(memory_format=torch.contiguous_format)
     hasher.accelerate()
-    images = hasher._prepare(torch.from_numpy(make_tiles(batch, 4, 9)))
+    images = hasher.extractor.prepare(torch.from_numpy(make_tiles(batch, 4, 9)))
     contiguous = images.contiguous()
-    ours = hasher._runtime
+    ours = hasher.extractor.runtime
     if ours is None:
         raise SystemExit("ONNX Runtime cannot trace the network here")
     seconds: dict[str, list[float]] = {"eager fp32": [], "ours": []}

@@ -31,8 +31,8 @@ def measure(
     hasher = default_hasher().accelerate()
     num_tiles = count * (side // TILE) ** 2
     raw = torch.from_numpy(make_tiles(64, 4, 9))
-    images = hasher._prepare(raw).contiguous()
-    network = hasher._runtime
+    images = hasher.extractor.prepare(raw).contiguous()
+    network = hasher.extractor.runtime
     if network is None:
         raise SystemExit("ONNX Runtime cannot trace the network here")
     path = folder / "index-archive"

@@ -12,7 +12,7 @@ from rasterio.transform import from_origin
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.data.balanced import BalancedBatches
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
-from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.train.task import HashingTask
 from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, trainer
 
@@ -42,7 +42,7 @@ def test_a_head_trains_on_features_that_are_computed_once(folder, tmp_path, monk
     assert (hasher.tile_size, hasher.views) == (40, ("identity", "hflip"))
     tested = run.test(task, datamodule=module, verbose=False)[0]["test_map"]
     # a second run reads all features
-    monkeypatch.setattr("geohash_rs.hashing.hasher.Hasher.features", None)
+    monkeypatch.setattr("geohash_rs.hashing.extractor.Extractor.features", None)
     again = folders(folder, cache=str(tmp_path / "cache"))
     assert trainer(tmp_path).test(task, datamodule=again, verbose=False)[0]["test_map"] == tested
 
@@ -70,8 +70,8 @@ def test_the_range_of_pixels_is_that_of_all_classes(tmp_path):
 def test_a_second_task_has_its_own_range_size_and_features(tmp_path, monkeypatch):
     module = BalancedBatches(TwoKinds(), num_batches=2)
     calls = []
-    features = Hasher.features
-    monkeypatch.setattr(Hasher, "features", lambda *args: calls.append(1) or features(*args))
+    features = Extractor.features
+    monkeypatch.setattr(Extractor, "features", lambda *args: calls.append(1) or features(*args))
     made = []
     for settings in (SMALL, SMALL | {"num_bits": 32}, SMALL | {"input_size": 48}):
         calls.clear()

@@ -6,12 +6,12 @@ import torch
 
 from geohash_rs.codes import hamming_distances, pack_codes
 from geohash_rs.errors import CodeLengthError, HasherError, HasherNotFoundError
-from geohash_rs.hashing.files import load_hasher
 from geohash_rs.hashing.fit.by_name import Unfitted, adapt_hasher
 from geohash_rs.hashing.fit.general import general_head, view_scatter
 from geohash_rs.hashing.fit.itq import itq_head
 from geohash_rs.hashing.fit.training_free import fit_hasher
 from geohash_rs.hashing.network.heads import LinearHead, make_head
+from geohash_rs.hashing.shipped import load_hasher
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,7 @@ def test_torchgeo_weights_bring_model_bands_and_scaling(moco, by_name):
     hasher = fit_hasher([tiles], weights=str(moco) if by_name else moco, input_size=32, num_bits=16)
     assert hasher.backbone.model_name == "resnet18"
     assert hasher.scaling.std == pytest.approx((10000.0,) * 13)
-    prepared = hasher._prepare(tiles)
+    prepared = hasher.extractor.prepare(tiles)
     torch.testing.assert_close(prepared, tiles.float() / 10000)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from geohash_rs import Hasher
 from geohash_rs.errors import HasherError
-from geohash_rs.hashing import hasher as hasher_module
+from geohash_rs.hashing import extractor as extractor_module
 from geohash_rs.hashing.fit.training_free import fit_hasher
 from geohash_rs.hashing.network import runtime
 from geohash_rs.hashing.network.preparation import Preparation
@@ -28,7 +28,7 @@ def hasher(tiles: torch.Tensor) -> Hasher:
 
 def test_the_traced_network_gives_the_codes_of_eager_pytorch(hasher, tiles):
     traced = Hasher.from_bytes(hasher.to_bytes()).accelerate()
-    assert traced._runtime is not None
+    assert traced.extractor.runtime is not None
     np.testing.assert_allclose(traced.features(tiles), hasher.features(tiles), atol=1e-3)
     changed = np.bitwise_count(traced.codes(tiles) ^ hasher.codes(tiles)).sum()
     assert changed <= 0.01 * 64 * len(tiles)
@@ -50,7 +50,7 @@ def test_features_of_a_network_in_mixed_precision_are_float32_and_near(hasher, t
     exact = hasher.features(tiles)
     codes = hasher.codes(tiles)
     monkeypatch.setattr(
-        hasher_module, "mixed_precision", lambda _: torch.autocast("cpu", dtype=torch.bfloat16)
+        extractor_module, "mixed_precision", lambda _: torch.autocast("cpu", dtype=torch.bfloat16)
     )
     rough = hasher.features(tiles)
     assert rough.dtype == torch.float32
@@ -65,14 +65,15 @@ def test_tiles_of_any_size_are_prepared_as_pytorch_prepares_them(hasher, size):
     prepare = Preparation(
         hasher.scaling, height=size[0], width=size[1], input_size=hasher.input_size
     )
-    torch.testing.assert_close(prepare(raw), hasher._prepare(raw).contiguous(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        prepare(raw), hasher.extractor.prepare(raw).contiguous(), rtol=0, atol=1e-5
+    )
 
 
 @pytest.fixture(scope="module")
 def pair(hasher) -> tuple[Hasher, Hasher]:
-    plain, traced = (Hasher.from_bytes(hasher.to_bytes()) for _ in range(2))
-    for each in (plain, traced):
-        each.views = ("identity", "hflip", "rot90", "antitranspose")
+    views = ("identity", "hflip", "rot90", "antitranspose")
+    plain, traced = (replace(Hasher.from_bytes(hasher.to_bytes()), views=views) for _ in range(2))
     return plain, traced.accelerate()
 
 
@@ -93,8 +94,8 @@ def test_a_tile_that_is_not_finite_is_told_by_the_traced_network_too(hasher, til
     raw = tiles[:5].float()
     raw[3, 1, 7, 7] = torch.nan
     for accelerated in (False, True):
-        copy = Hasher.from_bytes(hasher.to_bytes())
-        copy.scaling = replace(copy.scaling, clip=clip)
+        scaling = replace(hasher.scaling, clip=clip)
+        copy = replace(hasher, extractor=replace(hasher.extractor, scaling=scaling))
         if accelerated:
             copy.accelerate()
         with pytest.raises(HasherError, match="1 of 5 tiles gave features.*first: tile 3"):

@@ -17,6 +17,7 @@ from geohash_rs.hashing.train.losses import (
     triplet_loss,
 )
 from geohash_rs.hashing.train.mining import MINERS, Triplets, label_similarity
+from geohash_rs.hashing.train.settings import LossSettings
 
 
 def draw(tiles=7, bits=8, seed=0):
@@ -124,15 +125,10 @@ def test_push_and_balance_equal_plain_loops(tiles, bits, seed):
 @pytest.mark.parametrize("normalise", [True, False])
 def test_gradients_of_the_whole_loss_equal_finite_differences(method, over, normalise):
     # a margin that every triplet violates, and distances without ties, keep the loss smooth here
-    loss = MiLaNLoss(
-        margin=9,
-        normalise=normalise,
-        mining=method,
-        balance_over=over,
-        proxy=0.3,
-        num_bits=8,
-        num_classes=3,
-    ).double()
+    settings = LossSettings(
+        margin=9, normalise=normalise, mining=method, balance_over=over, proxy=0.3
+    )
+    loss = MiLaNLoss(settings, num_bits=8, num_classes=3).double()
     s = draw().requires_grad_()
 
     def total(activations):
@@ -143,7 +139,8 @@ def test_gradients_of_the_whole_loss_equal_finite_differences(method, over, norm
 
 
 def test_the_whole_is_the_weighted_sum_of_its_terms():
-    loss = MiLaNLoss(push=0.5, balance=2.0, proxy=0.3, num_bits=8, num_classes=3).double()
+    settings = LossSettings(push=0.5, balance=2.0, proxy=0.3)
+    loss = MiLaNLoss(settings, num_bits=8, num_classes=3).double()
     terms = loss(draw(), LABELS)
     whole = terms["triplet"] + 0.5 * terms["push"] + 2 * terms["balance"] + 0.3 * terms["proxy"]
     torch.testing.assert_close(terms["loss"], whole)
@@ -153,7 +150,7 @@ def test_the_whole_is_the_weighted_sum_of_its_terms():
 @pytest.mark.parametrize("labels", [torch.zeros(4, dtype=torch.long), torch.arange(4)])
 def test_a_batch_without_a_triplet_has_no_triplet_loss_but_a_gradient(method, labels):
     s = draw(4).requires_grad_()
-    terms = MiLaNLoss(mining=method)(s, labels)
+    terms = MiLaNLoss(LossSettings(mining=method))(s, labels)
     assert float(terms["triplet"].detach()) == 0
     terms["triplet"].backward(retain_graph=True)
     assert torch.equal(s.grad, torch.zeros_like(s))
@@ -162,7 +159,7 @@ def test_a_batch_without_a_triplet_has_no_triplet_loss_but_a_gradient(method, la
 @pytest.mark.parametrize("method", MINERS)
 def test_equal_codes_do_not_crash(method):
     s = torch.full((7, 8), 0.5, dtype=torch.float64, requires_grad=True)
-    MiLaNLoss(mining=method)(s, LABELS)["loss"].backward()
+    MiLaNLoss(LossSettings(mining=method))(s, LABELS)["loss"].backward()
     assert torch.isfinite(s.grad).all()
 
 
@@ -181,11 +178,11 @@ def test_class_pairs_take_one_positive_and_one_negative_class():
 
 def test_wrong_settings_and_inputs_are_refused():
     with pytest.raises(TrainingError, match="mining 'easy' is not one of class_pairs"):
-        MiLaNLoss(mining="easy")
+        LossSettings(mining="easy")
     with pytest.raises(TrainingError, match=r"margin is 0"):
-        MiLaNLoss(margin=0)
+        LossSettings(margin=0)
     with pytest.raises(TrainingError, match="pass num_bits and num_classes"):
-        MiLaNLoss(proxy=1.0)
+        MiLaNLoss(LossSettings(proxy=1.0))
     with pytest.raises(TrainingError, match="balance over 'batch'"):
         balance_loss(draw(), over="batch")
     with pytest.raises(TrainingError, match="7 activations but 3 labels"):

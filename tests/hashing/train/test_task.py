@@ -1,6 +1,8 @@
 """The task trains under Lightning on TorchGeo's data modules and gives a hasher that agrees."""
 
+import inspect
 import shutil
+from dataclasses import fields
 
 import pytest
 import torch
@@ -10,6 +12,12 @@ from geohash_rs.errors import BandMismatchError, TrainingError
 from geohash_rs.hashing.data.balanced import BalancedBatches
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
 from geohash_rs.hashing.train.sampling import SingleTileWarning, labels_of
+from geohash_rs.hashing.train.settings import (
+    FeatureSettings,
+    HeadSettings,
+    LearningSettings,
+    LossSettings,
+)
 from geohash_rs.hashing.train.task import CodeCollapseWarning, HashingTask
 from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, trainer
 
@@ -215,3 +223,12 @@ def test_one_class_or_single_tiles_are_refused_and_a_lonely_class_is_left_out(fo
 def test_the_label_of_a_mask_is_its_most_frequent_class():
     mask = torch.tensor([[[1, 1], [1, 0]], [[2, 0], [2, 2]]])
     assert labels_of({"mask": mask}).tolist() == [1, 2]
+
+
+def test_the_task_takes_every_setting_with_its_own_default_and_words():
+    taken = inspect.signature(HashingTask).parameters
+    for kind in (FeatureSettings, HeadSettings, LossSettings, LearningSettings):
+        for field in fields(kind):
+            assert taken[field.name].default == field.default
+    words = HashingTask.__doc__.partition("Raises:")[0]
+    assert all(f"\n    {name}: " in words for name in taken)
