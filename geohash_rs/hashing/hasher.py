@@ -20,7 +20,7 @@ from geohash_rs.codes import pack_codes
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.files import HasherFile
-from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.backbones import Backbone, rebuild_backbone
 from geohash_rs.hashing.network.heads import Head, make_head
 from geohash_rs.hashing.network.lite0 import LITE0_WEIGHTS
 from geohash_rs.hashing.network.scaling import Scaling
@@ -235,7 +235,13 @@ class Hasher:
     def _rebuild(cls, file: HasherFile, *, device: str | torch.device) -> "Hasher":
         about = file.description
         weights = file.part("backbone.") if file.embedded else {}
-        extractor = Extractor.rebuild(about, weights, device=device)
+        names = ("bands", "tile_size", "input_size", "resolution")
+        extractor = Extractor(
+            rebuild_backbone(about["backbone"], weights, in_chans=len(about["bands"])),
+            scaling=Scaling.from_dict(about["scaling"]),
+            device=device,
+            **{name: about[name] for name in names},
+        )
         settings = dict(about["head"])
         head = make_head(settings.pop("kind"), settings)
         head.load_state_dict(file.part("head."))
