@@ -20,9 +20,10 @@ from geohash_rs.codes import pack_codes
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.files import HasherFile
-from geohash_rs.hashing.network.backbones import Backbone, rebuild_backbone
+from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.heads import Head, make_head
 from geohash_rs.hashing.network.lite0 import LITE0_WEIGHTS
+from geohash_rs.hashing.network.pretrained import rebuild_backbone
 from geohash_rs.hashing.network.scaling import Scaling
 
 __all__ = ["Hasher"]

@@ -12,9 +12,10 @@ from geohash_rs.errors import BandMismatchError
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.backbones import Backbone, load_backbone
+from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.preparation import prepare
+from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.views import random_views, view
 from geohash_rs.hashing.train.checkpoints import (
     FINE_TUNED,
