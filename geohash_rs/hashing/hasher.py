@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -25,6 +24,7 @@ from geohash_rs.hashing.network.heads import Head, make_head
 from geohash_rs.hashing.network.lite0 import LITE0_WEIGHTS
 from geohash_rs.hashing.network.pretrained import rebuild_backbone
 from geohash_rs.hashing.network.scaling import Scaling
+from geohash_rs.store.disk.durable import replacing
 
 __all__ = ["Hasher"]
 
@@ -256,15 +256,6 @@ class Hasher:
             path: File to write; its folder must exist.
             embed_backbone: As in `to_bytes`.
         """
-        target = Path(path)
         data = self.to_bytes(embed_backbone=embed_backbone)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).chmod(0o644)
-                Path(file.name).replace(target)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with replacing(Path(path)) as draft:
+            draft.write_bytes(data)
