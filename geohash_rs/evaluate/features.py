@@ -16,7 +16,7 @@ from geohash_rs.evaluate.protocols import LabelledTiles
 from geohash_rs.hashing.data.features import cached_features
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.training_free import default_bands
-from geohash_rs.hashing.network.backbones import load_backbone
+from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, sample_pixels
 from geohash_rs.hashing.train.settings import FeatureSettings
 

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from geohash_rs import __version__
 from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.features import Features
 from geohash_rs.evaluate.protocols import LabelledTiles, Trial
-from geohash_rs.hashing.data.features import save_whole
 from geohash_rs.hashing.fit.baselines import classifier_head, kslsh_head
 from geohash_rs.hashing.fit.itq import itq_head, lsh_head
 from geohash_rs.hashing.network.heads import Head, make_head
 from geohash_rs.hashing.train.on_features import train_head
 from geohash_rs.hashing.train.recipes import Recipe
+from geohash_rs.store.disk.durable import replacing
 
 __all__ = ["BASELINES", "Fitted", "fit_head"]
 
@@ -140,7 +141,8 @@ def _write(path: Path, fitted: Fitted) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"kind": fitted.head.kind, "settings": fitted.head.settings, "history": fitted.history}
     tensors = {name: t.detach().contiguous() for name, t in fitted.head.state_dict().items()}
-    save_whole(tensors, path, metadata={"head": json.dumps(about)})
+    with replacing(path) as draft:
+        save_file(tensors, draft, metadata={"head": json.dumps(about)})
 
 
 def _read(path: Path) -> Fitted:

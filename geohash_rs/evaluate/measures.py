@@ -16,6 +16,7 @@ from geohash_rs.metrics import measures as metrics
 __all__ = ["K", "Ranker", "label_gains"]
 
 K = 20  # ranks that the figures look at
+RADII = 50  # of a curve of features, whose distances are not integers
 
 Labels = npt.NDArray[np.int64]
 
@@ -104,15 +105,12 @@ class Ranker:
             values["bit_entropy"] = float(metrics.bit_entropy(codes).mean())
         return values
 
-    def precision_recall(
-        self, labels: Labels, trial: Trial, *, points: int = 50
-    ) -> dict[str, list[float]]:
+    def precision_recall(self, labels: Labels, trial: Trial) -> dict[str, list[float]]:
         """Compute precision and recall as the search radius grows, means over the queries.
 
         Args:
             labels: As in `measure`.
             trial: As in `measure`.
-            points: Radii for features, whose distances are not integers; codes use all of theirs.
 
         Returns:
             "recall" and "precision", one value a radius; radii within which no query finds anything
@@ -122,7 +120,7 @@ class Ranker:
         relevant = label_gains(labels[trial.queries], labels[trial.searched]) > 0
         finite = distances[np.isfinite(distances)]
         radii: npt.NDArray[Any] = (
-            np.quantile(finite, np.linspace(0, 1, points) ** 2)
+            np.quantile(finite, np.linspace(0, 1, RADII) ** 2)
             if self.head is None
             else np.arange(self.head.num_bits + 1)
         )

@@ -13,9 +13,9 @@ from .fit.itq import itq_head as itq_head
 from .fit.training_free import default_bands as default_bands
 from .fit.training_free import parse_training_free as parse_training_free
 from .network.backbones import Backbone as Backbone
-from .network.backbones import load_backbone as load_backbone
 from .network.heads import LinearHead as LinearHead
 from .network.heads import MiLaN as MiLaN
+from .network.pretrained import load_backbone as load_backbone
 from .network.runtime import CpuRuntime as CpuRuntime
 from .network.scaling import Scaling as Scaling
 from .network.views import VIEWS as VIEWS

@@ -1,6 +1,6 @@
 """The extractor: scaling, resizing and a backbone turn the raw pixels of a tile into features."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geohash_rs.errors import BandMismatchError, HasherError
-from geohash_rs.hashing.network.backbones import Backbone, rebuild_backbone
+from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.heads import Head
 from geohash_rs.hashing.network.preparation import prepare
 from geohash_rs.hashing.network.runtime import CpuRuntime, mixed_precision
@@ -65,35 +65,6 @@ class Extractor:
         object.__setattr__(self, "device", torch.device(self.device))
         self.backbone.eval().requires_grad_(requires_grad=False)
         self.backbone.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @classmethod
-    def rebuild(
-        cls,
-        description: Mapping[str, Any],
-        weights: Mapping[str, Tensor],
-        *,
-        device: str | torch.device = "cpu",
-    ) -> "Extractor":
-        """Make an extractor from what a hasher file holds.
-
-        Args:
-            description: What `description` gave.
-            weights: The backbone's weights by name; none for those of the installed package.
-            device: Where the backbone runs.
-
-        Returns:
-            The extractor.
-
-        Raises:
-            HasherError: If weights are missing that no package holds.
-        """
-        names = ("bands", "tile_size", "input_size", "resolution")
-        return cls(
-            rebuild_backbone(description["backbone"], weights, in_chans=len(description["bands"])),
-            scaling=Scaling.from_dict(description["scaling"]),
-            device=device,
-            **{name: description[name] for name in names},
-        )
 
     @property
     def description(self) -> dict[str, Any]:

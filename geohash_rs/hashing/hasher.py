@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -23,7 +22,9 @@ from geohash_rs.hashing.files import HasherFile
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.heads import Head, make_head
 from geohash_rs.hashing.network.lite0 import LITE0_WEIGHTS
+from geohash_rs.hashing.network.pretrained import rebuild_backbone
 from geohash_rs.hashing.network.scaling import Scaling
+from geohash_rs.store.disk.durable import replacing
 
 __all__ = ["Hasher"]
 
@@ -235,7 +236,13 @@ class Hasher:
     def _rebuild(cls, file: HasherFile, *, device: str | torch.device) -> "Hasher":
         about = file.description
         weights = file.part("backbone.") if file.embedded else {}
-        extractor = Extractor.rebuild(about, weights, device=device)
+        names = ("bands", "tile_size", "input_size", "resolution")
+        extractor = Extractor(
+            rebuild_backbone(about["backbone"], weights, in_chans=len(about["bands"])),
+            scaling=Scaling.from_dict(about["scaling"]),
+            device=device,
+            **{name: about[name] for name in names},
+        )
         settings = dict(about["head"])
         head = make_head(settings.pop("kind"), settings)
         head.load_state_dict(file.part("head."))
@@ -249,15 +256,6 @@ class Hasher:
             path: File to write; its folder must exist.
             embed_backbone: As in `to_bytes`.
         """
-        target = Path(path)
         data = self.to_bytes(embed_backbone=embed_backbone)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).chmod(0o644)
-                Path(file.name).replace(target)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with replacing(Path(path)) as draft:
+            draft.write_bytes(data)

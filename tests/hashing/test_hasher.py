@@ -78,7 +78,7 @@ def test_save_and_load_keep_codes_and_fingerprint(make_small, tiles, tmp_path):
 
 
 def test_a_hasher_over_the_packaged_backbone_is_a_small_file(tmp_path, tiles):
-    from geohash_rs.hashing.network.backbones import load_backbone
+    from geohash_rs.hashing.network.pretrained import load_backbone
 
     backbone = load_backbone(in_chans=3)
     head = MiLaN(1280, 64)

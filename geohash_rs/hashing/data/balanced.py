@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 
 from geohash_rs.errors import TrainingError
@@ -20,6 +19,7 @@ from geohash_rs.hashing.data.feature_batches import (
     ReadyBatches,
 )
 from geohash_rs.hashing.data.features import features_key, iterate_features
+from geohash_rs.hashing.data.raw_module import RawDataModule
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.network.scaling import SCALING_TILES, sample_pixels
 from geohash_rs.hashing.train.sampling import ClassBalancedSampler, labels_of
@@ -36,7 +36,7 @@ class _Found(NamedTuple):
     tile_size: int
 
 
-class BalancedBatches(BaseDataModule):  # type: ignore[misc]
+class BalancedBatches(RawDataModule):
     """A data module whose training batches hold the same number of tiles from several classes.
 
     Every anchor then has a positive. Where the `HashingTask` that is trained keeps its backbone
@@ -52,9 +52,6 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
         num_batches: Batches in an epoch. Default: as many as see every tile once on average.
         seed: Seed of the batches, and of the tiles that a geo data module draws.
     """
-
-    mean = torch.tensor(0.0)  # tiles come as the data set reads them, before any normalisation
-    std = torch.tensor(1.0)
 
     def __init__(
         self,
@@ -86,7 +83,7 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
             self._task().meet_features(self._features("train").features.flatten(0, 1))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Give balanced batches, of features where the backbone is frozen."""
+        """Load balanced batches, of features where the backbone is frozen."""
         if self._frozen():
             found = self._features("train")
             batches = self._feature_batches(found.features, found.labels)
@@ -101,28 +98,8 @@ class BalancedBatches(BaseDataModule):  # type: ignore[misc]
         sampler = self._sampler(labels)
         return self._loader(dataset, batch_sampler=sampler)
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Give the validation part in order."""
-        return self._in_order("val")
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Give the test part in order."""
-        return self._in_order("test")
-
-    def transfer_batch_to_device(
-        self,
-        batch: Any,  # noqa: ANN401  (Lightning's signature)
-        device: torch.device,
-        dataloader_idx: int,
-    ) -> Any:  # noqa: ANN401
-        """Move the tensors of a batch; a geo data set's other keys are not needed."""
-        return {key: v.to(device) for key, v in batch.items() if isinstance(v, Tensor)}
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
-        """Leave the batch as it is: TorchGeo would normalise it here."""
-        return batch
-
-    def _in_order(self, part: str) -> DataLoader[Any]:
+    def in_order(self, part: str) -> DataLoader[Any]:
+        """Load a part in order, as features where the backbone is frozen."""
         if self._frozen():
             found = self._features(part)
             pairs = zip(

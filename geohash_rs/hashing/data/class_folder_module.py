@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchgeo.datamodules import BaseDataModule
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.data.class_folders import ClassFolders, read_tile, split_by_class
+from geohash_rs.hashing.data.raw_module import RawDataModule
 from geohash_rs.hashing.network.preparation import resize
 from geohash_rs.hashing.train.sampling import ClassBalancedSampler
 
@@ -43,7 +43,7 @@ class ClassFolderDataset(Dataset[dict[str, Tensor]]):
         return {"image": resized, "label": torch.tensor(int(self.tiles.labels[index]))}
 
 
-class BalancedDataModule(BaseDataModule):  # type: ignore[misc]
+class BalancedDataModule(RawDataModule):
     """Training, validation and test part of a data set, with balanced training batches.
 
     Batches hold the same number of tiles from each of several classes, so that every anchor has a
@@ -60,9 +60,6 @@ class BalancedDataModule(BaseDataModule):  # type: ignore[misc]
     Attributes:
         classes: Names of the classes, sorted, once set up; a label is an index into them.
     """
-
-    mean = torch.tensor(0.0)  # pixels are given raw: scaling belongs to the hasher
-    std = torch.tensor(1.0)
 
     def __init__(
         self,
@@ -97,7 +94,7 @@ class BalancedDataModule(BaseDataModule):  # type: ignore[misc]
             )
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Give balanced batches of the training part."""
+        """Load balanced batches of the training part."""
         part = self._part("train")
         sampler = ClassBalancedSampler(
             part.targets,
@@ -108,30 +105,10 @@ class BalancedDataModule(BaseDataModule):  # type: ignore[misc]
         )
         return DataLoader(part, batch_sampler=sampler, num_workers=self.num_workers)
 
-    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Give the validation part in order."""
-        return self._in_order("val")
-
-    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Give the test part in order."""
-        return self._in_order("test")
-
-    def transfer_batch_to_device(
-        self,
-        batch: Any,  # noqa: ANN401  (Lightning's signature)
-        device: torch.device,
-        dataloader_idx: int,
-    ) -> Any:  # noqa: ANN401
-        """Move a batch."""
-        return {key: value.to(device) for key, value in batch.items()}
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
-        """Leave the batch as it is: TorchGeo would normalise it here."""
-        return batch
-
-    def _in_order(self, name: str) -> DataLoader[dict[str, Tensor]]:
+    def in_order(self, part: str) -> DataLoader[dict[str, Tensor]]:
+        """Load a part in order."""
         return DataLoader(
-            self._part(name), batch_size=self.batch_size, num_workers=self.num_workers
+            self._part(part), batch_size=self.batch_size, num_workers=self.num_workers
         )
 
     def _part(self, name: str) -> Any:  # noqa: ANN401

@@ -38,33 +38,31 @@ class ClassFolders:
     classes: tuple[str, ...]
 
     @classmethod
-    def open(cls, root: str | Path, *, classes: Sequence[str] | None = None) -> "ClassFolders":
+    def open(cls, root: str | Path) -> "ClassFolders":
         """Find the files of all classes.
 
         Args:
             root: Folder with one folder a class, or with one such folder somewhere below.
-            classes: Classes to take. Default: all.
 
         Returns:
             The files.
 
         Raises:
-            TrainingError: If there is no such folder, or several beside each other, or a class has
+            TrainingError: If there is no such folder, or several next to each other, or a class has
                 no picture.
         """
         top = _find_classes(Path(root))
         names = sorted(p.name for p in top.iterdir() if p.is_dir())
-        chosen = sorted(classes) if classes is not None else names
         files: list[Path] = []
         labels: list[int] = []
-        for index, name in enumerate(chosen):
-            found = _pictures(top / name) if name in names else []
+        for index, name in enumerate(names):
+            found = _pictures(top / name)
             if not found:
                 msg = f"{top} has no pictures of class {name!r}; its classes are {names}."
                 raise TrainingError(msg)
             files += found
             labels += [index] * len(found)
-        return cls(root=top, paths=tuple(files), labels=np.array(labels), classes=tuple(chosen))
+        return cls(root=top, paths=tuple(files), labels=np.array(labels), classes=tuple(names))
 
     def __len__(self) -> int:
         return len(self.paths)

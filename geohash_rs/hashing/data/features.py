@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,8 +12,9 @@ from torch import Tensor
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.network.views import view
+from geohash_rs.store.disk.durable import replacing
 
-__all__ = ["cached_features", "features_key", "iterate_features", "save_whole"]
+__all__ = ["cached_features", "features_key", "iterate_features"]
 
 FEW_PASSES = 300  # below this, tracing the backbone costs more time than it saves
 
@@ -86,7 +86,8 @@ def iterate_features(
         passes += len(batch) * len(views)
         features = torch.stack([extractor.features(view(batch, name)) for name in views], dim=1)
         if path is not None:
-            save_whole({"features": features}, path)
+            with replacing(path) as draft:  # two runs may share a cache
+                save_file({"features": features}, draft)
         yield features
 
 
@@ -110,24 +111,6 @@ def features_key(extractor: Extractor, *, views: Sequence[str]) -> str:
         digest.update(name.encode())
         digest.update(_raw_bytes(tensor))
     return digest.hexdigest()
-
-
-def save_whole(
-    tensors: dict[str, Tensor], path: Path, *, metadata: dict[str, str] | None = None
-) -> None:
-    """Write a safetensors file that appears whole or not at all, also where two runs write it.
-
-    Args:
-        tensors: What it holds.
-        path: The file.
-        metadata: What its header says as well.
-    """
-    part = path.with_name(f"{path.stem}-{uuid4().hex}.part")
-    try:
-        save_file(tensors, part, metadata=metadata)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _digest(batch: Tensor) -> str:

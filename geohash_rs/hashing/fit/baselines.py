@@ -9,10 +9,11 @@ from geohash_rs.hashing.train.sampling import rows_by_class
 
 __all__ = ["classifier_head", "far_codes", "kslsh_head"]
 
+NUM_ANCHORS = 300  # kernels of KSLSH, centred on random tiles
+STEPS = 300  # of AdamW, over all tiles at once
 
-def kslsh_head(
-    features: Tensor, labels: Tensor, *, num_bits: int, num_anchors: int = 300, seed: int = 0
-) -> KernelHead:
+
+def kslsh_head(features: Tensor, labels: Tensor, *, num_bits: int, seed: int = 0) -> KernelHead:
     """Fit supervised hashing with kernels, one bit after the other.
 
     With K the centred kernels of the labelled tiles and S their similarity (1 for the same class,
@@ -24,7 +25,6 @@ def kslsh_head(
         features: Features of labelled tiles, float32, shape (tiles, num_features).
         labels: Class of every tile, integer, shape (tiles,).
         num_bits: Bits of the code.
-        num_anchors: Kernels, centred on random tiles.
         seed: Seed of the anchors.
 
     Returns:
@@ -41,7 +41,7 @@ def kslsh_head(
     """
     rows_by_class(labels)
     generator = torch.Generator().manual_seed(seed)
-    num_anchors = min(num_anchors, len(features))
+    num_anchors = min(NUM_ANCHORS, len(features))
     head = KernelHead(features.shape[1], num_bits, num_anchors=num_anchors)
     head.standardise(features.float())
     prepared = head.prepare(features.float())
@@ -74,7 +74,7 @@ def kslsh_head(
 
 
 def classifier_head(
-    features: Tensor, labels: Tensor, *, num_bits: int, iterations: int = 300, seed: int = 0
+    features: Tensor, labels: Tensor, *, num_bits: int, seed: int = 0
 ) -> ClassifierHead:
     """Train a linear classifier; the code of a tile is the code of its predicted class.
 
@@ -82,7 +82,6 @@ def classifier_head(
         features: Features of labelled tiles, float32, shape (tiles, num_features).
         labels: Class of every tile, integer, shape (tiles,).
         num_bits: Bits of the code; the codes of classes are far from each other.
-        iterations: Steps of AdamW over all tiles at once.
         seed: Seed of the codes.
 
     Returns:
@@ -103,7 +102,7 @@ def classifier_head(
     torch.nn.init.zeros_(head.classifier.bias)
     prepared = head.prepare(features.float())
     optimizer = torch.optim.AdamW(head.classifier.parameters(), lr=0.003, weight_decay=0.1)
-    for _ in range(iterations):
+    for _ in range(STEPS):
         loss = functional.cross_entropy(head.classifier(prepared), labels)
         optimizer.zero_grad()
         torch.autograd.backward(loss)

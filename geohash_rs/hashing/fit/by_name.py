@@ -71,17 +71,7 @@ class Unfitted:
         device: str | torch.device = "cpu",
         accelerate: bool = False,
     ) -> Hasher:
-        """Fit it.
-
-        Args:
-            tiles: Batches of raw tiles, each of shape (tiles, bands, height, width).
-            bands: Names of their bands, for a hasher that takes any.
-            tile_size: Side of a tile in px; that of the first tile if None.
-            device: Where the backbone runs.
-            accelerate: Whether to trace the backbone first.
-
-        Returns:
-            The fitted hasher.
+        """Fit it; arguments are those of `fit_hasher`.
 
         Raises:
             HasherError: If there are too few tiles.

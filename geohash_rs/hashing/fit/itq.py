@@ -71,13 +71,12 @@ def itq_head(
     return head
 
 
-def lsh_head(features: Tensor, *, num_bits: int, unit: bool = True, seed: int = 0) -> LinearHead:
+def lsh_head(features: Tensor, *, num_bits: int, seed: int = 0) -> LinearHead:
     """Cut feature space by random hyperplanes through the mean of the features.
 
     Args:
         features: Features of unlabelled tiles, float32, shape (tiles, num_features).
         num_bits: Bits of the code.
-        unit: Whether features are brought to length one first.
         seed: Seed of the hyperplanes.
 
     Returns:
@@ -91,7 +90,7 @@ def lsh_head(features: Tensor, *, num_bits: int, unit: bool = True, seed: int = 
         Charikar, Similarity estimation techniques from rounding algorithms, STOC 2002,
         https://doi.org/10.1145/509907.509965
     """
-    head = LinearHead(features.shape[1], num_bits, unit=unit)
+    head = LinearHead(features.shape[1], num_bits)
     if not len(features):
         msg = "random hyperplanes are put through the mean of the tiles, but there is no tile."
         raise HasherError(msg)

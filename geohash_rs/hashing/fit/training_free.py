@@ -13,9 +13,9 @@ from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS, general_head
 from geohash_rs.hashing.fit.itq import itq_head, lsh_head
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.backbones import load_backbone
 from geohash_rs.hashing.network.heads import LinearHead
 from geohash_rs.hashing.network.lite0 import LITE0
+from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling
 from geohash_rs.hashing.network.views import view
 

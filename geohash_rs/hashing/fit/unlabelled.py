@@ -18,9 +18,9 @@ from geohash_rs.hashing.fit.itq import itq_head
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.fit.whitening import inverse_power
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.backbones import load_backbone
 from geohash_rs.hashing.network.heads import Head, LinearHead, MiLaN
 from geohash_rs.hashing.network.lite0 import LITE0
+from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.scaling import make_scaling
 from geohash_rs.hashing.train.on_features import train_head
 from geohash_rs.hashing.train.recipes import Recipe

@@ -15,6 +15,7 @@ __all__ = ["ClassifierHead", "Head", "KernelHead", "LinearHead", "MiLaN", "make_
 class Head(nn.Module):
     """What every head has; subclasses add their layers and are found by their `kind`.
 
+    Features go in, float, shape (tiles, num_features); activations come out, (tiles, num_bits).
     A head's `settings` are the JSON-able keyword arguments that make one of the same shape, so a
     hasher file can hold it as settings and tensors and no code.
 
@@ -69,12 +70,10 @@ class MiLaN(Head):
     Args:
         num_features: Length of the feature vectors.
         num_bits: Bits of the code.
-        hidden: Widths of the hidden layers.
-        dropout: Share of hidden units that training drops; the paper has none.
-        components: Principal components to which features are projected first, or 0 for none;
-            they make the head small and its training fast.
-        noise: Deviation of the Gaussian noise that training adds to the standardised features or
-            components; the paper has none.
+        hidden: As in `HeadSettings`, like the three that follow.
+        dropout: Share of hidden units.
+        components: Number of principal components, or 0.
+        noise: Standard deviation.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, section II
@@ -110,7 +109,7 @@ class MiLaN(Head):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Keyword arguments, JSON-able, that make a head of the same shape."""
+        """As of every head, and what only this kind has."""
         own = {"hidden": list(self.hidden), "dropout": self.dropout, "components": self.components}
         return super().settings | own
 
@@ -136,14 +135,7 @@ class MiLaN(Head):
         return prepared @ self.get_buffer("axes") if self.components else prepared
 
     def forward(self, features: Tensor) -> Tensor:
-        """Compute activations.
-
-        Args:
-            features: Features, float, shape (tiles, num_features).
-
-        Returns:
-            Activations in [0, 1], shape (tiles, num_bits).
-        """
+        """Compute activations in [0, 1], shape (tiles, num_bits)."""
         return self.activate(self.prepare(features))
 
     def activate(self, prepared: Tensor) -> Tensor:
@@ -185,7 +177,7 @@ class LinearHead(Head):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Keyword arguments, JSON-able, that make a head of the same shape."""
+        """As of every head, and what only this kind has."""
         parts = {"parts": list(self.parts)} if self.parts else {}
         return super().settings | {"unit": self.unit} | parts
 
@@ -197,14 +189,7 @@ class LinearHead(Head):
         return super().prepare(features)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Compute activations.
-
-        Args:
-            features: Features, float, shape (tiles, num_features).
-
-        Returns:
-            Activations in [0, 1], shape (tiles, num_bits).
-        """
+        """Compute activations in [0, 1], shape (tiles, num_bits)."""
         return torch.sigmoid(self.projection(self.prepare(features)))
 
 
@@ -229,7 +214,7 @@ class KernelHead(Head):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Keyword arguments, JSON-able, that make a head of the same shape."""
+        """As of every head, and what only this kind has."""
         return super().settings | {"num_anchors": self.num_anchors}
 
     def kernels(self, features: Tensor) -> Tensor:
@@ -246,14 +231,7 @@ class KernelHead(Head):
         return torch.exp(-squares / (2 * width.square())) - self.get_buffer("kernel_mean")
 
     def forward(self, features: Tensor) -> Tensor:
-        """Compute activations.
-
-        Args:
-            features: Features, float, shape (tiles, num_features).
-
-        Returns:
-            Activations in [0, 1], shape (tiles, num_bits).
-        """
+        """Compute activations in [0, 1], shape (tiles, num_bits)."""
         return torch.sigmoid(self.projection(self.kernels(features)))
 
 
@@ -276,18 +254,11 @@ class ClassifierHead(Head):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Keyword arguments, JSON-able, that make a head of the same shape."""
+        """As of every head, and what only this kind has."""
         return super().settings | {"num_classes": self.num_classes}
 
     def forward(self, features: Tensor) -> Tensor:
-        """Compute activations.
-
-        Args:
-            features: Features, float, shape (tiles, num_features).
-
-        Returns:
-            Zeros and ones, float, shape (tiles, num_bits).
-        """
+        """Compute zeros and ones, float, shape (tiles, num_bits)."""
         predicted = self.classifier(self.prepare(features)).argmax(1)
         return self.get_buffer("words")[predicted]
 

@@ -13,6 +13,7 @@ from geohash_rs.hashing.network.backbones import Backbone
 __all__ = ["SCALING_TILES", "Scaling", "estimate_range", "make_scaling", "sample_pixels"]
 
 SCALING_TILES = 512  # tiles looked at to choose the range of pixel values
+PERCENTILES = [0.01, 0.99]
 THIN_SIDE = 64  # rows and columns of a tile that are looked at to choose its range
 
 
@@ -149,7 +150,7 @@ def make_scaling(
     )
 
 
-def estimate_range(tiles: Tensor, *, low: float = 0.01, high: float = 0.99) -> dict[str, Any]:
+def estimate_range(tiles: Tensor) -> dict[str, Any]:
     """Choose the pixel values that become 0 and 1, from tiles of any data type.
 
     Eight-bit tiles keep their full range, so that two sets of pictures are treated alike. For
@@ -157,8 +158,6 @@ def estimate_range(tiles: Tensor, *, low: float = 0.01, high: float = 0.99) -> d
 
     Args:
         tiles: Raw pixels, shape (tiles, bands, height, width).
-        low: Share of pixels of a band that become 0.
-        high: Share of pixels of a band that do not become 1.
 
     Returns:
         A scaling as `Scaling.from_mapping` reads it.
@@ -177,7 +176,7 @@ def estimate_range(tiles: Tensor, *, low: float = 0.01, high: float = 0.99) -> d
             msg = f"band {band + 1} has no finite pixel in {len(tiles)} tiles; fit on other tiles."
             raise HasherError(msg)
         step = max(1, len(values) // 1_000_000)  # torch.quantile takes at most 16 million values
-        bottom, top = torch.quantile(values[::step], torch.tensor([low, high])).tolist()
+        bottom, top = torch.quantile(values[::step], torch.tensor(PERCENTILES)).tolist()
         lows.append(bottom)
         highs.append(top if top > bottom else bottom + 1.0)
     return {"kind": "range", "low": lows, "high": highs}

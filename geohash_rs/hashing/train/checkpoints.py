@@ -9,7 +9,7 @@ from torch import Tensor
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.backbones import Backbone
 
-__all__ = ["FINE_TUNED", "check_tensors", "keep_backbone", "restore_backbone"]
+__all__ = ["FINE_TUNED", "keep_backbone", "restore_backbone"]
 
 KEY = "geohash_rs"
 FINE_TUNED = "fine-tuned"  # weights that are no longer those of any package or file
@@ -45,32 +45,30 @@ def keep_backbone(
     return kept
 
 
-def restore_backbone(checkpoint: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
+def restore_backbone(
+    checkpoint: Mapping[str, Any], backbone: Backbone, *, own: Mapping[str, Tensor]
+) -> dict[str, Any]:
     """Take from a checkpoint what `keep_backbone` wrote; tensors are loaded afterwards.
 
     Args:
         checkpoint: What was saved.
         backbone: The backbone, made by the same settings; it is changed.
+        own: Tensors of the task.
 
     Returns:
         What was written.
+
+    Raises:
+        TrainingError: If the checkpoint's tensors are not those of this task.
     """
+    _check_tensors(own, checkpoint)
     kept: dict[str, Any] = checkpoint[KEY]
     backbone.weights, backbone.raw_input = kept["weights"], kept["raw_input"]
     backbone.mean, backbone.std = tuple(kept["mean"]), tuple(kept["std"])
     return kept
 
 
-def check_tensors(own: Mapping[str, Tensor], checkpoint: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of another network.
-
-    Args:
-        own: Tensors of the task.
-        checkpoint: What was saved.
-
-    Raises:
-        TrainingError: If its tensors are not those of this task.
-    """
+def _check_tensors(own: Mapping[str, Tensor], checkpoint: Mapping[str, Any]) -> None:
     found = checkpoint["state_dict"]
     wrong = [k for k in own if k not in found or found[k].shape != own[k].shape]
     wrong += [k for k in found if k not in own]

@@ -10,7 +10,7 @@ from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.train.settings import LearningSettings
 
-__all__ = ["make_optimizer", "make_schedule", "unfreeze"]
+__all__ = ["make_optimizer", "unfreeze"]
 
 
 def unfreeze(backbone: Backbone, chosen: Sequence[str], *, frozen: bool) -> None:
@@ -37,51 +37,40 @@ def unfreeze(backbone: Backbone, chosen: Sequence[str], *, frozen: bool) -> None
 
 
 def make_optimizer(
-    backbone: Backbone, head: Iterable[nn.Parameter], *, settings: LearningSettings
-) -> AdamW:
-    """Make AdamW over what learns.
+    backbone: Backbone,
+    head: Iterable[nn.Parameter],
+    *,
+    settings: LearningSettings,
+    trainer: Any,  # noqa: ANN401
+    monitor: str,
+) -> dict[str, Any]:
+    """Make AdamW over what learns, and its schedule.
 
     Args:
         backbone: The backbone, of which the unfrozen parts learn.
         head: Weights of the head and the loss.
         settings: How fast they learn.
+        trainer: Lightning's, which knows the number of steps.
+        monitor: The measure that "plateau" watches; more is better.
 
     Returns:
-        The optimizer.
+        Optimizer and schedule as Lightning takes them.
+
+    Raises:
+        TrainingError: If the schedule is unknown.
     """
     deep = [p for p in backbone.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": list(head)}]
     if deep:
         groups.append({"params": deep, "lr": settings.backbone_lr or settings.lr / 10})
-    return AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
-
-
-def make_schedule(
-    optimizer: AdamW,
-    trainer: Any,  # noqa: ANN401
-    *,
-    settings: LearningSettings,
-    monitor: str,
-) -> dict[str, Any]:
-    """Make the schedule of the learning rate.
-
-    Args:
-        optimizer: The optimizer.
-        trainer: Lightning's, which knows the number of steps.
-        settings: Which schedule.
-        monitor: The measure that "plateau" watches; more is better.
-
-    Returns:
-        The schedule as Lightning takes it.
-
-    Raises:
-        TrainingError: If it is unknown.
-    """
+    optimizer = AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
     if settings.schedule == "cosine":
         cosine = lr_scheduler.CosineAnnealingLR(optimizer, int(trainer.estimated_stepping_batches))
-        return {"scheduler": cosine, "interval": "step"}
+        schedule = {"scheduler": cosine, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
     if settings.schedule != "plateau":
         msg = f'schedule {settings.schedule!r} is unknown; use "plateau" or "cosine".'
         raise TrainingError(msg)
     plateau = lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=settings.patience)
-    return {"scheduler": plateau, "monitor": monitor}
+    schedule = {"scheduler": plateau, "monitor": monitor}
+    return {"optimizer": optimizer, "lr_scheduler": schedule}

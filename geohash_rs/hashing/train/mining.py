@@ -1,7 +1,6 @@
 """Choose triplets within a batch: an anchor, a tile like it and one that is less like it."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -60,6 +59,30 @@ def label_similarity(labels: Tensor, others: Tensor | None = None) -> Tensor:
     return shared / (some.sum(1)[:, None] + others.float().sum(1)[None, :] - shared)
 
 
+class Miner(Protocol):
+    """What chooses the triplets of a batch."""
+
+    def __call__(
+        self,
+        distances: Tensor,
+        similarity: Tensor,
+        *,
+        margin: float,
+        generator: torch.Generator | None,
+    ) -> Triplets:
+        """Choose triplets; a miner need not use all that it is given.
+
+        Args:
+            distances: Between the tiles of a batch, shape (tiles, tiles).
+            similarity: What `label_similarity` gave.
+            margin: By how much a negative should be farther away than the positive.
+            generator: Randomness, or None for torch's own.
+
+        Returns:
+            The triplets.
+        """
+
+
 def batch_hard(
     distances: Tensor, similarity: Tensor, *, margin: float, generator: torch.Generator | None
 ) -> Triplets:
@@ -68,14 +91,7 @@ def batch_hard(
     With one class a tile these are the farthest tile of the anchor's class and the nearest of
     any other.
 
-    Args:
-        distances: Between the tiles of a batch, shape (tiles, tiles).
-        similarity: What `label_similarity` gave.
-        margin: Not used; all miners take the same arguments.
-        generator: Not used.
-
-    Returns:
-        At most one triplet an anchor.
+    Gives at most one triplet per anchor.
 
     References:
         Hermans, Beyer and Leibe, In Defense of the Triplet Loss, 2017,
@@ -99,15 +115,6 @@ def batch_all(
 ) -> Triplets:
     """Take every valid triplet that does not keep the margin, so that the mean is over those.
 
-    Args:
-        distances: Between the tiles of a batch, shape (tiles, tiles).
-        similarity: What `label_similarity` gave.
-        margin: By how much the negative shall be farther than the positive.
-        generator: Not used.
-
-    Returns:
-        The triplets.
-
     References:
         Hermans, Beyer and Leibe, In Defense of the Triplet Loss, 2017,
         https://arxiv.org/abs/1703.07737 (batch all, mean over non-zero terms)
@@ -123,14 +130,7 @@ def semi_hard(
 
     Where there is none, the farthest negative is taken.
 
-    Args:
-        distances: Between the tiles of a batch, shape (tiles, tiles).
-        similarity: What `label_similarity` gave.
-        margin: Not used; all miners take the same arguments.
-        generator: Not used.
-
-    Returns:
-        One triplet an anchor and positive.
+    Gives one triplet per anchor and positive.
 
     References:
         Schroff, Kalenichenko and Philbin, FaceNet, CVPR 2015, https://arxiv.org/abs/1503.03832
@@ -154,14 +154,7 @@ def class_pairs(
     random negative from among the tiles of the negative class. With batches of 60 tiles of one
     class and 30 of another, as `ClassPairSampler` makes them, these are the paper's 30 triplets.
 
-    Args:
-        distances: Not used; all miners take the same arguments.
-        similarity: What `label_similarity` gave.
-        margin: Not used.
-        generator: Randomness, or None for torch's own.
-
-    Returns:
-        The triplets; none if no class has two tiles or all tiles are alike.
+    Gives the triplets; none if no class has two tiles or all tiles are alike.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258
@@ -183,8 +176,6 @@ def class_pairs(
     order = torch.cat([_draw(len(negatives), generator) for _ in range(-(-half // len(negatives)))])
     return Triplets(inside[:half], inside[half : 2 * half], negatives[order[:half]])
 
-
-Miner = Callable[..., Triplets]
 
 MINERS: dict[str, Miner] = {
     "class_pairs": class_pairs,

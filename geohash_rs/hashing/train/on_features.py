@@ -15,6 +15,8 @@ from geohash_rs.hashing.train.sampling import ClassBalancedSampler, ClassPairSam
 
 __all__ = ["History", "train_head"]
 
+NOTE_EVERY = 50  # iterations between notes in the history
+
 
 @dataclass(frozen=True, kw_only=True)
 class History:
@@ -36,7 +38,6 @@ def train_head(
     num_bits: int,
     recipe: Recipe,
     seed: int = 0,
-    note_every: int = 50,
 ) -> tuple[MiLaN, History]:
     """Train a hashing head on the features of labelled tiles.
 
@@ -48,7 +49,6 @@ def train_head(
         num_bits: Bits of the code.
         recipe: Everything else.
         seed: Seed of weights, batches, views, dropout and noise.
-        note_every: Iterations between notes in the history.
 
     Returns:
         The head, in evaluation mode, and the history of its losses.
@@ -60,11 +60,11 @@ def train_head(
     _check(features, labels, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _train(features.float(), labels, num_bits, recipe, seed, note_every)
+        return _train(features.float(), labels, num_bits, recipe, seed)
 
 
 def _train(
-    features: Tensor, labels: Tensor, num_bits: int, recipe: Recipe, seed: int, note_every: int
+    features: Tensor, labels: Tensor, num_bits: int, recipe: Recipe, seed: int
 ) -> tuple[MiLaN, History]:
     count, views, width = features.shape
     num_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
@@ -89,7 +89,7 @@ def _train(
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         optimizer.step()
-        if step % note_every == 0 or step == recipe.iterations - 1:
+        if step % NOTE_EVERY == 0 or step == recipe.iterations - 1:
             _note(history, step, terms)
     return head.eval(), history
 

@@ -137,11 +137,11 @@ class ClassPairSampler(ClassBalancedSampler):
     """The paper's batches: anchors and positives of one class, negatives of another.
 
     Args:
-        labels: Class of every tile; classes of a single tile are left out, with a warning.
+        labels: As in `ClassBalancedSampler`, like what follows `num_triplets`.
         num_triplets: Triplets in a batch: twice as many tiles of one class, as many of another.
-        num_batches: Batches in an epoch. Default: as many as see every tile once on average.
-        seed: Seed; every epoch draws on from where the last one ended.
-        names: Names of the classes, for the warning. Default: their numbers.
+        num_batches: Batches in an epoch.
+        seed: Seed of the batches.
+        names: Names of the classes.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258

@@ -12,17 +12,17 @@ from geohash_rs.errors import BandMismatchError
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.backbones import Backbone, load_backbone
+from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.preparation import prepare
+from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.views import random_views, view
 from geohash_rs.hashing.train.checkpoints import (
     FINE_TUNED,
-    check_tensors,
     keep_backbone,
     restore_backbone,
 )
-from geohash_rs.hashing.train.learning import make_optimizer, make_schedule, unfreeze
+from geohash_rs.hashing.train.learning import make_optimizer, unfreeze
 from geohash_rs.hashing.train.loader_pixels import LoaderPixels, undo
 from geohash_rs.hashing.train.losses import MiLaNLoss
 from geohash_rs.hashing.train.sampling import labels_of
@@ -163,11 +163,13 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Raises:
             TrainingError: If the schedule is unknown.
         """
-        settings = LearningSettings.pick(self.hparams)
-        learned = [*self.head.parameters(), *self.criterion.parameters()]
-        optimizer = make_optimizer(self.backbone, learned, settings=settings)
-        schedule = make_schedule(optimizer, self.trainer, settings=settings, monitor=self.monitor)
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return make_optimizer(
+            self.backbone,
+            [*self.head.parameters(), *self.criterion.parameters()],
+            settings=LearningSettings.pick(self.hparams),
+            trainer=self.trainer,
+            monitor=self.monitor,
+        )
 
     def train(self, mode: bool = True) -> "HashingTask":  # noqa: FBT001, FBT002  (torch's own)
         """Set the mode of the head; the backbone's normalisation keeps what its weights know.
@@ -224,9 +226,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
             activations = self(self._images(batch))
         self.seen.add(activations, labels)
 
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Keep the codes of a batch."""
-        self.validation_step(batch, batch_idx)
+    test_step = validation_step
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Compute activations of a batch."""
@@ -301,14 +301,6 @@ class HashingTask(base_task()):  # type: ignore[misc]
     ) -> "HashingTask":
         """Make a task from a checkpoint alone, which holds all weights.
 
-        Args:
-            checkpoint_path: As Lightning takes it.
-            map_location: As Lightning takes it.
-            **settings: As Lightning takes them.
-
-        Returns:
-            The task as it was saved.
-
         Raises:
             TrainingError: If a setting makes another network.
         """
@@ -318,12 +310,10 @@ class HashingTask(base_task()):  # type: ignore[misc]
         return task
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the tiles of an interrupted validation."""
+        """Forget the tiles of an interrupted validation or test."""
         self.seen = SeenCodes()
 
-    def on_test_epoch_start(self) -> None:
-        """Forget the tiles of an interrupted test."""
-        self.seen = SeenCodes()
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep with the tensors whatever else codes depend on."""
@@ -341,8 +331,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Raises:
             TrainingError: If its tensors are not those of this task.
         """
-        check_tensors(self.state_dict(), checkpoint)
-        kept = restore_backbone(checkpoint, self.backbone)
+        kept = restore_backbone(checkpoint, self.backbone, own=self.state_dict())
         self.pixels = LoaderPixels(self.backbone, scaling=None).to(self.device)
         self.loader, self.tile_size = tuple(kept["loader"]), kept["tile_size"]
 

@@ -59,7 +59,7 @@ def test_itq_fills_up_with_other_directions_when_tiles_are_few(clusters):
 
 def test_hyperplanes_agree_in_the_share_that_the_angle_says():
     features = torch.eye(64)[:2]
-    head = lsh_head(torch.zeros(1, 64), num_bits=512, unit=True)
+    head = lsh_head(torch.zeros(1, 64), num_bits=512)
     bits = head(features) > 0.5
     share = float((bits[0] != bits[1]).float().mean())
     assert share == pytest.approx(0.5, abs=0.08)  # a right angle is half of a half turn

@@ -7,8 +7,8 @@ from torch import nn
 
 from geohash_rs.errors import BandMismatchError, HasherError
 from geohash_rs.hashing.fit.training_free import fit_hasher
-from geohash_rs.hashing.network.backbones import load_backbone
 from geohash_rs.hashing.network.lite0 import lite0_state_dict
+from geohash_rs.hashing.network.pretrained import load_backbone
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 

@@ -1,0 +1,46 @@
+"""The base of data modules that hand out raw pixels: scaling belongs to the hasher."""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchgeo.datamodules import BaseDataModule
+
+__all__ = ["RawDataModule"]
+
+
+class RawDataModule(BaseDataModule):  # type: ignore[misc]
+    """A data module of TorchGeo's whose batches are not normalised.
+
+    Subclasses give their validation and test part in order.
+    """
+
+    mean = torch.tensor(0.0)
+    std = torch.tensor(1.0)
+
+    @abstractmethod
+    def in_order(self, part: str) -> DataLoader[Any]:
+        """Load the part "val" or "test" in order."""
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Load the validation part in order."""
+        return self.in_order("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Load the test part in order."""
+        return self.in_order("test")
+
+    def transfer_batch_to_device(
+        self,
+        batch: Any,  # noqa: ANN401  (Lightning's signature)
+        device: torch.device,
+        dataloader_idx: int,
+    ) -> Any:  # noqa: ANN401
+        """Move the tensors of a batch; a geo data set's other keys are not needed."""
+        return {key: v.to(device) for key, v in batch.items() if isinstance(v, Tensor)}
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
+        """Leave the batch as it is: TorchGeo would normalise it here."""
+        return batch

@@ -1,0 +1,222 @@
+"""Backbones with weights: of installed packages, timm, TorchGeo, a hasher file or another file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.models import adapt_input_conv
+from torch import Tensor
+
+from geohash_rs.errors import BandMismatchError, HasherError
+from geohash_rs.hashing.network.backbones import Backbone, create_network
+from geohash_rs.hashing.network.lite0 import (
+    LITE0,
+    LITE0_WEIGHTS,
+    is_lite0,
+    lite0_state_dict,
+    rename_lite0,
+)
+
+__all__ = ["load_backbone", "read_state_dict", "rebuild_backbone"]
+
+AUXILIARY = ("AuxLogits.", "classifier.", "fc.", "head.", "heads.")
+
+
+def load_backbone(
+    model: str = LITE0,
+    *,
+    weights: Any = True,  # noqa: ANN401  (TorchGeo's own enum is not imported unless used)
+    in_chans: int | None = None,
+    stages: Sequence[str] = (),
+    seed: int = 0,
+) -> Backbone:
+    """Make a backbone with its weights.
+
+    Args:
+        model: Any timm name. TorchGeo weights bring their own.
+        weights: True for the pretrained weights of the model (for ``tf_efficientnet_lite0`` those
+            that were installed with this package, for others timm's, which are downloaded); False
+            or None for random ones; TorchGeo weights as an enum member or by name such as
+            ``"ResNet18_Weights.SENTINEL2_ALL_MOCO"``; or the path of a state dict on this machine.
+        in_chans: Bands of the input. If the weights have another number, the first convolution is
+            adapted as timm does if they have three: repeated and rescaled. Default: what TorchGeo
+            weights were trained on, else 3.
+        stages: Names of modules, such as "blocks.4", whose mean output is appended.
+        seed: Seed of random weights.
+
+    Returns:
+        The backbone, in training mode with gradients on, as torch makes modules.
+
+    Raises:
+        HasherError: If the model or the weights are unknown or do not fit each other.
+        BandMismatchError: If the weights were trained on another number of bands, unless on three.
+    """
+    if weights is None or weights is False:
+        return Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
+    if weights is True:
+        source, state = _pretrained(model)
+    elif isinstance(weights, str | Path) and Path(weights).is_file():
+        source, state = "file", read_state_dict(Path(weights))
+    else:
+        return _torchgeo_backbone(weights, in_chans=in_chans, stages=stages, seed=seed)
+    backbone = Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
+    _load_into(backbone, state, origin=source if source != "file" else str(weights))
+    backbone.weights = source
+    return backbone
+
+
+def rebuild_backbone(
+    source: Mapping[str, Any], weights: Mapping[str, Tensor], *, in_chans: int
+) -> Backbone:
+    """Make a backbone that a hasher file describes.
+
+    Args:
+        source: Its model, stages and where its weights came from.
+        weights: Tensors of the network by name; none for those of the installed package.
+        in_chans: Bands of the input.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        HasherError: If weights are missing that no package holds.
+    """
+    model, stages = source["model"], source["stages"]
+    if not weights:
+        if (model, source["weights"]) != (LITE0, LITE0_WEIGHTS):
+            msg = f"the file lacks the weights of {model}; save with embed_backbone=True."
+            raise HasherError(msg)
+        return load_backbone(LITE0, in_chans=in_chans, stages=stages)
+    backbone = Backbone(model, in_chans=in_chans, stages=stages)
+    backbone.network.load_state_dict(weights)
+    backbone.weights = source["weights"]
+    return backbone
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a network from a file, without running any code that it may hold.
+
+    Args:
+        path: A ``.safetensors`` file, or a ``.pt``, ``.pth`` or ``.ckpt`` that holds tensors. A
+            state dict inside ``state_dict`` or ``model`` is found, and a prefix that all its keys
+            share (``backbone.``, ``module.``) is taken off.
+
+    Returns:
+        Names and tensors.
+
+    Raises:
+        HasherError: If the file holds no state dict.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        msg = f"{path} cannot be read as weights without running code from it: {error}"
+        raise HasherError(msg) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content:
+        msg = f"{path} holds {type(content).__name__}, not a state dict of names and tensors."
+        raise HasherError(msg)
+    state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    for prefix in ("module.", "model.", "backbone.", "network."):
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _pretrained(model: str) -> tuple[str, dict[str, Tensor]]:
+    if model == LITE0:
+        return LITE0_WEIGHTS, lite0_state_dict()
+    try:
+        network = create_network(model, 3, pretrained=True)
+    except HasherError:
+        raise
+    except Exception as error:
+        msg = (
+            f"the weights of {model} cannot be downloaded ({error}); pass weights=PATH of a state "
+            f"dict on this machine, or use {LITE0}, whose weights are installed."
+        )
+        raise HasherError(msg) from error
+    return "timm", network.state_dict()
+
+
+def _torchgeo_backbone(
+    weights: Any,  # noqa: ANN401
+    *,
+    in_chans: int | None,
+    stages: Sequence[str],
+    seed: int,
+) -> Backbone:
+    from torchgeo.models import get_weight  # seconds to import, so only where it is used
+
+    if isinstance(weights, str):
+        try:
+            weights = get_weight(weights)
+        except (ValueError, KeyError) as error:
+            msg = f"weights {weights!r} are neither a file nor weights that TorchGeo knows: {error}"
+            raise HasherError(msg) from error
+    meta = weights.meta
+    if in_chans is not None and in_chans != meta["in_chans"]:
+        bands = ", ".join(meta.get("bands", ())) or "unnamed"
+        msg = f"{weights} take {meta['in_chans']} bands ({bands}) but the tiles have {in_chans}."
+        raise BandMismatchError(msg)
+    backbone = Backbone(meta["model"], in_chans=meta["in_chans"], stages=stages, seed=seed)
+    _load_into(backbone, weights.get_state_dict(progress=False), origin=str(weights))
+    backbone.weights = str(weights)
+    backbone.mean, backbone.std = _raw_statistics(weights)
+    backbone.raw_input = True
+    return backbone
+
+
+def _raw_statistics(weights: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:  # noqa: ANN401
+    """Compose the normalisations that TorchGeo weights were trained with into one, in raw units."""
+    channels = int(weights.meta["in_chans"])
+    mean, std = torch.zeros(channels), torch.ones(channels)
+    for step in weights.transforms.modules():
+        if type(step).__name__ == "Normalize":
+            shift = torch.as_tensor(_setting(step, "mean"), dtype=torch.float32).flatten()
+            scale = torch.as_tensor(_setting(step, "std"), dtype=torch.float32).flatten()
+            mean, std = mean + std * shift, std * scale
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _setting(step: Any, name: str) -> Any:  # noqa: ANN401
+    """Read a setting of torchvision's Normalize or Kornia's, which keeps it in `flags`."""
+    return step.flags[name] if hasattr(step, "flags") else getattr(step, name)
+
+
+def _load_into(backbone: Backbone, state: dict[str, Tensor], *, origin: str) -> None:
+    if is_lite0(state):
+        state = rename_lite0(state)
+    network = backbone.network
+    wanted = network.state_dict()
+    first = network.pretrained_cfg.get("first_conv")
+    first = f"{first}.weight" if isinstance(first, str) else None
+    if first in state and first in wanted and state[first].shape[1] != backbone.in_chans:
+        bands = state[first].shape[1]
+        if bands != 3:
+            msg = (
+                f"the weights of {origin} take {bands} bands but the tiles have "
+                f"{backbone.in_chans}; only weights of three bands are adapted. Use tiles of "
+                f"{bands} bands, or other weights."
+            )
+            raise BandMismatchError(msg)
+        state = {**state, first: adapt_input_conv(backbone.in_chans, state[first])}
+    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
+    wrong = [k for k in wanted if k in state and wanted[k].shape != state[k].shape]
+    extra = [k for k in state if k not in wanted and not k.startswith(AUXILIARY)]
+    if missing or wrong or extra:
+        example = (missing + wrong + extra)[0]
+        msg = (
+            f"{origin} are the weights of another network than {backbone.model_name}: "
+            f"{len(missing)} tensors missing, {len(wrong)} of another shape, {len(extra)} unknown, "
+            f"such as {example}; name the model that the weights were trained with."
+        )
+        raise HasherError(msg)
+    network.load_state_dict({k: v for k, v in state.items() if k in wanted}, strict=False)
