@@ -13,9 +13,12 @@ from geohash_rs.errors import GeoHashRSError, HasherError, HasherMismatchError
 from geohash_rs.hashing.fit.by_name import Unfitted
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.shipped import load_hasher
-from geohash_rs.indexing.add_dataset import add_dataset
-from geohash_rs.indexing.add_scenes import add_scenes
+from geohash_rs.indexing.add import add_imagery
+from geohash_rs.indexing.dataset_imagery import DatasetImagery
 from geohash_rs.indexing.report import AddReport
+from geohash_rs.indexing.samples import Samples
+from geohash_rs.indexing.scene_imagery import SceneImagery
+from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import Edges, GridSettings
@@ -171,40 +174,27 @@ class Archive(CodeStore, ImageQueries):
                 tile.
         """
         hasher = None if self.pending_hasher else self.hasher(device=device)
-        if isinstance(dataset, Scenes) and sampler is None:
-            grid = GridSettings.for_hasher(
-                hasher,
-                tile_size=tile_size,
-                stride=stride,
-                edges=edges,
-                max_nodata=max_nodata,
-                resolution=resolution,
-            )
-            return add_scenes(
-                self,
-                dataset,
-                hasher=hasher,
-                device=device,
-                grid=grid,
-                batch_size=batch_size,
-                workers=workers,
-                checksum=checksum,
-                strict=strict,
-                progress=progress,
-            )
-        return add_dataset(
-            self,
-            dataset,
-            hasher=hasher,
-            device=device,
-            sampler=sampler,
-            tile_size=tile_size,
-            max_nodata=max_nodata,
+        settings = IndexSettings(
             batch_size=batch_size,
             workers=workers,
+            device=device,
+            checksum=checksum,
             strict=strict,
             progress=progress,
         )
+        if not isinstance(dataset, Scenes) or sampler is not None:
+            samples = Samples(dataset=dataset, sampler=sampler, max_nodata=max_nodata)
+            mine = DatasetImagery(self, samples, settings, tile_size=tile_size)
+            return add_imagery(self, mine, hasher)
+        grid = GridSettings.for_hasher(
+            hasher,
+            tile_size=tile_size,
+            stride=stride,
+            edges=edges,
+            max_nodata=max_nodata,
+            resolution=resolution,
+        )
+        return add_imagery(self, SceneImagery(self, dataset, grid, settings), hasher)
 
 
 def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = None) -> Archive:

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from torchgeo.datasets import GeoDataset
 from geohash_rs._compat import GeoSlice, forget_open_files, is_batch_sampler
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.windows import MAX_BEND_PX, WGS84, footprints_from_rings, window_corners
+from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.scenes.dates import DateRange
 from geohash_rs.scenes.file import read_scene_file, scene_key
 from geohash_rs.scenes.pixels import TilePixels, fill_invalid
 
-__all__ = ["LocatedTile", "located_frame", "located_tiles"]
+__all__ = ["LocatedTile", "Samples", "images_of", "located_frame"]
 
 _Source = tuple[str, pd.Timestamp, pd.Timestamp]  # path, first and last moment
 JOINT = " + "  # between the names of several files that one tile was made of
@@ -59,51 +61,70 @@ class LocatedTile:
     failure: str | None = None
 
 
-def located_tiles(
-    dataset: Dataset[Any],
-    *,
-    sampler: Iterable[Any] | None = None,
-    batch_size: int = 64,
-    max_nodata: float = 0.5,
-    workers: int = 0,
-) -> Iterator[list[LocatedTile]]:
-    """Read samples in batches and place each of them.
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """The samples of a dataset, in the order of its sampler.
 
-    Args:
+    Attributes:
         dataset: A TorchGeo geo dataset, or a non-geo dataset of georeferenced files.
         sampler: A sampler of TorchGeo or PyTorch, or a batch sampler. A geo dataset needs one.
-        batch_size: Samples a batch.
         max_nodata: A sample with a larger share of pixels that are 0, nodata or not finite in all
             bands is left out: TorchGeo fills what lies outside its files so.
-        workers: Processes that read.
+    """
+
+    dataset: Dataset[Any]
+    sampler: Iterable[Any] | None = None
+    max_nodata: float = 0.5
+
+    def read(self, settings: IndexSettings) -> Iterator[list[LocatedTile]]:
+        """Read samples in batches and place each of them.
+
+        Args:
+            settings: Batch size, unless the sampler makes batches, and workers.
+
+        Yields:
+            Batches of located tiles.
+
+        Raises:
+            SceneError: If samples cannot be placed.
+        """
+        source: Dataset[LocatedTile]
+        if isinstance(self.dataset, GeoDataset):
+            if self.sampler is None:
+                msg = (
+                    f"{type(self.dataset).__name__} is read by place and time, so it needs "
+                    "sampler=..., such as torchgeo.samplers.GridGeoSampler(dataset, size=64, "
+                    "stride=64)."
+                )
+                raise SceneError(msg)
+            source = _BySlice(self.dataset, self.max_nodata)
+        else:
+            source = _ByFile(self.dataset, self.max_nodata)
+        options: dict[str, Any] = {"batch_sampler": self.sampler}
+        if not is_batch_sampler(self.sampler):
+            options = {"sampler": self.sampler, "batch_size": settings.batch_size}
+        yield from DataLoader(
+            source,
+            collate_fn=list,
+            num_workers=settings.workers,
+            worker_init_fn=_start_worker if settings.workers else None,
+            **options,
+        )
+
+
+def images_of(batches: Iterable[Sequence[LocatedTile]]) -> Iterator[Tensor]:
+    """Stack neighbouring images of one size.
+
+    Args:
+        batches: Located tiles, with or without an image.
 
     Yields:
-        Batches of located tiles.
-
-    Raises:
-        SceneError: If samples cannot be placed.
+        Batches of raw tiles, each of shape (tiles, bands, height, width).
     """
-    source: Dataset[LocatedTile]
-    if isinstance(dataset, GeoDataset):
-        if sampler is None:
-            msg = (
-                f"{type(dataset).__name__} is read by place and time, so it needs sampler=..., "
-                "such as torchgeo.samplers.GridGeoSampler(dataset, size=64, stride=64)."
-            )
-            raise SceneError(msg)
-        source = _BySlice(dataset, max_nodata)
-    else:
-        source = _ByFile(dataset, max_nodata)
-    options: dict[str, Any] = {"batch_sampler": sampler}
-    if not is_batch_sampler(sampler):
-        options = {"sampler": sampler, "batch_size": batch_size}
-    yield from DataLoader(
-        source,
-        collate_fn=list,
-        num_workers=workers,
-        worker_init_fn=_start_worker if workers else None,
-        **options,
-    )
+    flat = (tile.image for batch in batches for tile in batch if tile.image is not None)
+    for _, group in groupby(flat, key=lambda image: tuple(image.shape)):
+        while images := list(islice(group, 64)):
+            yield torch.stack(images)
 
 
 def located_frame(tiles: Sequence[LocatedTile]) -> gpd.GeoDataFrame:

@@ -1,7 +1,7 @@
 """Gather encoded tiles and scene records until they are worth a commit to the archive."""
 
 import time
-from collections.abc import Sequence
+from typing import Self
 
 import geopandas as gpd
 import numpy as np
@@ -37,17 +37,24 @@ class ArchiveWriter:
         self.records: list[SceneRecord] = []
         self.last = time.monotonic()
 
-    def take(self, encoded: EncodedTiles | None, records: Sequence[SceneRecord] = ()) -> None:
+    def __enter__(self) -> Self:
+        """Start."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Commit what waits, also when the run is interrupted."""
+        self.commit()
+
+    def take(self, encoded: EncodedTiles) -> None:
         """Take tiles, and commit if many wait or the last commit is long ago.
 
         Args:
-            encoded: Codes and tiles; None if the scenes have none.
-            records: Records of the scenes that they are from, all tiles of which these are.
+            encoded: Codes, tiles and records.
         """
-        if encoded is not None and len(encoded.codes):
+        if len(encoded.codes):
             self.waiting.append(encoded)
             self.num_waiting += len(encoded.codes)
-        self.records += records
+        self.records += encoded.records
         many = self.num_waiting >= COMMIT_TILES
         if many or time.monotonic() - self.last >= COMMIT_SECONDS:
             self.commit()

@@ -255,6 +255,26 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         """
         return self.scene_files[number].nodata if self.nodata is None else self.nodata
 
+    def band_indexes(
+        self, tiles: npt.NDArray[np.int64], names: Sequence[str] | None
+    ) -> list[tuple[int, ...]]:
+        """Choose the bands to read of every scene.
+
+        Args:
+            tiles: int64 (scene, col, row, width, height), shape (tiles, 5).
+            names: Bands that the hasher expects, as in `SceneFile.band_indexes`.
+
+        Returns:
+            One-based indexes for each of ``scene_files``; none for scenes without a tile.
+
+        Raises:
+            BandMismatchError: If the bands of a scene do not fit.
+        """
+        indexes: list[tuple[int, ...]] = [()] * len(self.scene_files)
+        for number in np.unique(tiles[:, 0]).tolist():
+            indexes[number] = self.scene_files[number].band_indexes(self.bands, names=names)
+        return indexes
+
     def close(self, number: int) -> None:
         """Close a scene's file in this thread, and free its decoded blocks.
 

@@ -50,15 +50,13 @@ class TileBatch:
     Attributes:
         images: Raw pixels with north up and without gaps, shape (tiles, bands, height, width).
         tiles: int64 (scene, col, row, width, height), shape (tiles, 5).
-        num_read: Tiles that were to be read.
-        num_nodata: Tiles left out because too little of them was seen.
+        planned: Scene of each tile that was to be read, int64; of some too little was seen.
         failures: Position of the scene, and why, for tiles that could not be read.
     """
 
     images: Tensor
     tiles: npt.NDArray[np.int64]
-    num_read: int
-    num_nodata: int = 0
+    planned: npt.NDArray[np.int64]
     failures: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -120,7 +118,6 @@ class TileReader(Dataset[TileBatch]):
         images = self._buffers.lend((end - start, *shape), dtype)
         kept: list[Tile] = []
         failed = self._failed
-        num_nodata = 0
         for row in _side_by_side([Tile(*values) for values in rows.tolist()]):
             for tile in self._readable(row):
                 try:
@@ -130,15 +127,12 @@ class TileReader(Dataset[TileBatch]):
                     break
                 if seen:
                     kept.append(tile)
-                else:
-                    num_nodata += 1
-        planned = set(rows[:, 0].tolist())
+        planned = rows[:, 0]
         return TileBatch(
             images=batch_tensor(images[: len(kept)]),
             tiles=np.array(kept, dtype=np.int64).reshape(-1, 5),
-            num_read=end - start,
-            num_nodata=num_nodata,
-            failures=[(n, r) for n, r in failed.items() if n in planned],
+            planned=planned,
+            failures=[(n, r) for n, r in failed.items() if (planned == n).any()],
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import ray
 import torch
-from tqdm.auto import tqdm
 
 from geohash_rs.archive import Archive
 from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, connect, num_workers, result_of
 from geohash_rs.engines.ray.plan import Work, divide, scenes_to_fit_on, subset
 from geohash_rs.engines.ray.worker import Indexer
 from geohash_rs.errors import ArchiveLockedError
-from geohash_rs.indexing.add_scenes import IndexRun
+from geohash_rs.indexing.add import add_imagery
 from geohash_rs.indexing.report import AddReport
+from geohash_rs.indexing.scene_imagery import SceneImagery
+from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.indexing.writer import COMMIT_SECONDS, COMMIT_TILES
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import Edges, GridSettings
@@ -96,21 +97,17 @@ def index_scenes(
         max_nodata=max_nodata,
         resolution=resolution,
     )
-    options: dict[str, Any] = {
-        "tile_size": grid.tile_size,
-        "stride": grid.stride,
-        "edges": edges,
-        "max_nodata": max_nodata,
-        "resolution": grid.resolution,
-        "batch_size": batch_size,
-        "checksum": checksum,
-        "strict": strict,
-    }
-    mine = IndexRun(archive, scenes, grid, checksum=checksum, strict=strict)
-    report, counts = mine.report, mine.plan().counts
+    settings = IndexSettings(
+        batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
+    )
+    mine = SceneImagery(archive, scenes, grid, settings)
+    mine.choose()
+    report, counts = mine.report, mine.counts
+    quiet = replace(settings, progress=False)
     if hasher is None and counts.any():
         first = scenes_to_fit_on(counts)
-        _join(report, archive.add(subset(scenes, first), device=here, **options))
+        some = SceneImagery(archive, subset(scenes, first), grid, quiet)
+        _join(report, add_imagery(archive, some, None))
         counts[first] = 0
     if not counts.any():
         return report
@@ -125,15 +122,9 @@ def index_scenes(
     data = archive.hasher(device=here).to_bytes()
     with _staging(archive.path.resolve()) as staging:
         run = _Run(archive, scenes, works, counts, report, strict=strict)
-        bar = tqdm(
-            total=int(counts.sum()),
-            unit=" tiles",
-            desc="index",
-            disable=None if progress else True,
-        )
-        there = "cuda" if gpu else device  # a worker sees its own GPU only, as the first
-        with bar:
-            run.work(Pool(Indexer, workers, data, str(staging), there, options, gpu=gpu), bar)
+        there = replace(quiet, device="cuda" if gpu else device)  # a worker's own GPU is its first
+        with settings.bar("index", int(counts.sum())) as bar:
+            run.work(Pool(Indexer, workers, data, str(staging), grid, there, gpu=gpu), bar)
     return report
 
 

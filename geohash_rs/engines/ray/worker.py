@@ -2,15 +2,18 @@
 
 import uuid
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from geohash_rs.archive import Archive
 from geohash_rs.errors import BandMismatchError, SceneError, TileSizeError, one_line
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.indexing.add import add_imagery
 from geohash_rs.indexing.report import AddReport
+from geohash_rs.indexing.scene_imagery import SceneImagery
+from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.scenes.dataset import Scenes
+from geohash_rs.scenes.grid import GridSettings
 
 __all__ = ["Indexer"]
 
@@ -21,16 +24,18 @@ class Indexer:
     Args:
         hasher: The bytes of its file.
         staging: Folder that every node sees, for the parts.
-        device: Where the network runs.
-        options: The other arguments of `Archive.add`.
+        grid: How tiles are cut.
+        settings: How they are read and hashed.
     """
 
-    def __init__(self, hasher: bytes, staging: str, device: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self, hasher: bytes, staging: str, grid: GridSettings, settings: IndexSettings
+    ) -> None:
         torch.set_num_threads(1)
-        self._hasher = Hasher.from_bytes(hasher, device=device)
+        self._hasher = Hasher.from_bytes(hasher, device=settings.device)
         self._staging = Path(staging)
-        self._device = device
-        self._options = options
+        self._grid = grid
+        self._settings = settings
 
     def ready(self) -> bool:
         """Answer, and so tell that the packages are imported and the hasher is loaded."""
@@ -55,9 +60,10 @@ class Indexer:
         archive = Archive.create(folder, hasher=self._hasher)
         archive.reserve_ids(first_id)
         try:
-            report = archive.add(scenes, device=self._device, **self._options)
+            mine = SceneImagery(archive, scenes, self._grid, self._settings)
+            report = add_imagery(archive, mine, self._hasher)
         except (BandMismatchError, SceneError, TileSizeError) as error:
-            if self._options["strict"]:
+            if self._settings.strict:
                 raise
             report = AddReport()  # none of them could be added
             for file in scenes.scene_files:

@@ -55,10 +55,9 @@ class SceneTiles:
             BandMismatchError: If the scenes differ in bands.
         """
         files = self.scenes.scene_files
-        bands: list[tuple[int, ...]] = [()] * len(files)
+        bands = self.scenes.band_indexes(tiles, names)
+        first = int(tiles[0, 0]) if len(tiles) else 0
         for number in np.unique(tiles[:, 0]).tolist():
-            bands[number] = tuple(files[number].band_indexes(self.scenes.bands, names=names))
-            first = int(tiles[0, 0])
             if len(bands[number]) != len(bands[first]):
                 msg = (
                     f"{files[first].name} has {len(bands[first])} bands but {files[number].name} "

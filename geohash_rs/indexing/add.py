@@ -1,0 +1,154 @@
+"""The way of imagery into an archive: plan, sample and fit, read, hash, commit."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Protocol, TypeVar
+
+from torch import Tensor
+
+from geohash_rs.errors import HasherNotFoundError
+from geohash_rs.hashing.fit.by_name import Unfitted
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.indexing.encode import EncodedTiles
+from geohash_rs.indexing.report import AddReport
+from geohash_rs.indexing.settings import IndexSettings
+from geohash_rs.indexing.writer import ArchiveWriter
+from geohash_rs.store.code_store import CodeStore
+
+__all__ = ["Imagery", "add_imagery"]
+
+# From so many tiles on, tracing the network pays.
+TRACE_TILES = 300
+
+Batch = TypeVar("Batch")
+
+
+class Imagery(Protocol[Batch]):
+    """What the way into an archive needs of scenes, or of a dataset.
+
+    Attributes:
+        settings: How it is read.
+        report: What was added so far, and what was not.
+        bands: Names of the bands once it is planned; None for names by their number.
+        tile_size: Columns and rows of a tile, px; None for those of the samples.
+    """
+
+    settings: IndexSettings
+    report: AddReport
+    bands: Sequence[str] | None
+    tile_size: int | None
+
+    @property
+    def num_tiles(self) -> int | None:
+        """Tiles that follow, once it is planned or sampled; None if nobody can know."""
+
+    def plan(self, bands: Sequence[str] | None) -> None:
+        """Choose what is to be read.
+
+        Args:
+            bands: Names of the bands that the hasher expects, or None if it takes any.
+
+        Raises:
+            BandMismatchError: If nothing has these bands.
+            SceneError: If ``strict``, and a scene cannot be added.
+            TileSizeError: If every scene is smaller than a tile.
+        """
+
+    def sample(self) -> Iterator[Tensor] | None:
+        """Read a fair sample to fit a hasher on.
+
+        Returns:
+            Batches of raw tiles, each of shape (tiles, bands, height, width); None if nothing can
+            be read, as the report then says.
+        """
+
+    def read(self, bands: Sequence[str]) -> Generator[Batch, None, None]:
+        """Read all that is planned.
+
+        Args:
+            bands: Names of the hasher's bands.
+
+        Yields:
+            Batches for `encode`.
+        """
+
+    def encode(self, batch: Batch, hasher: Hasher) -> Iterator[EncodedTiles]:
+        """Hash what was read, and note in the report what becomes of it.
+
+        Args:
+            batch: From `read`.
+            hasher: The archive's hasher.
+
+        Yields:
+            Codes and tiles that are ready to be committed.
+        """
+
+
+def add_imagery(archive: CodeStore, imagery: Imagery[Batch], hasher: Hasher | None) -> AddReport:
+    """Take imagery all the way into an archive.
+
+    An interrupted run keeps the scenes that it finished.
+
+    Args:
+        archive: The archive.
+        imagery: The imagery.
+        hasher: The archive's hasher, or None if it is still to be fitted on this imagery.
+
+    Returns:
+        What was added, and what was not.
+
+    Raises:
+        BandMismatchError: As in `Imagery.plan`.
+        HasherError: If there are too few tiles to fit the hasher on.
+        HasherNotFoundError: If this version of the package has no hasher of the pending name.
+        SceneError: With ``strict``, if a scene cannot be added.
+        TileSizeError: As in `Imagery.plan`.
+    """
+    imagery.plan((hasher or _pending_hasher(archive)).bands)
+    if imagery.num_tiles == 0:
+        return imagery.report
+    if hasher is None:
+        if (sample := imagery.sample()) is None:
+            return imagery.report
+        hasher = _fit(archive, imagery, sample)
+    elif (imagery.num_tiles or 0) >= TRACE_TILES:
+        hasher.accelerate()
+    with (
+        ArchiveWriter(archive, hasher.fingerprint) as writer,
+        imagery.settings.bar("index", imagery.num_tiles) as bar,
+        closing(imagery.read(hasher.bands)) as batches,  # reading processes end in any case
+    ):
+        for batch in batches:
+            for encoded in imagery.encode(batch, hasher):
+                bar.update(encoded.num_read)
+                writer.take(encoded)
+    return imagery.report
+
+
+def _pending_hasher(archive: CodeStore) -> Unfitted:
+    """Find the hasher that an archive still waits for.
+
+    Raises:
+        HasherNotFoundError: If this version of the package has no hasher of that name.
+    """
+    found = Unfitted.find(archive.pending_hasher)
+    if found is None:
+        msg = (
+            f"{archive.path} waits for the hasher {archive.pending_hasher!r}, which this version "
+            "does not have; update geohash-rs."
+        )
+        raise HasherNotFoundError(msg)
+    return found
+
+
+def _fit(archive: CodeStore, imagery: Imagery[Batch], sample: Iterator[Tensor]) -> Hasher:
+    """Fit the hasher that an archive waits for, and keep it there."""
+    hasher = _pending_hasher(archive).fit(
+        sample,
+        bands=imagery.bands,
+        tile_size=imagery.tile_size,
+        device=imagery.settings.device,
+        accelerate=2 * (imagery.num_tiles or 0) >= TRACE_TILES,  # each is looked at twice
+    )
+    archive.set_hasher(hasher.to_bytes(), fingerprint=hasher.fingerprint, num_bits=hasher.num_bits)
+    return hasher

@@ -1,0 +1,87 @@
+"""Any TorchGeo dataset on its way into an archive."""
+
+from collections.abc import Generator, Iterator, Sequence, Sized
+from itertools import chain
+
+from torch import Tensor
+
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.indexing.encode import EncodedTiles, encode_located
+from geohash_rs.indexing.records import file_record
+from geohash_rs.indexing.report import AddReport
+from geohash_rs.indexing.samples import LocatedTile, Samples, images_of
+from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
+from geohash_rs.store.code_store import CodeStore
+
+__all__ = ["DatasetImagery"]
+
+Batch = list[LocatedTile]
+
+
+class DatasetImagery:
+    """A geo dataset with its sampler, or a non-geo dataset of georeferenced files; an `Imagery`.
+
+    The steps, and what they raise, are those of `Imagery`.
+    """
+
+    def __init__(
+        self,
+        archive: CodeStore,
+        samples: Samples,
+        settings: IndexSettings,
+        *,
+        tile_size: int | None = None,
+    ) -> None:
+        """Look at what the archive has.
+
+        Args:
+            archive: The archive.
+            samples: The dataset's samples.
+            settings: How they are read.
+            tile_size: Tile size noted in a hasher that is fitted; that of the samples if None.
+        """
+        self.samples, self.settings, self.tile_size = samples, settings, tile_size
+        self.report = AddReport()
+        self.bands: Sequence[str] | None = None
+        self.num_tiles: int | None = None
+        self._known = {record.scene for record in archive.scenes()}
+        self._names: set[str] = set()
+        self._sampled: list[Batch] = []
+        self._batches: Iterator[Batch] = iter(())
+
+    def plan(self, bands: Sequence[str] | None) -> None:
+        """Start reading; which bands a dataset has is seen in its samples only."""
+        del bands
+        sampler = self.samples.sampler
+        self.num_tiles = len(sampler) if isinstance(sampler, Sized) else None
+        self._batches = self.samples.read(self.settings)
+
+    def sample(self) -> Iterator[Tensor]:
+        """Read the first samples, and keep them."""
+        count = 0
+        while count < FIT_TILES and (batch := next(self._batches, None)) is not None:
+            self._sampled.append(batch)
+            count += len(batch)
+        self.num_tiles = count
+        return images_of(self._sampled)
+
+    def read(self, bands: Sequence[str]) -> Generator[Batch, None, None]:
+        """Read all samples, those first on which a hasher was fitted."""
+        del bands
+        yield from chain(self._sampled, self._batches)
+
+    def encode(self, batch: Batch, hasher: Hasher) -> Iterator[EncodedTiles]:
+        """Hash samples but for files that the archive has."""
+        fresh = [tile for tile in batch if not (tile.whole_file and tile.scene in self._known)]
+        self.report.unchanged += sorted({t.scene for t in batch} - {t.scene for t in fresh})
+        for tile in fresh:
+            if tile.failure is not None:
+                self.report.skip(tile.scene, tile.failure, strict=self.settings.strict)
+        self.report.num_nodata += sum(t.image is None and t.failure is None for t in fresh)
+        files = [t for t in fresh if t.whole_file and t.image is not None]
+        records = [file_record(tile, self.samples.dataset) for tile in files]
+        codes, tiles = encode_located(fresh, hasher)
+        self._names.update(tiles["scene"])
+        self.report.num_tiles += len(tiles)
+        self.report.num_scenes = len(self._names)
+        yield EncodedTiles(num_read=len(batch), codes=codes, tiles=tiles, records=records)

@@ -1,0 +1,275 @@
+"""Scenes on their way into an archive: the new are hashed, the known left, the failing named."""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from geohash_rs.errors import BandMismatchError, SceneError, TileSizeError
+from geohash_rs.hashing.fit.training_free import default_bands
+from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
+from geohash_rs.indexing.plan import ScenePlan
+from geohash_rs.indexing.records import is_unchanged, scene_record, scene_settings
+from geohash_rs.indexing.report import AddReport
+from geohash_rs.indexing.samples import located_frame
+from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
+from geohash_rs.scenes.dataset import Scenes
+from geohash_rs.scenes.file import SceneFile
+from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.scenes.reader import TileBatch, TileReader, read_ahead
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.records import SceneRecord
+
+__all__ = ["SceneImagery"]
+
+
+class SceneImagery:
+    """Scenes, the grid on which tiles are cut from them, and what became of each; an `Imagery`.
+
+    The steps, and what they raise, are those of `Imagery`.
+
+    Attributes:
+        counts: Tiles to be read of each scene, int64, shape (scenes,).
+        known: The archive's records by scene, as they were when the run began.
+    """
+
+    def __init__(
+        self, archive: CodeStore, scenes: Scenes, grid: GridSettings, settings: IndexSettings
+    ) -> None:
+        """Look at what the archive has.
+
+        Args:
+            archive: The archive.
+            scenes: The scenes.
+            grid: How tiles are cut.
+            settings: How they are read.
+        """
+        self.archive, self.scenes, self.grid, self.settings = archive, scenes, grid, settings
+        self.report = AddReport()
+        self.bands: Sequence[str] | None = None
+        self.tile_size: int | None = grid.tile_size
+        self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
+        self._recorded = scene_settings(scenes, grid)
+        self._plan = ScenePlan(scenes, grid)
+        self._encoder = SceneEncoder(scenes, self.counts)
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Tiles to be read of each scene."""
+        return self._plan.counts
+
+    @property
+    def num_tiles(self) -> int:
+        """Tiles to be read of all scenes."""
+        return self._plan.num_tiles
+
+    def choose(self) -> None:
+        """Choose the scenes that are new or have changed.
+
+        Scenes that cannot be added are in the report.
+
+        Raises:
+            SceneError: If strict and a scene cannot be added.
+            TileSizeError: If every scene is smaller than a tile.
+        """
+        for scene, reason in self.scenes.unreadable:
+            self._skip(scene, reason)
+        files = self.scenes.scene_files
+        gridless: list[tuple[str, str]] = []
+        for number, file in enumerate(files):
+            try:
+                self._plan.add(number)
+            except (SceneError, TileSizeError) as error:
+                gridless.append((file.key, str(error)))
+        if len(gridless) == len(files):
+            raise TileSizeError(gridless[0][1])
+        for scene, reason in gridless:
+            self._skip(scene, reason)
+        renewed: list[SceneRecord] = []
+        for number in self._plan.numbers:
+            if self._is_done(files[number], renewed):
+                self._plan.leave_out(number)
+        if renewed:
+            none = np.empty((0, (self.archive.num_bits or 0) // 8), dtype=np.uint8)
+            self.archive.add_codes(none, located_frame([]), scenes=renewed)
+
+    def plan(self, bands: Sequence[str] | None) -> None:
+        """Choose the scenes that are new or have changed, and have the hasher's bands."""
+        self.choose()
+        if self.num_tiles:
+            self.bands = bands or self._band_names(self._plan.numbers[0])
+            self._leave_out_other_bands(self.bands)
+
+    def sample(self) -> Iterator[Tensor] | None:
+        """Read tiles at random, in the order of the files."""
+        rng = np.random.default_rng(0)
+        size = min(self.num_tiles, FIT_TILES)
+        positions = rng.choice(self.num_tiles, size, replace=False, shuffle=False)
+        tiles = self._plan.take(np.sort(positions))
+        batches = self._read_ahead(tiles, self.bands or (), batch_size=64)
+        images = (batch.images for batch in batches if len(batch.tiles))
+        first = next(images, None)
+        if first is None:
+            self._skip_empty()
+            return None
+        return self._shown(chain([first], images), size)
+
+    def read(self, bands: Sequence[str]) -> Generator[TileBatch, None, None]:
+        """Read all tiles, scene by scene."""
+        for tiles in self._plan.parts():
+            batches = self._read_ahead(tiles, bands, batch_size=self.settings.batch_size)
+            with closing(batches):  # reading processes end, whatever happens
+                yield from batches
+
+    def encode(self, batch: TileBatch, hasher: Hasher) -> Iterator[EncodedTiles]:
+        """Hash a batch, and place the scenes that are done with it."""
+        for scene in self._encoder.encode(batch, hasher):
+            yield self._finish(scene) or _nothing(scene)
+
+    def _read_ahead(
+        self, tiles: npt.NDArray[np.int64], bands: Sequence[str], *, batch_size: int
+    ) -> Generator[TileBatch, None, None]:
+        reader = TileReader(
+            self.scenes,
+            tiles,
+            indexes=self.scenes.band_indexes(tiles, bands),
+            batch_size=batch_size,
+            max_nodata=self.grid.max_nodata,
+            shape=self.grid.shape,
+        )
+        return read_ahead(reader, workers=self.settings.workers)
+
+    def _finish(self, scene: EncodedScene) -> EncodedTiles | None:
+        """Place a scene that is done; None if it cannot be added.
+
+        Raises:
+            SceneError: If strict and it cannot be added.
+        """
+        file = self.scenes.scene_files[scene.number]
+        if scene.failure is not None:  # half a scene is not a scene
+            self._skip(file.key, scene.failure)
+            return None
+        count, checksum = scene.num_tiles, self.settings.checksum
+        self.report.num_nodata += scene.num_read - count
+        done = _nothing(scene)
+        try:
+            if count:
+                tiles = scene_tiles_frame(self.scenes, np.concatenate(scene.windows))
+                done = replace(done, codes=np.concatenate(scene.codes), tiles=tiles)
+            record = scene_record(file, count, self._recorded, checksum=checksum)
+        except SceneError as error:
+            self._skip(file.key, f"{file.name}: {error}")
+            return None
+        earlier = self.known.get(file.key)
+        if not count:
+            self._note_empty(file, earlier)
+        elif earlier is not None:
+            self.report.replaced.append(file.key)
+        self.report.num_scenes += count > 0
+        self.report.num_tiles += count
+        return replace(done, records=[record])  # also without tiles: it is not read again
+
+    def _note_empty(self, file: SceneFile, earlier: SceneRecord | None) -> None:
+        reason = (
+            f"{file.name} has no tile with at most {self.grid.max_nodata:.0%} nodata, so it "
+            "has none to add."
+        )
+        if self.settings.strict:  # ends the run before anything is removed
+            self._skip(file.key, reason)
+        if earlier is not None and earlier.num_tiles:
+            reason = f"{reason[:-1]}; its {earlier.num_tiles} earlier tiles are removed."
+        self.report.skip(file.key, reason, strict=False)
+
+    def _is_done(self, file: SceneFile, renewed: list[SceneRecord]) -> bool:
+        """Return whether a scene is already indexed; add its record if that lacks a checksum."""
+        record = self.known.get(file.key)
+        checksum = self.settings.checksum
+        try:
+            if not is_unchanged(record, file, self._recorded, checksum=checksum):
+                return False
+            if checksum and record is not None and record.checksum is None:
+                fuller = scene_record(file, record.num_tiles, self._recorded, checksum=True)
+                renewed += [fuller] if fuller.checksum is not None else []
+        except SceneError as error:
+            self._skip(file.key, f"{file.name}: {error}")
+        else:
+            self.report.unchanged.append(file.key)
+        return True
+
+    def _leave_out_other_bands(self, names: Sequence[str]) -> None:
+        """Take scenes whose bands do not fit the hasher out of the plan.
+
+        Raises:
+            BandMismatchError: If no scene fits; if strict, at the first that does not.
+        """
+        bands = self.scenes.bands
+        first: BandMismatchError | None = None
+        for number in self._plan.numbers:
+            file = self.scenes.scene_files[number]
+            try:
+                file.band_indexes(bands, names=names)
+                if bands is not None and len(bands) != len(names):
+                    _raise_wrong_choice(bands, names)
+            except BandMismatchError as error:
+                first = first or error
+                self._plan.leave_out(number)
+                if self.settings.strict:
+                    raise
+                self._skip(file.key, str(error))
+        if first is not None and not self.num_tiles:
+            raise first
+
+    def _skip_empty(self) -> None:
+        """Note that scenes have nothing to fit a hasher on."""
+        for number in self._plan.numbers:
+            file = self.scenes.scene_files[number]
+            reason = (
+                f"{file.name} has no tile that can be read with at most "
+                f"{self.grid.max_nodata:.0%} nodata, so there is nothing to fit a hasher on."
+            )
+            self._skip(file.key, reason)
+
+    def _skip(self, scene: str, reason: str) -> None:
+        """Note that a scene cannot be added, and that its earlier tiles stay."""
+        record = self.known.get(scene)
+        if record is not None and record.num_tiles:
+            reason = (
+                f"{reason.removesuffix('.')}; its {record.num_tiles} earlier tiles stay until it "
+                "can be added, or 'geohash-rs remove' takes them out."
+            )
+        self.report.skip(scene, reason, strict=self.settings.strict)
+
+    def _shown(self, batches: Iterable[Tensor], total: int) -> Iterator[Tensor]:
+        """Show a bar while a hasher is fitted on batches."""
+        with self.settings.bar("fit", total, leave=False) as bar:
+            for batch in batches:
+                yield batch
+                bar.update(len(batch))
+
+    def _band_names(self, number: int) -> tuple[str, ...]:
+        """Name the bands of a scene: by description or colour, else by number."""
+        file = self.scenes.scene_files[number]
+        indexes = file.band_indexes(self.scenes.bands)
+        for known in (file.descriptions, file.colors):
+            names = tuple(known[index - 1] for index in indexes)
+            if all(names) and len(set(names)) == len(names):
+                return names
+        return default_bands(len(indexes))
+
+
+def _nothing(scene: EncodedScene) -> EncodedTiles:
+    none = np.empty((0, 0), dtype=np.uint8)
+    return EncodedTiles(num_read=scene.num_read, codes=none, tiles=located_frame([]))
+
+
+def _raise_wrong_choice(bands: Sequence[int | str], names: Sequence[str]) -> None:
+    msg = (
+        f"bands={list(bands)} are {len(bands)} but the hasher expects {len(names)} "
+        f"({', '.join(names)}); choose as many."
+    )
+    raise BandMismatchError(msg)
