@@ -26,7 +26,7 @@ from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.creation import is_unused
 from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.locks import write_lock
-from geohash_rs.store.disk.manifest import MANIFEST, read_manifest
+from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 
 __all__ = ["Archive", "open_or_create", "remove_unused"]
 

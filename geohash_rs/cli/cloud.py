@@ -20,7 +20,7 @@ def push_command(archive: Path, url: str, as_json: bool) -> None:
     them, such as AWS_PROFILE; AWS_ENDPOINT_URL names an S3 server other than Amazon's.
     """
     from geohash_rs.engines.cloud.sync import push
-    from geohash_rs.store.disk.manifest import read_manifest
+    from geohash_rs.store.disk.manifest_file import read_manifest
 
     sent = push(archive, url, progress=not as_json)
     tiles = read_manifest(archive).num_tiles
@@ -41,7 +41,7 @@ def pull_command(url: str, archive: Path, as_json: bool) -> None:
     without a folder, give the address to 'geohash-rs query'.
     """
     from geohash_rs.engines.cloud.sync import pull
-    from geohash_rs.store.disk.manifest import read_manifest
+    from geohash_rs.store.disk.manifest_file import read_manifest
 
     pull(url, archive, progress=not as_json)
     tiles = read_manifest(archive).num_tiles

@@ -11,14 +11,16 @@ import pyarrow as pa
 
 from geohash_rs.errors import GeoHashRSError
 from geohash_rs.store.disk.durable import FileEntry, remove_tree, sync_folder, write_file, writing
-from geohash_rs.store.disk.locks import ReaderPin, no_readers, write_lock
-from geohash_rs.store.disk.manifest import Manifest, commit_manifest, read_manifest
+from geohash_rs.store.disk.locks import ReaderPin, write_lock
+from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.manifest_file import commit_manifest, read_manifest
 from geohash_rs.store.disk.records import (
     SceneRecord,
     read_scene_logs,
     removed_scenes,
     write_scene_log,
 )
+from geohash_rs.store.orphans import orphans, owned
 from geohash_rs.store.segment.bits import pack_rows
 from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.segment.read import Segment
@@ -26,7 +28,7 @@ from geohash_rs.store.segment.tiles import TileTable
 from geohash_rs.store.segment.write import SegmentData, curve_order, write_segment
 from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["Writer", "collect_garbage", "open_writer", "orphans"]
+__all__ = ["Writer", "open_writer"]
 
 LOG_FANOUT = 16  # scene logs that may stand beside each other before they are joined
 
@@ -218,12 +220,11 @@ class Writer:
         if not self._fresh:
             return
         try:
-            kept = read_manifest(self.folder).file_names()
+            left_over = orphans(self.folder, read_manifest(self.folder))
         except (GeoHashRSError, OSError):
-            return  # what belongs to the archive cannot be told
-        for path in self._fresh:
-            if path.relative_to(self.folder).as_posix() not in kept:
-                remove_tree(path)
+            return  # nobody knows what belongs to the archive
+        for path in set(self._fresh).intersection(left_over):
+            remove_tree(path)
 
 
 @contextlib.contextmanager
@@ -254,49 +255,8 @@ def open_writer(
 
 def _next_number(folder: Path, manifest: Manifest) -> int:
     """Pass over the names that a killed writer left behind."""
-    names = [path.name for path in _owned(folder) if path.name.isdigit()]
+    names = [path.name for path in owned(folder) if path.name.isdigit()]
     return max([manifest.next_number, *(int(name) + 1 for name in names)])
-
-
-def orphans(folder: Path, manifest: Manifest) -> list[Path]:
-    """List files and segment folders that a state does not refer to.
-
-    Args:
-        folder: The archive.
-        manifest: The state.
-
-    Returns:
-        Their paths, sorted.
-    """
-    named = manifest.file_names()
-    found = _owned(folder)
-    return sorted(path for path in found if path.relative_to(folder).as_posix() not in named)
-
-
-def collect_garbage(snapshot: Snapshot) -> None:
-    """Delete what a state does not refer to, if nobody reads an older one.
-
-    Args:
-        snapshot: The newest state; the archive's write lock is held.
-    """
-    left_over = orphans(snapshot.folder, snapshot.manifest)
-    if not left_over:
-        return
-    with snapshot.pin.lifted(), no_readers(snapshot.folder) as alone:
-        if alone:
-            # else a power cut may bring back a manifest that lists them
-            sync_folder(snapshot.folder)
-            for path in left_over:
-                remove_tree(path)
-
-
-def _owned(folder: Path) -> Iterator[Path]:
-    """List the files and folders that commits make."""
-    for name in ("segments", "removed", "scenes"):
-        if (folder / name).is_dir():
-            yield from (folder / name).iterdir()
-    yield from folder.glob("hasher-*.safetensors")
-    yield from folder.glob("*.tmp")
 
 
 def _tail(logs: Sequence[FileEntry]) -> Sequence[FileEntry]:

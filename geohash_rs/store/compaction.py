@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from geohash_rs.errors import ArchiveCorruptError, GeoHashRSWarning
-from geohash_rs.store.commit import Writer, collect_garbage
+from geohash_rs.store.commit import Writer
 from geohash_rs.store.disk.durable import verify_file
 from geohash_rs.store.disk.manifest import SegmentEntry
+from geohash_rs.store.orphans import collect_garbage
 from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.shapes import stored_bounds

@@ -6,7 +6,8 @@ from geohash_rs.errors import ArchiveExistsError
 from geohash_rs.store.disk.durable import writing
 from geohash_rs.store.disk.hasher_file import HasherFile, with_hasher
 from geohash_rs.store.disk.locks import READ_LOCK, WRITE_LOCK, create_locks, write_lock
-from geohash_rs.store.disk.manifest import MANIFEST, Manifest, commit_manifest
+from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.manifest_file import MANIFEST, commit_manifest
 
 __all__ = ["create_folder", "is_unused"]
 

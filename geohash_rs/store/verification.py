@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError
-from geohash_rs.store.commit import orphans
-from geohash_rs.store.disk.durable import FileEntry, verify_file
+from geohash_rs.store.disk.durable import verify_file
 from geohash_rs.store.disk.locks import ReaderPin
-from geohash_rs.store.disk.manifest import MANIFEST, Manifest, SegmentEntry, read_manifest
+from geohash_rs.store.disk.manifest import Manifest, SegmentEntry
+from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 from geohash_rs.store.disk.records import read_scene_logs
+from geohash_rs.store.orphans import orphans
 from geohash_rs.store.segment.read import Segment
 
 __all__ = ["Damage", "VerifyReport", "verify_archive"]
@@ -101,20 +102,10 @@ def _report(folder: Path) -> VerifyReport:
         num_tiles=manifest.num_tiles,
         num_good_tiles=good,
         num_segments=len(manifest.segments),
-        num_bytes=sum(entry.size for entry in _entries(manifest)),
+        num_bytes=sum(entry.size for _, entry in manifest.files()),
         damage=tuple(damage),
         orphans=tuple(str(path.relative_to(folder)) for path in orphans(folder, manifest)),
     )
-
-
-def _entries(manifest: Manifest) -> Iterator[FileEntry]:
-    for segment in manifest.segments:
-        yield from segment.files
-        if segment.tombstones:
-            yield segment.tombstones
-    yield from manifest.scene_logs
-    if manifest.hasher and manifest.hasher.file:
-        yield manifest.hasher.file
 
 
 def _loose_damage(folder: Path, manifest: Manifest) -> Iterator[Damage]:

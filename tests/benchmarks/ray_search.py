@@ -29,7 +29,7 @@ from ray.cluster_utils import Cluster
 from geohash_rs.engines.ray import RayArchive
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.locks import create_locks
-from geohash_rs.store.disk.manifest import commit_manifest, read_manifest
+from geohash_rs.store.disk.manifest_file import commit_manifest, read_manifest
 from tests.benchmarks.search import box_of, build, make_codes
 
 NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}

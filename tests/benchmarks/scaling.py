@@ -22,7 +22,8 @@ from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.durable import FileEntry
 from geohash_rs.store.disk.locks import ReaderPin, create_locks
-from geohash_rs.store.disk.manifest import Manifest, SegmentEntry, commit_manifest, read_manifest
+from geohash_rs.store.disk.manifest import Manifest, SegmentEntry
+from geohash_rs.store.disk.manifest_file import commit_manifest, read_manifest
 from geohash_rs.store.disk.records import SceneRecord, read_scene_logs, write_scene_log
 from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.selection import select

@@ -15,7 +15,8 @@ from geohash_rs.errors import (
 from geohash_rs.store import creation
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.hasher_file import HasherFile
-from geohash_rs.store.disk.manifest import MOST_ANCESTORS, Manifest, SegmentEntry, read_manifest
+from geohash_rs.store.disk.manifest import MOST_ANCESTORS, Manifest, SegmentEntry
+from geohash_rs.store.disk.manifest_file import read_manifest
 from geohash_rs.store.disk.records import SceneRecord
 from tests.store.helpers import make_grid
 

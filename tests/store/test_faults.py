@@ -25,7 +25,8 @@ from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk import durable as storage
 from geohash_rs.store.disk.durable import FileEntry
 from geohash_rs.store.disk.locks import write_lock
-from geohash_rs.store.disk.manifest import HasherEntry, commit_manifest
+from geohash_rs.store.disk.manifest import HasherEntry
+from geohash_rs.store.disk.manifest_file import commit_manifest
 from geohash_rs.store.verification import verify_archive
 from tests.store.helpers import make_grid
 

@@ -22,7 +22,8 @@ from geohash_rs.store.disk.durable import (
     verify_file,
     writing,
 )
-from geohash_rs.store.disk.manifest import MANIFEST, Manifest, parse_manifest
+from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.manifest_file import MANIFEST, parse_manifest
 
 __all__ = ["Options", "Store"]
 

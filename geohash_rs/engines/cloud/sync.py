@@ -10,7 +10,8 @@ from geohash_rs.engines.cloud.store import Options, Store
 from geohash_rs.errors import ArchiveCorruptError, EngineError
 from geohash_rs.store.disk.durable import FileEntry, remove_tree, verify_file, writing
 from geohash_rs.store.disk.locks import create_locks, write_lock
-from geohash_rs.store.disk.manifest import MANIFEST, Manifest, commit_manifest, read_manifest
+from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.manifest_file import MANIFEST, commit_manifest, read_manifest
 
 __all__ = ["pull", "push"]
 
@@ -57,9 +58,9 @@ def pull(
         if (home / MANIFEST).exists():
             old = read_manifest(home)
             _check_descends(state, old, newer=url, older=str(home))
-            listed = {name for name, _ in _files(old)}
+            listed = {name for name, _ in old.files()}
         _remove_drafts(home)
-        for name, entry in _with_bar(list(_files(state)), "pull", progress=progress):
+        for name, entry in _with_bar(list(state.files()), "pull", progress=progress):
             if name not in listed:
                 _remove_other(home / name, entry)
             store.fetch(name, home / name, entry)
@@ -104,8 +105,8 @@ def push(
         there: set[str] = set()
         if old is not None:
             _check_descends(state, old, newer=str(home), older=url)
-            there = {name for name, _ in _files(old)}
-        new = [(name, entry) for name, entry in _files(state) if name not in there]
+            there = {name for name, _ in old.files()}
+        new = [(name, entry) for name, entry in state.files() if name not in there]
         for name, entry in _with_bar(new, "push", progress=progress):
             verify_file(home / name, entry)
             store.send(name, home / name)
@@ -123,17 +124,6 @@ def _with_bar(
         for name, entry in files:
             yield name, entry
             bar.update(entry.size)
-
-
-def _files(state: Manifest) -> Iterator[tuple[str, FileEntry]]:
-    """List the files of a state, by their names inside of the archive."""
-    for segment in state.segments:
-        yield from ((f"segments/{segment.name}/{file.name}", file) for file in segment.files)
-        if segment.tombstones:
-            yield f"removed/{segment.tombstones.name}", segment.tombstones
-    yield from ((f"scenes/{file.name}", file) for file in state.scene_logs)
-    if state.hasher and state.hasher.file:
-        yield state.hasher.file.name, state.hasher.file
 
 
 def _remove_drafts(home: Path) -> None:
@@ -163,8 +153,8 @@ def _check_descends(new: Manifest, old: Manifest, *, newer: str, older: str) -> 
     known = new.comes_from(old.generation, old.commit)
     if known:
         return
-    mine = dict(_files(new))
-    other = [name for name, entry in _files(old) if mine.get(name, entry) != entry]
+    mine = dict(new.files())
+    other = [name for name, entry in old.files() if mine.get(name, entry) != entry]
     behind = new.generation < old.generation or new.next_id < old.next_id
     same = new.generation == old.generation and new != old
     if known is False or other or behind or same:

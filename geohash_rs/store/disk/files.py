@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 from geohash_rs.store.disk.durable import FileEntry, check_size
-from geohash_rs.store.disk.manifest import Manifest, read_manifest
+from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.manifest_file import read_manifest
 
 __all__ = ["ArchiveFiles", "FolderFiles"]
 

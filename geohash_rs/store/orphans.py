@@ -1,0 +1,52 @@
+"""Find what a crash left in an archive's folder, or a change of it, and delete it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from geohash_rs.store.disk.durable import remove_tree, sync_folder
+from geohash_rs.store.disk.locks import no_readers
+from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.snapshot import Snapshot
+
+__all__ = ["collect_garbage", "orphans", "owned"]
+
+
+def orphans(folder: Path, manifest: Manifest) -> list[Path]:
+    """List files and segment folders that a state does not refer to.
+
+    Args:
+        folder: The archive.
+        manifest: The state.
+
+    Returns:
+        Their paths, sorted.
+    """
+    named = {folder / name for name, _ in manifest.files()}
+    named |= {folder / "segments" / segment.name for segment in manifest.segments}
+    return sorted(path for path in owned(folder) if path not in named)
+
+
+def collect_garbage(snapshot: Snapshot) -> None:
+    """Delete what a state does not refer to, if nobody reads an older one.
+
+    Args:
+        snapshot: The newest state; the archive's write lock is held.
+    """
+    left_over = orphans(snapshot.folder, snapshot.manifest)
+    if not left_over:
+        return
+    with snapshot.pin.lifted(), no_readers(snapshot.folder) as alone:
+        if alone:
+            # else a power cut may bring back a manifest that lists them
+            sync_folder(snapshot.folder)
+            for path in left_over:
+                remove_tree(path)
+
+
+def owned(folder: Path) -> Iterator[Path]:
+    """List the files and folders that commits make."""
+    for name in ("segments", "removed", "scenes"):
+        if (folder / name).is_dir():
+            yield from (folder / name).iterdir()
+    yield from folder.glob("hasher-*.safetensors")
+    yield from folder.glob("*.tmp")
