@@ -10,6 +10,8 @@ import numpy.typing as npt
 import shapely
 
 from geohash_rs.errors import SceneError
+from geohash_rs.footprints.bounds import total_bounds
+from geohash_rs.footprints.web_mercator import from_square, to_square
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -54,16 +56,6 @@ def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
     return str(row.get("rank", number)), far, date
 
 
-def _mercator(points: Array) -> Array:
-    sine = np.sin(np.radians(np.clip(points[:, 1], -85.05, 85.05)))
-    y = -np.log((1 + sine) / (1 - sine)) / 2
-    return np.column_stack([np.radians(points[:, 0]), y])
-
-
-def _latitude(y: float) -> float:
-    return math.degrees(math.atan(math.sinh(-y)))
-
-
 def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> str:
     """Draw the map.
 
@@ -74,16 +66,14 @@ def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> s
     Returns:
         A ``figure`` element.
     """
-    from geohash_rs.footprints.bounds import total_bounds
-
     placed = [shape for shape in shapes if shape is not None]
     box = total_bounds(shapely.bounds(shapely.get_parts(placed)))
     if box is None:
         return NO_PLACE
     middle = (box[0] + box[2]) / 2
-    corners = _mercator(np.array(box).reshape(2, 2))
+    corners = to_square(np.array(box).reshape(2, 2))
     low, high = corners.min(axis=0), corners.max(axis=0)
-    margin = max(float((high - low).max()) * 0.08, 2e-5)
+    margin = max(float((high - low).max()) * 0.08, 3e-6)
     low, high = low - margin, high + margin
     extent = high - low
     extent = np.maximum(extent, extent.max() / 1.6)
@@ -94,7 +84,7 @@ def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> s
     def draw(points: Array, centre: float | None = None) -> Array:
         turns = np.round((middle - (points[:, 0] if centre is None else centre)) / 360)
         turned = np.column_stack([points[:, 0] + 360 * turns, points[:, 1]])
-        drawn: Array = (_mercator(turned) - low) * scale
+        drawn: Array = (to_square(turned) - low) * scale
         return drawn
 
     parts = [_scenes(rows, draw), _graticule(low, extent, scale, height)]
@@ -196,22 +186,21 @@ def _place(name: str) -> "PlacedScene | None":
 
 
 def _graticule(low: Array, extent: Array, scale: float, height: int) -> str:
-    west, east = math.degrees(low[0]), math.degrees(low[0] + extent[0])
-    north, south = _latitude(low[1]), _latitude(low[1] + extent[1])
+    (west, north), (east, south) = from_square([low, low + extent]).tolist()
     raw = max((east - west) / 5, 1e-4)
     base = 10.0 ** math.floor(math.log10(raw))
     step = next(base * m for m in (1, 2, 5, 10) if base * m >= raw)
     digits = max(0, -math.floor(math.log10(step)))
     lines = []
     for n in range(math.ceil(west / step), math.floor(east / step) + 1):
-        x = (math.radians(n * step) - low[0]) * scale
+        x = ((n * step + 180) / 360 - low[0]) * scale
         lines.append(
             f'<path class="grid" d="M{x:.1f} 0V{height}"/>'
             f'<text class="deg" x="{x + 4:.1f}" y="{height - 6}">'
             f"{180 - (180 - n * step) % 360:.{digits}f}°</text>"
         )
     for n in range(math.ceil(south / step), math.floor(north / step) + 1):
-        y = (_mercator(np.array([[0.0, n * step]]))[0, 1] - low[1]) * scale
+        y = (to_square((0.0, n * step))[1] - low[1]) * scale
         lines.append(
             f'<path class="grid" d="M0 {y:.1f}H{WIDTH}"/>'
             f'<text class="deg" x="4" y="{y - 4:.1f}">{n * step:.{digits}f}°</text>'

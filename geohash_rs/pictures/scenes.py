@@ -14,6 +14,7 @@ from rasterio.transform import from_bounds
 from rasterio.warp import reproject, transform_bounds
 
 from geohash_rs.errors import SceneError, one_line
+from geohash_rs.footprints.web_mercator import HALF_WORLD, LIMIT
 from geohash_rs.pictures.tiles import Thumbnails, display_bands, to_rgba
 from geohash_rs.scenes.file import open_raster
 from geohash_rs.scenes.pixels import TilePixels
@@ -25,8 +26,6 @@ MOST_IN_VIEW = 12
 SMALLEST = 1 / 30  # of a view's longer side; smaller scenes are left to their footprints
 MOST_PIXELS = 4e8  # that are read for a picture where a scene has no overviews
 WEB_MAP = CRS.from_epsg(3857)
-LATITUDE = 85.0  # the square world of web maps ends there
-WORLD = 20_037_508.342789244  # m from the middle of the web map to its rim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +75,12 @@ def place_scene(
     own = (min(xs), min(ys), max(xs), max(ys))
     try:
         lonlat = transform_bounds(CRS.from_user_input(crs), "EPSG:4326", *own)
-        if lonlat[0] > lonlat[2] or max(abs(lonlat[1]), abs(lonlat[3])) > LATITUDE:
+        if lonlat[0] > lonlat[2] or max(abs(lonlat[1]), abs(lonlat[3])) > LIMIT:
             return None
         box = transform_bounds("EPSG:4326", WEB_MAP, *lonlat)
     except RasterioError:
         return None
-    if not all(np.isfinite(box)) or max(map(abs, box)) > WORLD * 1.001:
+    if not all(np.isfinite(box)) or max(map(abs, box)) > HALF_WORLD * 1.001:
         return None
     return PlacedScene(scene=scene, date=date, box=box, bounds=lonlat)
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import shapely
 
 from geohash_rs.errors import RegionError
+from geohash_rs.footprints.web_mercator import from_square, to_square
 from geohash_rs.store.snapshot import Answers
 
 __all__ = ["MOST_FOOTPRINTS", "parse_view", "tiles_in_view"]
@@ -16,7 +17,6 @@ __all__ = ["MOST_FOOTPRINTS", "parse_view", "tiles_in_view"]
 MOST_FOOTPRINTS = 1500  # in one answer; above, counts
 CELLS_ACROSS = 64  # of the longer side of a view
 MAX_LEVEL = 24  # cells no smaller than 2.4 m on the ground
-MERCATOR_LIMIT = 85.05112878  # the latitude at which the square world of web maps ends
 
 
 def parse_view(text: str) -> tuple[float, float, float, float]:
@@ -82,8 +82,7 @@ def _footprints(archive: Answers, ids: Sequence[npt.NDArray[np.int64]]) -> list[
 
 def _cells(boxes: Sequence[npt.NDArray[np.float64]], view: Sequence[float]) -> list[str]:
     """Count tiles in squares of the web map's grid, of a level for the view."""
-    left, top = _mercator(np.array(view[0]), np.array(view[3]))
-    right, bottom = _mercator(np.array(view[2]), np.array(view[1]))
+    left, bottom, right, top = to_square(np.reshape(view, (2, 2))).ravel()
     extent = max(float(right - left), float(bottom - top), 2.0**-MAX_LEVEL)
     level = min(MAX_LEVEL, max(0, math.floor(math.log2(CELLS_ACROSS / extent))))
     size = 1 << level
@@ -94,9 +93,10 @@ def _cells(boxes: Sequence[npt.NDArray[np.float64]], view: Sequence[float]) -> l
         counts.append(count)
     cells, place = np.unique(np.concatenate(numbers), return_inverse=True)
     totals = np.bincount(place, np.concatenate(counts)).astype(int)
-    west, east = _longitude(cells % size / size), _longitude((cells % size + 1) / size)
-    north, south = _latitude(cells // size / size), _latitude((cells // size + 1) / size)
-    corners = np.stack([west, south, east, north], axis=1).round(7).tolist()
+    columns, rows = cells % size, cells // size
+    low = from_square(np.stack([columns, rows + 1], axis=1) / size)
+    high = from_square(np.stack([columns + 1, rows], axis=1) / size)
+    corners = np.hstack([low, high]).round(7).tolist()
     return [
         json.dumps(
             {
@@ -131,26 +131,13 @@ def _count(
         lon[outside] = (np.maximum(x0 + turn, west) + np.minimum(x1 + turn, east)) / 2
         lat[outside] = (np.maximum(y0, south) + np.minimum(y1, north)) / 2
     columns = ((lon + 180) * (size / 360)).astype(np.int64)
-    ends = np.array([lat.max(), lat.min()])
-    first, last = np.clip(np.floor(_mercator(ends, ends)[1] * size), 0, size - 1).astype(int)
-    edges = _latitude(np.arange(last, first, -1) / size)  # rising: the rows' northern rims
+    ends = to_square([(0.0, lat.max()), (0.0, lat.min())])[:, 1]
+    first, last = np.clip(np.floor(ends * size), 0, size - 1).astype(int)
+    rims = np.arange(last, first, -1) / size
+    edges = from_square(np.stack([rims, rims], axis=1))[:, 1]  # rising: the rows' northern rims
     rows = last - np.searchsorted(edges, lat)  # of few edges, quicker than a logarithm each
     left = int(columns.min())
     width = int(columns.max()) - left + 1
     counted = np.bincount((rows - first) * width + columns - left)
     held = np.flatnonzero(counted)
     return (held // width + first) * size + (held % width + left) % size, counted[held]
-
-
-def _mercator(lon: Array, lat: Array) -> tuple[Array, Array]:
-    """Place points on the square world of web maps, 0 to 1 from west to east and north to south."""
-    sine = np.sin(np.radians(np.clip(lat, -MERCATOR_LIMIT, MERCATOR_LIMIT)))
-    return (lon + 180) / 360, 0.5 - np.log((1 + sine) / (1 - sine)) / (4 * np.pi)
-
-
-def _longitude(x: Array) -> Array:
-    return x * 360 - 180
-
-
-def _latitude(y: Array) -> Array:
-    return np.degrees(np.arctan(np.sinh(np.pi * (1 - 2 * y))))

@@ -1,11 +1,11 @@
-"""List the files of the package between a public call and the disk, the network and the kernel.
+"""List the rooms and files of the package between a public call and its answer.
 
     python -m tests.benchmarks.walks
 
-One small scene is added to an archive whose hasher is fitted, and a patch of it is asked for. Of
-the files whose functions run, on every thread, those are on the way that stand on the stack when
-pixels are read, the network runs, the kernel scans or a file is made durable: a debugger stops in
-them. The others answer a question of one of these and return.
+One small scene is added to an archive whose hasher is fitted, and a patch of it is asked for, under
+a profiler that sees every thread. Of the files whose functions run, those are on the way that stand
+on the stack when pixels are read, the network runs, the kernel scans, or a segment or a manifest
+is written: a debugger stops in them. The others answer a question of one of these and return.
 """
 
 import sys
@@ -25,8 +25,8 @@ from tests.ground import KINDS, TILE, ground, mosaic, write
 PACKAGE = Path(geohash_rs.__file__).parent
 
 
-ENDS = ("rasterio/", "torch/nn/modules/module.py", "geohash_rs/store/search/scan_numba.py")
-SAVES = {"fsync", "replace", "rename"}
+ENDS = {"read_window", "write_segment", "commit_manifest"}  # and all of these files:
+END_FILES = ("torch/nn/modules/module.py", "geohash_rs/store/search/scan_numba.py")
 
 
 def walk(call: Callable[[], object]) -> dict[str, bool]:
@@ -38,11 +38,11 @@ def walk(call: Callable[[], object]) -> dict[str, bool]:
         inside = path.startswith(str(PACKAGE)) and frame.f_code.co_name != "<module>"
         return str(Path(path).relative_to(PACKAGE)) if inside else None
 
-    def note(frame: FrameType, event: str, argument: object) -> None:
+    def note(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and (name := ours(frame)):
             files.setdefault(name, False)
-        saves = event == "c_call" and getattr(argument, "__name__", "") in SAVES
-        if saves or (event == "call" and any(end in frame.f_code.co_filename for end in ENDS)):
+        code = frame.f_code
+        if event == "call" and (code.co_name in ENDS or code.co_filename.endswith(END_FILES)):
             step: FrameType | None = frame
             while step is not None:
                 if name := ours(step):
@@ -77,7 +77,9 @@ def main() -> None:
         }
     for title, files in walks.items():
         way = [name for name, on_the_way in files.items() if on_the_way]
-        print(f"{title}: {len(way)} of {len(files)} files on the way: {', '.join(way)}")
+        rooms = sorted({name.removesuffix(".py").split("/")[0] for name in files})
+        print(f"{title}: {len(rooms)} rooms ({', '.join(rooms)}), {len(files)} files")
+        print(f"  {len(way)} on the way:", ", ".join(way))
         print("  asked on the way:", ", ".join(name for name in files if name not in way))
 
 
