@@ -1,11 +1,13 @@
 """The extractor: scaling, resizing and a backbone turn the raw pixels of a tile into features."""
 
+import copy
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geohash_rs.errors import BandMismatchError, HasherError
 from geohash_rs.hashing.network.backbones import Backbone
@@ -15,10 +17,28 @@ from geohash_rs.hashing.network.runtime import CpuRuntime, mixed_precision
 from geohash_rs.hashing.network.scaling import Scaling
 from geohash_rs.hashing.network.views import view
 
-__all__ = ["Extractor"]
+__all__ = ["Extractor", "on_device"]
+
+M = TypeVar("M", bound=nn.Module)
 
 EAGER_BATCH = 16  # tiles in the network at once: as fast as 64, in a third of the memory
 RUNTIME_BATCH = 512  # tiles whose features wait for the head
+
+
+def on_device(module: M, device: str | torch.device) -> M:
+    """Freeze a network on a device: the same one if it is there, else a copy.
+
+    Args:
+        module: The network.
+        device: Where it is to run.
+
+    Returns:
+        The network, in evaluation mode.
+    """
+    weight = next(itertools.chain(module.parameters(), module.buffers()), None)
+    if weight is not None and weight.device != torch.empty(0, device=device).device:
+        module = copy.deepcopy(module)
+    return module.eval().requires_grad_(requires_grad=False).to(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +83,9 @@ class Extractor:
             raise BandMismatchError(msg)
         object.__setattr__(self, "bands", tuple(self.bands))
         object.__setattr__(self, "device", torch.device(self.device))
-        self.backbone.eval().requires_grad_(requires_grad=False)
-        self.backbone.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backbone = on_device(self.backbone, self.device)
+        backbone.to(memory_format=torch.channels_last)
+        object.__setattr__(self, "backbone", backbone)
 
     @property
     def description(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from geohash_rs.errors import HasherError
 
-__all__ = ["HasherFile", "describe_hasher", "read_metadata"]
+__all__ = ["HasherContent", "describe_hasher", "read_metadata"]
 
 KEY = "geohash_rs"
 MOST_HEADER = 100_000_000  # bytes; as safetensors itself has it
@@ -20,7 +20,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class HasherFile:
+class HasherContent:
     """What a hasher file holds.
 
     Attributes:
@@ -51,7 +51,7 @@ class HasherFile:
         return save(tensors, metadata={KEY: json.dumps(content, sort_keys=True)})
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "HasherFile":
+    def from_bytes(cls, data: bytes) -> "HasherContent":
         """Read what `to_bytes` wrote.
 
         Args:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from geohash_rs.codes import pack_codes
 from geohash_rs.errors import HasherError
-from geohash_rs.hashing.extractor import Extractor
-from geohash_rs.hashing.files import HasherFile
+from geohash_rs.hashing.extractor import Extractor, on_device
+from geohash_rs.hashing.files import HasherContent
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.heads import Head, make_head
 from geohash_rs.hashing.network.lite0 import LITE0_WEIGHTS
@@ -65,7 +65,7 @@ class Hasher:
         object.__setattr__(self, "views", tuple(self.views))
         object.__setattr__(self, "name", self.name or f"{self.head.kind}-{self.num_bits}")
         object.__setattr__(self, "notes", dict(self.notes))
-        self.head.eval().requires_grad_(requires_grad=False).to(self.device)
+        object.__setattr__(self, "head", on_device(self.head, self.device))
 
     def __repr__(self) -> str:
         return (
@@ -196,7 +196,7 @@ class Hasher:
         """
         if embed_backbone is None:
             embed_backbone = self.backbone.weights != LITE0_WEIGHTS
-        return HasherFile(
+        return HasherContent(
             description=self.description,
             fingerprint=self.fingerprint,
             embedded=embed_backbone,
@@ -218,7 +218,7 @@ class Hasher:
             HasherError: If the bytes are not a hasher's, or its weights are not what they were.
         """
         try:
-            file = HasherFile.from_bytes(data)
+            file = HasherContent.from_bytes(data)
             hasher = cls._rebuild(file, device=device)
         except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
             msg = f"the hasher file is damaged ({type(error).__name__}: {error}); get it again."
@@ -233,7 +233,7 @@ class Hasher:
         return hasher
 
     @classmethod
-    def _rebuild(cls, file: HasherFile, *, device: str | torch.device) -> "Hasher":
+    def _rebuild(cls, file: HasherContent, *, device: str | torch.device) -> "Hasher":
         about = file.description
         weights = file.part("backbone.") if file.embedded else {}
         names = ("bands", "tile_size", "input_size", "resolution")

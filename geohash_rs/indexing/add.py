@@ -40,7 +40,7 @@ class Imagery(Protocol[Batch]):
 
     @property
     def num_tiles(self) -> int | None:
-        """Tiles that follow, once it is planned or sampled; None if nobody can know."""
+        """Tiles that follow, once it is planned; None if that is not known."""
 
     def plan(self, bands: Sequence[str] | None) -> None:
         """Choose what is to be read.
@@ -148,7 +148,8 @@ def _fit(archive: CodeStore, imagery: Imagery[Batch], sample: Iterator[Tensor]) 
         bands=imagery.bands,
         tile_size=imagery.tile_size,
         device=imagery.settings.device,
-        accelerate=2 * (imagery.num_tiles or 0) >= TRACE_TILES,  # each is looked at twice
+        # each is looked at twice; a sample of unknown imagery is a full one
+        accelerate=imagery.num_tiles is None or 2 * imagery.num_tiles >= TRACE_TILES,
     )
     archive.set_hasher(hasher.to_bytes(), fingerprint=hasher.fingerprint, num_bits=hasher.num_bits)
     return hasher

@@ -1,10 +1,12 @@
 """Any TorchGeo dataset on its way into an archive."""
 
 from collections.abc import Generator, Iterator, Sequence, Sized
+from contextlib import closing
 from itertools import chain
 
 from torch import Tensor
 
+from geohash_rs._compat import is_batch_sampler
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedTiles, encode_located
 from geohash_rs.indexing.records import file_record
@@ -47,14 +49,15 @@ class DatasetImagery:
         self._known = {record.scene for record in archive.scenes()}
         self._names: set[str] = set()
         self._sampled: list[Batch] = []
-        self._batches: Iterator[Batch] = iter(())
 
     def plan(self, bands: Sequence[str] | None) -> None:
         """Start reading; which bands a dataset has is seen in its samples only."""
         del bands
         sampler = self.samples.sampler
-        self.num_tiles = len(sampler) if isinstance(sampler, Sized) else None
-        self._batches = self.samples.read(self.settings)
+        # of a batch sampler only the batches are counted; an empty one is found out by reading
+        if isinstance(sampler, Sized) and not is_batch_sampler(sampler):
+            self.num_tiles = len(sampler) or None
+        self._batches: Generator[Batch, None, None] = self.samples.read(self.settings)
 
     def sample(self) -> Iterator[Tensor]:
         """Read the first samples, and keep them."""
@@ -62,13 +65,15 @@ class DatasetImagery:
         while count < FIT_TILES and (batch := next(self._batches, None)) is not None:
             self._sampled.append(batch)
             count += len(batch)
-        self.num_tiles = count
+        if count < FIT_TILES:
+            self.num_tiles = count  # these are all
         return images_of(self._sampled)
 
     def read(self, bands: Sequence[str]) -> Generator[Batch, None, None]:
         """Read all samples, those first on which a hasher was fitted."""
         del bands
-        yield from chain(self._sampled, self._batches)
+        with closing(self._batches) as batches:  # reading processes end in any case
+            yield from chain(self._sampled, batches)
 
     def encode(self, batch: Batch, hasher: Hasher) -> Iterator[EncodedTiles]:
         """Hash samples but for files that the archive has."""

@@ -1,7 +1,7 @@
 """Place the samples of any TorchGeo dataset: by the sampler's slices, or by the files they are."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -76,7 +76,7 @@ class Samples:
     sampler: Iterable[Any] | None = None
     max_nodata: float = 0.5
 
-    def read(self, settings: IndexSettings) -> Iterator[list[LocatedTile]]:
+    def read(self, settings: IndexSettings) -> Generator[list[LocatedTile], None, None]:
         """Read samples in batches and place each of them.
 
         Args:

@@ -272,6 +272,9 @@ def _prepare_process(reader: TileReader, cache: int) -> None:
 
     threading.Thread(target=follow, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this
+    # A handler inherited from the parent, such as Ray's, raises SystemExit where a result is sent;
+    # the executor catches it and sends again, for ever if a killed sibling holds the queue's lock.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # A forked process has none of the threads that OpenMP believes in, and would wait for them
     # when a large batch is copied into shared memory.
     torch.set_num_threads(1)

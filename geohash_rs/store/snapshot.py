@@ -160,7 +160,7 @@ class Answers(Searchable):
                     yield tiles_to_frame(segment.read_blocks(block, last).filter(pa.array(live)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Snapshot(Answers):
     """A manifest and its segments; nothing in it changes, and several threads may ask it.
 

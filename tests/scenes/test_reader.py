@@ -1,6 +1,8 @@
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +118,22 @@ def test_reading_processes_send_large_batches_though_pytorch_has_worked_before(t
     starts = range(0, 160 - 64 + 1, 4)
     expected = sum(pixels[:, r : r + 64, c : c + 64].sum() for r in starts for c in starts)
     assert int(done.stdout) == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_reading_process_that_waits_for_a_lock_ends_though_the_parent_handles_the_signal(folder):
+    # Ray leaves such a handler behind; a killed sibling leaves the lock of the results held.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        pool = tile_reader._start(reader_of(folder), 1)
+        pool.submit(os.getpid).result()  # it is prepared
+        (process,) = pool._processes.values()
+        with pool._result_queue._wlock:
+            pool.submit(os.getpid)
+            time.sleep(0.5)  # it waits for the lock
+            process.terminate()
+            process.join(20)
+            assert process.exitcode == -signal.SIGTERM
+        pool.shutdown()
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -259,8 +259,10 @@ class HashingTask(base_task()):  # type: ignore[misc]
         self.get_buffer("standardised").fill_(value=True)
 
     def extractor(self) -> Extractor:
-        """Return what makes the features of tiles; it shares the backbone, and freezes it."""
-        return self._extractor(self.backbone, device=self.device)
+        """Return what makes the features of tiles; it shares a backbone that is frozen anyway."""
+        frozen = self.hparams["freeze_backbone"]
+        backbone = self.backbone if frozen else copy.deepcopy(self.backbone)
+        return self._extractor(backbone, device=self.device)
 
     def hasher(self, *, name: str = "", notes: Mapping[str, Any] | None = None) -> Hasher:
         """Return what has been learned as a hasher, which an archive uses.

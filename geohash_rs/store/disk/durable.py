@@ -197,7 +197,7 @@ def replacing(target: Path) -> Iterator[Path]:
         OSError: As the system raised it; the target is then untouched.
         ArchiveWriteError: If the folder cannot be made durable; the new file then stands already.
     """
-    folder = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
+    folder = target.with_name(f"{target.name[:40]}.{secrets.token_hex(4)}.tmp")
     folder.mkdir()
     draft = folder / target.name
     try:
@@ -268,12 +268,12 @@ def verify_file(path: Path, entry: FileEntry) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a flat folder of files, as far as the system lets us.
+    """Remove a file or a folder, as far as the system lets us.
 
     What cannot be removed (still mapped on Windows, say) stays as an orphan for a later try.
 
     Args:
-        path: A file, or a folder that holds files only.
+        path: A file or a folder.
     """
     with contextlib.suppress(OSError):
         if path.is_dir():

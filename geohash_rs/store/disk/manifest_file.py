@@ -91,7 +91,8 @@ def commit_manifest(folder: Path, manifest: Manifest) -> None:
         manifest: The new state.
 
     Raises:
-        ArchiveWriteError: If it cannot be written; the old state then stands.
+        ArchiveWriteError: If it cannot be written, and the old state stands; or if the new one
+            stands but cannot be made durable, as the message then says.
     """
     body = dataclasses.asdict(manifest)
     outer = {

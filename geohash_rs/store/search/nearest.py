@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,8 @@ class Limits:
         num_threads: Threads, or None to choose.
 
     Raises:
-        QueryError: If one of them is too small, or k and `max_distance` are both None.
+        QueryError: If one of them is too small or not a whole number, or k and `max_distance` are
+            both None.
     """
 
     k: int | None
@@ -56,10 +58,15 @@ class Limits:
         if self.k is None and self.max_distance is None:
             msg = "k and max_distance are both None; pass one of them, or both."
             raise QueryError(msg)
-        for name, least in (("k", 1), ("max_distance", 0), ("num_threads", 1)):
+        for name, least, hint in (
+            ("k", 1, "it counts matches"),
+            ("max_distance", 0, "it counts bits"),
+            ("num_threads", 1, "None chooses"),
+        ):
             value = getattr(self, name)
-            if value is not None and value < least:
-                msg = f"{name} is {value}, but it must be at least {least}."
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if value is not None and not (whole and value >= least):
+                msg = f"{name} is {value!r}, but it must be at least {least} ({hint})."
                 raise QueryError(msg)
 
 
