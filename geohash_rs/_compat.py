@@ -56,7 +56,7 @@ def _seconds(moment: datetime) -> float:
 
 
 def is_batch_sampler(sampler: object) -> bool:
-    """Tell whether a sampler yields whole batches."""
+    """Return whether a sampler yields whole batches."""
     return isinstance(sampler, BatchGeoSampler | BatchSampler)
 
 

@@ -59,8 +59,8 @@ class Archive(CodeStore, ImageQueries):
         """Make a new archive.
 
         Args:
-            path: Folder to make; it must not exist, or be empty but for what a creation that was
-                broken off has left.
+            path: Folder to make; it must not exist, or be empty but for what an interrupted
+                creation left.
             hasher: A hasher, the name of a shipped one, the path of a file, or ``general-BITS``,
                 ``itq-BITS`` or ``lsh-BITS`` for one that is fitted on the first imagery added,
                 as the shipped ``general-rgb-128`` is by its name. None means codes made elsewhere

@@ -108,7 +108,7 @@ def _dataset(_context: click.Context, _option: click.Parameter, value: str | Non
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="Folder where features and trained heads are kept; a run that was broken off goes on from there.",
+    help="Folder where features and trained heads are kept; an interrupted run resumes from there.",
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for all figures.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder for pictures.")

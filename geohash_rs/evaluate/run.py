@@ -60,8 +60,8 @@ def evaluate(
         split: "seed": every seed draws its own split. "lists": all take the split from the lists
             of file names beside the data, which the protocols "paper" and "clean" can use.
         changes: Settings by which all recipes are changed, such as ``{"iterations": 100}``.
-        cache: Folder where features and trained heads are kept, so that a run that was broken off
-            goes on where it ended; or None.
+        cache: Folder where features and trained heads are kept, so that an interrupted run
+            resumes where it ended; or None.
         pictures: Whether to add what `write_plots` draws beside the figures: of the first recipe
             among the methods, or of the first method where there is none.
         progress: Wraps the batches of tiles and the list of trainings, as tqdm does: called with
@@ -134,7 +134,7 @@ def _check(methods: Sequence[str], *, bits: Sequence[int], seeds: int) -> None:
 
 
 def _is_shown(job: _Job, method: str, shown: str, *, bits: Sequence[int]) -> bool:
-    """Tell whether the pictures show this one: the longest codes of the method shown, seed 0."""
+    """Return whether the pictures show this one: the longest codes of the method shown, seed 0."""
     return job.seed == 0 and method == shown and job.bits in {0, max(bits)}
 
 

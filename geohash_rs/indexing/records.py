@@ -34,7 +34,7 @@ def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
 def is_unchanged(
     record: SceneRecord | None, file: SceneFile, settings: dict[str, Any], *, checksum: bool = False
 ) -> bool:
-    """Tell whether an archive holds a scene as it is now.
+    """Return whether an archive holds a scene as it is now.
 
     Args:
         record: What the archive remembers of it, or None.

@@ -190,7 +190,7 @@ def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
 
 
 def may_have_gaps(dtype: np.dtype[Any], nodata: float | None) -> bool:
-    """Tell whether single bands may lack a value where others have one, as in `fill_invalid`.
+    """Return whether single bands may lack a value where others have one, as in `fill_invalid`.
 
     Args:
         dtype: Type of the pixels.

@@ -163,7 +163,7 @@ class TileReader(Dataset[TileBatch]):
         return [] if scene in self._failed else row
 
     def _is_final(self, number: int) -> bool:
-        """Tell whether pixels of a scene are done when they are read, where all are valid."""
+        """Return whether pixels of a scene are done when they are read, where all are valid."""
         image = np.empty((1, 1, 1), self.dtypes[number])
         turned = north_up(image, self.scenes.scene_files[number].transform)
         return turned is image and not may_have_gaps(image.dtype, self.scenes.nodata_of(number))

@@ -52,7 +52,7 @@ REFUSED = re.compile(r"HTTP response code: 4(?!08|29)\d\d")
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether a scene is read over a network.
+    """Return whether a scene is read over a network.
 
     Args:
         path: Path, URI or GDAL virtual path.
@@ -134,7 +134,7 @@ def ask(method: str, url: str, *, also: Collection[int] = ()) -> requests.Respon
 
 
 def _may_pass(path: str, error: BaseException) -> bool:
-    """Tell whether a failure may be gone at the next attempt."""
+    """Return whether a failure may be gone at the next attempt."""
     text = f"{one_line(error)} {one_line(error.__cause__ or error)}"
     if REFUSED.search(text):
         return False

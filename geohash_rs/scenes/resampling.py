@@ -16,7 +16,7 @@ MARGIN = 4  # px around a window that cubic interpolation looks at
 
 
 def declares(source: DatasetReader, indexes: Sequence[int], nodata: float) -> bool:
-    """Tell whether all bands of a raster declare a nodata value.
+    """Return whether all bands of a raster declare a nodata value.
 
     Args:
         source: Open rasterio dataset.

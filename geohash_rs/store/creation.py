@@ -13,13 +13,13 @@ __all__ = ["create_folder", "is_unused"]
 
 
 def is_unused(folder: Path) -> bool:
-    """Tell whether an archive can be made in a folder.
+    """Return whether an archive can be made in a folder.
 
     Args:
         folder: A path.
 
     Returns:
-        Whether nothing is there but what a creation that was broken off has left.
+        Whether nothing is there but what an interrupted creation left.
     """
     if not folder.is_dir():
         return not folder.exists()

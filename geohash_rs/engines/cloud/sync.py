@@ -26,7 +26,7 @@ def pull(
     """Bring a folder to the state of an archive in object storage.
 
     Files of an archive never change, so only those that the folder lacks are fetched, and compared
-    with their checksums; so is what a pull that was broken off left there.
+    with their checksums; so is what an interrupted pull left there.
     Then the folder is an archive like any other, to be opened with ``mode="r"``, or to be added to
     and pushed.
 

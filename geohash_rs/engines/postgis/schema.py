@@ -156,7 +156,7 @@ class Tables:
             connection.execute(self.sql(ARCHIVE))
 
     def exist(self, connection: Connection) -> bool:
-        """Tell whether the table is there that says which archive it is."""
+        """Return whether the table is there that says which archive it is."""
         query = "SELECT FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = %s"
         found = connection.execute(query, [self.schema, f"{self.table}_archive"])
         return found.fetchone() is not None

@@ -42,7 +42,7 @@ def lite0_state_dict() -> dict[str, Tensor]:
 
 
 def is_lite0(state: Mapping[str, Tensor]) -> bool:
-    """Tell whether a state dict has the names of the EfficientNet-Lite0 package."""
+    """Return whether a state dict has the names of the EfficientNet-Lite0 package."""
     return "_conv_stem.weight" in state and "_blocks.0._depthwise_conv.weight" in state
 
 

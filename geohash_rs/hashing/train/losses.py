@@ -46,7 +46,7 @@ def triplet_loss(distances: Tensor, triplets: Triplets, *, margin: float = 0.2) 
     Args:
         distances: What `pairwise_distances` gave.
         triplets: Anchors, positives and negatives.
-        margin: By how much the negative shall be farther than the positive.
+        margin: By how much farther the negative should be than the positive.
 
     Returns:
         The loss, a scalar; zero, with a gradient of zeros, where there is no triplet.

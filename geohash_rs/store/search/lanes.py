@@ -73,7 +73,7 @@ def code_of(typing_context: Any, codes: Any, number: Any, shape: Any) -> tuple[A
 
 @intrinsic  # type: ignore[untyped-decorator]
 def any_near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -> tuple[Any, Build]:
-    """Tell whether any of SPAN codes from a row on differs in fewer bits than the bound."""
+    """Return whether any of SPAN codes from a row on differs in fewer bits than the bound."""
     signature = types.boolean(words, types.intp, code, types.int64)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:

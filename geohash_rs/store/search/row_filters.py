@@ -206,7 +206,7 @@ def _place_box(
 def _crosses(
     ax: float, ay: float, bx: float, by: float, x0: float, y0: float, x1: float, y1: float
 ) -> bool:
-    """Tell whether a box may touch an edge: boxes overlap, and corners lie on both sides."""
+    """Return whether a box may touch an edge: boxes overlap, and corners lie on both sides."""
     if max(ax, bx) < x0 or min(ax, bx) > x1 or max(ay, by) < y0 or min(ay, by) > y1:
         return False
     dx, dy = bx - ax, by - ay
