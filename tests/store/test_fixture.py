@@ -73,7 +73,7 @@ def test_tiles_are_read(archive):
     assert set(tiles["width"]) == set(tiles["height"]) == {64}
     labels = ["-", "-", "-", "", "-", "Äcker", "-", "-", "-"]
     assert tiles["label"].fillna("-").tolist() == labels
-    none = np.datetime64("NaT")
+    none = np.datetime64("NaT", "us")
     start = [none, LATE, EARLY, LATE, none, EARLY, LATE, none, EARLY]
     assert np.array_equal(
         tiles["datetime"].dt.tz_convert(None), np.array(start, "M8[us]"), equal_nan=True
