@@ -111,7 +111,7 @@ def write_batches(
 
 
 def check_ending(path: str | os.PathLike[str]) -> str:
-    """Tell the format of a file by its ending, before any work is done for it.
+    """Return the ending of a file if a format has it, before any work is done.
 
     Args:
         path: File that is to be written.

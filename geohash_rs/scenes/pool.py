@@ -29,7 +29,7 @@ class RasterPool:
         return rasters
 
     def open(self, key: str, *, direct: bool = False) -> DatasetReader:
-        """Give the raster, opened if need be.
+        """Return the raster, opening it if it is not open yet.
 
         Args:
             key: Path or URI.
