@@ -48,7 +48,7 @@ class CachedFiles:
         return Store(self.url, self.options).state()
 
     def find(self, name: str, entry: FileEntry) -> Path:
-        """Return a file, fetching it if it is not here yet; see `geohash_rs.store.disk.files.ArchiveFiles`."""
+        """Return a file, fetching it if it is not here yet; see `ArchiveFiles`."""
         folder = self.folder / Path(name).parent / f"{entry.crc32:08x}-{entry.size}"
         path = folder / entry.name
         Store(self.url, self.options).fetch(name, path, entry)
