@@ -1,6 +1,7 @@
 """Reaching a cluster, starting workers on it, and work that ends one worker after the other."""
 
 import os
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geohash_rs.errors import EngineError
+from geohash_rs.errors import EngineError, EngineUnreachableError
 from geohash_rs.store.code_store import CodeStore
 from tests.engines.conftest import NODE
 from tests.engines.random_archive import RandomArchive, make_archive
@@ -86,6 +87,35 @@ def test_the_client_address_serves_too(truth: RandomArchive, ray_cluster: Any) -
     queries = embedded.codes(embedded.search(np.zeros((1, 8), np.uint8), k=3).ids[0])
     expected = embedded.search(queries, k=10).ids.tolist()
     assert run(CLIENT, str(truth.folder), ray_cluster.client_address) == [str(expected), "True"]
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_client_whose_server_died_as_it_started_is_served_by_another(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    tries = []
+
+    def init(**_: Any) -> None:
+        tries.append(True)
+        if len(tries) <= failures:
+            msg = (
+                "Initialization failure from server:\nTraceback\nRuntimeError: It did not start.\n"
+            )
+            raise ConnectionAbortedError(msg)
+
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ray://127.0.0.1:{server.getsockname()[1]}"
+        if failures < 3:
+            cluster.connect(address)
+        else:
+            with pytest.raises(
+                EngineUnreachableError,
+                match=r"^the Ray .* 3 times, .* RuntimeError: It did not start\. .*FORK_SUPPORT=0",
+            ):
+                cluster.connect(address)
+    assert len(tries) == 3
 
 
 def test_a_worker_ended_for_want_of_memory_is_a_lost_one(

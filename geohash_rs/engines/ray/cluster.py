@@ -27,6 +27,7 @@ LOST = (
 )
 TRIES = 3  # workers that one piece of work may outlive
 REACH_SECONDS = 10.0
+CLIENT_TRIES = 3  # to connect by ray://
 START_SECONDS = 120.0  # until an actor has imported its packages, on a busy machine
 FOLLOW_SECONDS = 10.0  # between the first actor and the others
 LOOPBACK = "127.0.0.1"
@@ -43,7 +44,7 @@ def connect(address: str | None) -> None:
             or "local" (also None) for one that lives as long as this process.
 
     Raises:
-        EngineUnreachableError: If no cluster answers there.
+        EngineUnreachableError: If no cluster answers there, or it cannot serve this client.
         EngineError: If the local one could be reached from other machines; it is ended again.
     """
     if ray.is_initialized():
@@ -58,8 +59,8 @@ def connect(address: str | None) -> None:
             _check_loopback()
             return
         _check_port(str(address))
-        ray.init(address=address, **options)
-    except EngineError:  # it is a RuntimeError as well
+        _init(str(address), options)
+    except (EngineError, EngineUnreachableError):  # a RuntimeError and a ConnectionError as well
         raise
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         msg = (
@@ -67,6 +68,31 @@ def connect(address: str | None) -> None:
             "'ray start --head', or pass 'local' for this machine alone."
         )
         raise EngineUnreachableError(msg) from error
+
+
+def _init(address: str, options: dict[str, Any]) -> None:
+    """Connect to a running cluster, a few times where its server for this client fails to start.
+
+    The cluster forks that server from a process with threads of gRPC, and sometimes the new process
+    dies before it runs any of its own code: https://github.com/ray-project/ray/issues/63202
+
+    Raises:
+        EngineUnreachableError: If none of the servers started.
+    """
+    for _ in range(CLIENT_TRIES):
+        try:
+            ray.init(address=address, **options)
+        except ConnectionAbortedError as error:  # Ray has ended its side of the connection
+            last = error
+        else:
+            return
+    reason = str(last).strip().splitlines()[-1].strip()
+    msg = (
+        f"the Ray cluster at {address} failed to serve this client {CLIENT_TRIES} times, the last "
+        f"time with: {reason} Read the logs on the head node; if they are empty, start it with "
+        "'GRPC_ENABLE_FORK_SUPPORT=0 ray start --head'."
+    )
+    raise EngineUnreachableError(msg)
 
 
 @contextlib.contextmanager
