@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from geohash_rs import Archive, Hasher
 
 # Small networks gain little from a second thread, and lose much where another process needs it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is slow for reasons that are not in the test.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 MOST_PROCESSES = 4  # each holds PyTorch, up to 2 GB
 END_SECONDS = 120  # from the last test to the end of the process
@@ -92,6 +97,17 @@ def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "a_20230901.tif", mosaic(5, 4, 2))
     east = Affine(10, 0, 300_000, 0, -10, 5_400_000)
     write(folder / "b_20230601.tif", mosaic(4, 4, 3), crs="EPSG:32634", transform=east)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def coast(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the scenes and patches of the invented coast; not to be written to."""
+    from geohash_rs.demo.scenes import write_patches, write_scenes
+
+    folder = tmp_path_factory.mktemp("coast")
+    write_scenes(folder / "scenes", seed=0)
+    write_patches(folder / "patches", seed=0)
     return folder
 
 

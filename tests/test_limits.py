@@ -1,11 +1,15 @@
-"""A test that hangs ends with the stacks of all threads, in one process and on several."""
+"""All tests run on several cores, and one that hangs ends with the stacks of all threads."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from tests import conftest
 
 ROOT = Path(__file__).resolve().parents[1]
 HANGING = """
@@ -48,6 +52,20 @@ def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_all_tests_run_on_several_cores_and_chosen_ones_in_one_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = pytest.Config.ArgsSource
+
+    def processes(chosen: Any, cores: int) -> int:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
+        monkeypatch.setattr(os, "cpu_count", lambda: cores)
+        return conftest.pytest_xdist_auto_num_workers(SimpleNamespace(args_source=chosen))
+
+    assert [processes(source.TESTPATHS, cores) for cores in (1, 2, 16)] == [0, 2, 4]
+    assert processes(source.ARGS, 16) == processes(source.INVOCATION_DIR, 16) == 0
+
+
 def test_every_test_has_a_limit(request: pytest.FixtureRequest) -> None:
     assert 60 <= float(request.config.getini("faulthandler_timeout")) <= 600
 
@@ -55,7 +73,7 @@ def test_every_test_has_a_limit(request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize("processes", [0, 1])
 def test_a_hanging_test_ends_with_the_stacks_of_all_threads(tmp_path: Path, processes: int) -> None:
     (tmp_path / "test_hanging.py").write_text(HANGING)
-    done = run_pytest(tmp_path, "-n", str(processes), "-o", "faulthandler_timeout=3")
+    done = run_pytest(tmp_path, "-n", str(processes), "-o", "faulthandler_timeout=10")
     assert done.returncode == 1
     assert "Timeout" in done.stderr
     assert "in wait_in_a_thread" in done.stderr

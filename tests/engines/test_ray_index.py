@@ -96,7 +96,7 @@ def test_a_node_killed_while_indexing_loses_and_doubles_nothing(
     monkeypatch.setattr(ray_index._Run, "_send", send_and_tell)
 
     def kill() -> None:
-        started.wait(60)
+        started.wait(150)
         ray_cluster.remove_node(second_node)
 
     killer = threading.Thread(target=kill)
