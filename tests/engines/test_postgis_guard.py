@@ -156,7 +156,7 @@ def test_a_server_older_than_bit_count_is_refused() -> None:
 
 @pytest.fixture
 def roles(postgis: str) -> Iterator[tuple[str, str]]:
-    """Make the roles of docs/engines.md; give the addresses of a publisher and a reader."""
+    """Make the roles of docs/guides/postgis.md; give the addresses of a publisher and a reader."""
     names = [f"{kind}_{uuid.uuid4().hex[:8]}" for kind in ("publisher", "reader")]
     with psycopg.connect(postgis, autocommit=True) as connection:
         for name in names:

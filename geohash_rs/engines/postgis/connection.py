@@ -137,7 +137,7 @@ def server_errors(connection: Connection, place: str, *, hint: str = "") -> Iter
     except errors.InsufficientPrivilege as error:
         msg = (
             f"the user {connection.info.user} may not do this in {place}: {_said(error)}. "
-            "docs/engines.md lists the rights that publishing and asking need."
+            "docs/guides/postgis.md lists the rights that publishing and asking need."
         )
         raise EngineError(msg) from error
     except errors.InvalidSchemaName as error:

@@ -74,7 +74,7 @@ class Recipe:
 STAGES = ("blocks.3", "blocks.4", "blocks.5", "blocks.6")  # of EfficientNet-Lite0
 FOUR_VIEWS = ("identity", "hflip", "rot90", "rot180")
 
-# chosen by validation inside of the training part: docs/evaluation.md
+# chosen by validation inside of the training part: docs/reference/results/retrieval.md
 MILAN = Recipe().with_(
     stages=STAGES, components=384, dropout=0.2, noise=1.0, proxy=0.3, iterations=6000
 )

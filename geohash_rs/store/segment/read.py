@@ -71,7 +71,7 @@ class Segment:
 
     @functools.cached_property
     def index(self) -> dict[str, Array]:
-        """The index's arrays by name, mapped; `docs/format.md` describes each.
+        """The index's arrays by name, mapped; `docs/reference/archive-format.md` describes each.
 
         Raises:
             ArchiveCorruptError: If the file is damaged or does not go with the manifest.
