@@ -158,7 +158,7 @@ def test_why_no_worker_starts_is_said(ray_cluster: Any, second_node: Any) -> Non
     pool = cluster.Pool(Broken, 2)
     with pytest.raises(
         EngineError,
-        match=r"each of 2 workers failed as it started, .*libsomething\.so\.7 is missing",
+        match=r"all 2 workers failed to start, the last one with: .*libsomething\.so\.7 is missing",
     ):
         pool.fill()
 
