@@ -182,7 +182,7 @@ def test_a_table_that_publishing_did_not_make_is_left_alone(
             text = sql.SQL("DROP TABLE {}").format(sql.Identifier(f"{table}_{name}"))
             connection.execute(text)
     fill(archive, 10, scene="x.tif")
-    with pytest.raises(EngineError, match=f'is not free: relation "{table}" already .* another'):
+    with pytest.raises(EngineError, match=f'is taken: relation "{table}" already .* another'):
         publish(archive, postgis, table=table)
     assert contents(postgis, table) == before
 
