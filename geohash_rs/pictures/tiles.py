@@ -1,4 +1,4 @@
-"""Make small pictures of tiles and scenes, as a person wants to see them."""
+"""Make small pictures of tiles and scenes for display."""
 
 import base64
 import io
@@ -22,15 +22,15 @@ Image = npt.NDArray[np.uint8]
 Limits = npt.NDArray[np.float64]
 
 LOW, HIGH = 2.0, 98.0  # percentiles that become black and white
-SAMPLE = 512  # px of the longer side of what a scene's brightness is taken from
+SAMPLE = 512  # px of the longer side of the sample that sets a scene's brightness
 KNOWN_SCENES = 4096
-# Names that a red, a green and a blue band go by, in Sentinel-2 and in plain words.
+# Names of red, green and blue bands, in Sentinel-2 and in plain words.
 NAMES = (("b04", "b4", "red"), ("b03", "b3", "green"), ("b02", "b2", "blue"))
-SENTINEL_2 = 12  # bands of a full product, in the order B01, B02, B03, B04, ...
+SENTINEL_2 = 12  # bands of a full product, ordered B01, B02, B03, B04, ...
 
 
 def display_bands(source: DatasetReader) -> tuple[int, ...]:
-    """Choose the bands that look most like a photograph.
+    """Choose the bands that look most like natural colour.
 
     Args:
         source: Open rasterio dataset.
@@ -53,7 +53,7 @@ def display_bands(source: DatasetReader) -> tuple[int, ...]:
 
 
 def stretch_limits(pixels: TilePixels) -> Limits:
-    """Find the values that become black and white.
+    """Compute the values that become black and white.
 
     Args:
         pixels: A picture of a whole scene, or of a tile.
@@ -72,15 +72,15 @@ def stretch_limits(pixels: TilePixels) -> Limits:
 
 
 def to_rgba(pixels: TilePixels, limits: Limits | None) -> Image:
-    """Turn pixels into a picture.
+    """Convert pixels to a picture.
 
     Args:
         pixels: One band or three.
-        limits: Values that become black and white, shape (bands, 2); None shows 8-bit pixels as
-            they are.
+        limits: Values that become black and white, shape (bands, 2); None keeps 8-bit pixels
+            unchanged.
 
     Returns:
-        Red, green, blue and opacity, uint8, shape (height, width, 4); clear where nothing was seen.
+        RGBA, uint8, shape (height, width, 4), transparent where pixels are invalid.
     """
     image = pixels.image
     if limits is not None:
@@ -95,7 +95,7 @@ def to_rgba(pixels: TilePixels, limits: Limits | None) -> Image:
 
 
 def encode_webp(image: Image, *, quality: int = 82) -> bytes:
-    """Write a picture as WebP.
+    """Encode a picture as WebP.
 
     Args:
         image: uint8, shape (height, width, 4).
@@ -114,7 +114,7 @@ def encode_webp(image: Image, *, quality: int = 82) -> bytes:
 
 
 def data_uri(webp: bytes) -> str:
-    """Write a picture so that it can stand inside of a page.
+    """Encode a picture for embedding in a page.
 
     Args:
         webp: WebP file.
@@ -126,9 +126,9 @@ def data_uri(webp: bytes) -> str:
 
 
 class Thumbnails:
-    """Pictures of tiles, read from their scenes; safe to use from several threads.
+    """Pictures of tiles, read from their scenes; thread-safe.
 
-    Eight-bit scenes are shown as they are. Others are stretched between percentiles of the whole
+    Eight-bit scenes are shown unchanged. Others are stretched between percentiles of the whole
     scene, so that tiles of one scene can be compared by eye.
     """
 
@@ -149,7 +149,7 @@ class Thumbnails:
             uint8, shape (height, width, 4), with north up.
 
         Raises:
-            SceneError: If the scene is gone, or cannot be read there.
+            SceneError: If the scene is gone, or the window cannot be read.
         """
         try:
             source = self._pool.open(scene)
@@ -168,12 +168,12 @@ class Thumbnails:
             raise SceneError(msg) from error
 
     def limits(self, scene: str, source: DatasetReader, bands: Sequence[int]) -> Limits | None:
-        """Find what becomes black and white in a scene's pictures; looked at once a scene.
+        """Return the values that become black and white in a scene's pictures, from a cache.
 
         Args:
             scene: Path or URI.
-            source: The same, open.
-            bands: One-based indexes of the bands that are shown.
+            source: The open scene.
+            bands: One-based indexes of the bands to show.
 
         Returns:
             Shape (bands, 2), or None for 8-bit scenes.

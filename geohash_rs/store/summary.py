@@ -1,4 +1,4 @@
-"""Summarise what an archive holds, in figures and as a table of all its tiles."""
+"""Summarise an archive's contents, in figures and as a table of all its tiles."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,14 +13,14 @@ __all__ = ["exported_tiles", "summarise"]
 
 
 def summarise(archive: CodeStore) -> dict[str, Any]:
-    """Gather the figures of an archive.
+    """Return the figures of an archive.
 
     Args:
         archive: The archive.
 
     Returns:
         Path, tiles, bits, segments, bytes on disk, hasher, bounding box (degrees; east above 180
-        where it crosses the antimeridian), first and last moment, and the scenes, all JSON-able.
+        if it crosses the antimeridian), first and last time, and the scenes, all JSON values.
     """
     manifest = archive.manifest
     first, last = manifest.times or (None, None)
@@ -41,13 +41,13 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
 
 
 def exported_tiles(archive: CodeStore) -> Iterator[gpd.GeoDataFrame]:
-    """Return all tiles with the columns of a match except rank, distance and similarity.
+    """Yield all tiles with the columns of a match except rank, distance and similarity.
 
     Args:
         archive: The archive.
 
     Yields:
-        Batches of tiles; at least one, which is empty if the archive is.
+        Batches of tiles; an empty archive yields one empty batch.
     """
     empty = True
     for frame in archive.iter_tiles():

@@ -155,7 +155,7 @@ def test_segments_that_end_every_worker_are_named(
     with RayArchive.open(truth.folder, num_actors=2) as archive:
         (entry,) = ray_search.share_out(archive.manifest, 2)[1].segments
         with pytest.raises(
-            EngineError, match=f"^3 workers died, .* searched segments {entry.name}"
+            EngineError, match=f"^3 workers in a row died while searching segments {entry.name}"
         ):
             archive.search(truth.codes[:1])
 
@@ -188,7 +188,7 @@ def test_why_no_worker_starts_is_said(ray_cluster: Any, second_node: Any) -> Non
     pool = cluster.Pool(Broken, 2)
     with pytest.raises(
         EngineError,
-        match=r"each of 2 workers failed as it started, .*libsomething\.so\.7 is missing",
+        match=r"all 2 workers failed to start, the last one with: .*libsomething\.so\.7 is missing",
     ):
         pool.fill()
 

@@ -115,7 +115,7 @@ def test_a_damaged_segment_is_named_not_left_out(ray_cluster: Any, tmp_path: Pat
 def test_what_cannot_be_opened_is_refused(
     truth: RandomArchive, ray_cluster: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(ArchiveNotFoundError, match="is no archive"):
+    with pytest.raises(ArchiveNotFoundError, match="is not an archive"):
         RayArchive.open(tmp_path)
     with pytest.raises(QueryError, match="num_actors is 0"):
         RayArchive.open(truth.folder, num_actors=0)
