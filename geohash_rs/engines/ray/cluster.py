@@ -44,7 +44,7 @@ def connect(address: str | None) -> None:
             or "local" (also None) for one that lives as long as this process.
 
     Raises:
-        EngineUnreachableError: If no cluster answers at this address, or it cannot serve this client.
+        EngineUnreachableError: If no cluster answers here, or it cannot serve this client.
         EngineError: If other machines could reach the local cluster, which is then stopped.
     """
     if ray.is_initialized():
