@@ -1,5 +1,6 @@
 """Read tiles of GeoTIFF scenes, every scene on its own pixel grid and in its own CRS."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +18,15 @@ from torchgeo.datasets import RasterDataset
 from geohash_rs._compat import GeoSlice, location_keys
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.windows import WGS84, footprints, ground_pixel, window_corners
+from geohash_rs.scenes.bands import shared_names
 from geohash_rs.scenes.dates import DateArgument, DateRule
 from geohash_rs.scenes.file import SceneFile, is_virtual, read_scene_file, scene_key
 from geohash_rs.scenes.pixels import TilePixels, read_window
 from geohash_rs.scenes.pool import RasterPool
 from geohash_rs.scenes.remote import is_remote, read_patiently
+from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.stac import StacScenes, read_stac
+from geohash_rs.scenes.stacks import SeparateScenesError, find_stacks, members_at
 
 __all__ = ["Scenes", "Tile"]
 
@@ -58,6 +62,8 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
     Attributes:
         scene_files: The scenes that can be read, in the order of their paths.
         unreadable: Path and reason of every file that cannot.
+        stacked: Keys of scenes that are bands in files of their own.
+        other_layers: Files of quality layers and pictures of these, which are not scenes.
         index: TorchGeo's index, in the CRS that all scenes share or in EPSG:4326.
     """
 
@@ -102,17 +108,25 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         self.scene_files: list[SceneFile] = []
         self.unreadable: list[tuple[str, str]] = []
         self._pool = RasterPool()
-        for path in self.files:
+        found = find_stacks(self.files)
+        self.stacked: list[str] = []
+        self.other_layers = found.other_layers
+        waiting = deque(found.scenes)
+        while waiting:
+            path = waiting.popleft()
             try:
-                scene = read_scene_file(path, rule=self.date_rule)
+                scene = read_scene_file(path, rule=self.date_rule, bands=bands)
                 scene.band_indexes(bands)
                 _check_place(scene)
+            except SeparateScenesError:
+                waiting.extendleft(member.path for member in reversed(found.stacks[path]))
             except GeoHashRSError as error:
                 if strict:
                     raise
                 self.unreadable.append((scene_key(path), one_line(error)))
             else:
                 self.scene_files.append(scene)
+                self.stacked += [scene.key] if scene.source.startswith("<") else []
         if not self.scene_files:
             raise SceneError(self._nothing_to_read())
         self.index = self._make_index()
@@ -173,7 +187,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             if folder.is_dir():
                 inside = (p for p in folder.rglob("*") if p.suffix.lower() in SCENE_ENDINGS)
                 found.update((scene_key(p), str(p)) for p in inside)
-            elif folder.exists() or is_virtual(path):
+            elif folder.exists() or is_virtual(path) or members_at(str(path)):
                 found[scene_key(path)] = str(path)
             else:
                 msg = f"{path} does not exist; pass a folder of GeoTIFFs, files or URIs."
@@ -231,7 +245,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
 
         def read() -> TilePixels:
             return read_window(
-                self._pool.open(scene.key, direct=scene.plain and shape is None),
+                self._pool.open(scene.source, direct=scene.plain and shape is None),
                 tile[1:],
                 indexes=indexes or scene.band_indexes(self.bands),
                 nodata=self.nodata_of(tile.scene),
@@ -241,7 +255,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             )
 
         try:
-            return read_patiently(scene.key, read, forget=lambda: self._pool.close(scene.key))
+            return read_patiently(scene.key, read, forget=lambda: self._pool.close(scene.source))
         except (RasterioError, OSError) as error:
             cause = error.__cause__ or error
             msg = f"{scene.name} cannot be read at {tuple(tile[1:])}: {one_line(cause)}"
@@ -254,6 +268,29 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             number: Position in ``scene_files``.
         """
         return self.scene_files[number].nodata if self.nodata is None else self.nodata
+
+    def shared_bands(self, numbers: Iterable[int] | None = None) -> tuple[str, ...] | None:
+        """Name the bands that scenes can feed to a hasher that takes any.
+
+        Args:
+            numbers: Positions in ``scene_files``; all if None.
+
+        Returns:
+            Of bands that were asked for, what they show; else all bands of the scenes where they
+            have the same, or what they share by meaning, such as red, green and blue. None if
+            nothing is known of them, so that their order decides.
+        """
+        files = self.scene_files
+        scenes = files if numbers is None else [files[number] for number in numbers]
+        if self.bands is not None:
+            first = scenes[0]
+            indexes = first.band_indexes(self.bands)
+            labels = tuple(first.bands[index - 1].label for index in indexes)
+            # Red, green and blue in another order: the file's flags are not believed.
+            distinct = all(labels) and len(set(labels)) == len(labels) and set(labels) != set(RGB)
+            return labels if distinct else None
+        layouts = [[s.bands[i - 1] for i in s.color_bands] for s in scenes]
+        return shared_names(layouts)
 
     def band_indexes(
         self, tiles: npt.NDArray[np.int64], names: Sequence[str] | None
@@ -283,7 +320,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         Args:
             number: Position in ``scene_files``.
         """
-        self._pool.close(self.scene_files[number].key)
+        self._pool.close(self.scene_files[number].source)
 
     def prefetch(self, tiles: Sequence[Tile], *, indexes: Sequence[int]) -> None:
         """Fetch what tiles of one row of a remote scene need, in one request rather than many.
