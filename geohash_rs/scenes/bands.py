@@ -20,6 +20,7 @@ __all__ = [
     "choose_bands",
     "label_bands",
     "picture_bands",
+    "remember_names",
     "shared_names",
 ]
 
@@ -36,6 +37,19 @@ NARROWER = {
 }
 NANOMETRES = 100.0  # a wavelength above this is not in micrometres
 WAVELENGTH = re.compile(r"(?:^|_)(?:central_?)?wavelengths?(?:_?(um|nm|micrometers|nanometers))?$")
+
+
+_named: dict[str, tuple[str, ...]] = {}  # bands of files, as catalogues name them
+
+
+def remember_names(path: str, names: Sequence[str]) -> None:
+    """Remember what the bands of a file show where a catalogue says so, and not the file.
+
+    Args:
+        path: Path or URI of the file.
+        names: A name for each band.
+    """
+    _named[path] = tuple(names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +101,9 @@ def label_bands(
 ) -> tuple[Band, ...]:
     """Gather what is known of the bands of a file.
 
-    A description comes before a wavelength, that before the conventions of the file's name, and
-    that before the colour interpretation, which drivers make up.
+    A STAC catalogue comes before a description, that before a wavelength, that before the
+    conventions of the file's name, and that before the colour interpretation, which drivers make
+    up.
 
     Args:
         path: Path or URI of the file, whose name may say what product it is.
@@ -107,7 +122,11 @@ def label_bands(
         for text, found in zip(descriptions, tags, strict=True)
     ]
     waves = _wavelengths(tags, product_tags or {})
+    catalogued = _named.get(path, ())
+    if len(catalogued) != len(colors):
+        catalogued = tuple(found.get("common_name", "") for found in tags)
     sources = {
+        "STAC": meanings_of(catalogued),
         "description": meanings_of(names, path),
         "wavelength": [at_wavelength(wave) for wave in waves],
         "file name": product_bands(path, len(colors)),

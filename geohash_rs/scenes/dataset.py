@@ -1,5 +1,6 @@
 """Read tiles of GeoTIFF scenes, every scene on its own pixel grid and in its own CRS."""
 
+import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from torchgeo.datasets import RasterDataset
 from geohash_rs._compat import GeoSlice, location_keys
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.windows import WGS84, footprints, ground_pixel, window_corners
-from geohash_rs.scenes.bands import shared_names
+from geohash_rs.scenes.bands import remember_names, shared_names
 from geohash_rs.scenes.dates import DateArgument, DateRule
 from geohash_rs.scenes.file import SceneFile, is_virtual, read_scene_file, scene_key
 from geohash_rs.scenes.pixels import TilePixels, read_window
@@ -26,7 +27,7 @@ from geohash_rs.scenes.pool import RasterPool
 from geohash_rs.scenes.remote import is_remote, read_patiently
 from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.stac import StacScenes, read_stac
-from geohash_rs.scenes.stacks import SeparateScenesError, find_stacks, members_at
+from geohash_rs.scenes.stacks import SeparateScenesError, find_stacks, members_at, remember_stack
 
 __all__ = ["Scenes", "Tile"]
 
@@ -129,11 +130,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
                 self.stacked += [scene.key] if scene.source.startswith("<") else []
         if not self.scene_files:
             raise SceneError(self._nothing_to_read())
-        self.index = self._make_index()
-        self._res = self._index_resolution()
-        self._dates = self.index.index
-        self._numbers = {scene.key: number for number, scene in enumerate(self.scene_files)}
-        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
+        self._set_index()
 
     @classmethod
     def from_stac(
@@ -165,6 +162,10 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             part = read_stac(source, asset=asset)
             found.dates.update(part.dates)
             found.unusable += part.unusable
+            for name, assets in part.stacks.items():
+                remember_stack(name, assets)
+            for href, names in part.names.items():
+                remember_names(href, names)
         others = list(also)
         if found.unusable and (options.get("strict") or not (found.dates or others)):
             raise SceneError(found.unusable[0][1])
@@ -268,6 +269,32 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             number: Position in ``scene_files``.
         """
         return self.scene_files[number].nodata if self.nodata is None else self.nodata
+
+    def on_grid_of(self, names: Sequence[str]) -> "Scenes":
+        """Read bands in files of their own on the finest grid of those that a hasher takes.
+
+        Args:
+            names: Bands that the hasher expects.
+
+        Returns:
+            Scenes of that grid; these where nothing changes.
+
+        Raises:
+            SceneError: If a scene cannot be opened any more.
+        """
+        if self.bands is not None or not self.stacked:
+            return self
+        other = copy.copy(self)
+        other._pool = RasterPool()
+        other.scene_files = [
+            read_scene_file(file.key, rule=self.date_rule, bands=names)
+            if file.key in self.stacked
+            else file
+            for file in self.scene_files
+        ]
+        other.stacked = [file.key for file in other.scene_files if file.source.startswith("<")]
+        other._set_index()
+        return other
 
     def shared_bands(self, numbers: Iterable[int] | None = None) -> tuple[str, ...] | None:
         """Name the bands that scenes can feed to a hasher that takes any.
@@ -417,6 +444,13 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             return f"no scenes in {where}; looked for files ending in {endings}."
         reasons = "; ".join(reason for _, reason in self.unreadable[:3])
         return f"none of {len(self.unreadable)} files in {where} can be used: {reasons}"
+
+    def _set_index(self) -> None:
+        self.index = self._make_index()
+        self._res = self._index_resolution()
+        self._dates = self.index.index
+        self._numbers = {scene.key: number for number, scene in enumerate(self.scene_files)}
+        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
 
     def _make_index(self) -> gpd.GeoDataFrame:
         shared = {scene.crs for scene in self.scene_files}

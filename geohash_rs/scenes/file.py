@@ -20,6 +20,7 @@ from geohash_rs.footprints.projection import projection_of
 from geohash_rs.scenes.alpha import alpha_band
 from geohash_rs.scenes.bands import Band, BandChoice, choose_bands, label_bands
 from geohash_rs.scenes.dates import DateRange, DateRule
+from geohash_rs.scenes.palette import in_colours
 from geohash_rs.scenes.remote import is_remote, read_patiently, unless_set
 from geohash_rs.scenes.stacks import stack_at
 from geohash_rs.scenes.state import state_of
@@ -28,6 +29,7 @@ __all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_k
 
 # Side files are looked for by name: to list a folder of thousands costs more than to read a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+MOST_PAGES = 4  # that a message names
 DIRECT = LOCAL | {"GTIFF_DIRECT_IO": "YES"}
 
 
@@ -193,10 +195,14 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
 
 
 def _open(path: str | Path) -> DatasetReader:
-    """Open a file, or bands in files of their own together."""
+    """Open a file, bands in files of their own together, or a palette's numbers as colours."""
     if not str(path).startswith("<") and (stack := stack_at(str(path))) is not None:
         return rasterio.open(stack.vrt)
-    return rasterio.open(path)
+    source = rasterio.open(path)
+    if (colours := in_colours(source)) is None:
+        return source
+    source.close()
+    return rasterio.open(colours)
 
 
 def _local_settings(path: str, *, direct: bool) -> AbstractContextManager[object]:
@@ -236,7 +242,7 @@ def read_scene_file(
     opened = str(path) if stack is None else stack.vrt
     with open_raster(opened) as source:
         name = Path(str(path)).name
-        _check_header(source, name)
+        _check_header(source, name, str(path))
         _check_place(source, name)
         # An EPSG code is short and exact; rasterio is asked for a sure one only.
         files = (str(path),)
@@ -292,7 +298,14 @@ def _is_plain(source: DatasetReader, path: str) -> bool:
     return source.driver == "GTiff" and not (strips or compressed or is_virtual(path))
 
 
-def _check_header(source: DatasetReader, name: str) -> None:
+def _check_header(source: DatasetReader, name: str, path: str) -> None:
+    pages = source.subdatasets if source.driver == "GTiff" and not is_virtual(path) else []
+    if len(pages) > 1:
+        msg = (
+            f"{name} has {len(pages)} pages, and a scene is one of them; name those that you mean "
+            f"instead: {', '.join(pages[:MOST_PAGES])}{', ...' * (len(pages) > MOST_PAGES)}"
+        )
+        raise SceneError(msg)
     if source.count == 0:
         msg = f"{name} has no bands; name one of its subdatasets instead (see 'rio info')."
         raise SceneError(msg)

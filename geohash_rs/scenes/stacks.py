@@ -13,6 +13,7 @@ from rasterio.io import DatasetReader
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.scenes.remote import read_patiently
 from geohash_rs.scenes.sensors import COMMON, meanings_of
+from geohash_rs.scenes.stac import is_stac_path, read_stac
 
 __all__ = [
     "Found",
@@ -23,6 +24,7 @@ __all__ = [
     "members_at",
     "remember_stack",
     "stack_at",
+    "stack_of_item",
 ]
 
 RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt")
@@ -72,11 +74,13 @@ class Member:
     Attributes:
         path: Path or URI.
         band: Its band's own name, such as ``B04``.
+        meaning: What it shows where a catalogue says so, such as ``red``.
         nodata: Value that means nothing was seen where the file does not say; or None.
     """
 
     path: str
     band: str
+    meaning: str = ""
     nodata: float | None = None
 
 
@@ -98,14 +102,33 @@ class Found:
 _remembered: dict[str, tuple[Member, ...]] = {}  # stacks whose members no folder lists
 
 
-def remember_stack(name: str, members: Sequence[Member]) -> None:
-    """Remember the members of a stack that are named elsewhere than in a folder.
+def remember_stack(name: str, assets: Iterable[tuple[str, str, str]]) -> None:
+    """Remember the members of a stack that a catalogue names.
 
     Args:
         name: What the stack is called, such as the address of a STAC item.
-        members: Its members.
+        assets: Path or URL, band name and what it shows (or an empty string) of each member.
     """
-    _remembered[name] = tuple(members)
+    members = [Member(path=path, band=band, meaning=shows) for path, band, shows in assets]
+    _remembered[name] = tuple(sorted(members, key=lambda member: _band_order(member.band)))
+
+
+def stack_of_item(name: str) -> tuple[Member, ...]:
+    """Find the members of a stack that a STAC item names, by reading the item.
+
+    Args:
+        name: Path or URL of the item; of one in a collection, ``collection.json#id``.
+
+    Returns:
+        The members; none if the item is not such a stack.
+
+    Raises:
+        SceneError: If the item cannot be read.
+    """
+    source = name.partition("#")[0]
+    for known, assets in read_stac(source).stacks.items():
+        remember_stack(known, assets)
+    return _remembered.get(name, ())
 
 
 def find_stacks(files: Iterable[str]) -> Found:
@@ -161,6 +184,8 @@ def members_at(name: str) -> tuple[Member, ...]:
     name = _without_grid(name)
     if name in _remembered:
         return _remembered[name]
+    if is_stac_path(name.partition("#")[0]):
+        return stack_of_item(name)
     path = Path(name)
     if "://" in name or name.startswith(("/vsi", "<")):
         return ()
@@ -267,7 +292,8 @@ def _grids(
 ) -> tuple[int, int]:
     """Find the members on whose grids all bands, and those chosen, are read."""
     names = [member.band for member in members]
-    meanings = meanings_of(names, name)
+    by_name = meanings_of(names, name)
+    meanings = [m.meaning or known for m, known in zip(members, by_name, strict=True)]
     numbers = range(len(members))
 
     def finest(some: Sequence[int]) -> int:
@@ -304,10 +330,12 @@ def _band_xml(number: int, member: Member, header: _Header, grid: _Header, name:
         raise SeparateScenesError(msg)
     resampling = "" if same else ' resampling="bilinear"'
     nodata = "" if header.nodata is None else f"<NODATA>{header.nodata!r}</NODATA>"
+    shows = f'<Metadata><MDI key="common_name">{escape(member.meaning)}</MDI></Metadata>'
     kind = "ComplexSource" if nodata else "SimpleSource"
     declared = "" if header.nodata is None else f"<NoDataValue>{header.nodata!r}</NoDataValue>"
     return (
         f'<VRTRasterBand dataType="{VRT_TYPES[header.dtype]}" band="{number}">'
+        f"{shows if member.meaning else ''}"
         f"<Description>{escape(member.band)}</Description>{declared}"
         f"<Offset>{header.offset!r}</Offset><Scale>{header.scale!r}</Scale>"
         f"<{kind}{resampling}>"

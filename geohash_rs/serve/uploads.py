@@ -101,15 +101,16 @@ def _write(source: DatasetReader, target: MemoryFile) -> None:
             nodata=source.nodata,
         ) as copy,
     ):
+        if source.colorinterp[0] == ColorInterp.palette:
+            copy.write_colormap(1, source.colormap(1))
         copy.write(source.read())
-        copy.colorinterp = source.colorinterp
+        if source.colorinterp[0] != ColorInterp.palette:
+            copy.colorinterp = source.colorinterp
         for band, text in enumerate(source.descriptions, 1):
             if text:
                 copy.set_band_description(band, text[:64])
             waves = source.tags(band, ns="IMAGERY") | source.tags(band)
             copy.update_tags(band, **{k: v[:64] for k, v in waves.items() if "wave" in k.lower()})
-        if source.colorinterp[0] == ColorInterp.palette:
-            copy.write_colormap(1, source.colormap(1))
         flags = [set(found) for found in source.mask_flag_enums]
         if any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags):
             copy.write_mask(source.dataset_mask())

@@ -100,6 +100,7 @@ def index_scenes(
     settings = IndexSettings(
         batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
     )
+    scenes = scenes if hasher is None else scenes.on_grid_of(hasher.bands)
     mine = SceneImagery(
         archive, scenes, grid, settings, bands=None if hasher is None else hasher.bands
     )
