@@ -194,7 +194,8 @@ class Archive(CodeStore, ImageQueries):
             max_nodata=max_nodata,
             resolution=resolution,
         )
-        return add_imagery(self, SceneImagery(self, dataset, grid, settings), hasher)
+        scenes = dataset if hasher is None else dataset.on_grid_of(hasher.bands)
+        return add_imagery(self, SceneImagery(self, scenes, grid, settings), hasher)
 
 
 def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = None) -> Archive:

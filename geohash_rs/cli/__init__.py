@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from geohash_rs import __version__
+from geohash_rs.cli.options import in_options
 from geohash_rs.errors import (
     ExportError,
     GeoHashRSError,
@@ -110,9 +111,10 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"geohash-rs: warning: {' '.join(str(message).split())}", err=True)
+    text = in_options(" ".join(str(message).split()))
+    click.echo(f"geohash-rs: warning: {text}", err=True)
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    click.echo(f"geohash-rs: {message}", err=True)
+    click.echo(f"geohash-rs: {in_options(message)}", err=True)
     sys.exit(code)

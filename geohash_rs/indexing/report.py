@@ -18,6 +18,7 @@ class AddReport:
         skipped: Scenes that could not be added, and why.
         unchanged: Scenes that the archive has already, left as they are.
         replaced: Scenes whose file or grid has changed, so that their tiles were replaced.
+        notes: What was decided for the user and can be decided otherwise, one sentence each.
     """
 
     num_tiles: int = 0
@@ -26,6 +27,7 @@ class AddReport:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def skip(self, scene: str, reason: str, *, strict: bool) -> None:
         """Note that a scene cannot be added.

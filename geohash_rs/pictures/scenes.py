@@ -15,7 +15,8 @@ from rasterio.warp import reproject, transform_bounds
 
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.footprints.web_mercator import HALF_WORLD, LIMIT
-from geohash_rs.pictures.tiles import Thumbnails, display_bands, to_rgba
+from geohash_rs.pictures.tiles import Thumbnails, hidden_pixels, to_rgba
+from geohash_rs.scenes.bands import picture_bands
 from geohash_rs.scenes.file import open_raster
 from geohash_rs.scenes.pixels import TilePixels
 
@@ -138,7 +139,8 @@ def draw_scene(
     key = scene.scene
     try:
         with open_raster(key) as source:
-            bands = display_bands(source)
+            header = thumbnails.header(key)
+            bands = picture_bands(header.bands, alpha=header.alpha)
             if source.width * source.height > MOST_PIXELS and not source.overviews(1):
                 msg = f"{key} is large and has no overviews; add some with 'rio overview'."
                 raise SceneError(msg)
@@ -147,7 +149,7 @@ def draw_scene(
             image = source.read(
                 list(bands), out_shape=(len(bands), *shape), resampling=Resampling.average
             )
-            hidden = source.dataset_mask(out_shape=shape) == 0
+            hidden = hidden_pixels(source, header, shape)
             limits = thumbnails.limits(key, source, bands)
             picture = np.moveaxis(to_rgba(TilePixels(image, hidden), limits), -1, 0)
             grid = source.transform @ Affine.scale(

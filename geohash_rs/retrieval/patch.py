@@ -1,5 +1,6 @@
 """Read what is searched with: a raster file or a window of one, brought onto the hasher's grid."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from rasterio.errors import RasterioError
 from shapely.geometry.base import BaseGeometry
 from torch import Tensor
 
-from geohash_rs.errors import PatchError, one_line
+from geohash_rs.errors import GeoHashRSWarning, PatchError, one_line
 from geohash_rs.footprints.windows import footprints, ground_pixel
+from geohash_rs.scenes.bands import COLOURS_SAY
 from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
 from geohash_rs.scenes.grid import grid_starts
 from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_images
@@ -49,6 +51,7 @@ def read_patch(
     tile_size: int,
     window: Sequence[int] | None = None,
     bands: Sequence[int | str] | None = None,
+    unnamed: Sequence[int | str] | None = None,
     nodata: float | None = None,
     resolutions: Sequence[float] = (),
 ) -> Patch:
@@ -65,6 +68,7 @@ def read_patch(
         tile_size: Columns and rows of a tile, px.
         window: Column, row, width and height of the part to search with, px; all if None.
         bands: One-based indexes or names of the bands to use.
+        unnamed: The same, where the file does not say what its bands show.
         nodata: Value that means nothing was seen; the file's own if None.
         resolutions: Ground sizes of a pixel in the archive, m; the nearest to the patch's own is
             taken. Empty: the patch's own.
@@ -77,8 +81,8 @@ def read_patch(
         BandMismatchError: If its bands do not fit the hasher.
         PatchError: If the window lies outside, nothing valid is in it, or it makes too many tiles.
     """
-    scene = read_scene_file(path)
-    indexes = scene.band_indexes(bands, names=names)
+    scene = read_scene_file(path, bands=bands)
+    indexes = _choose_bands(scene, bands, names, unnamed)
     whole = _check_window(scene, window)
     size = _tile_shape(scene, tile_size, resolutions)
     windows = _cut(whole, size)
@@ -91,7 +95,7 @@ def read_patch(
         raise PatchError(msg)
     nodata = scene.nodata if nodata is None else nodata
     images, kept = [], []
-    with open_raster(path) as source:
+    with open_raster(scene.source) as source:
         for one in windows:
             try:
                 pixels = read_window(
@@ -121,6 +125,30 @@ def read_patch(
         windows=np.array(kept, dtype=np.int64),
         footprint=footprints(scene.transform, [whole], crs=scene.crs)[0],
     )
+
+
+def _choose_bands(
+    scene: SceneFile,
+    bands: Sequence[int | str] | None,
+    names: Sequence[str],
+    unnamed: Sequence[int | str] | None,
+) -> tuple[int, ...]:
+    """Choose the bands of a patch: those asked for, else by meaning, else as archived scenes."""
+    if bands is not None:
+        return scene.band_indexes(bands)
+    numbers = [band for band in unnamed or () if isinstance(band, int)]
+    says_nothing = not any(band.label for band in scene.bands)
+    if says_nothing and numbers and max(numbers) <= scene.count:
+        return scene.band_indexes(unnamed)
+    choice = scene.choose(names=names)
+    if numbers and choice.indexes != tuple(numbers) and choice.by == COLOURS_SAY:
+        msg = (
+            f"the archive's scenes were read with bands {','.join(map(str, numbers))}, but "
+            f"{scene.name} with bands {','.join(map(str, choice.indexes))}, by its colour "
+            f"interpretation as {', '.join(names)}; pass bands=... if it is laid out as they are."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=4)
+    return choice.indexes
 
 
 def _check_window(scene: SceneFile, window: Sequence[int] | None) -> tuple[int, int, int, int]:

@@ -1,10 +1,13 @@
 """Read an uploaded GeoTIFF without trusting anything in it."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 
 import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -73,7 +76,9 @@ def _copy(source: DatasetReader, name: str) -> MemoryFile:
     if len(set(source.dtypes)) > 1:
         msg = f"{name} has bands of several pixel types ({', '.join(source.dtypes)}); use one."
         raise PatchError(msg)
-    target = MemoryFile(dirname=uuid.uuid4().hex, filename="patch.tif")
+    # Its name may say what product it is, and so what its bands show.
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(name).stem)[:128]
+    target = MemoryFile(dirname=uuid.uuid4().hex, filename=f"{plain or 'patch'}.tif")
     try:
         _write(source, target)
     except BaseException:
@@ -96,12 +101,18 @@ def _write(source: DatasetReader, target: MemoryFile) -> None:
             nodata=source.nodata,
         ) as copy,
     ):
+        if source.colorinterp[0] == ColorInterp.palette:
+            copy.write_colormap(1, source.colormap(1))
         copy.write(source.read())
-        copy.colorinterp = source.colorinterp
+        if source.colorinterp[0] != ColorInterp.palette:
+            copy.colorinterp = source.colorinterp
         for band, text in enumerate(source.descriptions, 1):
             if text:
                 copy.set_band_description(band, text[:64])
-        if any(rasterio.enums.MaskFlags.per_dataset in f for f in source.mask_flag_enums):
+            waves = source.tags(band, ns="IMAGERY") | source.tags(band)
+            copy.update_tags(band, **{k: v[:64] for k, v in waves.items() if "wave" in k.lower()})
+        flags = [set(found) for found in source.mask_flag_enums]
+        if any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags):
             copy.write_mask(source.dataset_mask())
 
 

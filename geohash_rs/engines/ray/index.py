@@ -100,13 +100,16 @@ def index_scenes(
     settings = IndexSettings(
         batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
     )
-    mine = SceneImagery(archive, scenes, grid, settings)
+    scenes = scenes if hasher is None else scenes.on_grid_of(hasher.bands)
+    mine = SceneImagery(
+        archive, scenes, grid, settings, bands=None if hasher is None else hasher.bands
+    )
     mine.choose()
     report, counts = mine.report, mine.counts
     quiet = replace(settings, progress=False)
     if hasher is None and counts.any():
         first = scenes_to_fit_on(counts)
-        some = SceneImagery(archive, subset(scenes, first), grid, quiet)
+        some = SceneImagery(archive, subset(scenes, first), grid, quiet, bands=mine.bands)
         _join(report, add_imagery(archive, some, None))
         counts[first] = 0
     if not counts.any():
