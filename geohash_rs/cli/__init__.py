@@ -40,6 +40,7 @@ COMMANDS = {
     "test": ("fit", "Measure a trained hasher on the test part."),
     "evaluate": ("evaluate", "Compare hashing methods on class folders."),
     "weights": ("weights", "List the hashers that can be used by name."),
+    "doctor": ("doctor", "Show versions, and check that everything works on this machine."),
 }
 WRONG_USE = (QueryError, RegionError, TimeRangeError, ExportError)
 
