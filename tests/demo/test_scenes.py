@@ -5,17 +5,18 @@ import pytest
 import rasterio
 
 from geohash_rs.demo.landscape import Cover
-from geohash_rs.demo.scenes import PATCHES, PLACES, cover_shares, write_patches, write_scenes
+from geohash_rs.demo.scenes import PATCHES, PLACES, cover_shares, write_patches
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    return write_scenes(tmp_path_factory.mktemp("scenes"), seed=0)
+@pytest.fixture
+def scenes(coast):
+    names = ("west_20230514", "west_20230918", "east_20230514", "east_20230918")
+    return [coast / "scenes" / f"coast_{name}.tif" for name in names]
 
 
-@pytest.fixture(scope="module")
-def patches(tmp_path_factory):
-    return write_patches(tmp_path_factory.mktemp("patches"), seed=0)
+@pytest.fixture
+def patches(coast):
+    return {name: coast / "patches" / f"{name}.tif" for name in PATCHES}
 
 
 def test_there_are_two_zones_and_two_dates(scenes):

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from geohash_rs import Archive, Scenes
-from geohash_rs.demo.scenes import write_patches, write_scenes
 from tests.serve.browser import Page
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
@@ -17,17 +16,8 @@ uvicorn = pytest.importorskip("uvicorn", reason="the extra 'serve' is not instal
 
 
 @pytest.fixture(scope="session")
-def coast(tmp_path_factory):
-    """Two scenes of the invented coast, spring and autumn, and patches from elsewhere on it."""
-    folder = tmp_path_factory.mktemp("coast")
-    write_scenes(folder / "scenes", seed=0)
-    write_patches(folder / "patches", seed=0)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def coast_archive(coast):
-    path = coast / "archive"
+def coast_archive(coast, tmp_path_factory):
+    path = tmp_path_factory.mktemp("coast-archive") / "archive"
     Archive.create(path, hasher="itq-64").add(Scenes(coast / "scenes"), tile_size=64)
     return path
 
