@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from curves import MEASURED, draw_curves
-from gallery import draw_feedback, draw_footprints, draw_queries
+from gallery import draw_footprints, draw_queries
 from sphinx.util import logging
 
 FOLDER = Path(__file__).parent / "_generated" / "pictures"
 LOG = logging.getLogger(__name__)
-DRAWN = ("grid.png", "queries.png", "footprints.png", "feedback.png", "page.png", "html.png")
+DRAWN = ("grid.png", "look.png", "queries.png", "footprints.png", "page.png", "html.png")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
@@ -44,8 +44,9 @@ def make_pictures(app) -> None:
         matches.plot_grid().savefig(FOLDER / "grid.png", dpi=110)
         matches.to_file(folder / "matches.html")
         draw_queries(archive, patches, FOLDER / "queries.png")
+        few = {name: patches[name] for name in ("town", "fields", "coast")}
+        draw_queries(archive, few, FOLDER / "look.png")
         draw_footprints(archive, patches["town"], FOLDER / "footprints.png")
-        draw_feedback(archive, patches["fields"], FOLDER / "feedback.png")
         take_pictures(archive, folder / "matches.html")
 
 
@@ -71,6 +72,7 @@ def take_pictures(archive, matches: Path) -> None:
         page.wait_for_selector("#cards[aria-busy=false] .card", timeout=60_000)
         page.wait_for_timeout(3000)
         page.screenshot(path=FOLDER / "page.png")
+        page.set_viewport_size({"width": 1280, "height": 760})
         page.goto(matches.as_uri())
         page.screenshot(path=FOLDER / "html.png")
         browser.close()
