@@ -12,7 +12,7 @@ from affine import Affine
 from geohash_rs import Archive, Hasher, Scenes, fit_hasher
 from tests.ground import KINDS, TILE, ground, mosaic, write
 
-# Small networks gain little from a second thread, and lose much where another process needs it.
+# Small networks gain little from a second thread, and lose much if another process needs it.
 torch.set_num_threads(1)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -32,7 +32,7 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Give the folder of real imagery, or skip where it is absent."""
+    """Return the folder of real imagery, or skip if it is absent."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real imagery is not at {SHARED_DATA}")
     return SHARED_DATA
@@ -40,7 +40,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def chromium():
-    """The system's Chromium, without a screen and without a network but this machine."""
+    """The system's Chromium, headless and restricted to this machine's loopback address."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
@@ -82,12 +82,12 @@ def archive(archive_folder: Path) -> Archive:
 
 @pytest.fixture(scope="session")
 def quick_hasher() -> Hasher:
-    """Give a hasher that looks at 32 px, for tests of all that happens around the network."""
+    """Return a hasher with 32 px input, for tests of everything around the network."""
     tiles = torch.from_numpy(np.stack([ground(i % KINDS, TILE, i) for i in range(32)]))
     return fit_hasher([tiles], num_bits=16, input_size=32)
 
 
 @pytest.fixture
 def quick(quick_hasher: Hasher, tmp_path: Path) -> Archive:
-    """Give an empty archive with that hasher."""
+    """Return an empty archive with that hasher."""
     return Archive.create(tmp_path / "quick", hasher=quick_hasher)
