@@ -1,4 +1,4 @@
-"""The invented coast is georeferenced, repeatable, dated, and holds what its names promise."""
+"""The synthetic coast is georeferenced, repeatable, dated, and shows what its names promise."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_no_pixel_is_nodata_and_the_seasons_differ(scenes):
     assert np.abs(spring.astype(int) - autumn).mean() > 5
 
 
-def test_the_same_seed_gives_the_same_pixels_and_another_does_not(patches, tmp_path):
+def test_the_same_seed_makes_the_same_pixels_and_another_does_not(patches, tmp_path):
     again = write_patches(tmp_path / "again", seed=0)
     other = write_patches(tmp_path / "other", seed=1)
     for name, path in patches.items():
@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_pixels_and_another_does_not(patches, tmp_p
         assert not np.array_equal(pixels, rasterio.open(other[name]).read())
 
 
-def test_neighbouring_zones_show_one_landscape(patches, tmp_path):
+def test_neighbouring_zones_show_the_same_landscape(patches, tmp_path):
     """A place in zone 33 drawn on the grid of zone 32 looks the same once warped back."""
     from dataclasses import replace
 
@@ -73,7 +73,7 @@ def test_neighbouring_zones_show_one_landscape(patches, tmp_path):
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-def test_every_kind_of_land_is_in_the_scenes(seed):
+def test_the_scenes_contain_every_kind_of_land_cover(seed):
     whole = np.array([[0, 0, place.size, place.size] for place in PLACES])
     for place, window in zip(PLACES, whole, strict=True):
         shares = cover_shares(place, window[None], seed=seed)

@@ -1,4 +1,4 @@
-"""A server over an invented coast, and a browser that can reach nothing else."""
+"""A server of a synthetic coast, and a browser that can reach nothing else."""
 
 import os
 import socket
@@ -23,7 +23,7 @@ def coast_archive(coast, tmp_path_factory):
 
 
 def start(application):
-    """Serve an application in a thread; give its address and what stops it."""
+    """Serve an application in a thread; return its address and a function that stops it."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(1024)
@@ -53,7 +53,7 @@ def address(coast_archive):
 
 @pytest.fixture(scope="session")
 def screenshots(tmp_path_factory):
-    """Where pictures of the page go: $GEOHASH_RS_SCREENSHOTS, or a folder of this run."""
+    """The folder for screenshots: $GEOHASH_RS_SCREENSHOTS, or a folder of this run."""
     chosen = os.environ.get("GEOHASH_RS_SCREENSHOTS")
     folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def screenshots(tmp_path_factory):
 
 @pytest.fixture
 def visit(chromium, address, screenshots):
-    """Open the page, of this server unless told; at the end nothing may have gone wrong in it."""
+    """Open the page, by default of this server; check at the end that nothing went wrong in it."""
     opened = []
 
     def begin(*, at=address, **options):
