@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-import geohash_rs
+from geohash_rs import __version__
 from geohash_rs.cli.checks import CHECKS
 
 __all__ = ["Outcome", "doctor_command", "run_check"]
@@ -132,7 +132,7 @@ def run_check(
 def _versions() -> list[tuple[str, str]]:
     """List what is at work here, without importing any of it."""
     rows = [
-        ("geohash_rs", f"{geohash_rs.__version__} in {Path(geohash_rs.__file__).parent}"),
+        ("geohash_rs", f"{__version__} in {Path(__file__).parents[1]}"),
         ("Python", f"{platform.python_version()} in {sys.prefix}"),
         ("system", platform.platform()),
         ("processor", f"{_processor()}, {os.cpu_count()} threads"),
