@@ -6,22 +6,27 @@ others needs neither.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.children import Alarm
+
 if TYPE_CHECKING:
     from geohash_rs import Archive, Hasher
 
 # Small networks gain little from a second thread, and lose much if another process needs it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Processes that tests start print their stacks when they are aborted.
+os.environ.setdefault("PYTHONFAULTHANDLER", "1")
 
 # A busy machine is slow for reasons that are not in the test.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -50,6 +55,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return min(cores, MOST_PROCESSES) if cores > 1 else 0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
+    """Abort what a test started shortly before its own time is over."""
+    limit = float(item.config.getini("faulthandler_timeout"))
+    with Alarm(0.8 * limit) if sys.platform == "linux" else contextlib.nullcontext():
+        return (yield)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
