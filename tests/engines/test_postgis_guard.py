@@ -158,7 +158,7 @@ def test_a_server_older_than_bit_count_is_refused() -> None:
 
 @pytest.fixture
 def roles(postgis: str) -> Iterator[tuple[str, str]]:
-    """Make the roles of docs/guides/postgis.md; return the publisher's and reader's addresses."""
+    """Make the roles of docs/guides/postgis.md; return the addresses of both users."""
     names = [f"{kind}_{uuid.uuid4().hex[:8]}" for kind in ("publisher", "reader")]
     with psycopg.connect(postgis, autocommit=True) as connection:
         for name in names:

@@ -111,7 +111,7 @@ def test_a_page_without_matches_says_so(matches, tmp_path):
 def test_too_many_rows_for_a_page_are_refused(matches, tmp_path):
     import pandas as pd
 
-    with pytest.raises(ExportError, match="more than 2000 rows"):
+    with pytest.raises(ExportError, match="at most 2000 rows"):
         write(pd.concat([matches] * 700), tmp_path / "many.html")
 
 

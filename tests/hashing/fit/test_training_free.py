@@ -70,7 +70,7 @@ def test_itq_refuses_identical_tiles(clusters):
         itq_head(clusters[:1], num_bits=16)
     with pytest.raises(HasherError, match="all 50 tiles are identical"):
         itq_head(clusters[:1].repeat(50, 1), num_bits=16)
-    with pytest.raises(HasherError, match="64 bits of 32 features"):
+    with pytest.raises(HasherError, match="64 bits from 32 features"):
         itq_head(clusters, num_bits=64)
 
 
