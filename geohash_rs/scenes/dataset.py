@@ -130,6 +130,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
                 self.stacked += [scene.key] if scene.source.startswith("<") else []
         if not self.scene_files:
             raise SceneError(self._nothing_to_read())
+        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._set_index()
 
     @classmethod
@@ -446,7 +447,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         self._res = self._index_resolution()
         self._dates = self.index.index
         self._numbers = {scene.key: number for number, scene in enumerate(self.scene_files)}
-        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
+        self._found = None
 
     def _make_index(self) -> gpd.GeoDataFrame:
         shared = {scene.crs for scene in self.scene_files}

@@ -38,7 +38,7 @@ def codes(archive, name):
     """Return the codes of a scene, row by row."""
     tiles = archive.tiles(range(archive.num_tiles))
     mine = tiles[tiles.scene.str.endswith(name)].sort_values(["row", "col"])
-    return archive.codes(mine.index.tolist())
+    return archive.codes(mine.tile_id.tolist())
 
 
 def test_a_folder_of_rgb_and_rgbn_and_bgr_files_is_read_as_red_green_blue(tmp_path, ground):
@@ -56,11 +56,11 @@ def test_a_folder_of_rgb_and_rgbn_and_bgr_files_is_read_as_red_green_blue(tmp_pa
         np.testing.assert_array_equal(codes(archive, f"/{name}"), codes(archive, "/rgb.tif"))
     (note,) = report.notes
     assert note.startswith("2 of 4 scenes have more bands than red, green, blue (such as bgrn.tif")
-    assert summarise(archive)["bands"] == [
+    assert set(summarise(archive)["bands"]) == {
         "1,2,3 (red, green, blue) by colour interpretation: 2 scenes",
         "3,2,1 (red, green, blue) by description: 1 scenes",
         "3,2,1 (red, green, blue) by colour interpretation: 1 scenes",
-    ]
+    }
     again = archive.add(Scenes(tmp_path / "s"), tile_size=64)
     assert (again.num_scenes, len(again.unchanged), again.notes) == (0, 4, [])
 
