@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from geohash_rs.errors import BandMismatchError
 from geohash_rs.scenes.sensors import (
+    COMMON,
     RGB,
     at_wavelength,
     meanings_of,
@@ -14,6 +15,7 @@ from geohash_rs.scenes.sensors import (
 )
 
 __all__ = [
+    "BY_BANDS",
     "BY_ORDER",
     "COLOURS_SAY",
     "Band",
@@ -26,7 +28,9 @@ __all__ = [
 ]
 
 BY_BANDS, BY_ORDER, COLOURS_SAY = "the bands asked for", "order", "colour interpretation"
-COLOURS = {*RGB, "cyan", "magenta", "yellow"}
+# Interpretations that say what a band shows; a hasher of photographs does not take the last ones.
+COLOURS = {*RGB, *COMMON, "cyan", "magenta", "yellow", "black", "hue", "saturation", "lightness"}
+COLOURS |= {"y", "cb", "cr"}
 # What a hasher asks for by one name and a file has by a narrower one.
 NARROWER = {
     "nir": ("nir08",),
@@ -138,7 +142,7 @@ def label_bands(
         "description": meanings_of(names, path),
         "wavelength": [at_wavelength(wave) for wave in waves],
         "file name": product_bands(path, len(colors)),
-        COLOURS_SAY: [color if color in COLOURS else "" for color in colors],
+        COLOURS_SAY: [color.lower() if color.lower() in COLOURS else "" for color in colors],
     }
     bands = []
     for position, name in enumerate(names):
@@ -184,7 +188,7 @@ def choose_bands(
     found = [_find(bands, usable, name, meaning) for name, meaning in wanted]
     matched = [i for i in found if i is not None]
     if len(set(matched)) == len(matched) == len(names):
-        return _choice(bands, matched, _sources(bands, matched, names))
+        return _choice(bands, matched, _sources(bands, matched))
     if len(names) == len(usable) and len(set(matched)) == len(matched):
         rest = [i for i in usable if i not in matched]
         missing = [i for i, index in enumerate(found) if index is None]
@@ -194,7 +198,7 @@ def choose_bands(
         if alike or (strange and open_names) or (not matched and (strange or open_names)):
             for position, index in zip(missing, rest, strict=True):
                 found[position] = index
-            by = _sources(bands, matched, names) if matched else BY_ORDER
+            by = _sources(bands, matched) if matched else BY_ORDER
             return _choice(bands, [i for i in found if i is not None], by)
     raise BandMismatchError(_mismatch(bands, usable, names, found, scene))
 
@@ -299,10 +303,9 @@ def _asked_index(bands: Sequence[Band], band: int | str, *, scene: str) -> int:
     raise BandMismatchError(msg)
 
 
-def _sources(bands: Sequence[Band], indexes: Sequence[int], names: Sequence[str]) -> str:
-    exact = {name.lower() for name in names}
-    named = {"name" if bands[i - 1].name.lower() in exact else bands[i - 1].source for i in indexes}
-    return " and ".join(sorted(named))
+def _sources(bands: Sequence[Band], indexes: Sequence[int]) -> str:
+    """List what says what bands show; the name of one that says nothing is its description."""
+    return " and ".join(sorted({bands[i - 1].source or "description" for i in indexes}))
 
 
 def _mismatch(
