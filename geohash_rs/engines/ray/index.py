@@ -105,6 +105,7 @@ def index_scenes(
         archive, scenes, grid, settings, bands=None if hasher is None else hasher.bands
     )
     mine.choose()
+    mine.note_bands()
     report, counts = mine.report, mine.counts
     quiet = replace(settings, progress=False)
     if hasher is None and counts.any():
@@ -240,6 +241,8 @@ class _Run:
 
 def _join(total: AddReport, report: AddReport) -> None:
     for field in fields(AddReport):
+        if field.name == "notes":  # which are of all scenes, and made once
+            continue
         setattr(total, field.name, getattr(total, field.name) + getattr(report, field.name))
 
 
