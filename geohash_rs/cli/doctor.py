@@ -56,19 +56,17 @@ def doctor_command() -> int:
     for name, value in _versions():
         click.echo(f"{name:<13} {value}")
     click.echo()
+    failed = []
     with ThreadPoolExecutor(4) as threads:
-        outcomes = dict(zip(CHECKS, threads.map(diagnose, CHECKS), strict=True))
-    for name, outcome in outcomes.items():
-        click.echo(f"{'ok' if outcome.ok else 'FAILED':<7} {name:<13} {outcome.found}")
-        if not outcome.ok:
-            click.echo(f"{'':<21} to do: {outcome.remedy}")
-    failed = [name for name, outcome in outcomes.items() if not outcome.ok]
+        for name, outcome in zip(CHECKS, threads.map(diagnose, CHECKS), strict=True):
+            click.echo(f"{'ok' if outcome.ok else 'FAILED':<7} {name:<13} {outcome.found}")
+            if not outcome.ok:
+                click.echo(f"{'':<21} to do: {outcome.remedy}")
+                failed.append(name)
     if failed:
-        click.echo(
-            f"geohash-rs: {len(failed)} of {len(outcomes)} checks failed ({', '.join(failed)}); "
-            "do what is said below each.",
-            err=True,
-        )
+        names = ", ".join(failed)
+        msg = f"{len(failed)} of {len(CHECKS)} checks failed ({names}); what to do is below each."
+        click.echo(f"geohash-rs: {msg}", err=True)
     return 1 if failed else 0
 
 
