@@ -79,6 +79,8 @@ def take_pictures(archive, search: str, matches: Path) -> None:
         page.goto(f"{address}/#{search}")
         page.wait_for_selector("#cards[aria-busy=false] .card", timeout=60_000)
         page.wait_for_timeout(3000)
+        # without the time that the search took: this machine may be busy
+        page.evaluate("document.getElementById('results-note').textContent = ''")
         page.screenshot(path=FOLDER / "page.jpg", quality=80)
         page.set_viewport_size({"width": 1280, "height": 760})
         page.goto(matches.as_uri())
