@@ -22,6 +22,7 @@ from geohash_rs.scenes.bands import Band, BandChoice, choose_bands, label_bands
 from geohash_rs.scenes.dates import DateRange, DateRule
 from geohash_rs.scenes.palette import in_colours
 from geohash_rs.scenes.remote import is_remote, read_patiently, unless_set
+from geohash_rs.scenes.sources import deciding_files
 from geohash_rs.scenes.stacks import stack_at
 from geohash_rs.scenes.state import state_of
 
@@ -52,7 +53,7 @@ class SceneFile:
         alpha: One-based index of the alpha band, or None.
         bands: What is known of the bands.
         dates: First and last moment (UTC) in which it was taken, or None.
-        files: Paths or URIs of the files that it is made of: itself, and a VRT's sources.
+        files: Paths of the files that decide its pixels, as in `deciding_files`.
         size: Bytes of the files, 0 if unknown.
         mtime_ns: Time of its last change in nanoseconds, or a number that stands for the times of
             several files; 0 if unknown.
@@ -239,18 +240,19 @@ def read_scene_file(
             pixels.
     """
     # Before it is opened: a file that is replaced meanwhile must not look unchanged later.
-    state = state_of([str(path)])
+    before = state_of([str(path)])
     stack = stack_at(str(path), bands=bands or ())
     opened = str(path) if stack is None else stack.vrt
     with open_raster(opened) as source:
         name = Path(str(path)).name
         _check_header(source, name, str(path))
         _check_place(source, name)
+        files = deciding_files(str(path), source)
+        if state_of([str(path)]) != before:
+            msg = f"{name} was changed while its header was read; run again when it stands."
+            raise SceneError(msg)
+        state = state_of(files)
         # An EPSG code is short and exact; rasterio is asked for a sure one only.
-        files = (str(path),)
-        if source.driver == "VRT" and source.files:  # as new as its newest source
-            files = tuple(source.files)
-            state = state_of(files)
         epsg = source.crs.to_epsg(confidence_threshold=100)
         flagged, masks = alpha_band(source, name=name, trust=bands is not None)
         if flagged is not None and bands is not None and flagged in bands:
