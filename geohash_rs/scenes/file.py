@@ -20,6 +20,7 @@ from geohash_rs.footprints.projection import projection_of
 from geohash_rs.scenes.alpha import alpha_band
 from geohash_rs.scenes.bands import Band, BandChoice, choose_bands, label_bands
 from geohash_rs.scenes.dates import DateRange, DateRule
+from geohash_rs.scenes.folders import shown_name
 from geohash_rs.scenes.palette import in_colours
 from geohash_rs.scenes.remote import is_remote, read_patiently, unless_set
 from geohash_rs.scenes.sources import deciding_files
@@ -183,8 +184,12 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
         An open rasterio dataset, to be closed by the caller.
 
     Raises:
-        SceneError: If the file is missing, empty, cut short or no raster.
+        SceneError: If the file is missing, empty, cut short or no raster, or its name is not
+            UTF-8.
     """
+    if (shown := shown_name(path)) != str(path):
+        msg = f"{Path(shown).name} has a name that is not UTF-8, which GDAL cannot open; rename it."
+        raise SceneError(msg)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:

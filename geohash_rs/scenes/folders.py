@@ -1,6 +1,8 @@
 """Search folders for files: links followed once, litter of other programs passed over."""
 
 import os
+import stat
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +37,11 @@ def shown_name(path: str | Path) -> str:
     >>> shown_name("M\udcfcnchen.tif")
     'M\\xfcnchen.tif'
     """
-    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    text = str(path)
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character, as JSON can hold
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(kw_only=True)
@@ -44,9 +50,9 @@ class FolderSearch:
 
     Attributes:
         wanted: Whether a file of this name is searched for.
-        passed_over: Path and reason of each link and wanted file that was not taken, and of each
-            hidden or leftover one.
-        failed: Path and reason of each folder that cannot be searched.
+        passed_over: Path and reason of each folder and wanted file that is hidden, left behind by
+            another program, or known by another name already.
+        failed: Path and reason of each folder or file that cannot be read.
     """
 
     wanted: Callable[[str], bool]
@@ -62,42 +68,48 @@ class FolderSearch:
             folder: Where to search.
 
         Yields:
-            Paths of files, that of a file with several names by the first of them.
+            Paths of files; a file of several names is found by one that is not a link, if any.
         """
-        links: list[tuple[str, tuple[str, ...]]] = [(os.fspath(folder), ())]
+        links: deque[tuple[str, tuple[str, ...]]] = deque([(os.fspath(folder), ())])
         while links:
-            start, above = links.pop(0)
-            yield from self._below(start, above, links)
+            path, above = links.popleft()
+            if Path(path).is_dir():
+                yield from self._below(path, above, links)
+            elif self.take(path):
+                yield path
 
     def take(self, path: str | Path) -> bool:
-        """Note that a file is taken, unless it is under another name.
+        """Note that a file is taken, unless it was taken by another name.
 
         Args:
             path: The file.
 
         Returns:
-            Whether it is new.
+            Whether it is to be read.
         """
-        shown = os.fspath(path)
+        name = os.fspath(path)
         try:
-            state = os.stat(shown)
+            state = Path(name).stat()
         except (OSError, ValueError):
             return True  # what reads it says what is wrong with it
-        identity = (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(shown)
-        first = self._files.setdefault(identity, shown)
-        if first is not shown and first != shown:
-            self.passed_over.append((shown, f"is the same file as {first}"))
-        return first == shown
+        if not stat.S_ISREG(state.st_mode):
+            self.failed.append((name, f"{name} is a pipe or device, not a file"))
+            return False
+        identity = (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(name)
+        first = self._files.setdefault(identity, name)
+        if first != name:
+            self.passed_over.append((name, f"the same file as {first}"))
+        return first == name
 
     def _below(
-        self, folder: str, above: tuple[str, ...], links: list[tuple[str, tuple[str, ...]]]
+        self, folder: str, above: tuple[str, ...], links: deque[tuple[str, tuple[str, ...]]]
     ) -> Iterator[str]:
         real = os.path.realpath(folder)
         if real in above:
-            self.passed_over.append((folder, f"is a link to {real}, in which it lies: a loop"))
+            self.passed_over.append((folder, f"a loop: it links to {real}, in which it lies"))
             return
         if real in self._folders:
-            self.passed_over.append((folder, f"is the same folder as {self._folders[real]}"))
+            self.passed_over.append((folder, f"the same folder as {self._folders[real]}"))
             return
         self._folders[real] = folder
         try:
@@ -107,13 +119,21 @@ class FolderSearch:
             self.failed.append((folder, f"{folder} cannot be searched: {error.strerror}"))
             return
         for entry in entries:
-            is_folder = entry.is_dir()
+            is_folder = _is_folder(entry)
+            if not (is_folder or self.wanted(entry.name)):
+                continue
             if is_litter(entry.name):
-                if is_folder or self.wanted(entry.name):
-                    self.passed_over.append((entry.path, "is hidden, or left by another program"))
-            elif is_folder and entry.is_symlink():
+                self.passed_over.append((entry.path, "hidden, or left behind by another program"))
+            elif entry.is_symlink():
                 links.append((entry.path, (*above, real)))
             elif is_folder:
                 yield from self._below(entry.path, (*above, real), links)
-            elif self.wanted(entry.name) and self.take(entry.path):
+            elif self.take(entry.path):
                 yield entry.path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
