@@ -79,12 +79,12 @@ def check_not_open(path: Path) -> None:
     Raises:
         ExportError: If a side file is next to it, or another program reads or writes it.
     """
-    left = [name for end in SIDE_FILES if Path(name := f"{path}{end}").exists()]
+    left = [side for end in SIDE_FILES if Path(side := f"{path}{end}").exists()]
     if left:
         msg = (
-            f"{path} is open in another program, such as QGIS, or was when that crashed: {Path(left[0]).name} "
-            "is next to it. Close it there (after a crash, open and close it once) or write to "
-            "another file."
+            f"{path} is open in another program, such as QGIS, or was when that crashed: "
+            f"{Path(left[0]).name} is next to it. Close it there (after a crash, open and close it "
+            "once) or write to another file."
         )
         raise ExportError(msg)
     if path.is_file() and _is_locked(path):
