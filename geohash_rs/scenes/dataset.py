@@ -21,11 +21,11 @@ from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.windows import WGS84, footprints, ground_pixel, window_corners
 from geohash_rs.scenes.bands import remember_names, shared_names
 from geohash_rs.scenes.dates import DateArgument, DateRule
-from geohash_rs.scenes.file import SceneFile, is_virtual, read_scene_file, scene_key
+from geohash_rs.scenes.file import SceneFile, read_scene_file, scene_key
 from geohash_rs.scenes.folders import FolderSearch, shown_name
 from geohash_rs.scenes.pixels import TilePixels, read_window
 from geohash_rs.scenes.pool import RasterPool
-from geohash_rs.scenes.remote import is_remote, read_patiently
+from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently
 from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.stac import StacScenes, read_stac
 from geohash_rs.scenes.stacks import SeparateScenesError, find_stacks, members_at, remember_stack
@@ -110,7 +110,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         )
         self.separate_files = False
         self.scene_files: list[SceneFile] = []
-        self.unreadable: list[tuple[str, str]]
+        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._pool = RasterPool()
         search = FolderSearch(wanted=_is_scene_name)
         found = find_stacks(self._search(search))

@@ -1,7 +1,6 @@
 """Read the header of one georeferenced raster file: its grid, its bands and its date."""
 
 import os
-import re
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,12 +21,12 @@ from geohash_rs.scenes.bands import Band, BandChoice, choose_bands, label_bands
 from geohash_rs.scenes.dates import DateRange, DateRule
 from geohash_rs.scenes.folders import shown_name
 from geohash_rs.scenes.palette import in_colours
-from geohash_rs.scenes.remote import is_remote, read_patiently, unless_set
+from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently, unless_set
 from geohash_rs.scenes.sources import deciding_files
 from geohash_rs.scenes.stacks import stack_at
 from geohash_rs.scenes.state import state_of
 
-__all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_key"]
+__all__ = ["SceneFile", "open_raster", "read_scene_file", "scene_key"]
 
 # Side files are looked for by name: to list a folder of thousands costs more than to read a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
@@ -148,27 +147,6 @@ def scene_key(path: str | Path) -> str:
     if is_virtual(text):
         return text
     return Path(os.path.abspath(text)).as_posix()  # noqa: PTH100 (resolve would follow links)
-
-
-def is_virtual(path: str | Path) -> bool:
-    """Tell a URI, a GDAL virtual path or the name of a subdataset from the path of a file.
-
-    Args:
-        path: Any of these.
-
-    Returns:
-        Whether it is no plain path.
-
-    >>> is_virtual("s3://bucket/scene.tif"), is_virtual("GTIFF_DIR:2:scene.tif")
-    (True, True)
-    >>> is_virtual("scenes/2023:06.tif")
-    False
-    """
-    text = str(path)
-    if "://" in text or text.startswith("/vsi"):
-        return True
-    # A driver's prefix has two letters or more: one letter is a drive of Windows.
-    return re.match(r"[A-Za-z]\w+:", text) is not None and not Path(text).exists()
 
 
 def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.scenes.dates import DateRange
-from geohash_rs.scenes.file import is_virtual
+from geohash_rs.scenes.remote import is_virtual
 from geohash_rs.scenes.sensors import at_wavelength, meanings_of
 
 if TYPE_CHECKING:
@@ -94,9 +94,7 @@ def read_stac(source: object, *, asset: str | None = None) -> StacScenes:
     return scenes
 
 
-def _take(
-    item: "pystac.Item", scenes: StacScenes, *, asset: str | None, start: str | None
-) -> None:
+def _take(item: "pystac.Item", scenes: StacScenes, *, asset: str | None, start: str | None) -> None:
     """Add the scene of an item.
 
     Raises:
