@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from geohash_rs.cli.options import Numbers, bands_of, read_region, time_range
+from geohash_rs.cli.options import Numbers, bands_of
 
 if TYPE_CHECKING:
     from geohash_rs.archive import Archive
@@ -30,7 +30,8 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("--bands", help="Bands of the patch: one-based indexes or names, such as 4,3,2.")
 @click.option("--max-distance", type=click.IntRange(min=0), help="Largest Hamming distance, bits, inclusive.")
 @click.option("--bbox", type=Numbers("minlon,minlat,maxlon,maxlat"), help="Only tiles that meet this box; minlon > maxlon crosses the dateline.")
-@click.option("--region", type=click.Path(path_type=Path), help="Only tiles that meet the polygons of this file.")
+@click.option("--region", type=click.Path(path_type=Path), help="Only tiles that meet the polygons of this file: GeoPackage, GeoJSON, GeoParquet, shapefile, in any CRS.")
+@click.option("--layer", help="Layer of that file, if it has several.")
 @click.option("--within", is_flag=True, help="Only tiles that lie in the region altogether.")
 @click.option("--time", "time", metavar="START/END", help="Only tiles of this time, such as 2023-01-01/2023-12-31 or 2023-06/..")
 @click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; may be given again.")
@@ -57,6 +58,7 @@ def query_command(
     max_distance: int | None,
     bbox: tuple[float, ...] | None,
     region: Path | None,
+    layer: str | None,
     within: bool,
     time: str | None,
     scenes: tuple[str, ...],
@@ -83,6 +85,9 @@ def query_command(
     if bbox is not None and region is not None:
         msg = "give --bbox or --region, not both"
         raise click.UsageError(msg, click.get_current_context())
+    if layer is not None and region is None:
+        msg = "--layer is for a --region"
+        raise click.UsageError(msg, click.get_current_context())
     if not patches and window is not None:
         msg = "--window is for a patch"
         raise click.UsageError(msg, click.get_current_context())
@@ -93,6 +98,7 @@ def query_command(
     from geohash_rs.export.formats import check_ending
     from geohash_rs.export.geojson import geojson_features
     from geohash_rs.scenes.file import scene_key
+    from geohash_rs.store.search.regions import read_region
 
     if output is not None:
         check_ending(output)
@@ -106,9 +112,9 @@ def query_command(
             window=window,
             bands=bands_of(bands),
             max_distance=max_distance,
-            region=bbox if region is None else read_region(region),
+            region=bbox if region is None else read_region(region, layer=layer),
             within=within,
-            time=time_range(time),
+            time=time,
             scenes=[scene_key(scene) for scene in scenes] or None,
             labels=list(labels) or None,
             exclude_overlap=exclude_overlap,

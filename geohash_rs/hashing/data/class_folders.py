@@ -1,6 +1,9 @@
 """Pictures in one folder a class, as UC Merced, AID, WHU-RS19 and your own are laid out."""
 
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +12,18 @@ import numpy.typing as npt
 import rasterio
 import torch
 from PIL import Image
+from rasterio.errors import RasterioError
 from torch import Tensor
 
-from geohash_rs.errors import TrainingError
+from geohash_rs.errors import GeoHashRSWarning, TrainingError, one_line
+from geohash_rs.scenes.folders import is_litter, shown_name
 
 __all__ = ["ClassFolders", "read_tile", "split_by_class"]
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 RASTERS = {".tif", ".tiff"}
+
+MOST_NAMED = 5
 
 Ints = npt.NDArray[np.int64]
 
@@ -39,7 +46,9 @@ class ClassFolders:
 
     @classmethod
     def open(cls, root: str | Path) -> "ClassFolders":
-        """Find the files of all classes.
+        """Find the files of all classes, and read each once.
+
+        Files that cannot be read, or have other bands than most, are left out with a warning.
 
         Args:
             root: Folder with one folder a class, or with one such folder somewhere below.
@@ -49,16 +58,22 @@ class ClassFolders:
 
         Raises:
             TrainingError: If there is no such folder, or several next to each other, or a class has
-                no picture.
+                usable picture, or two classes are one folder.
         """
         top = _find_classes(Path(root))
-        names = sorted(p.name for p in top.iterdir() if p.is_dir())
+        names = [folder.name for folder in _class_folders(top)]
+        _check_distinct(top, names)
+        pictures = {name: _pictures(top / name) for name in names}
+        usable = _usable([path for found in pictures.values() for path in found])
         files: list[Path] = []
         labels: list[int] = []
         for index, name in enumerate(names):
-            found = _pictures(top / name)
+            found = [path for path in pictures[name] if path in usable]
             if not found:
-                msg = f"{top} has no pictures of class {name!r}; its classes are {names}."
+                msg = (
+                    f"{top} has no pictures of class {name!r} that can be used (of "
+                    f"{len(pictures[name])}); its classes are {names}."
+                )
                 raise TrainingError(msg)
             files += found
             labels += [index] * len(found)
@@ -120,8 +135,8 @@ def read_tile(path: Path) -> Tensor:
                 return torch.from_numpy(source.read())
         with Image.open(path) as picture:
             return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-    except OSError as error:
-        msg = f"{path} cannot be read ({error}); remove or replace it."
+    except (OSError, RasterioError, SyntaxError, ValueError, MemoryError) as error:
+        msg = f"{path} cannot be read ({one_line(error)}); remove or replace it."
         raise TrainingError(msg) from error
 
 
@@ -162,9 +177,11 @@ def _find_classes(root: Path) -> Path:
         msg = f"{root} is not a folder; give the folder that holds one folder a class."
         raise TrainingError(msg)
     found: list[Path] = []
-    for folder in (root, *sorted(p for p in root.rglob("*") if p.is_dir())):
+    below = (p for p in root.rglob("*") if p.is_dir())
+    visible = (p for p in below if not any(map(is_litter, p.relative_to(root).parts)))
+    for folder in (root, *sorted(visible)):
         inside = found and folder.is_relative_to(found[-1])  # sorted: what is inside comes next
-        if not inside and any(_pictures(p) for p in folder.iterdir() if p.is_dir()):
+        if not inside and any(_pictures(p) for p in _class_folders(folder)):
             found.append(folder)
     if not found:
         msg = (
@@ -181,5 +198,61 @@ def _find_classes(root: Path) -> Path:
     return found[0]
 
 
+def _class_folders(top: Path) -> list[Path]:
+    """List the folders that may be classes: none that is hidden, or named like a picture."""
+    return sorted(
+        p
+        for p in top.iterdir()
+        if p.is_dir() and not is_litter(p.name) and p.suffix.lower() not in PICTURES | RASTERS
+    )
+
+
+def _check_distinct(top: Path, names: Sequence[str]) -> None:
+    """Check that no two classes are one folder.
+
+    Raises:
+        TrainingError: If links make them so.
+    """
+    known: dict[Path, str] = {}
+    for name in names:
+        first = known.setdefault((top / name).resolve(), name)
+        if first != name:
+            msg = f"the classes {first!r} and {name!r} of {top} are one folder; remove the link."
+            raise TrainingError(msg)
+
+
+def _usable(paths: Sequence[Path]) -> set[Path]:
+    """Choose the files that can be read and have as many bands as most; warn of the others."""
+    with ThreadPoolExecutor() as pool:
+        looks = dict(zip(paths, pool.map(_look, paths), strict=True))
+    counts = Counter(bands for bands in looks.values() if isinstance(bands, int))
+    usual = counts.most_common(1)[0][0] if counts else 0
+    bad = [
+        f"{path} has {look} bands" if isinstance(look, int) else look
+        for path, look in looks.items()
+        if look != usual
+    ]
+    if bad:
+        more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+        msg = (
+            f"{len(bad)} of {len(paths)} pictures are left out, as they cannot be read or have "
+            f"other than {usual} bands: {'; '.join(bad[:MOST_NAMED])}{more}."
+        )
+        warnings.warn(shown_name(msg), GeoHashRSWarning, stacklevel=3)
+    return {path for path, look in looks.items() if look == usual}
+
+
+def _look(path: Path) -> int | str:
+    """Read a file; return its number of bands, or why it cannot be read."""
+    try:
+        return read_tile(path).shape[0]
+    except TrainingError as error:
+        return str(error)
+
+
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES | RASTERS)
+    return sorted(
+        p
+        for p in folder.iterdir()
+        if p.suffix.lower() in PICTURES | RASTERS and not is_litter(p.name) and p.is_file()
+    )
