@@ -111,7 +111,8 @@ def test_a_fork_that_lets_go_of_a_pin_leaves_its_parents(archive):
     archive.close()
     child = multiprocessing.get_context("fork").Process(target=pin.release)
     child.start()
-    child.join()
+    child.join(60)
+    assert child.exitcode == 0
     with no_readers(archive.path) as alone:
         assert not alone
     pin.release()
