@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from geohash_rs.errors import BandMismatchError, GeoHashRSWarning
+from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import TileGrid
-from geohash_rs.scenes.reader import TileBatch, TileReader, read_ahead
+from geohash_rs.scenes.reader import TileBatch, TileReader
 
 __all__ = ["SceneTiles"]
 
