@@ -110,7 +110,8 @@ def _how(exitcode: int | None) -> str:
     """Return in words how a process ended."""
     if exitcode is None:
         return "was lost"
-    return f"by {signal.Signals(-exitcode).name}" if exitcode < 0 else f"with exit code {exitcode}"
+    names = {one.value: one.name for one in signal.Signals}
+    return f"by {names.get(-exitcode, exitcode)}" if exitcode < 0 else f"with exit code {exitcode}"
 
 
 def _serve(connection: Connection, reader: TileReader, cache: int) -> None:
