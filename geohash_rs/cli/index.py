@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from geohash_rs.cli.options import bands_of, echo_json
+from geohash_rs.cli.options import Numbers, bands_of, echo_json
 
 __all__ = ["index_command"]
 
@@ -21,6 +21,7 @@ __all__ = ["index_command"]
 @click.option("--bands", help="One-based indexes or names, such as 4,3,2.")
 @click.option("--asset", help="Asset of STAC items that is the scene.  [default: the only raster]")
 @click.option("--nodata", type=float, help="Value that means nothing was seen.  [default: each file's own]")
+@click.option("--value-range", type=Numbers("low,high"), help="Values of the scenes that count as the lowest and highest that the hasher was made for.  [default: compared with those]")
 @click.option("--date", help="When the scenes were taken, ISO 8601.  [default: from file name or TIFF tag]")
 @click.option("--filename-regex", help="Pattern with a group 'date', or 'start' and 'stop', as in TorchGeo.")
 @click.option("--date-format", default="%Y%m%d", show_default=True, help="Form of those groups.")
@@ -43,6 +44,7 @@ def index_command(
     bands: str | None,
     asset: str | None,
     nodata: float | None,
+    value_range: tuple[float, float] | None,
     date: str | None,
     filename_regex: str | None,
     date_format: str,
@@ -74,6 +76,7 @@ def index_command(
         also=[path for path in scenes if path not in items],
         bands=bands_of(bands),
         nodata=nodata,
+        value_range=value_range,
         filename_regex=filename_regex,
         date_format=date_format,
         datetime=date,

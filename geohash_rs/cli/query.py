@@ -28,6 +28,7 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("-k", type=click.IntRange(min=1), help="Matches asked for.  [default: 20; all with --max-distance alone]")
 @click.option("--window", type=Numbers("col,row,w,h", whole=True), help="Part of the patch to search with, px.")
 @click.option("--bands", help="Bands of the patch: one-based indexes or names, such as 4,3,2.")
+@click.option("--value-range", type=Numbers("low,high"), help="Values of the patch that count as the lowest and highest that the hasher was made for.  [default: compared with those]")
 @click.option("--max-distance", type=click.IntRange(min=0), help="Largest Hamming distance, bits, inclusive.")
 @click.option("--bbox", type=Numbers("minlon,minlat,maxlon,maxlat"), help="Only tiles that meet this box; minlon > maxlon crosses the dateline.")
 @click.option("--region", type=click.Path(path_type=Path), help="Only tiles that meet the polygons of this file.")
@@ -54,6 +55,7 @@ def query_command(
     k: int | None,
     window: tuple[int, ...] | None,
     bands: str | None,
+    value_range: tuple[float, float] | None,
     max_distance: int | None,
     bbox: tuple[float, ...] | None,
     region: Path | None,
@@ -86,9 +88,10 @@ def query_command(
     if not patches and window is not None:
         msg = "--window is for a patch"
         raise click.UsageError(msg, click.get_current_context())
-    if bands is not None and not patches and all(text.isdecimal() for text in negatives):
-        msg = "--bands is for a patch"
-        raise click.UsageError(msg, click.get_current_context())
+    for option, given in (("--bands", bands), ("--value-range", value_range)):
+        if given is not None and not patches and all(text.isdecimal() for text in negatives):
+            msg = f"{option} is for a patch"
+            raise click.UsageError(msg, click.get_current_context())
     _check_engine(archive, engine=engine)
     from geohash_rs.export.formats import check_ending
     from geohash_rs.export.geojson import geojson_features
@@ -105,6 +108,7 @@ def query_command(
             k=20 if k is None and max_distance is None else k,
             window=window,
             bands=bands_of(bands),
+            value_range=value_range,
             max_distance=max_distance,
             region=bbox if region is None else read_region(region),
             within=within,

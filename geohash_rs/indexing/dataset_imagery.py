@@ -13,6 +13,7 @@ from geohash_rs.indexing.records import file_record
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import LocatedTile, Samples, images_of
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
+from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 
 __all__ = ["DatasetImagery"]
@@ -50,9 +51,10 @@ class DatasetImagery:
         self._names: set[str] = set()
         self._sampled: list[Batch] = []
 
-    def plan(self, bands: Sequence[str] | None) -> None:
+    def plan(self, bands: Sequence[str] | None, values: Sequence[Values] = ()) -> None:
         """Start reading; which bands a dataset has is seen in its samples only."""
         del bands
+        self.values = values
         sampler = self.samples.sampler
         # of a batch sampler only the batches are counted; an empty one is found out by reading
         if isinstance(sampler, Sized) and not is_batch_sampler(sampler):

@@ -21,7 +21,9 @@ from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader, read_ahead
+from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 
@@ -52,6 +54,7 @@ class SceneImagery:
         self.archive, self.scenes, self.grid, self.settings = archive, scenes, grid, settings
         self.report = AddReport()
         self.bands: Sequence[str] | None = None
+        self.values: Sequence[Values] = ()
         self.tile_size: int | None = grid.tile_size
         self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
         self._recorded = scene_settings(scenes, grid)
@@ -98,12 +101,13 @@ class SceneImagery:
             none = np.empty((0, (self.archive.num_bits or 0) // 8), dtype=np.uint8)
             self.archive.add_codes(none, located_frame([]), scenes=renewed)
 
-    def plan(self, bands: Sequence[str] | None) -> None:
+    def plan(self, bands: Sequence[str] | None, values: Sequence[Values] = ()) -> None:
         """Choose the scenes that are new or have changed, and have the hasher's bands."""
         self.choose()
         if self.num_tiles:
             self.bands = bands or self._band_names(self._plan.numbers[0])
             self._leave_out_other_bands(self.bands)
+            self.values = values or self._kinds(self.bands)
 
     def sample(self) -> Iterator[Tensor] | None:
         """Read tiles at random, in the order of the files."""
@@ -131,6 +135,14 @@ class SceneImagery:
         for scene in self._encoder.encode(batch, hasher):
             yield self._finish(scene) or _nothing(scene)
 
+    def _kinds(self, bands: Sequence[str]) -> tuple[Values, ...]:
+        """Find the kinds of values that a hasher is to be fitted on."""
+        indexes: list[Sequence[int]] = [()] * len(self.counts)
+        for number in self._plan.numbers:
+            file = self.scenes.scene_files[number]
+            indexes[number] = file.band_indexes(self.scenes.bands, names=bands)
+        return kinds_of_scenes(self.scenes, self.counts, indexes=indexes)
+
     def _read_ahead(
         self, tiles: npt.NDArray[np.int64], bands: Sequence[str], *, batch_size: int
     ) -> Generator[TileBatch, None, None]:
@@ -139,6 +151,7 @@ class SceneImagery:
             tiles,
             indexes=self.scenes.band_indexes(tiles, bands),
             batch_size=batch_size,
+            values=self.values,
             max_nodata=self.grid.max_nodata,
             shape=self.grid.shape,
         )

@@ -18,6 +18,7 @@ from geohash_rs.retrieval.query import (
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
 from geohash_rs.scenes.file import scene_key
+from geohash_rs.scenes.values import check_value_range
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.filters import RegionLike, TimeLike
 from geohash_rs.store.search.nearest import Limits
@@ -43,6 +44,7 @@ class ImageQueries(Searchable, Protocol):
         negatives: Sequence[int | str | Path] | None = None,
         window: Sequence[int] | None = None,
         bands: Sequence[int | str] | None = None,
+        value_range: tuple[float, float] | None = None,
         max_distance: int | None = None,
         region: RegionLike | None = None,
         time: TimeLike | None = None,
@@ -74,6 +76,9 @@ class ImageQueries(Searchable, Protocol):
             window: Column, row, width and height of the part of the one patch to use, px.
             bands: One-based indexes or names of the patch's bands; those that the archive's scenes
                 were read with if None.
+            value_range: Values of the patches, scale and offset applied, that are to count as the
+                lowest and highest that the hasher was made for. None compares their own with
+                those: patches of another kind are stretched by their own range, with a warning.
             max_distance: Largest Hamming distance, bits, inclusive.
             region: Only tiles that meet this: a shapely geometry in lon/lat, or (minlon, minlat,
                 maxlon, maxlat); minlon > maxlon crosses the dateline.
@@ -98,19 +103,25 @@ class ImageQueries(Searchable, Protocol):
             PatchError: If the patch cannot be read.
             SceneError: If the patch cannot be placed.
             BandMismatchError: If its bands do not fit the hasher.
+            ValueMismatchError: If the range of values has no extent.
             RegionError: If the region is empty, invalid or out of range.
             TimeRangeError: If the time range cannot be read or ends before it starts.
             TileNotFoundError: If there is no such tile.
         """
         limits = Limits(k=k, max_distance=max_distance)
         where = Where.parse(region=region, within=within, time=time, scenes=scenes, labels=labels)
+        settings: dict[str, Any] = {
+            "bands": bands,
+            "value_range": check_value_range(value_range),
+            "stretch": True,
+            "device": device,
+        }
         # hashed first: in one state other threads may have to wait
         right = [
-            hash_patch(self, path, window=window, bands=bands, device=device)
-            for path in _patches(patch, window)
+            hash_patch(self, path, window=window, **settings) for path in _patches(patch, window)
         ]
         wrong = [
-            hash_patch(self, item, bands=bands, device=device) if _is_path(item) else item
+            hash_patch(self, item, **settings) if _is_path(item) else item
             for item in _several(negatives)
         ]
         with self.one_state() as archive:
@@ -135,6 +146,8 @@ def hash_patch(
     *,
     window: Sequence[int] | None = None,
     bands: Sequence[int | str] | None = None,
+    value_range: tuple[float, float] | None = None,
+    stretch: bool = False,
     device: str = "cpu",
 ) -> Query:
     """Read a patch as the archive's scenes were read, and hash it.
@@ -144,6 +157,8 @@ def hash_patch(
         path: Path or URI of a georeferenced raster.
         window: Column, row, width and height of the part to use, px.
         bands: One-based indexes or names; those that the archive's scenes were read with if None.
+        value_range: As in `ImageQueries.query`; that with which the same scene was read if None.
+        stretch: Whether a patch of other values is searched with all the same, with a warning.
         device: Where the network runs.
 
     Returns:
@@ -154,6 +169,7 @@ def hash_patch(
         PatchError: If the patch cannot be read.
         SceneError: If it cannot be placed.
         BandMismatchError: If its bands do not fit the hasher.
+        ValueMismatchError: If its values do not fit the hasher, and it is not stretched.
     """
     hasher = archive.hasher(device=device)
     records = [record for record in archive.scenes() if record.num_tiles]
@@ -165,8 +181,11 @@ def hash_patch(
         tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
         window=window,
         bands=bands if bands is not None else _bands_of_scenes(records, key),
-        nodata=_nodata_of_scene(records, key),
+        nodata=_setting_of_scene(records, key, "nodata"),
         resolutions=resolutions(records),
+        values=hasher.values,
+        value_range=value_range or _setting_of_scene(records, key, "value_range"),
+        stretch=stretch,
     )
     return query_of_patch(hasher, patch)
 
@@ -203,6 +222,6 @@ def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str
     return list(distinct.pop()) or None if len(distinct) == 1 else None
 
 
-def _nodata_of_scene(records: Sequence[SceneRecord], key: str) -> float | None:
-    """Return the nodata value that a scene was read with; another file declares its own."""
-    return next((r.settings.get("nodata") for r in records if r.scene == key), None)
+def _setting_of_scene(records: Sequence[SceneRecord], key: str, name: str) -> Any:  # noqa: ANN401
+    """Return a setting that a scene was read with; another file declares its own, None."""
+    return next((r.settings.get(name) for r in records if r.scene == key), None)

@@ -20,6 +20,7 @@ from geohash_rs.footprints.projection import projection_of
 from geohash_rs.scenes.dates import DateRange, DateRule
 from geohash_rs.scenes.remote import is_remote, read_patiently, unless_set
 from geohash_rs.scenes.state import state_of
+from geohash_rs.scenes.values import Conversion
 
 __all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_key"]
 
@@ -51,6 +52,9 @@ class SceneFile:
         mtime_ns: Time of its last change in nanoseconds, or a number that stands for the times of
             several files; 0 if unknown.
         plain: Whether it is a GeoTIFF of this machine in tiles that are not compressed.
+        scales: Factor of each band that makes its pixels physical values; empty if all are 1.
+        offsets: What is then added to each band.
+        units: Unit of each band, empty strings where none is named.
     """
 
     key: str
@@ -70,6 +74,9 @@ class SceneFile:
     size: int
     mtime_ns: int
     plain: bool
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -81,10 +88,27 @@ class SceneFile:
         """Give the NumPy name of the type that holds the pixels of all bands."""
         return str(np.result_type(*set(self.dtypes)))
 
+    def dtype_of(self, indexes: Sequence[int]) -> str:
+        """Give the NumPy name of the type that holds the pixels of some bands."""
+        return str(np.result_type(*{self.dtypes[index - 1] for index in indexes}))
+
     @property
     def color_bands(self) -> tuple[int, ...]:
         """Give the one-based indexes of all bands but alpha."""
         return tuple(i for i in range(1, self.count + 1) if i != self.alpha)
+
+    def rescaling(self, indexes: Sequence[int]) -> Conversion | None:
+        """Return what makes the pixels of bands physical values, or None if they stay as stored.
+
+        Args:
+            indexes: One-based bands.
+        """
+        if not self.scales:
+            return None
+        scales, offsets = ([v[i - 1] for i in indexes] for v in (self.scales, self.offsets))
+        if set(scales) == {1.0} and set(offsets) == {0.0}:
+            return None
+        return Conversion(gain=tuple(scales), shift=tuple(offsets))
 
     def band_indexes(
         self, bands: Sequence[int | str] | None, *, names: Sequence[str] | None = None
@@ -259,7 +283,21 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
             size=state[0],
             mtime_ns=state[1],
             plain=_is_plain(source, str(path)),
+            units=tuple(text or "" for text in source.units),
+            **_rescaling(source),
         )
+
+
+def _rescaling(source: DatasetReader) -> dict[str, tuple[float, ...]]:
+    """Read scale and offset of the bands; a scale of 0 or NaN is none."""
+    pairs = [
+        (scale, offset) if np.isfinite([scale, offset]).all() and scale else (1.0, 0.0)
+        for scale, offset in zip(source.scales, source.offsets, strict=True)
+    ]
+    if set(pairs) == {(1.0, 0.0)}:
+        return {}
+    scales, offsets = zip(*pairs, strict=True)
+    return {"scales": scales, "offsets": offsets}
 
 
 def _is_plain(source: DatasetReader, path: str) -> bool:

@@ -53,7 +53,7 @@ def clean_patch(content: bytes, *, name: str) -> Iterator[str]:
 
 
 def _copy(source: DatasetReader, name: str) -> MemoryFile:
-    """Write pixels, place, bands' names and colours, nodata and mask to a new file in memory.
+    """Write pixels, place and what says how to read them to a new file in memory.
 
     Raises:
         PatchError: If there is nothing in it, or too much.
@@ -98,6 +98,8 @@ def _write(source: DatasetReader, target: MemoryFile) -> None:
     ):
         copy.write(source.read())
         copy.colorinterp = source.colorinterp
+        copy.scales, copy.offsets = source.scales, source.offsets
+        copy.units = source.units
         for band, text in enumerate(source.descriptions, 1):
             if text:
                 copy.set_band_description(band, text[:64])

@@ -9,15 +9,16 @@ from torch import Tensor
 
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
-from geohash_rs.hashing.extractor import Extractor
+from geohash_rs.hashing.extractor import Extractor, fitted_values
 from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS, general_head
 from geohash_rs.hashing.fit.itq import itq_head, lsh_head
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.heads import LinearHead
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.pretrained import load_backbone
-from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling
+from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, range_of
 from geohash_rs.hashing.network.views import view
+from geohash_rs.scenes.values import Values
 
 __all__ = ["default_bands", "fit_hasher", "fit_head", "parse_training_free", "peek"]
 
@@ -56,6 +57,7 @@ def fit_hasher(
     stages: Sequence[str] | None = None,
     bands: Sequence[str] | None = None,
     scaling: Mapping[str, Any] | None = None,
+    values: Sequence[Values] = (),
     tile_size: int | None = None,
     input_size: int | None = None,
     resolution: float | None = None,
@@ -81,6 +83,8 @@ def fit_hasher(
             "band_1" and on.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}``. Default: 0 to 255 for uint8,
             else the 1st and 99th percentile of each band of the first tiles.
+        values: What the values of the tiles are, and which others are to be brought to them, as
+            `Scenes` compares them. Default: the data type of the tiles and their range.
         tile_size: Side of a tile in px. Default: the height of the first tile.
         input_size: Side in px that the network sees. Default: what its weights were trained with.
         resolution: Ground size of a pixel in metres to which archives resample the tiles of scenes,
@@ -112,9 +116,11 @@ def fit_hasher(
         ours = (method, model, weights) == ("general", LITE0, True)
         stages = GENERAL_STAGES if ours else ()
     backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
+    chosen = make_scaling(backbone, scaling or range_of(values), sample=sample)
     extractor = Extractor(
         backbone,
-        scaling=make_scaling(backbone, scaling, sample=sample),
+        scaling=chosen,
+        values=fitted_values(values, chosen, sample=sample),
         bands=names,
         tile_size=tile_size or int(sample.shape[-2]),
         input_size=input_size or backbone.input_size,
@@ -210,4 +216,6 @@ def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
         msg = "there is no tile to fit a hasher on; add scenes first."
         raise HasherError(msg)
     same_size = [batch for batch in first if batch.shape[-2:] == first[0].shape[-2:]]
+    if len({batch.dtype for batch in same_size}) > 1:  # PyTorch has no type for int16 and uint16
+        same_size = [batch.float() for batch in same_size]
     return torch.cat(same_size), chain(first, iterator)
