@@ -104,15 +104,13 @@ def read_patch(
     nodata = scene.nodata if nodata is None else nodata
     images, kept = [], []
     with open_raster(path) as source:
-        conversion = _conversion(
-            source,
-            scene,
-            indexes,
-            nodata=nodata,
-            values=values,
-            value_range=value_range,
-            stretch=stretch,
-        )
+        if value_range is not None or not values:
+            conversion = scene_conversion(
+                scene, indexes, found=None, known=values, value_range=value_range
+            )
+        else:
+            found = _sample(source, scene, indexes, nodata)
+            conversion = _fitting(scene, indexes, found, values, stretch=stretch)
         for one in windows:
             try:
                 pixels = read_window(
