@@ -1,10 +1,14 @@
 """``geohash-rs index``: add scenes to an archive."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from geohash_rs.cli.options import Numbers, bands_of, echo_json
+
+if TYPE_CHECKING:
+    from geohash_rs.indexing.report import AddReport
 
 __all__ = ["index_command"]
 
@@ -110,14 +114,7 @@ def index_command(
     if as_json:
         echo_json({**asdict(report), "archive": str(archive), "archive_tiles": target.num_tiles})
     else:
-        parts = [f"{report.num_tiles} tiles of {report.num_scenes} scenes added"]
-        if report.replaced:
-            parts.append(f"{len(report.replaced)} of them replaced")
-        if report.unchanged:
-            parts.append(f"{len(report.unchanged)} scenes unchanged")
-        if report.num_nodata:
-            parts.append(f"{report.num_nodata} tiles left out for nodata")
-        click.echo(f"{', '.join(parts)}; {archive} holds {target.num_tiles} tiles.")
+        click.echo(f"{_summary(report)}; {archive} holds {target.num_tiles} tiles.")
         for scene, reason in report.skipped:
             click.echo(f"skipped {scene}: {reason}")
     if report.skipped:
@@ -129,6 +126,19 @@ def index_command(
             err=True,
         )
     return 1 if report.skipped else 0
+
+
+def _summary(report: "AddReport") -> str:
+    parts = [f"{report.num_tiles} tiles of {report.num_scenes} scenes added"]
+    if report.replaced:
+        parts.append(f"{len(report.replaced)} of them replaced")
+    if report.num_codes:
+        parts.append(f"{report.num_codes} distinct codes")
+    if report.unchanged:
+        parts.append(f"{len(report.unchanged)} scenes unchanged")
+    if report.num_nodata:
+        parts.append(f"{report.num_nodata} tiles left out for nodata")
+    return ", ".join(parts)
 
 
 def _check_use(archive: Path, *, engine: str | None, workers: int) -> None:

@@ -31,15 +31,20 @@ class Imagery(Protocol[Batch]):
         settings: How it is read.
         report: What was added so far, and what was not.
         bands: Names of the bands once it is planned; None for names by their number.
-        values: Once a sample is read, what its values are, and which others are brought to them.
         tile_size: Columns and rows of a tile, px; None for those of the samples.
     """
 
     settings: IndexSettings
     report: AddReport
     bands: Sequence[str] | None
-    values: Sequence[Values]
     tile_size: int | None
+
+    @property
+    def values(self) -> Sequence[Values]:
+        """What the values of the sample are once it is read, and which others are brought to them.
+
+        The first is the hasher's own.
+        """
 
     @property
     def num_tiles(self) -> int | None:

@@ -29,6 +29,8 @@ from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["SceneImagery"]
 
+MOSTLY = 0.95  # share of values beyond a hasher's range from which its tiles look alike
+
 
 class SceneImagery:
     """Scenes, the grid on which tiles are cut from them, and what became of each; an `Imagery`.
@@ -183,6 +185,8 @@ class SceneImagery:
             self._note_empty(file, earlier)
         elif earlier is not None:
             self.report.replaced.append(file.key)
+        if count and scene.clipped > MOSTLY * count:
+            self.report.clipped.append(file.key)
         self.report.num_scenes += count > 0
         self.report.num_tiles += count
         return replace(done, records=[record])  # also without tiles: it is not read again

@@ -261,10 +261,12 @@ def _pooled(known: Values, parts: Sequence[npt.NDArray[Any]]) -> Values:
 def _kind(pixels: npt.NDArray[Any], *, dtype: str, physical: bool) -> Kind:
     if dtype == "uint8" and not physical:
         return "picture"
+    floats = physical or dtype[:1] == "f"
+    if floats and np.abs(np.percentile(pixels, PERCENTILES)).max() <= LARGEST_FRACTION:
+        return "fraction"
     whole = pixels.dtype.kind in "iu" or bool((pixels == np.round(pixels)).all())
-    if not whole:
-        farthest = np.abs(np.percentile(pixels, PERCENTILES)).max()
-        return "fraction" if farthest <= LARGEST_FRACTION else "number"
     brightest = pixels.max(axis=1)
     bytes_only = pixels.min() >= 0 and brightest.max() <= 255 and brightest.min() >= BRIGHT_BYTE
-    return "picture" if bytes_only and len(pixels) >= PICTURE_BANDS and not physical else "number"
+    if whole and bytes_only and len(pixels) >= PICTURE_BANDS and not physical:
+        return "picture"
+    return "number"

@@ -7,6 +7,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 
+from geohash_rs.store.code_counts import count_codes
 from geohash_rs.store.code_store import CodeStore
 
 __all__ = ["exported_tiles", "summarise"]
@@ -19,15 +20,19 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
         archive: The archive.
 
     Returns:
-        Path, tiles, bits, segments, bytes on disk, hasher, bounding box (degrees; east above 180
-        where it crosses the antimeridian), first and last moment, and the scenes, all JSON-able.
+        Path, tiles, distinct codes and the most tiles that share one (of a million of the tiles of
+        a larger archive), bits, segments, bytes on disk, hasher, bounding box (degrees; east above
+        180 where it crosses the antimeridian), first and last moment, and the scenes, all
+        JSON-able.
     """
-    manifest = archive.manifest
+    manifest, counts = archive.manifest, count_codes(archive)
     first, last = manifest.times or (None, None)
     files = [path for path in archive.path.rglob("*") if path.is_file()]
     return {
         "archive": str(archive.path),
         "tiles": archive.num_tiles,
+        "codes": counts.num_codes,
+        "sharing_one_code": counts.num_alike,
         "bits": archive.num_bits,
         "segments": len(manifest.segments),
         "bytes": sum(path.stat().st_size for path in files),

@@ -22,6 +22,7 @@ __all__ = [
 
 SCALING_TILES = 512  # tiles looked at to choose the range of pixel values
 PERCENTILES = [0.01, 0.99]
+THIN_STEP = 8  # px between those that are looked at in a tile that is to be hashed
 THIN_SIDE = 64  # rows and columns of a tile that are looked at to choose its range
 
 
@@ -106,6 +107,18 @@ class Scaling:
         if 2 < max(highs) <= 255:
             highs = (255.0,) * len(highs)
         return (0.0,) * len(highs), highs
+
+    def outside(self, tiles: Tensor) -> float:
+        """Return the share of values that are clipped, so that they all look alike.
+
+        Args:
+            tiles: Raw pixels, shape (tiles, bands, height, width); some of them are looked at.
+        """
+        if not self.clip or not tiles.numel():
+            return 0.0
+        some = tiles[..., ::THIN_STEP, ::THIN_STEP].float()
+        low, high = _column(self.low, some), _column(self.high, some)
+        return float(((some < low) | (some > high)).float().mean())
 
     def apply(self, tiles: Tensor) -> Tensor:
         """Scale tiles to [0, 1], or beyond it where values are not clipped.
