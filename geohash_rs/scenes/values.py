@@ -106,9 +106,18 @@ class Values:
 
     def fits(self, other: "Values") -> bool:
         """Return whether equal values of both mean the same."""
-        if self.kind != other.kind or (self.unit and other.unit and self.unit != other.unit):
+        if self.unit and other.unit and self.unit != other.unit:
             return False
+        if self.kind != other.kind:
+            # A wider type that holds 8 bits is known as such where its pictures are bright only.
+            same_type = self.dtype == other.dtype != "" and self.physical == other.physical
+            return same_type and self.within_bytes and other.within_bytes
         return self.physical == other.physical or self.kind == "fraction"
+
+    @property
+    def within_bytes(self) -> bool:
+        """Whether the values could be those of 8 bits."""
+        return self.kind != "fraction" and min(self.low) >= 0 and max(self.high) <= 255
 
     def to_dict(self) -> dict[str, Any]:
         """Write the values as JSON-able ones."""

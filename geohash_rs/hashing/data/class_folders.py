@@ -1,5 +1,6 @@
 """Pictures in one folder a class, as UC Merced, AID, WHU-RS19 and your own are laid out."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from geohash_rs.errors import TrainingError
+from geohash_rs.errors import GeoHashRSWarning, SceneError, TrainingError
+from geohash_rs.scenes.file import open_raster
 
-__all__ = ["ClassFolders", "read_tile", "split_by_class"]
+__all__ = ["ClassFolders", "read_tile", "split_by_class", "stored_type"]
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 RASTERS = {".tif", ".tiff"}
+INTEGERS = ("int16", "int32", "int64")  # and unsigned
 
 Ints = npt.NDArray[np.int64]
 
@@ -62,7 +65,8 @@ class ClassFolders:
                 raise TrainingError(msg)
             files += found
             labels += [index] * len(found)
-        return cls(root=top, paths=tuple(files), labels=np.array(labels), classes=tuple(names))
+        whole = cls(root=top, paths=tuple(files), labels=np.array(labels), classes=tuple(names))
+        return whole.take(_of_one_type(files))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -106,7 +110,8 @@ def read_tile(path: Path) -> Tensor:
     """Read a picture or raster.
 
     Args:
-        path: JPEG, PNG or BMP, read as red, green, blue; or TIFF, read with all bands as stored.
+        path: JPEG, PNG or BMP, read as red, green, blue, of 16 bits where a PNG has them; or TIFF,
+            read with all bands as stored.
 
     Returns:
         Raw pixels, shape (bands, height, width).
@@ -118,11 +123,36 @@ def read_tile(path: Path) -> Tensor:
         if path.suffix.lower() in RASTERS:
             with rasterio.open(path) as source:
                 return torch.from_numpy(source.read())
+        if stored_type(path) == "uint16":  # of which Pillow would keep the upper or lower bits
+            with open_raster(path) as source:
+                bands = source.read()[: 3 if source.count > 2 else 1]
+            return torch.from_numpy(np.broadcast_to(bands, (3, *bands.shape[1:])).copy())
         with Image.open(path) as picture:
             return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-    except OSError as error:
+    except (OSError, SceneError) as error:
         msg = f"{path} cannot be read ({error}); remove or replace it."
         raise TrainingError(msg) from error
+
+
+def stored_type(path: Path) -> str:
+    """Return the type in which a picture or raster stores its values, from its header.
+
+    Args:
+        path: As in `read_tile`.
+
+    Returns:
+        NumPy's name of the type; empty where the header cannot be read.
+    """
+    try:
+        if path.suffix.lower() in RASTERS:
+            with open_raster(path) as source:
+                return str(np.result_type(*source.dtypes))
+        with path.open("rb") as file:
+            header = file.read(25)
+    except (OSError, SceneError):
+        return ""
+    # https://www.w3.org/TR/png-3/#11IHDR: the bits of a sample are the ninth byte of the header
+    return "uint16" if header[1:4] == b"PNG" and header[24:] == b"\x10" else "uint8"
 
 
 def split_by_class(
@@ -179,6 +209,28 @@ def _find_classes(root: Path) -> Path:
         )
         raise TrainingError(msg)
     return found[0]
+
+
+def _of_one_type(files: Sequence[Path]) -> list[int]:
+    """Choose the files whose values can be compared; warn of those that are left out.
+
+    Integers wider than 8 bits are one kind, as in `Values`.
+    """
+    stored = [stored_type(path) for path in files]
+    kinds = ["integers" if t[1:] in INTEGERS or t in INTEGERS else t for t in stored]
+    known = [kind for kind in kinds if kind]
+    main = max(dict.fromkeys(known), key=known.count, default="")
+    others = [i for i, kind in enumerate(kinds) if kind and kind != main]
+    if others:
+        first, kept = others[0], kinds.index(main)
+        msg = (
+            f"{len(others)} of {len(files)} files are left out, since their values cannot be "
+            f"compared with those of the others: {files[first]} holds {stored[first]}, but "
+            f"{files[kept]} holds {stored[kept]}. Bring them all to one range first, such as with "
+            "'gdal_translate -ot Byte -scale LOW HIGH 0 255'."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+    return [i for i, kind in enumerate(kinds) if kind in ("", main)]
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from geohash_rs.codes import check_num_bits
-from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
+from geohash_rs.errors import (
+    BandMismatchError,
+    HasherError,
+    HasherNotFoundError,
+    ValueMismatchError,
+)
 from geohash_rs.hashing.extractor import Extractor, fitted_values
 from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS, general_head
 from geohash_rs.hashing.fit.itq import itq_head, lsh_head
@@ -16,7 +21,7 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.heads import LinearHead
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.pretrained import load_backbone
-from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, range_of
+from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, range_of, sample_pixels
 from geohash_rs.hashing.network.views import view
 from geohash_rs.scenes.values import Values
 
@@ -101,13 +106,14 @@ def fit_hasher(
     Raises:
         HasherError: If there are too few tiles, or the method, model or weights are unknown.
         BandMismatchError: If the tiles do not have as many bands as there are names.
+        ValueMismatchError: If batches hold values of different kinds, and nothing says which.
         CodeLengthError: If the bits cannot be packed.
     """
     if method not in METHODS:
         msg = f"method {method!r} is not one of {sorted(METHODS)}."
         raise HasherError(msg)
     check_num_bits(num_bits)
-    sample, batches = peek(tiles)
+    sample, batches = peek(tiles, of_one_kind=not values)
     names = tuple(bands) if bands is not None else default_bands(sample.shape[1])
     if len(names) != sample.shape[1]:
         msg = f"tiles have {sample.shape[1]} bands but {len(names)} are named ({', '.join(names)})."
@@ -189,11 +195,12 @@ def default_bands(count: int) -> tuple[str, ...]:
     return tuple(f"band_{i + 1}" for i in range(count))
 
 
-def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
+def peek(tiles: Iterable[Tensor], *, of_one_kind: bool = False) -> tuple[Tensor, Iterator[Tensor]]:
     """Take some first tiles, and an iterator over all of them.
 
     Args:
         tiles: Batches of raw tiles, each of shape (tiles, bands, height, width).
+        of_one_kind: Whether batches that hold other values than the first are refused.
 
     Returns:
         First tiles of one size, and all batches from the first on.
@@ -201,6 +208,7 @@ def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
     Raises:
         HasherError: If there is no tile, or a batch is no batch of tiles.
         BandMismatchError: If the batches have different numbers of bands.
+        ValueMismatchError: If batches hold values of different kinds.
     """
     iterator = iter(tiles)
     first: list[Tensor] = []
@@ -211,6 +219,8 @@ def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
         if first and batch.shape[1] != first[0].shape[1]:
             msg = f"batches have {first[0].shape[1]} and {batch.shape[1]} bands; use the same."
             raise BandMismatchError(msg)
+        if first and of_one_kind:
+            _check_kind(batch, first[0])
         first.append(batch)
     if not sum(map(len, first)):
         msg = "there is no tile to fit a hasher on; add scenes first."
@@ -219,3 +229,24 @@ def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
     if len({batch.dtype for batch in same_size}) > 1:  # PyTorch has no type for int16 and uint16
         same_size = [batch.float() for batch in same_size]
     return torch.cat(same_size), chain(first, iterator)
+
+
+def _check_kind(batch: Tensor, first: Tensor) -> None:
+    """Check that a batch holds values of the kind of the first batch.
+
+    Raises:
+        ValueMismatchError: If it does not.
+    """
+    found, known = (
+        Values.of_pixels(
+            sample_pixels([tiles])[0, :, 0].numpy(), dtype=str(tiles.dtype).removeprefix("torch.")
+        )
+        for tiles in (batch, first)
+    )
+    kinds = {(values.kind == "fraction", values.dtype == "uint8") for values in (found, known)}
+    if len(kinds) > 1:  # whether floats are dark pictures or numbers is not told by one batch
+        msg = (
+            f"a batch of tiles holds {found}, but the first one {known}; bring all tiles to one "
+            "range before a hasher is fitted on them."
+        )
+        raise ValueMismatchError(msg)
