@@ -18,7 +18,7 @@ from geohash_rs.hashing.network.scaling import Scaling
 from geohash_rs.hashing.network.views import view
 from geohash_rs.scenes.values import Values
 
-__all__ = ["Extractor", "fitted_values", "on_device"]
+__all__ = ["Extractor", "fitted_values", "made_for", "on_device"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -59,6 +59,19 @@ def fitted_values(
     if not values:
         return (Values.of_range(low, high, dtype=str(sample.dtype).removeprefix("torch.")),)
     return (replace(values[0], low=low, high=high), *values[1:])
+
+
+def made_for(values: Sequence[Values], scaling: Scaling) -> tuple[Values, ...]:
+    """Return the values that a hasher was made for; its scaling tells them where nothing else does.
+
+    Args:
+        values: What its file says.
+        scaling: Its scaling.
+
+    Returns:
+        Its own values first, then those that are brought to them.
+    """
+    return tuple(values) or (Values.of_range(*scaling.reach),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +127,7 @@ class Extractor:
     @property
     def made_for(self) -> tuple[Values, ...]:
         """The values that tiles may have, as `match_values` takes them."""
-        if self.values:
-            return tuple(self.values)
-        low, high = self.scaling.reach
-        return (Values.of_range(low, high),)
+        return made_for(self.values, self.scaling)
 
     @property
     def description(self) -> dict[str, Any]:

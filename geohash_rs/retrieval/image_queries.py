@@ -1,6 +1,7 @@
 """Ask with imagery: a patch, a place or a tile, of any archive that knows its hasher."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from geohash_rs.retrieval.query import (
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
 from geohash_rs.scenes.file import scene_key
-from geohash_rs.scenes.values import check_value_range
+from geohash_rs.scenes.values import Values, check_value_range
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.filters import RegionLike, TimeLike
 from geohash_rs.store.search.nearest import Limits
@@ -183,7 +184,7 @@ def hash_patch(
         bands=bands if bands is not None else _bands_of_scenes(records, key),
         nodata=_setting_of_scene(records, key, "nodata"),
         resolutions=resolutions(records),
-        values=hasher.values,
+        values=[*hasher.values, *_ranges_of_scenes(records, len(hasher.bands))],
         value_range=value_range or _setting_of_scene(records, key, "value_range"),
         stretch=stretch,
     )
@@ -220,6 +221,16 @@ def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str
         return choices[key]
     distinct = {tuple(bands or ()) for bands in choices.values()}
     return list(distinct.pop()) or None if len(distinct) == 1 else None
+
+
+def _ranges_of_scenes(records: Sequence[SceneRecord], num_bands: int) -> list[Values]:
+    """Describe the values of scenes that one range of a user's brought to the hasher's."""
+    ranges = {tuple(r.settings["value_range"]) for r in records if "value_range" in r.settings}
+    if len(ranges) != 1:
+        return []
+    low, high = ranges.pop()
+    given = Values.of_range([low] * num_bands, [high] * num_bands)
+    return [given, replace(given, physical=True)]
 
 
 def _setting_of_scene(records: Sequence[SceneRecord], key: str, name: str) -> Any:  # noqa: ANN401

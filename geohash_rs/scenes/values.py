@@ -203,7 +203,8 @@ def match_values(found: Values, known: Sequence[Values], *, name: str) -> Conver
     """
     for place, values in enumerate(known):
         if found.fits(values):
-            return stretch_values(values, known[0]) if place else None
+            other = (values.low, values.high) != (known[0].low, known[0].high)
+            return stretch_values(values, known[0]) if place and other else None
     if not known:
         return None
     made_for = " or ".join(map(str, known))
