@@ -1,6 +1,5 @@
 """Settings of the documentation; build it with `python -m sphinx -W -b html docs docs/_build`."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -9,14 +8,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from interface import write_pages
 from pictures import make_pictures
 
+import geohash_rs
+
 project = "geohash_rs"
 author = "The geohash_rs authors"
 copyright = "2026, The geohash_rs authors"  # noqa: A001
-release = re.search(
-    r'^version = "(.+)"$',
-    (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"),
-    re.MULTILINE,
-).group(1)
+release = geohash_rs.__version__
 version = release
 
 extensions = [

@@ -11,7 +11,7 @@ LONGEST = 100  # characters of a value that is shown
 
 
 def write_pages(app) -> None:  # noqa: ARG001 - Sphinx passes it
-    """Write the pages that `api.md` lists."""
+    """Write the pages that `reference/api.md` lists."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     pages = {face_of(stub): page_of(stub) for stub in sorted(PACKAGE.rglob("__init__.pyi"))}
     for name in PLAIN:

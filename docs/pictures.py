@@ -5,13 +5,17 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from curves import MEASURED, draw_curves
+from gallery import draw_feedback, draw_footprints, draw_queries
 from sphinx.util import logging
 
 FOLDER = Path(__file__).parent / "_generated" / "pictures"
 LOG = logging.getLogger(__name__)
+DRAWN = ("grid.png", "queries.png", "footprints.png", "feedback.png", "page.png", "html.png")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
@@ -22,8 +26,8 @@ def make_pictures(app) -> None:
         draw_curves(FOLDER / "choosing.png")
     else:
         draw_absent(FOLDER / "choosing.png", "tests.benchmarks.choosing has not been run")
-    if app.builder.name != "html":  # doctest looks at no picture
-        for name in ("grid.png", "page.png"):
+    if app.builder.name != "html":  # doctest does not look at pictures
+        for name in DRAWN:
             if not (FOLDER / name).exists():
                 draw_absent(FOLDER / name, "only the html builder makes it")
         return
@@ -38,40 +42,54 @@ def make_pictures(app) -> None:
         archive.add(Scenes(folder / "scenes"), tile_size=64)
         matches = archive.query(patches["town"], k=12)
         matches.plot_grid().savefig(FOLDER / "grid.png", dpi=110)
-        draw_page(archive, FOLDER / "page.png")
+        matches.to_file(folder / "matches.html")
+        draw_queries(archive, patches, FOLDER / "queries.png")
+        draw_footprints(archive, patches["town"], FOLDER / "footprints.png")
+        draw_feedback(archive, patches["fields"], FOLDER / "feedback.png")
+        take_pictures(archive, folder / "matches.html")
 
 
-def draw_page(archive, path: Path) -> None:
-    """Take a picture of the page, where there is a Chromium; else say that it is missing."""
+def take_pictures(archive, matches: Path) -> None:
+    """Take pictures of the pages in a browser; without a Chromium, draw that they are missing."""
     try:
-        import uvicorn
         from playwright.sync_api import sync_playwright
 
         from geohash_rs.serve import create_app
     except ImportError as error:
-        draw_absent(path, f"{error.name} is not installed")
+        reason = f"{error.name} is not installed"
+    else:
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        reason = "" if chromium else "Chromium is not installed"
+    if reason:
+        draw_absent(FOLDER / "page.png", reason)
+        draw_absent(FOLDER / "html.png", reason)
         return
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        draw_absent(path, "Chromium is not installed")
-        return
+    with sync_playwright() as driver, serving(create_app(archive)) as address:
+        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page.goto(f"{address}/#tiles=49,38&not=42")
+        page.wait_for_selector("#cards[aria-busy=false] .card", timeout=60_000)
+        page.wait_for_timeout(3000)
+        page.screenshot(path=FOLDER / "page.png")
+        page.goto(matches.as_uri())
+        page.screenshot(path=FOLDER / "html.png")
+        browser.close()
+
+
+@contextmanager
+def serving(application) -> Iterator[str]:
+    """Serve an application on a free port of this machine, and yield its address."""
+    import uvicorn
+
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(64)
-    server = uvicorn.Server(uvicorn.Config(create_app(archive), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(application, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.05)
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}/#tiles=49,38&not=42"
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
-        page.goto(address)
-        page.wait_for_selector("#cards[aria-busy=false] .card", timeout=60_000)
-        page.wait_for_timeout(3000)
-        page.screenshot(path=path)
-        browser.close()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     server.should_exit = True
     thread.join(10)
     listening.close()

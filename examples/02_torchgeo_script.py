@@ -1,4 +1,4 @@
-"""A TorchGeo training script that learns to hash: three lines differ from one that classifies.
+"""Train a hasher in a TorchGeo script; three lines differ from a script that classifies.
 
 python examples/02_torchgeo_script.py ../shared/data/ucmerced [EPOCHS]
 """
@@ -15,7 +15,7 @@ from geohash_rs.hashing import BalancedBatches
 def main(root, max_epochs=20):
     datamodule = UCMercedDataModule(root=root, batch_size=64)
     task = HashingTask(num_bits=64)  # was: ClassificationTask(...)
-    datamodule = BalancedBatches(datamodule, cache="features")  # optional: features only once
+    datamodule = BalancedBatches(datamodule, cache="features")  # optional: compute features once
     trainer = Trainer(max_epochs=max_epochs, accelerator="cpu", logger=False)
     trainer.fit(task, datamodule=datamodule)
     trainer.test(task, datamodule=datamodule)

@@ -1,8 +1,8 @@
-"""Train a hasher on your own tiles, one folder a class, and see how well it finds them.
+"""Train a hasher on your own tiles, one folder per class, and measure how well it retrieves them.
 
     python examples/03_your_class_folder.py ../shared/data/eurosat_rgb my-hasher.safetensors
 
-Tiles may be JPEG, PNG or GeoTIFF of any number of bands.
+Tiles are JPEG, PNG or GeoTIFF files with any number of bands.
 """
 
 import argparse
@@ -15,14 +15,14 @@ from geohash_rs.hashing import VIEWS, BalancedBatches, ClassFolders
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", help="folder with one folder a class")
+    parser.add_argument("root", help="folder with one folder per class")
     parser.add_argument("output", help="hasher to write, .safetensors")
     parser.add_argument("--bits", type=int, default=64)
-    parser.add_argument("--tile-size", type=int, help="px to bring tiles to; default: their own")
-    parser.add_argument("--input-size", type=int, default=128, help="px that the network sees")
+    parser.add_argument("--tile-size", type=int, help="px to resize tiles to; default: as they are")
+    parser.add_argument("--input-size", type=int, default=128, help="input size of the network, px")
     parser.add_argument("--views", type=int, default=4, help="flips and turns of a tile, 1 to 8")
-    parser.add_argument("--epochs", type=int, default=10, help="of 100 batches each")
-    parser.add_argument("--cache", help="folder where features are kept for the next run")
+    parser.add_argument("--epochs", type=int, default=10, help="each of 100 batches")
+    parser.add_argument("--cache", help="folder that keeps features for the next run")
     args = parser.parse_args()
     tiles = ClassFolders.open(args.root)
     print(f"{len(tiles)} tiles of {len(tiles.classes)} classes: {', '.join(tiles.classes)}")

@@ -2,11 +2,10 @@
 
     python examples/05_fine_tune.py ../shared/data/ucmerced tuned-32.safetensors --cache features
 
-Stem, stages 0 to 4 and the first block of stage 5 stay as they are, so that their output is
-computed once for every view and kept in the cache. A head is first trained on frozen features; then
-it learns on together with the last stages, whose input is cropped at random. A run that was broken
-off goes on from the cache. With --validate a quarter of the training part is measured instead of
-the test part.
+The stem, stages 0 to 4 and the first block of stage 5 stay frozen, so their output is computed once
+for every view and kept in the cache. A head is first trained on frozen features, then together with
+the last stages, whose input is cropped at random. An interrupted run resumes from the cache. With
+--validate, a quarter of the training part is measured instead of the test part.
 """
 
 import argparse
@@ -40,7 +39,7 @@ from geohash_rs.hashing import (
 
 
 class Trunk(nn.Module):
-    """The part that stays: stem, stages 0 to 4, and the first block of stage 5."""
+    """The frozen part: stem, stages 0 to 4, and the first block of stage 5."""
 
     def __init__(self, network):
         super().__init__()
@@ -55,7 +54,7 @@ class Trunk(nn.Module):
 
 
 class Last(nn.Module):
-    """The part that learns: the rest of stage 5, stage 6 and the last convolution."""
+    """The trained part: the rest of stage 5, stage 6 and the last convolution."""
 
     def __init__(self, network):
         super().__init__()
@@ -64,7 +63,7 @@ class Last(nn.Module):
         self.top = nn.Sequential(network.conv_head, network.bn2, network.global_pool)
 
     def forward(self, maps, fixed):
-        """Compute features as the backbone does; `fixed` are those of stages 3 and 4."""
+        """Compute the features of the backbone; `fixed` holds those of stages 3 and 4."""
         fifth = self.stage5(maps)
         sixth = self.stage6(fifth)
         return torch.cat([self.top(sixth), fixed, fifth.mean((2, 3)), sixth.mean((2, 3))], 1)
@@ -77,12 +76,12 @@ def main():
     parser.add_argument("--cache", required=True, help="folder for features, maps and checkpoints")
     parser.add_argument("--bits", type=int, default=32)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--lr", type=float, default=2e-4, help="of the last stages")
-    parser.add_argument("--head-lr", type=float, default=1e-4)
-    parser.add_argument("--noise", type=float, default=0.0, help="on the features, as the recipe's")
-    parser.add_argument("--least-crop", type=int, default=5, help="of 8 px of the maps")
+    parser.add_argument("--lr", type=float, default=2e-4, help="learning rate of the last stages")
+    parser.add_argument("--head-lr", type=float, default=1e-4, help="learning rate of the head")
+    parser.add_argument("--noise", type=float, default=0.0, help="noise on the features")
+    parser.add_argument("--least-crop", type=int, default=5, help="smallest crop, of 8 px")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--iterations", type=int, help="of the head before; default: the recipe's")
+    parser.add_argument("--iterations", type=int, help="of the first training of the head")
     parser.add_argument("--input-size", type=int, default=256)
     parser.add_argument("--validate", action="store_true")
     args = parser.parse_args()
@@ -103,7 +102,7 @@ def main():
     fitted = fit_head(
         "milan", features, tiles, trial, args.bits, recipe=recipe, seed=args.seed, cache=args.cache
     )
-    fitted.head.noise = args.noise  # of its own it has the recipe's when new, none from the cache
+    fitted.head.noise = args.noise  # a new head has the recipe's noise, one from the cache none
     report("before", features, fitted.head, tiles, trial)
     backbone = copy.deepcopy(features.extractor.backbone)
     maps = read_maps(tiles, rows, features, Path(args.cache))
@@ -119,7 +118,7 @@ def main():
 
 
 def report(name, features, head, tiles, trial):
-    """Print mAP@20 of one pass, and of activations averaged over four and eight views."""
+    """Print mAP@20 for one pass and for activations averaged over four and eight views."""
     figures = {}
     for count in (1, 4, 8):
         ranker = Ranker(features=features, head=head, views=VIEWS[:count])
@@ -130,7 +129,7 @@ def report(name, features, head, tiles, trial):
 
 
 def tuned_features(extractor, tiles, trial):
-    """Compute the features of the queries; other tiles are not looked at and stay zero."""
+    """Compute the features of the queries; those of other tiles stay zero."""
     features = make_empty(extractor, len(tiles))
     extractor.accelerate()
     position = 0
@@ -150,7 +149,7 @@ def make_empty(extractor, count):
 
 
 def read_maps(tiles, rows, features, cache):
-    """Compute or read what the trunk gives: float16, shape (tiles, views, 192, side, side)."""
+    """Compute or read the output of the trunk: float16, shape (tiles, views, 192, side, side)."""
     about = [str(tiles.paths[i].relative_to(tiles.root)) for i in rows]
     key = json.dumps([about, features.extractor.input_size, features.extractor.scaling.to_dict()])
     path = cache / f"maps-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
@@ -170,7 +169,7 @@ def read_maps(tiles, rows, features, cache):
 
 
 def train(network, fitted, maps, before, labels, args):
-    """Let the head and the last stages learn on, from the last checkpoint if there is one."""
+    """Train the head and the last stages, from the last checkpoint if there is one."""
     head = copy.deepcopy(fitted).train().requires_grad_()
     last = Last(network).eval().requires_grad_().to(memory_format=torch.channels_last)
     wide = network.conv_head.out_channels
@@ -202,7 +201,7 @@ def train(network, fitted, maps, before, labels, args):
     for step, chosen in enumerate(sampler):
         if step < done:
             continue
-        torch.manual_seed(args.seed * 100_003 + step)  # a resumed run draws what it would have
+        torch.manual_seed(args.seed * 100_003 + step)  # the same draws in a resumed run
         views = torch.randint(len(VIEWS), (len(chosen),))
         cropped = crop(maps[chosen, views].float(), least=args.least_crop)
         cropped = cropped.contiguous(memory_format=torch.channels_last)
@@ -244,7 +243,7 @@ def crop(maps, *, least):
 
 
 def save_whole(path, write):
-    """Write a file that is there whole or not at all: a run may be broken off here too."""
+    """Write a file so that it appears whole or not at all, even if the run is interrupted."""
     part = path.with_name(f"{path.name}.part")
     with part.open("wb") as file:
         write(file)
@@ -257,7 +256,7 @@ def resume(path, state):
     found = torch.load(path, weights_only=True)
     for name, part in state.items():
         part.load_state_dict(found[name])
-    print(f"going on from step {found['step']}", flush=True)
+    print(f"resuming at step {found['step']}", flush=True)
     return found["step"]
 
 

@@ -1,9 +1,9 @@
-"""Make the hashers that come with the package, from images to files, and print their figures.
+"""Make the hashers that come with the package, from images to files, and print their quality.
 
     python examples/06_train_shipped.py --ucmerced DIR --eurosat DIR --cache features/ --output out/
 
-DIR are folders with one folder a class: UC Merced (with its split lists beside it) and EuroSAT RGB
-(with `locations.csv`). Name hashers to make some only. Features of images are kept in the cache.
+DIR holds one folder per class: UC Merced (with its split lists next to it) and EuroSAT RGB (with
+`locations.csv`). To make only some hashers, name them. The cache keeps the features of images.
 """
 
 import argparse
@@ -43,22 +43,22 @@ CARDS = {
         "use": "Sentinel-2 RGB at 10 m with these classes",
     },
     "general-rgb-128": {
-        "about": "general head for RGB scenes that nobody trained on; adapts to an archive",
+        "about": "general head for RGB scenes of any kind; adapts to an archive",
         "data": "2,100 tiles of UC Merced and 2,000 of EuroSAT RGB, without their labels",
         "licence": "MIT; fitted on UC Merced (public domain) and EuroSAT (MIT, with modified "
         "Copernicus Sentinel data)",
-        "use": "any RGB imagery; an archive made by this name fits the head anew on its own tiles",
+        "use": "any RGB imagery; an archive made by this name fits the head to its own tiles",
         "adapts": True,
     },
 }
-# noise on the features helps on UC Merced, but cost EuroSAT half a point (0.948 for 0.952)
+# noise on the features helps on UC Merced but costs EuroSAT half a point (0.948, not 0.952)
 MILAN = RECIPES["milan"].with_(dropout=0.0, noise=0.0, iterations=3000)
 SUPERVISED = {
     "ucmerced-64": ("paper", MILAN),
     "eurosat-rgb-64": ("spatial", MILAN.with_(train_views=VIEWS[:4], input_size=192)),
 }
 GENERAL = FeatureSettings(stages=GENERAL_STAGES, input_size=224, train_views=GENERAL_VIEWS)
-EVERY = 5  # of EuroSAT's tiles are taken for the general head, so that both sets weigh alike
+EVERY = 5  # every fifth tile of EuroSAT, so that both sets weigh the same in the general head
 SEEDS = range(1)
 K = 20
 
@@ -66,7 +66,7 @@ K = 20
 def make_supervised(
     name: str, tiles: ClassFolders, cache: Path | None, *, iterations: int
 ) -> Hasher:
-    """Train MiLaN on the training part of a protocol, and measure it on the rest."""
+    """Train MiLaN on the training part of a protocol and measure it on the rest."""
     protocol, recipe = SUPERVISED[name]
     recipe = recipe.with_(iterations=iterations)
     features = make_features(tiles, recipe.features, cache=cache)
@@ -90,7 +90,7 @@ def make_supervised(
 
 
 def make_general(name: str, ucmerced: ClassFolders, eurosat: ClassFolders, cache: Path | None):
-    """Fit the general head on both sets, and measure it where it has not been fitted."""
+    """Fit the general head to both sets, and measure it on tiles that it was not fitted to."""
     eurosat = eurosat.take(range(0, len(eurosat), EVERY))
     sets = {"UC Merced": ucmerced, "EuroSAT RGB": eurosat}
     made = {key: make_features(tiles, GENERAL, cache=cache) for key, tiles in sets.items()}
@@ -120,7 +120,7 @@ def make_general(name: str, ucmerced: ClassFolders, eurosat: ClassFolders, cache
 
 
 def fit_general(values: torch.Tensor, parts: tuple[int, ...]) -> LinearHead:
-    """Fit the general head on features of shape (tiles, views, num_features)."""
+    """Fit the general head to features of shape (tiles, views, num_features)."""
     return general_head(values[:, 0], values, num_bits=128, parts=parts)
 
 
@@ -128,16 +128,16 @@ def fit_general(values: torch.Tensor, parts: tuple[int, ...]) -> LinearHead:
 def measure_unlabelled(
     values: torch.Tensor, labels: np.ndarray, others: torch.Tensor, parts: tuple[int, ...]
 ) -> dict[str, float]:
-    """Measure mAP@20 of what can be done with tiles whose labels nobody knows.
+    """Measure mAP@20 of the methods that need no labels.
 
     Args:
         values: Features of the tiles, shape (tiles, views, num_features).
-        labels: Their classes.
-        others: Features of the tiles on which the fixed head is fitted.
-        parts: Lengths of the parts of the features: those of the last layer, then the others.
+        labels: Classes of the tiles.
+        others: Features of the tiles that the fixed head is fitted to.
+        parts: Lengths of the parts of the features: the last layer first, then the others.
 
     Returns:
-        mAP@20 by name; the first and third see the last layer only, as `itq-128` does.
+        mAP@20 by method; the first and third use only the last layer, as `itq-128` does.
     """
     layers, last = values[:, 0], values[:, 0, : parts[0]]
     itq, itq_layers = (
@@ -172,23 +172,28 @@ def _hamming(activations: torch.Tensor) -> np.ndarray:
 
 
 def assemble(name: str, extractor: Extractor, head, views, notes: dict) -> Hasher:
-    """Put head and card on the extractor on whose features the head was fitted."""
+    """Combine an extractor with the head fitted to its features, and the card."""
     return Hasher(extractor, head, views=views, name=name, notes=CARDS[name] | notes)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CARDS)}")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"hashers to make, of {', '.join(CARDS)}; default: all",
+    )
     parser.add_argument("--ucmerced", required=True, help="folder of UC Merced")
     parser.add_argument("--eurosat", required=True, help="folder of EuroSAT RGB")
     parser.add_argument("--output", type=Path, default=Path("shipped"), help="folder for the files")
-    parser.add_argument("--cache", type=Path, help="folder where features are kept")
+    parser.add_argument("--cache", type=Path, help="folder that keeps features")
     parser.add_argument(
         "--iterations", type=int, default=MILAN.iterations, help="fewer for a trial"
     )
     args = parser.parse_args()
     if unknown := set(args.names) - set(CARDS):
-        parser.error(f"no hasher is called {', '.join(unknown)}; use {', '.join(CARDS)}")
+        parser.error(f"unknown hasher {', '.join(unknown)}; use {', '.join(CARDS)}")
     ucmerced, eurosat = ClassFolders.open(args.ucmerced), ClassFolders.open(args.eurosat)
     args.output.mkdir(parents=True, exist_ok=True)
     for name in args.names or CARDS:

@@ -1,4 +1,4 @@
-"""Train a hasher on your own scenes, with polygons of classes or without any label.
+"""Train a hasher on your own scenes, with labelled polygons or without any label.
 
     python examples/07_your_scenes.py scenes/ mine.safetensors --labels landuse.gpkg --column class
     python examples/07_your_scenes.py scenes/ mine.safetensors
@@ -19,14 +19,14 @@ def main():
     parser.add_argument("scenes", help="folder of GeoTIFFs")
     parser.add_argument("output", help="hasher to write, .safetensors")
     parser.add_argument("--labels", help="vector file of polygons, in any CRS")
-    parser.add_argument("--column", default="class", help="its column with the class")
+    parser.add_argument("--column", default="class", help="column of the class in that file")
     parser.add_argument("--bits", type=int, default=64)
     parser.add_argument("--tile-size", type=int, default=64, help="px of a tile")
-    parser.add_argument("--block-km", type=float, default=5, help="blocks that parts are made of")
-    parser.add_argument("--near-km", type=float, default=2, help="tiles so near are alike")
+    parser.add_argument("--block-km", type=float, default=5, help="side of the blocks of the split")
+    parser.add_argument("--near-km", type=float, default=2, help="closer tiles count as alike")
     parser.add_argument("--views", type=int, default=4, help="flips and turns of a tile, 1 to 8")
-    parser.add_argument("--epochs", type=int, default=10, help="of 100 batches each")
-    parser.add_argument("--cache", help="folder where features are kept for the next run")
+    parser.add_argument("--epochs", type=int, default=10, help="each of 100 batches")
+    parser.add_argument("--cache", help="folder that keeps features for the next run")
     args = parser.parse_args()
     name = args.output.removesuffix(".safetensors")
     if args.labels is None:

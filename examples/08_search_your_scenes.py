@@ -1,9 +1,9 @@
-"""Index your GeoTIFFs, search them with a patch, reject what was not meant, write what is left.
+"""Index your GeoTIFFs, search them with a patch, reject wrong matches and write the result.
 
     python examples/08_search_your_scenes.py SCENES PATCH.tif RESULT.html [--reject TILE ...]
 
-RESULT may end in .geojson, .gpkg, .parquet, .csv or .html. The archive is kept beside the result,
-so that a second search starts at once; SCENES that are indexed already are left alone.
+RESULT may end in .geojson, .gpkg, .parquet, .csv or .html. The archive is kept next to the result,
+so a second search starts at once: SCENES that are already indexed are skipped.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> None:
     matches.to_file(settings.result)
     for match in matches.itertuples():
         print(f"{match.rank:3}  {match.distance:3} bits  tile {match.tile_id}  {match.scene}")
-    print(f"written to {settings.result}; run again with --reject and the ids of wrong ones")
+    print(f"written to {settings.result}; improve it with --reject and wrong tile ids")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""All that differs between the versions of TorchGeo that are supported (0.8 to 0.10)."""
+"""Differences between the supported versions of TorchGeo (0.8 to 0.10)."""
 
 from datetime import datetime
 from importlib.metadata import version
@@ -27,10 +27,10 @@ GeoSlice = tuple[slice, ...]
 def location_keys(
     crs: str, slices: tuple[slice, slice, slice], transform: Affine
 ) -> dict[str, Any]:
-    """Make the keys by which a TorchGeo sample says where it lies.
+    """Return the location entries of a TorchGeo sample.
 
-    TorchGeo 0.8 wants ``crs`` and ``bounds`` as slices (its GeoDataModule deletes both on
-    transfer); from 0.9 on every value must be a tensor, since all of them are stacked. Coordinates
+    TorchGeo 0.8 expects ``crs``, and ``bounds`` as slices (its GeoDataModule deletes both on
+    transfer). Since 0.9 every value must be a tensor, because all values are stacked. Coordinates
     are float64 here: the float32 of TorchGeo's own datasets is off by most of a pixel at 0.3 m.
 
     Args:
@@ -39,7 +39,7 @@ def location_keys(
         transform: Affine transform of the sample, pixel to CRS.
 
     Returns:
-        Keys for a sample.
+        Entries to add to the sample.
     """
     x, y, t = slices
     if TORCHGEO_VERSION < (0, 9):
@@ -61,16 +61,16 @@ def is_batch_sampler(sampler: object) -> bool:
 
 
 def forget_open_files() -> None:
-    """Drop the file handles that a forked worker has from its parent.
+    """Drop the file handles that a forked worker inherits from its parent.
 
-    GDAL handles shared between processes read the wrong tiles without a word. TorchGeo keeps them
-    in a cache of the class, so that one call drops those of all datasets.
+    GDAL handles shared between processes silently read wrong tiles. TorchGeo caches them on the
+    class, so one call drops those of all datasets.
     """
     RasterDataset._cached_load_warp_file.cache_clear()
 
 
 def base_task() -> type:
-    """Give the base class of TorchGeo's tasks, which moved in 0.10.
+    """Return the base class of TorchGeo's tasks, which moved in 0.10.
 
     Returns:
         ``torchgeo.tasks.BaseTask``, or ``torchgeo.trainers.BaseTask`` before 0.10.

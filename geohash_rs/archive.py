@@ -1,4 +1,4 @@
-"""An archive that is fed with imagery and asked with patches."""
+"""An archive that indexes imagery and answers queries by patch."""
 
 import contextlib
 import shutil
@@ -59,23 +59,23 @@ class Archive(CodeStore, ImageQueries):
         """Make a new archive.
 
         Args:
-            path: Folder to make; it must not exist, or be empty but for what an interrupted
-                creation left.
+            path: A folder that does not exist yet, or holds nothing but the remains of an
+                interrupted creation.
             hasher: A hasher, the name of a shipped one, the path of a file, or ``general-BITS``,
-                ``itq-BITS`` or ``lsh-BITS`` for one that is fitted on the first imagery added,
-                as the shipped ``general-rgb-128`` is by its name. None means codes made elsewhere
-                if ``num_bits`` is given, else ``general-64``.
-            num_bits: Bits of a code, for codes made elsewhere.
+                ``itq-BITS`` or ``lsh-BITS`` for one to be fitted on the first imagery added; the
+                shipped ``general-rgb-128``, given by name, is fitted in the same way. None means
+                codes made elsewhere if ``num_bits`` is given, otherwise ``general-64``.
+            num_bits: Bits per code, for codes made elsewhere.
 
         Returns:
-            The archive, empty.
+            The empty archive.
 
         Raises:
-            ArchiveExistsError: If something else is there.
+            ArchiveExistsError: If the path exists and is not empty.
             ArchiveReadOnlyError: If the folder cannot be written.
-            HasherError: If both a hasher and a differing number of bits are given.
+            HasherError: If `num_bits` differs from the hasher's.
             HasherNotFoundError: If there is no such hasher.
-            CodeLengthError: If codes of so many bits cannot be packed.
+            CodeLengthError: If codes of `num_bits` bits cannot be packed.
         """
         if hasher is None and num_bits is not None:
             return super().create(path, num_bits=check_num_bits(num_bits))
@@ -93,10 +93,10 @@ class Archive(CodeStore, ImageQueries):
         return archive
 
     def hasher(self, *, device: str = "cpu") -> Hasher:
-        """Return the hasher that this archive's codes are made with.
+        """Return the hasher that makes this archive's codes.
 
         Args:
-            device: Where it runs.
+            device: The device it runs on.
 
         Returns:
             The hasher.
@@ -106,13 +106,13 @@ class Archive(CodeStore, ImageQueries):
         """
         known = self._hasher
         if known is not None and known.fingerprint != self.hasher_fingerprint:
-            known = None  # another one by now: the archive was made anew and refreshed
+            known = None  # the archive was made again with another hasher, then refreshed
         if known is None or str(known.device) != device:
             if self.hasher_file is None:
                 pending = self.pending_hasher
                 msg = (
-                    f"{self.path} has no hasher yet: {pending} is fitted on the first imagery that "
-                    "is added; add some first."
+                    f"{self.path} has no hasher yet: {pending} will be fitted on the first imagery "
+                    "added; add some first."
                     if pending
                     else f"{self.path} holds codes made elsewhere and no hasher; search it with "
                     "archive.search(codes), by tile id or by point."
@@ -140,38 +140,38 @@ class Archive(CodeStore, ImageQueries):
     ) -> AddReport:
         """Hash imagery and add its tiles.
 
-        Scenes that the archive has already, from the same file with the same grid, are left as
-        they are; where file or grid have changed, their tiles are replaced.
+        A scene that is already in the archive, from the same file and on the same grid, is
+        skipped; if its file or grid changed, its tiles are replaced.
 
         Args:
             dataset: `Scenes`, whose tiles are cut on each scene's own grid; or any TorchGeo
                 dataset: a geo dataset with ``sampler``, or a non-geo dataset whose files are
                 georeferenced.
-            sampler: Sampler of TorchGeo, for datasets other than Scenes.
-            tile_size: Columns and rows of a tile, px; that of the hasher if None.
-            stride: Step between tiles, px; the tile size if None.
+            sampler: TorchGeo sampler, for datasets other than Scenes.
+            tile_size: Columns and rows of a tile, px; None uses the hasher's.
+            stride: Step between tiles, px; None uses the tile size.
             edges: ``shift`` moves the last tile of a row or column back inside, ``pad`` lets it
                 overhang, ``drop`` leaves it out.
-            max_nodata: Tiles with a larger share of invalid pixels are left out.
-            resolution: Ground size of a pixel, m, that tiles of all scenes are resampled to; that
-                of the hasher if None, and every scene's own if the hasher has none either.
-            batch_size: Most tiles that are read at once; fewer where they are large.
+            max_nodata: Largest allowed share of invalid pixels in a tile.
+            resolution: Ground size of a pixel, m, to which all scenes are resampled. None uses the
+                hasher's, or each scene's own if the hasher has none.
+            batch_size: Most tiles to read at once; fewer if they are large.
             workers: Processes that read; 0 reads in a thread.
-            device: Where the network runs, such as ``cpu`` or ``cuda``.
-            checksum: Whether files that the archive has are compared by checksum rather than by
-                size and time, and checksums are kept for the next time.
-            strict: Stop at the first scene that cannot be added instead of naming it in the report.
-            progress: Show a bar if this is a terminal.
+            device: Device that runs the network, such as ``cpu`` or ``cuda``.
+            checksum: Whether to compare files by checksum rather than by size and time, and to
+                store checksums for later runs.
+            strict: Stop at the first scene that cannot be added instead of reporting it.
+            progress: Show a progress bar if this is a terminal.
 
         Returns:
             What was added, left out and skipped.
 
         Raises:
-            BandMismatchError: If the bands do not fit the hasher.
+            BandMismatchError: If the bands do not match the hasher's.
             HasherError: If the archive holds codes made elsewhere.
             SceneError: If nothing can be placed; with ``strict``, if a scene cannot be added.
-            TileSizeError: If the grid's settings are out of range, or no scene is as large as a
-                tile.
+            TileSizeError: If the grid's settings are out of range, or every scene is smaller than
+                a tile.
         """
         hasher = None if self.pending_hasher else self.hasher(device=device)
         settings = IndexSettings(
@@ -194,7 +194,8 @@ class Archive(CodeStore, ImageQueries):
             max_nodata=max_nodata,
             resolution=resolution,
         )
-        return self._checked(SceneImagery(self, dataset, grid, settings), hasher)
+        scenes = dataset if hasher is None else dataset.on_grid_of(hasher.bands)
+        return self._checked(SceneImagery(self, scenes, grid, settings), hasher)
 
     def _checked(self, imagery: Imagery[Any], hasher: Hasher | None) -> AddReport:
         """Add imagery, and warn where its tiles cannot be told apart."""
@@ -205,17 +206,17 @@ class Archive(CodeStore, ImageQueries):
 
 
 def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = None) -> Archive:
-    """Open an archive for adding, or make it if nothing is there.
+    """Open an archive for adding, or create it if it does not exist.
 
     Args:
         path: The folder.
-        hasher: As in `Archive.create`; None keeps that of an archive that is there.
+        hasher: As in `Archive.create`; None keeps the hasher of an existing archive.
 
     Returns:
         The archive.
 
     Raises:
-        HasherMismatchError: If the archive was made by another hasher than the one asked for.
+        HasherMismatchError: If the existing archive was made with another hasher.
     """
     folder = Path(path)
     if is_unused(folder):
@@ -227,7 +228,7 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
     asked = hasher if isinstance(hasher, Hasher) else None
     if Unfitted.find(hasher) is not None:
         if archive.hasher_file is not None and archive.hasher().name == name:
-            return archive  # it was fitted by that name
+            return archive  # it was fitted under that name
     elif not isinstance(hasher, Hasher):
         asked = load_hasher(hasher)
     if asked is None or asked.fingerprint != archive.hasher_fingerprint:
@@ -235,21 +236,21 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
         mine = _with_fingerprint(known, archive.hasher_fingerprint)
         theirs = _with_fingerprint(asked.name, asked.fingerprint) if asked else name
         msg = (
-            f"{folder} was made with the hasher {mine} but {theirs} is asked for; leave --hasher "
-            "out, or make another archive."
+            f"{folder} was made with the hasher {mine}, not {theirs}; leave out --hasher, or make "
+            "another archive."
         )
         raise HasherMismatchError(msg)
     return archive
 
 
 def remove_unused(archive: Archive) -> None:
-    """Remove an archive that was made in vain, so that it does not bind the next try.
+    """Remove a newly made archive that stayed empty, so that its hasher does not bind a retry.
 
-    It stays if anything was added to it, or if another process writes to it or has done so since
+    It is kept if anything was added to it, or if another process writes to it or has written since
     this object last did.
 
     Args:
-        archive: The archive; it is closed.
+        archive: The archive; this function closes it.
     """
     archive.close()
     with contextlib.suppress(GeoHashRSError, OSError), write_lock(archive.path):
@@ -257,16 +258,16 @@ def remove_unused(archive: Archive) -> None:
         touched = (now.generation, now.commit) != (mine.generation, mine.commit)
         if touched or now.segments or now.scene_logs:
             return
-        (archive.path / MANIFEST).unlink()  # first: who gets the lock next finds no archive
+        (archive.path / MANIFEST).unlink()  # first, so that the lock's next holder finds no archive
         shutil.rmtree(archive.path, ignore_errors=True)
 
 
 def _with_fingerprint(name: str, fingerprint: str | None) -> str:
-    """Tell hashers of one name apart, such as a shipped one from that of an earlier version."""
+    """Add the fingerprint's start, which distinguishes versions of a hasher with one name."""
     return f"{name} ({fingerprint[:8]})" if fingerprint else name
 
 
 def _check_same_bits(asked: int | None, made: int) -> None:
     if asked is not None and asked != made:
-        msg = f"num_bits is {asked} but the hasher makes {made} bits; leave num_bits out."
+        msg = f"num_bits is {asked} but the hasher makes {made} bits; leave out num_bits."
         raise HasherError(msg)

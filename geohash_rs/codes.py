@@ -1,4 +1,4 @@
-"""Turn hashing activations into packed binary codes and count the bits in which codes differ."""
+"""Pack hashing activations into binary codes and compute Hamming distances."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,10 @@ MAX_BITS = 512
 
 
 def check_num_bits(num_bits: int) -> int:
-    """Check that codes of this many bits can be packed and searched.
+    """Check that codes of this length can be packed and searched.
 
     Args:
-        num_bits: Bits of a code.
+        num_bits: Bits per code.
 
     Returns:
         The same number.
@@ -34,24 +34,24 @@ def check_num_bits(num_bits: int) -> int:
 def check_codes(
     codes: npt.NDArray[np.uint8], *, num_bits: int, what: str = "codes"
 ) -> npt.NDArray[np.uint8]:
-    """Check that codes are packed and have as many bits as an archive's.
+    """Check that codes are packed and as long as an archive's.
 
     Args:
         codes: Packed codes, uint8, shape (n, bits / 8).
-        num_bits: Bits of the archive's codes.
-        what: What they are called in an error.
+        num_bits: Bits per code in the archive.
+        what: Their name in error messages.
 
     Returns:
         The codes, C-contiguous.
 
     Raises:
-        CodeLengthError: If they are not.
+        CodeLengthError: If they are not packed or have another length.
     """
     array = np.asarray(codes)
     if array.dtype != np.uint8 or array.ndim != 2:
         msg = (
             f"{what} have dtype {array.dtype} and shape {array.shape}, but must be uint8 with "
-            f"shape (n, {num_bits // 8}); pack_codes makes them."
+            f"shape (n, {num_bits // 8}); make them with pack_codes."
         )
         raise CodeLengthError(msg)
     if array.shape[1] * 8 != num_bits:
@@ -86,7 +86,7 @@ def pack_codes(activations: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
 
 
 def unpack_codes(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Unpack codes into one byte a bit.
+    """Unpack codes into one byte per bit.
 
     Args:
         codes: Packed codes, uint8, shape (tiles, bits / 8).
@@ -103,9 +103,9 @@ def unpack_codes(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def hamming_distances(
     queries: npt.NDArray[np.uint8], codes: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.int32]:
-    """Count differing bits between every query and every code.
+    """Count the differing bits between every query and every code.
 
-    Meant for small sets and as the plain answer that faster searches are held against.
+    Meant for small sets, and as the reference that faster searches are tested against.
 
     Args:
         queries: Packed codes, uint8, shape (queries, bits / 8).

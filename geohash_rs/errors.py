@@ -40,7 +40,7 @@ class GeoHashRSError(Exception):
 
 
 class CodeLengthError(GeoHashRSError, ValueError):
-    """A code has a number of bits that cannot be packed, or that does not fit the archive."""
+    """A code's length cannot be packed, or differs from the archive's."""
 
 
 class SceneError(GeoHashRSError, ValueError):
@@ -48,7 +48,7 @@ class SceneError(GeoHashRSError, ValueError):
 
 
 class ReadingError(GeoHashRSError, RuntimeError):
-    """The processes that read scenes cannot be kept alive."""
+    """The processes that read scenes keep dying."""
 
 
 class TileSizeError(GeoHashRSError, ValueError):
@@ -56,7 +56,7 @@ class TileSizeError(GeoHashRSError, ValueError):
 
 
 class BandMismatchError(GeoHashRSError, ValueError):
-    """The bands of a scene or patch are not those that the hasher expects."""
+    """A scene or patch does not have the bands that the hasher expects."""
 
 
 class ValueMismatchError(GeoHashRSError, ValueError):
@@ -64,7 +64,7 @@ class ValueMismatchError(GeoHashRSError, ValueError):
 
 
 class HasherError(GeoHashRSError, ValueError):
-    """A hasher cannot be made, fitted, saved or used as asked."""
+    """A hasher cannot be made, fitted, saved or used as requested."""
 
 
 class HasherNotFoundError(GeoHashRSError, FileNotFoundError):
@@ -76,19 +76,19 @@ class HasherMismatchError(GeoHashRSError, ValueError):
 
 
 class PatchError(GeoHashRSError, ValueError):
-    """A query patch cannot be read or brought onto the hasher's grid."""
+    """A query patch cannot be read or resampled to the hasher's grid."""
 
 
 class QueryError(GeoHashRSError, ValueError):
-    """A query asks for something that has no meaning, such as k of zero."""
+    """A query's arguments make no sense, such as k = 0."""
 
 
 class RegionError(GeoHashRSError, ValueError):
-    """A region is empty, invalid or outside the range of longitudes and latitudes."""
+    """A region is empty, invalid or outside the valid longitudes and latitudes."""
 
 
 class TimeRangeError(GeoHashRSError, ValueError):
-    """A time range cannot be read, or ends before it starts."""
+    """A time range cannot be parsed, or ends before it starts."""
 
 
 class TileNotFoundError(GeoHashRSError, LookupError):
@@ -100,11 +100,11 @@ class ArchiveNotFoundError(GeoHashRSError, FileNotFoundError):
 
 
 class ArchiveExistsError(GeoHashRSError, FileExistsError):
-    """An archive or other files stand where a new archive was to be made."""
+    """An archive or other files already exist at the path of a new archive."""
 
 
 class ArchiveFormatError(GeoHashRSError, ValueError):
-    """An archive was written in a format that this version cannot read."""
+    """An archive has a format that this version cannot read."""
 
 
 class ArchiveCorruptError(GeoHashRSError, OSError):
@@ -124,11 +124,11 @@ class ArchiveWriteError(GeoHashRSError, OSError):
 
 
 class TileTableError(GeoHashRSError, ValueError):
-    """The tiles given to an archive lack a column, or do not go with their codes."""
+    """The tiles given to an archive have missing or wrong columns, or do not match their codes."""
 
 
 class EngineError(GeoHashRSError, RuntimeError):
-    """A cluster or database cannot do what is asked of it, or holds something else."""
+    """A cluster, database or object storage cannot do what was requested, or holds other data."""
 
 
 class EngineMissingError(GeoHashRSError, ImportError):
@@ -136,7 +136,7 @@ class EngineMissingError(GeoHashRSError, ImportError):
 
 
 class EngineUnreachableError(GeoHashRSError, ConnectionError):
-    """A cluster or database does not answer, refuses the user, or went away."""
+    """A cluster, database or object storage does not answer, denies access, or was lost."""
 
 
 class LabelError(GeoHashRSError, ValueError):
@@ -144,17 +144,17 @@ class LabelError(GeoHashRSError, ValueError):
 
 
 class ExportError(GeoHashRSError, ValueError):
-    """A result cannot be written in the format asked for."""
+    """A result cannot be written in the requested format."""
 
 
 class TrainingError(GeoHashRSError, ValueError):
-    """A training set, setting or checkpoint cannot be used as asked."""
+    """A training set, setting or checkpoint cannot be used."""
 
 
 class GeoHashRSWarning(UserWarning):
-    """Base of every warning of geohash_rs; the command line shows these and no others."""
+    """Base of all geohash_rs warnings; the command line shows only these."""
 
 
 def one_line(error: BaseException) -> str:
-    """Give an error's message on one line, or its kind if it has none."""
+    """Return an error's message on one line, or its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,20 +1,34 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, the number of processes, and a limit for the end of a run.
 
+PyTorch and the package are imported where they are used: the process that hands the tests out to
+others needs neither.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-import torch
-from affine import Affine
+from hypothesis import HealthCheck, settings
 
-from geohash_rs import Archive, Hasher, Scenes, fit_hasher
-from tests.ground import KINDS, TILE, ground, mosaic, write
+if TYPE_CHECKING:
+    from geohash_rs import Archive, Hasher
 
 # Small networks gain little from a second thread, and lose much where another process needs it.
-torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# A busy machine is slow for reasons that are not in the test.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
+MOST_PROCESSES = 4  # each holds PyTorch, up to 2 GB
+END_SECONDS = 120  # from the last test to the end of the process
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox",
@@ -28,6 +42,20 @@ FLAGS = [
     "--enable-unsafe-swiftshader",
 ]
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the number of processes that run tests: none besides this one for chosen tests."""
+    if config.args_source != pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES) if cores > 1 else 0
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Print all stacks and leave if the process waits for a thread or a process at its end."""
+    if not hasattr(config, "workerinput"):  # the others wait until this one ends them
+        faulthandler.dump_traceback_later(END_SECONDS, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture(scope="session")
@@ -52,12 +80,18 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def write_scene() -> Callable[..., Path]:
+    from tests.ground import write
+
     return write
 
 
 @pytest.fixture(scope="session")
 def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three scenes: two zones, two dates over one place."""
+    from affine import Affine
+
+    from tests.ground import mosaic, write
+
     folder = tmp_path_factory.mktemp("scenes")
     write(folder / "a_20230601.tif", mosaic(5, 4, 1))
     write(folder / "a_20230901.tif", mosaic(5, 4, 2))
@@ -67,8 +101,22 @@ def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def coast(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the scenes and patches of the invented coast; not to be written to."""
+    from geohash_rs.demo.scenes import write_patches, write_scenes
+
+    folder = tmp_path_factory.mktemp("coast")
+    write_scenes(folder / "scenes", seed=0)
+    write_patches(folder / "patches", seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def archive_folder(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive of the scenes with a training-free hasher; not to be written to."""
+    from geohash_rs import Archive, Scenes
+    from tests.ground import TILE
+
     path = tmp_path_factory.mktemp("archive") / "archive"
     report = Archive.create(path, hasher="itq-64").add(Scenes(scene_folder), tile_size=TILE)
     assert (report.num_tiles, report.num_scenes, report.skipped) == (56, 3, [])
@@ -77,12 +125,20 @@ def archive_folder(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def archive(archive_folder: Path) -> Archive:
+    from geohash_rs import Archive
+
     return Archive.open(archive_folder, mode="r")
 
 
 @pytest.fixture(scope="session")
 def quick_hasher() -> Hasher:
     """Give a hasher that looks at 32 px, for tests of all that happens around the network."""
+    import numpy as np
+    import torch
+
+    from geohash_rs import fit_hasher
+    from tests.ground import KINDS, TILE, ground
+
     tiles = torch.from_numpy(np.stack([ground(i % KINDS, TILE, i) for i in range(32)]))
     return fit_hasher([tiles], num_bits=16, input_size=32)
 
@@ -90,4 +146,6 @@ def quick_hasher() -> Hasher:
 @pytest.fixture
 def quick(quick_hasher: Hasher, tmp_path: Path) -> Archive:
     """Give an empty archive with that hasher."""
+    from geohash_rs import Archive
+
     return Archive.create(tmp_path / "quick", hasher=quick_hasher)

@@ -22,12 +22,12 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-# The same as in geohash_rs_query.py, up to the class: QGIS adds each script alone, so neither can
-# import from the other.
+# The functions up to the class are also in geohash_rs_query.py: QGIS adds each script alone, so
+# neither can import from the other.
 
 
 def run(words, feedback):
-    """Run a command, tell its lines as they come, and stop it when QGIS is told to."""
+    """Run a command, show its output line by line, and stop it if the user cancels."""
     environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME"}}
     feedback.pushCommandInfo(shlex.join(words))
     try:
@@ -42,7 +42,7 @@ def run(words, feedback):
             start_new_session=True,
         )
     except OSError as error:
-        msg = f"{words[0]} cannot be run ({error.strerror}); give the full path of geohash-rs."
+        msg = f"{words[0]} cannot be run ({error.strerror}); enter the full path of geohash-rs."
         raise QgsProcessingException(msg) from error
     lines = queue.SimpleQueue()
     threading.Thread(target=read_lines, args=(process.stdout, lines), daemon=True).start()
@@ -50,7 +50,7 @@ def run(words, feedback):
     while not feedback.isCanceled():
         try:
             line = lines.get(timeout=0.2)
-        except queue.Empty:  # a command may be silent for long, and is to be stopped even then
+        except queue.Empty:  # a silent command must stop on cancel too
             continue
         if line is None:
             break
@@ -63,7 +63,7 @@ def run(words, feedback):
 
 
 def read_lines(source, lines):
-    """Put every line into a queue, then None."""
+    """Put each line into a queue, then None."""
     with source:
         for line in source:
             lines.put(line)
@@ -71,7 +71,7 @@ def read_lines(source, lines):
 
 
 def stop(process):
-    """End a command and what it started, by force if it does not end within five seconds."""
+    """Stop a command and its children, by force after five seconds."""
     end(process, "SIGTERM")
     try:
         process.wait(5)
@@ -81,7 +81,7 @@ def stop(process):
 
 
 def end(process, name):
-    """Send a signal to a command and to what it started, such as what a wrapper runs."""
+    """Send a signal to a command and its children, such as the program that a wrapper runs."""
     if os.name == "nt":
         process.terminate()
     else:
@@ -90,13 +90,13 @@ def end(process, name):
 
 
 def program_words(text):
-    """Split a command into words, but for the path of a program, which may have spaces."""
+    """Split a command into words, unless it is the path of a program, which may have spaces."""
     if shutil.which(text):
         return [text]
     try:
-        words = shlex.split(text, posix=os.name != "nt")  # backslashes of Windows are no escapes
+        words = shlex.split(text, posix=os.name != "nt")  # Windows paths have backslashes
     except ValueError as error:
-        msg = f"{text} is no command ({error}); put what has spaces or quotes into quotes."
+        msg = f"{text} is not a command ({error}); quote the parts that contain spaces or quotes."
         raise QgsProcessingException(msg) from error
     return [word.strip('"') for word in words]
 
@@ -123,7 +123,7 @@ class IndexScenes(QgsProcessingAlgorithm):
         return (
             "Cuts the GeoTIFFs of a folder into tiles, turns each into a short code, and adds "
             "them to an archive, which is made if it does not exist. Scenes that have not "
-            "changed are left alone."
+            "changed are skipped."
         )
 
     def initAlgorithm(self, configuration=None):  # noqa: N802

@@ -30,12 +30,12 @@ from qgis.core import (
 LONLAT = "EPSG:4326"
 
 
-# The same as in geohash_rs_index.py, up to the class: QGIS adds each script alone, so neither can
-# import from the other.
+# The functions up to the class are also in geohash_rs_index.py: QGIS adds each script alone, so
+# neither can import from the other.
 
 
 def run(words, feedback):
-    """Run a command, tell its lines as they come, and stop it when QGIS is told to."""
+    """Run a command, show its output line by line, and stop it if the user cancels."""
     environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME"}}
     feedback.pushCommandInfo(shlex.join(words))
     try:
@@ -50,7 +50,7 @@ def run(words, feedback):
             start_new_session=True,
         )
     except OSError as error:
-        msg = f"{words[0]} cannot be run ({error.strerror}); give the full path of geohash-rs."
+        msg = f"{words[0]} cannot be run ({error.strerror}); enter the full path of geohash-rs."
         raise QgsProcessingException(msg) from error
     lines = queue.SimpleQueue()
     threading.Thread(target=read_lines, args=(process.stdout, lines), daemon=True).start()
@@ -58,7 +58,7 @@ def run(words, feedback):
     while not feedback.isCanceled():
         try:
             line = lines.get(timeout=0.2)
-        except queue.Empty:  # a command may be silent for long, and is to be stopped even then
+        except queue.Empty:  # a silent command must stop on cancel too
             continue
         if line is None:
             break
@@ -71,7 +71,7 @@ def run(words, feedback):
 
 
 def read_lines(source, lines):
-    """Put every line into a queue, then None."""
+    """Put each line into a queue, then None."""
     with source:
         for line in source:
             lines.put(line)
@@ -79,7 +79,7 @@ def read_lines(source, lines):
 
 
 def stop(process):
-    """End a command and what it started, by force if it does not end within five seconds."""
+    """Stop a command and its children, by force after five seconds."""
     end(process, "SIGTERM")
     try:
         process.wait(5)
@@ -89,7 +89,7 @@ def stop(process):
 
 
 def end(process, name):
-    """Send a signal to a command and to what it started, such as what a wrapper runs."""
+    """Send a signal to a command and its children, such as the program that a wrapper runs."""
     if os.name == "nt":
         process.terminate()
     else:
@@ -98,13 +98,13 @@ def end(process, name):
 
 
 def program_words(text):
-    """Split a command into words, but for the path of a program, which may have spaces."""
+    """Split a command into words, unless it is the path of a program, which may have spaces."""
     if shutil.which(text):
         return [text]
     try:
-        words = shlex.split(text, posix=os.name != "nt")  # backslashes of Windows are no escapes
+        words = shlex.split(text, posix=os.name != "nt")  # Windows paths have backslashes
     except ValueError as error:
-        msg = f"{text} is no command ({error}); put what has spaces or quotes into quotes."
+        msg = f"{text} is not a command ({error}); quote the parts that contain spaces or quotes."
         raise QgsProcessingException(msg) from error
     return [word.strip('"') for word in words]
 
@@ -129,9 +129,9 @@ class FindSimilar(QgsProcessingAlgorithm):
 
     def shortHelpString(self):  # noqa: N802
         return (
-            "Give a raster layer to search with, or a point in one of the archive's own tiles. "
-            "The matches come as footprints, best first, coloured by distance in bits; with map "
-            "tips on, each shows its picture."
+            "Search with a raster layer, or with a point in one of the archive's own tiles. "
+            "The matches are footprints, best first, coloured by distance in bits. Turn on map "
+            "tips to see their pictures."
         )
 
     def initAlgorithm(self, configuration=None):  # noqa: N802
@@ -152,7 +152,7 @@ class FindSimilar(QgsProcessingAlgorithm):
         self.addParameter(QgsProcessingParameterExtent("EXTENT", "Only within", optional=True))
         self.addParameter(
             QgsProcessingParameterString(
-                "TIME", "Only of this time, such as 2023-01-01/2023-12-31", optional=True
+                "TIME", "Only from this time, such as 2023-01-01/2023-12-31", optional=True
             )
         )
         self.addParameter(
@@ -189,7 +189,7 @@ class FindSimilar(QgsProcessingAlgorithm):
         else:
             place = []
         if (patch is None) == (not place):
-            msg = "give a raster to search with, or a place; one of the two."
+            msg = "choose a raster or a place to search with, one of the two."
             raise QgsProcessingException(msg)
         return [patch.source()] if patch is not None else place
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from geohash_rs import __version__
+from geohash_rs.cli.options import in_options
 from geohash_rs.errors import (
     ExportError,
     GeoHashRSError,
@@ -39,6 +40,7 @@ COMMANDS = {
     "test": ("fit", "Measure a trained hasher on the test part."),
     "evaluate": ("evaluate", "Compare hashing methods on class folders."),
     "weights": ("weights", "List the hashers that can be used by name."),
+    "doctor": ("doctor", "Show versions, and check that everything works on this machine."),
 }
 WRONG_USE = (QueryError, RegionError, TimeRangeError, ExportError)
 
@@ -110,9 +112,10 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"geohash-rs: warning: {' '.join(str(message).split())}", err=True)
+    text = in_options(" ".join(str(message).split()))
+    click.echo(f"geohash-rs: warning: {text}", err=True)
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    click.echo(f"geohash-rs: {message}", err=True)
+    click.echo(f"geohash-rs: {in_options(message)}", err=True)
     sys.exit(code)

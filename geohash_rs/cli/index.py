@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geohash_rs.cli.options import Numbers, bands_of, echo_json
+from geohash_rs.cli.options import Numbers, bands_of, echo_json, in_options
 
 if TYPE_CHECKING:
     from geohash_rs.indexing.report import AddReport
@@ -22,7 +22,7 @@ __all__ = ["index_command"]
 @click.option("--edges", type=click.Choice(["shift", "pad", "drop"]), default="shift", show_default=True, help="Where the grid does not end with the scene: move the last tile inside, let it overhang, or leave it out.")
 @click.option("--max-nodata", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Leave out tiles with a larger share of nodata.")
 @click.option("--resolution", type=click.FloatRange(min=0, min_open=True), help="Resample tiles of all scenes to this ground size, m a pixel.  [default: the hasher's, or each scene's own]")
-@click.option("--bands", help="One-based indexes or names, such as 4,3,2.")
+@click.option("--bands", help="One-based indexes or names, such as 4,3,2 or red,green,blue.  [default: what all scenes share]")
 @click.option("--asset", help="Asset of STAC items that is the scene.  [default: the only raster]")
 @click.option("--nodata", type=float, help="Value that means nothing was seen.  [default: each file's own]")
 @click.option("--value-range", type=Numbers("low,high"), help="Values of the scenes that count as the lowest and highest that the hasher was made for.  [default: compared with those]")
@@ -114,21 +114,19 @@ def index_command(
     if as_json:
         echo_json({**asdict(report), "archive": str(archive), "archive_tiles": target.num_tiles})
     else:
-        click.echo(f"{_summary(report)}; {archive} holds {target.num_tiles} tiles.")
-        for scene, reason in report.skipped:
-            click.echo(f"skipped {scene}: {reason}")
+        _print_report(report, f"{archive} holds {target.num_tiles} tiles.")
     if report.skipped:
         scene, reason = report.skipped[0]
         more = f" (and {len(report.skipped) - 1} more)" if len(report.skipped) > 1 else ""
         click.echo(
             f"geohash-rs: {len(report.skipped)} scenes could not be added: {scene}: "
-            f"{reason}{more}",
+            f"{in_options(reason)}{more}",
             err=True,
         )
     return 1 if report.skipped else 0
 
 
-def _summary(report: "AddReport") -> str:
+def _print_report(report: "AddReport", total: str) -> None:
     parts = [f"{report.num_tiles} tiles of {report.num_scenes} scenes added"]
     if report.replaced:
         parts.append(f"{len(report.replaced)} of them replaced")
@@ -138,7 +136,11 @@ def _summary(report: "AddReport") -> str:
         parts.append(f"{len(report.unchanged)} scenes unchanged")
     if report.num_nodata:
         parts.append(f"{report.num_nodata} tiles left out for nodata")
-    return ", ".join(parts)
+    click.echo(f"{', '.join(parts)}; {total}")
+    for note in report.notes:
+        click.echo(in_options(note))
+    for scene, reason in report.skipped:
+        click.echo(f"skipped {scene}: {in_options(reason)}")
 
 
 def _check_use(archive: Path, *, engine: str | None, workers: int) -> None:

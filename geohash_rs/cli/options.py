@@ -1,12 +1,20 @@
 """Types of options that several commands share."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["Numbers", "bands_of", "echo_json", "read_region", "time_range"]
+__all__ = ["Numbers", "bands_of", "echo_json", "in_options", "read_region", "time_range"]
+
+# Parameters that messages name, and what they are called on the command line where that differs.
+PARAMETERS = re.compile(
+    r"\b(asset|bands|checksum|date_format|datetime|edges|filename_regex|max_distance|max_nodata|"
+    r'nodata|resolution|stride|tile_size|window|workers)=(True\b|"[^"]*"|\[[^\]]*\]|\.\.\.|[^\s;,)]*)'
+)
+RENAMED = {"datetime": "date"}
 
 
 class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]
@@ -61,6 +69,27 @@ def bands_of(text: str | None) -> list[int | str] | None:
     if text is None:
         return None
     return [int(part) if part.strip().isdecimal() else part.strip() for part in text.split(",")]
+
+
+def in_options(message: str) -> str:
+    """Name the options of the command line where a message names parameters of Python.
+
+    Args:
+        message: Of an error or warning.
+
+    Returns:
+        The message.
+
+    >>> in_options('pass bands=... or edges="pad"; bands=[4, 3] are 2')
+    'pass --bands ... or --edges pad; --bands 4,3 are 2'
+    """
+
+    def option(found: re.Match[str]) -> str:
+        name = RENAMED.get(found[1], found[1]).replace("_", "-")
+        value = re.sub(r"[\[\]\"' ]", "", found[2])
+        return f"--{name}" if value == "True" else f"--{name} {value}"
+
+    return PARAMETERS.sub(option, message)
 
 
 def time_range(text: str | None) -> tuple[str | None, str | None] | None:

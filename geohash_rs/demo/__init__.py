@@ -1,4 +1,4 @@
-"""A first search on an invented landscape: scenes, archive, query, picture."""
+"""A first search on a synthetic landscape: scenes, archive, query, picture."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""An invented stretch of coast: where sea, river, town, forest, fields and roads are."""
+"""A synthetic stretch of coast with sea, river, towns, forest, fields and roads."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,7 +13,7 @@ __all__ = ["Cover", "Landscape", "Parcels", "Surface"]
 
 Mask = npt.NDArray[np.bool_]
 
-# Metres east and north of the origin, and how far they reach from there.
+# Metres east and north of the origin, and radius.
 TOWNS = (
     (-4400, -300, 1250),
     (3000, 300, 1150),
@@ -25,7 +25,7 @@ YARDS = ((-2550, -300, 620), (4700, -500, 560), (2600, -5700, 600))
 
 
 class Cover(IntEnum):
-    """What lies on the ground."""
+    """Land cover."""
 
     SEA = 0
     BEACH = 1
@@ -39,7 +39,7 @@ class Cover(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Parcels:
-    """Fields as farmers lay them out: oblong, side by side, each with its own number."""
+    """Fields: oblong, side by side, each with its own column and row."""
 
     column: IntArray
     row: IntArray
@@ -47,7 +47,7 @@ class Parcels:
     border: FloatArray  # metres to the nearest edge of the field
 
     def at(self, where: Mask) -> "Parcels":
-        """Take the points where a mask is true."""
+        """Return the points where a mask is true."""
         return Parcels(
             column=self.column[where],
             row=self.row[where],
@@ -67,7 +67,7 @@ class Surface:
     parcels: Parcels
 
     def at(self, where: Mask) -> "Surface":
-        """Take the points where a mask is true."""
+        """Return the points where a mask is true."""
         return Surface(
             x=self.x[where],
             y=self.y[where],
@@ -79,7 +79,7 @@ class Surface:
 
 @dataclass(frozen=True, kw_only=True)
 class Landscape:
-    """A plane of some 20 km, in metres from its origin; the sea lies in the north."""
+    """A plane about 20 km wide, in metres from its origin; the sea is in the north."""
 
     seed: int
 
@@ -89,14 +89,14 @@ class Landscape:
         return Noise(seed=self.seed)
 
     def surface(self, x: FloatArray, y: FloatArray) -> Surface:
-        """Say what is on the ground at these points.
+        """Compute the ground at points.
 
         Args:
             x: Metres east of the origin, any shape.
             y: Metres north of the origin, same shape.
 
         Returns:
-            The ground there.
+            The ground at the points.
         """
         offshore = y - self._coast(x)
         parcels = self._parcels(x, y)
@@ -114,7 +114,7 @@ class Landscape:
         return Surface(x=x, y=y, cover=cover, offshore=offshore, parcels=parcels)
 
     def _coast(self, x: FloatArray) -> FloatArray:
-        """Northing of the shore: bays of a few kilometres with a fringe of smaller ones."""
+        """Northing of the shore: bays of a few kilometres with smaller ones inside."""
         flat = np.zeros_like(x)
         bays = self.noise.rough(x, flat, scale=5200, octaves=5, channel=1)
         return (2300 + 2600 * (bays - 0.5)).astype(np.float32)
@@ -133,7 +133,7 @@ class Landscape:
         return bank
 
     def _forest(self, x: FloatArray, y: FloatArray) -> FloatArray:
-        """How wooded it is, in [0, 1]: large woods with ragged edges."""
+        """Degree of forest, in [0, 1]: large forests with ragged edges."""
         return self.noise.rough(x, y, scale=2400, octaves=5, channel=3)
 
     def _road(self, x: FloatArray, y: FloatArray) -> FloatArray:
@@ -144,7 +144,7 @@ class Landscape:
         return away
 
     def _settled(self, x: FloatArray, y: FloatArray) -> tuple[Mask, Mask]:
-        """Where houses stand, and where halls and yards do."""
+        """Masks of towns and of industry."""
         ragged = 1300 * (self.noise.rough(x, y, scale=900, octaves=4, channel=5) - 0.5)
         away = np.full(x.shape, np.inf, dtype=np.float32)
         for east, north, radius in TOWNS:
@@ -156,7 +156,7 @@ class Landscape:
         return away < 0, work + ragged / 2.5 < 0
 
     def _parcels(self, x: FloatArray, y: FloatArray) -> Parcels:
-        """Lay strips of fields, turned a little from place to place, each cut into parcels."""
+        """Lay out slightly warped strips of fields, each divided into parcels."""
         warp = 260 * (self.noise.smooth(x, y, scale=1500, channel=6) - 0.5)
         angle = 0.45
         u = (x * np.cos(angle) + y * np.sin(angle) + warp).astype(np.float32)

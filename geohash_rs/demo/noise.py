@@ -1,4 +1,4 @@
-"""Smooth random fields that are the same wherever and in whatever grid they are looked at."""
+"""Smooth random fields whose values depend only on the position, not on the sampling grid."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,12 +27,12 @@ class Noise:
         return np.random.default_rng(self.seed).random((LATTICE, LATTICE), dtype=np.float32)
 
     def cells(self, i: IntArray, j: IntArray, *, channel: int = 0) -> FloatArray:
-        """Look up one random value for each cell of an integer grid.
+        """Return one random value for each cell of an integer grid.
 
         Args:
             i: Column numbers of cells, any shape.
             j: Row numbers of cells, same shape.
-            channel: Which of several independent values to take.
+            channel: Selects one of several independent values.
 
         Returns:
             Values in [0, 1), same shape.
@@ -49,8 +49,8 @@ class Noise:
         Args:
             x: Metres east, any shape.
             y: Metres north, same shape.
-            scale: Distance of lattice points in metres.
-            channel: Which of several independent fields to take.
+            scale: Distance between lattice points in metres.
+            channel: Selects one of several independent fields.
 
         Returns:
             Values in [0, 1), same shape.
@@ -65,14 +65,14 @@ class Noise:
     def rough(
         self, x: FloatArray, y: FloatArray, *, scale: float, octaves: int = 4, channel: int = 0
     ) -> FloatArray:
-        """Add up smooth fields, each half as wide and half as strong as the one before.
+        """Average smooth fields, each with half the scale and half the weight of the one before.
 
         Args:
             x: Metres east, any shape.
             y: Metres north, same shape.
             scale: Width of the largest features in metres.
-            octaves: How many fields to add.
-            channel: Which of several independent fields to take.
+            octaves: Number of fields.
+            channel: Selects one of several independent fields.
 
         Returns:
             Values in [0, 1], around 0.5, same shape.
@@ -93,7 +93,7 @@ class Noise:
 
 
 def smoothstep(t: FloatArray) -> FloatArray:
-    """Ease from 0 to 1 with level ends; values outside are clipped."""
+    """Rise smoothly from 0 to 1 with flat ends; values outside are clipped."""
     clipped = np.clip(t, np.float32(0), np.float32(1))
     eased: FloatArray = clipped * clipped * (3 - 2 * clipped)
     return eased

@@ -1,4 +1,4 @@
-"""Draw a query beside its matches, and where they lie."""
+"""Draw a query next to its matches, and a map of where they are."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,14 +28,14 @@ Image = npt.NDArray[np.uint8]
 def draw_matches(
     matches: gpd.GeoDataFrame, path: Path, *, patch: Path, scenes: Sequence[Path], title: str
 ) -> None:
-    """Draw a query and its matches with their distances, and place them on a locator map.
+    """Draw a query and its matches with their distances, and show them on a locator map.
 
     Args:
-        matches: Result of a query, with scenes that can be read; the first eight are shown.
+        matches: Result of a query, with readable scenes; the first eight are shown.
         path: PNG file to write.
         patch: GeoTIFF that was searched with.
-        scenes: GeoTIFFs to draw the map of; where they overlap, the later one is on top.
-        title: Line over the picture.
+        scenes: GeoTIFFs to draw on the map; later ones are on top.
+        title: Title of the picture.
     """
     figure = Figure(figsize=(14, 7.4), dpi=110, facecolor="white")
     figure.text(0.03, 0.935, title, fontsize=17, color=INK, fontweight="bold", va="center")
@@ -58,7 +58,7 @@ def draw_matches(
 
 
 def _cell(row: int, column: int) -> tuple[float, float, float, float]:
-    """Left, bottom, width and height of a picture in a grid right of the map, shares of 1."""
+    """Left, bottom, width and height of a grid cell right of the map, as shares of the figure."""
     return 0.505 + column * 0.124, 0.715 - row * 0.315, 0.108, 0.205
 
 
@@ -66,8 +66,8 @@ def _summary(matches: gpd.GeoDataFrame) -> str:
     nearest, farthest = matches["distance"].min(), matches["distance"].max()
     count = matches["scene"].nunique()
     return (
-        f"The {len(matches)} nearest tiles differ from it in {nearest} to {farthest} bits and come "
-        f"from {count} scene{'' if count == 1 else 's'}."
+        f"The {len(matches)} nearest tiles differ from the patch in {nearest} to {farthest} bits "
+        f"and come from {count} scene{'' if count == 1 else 's'}."
     )
 
 
@@ -100,7 +100,7 @@ def _draw_map(axes: Axes, matches: gpd.GeoDataFrame, patch: Path, scenes: Sequen
 
 
 def _on_map(scene: Path) -> tuple[Image, tuple[float, float, float, float]]:
-    """Read a scene, warped to longitude and latitude and reduced; colour and opacity."""
+    """Read a scene as RGBA, warped to longitude and latitude and downsampled, and its extent."""
     with (
         rasterio.open(scene) as source,
         WarpedVRT(

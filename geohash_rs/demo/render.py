@@ -1,4 +1,4 @@
-"""Colour the invented landscape as a satellite would see it on a day of the year."""
+"""Render the synthetic landscape as a satellite would see it in spring or autumn."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ Colour = tuple[int, int, int]
 
 SEASONS = ("spring", "autumn")
 
-# Crops on the fields: the same parcel carries the same crop, which looks different by season.
+# Crop colours: a parcel keeps its crop, which looks different in each season.
 CROPS: dict[str, tuple[Colour, ...]] = {
     "spring": (
         (64, 102, 56),  # winter wheat
@@ -46,10 +46,10 @@ HALLS: tuple[Colour, ...] = ((214, 216, 218), (188, 194, 200), (150, 164, 182), 
 
 
 def render(landscape: Landscape, surface: Surface, *, season: str) -> npt.NDArray[np.uint8]:
-    """Make the picture of a grid of points.
+    """Render a grid of points.
 
     Args:
-        landscape: What the points belong to.
+        landscape: The landscape that the points belong to.
         surface: The ground at the points, arrays of shape (height, width).
         season: One of `SEASONS`.
 
@@ -148,7 +148,7 @@ def _town(land: Landscape, at: Surface, season: str) -> FloatArray:
 
 def _industry(land: Landscape, at: Surface, season: str) -> FloatArray:
     roof, kind = _hall(land, at.x, at.y)
-    sunward, _ = _hall(land, at.x - 10, at.y + 10)  # the sun stands in the south-east
+    sunward, _ = _hall(land, at.x - 10, at.y + 10)  # the sun is in the south-east
     halls = np.array(HALLS, dtype=np.float32)[(kind * len(HALLS)).astype(int)]
     ridges = 8 * np.sign(np.sin((at.x - 0.15 * at.y) * (2 * np.pi / 42)))[..., None]
     wear = land.noise.rough(at.x, at.y, scale=45, octaves=2, channel=25)[..., None]
@@ -158,7 +158,7 @@ def _industry(land: Landscape, at: Surface, season: str) -> FloatArray:
 
 
 def _hall(land: Landscape, x: FloatArray, y: FloatArray) -> tuple[Mask, FloatArray]:
-    """Where the halls stand on their plots, and a number for each plot in [0, 1)."""
+    """Return a mask of halls, and a random number in [0, 1) for each plot."""
     width, depth = 170, 130
     u, v = x - 0.15 * y, y + 0.15 * x
     i, j = _floor(u / width), _floor(v / depth)
@@ -175,12 +175,12 @@ def _road(land: Landscape, at: Surface, season: str) -> FloatArray:
 
 
 def _haze(land: Landscape, at: Surface) -> FloatArray:
-    """Brightness that wanders a little over kilometres, as light and soil do."""
+    """Return brightness that varies slightly over kilometres, like light and soil."""
     return 0.94 + 0.12 * land.noise.rough(at.x, at.y, scale=3000, octaves=2, channel=27)
 
 
 def _blur(image: FloatArray) -> FloatArray:
-    """Smear each pixel a little into its neighbours, as an instrument does."""
+    """Blur each pixel slightly into its neighbours, like a sensor."""
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows = 0.18 * padded[:-2] + 0.64 * padded[1:-1] + 0.18 * padded[2:]
     blurred: FloatArray = 0.18 * rows[:, :-2] + 0.64 * rows[:, 1:-1] + 0.18 * rows[:, 2:]

@@ -1,4 +1,4 @@
-"""The demo from the first pixel to the picture."""
+"""Run the demo, from making scenes to the picture of the matches."""
 
 import time
 from collections.abc import Callable
@@ -21,15 +21,15 @@ HASHER = "itq-64"
 def run_demo(
     folder: Path, *, patch: str, seed: int, say: Callable[[str], None], progress: bool = False
 ) -> Matches:
-    """Write scenes, index them, search with a patch, write matches and picture.
+    """Write scenes, index them, search with a patch, and write matches and a picture.
 
     Args:
-        folder: Where everything goes; made if it does not exist. What an earlier run left there
-            is used again or replaced.
-        patch: What to search for, a name in `PATCHES`.
-        seed: What the landscape is made from.
-        say: Takes each line that tells what was done.
-        progress: Show a bar while indexing, on a terminal.
+        folder: Folder for all files; made if it does not exist. Files of an earlier run are reused
+            or replaced.
+        patch: The patch to search with, a name in `PATCHES`.
+        seed: Seed of the landscape.
+        say: Called with a line for each step.
+        progress: Show a progress bar while indexing, if this is a terminal.
 
     Returns:
         The matches.
@@ -38,8 +38,9 @@ def run_demo(
     scenes = write_scenes(folder / "scenes", seed=seed)
     patches = write_patches(folder / "patches", seed=seed)
     say(
-        f"1. Invented a coast from seed {seed}: {len(scenes)} GeoTIFF scenes in {folder / 'scenes'}"
-        " (two UTM zones, spring and autumn), and small patches from elsewhere on it."
+        f"1. Generated a coast from seed {seed}: {len(scenes)} GeoTIFF scenes in "
+        f"{folder / 'scenes'} (two UTM zones, spring and autumn), and small patches from outside "
+        "the scenes."
     )
     try:
         archive = Archive.open(folder / "archive")
@@ -48,7 +49,7 @@ def run_demo(
     archive.add(Scenes(folder / "scenes"), tile_size=TILE_SIZE, stride=STRIDE, progress=progress)
     say(
         f"2. Indexed {len(archive):,} tiles of {TILE_SIZE} x {TILE_SIZE} px into {archive.path}: "
-        f"{archive.num_bits} bits each, from a network that was trained on none of them."
+        f"{archive.num_bits} bits each, from a network that was not trained on any of them."
     )
     asked = patches[patch]
     before = time.monotonic()
@@ -65,7 +66,7 @@ def run_demo(
     draw_matches(
         matches, picture, patch=asked, scenes=scenes, title=f"What looks like this {patch}?"
     )
-    say(f"4. Drew them beside the patch and on a map: {picture}")
+    say(f"4. Drew them next to the patch and on a map: {picture}")
     others = " or ".join(name for name in PATCHES if name != patch)
     say(
         f"Done in {time.monotonic() - start:.0f} s. Next:\n"

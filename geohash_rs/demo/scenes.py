@@ -1,4 +1,4 @@
-"""Write the invented coast as GeoTIFF scenes of two UTM zones and two dates, and patches of it."""
+"""Write the synthetic coast as GeoTIFF scenes in two UTM zones on two dates, and as patches."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from geohash_rs.demo.render import render
 
 __all__ = ["DATES", "PATCHES", "PLACES", "Place", "cover_shares", "write_patches", "write_scenes"]
 
-# Where 12 degrees east cuts the Baltic coast: UTM zone 32 lies west of it, zone 33 east.
+# Where 12 degrees east crosses the Baltic coast: UTM zone 32 lies to its west, zone 33 to its east.
 ORIGIN_LON, ORIGIN_LAT = 12.0, 54.1
 PIXEL = 10.0  # metres
 SCENE_SIZE = 576  # px
@@ -48,7 +48,7 @@ class Place:
 
     @property
     def transform(self) -> Affine:
-        """Pixel to UTM; the origin is a whole number of pixels, as Sentinel-2 has it."""
+        """Transform from pixel to UTM, aligned to whole pixels like Sentinel-2."""
         to_utm = _transformer(self.epsg, to_landscape=False)
         x, y = to_utm.transform(self.east, self.north)
         half = self.size / 2 * PIXEL
@@ -56,7 +56,7 @@ class Place:
         return Affine(PIXEL, 0, left, 0, -PIXEL, top)
 
     def surface(self, landscape: Landscape) -> Surface:
-        """Say what is on the ground at each pixel, arrays of shape (size, size)."""
+        """Return the ground at each pixel, as arrays of shape (size, size)."""
         centres = np.arange(self.size) + 0.5
         cols, rows = np.meshgrid(centres, centres)
         transform = self.transform
@@ -77,7 +77,7 @@ def write_scenes(folder: Path, *, seed: int) -> list[Path]:
 
     Args:
         folder: Where to write; made if it does not exist.
-        seed: What the landscape is made from.
+        seed: Seed of the landscape.
 
     Returns:
         The GeoTIFFs: 8-bit red, green and blue, 10 m pixels, nodata 0, named by place and date.
@@ -95,11 +95,11 @@ def write_scenes(folder: Path, *, seed: int) -> list[Path]:
 
 
 def write_patches(folder: Path, *, seed: int) -> dict[str, Path]:
-    """Write one small GeoTIFF of each kind of land, from outside the scenes, seen in spring.
+    """Write one small GeoTIFF for each kind of land cover, outside the scenes, in spring.
 
     Args:
         folder: Where to write; made if it does not exist.
-        seed: What the landscape is made from.
+        seed: Seed of the landscape.
 
     Returns:
         The GeoTIFFs by their names in `PATCHES`.
@@ -118,15 +118,15 @@ def write_patches(folder: Path, *, seed: int) -> dict[str, Path]:
 def cover_shares(
     place: Place, windows: npt.NDArray[np.int64], *, seed: int
 ) -> dict[Cover, npt.NDArray[np.float64]]:
-    """Say how much of each window of a scene is covered by what.
+    """Compute the land cover shares of windows of a scene.
 
     Args:
-        place: Which scene.
+        place: The place of the scene.
         windows: Integers (col, row, width, height) in px, shape (windows, 4).
-        seed: What the landscape is made from.
+        seed: Seed of the landscape.
 
     Returns:
-        For each kind of cover the shares in [0, 1], shape (windows,).
+        Shares in [0, 1] for each kind of cover, shape (windows,).
     """
     cover = place.surface(Landscape(seed=seed)).cover
     pieces = [cover[r : r + h, c : c + w] for c, r, w, h in windows]
@@ -134,7 +134,7 @@ def cover_shares(
 
 
 def _typical_places(landscape: Landscape) -> dict[str, tuple[float, float]]:
-    """Find, outside the scenes, the patch that shows most of each kind of land."""
+    """Find the patch outside the scenes with the largest share of each kind of land cover."""
     step = 40.0
     x, y = np.meshgrid(
         np.arange(-9000, 9500, step, dtype=np.float32),
@@ -150,7 +150,7 @@ def _typical_places(landscape: Landscape) -> dict[str, tuple[float, float]]:
     places = {}
     for name, kind in PATCHES.items():
         share = np.where(free, _window_means(cover == kind, side), -1)
-        if kind == Cover.BEACH:  # half sea and half land beside the sand
+        if kind == Cover.BEACH:  # half sea and half land along the sand
             sea = _window_means(cover == Cover.SEA, side)
             share = np.where(free & (share > 0.02), -np.abs(sea - 0.5), -1)
         row, col = np.unravel_index(np.argmax(share), share.shape)
@@ -160,7 +160,7 @@ def _typical_places(landscape: Landscape) -> dict[str, tuple[float, float]]:
 
 
 def _window_means(values: npt.NDArray[np.bool_], side: int) -> FloatArray:
-    """Average every square of this many samples a side."""
+    """Average every square window of `side` x `side` samples."""
     sums = np.cumsum(np.cumsum(np.pad(values, ((1, 0), (1, 0))), axis=0), axis=1)
     totals = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
     return (totals / side**2).astype(np.float32)

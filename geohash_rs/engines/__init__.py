@@ -1,4 +1,4 @@
-"""Beyond one machine: the same archive on a cluster (`ray`) or in a database (`postgis`).
+"""Archives beyond one machine: a cluster (`ray`), a database (`postgis`), object storage (`cloud`).
 
-Neither engine is imported, nor what it needs, unless its own module is.
+An engine and its dependencies are imported only with its own module.
 """

@@ -1,4 +1,4 @@
-"""Say which extra to install where the package that an engine needs is absent."""
+"""Report which extra to install if an engine's package is missing."""
 
 from importlib.util import find_spec
 
@@ -11,11 +11,11 @@ def require(package: str, *, extra: str) -> None:
     """Check that the package an engine needs is installed.
 
     Args:
-        package: What is imported.
-        extra: The extra of this package that installs it.
+        package: The package to import.
+        extra: The extra of geohash-rs that installs it.
 
     Raises:
-        EngineMissingError: If it is absent.
+        EngineMissingError: If it is not installed.
     """
     if find_spec(package) is None:
         msg = (

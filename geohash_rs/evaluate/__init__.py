@@ -1,4 +1,4 @@
-"""Measure how well hashers find tiles of the same class, by protocols that can be trusted."""
+"""Measure how well hashers find tiles of the same class, by sound protocols."""
 
 import lazy_loader
 

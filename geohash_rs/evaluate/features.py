@@ -1,4 +1,4 @@
-"""Frozen features of a data set, computed once for all methods that use them."""
+"""Frozen features of a data set, computed once for all methods."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Features:
     Attributes:
         views: Names of the views, in the order of the second axis.
         values: Shape (tiles, views, num_features).
-        extractor: What made them.
+        extractor: The extractor that computed them.
     """
 
     views: tuple[str, ...]
@@ -38,7 +38,7 @@ class Features:
     extractor: Extractor
 
     def of(self, rows: npt.ArrayLike, views: Sequence[str]) -> Tensor:
-        """Take tiles and views, shape (tiles, views, num_features)."""
+        """Return the features of some tiles and views, shape (tiles, views, num_features)."""
         columns = [self.views.index(name) for name in views]
         return self.values[torch.as_tensor(np.asarray(rows))][:, columns]
 
@@ -54,9 +54,9 @@ def make_features(
 
     Args:
         tiles: The data set.
-        wanted: Which features: of which backbone and stages, of which views.
-        cache: Folder where features are kept, or None.
-        progress: Wraps the batches of tiles, as tqdm does.
+        wanted: The backbone, stages and views of the features.
+        cache: Folder to cache features in, or None.
+        progress: Wraps the batches of tiles, like tqdm.
 
     Returns:
         The features of all tiles.
@@ -67,7 +67,7 @@ def make_features(
     batches = tiles.batches()
     first = next(batches, None)
     if first is None:
-        msg = f"{tiles.root} has no tiles; give the folder that holds one folder a class."
+        msg = f"{tiles.root} has no tiles; pass the folder that holds one folder per class."
         raise TrainingError(msg)
     backbone = load_backbone(
         wanted.model, weights=wanted.weights, in_chans=first.shape[1], stages=wanted.stages
@@ -88,10 +88,10 @@ def make_features(
 
 
 def _pixels_of_all(tiles: LabelledTiles, first: Tensor) -> Tensor:
-    """Take pixels from which the range of values is chosen.
+    """Return sample pixels for choosing the range of values.
 
-    The first batch alone would be tiles of one class; it is enough where pixels have eight bits,
-    whose range is known.
+    The first batch may hold tiles of only one class, so it suffices only for 8-bit pixels, whose
+    range is known.
     """
     if first.dtype == torch.uint8:
         return first

@@ -1,4 +1,4 @@
-"""Fit a method's head on the training tiles of a trial, or read the one fitted before."""
+"""Fit a method's head on the training tiles of a trial, or read it from the cache."""
 
 import hashlib
 import json
@@ -36,11 +36,11 @@ BASELINES: dict[str, Callable[..., Head]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What came out of a training.
+    """The result of training a head.
 
     Attributes:
-        head: The head, or None where the features themselves are ranked.
-        history: Noted steps under "steps" and the terms of the loss by name; empty for baselines.
+        head: The head, or None if the features themselves are ranked.
+        history: Logged steps under "steps" and loss terms by name; empty for baselines.
     """
 
     head: Head | None
@@ -64,19 +64,19 @@ def fit_head(
         method: Name of a recipe, of a baseline, or "float".
         features: Features of all tiles.
         tiles: The tiles.
-        trial: Says which tiles train.
-        num_bits: Bits of the code.
+        trial: Defines the training tiles.
+        num_bits: Bits per code.
         recipe: The recipe, or None for a baseline.
-        seed: Seed of all that is drawn.
-        cache: Folder where fitted heads are kept by features, labels, settings and version of
-            this package; or None.
+        seed: Seed of all random choices.
+        cache: Folder to cache fitted heads in, keyed by features, labels, settings and package
+            version; or None.
 
     Returns:
         The head and its history.
 
     Raises:
-        TrainingError: If the training part has fewer than two classes, or the method cannot use
-            several labels a tile.
+        TrainingError: If the training part has fewer than two classes, or the method does not
+            support several labels per tile.
     """
     if method == "float":
         return Fitted(head=None, history={})
@@ -104,16 +104,17 @@ def fit_head(
 
 
 def _targets(tiles: LabelledTiles, trial: Trial, method: str) -> Tensor:
-    """Give the training labels, classes counted from 0 without gaps.
+    """Return the training labels, with classes numbered from 0 without gaps.
 
     Raises:
-        TrainingError: If there are fewer than two classes, or several labels where one is wanted.
+        TrainingError: If there are fewer than two classes, or the method needs one label per tile.
     """
     labels = tiles.labels[trial.train]
     if labels.ndim == 2:
         if method in {"kslsh", "classifier"}:
             msg = (
-                f"{method} takes one class a tile, but {tiles.root.name} has several; leave it out."
+                f"{method} needs one class per tile, but {tiles.root.name} has several; leave it "
+                "out."
             )
             raise TrainingError(msg)
         return torch.from_numpy(labels)
@@ -121,7 +122,7 @@ def _targets(tiles: LabelledTiles, trial: Trial, method: str) -> Tensor:
     if len(classes) < 2:
         msg = (
             f"the training part has {len(labels)} tiles of {len(classes)} class; add tiles of "
-            "another."
+            "another class."
         )
         raise TrainingError(msg)
     return torch.from_numpy(target)

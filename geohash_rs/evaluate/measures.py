@@ -1,4 +1,4 @@
-"""Rank the archive of a trial for its queries, and say how good the rankings are."""
+"""Rank the archive of a trial for each query, and measure the rankings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from geohash_rs.metrics import measures as metrics
 
 __all__ = ["K", "Ranker", "label_gains"]
 
-K = 20  # ranks that the figures look at
-RADII = 50  # of a curve of features, whose distances are not integers
+K = 20  # ranks that the measures evaluate
+RADII = 50  # points of a curve of features, whose distances are not integers
 
 Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranker:
-    """What ranks tiles: codes of a head, or the features themselves.
+    """Ranks tiles by the codes of a head, or by the features themselves.
 
     Attributes:
         features: Frozen features of all tiles.
         head: The head, or None to rank by the cosine of the features.
-        views: Views over which activations, or features, are averaged.
+        views: Views over which activations or features are averaged.
     """
 
     features: Features
@@ -39,7 +39,7 @@ class Ranker:
         """Compute activations of some tiles, or their features, averaged over the views.
 
         Args:
-            rows: Numbers of the tiles.
+            rows: Indices of the tiles.
 
         Returns:
             Float32, shape (tiles, num_bits or num_features).
@@ -52,7 +52,7 @@ class Ranker:
         return torch.stack(passes).mean(0).numpy()
 
     def distances(self, trial: Trial) -> npt.NDArray[np.float64]:
-        """Compute the distance of every tile of the archive from every query.
+        """Compute the distance of each archive tile from each query.
 
         Args:
             trial: Queries and archive.
@@ -78,11 +78,11 @@ class Ranker:
         """Measure the rankings of one trial.
 
         Args:
-            labels: Class of every tile, shape (tiles,); or zeros and ones, shape (tiles, classes).
+            labels: Class of each tile, shape (tiles,); or zeros and ones, shape (tiles, classes).
             trial: Queries and archive.
 
         Returns:
-            Means over the queries by name.
+            Means over the queries, by name of the measure.
         """
         distances = self.distances(trial)
         gains = label_gains(labels[trial.queries], labels[trial.searched])
@@ -113,8 +113,8 @@ class Ranker:
             trial: As in `measure`.
 
         Returns:
-            "recall" and "precision", one value a radius; radii within which no query finds anything
-            are left out, and a query that finds nothing yet counts in recall alone.
+            "recall" and "precision", one value per radius. Radii at which no query finds anything
+            are left out; a query that finds nothing counts only in recall.
         """
         distances = self.distances(trial)
         relevant = label_gains(labels[trial.queries], labels[trial.searched]) > 0
@@ -136,14 +136,14 @@ class Ranker:
 
 
 def label_gains(queries: Labels, searched: Labels) -> Labels:
-    """Count the labels that a query and a tile of the archive share.
+    """Count the labels that queries and archive tiles share.
 
     Args:
         queries: Labels of the queries, shape (queries,) or (queries, classes).
         searched: Labels of the archive, shape (searched,) or (searched, classes).
 
     Returns:
-        Shape (queries, searched); 0 or 1 for one class a tile.
+        Shape (queries, searched); 0 or 1 for one class per tile.
     """
     if queries.ndim == 2:
         shared: Labels = queries @ searched.T

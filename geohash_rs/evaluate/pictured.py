@@ -1,4 +1,4 @@
-"""What the pictures of an evaluation show: queries with their matches, and the learned space."""
+"""Choose what the pictures of an evaluation show: queries with matches, and a projection."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -11,27 +11,27 @@ from geohash_rs.evaluate.protocols import LabelledTiles, Trial
 
 __all__ = ["picture_data", "project"]
 
-COLUMNS = 10  # matches shown of a query
-ROWS = 8  # queries shown
-MOST_POINTS = 2000  # of the projection
+COLUMNS = 10  # matches per query
+ROWS = 8  # queries
+MOST_POINTS = 2000  # in the projection
 
 Floats = npt.NDArray[np.float64]
 
 
 def picture_data(ranker: Ranker, tiles: LabelledTiles, trial: Trial) -> dict[str, Any]:
-    """Choose queries, find their matches, and project the activations of the archive to a plane.
+    """Choose queries, find their matches, and project the archive's activations to a plane.
 
-    Half of the queries are those with the most wrong matches, each of another class; the rest are
-    spread over the classes.
+    Half of the queries are those with the most wrong matches, each from a different class; the
+    rest are spread over the other classes.
 
     Args:
-        ranker: What ranks tiles.
+        ranker: Ranks the tiles.
         tiles: The tiles.
         trial: Queries and archive.
 
     Returns:
-        "matches": for each query its path, class, and the same of its matches with their
-        distances and whether they are right; "projection": its method, x, y and class. JSON-able.
+        "matches": path and class of each query, and of its matches with their distances and
+        whether they are right; "projection": method, x, y and class. All JSON values.
     """
     distances = ranker.distances(trial)
     gains = label_gains(tiles.labels[trial.queries], tiles.labels[trial.searched])
@@ -63,7 +63,7 @@ def picture_data(ranker: Ranker, tiles: LabelledTiles, trial: Trial) -> dict[str
 
 
 def project(vectors: Floats) -> tuple[str, Floats]:
-    """Lay vectors out in a plane: t-SNE where scikit-learn is installed, else principal axes.
+    """Project vectors to a plane: by t-SNE with scikit-learn, otherwise on principal axes.
 
     Args:
         vectors: Shape (tiles, dimensions).
@@ -82,7 +82,7 @@ def project(vectors: Floats) -> tuple[str, Floats]:
 
 
 def _choose(tiles: LabelledTiles, trial: Trial, *, wrong: npt.NDArray[np.int64]) -> list[int]:
-    """Take the worst query of the worst classes, and the first of some others."""
+    """Return the worst query of the worst classes, and the first query of some others."""
     names = np.array([_name(tiles, int(row)) for row in trial.queries])
     worst: list[int] = []
     for row in np.argsort(-wrong, kind="stable"):

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: figures against bits, curves, the learned space, and matches."""
+"""Plots of an evaluation: mAP by bits, curves, a projection, and matches."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,20 +24,20 @@ LINES = ("-", "--", "-.", ":")
 def write_plots(
     result: Mapping[str, Any], folder: str | Path, *, root: str | Path | None = None
 ) -> list[Path]:
-    """Draw what was measured.
+    """Plot the results of an evaluation.
 
-    - ``map_by_bits.png``: mAP@20 against the length of codes, mean and sample standard deviation
-      over seeds.
-    - ``precision_recall.png``: as the search radius grows, longest codes, seed 0.
-    - ``losses.png``: terms of the loss of every recipe, longest codes, seed 0.
-    - ``projection.png``: activations of the archive in a plane, coloured by class; of the first
-      recipe, else the first method, longest codes, seed 0.
-    - ``matches.png``: queries and their nearest tiles, wrong ones framed in red; of the same.
+    - ``map_by_bits.png``: mAP@20 by code length, mean and sample standard deviation over seeds.
+    - ``precision_recall.png``: precision and recall as the search radius grows, longest codes,
+      seed 0.
+    - ``losses.png``: loss terms of each recipe, longest codes, seed 0.
+    - ``projection.png``: activations of the archive in a plane, coloured by class; for the first
+      recipe, or the first method if there is no recipe, longest codes, seed 0.
+    - ``matches.png``: queries and their nearest tiles, wrong ones framed in red; for the same run.
 
     Args:
-        result: What `evaluate` returned; the last two need ``pictures=True`` there.
-        folder: Folder for the PNG files; made if absent.
-        root: Folder that the paths of the matches start from; without it they are not drawn.
+        result: Result of `evaluate`; the last two plots need its ``pictures=True``.
+        folder: Folder for the PNG files; made if it does not exist.
+        root: Folder that the paths of the matches are relative to; None skips ``matches.png``.
 
     Returns:
         The files.
@@ -108,7 +108,7 @@ def _precision_recall(result: Mapping[str, Any]) -> Figure:
 def _losses(result: Mapping[str, Any]) -> Figure:
     longest = _longest(result["histories"])
     same: dict[str, list[str]] = {}
-    for method, name in longest.items():  # methods that differ in views alone share a training
+    for method, name in longest.items():  # methods that differ only in views share a training run
         same.setdefault(str(result["histories"][name]), []).append(method)
     figure = Figure(figsize=(6.5, 3.2 * len(same)), layout="constrained")
     panels = figure.subplots(len(same), 1, squeeze=False)[:, 0]
@@ -161,8 +161,8 @@ def _matches(pictures: Mapping[str, Any], root: Path) -> Figure:
             colour = RIGHT if match["right"] else WRONG
             _tile(axes, root / match["path"], title=title, colour=colour)
     figure.suptitle(
-        f"{_what(pictures)}: query and its nearest tiles with their distances; wrong ones in red. "
-        "The lower half are the worst queries.",
+        f"{_what(pictures)}: queries and their nearest tiles with distances; wrong ones in red. "
+        "The lower half shows the worst queries.",
         fontsize=10,
     )
     return figure
@@ -183,13 +183,13 @@ def _tile(axes: Axes, path: Path, *, title: str, colour: str) -> None:
 
 
 def _picture(path: Path) -> Any:  # noqa: ANN401
-    """Read a tile as red, green and blue in [0, 1], stretched where it is no picture.
+    """Read a tile as red, green and blue in [0, 1], stretched unless it is an 8-bit picture.
 
     Raises:
-        TrainingError: If the tile is not there or cannot be read.
+        TrainingError: If the tile does not exist or cannot be read.
     """
     if not path.exists():
-        msg = f"{path} is not there; pass root=, the folder that the evaluated tiles lie in."
+        msg = f"{path} does not exist; pass root=, the folder of the evaluated tiles."
         raise TrainingError(msg)
     bands = (read_patch(path) if path.is_dir() else read_tile(path)).float()
     chosen = bands[[min(i, len(bands) - 1) for i in range(3)]]
@@ -204,7 +204,7 @@ def _picture(path: Path) -> Any:  # noqa: ANN401
 
 
 def _longest(named: Mapping[str, Any]) -> dict[str, str]:
-    """Give, for every method, the name of what seed 0 gave with the longest codes."""
+    """Return, for each method, the name of its run with seed 0 and the longest codes."""
     found: dict[str, tuple[int, str]] = {}
     for name in named:
         method, bits, seed = name.rsplit("-", 2)

@@ -1,4 +1,4 @@
-"""Which tiles train, which ask, and which are searched."""
+"""Split tiles into training tiles, queries and archive."""
 
 import csv
 from collections import Counter
@@ -23,19 +23,19 @@ Ints = npt.NDArray[np.int64]
 
 
 class LabelledTiles(Protocol):
-    """A data set that can be measured on, such as `ClassFolders`."""
+    """A labelled data set to evaluate on, such as `ClassFolders`."""
 
     @property
     def root(self) -> Path:
-        """Folder that holds it."""
+        """Folder of the data set."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """File or folder of every tile, below the root."""
+        """File or folder of each tile, below the root."""
 
     @property
     def labels(self) -> Ints:
-        """Class of every tile, shape (tiles,); or zeros and ones, shape (tiles, classes)."""
+        """Class of each tile, shape (tiles,); or zeros and ones, shape (tiles, classes)."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -44,22 +44,22 @@ class LabelledTiles(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, rows: npt.ArrayLike) -> "LabelledTiles":
-        """Take some of the tiles, classes unchanged."""
+        """Return some of the tiles, classes unchanged."""
 
     def batches(self, *, size: int = 32) -> Iterator[Tensor]:
-        """Read raw pixels of all tiles in order, shape (tiles, bands, height, width)."""
+        """Yield raw pixels of all tiles in order, shape (tiles, bands, height, width)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One way to train and to search, in indices of tiles.
+    """One split into training tiles, queries and archive, as tile indices.
 
     Attributes:
         protocol: One of `PROTOCOLS`.
         archive: What the archive holds, in words.
-        train: Tiles that training may see.
-        queries: Tiles that ask.
-        searched: Tiles of the archive; a query never finds itself.
+        train: Training tiles.
+        queries: Query tiles.
+        searched: Archive tiles; a query never finds itself.
     """
 
     protocol: str
@@ -72,25 +72,25 @@ class Trial:
 def make_trials(tiles: LabelledTiles, protocol: str, *, seed: int | None = None) -> list[Trial]:
     """Split tiles by a protocol.
 
-    - "paper": 60 % of every class train; the rest are both queries and archive.
-    - "clean": 60 % train, 20 % ask; one archive is all but the query itself, another the
-      remaining 20 %, which neither trained nor ask.
-    - "unseen": a third of the classes is kept out of training and is both queries and archive.
-    - "spatial": blocks of 50 km on the ground either train (60 %) or are queries and archive.
+    - "paper": 60 % of each class are for training; the rest are both queries and archive.
+    - "clean": 60 % are for training and 20 % are queries. One archive holds all tiles except the
+      query itself, another the remaining 20 %, which are used for nothing else.
+    - "unseen": a third of the classes is left out of training and is both queries and archive.
+    - "spatial": of blocks 50 km wide, 60 % are for training; the rest are queries and archive.
 
     Args:
         tiles: Tiles with their labels.
         protocol: One of `PROTOCOLS`.
-        seed: Seed of the split. None: "paper" and "clean" take the lists of file names
-            ``*-train.txt``, ``*-val.txt`` and ``*-test.txt`` beside the data where there are such,
-            all else is split by seed 0.
+        seed: Seed of the split. With None, "paper" and "clean" use the lists of file names
+            ``*-train.txt``, ``*-val.txt`` and ``*-test.txt`` next to the data if they exist;
+            otherwise the seed is 0.
 
     Returns:
-        Trials, each with one training and one archive.
+        Trials, each with one training set and one archive.
 
     Raises:
-        TrainingError: If the protocol is unknown, needs classes or locations that are not there,
-            or leaves no tile to ask with or to search.
+        TrainingError: If the protocol is unknown, needs classes or locations that are missing, or
+            leaves no queries or no archive.
     """
     if protocol not in PROTOCOLS:
         msg = f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}."
@@ -99,9 +99,10 @@ def make_trials(tiles: LabelledTiles, protocol: str, *, seed: int | None = None)
     for trial in trials:
         if not len(trial.queries) or not len(trial.searched):
             msg = (
-                f"protocol {protocol} makes {len(trial.train)} of {len(tiles)} tiles of "
-                f"{tiles.root} train, {len(trial.queries)} ask and {len(trial.searched)} searched; "
-                "add tiles to each class, or use another protocol."
+                f"protocol {protocol} splits the {len(tiles)} tiles of {tiles.root} into "
+                f"{len(trial.train)} for training, {len(trial.queries)} queries and "
+                f"{len(trial.searched)} in the archive; add tiles to each class, or use another "
+                "protocol."
             )
             raise TrainingError(msg)
     return trials
@@ -128,7 +129,7 @@ def _make_trials(tiles: LabelledTiles, protocol: str, seed: int | None) -> list[
 
 
 def check_split(tiles: LabelledTiles, protocol: str, split: str) -> None:
-    """Refuse a way to split that these tiles do not have.
+    """Check that these tiles support a kind of split.
 
     Args:
         tiles: The tiles.
@@ -143,7 +144,7 @@ def check_split(tiles: LabelledTiles, protocol: str, split: str) -> None:
         raise TrainingError(msg)
     if split == "lists" and (protocol not in {"paper", "clean"} or not _lists(tiles)):
         msg = (
-            f"protocol {protocol} finds no lists *-train.txt, *-val.txt and *-test.txt that name "
+            f"protocol {protocol} has no lists *-train.txt, *-val.txt and *-test.txt that name "
             f'every tile of {tiles.root}; use split "seed".'
         )
         raise TrainingError(msg)
@@ -166,8 +167,8 @@ def _unseen(tiles: LabelledTiles, rng: np.random.Generator) -> Ints:
     """
     if tiles.labels.ndim == 2:
         msg = (
-            f"tiles of {tiles.root.name} have several labels each, so that no tile is of unseen "
-            'classes alone; use protocol "paper" or "clean".'
+            f"tiles of {tiles.root.name} have several labels each, so no tile belongs only to "
+            'unseen classes; use protocol "paper" or "clean".'
         )
         raise TrainingError(msg)
     classes = rng.permutation(len(tiles.classes))
@@ -176,7 +177,7 @@ def _unseen(tiles: LabelledTiles, rng: np.random.Generator) -> Ints:
 
 
 def _other_blocks(tiles: LabelledTiles, rng: np.random.Generator) -> Ints:
-    """Choose the tiles of 40 % of the blocks of the ground.
+    """Choose the tiles of 40 % of the blocks.
 
     Raises:
         TrainingError: If all tiles lie in one block.
@@ -186,14 +187,14 @@ def _other_blocks(tiles: LabelledTiles, rng: np.random.Generator) -> Ints:
     if len(names) < 2:
         msg = (
             f"all {len(tiles)} tiles of {tiles.root} lie in one block of {BLOCK / 1000:.0f} km, so "
-            "that no other is left to ask with; use another protocol."
+            "no block is left for queries; use another protocol."
         )
         raise TrainingError(msg)
     return np.flatnonzero(~np.isin(blocks, names[: round(0.6 * len(names))]))
 
 
 def _lists(tiles: LabelledTiles) -> list[Ints]:
-    """Read the split lists beside the data: train, val, test; nothing where there are none."""
+    """Read the split lists next to the data: train, val, test; empty if there are none."""
     rows = {path.stem: index for index, path in enumerate(tiles.paths)}
     for folder in (tiles.root, *tiles.root.parents[:2]):
         found = [sorted(folder.glob(f"*-{part}.txt")) for part in ("train", "val", "test")]
@@ -206,7 +207,7 @@ def _lists(tiles: LabelledTiles) -> list[Ints]:
 
 
 def _blocks(tiles: LabelledTiles) -> npt.NDArray[np.str_]:
-    """Name the block of the ground that each tile lies in, from ``locations.csv``.
+    """Return the name of the block that each tile lies in, from ``locations.csv``.
 
     Raises:
         TrainingError: If the file or a location is missing, or two files share a name.
@@ -221,7 +222,7 @@ def _blocks(tiles: LabelledTiles) -> npt.NDArray[np.str_]:
     with path.open(newline="") as file:
         table = list(csv.DictReader(file))
     if not table or not {"epsg", "easting", "northing"} <= set(table[0]):
-        msg = f"{path} lacks columns epsg, easting and northing."
+        msg = f"{path} must have the columns epsg, easting and northing."
         raise TrainingError(msg)
     key = next(iter(table[0]))
     places = {
@@ -232,8 +233,8 @@ def _blocks(tiles: LabelledTiles) -> npt.NDArray[np.str_]:
     rows = Counter(Path(row[key]).stem for row in table)
     if repeated := [stem for stem, count in stems.items() if count > 1 or rows[stem] > 1]:
         msg = (
-            f"{len(repeated)} names, such as {repeated[0]}, stand for more than one tile or row of "
-            f"{path}, which goes by file names without folder and ending; name every tile apart."
+            f"{len(repeated)} names, such as {repeated[0]}, match several tiles or rows of {path}, "
+            "which identifies tiles by file name without folder and extension; use unique names."
         )
         raise TrainingError(msg)
     missing = [p.stem for p in tiles.paths if p.stem not in places]

@@ -1,4 +1,4 @@
-"""Say what was measured in a Markdown table."""
+"""Summarise an evaluation as a Markdown table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,14 @@ __all__ = ["deviation", "grouped", "summary_table"]
 
 
 def summary_table(result: Mapping[str, Any], *, measure: str = "map@20") -> str:
-    """Write mean and sample standard deviation over seeds as a Markdown table.
+    """Format mean and sample standard deviation over seeds as a Markdown table.
 
     Args:
-        result: What `evaluate` returned.
+        result: Result of `evaluate`.
         measure: Column of its rows.
 
     Returns:
-        One row a method and archive, one column a code length, and how AP was computed.
+        One row per method and archive, one column per code length, and how AP was computed.
     """
     groups = grouped(result, measure)
     lengths = sorted({bits for _, _, bits in groups if bits})
@@ -43,7 +43,7 @@ def summary_table(result: Mapping[str, Any], *, measure: str = "map@20") -> str:
 
 
 def _several_labels(result: Mapping[str, Any]) -> str:
-    """Add the measures of graded relevance, as means over seeds, where there are several labels."""
+    """Add measures of graded relevance, as means over seeds, if tiles have several labels."""
     measures = [m for m in ("ndcg@20", "acg@20", "weighted_map@20") if m in result["rows"][0]]
     if not measures:
         return ""
@@ -59,7 +59,7 @@ def grouped(result: Mapping[str, Any], measure: str) -> dict[tuple[str, str, int
     """Gather a measure over the seeds.
 
     Args:
-        result: What `evaluate` returned.
+        result: Result of `evaluate`.
         measure: Column of its rows.
 
     Returns:
@@ -74,13 +74,13 @@ def grouped(result: Mapping[str, Any], measure: str) -> dict[tuple[str, str, int
 
 
 def deviation(values: list[float]) -> float:
-    """Compute the sample standard deviation, over n - 1: few seeds stand for many.
+    """Compute the sample standard deviation, with n - 1: the seeds are a small sample.
 
     Args:
-        values: One value a seed.
+        values: One value per seed.
 
     Returns:
-        The deviation; 0 of a single value.
+        The deviation; 0 for a single value.
     """
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 

@@ -1,4 +1,4 @@
-"""Fit every method on the same features, rank, and measure."""
+"""Fit every method on the same features, and measure its rankings."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ Progress = Callable[..., Iterable[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """One training, and the methods that share it: they differ in the views they average only."""
+    """One training run, and the methods that share it: they differ only in views."""
 
     methods: tuple[str, ...]
     bits: int
@@ -46,36 +46,36 @@ def evaluate(
 ) -> dict[str, Any]:
     """Train and measure methods by one protocol.
 
-    Seed s decides which tiles train (with ``split="seed"``), the first weights of a head, its
-    batches and views, ITQ's first rotation, the hyperplanes, KSLSH's anchors and the classifier's
-    codes. Features do not depend on it.
+    A seed determines the training tiles (with ``split="seed"``), a head's initial weights, batches
+    and views, ITQ's initial rotation, the hyperplanes, KSLSH's anchors and the classifier's codes.
+    Features do not depend on it.
 
     Args:
         tiles: Tiles with their labels.
         protocol: One of `PROTOCOLS`.
-        methods: Of `METHODS`: recipes of MiLaN by name, baselines, and "float", which ranks by
-            the cosine of the features themselves.
-        bits: Lengths of codes; "float" is measured once a seed.
-        seeds: Trainings of each method and length, seeds 0 and on.
-        split: "seed": every seed draws its own split. "lists": all take the split from the lists
-            of file names beside the data, which the protocols "paper" and "clean" can use.
-        changes: Settings by which all recipes are changed, such as ``{"iterations": 100}``.
-        cache: Folder where features and trained heads are kept, so that an interrupted run
-            resumes where it ended; or None.
-        pictures: Whether to add what `write_plots` draws beside the figures: of the first recipe
-            among the methods, or of the first method where there is none.
-        progress: Wraps the batches of tiles and the list of trainings, as tqdm does: called with
+        methods: Names in `METHODS`: recipes of MiLaN, baselines, and "float", which ranks by the
+            cosine of the features themselves.
+        bits: Code lengths; "float" is measured once per seed.
+        seeds: Training runs per method and length, with seeds from 0.
+        split: With "seed", every seed makes its own split. With "lists", all use the split in the
+            lists of file names next to the data; only protocols "paper" and "clean" support it.
+        changes: Settings to change in all recipes, such as ``{"iterations": 100}``.
+        cache: Folder to cache features and trained heads in, so that an interrupted run can
+            resume; or None.
+        pictures: Whether to add the data for the projection and the matches of `write_plots`, for
+            the first recipe among the methods, or for the first method if there is no recipe.
+        progress: Wraps the batches of tiles and the list of training runs, like tqdm: called with
             the items, ``desc`` and ``total``.
 
     Returns:
-        ``{"rows": [...], "settings": {...}, "histories": {...}, "curves": {...}}``, JSON-able, and
-        "pictures" if asked. A row has method, bits, protocol, archive, seed, passes, map@20,
-        precision@20, map, precision@radius2, bit_entropy; for several labels a tile also ndcg@20,
-        acg@20 and weighted_map@20.
+        ``{"rows": [...], "settings": {...}, "histories": {...}, "curves": {...}}``, all JSON
+        values, and "pictures" if requested. A row has method, bits, protocol, archive, seed,
+        passes, map@20, precision@20, map, precision@radius2, bit_entropy; for several labels per
+        tile also ndcg@20, acg@20 and weighted_map@20.
 
     Raises:
-        TrainingError: If a method, protocol or setting is unknown, or the data cannot be trained
-            on.
+        TrainingError: If a method, protocol or setting is unknown, or the data is not suitable for
+            training.
         CodeLengthError: If codes of these lengths cannot be packed.
     """
     _check(methods, bits=bits, seeds=seeds)
@@ -134,7 +134,7 @@ def _check(methods: Sequence[str], *, bits: Sequence[int], seeds: int) -> None:
 
 
 def _is_shown(job: _Job, method: str, shown: str, *, bits: Sequence[int]) -> bool:
-    """Return whether the pictures show this one: the longest codes of the method shown, seed 0."""
+    """Return whether this is the pictured run: the shown method's longest codes, seed 0."""
     return job.seed == 0 and method == shown and job.bits in {0, max(bits)}
 
 
@@ -155,7 +155,7 @@ def _all_features(
     cache: str | Path | None,
     progress: Progress,
 ) -> dict[str, Features]:
-    """Compute features for every method, once for all methods that use the same."""
+    """Compute the features of each method, once for methods that share them."""
     made: dict[FeatureSettings, Features] = {}
     found: dict[str, Features] = {}
     for method in methods:

@@ -1,4 +1,4 @@
-"""Open a folder of labelled tiles, by the name of the data set or whatever its layout."""
+"""Open a folder of labelled tiles, by data set name or by its layout."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from geohash_rs.hashing.data.class_folders import ClassFolders
 
 __all__ = ["DATASETS", "find_dataset", "open_tiles"]
 
-# classes of each data set that has one folder a class; of any number where it is None
+# number of classes of each data set; None if it varies
 DATASETS: dict[str, int | None] = {
     "class-folders": None,
     "ucmerced": 21,
@@ -26,11 +26,11 @@ def open_tiles(root: str | Path, *, dataset: str | None = None) -> LabelledTiles
     """Find the tiles of a folder and their labels.
 
     Args:
-        root: Folder with one folder a class (one label a tile), or with patches of BigEarthNet
-            (several).
-        dataset: One of `DATASETS`; case, hyphens and underscores do not matter. It says the layout,
-            and a folder with more classes than the data set is refused; one with fewer is a part
-            of it. Default: what the folder holds.
+        root: Folder with one folder per class (one label per tile), or with patches of BigEarthNet
+            (several labels per tile).
+        dataset: One of `DATASETS`; case, hyphens and underscores do not matter. It sets the layout
+            and the largest number of classes; a folder with fewer counts as a subset. None detects
+            the layout.
 
     Returns:
         The tiles.
@@ -47,7 +47,7 @@ def open_tiles(root: str | Path, *, dataset: str | None = None) -> LabelledTiles
     most = DATASETS[name] if name is not None else None
     if most is not None and len(tiles.classes) > most:
         msg = (
-            f"{tiles.root} has {len(tiles.classes)} classes, but {name} has {most}; give its "
+            f"{tiles.root} has {len(tiles.classes)} classes, but {name} has {most}; pass its "
             "folder as root, or class-folders as the data set."
         )
         raise TrainingError(msg)
@@ -55,7 +55,7 @@ def open_tiles(root: str | Path, *, dataset: str | None = None) -> LabelledTiles
 
 
 def find_dataset(dataset: str) -> str:
-    """Find a data set by its name, however it is spelt.
+    """Find a data set by name, in any spelling.
 
     Args:
         dataset: The name; case, hyphens and underscores do not matter.
@@ -64,7 +64,7 @@ def find_dataset(dataset: str) -> str:
         Its name in `DATASETS`.
 
     Raises:
-        TrainingError: If there is none of this name.
+        TrainingError: If there is no data set of this name.
     """
     names = {_letters(name): name for name in DATASETS}
     if _letters(dataset) not in names:

@@ -1,4 +1,4 @@
-"""Write footprints and their attributes to the file formats that maps and tables read."""
+"""Write footprints and their attributes to file formats for maps and tables."""
 
 import lazy_loader
 

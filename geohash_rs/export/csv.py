@@ -1,4 +1,4 @@
-"""Comma-separated tables with the footprint as well-known text in longitude and latitude."""
+"""CSV tables with the footprint as WKT in longitude and latitude."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ __all__ = ["write_csv"]
 
 
 def write_csv(frames: Iterator["GeoDataFrame"], path: Path, _layer: str) -> int:
-    """Write tables one after another as comma-separated values.
+    """Write tables one after another as CSV.
 
     Args:
         frames: Tables with the same columns.

@@ -1,4 +1,4 @@
-"""The formats that a table of footprints is written in, each known by the ending of its file."""
+"""The formats for tables of footprints, chosen by file extension."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -36,28 +36,27 @@ ENDINGS = tuple(WRITERS)
 
 
 def write(frame: "GeoDataFrame", path: str | os.PathLike[str], *, layer: str | None = None) -> None:
-    """Write a table of footprints to one file, in the format that its ending names.
+    """Write a table of footprints to one file, in the format of its extension.
 
-    The file appears whole or not at all: an older file of this name stays until the new one is
+    The file appears complete or not at all: an existing file is kept until the new one is
     complete.
 
-    - `.geojson`, `.json`: GeoJSON after RFC 7946, always longitude and latitude (EPSG:4326), rings
-      counterclockwise, footprints over the antimeridian in two parts, dates as RFC 3339 strings,
+    - `.geojson`, `.json`: GeoJSON (RFC 7946), always in longitude and latitude (EPSG:4326), rings
+      counterclockwise, footprints split at the antimeridian, dates as RFC 3339 strings,
       coordinates in full precision.
-    - `.gpkg`: GeoPackage in the CRS of the table, one layer of multipolygons.
-    - `.parquet`: GeoParquet 1.1 in the CRS of the table.
-    - `.csv`: comma-separated, the footprint as well-known text in longitude and latitude, in a
-      column `WKT`, where GDAL and QGIS look for it.
-    - `.html`: one page with pictures of the tiles and a map, both inside of it; it needs nothing
-      else.
+    - `.gpkg`: GeoPackage in the table's CRS, one layer of multipolygons.
+    - `.parquet`: GeoParquet 1.1 in the table's CRS.
+    - `.csv`: CSV with the footprint in longitude and latitude in a column `WKT`, where GDAL and
+      QGIS look for it.
+    - `.html`: one self-contained page with pictures of the tiles and a map.
 
     Args:
         frame: Footprints and attributes.
         path: File to write; its folder must exist.
-        layer: Name of the layer in a GeoPackage, by default the file's name without its ending.
+        layer: Name of the layer in a GeoPackage; by default the file name without its extension.
 
     Raises:
-        ExportError: If the ending is unknown, the table has no CRS or a column that the format
+        ExportError: If the extension is unknown, the table has no CRS or a column that the format
             cannot hold, or the file cannot be written.
     """
     write_batches([frame], path, layer=layer)
@@ -66,7 +65,7 @@ def write(frame: "GeoDataFrame", path: str | os.PathLike[str], *, layer: str | N
 def write_batches(
     frames: Iterable["GeoDataFrame"], path: str | os.PathLike[str], *, layer: str | None = None
 ) -> int:
-    """Write tables one after another into one file, holding one of them in memory at a time.
+    """Write tables one after another to one file, with only one in memory at a time.
 
     Args:
         frames: Tables with the same columns and the same CRS; at least one, which may be empty.
@@ -77,19 +76,19 @@ def write_batches(
         The number of rows written.
 
     Raises:
-        ExportError: As for `write`, and if there is no table at all.
-        GeoHashRSError: As going through the tables raises it.
+        ExportError: As for `write`, and if there is no table.
+        GeoHashRSError: As raised while iterating over the tables.
     """
     target = Path(path)
     writer = WRITERS[check_ending(target)]
     batches = iter(frames)
     first = next(batches, None)
     if first is None:
-        msg = f"there is no table to write to {target}; give at least one, which may be empty."
+        msg = f"there is no table to write to {target}; pass at least one, which may be empty."
         raise ExportError(msg)
     tables = map(_check_footprints, chain([first], batches))
     if target.is_dir():
-        msg = f"{target} is a folder; give the name of a file in it, such as {target / 'out'}."
+        msg = f"{target} is a folder; pass the path of a file, such as {target / 'out.gpkg'}."
         raise ExportError(msg)
     if not target.parent.is_dir():
         msg = f"the folder {target.parent} does not exist; create it to write {target.name} there."
@@ -97,7 +96,7 @@ def write_batches(
     try:
         with replacing(target) as unfinished:
             return writer(tables, unfinished, layer or target.stem)
-    except ArchiveWriteError as error:  # the file stands, but perhaps not for good
+    except ArchiveWriteError as error:  # the file was written but may not be durable
         raise ExportError(error.strerror) from error
     except GeoHashRSError:
         raise
@@ -105,22 +104,22 @@ def write_batches(
         reason = getattr(error, "strerror", None) or one_line(error)
         msg = (
             f"cannot write {target}: {reason.rstrip('.')}; nothing was changed. "
-            "Free space on the disk or choose a place that you may write to."
+            "Free disk space or choose a folder that you may write to."
         )
         raise ExportError(msg) from error
 
 
 def check_ending(path: str | os.PathLike[str]) -> str:
-    """Return the ending of a file if a format has it, before any work is done.
+    """Return a file's extension if it is supported, to fail before any work is done.
 
     Args:
-        path: File that is to be written.
+        path: File to write later.
 
     Returns:
-        The ending in lower case, one of `ENDINGS`.
+        The extension in lower case, one of `ENDINGS`.
 
     Raises:
-        ExportError: If no format has this ending.
+        ExportError: If no format has this extension.
 
     >>> check_ending("matches.GeoJSON")
     '.geojson'
@@ -128,7 +127,7 @@ def check_ending(path: str | os.PathLike[str]) -> str:
     ending = Path(path).suffix.lower()
     if ending not in WRITERS:
         msg = (
-            f"cannot tell a format from the ending {ending!r} of {os.fspath(path)}; "
+            f"the extension {ending!r} of {os.fspath(path)} does not name a format; "
             f"use one of {', '.join(ENDINGS)}."
         )
         raise ExportError(msg)
@@ -136,10 +135,10 @@ def check_ending(path: str | os.PathLike[str]) -> str:
 
 
 def _check_footprints(frame: "GeoDataFrame") -> "GeoDataFrame":
-    """Check that a table holds placed polygons.
+    """Check that a table has a CRS and holds only polygons.
 
     Raises:
-        ExportError: If it has no CRS, or other geometries than polygons.
+        ExportError: If it has no CRS, or geometries other than polygons.
     """
     if frame.crs is None:
         msg = (
@@ -150,7 +149,7 @@ def _check_footprints(frame: "GeoDataFrame") -> "GeoDataFrame":
     others = set(frame.geom_type.dropna()) - {"Polygon", "MultiPolygon"}
     if others:
         msg = (
-            f"the table holds {', '.join(sorted(others))} where footprints are polygons; "
+            f"the table holds {', '.join(sorted(others))}, but footprints are polygons; "
             "write those rows with geopandas' own to_file."
         )
         raise ExportError(msg)

@@ -1,4 +1,4 @@
-"""GeoJSON after RFC 7946: longitude and latitude, right-handed rings, split at the antimeridian."""
+"""GeoJSON (RFC 7946): longitude and latitude, right-handed rings, split at the antimeridian."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ __all__ = ["geojson_features", "json_values", "write_geojson"]
 
 
 def write_geojson(frames: Iterator["GeoDataFrame"], path: Path, _layer: str) -> int:
-    """Write tables one after another as one feature collection, a feature on a line.
+    """Write tables one after another as one feature collection, one feature per line.
 
     Args:
         frames: Tables with the same columns.
@@ -42,17 +42,17 @@ def write_geojson(frames: Iterator["GeoDataFrame"], path: Path, _layer: str) -> 
 
 
 def geojson_features(frame: "GeoDataFrame") -> Iterator[str]:
-    """Turn every row into a GeoJSON feature of one line.
+    """Convert each row to a GeoJSON feature on one line.
 
     Args:
         frame: Footprints and attributes, in any CRS.
 
     Yields:
         RFC 7946 features: EPSG:4326, counterclockwise rings, split at the antimeridian; missing
-        values and numbers that are not finite become null.
+        values and non-finite numbers become null.
 
     Raises:
-        ExportError: If a column holds something that JSON cannot.
+        ExportError: If a column holds values that JSON cannot represent.
     """
     geometries = shapely.to_geojson(lonlat_geometries(frame))
     columns = {
@@ -70,14 +70,14 @@ def geojson_features(frame: "GeoDataFrame") -> Iterator[str]:
 
 
 def json_values(series: "Series[Any]") -> list[object]:
-    """Turn a column into values that JSON can hold.
+    """Convert a column to values that JSON can represent.
 
     Args:
-        series: Any column but one of geometries.
+        series: Any column except geometries.
 
     Returns:
-        Numbers, text, lists or None; dates and times as RFC 3339 text, without a zone taken as
-        UTC; missing values and numbers that are not finite as None.
+        Numbers, text, lists or None; dates and times as RFC 3339 text, in UTC if they have no
+        zone; missing values and non-finite numbers as None.
     """
     import pandas as pd
 
@@ -94,10 +94,10 @@ def json_values(series: "Series[Any]") -> list[object]:
 
 
 def _plain(value: object, column: object) -> object:
-    """Make one value of an object column fit for JSON.
+    """Convert one value of an object column for JSON.
 
     Raises:
-        ExportError: If JSON cannot hold it.
+        ExportError: If JSON cannot represent it.
     """
     if isinstance(value, str | None):
         return value
@@ -109,15 +109,15 @@ def _plain(value: object, column: object) -> object:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
         msg = (
-            f"column {column!r} holds {value!r} of type {type(value).__name__}, which JSON cannot; "
-            "turn the column into text or numbers, or drop it."
+            f"column {column!r} holds {value!r} of type {type(value).__name__}, which JSON cannot "
+            "represent; convert the column to text or numbers, or drop it."
         )
         raise ExportError(msg) from error
     return value
 
 
 def _rfc3339(moment: date) -> str:
-    """Write a day or a moment as RFC 3339; without a time zone it is taken as UTC."""
+    """Format a date or time as RFC 3339, in UTC if it has no time zone."""
     text = moment.isoformat()
     if not isinstance(moment, datetime):
         return text

@@ -1,4 +1,4 @@
-"""GeoPackage: one layer of multipolygons in the CRS of the table, drawn by distance in QGIS."""
+"""GeoPackage: one layer of multipolygons in the table's CRS, styled by distance in QGIS."""
 
 import base64
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ PICTURE_SIZE = 128  # px
 
 
 def write_geopackage(frames: Iterator["GeoDataFrame"], path: Path, layer: str) -> int:
-    """Write tables one after another into one layer.
+    """Write tables one after another to one layer.
 
-    Matches get a style with them, by which QGIS draws them by distance and shows their pictures
-    as map tips; up to `MOST_PICTURES` matches carry their pictures in a column.
+    Matches get a QGIS style that colours them by distance and shows their pictures as map tips; up
+    to `MOST_PICTURES` matches include their pictures in a column.
 
     Args:
         frames: Tables with the same columns and CRS.
@@ -64,7 +64,7 @@ def write_geopackage(frames: Iterator["GeoDataFrame"], path: Path, layer: str) -
 
 
 def _with_pictures(frame: "GeoDataFrame") -> "GeoDataFrame":
-    """Add a column of pictures as data URIs; none if no scene can be read."""
+    """Add a column of pictures as data URIs, unless no scene can be read."""
     rows = frame.drop(columns=frame.geometry.name).to_dict("records")
     pictures = [webp and _jpeg_uri(webp) for webp in tile_pictures(rows, size=PICTURE_SIZE)]
     if not any(pictures) or PICTURE_COLUMN in frame.columns:
@@ -73,7 +73,7 @@ def _with_pictures(frame: "GeoDataFrame") -> "GeoDataFrame":
 
 
 def _jpeg_uri(webp: bytes) -> str:
-    """Write a picture as JPEG, which QGIS shows everywhere."""
+    """Convert a picture to JPEG, which QGIS shows on every platform."""
     from PIL import Image
 
     target = BytesIO()

@@ -1,4 +1,4 @@
-"""GeoParquet 1.1: footprints as well-known binary beside their bounding boxes."""
+"""GeoParquet 1.1: footprints as WKB with their bounding boxes."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ __all__ = ["write_geoparquet"]
 
 
 def write_geoparquet(frames: Iterator["GeoDataFrame"], path: Path, _layer: str) -> int:
-    """Write tables one after another, each as a row group of its own.
+    """Write tables one after another, each as its own row group.
 
     Args:
         frames: Tables with the same columns and CRS.
@@ -45,14 +45,14 @@ def write_geoparquet(frames: Iterator["GeoDataFrame"], path: Path, _layer: str) 
 
 
 def _arrow_table(frame: "GeoDataFrame") -> "pa.Table":
-    """Lay a table out as GeoParquet 1.1: WKB footprints beside their bounding boxes."""
+    """Convert a table to GeoParquet 1.1: WKB footprints with their bounding boxes."""
     import pandas as pd
 
     name = frame.geometry.name
     geometries = oriented(np.asarray(frame.geometry.array, dtype=object))
     table = pa.Table.from_pandas(pd.DataFrame(frame.drop(columns=name)), preserve_index=False)
     for index, field in enumerate(table.schema):
-        if pa.types.is_null(field.type):  # a column without any value: text can hold what follows
+        if pa.types.is_null(field.type):  # an empty column: as text it can hold later values
             table = table.set_column(index, field.name, table.column(index).cast(pa.string()))
     boxes = shapely.bounds(geometries).reshape(-1, 4)
     box = pa.StructArray.from_arrays(
@@ -66,7 +66,7 @@ def _arrow_table(frame: "GeoDataFrame") -> "pa.Table":
 def _geo_metadata(
     frame: "GeoDataFrame", bounds: Sequence[npt.NDArray[np.float64]]
 ) -> dict[str, Any]:
-    """Describe the footprints as GeoParquet 1.1 asks: https://geoparquet.org/releases/v1.1.0."""
+    """Return the metadata of GeoParquet 1.1: https://geoparquet.org/releases/v1.1.0."""
     name = frame.geometry.name
     sides = ("xmin", "ymin", "xmax", "ymax")
     column: dict[str, Any] = {

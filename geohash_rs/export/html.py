@@ -1,4 +1,4 @@
-"""A page of matches that needs nothing else: pictures and map inside, no script, to be mailed."""
+"""A self-contained page of matches, with pictures and a map but no scripts."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -21,7 +21,7 @@ WINDOW = ("scene", "col", "row", "width", "height")
 
 
 def write_html(frames: Iterator["GeoDataFrame"], path: Path, title: str) -> int:
-    """Write matches as one page: their pictures in rank order beside a map of their footprints.
+    """Write matches as one page: pictures in rank order next to a map of the footprints.
 
     Args:
         frames: Tables with the columns of matches; pictures are read from their scenes.
@@ -32,7 +32,7 @@ def write_html(frames: Iterator["GeoDataFrame"], path: Path, title: str) -> int:
         The number of matches written.
 
     Raises:
-        ExportError: If there are more rows than a page can show.
+        ExportError: If there are more than `MOST_ROWS` rows.
     """
     import pandas as pd
 
@@ -43,8 +43,8 @@ def write_html(frames: Iterator["GeoDataFrame"], path: Path, title: str) -> int:
         count += len(frame)
         if count > MOST_ROWS:
             msg = (
-                f"more than {MOST_ROWS} rows are too many for a page of pictures; write fewer, "
-                "or another format such as .gpkg."
+                f"a page of pictures can show at most {MOST_ROWS} rows; write fewer, or use "
+                "another format such as .gpkg."
             )
             raise ExportError(msg)
     frame = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
@@ -78,7 +78,7 @@ def tile_pictures(rows: Sequence[dict[str, Any]], *, size: int) -> list[bytes | 
         size: Pixels of the longer side.
 
     Returns:
-        WebP files; None where a tile has no window or its scene cannot be read.
+        WebP files; None if a tile has no window or its scene cannot be read.
     """
     import pandas as pd
 
@@ -94,7 +94,7 @@ def tile_pictures(rows: Sequence[dict[str, Any]], *, size: int) -> list[bytes | 
             try:
                 picture = encode_webp(thumbnails.read(str(values[0]), window, size=size))
             except SceneError:
-                picture = None  # shown as such
+                picture = None  # the page says so
         pictures.append(picture)
     return pictures
 
@@ -116,7 +116,7 @@ def _card(row: dict[str, Any], number: int, picture: bytes | None) -> str:
     rank, far, date = facts_of(row, number)
     about = escape(f"Tile {row.get('tile_id', number)}: {far or 'no distance'}, {date}")
     image = (
-        '<span class="none">no picture:<br>its scene was not found</span>'
+        '<span class="none">no picture:<br>scene not found</span>'
         if picture is None
         else f'<img src="{data_uri(picture)}" alt="{about}">'
     )
@@ -129,6 +129,6 @@ def _card(row: dict[str, Any], number: int, picture: bytes | None) -> str:
 
 
 def _pairs(count: int) -> str:
-    """Light up a footprint while the mouse is on its card."""
+    """Return CSS that highlights a footprint while the mouse is over its card."""
     marked = ",".join(f"main:has(#c{n}:hover) #f{n} .halo" for n in range(1, count + 1))
     return f"{marked}{{stroke:#c3174b;stroke-width:11;opacity:1}}" if marked else ""

@@ -24,28 +24,28 @@ WIDTH = 1000  # units of the drawing
 SMALL = 14  # units; smaller footprints get a ring around them
 SCENE_PICTURE = 700  # px of a scene's
 MOST_SCENES = 8
-NO_PLACE = "<figure><figcaption>These tiles have no place on the Earth.</figcaption></figure>"
+NO_PLACE = "<figure><figcaption>These tiles have no footprints to map.</figcaption></figure>"
 NEAR, FAR = (0xF0, 0x20, 0x6A), (0xFF, 0xC4, 0x6B)
 
 Array = npt.NDArray[np.float64]
 
 
 class Draw(Protocol):
-    """Where points are in the drawing."""
+    """Converts points to drawing units."""
 
     def __call__(self, points: Array, centre: float | None = None) -> Array:
-        """Place lon/lat, shape (n, 2): each on the nearest side, or all on that of a centre."""
+        """Convert lon/lat, shape (n, 2), each on the turn nearest the map, or all on a centre's."""
 
 
 def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
-    """Give rank, distance and date of a match as text.
+    """Return rank, distance and date of a match as text.
 
     Args:
         row: Its columns.
-        number: What stands for its rank where it has none.
+        number: Used as the rank if it has none.
 
     Returns:
-        The three; the distance is empty where there is none.
+        Rank, distance and date; the distance is empty if it has none.
     """
     import pandas as pd
 
@@ -61,7 +61,7 @@ def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> s
 
     Args:
         rows: Columns of the matches.
-        shapes: Their footprints in lon/lat, shape (rows,), None where one has no place.
+        shapes: Their footprints in lon/lat, shape (rows,), None if missing.
 
     Returns:
         A ``figure`` element.
@@ -91,7 +91,7 @@ def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> s
     parts += [
         _footprint(row, number, shape, draw, _colour(row, rows))
         for number, (row, shape) in reversed(
-            list(enumerate(zip(rows, shapes, strict=True), 1))  # the best lie on top
+            list(enumerate(zip(rows, shapes, strict=True), 1))  # the best are drawn on top
         )
         if shape is not None
     ]
@@ -140,7 +140,7 @@ def _footprint(
 
 
 def _scenes(rows: Sequence[dict[str, Any]], draw: Draw) -> str:
-    """Put pictures of the scenes that hold most matches under the footprints, latest on top."""
+    """Draw the scenes with the most matches below the footprints, latest on top."""
     from geohash_rs.pictures.scenes import draw_scene
     from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
 

@@ -1,4 +1,4 @@
-"""Bring footprints of any CRS to longitude and latitude, as web maps and RFC 7946 want them."""
+"""Reproject footprints to longitude and latitude, as web maps and RFC 7946 require."""
 
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,10 @@ GeometryArray = npt.NDArray[np.object_]
 
 
 def lonlat_geometries(frame: "GeoDataFrame") -> GeometryArray:
-    """Bring footprints to EPSG:4326, in parts at the antimeridian, rings counterclockwise.
+    """Reproject footprints to EPSG:4326, split at the antimeridian, rings counterclockwise.
 
     Args:
-        frame: Footprints in any CRS; those in EPSG:4326 are taken as split already.
+        frame: Footprints in any CRS; those in EPSG:4326 are assumed to be split already.
 
     Returns:
         Shapely polygons and multipolygons, shape (rows,).
@@ -60,7 +60,7 @@ def _reprojected_rings(rings: GeometryArray, crs: object) -> GeometryArray:
 
 
 def oriented(geometries: GeometryArray) -> GeometryArray:
-    """Turn the rings of polygons counterclockwise and those of holes clockwise.
+    """Orient the outer rings of polygons counterclockwise and their holes clockwise.
 
     Args:
         geometries: Shapely geometries of any kind.

@@ -1,4 +1,4 @@
-"""Show matches and archives in a notebook: as rich cells, as a grid of pictures, on a map."""
+"""Show matches and archives in a notebook: as HTML, as a grid of pictures, on a map."""
 
 from collections.abc import Sequence
 from html import escape
@@ -26,10 +26,10 @@ FAINT = "opacity:.7"
 
 
 def matches_html(matches: "GeoDataFrame") -> str | None:
-    """Show the first matches as pictures, for a cell of a notebook.
+    """Show the first matches as pictures in a notebook cell.
 
     Args:
-        matches: Matches, or a part of them.
+        matches: Matches, or some of them.
 
     Returns:
         HTML without scripts; None if columns of matches are missing.
@@ -62,13 +62,13 @@ def matches_html(matches: "GeoDataFrame") -> str | None:
 
 
 def archive_html(archive: "CodeStore") -> str:
-    """Show what an archive is, for a cell of a notebook.
+    """Describe an archive in a notebook cell.
 
     Args:
         archive: The archive.
 
     Returns:
-        HTML without scripts: facts beside a map of where its tiles are.
+        HTML without scripts: facts next to a map of its tiles.
     """
     times = archive.manifest.times
     facts = {
@@ -93,7 +93,7 @@ def archive_html(archive: "CodeStore") -> str:
 
 
 def _outline(archive: "CodeStore") -> str:
-    """Draw where tiles are as a small picture of dots."""
+    """Draw a small map with a dot where there are tiles."""
     box = archive.manifest.bounds
     if box is None:
         return ""
@@ -101,7 +101,7 @@ def _outline(archive: "CodeStore") -> str:
     stretch = np.array([np.cos(np.radians((low[1] + high[1]) / 2)), 1.0])
     scale = 150 / max(float(((high - low) * stretch).max()), 1e-9)
     count, parts = 0, [np.empty((0, 2), int)]
-    for _, boxes in archive.boxes():  # a segment at a time, of which only the dots are kept
+    for _, boxes in archive.boxes():  # one segment at a time; only the dots are kept
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         centres[:, 0] += 360 * np.round(((low[0] + high[0]) / 2 - centres[:, 0]) / 360)
         places = np.round((centres - low) * stretch * scale / 5).astype(int)
@@ -132,14 +132,14 @@ def plot_grid(matches: "GeoDataFrame", *, columns: int = 6, most: int = 24) -> "
 
     Args:
         matches: Matches; pictures are read from their scenes.
-        columns: Pictures in a row.
-        most: Most pictures.
+        columns: Pictures per row.
+        most: Most pictures to draw.
 
     Returns:
-        The figure, to be shown or saved.
+        The figure, to show or save.
 
     Raises:
-        QueryError: If columns or most are less than one, or columns of matches are missing.
+        QueryError: If `columns` or `most` is less than 1, or columns of matches are missing.
     """
     from io import BytesIO
 
@@ -176,18 +176,18 @@ def explore(matches: "GeoDataFrame", **options: Any) -> Any:  # noqa: ANN401 - a
 
     Args:
         matches: Matches.
-        **options: Arguments of `geopandas.GeoDataFrame.explore`, which go before the choices
-            made here: no background tiles, the colour by distance.
+        **options: Arguments of `geopandas.GeoDataFrame.explore`, which override the defaults
+            here: no background tiles, colour by distance.
 
     Returns:
-        A folium map. Its page loads Leaflet from the network when it is shown; the page of
+        A folium map. Showing it loads Leaflet from the network; the page of
         `to_file("matches.html")` needs no network.
 
     Raises:
         ExportError: If folium or mapclassify is not installed.
     """
     try:
-        import folium  # noqa: F401 - asked for by geopandas, both
+        import folium  # noqa: F401 - geopandas needs both
         import mapclassify  # noqa: F401
     except ImportError as error:
         msg = f"explore needs {error.name}; run: python -m pip install 'geohash-rs[notebook]'"

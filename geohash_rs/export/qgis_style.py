@@ -1,4 +1,4 @@
-"""Keep in a GeoPackage how QGIS is to draw it: by distance, numbered, with pictures as map tips."""
+"""Store a QGIS style in a GeoPackage: coloured by distance, numbered, with pictures as map tips."""
 
 import sqlite3
 from contextlib import closing
@@ -11,8 +11,8 @@ PICTURE_COLUMN = "picture"
 CLASSES = 5
 NEAR, FAR = (0xF0, 0x20, 0x6A), (0xFF, 0xC4, 0x6B)
 
-# The table in which QGIS looks for styles. It has to be registered to be found, so programs that
-# list the layers see it beside the matches.
+# The table in which QGIS looks for styles. QGIS finds it only if it is registered, so programs that
+# list layers show it next to the matches.
 CREATE = """CREATE TABLE IF NOT EXISTS layer_styles (
   id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256),
   f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256),
@@ -32,15 +32,15 @@ PICTURE = """
 
 
 def match_style(least: int, most: int, *, pictures: bool) -> str:
-    """Write the style of a layer of matches in QGIS' own language.
+    """Return the style of a layer of matches in QGIS's format.
 
     Args:
-        least: The least distance of the layer, bits.
-        most: The largest.
+        least: The smallest distance in the layer, bits.
+        most: The largest distance in the layer, bits.
         pictures: Whether the layer has a column of pictures.
 
     Returns:
-        QML, which QGIS 3.22 and later read.
+        QML for QGIS 3.22 and later.
     """
     edges = _edges(least, most)
     classes = list(zip(edges[:-1], edges[1:], strict=True))
@@ -78,7 +78,7 @@ def match_style(least: int, most: int, *, pictures: bool) -> str:
 
 
 def store_style(path: Path, layer: str, style: str) -> None:
-    """Put a style into a GeoPackage as the default of one of its layers.
+    """Store a style in a GeoPackage as the default of one of its layers.
 
     Args:
         path: The file.
@@ -95,7 +95,7 @@ def store_style(path: Path, layer: str, style: str) -> None:
 
 
 def _edges(least: int, most: int) -> list[int]:
-    """Cut a range of distances into up to five classes of whole bits."""
+    """Divide a range of distances into up to five classes of whole bits."""
     number = max(1, min(CLASSES, most - least))
     return [least + round((most - least) * n / number) for n in range(number + 1)]
 

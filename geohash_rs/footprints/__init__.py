@@ -1,4 +1,4 @@
-"""Where tiles lie on the Earth: polygons from transforms, whatever the projection."""
+"""Tile footprints on the Earth: polygons from transforms in any projection."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Boxes in longitude and latitude, across the antimeridian too."""
+"""Boxes in longitude and latitude, also across the antimeridian."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,14 +7,14 @@ __all__ = ["total_bounds"]
 
 
 def total_bounds(bounds: npt.NDArray[np.float64]) -> tuple[float, float, float, float] | None:
-    """Box boxes as narrowly as the globe allows.
+    """Return the narrowest box around all boxes.
 
     Args:
-        bounds: (xmin, ymin, xmax, ymax) in degrees, xmax above 180 across the antimeridian, NaN
-            where there is no box; shape (n, 4).
+        bounds: (xmin, ymin, xmax, ymax) in degrees, xmax above 180 if a box crosses the
+            antimeridian, NaN for a missing box; shape (n, 4).
 
     Returns:
-        One box around all, xmax above 180 where it crosses the antimeridian; None without any.
+        The box, xmax above 180 if it crosses the antimeridian; None if there are no boxes.
     """
     placed = bounds[~np.isnan(bounds[:, 0])]
     if not len(placed):

@@ -1,4 +1,4 @@
-"""Bring points between a CRS and longitude and latitude, and tell where a CRS leaves the Earth."""
+"""Convert points between a CRS and longitude and latitude, and detect points off the Earth."""
 
 from functools import cached_property, lru_cache
 
@@ -18,28 +18,28 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class Projection:
-    """One CRS and how it lies on the Earth; x is east and y north, whatever its axis order.
+    """A CRS and its transforms to and from WGS 84; always (x, y), whatever its axis order.
 
     Attributes:
         crs: The CRS.
-        plain: Whether its axes are longitudes and latitudes themselves, so that its grid lines are
-            meridians and parallels (a rotated pole is not plain).
+        plain: Whether its axes are longitude and latitude, so that its grid lines are meridians
+            and parallels (a rotated pole is not plain).
     """
 
     def __init__(self, crs: CRS) -> None:
-        """Prepare both directions.
+        """Prepare the transforms in both directions.
 
         Args:
             crs: The CRS.
 
         Raises:
-            SceneError: If its coordinates have no place on the Earth's surface.
+            SceneError: If the CRS cannot be transformed to longitude and latitude.
         """
         self.crs = crs
         self.plain = crs.is_geographic and not crs.is_derived
         msg = (
-            f"the CRS {crs.name!r} ({crs.type_name}) cannot be brought to longitude and latitude, "
-            "so tiles cannot be placed; set the right one with 'rio edit-info --crs'."
+            f"the CRS {crs.name!r} ({crs.type_name}) cannot be converted to longitude and "
+            "latitude, so tiles cannot be placed; set the right one with 'rio edit-info --crs'."
         )
         if not (crs.is_geographic or crs.is_projected):
             raise SceneError(msg)
@@ -51,14 +51,14 @@ class Projection:
         self._same = crs.to_epsg() == 4326
 
     def to_lonlat(self, points: FloatArray) -> FloatArray:
-        """Give longitudes and latitudes.
+        """Convert points to longitude and latitude.
 
         Args:
             points: x and y, shape (..., 2).
 
         Returns:
-            Degrees, shape (..., 2); not finite where there is no place on the Earth. For a plain
-            CRS longitudes go on beyond 180 as x does, and latitudes end at the poles.
+            Degrees, shape (..., 2); not finite for points off the Earth. In a plain CRS, longitudes
+            continue beyond 180 as x does, and latitudes are clipped at the poles.
         """
         if not self.plain:
             return self._transform(self._to_lonlat, points)
@@ -72,26 +72,26 @@ class Projection:
         return lonlat
 
     def from_lonlat(self, lonlat: FloatArray) -> FloatArray:
-        """Give x and y.
+        """Convert longitude and latitude to x and y.
 
         Args:
             lonlat: Degrees, shape (..., 2).
 
         Returns:
-            Coordinates of the CRS, shape (..., 2); not finite where there are none.
+            Coordinates in the CRS, shape (..., 2); not finite if there are none.
         """
         return self._transform(self._from_lonlat, lonlat)
 
     def offsets(self, points: FloatArray, lonlat: FloatArray) -> FloatArray:
-        """Measure how far places on the Earth are from points of the CRS.
+        """Measure in the CRS how far positions on the Earth are from points.
 
         Args:
             points: x and y, shape (..., 2).
             lonlat: Degrees, shape (..., 2).
 
         Returns:
-            Offsets in x and y, units of the CRS, shape (..., 2); infinite where a place has no
-            coordinates. On a cylinder whole turns do not count.
+            Offsets in x and y, units of the CRS, shape (..., 2); infinite if a position has no
+            coordinates. In a cylindrical projection, full turns are ignored.
         """
         finite = np.isfinite(lonlat).all(axis=-1, keepdims=True)
         back = self.from_lonlat(np.where(finite, lonlat, 0.0))
@@ -102,23 +102,23 @@ class Projection:
         return np.where(placed, off, np.inf)
 
     def on_earth(self, points: FloatArray, lonlat: FloatArray, *, slack: float) -> BoolArray:
-        """Tell which points come back to themselves from the Earth.
+        """Return which points survive the round trip to longitude and latitude and back.
 
-        Projections such as the sinusoidal give some longitude to points beyond their outline too.
+        Projections such as the sinusoidal return a longitude even for points outside their outline.
 
         Args:
             points: x and y, shape (..., 2).
-            lonlat: Where `to_lonlat` put them, shape (..., 2).
-            slack: How far, in units of the CRS, a point may be off.
+            lonlat: Result of `to_lonlat` for them, shape (..., 2).
+            slack: Largest allowed offset, in units of the CRS.
 
         Returns:
-            Shape (...).
+            Bool, shape (...).
         """
         return np.asarray((np.abs(self.offsets(points, lonlat)) <= slack).all(axis=-1))
 
     @cached_property
     def poles(self) -> list[tuple[FloatArray, float]]:
-        """List the poles that are points of this CRS, with their latitude."""
+        """The poles that are single points in this CRS, with their latitudes."""
         found = []
         for latitude in (90.0, -90.0):
             seen = self.from_lonlat(np.array([[lon, latitude] for lon in (0.0, 90.0, 180.0)]))
@@ -132,7 +132,7 @@ class Projection:
 
     @cached_property
     def _period(self) -> float:
-        """Measure how far x goes in one turn around a cylinder; 0 for other projections."""
+        """Length in x of one turn of a cylindrical projection; 0 for other projections."""
         if self.crs.is_geographic:
             return 360.0
         x = self.from_lonlat(np.array([[10.0, 0.0], [10.0, 60.0], [20.0, 0.0], [20.0, 60.0]]))[:, 0]
@@ -152,16 +152,16 @@ class Projection:
 
 
 def projection_of(crs: object) -> Projection:
-    """Give the projection of a CRS, prepared once and kept.
+    """Return the projection of a CRS, from a cache.
 
     Args:
-        crs: Anything that ``pyproj.CRS.from_user_input`` takes.
+        crs: Anything that ``pyproj.CRS.from_user_input`` accepts.
 
     Returns:
         The projection.
 
     Raises:
-        SceneError: If its coordinates have no place on the Earth's surface.
+        SceneError: If the CRS cannot be transformed to longitude and latitude.
     """
     if isinstance(crs, str):
         return _of_text(crs)

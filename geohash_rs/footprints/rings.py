@@ -1,4 +1,4 @@
-"""Close rings of longitudes and latitudes at the antimeridian, at poles and where Earth ends."""
+"""Turn rings into longitude/latitude polygons, at the antimeridian, poles and Earth's outline."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,10 @@ from geohash_rs.footprints.projection import Projection
 
 __all__ = ["curved_footprint", "edge_bends", "polygons", "split_at_antimeridian", "split_unwrapped"]
 
-MAX_PIECES = 256  # of an edge
-WIDE_PIECES = 16  # of an edge that spans many meridians: they are then at most 90 degrees apart
-EARTH_CELLS = 64  # along a side of a footprint that the outline of the Earth cuts
-AT_POLE = 1e-9  # of the ring's size: a pole as near as this to an edge lies on it
+MAX_PIECES = 256  # per edge
+WIDE_PIECES = 16  # per edge of a ring that spans many meridians
+EARTH_CELLS = 64  # per side of a footprint that the Earth's outline cuts
+AT_POLE = 1e-9  # share of the ring's size within which a pole counts as lying on an edge
 
 GeometryArray = npt.NDArray[np.object_]
 FloatArray = npt.NDArray[np.float64]
@@ -24,7 +24,7 @@ def polygons(rings: FloatArray) -> GeometryArray:
     """Make right-handed polygons.
 
     Args:
-        rings: Points without the closing one, shape (rings, points, 2).
+        rings: Points without the closing point, shape (rings, points, 2).
 
     Returns:
         Shapely polygons, shape (rings,).
@@ -37,9 +37,9 @@ def split_at_antimeridian(ring: npt.ArrayLike, *, pole: float | None = None) -> 
 
     Args:
         ring: Longitudes and latitudes without the closing point, shape (points, 2). Neighbouring
-            points are taken to be less than 180 degrees apart.
-        pole: Latitude of the pole along which a ring that runs once around the Earth is closed;
-            that of its hemisphere if None.
+            points are assumed to be less than 180 degrees apart.
+        pole: Latitude of the pole at which a ring around the Earth is closed; None uses the pole
+            of its hemisphere.
 
     Returns:
         A polygon or multipolygon, right-handed, x in [-180, 180].
@@ -51,7 +51,7 @@ def split_at_antimeridian(ring: npt.ArrayLike, *, pole: float | None = None) -> 
     steps = np.diff(np.append(points[:, 0], points[0, 0]))
     turns = -360.0 * np.round(steps / 360.0)
     offsets = np.concatenate([[0.0], np.cumsum(turns)])
-    # Adding a whole turn only where one is due keeps every other longitude bit for bit.
+    # Adding full turns only where needed keeps every other longitude bit for bit.
     unwrapped = np.column_stack([points[:, 0] + offsets[:-1], points[:, 1]])
     if offsets[-1]:
         if pole is None:
@@ -63,7 +63,7 @@ def split_at_antimeridian(ring: npt.ArrayLike, *, pole: float | None = None) -> 
 
 
 def split_unwrapped(ring: FloatArray) -> BaseGeometry:
-    """Split a ring whose longitudes go on beyond 180 degrees.
+    """Split a ring whose longitudes continue beyond 180 degrees.
 
     Args:
         ring: Longitudes of any size and latitudes, without the closing point, shape (points, 2).
@@ -80,7 +80,7 @@ def split_unwrapped(ring: FloatArray) -> BaseGeometry:
         part = whole if strip.contains(whole) else whole.intersection(strip)
         moved = shapely.affinity.translate(part, xoff=-360.0 * turn) if turn else part
         pieces += [p for p in _parts(moved) if p.area > 0]
-    if east - west >= 360:  # the strips meet, or overlap where the ring goes round more than once
+    if east - west >= 360:  # the strips touch, or overlap if the ring circles more than once
         pieces = _parts(shapely.union_all(pieces))
     oriented = [shapely.geometry.polygon.orient(piece) for piece in pieces]
     return oriented[0] if len(oriented) == 1 else shapely.MultiPolygon(oriented)
@@ -89,16 +89,16 @@ def split_unwrapped(ring: FloatArray) -> BaseGeometry:
 def edge_bends(
     ends: FloatArray, lonlat: FloatArray, projection: Projection
 ) -> npt.NDArray[np.float64]:
-    """Measure how far edges drawn straight in longitude and latitude stray from the true ones.
+    """Measure how far edges that are straight in longitude and latitude stray from the true ones.
 
     Args:
         ends: Both ends of edges in the CRS, shape (..., 2, 2).
-        lonlat: The same ends in degrees, longitudes of an edge on the same turn.
+        lonlat: The same ends in degrees, both longitudes of an edge on the same turn.
         projection: The CRS.
 
     Returns:
-        Distance of the middles across the edge, units of the CRS, shape (...); infinite where the
-        middle cannot be placed.
+        Distance between their midpoints across the edge, units of the CRS, shape (...); infinite
+        if the midpoint cannot be placed.
     """
     off = projection.offsets(ends.mean(axis=-2), lonlat.mean(axis=-2))
     placed: npt.NDArray[np.bool_] = np.asarray(np.isfinite(off).all(axis=-1))
@@ -112,19 +112,19 @@ def edge_bends(
 def curved_footprint(
     ring: FloatArray, projection: Projection, *, tolerance: float | None
 ) -> BaseGeometry:
-    """Bring one ring to longitude and latitude where its corners alone do not tell its course.
+    """Convert one ring to longitude and latitude if converting its corners is not enough.
 
     Args:
         ring: Corners in the CRS without the closing point, shape (points, 2).
         projection: The CRS, one that is not plain.
-        tolerance: How far, in units of the CRS, an edge may bend before it gets more points; None
-            leaves edges alone that can be told without.
+        tolerance: Largest bend of an edge, in units of the CRS, before it gets more points; None
+            adds points only to wide rings and rings around a pole.
 
     Returns:
         A polygon or multipolygon, right-handed, x in [-180, 180].
 
     Raises:
-        SceneError: If nothing of the ring is on the Earth.
+        SceneError: If no part of the ring is on the Earth.
     """
     course = _counterclockwise(ring[None])[0]
     inside: float | None = None
@@ -159,7 +159,7 @@ def _counterclockwise(rings: FloatArray) -> FloatArray:
 
 
 def _through_pole(ring: FloatArray, pole: FloatArray) -> tuple[FloatArray, bool]:
-    """Make a pole on an edge, or beside a corner, a corner of the ring."""
+    """Make a pole that lies on an edge or at a corner a corner of the ring."""
     edges = np.roll(ring, -1, axis=0) - ring
     lengths = np.maximum((edges**2).sum(axis=1), np.finfo(float).tiny)
     shares = np.clip(((pole - ring) * edges).sum(axis=1) / lengths, 0.0, 1.0)
@@ -183,7 +183,7 @@ def _spread_pole(
     latitude: float,
     projection: Projection,
 ) -> tuple[FloatArray, FloatArray]:
-    """Give a corner at a pole all the longitudes between its neighbours, through the inside."""
+    """Replace a corner at a pole by points that span the ring's longitudes there."""
     at = int(np.argmin(np.hypot(*(ring - pole).T)))
     before, after = ring[at - 1] - pole, ring[(at + 1) % len(ring)] - pole
     start = np.arctan2(after[1], after[0])
@@ -234,10 +234,10 @@ def _widest_bend(
 
 
 def _part_on_earth(ring: FloatArray, projection: Projection) -> BaseGeometry:
-    """Join small cells of the ring that are on the Earth, where its outline cuts the ring.
+    """Return the part of a ring on the Earth, as a union of small cells.
 
     Raises:
-        SceneError: If there are none.
+        SceneError: If there is none.
     """
     low, high = ring.min(axis=0), ring.max(axis=0)
     steps = np.linspace(0.0, 1.0, EARTH_CELLS + 1)

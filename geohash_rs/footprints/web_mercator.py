@@ -1,4 +1,4 @@
-"""The square world of web maps (EPSG:3857): 0 to 1 from west to east and from north to south."""
+"""The unit square of web maps (EPSG:3857): x runs from west to east, y from north to south."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,15 +7,15 @@ __all__ = ["HALF_WORLD", "LIMIT", "from_square", "to_square"]
 
 Array = npt.NDArray[np.float64]
 
-LIMIT = 85.0511287798066  # degrees; the latitude at which the world is a square
-HALF_WORLD = 20_037_508.342789244  # m from the middle of the world to its rim
+LIMIT = 85.0511287798066  # degrees; the latitude at which the map becomes a square
+HALF_WORLD = 20_037_508.342789244  # m from the centre of the map to its edge
 
 
 def to_square(lonlat: npt.ArrayLike) -> Array:
-    """Place points in the square; latitudes beyond its rim come to lie on it.
+    """Project points onto the square; latitudes beyond its edge are clipped.
 
     Args:
-        lonlat: Degrees, shape (..., 2); longitudes beyond 180 go on to the east.
+        lonlat: Degrees, shape (..., 2); longitudes beyond 180 continue to the east.
 
     Returns:
         x and y, shape (..., 2).
@@ -27,7 +27,7 @@ def to_square(lonlat: npt.ArrayLike) -> Array:
 
 
 def from_square(points: npt.ArrayLike) -> Array:
-    """Bring points of the square back to longitude and latitude.
+    """Convert points of the square to longitude and latitude.
 
     Args:
         points: x and y, shape (..., 2).

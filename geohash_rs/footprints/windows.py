@@ -1,4 +1,4 @@
-"""Turn windows of a scene into polygons, on the scene's own grid and as longitude and latitude."""
+"""Turn windows of a scene into polygons, in the scene's CRS and in longitude and latitude."""
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ __all__ = [
     "window_corners",
 ]
 
-# An edge that is straight in the scene's CRS bends in longitude and latitude. Where the bend is
-# more than this share of a pixel, points are put on the edge until it is not.
+# An edge that is straight in the scene's CRS bends in longitude and latitude. Points are added to
+# it until the bend is at most this share of a pixel.
 MAX_BEND_PX = 0.5
 WIDE_DEGREES = 90.0
 
@@ -36,15 +36,15 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def window_corners(transform: Affine, windows: npt.ArrayLike) -> FloatArray:
-    """Place the four corners of windows in the scene's CRS.
+    """Return the four corners of windows in the scene's CRS.
 
     Args:
-        transform: Affine transform of the scene, pixel to CRS; rotation and south-up are welcome.
+        transform: Affine transform of the scene, pixel to CRS; may be rotated or south-up.
         windows: Integers (col, row, width, height) in px, shape (windows, 4).
 
     Returns:
-        Float64 x and y, shape (windows, 4, 2), in the order upper left, lower left, lower right,
-        upper right of the pixel grid.
+        Float64 x and y, shape (windows, 4, 2), ordered upper left, lower left, lower right, upper
+        right in the pixel grid.
 
     >>> window_corners(Affine(10, 0, 500, 0, -10, 900), [[1, 2, 3, 4]]).tolist()
     [[[510.0, 880.0], [510.0, 840.0], [540.0, 840.0], [540.0, 880.0]]]
@@ -56,7 +56,7 @@ def window_corners(transform: Affine, windows: npt.ArrayLike) -> FloatArray:
 
 
 def native_footprints(transform: Affine, windows: npt.ArrayLike) -> GeometryArray:
-    """Make the polygon of each window in the scene's own CRS.
+    """Return the polygon of each window in the scene's CRS.
 
     Args:
         transform: Affine transform of the scene, pixel to CRS.
@@ -69,23 +69,23 @@ def native_footprints(transform: Affine, windows: npt.ArrayLike) -> GeometryArra
 
 
 def footprints(transform: Affine, windows: npt.ArrayLike, *, crs: object) -> GeometryArray:
-    """Make the polygon of each window in longitude and latitude (EPSG:4326).
+    """Return the polygon of each window in longitude and latitude (EPSG:4326).
 
-    A corner is the float64 image of the window's corner. Edges that bend by more than half a
-    pixel get more points, a footprint across the antimeridian is split there, and one around a
-    pole is closed along it. Where a window reaches beyond the outline of the Earth (a geostationary
-    disc, the sinusoidal grid of MODIS), its footprint is the part on it, to 1/64 of the window.
+    Corners are transformed in float64. An edge that bends by more than half a pixel gets more
+    points, a footprint across the antimeridian is split there, and one around a pole is closed at
+    the pole. If a window reaches beyond the Earth's outline (a geostationary disc, the sinusoidal
+    grid of MODIS), its footprint is the part on the Earth, to 1/64 of the window.
 
     Args:
         transform: Affine transform of the scene, pixel to CRS.
         windows: Integers (col, row, width, height) in px, shape (windows, 4).
-        crs: CRS of the scene, anything that ``pyproj.CRS.from_user_input`` takes.
+        crs: CRS of the scene, anything that ``pyproj.CRS.from_user_input`` accepts.
 
     Returns:
         Shapely polygons or multipolygons, shape (windows,), right-handed, x in [-180, 180].
 
     Raises:
-        SceneError: If nothing of a window is on the Earth, or the CRS has no place on it.
+        SceneError: If no part of a window is on the Earth, or the CRS cannot be converted.
     """
     pixel = float(np.sqrt(abs(transform.determinant)))
     corners = window_corners(transform, windows)
@@ -95,19 +95,19 @@ def footprints(transform: Affine, windows: npt.ArrayLike, *, crs: object) -> Geo
 def footprints_from_rings(
     rings: npt.ArrayLike, *, crs: object, tolerance: float | None = None
 ) -> GeometryArray:
-    """Bring rings of any CRS to longitude and latitude as valid, split polygons.
+    """Convert rings in any CRS to valid longitude/latitude polygons, split at the antimeridian.
 
     Args:
         rings: Float64 corners without the closing point, shape (rings, points, 2).
         crs: CRS of the corners.
-        tolerance: How far, in units of the CRS, an edge may bend before it gets more points;
-            None leaves the edges alone.
+        tolerance: Largest bend of an edge, in units of the CRS, before it gets more points; None
+            ignores bends.
 
     Returns:
         Shapely polygons or multipolygons in EPSG:4326, shape (rings,).
 
     Raises:
-        SceneError: If nothing of a ring is on the Earth, or the CRS has no place on it.
+        SceneError: If no part of a ring is on the Earth, or the CRS cannot be converted.
     """
     corners = np.asarray(rings, dtype=np.float64)
     geometries = np.empty(len(corners), dtype=object)
@@ -115,7 +115,7 @@ def footprints_from_rings(
         return geometries
     projection = projection_of(crs)
     lonlat = projection.to_lonlat(corners)
-    # Antimeridian, poles and bent edges are rare: the rest goes through in one vector call.
+    # Antimeridian, poles and bent edges are rare; the other rings are handled in one call.
     if projection.plain:
         special = (np.abs(lonlat[..., 0]) > 180).any(axis=1)
     else:
@@ -171,7 +171,7 @@ def _apply(transform: Affine, cols: FloatArray, rows: FloatArray) -> FloatArray:
 def _is_special(
     rings: FloatArray, lonlat: FloatArray, projection: Projection, tolerance: float | None
 ) -> BoolArray:
-    """Tell which rings are more than their corners joined in longitude and latitude."""
+    """Return which rings need more than joining their corners in longitude and latitude."""
     middle = projection.to_lonlat(rings.mean(axis=1))
     placed = np.isfinite(lonlat).all(axis=(1, 2)) & np.isfinite(middle).all(axis=1)
     lost: BoolArray = np.asarray(~placed)

@@ -8,10 +8,10 @@ __all__ = ["run_lightning_cli"]
 
 
 def run_lightning_cli(args: Sequence[str]) -> None:
-    """Fit, validate or test by a YAML configuration, and save the hasher after a fit.
+    """Fit, validate or test with a YAML configuration, and save the hasher after fitting.
 
-    The hasher is that of the last epoch, or of the best one where a `ModelCheckpoint` watches a
-    measure, such as ``monitor: val_map``.
+    The hasher has the weights of the last epoch, or of the best one if a `ModelCheckpoint`
+    monitors a measure, such as ``monitor: val_map``.
 
     Args:
         args: Subcommand and its options, such as ``["fit", "--config", "train.yaml"]``.
@@ -20,7 +20,7 @@ def run_lightning_cli(args: Sequence[str]) -> None:
     from torchgeo.datamodules import BaseDataModule
 
     import geohash_rs.hashing.data.balanced  # noqa: F401
-    import geohash_rs.hashing.data.scene_module  # noqa: F401  (lets short class names be found)
+    import geohash_rs.hashing.data.scene_module  # noqa: F401  (registers short class names)
     from geohash_rs._compat import base_task
     from geohash_rs.hashing.train.task import HashingTask
 
@@ -41,7 +41,7 @@ def run_lightning_cli(args: Sequence[str]) -> None:
 
 
 def _take_best(task: Any, trainer: Any) -> None:  # noqa: ANN401 - Lightning has no types here
-    """Give a task the weights of the best checkpoint, where one was chosen by a measure."""
+    """Load the weights of the best checkpoint into a task, if a checkpoint monitors a measure."""
     import torch
 
     kept = trainer.checkpoint_callback

@@ -12,9 +12,17 @@ from geohash_rs.scenes.grid import GridSettings
 from geohash_rs.scenes.state import checksum_of, state_of
 from geohash_rs.store.disk.records import SceneRecord
 
-__all__ = ["GROUND_SIZE", "file_record", "is_unchanged", "scene_record", "scene_settings"]
+__all__ = [
+    "GROUND_SIZE",
+    "READING",
+    "file_record",
+    "is_unchanged",
+    "scene_record",
+    "scene_settings",
+]
 
 GROUND_SIZE = "ground_size"  # setting of a scene record: m a pixel of its tiles
+READING = "reading"  # setting: indexes and labels of the bands that are read, and what decided
 
 
 def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
@@ -51,6 +59,8 @@ def is_unchanged(
         SceneError: If the checksum cannot be taken.
     """
     if record is None or _comparable(record.settings) != _comparable(settings):
+        return False
+    if _read_indexes(record.settings, file) != _read_indexes(settings, file):
         return False
     # A world file or another date may change these without a change of the file.
     if any(getattr(record, name) != value for name, value in _header(file).items()):
@@ -133,4 +143,10 @@ def _header(file: SceneFile) -> dict[str, Any]:
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     """Give settings that are equal if the same tiles come of them: NaN equals itself."""
     values = {name: "nan" if value != value else value for name, value in settings.items()}  # noqa: PLR0124
-    return {**values, GROUND_SIZE: None}
+    return {**values, GROUND_SIZE: None, READING: None}
+
+
+def _read_indexes(settings: dict[str, Any], file: SceneFile) -> list[int]:
+    """Return the bands that were read; an archive that does not note them took all but alpha."""
+    reading = settings.get(READING) or {}
+    return list(reading.get("indexes", file.color_bands))

@@ -26,6 +26,7 @@ class AddReport:
         replaced: Scenes whose file or grid has changed, so that their tiles were replaced.
         clipped: Scenes nearly all of whose values lie beyond those that the hasher was made for.
         num_codes: Distinct codes of the tiles added, or of a million of them if there are more.
+        notes: What was decided for the user and can be decided otherwise, one sentence each.
     """
 
     num_tiles: int = 0
@@ -36,6 +37,7 @@ class AddReport:
     replaced: list[str] = field(default_factory=list)
     clipped: list[str] = field(default_factory=list)
     num_codes: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def skip(self, scene: str, reason: str, *, strict: bool) -> None:
         """Note that a scene cannot be added.

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
 from geohash_rs.indexing.plan import ScenePlan
-from geohash_rs.indexing.records import is_unchanged, scene_record, scene_settings
+from geohash_rs.indexing.records import READING, is_unchanged, scene_record, scene_settings
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
@@ -43,7 +44,13 @@ class SceneImagery:
     """
 
     def __init__(
-        self, archive: CodeStore, scenes: Scenes, grid: GridSettings, settings: IndexSettings
+        self,
+        archive: CodeStore,
+        scenes: Scenes,
+        grid: GridSettings,
+        settings: IndexSettings,
+        *,
+        bands: Sequence[str] | None = None,
     ) -> None:
         """Look at what the archive has.
 
@@ -52,10 +59,12 @@ class SceneImagery:
             scenes: The scenes.
             grid: How tiles are cut.
             settings: How they are read.
+            bands: Names of the bands that a hasher takes, or is to be fitted on; what the scenes
+                share if None.
         """
         self.archive, self.scenes, self.grid, self.settings = archive, scenes, grid, settings
         self.report = AddReport()
-        self.bands: Sequence[str] | None = None
+        self.bands = bands
         self.values: Sequence[Values] = ()
         self.tile_size: int | None = grid.tile_size
         self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
@@ -84,6 +93,9 @@ class SceneImagery:
         """
         for scene, reason in self.scenes.unreadable:
             self._skip(scene, reason)
+        if self.bands is None:
+            first = self.scenes.scene_files[0].band_indexes(self.scenes.bands)
+            self.bands = self.scenes.shared_bands() or default_bands(len(first))
         files = self.scenes.scene_files
         gridless: list[tuple[str, str]] = []
         for number, file in enumerate(files):
@@ -105,11 +117,12 @@ class SceneImagery:
 
     def plan(self, bands: Sequence[str] | None, values: Sequence[Values] = ()) -> None:
         """Choose the scenes that are new or have changed, and have the hasher's bands."""
+        self.bands = bands or self.bands
         self.choose()
         if self.num_tiles:
-            self.bands = bands or self._band_names(self._plan.numbers[0])
-            self._leave_out_other_bands(self.bands)
-            self.values = values or self._kinds(self.bands)
+            self._leave_out_other_bands(self.bands or ())
+            self._note_bands()
+            self.values = values or self._kinds(self.bands or ())
 
     def sample(self) -> Iterator[Tensor] | None:
         """Read tiles at random, in the order of the files."""
@@ -176,7 +189,8 @@ class SceneImagery:
             if count:
                 tiles = scene_tiles_frame(self.scenes, np.concatenate(scene.windows))
                 done = replace(done, codes=np.concatenate(scene.codes), tiles=tiles)
-            record = scene_record(file, count, self._recorded, checksum=checksum)
+            recorded = self._recorded | self._reading(file)
+            record = scene_record(file, count, recorded, checksum=checksum)
         except SceneError as error:
             self._skip(file.key, f"{file.name}: {error}")
             return None
@@ -207,10 +221,11 @@ class SceneImagery:
         record = self.known.get(file.key)
         checksum = self.settings.checksum
         try:
-            if not is_unchanged(record, file, self._recorded, checksum=checksum):
+            recorded = self._recorded | self._reading(file)
+            if not is_unchanged(record, file, recorded, checksum=checksum):
                 return False
             if checksum and record is not None and record.checksum is None:
-                fuller = scene_record(file, record.num_tiles, self._recorded, checksum=True)
+                fuller = scene_record(file, record.num_tiles, recorded, checksum=True)
                 renewed += [fuller] if fuller.checksum is not None else []
         except SceneError as error:
             self._skip(file.key, f"{file.name}: {error}")
@@ -268,15 +283,48 @@ class SceneImagery:
                 yield batch
                 bar.update(len(batch))
 
-    def _band_names(self, number: int) -> tuple[str, ...]:
-        """Name the bands of a scene: by description or colour, else by number."""
-        file = self.scenes.scene_files[number]
-        indexes = file.band_indexes(self.scenes.bands)
-        for known in (file.descriptions, file.colors):
-            names = tuple(known[index - 1] for index in indexes)
-            if all(names) and len(set(names)) == len(names):
-                return names
-        return default_bands(len(indexes))
+    def _reading(self, file: SceneFile) -> dict[str, Any]:
+        """Return the setting that says which bands of a scene are read; none if they do not fit."""
+        try:
+            choice = file.choose(self.scenes.bands, names=self.bands)
+        except BandMismatchError:
+            return {}
+        labels = [file.bands[index - 1].label for index in choice.indexes]
+        return {READING: {"indexes": list(choice.indexes), "labels": labels, "by": choice.by}}
+
+    def _note_stacks(self) -> None:
+        """Note once that bands in files of their own are read together."""
+        stacks = [file for file in self.scenes.scene_files if file.key in self.scenes.stacked]
+        if stacks:
+            first, others = stacks[0], len(self.scenes.other_layers)
+            left = f" {others} quality layers and pictures of them are left out." if others else ""
+            self.report.notes.append(
+                f"{len(stacks)} scenes are files of one band each, read together as by "
+                f"'gdalbuildvrt -separate' on the finest grid of the bands (such as {first.name}: "
+                f"{first.listed}, {first.width} x {first.height} px).{left}"
+            )
+
+    def _note_bands(self) -> None:
+        """Note once which bands were left out, and which were taken by their order."""
+        self._note_stacks()
+        if self.scenes.bands is not None:
+            return
+        names = ", ".join(self.bands or ())
+        files = [self.scenes.scene_files[number] for number in self._plan.numbers]
+        more = [file for file in files if len(file.color_bands) > len(self.bands or ())]
+        if more:
+            self.report.notes.append(
+                f"{len(more)} of {len(files)} scenes have more bands than {names} (such as "
+                f"{more[0].name}: {more[0].listed}); the others are not looked at. "
+                "Choose other bands with bands=..."
+            )
+        ordered = [f for f in files if not f.choose(names=self.bands).knows]
+        if ordered and len(self.bands or ()) > 1:
+            self.report.notes.append(
+                f"{len(ordered)} of {len(files)} scenes do not say what their bands show (such as "
+                f"{ordered[0].name}), so they are taken in order as {names}. Choose other bands "
+                "with bands=..."
+            )
 
 
 def _nothing(scene: EncodedScene) -> EncodedTiles:

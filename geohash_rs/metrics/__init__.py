@@ -1,4 +1,4 @@
-"""Ranking metrics that take ties in expectation."""
+"""Ranking metrics, as expectations over the orders of tied tiles."""
 
 import lazy_loader
 

@@ -1,8 +1,8 @@
-"""How good a ranking is: average precision and its kin, with tied distances taken as they are.
+"""Measures of ranking quality, such as average precision, that treat ties exactly.
 
-Hamming distances are small integers, so many tiles stand at the same distance. Which of them
-comes first is chance, and chance moves mean average precision by a point or two. Every measure
-here is the exact expectation over all orders of tied tiles.
+Hamming distances are small integers, so many tiles have the same distance. Their order is
+arbitrary, and can shift mean average precision by a point or two. Every measure here is the exact
+expectation over all orders of tied tiles.
 
 References:
     McSherry and Najork, Computing information retrieval performance measures efficiently in the
@@ -50,22 +50,22 @@ def average_precision(
 ) -> Floats:
     """Compute the expected average precision of the k nearest tiles.
 
-    AP@k adds the precision at the rank of every relevant tile among the first k and divides by a
-    denominator of which three are in use; name the one you report:
+    AP@k sums the precision at the rank of every relevant tile among the first k and divides by a
+    denominator. Three are in use; state which one you report:
 
-    - "found": relevant tiles found in the first k, as in MiLaN and torchmetrics; 0 if none.
+    - "found": relevant tiles found in the first k, as in MiLaN and torchmetrics; AP is 0 if none.
     - "possible": relevant tiles that could be among the first k, min(relevant, k).
     - "k": always k.
 
     Args:
-        distances: Distance of each tile from each query, shape (queries, tiles), nearest first.
-            A tile at infinity is no candidate, such as the query itself.
+        distances: Distance of each tile from each query, shape (queries, tiles), in any order.
+            An infinite distance excludes a tile, such as the query itself.
         relevant: Whether each tile is relevant to each query, shape (queries, tiles).
-        k: Ranks looked at, or None for all.
-        denominator: What the sum is divided by.
+        k: Number of ranks to evaluate, or None for all.
+        denominator: The divisor of the sum.
 
     Returns:
-        Expected AP of every query, shape (queries,).
+        Expected AP of each query, shape (queries,).
 
     Raises:
         ValueError: If the shapes differ, k is not positive or the denominator is unknown.
@@ -81,12 +81,12 @@ def mean_average_precision(
     k: int | None = 20,
     denominator: Denominator = "found",
 ) -> float:
-    """Compute mAP@k: the mean of `average_precision` over all queries, those at zero included.
+    """Compute mAP@k: the mean of `average_precision` over all queries, including zeros.
 
     Args:
         distances: As in `average_precision`.
         relevant: As in `average_precision`.
-        k: Ranks looked at, or None for all.
+        k: Number of ranks to evaluate, or None for all.
         denominator: As in `average_precision`.
 
     Returns:
@@ -107,17 +107,17 @@ def weighted_average_precision(
 ) -> Floats:
     """Compute the expected average precision for graded relevance, such as shared labels.
 
-    At the rank of each tile with any gain, the mean gain of all tiles up to that rank is taken;
-    their sum is divided as in `average_precision`, which this equals where gains are 0 and 1.
+    Sums the mean gain of all tiles up to the rank of each tile with a positive gain, and divides as
+    in `average_precision`. Gains of 0 and 1 give the same result as `average_precision`.
 
     Args:
         distances: As in `average_precision`.
         gains: Relevance of each tile to each query, not negative, shape (queries, tiles).
-        k: Ranks looked at, or None for all.
+        k: Number of ranks to evaluate, or None for all.
         denominator: As in `average_precision`.
 
     Returns:
-        Expected weighted AP of every query, shape (queries,).
+        Expected weighted AP of each query, shape (queries,).
 
     Raises:
         ValueError: If the shapes differ, k is not positive or the denominator is unknown.
@@ -141,10 +141,10 @@ def precision_at(distances: Array, relevant: Array, *, k: int = 20) -> Floats:
     Args:
         distances: As in `average_precision`.
         relevant: As in `average_precision`.
-        k: Ranks looked at; where there are fewer candidates, all of them.
+        k: Number of ranks to evaluate; all candidates if there are fewer.
 
     Returns:
-        Expected precision of every query, shape (queries,).
+        Expected precision of each query, shape (queries,).
 
     Raises:
         ValueError: If the shapes differ or k is not positive.
@@ -158,10 +158,10 @@ def average_cumulative_gain(distances: Array, gains: Array, *, k: int = 20) -> F
     Args:
         distances: As in `average_precision`.
         gains: Relevance of each tile to each query, not negative, shape (queries, tiles).
-        k: Ranks looked at; where there are fewer candidates, all of them.
+        k: Number of ranks to evaluate; all candidates if there are fewer.
 
     Returns:
-        Expected ACG of every query, shape (queries,).
+        Expected ACG of each query, shape (queries,).
 
     Raises:
         ValueError: If the shapes differ or k is not positive.
@@ -177,16 +177,16 @@ def average_cumulative_gain(distances: Array, gains: Array, *, k: int = 20) -> F
 def ndcg(distances: Array, gains: Array, *, k: int = 20) -> Floats:
     """Compute the expected normalised discounted cumulative gain of the k nearest tiles.
 
-    The gain of a tile at rank p counts ``(2 ** gain - 1) / log2(1 + p)``; the sum is divided by
-    that of the best possible order, and is 0 where no tile has any gain.
+    A tile at rank p contributes ``(2 ** gain - 1) / log2(1 + p)``; the sum is divided by that of
+    the best possible order. The result is 0 if no tile has a positive gain.
 
     Args:
         distances: As in `average_precision`.
         gains: Relevance of each tile to each query, not negative, shape (queries, tiles).
-        k: Ranks looked at.
+        k: Number of ranks to evaluate.
 
     Returns:
-        Expected NDCG of every query, shape (queries,).
+        Expected NDCG of each query, shape (queries,).
 
     Raises:
         ValueError: If the shapes differ or k is not positive.
@@ -206,7 +206,7 @@ def ndcg(distances: Array, gains: Array, *, k: int = 20) -> Floats:
 
 
 def precision_within(distances: Array, relevant: Array, *, radius: float = 2) -> Floats:
-    """Compute the share of relevant tiles among all within a radius, 0 where there is none.
+    """Compute the share of relevant tiles among all tiles within a radius, 0 if there are none.
 
     Args:
         distances: As in `average_precision`.
@@ -214,7 +214,7 @@ def precision_within(distances: Array, relevant: Array, *, radius: float = 2) ->
         radius: Largest distance that counts, inclusive.
 
     Returns:
-        Precision of every query, shape (queries,).
+        Precision of each query, shape (queries,).
 
     Raises:
         ValueError: If the shapes differ.
@@ -227,7 +227,7 @@ def precision_within(distances: Array, relevant: Array, *, radius: float = 2) ->
 
 
 def recall_within(distances: Array, relevant: Array, *, radius: float = 2) -> Floats:
-    """Compute the share of all relevant tiles that lie within a radius, 0 where there is none.
+    """Compute the share of relevant tiles that lie within a radius, 0 if there are none.
 
     Args:
         distances: As in `average_precision`.
@@ -235,7 +235,7 @@ def recall_within(distances: Array, relevant: Array, *, radius: float = 2) -> Fl
         radius: Largest distance that counts, inclusive.
 
     Returns:
-        Recall of every query, shape (queries,).
+        Recall of each query, shape (queries,).
 
     Raises:
         ValueError: If the shapes differ.
@@ -248,13 +248,13 @@ def recall_within(distances: Array, relevant: Array, *, radius: float = 2) -> Fl
 
 
 def bit_entropy(bits: Array) -> Floats:
-    """Compute the entropy of every bit over a set of codes.
+    """Compute the entropy of each bit over a set of codes.
 
     Args:
         bits: Zeros and ones, shape (tiles, bits).
 
     Returns:
-        Entropies in [0, 1]: 1 where a bit splits the tiles in halves, 0 where it never changes.
+        Entropies in [0, 1]: 1 if a bit splits the tiles in half, 0 if it never changes.
 
     >>> bit_entropy(np.array([[0, 1], [1, 1]])).tolist()
     [1.0, 0.0]

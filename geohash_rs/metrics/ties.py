@@ -1,4 +1,4 @@
-"""Tiles of a ranking in groups of equal distance, and what is expected over their orders."""
+"""Group the tiles of a ranking by distance and compute expectations over tied orders."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,15 +22,15 @@ Denominator = Literal["found", "possible", "k"]
 
 @dataclass(frozen=True, kw_only=True)
 class Ties:
-    """Tiles of one query in groups of equal distance, nearest first, as far as rank k.
+    """The tiles of one query up to rank k, in groups of equal distance, nearest first.
 
     Attributes:
         size: Tiles of each group.
-        slots: Ranks up to k that each group fills; less than its size in the last group only.
-        hits: Tiles of each group with any gain.
+        slots: Ranks up to k that each group fills; only in the last group fewer than its size.
+        hits: Tiles of each group with a positive gain.
         gain: Total gain of each group.
-        possible: Tiles with any gain in all groups, also beyond k, at most k.
-        k: Ranks looked at.
+        possible: All tiles with a positive gain, also beyond rank k, capped at k.
+        k: Number of ranks to evaluate.
     """
 
     size: Floats
@@ -42,15 +42,15 @@ class Ties:
 
 
 def group_ties(distances: Array, gains: Array, k: int | None) -> list[Ties]:
-    """Group the tiles of every query by distance.
+    """Group the tiles of each query by distance.
 
     Args:
-        distances: Shape (queries, tiles), nearest first; a tile at infinity is no candidate.
+        distances: Shape (queries, tiles); an infinite distance excludes a tile.
         gains: Relevance of each tile to each query, same shape.
-        k: Ranks looked at, or None for all.
+        k: Number of ranks to evaluate, or None for all.
 
     Returns:
-        The groups of every query.
+        The groups of each query.
 
     Raises:
         ValueError: If the shapes differ or k is not positive.
@@ -80,10 +80,10 @@ def _group(distances: Array, gains: Array, k: int | None) -> Ties:
 
 
 def expected_precision(ties: Ties, denominator: Denominator) -> float:
-    """Average precision, expected over the orders within each group.
+    """Compute the average precision, expected over the orders within each group.
 
-    Only the last group can be cut by rank k. How many of its hits fall within is hypergeometric,
-    and given that number every arrangement is equally likely.
+    Rank k can cut only the last group. The number of its hits within rank k is hypergeometric, and
+    given that number, every arrangement is equally likely.
 
     Args:
         ties: The groups of one query.
@@ -108,10 +108,10 @@ def expected_precision(ties: Ties, denominator: Denominator) -> float:
 
 
 def _within(offset: Array, slots: Array, hits: Array, before: Array, mean_gain: Array) -> Floats:
-    """Sum over a group's slots of P(hit) times the expected mean gain up to that slot.
+    """Sum over a group's slots P(hit) times the expected mean gain up to that slot.
 
-    With t the slot from 1, the expected gain of the other t - 1 tiles, given a hit at t, is
-    ``(t - 1) (hits - 1) / (slots - 1)`` times the mean gain, so that the sum over t has a closed
+    For slot t, counted from 1, the expected gain of the other t - 1 tiles, given a hit at t, is
+    ``(t - 1) (hits - 1) / (slots - 1)`` times the mean gain. The sum over t therefore has a closed
     form in harmonic numbers.
     """
     harmonic = _harmonic(offset + slots) - _harmonic(offset)
@@ -129,7 +129,7 @@ def _harmonic(n: Array) -> Floats:
 
 
 def _hypergeometric(size: int, hits: int, slots: int) -> tuple[Floats, Floats]:
-    """Give every possible number of hits in the slots, and its probability."""
+    """Return every possible number of hits in the slots, and its probability."""
     low, high = max(0, slots - (size - hits)), min(hits, slots)
     found = np.arange(low, high + 1)
     log = _log_choose(hits, found) + _log_choose(size - hits, slots - found)
@@ -144,7 +144,7 @@ def _log_choose(n: int, k: npt.NDArray[np.int64]) -> Floats:
 
 
 def discounted_gain(ties: Ties) -> float:
-    """Sum gains over ``log2(rank + 1)``, expected over the orders within each group.
+    """Sum gain / ``log2(rank + 1)``, expected over the orders within each group.
 
     Args:
         ties: The groups of one query.
@@ -159,12 +159,12 @@ def discounted_gain(ties: Ties) -> float:
 
 
 def check_ranking(distances: Array, gains: Array, k: int | None) -> None:
-    """Refuse rankings that do not fit their gains.
+    """Check that distances and gains have the same 2D shape and that k is valid.
 
     Args:
         distances: Shape (queries, tiles).
         gains: Must have the same shape.
-        k: Ranks looked at, or None for all.
+        k: Number of ranks to evaluate, or None for all.
 
     Raises:
         ValueError: If the shapes differ or k is not positive.

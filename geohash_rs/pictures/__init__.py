@@ -1,4 +1,4 @@
-"""Pictures of tiles and scenes for people to look at."""
+"""Pictures of tiles and scenes."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Show whole scenes on the map: small pictures on the grid of web maps."""
+"""Draw whole scenes as small pictures in web map projection."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,8 @@ from rasterio.warp import reproject, transform_bounds
 
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.footprints.web_mercator import HALF_WORLD, LIMIT
-from geohash_rs.pictures.tiles import Thumbnails, display_bands, to_rgba
+from geohash_rs.pictures.tiles import Thumbnails, hidden_pixels, to_rgba
+from geohash_rs.scenes.bands import picture_bands
 from geohash_rs.scenes.file import open_raster
 from geohash_rs.scenes.pixels import TilePixels
 
@@ -23,8 +24,8 @@ __all__ = ["PlacedScene", "draw_scene", "place_scene", "scenes_in_view"]
 
 SIZE = 1024  # px of the longer side
 MOST_IN_VIEW = 12
-SMALLEST = 1 / 30  # of a view's longer side; smaller scenes are left to their footprints
-MOST_PIXELS = 4e8  # that are read for a picture where a scene has no overviews
+SMALLEST = 1 / 30  # of a view's longer side; smaller scenes are not drawn
+MOST_PIXELS = 4e8  # largest scene without overviews to read for a picture
 WEB_MAP = CRS.from_epsg(3857)
 
 
@@ -34,9 +35,9 @@ class PlacedScene:
 
     Attributes:
         scene: Path or URI.
-        date: When it was taken.
-        box: (xmin, ymin, xmax, ymax) in the metres of web maps (EPSG:3857).
-        bounds: The same in degrees.
+        date: Acquisition time.
+        box: (xmin, ymin, xmax, ymax) in metres of web maps (EPSG:3857).
+        bounds: The same box in degrees.
     """
 
     scene: str
@@ -60,11 +61,11 @@ def place_scene(
         crs: Its coordinate reference system.
         transform: The six numbers of its affine transform.
         size: Columns and rows.
-        date: When it was taken.
+        date: Acquisition time.
 
     Returns:
-        The scene, or None if it has no place there: it is unknown, over the antimeridian or at a
-        pole.
+        The scene, or None if it cannot be placed: its location is unknown, or it lies across the
+        antimeridian or at a pole.
     """
     width, height = size
     if crs is None or transform is None or width is None or height is None:
@@ -88,15 +89,15 @@ def place_scene(
 def scenes_in_view(
     placed: Mapping[int, PlacedScene], view: Sequence[float]
 ) -> list[tuple[int, PlacedScene]]:
-    """Choose the scenes that are worth showing.
+    """Choose the scenes in view that are large enough to draw.
 
     Args:
         placed: Scenes by number.
         view: (minlon, minlat, maxlon, maxlat); longitudes may lie beyond 180.
 
     Returns:
-        Up to `MOST_IN_VIEW` with their numbers, the largest kept, the latest date last, so that
-        it lies on top.
+        The largest `MOST_IN_VIEW` scenes with their numbers, sorted by date so that the latest is
+        drawn on top.
     """
     west, south, east, north = view
     middle = (west + east) / 2
@@ -122,23 +123,24 @@ def _area(scene: PlacedScene) -> float:
 def draw_scene(
     scene: PlacedScene, thumbnails: Thumbnails, *, size: int = SIZE
 ) -> npt.NDArray[np.uint8]:
-    """Draw a scene on the grid of web maps.
+    """Draw a scene in web map projection.
 
     Args:
         scene: The scene.
-        thumbnails: Knows how bright scenes are.
+        thumbnails: Provides the brightness range of scenes.
         size: Pixels of the longer side.
 
     Returns:
-        uint8, shape (height, width, 4), clear outside of the scene.
+        RGBA, uint8, shape (height, width, 4), transparent outside the scene.
 
     Raises:
-        SceneError: If it cannot be read, or not quickly.
+        SceneError: If it cannot be read, or is large and has no overviews.
     """
     key = scene.scene
     try:
         with open_raster(key) as source:
-            bands = display_bands(source)
+            header = thumbnails.header(key)
+            bands = picture_bands(header.bands, alpha=header.alpha)
             if source.width * source.height > MOST_PIXELS and not source.overviews(1):
                 msg = f"{key} is large and has no overviews; add some with 'rio overview'."
                 raise SceneError(msg)
@@ -147,7 +149,7 @@ def draw_scene(
             image = source.read(
                 list(bands), out_shape=(len(bands), *shape), resampling=Resampling.average
             )
-            hidden = source.dataset_mask(out_shape=shape) == 0
+            hidden = hidden_pixels(source, header, shape)
             limits = thumbnails.limits(key, source, bands)
             picture = np.moveaxis(to_rgba(TilePixels(image, hidden), limits), -1, 0)
             grid = source.transform @ Affine.scale(

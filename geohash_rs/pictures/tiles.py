@@ -1,4 +1,4 @@
-"""Make small pictures of tiles and scenes, as a person wants to see them."""
+"""Make small pictures of tiles and scenes for display."""
 
 import base64
 import io
@@ -13,47 +13,31 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from geohash_rs.errors import SceneError, one_line
+from geohash_rs.scenes.bands import picture_bands
+from geohash_rs.scenes.file import SceneFile, read_scene_file
 from geohash_rs.scenes.pixels import TilePixels, north_up, read_window
 from geohash_rs.scenes.pool import RasterPool
 
-__all__ = ["Thumbnails", "data_uri", "display_bands", "encode_webp", "stretch_limits", "to_rgba"]
+__all__ = [
+    "Thumbnails",
+    "data_uri",
+    "encode_webp",
+    "hidden_pixels",
+    "masks",
+    "stretch_limits",
+    "to_rgba",
+]
 
 Image = npt.NDArray[np.uint8]
 Limits = npt.NDArray[np.float64]
 
 LOW, HIGH = 2.0, 98.0  # percentiles that become black and white
-SAMPLE = 512  # px of the longer side of what a scene's brightness is taken from
+SAMPLE = 512  # px of the longer side of the sample that sets a scene's brightness
 KNOWN_SCENES = 4096
-# Names that a red, a green and a blue band go by, in Sentinel-2 and in plain words.
-NAMES = (("b04", "b4", "red"), ("b03", "b3", "green"), ("b02", "b2", "blue"))
-SENTINEL_2 = 12  # bands of a full product, in the order B01, B02, B03, B04, ...
-
-
-def display_bands(source: DatasetReader) -> tuple[int, ...]:
-    """Choose the bands that look most like a photograph.
-
-    Args:
-        source: Open rasterio dataset.
-
-    Returns:
-        One-based indexes of red, green and blue, or of one band.
-    """
-    colors = list(source.colorinterp)
-    wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-    if all(color in colors for color in wanted):
-        return tuple(colors.index(color) + 1 for color in wanted)
-    names = [(text or "").lower() for text in source.descriptions]
-    places = [[names.index(name) + 1 for name in known if name in names] for known in NAMES]
-    if all(places):
-        return tuple(place[0] for place in places)
-    if source.count >= SENTINEL_2:
-        return 4, 3, 2
-    shown = [i for i, color in enumerate(colors, 1) if color != ColorInterp.alpha]
-    return tuple(shown[:3]) if len(shown) >= 3 else tuple(shown[:1])
 
 
 def stretch_limits(pixels: TilePixels) -> Limits:
-    """Find the values that become black and white.
+    """Compute the values that become black and white.
 
     Args:
         pixels: A picture of a whole scene, or of a tile.
@@ -72,15 +56,15 @@ def stretch_limits(pixels: TilePixels) -> Limits:
 
 
 def to_rgba(pixels: TilePixels, limits: Limits | None) -> Image:
-    """Turn pixels into a picture.
+    """Convert pixels to a picture.
 
     Args:
         pixels: One band or three.
-        limits: Values that become black and white, shape (bands, 2); None shows 8-bit pixels as
-            they are.
+        limits: Values that become black and white, shape (bands, 2); None keeps 8-bit pixels
+            unchanged.
 
     Returns:
-        Red, green, blue and opacity, uint8, shape (height, width, 4); clear where nothing was seen.
+        RGBA, uint8, shape (height, width, 4), transparent where pixels are invalid.
     """
     image = pixels.image
     if limits is not None:
@@ -94,8 +78,37 @@ def to_rgba(pixels: TilePixels, limits: Limits | None) -> Image:
     return np.dstack([*colour.astype(np.uint8), opacity])
 
 
+def masks(source: DatasetReader, header: SceneFile) -> bool:
+    """Return whether GDAL's mask of a scene holds: not where it is near infrared, taken for alpha.
+
+    Args:
+        source: The scene, open.
+        header: Its header.
+
+    Returns:
+        Whether to read the mask.
+    """
+    return header.alpha is not None or ColorInterp.alpha not in source.colorinterp
+
+
+def hidden_pixels(
+    source: DatasetReader, header: SceneFile, shape: tuple[int, int]
+) -> npt.NDArray[np.bool_] | None:
+    """Find the pixels of a small picture of a scene in which nothing was seen.
+
+    Args:
+        source: The scene, open.
+        header: Its header.
+        shape: Height and width of the picture.
+
+    Returns:
+        bool, of that shape; None if GDAL's mask does not hold.
+    """
+    return source.dataset_mask(out_shape=shape) == 0 if masks(source, header) else None
+
+
 def encode_webp(image: Image, *, quality: int = 82) -> bytes:
-    """Write a picture as WebP.
+    """Encode a picture as WebP.
 
     Args:
         image: uint8, shape (height, width, 4).
@@ -114,7 +127,7 @@ def encode_webp(image: Image, *, quality: int = 82) -> bytes:
 
 
 def data_uri(webp: bytes) -> str:
-    """Write a picture so that it can stand inside of a page.
+    """Encode a picture for embedding in a page.
 
     Args:
         webp: WebP file.
@@ -126,15 +139,16 @@ def data_uri(webp: bytes) -> str:
 
 
 class Thumbnails:
-    """Pictures of tiles, read from their scenes; safe to use from several threads.
+    """Pictures of tiles, read from their scenes; thread-safe.
 
-    Eight-bit scenes are shown as they are. Others are stretched between percentiles of the whole
+    Eight-bit scenes are shown unchanged. Others are stretched between percentiles of the whole
     scene, so that tiles of one scene can be compared by eye.
     """
 
     def __init__(self) -> None:
         self._pool = RasterPool()
         self._limits: OrderedDict[str, Limits | None] = OrderedDict()
+        self._headers: OrderedDict[str, SceneFile] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, scene: str, window: Sequence[int], *, size: int) -> Image:
@@ -149,15 +163,21 @@ class Thumbnails:
             uint8, shape (height, width, 4), with north up.
 
         Raises:
-            SceneError: If the scene is gone, or cannot be read there.
+            SceneError: If the scene is gone, or the window cannot be read.
         """
         try:
             source = self._pool.open(scene)
-            bands = display_bands(source)
+            header = self.header(scene)
+            bands = picture_bands(header.bands, alpha=header.alpha)
             scale = min(1.0, size / max(window[2], window[3], 1))
             shape = max(1, round(window[3] * scale)), max(1, round(window[2] * scale))
             pixels = read_window(
-                source, window, indexes=bands, nodata=source.nodata, masked=True, shape=shape
+                source,
+                window,
+                indexes=bands,
+                nodata=header.nodata,
+                masked=masks(source, header),
+                shape=shape,
             )
             picture = to_rgba(pixels, self.limits(scene, source, bands))
             return np.moveaxis(north_up(np.moveaxis(picture, -1, 0), source.transform), 0, -1)
@@ -167,13 +187,36 @@ class Thumbnails:
             msg = f"no picture of {scene} at {tuple(window)}: {one_line(error)}"
             raise SceneError(msg) from error
 
-    def limits(self, scene: str, source: DatasetReader, bands: Sequence[int]) -> Limits | None:
-        """Find what becomes black and white in a scene's pictures; looked at once a scene.
+    def header(self, scene: str) -> SceneFile:
+        """Read what is known of a scene's bands and mask; read once a scene.
 
         Args:
             scene: Path or URI.
-            source: The same, open.
-            bands: One-based indexes of the bands that are shown.
+
+        Returns:
+            Its header; a band that is flagged as alpha masks unless its values are no mask.
+
+        Raises:
+            SceneError: If it cannot be read.
+        """
+        with self._lock:
+            if scene in self._headers:
+                self._headers.move_to_end(scene)
+                return self._headers[scene]
+        found = read_scene_file(scene, bands=())
+        with self._lock:
+            self._headers[scene] = found
+            if len(self._headers) > KNOWN_SCENES:
+                self._headers.popitem(last=False)
+        return found
+
+    def limits(self, scene: str, source: DatasetReader, bands: Sequence[int]) -> Limits | None:
+        """Return the values that become black and white in a scene's pictures, from a cache.
+
+        Args:
+            scene: Path or URI.
+            source: The open scene.
+            bands: One-based indexes of the bands to show.
 
         Returns:
             Shape (bands, 2), or None for 8-bit scenes.
@@ -189,7 +232,7 @@ class Thumbnails:
         image = source.read(
             list(bands), out_shape=(len(bands), *shape), resampling=Resampling.nearest
         )
-        hidden = source.dataset_mask(out_shape=shape) == 0
+        hidden = hidden_pixels(source, self.header(scene), shape)
         found = stretch_limits(TilePixels(image, hidden))
         with self._lock:
             self._limits[scene] = found

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from geohash_rs.errors import QueryError
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.indexing.records import READING
 from geohash_rs.retrieval.matches import Matches
 from geohash_rs.retrieval.patch import read_patch
 from geohash_rs.retrieval.query import (
@@ -19,6 +20,7 @@ from geohash_rs.retrieval.query import (
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
 from geohash_rs.scenes.file import scene_key
+from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.values import Values, check_value_range
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.filters import RegionLike, TimeLike
@@ -76,7 +78,7 @@ class ImageQueries(Searchable, Protocol):
                 tiles are no matches.
             window: Column, row, width and height of the part of the one patch to use, px.
             bands: One-based indexes or names of the patch's bands; those that the archive's scenes
-                were read with if None.
+                were read with if None, by what they show where the file says so.
             value_range: Values of the patches, scale and offset applied, that are to count as the
                 lowest and highest that the hasher was made for. None compares their own with
                 those: patches of another kind are stretched by their own range, with a warning.
@@ -157,7 +159,8 @@ def hash_patch(
         archive: The archive.
         path: Path or URI of a georeferenced raster.
         window: Column, row, width and height of the part to use, px.
-        bands: One-based indexes or names; those that the archive's scenes were read with if None.
+        bands: One-based indexes or names; if None, those that show what the archive's scenes were
+            read with, or have their places where the file does not say what its bands show.
         value_range: As in `ImageQueries.query`; that with which the same scene was read if None.
         stretch: Whether a patch of other values is searched with all the same, with a warning.
         device: Where the network runs.
@@ -178,10 +181,11 @@ def hash_patch(
     key = scene_key(path)
     patch = read_patch(
         path,
-        names=hasher.bands,
+        names=_names_of_scenes(records) or hasher.bands,
         tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
         window=window,
-        bands=bands if bands is not None else _bands_of_scenes(records, key),
+        bands=bands if bands is not None else _bands_of_scene(records, key),
+        unnamed=_shared([record.settings.get("bands") for record in records]),
         nodata=_setting_of_scene(records, key, "nodata"),
         resolutions=resolutions(records),
         values=[*hasher.values, *_ranges_of_scenes(records, len(hasher.bands))],
@@ -214,12 +218,33 @@ def _is_path(given: object) -> bool:
     return isinstance(given, str | Path)
 
 
-def _bands_of_scenes(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
-    """Choose the bands of a patch: those of the same scene, or those that all scenes agree on."""
-    choices = {record.scene: record.settings.get("bands") for record in records}
-    if key in choices:
-        return choices[key]
-    distinct = {tuple(bands or ()) for bands in choices.values()}
+def _bands_of_scene(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
+    """Return the bands that a scene was read with; another file says itself what they show."""
+    for record in records:
+        if record.scene == key:
+            reading = record.settings.get(READING) or {}
+            found: list[int | str] | None = reading.get("indexes", record.settings.get("bands"))
+            return found
+    return None
+
+
+def _names_of_scenes(records: Sequence[SceneRecord]) -> list[str] | None:
+    """Return what the bands show that all scenes were asked for, where it is not what they feed.
+
+    Near infrared, red and green that feed the inputs of a hasher of photographs are looked for in
+    a patch as such. Red, green and blue in another order are a file whose flags are not believed.
+    """
+    asked = [record for record in records if record.settings.get("bands") is not None]
+    if not asked or len(asked) < len(records):
+        return None
+    labels = _shared([(r.settings.get(READING) or {}).get("labels") for r in asked])
+    known = labels is not None and all(labels) and len(set(labels)) == len(labels)
+    return labels if known and labels is not None and set(labels) != set(RGB) else None
+
+
+def _shared(choices: Sequence[list[Any] | None]) -> list[Any] | None:
+    """Return the choice that all agree on, or None."""
+    distinct = {tuple(choice or ()) for choice in choices}
     return list(distinct.pop()) or None if len(distinct) == 1 else None
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from geohash_rs.errors import GeoHashRSWarning, PatchError, ValueMismatchError, one_line
 from geohash_rs.footprints.windows import footprints, ground_pixel
+from geohash_rs.scenes.bands import COLOURS_SAY
 from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
 from geohash_rs.scenes.grid import grid_starts
 from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_images
@@ -53,6 +54,7 @@ def read_patch(
     tile_size: int,
     window: Sequence[int] | None = None,
     bands: Sequence[int | str] | None = None,
+    unnamed: Sequence[int | str] | None = None,
     nodata: float | None = None,
     resolutions: Sequence[float] = (),
     values: Sequence[Values] = (),
@@ -72,6 +74,7 @@ def read_patch(
         tile_size: Columns and rows of a tile, px.
         window: Column, row, width and height of the part to search with, px; all if None.
         bands: One-based indexes or names of the bands to use.
+        unnamed: The same, where the file does not say what its bands show.
         nodata: Value that means nothing was seen; the file's own if None.
         resolutions: Ground sizes of a pixel in the archive, m; the nearest to the patch's own is
             taken. Empty: the patch's own.
@@ -89,8 +92,8 @@ def read_patch(
         PatchError: If the window lies outside, nothing valid is in it, or it makes too many tiles.
         ValueMismatchError: If the hasher was made for other values.
     """
-    scene = read_scene_file(path)
-    indexes = scene.band_indexes(bands, names=names)
+    scene = read_scene_file(path, bands=bands)
+    indexes = _choose_bands(scene, bands, names, unnamed)
     whole = _check_window(scene, window)
     size = _tile_shape(scene, tile_size, resolutions)
     windows = _cut(whole, size)
@@ -103,7 +106,7 @@ def read_patch(
         raise PatchError(msg)
     nodata = scene.nodata if nodata is None else nodata
     images, kept = [], []
-    with open_raster(path) as source:
+    with open_raster(scene.source) as source:
         if value_range is not None or not values:
             conversion = scene_conversion(
                 scene, indexes, found=None, known=values, value_range=value_range
@@ -186,6 +189,30 @@ def _fitting(
     after = stretch_values(found, known[0])
     rescaling = scene.rescaling(indexes)
     return after if rescaling is None else rescaling.then(after)
+
+
+def _choose_bands(
+    scene: SceneFile,
+    bands: Sequence[int | str] | None,
+    names: Sequence[str],
+    unnamed: Sequence[int | str] | None,
+) -> tuple[int, ...]:
+    """Choose the bands of a patch: those asked for, else by meaning, else as archived scenes."""
+    if bands is not None:
+        return scene.band_indexes(bands)
+    numbers = [band for band in unnamed or () if isinstance(band, int)]
+    says_nothing = not any(band.label for band in scene.bands)
+    if says_nothing and numbers and max(numbers) <= scene.count:
+        return scene.band_indexes(unnamed)
+    choice = scene.choose(names=names)
+    if numbers and choice.indexes != tuple(numbers) and choice.by == COLOURS_SAY:
+        msg = (
+            f"the archive's scenes were read with bands {','.join(map(str, numbers))}, but "
+            f"{scene.name} with bands {','.join(map(str, choice.indexes))}, by its colour "
+            f"interpretation as {', '.join(names)}; pass bands=... if it is laid out as they are."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=4)
+    return choice.indexes
 
 
 def _check_window(scene: SceneFile, window: Sequence[int] | None) -> tuple[int, int, int, int]:

@@ -1,5 +1,7 @@
 """Read tiles of GeoTIFF scenes, every scene on its own pixel grid and in its own CRS."""
 
+import copy
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,12 +19,15 @@ from torchgeo.datasets import RasterDataset
 from geohash_rs._compat import GeoSlice, location_keys
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.windows import WGS84, footprints, ground_pixel, window_corners
+from geohash_rs.scenes.bands import remember_names, shared_names
 from geohash_rs.scenes.dates import DateArgument, DateRule
 from geohash_rs.scenes.file import SceneFile, is_virtual, read_scene_file, scene_key
 from geohash_rs.scenes.pixels import TilePixels, read_window
 from geohash_rs.scenes.pool import RasterPool
 from geohash_rs.scenes.remote import is_remote, read_patiently
+from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.stac import StacScenes, read_stac
+from geohash_rs.scenes.stacks import SeparateScenesError, find_stacks, members_at, remember_stack
 from geohash_rs.scenes.value_sample import Sample, sample_values, scene_conversion
 from geohash_rs.scenes.values import Conversion, Values, check_value_range
 
@@ -63,6 +68,8 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
     Attributes:
         scene_files: The scenes that can be read, in the order of their paths.
         unreadable: Path and reason of every file that cannot.
+        stacked: Keys of scenes that are bands in files of their own.
+        other_layers: Files of quality layers and pictures of these, which are not scenes.
         index: TorchGeo's index, in the CRS that all scenes share or in EPSG:4326.
     """
 
@@ -112,24 +119,28 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         self.scene_files: list[SceneFile] = []
         self.unreadable: list[tuple[str, str]] = []
         self._pool = RasterPool()
-        for path in self.files:
+        found = find_stacks(self.files)
+        self.stacked: list[str] = []
+        self.other_layers = found.other_layers
+        waiting = deque(found.scenes)
+        while waiting:
+            path = waiting.popleft()
             try:
-                scene = read_scene_file(path, rule=self.date_rule)
+                scene = read_scene_file(path, rule=self.date_rule, bands=bands)
                 scene.band_indexes(bands)
                 _check_place(scene)
+            except SeparateScenesError:
+                waiting.extendleft(member.path for member in reversed(found.stacks[path]))
             except GeoHashRSError as error:
                 if strict:
                     raise
                 self.unreadable.append((scene_key(path), one_line(error)))
             else:
                 self.scene_files.append(scene)
+                self.stacked += [scene.key] if scene.source.startswith("<") else []
         if not self.scene_files:
             raise SceneError(self._nothing_to_read())
-        self.index = self._make_index()
-        self._res = self._index_resolution()
-        self._dates = self.index.index
-        self._numbers = {scene.key: number for number, scene in enumerate(self.scene_files)}
-        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
+        self._set_index()
 
     @classmethod
     def from_stac(
@@ -161,6 +172,10 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             part = read_stac(source, asset=asset)
             found.dates.update(part.dates)
             found.unusable += part.unusable
+            for name, assets in part.stacks.items():
+                remember_stack(name, assets)
+            for href, names in part.names.items():
+                remember_names(href, names)
         others = list(also)
         if found.unusable and (options.get("strict") or not (found.dates or others)):
             raise SceneError(found.unusable[0][1])
@@ -183,7 +198,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             if folder.is_dir():
                 inside = (p for p in folder.rglob("*") if p.suffix.lower() in SCENE_ENDINGS)
                 found.update((scene_key(p), str(p)) for p in inside)
-            elif folder.exists() or is_virtual(path):
+            elif folder.exists() or is_virtual(path) or members_at(str(path)):
                 found[scene_key(path)] = str(path)
             else:
                 msg = f"{path} does not exist; pass a folder of GeoTIFFs, files or URIs."
@@ -247,7 +262,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
 
         def read() -> TilePixels:
             return read_window(
-                self._pool.open(scene.key, direct=scene.plain and shape is None),
+                self._pool.open(scene.source, direct=scene.plain and shape is None),
                 tile[1:],
                 indexes=indexes or scene.band_indexes(self.bands),
                 nodata=self.nodata_of(tile.scene),
@@ -282,7 +297,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         scene = self.scene_files[number]
 
         def look() -> Sample | None:
-            source = self._pool.open(scene.key)
+            source = self._pool.open(scene.source)
             return sample_values(source, scene, indexes=indexes, nodata=self.nodata_of(number))
 
         return self._patiently(scene, look, what="")
@@ -314,6 +329,55 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             value_range=self.value_range,
         )
 
+    def on_grid_of(self, names: Sequence[str]) -> "Scenes":
+        """Read bands in files of their own on the finest grid of those that a hasher takes.
+
+        Args:
+            names: Bands that the hasher expects.
+
+        Returns:
+            Scenes of that grid; these where nothing changes.
+
+        Raises:
+            SceneError: If a scene cannot be opened any more.
+        """
+        if self.bands is not None or not self.stacked:
+            return self
+        other = copy.copy(self)
+        other._pool = RasterPool()
+        other.scene_files = [
+            read_scene_file(file.key, rule=self.date_rule, bands=names)
+            if file.key in self.stacked
+            else file
+            for file in self.scene_files
+        ]
+        other.stacked = [file.key for file in other.scene_files if file.source.startswith("<")]
+        other._set_index()
+        return other
+
+    def shared_bands(self, numbers: Iterable[int] | None = None) -> tuple[str, ...] | None:
+        """Name the bands that scenes can feed to a hasher that takes any.
+
+        Args:
+            numbers: Positions in ``scene_files``; all if None.
+
+        Returns:
+            Of bands that were asked for, what they show; else all bands of the scenes where they
+            have the same, or what they share by meaning, such as red, green and blue. None if
+            nothing is known of them, so that their order decides.
+        """
+        files = self.scene_files
+        scenes = files if numbers is None else [files[number] for number in numbers]
+        if self.bands is not None:
+            first = scenes[0]
+            indexes = first.band_indexes(self.bands)
+            labels = tuple(first.bands[index - 1].label for index in indexes)
+            # Red, green and blue in another order: the file's flags are not believed.
+            distinct = all(labels) and len(set(labels)) == len(labels) and set(labels) != set(RGB)
+            return labels if distinct else None
+        layouts = [[s.bands[i - 1] for i in s.color_bands] for s in scenes]
+        return shared_names(layouts)
+
     def band_indexes(
         self, tiles: npt.NDArray[np.int64], names: Sequence[str] | None
     ) -> list[tuple[int, ...]]:
@@ -342,7 +406,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         Args:
             number: Position in ``scene_files``.
         """
-        self._pool.close(self.scene_files[number].key)
+        self._pool.close(self.scene_files[number].source)
 
     def prefetch(self, tiles: Sequence[Tile], *, indexes: Sequence[int]) -> None:
         """Fetch what tiles of one row of a remote scene need, in one request rather than many.
@@ -422,7 +486,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             SceneError: If it cannot be read.
         """
         try:
-            return read_patiently(scene.key, read, forget=lambda: self._pool.close(scene.key))
+            return read_patiently(scene.key, read, forget=lambda: self._pool.close(scene.source))
         except (RasterioError, OSError) as error:
             cause = error.__cause__ or error
             msg = f"{scene.name} cannot be read{what}: {one_line(cause)}"
@@ -452,6 +516,13 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             return f"no scenes in {where}; looked for files ending in {endings}."
         reasons = "; ".join(reason for _, reason in self.unreadable[:3])
         return f"none of {len(self.unreadable)} files in {where} can be used: {reasons}"
+
+    def _set_index(self) -> None:
+        self.index = self._make_index()
+        self._res = self._index_resolution()
+        self._dates = self.index.index
+        self._numbers = {scene.key: number for number, scene in enumerate(self.scene_files)}
+        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
 
     def _make_index(self) -> gpd.GeoDataFrame:
         shared = {scene.crs for scene in self.scene_files}

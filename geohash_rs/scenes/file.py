@@ -11,14 +11,18 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from affine import Affine
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from geohash_rs.errors import BandMismatchError, SceneError, one_line
+from geohash_rs.errors import SceneError, one_line
 from geohash_rs.footprints.projection import projection_of
+from geohash_rs.scenes.alpha import alpha_band
+from geohash_rs.scenes.bands import Band, BandChoice, choose_bands, label_bands
 from geohash_rs.scenes.dates import DateRange, DateRule
+from geohash_rs.scenes.palette import in_colours
 from geohash_rs.scenes.remote import is_remote, read_patiently, unless_set
+from geohash_rs.scenes.stacks import stack_at
 from geohash_rs.scenes.state import state_of
 from geohash_rs.scenes.values import Conversion
 
@@ -26,6 +30,7 @@ __all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_k
 
 # Side files are looked for by name: to list a folder of thousands costs more than to read a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+MOST_PAGES = 4  # that a message names
 DIRECT = LOCAL | {"GTIFF_DIRECT_IO": "YES"}
 
 
@@ -34,7 +39,9 @@ class SceneFile:
     """One scene as its header tells it.
 
     Attributes:
-        key: How the scene is named in an archive: absolute path, or URI.
+        key: How the scene is named in an archive: absolute path, or URI; for bands in files of
+            their own, the path of their product.
+        source: What GDAL opens: path or URI, or the text of a virtual raster.
         width: Columns.
         height: Rows.
         count: Bands, an alpha band included.
@@ -44,8 +51,7 @@ class SceneFile:
         nodata: Value that means nothing was seen, or None.
         masked: Whether a mask band or alpha band says which pixels are valid.
         alpha: One-based index of the alpha band, or None.
-        descriptions: Names of the bands, empty strings where unnamed.
-        colors: Colour interpretation of the bands, such as ``red``.
+        bands: What is known of the bands.
         dates: First and last moment (UTC) in which it was taken, or None.
         files: Paths or URIs of the files that it is made of: itself, and a VRT's sources.
         size: Bytes of the files, 0 if unknown.
@@ -58,6 +64,7 @@ class SceneFile:
     """
 
     key: str
+    source: str
     width: int
     height: int
     count: int
@@ -67,8 +74,7 @@ class SceneFile:
     nodata: float | None
     masked: bool
     alpha: int | None
-    descriptions: tuple[str, ...]
-    colors: tuple[str, ...]
+    bands: tuple[Band, ...]
     dates: DateRange | None
     files: tuple[str, ...]
     size: int
@@ -81,7 +87,7 @@ class SceneFile:
     @property
     def name(self) -> str:
         """Give the file's name without its folder."""
-        return self.key.rsplit("/", 1)[-1]
+        return self.key.rstrip("/").rsplit("/", 1)[-1]
 
     @property
     def dtype(self) -> str:
@@ -110,53 +116,45 @@ class SceneFile:
             return None
         return Conversion(gain=tuple(scales), shift=tuple(offsets))
 
-    def band_indexes(
-        self, bands: Sequence[int | str] | None, *, names: Sequence[str] | None = None
-    ) -> tuple[int, ...]:
-        """Choose the bands to read.
+    @property
+    def listed(self) -> str:
+        """Name the bands, such as ``red, green, blue, nir``; those without a name by number."""
+        labels = [self.bands[index - 1].label or str(index) for index in self.color_bands]
+        return ", ".join(labels)
+
+    def choose(
+        self, bands: Sequence[int | str] | None = None, *, names: Sequence[str] | None = None
+    ) -> BandChoice:
+        """Choose the bands to read, as `choose_bands` does.
 
         Args:
             bands: One-based indexes or band names; None leaves the choice to ``names``.
-            names: Bands that the hasher expects. If the scene has more bands, they are looked
-                for among its band descriptions and its colour interpretation.
+            names: Bands that the hasher expects; None takes all but alpha.
+
+        Returns:
+            One-based band indexes in the order to read, and what decided.
+
+        Raises:
+            BandMismatchError: If a band is not there, or the choice is not clear.
+        """
+        return choose_bands(self.bands, names, scene=self.name, asked=bands, alpha=self.alpha)
+
+    def band_indexes(
+        self, bands: Sequence[int | str] | None, *, names: Sequence[str] | None = None
+    ) -> tuple[int, ...]:
+        """Choose the bands to read, as `choose`.
+
+        Args:
+            bands: As in `choose`.
+            names: As in `choose`.
 
         Returns:
             One-based band indexes in the order to read.
 
         Raises:
-            BandMismatchError: If a band is not there, or the choice is not clear.
+            BandMismatchError: As `choose`.
         """
-        if bands is not None:
-            return tuple(self._band_index(band) for band in bands)
-        if names is None or len(names) == len(self.color_bands):
-            return self.color_bands
-        for known in (self.descriptions, self.colors):
-            lowered = [name.lower() for name in known]
-            if all(lowered.count(name.lower()) == 1 for name in names):
-                return tuple(lowered.index(name.lower()) + 1 for name in names)
-        expected = ", ".join(names) if len(names) <= 4 else f"{names[0]}..{names[-1]}"
-        count = len(self.color_bands)
-        msg = (
-            f"{self.name} has {count} band{'s' * (count != 1)} but the hasher expects {len(names)} "
-            f"({expected}); pass bands=... (one-based indexes or names) or use another hasher."
-        )
-        raise BandMismatchError(msg)
-
-    def _band_index(self, band: int | str) -> int:
-        if isinstance(band, str):
-            lowered = [name.lower() for name in self.descriptions]
-            if band.lower() in lowered:
-                return lowered.index(band.lower()) + 1
-            if band.lower() in self.colors:
-                return self.colors.index(band.lower()) + 1
-        elif 1 <= band <= self.count:
-            return int(band)
-        named = [name for name in self.descriptions if name]
-        msg = (
-            f"{self.name} has no band {band!r}; it has {self.count} "
-            f"(names: {', '.join(named) or 'none'}): pass one-based indexes from 1 to {self.count}."
-        )
-        raise BandMismatchError(msg)
+        return self.choose(bands, names=names).indexes
 
 
 def scene_key(path: str | Path) -> str:
@@ -214,10 +212,21 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             with _local_settings(str(path), direct=direct):
-                return read_patiently(str(path), lambda: rasterio.open(path), forget=lambda: None)
+                return read_patiently(str(path), lambda: _open(path), forget=lambda: None)
         except (RasterioError, OSError) as error:
             msg = f"{Path(str(path)).name} cannot be opened: {one_line(error)}"
             raise SceneError(msg) from error
+
+
+def _open(path: str | Path) -> DatasetReader:
+    """Open a file, bands in files of their own together, or a palette's numbers as colours."""
+    if not str(path).startswith("<") and (stack := stack_at(str(path))) is not None:
+        return rasterio.open(stack.vrt)
+    source = rasterio.open(path)
+    if (colours := in_colours(source)) is None:
+        return source
+    source.close()
+    return rasterio.open(colours)
 
 
 def _local_settings(path: str, *, direct: bool) -> AbstractContextManager[object]:
@@ -230,12 +239,19 @@ def _local_settings(path: str, *, direct: bool) -> AbstractContextManager[object
     return settings
 
 
-def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneFile:
+def read_scene_file(
+    path: str | Path,
+    *,
+    rule: DateRule | None = None,
+    bands: Sequence[int | str] | None = None,
+) -> SceneFile:
     """Read the header of one scene.
 
     Args:
         path: Path or URI of a georeferenced raster.
         rule: Where its date comes from.
+        bands: Bands that were asked for: they decide whether one that is flagged as alpha, but
+            does not look like a mask, holds pixels.
 
     Returns:
         The scene's grid, bands and date.
@@ -246,9 +262,11 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
     """
     # Before it is opened: a file that is replaced meanwhile must not look unchanged later.
     state = state_of([str(path)])
-    with open_raster(path) as source:
+    stack = stack_at(str(path), bands=bands or ())
+    opened = str(path) if stack is None else stack.vrt
+    with open_raster(opened) as source:
         name = Path(str(path)).name
-        _check_header(source, name)
+        _check_header(source, name, str(path))
         _check_place(source, name)
         # An EPSG code is short and exact; rasterio is asked for a sure one only.
         files = (str(path),)
@@ -256,15 +274,21 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
             files = tuple(source.files)
             state = state_of(files)
         epsg = source.crs.to_epsg(confidence_threshold=100)
-        alphas = [i + 1 for i, c in enumerate(source.colorinterp) if c == ColorInterp.alpha]
+        flagged, masks = alpha_band(source, name=name, trust=bands is not None)
+        if flagged is not None and bands is not None and flagged in bands:
+            masks = False
+        alpha = flagged if masks else None
         flags = source.mask_flag_enums
-        # A mask of each band's own has no flag at all.
-        masked = any(MaskFlags.per_dataset in f or not f for f in flags)
+        # A mask of each band's own has no flag at all. A flag of alpha alone is of that band.
+        masked = masks or any(
+            not f or (MaskFlags.per_dataset in f and MaskFlags.alpha not in f) for f in flags
+        )
         # GDAL's mask tells where bands have different nodata values.
-        values = {str(v) for i, v in enumerate(source.nodatavals, 1) if i not in alphas}
+        values = {str(v) for i, v in enumerate(source.nodatavals, 1) if i != alpha}
         differing = len(values) > 1
         return SceneFile(
-            key=scene_key(path),
+            key=scene_key(path) + (stack.grid if stack is not None else ""),
+            source=opened,
             width=source.width,
             height=source.height,
             count=source.count,
@@ -272,10 +296,16 @@ def read_scene_file(path: str | Path, *, rule: DateRule | None = None) -> SceneF
             crs=f"EPSG:{epsg}" if epsg else source.crs.to_wkt(),
             transform=source.transform,
             nodata=None if differing else source.nodata,
-            masked=bool(alphas) or masked or differing,
-            alpha=alphas[0] if alphas else None,
-            descriptions=tuple(text or "" for text in source.descriptions),
-            colors=tuple(color.name for color in source.colorinterp),
+            masked=masked or differing,
+            alpha=alpha,
+            bands=label_bands(
+                path=str(path),
+                descriptions=source.descriptions,
+                colors=[color.name for color in source.colorinterp],
+                tags=[source.tags(i) | source.tags(i, ns="IMAGERY") for i in source.indexes],
+                product_tags=source.tags() | source.tags(ns="ENVI"),
+                data_alpha=flagged if not masks else None,
+            ),
             dates=(rule or DateRule()).dates(
                 str(path), {**source.tags(), **source.tags(ns="IMAGERY")}
             ),
@@ -306,7 +336,14 @@ def _is_plain(source: DatasetReader, path: str) -> bool:
     return source.driver == "GTiff" and not (strips or compressed or is_virtual(path))
 
 
-def _check_header(source: DatasetReader, name: str) -> None:
+def _check_header(source: DatasetReader, name: str, path: str) -> None:
+    pages = source.subdatasets if source.driver == "GTiff" and not is_virtual(path) else []
+    if len(pages) > 1:
+        msg = (
+            f"{name} has {len(pages)} pages, and a scene is one of them; name those that you mean "
+            f"instead: {', '.join(pages[:MOST_PAGES])}{', ...' * (len(pages) > MOST_PAGES)}"
+        )
+        raise SceneError(msg)
     if source.count == 0:
         msg = f"{name} has no bands; name one of its subdatasets instead (see 'rio info')."
         raise SceneError(msg)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.scenes.dates import DateRange
+from geohash_rs.scenes.sensors import at_wavelength, meanings_of
 
 if TYPE_CHECKING:
     import pystac
@@ -14,6 +15,7 @@ __all__ = ["StacScenes", "is_stac_path", "read_stac"]
 
 RASTER_TYPES = ("image/tiff", "image/jp2", "application/vnd.gdal.vrt")
 RASTER_ENDINGS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
+DATA = {"data", "reflectance"}
 PICTURES = {"thumbnail", "overview"}  # roles of assets that are no data
 
 
@@ -23,10 +25,15 @@ class StacScenes:
 
     Attributes:
         dates: First and last moment, or None, by the scene's path or URL.
+        stacks: Path or URL, band and what it shows of each file, of items whose bands have files
+            of their own, by what the scene is called.
+        names: What the bands of a scene show, by its path or URL, where the item says so.
         unusable: Item and reason, for items that name no scene or cannot be read.
     """
 
     dates: dict[str, DateRange | None] = field(default_factory=dict)
+    stacks: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
     unusable: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, path: str) -> DateRange | None:
@@ -75,12 +82,21 @@ def read_stac(source: object, *, asset: str | None = None) -> StacScenes:
         msg = f"{source} cannot be read as STAC items: {one_line(error)}"
         raise SceneError(msg) from error
     for item in items:
+        bands = [] if asset else _band_assets(item, start)
+        if len(bands) > 1:
+            own = item.get_self_href()
+            name = own if own and is_stac_path(own) else f"{start or own or item.id}#{item.id}"
+            scenes.stacks[name] = bands
+            scenes.dates[name] = _dates(item)
+            continue
         try:
-            href = _href(item, item.assets[_choose(item, asset)].href, start)
+            chosen = item.assets[_choose(item, asset)]
         except SceneError as error:
             scenes.unusable.append((item.get_self_href() or item.id, str(error)))
             continue
+        href = _href(item, chosen.href, start)
         scenes.dates[href] = _dates(item)
+        scenes.names[href] = [shows or name for name, shows in _bands_of(chosen)]
     return scenes
 
 
@@ -108,6 +124,38 @@ def _choose(item: "pystac.Item", asset: str | None) -> str:
         "one with asset=... (bands in files of their own: stack them with gdalbuildvrt -separate)."
     )
     raise SceneError(msg)
+
+
+def _band_assets(item: "pystac.Item", start: str | None) -> list[tuple[str, str, str]]:
+    """List the assets of an item that hold one band each: address, band and what it shows."""
+    found: list[tuple[str, str, str]] = []
+    for key, asset in item.assets.items():
+        roles = set(asset.roles or ())
+        if not _is_raster(asset) or (roles and not roles & DATA):
+            continue
+        bands = _bands_of(asset) or [(key, "")]
+        if len(bands) == 1 and (bands[0][1] or any(meanings_of([key, bands[0][0]], item.id))):
+            name, shows = bands[0]
+            if not (shows or meanings_of([name])[0]):
+                name = key
+            found.append((_href(item, asset.href, start), name, shows))
+    shown = [shows for _, _, shows in found]
+    # Three bands that are all called "rededge" go by their own names.
+    return [(path, name, shows * (shown.count(shows) == 1)) for path, name, shows in found]
+
+
+def _bands_of(asset: "pystac.Asset") -> list[tuple[str, str]]:
+    """Read the own and the common name of each band of an asset, as STAC 1.0 or 1.1 writes them."""
+    bands = asset.extra_fields.get("eo:bands") or asset.extra_fields.get("bands") or []
+    found = []
+    for band in bands if isinstance(bands, list) else []:
+        known = band if isinstance(band, dict) else {}
+        shows = known.get("common_name") or known.get("eo:common_name") or ""
+        if not shows:
+            wave = known.get("center_wavelength") or known.get("eo:center_wavelength")
+            shows = at_wavelength(wave) if isinstance(wave, int | float) else ""
+        found.append((str(known.get("name") or ""), str(shows)))
+    return found
 
 
 def _is_raster(asset: "pystac.Asset") -> bool:

@@ -1,28 +1,28 @@
-"""Find the names and addresses under which other devices reach this machine."""
+"""Find the names and addresses by which other devices reach this machine."""
 
 import socket
 
 __all__ = ["own_addresses", "own_names"]
 
-# Documentation addresses, RFC 5737 and RFC 3849: a datagram socket picks a route to them and sends
-# nothing.
+# Documentation addresses (RFC 5737, RFC 3849): a datagram socket picks a route to them without
+# sending anything.
 ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 
 def own_names() -> list[str]:
-    """Give this machine's name, alone and as its neighbours on a local network know it."""
+    """Return this machine's host name, and its .local name on the local network."""
     name = socket.gethostname().lower()
     return [name, f"{name.split('.')[0]}.local"]
 
 
 def own_addresses(family: int) -> list[str]:
-    """Give this machine's addresses on the network.
+    """Return this machine's addresses on the network.
 
     Args:
-        family: AF_INET for a socket that hears IPv4 only, AF_INET6 for one that hears both.
+        family: AF_INET for a socket that accepts only IPv4, AF_INET6 for one that accepts both.
 
     Returns:
-        As they stand in a URL; empty without a network.
+        Addresses as written in a URL; empty without a network.
     """
     found = []
     for kind, elsewhere in ELSEWHERE:

@@ -1,4 +1,4 @@
-"""The page and its JSON interface, as an ASGI application."""
+"""The page and its JSON API, as an ASGI application."""
 
 import contextlib
 import importlib.util
@@ -39,10 +39,10 @@ from geohash_rs.serve.uploads import MAX_UPLOAD
 
 __all__ = ["create_app", "maplibre_files"]
 
-THREADS = 8  # answers under way; the others wait their turn
-PATCHES = 2  # received and unpacked at once: each takes up to 64 MB as a file, 512 MB unpacked
-SCENES = 2  # drawn at once: each is read as a whole, perhaps from far away
-THUMBNAILS = 6  # drawn at once: as many as a browser asks one server for
+THREADS = 8  # requests handled at once; others wait
+PATCHES = 2  # received and decoded at once: each takes up to 64 MB as a file, 512 MB decoded
+SCENES = 2  # drawn at once: each is read completely, perhaps over the network
+THUMBNAILS = 6  # drawn at once: as many as a browser requests from one server
 MOST_BODY = 2 * 2**20  # bytes of a request without a patch: a thousand codes of 512 bytes
 CACHE_BYTES = 64 * 2**20
 GEOJSON = "application/geo+json"
@@ -63,8 +63,8 @@ TileId = Annotated[int, PathParameter(ge=0, lt=2**63)]
 BBox = Annotated[str, Query(max_length=200, description="minlon,minlat,maxlon,maxlat")]
 WRONG: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorAnswer, "description": "There is no such tile or scene."},
-    422: {"model": ErrorAnswer, "description": "What was asked has no meaning; detail says why."},
-    503: {"model": ErrorAnswer, "description": "Too much is asked at once; try again."},
+    422: {"model": ErrorAnswer, "description": "The request is invalid; detail says why."},
+    503: {"model": ErrorAnswer, "description": "Too many requests at once; try again."},
 }
 FEATURES: dict[int | str, dict[str, Any]] = {
     **WRONG,
@@ -79,7 +79,7 @@ PATCH: dict[str, Any] = {
         {
             "name": "X-File-Name",
             "in": "header",
-            "description": "What messages call the patch, percent-encoded.",
+            "description": "The patch's name in messages, percent-encoded.",
             "schema": {"type": "string"},
         }
     ],
@@ -103,15 +103,15 @@ def create_app(
     """Make the application.
 
     Args:
-        archive: What is searched, open for reading.
-        hosts: Names that it is served under, besides localhost.
-        any_address: Whether every IP address counts as its own.
-        base_map: URL template of raster tiles with {z}, {x} and {y}; None shows none.
-        attribution: Who is to be named for the base map.
-        device: Where the network runs.
+        archive: The archive to search, open for reading.
+        hosts: Host names that it is served under, in addition to localhost.
+        any_address: Whether to accept every IP address as its own.
+        base_map: URL template of raster tiles with {z}, {x} and {y}; None shows no base map.
+        attribution: Credit line of the base map.
+        device: Device that runs the network.
 
     Returns:
-        An ASGI application that answers its own page only.
+        An ASGI application that answers only its own page.
     """
     searcher = Searcher(archive, device=device)
 
@@ -121,14 +121,14 @@ def create_app(
         warming = threading.Thread(target=searcher.warm, daemon=True)
         warming.start()
         yield
-        await anyio.to_thread.run_sync(warming.join)  # a process must not end amid its libraries
+        await anyio.to_thread.run_sync(warming.join)  # exiting while libraries load may crash
 
     app = FastAPI(
         title="geohash_rs",
         version=__version__,
-        description="Search an archive of tiles by what they look like. Geometries are EPSG:4326.",
+        description="Search an archive of tiles by appearance. Geometries are in EPSG:4326.",
         openapi_url="/api/openapi.json",
-        docs_url=None,  # its page would load scripts from elsewhere
+        docs_url=None,  # its page would load third-party scripts
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -168,7 +168,7 @@ def _page(answer: partial[FileResponse]) -> Any:  # noqa: ANN401 - what FastAPI 
 
 
 def maplibre_files() -> list[Path]:
-    """Find MapLibre GL JS in the package that carries it, without importing that.
+    """Find MapLibre GL JS in the package that ships it, without importing the package.
 
     Raises:
         ModuleNotFoundError: If the package is not installed.
@@ -187,19 +187,19 @@ def _add_archive(
 
     @app.get("/api/archive", response_model=ArchiveAnswer)
     def archive() -> ArchiveAnswer:
-        """Tell what the archive holds."""
+        """Describe the archive."""
         searcher.refresh()
         return searcher.describe(base_map, attribution)
 
     @app.get("/api/tiles", responses=FEATURES, response_class=Response)
     def tiles(bbox: BBox) -> Response:
-        """Give the footprints in view, or where they are many, their counts in a grid."""
+        """Return the footprints in view, or counts in a grid if there are many."""
         content = views.get((searcher.key, bbox), lambda: searcher.view(bbox).encode())
         return Response(content, media_type=GEOJSON)
 
     @app.get("/api/scenes", response_model=list[SceneAnswer], responses=WRONG)
     def scenes(bbox: BBox) -> list[SceneAnswer]:
-        """List the scenes in view that are large enough to be shown."""
+        """List the scenes in view that are large enough to show."""
         return searcher.scenes(bbox)
 
     @app.get("/api/tile/{tile_id}", response_model=TileAnswer, responses=FEATURES)
@@ -211,7 +211,7 @@ def _add_archive(
     def tile_at(
         lon: Annotated[float, Query(ge=-720, le=720)], lat: Annotated[float, Query(ge=-90, le=90)]
     ) -> Response:
-        """Describe the tile at a place."""
+        """Describe the tile at a point."""
         return Response(searcher.tile_at((lon, lat)), media_type=GEOJSON)
 
 
@@ -229,14 +229,14 @@ def _add_pictures(app: FastAPI, searcher: Searcher) -> None:
     async def thumbnail(
         tile_id: TileId, size: Annotated[int, Query(ge=1, le=384)] = 192
     ) -> Response:
-        """Give a picture of a tile, read from its scene."""
+        """Return a picture of a tile, read from its scene."""
         key = (searcher.key, tile_id, picture_size(size))
         content = await drawn(key, thumbnails, lambda: searcher.thumbnail(tile_id, size))
         return Response(content, media_type="image/webp", headers=keep)
 
     @app.get("/api/scene/{number}.webp", responses=PICTURE, response_class=Response)
     async def scene(number: Annotated[int, PathParameter(ge=0, lt=2**31)]) -> Response:
-        """Give a picture of a whole scene on the grid of web maps."""
+        """Return a picture of a whole scene in web map projection."""
         key = (searcher.key, "scene", number)
         content = await drawn(key, scenes, lambda: searcher.scene_picture(number))
         return Response(content, media_type="image/webp", headers=keep)
@@ -245,16 +245,16 @@ def _add_pictures(app: FastAPI, searcher: Searcher) -> None:
 def _add_search(app: FastAPI, searcher: Searcher) -> None:
     @app.post("/api/search", responses=FEATURES, response_class=Response)
     def search(request: SearchRequest) -> Response:
-        """Find the tiles that look like the examples; features come best first."""
+        """Find the tiles that look like the examples, best first."""
         return Response(feature_collection(searcher.search(request)), media_type=GEOJSON)
 
     patches = Turns("patches", at_once=PATCHES, waiting=16)
 
     @app.post("/api/patch", response_model=PatchAnswer, responses=WRONG, openapi_extra=PATCH)
     async def patch(request: Request) -> PatchAnswer:
-        """Hash a GeoTIFF, sent as the body."""
+        """Hash a GeoTIFF sent as the body."""
         name = _file_name(request.headers.get("x-file-name", ""))
-        async with patches.turn():  # also while it comes: waiting bodies stay on the network
+        async with patches.turn():  # covers receiving too, so that waiting bodies use no memory
             content = b"".join([piece async for piece in request.stream()])
             return await in_own_thread(partial(searcher.patch, content, name=name))
 
@@ -270,7 +270,7 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
 
 
 def _file_name(header: str) -> str:
-    """Make what a browser calls a file fit for a message."""
+    """Clean up a browser's file name for use in messages."""
     name = "".join(c for c in unquote(header) if c.isprintable()).replace("\\", "/")
     return name.rsplit("/", 1)[-1][:100] or "the patch"
 

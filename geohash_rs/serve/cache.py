@@ -1,4 +1,4 @@
-"""Keep what was made lately, up to a number of bytes."""
+"""An LRU cache with a limit in bytes."""
 
 import threading
 from collections import OrderedDict
@@ -8,13 +8,13 @@ __all__ = ["ByteCache"]
 
 
 class ByteCache:
-    """The latest used byte strings by key; safe to use from several threads."""
+    """The most recently used byte strings by key; thread-safe."""
 
     def __init__(self, max_bytes: int) -> None:
         """Start empty.
 
         Args:
-            max_bytes: Most bytes that are kept.
+            max_bytes: Most bytes to keep.
         """
         self.max_bytes = max_bytes
         self.num_bytes = 0
@@ -22,11 +22,11 @@ class ByteCache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """Give what is kept under a key, made now if nothing is.
+        """Return the bytes of a key, making them if they are not cached.
 
         Args:
-            key: What it is known by.
-            make: Makes it.
+            key: The key.
+            make: Makes the bytes.
 
         Returns:
             The bytes.
@@ -44,10 +44,10 @@ class ByteCache:
         return made
 
     def find(self, key: Hashable) -> bytes | None:
-        """Give what is kept under a key, or None if nothing is.
+        """Return the cached bytes of a key, or None.
 
         Args:
-            key: What it is known by.
+            key: The key.
         """
         with self._lock:
             if key in self._kept:

@@ -13,17 +13,17 @@ __all__ = ["describe_archive"]
 def describe_archive(
     archive: Archive, *, key: str, base_map: str | None = None, attribution: str | None = None
 ) -> ArchiveAnswer:
-    """Gather what the page shows of an archive, without loading its hasher.
+    """Return what the page shows about an archive, without loading its hasher.
 
     Args:
         archive: The archive.
-        key: Names it and its state.
+        key: Identifies the archive and its state.
         base_map: URL template of raster tiles.
-        attribution: Who is to be named for the base map.
+        attribution: Credit line of the base map.
 
     Returns:
-        Counts, bounds, range of days and the bands of a patch. A hasher that cannot be read has no
-        bands: searching by tiles goes on, and an uploaded patch is told what is wrong.
+        Counts, bounds, range of days and the bands of a patch. If the hasher cannot be read, bands
+        are empty: searching by tile still works, and uploading a patch reports the error.
     """
     hasher, times = archive.manifest.hasher, archive.manifest.times
     return ArchiveAnswer(

@@ -14,11 +14,11 @@ from geohash_rs.export.geojson import geojson_features
 
 __all__ = ["feature", "feature_collection", "read_polygon"]
 
-MOST_CORNERS = 5000  # of a region
+MOST_CORNERS = 5000  # per region
 
 
 def feature(frame: gpd.GeoDataFrame) -> str:
-    """Write the first row of a table as a GeoJSON feature in EPSG:4326.
+    """Convert the first row of a table to a GeoJSON feature in EPSG:4326.
 
     Args:
         frame: Tiles or matches.
@@ -30,7 +30,7 @@ def feature(frame: gpd.GeoDataFrame) -> str:
 
 
 def feature_collection(frame: gpd.GeoDataFrame) -> str:
-    """Write a table as GeoJSON.
+    """Convert a table to GeoJSON.
 
     Args:
         frame: Tiles or matches.
@@ -43,26 +43,26 @@ def feature_collection(frame: gpd.GeoDataFrame) -> str:
 
 
 def read_polygon(value: Mapping[str, Any], name: str) -> BaseGeometry:
-    """Read a GeoJSON polygon.
+    """Parse a GeoJSON polygon.
 
     Args:
         value: The geometry.
-        name: What it is, for messages.
+        name: Its name in messages.
 
     Returns:
         A shapely polygon or multipolygon.
 
     Raises:
-        RegionError: If it is none, or has too many corners.
+        RegionError: If it is not a polygon, or has too many corners.
     """
     kind = value.get("type")
     if kind not in {"Polygon", "MultiPolygon"}:
-        msg = f"{name} is a {kind!r}; give a GeoJSON geometry of type Polygon or MultiPolygon."
+        msg = f"{name} is a {kind!r}; pass a GeoJSON geometry of type Polygon or MultiPolygon."
         raise RegionError(msg)
     try:
         geometry: BaseGeometry = shapely.from_geojson(json.dumps(dict(value)))
     except (shapely.GEOSException, ValueError) as error:
-        msg = f"{name} is no GeoJSON geometry: {error}"
+        msg = f"{name} is not a GeoJSON geometry: {error}"
         raise RegionError(msg) from error
     if shapely.get_num_coordinates(geometry) > MOST_CORNERS:
         msg = f"{name} has more than {MOST_CORNERS} corners; simplify it."

@@ -1,4 +1,4 @@
-"""Stand between the network and the pages: who may ask, how much, and what a page may do."""
+"""Guard the page: restrict who may send requests, how large, and what the page may load."""
 
 import ipaddress
 import json
@@ -17,20 +17,20 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MOST_AT_ONCE = 256  # requests under way; more are told to come again
-PATIENCE = 20.0  # s that a body may take, and
-SLOWEST = 256 * 2**10  # bytes that must have come in each further second
+MOST_AT_ONCE = 256  # requests in progress; further ones are told to retry
+PATIENCE = 20.0  # s allowed for any body, plus one more second
+SLOWEST = 256 * 2**10  # for each of these bytes received
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def content_security_policy(base_map: str | None = None) -> str:
-    """Write what the page may load: its own files, and the base map that the user chose.
+    """Return the policy of what the page may load: its own files and the chosen base map.
 
     Args:
         base_map: URL template of raster tiles.
 
     Returns:
-        The header's value. MapLibre's worker comes from a blob that its own script makes.
+        The header's value. MapLibre loads its worker from a blob that its script creates.
     """
     other = ""
     if base_map:
@@ -44,13 +44,11 @@ def content_security_policy(base_map: str | None = None) -> str:
 
 
 class Guard:
-    """ASGI middleware that refuses what does not come from the page itself.
+    """ASGI middleware that rejects requests that do not come from the page itself.
 
-    - A name other than those it is served under: a foreign name that was made to point here (DNS
-      rebinding).
-    - A request that another site's page sends (cross-site request forgery).
-    - Bodies that are larger than allowed or do not come, and more requests at once than can be
-      answered.
+    - Requests under another host name, which was made to point here (DNS rebinding).
+    - Requests from another site's page (cross-site request forgery).
+    - Bodies that are too large or too slow, and too many requests at once.
     """
 
     def __init__(
@@ -66,12 +64,12 @@ class Guard:
         """Set the limits.
 
         Args:
-            app: What is guarded.
-            hosts: Names that it is served under besides those of this machine for itself.
-            any_address: Whether every IP address counts as its own, for a server of all networks.
+            app: The application to guard.
+            hosts: Host names that it is served under, in addition to localhost and its addresses.
+            any_address: Whether to accept every IP address, for a server on all networks.
             max_body: Most bytes of a request's body.
-            larger: Most bytes for the paths that may be sent more.
-            policy: Content-Security-Policy of every answer.
+            larger: Most bytes for paths with a larger limit.
+            policy: Content-Security-Policy of every response.
         """
         self.app = app
         self.hosts = {*LOCAL, *(host.lower() for host in hosts)}
@@ -88,7 +86,7 @@ class Guard:
         self.under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
+        """Answer or reject a request."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
@@ -110,14 +108,14 @@ class Guard:
 
         async def safe(message: Message) -> None:
             nonlocal started
-            if body.refusal is not None:  # the application's own words about the error
+            if body.refusal is not None:  # drop the application's own error response
                 return
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message.get("headers", []), *self.headers]
             await send(message)
 
-        with suppress(_BodyError):  # some applications answer it themselves, unheard
+        with suppress(_BodyError):  # some applications handle it themselves
             await self.app(scope, body.receive, safe)
         if body.refusal is not None and not started:
             await self._refuse(send, *body.refusal)
@@ -130,7 +128,7 @@ class Guard:
         if not self._is_own(host):
             return 421, (
                 f"this server does not answer to the name {host[:80]!r}; "
-                "open it under an address that it printed."
+                "use an address that it printed."
             )
         site = headers.get(b"sec-fetch-site", b"none")
         navigates = headers.get(b"sec-fetch-mode") == b"navigate" and scope["method"] == "GET"
@@ -142,7 +140,7 @@ class Guard:
         if not length.isdigit() or int(length) > self._limit(scope):
             return 413, _too_large(self._limit(scope))
         if self.under_way >= MOST_AT_ONCE:
-            return 503, f"{MOST_AT_ONCE} requests are under way already; try again in a second."
+            return 503, f"{MOST_AT_ONCE} requests are already in progress; try again in a second."
         return None
 
     def _is_own(self, host: str) -> bool:
@@ -167,11 +165,11 @@ class Guard:
 
 
 class _BodyError(Exception):
-    """A body went on past the limit, came too slowly, or will not come."""
+    """A body was too large, arrived too slowly, or will not arrive."""
 
 
 class _Body:
-    """A request's body on its way in, counted and timed from when it is first asked for."""
+    """An incoming request body, counted, and timed from the first read."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
@@ -182,13 +180,13 @@ class _Body:
         self.refusal: tuple[int, str] | None = None
 
     async def receive(self) -> Message:
-        """Give the next message.
+        """Return the next message.
 
         Raises:
-            _BodyError: If the body is refused, for the reason that `refusal` then has; or if who
-                sent it is gone.
+            _BodyError: If the body is rejected, with the reason in `refusal`, or if the client has
+                disconnected.
         """
-        if self._whole:  # then this waits for who asked to go away
+        if self._whole:  # then this waits for the client to disconnect
             return await self._receive()
         if self.refusal is None:
             self._since = anyio.current_time() if self._since is None else self._since
@@ -209,12 +207,12 @@ class _Body:
 
 
 def _too_large(limit: int) -> str:
-    return f"the request is larger than {limit // 2**20} MB; send a smaller patch or ask for less."
+    return f"the request is larger than {limit // 2**20} MB; send a smaller patch or fewer tiles."
 
 
 def _too_slow(num_bytes: int, seconds: float) -> str:
     return (
-        f"only {num_bytes:,} bytes of the request came in {seconds:.0f} s; "
+        f"only {num_bytes:,} bytes of the request arrived in {seconds:.0f} s; "
         "send it again over a faster connection."
     )
 

@@ -1,4 +1,4 @@
-"""What the page and the server say to each other: the JSON of the interface."""
+"""The JSON messages between the page and the server."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,30 +16,30 @@ __all__ = [
 ]
 
 TileId = Annotated[int, Field(ge=0, lt=2**63, description="Id of a tile of the archive.")]
-Code = Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,512}$", description="A code, hexadecimal.")]
+Code = Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,512}$", description="A hexadecimal code.")]
 Moment = Annotated[str, Field(max_length=40)]
 
 
 class Strict(BaseModel):
-    """A message without unknown members."""
+    """A message that rejects unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class SearchRequest(Strict):
-    """What to search for, and where and when."""
+    """The examples to search with, and the filters."""
 
-    tiles: list[TileId] = Field(default=[], max_length=200, description="Examples: tiles.")
+    tiles: list[TileId] = Field(default=[], max_length=200, description="Example tiles.")
     codes: list[Code] = Field(
-        default=[], max_length=1024, description="Examples: codes of a patch, from /api/patch."
+        default=[], max_length=1024, description="Codes of an example patch, from /api/patch."
     )
     place: dict[str, Any] | None = Field(
         default=None, description="Footprint of the patch, GeoJSON geometry, for exclude_overlap."
     )
     negatives: list[TileId] = Field(
-        default=[], max_length=200, description="Examples of what is not meant: tiles."
+        default=[], max_length=200, description="Example tiles that matches should not look like."
     )
-    k: int = Field(default=24, ge=1, le=1000, description="Matches asked for.")
+    k: int = Field(default=24, ge=1, le=1000, description="Number of matches.")
     max_distance: int | None = Field(
         default=None, ge=0, description="Largest Hamming distance, bits, inclusive."
     )
@@ -47,14 +47,14 @@ class SearchRequest(Strict):
         default=None, description="Only tiles that meet this polygon, GeoJSON geometry."
     )
     time: tuple[Moment | None, Moment | None] | None = Field(
-        default=None, description="First and last moment, inclusive; null leaves an end open."
+        default=None, description="First and last time, inclusive; null leaves an end open."
     )
-    exclude_overlap: bool = Field(default=False, description="No tiles that overlap the examples.")
-    distinct: bool = Field(default=False, description="No two matches that overlap each other.")
+    exclude_overlap: bool = Field(default=False, description="No matches overlap the examples.")
+    distinct: bool = Field(default=False, description="No two matches overlap each other.")
 
 
 class KeptTile(Strict):
-    """A match that was kept."""
+    """A match that the user kept."""
 
     tile_id: TileId
     distance: int | None = Field(default=None, ge=0, lt=2**31)
@@ -69,34 +69,34 @@ class ExportRequest(Strict):
 
 
 class ArchiveAnswer(BaseModel):
-    """What the archive is."""
+    """A description of the archive."""
 
     name: str
-    key: str = Field(description="Names this archive and state, so that pictures can be kept.")
+    key: str = Field(description="Identifies this archive and its state, for caching pictures.")
     num_tiles: int
     num_scenes: int
     num_bits: int | None
     bounds: tuple[float, float, float, float] | None = Field(description="Lon/lat, degrees.")
     time: tuple[str, str] | None = Field(description="First and last day.")
-    takes_patches: bool = Field(description="Whether it has a hasher to look at patches with.")
-    bands: list[str] = Field(description="Bands that its hasher expects of a patch.")
-    base_map: str | None = Field(description="URL template of raster tiles, if one was chosen.")
+    takes_patches: bool = Field(description="Whether it has a hasher to hash patches with.")
+    bands: list[str] = Field(description="Bands that its hasher expects in a patch.")
+    base_map: str | None = Field(description="URL template of raster tiles, if any.")
     attribution: str | None
 
 
 class SceneAnswer(BaseModel):
-    """A scene that can be shown on the map."""
+    """A scene that the map can show."""
 
     number: int
     name: str
     date: str | None
     bounds: tuple[float, float, float, float] = Field(
-        description="Lon/lat of the corners of its picture, whose pixels are those of a web map."
+        description="Lon/lat of the corners of its picture, which is in web map projection."
     )
 
 
 class PatchAnswer(BaseModel):
-    """An uploaded patch, as codes."""
+    """The codes of an uploaded patch."""
 
     name: str
     codes: list[str]
@@ -113,6 +113,6 @@ class TileAnswer(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    """What was wrong, with the values, and what to do."""
+    """What went wrong, with the values, and what to do."""
 
     detail: str

@@ -1,4 +1,4 @@
-"""Show an archive's scenes under its tiles."""
+"""Draw an archive's scenes for the map."""
 
 import threading
 from pathlib import Path
@@ -14,10 +14,10 @@ __all__ = ["ScenePictures"]
 
 
 class ScenePictures:
-    """The scenes of an archive on the map; safe to use from several threads."""
+    """The scenes of an archive on the map; thread-safe."""
 
     def __init__(self, archive: CodeStore) -> None:
-        """Keep the archive.
+        """Store the archive.
 
         Args:
             archive: Open for reading.
@@ -33,10 +33,10 @@ class ScenePictures:
             bbox: The view, as `parse_view` reads it.
 
         Returns:
-            The scenes, the one that lies on top last.
+            The scenes in drawing order, the topmost last.
 
         Raises:
-            RegionError: If it is no view.
+            RegionError: If the view is invalid.
         """
         return [
             SceneAnswer(
@@ -49,17 +49,17 @@ class ScenePictures:
         ]
 
     def draw(self, number: int, thumbnails: Thumbnails) -> bytes:
-        """Draw a scene on the grid of web maps.
+        """Draw a scene in web map projection.
 
         Args:
             number: Its number among the archive's scenes.
-            thumbnails: Knows how bright scenes are.
+            thumbnails: Provides the brightness range of scenes.
 
         Returns:
-            WebP.
+            A WebP image.
 
         Raises:
-            QueryError: If the archive has no such scene, or it has no place on the map.
+            QueryError: If the archive has no such scene, or the map cannot show it.
             SceneError: If it cannot be read.
         """
         scene = self._all().get(number)

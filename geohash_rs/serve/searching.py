@@ -1,4 +1,4 @@
-"""Answer what the page asks of an archive; knows nothing of the web."""
+"""Answer the page's requests about an archive, independent of HTTP."""
 
 import threading
 import zlib
@@ -40,31 +40,31 @@ SIZES = (96, 192, 384)  # px of pictures of tiles
 
 
 def picture_size(wanted: int) -> int:
-    """Choose the size of a tile's picture, of few, so that few have to be kept.
+    """Round a tile picture's size up to one of a few, so that the cache holds few sizes.
 
     Args:
         wanted: Pixels of the longer side.
 
     Returns:
-        The next size in which pictures are made.
+        The size to draw, px.
     """
     return min((size for size in SIZES if size >= wanted), default=SIZES[-1])
 
 
 class Searcher:
-    """An archive as the page sees it; safe to use from several threads."""
+    """An archive as the page sees it; thread-safe."""
 
     def __init__(self, archive: Archive, *, device: str = "cpu") -> None:
-        """Keep the archive.
+        """Store the archive.
 
         Args:
             archive: Open for reading.
-            device: Where the network runs.
+            device: Device that runs the network.
         """
         self.archive = archive
         self.device = device
         self.thumbnails = Thumbnails()
-        self._lock = threading.Lock()  # what is known of this state of the archive
+        self._lock = threading.Lock()  # for refreshing to another state of the archive
         self._hashing = threading.Lock()  # one patch at a time
         self._scenes = ScenePictures(archive)
         self._key: tuple[object, str] | None = None
@@ -74,13 +74,13 @@ class Searcher:
         return (self.archive.path / "manifest.json").stat().st_mtime_ns
 
     def refresh(self) -> None:
-        """Move on to what others have added to the archive since."""
+        """Move to the archive's newest state if it has changed."""
         with self._lock:
             changed = self._manifest_time()
             if changed != self._changed:
                 self.archive.refresh()
                 self._changed = changed
-                self.thumbnails = Thumbnails()  # scenes may be other files by now
+                self.thumbnails = Thumbnails()  # scene files may have been replaced
 
     def warm(self) -> None:
         """Compile and load what the first search needs."""
@@ -90,12 +90,12 @@ class Searcher:
             self.archive.tiles(self.archive.search(nothing, k=1).ids[0])
         hasher = self.archive.manifest.hasher
         if hasher and hasher.file:
-            with self._hashing, suppress(GeoHashRSError):  # told to who sends a patch
+            with self._hashing, suppress(GeoHashRSError):  # reported when a patch is uploaded
                 self.archive.hasher(device=self.device)
 
     @property
     def key(self) -> str:
-        """Names this archive and its state, down to the checksums of its files."""
+        """Identifies this archive and its state, including the checksums of its files."""
         state = self.archive.manifest
         if self._key is None or self._key[0] is not state:
             text = f"{self.archive.path.resolve()} {state}"
@@ -115,11 +115,11 @@ class Searcher:
         return tiles_in_view(self.archive.snapshot(), parse_view(bbox))
 
     def scenes(self, bbox: str) -> list[SceneAnswer]:
-        """List the scenes in view whose pictures are worth showing."""
+        """List the scenes in view that are large enough to show."""
         return self._scenes.in_view(bbox)
 
     def scene_picture(self, number: int) -> bytes:
-        """Draw a scene on the grid of web maps, as WebP, see `ScenePictures.draw`."""
+        """Draw a scene in web map projection as WebP, see `ScenePictures.draw`."""
         return self._scenes.draw(number, self.thumbnails)
 
     def tile(self, tile_id: int) -> str:
@@ -127,23 +127,23 @@ class Searcher:
         return feature(self._tiles([tile_id]))
 
     def tile_at(self, point: Sequence[float]) -> str:
-        """Describe the tile at a place, the one whose centre is nearest; the latest of several.
+        """Describe the tile at a point: the nearest centre wins, then the latest tile.
 
         Raises:
-            QueryError: If no tile is there.
+            QueryError: If there is no tile at the point.
         """
         lon, lat = (float(value) for value in point)
         lon = (lon + 180) % 360 - 180
         if not -90 <= lat <= 90 or not np.isfinite(lon):
-            msg = f"place is {lon}, {lat}; give longitude, latitude in degrees."
+            msg = f"place is {lon}, {lat}; pass longitude, latitude in degrees."
             raise QueryError(msg)
-        archive = self.archive.snapshot()  # which no refresh moves on meanwhile
+        archive = self.archive.snapshot()  # unaffected by a concurrent refresh
         found = [ids for ids, _ in archive.boxes((lon, lat, lon, lat))]
         tiles = archive.tiles(np.concatenate([np.empty(0, np.int64), *found]))
         here = shapely.Point(lon, lat)
         tiles = tiles[shapely.intersects(tiles.geometry.to_numpy(), here)]
         if tiles.empty:
-            msg = f"no tile of the archive lies at {lon:.5f}, {lat:.5f}."
+            msg = f"the archive has no tile at {lon:.5f}, {lat:.5f}."
             raise QueryError(msg)
         away = shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), here).round(9)
         ranked = tiles.assign(away=away).sort_values(
@@ -155,16 +155,16 @@ class Searcher:
         return self.archive.tiles(np.asarray(ids, dtype=np.int64))
 
     def thumbnail(self, tile_id: int, size: int) -> bytes:
-        """Return a picture of a tile, WebP, one of `picture_size`.
+        """Return a picture of a tile as WebP, in a size of `picture_size`.
 
         Raises:
             TileNotFoundError: If the archive has no such tile.
             SceneError: If its scene is gone.
-            QueryError: If there is no picture of such tiles.
+            QueryError: If the tile has no window in a scene.
         """
         tile = self._tiles([tile_id]).iloc[0]
         if pd.isna(tile["width"]):
-            msg = f"tile {tile_id} has no window in its scene, so there is no picture of it."
+            msg = f"tile {tile_id} has no window in its scene, so it has no picture."
             raise QueryError(msg)
         window = [int(tile[name]) for name in ("col", "row", "width", "height")]
         return encode_webp(
@@ -175,7 +175,7 @@ class Searcher:
         """Hash an uploaded GeoTIFF.
 
         Raises:
-            PatchError: If it is not a GeoTIFF, too large, has no CRS or other bands.
+            PatchError: If it is not a GeoTIFF, is too large, has no CRS or has the wrong bands.
         """
         with clean_patch(content, name=name) as path:
             try:
@@ -185,7 +185,7 @@ class Searcher:
                 why = str(error).replace(Path(path).name, name).partition("; pass ")[0]
                 msg = f"{why}; drop a patch that holds the values of the archive's scenes."
                 raise PatchError(msg) from error
-            except GeoHashRSError as error:  # speaks of the copy
+            except GeoHashRSError as error:  # its message names the copy
                 raise PatchError(str(error).replace(Path(path).name, name)) from error
             picture = self._picture_of(path)
         return PatchAnswer(
@@ -206,15 +206,15 @@ class Searcher:
         """Find matches.
 
         Args:
-            request: What to search for.
+            request: The examples and filters.
 
         Returns:
             Matches, best first.
 
         Raises:
-            GeoHashRSError: If something asked for has no meaning.
+            GeoHashRSError: If the request is invalid.
         """
-        archive = self.archive.snapshot()  # which no refresh moves on meanwhile
+        archive = self.archive.snapshot()  # unaffected by a concurrent refresh
         positives = [query_of_tile(archive, tile_id) for tile_id in request.tiles]
         if request.codes:
             place = None if request.place is None else read_polygon(request.place, "place")
@@ -231,26 +231,26 @@ class Searcher:
         )
 
     def _codes(self, texts: Sequence[str]) -> npt.NDArray[np.uint8]:
-        """Read codes.
+        """Parse hexadecimal codes.
 
         Raises:
-            QueryError: If they have another number of bits than the archive.
+            QueryError: If their length differs from the archive's.
         """
         num_bits = self.archive.num_bits or 0
         for text in texts:
             if len(text) * 4 != num_bits:
-                msg = f"a code of {len(text) * 4} bits, but the archive's have {num_bits}."
+                msg = f"a code has {len(text) * 4} bits, but the archive's have {num_bits}."
                 raise QueryError(msg)
         return np.array([list(bytes.fromhex(text)) for text in texts], dtype=np.uint8)
 
     def kept(self, tiles: Sequence[KeptTile]) -> gpd.GeoDataFrame:
-        """Return kept matches as a table that can be written.
+        """Return kept matches as a table for export.
 
         Args:
-            tiles: Ids, and distance and similarity where they come from a search.
+            tiles: Ids, with distance and similarity if they come from one search.
 
         Returns:
-            The columns of matches where all come from a search, else those of tiles.
+            The columns of matches if all have a distance and similarity, otherwise those of tiles.
         """
         frame = self._tiles([tile.tile_id for tile in tiles])
         if any(tile.distance is None or tile.similarity is None for tile in tiles):

@@ -11,7 +11,7 @@ from geohash_rs.serve.addresses import own_addresses, own_names
 __all__ = ["ServeError", "run_server"]
 
 ALONE = ("127.0.0.1", "localhost", "::1")
-EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - told from a single address, not bound to
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - only compared with, not bound to
 
 
 class ServeError(GeoHashRSError, OSError):
@@ -33,11 +33,11 @@ def run_server(
     Args:
         folder: The archive.
         host: Address to listen on; any but 127.0.0.1 lets others on the network search.
-        port: Port to listen on; 0 takes a free one.
+        port: Port to listen on; 0 picks a free one.
         base_map: URL template of raster tiles.
-        attribution: Who is to be named for the base map.
-        device: Where the network runs.
-        say: Takes the lines that tell where the page is.
+        attribution: Credit line of the base map.
+        device: Device that runs the network.
+        say: Called with lines that report the page's address.
 
     Raises:
         ServeError: If the extra ``serve`` is not installed, or the port is taken.
@@ -72,16 +72,16 @@ def run_server(
     )
     say("Open it in a browser; stop with Ctrl-C.")
     if host not in ALONE:
-        say(f"Listening on {host}: whoever reaches this machine can search and see the scenes.")
+        say(f"Listening on {host}: anyone who can reach this machine can search and view scenes.")
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Take the port.
+    """Listen on the port.
 
     Raises:
-        ServeError: If it cannot be had.
+        ServeError: If that fails.
     """
     try:
         family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0][0]

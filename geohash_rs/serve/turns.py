@@ -1,4 +1,4 @@
-"""Let slow requests through a few of a kind at a time, so that no other kind waits for them."""
+"""Limit how many slow requests of one kind run at once, so that other kinds do not wait."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 
 class BusyError(GeoHashRSError, RuntimeError):
-    """Too many requests of one kind wait already."""
+    """Too many requests of one kind are already waiting."""
 
 
 class Turns:
-    """The turns of one kind of request."""
+    """The queue for one kind of request."""
 
     def __init__(self, kind: str, *, at_once: int, waiting: int) -> None:
         """Set the limits.
 
         Args:
-            kind: What is asked for, for messages.
-            at_once: Most requests that are answered at a time.
-            waiting: Most that wait for their turn.
+            kind: What the requests are for, in messages.
+            at_once: Most requests to run at once.
+            waiting: Most requests to keep waiting.
         """
         self.kind = kind
         self.most_waiting = waiting
@@ -37,13 +37,13 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, and have it for the length of the block.
+        """Wait for a turn and hold it for the block.
 
         Raises:
-            BusyError: If too many wait.
+            BusyError: If too many are waiting.
         """
         if self._turns.locked() and self._num_waiting >= self.most_waiting:
-            msg = f"{self._num_waiting} {self.kind} wait already; try again in a second."
+            msg = f"{self._num_waiting} {self.kind} are already waiting; try again in a second."
             raise BusyError(msg)
         self._num_waiting += 1
         try:
@@ -56,28 +56,28 @@ class Turns:
             self._turns.release()
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Call something in a thread, when it is its turn.
+        """Run a function in a thread once it has a turn.
 
         Args:
-            call: What may block.
+            call: A function that may block.
 
         Returns:
-            What it returns.
+            Its result.
 
         Raises:
-            BusyError: If too many wait.
+            BusyError: If too many are waiting.
         """
         async with self.turn():
             return await in_own_thread(call)
 
 
 async def in_own_thread(call: Callable[[], T]) -> T:
-    """Call something in a thread besides those that answer other requests.
+    """Run a function in an extra thread, outside the pool for other requests.
 
     Args:
-        call: What may block.
+        call: A function that may block.
 
     Returns:
-        What it returns.
+        Its result.
     """
     return await anyio.to_thread.run_sync(call, limiter=anyio.CapacityLimiter(1))

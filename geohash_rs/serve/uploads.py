@@ -1,10 +1,13 @@
-"""Read a GeoTIFF that was dropped on the page, trusting nothing in it."""
+"""Read an uploaded GeoTIFF without trusting anything in it."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 
 import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -13,31 +16,31 @@ from geohash_rs.errors import PatchError, one_line
 __all__ = ["MAX_PIXEL_BYTES", "MAX_UPLOAD", "clean_patch"]
 
 MAX_UPLOAD = 64 * 2**20  # bytes of the file
-MAX_PIXEL_BYTES = 256 * 2**20  # bytes of its pixels once unpacked
+MAX_PIXEL_BYTES = 256 * 2**20  # bytes of its decoded pixels
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF, both byte orders
 
 
 @contextmanager
 def clean_patch(content: bytes, *, name: str) -> Iterator[str]:
-    """Copy an uploaded GeoTIFF in memory, so that only its pixels and its place are left.
+    """Copy an uploaded GeoTIFF in memory, keeping only its pixels and georeference.
 
-    The file is opened by GDAL's GeoTIFF driver alone, from memory: no other driver gets to see
-    it, so nothing in it can name a file or address to be read. What is handed on was written here.
+    Only GDAL's GeoTIFF driver opens the upload, from memory. No other driver can see it, so it
+    cannot make GDAL read another file or address. The result is a file written here.
 
     Args:
-        content: The file.
-        name: Its name, for messages.
+        content: The file's bytes.
+        name: Its name in messages.
 
     Yields:
-        GDAL's path of the copy, which is gone afterwards.
+        GDAL's path of the copy, which is deleted afterwards.
 
     Raises:
-        PatchError: If it is no GeoTIFF, too large once unpacked, or damaged.
+        PatchError: If it is not a GeoTIFF, is too large when decoded, or is damaged.
     """
     if not content.startswith(SIGNATURES):
-        msg = f"{name} is no GeoTIFF; drop a .tif file that has a CRS."
+        msg = f"{name} is not a GeoTIFF; drop a .tif file that has a CRS."
         raise PatchError(msg)
-    folder = uuid.uuid4().hex  # of its own, so that it has no neighbours to look for
+    folder = uuid.uuid4().hex  # a new folder, so that there are no sidecar files to find
     try:
         with (
             MemoryFile(content, dirname=folder, filename="uploaded.tif") as memory,
@@ -53,10 +56,10 @@ def clean_patch(content: bytes, *, name: str) -> Iterator[str]:
 
 
 def _copy(source: DatasetReader, name: str) -> MemoryFile:
-    """Write pixels, place and what says how to read them to a new file in memory.
+    """Copy pixels, georeference and what says how to read them to a new file in memory.
 
     Raises:
-        PatchError: If there is nothing in it, or too much.
+        PatchError: If it has no bands, several pixel types, or too many pixels.
     """
     if source.count == 0:
         msg = f"{name} has no bands; drop a GeoTIFF with pixels."
@@ -66,18 +69,20 @@ def _copy(source: DatasetReader, name: str) -> MemoryFile:
     if size > MAX_PIXEL_BYTES:
         msg = (
             f"{name} has {source.width} x {source.height} px in {source.count} bands, "
-            f"{size / 2**20:,.0f} MB unpacked, and {MAX_PIXEL_BYTES // 2**20} MB can be searched "
-            "with; cut out the part that you mean."
+            f"{size / 2**20:,.0f} MB decoded, but the limit is {MAX_PIXEL_BYTES // 2**20} MB; "
+            "cut out the part to search with."
         )
         raise PatchError(msg)
     if len(set(source.dtypes)) > 1:
-        msg = f"{name} has bands of several pixel types ({', '.join(source.dtypes)}); give one."
+        msg = f"{name} has bands of several pixel types ({', '.join(source.dtypes)}); use one."
         raise PatchError(msg)
-    target = MemoryFile(dirname=uuid.uuid4().hex, filename="patch.tif")
+    # Its name may say what product it is, and so what its bands show.
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(name).stem)[:128]
+    target = MemoryFile(dirname=uuid.uuid4().hex, filename=f"{plain or 'patch'}.tif")
     try:
         _write(source, target)
     except BaseException:
-        target.close()  # nothing else frees its memory
+        target.close()  # frees its memory
         raise
     return target
 
@@ -96,14 +101,20 @@ def _write(source: DatasetReader, target: MemoryFile) -> None:
             nodata=source.nodata,
         ) as copy,
     ):
+        if source.colorinterp[0] == ColorInterp.palette:
+            copy.write_colormap(1, source.colormap(1))
         copy.write(source.read())
-        copy.colorinterp = source.colorinterp
         copy.scales, copy.offsets = source.scales, source.offsets
         copy.units = source.units
+        if source.colorinterp[0] != ColorInterp.palette:
+            copy.colorinterp = source.colorinterp
         for band, text in enumerate(source.descriptions, 1):
             if text:
                 copy.set_band_description(band, text[:64])
-        if any(rasterio.enums.MaskFlags.per_dataset in f for f in source.mask_flag_enums):
+            waves = source.tags(band, ns="IMAGERY") | source.tags(band)
+            copy.update_tags(band, **{k: v[:64] for k, v in waves.items() if "wave" in k.lower()})
+        flags = [set(found) for found in source.mask_flag_enums]
+        if any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags):
             copy.write_mask(source.dataset_mask())
 
 

@@ -1,4 +1,4 @@
-"""Draw what is in view: the footprints themselves while they are few, else counts in a grid."""
+"""Describe the tiles in view: as footprints if they are few, otherwise as counts in a grid."""
 
 import json
 import math
@@ -14,22 +14,22 @@ from geohash_rs.store.snapshot import Answers
 
 __all__ = ["MOST_FOOTPRINTS", "parse_view", "tiles_in_view"]
 
-MOST_FOOTPRINTS = 1500  # in one answer; above, counts
-CELLS_ACROSS = 64  # of the longer side of a view
-MAX_LEVEL = 24  # cells no smaller than 2.4 m on the ground
+MOST_FOOTPRINTS = 1500  # per response; more become counts
+CELLS_ACROSS = 64  # most cells along the longer side of a view
+MAX_LEVEL = 24  # cells are at least 2.4 m wide at the equator
 
 
 def parse_view(text: str) -> tuple[float, float, float, float]:
-    """Read the corners of a view.
+    """Parse the corners of a view.
 
     Args:
         text: ``minlon,minlat,maxlon,maxlat`` in degrees; longitudes may lie beyond 180.
 
     Returns:
-        The four numbers, not wider than the globe.
+        The four numbers, no wider than the globe.
 
     Raises:
-        RegionError: If they are no view.
+        RegionError: If the text is not a valid view.
     """
     try:
         west, south, east, north = (float(part) for part in text.split(","))
@@ -54,9 +54,9 @@ def tiles_in_view(archive: Answers, view: Sequence[float]) -> str:
 
     Returns:
         A feature collection with the members ``kind`` and ``count``. Up to `MOST_FOOTPRINTS`
-        tiles come as ``footprints``, exact, with the property tile_id; more as ``counts``: squares
-        of the web map's grid with the property count. A tile counts where the middle of its box
-        lies; if that is out of view, where the middle of the part in view does.
+        tiles are returned as exact ``footprints`` with the property tile_id; more as ``counts``:
+        squares of the web map's grid with the property count. A tile counts in the square of its
+        box's centre; if that is out of view, of the centre of the box's part in view.
     """
     found = list(archive.boxes(view))
     count = sum(len(ids) for ids, _ in found)
@@ -81,7 +81,7 @@ def _footprints(archive: Answers, ids: Sequence[npt.NDArray[np.int64]]) -> list[
 
 
 def _cells(boxes: Sequence[npt.NDArray[np.float64]], view: Sequence[float]) -> list[str]:
-    """Count tiles in squares of the web map's grid, of a level for the view."""
+    """Count tiles in squares of the web map's grid, at a level that suits the view."""
     left, bottom, right, top = to_square(np.reshape(view, (2, 2))).ravel()
     extent = max(float(right - left), float(bottom - top), 2.0**-MAX_LEVEL)
     level = min(MAX_LEVEL, max(0, math.floor(math.log2(CELLS_ACROSS / extent))))
@@ -119,13 +119,13 @@ Array = npt.NDArray[np.float64]
 def _count(
     boxes: Array, size: int, view: Sequence[float]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Count centres in a grid of size x size squares; give the squares that hold any."""
+    """Count centres in a grid of size x size squares; return the non-empty squares."""
     if not len(boxes):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     west, south, east, north = view
     lon, lat = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     outside = np.flatnonzero((lon < west) | (lon > east) | (lat < south) | (lat > north))
-    if len(outside):  # no tile, however large, adds squares beyond the view's few
+    if len(outside):  # so that large tiles add no squares outside the view
         x0, y0, x1, y1 = boxes[outside].T
         turn = np.where(x0 > east, -360, np.where(x1 < west, 360, 0))
         lon[outside] = (np.maximum(x0 + turn, west) + np.minimum(x1 + turn, east)) / 2
@@ -134,8 +134,8 @@ def _count(
     ends = to_square([(0.0, lat.max()), (0.0, lat.min())])[:, 1]
     first, last = np.clip(np.floor(ends * size), 0, size - 1).astype(int)
     rims = np.arange(last, first, -1) / size
-    edges = from_square(np.stack([rims, rims], axis=1))[:, 1]  # rising: the rows' northern rims
-    rows = last - np.searchsorted(edges, lat)  # of few edges, quicker than a logarithm each
+    edges = from_square(np.stack([rims, rims], axis=1))[:, 1]  # ascending: the rows' north edges
+    rows = last - np.searchsorted(edges, lat)  # faster than a logarithm per tile
     left = int(columns.min())
     width = int(columns.max()) - left + 1
     counted = np.bincount((rows - first) * width + columns - left)

@@ -1,4 +1,4 @@
-"""Take over the segments of archives that other processes made of a part of the work."""
+"""Adopt the segments of archives that other processes built."""
 
 import dataclasses
 from collections.abc import Collection, Sequence
@@ -25,21 +25,21 @@ def adopt_parts(
     """Move the segments of whole archives into this one and commit them all at once.
 
     Args:
-        writer: Holds the write lock of the archive that takes over.
-        parts: Folder and state of each archive; on the same file system, with tile ids that were
-            reserved here and without removed tiles.
-        scenes: Records of the scenes that the tiles come from; their present tiles are removed in
+        writer: Holds the write lock of the adopting archive.
+        parts: Folder and manifest of each archive, on the same file system, with tile ids reserved
+            here and no removed tiles.
+        scenes: Records of the scenes that the tiles come from; their current tiles are removed in
             the same commit.
-        replace_scenes: More scenes whose present tiles are removed.
+        replace_scenes: Further scenes whose current tiles are removed.
 
     Raises:
         HasherMismatchError: If a part was made by another hasher.
-        TileTableError: If a part's ids were not reserved here, or tiles of it were removed.
-        ArchiveWriteError: If a segment cannot be moved; the archive is then as before.
+        TileTableError: If a part's ids were not reserved here, or it has removed tiles.
+        ArchiveWriteError: If a segment cannot be moved; the archive is then unchanged.
     """
     for folder, manifest in parts:
         _check_part(folder, manifest, writer.manifest)
-    # Another process may have added a scene since this work began.
+    # Another process may have added one of these scenes since this run started.
     renewed = {record.scene for record in scenes}
     writer.remove_scenes({*renewed, *replace_scenes})
     home = writer.folder / "segments"
@@ -61,18 +61,18 @@ def adopt_parts(
 
 
 def _check_part(folder: Path, part: Manifest, home: Manifest) -> None:
-    """Check that an archive can be taken over.
+    """Check that an archive can be adopted.
 
     Raises:
         HasherMismatchError: If it was made by another hasher.
-        TileTableError: If its ids are not this archive's to give, or tiles of it were removed.
+        TileTableError: If its ids were not reserved in this archive, or it has removed tiles.
     """
     mine, theirs = (state.hasher.fingerprint if state.hasher else None for state in (home, part))
     if (mine, home.num_bits) != (theirs, part.num_bits):
         raise HasherMismatchError(other_hasher(folder, mine or "none", theirs or "none"))
     if part.next_id > home.next_id or any(entry.num_removed for entry in part.segments):
         msg = (
-            f"{folder} cannot be taken over: its tile ids were not reserved with reserve_ids, "
-            "or tiles of it were removed; add it again from its scenes."
+            f"{folder} cannot be adopted: its tile ids were not reserved with reserve_ids, "
+            "or it has removed tiles; index its scenes again."
         )
         raise TileTableError(msg)

@@ -37,20 +37,20 @@ __all__ = ["CodeStore"]
 class CodeStore(Answers):
     """Codes and tiles in a folder. Make one with `create` or `open`.
 
-    A search sees the state that was opened or last written through this object; `refresh` moves
-    on to what other processes wrote, and `snapshot` returns a state that stays as it is. To ask
-    from several threads is safe, also while one of them writes or refreshes.
+    A search sees the state that was opened or last written through this object; `refresh` picks up
+    what other processes wrote, and `snapshot` returns a state that never changes. Several threads
+    may search at once, even while one of them writes or refreshes.
 
-    All that writes raises ArchiveReadOnlyError if the archive was opened for reading,
-    ArchiveLockedError if another process is writing, and ArchiveWriteError if it cannot be written;
-    the archive is then as before.
+    Every method that writes raises ArchiveReadOnlyError if the archive was opened for reading,
+    ArchiveLockedError if another process is writing, and ArchiveWriteError if the write fails; the
+    archive is then unchanged.
 
     Args:
         path: The folder.
         manifest: The state to start from.
         mode: "r" to read, "a" to read and write.
         pin: Keeps the state's files from being deleted.
-        files: Where its files are found; in the folder if None.
+        files: Finds the archive's files; None looks in the folder.
     """
 
     def __init__(
@@ -81,26 +81,26 @@ class CodeStore(Answers):
         """Make an empty archive.
 
         Args:
-            path: A folder that does not exist yet, or is empty but for what an interrupted
-                creation has left.
-            num_bits: Bits of a code; may be left out when a hasher is given or still to be fitted.
+            path: A folder that does not exist yet, or holds nothing but the remains of an
+                interrupted creation.
+            num_bits: Bits per code; optional when a hasher is given or pending.
             hasher: The hasher whose codes it will hold.
             pending_hasher: The kind of hasher still to be fitted, such as "general-64".
-            attrs: Anything to be remembered that JSON can hold.
+            attrs: Values to keep in the manifest, JSON.
 
         Returns:
             The archive, open for writing.
 
         Raises:
-            ArchiveExistsError: If something is there already.
+            ArchiveExistsError: If the path exists and is not empty.
             ArchiveLockedError: If another process is making an archive there.
             ArchiveWriteError: If the folder cannot be made.
-            CodeLengthError: If `num_bits` cannot be packed or is not the hasher's.
-            QueryError: If neither bits nor hasher are given, JSON cannot hold `attrs`, or the
-                hasher's fingerprint cannot be part of a file's name.
+            CodeLengthError: If `num_bits` cannot be packed or differs from the hasher's.
+            QueryError: If neither bits nor a hasher are given, JSON cannot hold `attrs`, or the
+                hasher's fingerprint cannot be part of a file name.
         """
         if hasher is None and num_bits is None and pending_hasher is None:
-            msg = "a new archive needs num_bits, hasher or pending_hasher; pass num_bits=64, say."
+            msg = "a new archive needs num_bits, hasher or pending_hasher; try num_bits=64."
             raise QueryError(msg)
         if num_bits is not None:
             check_num_bits(num_bits)
@@ -115,7 +115,7 @@ class CodeStore(Answers):
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, mode: Literal["r", "a"] = "a") -> Self:
-        """Open an archive; files are mapped when first needed.
+        """Open an archive; its files are mapped on first use.
 
         Args:
             path: The folder.
@@ -137,20 +137,20 @@ class CodeStore(Answers):
 
     @classmethod
     def over(cls, files: ArchiveFiles, *, mode: Literal["r", "a"] = "r") -> Self:
-        """Open an archive whose files may lie elsewhere than in its folder.
+        """Open an archive whose files may lie outside its folder.
 
         Args:
-            files: Its files.
-            mode: As in `open`; "a" only where they are in the folder.
+            files: Finds its files.
+            mode: As in `open`; "a" only if the files lie in the folder.
 
         Returns:
-            The archive; errors are those of `open`.
+            The archive. Raises the errors of `open`.
         """
         pin = ReaderPin(files.folder)
         return cls(files.folder, files.read_manifest(), mode=mode, pin=pin, files=files)
 
     def close(self) -> None:
-        """Let go of the opened state, so that files it alone needs may be deleted."""
+        """Release the opened state, so that files only it needs can be deleted."""
         self._snapshot.pin.release()
 
     def __enter__(self) -> Self:
@@ -168,12 +168,12 @@ class CodeStore(Answers):
         return f"{type(self).__name__}({str(self.path)!r}, {self.num_bits} bits, {len(self)} tiles)"
 
     def refresh(self) -> None:
-        """Move on to the newest state, with what other processes wrote.
+        """Move to the newest state, which includes what other processes wrote.
 
         Raises:
             ArchiveCorruptError: If the manifest is damaged.
         """
-        with self._moving:  # what another thread commits after the reading comes after it
+        with self._moving:  # a commit by another thread waits until this state is in place
             pin = ReaderPin(self.path)
             manifest = self._files.read_manifest()
             known = self._snapshot.segments
@@ -182,15 +182,15 @@ class CodeStore(Answers):
             )
 
     def _follow(self, snapshot: Snapshot) -> None:
-        """Move on to a state that this object has written; the write lock is held."""
+        """Move to a state that this object wrote; the caller holds the write lock."""
         with self._moving:
             self._snapshot = snapshot
 
     def snapshot(self) -> Snapshot:
-        """Return the state that this object is in now, to ask it several questions.
+        """Return this object's current state, to run several queries against it.
 
         Returns:
-            A state that stays as it is while other threads refresh this object or write with it.
+            A state that stays the same while other threads refresh or write through this object.
         """
         return self._snapshot
 
@@ -201,29 +201,29 @@ class CodeStore(Answers):
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The segments of the state that this object sees, in the order of their tile ids."""
+        """The segments of the state that this object sees, ordered by tile id."""
         return self._snapshot.segments
 
     def verify(self) -> VerifyReport:
-        """Read every file, compare checksums and counts, and look for files that do not belong.
+        """Read every file, compare checksums and counts, and look for stray files.
 
         Returns:
-            What is damaged and what is still good.
+            What is damaged and what is intact.
         """
         return verify_archive(self.path)
 
     def set_hasher(self, data: bytes, *, fingerprint: str, num_bits: int) -> None:
-        """Keep the hasher that makes this archive's codes.
+        """Store the hasher that makes this archive's codes.
 
         Args:
             data: Content of its safetensors file.
-            fingerprint: What identifies it.
-            num_bits: Bits of its codes.
+            fingerprint: Identifies the hasher.
+            num_bits: Bits per code.
 
         Raises:
-            HasherMismatchError: If the archive holds codes of another hasher.
+            HasherMismatchError: If the archive holds codes from another hasher.
             CodeLengthError: If the archive holds codes of another length.
-            QueryError: If the fingerprint cannot be part of a file's name.
+            QueryError: If the fingerprint cannot be part of a file name.
         """
         with self._writer() as writer:
             new = HasherFile(data=data, fingerprint=fingerprint, num_bits=num_bits)
@@ -236,11 +236,11 @@ class CodeStore(Answers):
             writer.commit()
 
     def update_attrs(self, values: Mapping[str, Any]) -> None:
-        """Remember more values, JSON, in the manifest.
+        """Add values to the manifest's attrs, or replace them.
 
         Args:
-            values: Names and values; the same names are replaced. Keys inside of them become text,
-                as in JSON.
+            values: Values by name, JSON; existing names are replaced. Keys of nested dicts become
+                text, as in JSON.
 
         Raises:
             QueryError: If JSON cannot hold a value.
@@ -259,15 +259,15 @@ class CodeStore(Answers):
         replace_scenes: Collection[str] = (),
         fingerprint: str | None = None,
     ) -> npt.NDArray[np.int64]:
-        """Add codes and their tiles in one commit: all of it or, after a crash, none.
+        """Add codes and their tiles in one commit: all or, after a crash, none.
 
         Args:
             codes: Packed codes, uint8, shape (n, bits / 8).
             tiles: n rows: scene (text), geometry (any CRS) and, where known, col, row, width,
                 height (px), datetime, datetime_end (no zone means UTC), label (text).
             scenes: Records of the scenes the tiles come from.
-            replace_scenes: Scenes whose present tiles are removed in the same commit.
-            fingerprint: The hasher that made the codes.
+            replace_scenes: Scenes whose current tiles are removed in the same commit.
+            fingerprint: Identifies the hasher that made the codes.
 
         Returns:
             Ids of the tiles, int64, shape (n,), in the order given.
@@ -275,19 +275,19 @@ class CodeStore(Answers):
         Raises:
             CodeLengthError: If the codes have another number of bits than the archive.
             TileTableError: If codes and tiles differ in number, or a column is wrong.
-            QueryError: If `replace_scenes` is one text, or the archive has no hasher yet.
+            QueryError: If `replace_scenes` is a single string, or the archive has no hasher yet.
             HasherMismatchError: If another hasher made the archive's codes.
         """
         replaced = parse_names(replace_scenes, what="replace_scenes")
         if self.num_bits is None:
             msg = (
-                f"{self.path} has no hasher yet ({self.pending_hasher} is to be fitted when scenes "
-                "are added), so it takes no codes; call set_hasher first."
+                f"{self.path} has no hasher yet ({self.pending_hasher} will be fitted when scenes "
+                "are added), so it cannot take codes; call set_hasher first."
             )
             raise QueryError(msg)
         codes = check_codes(codes, num_bits=self.num_bits)
         if len(codes) != len(tiles):
-            msg = f"there are {len(codes)} codes but {len(tiles)} tiles; give one code a tile."
+            msg = f"there are {len(codes)} codes but {len(tiles)} tiles; pass one code per tile."
             raise TileTableError(msg)
         table = tiles_from_frame(tiles)
         with self._writer() as writer:
@@ -306,14 +306,13 @@ class CodeStore(Answers):
         return ids
 
     def reserve_ids(self, count: int) -> int:
-        """Keep tile ids free for tiles that other processes make, for `adopt`.
+        """Reserve tile ids for tiles that other processes make and `adopt` takes in.
 
         Args:
-            count: How many ids.
+            count: Number of ids.
 
         Returns:
-            The first of them; they are never given to anything else.
-
+            The first id; none of them is assigned to any other tile.
         """
         with self._writer() as writer:
             first = writer.manifest.next_id
@@ -327,19 +326,19 @@ class CodeStore(Answers):
         *,
         replace_scenes: Collection[str] = (),
     ) -> None:
-        """Take over the tiles of archives that were made of a part of the work, in one commit.
+        """Move the tiles of partial archives into this one, in one commit.
 
-        Their segments are moved, not copied, so the parts are of no use afterwards.
+        Their segments are moved, not copied, so the parts are unusable afterwards.
 
         Args:
             parts: Archives of the same hasher on the same file system, without removed tiles,
                 whose tile ids were reserved here.
-            replace_scenes: Scenes whose present tiles are removed in the same commit.
+            replace_scenes: Scenes whose current tiles are removed in the same commit.
 
         Raises:
             HasherMismatchError: If a part was made by another hasher.
-            TileTableError: If a part's ids were not reserved here, or tiles of it were removed.
-            QueryError: If `replace_scenes` is one text.
+            TileTableError: If a part's ids were not reserved here, or it has removed tiles.
+            QueryError: If `replace_scenes` is a single string.
         """
         replaced = parse_names(replace_scenes, what="replace_scenes")
         with self._writer() as writer:
@@ -351,16 +350,16 @@ class CodeStore(Answers):
             )
 
     def remove_scenes(self, scenes: Collection[str]) -> int:
-        """Remove every tile of some scenes, and their records.
+        """Remove all tiles and records of the given scenes.
 
         Args:
             scenes: Paths or URIs as in the tiles' column `scene`.
 
         Returns:
-            How many tiles were removed; 0 when the archive has no such scene.
+            The number of tiles removed; 0 if the archive has no such scene.
 
         Raises:
-            QueryError: If `scenes` is one text.
+            QueryError: If `scenes` is a single string.
         """
         gone = parse_names(scenes, what="scenes")
         with self._writer() as writer:
@@ -373,10 +372,10 @@ class CodeStore(Answers):
         """Remove tiles.
 
         Args:
-            ids: Tile ids; the same id may occur twice.
+            ids: Tile ids; an id may repeat.
 
         Returns:
-            How many tiles were removed.
+            The number of tiles removed.
 
         Raises:
             TileNotFoundError: If an id has no tile; nothing is removed then.
@@ -389,10 +388,10 @@ class CodeStore(Answers):
         return count
 
     def compact(self) -> None:
-        """Merge small segments, drop removed rows for good and delete what is left over.
+        """Merge small segments, drop removed rows for good and delete unused files.
 
-        Tile ids stay as they are. A process that has the archive open keeps its state; the files
-        of that state are deleted by a later `compact`.
+        Tile ids do not change. A process that has the archive open keeps its state; a later
+        `compact` deletes the files of that state.
 
         Raises:
             ArchiveCorruptError: If a file to be merged is damaged; nothing is lost.
@@ -408,13 +407,13 @@ class CodeStore(Answers):
 
 
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as they will be read back: the manifest's checksum is of those.
+    """Return values as JSON reads them back, which is what the manifest's checksum covers.
 
     Raises:
-        QueryError: If JSON cannot hold one.
+        QueryError: If JSON cannot hold a value.
     """
     try:
         return dict(json.loads(json.dumps(dict(values))))
     except (TypeError, ValueError) as error:
-        msg = f"attrs {dict(values)!r} cannot be kept as JSON: {error}; pass numbers and text."
+        msg = f"attrs {dict(values)!r} cannot be stored as JSON: {error}; pass numbers and text."
         raise QueryError(msg) from error

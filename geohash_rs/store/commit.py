@@ -30,18 +30,18 @@ from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["Writer", "open_writer"]
 
-LOG_FANOUT = 16  # scene logs that may stand beside each other before they are joined
+LOG_FANOUT = 16  # number of scene logs at which they are joined
 
 
 class Writer:
-    """Collects the changes of one commit; made by `open_writer`, under the write lock.
+    """Collects the changes of one commit; `open_writer` makes it under the write lock.
 
     Args:
         folder: The archive.
         base: The state that the changes start from.
         known: Segments that are already mapped.
-        follow: Is given this state and each that is committed, and lets go of the one before, so
-            that its files can be deleted unless somebody else reads them.
+        follow: Called with the base state and each committed one. It releases the state before,
+            so that unused files can be deleted unless another process reads them.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Writer:
         self.manifest = dataclasses.replace(self.manifest, **changes)  # type: ignore[arg-type]
 
     def fresh(self, path: Path) -> Path:
-        """Note a new file or folder, to be removed again if the commit fails."""
+        """Note a new file or folder, which is removed if the commit fails."""
         self._fresh.append(path)
         return path
 
@@ -110,21 +110,21 @@ class Writer:
         return ids
 
     def write(self, data: SegmentData, *, first_id: int = 0) -> None:
-        """Write one segment and put it into the state."""
+        """Write one segment and add it to the state."""
         folder = self.fresh(self.folder / "segments" / self.next_name())
         entry = write_segment(folder, data, first_id=first_id)
         segments = sorted((*self.manifest.segments, entry), key=lambda item: item.first_id)
         self.update(segments=tuple(segments))
 
     def remove_rows(self, segment: Segment, rows: npt.NDArray[np.int64]) -> int:
-        """Cover rows of a segment of the base state with tombstones.
+        """Mark rows of a segment of the base state as removed.
 
         Args:
             segment: The segment.
-            rows: Row numbers; rows already removed may be among them.
+            rows: Row numbers; may include rows that are already removed.
 
         Returns:
-            How many rows were live.
+            The number of rows that were live.
         """
         removed = segment.removed_rows()
         before = int(removed.sum())
@@ -149,13 +149,13 @@ class Writer:
         return count
 
     def remove_scenes(self, scenes: Collection[str]) -> int:
-        """Cover every tile of some scenes with tombstones.
+        """Mark every tile of the given scenes as removed.
 
         Args:
             scenes: The scenes.
 
         Returns:
-            How many tiles were live.
+            The number of tiles that were live.
         """
         wanted = set(scenes)
         count = 0
@@ -167,14 +167,14 @@ class Writer:
         return count
 
     def log_scenes(self, records: Sequence[SceneRecord], *, removed: Collection[str] = ()) -> None:
-        """Write scene records as a new log; join the logs when there are many."""
+        """Write scene records as a new log; join the logs if there are many."""
         logs = self.manifest.scene_logs
         if records or (removed and logs):
             logs = (*logs, self._scene_log(records, removed=removed))
         while len(logs) >= LOG_FANOUT:
             tail = _tail(logs)
             joined = read_scene_logs(self.folder / "scenes", tail)
-            # a scene that an earlier log holds and that the tail removed must stay removed
+            # scenes of earlier logs that the tail removed must stay removed
             gone = self._removed_in(tail) - set(joined) if len(tail) < len(logs) else set()
             entry = self._scene_log(list(joined.values()), removed=gone)
             logs = (*logs[: len(logs) - len(tail)], entry)
@@ -196,11 +196,11 @@ class Writer:
                 sync_folder(self.folder)
 
     def commit(self) -> None:
-        """Make the changes the archive's state.
+        """Commit the changes as the archive's new state.
 
         Raises:
-            ArchiveWriteError: If it cannot be written; the old state then stands. Also if the
-                folder cannot be made durable; the new state then stands already.
+            ArchiveWriteError: If the manifest cannot be written; the old state then stands. Also
+                if the folder cannot be made durable; the new state then already stands.
         """
         for name in ("scenes", "removed", "segments"):
             if (self.folder / name).is_dir():
@@ -212,17 +212,17 @@ class Writer:
         self._move_to(self.manifest, self.snapshot.segments)
 
     def discard(self) -> None:
-        """Remove what was written but not committed.
+        """Remove files that were written but not committed.
 
-        A commit may have failed after its manifest took the old one's place (an interrupt, a
-        folder that cannot be made durable), so what the manifest on disk lists is kept.
+        A commit may fail after its manifest replaced the old one (an interrupt, a folder that
+        cannot be made durable), so files listed by the manifest on disk are kept.
         """
         if not self._fresh:
             return
         try:
             left_over = orphans(self.folder, read_manifest(self.folder))
         except (GeoHashRSError, OSError):
-            return  # nobody knows what belongs to the archive
+            return  # without a manifest nothing shows which files belong to the archive
         for path in set(self._fresh).intersection(left_over):
             remove_tree(path)
 
@@ -236,10 +236,10 @@ def open_writer(
     Args:
         folder: The archive.
         known: Segments that are already mapped.
-        follow: Is given each state, see `Writer`.
+        follow: Called with each state, see `Writer`.
 
     Yields:
-        The writer; what it has not committed at the end is removed.
+        The writer; files that it did not commit are removed at the end.
 
     Raises:
         ArchiveLockedError: If another writer holds the lock.
@@ -254,13 +254,13 @@ def open_writer(
 
 
 def _next_number(folder: Path, manifest: Manifest) -> int:
-    """Pass over the names that a killed writer left behind."""
+    """Return the next free number, past those that a killed writer left behind."""
     names = [path.name for path in owned(folder) if path.name.isdigit()]
     return max([manifest.next_number, *(int(name) + 1 for name in names)])
 
 
 def _tail(logs: Sequence[FileEntry]) -> Sequence[FileEntry]:
-    """Choose the newest logs that together outgrow the one before them."""
+    """Return the newest logs, stopping before one more than twice their total size."""
     size, start = 0, len(logs)
     while start > 0 and (len(logs) - start < 2 or logs[start - 1].size <= 2 * size):
         start -= 1

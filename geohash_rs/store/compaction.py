@@ -1,4 +1,4 @@
-"""Merge small segments and drop removed rows, so that search and opening stay fast."""
+"""Merge small segments and drop removed rows, to keep opening and search fast."""
 
 import contextlib
 import warnings
@@ -21,26 +21,26 @@ from geohash_rs.store.segment.write import SegmentData, curve_order
 
 __all__ = ["compact_segments", "merge_small_segments"]
 
-FANOUT = 8  # segments of about one size that may stand beside each other
-SMALLEST = 512  # tiles of the lowest level of sizes
+FANOUT = 8  # number of segments of similar size at which they are merged
+SMALLEST = 512  # most tiles of a segment in the lowest size level
 
 
 def merge_small_segments(writer: Writer) -> None:
-    """Merge segments of about one size once there are many, level by level.
+    """Merge segments of similar size once there are many, level by level.
 
-    A tile is rewritten about once for each level, so that a thousand small additions cost little
-    more than one large one, and leave few segments.
+    A tile is rewritten about once per level, so a thousand small additions cost little more than
+    one large one and leave few segments.
 
-    It follows a commit and must not make that look as if it had failed: a merge that cannot be
-    written is left for a later call or for `compact`. A damaged segment is named in a
-    `GeoHashRSWarning` and stays as it is, so that it does not keep the others from being merged.
+    This runs after a commit and must not make that commit look failed: a merge that cannot be
+    written is left to a later call or to `compact`. A damaged segment is named in a
+    `GeoHashRSWarning` and left alone, so that the others can still be merged.
 
     Args:
-        writer: Holds the write lock; has nothing uncommitted.
+        writer: Holds the write lock; has no uncommitted changes.
     """
     merged = False
     damaged: set[str] = set()
-    with contextlib.suppress(OSError):  # ArchiveWriteError and ArchiveCorruptError are of its kind
+    with contextlib.suppress(OSError):  # includes ArchiveWriteError and ArchiveCorruptError
         while group := _crowded_level(
             [entry for entry in writer.manifest.segments if entry.name not in damaged]
         ):
@@ -58,14 +58,14 @@ def merge_small_segments(writer: Writer) -> None:
 
 
 def compact_segments(writer: Writer) -> None:
-    """Rewrite every segment that is small or has removed rows, then delete what is left over.
+    """Rewrite every segment that is small or has removed rows, then delete unused files.
 
     Args:
-        writer: Holds the write lock; has nothing uncommitted.
+        writer: Holds the write lock; has no uncommitted changes.
 
     Raises:
-        ArchiveCorruptError: If a file of a segment is damaged; what was merged before stays merged.
-        ArchiveWriteError: If a segment cannot be written; likewise.
+        ArchiveCorruptError: If a segment's file is damaged; earlier merges stand.
+        ArchiveWriteError: If a segment cannot be written; earlier merges stand.
     """
     small = [
         entry
@@ -83,7 +83,7 @@ def compact_segments(writer: Writer) -> None:
 
 
 def _crowded_level(entries: Sequence[SegmentEntry]) -> list[SegmentEntry]:
-    """Find the lowest level with many segments, and those of them that fit one segment."""
+    """Return the first segments of the lowest crowded level that fit into one segment."""
     levels: dict[int, list[SegmentEntry]] = {}
     for entry in entries:
         level, size = 0, SMALLEST
@@ -99,7 +99,7 @@ def _crowded_level(entries: Sequence[SegmentEntry]) -> list[SegmentEntry]:
 
 
 def _groups(entries: Sequence[SegmentEntry]) -> list[list[SegmentEntry]]:
-    """Put consecutive segments together as long as they fit one."""
+    """Group consecutive segments that together fit into one."""
     groups: list[list[SegmentEntry]] = []
     total = 0
     for entry in entries:
@@ -112,12 +112,12 @@ def _groups(entries: Sequence[SegmentEntry]) -> list[list[SegmentEntry]]:
 
 
 def _merge(writer: Writer, group: Sequence[SegmentEntry]) -> None:
-    """Write the live rows of some segments as one segment in their place.
+    """Replace segments by one segment that holds their live rows.
 
-    Their files are verified: else damage would be copied under a checksum that fits it.
+    The caller has verified their files; otherwise damage would be copied under a valid checksum.
 
     Raises:
-        ArchiveCorruptError: If one cannot be read all the same.
+        ArchiveCorruptError: If a segment cannot be read nevertheless.
         ArchiveWriteError: If the segment cannot be written.
     """
     names = {entry.name for entry in group}
@@ -129,7 +129,7 @@ def _merge(writer: Writer, group: Sequence[SegmentEntry]) -> None:
 
 
 def _damage(folder: Path, group: Sequence[SegmentEntry]) -> dict[str, str]:
-    """Find the damaged ones of some segments, and say what is wrong with each."""
+    """Return what is wrong with each damaged segment, by name."""
     found = {}
     for entry in group:
         try:

@@ -1,4 +1,4 @@
-"""Make the folder of a new archive, all at once."""
+"""Make the folder of a new archive in one step."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def is_unused(folder: Path) -> bool:
         folder: A path.
 
     Returns:
-        Whether nothing is there but what an interrupted creation left.
+        Whether it is missing, empty, or holds only the remains of an interrupted creation.
     """
     if not folder.is_dir():
         return not folder.exists()
@@ -34,28 +34,28 @@ def is_unused(folder: Path) -> bool:
 
 
 def create_folder(folder: Path, manifest: Manifest, *, hasher: HasherFile | None) -> None:
-    """Make an archive in its first state; until that is committed there is none.
+    """Make an archive and commit its first state; before that commit it does not exist.
 
     Args:
-        folder: Where; nothing is there yet, or an empty folder.
-        manifest: The state, without hasher.
-        hasher: The hasher to keep with it.
+        folder: A folder for which `is_unused` holds.
+        manifest: The state, without a hasher.
+        hasher: The hasher to store in it.
 
     Raises:
-        ArchiveExistsError: If something is there already.
+        ArchiveExistsError: If the folder exists and is not empty.
         ArchiveLockedError: If another process is making an archive there.
         ArchiveWriteError: If the folder cannot be made.
-        CodeLengthError: If the state is for codes of another length than the hasher's.
-        QueryError: If the hasher's fingerprint cannot be part of a file's name.
+        CodeLengthError: If the state's code length differs from the hasher's.
+        QueryError: If the hasher's fingerprint cannot be part of a file name.
     """
     if not is_unused(folder):
-        msg = f"{folder} exists and is not empty; open it with Archive.open or choose another."
+        msg = f"{folder} exists and is not empty; open it with Archive.open or choose another path."
         raise ArchiveExistsError(msg)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         create_locks(folder)
     with write_lock(folder):
         if (folder / MANIFEST).exists():
-            msg = f"{folder} was made by another process meanwhile; open it with Archive.open."
+            msg = f"another process has just created {folder}; open it with Archive.open."
             raise ArchiveExistsError(msg)
         commit_manifest(folder, with_hasher(folder, manifest, hasher) if hasher else manifest)

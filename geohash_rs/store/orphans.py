@@ -1,4 +1,4 @@
-"""Find what a crash left in an archive's folder, or a change of it, and delete it."""
+"""Find files that a crash or a change left unused in an archive's folder, and delete them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def orphans(folder: Path, manifest: Manifest) -> list[Path]:
 
 
 def collect_garbage(snapshot: Snapshot) -> None:
-    """Delete what a state does not refer to, if nobody reads an older one.
+    """Delete files that a state does not refer to, if nobody reads an older state.
 
     Args:
         snapshot: The newest state; the archive's write lock is held.
@@ -37,14 +37,14 @@ def collect_garbage(snapshot: Snapshot) -> None:
         return
     with snapshot.pin.lifted(), no_readers(snapshot.folder) as alone:
         if alone:
-            # else a power cut may bring back a manifest that lists them
+            # otherwise a power cut could bring back a manifest that lists them
             sync_folder(snapshot.folder)
             for path in left_over:
                 remove_tree(path)
 
 
 def owned(folder: Path) -> Iterator[Path]:
-    """List the files and folders that commits make."""
+    """Iterate over the files and folders that commits make."""
     for name in ("segments", "removed", "scenes"):
         if (folder / name).is_dir():
             yield from (folder / name).iterdir()

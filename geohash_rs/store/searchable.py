@@ -1,4 +1,4 @@
-"""The contract of everything that can be searched: a folder, a cluster, a database."""
+"""The contract of everything searchable: a folder, a cluster, a database."""
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
@@ -23,46 +23,45 @@ Ids = npt.NDArray[np.int64] | Collection[int]
 
 
 class Searchable(Protocol):
-    """Codes and tiles that answer the same question with the same answer, wherever they lie.
+    """Codes and tiles that give the same answer to the same query, wherever they are stored.
 
     `CodeStore` keeps them in a folder, `RayArchive` spreads the search of that folder over a
     cluster, `PostGISArchive` keeps them in a database. Each implements `find`, `tiles`, `codes`,
-    `scenes` and `one_state`; `search` is the same for all. What holds for all of them, and what
-    `tests/engines/test_conformance.py` holds them to:
+    `scenes` and `one_state`; `search` is the same for all. All of them guarantee, and
+    `tests/engines/test_conformance.py` checks:
 
-    - **Exact.** The matches of a query are the first k of all tiles that pass every filter, in
-      the order of (distance, tile id). Distances are Hamming distances, whole bits; of equal
-      distances the lowest tile id comes first. Never fewer than k while k exist.
+    - **Exact.** The matches of a query are the first k of all tiles that pass every filter,
+      ordered by (Hamming distance, tile id). Fewer than k are returned only if fewer exist.
     - **A radius is inclusive**: a tile at ``max_distance`` counts.
-    - **A region** is met by a footprint that touches it; with ``within`` a footprint must not
-      leave it, though it may touch its border. Regions and footprints across the antimeridian are
-      split there. A tile without a footprint is in no region.
-    - **A range of time** includes both ends and counts a tile whose own range meets it. A tile
-      without a time is in no range.
-    - **A tile id** belongs to one tile for ever; removed tiles are never found, and an id that is
-      gone is a TileNotFoundError.
-    - **A state**: what an object sees changes by its own writing, by `refresh` and by reopening,
-      not in between, and not at all inside `one_state`. A database alone shows each transaction as
-      it is committed, though a search and a query of it see one state.
-    - Bad input is refused with the errors named below, before anything is searched.
+    - **A region** matches every footprint that touches it. With ``within``, a footprint must lie
+      inside but may touch the border. Regions and footprints across the antimeridian are split
+      there. A tile without a footprint is in no region.
+    - **A time range** includes both ends and matches every tile whose own range overlaps it. A
+      tile without a time is in no range.
+    - **A tile id** is never reused. Removed tiles are never found, and their ids raise
+      TileNotFoundError.
+    - **A state**: what an object sees changes only when it writes, when `refresh` is called, or
+      when it is reopened, and never inside `one_state`. Only a database shows each transaction as
+      soon as it is committed, but each search and each query still sees one state.
+    - Bad input raises the errors named below, before anything is searched.
     """
 
-    path: Path  # where it lies, for messages
+    path: Path  # the location, for messages
 
     @property
     def num_bits(self) -> int | None:
-        """Bits of a code, or None while the hasher is still to be fitted."""
+        """Bits per code, or None while the hasher is still to be fitted."""
 
     @property
     def hasher_fingerprint(self) -> str | None:
-        """What identifies the hasher of the codes, or None if it is not known."""
+        """The fingerprint of the hasher that made the codes, or None if unknown."""
 
     @property
     def pending_hasher(self) -> str | None:
         """The kind of hasher still to be fitted, or None."""
 
     def __len__(self) -> int:
-        """Count the tiles that were added and not removed."""
+        """Return the number of live tiles."""
 
     def search(
         self,
@@ -79,36 +78,35 @@ class Searchable(Protocol):
         exclude_ids: Ids | None = None,
         num_threads: int | None = None,
     ) -> SearchResult:
-        """Find the tiles whose codes differ least from the query codes; exact, with every filter.
+        """Find the tiles whose codes are nearest to the query codes; exact with every filter.
 
         Args:
             codes: Query codes, uint8, shape (queries, bits / 8).
-            k: Matches for each query; fewer come back only if fewer exist. None for all within
+            k: Matches per query; fewer are returned only if fewer exist. None returns all within
                 `max_distance`.
             max_distance: The largest Hamming distance that counts, inclusive.
             region: Only tiles whose footprint meets this shapely geometry in longitude and
-                latitude, or box (minlon, minlat, maxlon, maxlat); minlon > maxlon crosses the
-                antimeridian.
+                latitude, or box (minlon, minlat, maxlon, maxlat); a box with minlon > maxlon
+                crosses the antimeridian.
             time: Only tiles taken within (start, end), both included; None leaves an end open.
             scenes: Only tiles of these scenes; an empty collection finds nothing.
             labels: Only tiles with these labels.
             within: Whether footprints must lie inside the region rather than meet it.
-            exclude_region: No tiles that share ground with this region; touching it is allowed.
-            exclude_ids: No tiles with these ids; ids that no tile has are ignored.
-            num_threads: Threads; None for one per processor where it pays, on a cluster one per
-                actor. A database chooses by itself.
+            exclude_region: No tiles that overlap this region; touching it is allowed.
+            exclude_ids: No tiles with these ids; unknown ids are ignored.
+            num_threads: Number of threads; None uses up to one per processor, or one per actor on
+                a cluster. A database accepts only None.
 
         Returns:
             Ids, int64, and distances, int32, of shape (queries, m), nearest first, ties by lowest
-            tile id, where m is the number of matches of the query that has the most; -1 past a
-            query's last match.
+            tile id, where m is the most matches of any query; -1 after a query's last match.
 
         Raises:
             CodeLengthError: If the codes have another number of bits, or are not packed codes.
-            QueryError: If k, `max_distance` or `num_threads` has no meaning, k and `max_distance`
-                are both None, or scenes or labels are one text.
+            QueryError: If k, `max_distance` or `num_threads` is out of range, k and `max_distance`
+                are both None, or scenes or labels are a single string.
             RegionError: If a region is empty, invalid or outside the globe.
-            TimeRangeError: If the time range cannot be read or ends before it starts.
+            TimeRangeError: If the time range cannot be parsed or ends before it starts.
             ArchiveCorruptError: If a file is missing or cut short.
             EngineError: If a cluster or database cannot answer.
         """
@@ -126,27 +124,26 @@ class Searchable(Protocol):
         return self.find(queries, limits=limits, where=where)
 
     def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
-        """Answer a `search` whose arguments were checked.
+        """Run a `search` whose arguments were checked.
 
         Args:
             codes: Query codes, uint8, shape (queries, bits / 8).
             limits: How many matches, and how near.
-            where: What tiles are limited to.
+            where: The filters.
 
         Returns:
             As `search`.
         """
 
     def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
-        """Return tiles as rows; only the parts of the tables that hold them are read.
+        """Return tiles as rows, reading only the parts of the tables that hold them.
 
         Args:
-            ids: Tile ids, shape (n,); the same id may occur twice.
+            ids: Tile ids, shape (n,); an id may repeat.
 
         Returns:
             n rows in the order of the ids: tile_id, scene, col, row, width, height, datetime,
-            geometry, in EPSG:4326; datetime_end and label may be left out where none of the tiles
-            has one.
+            geometry, in EPSG:4326; datetime_end and label may be missing if no tile has one.
 
         Raises:
             TileNotFoundError: If an id has no tile.
@@ -170,10 +167,10 @@ class Searchable(Protocol):
         """
 
     def scenes(self) -> list[SceneRecord]:
-        """List the records of scenes, in the order in which they were added.
+        """Return the scene records, in the order they were added.
 
         Returns:
-            The records; tiles that were added without a record have none.
+            The records; scenes that were added without a record are missing.
 
         Raises:
             ArchiveCorruptError: If a file of records is damaged.
@@ -181,29 +178,29 @@ class Searchable(Protocol):
         """
 
     def one_state(self) -> AbstractContextManager["Searchable"]:
-        """Ask several questions of one state, though others write or refresh meanwhile.
+        """Run several queries against one state, even if others write or refresh meanwhile.
 
         Returns:
-            A context whose value answers from the state of now.
+            A context manager whose value answers from the current state.
         """
 
 
 def bits_of(archive: Searchable) -> int:
-    """Count the bits of an archive's codes.
+    """Return the number of bits of an archive's codes.
 
     Args:
         archive: The archive.
 
     Returns:
-        Bits of a code.
+        Bits per code.
 
     Raises:
         QueryError: If it is empty and its hasher is still to be fitted.
     """
     if archive.num_bits is None:
         msg = (
-            f"{archive.path} is empty: its hasher {archive.pending_hasher} is fitted on the first "
-            "imagery that is added; add some, then search."
+            f"{archive.path} is empty: its hasher {archive.pending_hasher} will be fitted on the "
+            "first imagery added; add some, then search."
         )
         raise QueryError(msg)
     return archive.num_bits

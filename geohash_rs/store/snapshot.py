@@ -1,4 +1,4 @@
-"""A state of an archive: it never changes, and it answers what is asked of the archive."""
+"""A state of an archive: it never changes and answers all queries."""
 
 import contextlib
 import functools
@@ -32,14 +32,14 @@ __all__ = ["Answers", "Snapshot"]
 
 
 class Answers(Searchable):
-    """What an open archive and each of its snapshots are asked; the snapshot answers."""
+    """The queries that an open archive and its snapshots share; a snapshot answers them."""
 
     @abstractmethod
     def snapshot(self) -> "Snapshot":
-        """Return the present state, which stays as it is."""
+        """Return the current state, which never changes."""
 
     def one_state(self) -> contextlib.AbstractContextManager[Searchable]:
-        """Ask several questions of one state; see `Searchable.one_state`."""
+        """Run several queries against one state; see `Searchable.one_state`."""
         return contextlib.nullcontext(self.snapshot())
 
     def __len__(self) -> int:
@@ -47,17 +47,17 @@ class Answers(Searchable):
 
     @property
     def num_bits(self) -> int | None:
-        """Bits of a code, or None while the hasher is still to be fitted."""
+        """Bits per code, or None while the hasher is still to be fitted."""
         return self.snapshot().manifest.num_bits
 
     @property
     def num_tiles(self) -> int:
-        """Tiles that were added and not removed."""
+        """Number of live tiles."""
         return self.snapshot().manifest.num_tiles
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """A copy of what was remembered at creation and by `update_attrs`."""
+        """A copy of the values stored at creation and by `update_attrs`."""
         return dict(self.snapshot().manifest.attrs)
 
     @property
@@ -74,7 +74,7 @@ class Answers(Searchable):
 
     @property
     def hasher_fingerprint(self) -> str | None:
-        """What identifies the hasher of the codes, or None if it is not known."""
+        """The fingerprint of the hasher that made the codes, or None if unknown."""
         hasher = self.snapshot().manifest.hasher
         return hasher.fingerprint if hasher else None
 
@@ -84,11 +84,11 @@ class Answers(Searchable):
         return self.snapshot().manifest.pending_hasher
 
     def scenes(self) -> list[SceneRecord]:
-        """List the records of scenes; see `Searchable.scenes`."""
+        """Return the scene records; see `Searchable.scenes`."""
         return list(self.snapshot().records.values())
 
     def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
-        """Answer a search whose arguments were checked; see `Searchable.find`."""
+        """Run a search whose arguments were checked; see `Searchable.find`."""
         with self.one_state() as still:
             return still.find(codes, limits=limits, where=where)
 
@@ -116,10 +116,11 @@ class Answers(Searchable):
     def boxes(
         self, view: Sequence[float] = (-180.0, -90.0, 180.0, 90.0)
     ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
-        """Return ids and boxes of the tiles in a view, a segment at a time, to draw many of them.
+        """Yield ids and boxes of the tiles in a view, one segment at a time, for drawing many.
 
         No footprint is read: boxes come from the mapped index and are larger than the footprints
-        by up to 1/65535 of the extent of their block of rows. Tiles without a place have none.
+        by up to 1/65535 of the extent of their block of rows. Tiles without a footprint are left
+        out.
 
         Args:
             view: (minlon, minlat, maxlon, maxlat) in degrees, minlon <= maxlon; both may lie
@@ -138,10 +139,10 @@ class Answers(Searchable):
             yield segment.ids_of(rows), boxes
 
     def iter_tiles(self, *, batch_size: int = 65_536) -> Iterator[gpd.GeoDataFrame]:
-        """Return every tile, a batch at a time, so that memory stays bounded.
+        """Yield every tile, one batch at a time, so that memory stays bounded.
 
         Args:
-            batch_size: Rows read at a time, at least; removed ones are left out of the batch.
+            batch_size: Rows read at a time, rounded to whole blocks; removed rows are left out.
 
         Yields:
             Tiles with the columns of `tiles`.
@@ -162,15 +163,15 @@ class Answers(Searchable):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Snapshot(Answers):
-    """A manifest and its segments; nothing in it changes, and several threads may ask it.
+    """A manifest and its segments; immutable and safe to use from several threads.
 
-    As long as anybody holds it, the files that it has not mapped yet are not deleted.
+    As long as a reference to it exists, files that it has not mapped yet are not deleted.
 
     Attributes:
         folder: The archive.
         manifest: The state.
         segments: The segments of the manifest, in its order.
-        files: Where its files are found.
+        files: Finds its files.
         pin: Keeps its files from being deleted.
     """
 
@@ -190,17 +191,17 @@ class Snapshot(Answers):
         known: Sequence[Segment] = (),
         files: ArchiveFiles | None = None,
     ) -> "Snapshot":
-        """Open a state, keeping the mapped files of segments that did not change.
+        """Open a state, reusing the mapped files of unchanged segments.
 
         Args:
             folder: The archive.
             manifest: The state.
-            pin: Was there before the manifest was read, or is made under the write lock.
+            pin: Taken before the manifest was read, or under the write lock.
             known: Segments of an earlier snapshot.
-            files: Where its files are found; in the folder if None.
+            files: Finds the archive's files; None looks in the folder.
 
         Returns:
-            The snapshot; no file is opened.
+            The snapshot; no file is opened yet.
         """
         old = {segment.entry: segment for segment in known}
         num_bits = manifest.num_bits or 0
@@ -222,7 +223,7 @@ class Snapshot(Answers):
 
     @functools.cached_property
     def records(self) -> dict[str, SceneRecord]:
-        """The records of scenes by scene, in the order in which they were added; read once.
+        """The scene records by scene, in the order they were added; read once.
 
         Raises:
             ArchiveCorruptError: If a file of records is damaged.
@@ -232,7 +233,7 @@ class Snapshot(Answers):
         return read_scene_logs(self.folder / "scenes", logs, paths=paths)
 
     def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
-        """Answer a search whose arguments were checked; see `Searchable.find`."""
+        """Run a search whose arguments were checked; see `Searchable.find`."""
         dropped: dict[str, npt.NDArray[np.int64]] = {}
         if where.exclude_region is not None:
             dropped = overlapping_rows(self.segments, where.exclude_region)
@@ -249,10 +250,10 @@ class Snapshot(Answers):
 
         Args:
             ids: Tile ids, shape (m,).
-            missing_ok: Whether ids without a live tile are passed over.
+            missing_ok: Whether to skip ids without a live tile.
 
         Yields:
-            A segment, the places in `ids` of the tiles it holds, and their rows.
+            A segment, the positions in `ids` of the tiles it holds, and their rows.
 
         Raises:
             TileNotFoundError: If an id has no live tile.
@@ -275,7 +276,7 @@ class Snapshot(Answers):
             unknown = np.unique(ids[~found]).tolist()
             some = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
             msg = (
-                f"{self.folder} has no tile with id {some}; ids come from search() or from the "
-                "column tile_id, and removed tiles lose theirs."
+                f"{self.folder} has no tile with id {some}; take ids from search() or from the "
+                "column tile_id; removed tiles lose theirs."
             )
             raise TileNotFoundError(msg)

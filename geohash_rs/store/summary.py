@@ -1,6 +1,7 @@
-"""Summarise what an archive holds, in figures and as a table of all its tiles."""
+"""Summarise an archive's contents, in figures and as a table of all its tiles."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 
 from geohash_rs.store.code_counts import count_codes
 from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["exported_tiles", "summarise"]
 
 
 def summarise(archive: CodeStore) -> dict[str, Any]:
-    """Gather the figures of an archive.
+    """Return the figures of an archive.
 
     Args:
         archive: The archive.
@@ -22,10 +24,11 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
     Returns:
         Path, tiles, distinct codes and the most tiles that share one (of a million of the tiles of
         a larger archive), bits, segments, bytes on disk, hasher, bounding box (degrees; east above
-        180 where it crosses the antimeridian), first and last moment, and the scenes, all
-        JSON-able.
+        180 if it crosses the antimeridian), first and last time, which bands of the scenes were
+        read and what decided, and the scenes, all JSON values.
     """
     manifest, counts = archive.manifest, count_codes(archive)
+    records = archive.scenes()
     first, last = manifest.times or (None, None)
     files = [path for path in archive.path.rglob("*") if path.is_file()]
     return {
@@ -41,18 +44,19 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
         "bbox": list(manifest.bounds) if manifest.bounds else None,
         "first": _moment(first),
         "last": _moment(last),
-        "scenes": [record.scene for record in archive.scenes()],
+        "bands": _readings(records),
+        "scenes": [record.scene for record in records],
     }
 
 
 def exported_tiles(archive: CodeStore) -> Iterator[gpd.GeoDataFrame]:
-    """Return all tiles with the columns of a match except rank, distance and similarity.
+    """Yield all tiles with the columns of a match except rank, distance and similarity.
 
     Args:
         archive: The archive.
 
     Yields:
-        Batches of tiles; at least one, which is empty if the archive is.
+        Batches of tiles; an empty archive yields one empty batch.
     """
     empty = True
     for frame in archive.iter_tiles():
@@ -61,6 +65,17 @@ def exported_tiles(archive: CodeStore) -> Iterator[gpd.GeoDataFrame]:
     if empty:
         none = archive.tiles([])
         yield none.drop(columns="datetime_end", errors="ignore")
+
+
+def _readings(records: Iterable[SceneRecord]) -> list[str]:
+    """List which bands were read, such as "3,2,1 (red, green, blue) by description: 12 scenes"."""
+    counted: Counter[str] = Counter()
+    for record in records:
+        if reading := record.settings.get("reading"):
+            shown = ", ".join(label or "?" for label in reading["labels"])
+            indexes = ",".join(map(str, reading["indexes"]))
+            counted[f"{indexes} ({shown}) by {reading['by']}"] += 1
+    return [f"{what}: {count} scenes" for what, count in counted.most_common()]
 
 
 def _moment(moment: np.datetime64 | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Check a whole archive: every checksum, every count, every file that does not belong."""
+"""Check a whole archive: every checksum, every count, every stray file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,16 +35,16 @@ class Damage:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyReport:
-    """What a check of an archive found.
+    """The result of checking an archive.
 
     Attributes:
         num_tiles: Live tiles that the manifest lists.
-        num_good_tiles: Those of them in segments without damage.
+        num_good_tiles: Live tiles in undamaged segments.
         num_segments: Segments that the manifest lists.
-        num_bytes: Bytes that were read and compared.
-        damage: What is wrong; empty for a sound archive.
-        orphans: Files and folders that no manifest refers to, left by a crash or kept for a
-            reader; the next `compact` removes them.
+        num_bytes: Total size of the files that the manifest lists.
+        damage: What is wrong; empty for an intact archive.
+        orphans: Files and folders that the manifest does not refer to, left by a crash or kept for
+            a reader; the next `compact` without readers removes them.
     """
 
     num_tiles: int
@@ -61,7 +61,7 @@ class VerifyReport:
 
 
 def verify_archive(folder: Path) -> VerifyReport:
-    """Check every file of an archive, also of one that cannot be opened any more.
+    """Check every file of an archive, even one that can no longer be opened.
 
     Args:
         folder: The archive.
@@ -70,10 +70,10 @@ def verify_archive(folder: Path) -> VerifyReport:
         The report.
 
     Raises:
-        ArchiveNotFoundError: If the folder is no archive.
+        ArchiveNotFoundError: If the folder is not an archive.
         ArchiveFormatError: If a newer version of this package wrote it.
     """
-    pin = ReaderPin(folder)  # else a merge meanwhile would look like missing files
+    pin = ReaderPin(folder)  # otherwise a concurrent merge would look like missing files
     try:
         return _report(folder)
     finally:
@@ -139,7 +139,7 @@ def _segment_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterato
 
 
 def _count_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterator[Damage]:
-    """Compare the counts of files that are whole with each other.
+    """Compare the counts of intact files with each other.
 
     Raises:
         ArchiveFormatError: If a newer version of this package wrote them.
@@ -161,7 +161,7 @@ def _count_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterator[
         yield Damage(file=name, problem=str(error), num_tiles=entry.num_live)
         return
     if len(set(rows.values())) > 1:
-        problem = f"{folder / name} has unequal counts of rows {rows}; restore it from a copy."
+        problem = f"{folder / name} has differing row counts {rows}; restore it from a copy."
         yield Damage(file=name, problem=problem, num_tiles=entry.num_live)
     if removed != entry.num_removed:
         problem = (

@@ -1,4 +1,4 @@
-"""Measure what the number of bits and the tile size do to the matches, for `docs/choosing.md`.
+"""Measure how the number of bits and the tile size affect matches, for `docs/guides/choosing.md`.
 
     python -m tests.benchmarks.choosing [--data ../shared/data] [--json docs/measured/choosing.json]
 

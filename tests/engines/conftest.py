@@ -23,6 +23,9 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 # A client's server has 30 s to start, which a busy machine may need for its imports alone:
 # https://github.com/ray-project/ray/blob/master/python/ray/util/client/server/proxier.py
 os.environ.setdefault("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")
+# That server is forked from a process with threads of gRPC, whose handlers for forks sometimes end
+# it before it runs any code of its own: https://github.com/ray-project/ray/issues/63202
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 POSTGRES = "GEOHASH_RS_TEST_POSTGRES"
 NODE = {

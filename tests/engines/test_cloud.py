@@ -83,9 +83,9 @@ def test_what_another_process_wrote_meanwhile_is_not_overwritten(
     add(other, 11)
     push(other.path, url, options=options)
     add(archive, 12)
-    with pytest.raises(EngineError, match="does not come from the state of s3://tiles/second"):
+    with pytest.raises(EngineError, match="does not descend from the state of s3://tiles/second"):
         push(archive.path, url, options=options)
-    with pytest.raises(EngineError, match="does not come from the state"):
+    with pytest.raises(EngineError, match="does not descend from the state"):
         pull(url, archive.path, options=options)
     assert len(CodeStore.open(pull(url, tmp_path / "new", options=options))) == 21
 
@@ -102,7 +102,7 @@ def test_a_copy_that_was_written_more_often_is_not_taken_for_a_newer_state(tmp_p
     for count in range(1, 21):  # more commits, more tiles, and merged: no file in two forms
         add(theirs, count)
     theirs.compact()
-    with pytest.raises(EngineError, match="does not come from the state of memory://copies"):
+    with pytest.raises(EngineError, match="does not descend from the state of memory://copies"):
         push(theirs.path, url)
     assert len(CodeStore.open(pull(url, tmp_path / "new"))) == len(mine) == 55
 
@@ -128,14 +128,14 @@ def test_a_damaged_object_is_named_and_leaves_the_folder_as_it_was(
     assert len(CodeStore.open(old, mode="r")) == 10
     files.rm(f"tiles/third/segments/{name}/codes.bin")
     shutil.rmtree(tmp_path / "copy")
-    with pytest.raises(ArchiveCorruptError, match="is missing, though the manifest lists it"):
+    with pytest.raises(ArchiveCorruptError, match="is missing but the manifest lists it"):
         pull(url, tmp_path / "copy", options=options)
 
 
 def test_storage_without_an_archive_or_without_an_answer_is_named(
     bucket: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(ArchiveNotFoundError, match="s3://tiles/none is no archive"):
+    with pytest.raises(ArchiveNotFoundError, match="s3://tiles/none is not an archive"):
         pull(bucket[0] + "/none", tmp_path / "copy", options=bucket[1])
     nobody = {**bucket[1], "endpoint_url": "http://127.0.0.1:1", "config_kwargs": FAST}
     with pytest.raises(EngineUnreachableError, match="s3://tiles/first cannot be used"):
@@ -154,7 +154,7 @@ def test_a_bucket_that_is_not_there_is_named(bucket: Any, tmp_path: Path) -> Non
 
 def test_a_folder_that_is_no_archive_is_named_and_left_as_it_is(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "typo"):
-        with pytest.raises(ArchiveNotFoundError, match=f"{folder} is no archive"):
+        with pytest.raises(ArchiveNotFoundError, match=f"{folder} is not an archive"):
             push(folder, "memory://none")
     assert list(tmp_path.iterdir()) == []
 

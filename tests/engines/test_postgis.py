@@ -112,7 +112,7 @@ def test_a_query_whose_session_is_lost_says_so_and_the_next_is_answered(
 
 
 def test_a_table_where_nothing_was_published_is_named(postgis: str) -> None:
-    with pytest.raises(EngineError, match="public.nothing holds no archive; publish one"):
+    with pytest.raises(EngineError, match="public.nothing does not hold an archive; publish one"):
         PostGISArchive.open(postgis, table="nothing")
 
 
@@ -120,7 +120,7 @@ def test_a_database_chooses_its_threads(archive: CodeStore, postgis: str, table:
     publish(archive, postgis, table=table)
     with (
         PostGISArchive.open(postgis, table=table) as published,
-        pytest.raises(QueryError, match="num_threads is 2, but a database chooses"),
+        pytest.raises(QueryError, match="num_threads is 2, but the database decides"),
     ):
         published.search(archive.codes([3]), num_threads=2)
 

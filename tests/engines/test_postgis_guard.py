@@ -110,7 +110,7 @@ def test_functions_that_others_made_beside_postgis_are_not_called(
 
 @pytest.mark.parametrize("name", ["", "x" * 60, "zero\0byte"])
 def test_a_name_that_cannot_be_one_is_refused(archive: CodeStore, name: str) -> None:
-    with pytest.raises(EngineError, match=r"the table .* cannot be used: give 1 to 54 bytes"):
+    with pytest.raises(EngineError, match=r"the table .* cannot be used: pass a name of 1 to 54"):
         publish(archive, "postgresql://nobody@127.0.0.1:1/x", table=name)
 
 
@@ -130,7 +130,7 @@ def test_a_wrong_password_is_said(postgis: str) -> None:
 
 
 def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
-    with pytest.raises(EngineError, match="no connection string") as caught:
+    with pytest.raises(EngineError, match="not a connection string") as caught:
         PostGISArchive.open("me:secret at somewhere")
     assert "secret" not in "".join(traceback.format_exception(caught.value)).replace(
         'open("me:secret at somewhere")', ""
@@ -139,24 +139,26 @@ def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
 
 
 def test_a_database_without_postgis_is_named(archive: CodeStore, empty_database: str) -> None:
-    with pytest.raises(EngineError, match="has no PostGIS; let an administrator run 'CREATE EXT"):
+    with pytest.raises(
+        EngineError, match="has no PostGIS; ask an administrator to run 'CREATE EXT"
+    ):
         publish(archive, empty_database)
 
 
 def test_a_schema_that_is_not_there_is_named(archive: CodeStore, postgis: str) -> None:
-    with pytest.raises(EngineError, match='schema "nowhere" does not exist; let its owner run'):
+    with pytest.raises(EngineError, match='schema "nowhere" does not exist; ask the database'):
         publish(archive, postgis, schema="nowhere")
 
 
 def test_a_server_older_than_bit_count_is_refused() -> None:
-    with pytest.raises(EngineError, match=r"runs PostgreSQL 13, .* came with 14; upgrade"):
+    with pytest.raises(EngineError, match=r"runs PostgreSQL 13, .* of PostgreSQL 14; upgrade"):
         check_version(130_011, "db:5432/geo")
     check_version(140_000, "db:5432/geo")
 
 
 @pytest.fixture
 def roles(postgis: str) -> Iterator[tuple[str, str]]:
-    """Make the roles of docs/engines.md; give the addresses of a publisher and a reader."""
+    """Make the roles of docs/guides/postgis.md; give the addresses of a publisher and a reader."""
     names = [f"{kind}_{uuid.uuid4().hex[:8]}" for kind in ("publisher", "reader")]
     with psycopg.connect(postgis, autocommit=True) as connection:
         for name in names:

@@ -182,7 +182,7 @@ def test_a_table_that_publishing_did_not_make_is_left_alone(
             text = sql.SQL("DROP TABLE {}").format(sql.Identifier(f"{table}_{name}"))
             connection.execute(text)
     fill(archive, 10, scene="x.tif")
-    with pytest.raises(EngineError, match=f'is not free: relation "{table}" already .* another'):
+    with pytest.raises(EngineError, match=f'is taken: relation "{table}" already .* another'):
         publish(archive, postgis, table=table)
     assert contents(postgis, table) == before
 
@@ -225,7 +225,7 @@ def test_an_older_copy_of_the_archive_is_refused(
     with pytest.raises(EngineError, match=r"up to id 3509, against commit 3, up to 3499\): it is"):
         publish(copy, postgis, table=table)
     fill(copy, 30, scene="y.tif")  # more than the table has: ids 3500 to 3509 have other codes
-    with pytest.raises(EngineError, match="that this one does not come from"):
+    with pytest.raises(EngineError, match="that this archive does not descend from"):
         publish(copy, postgis, table=table)
     assert contents(postgis, table) == stored(archive)
 
@@ -242,7 +242,7 @@ def test_a_copy_is_refused_also_where_publishing_the_other_was_cut_short(
     assert len(contents(postgis, table)) == 6500
     copy = CodeStore.open(tmp_path / "copy")
     fill(copy, 9000, scene="y.tif")
-    with pytest.raises(EngineError, match="that this one does not come from"):
+    with pytest.raises(EngineError, match="that this archive does not descend from"):
         publish(copy, postgis, table=table)
     publish(archive, postgis, table=table)
     assert contents(postgis, table) == stored(archive)
@@ -280,7 +280,7 @@ def test_an_archive_that_was_never_published_must_be_writable_once(
 
 def test_an_archive_without_codes_is_refused(tmp_path: Path) -> None:
     pending = CodeStore.create(tmp_path / "pending", pending_hasher="itq-64")
-    with pytest.raises(QueryError, match="not fitted yet; add imagery, then publish"):
+    with pytest.raises(QueryError, match="is not fitted; add imagery, then publish"):
         publish(pending, "postgresql://nobody@127.0.0.1:1/x")
 
 
@@ -298,7 +298,7 @@ def test_two_publishers_do_not_meet(
             publish(archive, postgis, table=table)
         with (
             _alone(other, Tables("public", table), "there"),
-            pytest.raises(EngineError, match="another process is publishing into"),
+            pytest.raises(EngineError, match="another process is publishing to"),
         ):
             publish(archive, postgis, table=table)
         publish(archive, postgis, table=table)

@@ -1,6 +1,7 @@
 """Reaching a cluster, starting workers on it, and work that ends one worker after the other."""
 
 import os
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geohash_rs.errors import EngineError
+from geohash_rs.errors import EngineError, EngineUnreachableError
 from geohash_rs.store.code_store import CodeStore
 from tests.engines.conftest import NODE
 from tests.engines.random_archive import RandomArchive, make_archive
@@ -88,6 +89,35 @@ def test_the_client_address_serves_too(truth: RandomArchive, ray_cluster: Any) -
     assert run(CLIENT, str(truth.folder), ray_cluster.client_address) == [str(expected), "True"]
 
 
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_client_whose_server_died_as_it_started_is_served_by_another(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    tries = []
+
+    def init(**_: Any) -> None:
+        tries.append(True)
+        if len(tries) <= failures:
+            msg = (
+                "Initialization failure from server:\nTraceback\nRuntimeError: It did not start.\n"
+            )
+            raise ConnectionAbortedError(msg)
+
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ray://127.0.0.1:{server.getsockname()[1]}"
+        if failures < 3:
+            cluster.connect(address)
+        else:
+            with pytest.raises(
+                EngineUnreachableError,
+                match=r"^the Ray .* 3 times, .* RuntimeError: It did not start\. .*FORK_SUPPORT=0",
+            ):
+                cluster.connect(address)
+    assert len(tries) == 3
+
+
 def test_a_worker_ended_for_want_of_memory_is_a_lost_one(
     truth: RandomArchive, ray_cluster: Any, second_node: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +155,7 @@ def test_segments_that_end_every_worker_are_named(
     with RayArchive.open(truth.folder, num_actors=2) as archive:
         (entry,) = ray_search.share_out(archive.manifest, 2)[1].segments
         with pytest.raises(
-            EngineError, match=f"^3 workers died, .* searched segments {entry.name}"
+            EngineError, match=f"^3 workers in a row died while searching segments {entry.name}"
         ):
             archive.search(truth.codes[:1])
 
@@ -158,7 +188,7 @@ def test_why_no_worker_starts_is_said(ray_cluster: Any, second_node: Any) -> Non
     pool = cluster.Pool(Broken, 2)
     with pytest.raises(
         EngineError,
-        match=r"each of 2 workers failed as it started, .*libsomething\.so\.7 is missing",
+        match=r"all 2 workers failed to start, the last one with: .*libsomething\.so\.7 is missing",
     ):
         pool.fill()
 

@@ -81,14 +81,16 @@ def test_a_split_that_leaves_nothing_to_ask_or_an_unclear_place_is_refused(tmp_p
     with pytest.raises(TrainingError, match="all 6 tiles of .* lie in one block of 50 km"):
         make_trials(tiles, "spatial")
     table.write_text("\n".join([*rows, "lake_1,32632,90000,0"]))
-    with pytest.raises(TrainingError, match=r"1 names, such as lake_1, stand for more than one"):
+    with pytest.raises(TrainingError, match=r"1 names, such as lake_1, match several tiles"):
         make_trials(tiles, "spatial")
     (tmp_path / "lake" / "lake_2.png").rename(tmp_path / "lake" / "forest_2.png")
     table.write_text("\n".join(rows))
-    with pytest.raises(TrainingError, match=r"1 names, such as forest_2, stand for more than one"):
+    with pytest.raises(TrainingError, match=r"1 names, such as forest_2, match several tiles"):
         make_trials(ClassFolders.open(tmp_path), "spatial")
     lonely = tiles.take([0, 3])
-    with pytest.raises(TrainingError, match=r"paper makes 2 of 2 tiles of .* train, 0 ask"):
+    with pytest.raises(
+        TrainingError, match=r"paper splits the 2 tiles of .* into 2 for training, 0 q"
+    ):
         make_trials(lonely, "paper")
 
 
@@ -193,7 +195,7 @@ def test_several_labels_are_measured_by_what_they_share(shared_data, tmp_path):
         assert 0 < row["weighted_map@20"] <= row["acg@20"] * 20
     assert "ndcg@20" in summary_table(result)
     write_plots(result, tmp_path / "p", root=patches.root)
-    with pytest.raises(TrainingError, match="kslsh takes one class a tile"):
+    with pytest.raises(TrainingError, match="kslsh needs one class per tile"):
         evaluate(patches, methods=("kslsh",), bits=(8,), seeds=1, changes=SMALL)
     with pytest.raises(TrainingError, match="have several labels each"):
         make_trials(patches, "unseen")

@@ -115,6 +115,6 @@ def test_the_last_stages_are_tuned_and_go_on_after_a_break(ucmerced, tmp_path, m
             run(*arguments, "broken", monkeypatch=patch, folder=tmp_path)
     (tmp_path / "tuned.safetensors").unlink()
     run(*arguments, "broken", monkeypatch=monkeypatch, folder=tmp_path)
-    assert "going on from step 10" in capsys.readouterr().out
+    assert "resuming at step 10" in capsys.readouterr().out
     # the head came new in one run and from the cache in the other
     assert load_hasher(tmp_path / "tuned.safetensors").fingerprint == tuned.fingerprint

@@ -210,7 +210,7 @@ def test_the_part_on_the_earth_is_the_footprint_at_the_rim_of_a_geostationary_di
 
 @pytest.mark.parametrize("crs", ["EPSG:4978", 'LOCAL_CS["yard",UNIT["metre",1]]'])
 def test_a_crs_without_a_place_on_the_earths_surface_is_refused(crs):
-    with pytest.raises(SceneError, match="cannot be brought to longitude and latitude"):
+    with pytest.raises(SceneError, match="cannot be converted to longitude and latitude"):
         footprints(north_up(10, 0, 0), [[0, 0, 1, 1]], crs=crs)
 
 

@@ -247,7 +247,7 @@ def test_an_archive_refuses_other_hashers_and_other_folders(
     with pytest.raises(ArchiveExistsError, match="not empty"):
         Archive.create(archive_folder, hasher="itq-64")
     (tmp_path / "file.txt").write_text("x")
-    with pytest.raises(ArchiveNotFoundError, match="is no archive"):
+    with pytest.raises(ArchiveNotFoundError, match="is not an archive"):
         Archive.open(tmp_path)
     with pytest.raises(HasherNotFoundError, match="nothing-like-it"):
         Archive.create(tmp_path / "new", hasher="nothing-like-it")

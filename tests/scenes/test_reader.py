@@ -110,7 +110,7 @@ def test_reading_processes_send_large_batches_though_pytorch_has_worked_before(t
         [sys.executable, "-c", BESIDE_BUSY_THREADS, str(path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=True,
     )
     with rasterio.open(path) as source:
@@ -132,7 +132,7 @@ def test_a_reading_process_that_waits_for_a_lock_ends_though_the_parent_handles_
             pool.submit(os.getpid)
             time.sleep(0.5)  # it waits for the lock
             process.terminate()
-            process.join(20)
+            process.join(60)
             assert process.exitcode == -signal.SIGTERM
         pool.shutdown()
     finally:

@@ -135,7 +135,7 @@ def test_unusable_files_are_named_and_the_others_read(tmp_path):
     }  # fmt: skip
     assert "no CRS" in reasons["no_crs.tif"]
     assert "complex pixels" in reasons["complex.tif"]
-    assert "cannot be brought to longitude" in reasons["local.tif"]
+    assert "cannot be converted to longitude" in reasons["local.tif"]
     with pytest.raises(SceneError, match="complex pixels"):
         Scenes(tmp_path, strict=True)
 

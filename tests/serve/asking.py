@@ -8,7 +8,7 @@ import numpy as np
 import rasterio
 from rasterio.io import MemoryFile
 
-TIMEOUT = 60
+TIMEOUT = 120
 
 
 def asker(address):

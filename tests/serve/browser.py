@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-WAIT = 60_000  # ms; a loaded machine draws maps slowly without a graphics card
+WAIT = 120_000  # ms; a loaded machine draws maps slowly without a graphics card
 
 
 class Page:
@@ -14,6 +14,7 @@ class Page:
         self.context = browser.new_context(
             **{"viewport": {"width": 1280, "height": 860}, **options}
         )
+        self.context.set_default_timeout(WAIT)
         self.page = self.context.new_page()
         self.address, self.screenshots = address, screenshots
         self.errors, self.asked = [], []

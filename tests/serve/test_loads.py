@@ -16,7 +16,7 @@ from geohash_rs.serve.searching import Searcher
 from tests.serve.asking import asker, detail, geotiff
 from tests.serve.conftest import start
 
-BOUND = 20  # s; more than any of these takes
+BOUND = 100  # s; more than any of these takes on a busy machine
 
 
 @pytest.fixture
@@ -122,5 +122,5 @@ def test_more_uploads_than_can_wait_are_told_to_come_again(coast_archive, monkey
     stop()
     refused = [answer for answer in answers if answer[0] == 503]
     assert len(refused) == 40 - 2 - 16
-    assert "16 patches wait already" in detail(refused[0])
+    assert "16 patches are already waiting" in detail(refused[0])
     assert {answer[0] for answer in answers} == {200, 503}

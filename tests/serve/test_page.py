@@ -115,7 +115,7 @@ def test_a_file_that_is_no_geotiff_is_refused_in_words(visit, tmp_path):
     seen = visit().open()
     seen.page.set_input_files("#file", wrong)
     seen.page.wait_for_selector("#problem:not([hidden])", timeout=WAIT)
-    assert "holiday.tif is no GeoTIFF" in seen.page.inner_text("#problem")
+    assert "holiday.tif is not a GeoTIFF" in seen.page.inner_text("#problem")
     seen.shoot("13-refused")
     refused = [e for e in seen.errors if "422" in e]
     assert seen.errors == refused  # the browser's own line about the answer

@@ -172,7 +172,7 @@ def test_a_scene_named_in_markup_is_shown_as_its_name(visit, islands):
     seen.settle()
     assert HOSTILE in seen.page.locator("#cards .facts span").all_inner_texts()
     assert seen.page.locator("img[src='x']").count() == 0
-    assert seen.page.title() == "archive – search by looks"
+    assert seen.page.title() == "archive – search by appearance"
 
 
 def boxes(*geometries):

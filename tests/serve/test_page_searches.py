@@ -41,7 +41,7 @@ def test_what_is_neither_id_nor_place_is_said_and_not_searched(visit):
     for typed in ("12,", "  ", ",12", "12 x", "1 2 3", "0x10", "1e3"):
         seen.page.fill("#go", typed)
         seen.page.press("#go", "Enter")
-        said = f"\u201c{typed}\u201d is neither a tile id nor"
+        said = f"\u201c{typed}\u201d is neither a tile id (such as 12) nor"
         seen.until(f"document.querySelector('#problem').textContent.startsWith('{said}')")
     assert not [url for url in seen.asked if "/api/search" in url or "/api/tile-at" in url]
 

@@ -75,7 +75,7 @@ def test_one_text_is_not_taken_for_many_scenes(tmp_path):
         lambda: archive.add_codes(random_codes(9), make_grid(9), replace_scenes="scene.tif"),
         lambda: archive.adopt([], replace_scenes="scene.tif"),
     ):
-        with pytest.raises(QueryError, match=r"is the text .* must be a collection"):
+        with pytest.raises(QueryError, match=r"is the string .* must be a collection"):
             ask()
     assert len(archive) == 9
 
@@ -84,7 +84,7 @@ def test_create_refuses_a_folder_in_use(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ArchiveExistsError, match="exists and is not empty"):
         CodeStore.create(tmp_path, num_bits=64)
-    with pytest.raises(ArchiveNotFoundError, match="is no archive"):
+    with pytest.raises(ArchiveNotFoundError, match="is not an archive"):
         CodeStore.open(tmp_path)
     archive = CodeStore.create(tmp_path / "a", num_bits=64)
     with pytest.raises(ArchiveExistsError, match="exists and is not empty"):
@@ -96,7 +96,7 @@ def test_a_fingerprint_that_is_no_file_name_is_refused_before_anything_is_writte
     tmp_path, fingerprint
 ):
     made = HasherFile(data=b"hasher", fingerprint=fingerprint, num_bits=64)
-    with pytest.raises(QueryError, match="cannot be part of a file's name; pass digits"):
+    with pytest.raises(QueryError, match="cannot be part of a file name; pass letters"):
         CodeStore.create(tmp_path / "new", hasher=made)
     CodeStore.create(tmp_path / "new", num_bits=64)  # what the failed one left does not hinder
     archive = CodeStore.create(tmp_path / "a", num_bits=64)
@@ -136,7 +136,7 @@ def test_a_folder_that_another_process_fills_is_left_alone(tmp_path, monkeypatch
         CodeStore.create(folder, num_bits=32)
 
     monkeypatch.setattr(creation, "create_locks", make_both)
-    with pytest.raises(ArchiveExistsError, match="made by another process meanwhile"):
+    with pytest.raises(ArchiveExistsError, match="another process has just created"):
         CodeStore.create(tmp_path / "a", num_bits=64)
     assert CodeStore.open(tmp_path / "a").num_bits == 32
 
@@ -179,7 +179,7 @@ def test_remembered_values_are_read_back_as_json_has_them(tmp_path):
     expected = {"years": {"2023": 1}, "classes": {"9": "farm", "10": "sea"}, "pair": [1, 2]}
     assert archive.attrs == expected
     assert CodeStore.open(archive.path).attrs == expected
-    with pytest.raises(QueryError, match="cannot be kept as JSON.*int64"):
+    with pytest.raises(QueryError, match="cannot be stored as JSON.*int64"):
         archive.update_attrs({"count": np.int64(3)})
 
 

@@ -137,7 +137,7 @@ def test_types_of_a_newer_version_are_not_taken_for_damage(tmp_path):
     path = tmp_path / "index.safetensors"
     write_file(path, serialise_arrays({"boxes": np.zeros(4, np.uint16)}))
     path.write_bytes(path.read_bytes().replace(b'"U16"', b'"F16"'))
-    with pytest.raises(ArchiveFormatError, match="holds arrays of the type F16.*upgrade with"):
+    with pytest.raises(ArchiveFormatError, match="holds arrays of type F16.*upgrade with"):
         map_arrays(path)
     length = len(json.dumps({"boxes": None}))
     path.write_bytes(length.to_bytes(8, "little") + json.dumps({"boxes": None}).encode())

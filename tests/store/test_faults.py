@@ -166,7 +166,7 @@ def test_a_manifest_cannot_name_files_elsewhere(archive, owner, name):
         "hasher": {"hasher": HasherEntry(file=forged, fingerprint="f")},
     }[owner]
     commit_manifest(archive.path, dataclasses.replace(state, **changed))
-    with pytest.raises(ArchiveCorruptError, match="is no plain file name"):
+    with pytest.raises(ArchiveCorruptError, match="is not a plain file name"):
         CodeStore.open(archive.path)
 
 

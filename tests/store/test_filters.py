@@ -62,7 +62,7 @@ def test_a_day_or_month_or_year_ends_with_its_last_moment(end, last):
 
 
 def test_a_text_is_no_collection_of_names():
-    with pytest.raises(QueryError, match=r"labels is the text 'farm'.*pass \['farm'\]"):
+    with pytest.raises(QueryError, match=r"labels is the string 'farm'.*pass \['farm'\]"):
         parse_names("farm", what="labels")
     assert parse_names(["farm", "farm"], what="labels") == {"farm"}
 

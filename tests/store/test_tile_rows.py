@@ -111,7 +111,7 @@ def test_pages_that_could_not_be_found_again_are_not_written(tmp_path, monkeypat
     write = pq.write_table
     monkeypatch.setattr(pq, "write_table", lambda *a, **k: write(*a, **k | {"compression": "gzip"}))
     archive = CodeStore.create(tmp_path / "a", num_bits=8)
-    with pytest.raises(ArchiveWriteError, match=r"tiles.parquet has pages .* pyarrow"):
+    with pytest.raises(ArchiveWriteError, match=r"tiles.parquet has Parquet pages .* pyarrow"):
         archive.add_codes(np.zeros((9, 1), np.uint8), make_grid(9))
     assert not archive.verify().orphans
 

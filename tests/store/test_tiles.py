@@ -73,5 +73,5 @@ def test_what_cannot_be_split_is_refused():
     parts = shapely.MultiPolygon(
         [on_the_ground(lon, -17, "EPSG:32701", 500) for lon in (179.9, 180)]
     )
-    with pytest.raises(TileTableError, match=r"row 0 of tiles, a MultiPolygon, reaches across"):
+    with pytest.raises(TileTableError, match=r"row 0 of tiles, a MultiPolygon, crosses"):
         tiles_from_frame(frame_of(parts, "EPSG:32701"))

@@ -1,4 +1,4 @@
-"""An archive in object storage: brought there, fetched from there, or searched where it lies."""
+"""An archive in object storage: push it, pull it, or search it in place."""
 
 import lazy_loader
 

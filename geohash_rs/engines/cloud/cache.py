@@ -1,4 +1,4 @@
-"""Search an archive in object storage: what a search needs is fetched once, into a cache."""
+"""Search an archive in object storage; files are fetched into a cache as searches need them."""
 
 import os
 import zlib
@@ -10,7 +10,7 @@ from geohash_rs.engines.cloud.store import Options, Store
 from geohash_rs.store.disk.durable import FileEntry
 from geohash_rs.store.disk.manifest import Manifest
 
-if TYPE_CHECKING:  # it imports torch, which workers that search do without
+if TYPE_CHECKING:  # it imports torch, which search workers do not need
     from geohash_rs.archive import Archive
 
 __all__ = ["CachedFiles", "cached_files", "open_archive"]
@@ -18,16 +18,16 @@ __all__ = ["CachedFiles", "cached_files", "open_archive"]
 
 @dataclass(frozen=True, kw_only=True)
 class CachedFiles:
-    """The files of an archive in object storage, each fetched when first asked for.
+    """The files of an archive in object storage, each fetched on first use.
 
-    Can be sent to other machines, each of which has a cache of its own. A file lies in the cache
-    under its checksum, so that what was fetched from an earlier archive at this address is never
-    taken for a file of the present one. Nothing is deleted from a cache.
+    Can be sent to other machines, each of which has its own cache. Files are cached under their
+    checksums, so files of an earlier archive at this address are never mistaken for current ones.
+    Nothing is ever deleted from a cache.
 
     Attributes:
         url: Such as "s3://bucket/archive".
         options: Arguments of the file system.
-        cache: The folder; a folder of this address in the user's cache if None.
+        cache: The cache folder; None uses a folder for this address in the user's cache.
     """
 
     url: str
@@ -36,7 +36,7 @@ class CachedFiles:
 
     @property
     def folder(self) -> Path:
-        """Where files are fetched to on this machine."""
+        """The cache folder on this machine."""
         if self.cache is not None:
             return self.cache
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -48,7 +48,7 @@ class CachedFiles:
         return Store(self.url, self.options).state()
 
     def find(self, name: str, entry: FileEntry) -> Path:
-        """Return a file, fetching it if it is not here yet; see `ArchiveFiles`."""
+        """Return the path of a file, fetching it if it is not cached; see `ArchiveFiles`."""
         folder = self.folder / Path(name).parent / f"{entry.crc32:08x}-{entry.size}"
         path = folder / entry.name
         Store(self.url, self.options).fetch(name, path, entry)
@@ -61,27 +61,27 @@ def open_archive(
     cache: str | os.PathLike[str] | None = None,
     options: Options | None = None,
 ) -> "Archive":
-    """Open an archive in object storage for searching; only its manifest is read at once.
+    """Open an archive in object storage for searching; only its manifest is read at first.
 
-    A search fetches codes and index of the segments that it has to look into, in whole, and rows of
-    matches fetch the tables of the segments that these lie in. All of it stays in the cache. To
-    add scenes, `pull` the archive, add there and `push`.
+    A search fetches the whole codes and index of every segment that it scans; reading the rows of
+    matches fetches the tables of their segments. All of it stays in the cache. To add scenes,
+    `pull` the archive, add to the folder and `push` it.
 
     Args:
         url: Such as "s3://bucket/archive"; any file system of fsspec.
-        cache: Folder for what is fetched; one in the user's cache folder if None.
-        options: Arguments of the file system, such as ``endpoint_url``; keys are best left to the
-            places where the provider's own tools look for them.
+        cache: Cache folder; None uses one in the user's cache folder.
+        options: Arguments of the file system, such as ``endpoint_url``; keep credentials where the
+            provider's own tools look for them.
 
     Returns:
         The archive, open for reading.
 
     Raises:
-        ArchiveNotFoundError: If no archive is there.
+        ArchiveNotFoundError: If there is no archive at this address.
         ArchiveFormatError: If a newer version of this package wrote it.
         ArchiveCorruptError: If its manifest is damaged.
         EngineError: If the address cannot be used.
-        EngineUnreachableError: If the storage does not answer or refuses.
+        EngineUnreachableError: If the storage does not answer or denies access.
     """
     from geohash_rs.archive import Archive
 
@@ -94,6 +94,6 @@ def cached_files(
     cache: str | os.PathLike[str] | None = None,
     options: Options | None = None,
 ) -> CachedFiles:
-    """Give the files of an archive in object storage; see `open_archive`."""
+    """Return the files of an archive in object storage; see `open_archive`."""
     place = None if cache is None else Path(cache).absolute()
     return CachedFiles(url=url, options=dict(options or {}), cache=place)

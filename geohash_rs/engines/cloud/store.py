@@ -1,4 +1,4 @@
-"""Ask an object storage: which state an archive there is in, and for files of it."""
+"""Read and write the manifest and files of an archive in object storage."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -29,11 +29,11 @@ __all__ = ["Options", "Store"]
 
 Options = Mapping[str, Any]
 
-CHUNK = 1 << 24  # bytes of an object that are asked for at once
+CHUNK = 1 << 24  # bytes of an object per request
 
 
 class Store:
-    """An archive's place in a storage that fsspec reaches.
+    """The location of an archive in a storage that fsspec supports.
 
     Args:
         url: Such as "s3://bucket/archive".
@@ -62,25 +62,25 @@ class Store:
             The newest state.
 
         Raises:
-            ArchiveNotFoundError: If no archive is there.
+            ArchiveNotFoundError: If there is no archive.
             ArchiveFormatError: If a newer version of this package wrote it.
             ArchiveCorruptError: If the manifest is damaged.
-            EngineUnreachableError: If the storage does not answer or refuses.
+            EngineUnreachableError: If the storage does not answer or denies access.
         """
         found = self.state_if_any()
         if found is None:
             msg = (
-                f"{self.url} is no archive: it has no {MANIFEST}. Push one there first: "
+                f"{self.url} is not an archive: it has no {MANIFEST}. Push one there first: "
                 f"'geohash-rs push DIR {self.url}'."
             )
             raise ArchiveNotFoundError(msg)
         return found
 
     def state_if_any(self) -> Manifest | None:
-        """Read the manifest; see `state`.
+        """Read the manifest if there is one; see `state`.
 
         Returns:
-            The newest state, or None if no archive is there.
+            The newest state, or None if there is no archive.
         """
         with self._asking(self.url):
             self._files.invalidate_cache()
@@ -91,17 +91,17 @@ class Store:
         return parse_manifest(content, f"{self.url}/{MANIFEST}")
 
     def fetch(self, name: str, target: Path, entry: FileEntry) -> None:
-        """Fetch a file, unless it is there already.
+        """Fetch a file unless it already exists.
 
         Args:
-            name: Its name inside of the archive.
-            target: Where to put it; it appears there whole or not at all.
-            entry: What the manifest says of it.
+            name: Its name inside the archive.
+            target: Where to write it; the file appears complete or not at all.
+            entry: Its entry in the manifest.
 
         Raises:
-            ArchiveCorruptError: If it is missing in the storage, or was changed.
+            ArchiveCorruptError: If it is missing from the storage, or was changed.
             ArchiveWriteError: If it cannot be written here.
-            EngineUnreachableError: If the storage does not answer or refuses.
+            EngineUnreachableError: If the storage does not answer or denies access.
         """
         if target.exists():
             check_size(target, entry)
@@ -114,7 +114,7 @@ class Store:
                 verify_file(draft, entry)
 
     def _chunks(self, name: str, size: int) -> Iterator[bytes]:
-        """Read an object in pieces; fewer bytes than `size` come if it is shorter.
+        """Yield an object in pieces, up to `size` bytes in total, fewer if it is shorter.
 
         Raises:
             ArchiveCorruptError: If it is missing.
@@ -127,7 +127,7 @@ class Store:
                     chunk = self._files.cat_file(source, start=start, end=end)
                 except FileNotFoundError as error:
                     msg = (
-                        f"{self.url}/{name} is missing, though the manifest lists it; push the "
+                        f"{self.url}/{name} is missing but the manifest lists it; push the "
                         "archive again."
                     )
                     raise ArchiveCorruptError(msg) from error
@@ -136,14 +136,14 @@ class Store:
                 return
 
     def send(self, name: str, source: Path) -> None:
-        """Send a file of an archive.
+        """Upload a file of an archive.
 
         Args:
-            name: Its name inside of the archive.
-            source: The file.
+            name: Its name inside the archive.
+            source: The local file.
 
         Raises:
-            EngineUnreachableError: If the storage does not answer or refuses.
+            EngineUnreachableError: If the storage does not answer or denies access.
         """
         with self._asking(self.url):
             try:
@@ -153,7 +153,7 @@ class Store:
                 self._files.put_file(str(source), f"{self._root}/{name}")
 
     def _make_folders(self, name: str) -> None:
-        """Make the folders of a file where a storage has folders; never a bucket."""
+        """Make a file's folders if the storage has folders; never a bucket."""
         place = self._root
         for part in ("", *name.split("/")[:-1]):
             place = f"{place}/{part}".rstrip("/")
@@ -168,18 +168,18 @@ class Store:
             manifest: Its content.
 
         Raises:
-            EngineUnreachableError: If the storage does not answer or refuses.
+            EngineUnreachableError: If the storage does not answer or denies access.
         """
         with self._asking(self.url):
             self._files.pipe_file(f"{self._root}/{MANIFEST}", manifest)
 
     @contextlib.contextmanager
     def _asking(self, place: str) -> Iterator[None]:
-        """Name the place in whatever a file system raises; each has its own errors.
+        """Name the address in any error that a file system raises; each raises its own types.
 
         Raises:
-            GeoHashRSError: As it is.
-            EngineUnreachableError: If the storage does not answer or refuses.
+            GeoHashRSError: Passed on unchanged.
+            EngineUnreachableError: If the storage does not answer or denies access.
         """
         try:
             yield
@@ -187,7 +187,7 @@ class Store:
             raise
         except Exception as error:
             msg = (
-                f"{place} cannot be used: {type(error).__name__}: {one_line(error)}. Check "
-                "address, bucket and keys."
+                f"{place} cannot be used: {type(error).__name__}: {one_line(error)}. Check the "
+                "address, the bucket and your credentials."
             )
             raise EngineUnreachableError(msg) from error

@@ -1,4 +1,4 @@
-"""Keep an archive in object storage: pull what is new, push what changed, the manifest last."""
+"""Sync an archive with object storage: pull or push what is new, the manifest last."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -23,28 +23,27 @@ def pull(
     options: Options | None = None,
     progress: bool = False,
 ) -> Path:
-    """Bring a folder to the state of an archive in object storage.
+    """Update a folder to the state of an archive in object storage.
 
-    Files of an archive never change, so only those that the folder lacks are fetched, and compared
-    with their checksums; so is what an interrupted pull left there.
-    Then the folder is an archive like any other, to be opened with ``mode="r"``, or to be added to
-    and pushed.
+    Files of an archive never change, so only missing ones are fetched. They are checked against
+    their checksums, as are the files that an interrupted pull left. The folder is then an ordinary
+    archive: open it with ``mode="r"``, or add to it and push.
 
     Args:
         url: Such as "s3://bucket/archive"; any file system of fsspec.
-        folder: A folder that is new, or that was pulled from there before.
-        options: Arguments of the file system, such as ``endpoint_url``; keys are best left to the
-            places where the provider's own tools look for them.
-        progress: Show a bar if this is a terminal.
+        folder: A new folder, or one pulled from this address before.
+        options: Arguments of the file system, such as ``endpoint_url``; keep credentials where the
+            provider's own tools look for them.
+        progress: Show a progress bar if this is a terminal.
 
     Returns:
         The folder.
 
     Raises:
-        ArchiveNotFoundError: If no archive is there.
-        ArchiveCorruptError: If a file there is missing or changed.
-        EngineError: If the folder holds something that was not pushed.
-        EngineUnreachableError: If the storage does not answer or refuses.
+        ArchiveNotFoundError: If there is no archive at this address.
+        ArchiveCorruptError: If a file in the storage is missing or changed.
+        EngineError: If the folder holds commits that were not pushed.
+        EngineUnreachableError: If the storage does not answer or denies access.
         ArchiveWriteError: If the folder cannot be written.
     """
     store = Store(url, options)
@@ -75,30 +74,31 @@ def push(
     options: Options | None = None,
     progress: bool = False,
 ) -> int:
-    """Bring an archive in object storage to the state of a folder.
+    """Update an archive in object storage to the state of a folder.
 
-    What the storage lacks is sent first, then the manifest replaces the old one in a single put: a
-    reader sees the old state or the new one. Object storage has no locks, so let one process push
-    at a time. Files that no manifest names any more stay, for readers of older states.
+    Missing files are uploaded first, then the manifest is replaced in a single put, so a reader
+    sees either the old state or the new one. Object storage has no locks: let only one process
+    push at a time. Files that the new manifest no longer lists are kept for readers of older
+    states.
 
     Args:
         folder: The archive.
         url: Such as "s3://bucket/archive"; any file system of fsspec.
         options: As in `pull`.
-        progress: Show a bar if this is a terminal.
+        progress: Show a progress bar if this is a terminal.
 
     Returns:
-        How many files were sent, besides the manifest.
+        The number of files uploaded, without the manifest.
 
     Raises:
-        ArchiveNotFoundError: If the folder is no archive.
-        ArchiveCorruptError: If a file of it is damaged.
-        EngineError: If the storage holds a state that the folder does not come from.
-        EngineUnreachableError: If the storage does not answer or refuses.
+        ArchiveNotFoundError: If the folder is not an archive.
+        ArchiveCorruptError: If one of its files is damaged.
+        EngineError: If the storage holds a state that the folder does not descend from.
+        EngineUnreachableError: If the storage does not answer or denies access.
     """
     home = Path(folder)
     store = Store(url, options)
-    read_manifest(home)  # before a lock file is made in a folder that is no archive
+    read_manifest(home)  # fails before a lock file is made in a folder that is not an archive
     with write_lock(home):
         state = read_manifest(home)
         old = store.state_if_any()
@@ -117,7 +117,7 @@ def push(
 def _with_bar(
     files: Sequence[tuple[str, FileEntry]], what: str, *, progress: bool
 ) -> Iterator[tuple[str, FileEntry]]:
-    """Give files one after the other, and show how many bytes of them are done."""
+    """Yield the files one by one, with a progress bar of their bytes."""
     size = sum(entry.size for _, entry in files)
     quiet = None if progress else True
     with tqdm(total=size, unit="B", unit_scale=True, desc=what, disable=quiet) as bar:
@@ -127,13 +127,13 @@ def _with_bar(
 
 
 def _remove_drafts(home: Path) -> None:
-    """Remove the drafts that a killed `pull` left; the write lock is held."""
+    """Remove the drafts that a killed `pull` left; the caller holds the write lock."""
     for draft in list(home.rglob("*.tmp")):
         remove_tree(draft)
 
 
 def _remove_other(path: Path, entry: FileEntry) -> None:
-    """Remove a file that the folder's manifest does not list, unless it is the one of the state."""
+    """Remove an unlisted file unless it matches its entry in the new state."""
     try:
         verify_file(path, entry)
     except ArchiveCorruptError:
@@ -142,10 +142,10 @@ def _remove_other(path: Path, entry: FileEntry) -> None:
 
 
 def _check_descends(new: Manifest, old: Manifest, *, newer: str, older: str) -> None:
-    """Check that one state comes from another.
+    """Check that one state descends from another.
 
-    The names of its commits decide. If the old state is older than the commits that the new one
-    remembers, the new one must not be older, and no file may have one name in two forms.
+    The commit names decide. If the old state precedes all commits that the new one remembers, the
+    new one must not be behind, and files of the same name must be identical.
 
     Raises:
         EngineError: If it does not.
@@ -159,8 +159,8 @@ def _check_descends(new: Manifest, old: Manifest, *, newer: str, older: str) -> 
     same = new.generation == old.generation and new != old
     if known is False or other or behind or same:
         msg = (
-            f"{newer} does not come from the state of {older}: another process wrote there "
-            f"meanwhile (commit {old.generation} against {new.generation}). Pull into a new "
+            f"{newer} does not descend from the state of {older} (commit {new.generation} against "
+            f"{old.generation}): another process has written to one of them. Pull into a new "
             "folder, add there, and push that."
         )
         raise EngineError(msg)

@@ -1,4 +1,4 @@
-"""An archive in PostGIS, for many users and for QGIS: published from a folder, asked by SQL."""
+"""An archive in PostGIS, for many users and QGIS: published from a folder, searched with SQL."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""PostGISArchive: an archive that was published into PostGIS, asked by exact SQL."""
+"""PostGISArchive: an archive published to PostGIS and searched exactly with SQL."""
 
 import contextlib
 from collections.abc import Iterator
@@ -27,9 +27,9 @@ __all__ = ["PostGISArchive"]
 
 MOST = 2**62  # a LIMIT above any number of tiles
 
-# One statement finds, filters and orders; every value is a parameter. Functions and operators are
-# those of pg_catalog for exactly these types: of a better match in the schema of PostGIS, which may
-# be `public`, that one would be called.
+# One statement finds, filters and orders; every value is a parameter. Functions are qualified with
+# pg_catalog and arguments cast to their exact types: the schema of PostGIS, which may be `public`,
+# could define a better match, which would be called instead.
 SEARCH = """
 SELECT tile_id, pg_catalog.bit_count(code # %(query)s::bit({num_bits})) AS distance
 FROM {tiles}
@@ -39,11 +39,11 @@ LIMIT %(k)s"""
 
 
 class PostGISArchive(ImageQueries):
-    """An archive in a database; make one with `open`. Satisfies `Searchable`.
+    """An archive in a database; make one with `open`. Implements `Searchable`.
 
-    The session is read-only. Several threads may share one object, which asks one question at a
-    time; a session that was lost is opened again for the next. A search, and a whole `query`, sees
-    one state of the tables, though another process publish meanwhile.
+    The session is read-only. Several threads may share one object, which runs one statement at a
+    time and reconnects if the connection was lost. Each search and each `query` sees one state of
+    the tables, even if another process publishes meanwhile.
 
     >>> archive = PostGISArchive.open("postgresql://reader@db.example.org/geo")  # doctest: +SKIP
     >>> archive.query("patch.tif", k=20).to_file("matches.geojson")  # doctest: +SKIP
@@ -61,7 +61,7 @@ class PostGISArchive(ImageQueries):
 
     @classmethod
     def open(cls, dsn: str, *, schema: str = DEFAULT_SCHEMA, table: str = DEFAULT_TABLE) -> Self:
-        """Open an archive that `publish` brought into a database.
+        """Open an archive that `publish` wrote to a database.
 
         Args:
             dsn: Connection string or postgresql:// URI.
@@ -72,9 +72,9 @@ class PostGISArchive(ImageQueries):
             The archive.
 
         Raises:
-            EngineUnreachableError: If the server does not answer or refuses the user.
-            EngineError: If it is too old, lacks PostGIS or a right, or nothing was published into
-                this table.
+            EngineUnreachableError: If the server does not answer or rejects the user.
+            EngineError: If it is too old, lacks PostGIS or a privilege, or nothing was published
+                to this table.
         """
         return cls(dsn, Tables(schema, table))
 
@@ -101,23 +101,23 @@ class PostGISArchive(ImageQueries):
 
     @property
     def num_bits(self) -> int:
-        """Bits of a code."""
+        """Bits per code."""
         return self._published.num_bits
 
     @property
     def hasher_fingerprint(self) -> str | None:
-        """What identifies the hasher of the codes, or None if it is not known."""
+        """The fingerprint of the hasher that made the codes, or None if unknown."""
         return self._published.fingerprint
 
     @property
     def pending_hasher(self) -> None:
-        """No hasher is pending: an archive without codes is not published."""
+        """Always None: an archive without codes cannot be published."""
 
     def hasher(self, *, device: str = "cpu") -> Hasher:
-        """Return the hasher that the codes are made with; it was published with them.
+        """Return the hasher that makes the codes; it was published with them.
 
         Args:
-            device: Where it runs.
+            device: The device it runs on.
 
         Returns:
             The hasher.
@@ -137,13 +137,13 @@ class PostGISArchive(ImageQueries):
         return self._hasher
 
     def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
-        """Answer a search whose arguments were checked; see `Searchable.find`.
+        """Run a search whose arguments were checked; see `Searchable.find`.
 
         Raises:
-            QueryError: If threads are given, which the server chooses.
+            QueryError: If `num_threads` is given; the server decides.
         """
         if limits.num_threads is not None:
-            msg = f"num_threads is {limits.num_threads}, but a database chooses; leave it out."
+            msg = f"num_threads is {limits.num_threads}, but the database decides; leave it out."
             raise QueryError(msg)
         conditions = Conditions.of(where, limits.max_distance, num_bits=self.num_bits)
         statement = self._tables.sql(
@@ -166,13 +166,13 @@ class PostGISArchive(ImageQueries):
         return codes_of(self._by_id(CODES, ids), num_bits=self.num_bits)
 
     def scenes(self) -> list[SceneRecord]:
-        """List the records of scenes; see `Searchable.scenes`."""
+        """Return the scene records; see `Searchable.scenes`."""
         rows = self._session.ask(self._tables.sql("SELECT record FROM {scenes} ORDER BY place"))
         return [record_from_json(row[0]) for row in rows]
 
     @contextlib.contextmanager
     def one_state(self) -> Iterator[Self]:
-        """Ask several questions of one state, while other threads wait; see `Searchable`.
+        """Run several queries against one state, while other threads wait; see `Searchable`.
 
         Yields:
             This archive.
@@ -181,7 +181,7 @@ class PostGISArchive(ImageQueries):
             yield self
 
     def _by_id(self, text: LiteralString, ids: Ids) -> list[tuple[Any, ...]]:
-        """Ask for the rows of ids, in their order.
+        """Return the rows of ids, in the order of the ids.
 
         Raises:
             TileNotFoundError: If an id has no tile.
@@ -192,20 +192,20 @@ class PostGISArchive(ImageQueries):
             unknown = np.setdiff1d(wanted, [row[1] for row in rows]).tolist()
             some = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
             msg = (
-                f"{self.path} has no tile with id {some}; ids come from search() or from the "
-                "column tile_id, and removed tiles lose theirs."
+                f"{self.path} has no tile with id {some}; take ids from search() or from the "
+                "column tile_id; removed tiles lose theirs."
             )
             raise TileNotFoundError(msg)
         return rows
 
     def _prepare(self, connection: Connection) -> None:
-        """Read which archive a new session is asked about.
+        """Read which archive the tables hold, for a new connection.
 
         Raises:
-            EngineError: If it is not an archive.
+            EngineError: If they hold none.
         """
         published = self._tables.read(connection) if self._tables.exist(connection) else None
         if published is None:
-            msg = f"{self.path} holds no archive; publish one with 'geohash-rs publish'."
+            msg = f"{self.path} does not hold an archive; publish one with 'geohash-rs publish'."
             raise EngineError(msg)
         self._published: Published = published

@@ -1,4 +1,4 @@
-"""Turn the filters of a search into conditions of one statement, every value a parameter."""
+"""Turn the filters of a search into SQL conditions with every value a parameter."""
 
 import datetime as dt
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from geohash_rs.store.search.where import Where
 
 __all__ = ["Conditions"]
 
-ROUNDING = 1e-4  # degrees, well above the 1.5e-5 to which PostGIS keeps the boxes of `@`
+ROUNDING = 1e-4  # degrees, well above the 1.5e-5 to which PostGIS rounds the boxes of `@`
 NOWHERE = 1000.0
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 EARLIEST = (dt.datetime.min.replace(tzinfo=dt.UTC) - EPOCH) // dt.timedelta(microseconds=1)
@@ -23,7 +23,7 @@ LATEST = (dt.datetime.max.replace(tzinfo=dt.UTC) - EPOCH) // dt.timedelta(micros
 
 
 class Conditions:
-    """Conditions that a tile must meet, all of them.
+    """The conditions of a search; a tile must meet all of them.
 
     Attributes:
         values: The parameters by name.
@@ -38,9 +38,9 @@ class Conditions:
         """Return the conditions of a search.
 
         Args:
-            where: What tiles are limited to.
+            where: The filters.
             max_distance: The largest distance that counts, or None.
-            num_bits: Bits of a code.
+            num_bits: Bits per code.
 
         Returns:
             The conditions.
@@ -63,30 +63,30 @@ class Conditions:
         return conditions
 
     def joined(self) -> sql.Composed:
-        """Join the conditions."""
+        """Join the conditions with AND."""
         return sql.SQL(" AND ").join(self._parts)
 
     def near(self, distance: int, *, num_bits: int) -> None:
-        """Only tiles within a distance of the parameter `query`, inclusive.
+        """Require tiles to be within a distance of the parameter `query`, inclusive.
 
         Args:
-            distance: Bits.
-            num_bits: Bits of a code.
+            distance: Hamming distance in bits.
+            num_bits: Bits per code.
         """
         text = sql.SQL("pg_catalog.bit_count(code # %(query)s::bit({})) <= %(max_distance)s")
         self._add(text.format(sql.Literal(num_bits)), max_distance=distance)
 
     def place(self, region: Region, *, within: bool) -> None:
-        """Only tiles in a region.
+        """Require tiles to be in a region.
 
         Args:
             region: The region.
-            within: Whether a tile must lie inside rather than meet it.
+            within: Whether a tile must lie inside the region rather than meet it.
         """
         place = "ST_GeomFromWKB(%(region)s, 4326)"
         test = "ST_CoveredBy" if within else "ST_Intersects"
         boxes = region.targets if region.is_boxes else region.targets[:0]
-        # a tile whose box lies well inside of a box needs no look at its footprint
+        # a tile whose box lies well inside a box of the region needs no exact test
         inner = [
             f"geometry @ ST_MakeEnvelope(%(w{n})s, %(s{n})s, %(e{n})s, %(n{n})s, 4326)"
             for n in range(len(boxes))
@@ -101,7 +101,7 @@ class Conditions:
         self._add(sql.SQL(text), region=shapely.to_wkb(region.geometry), **values)
 
     def not_over(self, region: Region) -> None:
-        """No tiles that share ground with a region.
+        """Exclude tiles that overlap a region.
 
         Args:
             region: The region.
@@ -109,13 +109,13 @@ class Conditions:
         place = "ST_GeomFromWKB(%(excluded)s, 4326)"
         smaller = f"least(ST_Area(geometry), ST_Area({place}))"
         shared = f"ST_Area(ST_Intersection(geometry, {place})) > %(sliver)s * {smaller}"
-        # a tile without footprint overlaps nothing
+        # a tile without a footprint overlaps nothing
         text = f"(NOT (ST_Intersects(geometry, {place}) AND {shared}) OR geometry IS NULL)"
         excluded = shapely.to_wkb(region.geometry)
         self._add(sql.SQL(text), excluded=excluded, sliver=SLIVER)
 
     def time(self, time: TimeRange) -> None:
-        """Only tiles of a range of time.
+        """Require tiles to be in a time range.
 
         Args:
             time: The range, both ends included.
@@ -128,18 +128,18 @@ class Conditions:
             self._add(sql.SQL("datetime <= %(end)s::timestamptz"), end=_moment(time.end))
 
     def one_of(self, column: str, texts: Collection[str]) -> None:
-        """Only tiles with one of some texts in a column.
+        """Require a column to hold one of the given texts.
 
         Args:
             column: "scene" or "label".
-            texts: The texts; one with a zero byte, which a database cannot hold, is no tile's.
+            texts: The texts; those with a zero byte are dropped, since no row can hold them.
         """
         text = sql.SQL("{} = ANY(%({})s::text[])")
         wanted = sorted(item for item in texts if "\0" not in item)
         self._add(text.format(sql.Identifier(column), sql.SQL(column)), **{column: wanted})
 
     def not_among(self, ids: npt.NDArray[np.int64]) -> None:
-        """No tiles with these ids.
+        """Exclude tiles with these ids.
 
         Args:
             ids: Tile ids.
@@ -152,14 +152,14 @@ class Conditions:
 
 
 def _shrunk(box: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Make a box smaller by more than PostGIS rounds boxes; what gets empty holds nothing."""
+    """Shrink a box by more than PostGIS's rounding; an empty result moves off the globe."""
     smaller = box + np.array([ROUNDING, ROUNDING, -ROUNDING, -ROUNDING])
     empty = smaller[0] >= smaller[2] or smaller[1] >= smaller[3]
     return np.array([NOWHERE, NOWHERE, NOWHERE, NOWHERE]) if empty else smaller
 
 
 def _moment(microseconds: int) -> str:
-    """Write a moment for PostgreSQL; before and after all that Python knows is infinity."""
+    """Format a time for PostgreSQL; times beyond Python's range become infinity."""
     if microseconds < EARLIEST:
         return "-infinity"
     if microseconds > LATEST:

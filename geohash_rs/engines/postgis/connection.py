@@ -1,4 +1,4 @@
-"""Reach a PostGIS server, and say plainly why it cannot be reached or used."""
+"""Connect to a PostGIS server, with clear errors if it cannot be reached or used."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ __all__ = ["Connection", "check_version", "connect", "server_errors", "server_of
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-OLDEST = 140_000  # bit_count(bit) came with PostgreSQL 14
+OLDEST = 140_000  # PostgreSQL 14 introduced bit_count(bit)
 CONNECT_SECONDS = 10
 
 
@@ -27,34 +27,34 @@ def server_of(dsn: str) -> str:
         Such as "db.example.org:5432/geo".
 
     Raises:
-        EngineError: If it is neither.
+        EngineError: If `dsn` is neither.
     """
     try:
         parts = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
-        # libpq's text may hold a password, so neither it nor its trace is shown
-        msg = "the address is no connection string; write postgresql://USER@HOST:5432/DATABASE."
+        # libpq's message may contain a password, so hide it and its traceback
+        msg = "the DSN is not a connection string; write postgresql://USER@HOST:5432/DATABASE."
         raise EngineError(msg) from None
     host = parts.get("host") or parts.get("hostaddr") or "localhost"
     return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or parts.get('user') or ''}"
 
 
 def connect(dsn: str, *, read_only: bool) -> Connection:
-    """Open a session in which only PostGIS is on the search path.
+    """Open a session with only PostGIS on the search path.
 
     Args:
         dsn: A connection string or postgresql:// URI.
-        read_only: Whether the server shall refuse every change.
+        read_only: Whether the server should reject every change.
 
     Returns:
-        The session, every statement of its own transaction unless one is opened.
+        The session, in autocommit mode.
 
     Raises:
-        EngineUnreachableError: If the server does not answer or refuses the user.
+        EngineUnreachableError: If the server does not answer or rejects the user.
         EngineError: If it is too old or has no PostGIS.
     """
     place = server_of(dsn)
-    # whatever the environment or the database says, texts go and come as UTF-8
+    # exchange text as UTF-8, whatever the environment or the database says
     options: dict[str, Any] = {"application_name": "geohash_rs", "client_encoding": "utf8"}
     if "connect_timeout" not in conninfo.conninfo_to_dict(dsn):
         options["connect_timeout"] = CONNECT_SECONDS
@@ -62,8 +62,8 @@ def connect(dsn: str, *, read_only: bool) -> Connection:
         connection = psycopg.connect(dsn, autocommit=True, **options)
     except psycopg.OperationalError as error:
         msg = (
-            f"{place} cannot be used: {one_line(error)}. Check address, user and password "
-            "(PGPASSWORD or ~/.pgpass) and that the server runs."
+            f"{place} cannot be used: {one_line(error)}. Check the address, user and password "
+            "(PGPASSWORD or ~/.pgpass), and that the server is running."
         )
         raise EngineUnreachableError(msg) from error
     try:
@@ -79,25 +79,25 @@ def connect(dsn: str, *, read_only: bool) -> Connection:
 
 
 def check_version(version: int, place: str) -> None:
-    """Check that a server can count bits.
+    """Check that a server supports bit_count(bit).
 
     Args:
-        version: Its version as libpq numbers it, 150003 for 15.3.
-        place: Which server.
+        version: Its version number in libpq's form, such as 150003 for 15.3.
+        place: The server, for messages.
 
     Raises:
         EngineError: If it is older than PostgreSQL 14.
     """
     if version < OLDEST:
         msg = (
-            f"{place} runs PostgreSQL {version // 10_000}, but bit_count(bit), by which codes are "
-            f"compared, came with {OLDEST // 10_000}; upgrade the server."
+            f"{place} runs PostgreSQL {version // 10_000}, but comparing codes needs bit_count(bit)"
+            f" of PostgreSQL {OLDEST // 10_000}; upgrade the server."
         )
         raise EngineError(msg)
 
 
 def _use_postgis(connection: Connection, place: str) -> None:
-    """Put the schema of PostGIS, wherever it was installed, on the search path, and nothing else.
+    """Set the search path to the schema of PostGIS alone, wherever it is installed.
 
     Raises:
         EngineError: If the database has no PostGIS.
@@ -108,7 +108,7 @@ def _use_postgis(connection: Connection, place: str) -> None:
     ).fetchone()
     if row is None:
         msg = (
-            f"the database {place} has no PostGIS; let an administrator run "
+            f"the database {place} has no PostGIS; ask an administrator to run "
             "'CREATE EXTENSION postgis' in it (Debian: postgresql-15-postgis-3)."
         )
         raise EngineError(msg)
@@ -117,11 +117,11 @@ def _use_postgis(connection: Connection, place: str) -> None:
 
 @contextlib.contextmanager
 def server_errors(connection: Connection, place: str, *, hint: str = "") -> Iterator[None]:
-    """Turn what the server says into errors of this package.
+    """Convert the server's errors to errors of this package.
 
     Args:
         connection: The session.
-        place: Which server and table.
+        place: The server and table, for messages.
         hint: What to do if the connection is lost.
 
     Yields:
@@ -129,40 +129,40 @@ def server_errors(connection: Connection, place: str, *, hint: str = "") -> Iter
 
     Raises:
         EngineUnreachableError: If the connection was lost.
-        EngineError: If a right is missing, a table is gone, a name is taken or the server cannot
-            go on.
+        EngineError: If a privilege is missing, a table is gone, a name is taken, or the server
+            reports any other error.
     """
     try:
         yield
     except errors.InsufficientPrivilege as error:
         msg = (
             f"the user {connection.info.user} may not do this in {place}: {_said(error)}. "
-            "docs/engines.md lists the rights that publishing and asking need."
+            "docs/guides/postgis.md lists the privileges that publishing and searching need."
         )
         raise EngineError(msg) from error
     except errors.InvalidSchemaName as error:
-        msg = f"{place}: {_said(error)}; let its owner run CREATE SCHEMA first."
+        msg = f"{place}: {_said(error)}; ask the database's owner to run CREATE SCHEMA first."
         raise EngineError(msg) from error
     except (errors.DuplicateTable, errors.DuplicateObject) as error:
         msg = (
-            f"{place} is not free: {_said(error)}, and nothing tells which archive that is of. "
-            "Choose another table, or drop what is there."
+            f"{place} is taken: {_said(error)}, and it cannot be identified as an archive. "
+            "Choose another table, or drop the existing one."
         )
         raise EngineError(msg) from error
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
         msg = (
-            f"{place} lacks what an archive needs: {_said(error)}. Publish into it first with "
+            f"{place} is not a complete archive: {_said(error)}. Publish to it first with "
             "'geohash-rs publish', or choose another table."
         )
         raise EngineError(msg) from error
     except psycopg.Error as error:
         if connection.closed or connection.broken:
-            msg = f"the connection to {place} was lost: {_said(error)}. {hint or 'Ask again.'}"
+            msg = f"the connection to {place} was lost: {_said(error)}. {hint or 'Try again.'}"
             raise EngineUnreachableError(msg) from error
-        msg = f"{place} cannot go on: {_said(error)}."
+        msg = f"{place} reports an error: {_said(error)}."
         raise EngineError(msg) from error
 
 
 def _said(error: psycopg.Error) -> str:
-    """Give the server's own sentence, without the statement that it goes on about."""
+    """Return the server's message without the statement that caused it."""
     return error.diag.message_primary or one_line(error)

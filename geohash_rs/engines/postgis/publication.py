@@ -1,4 +1,4 @@
-"""Publish an archive into PostGIS: what is new is copied, what was removed is deleted."""
+"""Publish an archive to PostGIS: copy new tiles, delete removed ones."""
 
 import contextlib
 import uuid
@@ -17,19 +17,19 @@ from geohash_rs.store.code_store import CodeStore
 
 __all__ = ["PublishReport", "publish"]
 
-IDENTITY = "identity"  # attribute of an archive by which its table knows it again
-PATIENCE = "5s"  # of a publisher that finds another; a lost one is one until the server notices
-AGAIN = "What was committed stays; publish again to complete it."
+IDENTITY = "identity"  # attr by which a table recognises its archive
+PATIENCE = "5s"  # wait for another publisher; a lost one holds its lock until the server notices
+AGAIN = "Committed tiles are kept; publish again to complete."
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishReport:
-    """What publishing did.
+    """The result of publishing.
 
     Attributes:
         num_added: Tiles that were copied.
-        num_removed: Tiles that were deleted, because the archive holds them no more.
-        num_transactions: Commits of tiles, one for each segment with something new.
+        num_removed: Tiles that were deleted because the archive no longer holds them.
+        num_transactions: Commits of tiles, one per segment with new tiles.
         num_tiles: Tiles that the table now holds.
     """
 
@@ -47,19 +47,19 @@ def publish(
     table: str = DEFAULT_TABLE,
     progress: bool = False,
 ) -> PublishReport:
-    """Bring a table of PostGIS to the state of an archive.
+    """Update a PostGIS table to the state of an archive.
 
-    A segment never changes and a tile keeps its id, so what is new since the last time is in
-    segments that were not there; what is gone is found by counting. Each segment with new tiles is
-    one transaction; a run that was interrupted is completed by the next.
+    Segments never change and tiles keep their ids, so new tiles are in segments that the table has
+    not seen; removed tiles are found by counting. Each segment with new tiles is one transaction;
+    the next run completes an interrupted one.
 
     Args:
-        archive: The archive. The first time it is opened with ``mode="a"``: it is given an
-            identity, by which the table knows it again.
+        archive: The archive. Open it with ``mode="a"`` the first time: it then gets an identity by
+            which the table recognises it.
         dsn: Connection string or postgresql:// URI of a database with PostGIS.
         schema: Schema of the tables.
-        table: Table of the tiles; `table_archive` and `table_scenes` stand beside it.
-        progress: Show a bar if this is a terminal.
+        table: Table of the tiles; `table_archive` and `table_scenes` are created next to it.
+        progress: Show a progress bar if this is a terminal.
 
     Returns:
         What was changed.
@@ -67,14 +67,14 @@ def publish(
     Raises:
         QueryError: If the archive has no hasher yet, and so no codes.
         EngineUnreachableError: If the server does not answer or the connection is lost.
-        EngineError: If the server is too old, lacks PostGIS or a right, or the table holds another
-            archive, or a state that this one does not come from.
+        EngineError: If the server is too old, lacks PostGIS or a privilege, or the table holds
+            another archive, or a state that this one does not descend from.
         CodeLengthError: If the table holds codes of another length.
         HasherMismatchError: If the table holds codes of another hasher.
-        ArchiveReadOnlyError: If an archive without identity was opened for reading.
+        ArchiveReadOnlyError: If an archive without an identity was opened for reading.
     """
     if archive.num_bits is None:
-        msg = f"{archive.path} is empty and its hasher not fitted yet; add imagery, then publish."
+        msg = f"{archive.path} is empty and its hasher is not fitted; add imagery, then publish."
         raise QueryError(msg)
     tables = Tables(schema, table)
     place = f"{server_of(dsn)}/{tables}"
@@ -114,10 +114,10 @@ def publish(
 
 @contextlib.contextmanager
 def _alone(connection: Connection, tables: Tables, place: str) -> Iterator[None]:
-    """Keep other publishers out of these tables of this database.
+    """Keep other publishers out of these tables.
 
     Raises:
-        EngineError: If one is at work.
+        EngineError: If another process is publishing.
     """
     key = sql.SQL("pg_catalog.hashtextextended({}::text, 0::bigint)").format(
         sql.Literal(f"geohash_rs {tables.schema!r} {tables.table!r}")
@@ -127,17 +127,17 @@ def _alone(connection: Connection, tables: Tables, place: str) -> Iterator[None]
             connection.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", [PATIENCE])
             connection.execute(sql.SQL("SELECT pg_catalog.pg_advisory_lock({})").format(key))
     except errors.LockNotAvailable as error:
-        msg = f"another process is publishing into {place}; wait until it has finished."
+        msg = f"another process is publishing to {place}; wait until it has finished."
         raise EngineError(msg) from error
     try:
         yield
     finally:
-        with contextlib.suppress(psycopg.Error):  # a session that was lost holds no locks
+        with contextlib.suppress(psycopg.Error):  # a lost session holds no locks
             connection.execute(sql.SQL("SELECT pg_catalog.pg_advisory_unlock({})").format(key))
 
 
 def _first(archive: CodeStore) -> Published:
-    """Describe an archive whose tiles are not there yet, giving it an identity if it has none."""
+    """Describe an archive that was never published; add an identity to it if it has none."""
     if IDENTITY not in archive.attrs:
         archive.update_attrs({IDENTITY: uuid.uuid4().hex})
     return Published(
@@ -154,34 +154,34 @@ def _check_same(archive: CodeStore, published: Published, place: str) -> None:
 
     Raises:
         CodeLengthError: If its codes have another length.
-        HasherMismatchError: If they are of another hasher.
+        HasherMismatchError: If another hasher made its codes.
         EngineError: If it holds another archive.
     """
     if published.num_bits != archive.num_bits:
         msg = (
             f"{place} holds codes of {published.num_bits} bits, but {archive.path} has "
-            f"{archive.num_bits}; publish into another table."
+            f"{archive.num_bits}; publish to another table."
         )
         raise CodeLengthError(msg)
     known = archive.hasher_fingerprint
     if published.fingerprint is not None and published.fingerprint != known:
         msg = (
             f"{place} holds codes of hasher {published.fingerprint[:16]}, but {archive.path} of "
-            f"{(known or 'none')[:16]}; publish into another table."
+            f"{(known or 'none')[:16]}; publish to another table."
         )
         raise HasherMismatchError(msg)
     if published.identity != archive.attrs.get(IDENTITY):
-        msg = f"{place} holds another archive than {archive.path}; publish into another table."
+        msg = f"{place} holds another archive than {archive.path}; publish to another table."
         raise EngineError(msg)
 
 
 def _begin(
     archive: CodeStore, connection: Connection, tables: Tables, published: Published, place: str
 ) -> frozenset[str]:
-    """Write down which state is on its way; give the names of the segments that are there.
+    """Record the state being published; return the names of the segments already complete.
 
     Raises:
-        EngineError: If the archive does not come from the state that the table holds.
+        EngineError: If the archive does not descend from the state that the table holds.
     """
     state, progress = archive.manifest, tables.progress(connection)
     known = None
@@ -189,14 +189,14 @@ def _begin(
         known = state.comes_from(progress.generation, progress.commit)
     if known is False or published.next_id > state.next_id:
         msg = (
-            f"{place} holds a state of {archive.path} that this one does not come from (commit "
-            f"{progress.generation}, tiles up to id {published.next_id - 1}, against commit "
-            f"{state.generation}, up to {state.next_id - 1}): it is an older copy, or two copies "
-            "were written to. Publish the one that was published before, or this one into another "
-            "table."
+            f"{place} holds a state of {archive.path} that this archive does not descend from "
+            f"(commit {progress.generation}, tiles up to id {published.next_id - 1}, against "
+            f"commit {state.generation}, up to {state.next_id - 1}): this is an older copy, or two "
+            "copies were written to. Publish the copy that was published before, or publish this "
+            "one to another table."
         )
         raise EngineError(msg)
-    # a segment of another line of commits may have one of these names
+    # a segment of another commit history may have the same name
     done = progress.segments if known else frozenset[str]()
     connection.execute(
         tables.sql(

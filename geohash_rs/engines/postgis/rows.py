@@ -1,4 +1,4 @@
-"""Tiles as rows of PostgreSQL: the form in which it takes many at once, and what it gives back."""
+"""Convert tiles to rows for COPY, and query results back to tiles."""
 
 import io
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ TYPES = {
     "geometry": pa.binary(),
 }
 
-# What is asked for ids in `%(ids)s`, in their order: the place of each, its id, and the rest.
+# For each id in `%(ids)s`, in the given order: its position, the id, and the other columns.
 TILES = """
 SELECT wanted.place, tile_id, scene, col, "row", width, height,
        (extract(epoch FROM datetime) * 1000000::numeric)::bigint,
@@ -47,14 +47,14 @@ ORDER BY wanted.place"""
 
 
 def copy_rows(codes: npt.NDArray[np.uint8], table: pa.Table) -> bytes:
-    """Write rows as CSV for COPY; a missing value is empty, an empty text is quoted.
+    """Format rows as CSV for COPY; a missing value is empty, an empty text is quoted.
 
     Args:
         codes: Packed codes, uint8, shape (n, bits / 8).
         table: n rows with the columns of a segment.
 
     Returns:
-        The text.
+        The CSV.
     """
     names = set(table.column_names)
     columns = {
@@ -69,11 +69,11 @@ def copy_rows(codes: npt.NDArray[np.uint8], table: pa.Table) -> bytes:
     ordered = pa.table({name: columns[name] for name in COLUMNS})
     target = io.BytesIO()
     pc.write_csv(ordered, target, pc.WriteOptions(include_header=False))
-    return target.getvalue()  # a view of it in a cycle of garbage crashes Python 3.12.1
+    return target.getvalue()  # a buffer view in a reference cycle crashes Python 3.12.1
 
 
 def bit_text(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Spell codes in zeros and ones, most significant bit first.
+    """Format codes as ASCII zeros and ones, most significant bit first.
 
     Args:
         codes: Packed codes, uint8, shape (n, bits / 8).
@@ -85,11 +85,11 @@ def bit_text(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def codes_of(rows: Sequence[tuple[Any, ...]], *, num_bits: int) -> npt.NDArray[np.uint8]:
-    """Read codes.
+    """Convert rows to codes.
 
     Args:
-        rows: What `CODES` gave.
-        num_bits: Bits of a code.
+        rows: Rows of `CODES`.
+        num_bits: Bits per code.
 
     Returns:
         Packed codes, uint8, shape (n, bits / 8).
@@ -100,13 +100,13 @@ def codes_of(rows: Sequence[tuple[Any, ...]], *, num_bits: int) -> npt.NDArray[n
 
 
 def tiles_of(rows: Sequence[tuple[Any, ...]]) -> gpd.GeoDataFrame:
-    """Read tiles.
+    """Convert rows to tiles.
 
     Args:
-        rows: What `TILES` gave.
+        rows: Rows of `TILES`.
 
     Returns:
-        n rows as `geohash_rs.store.searchable.Searchable.tiles` gives them.
+        n rows as from `geohash_rs.store.searchable.Searchable.tiles`.
     """
     if not rows:
         return empty_tiles()
@@ -120,13 +120,13 @@ def tiles_of(rows: Sequence[tuple[Any, ...]]) -> gpd.GeoDataFrame:
 
 
 def result_of(found: Sequence[Sequence[tuple[Any, ...]]]) -> SearchResult:
-    """Read matches.
+    """Convert rows to a search result.
 
     Args:
-        found: For each query the ids and distances of its matches.
+        found: For each query, the ids and distances of its matches.
 
     Returns:
-        As `geohash_rs.store.searchable.Searchable.search` gives them.
+        As from `geohash_rs.store.searchable.Searchable.search`.
     """
     width = max((len(rows) for rows in found), default=0)
     ids = np.full((len(found), width), -1, np.int64)
@@ -146,7 +146,7 @@ def _bits(codes: npt.NDArray[np.uint8]) -> pa.StringArray:
 
 
 def _hex(geometry: pa.ChunkedArray) -> pa.Array:
-    """Spell well-known binary in hexadecimal digits."""
+    """Format WKB as hexadecimal digits."""
     if isinstance(geometry, pa.ChunkedArray):
         geometry = geometry.combine_chunks()
     if isinstance(geometry, pa.ChunkedArray):

@@ -1,4 +1,4 @@
-"""The tables that hold an archive in PostGIS, and the one row that says which archive it is."""
+"""The tables that hold an archive in PostGIS, and the row that identifies the archive."""
 
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -26,7 +26,7 @@ COLUMNS = (
     "geometry",
 )
 FORMAT = 1
-LONGEST = 63  # PostgreSQL cuts longer names off without an error
+LONGEST = 63  # PostgreSQL truncates longer names without an error
 LONGEST_SUFFIX = len("_geometry")
 
 TILES = """
@@ -63,14 +63,14 @@ CREATE TABLE {scenes} (
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What the database says of the archive that it holds.
+    """The database's description of the archive that it holds.
 
     Attributes:
-        identity: Which archive it is, whatever folder that lies in.
-        num_bits: Bits of a code.
-        fingerprint: What identifies the hasher of the codes, or None if it is not known.
-        next_id: Above the id of every tile that was ever there.
-        num_tiles: Rows of the table of tiles.
+        identity: Identifies the archive, independent of its folder.
+        num_bits: Bits per code.
+        fingerprint: Identifies the hasher that made the codes, or None if unknown.
+        next_id: Higher than the id of every tile that was ever published.
+        num_tiles: Rows of the tile table.
     """
 
     identity: str
@@ -82,13 +82,13 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far publishing has come.
+    """The progress of publishing.
 
     Attributes:
-        generation: That of the state of the archive that was published last, in whole or in part;
-            None before the first.
+        generation: Generation of the state published last, completely or in part; None before the
+            first.
         commit: The name of that state; None before the first.
-        segments: Names of the segments all of whose tiles are there.
+        segments: Names of the completely published segments.
     """
 
     generation: int | None
@@ -100,11 +100,11 @@ class Tables:
     """The quoted names of an archive's tables: tiles, `_archive` and `_scenes`.
 
     Args:
-        schema: Schema, as it is, not quoted.
-        table: Table of the tiles, as it is, not quoted.
+        schema: Schema, unquoted.
+        table: Table of the tiles, unquoted.
 
     Raises:
-        EngineError: If a name cannot be one of PostgreSQL's.
+        EngineError: If PostgreSQL does not allow a name.
     """
 
     def __init__(self, schema: str, table: str) -> None:
@@ -112,8 +112,8 @@ class Tables:
             size = len(name.encode(errors="surrogatepass"))
             if not name or "\0" in name or size > LONGEST - spare:
                 msg = (
-                    f"the {what} {name!r} cannot be used: give 1 to {LONGEST - spare} bytes "
-                    "without a zero byte."
+                    f"the {what} {name!r} cannot be used: pass a name of 1 to {LONGEST - spare} "
+                    "bytes without a zero byte."
                 )
                 raise EngineError(msg)
         self.schema, self.table = schema, table
@@ -133,7 +133,7 @@ class Tables:
 
         Args:
             text: A statement with {tiles}, {archive}, {scenes}, {schema} or {index} in it.
-            **parts: Further parts.
+            **parts: Values of further placeholders.
 
         Returns:
             The statement.
@@ -141,14 +141,14 @@ class Tables:
         return sql.SQL(text).format(**self.names, **parts)
 
     def prepare(self, connection: Connection, num_bits: int) -> None:
-        """Make the tables that are not there.
+        """Create the tables if they do not exist.
 
-        A table of tiles alone, restored from a copy perhaps, is not adopted: nothing says which
-        archive its tiles are of.
+        A tile table without the others, perhaps restored from a backup, is not adopted: nothing
+        shows which archive its tiles belong to.
 
         Args:
-            connection: A session that may create tables, if they are not there.
-            num_bits: Bits of a code.
+            connection: A session that may create tables, if they do not exist.
+            num_bits: Bits per code.
         """
         if not self.exist(connection):
             connection.execute(self.sql(TILES, num_bits=sql.Literal(num_bits)))
@@ -156,7 +156,7 @@ class Tables:
             connection.execute(self.sql(ARCHIVE))
 
     def exist(self, connection: Connection) -> bool:
-        """Return whether the table is there that says which archive it is."""
+        """Return whether the table that identifies the archive exists."""
         query = "SELECT FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = %s"
         found = connection.execute(query, [self.schema, f"{self.table}_archive"])
         return found.fetchone() is not None
@@ -195,10 +195,10 @@ class Tables:
         )
 
     def progress(self, connection: Connection) -> Progress:
-        """Read how far publishing has come.
+        """Read the progress of publishing.
 
         Args:
-            connection: A session; the tables are there and have been prepared.
+            connection: A session, after `prepare`.
 
         Returns:
             The progress.
@@ -209,7 +209,7 @@ class Tables:
         return Progress(generation=row[0], commit=row[1], segments=frozenset(row[2]))
 
     def start(self, connection: Connection, published: Published) -> None:
-        """Write which archive the tables are to hold.
+        """Record which archive the tables will hold.
 
         Args:
             connection: A session that may insert.

@@ -1,4 +1,4 @@
-"""A read-only session that several threads may share, opened again where it was lost."""
+"""A read-only session that several threads can share and that reconnects if it was lost."""
 
 import contextlib
 import threading
@@ -19,18 +19,18 @@ ONE_STATE = sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ")
 
 
 class Session:
-    """Asks a server one question at a time.
+    """Runs one statement at a time.
 
-    A connection that was lost since the last question is opened again for the next.
+    If the connection was lost since the last statement, the next one reconnects.
 
     Args:
         dsn: Connection string or postgresql:// URI.
-        place: Which server and table, for messages.
-        prepare: What is done first with every connection.
+        place: The server and table, for messages.
+        prepare: Called first with every new connection.
 
     Raises:
-        EngineUnreachableError: If the server does not answer or refuses the user.
-        EngineError: If it is too old or has no PostGIS, or what is done first goes wrong.
+        EngineUnreachableError: If the server does not answer or rejects the user.
+        EngineError: If it is too old or has no PostGIS, or `prepare` fails.
     """
 
     def __init__(self, dsn: str, *, place: str, prepare: Callable[[Connection], None]) -> None:
@@ -56,8 +56,8 @@ class Session:
             Its rows.
 
         Raises:
-            EngineUnreachableError: If the connection was lost and cannot be opened again.
-            EngineError: If the server cannot answer.
+            EngineUnreachableError: If the connection was lost and reconnecting fails.
+            EngineError: If the server reports an error.
         """
         with self._lock:
             if self._in_one_state:  # another connection would see another state
@@ -72,16 +72,16 @@ class Session:
 
     @contextlib.contextmanager
     def one_state(self) -> Iterator[None]:
-        """Let all that is asked inside see the tables as they are at the first question.
+        """Let all statements inside see the tables as of the first statement.
 
-        Other threads wait meanwhile. Inside of another `one_state` this is the same state.
+        Other threads wait meanwhile. Nested inside another `one_state`, the state is the same.
 
         Yields:
             Nothing.
 
         Raises:
             EngineUnreachableError: If the connection is lost meanwhile.
-            EngineError: If the server cannot answer.
+            EngineError: If the server reports an error.
         """
         with self._lock:
             if self._in_one_state:
@@ -108,6 +108,6 @@ class Session:
 
     def _run(self, statement: Statement, values: dict[str, Any] | None) -> list[tuple[Any, ...]]:
         with server_errors(self._connection, self._place):
-            # never prepared: the best plan depends on how much the region keeps
+            # never prepared: the best plan depends on the region's selectivity
             cursor = self._connection.execute(statement, values, prepare=False)
             return [] if cursor.description is None else cursor.fetchall()

@@ -1,4 +1,4 @@
-"""Bring the tiles of an archive into its tables: copy what is new, delete what is gone."""
+"""Transfer the tiles of an archive to its tables: copy new ones, delete removed ones."""
 
 from collections.abc import Iterator
 
@@ -18,23 +18,23 @@ from geohash_rs.store.segment.read import Segment
 __all__ = ["Transfer"]
 
 BLOCKS = 16  # blocks whose rows are sent at a time: 65,536 rows
-RENEWED = 0.1  # share of new or deleted rows from which the planner's statistics are renewed
+RENEWED = 0.1  # share of new or deleted rows above which planner statistics are updated
 
 
 class Transfer:
-    """One run of publishing, into tables that hold an earlier state of the archive or none.
+    """One run of publishing, to tables that are empty or hold an earlier state of the archive.
 
     Attributes:
-        added: Tiles that were copied so far.
-        removed: Tiles that were deleted so far.
-        transactions: Commits of copied tiles.
+        added: Tiles copied so far.
+        removed: Tiles deleted so far.
+        transactions: Commits of copied tiles so far.
 
     Args:
         archive: The archive.
         connection: A session that may write.
         tables: The archive's tables.
-        before: What they held before this run.
-        done: Names of the segments all of whose tiles they hold.
+        before: The description of the archive before this run.
+        done: Names of the completely published segments.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class Transfer:
 
     @property
     def segments(self) -> list[Segment]:
-        """The segments that may hold tiles which the table does not."""
+        """The segments that may hold tiles missing from the table."""
         return [item for item in self.archive.segments if item.entry.name not in self.done]
 
     def copy_segment(self, segment: Segment) -> None:
-        """Copy the tiles of a segment that the table does not have, in one transaction.
+        """Copy a segment's missing tiles to the table, in one transaction.
 
-        Ids say nothing of what is new: those that were reserved may be used after higher ones. But
-        none above the highest that ever was there can be there.
+        Low ids may be new, since reserved ids can be used after higher ones. Ids above the highest
+        ever published must be new.
 
         Args:
             segment: One of `segments`.
@@ -89,23 +89,23 @@ class Transfer:
         self.transactions += 1
 
     def remove_gone(self, place: str) -> None:
-        """Delete the tiles that the archive holds no more.
+        """Delete the tiles that the archive no longer holds.
 
-        All that the archive holds is in the table by now. So if both count the same, they are the
-        same; else whatever lies in the gaps between the archive's ids goes.
+        All tiles of the archive are in the table by now. If the counts are equal, nothing was
+        removed; otherwise the ids in the gaps between the archive's ids are deleted.
 
         Args:
-            place: Which server and table.
+            place: The server and table, for messages.
 
         Raises:
-            EngineError: If the table counts fewer tiles than it must hold.
+            EngineError: If the table counts fewer tiles than the archive.
         """
         surplus = self.before.num_tiles + self.added - self.archive.num_tiles
         if surplus < 0:
             msg = (
                 f"{place} counts {self.before.num_tiles + self.added} tiles, but "
                 f"{self.archive.path} holds {self.archive.num_tiles} and all of them were sent: "
-                "the tables were changed by other means. Publish into another table."
+                "something else changed the tables. Publish to another table."
             )
             raise EngineError(msg)
         if not surplus:
@@ -125,7 +125,7 @@ class Transfer:
             )
 
     def finish(self) -> None:
-        """Write scenes and hasher, and index the footprints of a table that is new."""
+        """Write scenes and hasher, and index the footprints of a new table."""
         archive, tables, connection = self.archive, self.tables, self.connection
         hasher = archive.hasher_file
         fingerprint = archive.hasher_fingerprint
@@ -140,13 +140,13 @@ class Transfer:
                     tables.sql("UPDATE {archive} SET hasher = %s"), [hasher.read_bytes()]
                 )
         if not _has_index(connection, tables):
-            # an index over rows that are there is sorted at once, far faster than row by row
+            # building the index after the rows is far faster than updating it row by row
             connection.execute(tables.sql("CREATE INDEX {index} ON {tiles} USING gist (geometry)"))
         if self.added + self.removed > RENEWED * archive.num_tiles:
             connection.execute(tables.sql("ANALYZE {tiles}"))
 
     def _there(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Ask which of some tiles the table holds, a few at a time."""
+        """Return those ids that the table holds, querying in batches."""
         query = self.tables.sql("SELECT tile_id FROM {tiles} WHERE tile_id = ANY(%s::bigint[])")
         ids, step = np.sort(ids), BLOCKS * BLOCK
         parts = [ids[start : start + step].tolist() for start in range(0, len(ids), step)]
@@ -181,7 +181,7 @@ class Transfer:
 
 
 def _texts(segment: Segment, fresh: npt.NDArray[np.bool_]) -> Iterator[bytes]:
-    """Give some rows of a segment as text, a few blocks at a time."""
+    """Yield some rows of a segment as CSV, a few blocks at a time."""
     for first in range(0, segment.num_blocks, BLOCKS):
         last = min(first + BLOCKS, segment.num_blocks)
         wanted = fresh[first * BLOCK : last * BLOCK]
@@ -194,7 +194,7 @@ def _texts(segment: Segment, fresh: npt.NDArray[np.bool_]) -> Iterator[bytes]:
 
 
 def _gaps(archive: CodeStore) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Find the runs of ids that no live tile has: first and last of each."""
+    """Return the first and last id of each run of ids without a live tile."""
     starts, ends = [], []
     for segment in archive.segments:
         entry = segment.entry

@@ -1,4 +1,4 @@
-"""RayArchive: an archive that all nodes reach, whose search is spread over a cluster."""
+"""RayArchive: an archive on shared storage whose search is spread over a cluster."""
 
 import contextlib
 import dataclasses
@@ -22,12 +22,12 @@ __all__ = ["RayArchive"]
 
 
 class RayArchive(Archive):
-    """An archive that all nodes reach; every search is spread over their cores.
+    """An archive that all nodes can read; every search is spread over their cores.
 
-    Satisfies `Searchable`. Each actor maps some segments and runs the same
-    kernel on one core; a lost actor's segments go to another one within the same call. Rows,
-    scenes and hasher are read here. Of an archive in object storage, each actor fetches the
-    segments that it searches, and no others, into a cache of its node.
+    Implements `Searchable`. Each actor maps some segments and runs the same kernel on one core; if
+    an actor is lost, another takes over its segments within the same call. This process reads
+    rows, scenes and hasher itself. For an archive in object storage, each actor fetches only the
+    segments that it searches, into a cache on its node.
 
     >>> archive = RayArchive.open("/shared/archive", address="ray://head:10001")  # doctest: +SKIP
     >>> archive.query("patch.tif", k=20).to_file("matches.geojson")  # doctest: +SKIP
@@ -49,35 +49,35 @@ class RayArchive(Archive):
         """Open an archive and connect to a cluster.
 
         Args:
-            path: The archive's folder, under this path on every node; or its address in object
-                storage, such as "s3://bucket/archive", which every node reaches.
+            path: The archive's folder, at this path on every node; or its address in object
+                storage, such as "s3://bucket/archive", which every node must reach.
             mode: As in `Archive.open`; only "r" in object storage.
             address: "ray://HOST:10001", "HOST:6379", "auto", or "local" (also None) for a cluster
                 on this machine that ends with this process.
-            num_actors: Actors that search, one core each; None for all cores of the cluster.
-            cache: Where each node keeps what it fetched; its user's cache folder if None.
+            num_actors: Search actors, one core each; None uses all cores of the cluster.
+            cache: Cache folder on each node; None uses one in the user's cache folder.
             options: Arguments of the storage's file system, as in `geohash_rs.engines.cloud.pull`.
 
         Returns:
             The archive; actors start with the first search.
 
         Raises:
-            ArchiveNotFoundError: If no archive is there.
+            ArchiveNotFoundError: If there is no archive at this path.
             EngineMissingError: If object storage needs a package that is not installed.
             EngineError: If the address of the storage cannot be used.
-            EngineUnreachableError: If no cluster answers, or no storage.
+            EngineUnreachableError: If the cluster or the storage does not answer.
             QueryError: If `num_actors` is less than 1, or an archive in object storage is opened
                 for writing.
         """
         if num_actors is not None and num_actors < 1:
-            msg = f"num_actors is {num_actors}, but it must be at least 1; None chooses."
+            msg = f"num_actors is {num_actors}, but it must be at least 1; None uses all cores."
             raise QueryError(msg)
         files: ArchiveFiles
         if "://" in (place := os.fspath(path)):
             if mode != "r":
                 msg = (
-                    f"mode is {mode!r}, but {place} can only be read where it lies; pull it, add "
-                    "to the folder, and push that."
+                    f"mode is {mode!r}, but {place} can only be read; pull it, add to the folder, "
+                    "and push the folder."
                 )
                 raise QueryError(msg)
             from geohash_rs.engines.cloud.cache import cached_files
@@ -92,14 +92,14 @@ class RayArchive(Archive):
         return archive
 
     def close(self) -> None:
-        """End the actors and let go of the opened state."""
+        """Stop the actors and release the opened state."""
         if self._searchers is not None:
             self._searchers.close()
-            self._searchers = None  # a search after this is an embedded one
+            self._searchers = None  # later searches run in this process
         super().close()
 
     def one_state(self) -> contextlib.AbstractContextManager[Searchable]:
-        """Ask several questions of one state; see `Searchable.one_state`."""
+        """Run several queries against one state; see `Searchable.one_state`."""
         if self._searchers is None:
             return super().one_state()
         return contextlib.nullcontext(Spread(still=self.snapshot(), searchers=self._searchers))
@@ -107,7 +107,7 @@ class RayArchive(Archive):
 
 @dataclass(frozen=True, kw_only=True)
 class Spread(Answers):
-    """A state whose search is spread over actors; all else is read here.
+    """A state whose search is spread over actors; this process reads everything else.
 
     Attributes:
         still: The state.
@@ -123,15 +123,15 @@ class Spread(Answers):
         return self.still.path
 
     def snapshot(self) -> Snapshot:
-        """Return the state, to be searched here."""
+        """Return the state, for searching in this process."""
         return self.still
 
     def one_state(self) -> contextlib.AbstractContextManager[Searchable]:
-        """Ask several questions of this state."""
+        """Run several queries against this state."""
         return contextlib.nullcontext(self)
 
     def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
-        """Ask every actor; see `Searchable.find`.
+        """Search on all actors; see `Searchable.find`.
 
         Raises:
             EngineError: If no actor can be started.

@@ -1,4 +1,4 @@
-"""Reach a Ray cluster, start actors on it, and tell which of them are lost."""
+"""Connect to a Ray cluster, start actors on it, and detect lost ones."""
 
 import contextlib
 import logging
@@ -17,34 +17,35 @@ __all__ = ["LOST", "TRIES", "Actor", "Pool", "connect", "num_workers", "result_o
 
 Actor = Any  # Ray's handles are untyped
 
-# What a call raises when its actor, its node, or the result that lay there is gone.
+# Errors of a call whose actor, node or stored result is gone.
 LOST = (
     exceptions.RayActorError,
     exceptions.NodeDiedError,
     exceptions.WorkerCrashedError,
     exceptions.ObjectLostError,
-    exceptions.OutOfMemoryError,  # Ray's monitor ended the worker, before the kernel would
+    exceptions.OutOfMemoryError,  # Ray's memory monitor killed the worker
 )
-TRIES = 3  # workers that one piece of work may outlive
+TRIES = 3  # workers that may die of one piece of work
 REACH_SECONDS = 10.0
-START_SECONDS = 120.0  # until an actor has imported its packages, on a busy machine
-FOLLOW_SECONDS = 10.0  # between the first actor and the others
+CLIENT_TRIES = 3  # to connect by ray://
+START_SECONDS = 120.0  # for an actor to import its packages on a busy machine
+FOLLOW_SECONDS = 10.0  # for the other actors after the first
 LOOPBACK = "127.0.0.1"
-# Off, it keeps Ray from taking 127.0.0.1 for another name of this machine's address in the network:
+# Turning this off keeps Ray from replacing 127.0.0.1 by this machine's network address:
 # https://github.com/ray-project/ray/blob/ray-2.40.0/python/ray/_private/services.py
 STAY_LOCAL = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 def connect(address: str | None) -> None:
-    """Connect this process to a cluster, unless it is connected already.
+    """Connect this process to a cluster unless it is already connected.
 
     Args:
-        address: "ray://HOST:10001", "HOST:6379", "auto" for the cluster that runs on this machine,
+        address: "ray://HOST:10001", "HOST:6379", "auto" for the cluster running on this machine,
             or "local" (also None) for one that lives as long as this process.
 
     Raises:
-        EngineUnreachableError: If no cluster answers there.
-        EngineError: If the local one could be reached from other machines; it is ended again.
+        EngineUnreachableError: If no cluster answers here, or it cannot serve this client.
+        EngineError: If other machines could reach the local cluster, which is then stopped.
     """
     if ray.is_initialized():
         return
@@ -58,8 +59,8 @@ def connect(address: str | None) -> None:
             _check_loopback()
             return
         _check_port(str(address))
-        ray.init(address=address, **options)
-    except EngineError:  # it is a RuntimeError as well
+        _init(str(address), options)
+    except (EngineError, EngineUnreachableError):  # a RuntimeError and a ConnectionError as well
         raise
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         msg = (
@@ -69,11 +70,36 @@ def connect(address: str | None) -> None:
         raise EngineUnreachableError(msg) from error
 
 
+def _init(address: str, options: dict[str, Any]) -> None:
+    """Connect to a running cluster, a few times where its server for this client fails to start.
+
+    The cluster forks that server from a process with threads of gRPC, and sometimes the new process
+    dies before it runs any of its own code: https://github.com/ray-project/ray/issues/63202
+
+    Raises:
+        EngineUnreachableError: If none of the servers started.
+    """
+    for _ in range(CLIENT_TRIES):
+        try:
+            ray.init(address=address, **options)
+        except ConnectionAbortedError as error:  # Ray has ended its side of the connection
+            last = error
+        else:
+            return
+    reason = str(last).strip().splitlines()[-1].strip()
+    msg = (
+        f"the Ray cluster at {address} failed to serve this client {CLIENT_TRIES} times, the last "
+        f"time with: {reason} Read the logs on the head node; if they are empty, start it with "
+        "'GRPC_ENABLE_FORK_SUPPORT=0 ray start --head'."
+    )
+    raise EngineUnreachableError(msg)
+
+
 @contextlib.contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Let Ray start on the loopback address: whoever reaches a cluster may run code there.
+    """Make Ray start on the loopback address: anyone who reaches a cluster can run code on it.
 
-    Ray reads the setting when it is imported, and again in the processes that it starts.
+    Ray reads the setting on import, and again in the processes that it starts.
     """
     constant, setting = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(STAY_LOCAL)
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -89,10 +115,10 @@ def _on_loopback() -> Iterator[None]:
 
 
 def _check_loopback() -> None:
-    """End a cluster that did not stay on the loopback address.
+    """Stop a cluster that does not listen on the loopback address alone.
 
     Raises:
-        EngineError: If it did not.
+        EngineError: If it was stopped.
     """
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     others = {node["NodeManagerAddress"] for node in nodes} - {LOOPBACK}
@@ -100,35 +126,35 @@ def _check_loopback() -> None:
         ray.shutdown()
         msg = (
             f"Ray {ray.__version__} started on {', '.join(sorted(others))}, where other machines "
-            f"could reach it, not on {LOOPBACK}; it was ended. Set {STAY_LOCAL}=0 before Python "
+            f"could reach it, not on {LOOPBACK}; it was stopped. Set {STAY_LOCAL}=0 before Python "
             "starts, or start a cluster yourself and pass its address."
         )
         raise EngineError(msg)
 
 
 def _check_port(address: str) -> None:
-    """Ask the port at once: Ray itself goes on trying for minutes."""
+    """Try the port first: Ray itself would retry for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
 
 
 def num_workers(*, gpu: bool = False) -> int:
-    """Count the workers that the cluster has room for, at least one.
+    """Return the number of workers that the cluster has room for, at least one.
 
     Args:
-        gpu: Whether each needs a GPU of its own.
+        gpu: Whether each worker needs its own GPU.
 
     Returns:
-        One for each core or, with `gpu`, each GPU.
+        One per core or, with `gpu`, one per GPU.
 
     Raises:
         EngineError: If a GPU is needed and the cluster has none.
     """
     if gpu and not _units("GPU"):
         msg = (
-            f"a GPU for each worker was asked for, but the cluster has {_units('CPU')} cores and "
-            "no GPU; start its nodes with 'ray start --num-gpus', or pass device 'cpu'."
+            f"each worker needs a GPU, but the cluster has {_units('CPU')} cores and no GPU; start "
+            "its nodes with 'ray start --num-gpus', or pass device 'cpu'."
         )
         raise EngineError(msg)
     return max(1, _units("GPU" if gpu else "CPU"))
@@ -139,8 +165,8 @@ def _units(kind: str, *, free: bool = False) -> int:
     return int(found.get(kind, 0))
 
 
-def result_of(call: Any) -> Any:  # noqa: ANN401, DOC501 - whatever the worker gives or raises
-    """Wait for a call.
+def result_of(call: Any) -> Any:  # noqa: ANN401, DOC501 - whatever the worker returns or raises
+    """Wait for the result of a call.
 
     Args:
         call: Ray's reference to it.
@@ -149,8 +175,8 @@ def result_of(call: Any) -> Any:  # noqa: ANN401, DOC501 - whatever the worker g
         What the worker returned.
 
     Raises:
-        RayTaskError: What the worker raised; an error of this package is raised as it is, without
-            Ray's traceback in its message.
+        RayTaskError: The worker's error; an error of this package is raised directly instead,
+            without Ray's traceback in its message.
     """
     try:
         return ray.get(call)
@@ -162,13 +188,13 @@ def result_of(call: Any) -> Any:  # noqa: ANN401, DOC501 - whatever the worker g
 
 
 class Pool:
-    """Actors of one core each: those that are ready, and those that are still starting.
+    """Actors with one core each, both ready and still starting.
 
     Args:
         kind: A class with a method `ready`.
-        count: How many are wanted.
+        count: Number of actors to aim for.
         *args: Arguments of the class.
-        gpu: Whether each actor needs a GPU of its own.
+        gpu: Whether each actor needs its own GPU.
     """
 
     def __init__(self, kind: Any, count: int, *args: Any, gpu: bool = False) -> None:  # noqa: ANN401 - any class
@@ -183,10 +209,10 @@ class Pool:
         )(kind)
 
     def fill(self) -> None:
-        """Start what is missing where the cluster has room; wait only if no actor is ready.
+        """Start missing actors if the cluster has room; wait only if no actor is ready.
 
         Raises:
-            EngineError: If none could be started.
+            EngineError: If no actor could be started.
         """
         missing = self.count - len(self.ready) - len(self._starting)
         if self.ready and missing > 0:
@@ -200,7 +226,7 @@ class Pool:
             self._welcome(wanted=len(self._starting), seconds=0)
             return
         self._welcome(wanted=1, seconds=START_SECONDS)
-        if self._starting:  # the others are about as far
+        if self._starting:  # the others should be ready soon
             self._welcome(wanted=len(self._starting), seconds=FOLLOW_SECONDS)
         if not self.ready:
             self.close()
@@ -210,8 +236,8 @@ class Pool:
         if self._last_error is not None:
             lines = str(self._last_error).strip().splitlines() or [type(self._last_error).__name__]
             return (
-                f"each of {self.count} workers failed as it started, the last one with: "
-                f"{lines[-1].strip()}. Mend that on the nodes; Ray's logs there tell more."
+                f"all {self.count} workers failed to start, the last one with: "
+                f"{lines[-1].strip()}. Fix this on the nodes; see Ray's logs there."
             )
         return (
             f"the cluster started none of {self.count} workers within {START_SECONDS:.0f} s; of "
@@ -231,12 +257,12 @@ class Pool:
                 self.ready.append(actor)
 
     def lose(self, actor: Actor) -> None:
-        """Forget an actor that did not answer, and make sure that it answers nobody else."""
+        """Kill an actor that did not answer, and drop it."""
         ray.kill(actor)
         self.ready = [one for one in self.ready if one is not actor]
 
     def close(self) -> None:
-        """End all actors."""
+        """Stop all actors."""
         for actor in [*self.ready, *self._starting.values()]:
             ray.kill(actor)
         self.ready, self._starting = [], {}

@@ -1,4 +1,4 @@
-"""Index scenes on a cluster: workers make parts, this process commits each of them once."""
+"""Index scenes on a cluster: workers make parts, this process commits each part once."""
 
 import contextlib
 import shutil
@@ -33,7 +33,7 @@ from geohash_rs.store.disk.locks import write_lock
 __all__ = ["index_scenes"]
 
 STAGING = "staging"  # folder of an archive in which parts are made
-POLL_SECONDS = 5.0  # between looks for workers that have started meanwhile
+POLL_SECONDS = 5.0  # between checks for newly started workers
 
 
 def index_scenes(
@@ -53,36 +53,36 @@ def index_scenes(
     strict: bool = False,
     progress: bool = False,
 ) -> AddReport:
-    """Hash scenes on a cluster and add them; like `Archive.add`, with the same tiles.
+    """Hash scenes on a cluster and add them; makes the same tiles as `Archive.add`.
 
-    Every worker holds one hasher and runs one thread. It makes a part: a small archive of some
-    scenes, under the archive's folder. This process takes the parts over as they are finished,
-    each in one commit. The scenes of a worker that is lost are done again by another one, and
-    what the lost one left is never taken over, so no scene is missing and none is there twice.
+    Each worker holds one hasher and runs one thread. It makes parts: small archives of some scenes
+    each, under the archive's folder. This process adopts finished parts, several in one commit. If
+    a worker is lost, another redoes its scenes and the unfinished part is never adopted, so no
+    scene is missing or added twice.
 
     Args:
-        archive: The archive, in a folder that every node sees under this path.
-        scenes: The scenes, on paths that every node can read.
+        archive: The archive, in a folder that every node can reach at this path.
+        scenes: The scenes, at paths that every node can read.
         address: "ray://HOST:10001", "HOST:6379", "auto", or "local" (also None).
-        num_actors: Workers, one core each; None for all cores or, on "cuda", all GPUs.
-        tile_size: Columns and rows of a tile, px; that of the hasher if None.
-        stride: Step between tiles, px; the tile size if None.
+        num_actors: Workers, one core each; None uses all cores or, on "cuda", all GPUs.
+        tile_size: Columns and rows of a tile, px; None uses the hasher's.
+        stride: Step between tiles, px; None uses the tile size.
         edges: As in `Archive.add`.
-        max_nodata: Tiles with a larger share of invalid pixels are left out.
-        resolution: Ground size of a pixel, m, that tiles are resampled to; that of the hasher if
-            None, and every scene's own if the hasher has none either.
-        batch_size: Tiles a pass of the network.
-        device: Where the network runs; "cuda" takes a GPU for each worker.
-        checksum: Whether files are compared by checksum rather than by time.
+        max_nodata: Largest allowed share of invalid pixels in a tile.
+        resolution: Ground size of a pixel, m, to which all scenes are resampled. None uses the
+            hasher's, or each scene's own if the hasher has none.
+        batch_size: Most tiles per forward pass of the network.
+        device: Device that runs the network; "cuda" takes one GPU per worker.
+        checksum: Whether files are compared by checksum rather than by size and time.
         strict: Stop at the first scene that cannot be added.
-        progress: Show a bar if this is a terminal.
+        progress: Show a progress bar if this is a terminal.
 
     Returns:
         What was added, left out and skipped.
 
     Raises:
         EngineUnreachableError: If no cluster answers.
-        EngineError: If no worker can be started, or a GPU is asked for and there is none.
+        EngineError: If no worker can be started, or ``device`` needs a GPU and there is none.
         HasherError: If the archive holds codes made elsewhere.
         SceneError: With ``strict``, if a scene cannot be added.
     """
@@ -100,13 +100,16 @@ def index_scenes(
     settings = IndexSettings(
         batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
     )
-    mine = SceneImagery(archive, scenes, grid, settings)
+    scenes = scenes if hasher is None else scenes.on_grid_of(hasher.bands)
+    mine = SceneImagery(
+        archive, scenes, grid, settings, bands=None if hasher is None else hasher.bands
+    )
     mine.choose()
     report, counts, first_id = mine.report, mine.counts, archive.manifest.next_id
     quiet = replace(settings, progress=False)
     if hasher is None and counts.any():
         first = scenes_to_fit_on(counts)
-        some = SceneImagery(archive, subset(scenes, first), grid, quiet)
+        some = SceneImagery(archive, subset(scenes, first), grid, quiet, bands=mine.bands)
         _join(report, add_imagery(archive, some, None))
         counts[first] = 0
     if not counts.any():
@@ -123,7 +126,7 @@ def index_scenes(
     data = archive.hasher(device=here).to_bytes()
     with _staging(archive.path.resolve()) as staging:
         run = _Run(archive, scenes, works, counts, report, strict=strict)
-        there = replace(quiet, device="cuda" if gpu else device)  # a worker's own GPU is its first
+        there = replace(quiet, device="cuda" if gpu else device)  # each worker sees only its GPU
         with settings.bar("index", int(counts.sum())) as bar:
             run.work(Pool(Indexer, workers, data, str(staging), grid, there, gpu=gpu), bar)
     check_codes_differ(archive, report, first_id=first_id)
@@ -131,7 +134,7 @@ def index_scenes(
 
 
 class _Run:
-    """Works that wait, works that run, and parts that wait for the next commit."""
+    """Waiting and running works, and the parts that wait for the next commit."""
 
     def __init__(
         self,
@@ -152,7 +155,7 @@ class _Run:
         self.last = time.monotonic()
 
     def work(self, pool: Pool, bar: Any) -> None:  # noqa: ANN401 - tqdm's
-        """Do all the works; what is finished is kept, also when this is interrupted."""
+        """Run all works; finished parts are committed even if this is interrupted."""
         try:
             while self.waiting or self.running:
                 if self.waiting:
@@ -181,7 +184,7 @@ class _Run:
         self.running[call] = (actor, work)
 
     def _take(self, call: Any, work: Work) -> bool:  # noqa: ANN401 - Ray's reference
-        """Take what a worker finished; False if it was lost and its work waits again."""
+        """Take a worker's finished part; return False if the worker was lost."""
         try:
             folder, report = result_of(call)
         except LOST:
@@ -189,19 +192,19 @@ class _Run:
             return False
         _join(self.report, report)
         part = CodeStore.open(folder, mode="r")
-        if part.scenes():  # perhaps without tiles, which is to be remembered too
+        if part.scenes():  # keep parts without tiles too, for their scene records
             self.finished.append(part)
         return True
 
     def _again(self, work: Work) -> None:
-        """Put a lost worker's scenes back; a scene that outlived several workers is given up."""
+        """Requeue a lost worker's scenes; skip a scene that several workers died of."""
         if work.tries < TRIES:
             self.waiting.appendleft(work)
-        elif len(work.numbers) > 1:  # one of them may be the cause: let each have its own worker
+        elif len(work.numbers) > 1:  # one of the scenes may be the cause: retry each on its own
             self.waiting.extendleft(self._apart(work))
         else:
             key = self.scenes.scene_files[work.numbers[0]].key
-            reason = f"{key}: {work.tries} workers died of it; look into Ray's logs."
+            reason = f"{key}: {work.tries} workers died while indexing it; see Ray's logs."
             self.report.skip(key, reason, strict=self.strict)
 
     def _apart(self, work: Work) -> Iterator[Work]:
@@ -216,18 +219,18 @@ class _Run:
             self._commit()
 
     def _commit(self) -> None:
-        """Take the finished parts over, all in one commit.
+        """Adopt the finished parts, all in one commit.
 
         Raises:
             ArchiveLockedError: If another process is writing.
         """
-        finished, self.finished = self.finished, []  # none is taken over twice
+        finished, self.finished = self.finished, []  # none is adopted twice
         if finished:
             records = [record for part in finished for record in part.scenes()]
             scenes = [record.scene for record in records if record.num_tiles]
             try:
                 self.archive.adopt(finished)
-            except ArchiveLockedError:  # nothing was taken over
+            except ArchiveLockedError:  # nothing was adopted
                 self.finished = finished
                 raise
             self.report.replaced += [scene for scene in scenes if scene in self.known]
@@ -244,7 +247,7 @@ def _join(total: AddReport, report: AddReport) -> None:
 
 @contextlib.contextmanager
 def _staging(archive: Path) -> Iterator[Path]:
-    """Make a folder for parts, and clear away those of runs that were killed."""
+    """Make a folder for parts, and remove those of killed runs."""
     root = archive / STAGING
     root.mkdir(exist_ok=True)
     for old in root.iterdir():

@@ -1,4 +1,4 @@
-"""Which scenes a worker indexes at a time."""
+"""Divide scenes into parts, each indexed by one worker."""
 
 import copy
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from geohash_rs.scenes.dataset import Scenes
 
 __all__ = ["Work", "divide", "scenes_to_fit_on", "subset"]
 
-PART_TILES = 50_000  # tiles of a part, about: what is done again when a worker is lost
-PARTS = 4  # parts for each worker, so that all of them end at about the same time
-FIT_TILES = 4096  # tiles of the scenes that are indexed to fit a hasher
+PART_TILES = 50_000  # approximate size of a part: the work redone if a worker is lost
+PARTS = 4  # parts per worker, so that all workers finish at about the same time
+FIT_TILES = 4096  # tiles to index before a hasher is fitted
 
 
 @dataclass(kw_only=True)
@@ -23,7 +23,7 @@ class Work:
     Attributes:
         numbers: Their positions in ``Scenes.scene_files``.
         first_id: The first of the tile ids reserved for them.
-        tries: How often it was begun.
+        tries: Number of attempts so far.
     """
 
     numbers: list[int]
@@ -32,7 +32,7 @@ class Work:
 
 
 def scenes_to_fit_on(counts: npt.NDArray[np.int64]) -> list[int]:
-    """Choose scenes far apart in the list that have enough tiles to fit a hasher on.
+    """Choose scenes, spread over the list, with enough tiles to fit a hasher.
 
     Args:
         counts: Tiles of each scene, int64, shape (scenes,).
@@ -48,11 +48,11 @@ def scenes_to_fit_on(counts: npt.NDArray[np.int64]) -> list[int]:
 
 
 def divide(counts: npt.NDArray[np.int64], workers: int) -> list[Work]:
-    """Put consecutive scenes together, so that there are several works for each worker.
+    """Group consecutive scenes into works, several per worker.
 
     Args:
-        counts: Tiles of each scene, int64, shape (scenes,); scenes without any are left out.
-        workers: How many there are.
+        counts: Tiles of each scene, int64, shape (scenes,); scenes without tiles are left out.
+        workers: Number of workers.
 
     Returns:
         The works, in the order of the scenes.
@@ -70,14 +70,14 @@ def divide(counts: npt.NDArray[np.int64], workers: int) -> list[Work]:
 
 
 def subset(scenes: Scenes, numbers: Sequence[int]) -> Scenes:
-    """Give some of the scenes, with all their settings, without reading headers again.
+    """Return some of the scenes, with all settings, without reading their headers again.
 
     Args:
         scenes: The scenes.
-        numbers: Positions of those wanted.
+        numbers: Positions of the wanted scenes.
 
     Returns:
-        Them.
+        The wanted scenes.
     """
     part = copy.copy(scenes)
     part.__setstate__(scenes.__getstate__())

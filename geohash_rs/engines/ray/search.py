@@ -1,4 +1,4 @@
-"""Spread the segments of an archive over actors, ask them all, and go on when one is lost."""
+"""Spread the segments of an archive over actors, search them all, and recover lost ones."""
 
 import dataclasses
 import heapq
@@ -32,11 +32,11 @@ class Searcher:
         self._shares: dict[int, Snapshot] = {}
 
     def ready(self) -> bool:
-        """Answer, and so tell that the packages are imported."""
+        """Return True once the packages are imported."""
         return True
 
     def take(self, share: int, files: ArchiveFiles, manifest: Manifest) -> None:
-        """Open a share of an archive; an earlier state of the share is let go."""
+        """Open a share of an archive and release its earlier state."""
         old = self._shares.pop(share, None)
         if old is not None:
             old.pin.release()
@@ -46,17 +46,17 @@ class Searcher:
     def search(
         self, share: int, codes: npt.NDArray[np.uint8], limits: Limits, where: Where
     ) -> Found:
-        """Search a share as the embedded archive searches all of it."""
+        """Search a share in the same way as a local archive."""
         found = self._shares[share].find(codes, limits=limits, where=where)
         return found.ids, found.distances
 
 
 class Searchers:
-    """The actors of one archive. What a lost one had goes to the others, or to a new one.
+    """The actors of one archive. The shares of a lost actor go to others, or to a new one.
 
     Args:
-        files: The archive's files, which every node finds.
-        count: Actors; one for each core of the cluster if None.
+        files: The archive's files, which every node can reach.
+        count: Number of actors; None uses one per core of the cluster.
     """
 
     def __init__(self, files: ArchiveFiles, *, count: int | None = None) -> None:
@@ -65,10 +65,10 @@ class Searchers:
         self._placed: dict[int, Actor] = {}  # the actor that holds each share
         self._manifest: Manifest | None = None
         self._shares: list[Manifest] = []
-        self._asking = threading.Lock()  # threads take turns; each search has all actors
+        self._asking = threading.Lock()  # one search at a time uses all actors
 
     def close(self) -> None:
-        """End the actors."""
+        """Stop the actors."""
         self.pool.close()
         self._placed = {}
 
@@ -80,19 +80,19 @@ class Searchers:
         limits: Limits,
         where: Where,
     ) -> SearchResult:
-        """Ask every share, again where an actor was lost, and merge the answers.
+        """Search every share, retry those of lost actors, and merge the results.
 
         Args:
             manifest: The state to search.
             codes: Packed codes, uint8, shape (queries, bits / 8).
             limits: How many matches, and how near.
-            where: What tiles are limited to.
+            where: The filters.
 
         Returns:
-            What the embedded archive would find.
+            The same result as from a local archive.
 
         Raises:
-            EngineError: If no actor can be started, or a share outlives several of them.
+            EngineError: If no actor can be started, or several die of one share.
         """
         with self._asking:
             return self._search(manifest, codes, limits, where)
@@ -128,7 +128,7 @@ class Searchers:
         return actor, actor.search.remote(share, codes, limits, where)
 
     def _spread(self) -> None:
-        """Take shares that crowd on one actor away from it, so that a new one gets them."""
+        """Take surplus shares away from overloaded actors, so that new ones get them."""
         fair = -(-len(self._shares) // len(self.pool.ready))
         for actor in self.pool.ready:
             held = [share for share, holder in self._placed.items() if holder is actor]
@@ -136,19 +136,19 @@ class Searchers:
                 del self._placed[share]
 
     def _check_losses(self, losses: Counter[int]) -> None:
-        """Stop rather than feed one actor after the other to a share that ends them.
+        """Stop if a share keeps killing actors.
 
         Raises:
-            EngineError: If a share outlived as many actors as it may.
+            EngineError: If `TRIES` actors died of a share.
         """
         for share, count in losses.items():
             if count >= TRIES:
                 names = [entry.name for entry in self._shares[share].segments]
                 some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
                 msg = (
-                    f"{count} workers died, one after the other, as they searched segments {some} "
-                    f"of {self.files.folder}: a file that is cut short while it is read, or a node "
-                    "without memory, does that. Run 'geohash-rs verify', and look into Ray's logs."
+                    f"{count} workers in a row died while searching segments {some} of "
+                    f"{self.files.folder}: perhaps a file was cut short while being read, or a "
+                    "node ran out of memory. Run 'geohash-rs verify', and see Ray's logs."
                 )
                 raise EngineError(msg)
 
@@ -158,14 +158,14 @@ class Searchers:
 
 
 def share_out(manifest: Manifest, count: int) -> list[Manifest]:
-    """Divide the segments of a state into shares of about as many tiles.
+    """Divide the segments of a state into shares with similar numbers of tiles.
 
     Args:
         manifest: The state.
-        count: Shares, at most.
+        count: Largest number of shares.
 
     Returns:
-        The state with some of its segments each; no share is empty.
+        Copies of the state with some of its segments each; no share is empty.
     """
     shares: list[list[Any]] = [[] for _ in range(count)]
     loads = [(0, number) for number in range(count)]
@@ -181,11 +181,11 @@ def share_out(manifest: Manifest, count: int) -> list[Manifest]:
 
 
 def merge_results(parts: Sequence[Found], *, k: int | None) -> SearchResult:
-    """Merge what disjoint sets of tiles answered to the same queries.
+    """Merge the results of the same queries over disjoint sets of tiles.
 
     Args:
-        parts: Ids and distances of each, shape (queries, found), -1 past the last match.
-        k: Matches for each query, or None for all.
+        parts: Ids and distances of each set, shape (queries, found), -1 after the last match.
+        k: Matches per query, or None for all.
 
     Returns:
         The nearest of all, ties by lowest tile id.

@@ -1,4 +1,4 @@
-"""What a worker does: index some scenes into a small archive of their own, beside the big one."""
+"""Index some scenes on a worker, into a small archive that the large one adopts."""
 
 import uuid
 from pathlib import Path
@@ -19,13 +19,13 @@ __all__ = ["Indexer"]
 
 
 class Indexer:
-    """One actor: one hasher, one thread.
+    """One actor with one hasher and one thread.
 
     Args:
-        hasher: The bytes of its file.
-        staging: Folder that every node sees, for the parts.
+        hasher: The content of the hasher's file.
+        staging: Folder for the parts, which every node can reach.
         grid: How tiles are cut.
-        settings: How they are read and hashed.
+        settings: How tiles are read and hashed.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Indexer:
         self._settings = settings
 
     def ready(self) -> bool:
-        """Answer, and so tell that the packages are imported and the hasher is loaded."""
+        """Return True once the packages are imported and the hasher is loaded."""
         return True
 
     def index(self, scenes: Scenes, first_id: int) -> tuple[str, AddReport]:
@@ -46,17 +46,17 @@ class Indexer:
 
         Args:
             scenes: The scenes.
-            first_id: The id of its first tile; enough ids from there on are reserved for it.
+            first_id: The id of its first tile; enough ids from this one on are reserved for it.
 
         Returns:
-            The folder of the archive, and what was added to it and what was not.
+            The folder of the archive, and what was added, left out and skipped.
 
         Raises:
-            BandMismatchError: If ``strict`` and the bands of a scene do not fit.
+            BandMismatchError: If ``strict`` and the bands of a scene do not match the hasher's.
             SceneError: If ``strict`` and a scene cannot be added.
             TileSizeError: If ``strict`` and a scene is smaller than a tile.
         """
-        folder = self._staging / uuid.uuid4().hex  # a second try never meets what a first one left
+        folder = self._staging / uuid.uuid4().hex  # a retry never meets an earlier attempt's files
         archive = Archive.create(folder, hasher=self._hasher)
         archive.reserve_ids(first_id)
         try:
@@ -65,7 +65,7 @@ class Indexer:
         except (BandMismatchError, SceneError, TileSizeError) as error:
             if self._settings.strict:
                 raise
-            report = AddReport()  # none of them could be added
+            report = AddReport()  # no scene could be added
             for file in scenes.scene_files:
                 report.skip(file.key, one_line(error), strict=False)
         archive.close()

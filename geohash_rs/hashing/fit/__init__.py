@@ -1,1 +1,1 @@
-"""Fit a head without labels: ITQ, whitening, baselines, and hashers known by name."""
+"""Fit a head: ITQ, whitening, from unlabelled scenes, baselines, and hashers by name."""

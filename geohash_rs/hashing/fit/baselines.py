@@ -1,4 +1,4 @@
-"""The hashes that MiLaN is compared with, fitted on the same frozen features."""
+"""Supervised baselines for MiLaN, fitted on the same frozen features."""
 
 import torch
 from torch import Tensor
@@ -10,21 +10,21 @@ from geohash_rs.hashing.train.sampling import rows_by_class
 __all__ = ["classifier_head", "far_codes", "kslsh_head"]
 
 NUM_ANCHORS = 300  # kernels of KSLSH, centred on random tiles
-STEPS = 300  # of AdamW, over all tiles at once
+STEPS = 300  # AdamW steps, each over all tiles
 
 
 def kslsh_head(features: Tensor, labels: Tensor, *, num_bits: int, seed: int = 0) -> KernelHead:
-    """Fit supervised hashing with kernels, one bit after the other.
+    """Fit supervised hashing with kernels, one bit at a time.
 
     With K the centred kernels of the labelled tiles and S their similarity (1 for the same class,
-    -1 else), bit t takes the direction a that maximises ``a' K' R K a`` under ``a' K' K a = n``,
-    where R is what is left of ``num_bits * S`` after the bits before: the spectral relaxation,
-    without the later refinement by gradient descent.
+    otherwise -1), each bit is the direction a that maximises ``a' K' R K a`` under
+    ``a' K' K a = n``, where R is the residual of ``num_bits * S`` after the earlier bits: the
+    spectral relaxation, without the subsequent refinement by gradient descent.
 
     Args:
         features: Features of labelled tiles, float32, shape (tiles, num_features).
-        labels: Class of every tile, integer, shape (tiles,).
-        num_bits: Bits of the code.
+        labels: Class of each tile, integer, shape (tiles,).
+        num_bits: Bits per code.
         seed: Seed of the anchors.
 
     Returns:
@@ -76,12 +76,12 @@ def kslsh_head(features: Tensor, labels: Tensor, *, num_bits: int, seed: int = 0
 def classifier_head(
     features: Tensor, labels: Tensor, *, num_bits: int, seed: int = 0
 ) -> ClassifierHead:
-    """Train a linear classifier; the code of a tile is the code of its predicted class.
+    """Train a linear classifier; a tile gets the code of its predicted class.
 
     Args:
         features: Features of labelled tiles, float32, shape (tiles, num_features).
-        labels: Class of every tile, integer, shape (tiles,).
-        num_bits: Bits of the code; the codes of classes are far from each other.
+        labels: Class of each tile, integer, shape (tiles,).
+        num_bits: Bits per code; the codes of classes are far apart.
         seed: Seed of the codes.
 
     Returns:
@@ -111,12 +111,12 @@ def classifier_head(
 
 
 def far_codes(count: int, *, num_bits: int, seed: int = 0) -> Tensor:
-    """Choose codes that are far from each other, half of their bits set.
+    """Choose codes that are far apart, each with half of its bits set.
 
     Args:
         count: Number of codes.
-        num_bits: Bits of each.
-        seed: Seed of the candidates, of which each next code is the farthest from those chosen.
+        num_bits: Bits per code.
+        seed: Seed of the candidates; each next code is the one farthest from those chosen.
 
     Returns:
         Zeros and ones, float32, shape (count, num_bits).

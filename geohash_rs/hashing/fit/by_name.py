@@ -1,4 +1,4 @@
-"""Hashers by name that are fitted on the first imagery of an archive."""
+"""Hashers, given by name, that are fitted on the first imagery of an archive."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -26,12 +26,12 @@ __all__ = ["Unfitted", "adapt_hasher"]
 
 @dataclass(frozen=True, kw_only=True)
 class Unfitted:
-    """A hasher that is known by name and waits for tiles to be fitted on.
+    """A hasher, given by name, that is still to be fitted.
 
     Attributes:
-        name: Such as "general-64", "itq-128" or, of the shipped ones, "general-rgb-128".
-        num_bits: Bits of its codes.
-        bands: Bands that it takes, or None for those of the tiles.
+        name: Such as "general-64" or "itq-128", or the shipped "general-rgb-128".
+        num_bits: Bits per code.
+        bands: Bands that it expects, or None for those of the tiles.
     """
 
     name: str
@@ -40,18 +40,18 @@ class Unfitted:
 
     @classmethod
     def find(cls, name: object) -> "Unfitted | None":
-        """Look a name up.
+        """Look up a name.
 
         Args:
-            name: A name; anything else is not one.
+            name: A name; other objects are never found.
 
         Returns:
-            What is to be fitted, or None if this names a file, a shipped hasher that is used as it
-            is, or nothing.
+            The hasher to fit, or None if the name is unknown, or is that of a file or of a shipped
+            hasher that needs no fitting.
 
         Raises:
-            HasherNotFoundError: If the name begins as one of a method and does not go on as one.
-            CodeLengthError: If codes of so many bits cannot be packed.
+            HasherNotFoundError: If the name starts with a method but is not METHOD-BITS.
+            CodeLengthError: If codes of this length cannot be packed.
         """
         if not isinstance(name, str) or Path(name).is_file():
             return None
@@ -74,7 +74,7 @@ class Unfitted:
         device: str | torch.device = "cpu",
         accelerate: bool = False,
     ) -> Hasher:
-        """Fit it; arguments are those of `fit_hasher`.
+        """Fit the hasher; arguments are those of `fit_hasher`.
 
         Raises:
             HasherError: If there are too few tiles.
@@ -107,22 +107,22 @@ def adapt_hasher(
     accelerate: bool = False,
     seed: int = 0,
 ) -> Hasher:
-    """Fit the head of a general hasher anew on unlabelled tiles, and the range of pixel values.
+    """Refit the head of a general hasher on unlabelled tiles, and its range of pixel values.
 
     Args:
-        hasher: A general hasher; it stays as it is.
-        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). With fewer tiles
-            than it has bits, the head is kept.
+        hasher: A general hasher; not changed.
+        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). If the sample has
+            fewer tiles than the hasher has bits, its head is kept.
         values: As in `fit_hasher`.
-        tile_size: Side of a tile in px; that of the first tile if None.
+        tile_size: Side of a tile, px; None uses that of the first tile.
         accelerate: Whether to trace the backbone first.
-        seed: Seed of the first rotation of ITQ.
+        seed: Seed of ITQ's initial rotation.
 
     Returns:
-        A hasher whose codes are those of these tiles' kind, and differ from the first one's.
+        A hasher adapted to these tiles; its codes cannot be compared with the original's.
 
     Raises:
-        HasherError: If there is no tile, or a feature is not finite.
+        HasherError: If there are no tiles, or a feature is not finite.
         BandMismatchError: If the tiles have other bands.
     """
     sample, batches = peek(tiles)

@@ -1,4 +1,4 @@
-"""The general head: codes that hardly change when a tile is turned, for scenes of any kind."""
+"""The general head, for any scenes: its codes hardly change when a tile is rotated or flipped."""
 
 import torch
 from torch import Tensor
@@ -10,10 +10,10 @@ from geohash_rs.hashing.network.heads import LinearHead
 
 __all__ = ["GENERAL_STAGES", "GENERAL_VIEWS", "general_head", "view_scatter"]
 
-# Of EfficientNet-Lite0. The last layers know objects, these know textures too, of which scenes that
-# ImageNet has never seen are made.
+# Stages of EfficientNet-Lite0. The last layers respond to objects; these also respond to textures,
+# which dominate imagery unlike ImageNet's.
 GENERAL_STAGES = ("blocks.5", "blocks.4")
-GENERAL_VIEWS = ("identity", "rot90")  # flips and half turns beside it tell hardly more
+GENERAL_VIEWS = ("identity", "rot90")  # further views add almost nothing
 COMPONENTS = 512
 STRENGTH = 0.3
 FLOOR = 0.03
@@ -29,29 +29,29 @@ def general_head(
     strength: float = STRENGTH,
     seed: int = 0,
 ) -> LinearHead:
-    """Fit the general head on unlabelled tiles: whiten by views, then rotate by ITQ.
+    """Fit the general head on unlabelled tiles: whiten by views, then apply ITQ.
 
-    A tile that is turned or mirrored is the same place, so the directions in which its features
-    move then tell nothing of what is there. With S the scatter of the views of a tile around their
-    mean, features are multiplied by ``S^-strength``, which makes these directions short; the bits
-    are then those of ITQ. It is within-class covariance normalisation with every tile as a class,
-    so it takes no labels.
+    A rotated or flipped tile still shows the same place, so feature directions that change between
+    its views carry no useful information. With S the scatter of the views of a tile around their
+    mean, features are multiplied by ``S^-strength``, which shrinks these directions; ITQ then
+    makes the bits. This is within-class covariance normalisation with each tile as a class, so it
+    needs no labels.
 
     Args:
         features: Features of unlabelled tiles, float32, shape (tiles, num_features).
         views: Features of several views of some tiles, shape (some tiles, views, num_features).
-        num_bits: Bits of the code.
-        parts: Lengths of the parts of the feature vector that are brought to length one each.
-        components: Principal components in which all this is done.
-        strength: How much the scatter of the views counts: 0 gives ITQ, 0.5 whitens altogether.
-        seed: Seed of the first rotation of ITQ.
+        num_bits: Bits per code.
+        parts: Lengths of the parts of the feature vector that are normalised separately.
+        components: Number of principal components to work in.
+        strength: Strength of the whitening: 0 is plain ITQ, 0.5 whitens fully.
+        seed: Seed of ITQ's initial rotation.
 
     Returns:
         The fitted head.
 
     Raises:
-        HasherError: If the views are not of the same features, there are more bits than features,
-            or no two different tiles.
+        HasherError: If the views have another number of features, there are more bits than
+            features, or all tiles are identical.
         CodeLengthError: If the bits cannot be packed.
 
     References:
@@ -83,7 +83,7 @@ def general_head(
 
 
 def view_scatter(views: Tensor) -> Tensor:
-    """Compute how features scatter around their tile's mean over its views.
+    """Compute the scatter of features around the mean over each tile's views.
 
     Args:
         views: Features, shape (tiles, views, features).

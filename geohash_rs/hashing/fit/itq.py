@@ -1,4 +1,4 @@
-"""Training-free hashing: rotate features so that their signs say most (ITQ), or cut at random."""
+"""Training-free hashing: a learned rotation (ITQ) or random hyperplanes (LSH)."""
 
 from collections.abc import Sequence
 
@@ -20,26 +20,26 @@ def itq_head(
     parts: Sequence[int] = (),
     seed: int = 0,
 ) -> LinearHead:
-    """Fit Iterative Quantisation: principal axes, rotated until the signs are closest to them.
+    """Fit Iterative Quantisation: rotate the principal axes to lose least by taking signs.
 
-    From a random rotation R of the projections V, alternate ``B = sign(V R)`` and the rotation
-    that solves the orthogonal Procrustes problem ``min ||B - V R||``. Where there are fewer
-    features than bits, random directions orthogonal to the principal axes fill the rest.
+    Starting with a random rotation R of the projections V, alternate between ``B = sign(V R)`` and
+    the rotation that solves the orthogonal Procrustes problem ``min ||B - V R||``. If there are
+    too few tiles for `num_bits` axes, random orthogonal directions fill the rest.
 
     Args:
         features: Features of unlabelled tiles, float32, shape (tiles, num_features).
-        num_bits: Bits of the code, at most num_features.
+        num_bits: Bits per code, at most num_features.
         iterations: Number of alternations.
-        unit: Whether features are brought to length one first.
-        parts: Lengths of the parts of the feature vector that are brought to length one each; empty
-            for one part.
-        seed: Seed of the first rotation.
+        unit: Whether features are first normalised to unit length.
+        parts: Lengths of the parts of the feature vector that are normalised separately; empty for
+            one part.
+        seed: Seed of the initial rotation.
 
     Returns:
         The fitted head.
 
     Raises:
-        HasherError: If there are more bits than features, or no two different tiles.
+        HasherError: If there are more bits than features, or all tiles are identical.
         CodeLengthError: If the bits cannot be packed.
 
     References:
@@ -49,15 +49,15 @@ def itq_head(
     generator = torch.Generator().manual_seed(seed)
     head = LinearHead(features.shape[1], num_bits, unit=unit, parts=parts)
     if num_bits > features.shape[1]:
-        msg = f"ITQ cannot make {num_bits} bits of {features.shape[1]} features; use fewer bits."
+        msg = f"ITQ cannot make {num_bits} bits from {features.shape[1]} features; use fewer bits."
         raise HasherError(msg)
     prepared = head.prepare(features.float()).double()
     mean = prepared.mean(0)
     centred = prepared - mean
     if len(features) < 2 or not float(centred.abs().max()) > 1e-9:
         msg = (
-            f"ITQ learns from differences, but got {len(features)} tiles that are all alike; fit "
-            'on more tiles, or use method="lsh" or a shipped hasher.'
+            f"ITQ learns from differences, but all {len(features)} tiles are identical; fit on "
+            'more tiles, or use method="lsh" or a shipped hasher.'
         )
         raise HasherError(msg)
     axes = principal_axes(centred, num_bits, generator)
@@ -72,18 +72,18 @@ def itq_head(
 
 
 def lsh_head(features: Tensor, *, num_bits: int, seed: int = 0) -> LinearHead:
-    """Cut feature space by random hyperplanes through the mean of the features.
+    """Divide feature space by random hyperplanes through the mean of the features.
 
     Args:
         features: Features of unlabelled tiles, float32, shape (tiles, num_features).
-        num_bits: Bits of the code.
+        num_bits: Bits per code.
         seed: Seed of the hyperplanes.
 
     Returns:
         The head.
 
     Raises:
-        HasherError: If there is no tile.
+        HasherError: If there are no tiles.
         CodeLengthError: If the bits cannot be packed.
 
     References:
@@ -92,7 +92,7 @@ def lsh_head(features: Tensor, *, num_bits: int, seed: int = 0) -> LinearHead:
     """
     head = LinearHead(features.shape[1], num_bits)
     if not len(features):
-        msg = "random hyperplanes are put through the mean of the tiles, but there is no tile."
+        msg = "random hyperplanes pass through the mean of the tiles, but there are no tiles."
         raise HasherError(msg)
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(features.shape[1], num_bits, generator=generator).double()
@@ -102,15 +102,15 @@ def lsh_head(features: Tensor, *, num_bits: int, seed: int = 0) -> LinearHead:
 
 
 def principal_axes(centred: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Find the directions of most variance.
+    """Compute the directions of largest variance.
 
     Args:
-        centred: Features whose mean is zero, float64, shape (tiles, num_features).
-        count: Directions to give.
-        generator: Draws directions orthogonal to them where there are too few tiles.
+        centred: Features with zero mean, float64, shape (tiles, num_features).
+        count: Number of directions.
+        generator: Draws further orthogonal directions if there are too few tiles.
 
     Returns:
-        Orthonormal columns, most variance first, shape (num_features, count).
+        Orthonormal columns, largest variance first, shape (num_features, count).
     """
     vectors: Tensor = torch.linalg.eigh(centred.T @ centred)[1]
     rank = min(count, len(centred) - 1)
@@ -131,7 +131,7 @@ def _orthonormal(columns: Tensor) -> Tensor:
 
 
 def _set_projection(head: LinearHead, directions: Tensor, mean: Tensor) -> None:
-    """Make the head's activations pass 0.5 where the centred projection passes 0."""
+    """Set the head so that activations cross 0.5 where the centred projection crosses 0."""
     head.get_buffer("shift").copy_(mean)
     with torch.no_grad():
         head.projection.weight.copy_(directions.T)

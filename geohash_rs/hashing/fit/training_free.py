@@ -1,4 +1,4 @@
-"""Fit a training-free hasher on unlabelled tiles: the first search in the first minute."""
+"""Fit a training-free hasher on unlabelled tiles, within a minute."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -28,17 +28,17 @@ from geohash_rs.scenes.values import Values
 __all__ = ["default_bands", "fit_hasher", "fit_head", "parse_training_free", "peek"]
 
 METHODS = ("general", "itq", "lsh")
-TURNED_TILES = 512  # so many first tiles are seen in the other views too, then every fourth
+TURNED_TILES = 512  # other views are used for about this many first tiles, then for every fourth
 
 
 def parse_training_free(name: str) -> tuple[str, int]:
-    """Read the name of a training-free hasher.
+    """Parse the name of a training-free hasher.
 
     Args:
         name: Method and bits, such as "general-64" or "lsh-128".
 
     Returns:
-        Method and number of bits, as `fit_hasher` takes them.
+        Method and number of bits, as for `fit_hasher`.
 
     Raises:
         HasherNotFoundError: If the name is not of this form.
@@ -75,29 +75,30 @@ def fit_hasher(
     """Fit a hasher on unlabelled tiles: pretrained features, then a head that needs no labels.
 
     Args:
-        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). Gone through
-            once; a few thousand tiles that are a fair sample of the archive are enough.
-        num_bits: Bits of the code.
-        method: "general" (whitening by views, then ITQ: finds best; up to twice the time to fit),
-            "itq" or "lsh" (random hyperplanes).
-        model: Backbone, any timm name.
-        weights: Weights of the backbone, as `load_backbone` takes them.
+        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). Iterated over
+            once; a few thousand representative tiles of the archive are enough.
+        num_bits: Bits per code.
+        method: "general" (whitening by views, then ITQ: best results, up to twice the fitting
+            time), "itq" or "lsh" (random hyperplanes).
+        model: Backbone, the name of a timm model.
+        weights: Weights of the backbone, as for `load_backbone`.
         stages: Names of modules, such as "blocks.4", whose mean output is appended. Default: two
-            for "general" with EfficientNet-Lite0, else none.
-        bands: Names of the bands. Default: "gray" for one, "red", "green", "blue" for three, else
-            "band_1" and on.
+            for "general" with EfficientNet-Lite0, otherwise none.
+        bands: Names of the bands. Default: "gray" for one, "red", "green", "blue" for three,
+            otherwise "band_1", "band_2" and so on.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}``. Default: 0 to 255 for uint8,
-            else the 1st and 99th percentile of each band of the first tiles.
-        values: What the values of the tiles are, and which others are to be brought to them, as
-            `Scenes` compares them. Default: the data type of the tiles and their range.
-        tile_size: Side of a tile in px. Default: the height of the first tile.
-        input_size: Side in px that the network sees. Default: what its weights were trained with.
-        resolution: Ground size of a pixel in metres to which archives resample the tiles of scenes,
-            or None for any.
+            otherwise the 1st and 99th percentile of each band of the first tiles.
+        values: What the values of the tiles are, and which others are brought to them, as in
+            `match_values`. Default: the data type of the tiles and their range.
+        tile_size: Side of a tile, px. Default: the height of the first tile.
+        input_size: Side of the network's input, px. Default: the size its weights were trained
+            with.
+        resolution: Ground size of a pixel, m, to which archives resample scenes; None keeps each
+            scene's own.
         views: Views over which activations are averaged; each costs one pass of the network.
-        name: A name for people. Default: method and bits.
-        device: Where the backbone runs.
-        accelerate: Whether to trace the backbone first, as `Hasher.accelerate` does.
+        name: A display name. Default: method and bits.
+        device: Device that runs the backbone.
+        accelerate: Whether to trace the backbone first, like `Hasher.accelerate`.
         seed: Seed of the rotation or the hyperplanes.
 
     Returns:
@@ -105,7 +106,7 @@ def fit_hasher(
 
     Raises:
         HasherError: If there are too few tiles, or the method, model or weights are unknown.
-        BandMismatchError: If the tiles do not have as many bands as there are names.
+        BandMismatchError: If the tiles' number of bands differs from the number of names.
         ValueMismatchError: If batches hold values of different kinds, and nothing says which.
         CodeLengthError: If the bits cannot be packed.
     """
@@ -148,13 +149,13 @@ def fit_hasher(
 def fit_head(
     extractor: Extractor, batches: Iterable[Tensor], *, method: str, num_bits: int, seed: int = 0
 ) -> tuple[LinearHead, int]:
-    """Fit a head that needs no labels to the features of tiles.
+    """Fit a head that needs no labels on the features of tiles.
 
     Args:
-        extractor: What makes the features.
-        batches: Batches of raw tiles, gone through once.
+        extractor: Computes the features.
+        batches: Batches of raw tiles, iterated over once.
         method: As in `fit_hasher`.
-        num_bits: Bits of the code.
+        num_bits: Bits per code.
         seed: Seed of the rotation or the hyperplanes.
 
     Returns:
@@ -182,13 +183,13 @@ def fit_head(
 
 
 def default_bands(count: int) -> tuple[str, ...]:
-    """Name bands that nobody named.
+    """Return default names for unnamed bands.
 
     Args:
         count: Number of bands.
 
     Returns:
-        "gray" for one, "red", "green", "blue" for three, else "band_1" and on.
+        "gray" for one, "red", "green", "blue" for three, otherwise "band_1", "band_2" and so on.
     """
     if count in {1, 3}:
         return ("gray",) if count == 1 else ("red", "green", "blue")
@@ -196,17 +197,17 @@ def default_bands(count: int) -> tuple[str, ...]:
 
 
 def peek(tiles: Iterable[Tensor], *, of_one_kind: bool = False) -> tuple[Tensor, Iterator[Tensor]]:
-    """Take some first tiles, and an iterator over all of them.
+    """Return some of the first tiles, and an iterator over all batches.
 
     Args:
         tiles: Batches of raw tiles, each of shape (tiles, bands, height, width).
         of_one_kind: Whether batches that hold other values than the first are refused.
 
     Returns:
-        First tiles of one size, and all batches from the first on.
+        First tiles, those of the first one's size, and all batches including the first.
 
     Raises:
-        HasherError: If there is no tile, or a batch is no batch of tiles.
+        HasherError: If there are no tiles, or a batch has the wrong shape.
         BandMismatchError: If the batches have different numbers of bands.
         ValueMismatchError: If batches hold values of different kinds.
     """
@@ -223,7 +224,7 @@ def peek(tiles: Iterable[Tensor], *, of_one_kind: bool = False) -> tuple[Tensor,
             _check_kind(batch, first[0])
         first.append(batch)
     if not sum(map(len, first)):
-        msg = "there is no tile to fit a hasher on; add scenes first."
+        msg = "there are no tiles to fit a hasher on; add scenes first."
         raise HasherError(msg)
     same_size = [batch for batch in first if batch.shape[-2:] == first[0].shape[-2:]]
     if len({batch.dtype for batch in same_size}) > 1:  # PyTorch has no type for int16 and uint16

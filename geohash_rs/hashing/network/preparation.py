@@ -1,4 +1,4 @@
-"""Raw tiles become network input: scaled, resized, normalised; in PyTorch or as a traced module."""
+"""Turn raw tiles into network input: scale, resize, normalise; in PyTorch or as a traced module."""
 
 import torch
 from torch import Tensor, nn
@@ -7,8 +7,8 @@ from geohash_rs.hashing.network.scaling import Scaling
 
 __all__ = ["Preparation", "prepare", "resize"]
 
-BLOCK = 32  # rows of the output that are made in one product
-UNITS = 512  # columns of the unit matrix that are resized at once
+BLOCK = 32  # output rows per matrix product
+UNITS = 512  # columns of the unit matrix to resize at once
 
 
 def prepare(raw: Tensor, scaling: Scaling, *, size: int) -> Tensor:
@@ -16,8 +16,8 @@ def prepare(raw: Tensor, scaling: Scaling, *, size: int) -> Tensor:
 
     Args:
         raw: Raw pixels, float32, shape (tiles, bands, height, width).
-        scaling: What is done to raw pixel values.
-        size: Side in px that the network sees.
+        scaling: How to scale raw pixel values.
+        size: Side of the network's input, px.
 
     Returns:
         Network input, float32, shape (tiles, bands, size, size).
@@ -26,14 +26,14 @@ def prepare(raw: Tensor, scaling: Scaling, *, size: int) -> Tensor:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize images by bicubic interpolation that does not alias.
+    """Resize images by bicubic interpolation with antialiasing.
 
     Args:
         images: Floats, shape (images, bands, height, width).
-        size: Height and width to bring them to, px.
+        size: New height and width, px.
 
     Returns:
-        Shape (images, bands, *size); the same tensor where they have that size.
+        Shape (images, bands, *size); the same tensor if it already has that size.
     """
     if images.shape[-2:] == size:
         return images
@@ -41,21 +41,21 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class Preparation(nn.Module):
-    """`prepare` for tiles of one size, as products of matrices that ONNX Runtime can run.
+    """`prepare` for tiles of one size, as matrix products that ONNX Runtime can run.
 
-    Resizing is linear along each side, and a few rows of the output depend on a few rows of the
-    input, so it is done by small products: on a CPU in less time than by PyTorch's own operation,
-    and ONNX has no operation that antialiases in the same way. The values agree to 1e-6.
+    Resizing is linear along each side, and a few output rows depend on a few input rows, so small
+    products suffice. On a CPU they are faster than PyTorch's own operation, and ONNX has no
+    operation with the same antialiasing. The values agree to 1e-6.
     """
 
     def __init__(self, scaling: Scaling, *, height: int, width: int, input_size: int) -> None:
         """Make the matrices for tiles of one size.
 
         Args:
-            scaling: What is done to raw pixel values.
+            scaling: How to scale raw pixel values.
             height: Rows of a tile.
             width: Columns of a tile.
-            input_size: Side to which tiles are resized, px.
+            input_size: Side of the network's input, px.
         """
         super().__init__()
         self.scaling = scaling
@@ -64,7 +64,7 @@ class Preparation(nn.Module):
         self.columns = [(a, b, m.T.contiguous()) for a, b, m in _blocks(width, input_size)]
 
     def forward(self, tiles: Tensor) -> Tensor:
-        """Scale and resize.
+        """Scale, resize and normalise tiles.
 
         Args:
             tiles: Raw pixels, float32, shape (tiles, bands, height, width).
@@ -80,7 +80,7 @@ class Preparation(nn.Module):
 
 
 def _blocks(length: int, size: int) -> list[tuple[int, int, Tensor]]:
-    """Cut up the matrix that resizes one side: first and last input of a block, and its weights."""
+    """Divide the matrix that resizes one side into blocks: input start, input stop, weights."""
     whole = _weights(length, size)
     blocks = []
     for first in range(0, size, BLOCK):
@@ -92,7 +92,7 @@ def _blocks(length: int, size: int) -> list[tuple[int, int, Tensor]]:
 
 
 def _weights(length: int, size: int) -> Tensor:
-    """Make the matrix that resizes one side, shape (size, length): resized unit vectors."""
+    """Return the matrix that resizes one side, shape (size, length), by resizing unit vectors."""
     parts = []
     for first in range(0, length, UNITS):
         units = torch.arange(first, min(first + UNITS, length))

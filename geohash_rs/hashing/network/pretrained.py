@@ -1,4 +1,4 @@
-"""Backbones with weights: of installed packages, timm, TorchGeo, a hasher file or another file."""
+"""Backbones with weights from an installed package, timm, TorchGeo or a file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,26 +31,26 @@ def load_backbone(
     stages: Sequence[str] = (),
     seed: int = 0,
 ) -> Backbone:
-    """Make a backbone with its weights.
+    """Make a backbone and load its weights.
 
     Args:
-        model: Any timm name. TorchGeo weights bring their own.
-        weights: True for the pretrained weights of the model (for ``tf_efficientnet_lite0`` those
-            that were installed with this package, for others timm's, which are downloaded); False
-            or None for random ones; TorchGeo weights as an enum member or by name such as
-            ``"ResNet18_Weights.SENTINEL2_ALL_MOCO"``; or the path of a state dict on this machine.
-        in_chans: Bands of the input. If the weights have another number, the first convolution is
-            adapted as timm does if they have three: repeated and rescaled. Default: what TorchGeo
-            weights were trained on, else 3.
+        model: Name of a timm model. TorchGeo weights determine the model themselves.
+        weights: True for the model's pretrained weights (for ``tf_efficientnet_lite0`` those
+            installed with this package, for others timm's, which are downloaded); False or None
+            for random weights; TorchGeo weights as an enum member or by name, such as
+            ``"ResNet18_Weights.SENTINEL2_ALL_MOCO"``; or the path of a local state dict.
+        in_chans: Number of input bands. If it differs from that of the weights, and they have
+            three, the first convolution is adapted like timm does: repeated and rescaled. None
+            uses that of TorchGeo weights, otherwise 3.
         stages: Names of modules, such as "blocks.4", whose mean output is appended.
         seed: Seed of random weights.
 
     Returns:
-        The backbone, in training mode with gradients on, as torch makes modules.
+        The backbone, in training mode with gradients on, like any new torch module.
 
     Raises:
-        HasherError: If the model or the weights are unknown or do not fit each other.
-        BandMismatchError: If the weights were trained on another number of bands, unless on three.
+        HasherError: If the model or the weights are unknown or do not match.
+        BandMismatchError: If the weights were trained on another number of bands, other than three.
     """
     if weights is None or weights is False:
         return Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
@@ -69,18 +69,18 @@ def load_backbone(
 def rebuild_backbone(
     source: Mapping[str, Any], weights: Mapping[str, Tensor], *, in_chans: int
 ) -> Backbone:
-    """Make a backbone that a hasher file describes.
+    """Make the backbone that a hasher file describes.
 
     Args:
-        source: Its model, stages and where its weights came from.
-        weights: Tensors of the network by name; none for those of the installed package.
-        in_chans: Bands of the input.
+        source: Its model, stages and source of weights.
+        weights: Tensors of the network by name; empty for those of the installed package.
+        in_chans: Number of input bands.
 
     Returns:
         The backbone.
 
     Raises:
-        HasherError: If weights are missing that no package holds.
+        HasherError: If weights are missing that the installed package does not have.
     """
     model, stages = source["model"], source["stages"]
     if not weights:
@@ -95,15 +95,15 @@ def rebuild_backbone(
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a network from a file, without running any code that it may hold.
+    """Read the weights of a network from a file, without running any code in it.
 
     Args:
         path: A ``.safetensors`` file, or a ``.pt``, ``.pth`` or ``.ckpt`` that holds tensors. A
             state dict inside ``state_dict`` or ``model`` is found, and a prefix that all its keys
-            share (``backbone.``, ``module.``) is taken off.
+            share (``backbone.``, ``module.``) is removed.
 
     Returns:
-        Names and tensors.
+        Tensors by name.
 
     Raises:
         HasherError: If the file holds no state dict.
@@ -139,8 +139,8 @@ def _pretrained(model: str) -> tuple[str, dict[str, Tensor]]:
         raise
     except Exception as error:
         msg = (
-            f"the weights of {model} cannot be downloaded ({error}); pass weights=PATH of a state "
-            f"dict on this machine, or use {LITE0}, whose weights are installed."
+            f"the weights of {model} cannot be downloaded ({error}); pass weights=PATH of a local "
+            f"state dict, or use {LITE0}, whose weights are installed."
         )
         raise HasherError(msg) from error
     return "timm", network.state_dict()
@@ -153,18 +153,18 @@ def _torchgeo_backbone(
     stages: Sequence[str],
     seed: int,
 ) -> Backbone:
-    from torchgeo.models import get_weight  # seconds to import, so only where it is used
+    from torchgeo.models import get_weight  # takes seconds to import
 
     if isinstance(weights, str):
         try:
             weights = get_weight(weights)
         except (ValueError, KeyError) as error:
-            msg = f"weights {weights!r} are neither a file nor weights that TorchGeo knows: {error}"
+            msg = f"weights {weights!r} are neither a file nor weights of TorchGeo: {error}"
             raise HasherError(msg) from error
     meta = weights.meta
     if in_chans is not None and in_chans != meta["in_chans"]:
         bands = ", ".join(meta.get("bands", ())) or "unnamed"
-        msg = f"{weights} take {meta['in_chans']} bands ({bands}) but the tiles have {in_chans}."
+        msg = f"{weights} need {meta['in_chans']} bands ({bands}) but the tiles have {in_chans}."
         raise BandMismatchError(msg)
     backbone = Backbone(meta["model"], in_chans=meta["in_chans"], stages=stages, seed=seed)
     _load_into(backbone, weights.get_state_dict(progress=False), origin=str(weights))
@@ -175,7 +175,7 @@ def _torchgeo_backbone(
 
 
 def _raw_statistics(weights: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:  # noqa: ANN401
-    """Compose the normalisations that TorchGeo weights were trained with into one, in raw units."""
+    """Combine the normalisations that TorchGeo weights were trained with into one, in raw units."""
     channels = int(weights.meta["in_chans"])
     mean, std = torch.zeros(channels), torch.ones(channels)
     for step in weights.transforms.modules():
@@ -187,7 +187,7 @@ def _raw_statistics(weights: Any) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def _setting(step: Any, name: str) -> Any:  # noqa: ANN401
-    """Read a setting of torchvision's Normalize or Kornia's, which keeps it in `flags`."""
+    """Read a setting of torchvision's Normalize, or of Kornia's, which stores it in `flags`."""
     return step.flags[name] if hasattr(step, "flags") else getattr(step, name)
 
 
@@ -202,8 +202,8 @@ def _load_into(backbone: Backbone, state: dict[str, Tensor], *, origin: str) -> 
         bands = state[first].shape[1]
         if bands != 3:
             msg = (
-                f"the weights of {origin} take {bands} bands but the tiles have "
-                f"{backbone.in_chans}; only weights of three bands are adapted. Use tiles of "
+                f"the weights of {origin} need {bands} bands but the tiles have "
+                f"{backbone.in_chans}; only weights of three bands can be adapted. Use tiles with "
                 f"{bands} bands, or other weights."
             )
             raise BandMismatchError(msg)
@@ -214,9 +214,9 @@ def _load_into(backbone: Backbone, state: dict[str, Tensor], *, origin: str) -> 
     if missing or wrong or extra:
         example = (missing + wrong + extra)[0]
         msg = (
-            f"{origin} are the weights of another network than {backbone.model_name}: "
-            f"{len(missing)} tensors missing, {len(wrong)} of another shape, {len(extra)} unknown, "
-            f"such as {example}; name the model that the weights were trained with."
+            f"the weights of {origin} do not match {backbone.model_name}: {len(missing)} tensors "
+            f"missing, {len(wrong)} of another shape, {len(extra)} unknown, such as {example}; "
+            "name the model that the weights were trained with."
         )
         raise HasherError(msg)
     network.load_state_dict({k: v for k, v in state.items() if k in wanted}, strict=False)

@@ -1,4 +1,4 @@
-"""Run a frozen backbone fast: fp32 with fused operations on a CPU, mixed precision on CUDA."""
+"""Run a frozen backbone fast: fused fp32 operations on a CPU, mixed precision on CUDA."""
 
 import logging
 import tempfile
@@ -23,19 +23,19 @@ __all__ = ["CpuRuntime", "mixed_precision"]
 logger = logging.getLogger(__name__)
 
 INPUT = "images"
-PASS_PIXELS = 256 * 256  # of network input that a thread computes at once: one tile of 224 px
-MAX_PREPARATIONS = 32  # sizes of tiles whose preparation is kept
+PASS_PIXELS = 256 * 256  # input pixels per thread and pass: one tile of 224 px
+MAX_PREPARATIONS = 32  # tile sizes whose preparation is cached
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Choose the precision of a frozen backbone's arithmetic.
+    """Choose the precision of a frozen backbone.
 
     Args:
-        device: Where it runs.
+        device: Device that it runs on.
 
     Returns:
-        On CUDA a context in which convolutions and products are bfloat16, or float16 where the
-        hardware has no bfloat16; elsewhere one that changes nothing.
+        On CUDA, a context for convolutions and matrix products in bfloat16, or in float16 if the
+        hardware does not support bfloat16; otherwise one that changes nothing.
     """
     if device.type != "cuda":
         return nullcontext()
@@ -44,14 +44,14 @@ def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
 
 
 class CpuRuntime:
-    """A backbone in ONNX Runtime: fp32 with fused operations, so that hardly a bit changes.
+    """A backbone in ONNX Runtime: fused fp32 operations, which change almost no bits.
 
-    Every thread computes tiles of its own. What one tile needs stays in a core's cache, and no
-    thread waits for another at every layer, as they do where all compute one batch.
+    Each thread computes its own tiles. The data of one tile stays in a core's cache, and threads
+    do not wait for each other at every layer, as they would when sharing one batch.
     """
 
     def __init__(self, session: Any, *, input_size: int) -> None:  # noqa: ANN401 - no types
-        """Hold a session; use `build`.
+        """Store a session; use `build`.
 
         Args:
             session: An ``onnxruntime.InferenceSession`` with one input and one output.
@@ -63,15 +63,15 @@ class CpuRuntime:
 
     @classmethod
     def build(cls, backbone: Backbone, *, input_size: int) -> "CpuRuntime | None":
-        """Trace a backbone into ONNX Runtime; this takes a few seconds.
+        """Trace a backbone for ONNX Runtime, which takes a few seconds.
 
         Args:
             backbone: The network, in evaluation mode, on the CPU.
             input_size: Side of its input, px.
 
         Returns:
-            The runtime, or None where ONNX Runtime is not installed or the network has an
-            operation that cannot be traced: then PyTorch is used as it is.
+            The runtime, or None if ONNX Runtime is not installed or the network has an operation
+            that cannot be traced; the caller then uses PyTorch.
         """
         example = torch.zeros(2, backbone.in_chans, input_size, input_size)
         try:
@@ -85,12 +85,12 @@ class CpuRuntime:
 
         Args:
             tiles: Network input, float32, shape (tiles, bands, input_size, input_size); with a
-                scaling raw pixels of any real data type, height and width.
-            scaling: What is done to raw pixels before they are resized and enter the network.
+                scaling, raw pixels of any real data type, height and width.
+            scaling: How to scale raw pixels before they are resized.
 
         Returns:
-            Features, float32, shape (tiles, num_features). Those of a tile with a NaN, or with an
-            infinite value that the scaling does not clip, are NaN.
+            Features, float32, shape (tiles, num_features); NaN for a tile with a NaN pixel, or
+            with an infinite one that the scaling does not clip.
         """
         # NumPy has no bfloat16.
         pixels = (tiles.float() if tiles.dtype == torch.bfloat16 else tiles).detach().cpu().numpy()
@@ -115,7 +115,7 @@ class CpuRuntime:
 
 
 def _broken(raw: npt.NDArray[np.floating[Any]], scaling: Scaling) -> npt.NDArray[np.bool_]:
-    """Tell of which tiles no features can be made; ONNX Runtime would clip a NaN to a number."""
+    """Return which tiles cannot have features; ONNX Runtime would clip a NaN to a number."""
     lowest, highest = raw.min(axis=(1, 2, 3)), raw.max(axis=(1, 2, 3))  # NaN if any value is
     broken: npt.NDArray[np.bool_] = np.isnan(lowest)
     if not scaling.clip:
@@ -129,13 +129,13 @@ def _trace_preparation(input_size: int, scaling: Scaling, height: int, width: in
 
 
 def _trace(module: nn.Module, example: Tensor) -> Any:  # noqa: ANN401 - onnxruntime has no types
-    """Make a session of one thread, for any number of tiles like the example."""
+    """Make a single-threaded session for any number of tiles of the example's shape."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "module.onnx"
         with warnings.catch_warnings(), torch.no_grad():
-            # PyTorch deprecates its tracing exporter; the newer one needs onnxscript too.
+            # PyTorch has deprecated its tracing exporter; the newer one also needs onnxscript.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 module,

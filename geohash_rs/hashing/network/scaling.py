@@ -1,4 +1,4 @@
-"""Bring raw pixel values of any sensor and data type to the range that a network was trained on."""
+"""Scale raw pixel values of any sensor and data type to the range that a network expects."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,24 +20,24 @@ __all__ = [
     "sample_pixels",
 ]
 
-SCALING_TILES = 512  # tiles looked at to choose the range of pixel values
+SCALING_TILES = 512  # tiles sampled to choose the range of pixel values
 PERCENTILES = [0.01, 0.99]
-THIN_STEP = 8  # px between those that are looked at in a tile that is to be hashed
-THIN_SIDE = 64  # rows and columns of a tile that are looked at to choose its range
+THIN_STEP = 8  # px between those that are sampled from a tile to be hashed
+THIN_SIDE = 64  # rows and columns sampled from each tile
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
     """An affine map of pixel values, band by band.
 
-    A pixel x becomes ``y = (x - low) / (high - low)``, is clipped to [0, 1] if asked, and enters
+    A pixel x becomes ``y = (x - low) / (high - low)``, is optionally clipped to [0, 1], and enters
     the network as ``(y - mean) / std``.
 
     Attributes:
-        low: Pixel value of each band that becomes 0.
-        high: Pixel value of each band that becomes 1.
-        mean: Mean that the network expects of each band.
-        std: Standard deviation that the network expects of each band.
+        low: Pixel value that becomes 0, per band.
+        high: Pixel value that becomes 1, per band.
+        mean: Mean that the network expects, per band.
+        std: Standard deviation that the network expects, per band.
         clip: Whether values outside [low, high] are clipped.
     """
 
@@ -53,7 +53,7 @@ class Scaling:
             msg = f"scaling has low, high, mean and std of different lengths: {sorted(lengths)}."
             raise HasherError(msg)
         if any(high <= low for low, high in zip(self.low, self.high, strict=True)):
-            msg = f"scaling has a high that is not above its low: low {self.low}, high {self.high}."
+            msg = f"scaling needs high above low in every band: low {self.low}, high {self.high}."
             raise HasherError(msg)
 
     @classmethod
@@ -65,22 +65,22 @@ class Scaling:
         std: Sequence[float],
         raw_input: bool = False,
     ) -> "Scaling":
-        """Read the scaling that a user wrote.
+        """Parse a user's scaling.
 
         Args:
-            scaling: ``{"kind": "range", "low": [...], "high": [...]}``: values of the bands that
-                become 0 and 1, one for each band or one for all. None for raw input: pixels are
-                then normalised as they are.
-            mean: Mean that the network expects of each band.
-            std: Standard deviation that the network expects of each band.
-            raw_input: Whether mean and std are in raw pixel units. A range that a user wrote then
-                takes their place.
+            scaling: ``{"kind": "range", "low": [...], "high": [...]}``: pixel values that become 0
+                and 1, one per band or one for all. None with `raw_input` normalises raw pixels
+                directly.
+            mean: Mean that the network expects, per band.
+            std: Standard deviation that the network expects, per band.
+            raw_input: Whether mean and std are in raw pixel units. A user's range then replaces
+                them.
 
         Returns:
             The scaling.
 
         Raises:
-            HasherError: If the mapping has another kind or other keys.
+            HasherError: If the mapping has another kind, or lacks low or high.
         """
         zeros, ones = (0.0,) * len(mean), (1.0,) * len(mean)
         if scaling is None and raw_input:
@@ -121,7 +121,7 @@ class Scaling:
         return float(((some < low) | (some > high)).float().mean())
 
     def apply(self, tiles: Tensor) -> Tensor:
-        """Scale tiles to [0, 1], or beyond it where values are not clipped.
+        """Scale tiles to [0, 1], or beyond if values are not clipped.
 
         Args:
             tiles: Raw pixels, float32, shape (tiles, bands, height, width).
@@ -134,12 +134,12 @@ class Scaling:
         return scaled.clamp_(0, 1) if self.clip else scaled
 
     def normalise(self, scaled: Tensor) -> Tensor:
-        """Bring scaled pixels to the mean and deviation that the network expects, in place.
+        """Normalise scaled pixels to the mean and deviation that the network expects, in place.
 
-        A batch is tens of megabytes, and fresh memory for each step costs more than the step.
+        A batch is tens of megabytes, and allocating memory for each step costs more than the step.
 
         Args:
-            scaled: What `apply` returned, after any resizing; it is changed.
+            scaled: Result of `apply`, after any resizing; changed in place.
 
         Returns:
             The same tensor, now network input.
@@ -149,12 +149,12 @@ class Scaling:
         return scaled.sub_(_column(self.mean, scaled)).div_(_column(self.std, scaled))
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the scaling as JSON-able values."""
+        """Return the scaling as JSON values."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Scaling":
-        """Read what `to_dict` wrote."""
+        """Return the scaling that `to_dict` described."""
         bands = {key: tuple(values[key]) for key in ("low", "high", "mean", "std")}
         return cls(**bands, clip=bool(values["clip"]))
 
@@ -162,18 +162,18 @@ class Scaling:
 def make_scaling(
     backbone: Backbone, scaling: Mapping[str, Any] | None, *, sample: Tensor
 ) -> Scaling:
-    """Choose what is done to raw pixels before a backbone.
+    """Choose the scaling of raw pixels for a backbone.
 
     Args:
-        backbone: The network, which knows the mean and deviation that it expects.
-        scaling: What the user asked for, or None.
-        sample: Raw tiles from which the range is estimated when nothing was asked for.
+        backbone: The network, which has the mean and deviation that it expects.
+        scaling: The user's scaling, or None.
+        sample: Raw tiles to estimate the range from if there is no scaling.
 
     Returns:
-        The scaling; that of TorchGeo weights where they bring their own and nothing was asked for.
+        The scaling; without a user's scaling, that of TorchGeo weights if the backbone has them.
 
     Raises:
-        HasherError: If the scaling is not understood, or no pixel is finite.
+        HasherError: If the scaling is not understood, or a band has no finite pixel.
     """
     if scaling is None and not backbone.raw_input:
         scaling = estimate_range(sample)
@@ -200,8 +200,8 @@ def range_of(values: Sequence[Values]) -> dict[str, Any] | None:
 def estimate_range(tiles: Tensor) -> dict[str, Any]:
     """Choose the pixel values that become 0 and 1, from tiles of any data type.
 
-    Eight-bit tiles keep their full range, so that two sets of pictures are treated alike. For
-    others, percentiles of each band leave out clouds, saturated pixels and fill values.
+    Eight-bit tiles keep their full range, so that all sets of pictures are treated alike. For
+    others, percentiles of each band exclude clouds, saturated pixels and fill values.
 
     Args:
         tiles: Raw pixels, shape (tiles, bands, height, width).
@@ -222,7 +222,7 @@ def estimate_range(tiles: Tensor) -> dict[str, Any]:
         if not len(values):
             msg = f"band {band + 1} has no finite pixel in {len(tiles)} tiles; fit on other tiles."
             raise HasherError(msg)
-        step = max(1, len(values) // 1_000_000)  # torch.quantile takes at most 16 million values
+        step = max(1, len(values) // 1_000_000)  # torch.quantile accepts at most 16 million values
         bottom, top = torch.quantile(values[::step], torch.tensor(PERCENTILES)).tolist()
         lows.append(bottom)
         highs.append(top if top > bottom else bottom + 1.0)
@@ -230,7 +230,7 @@ def estimate_range(tiles: Tensor) -> dict[str, Any]:
 
 
 def sample_pixels(batches: Iterable[Tensor]) -> Tensor:
-    """Take evenly spaced pixels of tiles, as many as a range of values can be chosen from.
+    """Return evenly spaced pixels of tiles, enough to choose a range of values from.
 
     Args:
         batches: Raw tiles, at least one batch, each of shape (tiles, bands, height, width).
@@ -251,7 +251,7 @@ def _per_band(value: float | Sequence[float], bands: int) -> tuple[float, ...]:
     if len(values) == 1:
         values *= bands
     if len(values) != bands:
-        msg = f"scaling has {len(values)} values for {bands} bands; give one for each band."
+        msg = f"scaling has {len(values)} values for {bands} bands; pass one for each band."
         raise HasherError(msg)
     return tuple(values)
 

@@ -1,4 +1,4 @@
-"""The eight ways to look at a tile from above: flips and quarter turns, which lose no pixel."""
+"""The eight lossless views of a tile: flips and quarter turns."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ VIEWS = ("identity", "hflip", "rot90", "rot180", "rot270", "vflip", "transpose",
 
 
 def view(images: Tensor, name: str) -> Tensor:
-    """Turn or mirror images.
+    """Rotate or flip images.
 
     Args:
         images: Any images, shape (..., height, width).
         name: One of `VIEWS`; rotations are counter-clockwise.
 
     Returns:
-        The images seen that way, height and width swapped by odd quarter turns.
+        The images in this view; quarter turns and transpositions swap height and width.
 
     Raises:
         HasherError: If there is no view of this name.
@@ -42,7 +42,7 @@ def view(images: Tensor, name: str) -> Tensor:
 
 
 def random_views(images: Tensor, names: Sequence[str]) -> Tensor:
-    """Turn or mirror every image by a view of its own, drawn from torch's own randomness.
+    """Rotate or flip each image by its own random view, drawn with torch's global generator.
 
     Args:
         images: Square images, shape (tiles, bands, size, size).

@@ -1,1 +1,1 @@
-"""Train a head with labels: losses, batches, recipes, and the Lightning task."""
+"""Train a head with labels: losses, samplers, recipes, and the Lightning task."""

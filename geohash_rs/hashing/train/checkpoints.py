@@ -1,4 +1,4 @@
-"""What a checkpoint keeps with its tensors, so that a task read from it gives the same codes."""
+"""Extra contents of checkpoints, so that a task restored from one makes the same codes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,25 +12,25 @@ from geohash_rs.hashing.network.backbones import Backbone
 __all__ = ["FINE_TUNED", "keep_backbone", "restore_backbone"]
 
 KEY = "geohash_rs"
-FINE_TUNED = "fine-tuned"  # weights that are no longer those of any package or file
+FINE_TUNED = "fine-tuned"  # weights that differ from those of any package or file
 
 
 def keep_backbone(
     checkpoint: dict[str, Any], backbone: Backbone, *, frozen: bool, loader: tuple[Any, Any]
 ) -> dict[str, Any]:
-    """Write where the weights came from, and what pixels they expect.
+    """Store the source of the weights and the pixel statistics that they expect.
 
-    TorchGeo leaves `weights` out of the settings of a checkpoint, and its own weights bring another
+    TorchGeo leaves `weights` out of a checkpoint's settings, and its own weights may use another
     model than the settings name.
 
     Args:
-        checkpoint: What Lightning is about to save.
+        checkpoint: The checkpoint that Lightning is about to save.
         backbone: The backbone.
-        frozen: Whether its weights are still those that were loaded.
-        loader: Mean that the data loader subtracts, and the deviation that it divides by.
+        frozen: Whether its weights are unchanged since loading.
+        loader: Mean that the data loader subtracts, and deviation that it divides by.
 
     Returns:
-        What was written, to which a task may add.
+        The stored mapping, to which a task may add.
     """
     kept: dict[str, Any] = {
         "weights": backbone.weights if frozen else FINE_TUNED,
@@ -48,18 +48,18 @@ def keep_backbone(
 def restore_backbone(
     checkpoint: Mapping[str, Any], backbone: Backbone, *, own: Mapping[str, Tensor]
 ) -> dict[str, Any]:
-    """Take from a checkpoint what `keep_backbone` wrote; tensors are loaded afterwards.
+    """Restore what `keep_backbone` stored; Lightning loads the tensors afterwards.
 
     Args:
-        checkpoint: What was saved.
-        backbone: The backbone, made by the same settings; it is changed.
+        checkpoint: The saved checkpoint.
+        backbone: The backbone, made with the same settings; changed in place.
         own: Tensors of the task.
 
     Returns:
-        What was written.
+        The stored mapping.
 
     Raises:
-        TrainingError: If the checkpoint's tensors are not those of this task.
+        TrainingError: If the checkpoint's tensors do not match the task's.
     """
     _check_tensors(own, checkpoint)
     kept: dict[str, Any] = checkpoint[KEY]
@@ -75,8 +75,8 @@ def _check_tensors(own: Mapping[str, Tensor], checkpoint: Mapping[str, Any]) -> 
     if wrong:
         settings = checkpoint.get("hyper_parameters", {})
         msg = (
-            f"the checkpoint is of another network: {len(wrong)} of {len(own)} tensors differ, "
-            f"such as {wrong[0]}; it was made with model={settings.get('model')!r}, "
+            f"the checkpoint belongs to another network: {len(wrong)} of {len(own)} tensors differ,"
+            f" such as {wrong[0]}; it was made with model={settings.get('model')!r}, "
             f"num_bits={settings.get('num_bits')}, stages={settings.get('stages')}, "
             f"components={settings.get('components')}; make the task with the same settings."
         )

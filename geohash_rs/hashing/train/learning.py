@@ -1,4 +1,4 @@
-"""Which weights of a task learn, and how fast."""
+"""Choose the trainable weights of a task, and make their optimizer."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,8 +18,8 @@ def unfreeze(backbone: Backbone, chosen: Sequence[str], *, frozen: bool) -> None
 
     Args:
         backbone: The backbone.
-        chosen: Names of its modules that learn; none for all.
-        frozen: Whether nothing of it learns, whatever is chosen.
+        chosen: Names of modules to unfreeze; empty for all.
+        frozen: Whether to keep the whole backbone frozen, whatever is chosen.
 
     Raises:
         TrainingError: If a module to unfreeze does not exist.
@@ -44,17 +44,17 @@ def make_optimizer(
     trainer: Any,  # noqa: ANN401
     monitor: str,
 ) -> dict[str, Any]:
-    """Make AdamW over what learns, and its schedule.
+    """Make AdamW for the trainable weights, and its schedule.
 
     Args:
-        backbone: The backbone, of which the unfrozen parts learn.
+        backbone: The backbone; only its unfrozen parts are trained.
         head: Weights of the head and the loss.
-        settings: How fast they learn.
-        trainer: Lightning's, which knows the number of steps.
-        monitor: The measure that "plateau" watches; more is better.
+        settings: Learning rates and schedule.
+        trainer: Lightning's trainer, which knows the number of steps.
+        monitor: The measure that "plateau" monitors; higher is better.
 
     Returns:
-        Optimizer and schedule as Lightning takes them.
+        Optimizer and schedule in Lightning's form.
 
     Raises:
         TrainingError: If the schedule is unknown.

@@ -1,4 +1,4 @@
-"""What a data loader did to pixels, undone: scaling belongs to the hasher, not to the loader."""
+"""Undo a data loader's normalisation: scaling belongs to the hasher, not to the loader."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ MOSTLY = 0.95  # share of values beyond the range from which tiles look alike
 
 
 class LoaderPixels(nn.Module):
-    """The range of pixel values that a task works with, chosen once and kept in its checkpoints.
+    """The range of pixel values of a task, chosen once and stored in its checkpoints.
 
     Args:
-        backbone: Knows the mean and deviation that its weights expect.
+        backbone: Provides the mean and deviation that its weights expect.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}`` in raw pixel values, or None to
             choose it from the first training batch.
     """
@@ -39,14 +39,14 @@ class LoaderPixels(nn.Module):
 
     @property
     def known(self) -> bool:
-        """Whether the range is chosen, or the weights bring their own."""
+        """Whether the range is chosen, or defined by the weights."""
         return self.raw_input or bool(self.get_buffer("chosen"))
 
     def set_range(self, scaling: Mapping[str, Any]) -> None:
-        """Take a range that a user wrote.
+        """Set the range.
 
         Args:
-            scaling: As `Scaling.from_mapping` reads it.
+            scaling: As for `Scaling.from_mapping`.
         """
         read = Scaling.from_mapping(scaling, mean=self.mean, std=self.std)
         self.get_buffer("low").copy_(torch.tensor(read.low))
@@ -57,8 +57,8 @@ class LoaderPixels(nn.Module):
         """Choose the range from tiles, unless it is known.
 
         Args:
-            raw: Raw pixels, shape (tiles, bands, height, width). Where all lie within 0 to 255
-                and some above 1.5 they are taken for 8-bit pictures, else their percentiles count.
+            raw: Raw pixels, shape (tiles, bands, height, width). If all lie within 0 to 255 and
+                some above 1.5, they count as 8-bit pictures; otherwise percentiles are used.
         """
         if self.known:
             self._warn_of_others(raw)

@@ -1,4 +1,4 @@
-"""The losses of MiLaN, each a function, and their weighted sum with the terms that go beyond it."""
+"""The losses of MiLaN as functions, and their weighted sum with an additional proxy term."""
 
 import math
 from typing import Literal
@@ -25,8 +25,8 @@ def pairwise_distances(activations: Tensor, *, normalise: bool = True) -> Tensor
 
     Args:
         activations: Shape (tiles, bits).
-        normalise: Whether activations are brought to length one first, as the authors' code does
-            and the paper does not say.
+        normalise: Whether activations are first normalised to unit length, as in the authors'
+            code; the paper does not mention it.
 
     Returns:
         Shape (tiles, tiles).
@@ -44,12 +44,12 @@ def triplet_loss(distances: Tensor, triplets: Triplets, *, margin: float = 0.2) 
     ``mean over triplets of max(0, d(a, p) - d(a, n) + margin)``, d the squared Euclidean distance.
 
     Args:
-        distances: What `pairwise_distances` gave.
+        distances: Result of `pairwise_distances`.
         triplets: Anchors, positives and negatives.
-        margin: By how much farther the negative should be than the positive.
+        margin: How much farther the negative should be than the positive.
 
     Returns:
-        The loss, a scalar; zero, with a gradient of zeros, where there is no triplet.
+        The loss, a scalar; zero, with zero gradient, if there are no triplets.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, equation 1
@@ -62,7 +62,7 @@ def triplet_loss(distances: Tensor, triplets: Triplets, *, margin: float = 0.2) 
 
 
 def push_loss(activations: Tensor) -> Tensor:
-    """Push activations from 0.5 towards 0 and 1, so that little is lost by the threshold.
+    """Push activations from 0.5 towards 0 and 1, so that binarising them loses little.
 
     ``-(1 / K) mean over tiles of ||s - 0.5||^2``, K the number of bits.
 
@@ -79,11 +79,11 @@ def push_loss(activations: Tensor) -> Tensor:
 
 
 def balance_loss(activations: Tensor, *, over: Literal["sample", "bit"] = "sample") -> Tensor:
-    """Keep ones and zeros in balance.
+    """Balance ones and zeros.
 
-    Over a sample, as the paper's equation and code have it, ``mean over tiles of (mean of its K
-    activations - 0.5)^2``: every code has as many ones as zeros. Over a bit, ``mean over bits of
-    (mean of the bit over the batch - 0.5)^2``: every bit splits the tiles into halves.
+    Over a sample, as in the paper's equation and code, ``mean over tiles of (mean of its K
+    activations - 0.5)^2``: each code should have as many ones as zeros. Over a bit, ``mean over
+    bits of (mean of the bit over the batch - 0.5)^2``: each bit should split the tiles in half.
 
     Args:
         activations: Shape (tiles, bits).
@@ -105,15 +105,15 @@ def balance_loss(activations: Tensor, *, over: Literal["sample", "bit"] = "sampl
 
 
 class MiLaNLoss(nn.Module):
-    """The weighted sum of MiLaN's losses, and a proxy term as well as the triplets if asked.
+    """The weighted sum of MiLaN's losses, optionally with a proxy term.
 
     Args:
         settings: The terms and their weights.
-        num_bits: Bits; needed by the proxy.
-        num_classes: Classes; needed by the proxy.
+        num_bits: Bits per code; needed for the proxy.
+        num_classes: Number of classes; needed for the proxy.
 
     Raises:
-        TrainingError: If the proxy lacks its sizes.
+        TrainingError: If the proxy term is used without `num_bits` or `num_classes`.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, equation 4
@@ -142,18 +142,18 @@ class MiLaNLoss(nn.Module):
 
         Args:
             activations: Shape (tiles, bits).
-            labels: As `label_similarity` takes them.
-            generator: Randomness of the miner, or None for torch's own.
+            labels: As for `label_similarity`.
+            generator: The miner's random generator, or None for torch's global one.
 
         Returns:
             Scalars: "loss", the weighted sum, and each term without its weight: "triplet",
             "push", "balance" and, if used, "proxy".
 
         Raises:
-            TrainingError: If activations are not finite or do not fit the labels.
+            TrainingError: If activations are not finite or do not match the labels.
         """
         if len(activations) != len(labels):
-            msg = f"{len(activations)} activations but {len(labels)} labels; give one each."
+            msg = f"there are {len(activations)} activations but {len(labels)} labels."
             raise TrainingError(msg)
         if not bool(torch.isfinite(activations).all()):
             msg = (
@@ -179,10 +179,10 @@ class MiLaNLoss(nn.Module):
         return {"loss": loss, **terms}
 
     def _proxy(self, activations: Tensor, labels: Tensor) -> Tensor:
-        """Classify codes, their length scaled so that it does not depend on the bits.
+        """Classify codes, scaled so that their length does not depend on the number of bits.
 
         Raises:
-            TrainingError: If there are more classes than the classifier knows.
+            TrainingError: If a label exceeds the classifier's classes.
         """
         codes = (2 * activations - 1) * (8 / math.sqrt(activations.shape[1]))
         logits: Tensor = self.classifier(codes) if self.classifier is not None else codes

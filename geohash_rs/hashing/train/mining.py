@@ -1,4 +1,4 @@
-"""Choose triplets within a batch: an anchor, a tile like it and one that is less like it."""
+"""Choose triplets within a batch: an anchor, a similar tile and a less similar one."""
 
 from typing import NamedTuple, Protocol
 
@@ -27,16 +27,16 @@ class Triplets(NamedTuple):
 
 
 def label_similarity(labels: Tensor, others: Tensor | None = None) -> Tensor:
-    """Say how alike the tiles of a batch are by their labels.
+    """Compute how similar the tiles of a batch are by their labels.
 
     Args:
-        labels: One class a tile, integer, shape (tiles,); or several, zeros and ones, shape
+        labels: One class per tile, integer, shape (tiles,); or several, zeros and ones, shape
             (tiles, classes).
-        others: Labels of the tiles they are compared with. Default: the same.
+        others: Labels of the tiles to compare with; None compares with the same tiles.
 
     Returns:
-        Similarity, shape (tiles, others): of one class, bool; of several, the number of labels
-        that two tiles share over the number that either has (Jaccard), float32.
+        Similarity, shape (tiles, others). For one class per tile, bool; for several, the number of
+        shared labels divided by the number of labels that either has (Jaccard), float32.
 
     Raises:
         TrainingError: If the labels have another shape, or a tile has no label.
@@ -60,7 +60,7 @@ def label_similarity(labels: Tensor, others: Tensor | None = None) -> Tensor:
 
 
 class Miner(Protocol):
-    """What chooses the triplets of a batch."""
+    """Chooses the triplets of a batch."""
 
     def __call__(
         self,
@@ -70,13 +70,13 @@ class Miner(Protocol):
         margin: float,
         generator: torch.Generator | None,
     ) -> Triplets:
-        """Choose triplets; a miner need not use all that it is given.
+        """Choose triplets; a miner need not use all arguments.
 
         Args:
-            distances: Between the tiles of a batch, shape (tiles, tiles).
-            similarity: What `label_similarity` gave.
-            margin: By how much a negative should be farther away than the positive.
-            generator: Randomness, or None for torch's own.
+            distances: Distances between the tiles of a batch, shape (tiles, tiles).
+            similarity: Result of `label_similarity`.
+            margin: How much farther the negative should be than the positive.
+            generator: Random generator, or None for torch's global one.
 
         Returns:
             The triplets.
@@ -86,12 +86,12 @@ class Miner(Protocol):
 def batch_hard(
     distances: Tensor, similarity: Tensor, *, margin: float, generator: torch.Generator | None
 ) -> Triplets:
-    """Take, for every anchor, the valid triplet whose positive is farthest behind its negative.
+    """Choose the hardest valid triplet of each anchor: positive far, negative near.
 
-    With one class a tile these are the farthest tile of the anchor's class and the nearest of
+    With one class per tile, these are the farthest tile of the anchor's class and the nearest of
     any other.
 
-    Gives at most one triplet per anchor.
+    Returns at most one triplet per anchor.
 
     References:
         Hermans, Beyer and Leibe, In Defense of the Triplet Loss, 2017,
@@ -113,7 +113,7 @@ def batch_hard(
 def batch_all(
     distances: Tensor, similarity: Tensor, *, margin: float, generator: torch.Generator | None
 ) -> Triplets:
-    """Take every valid triplet that does not keep the margin, so that the mean is over those.
+    """Choose every valid triplet that violates the margin, so that the mean is over these.
 
     References:
         Hermans, Beyer and Leibe, In Defense of the Triplet Loss, 2017,
@@ -126,11 +126,11 @@ def batch_all(
 def semi_hard(
     distances: Tensor, similarity: Tensor, *, margin: float, generator: torch.Generator | None
 ) -> Triplets:
-    """Take, for every anchor and positive, the nearest negative that is farther than the positive.
+    """Choose, for each anchor and positive, the nearest negative beyond the positive.
 
-    Where there is none, the farthest negative is taken.
+    If there is none, the farthest negative is chosen.
 
-    Gives one triplet per anchor and positive.
+    Returns one triplet per anchor and positive.
 
     References:
         Schroff, Kalenichenko and Philbin, FaceNet, CVPR 2015, https://arxiv.org/abs/1503.03832
@@ -148,13 +148,13 @@ def semi_hard(
 def class_pairs(
     distances: Tensor, similarity: Tensor, *, margin: float, generator: torch.Generator | None
 ) -> Triplets:
-    """Draw triplets as the paper does: one positive and one negative class, no mining.
+    """Draw triplets as in the paper: one positive and one negative class, no mining.
 
-    The tiles like a drawn anchor are split into anchors and positives, and each pair gets a
-    random negative from among the tiles of the negative class. With batches of 60 tiles of one
-    class and 30 of another, as `ClassPairSampler` makes them, these are the paper's 30 triplets.
+    The tiles similar to a drawn anchor are split into anchors and positives, and each pair gets a
+    random tile of the negative class. With batches of 60 tiles of one class and 30 of another, as
+    `ClassPairSampler` makes them, these are the paper's 30 triplets.
 
-    Gives the triplets; none if no class has two tiles or all tiles are alike.
+    Returns no triplets if no class has two tiles or all tiles are similar.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258
@@ -195,7 +195,7 @@ def _pair_masks(similarity: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _valid(similarity: Tensor) -> Tensor:
-    """Mark the triplets whose positive is more like the anchor than their negative."""
+    """Return a mask of triplets whose positive is more similar to the anchor than the negative."""
     similarity = similarity.float()
     itself = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
     more_like = similarity[:, :, None] > similarity[:, None, :]

@@ -15,16 +15,16 @@ from geohash_rs.hashing.train.sampling import ClassBalancedSampler, ClassPairSam
 
 __all__ = ["History", "train_head"]
 
-NOTE_EVERY = 50  # iterations between notes in the history
+NOTE_EVERY = 50  # iterations between entries of the history
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """What happened in training.
+    """The losses logged during training.
 
     Attributes:
-        steps: Iterations at which the losses were noted.
-        losses: Terms of the loss by name, one value a noted step.
+        steps: Iterations at which the losses were logged.
+        losses: Loss terms by name, one value per logged step.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -42,19 +42,19 @@ def train_head(
     """Train a hashing head on the features of labelled tiles.
 
     Args:
-        features: Frozen features, shape (tiles, views, num_features): one row for each view that
-            the recipe trains on.
-        labels: Class of every tile, integer, shape (tiles,); or zeros and ones, shape (tiles,
+        features: Frozen features, shape (tiles, views, num_features), with the views that the
+            recipe trains on.
+        labels: Class of each tile, integer, shape (tiles,); or zeros and ones, shape (tiles,
             classes).
-        num_bits: Bits of the code.
-        recipe: Everything else.
+        num_bits: Bits per code.
+        recipe: All other settings.
         seed: Seed of weights, batches, views, dropout and noise.
 
     Returns:
         The head, in evaluation mode, and the history of its losses.
 
     Raises:
-        TrainingError: If the features are not finite or do not fit the labels or recipe, or no
+        TrainingError: If the features are not finite or do not match the labels or recipe, or no
             triplet can be made.
     """
     _check(features, labels, recipe)
@@ -71,7 +71,7 @@ def _train(
     head = recipe.head.make(width, num_bits)
     if recipe.head.standardise:
         head.standardise(features.flatten(0, 1))
-    with torch.no_grad():  # what comes before the first layer does not learn
+    with torch.no_grad():  # steps before the first layer have no trainable weights
         prepared = head.prepare(features.flatten(0, 1)).reshape(count, views, -1)
     criterion = MiLaNLoss(recipe.loss, num_bits=num_bits, num_classes=num_classes)
     parameters = [*head.parameters(), *criterion.parameters()]
@@ -96,7 +96,7 @@ def _train(
 
 def _batches(labels: Tensor, recipe: Recipe, seed: int) -> Iterator[Tensor]:
     if labels.ndim == 2:
-        # pairs of classes give triplets, three tiles each
+        # for pairs of classes, samples_per_class counts triplets of three tiles
         size = (recipe.classes_per_batch or 3) * recipe.samples_per_class
         for _ in range(recipe.iterations):
             yield torch.randperm(len(labels))[:size]
@@ -125,7 +125,7 @@ def _check(features: Tensor, labels: Tensor, recipe: Recipe) -> None:
     if features.ndim != 3 or len(features) != len(labels):
         msg = (
             f"features have shape {tuple(features.shape)} and there are {len(labels)} labels; use "
-            "(tiles, views, num_features) and a label for each tile."
+            "(tiles, views, num_features) and one label per tile."
         )
         raise TrainingError(msg)
     views = recipe.features.train_views

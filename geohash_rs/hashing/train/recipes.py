@@ -1,4 +1,4 @@
-"""Named configurations of training: the paper's own, and the ones that do better."""
+"""Named training configurations: the paper's, and better ones."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -12,19 +12,19 @@ __all__ = ["RECIPES", "Recipe", "get_recipe"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides how a head is trained on frozen features.
+    """All settings for training a head on frozen features.
 
     Attributes:
-        features: Which features; those of all views of a tile by default.
+        features: Which features to use; by default of all views of a tile.
         head: The shape of the head.
         loss: The loss.
-        classes_per_batch: Classes in a batch; 0 for the paper's pairs of classes.
-        samples_per_class: Tiles of each class in a batch; triplets for pairs of classes.
-        iterations: Batches.
-        learning_rate: Step size at the start.
+        classes_per_batch: Classes per batch; 0 for the paper's pairs of classes.
+        samples_per_class: Tiles per class in a batch; for pairs of classes, triplets per batch.
+        iterations: Number of batches.
+        learning_rate: Initial learning rate.
         betas: Decay rates of Adam.
-        weight_decay: Decoupled weight decay; 0 gives plain Adam.
-        cosine: Whether the step size falls to zero along a cosine.
+        weight_decay: Decoupled weight decay; 0 is plain Adam.
+        cosine: Whether the learning rate falls to zero along a cosine.
     """
 
     features: FeatureSettings = FeatureSettings(input_size=256, train_views=VIEWS)
@@ -39,7 +39,7 @@ class Recipe:
     cosine: bool = True
 
     def with_(self, **changes: Any) -> "Recipe":  # noqa: ANN401
-        """Change settings of any kind.
+        """Return a copy with some settings changed.
 
         Args:
             **changes: Settings by name, such as ``iterations=100, dropout=0.1``.
@@ -48,7 +48,7 @@ class Recipe:
             The changed recipe.
 
         Raises:
-            TrainingError: If there is no such setting, or two do not go together.
+            TrainingError: If there is no such setting, or settings contradict each other.
         """
         known = self.to_dict()
         if unknown := sorted(set(changes) - set(known)):
@@ -64,7 +64,7 @@ class Recipe:
         return replace(self, **own)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all settings in one flat, JSON-able mapping."""
+        """Return all settings in one flat mapping of JSON values."""
         flat: dict[str, Any] = {}
         for name, value in asdict(self).items():
             flat |= value if isinstance(value, dict) else {name: value}
@@ -74,13 +74,13 @@ class Recipe:
 STAGES = ("blocks.3", "blocks.4", "blocks.5", "blocks.6")  # of EfficientNet-Lite0
 FOUR_VIEWS = ("identity", "hflip", "rot90", "rot180")
 
-# chosen by validation inside of the training part: docs/evaluation.md
+# chosen by validation within the training part: docs/reference/results/retrieval.md
 MILAN = Recipe().with_(
     stages=STAGES, components=384, dropout=0.2, noise=1.0, proxy=0.3, iterations=6000
 )
 
 RECIPES: dict[str, Recipe] = {
-    # Roy et al. 2021, as their code runs it, but for the backbone, whose weights we can install
+    # Roy et al. 2021, as in their code except for the backbone, whose weights can be installed
     "paper": Recipe().with_(
         input_size=224,
         train_views=("identity",),
@@ -111,7 +111,7 @@ def get_recipe(name: str) -> Recipe:
         The recipe.
 
     Raises:
-        TrainingError: If there is none of this name.
+        TrainingError: If there is no recipe of this name.
     """
     if name not in RECIPES:
         msg = f"there is no recipe {name!r}; use one of {', '.join(RECIPES)}."

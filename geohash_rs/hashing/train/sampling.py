@@ -20,18 +20,18 @@ __all__ = [
 
 
 class SingleTileWarning(GeoHashRSWarning):
-    """A class has a single tile, of which no triplet can be made."""
+    """A class has a single tile, which cannot form a triplet."""
 
 
 def labels_of(batch: Mapping[str, Any]) -> Tensor:
-    """Take the labels of a batch of TorchGeo's.
+    """Return the labels of a TorchGeo batch.
 
     Args:
-        batch: Has a ``label``, one class a tile or zeros and ones for several; or a ``mask``, whose
-            most frequent class becomes the label.
+        batch: Has a ``label``, one class per tile or zeros and ones for several; or a ``mask``,
+            whose most frequent class becomes the label.
 
     Returns:
-        Shape (tiles,) or (tiles, classes).
+        Labels, shape (tiles,) or (tiles, classes).
 
     Raises:
         TrainingError: If it has neither.
@@ -42,18 +42,18 @@ def labels_of(batch: Mapping[str, Any]) -> Tensor:
     if "mask" in batch:
         mask: Tensor = batch["mask"]
         return mask.flatten(1).mode(1).values.long()
-    msg = f"a batch has no label and no mask, only {sorted(batch)}; use a labelled data set."
+    msg = f"a batch has neither label nor mask, only {sorted(batch)}; use a labelled data set."
     raise TrainingError(msg)
 
 
 def rows_by_class(labels: Sequence[int] | Tensor) -> dict[int, Tensor]:
-    """Group tiles by class and check that triplets can be made of them.
+    """Group tiles by class and check that they can form triplets.
 
     Args:
-        labels: Class of every tile.
+        labels: Class of each tile.
 
     Returns:
-        Indices of the tiles of every class that has at least two.
+        Indices of the tiles of each class that has at least two.
 
     Raises:
         TrainingError: If fewer than two classes have two tiles.
@@ -61,8 +61,8 @@ def rows_by_class(labels: Sequence[int] | Tensor) -> dict[int, Tensor]:
     values = torch.as_tensor(labels)
     if values.ndim != 1:
         msg = (
-            f"labels have shape {tuple(values.shape)}; balanced batches need one class a tile. For "
-            "several labels a tile use plain shuffled batches."
+            f"labels have shape {tuple(values.shape)}; balanced batches need one class per tile. "
+            "For several labels per tile, use plain shuffled batches."
         )
         raise TrainingError(msg)
     groups = {int(c): (values == c).nonzero().flatten() for c in torch.unique(values)}
@@ -79,15 +79,15 @@ def rows_by_class(labels: Sequence[int] | Tensor) -> dict[int, Tensor]:
 
 
 class ClassBalancedSampler(Sampler[list[int]]):
-    """Batches of the same number of tiles from each of several classes.
+    """Batches with the same number of tiles from each of several classes.
 
     Args:
-        labels: Class of every tile; classes of a single tile are left out, with a warning.
-        classes_per_batch: Classes in a batch, at most as many as there are.
-        samples_per_class: Tiles of each; fewer where a class has fewer.
-        num_batches: Batches in an epoch. Default: as many as see every tile once on average.
-        seed: Seed; every epoch draws on from where the last one ended.
-        names: Names of the classes, for the warning. Default: their numbers.
+        labels: Class of each tile; classes with a single tile are left out, with a warning.
+        classes_per_batch: Classes per batch, limited to the number of classes.
+        samples_per_class: Tiles per class; fewer if a class has fewer.
+        num_batches: Batches per epoch; None draws each tile once on average.
+        seed: Seed; each epoch continues the random sequence of the one before.
+        names: Names of the classes, for the warning; by default their numbers.
 
     Raises:
         TrainingError: If fewer than two classes have two tiles, or a number is too small.
@@ -105,8 +105,8 @@ class ClassBalancedSampler(Sampler[list[int]]):
     ) -> None:
         if classes_per_batch < 2 or samples_per_class < 2:
             msg = (
-                f"a batch of {classes_per_batch} classes x {samples_per_class} tiles holds no "
-                "triplet; use at least 2 x 2."
+                f"a batch of {classes_per_batch} classes x {samples_per_class} tiles cannot form "
+                "triplets; use at least 2 x 2."
             )
             raise TrainingError(msg)
         rows = rows_by_class(labels)
@@ -137,9 +137,9 @@ class ClassPairSampler(ClassBalancedSampler):
     """The paper's batches: anchors and positives of one class, negatives of another.
 
     Args:
-        labels: As in `ClassBalancedSampler`, like what follows `num_triplets`.
-        num_triplets: Triplets in a batch: twice as many tiles of one class, as many of another.
-        num_batches: Batches in an epoch.
+        labels: As in `ClassBalancedSampler`.
+        num_triplets: Triplets per batch: twice as many tiles of one class, as many of another.
+        num_batches: Batches per epoch.
         seed: Seed of the batches.
         names: Names of the classes.
 

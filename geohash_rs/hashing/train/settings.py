@@ -1,4 +1,4 @@
-"""The settings of training, one object for each thing that is set."""
+"""The settings of training, grouped by what they configure."""
 
 import inspect
 import re
@@ -24,14 +24,14 @@ C = TypeVar("C", bound=type)
 
 
 class Settings:
-    """What all settings have: they can be picked from a flat mapping that holds others too."""
+    """Base class of settings, which can be picked from a flat mapping with other settings."""
 
     @classmethod
     def pick(cls, settings: Mapping[str, Any]) -> Self:
-        """Take the settings of this kind, lists as tuples, so that equal ones are one key.
+        """Pick the settings of this kind, with lists as tuples so that the result is hashable.
 
         Args:
-            settings: Settings of any kind by name, all of this kind among them.
+            settings: Settings by name, including all of this kind.
 
         Returns:
             The settings.
@@ -42,15 +42,16 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings(Settings):
-    """Which features of a tile are learned from.
+    """The features of a tile to learn from.
 
     Attributes:
-        model: Backbone, any timm name.
-        weights: Weights of the backbone, as `load_backbone` takes them.
+        model: Backbone, the name of a timm model.
+        weights: Weights of the backbone, as for `load_backbone`.
         stages: Modules of the backbone whose mean output is appended to the features.
-        input_size: Side in px that the network sees. Default: what its weights were trained with.
-        train_views: Views of a tile of which training draws one at random.
-        views: Views over which activations are averaged elsewhere; each costs a pass.
+        input_size: Side of the network's input, px. Default: the size its weights were trained
+            with.
+        train_views: Views of a tile from which training draws one at random.
+        views: Views over which activations are averaged outside training; each costs a pass.
     """
 
     model: str = LITE0
@@ -67,16 +68,16 @@ class HeadSettings(Settings):
 
     Attributes:
         hidden: Widths of the head's hidden layers.
-        dropout: Share of hidden units that training drops; the paper has none.
-        components: Principal components kept of the standardised features, at most as many as
-            there are; 0 keeps features. They make the head small and its training fast.
-        noise: Deviation of the Gaussian noise that training adds to the standardised features or
-            components, whose own mean deviation is 1; the paper has none.
-        standardise: Whether features are brought to mean 0 and deviation 1, as measured on the
-            cached features of all training tiles, else on the first training batch.
+        dropout: Share of hidden units dropped in training; the paper uses none.
+        components: Number of principal components of the standardised features to keep; 0 keeps
+            the features. Components make the head small and its training fast.
+        noise: Deviation of the Gaussian noise added in training to the standardised features or
+            components, whose own mean deviation is 1; the paper uses none.
+        standardise: Whether features are scaled to mean 0 and deviation 1, as measured on the
+            cached features of all training tiles, or else on the first training batch.
 
     Raises:
-        TrainingError: If components of features that are not standardised are wanted.
+        TrainingError: If `components` is used without `standardise`.
     """
 
     hidden: Sequence[int] = (1024, 512)
@@ -88,9 +89,8 @@ class HeadSettings(Settings):
     def __post_init__(self) -> None:
         if self.components and not self.standardise:
             msg = (
-                f"components={self.components} and standardise=False do not go together: principal "
-                "components are those of standardised features; use components=0 or "
-                "standardise=True."
+                f"components={self.components} needs standardise=True, since principal components "
+                "are computed from standardised features; use components=0 or standardise=True."
             )
             raise TrainingError(msg)
 
@@ -113,7 +113,7 @@ class LossSettings(Settings):
     Attributes:
         mining: "class_pairs" (the paper's), "batch_all", "batch_hard" or "semi_hard".
         margin: Margin of the triplets.
-        normalise: Whether activations are brought to length one before distances are taken.
+        normalise: Whether activations are normalised to unit length before computing distances.
         push: Weight of the push loss.
         balance: Weight of the balance loss.
         balance_over: "sample" (the paper's) or "bit".
@@ -144,15 +144,15 @@ class LossSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class LearningSettings(Settings):
-    """How fast a task learns.
+    """Learning rates and schedule of a task.
 
     Attributes:
         lr: Learning rate.
-        backbone_lr: Learning rate of the backbone where it learns. Default: a tenth of `lr`.
+        backbone_lr: Learning rate of the backbone's trainable parts. Default: a tenth of `lr`.
         weight_decay: Decoupled weight decay.
-        schedule: "plateau" lowers the learning rate when the validation mAP no longer grows,
-            "cosine" lets it fall to zero over all steps.
-        patience: Epochs without a better validation mAP before "plateau" acts.
+        schedule: "plateau" lowers the learning rate when the validation mAP stops improving,
+            "cosine" lowers it to zero over all steps.
+        patience: Epochs without a better validation mAP before "plateau" lowers the rate.
     """
 
     lr: float = 3e-4
@@ -163,16 +163,16 @@ class LearningSettings(Settings):
 
 
 def documented_by(*kinds: type[Settings]) -> Callable[[C], C]:
-    """Decorate a class that takes settings one by one, with what they mean.
+    """Add the descriptions of settings to the docstring of a class that takes them one by one.
 
-    Command lines and IDEs show the arguments of a class from its docstring; each setting is
-    described in one place, its dataclass.
+    Command lines and IDEs read arguments from a class's docstring; each setting is described only
+    once, in its dataclass.
 
     Args:
-        *kinds: The settings that it takes.
+        *kinds: The settings that the class takes.
 
     Returns:
-        A decorator that adds their attributes to the arguments in the docstring.
+        A decorator that appends their attributes to the arguments in the docstring.
     """
     attributes = [
         re.search(r"Attributes:\n(.*?)(?=\n\n|\Z)", str(inspect.getdoc(k)), re.S) for k in kinds

@@ -1,4 +1,4 @@
-"""Train a hasher inside TorchGeo: a task for Lightning's Trainer and TorchGeo's command line."""
+"""Train a hasher in TorchGeo: a task for Lightning's Trainer and TorchGeo's command line."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -47,30 +47,30 @@ __all__ = ["CodeCollapseWarning", "HashingTask"]
 class HashingTask(base_task()):  # type: ignore[misc]
     """Metric learning of binary codes, after MiLaN.
 
-    Batches are those of TorchGeo: ``image`` and ``label``, or a ``mask`` whose most frequent class
-    becomes the label. What the data module's normalisation did is undone (its ``mean`` and
-    ``std``), because scaling belongs to the hasher. Batches of `BalancedBatches` may hold
-    ``features`` instead of an image, computed once by the frozen backbone.
+    Batches are TorchGeo's: ``image`` and ``label``, or a ``mask`` whose most frequent class
+    becomes the label. The data module's normalisation (its ``mean`` and ``std``) is undone,
+    because scaling belongs to the hasher. Batches of `BalancedBatches` may hold ``features``
+    instead of an image, computed once by the frozen backbone.
 
     Args:
-        in_channels: Bands of the images.
-        num_bits: Bits of the code.
-        freeze_backbone: Whether only the head learns.
-        unfreeze: Modules of the backbone that learn where it is not frozen, such as "blocks.6".
-            Default: all of it. Normalisation layers keep the statistics of their weights.
-        num_classes: Classes; needed by the proxy.
+        in_channels: Number of bands of the images.
+        num_bits: Bits per code.
+        freeze_backbone: Whether to train only the head.
+        unfreeze: Modules of the backbone to train if it is not frozen, such as "blocks.6".
+            Default: all. Normalisation layers keep the statistics of their weights.
+        num_classes: Number of classes; needed for the proxy.
         bands: Names of the bands.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}`` in raw pixel values. Default: 0
-            to 255 where the first training batch lies within, else its percentiles.
-        loader_mean: What the data loader has subtracted. Default: the data module's ``mean``, or
-            that of the data module of the checkpoint, else 0.
-        loader_std: What it then divided by. Default: as of `loader_mean`, else 1.
+            to 255 if the first training batch lies within, otherwise its percentiles.
+        loader_mean: Mean that the data loader subtracts. Default: the ``mean`` of the data module,
+            or of the checkpoint's data module, otherwise 0.
+        loader_std: Deviation that it divides by. Default: as for `loader_mean`, otherwise 1.
         k: Ranks of the validation metrics.
 
     Raises:
-        TrainingError: If a setting is unknown, or two do not go together.
-        HasherError: If the weights do not fit the model.
-        BandMismatchError: If the bands do not fit each other or the weights.
+        TrainingError: If a setting is unknown, or settings contradict each other.
+        HasherError: If the weights do not match the model.
+        BandMismatchError: If the bands do not match each other or the weights.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258
@@ -127,8 +127,8 @@ class HashingTask(base_task()):  # type: ignore[misc]
         """Make backbone and head.
 
         Raises:
-            TrainingError: If components of features that are not standardised are wanted.
-            BandMismatchError: If the bands do not fit each other or the weights.
+            TrainingError: If `components` is used without `standardise`.
+            BandMismatchError: If the bands do not match each other or the weights.
         """
         settings = self.hparams
         wanted = FeatureSettings.pick({**settings, "weights": self.weights})
@@ -158,7 +158,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         )
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
-        """Make AdamW over what learns, and the schedule.
+        """Make AdamW for the trainable weights, and the schedule.
 
         Raises:
             TrainingError: If the schedule is unknown.
@@ -172,9 +172,9 @@ class HashingTask(base_task()):  # type: ignore[misc]
         )
 
     def train(self, mode: bool = True) -> "HashingTask":  # noqa: FBT001, FBT002  (torch's own)
-        """Set the mode of the head; the backbone's normalisation keeps what its weights know.
+        """Set the mode of the head; the backbone's normalisation layers stay in evaluation mode.
 
-        Batches are small and chosen by class, so that their statistics would mislead it.
+        Batches are small and chosen by class, so their statistics would be misleading.
         """
         super().train(mode)
         self.backbone.eval()
@@ -184,7 +184,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         """Compute activations of a data loader's images, averaged over `views`.
 
         Args:
-            images: Shape (tiles, bands, height, width), normalised as the loader does.
+            images: Shape (tiles, bands, height, width), normalised by the data loader.
 
         Returns:
             Activations in [0, 1], shape (tiles, num_bits).
@@ -213,7 +213,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Keep the codes of a batch.
+        """Store the codes of a batch.
 
         Raises:
             TrainingError: If an activation is NaN or infinite.
@@ -242,9 +242,9 @@ class HashingTask(base_task()):  # type: ignore[misc]
         self._log_ranking("test")
 
     def meet_features(self, features: Tensor) -> None:
-        """Take mean, deviation and principal components from features, unless they are known.
+        """Compute mean, deviation and principal components from features, unless they are known.
 
-        A feature that hardly varies among them stays small.
+        Features that hardly vary stay small.
 
         Args:
             features: Features of training tiles, shape (tiles, num_features).
@@ -259,17 +259,17 @@ class HashingTask(base_task()):  # type: ignore[misc]
         self.get_buffer("standardised").fill_(value=True)
 
     def extractor(self) -> Extractor:
-        """Return what makes the features of tiles; it shares a backbone that is frozen anyway."""
+        """Return the feature extractor; it shares the backbone if that is frozen."""
         frozen = self.hparams["freeze_backbone"]
         backbone = self.backbone if frozen else copy.deepcopy(self.backbone)
         return self._extractor(backbone, device=self.device)
 
     def hasher(self, *, name: str = "", notes: Mapping[str, Any] | None = None) -> Hasher:
-        """Return what has been learned as a hasher, which an archive uses.
+        """Return the trained networks as a hasher, for use in an archive.
 
         Args:
-            name: A name for people.
-            notes: What its description carries: data, licence, figures.
+            name: A display name.
+            notes: Notes for its description: data, licence, figures.
 
         Returns:
             A hasher with copies of the networks.
@@ -286,7 +286,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         )
 
     def loader_statistics(self) -> tuple[Any, Any]:
-        """Return the mean that the data loader subtracts, and the deviation that it divides by."""
+        """Return the mean that the data loader subtracts and the deviation that it divides by."""
         module = getattr(self._trainer, "datamodule", None) if self._trainer else None
         mean, std = self.hparams["loader_mean"], self.hparams["loader_std"]
         return (
@@ -297,14 +297,14 @@ class HashingTask(base_task()):  # type: ignore[misc]
     @classmethod
     def load_from_checkpoint(
         cls,
-        checkpoint_path: Any,  # noqa: ANN401 - as Lightning has it, here and below
+        checkpoint_path: Any,  # noqa: ANN401 - as in Lightning, also below
         map_location: Any = None,  # noqa: ANN401
         **settings: Any,  # noqa: ANN401
     ) -> "HashingTask":
-        """Make a task from a checkpoint alone, which holds all weights.
+        """Make a task from a checkpoint, which holds all weights.
 
         Raises:
-            TrainingError: If a setting makes another network.
+            TrainingError: If the settings make another network.
         """
         task: HashingTask = super().load_from_checkpoint(
             checkpoint_path, map_location, **{"weights": False, **settings}
@@ -312,13 +312,13 @@ class HashingTask(base_task()):  # type: ignore[misc]
         return task
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the tiles of an interrupted validation or test."""
+        """Discard the codes of an interrupted validation or test."""
         self.seen = SeenCodes()
 
     on_test_epoch_start = on_validation_epoch_start
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep with the tensors whatever else codes depend on."""
+        """Store everything else that codes depend on with the tensors."""
         kept = keep_backbone(
             checkpoint,
             self.backbone,
@@ -328,10 +328,10 @@ class HashingTask(base_task()):  # type: ignore[misc]
         kept["tile_size"] = self.tile_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take from a checkpoint what codes depend on, and refuse one of another network.
+        """Restore everything that codes depend on from a checkpoint.
 
         Raises:
-            TrainingError: If its tensors are not those of this task.
+            TrainingError: If its tensors do not match this task's.
         """
         kept = restore_backbone(checkpoint, self.backbone, own=self.state_dict())
         self.pixels = LoaderPixels(self.backbone, scaling=None).to(self.device)
@@ -351,10 +351,10 @@ class HashingTask(base_task()):  # type: ignore[misc]
         return prepare(raw, self.pixels.scaling(), size=self.network_size)
 
     def _images(self, batch: dict[str, Tensor]) -> Tensor:
-        """Take the images of a batch.
+        """Return the images of a batch.
 
         Raises:
-            BandMismatchError: If they have another number of bands than the task was made for.
+            BandMismatchError: If their number of bands differs from the task's.
         """
         images = batch["image"].float()
         if images.shape[1] != len(self.band_names):
@@ -367,7 +367,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         return images
 
     def _raw(self, images: Tensor) -> Tensor:
-        """Undo what the data loader's normalisation did."""
+        """Undo the data loader's normalisation."""
         mean, std = self.loader_statistics()
         return undo(images, mean=mean, std=std)
 

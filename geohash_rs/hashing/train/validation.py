@@ -1,4 +1,4 @@
-"""How well the tiles of a validation part find each other by their codes."""
+"""Measure how well validation tiles find each other by their codes."""
 
 import warnings
 
@@ -13,29 +13,29 @@ from geohash_rs.metrics import measures as metrics
 
 __all__ = ["CodeCollapseWarning", "SeenCodes", "ranking_values", "warn_of_collapse"]
 
-COLLAPSED = 0.1  # mean bit entropy below which codes say next to nothing
-MOST_PAIRS = 1 << 24  # pairs of query and tile that are ranked at once
+COLLAPSED = 0.1  # mean bit entropy below which codes hold almost no information
+MOST_PAIRS = 1 << 24  # pairs of query and tile to rank at once
 
 
 class CodeCollapseWarning(GeoHashRSWarning):
-    """Codes of different tiles have become almost the same."""
+    """Codes of different tiles have become almost identical."""
 
 
 class SeenCodes:
-    """Codes and labels of the batches of an epoch, until all of them have been seen."""
+    """Codes and labels of an epoch, collected batch by batch."""
 
     def __init__(self) -> None:
         self._batches: list[tuple[Tensor, Tensor]] = []
 
     def add(self, activations: Tensor, labels: Tensor) -> None:
-        """Keep the codes of a batch.
+        """Store the codes of a batch.
 
         Args:
             activations: In [0, 1], shape (tiles, bits).
-            labels: As `label_similarity` takes them.
+            labels: As for `label_similarity`.
 
         Raises:
-            TrainingError: If an activation is NaN, which would pass for a code of zeros.
+            TrainingError: If an activation is NaN, which would become a zero bit, or infinite.
         """
         bad = ~torch.isfinite(activations).all(1)
         if bool(bad.any()):
@@ -48,23 +48,23 @@ class SeenCodes:
         self._batches.append((activations.detach().float().cpu() > 0.5, labels.cpu()))
 
     def take(self) -> tuple[Tensor, Tensor]:
-        """Give all codes, shape (tiles, bits), and labels, and forget them."""
+        """Return all codes, shape (tiles, bits), and labels, and clear them."""
         bits, labels = (torch.cat(parts) for parts in zip(*self._batches, strict=True))
         self._batches.clear()
         return bits, labels
 
 
 def ranking_values(bits: Tensor, labels: Tensor, *, k: int) -> dict[str, float]:
-    """Rank every tile's others by Hamming distance and measure, some queries at a time.
+    """Rank all other tiles for each tile by Hamming distance and measure the rankings.
 
     Args:
         bits: Zeros and ones, shape (tiles, bits).
-        labels: As `label_similarity` takes them.
-        k: Ranks that are looked at.
+        labels: As for `label_similarity`.
+        k: Number of ranks to evaluate.
 
     Returns:
         "map" (AP divides by the relevant tiles found among the k), "precision_radius2" and
-        "bit_entropy"; for several labels a tile also "ndcg", "acg" and "weighted_map".
+        "bit_entropy"; for several labels per tile also "ndcg", "acg" and "weighted_map".
 
     Raises:
         TrainingError: If the labels have another shape, or a tile has no label.
@@ -81,7 +81,7 @@ def ranking_values(bits: Tensor, labels: Tensor, *, k: int) -> dict[str, float]:
 def _measure(
     codes: npt.NDArray[np.float32], labels: Tensor, queries: Tensor, *, k: int
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Measure the rankings of some of the tiles, one value a query."""
+    """Measure the rankings of some queries, one value per query."""
     rows = queries.numpy()
     distances = np.rint((codes.shape[1] - (2 * codes[rows] - 1) @ (2 * codes - 1).T) / 2)
     distances[np.arange(len(rows)), rows] = np.inf
@@ -99,15 +99,15 @@ def _measure(
 
 
 def warn_of_collapse(entropy: float, *, tiles: int) -> None:
-    """Warn where codes hardly differ.
+    """Warn if codes hardly differ.
 
     Args:
         entropy: Mean bit entropy, in [0, 1].
-        tiles: How many tiles it was measured on.
+        tiles: Number of tiles it was measured on.
     """
     if entropy < COLLAPSED:
         msg = (
-            f"codes have collapsed: mean bit entropy of {tiles} tiles is {entropy:.3f} of 1; lower "
-            "lr, raise balance, or use larger class-balanced batches."
+            f"codes have collapsed: mean bit entropy over {tiles} tiles is {entropy:.3f} of 1; "
+            "lower lr, raise balance, or use larger class-balanced batches."
         )
         warnings.warn(msg, CodeCollapseWarning, stacklevel=2)

@@ -1,11 +1,11 @@
-// Ask the server; every failure becomes an Error with the server's own words.
+// Call the server; every failure becomes an Error with the server's message.
 
 async function answerOf(response) {
   if (response.ok) return response;
   let detail = `the server answered ${response.status}`;
   try {
     detail = (await response.json()).detail ?? detail;
-  } catch { /* no JSON: the status must do */ }
+  } catch { /* not JSON: keep the status */ }
   throw new Error(detail);
 }
 

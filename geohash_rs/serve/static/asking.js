@@ -1,4 +1,4 @@
-// What is looked for: the examples, good and bad, and the ways to give the first.
+// The query: good and bad examples, and the ways to choose the first one.
 import * as api from "./api.js";
 import { example } from "./cards.js";
 import * as link from "./link.js";
@@ -12,7 +12,7 @@ let drawn = "";
 function showChips() {
   const here = (id) => [id, places.has(id)];
   const now = JSON.stringify([state.examples.map((one) => [one.codes, ...here(one.id)]), state.negatives.map(here)]);
-  if (now === drawn) return; // what the keyboard is on stays
+  if (now === drawn) return; // keeps the focus
   drawn = now;
   $("examples").replaceChildren(...state.examples.map((one) => {
     const text = one.codes ? one.name : `tile ${one.id}`;
@@ -27,7 +27,7 @@ function showChips() {
     example({
       source: api.thumbnail(id, 96),
       text: `tile ${id}`,
-      removeText: `Take tile ${id} back`,
+      removeText: `Remove tile ${id} from the bad examples`,
       onRemove: () => change(() => (state.negatives = state.negatives.filter((other) => other !== id))),
     })));
   const good = state.examples.map((one) => (one.codes ? one.place : places.get(one.id)));
@@ -46,7 +46,7 @@ function show() {
   $("again-note").textContent = `with ${plural(state.examples.length, "good", "good")}${bad ? ` and ${bad} bad` : ""}`;
 }
 
-// A tile id, or longitude and latitude; null is neither.
+// Parse a tile id, or longitude and latitude; null if it is neither.
 export function readPlace(text) {
   const id = text.trim().match(/^\d{1,15}$/);
   if (id) return { id: Number(id[0]) };
@@ -58,7 +58,7 @@ async function go(event) {
   event.preventDefault();
   const place = readPlace($("go").value);
   if (!place) {
-    say(`“${$("go").value}” is neither a tile id nor a longitude and a latitude, such as 12 or 8.25, 47.5.`);
+    say(`“${$("go").value}” is neither a tile id (such as 12) nor a longitude and latitude (such as 8.25, 47.5).`);
     return;
   }
   const more = event.submitter === $("go-add");

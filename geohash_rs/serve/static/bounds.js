@@ -1,7 +1,7 @@
-// Boxes of geometries on the globe, where 180 and -180 are the same meridian.
+// Bounding boxes on the globe, where 180 and -180 are the same meridian.
 
-// (west, south, east, north) of the shortest stretch round the globe that holds them all: what is
-// split at the antimeridian stays together, with an east beyond 180. Null if there is nothing.
+// The narrowest (west, south, east, north) around all geometries. Parts split at the antimeridian
+// stay together, with east beyond 180. Null if there are no geometries.
 export function boundsOf(geometries) {
   const parts = geometries.filter((one) => one?.coordinates).flatMap(partsOf).map(boxOf);
   if (!parts.length) return null;
@@ -13,7 +13,7 @@ export function boundsOf(geometries) {
     if (from - reach > gap) [start, gap] = [from, from - reach];
     reach = Math.max(reach, to);
   }
-  const round = spans[0][0] + 360 - reach; // the gap over the antimeridian
+  const round = spans[0][0] + 360 - reach; // the gap across the antimeridian
   if (round >= gap) start = spans[0][0];
   const ends = spans.map(([from, to]) => to + (from < start ? 360 : 0));
   const south = Math.min(...parts.map((box) => box[1]));

@@ -1,4 +1,4 @@
-// The matches as a list of cards; all text from the archive goes in as text, never as markup.
+// The matches as a list of cards; text from the archive is inserted as text, never as markup.
 import * as api from "./api.js";
 
 const ICONS = {
@@ -30,7 +30,7 @@ function icon(name) {
 export function picture(source, alt) {
   const image = make("img", { src: source, alt, loading: "lazy", decoding: "async", draggable: "false" });
   image.addEventListener("error", () => {
-    image.replaceWith(make("span", { class: "none", role: "img", "aria-label": alt }, "no picture: its scene was not found"));
+    image.replaceWith(make("span", { class: "none", role: "img", "aria-label": alt }, "no picture: scene not found"));
   });
   return image;
 }

@@ -1,21 +1,21 @@
 // Draw a box or a polygon on the map, by mouse, pen or finger.
 
 const MOST_CORNERS = 200;
-const SMALLEST = 4; // px; a shorter drag is a click that slipped
-const NEAR = 12; // px; a click so near the first corner closes a polygon
+const SMALLEST = 4; // px; a shorter drag counts as a click
+const NEAR = 12; // px; a click this near the first corner closes the polygon
 const boxOf = (a, b) => {
   const [west, east] = [Math.min(a.lng, b.lng), Math.max(a.lng, b.lng)];
   const [south, north] = [Math.min(a.lat, b.lat), Math.max(a.lat, b.lat)];
   return { type: "Polygon", coordinates: [[[west, south], [east, south], [east, north], [west, north], [west, south]]] };
 };
 
-// show(geometry | null, corners) previews; done(geometry | null) ends, null if nothing was drawn.
+// show(geometry | null, corners) previews; done(geometry | null) ends; null means nothing was drawn.
 export function drawBox(map, { show, done }) {
   const stage = map.getCanvasContainer();
-  let from = null; // where the drag began, px
+  let from = null; // start of the drag, px
   map.dragPan.disable();
   map.boxZoom.disable();
-  stage.classList.add("drawing"); // no scrolling of the page by the finger that draws
+  stage.classList.add("drawing"); // keeps a drawing finger from scrolling the page
   map.getCanvas().style.cursor = "crosshair";
   const at = (event) => {
     const { left, top } = stage.getBoundingClientRect();
@@ -27,10 +27,10 @@ export function drawBox(map, { show, done }) {
     show(null);
   };
   const begin = (event) => {
-    if (!event.isPrimary) return drop(); // a second finger: to zoom
+    if (!event.isPrimary) return drop(); // a second finger zooms
     if (event.button !== 0) return;
     from = at(event);
-    stage.setPointerCapture(event.pointerId); // the drag may end outside of the map
+    stage.setPointerCapture(event.pointerId); // the drag may end outside the map
   };
   const move = (event) => from && event.isPrimary && show(drawn(at(event)));
   const finish = (event) => {
@@ -60,7 +60,7 @@ export function drawPolygon(map, { show, done }) {
   const shape = (points) => (points.length > 2 ? closed(points) : { type: "LineString", coordinates: points });
   const near = (corner, { point }, reach) => map.project(corner).dist(point) < reach;
   const add = (event) => {
-    if (corners.length && near(corners.at(-1), event, SMALLEST)) return; // the second click of two
+    if (corners.length && near(corners.at(-1), event, SMALLEST)) return; // second half of a double click
     if (corners.length > 2 && near(corners[0], event, NEAR)) return finish();
     corners.push([event.lngLat.lng, event.lngLat.lat]);
     show(shape(corners), corners);

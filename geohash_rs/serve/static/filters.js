@@ -21,7 +21,7 @@ function show() {
   $("region-clear").disabled = !state.region;
   const set = [state.region && "a region", (state.from || state.to) && "a time", state.radius !== null && "a radius"].filter(Boolean);
   $("filters-note").textContent = set.length ? `${set.join(", ")} set` : "";
-  if (state.region !== drawn) known.view.showRegion(state.region); // else corners being drawn would go
+  if (state.region !== drawn) known.view.showRegion(state.region); // do not erase corners being drawn
   drawn = state.region;
 }
 

@@ -1,9 +1,9 @@
-// The tiles kept from one search or several, and their download.
+// The tiles kept from one or more searches, and their download.
 import * as api from "./api.js";
 import { $, plural, say } from "./page.js";
 import { show as showAll, state, watch } from "./session.js";
 
-// Distances to different queries do not belong in one column.
+// Distances to different queries must not be mixed in one column.
 const ofOneQuery = () => new Set([...state.kept.values()].map((one) => one.query)).size === 1;
 
 function show() {

@@ -1,4 +1,4 @@
-// Text on the map as small images, drawn here: no fonts from elsewhere.
+// Map labels drawn here as small images, so that no external fonts are loaded.
 
 function canvas(width, height) {
   const made = document.createElement("canvas");

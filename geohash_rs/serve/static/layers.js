@@ -1,11 +1,11 @@
-// The map's sources and layers, from the ground up.
+// The map's sources and layers, from bottom to top.
 
 export const EMPTY = { type: "FeatureCollection", features: [] };
 const ASKED = "#00b4dc";
 export const NEAR = "#f0206a";
 export const FAR = "#ffc46b";
 const REJECTED = "#b3263f";
-const SMALL = ["<", ["zoom"], ["get", "until"]]; // too small to be seen but as a dot
+const SMALL = ["<", ["zoom"], ["get", "until"]]; // so small that a dot is drawn
 
 export function styleOf(archive) {
   const sources = Object.fromEntries(

@@ -1,8 +1,8 @@
-// The search as the part of the address after #, and back.
+// Convert a search to the part of the address after #, and back.
 
 const ring = (polygon) => polygon.coordinates[0].map(([x, y]) => `${+x.toFixed(5)},${+y.toFixed(5)}`).join(";");
 const numbers = (text) => text.split(",").map(Number).filter(Number.isFinite);
-const MOST_CODES = 64; // longer addresses are cut by mail programs
+const MOST_CODES = 64; // mail programs truncate longer addresses
 
 function polygon(text) {
   const points = text.split(";").map(numbers).filter((point) => point.length === 2);
@@ -11,7 +11,7 @@ function polygon(text) {
 
 const KEYS = ["tiles", "codes", "patch", "place", "not", "k", "within", "region", "time", "others", "distinct"];
 
-// Whether this is a search, or nothing; "#panel" is neither.
+// Whether this is a search or empty; "#panel" is neither.
 export function holds(text) {
   const names = [...new URLSearchParams(text.replace(/^#/, "")).keys()];
   return !names.length || names.some((name) => KEYS.includes(name));

@@ -1,4 +1,4 @@
-// Open the archive, put it on the map, and restore what the address asks.
+// Open the archive, show it on the map, and restore the search in the address.
 import * as api from "./api.js";
 import { wireAsking } from "./asking.js";
 import { wireFilters } from "./filters.js";
@@ -20,7 +20,7 @@ function onView(tiles, error) {
 function openMap(archive) {
   try {
     return makeMap({ archive, onView });
-  } catch { // MapLibre throws where there is no WebGL
+  } catch { // MapLibre throws without WebGL
     $("map").replaceChildren();
     for (const id of ["tools", "centre", "region-view"]) $(id).hidden = true;
     $("no-map").hidden = false;
@@ -37,15 +37,15 @@ function wireLink() {
     let said = short ? "Copied" : "Copied, without the patch";
     try {
       await navigator.clipboard.writeText(location.href);
-    } catch { // refused, or the page does not come over HTTPS or from this machine
-      said = "Copy it from the address bar";
+    } catch { // denied, or the page is neither served over HTTPS nor from this machine
+      said = "Copy the address bar instead";
     }
     $("copy-link").textContent = said;
     setTimeout(() => ($("copy-link").textContent = "Copy link"), 2500);
   });
 }
 
-// As a link the address would lose the search.
+// Following the link would replace the search in the address.
 function wireSkip() {
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();
@@ -64,7 +64,7 @@ async function begin() {
     return;
   }
   $("archive-name").textContent = archive.name;
-  document.title = `${archive.name} – search by looks`;
+  document.title = `${archive.name} – search by appearance`;
   const facts = [plural(archive.num_tiles, "tile"), plural(archive.num_scenes, "scene"), archive.num_bits ? `${archive.num_bits} bits` : "no codes yet"];
   $("archive-facts").textContent = facts.join(" · ");
   Object.assign(known, { archive, view: openMap(archive) });

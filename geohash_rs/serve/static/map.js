@@ -1,12 +1,12 @@
-// The map: scenes, footprints in view, matches, examples and the region; no base map of its own.
+// The map: scenes, footprints in view, matches, examples and the region; no built-in base map.
 import * as api from "./api.js";
 import { boundsOf, middleOf } from "./bounds.js";
 import { graticule } from "./graticule.js";
 import { badge, label } from "./labels.js";
 import { EMPTY, FAR, NEAR, styleOf } from "./layers.js";
 
-const MOST_SCENES = 24; // pictures kept
-const MOST_LABELS = 600; // small images of text kept
+const MOST_SCENES = 24; // pictures to keep
+const MOST_LABELS = 600; // label images to keep
 const DOT = 7; // px; footprints smaller than this are drawn as dots
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -18,7 +18,7 @@ const colours = () =>
 const collection = (features) => ({ type: "FeatureCollection", features });
 const feature = (geometry, properties = {}) => ({ type: "Feature", geometry, properties });
 
-// A footprint's middle, and the zoom from which it is large enough to be seen itself.
+// A footprint's centre, and the zoom from which the footprint itself is drawn instead of a dot.
 function dotOf(geometry, properties) {
   const box = boundsOf([geometry]);
   const until = Math.log2((DOT * 360) / (512 * Math.max(box[2] - box[0], 1e-9)));
@@ -42,7 +42,7 @@ export function makeMap({ archive, onView }) {
   map.touchZoomRotate.disableRotation();
   map.addControl(new maplibregl.NavigationControl({ showCompass: false }), "top-right");
   map.addControl(new maplibregl.ScaleControl({ maxWidth: 120 }), "bottom-left");
-  // Once the sources are there: "load" would wait for every tile of a slow base map.
+  // Resolves once the sources exist: "load" would wait for every tile of a slow base map.
   const loaded = new Promise((resolve) => map.once("style.load", resolve));
   const set = (name, data) => map.getSource(name)?.setData(data);
 
@@ -56,7 +56,7 @@ export function makeMap({ archive, onView }) {
     map.setPaintProperty("cells", "fill-color", cells);
   }
 
-  // Text without fonts from elsewhere: drawn here, one small image a text.
+  // Labels without external fonts: one small image per text.
   map.on("styleimagemissing", ({ id }) => {
     if (map.hasImage(id)) return;
     const labels = map.listImages();
@@ -92,7 +92,7 @@ export function makeMap({ archive, onView }) {
     }
   }
 
-  // Whether a label of the graticule keeps clear of the rim and of what stands on the map.
+  // Whether a graticule label is clear of the map's edge and controls.
   function isFree({ geometry, properties }) {
     const { x, y } = map.project(geometry.coordinates);
     const { clientWidth: width, clientHeight: height } = map.getContainer();
@@ -108,7 +108,7 @@ export function makeMap({ archive, onView }) {
     const view = [b.getWest(), Math.max(b.getSouth(), -90), b.getEast(), Math.min(b.getNorth(), 90)];
     const { signal } = looking;
     try {
-      const scenes = drawScenes(view, signal).catch((error) => error); // below, once the tiles stand
+      const scenes = drawScenes(view, signal).catch((error) => error); // rethrown below, after the tiles are drawn
       const tiles = await api.tiles(view, signal);
       await loaded;
       if (signal.aborted) return;
@@ -135,7 +135,7 @@ export function makeMap({ archive, onView }) {
     waiting = setTimeout(drawView, 120);
   });
   loaded.then(paint);
-  drawView(); // asks while the map is still being set up
+  drawView(); // requests data while the map is still being set up
   dark.addEventListener("change", () => {
     map.listImages().forEach((id) => map.removeImage(id));
     paint();
@@ -161,7 +161,7 @@ export function makeMap({ archive, onView }) {
       set("examples", collection(drawn));
       set("example-dots", collection(drawn.map((one) => dotOf(one.geometry, one.properties))));
     },
-    // The corners are those of a polygon while it is drawn.
+    // Corners are passed while a polygon is being drawn.
     showRegion(geometry, corners = []) {
       const points = corners.map((corner) => feature({ type: "Point", coordinates: corner }));
       set("region", collection(geometry ? [feature(geometry), ...points] : points));
@@ -170,7 +170,7 @@ export function makeMap({ archive, onView }) {
       set("pointed", geometry ? collection([feature(geometry)]) : EMPTY);
       set("pointed-dot", geometry ? collection([dotOf(geometry)]) : EMPTY);
     },
-    // The tile or match under a point of the screen, or near it where it is but a dot.
+    // The tile or match at a point of the screen, or near it if it is drawn as a dot.
     under({ x, y }) {
       const at = (reach, names) => map.queryRenderedFeatures([[x - reach, y - reach], [x + reach, y + reach]], { layers: names });
       const dot = at(DOT, ["match-dots", "tile-dots"])[0];
@@ -188,7 +188,7 @@ export function makeMap({ archive, onView }) {
   };
 }
 
-// Stands in where no map can be drawn.
+// A substitute if no map can be drawn.
 export function noMap() {
   const nothing = () => {};
   return { map: null, ready: null, showMatches: nothing, showExamples: nothing, showRegion: nothing, point: nothing, fit: nothing };

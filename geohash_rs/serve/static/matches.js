@@ -1,4 +1,4 @@
-// The matches in rank order, beside the map and on it.
+// The matches in rank order, next to the map and on it.
 import { card, mark } from "./cards.js";
 import { $ } from "./page.js";
 import { toggleKept } from "./kept.js";

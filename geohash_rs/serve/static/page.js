@@ -1,4 +1,4 @@
-// The page's furniture: its elements by id, its words, its alert, and where the keyboard is.
+// Helpers of the page: elements by id, plurals, the alert, and keyboard focus.
 
 export const $ = (id) => document.getElementById(id);
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
@@ -9,7 +9,7 @@ export function say(message) {
   if (message) $("problem").scrollIntoView({ block: "nearest" });
 }
 
-// Change the page; if that takes away what the keyboard was on, go on from `refuge`, not from the top.
+// Change the page; if that removes the focused element, move the focus to `refuge`, not to the top.
 export function keepFocus(apply, refuge = "results-title") {
   const before = document.activeElement;
   apply();

@@ -1,6 +1,6 @@
-// A region as the server takes it: longitudes from -360 to 360, latitudes to the poles.
+// Regions as the server accepts them: longitudes from -360 to 360, latitudes up to the poles.
 
-// A map turned round the globe has longitudes of any size.
+// On a map that wraps around the globe, longitudes can have any value.
 export function normal({ coordinates: [ring] }) {
   const lons = ring.map(([x]) => x);
   let turns = 360 * Math.floor((Math.min(...lons) + 180) / 360);
@@ -8,7 +8,7 @@ export function normal({ coordinates: [ring] }) {
   return { type: "Polygon", coordinates: [ring.map(([x, y]) => [+(x - turns).toFixed(6), +Math.max(-90, Math.min(90, y)).toFixed(6)])] };
 }
 
-// What a view shows; null where it goes round the globe.
+// The region of a view; null if the view wraps around the whole globe.
 export function regionOfView(bounds) {
   const [w, s, e, n] = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()];
   return e - w >= 360 ? null : normal({ coordinates: [[[w, s], [e, s], [e, n], [w, n], [w, s]]] });

@@ -1,10 +1,10 @@
-// What a person does: start from a tile, a place or a GeoTIFF, judge, search again.
+// The user's actions: start from a tile, a place or a GeoTIFF, judge matches, search again.
 import * as api from "./api.js";
 import * as link from "./link.js";
 import { $, say } from "./page.js";
 import { known, patchOf, places, show, state, tileIds } from "./session.js";
 
-const MOST_PLACES = 5000; // footprints remembered
+const MOST_PLACES = 5000; // footprints to remember
 let searching = null;
 
 export async function search({ fit = false } = {}) {
@@ -75,7 +75,7 @@ export function change(apply) {
 
 export const startOver = () => change(() => Object.assign(state, { examples: [], negatives: [] }));
 
-// Search with a tile, or with it and the examples there are.
+// Search with a tile, alone or added to the current examples.
 export async function useTile(id, { more = false } = {}) {
   if (!more) await change(() => Object.assign(state, { examples: [{ id }], negatives: [] }));
   else if (!tileIds().includes(id)) {
@@ -101,10 +101,10 @@ export async function usePlace({ lng, lat }, { more = false } = {}) {
 export async function useFile(file) {
   say();
   if (!known.archive.takes_patches) {
-    say("This archive holds codes made elsewhere and no hasher, so it cannot look at a GeoTIFF; click a tile instead.");
+    say("This archive has no hasher, so it cannot search with a GeoTIFF; click a tile instead.");
     return;
   }
-  state.note = `looking at ${file.name} …`;
+  state.note = `reading ${file.name} …`;
   show();
   try {
     const patch = await api.patch(file);

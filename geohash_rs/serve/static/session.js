@@ -1,8 +1,8 @@
-// What this page knows: what is asked, found and kept; and who shows it.
+// The page's state: the query, the matches and the kept tiles, and the functions that show them.
 import * as link from "./link.js";
 import { keepFocus } from "./page.js";
 
-// asked and query name the search that gave the matches: with its filters, and without.
+// asked and query identify the search behind the matches, with and without its filters.
 export const state = { ...link.read(""), matches: [], asked: "", query: "", note: "", busy: false, kept: new Map() };
 export const places = new Map(); // tile id -> footprint, of examples and matches
 export const known = { archive: null, view: null };

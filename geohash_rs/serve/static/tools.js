@@ -11,7 +11,7 @@ const HINTS = {
   box: "Drag a box.",
   polygon: "Click the corners, then the first again.",
 };
-const AFTER = 400; // ms in which the click that ended a drawing may come; it picks no tile
+const AFTER = 400; // ms after a drawing in which its last click must not pick a tile
 let tool = "pick";
 let drawing = null;
 let ended = -Infinity;
@@ -52,7 +52,7 @@ function pick({ point, lngLat, originalEvent }) {
   if (drawing || performance.now() - ended < AFTER) return;
   const more = originalEvent.shiftKey || tool === "add";
   const under = known.view.under(point);
-  // Of tiles seen whole that lie one upon another the server chooses; a match or a dot is meant itself.
+  // The server chooses among overlapping footprints; a click on a match or a dot picks exactly that one.
   const itself = under && (under.layer.id.startsWith("match") || under.geometry.type === "Point");
   if (itself) useTile(under.properties.tile_id, { more });
   else usePlace(lngLat, { more });

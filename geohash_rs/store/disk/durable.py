@@ -1,4 +1,4 @@
-"""Put files on disk so that they survive a crash, and notice when they were changed."""
+"""Write files so that they survive a crash, and detect changes to them."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ CHUNK = 1 << 22
 
 @dataclass(frozen=True, kw_only=True)
 class FileEntry:
-    """What the manifest knows of one immutable file.
+    """The manifest's entry for one immutable file.
 
     Attributes:
         name: File name inside the folder that owns it.
@@ -53,7 +53,7 @@ class FileEntry:
 
 
 def plain_name(value: object) -> str:
-    """Check a name from a manifest, which another one may have written to lead us elsewhere.
+    """Check a name from a manifest, which may have been crafted to point elsewhere.
 
     Args:
         value: The name of a file or folder.
@@ -62,18 +62,18 @@ def plain_name(value: object) -> str:
         The name.
 
     Raises:
-        ValueError: If it is not the name of something directly in its folder.
+        ValueError: If it does not name something directly in its folder.
     """
     name = str(value)
     if name in ("", ".", "..") or any(sign in name for sign in "/\\\0:"):  # C: is a drive
-        msg = f"{name!r} is no plain file name"
+        msg = f"{name!r} is not a plain file name"
         raise ValueError(msg)
     return name
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Name the file in every error that the system raises while it is written.
+    """Name the file in any system error raised while it is written.
 
     Args:
         path: The file or folder being written.
@@ -82,12 +82,12 @@ def writing(path: Path) -> Iterator[None]:
         Nothing.
 
     Raises:
-        GeoHashRSError: As it is.
+        GeoHashRSError: Passed on unchanged.
         ArchiveWriteError: If the disk is full, a limit is hit or permission is missing.
     """
     try:
         yield
-    except GeoHashRSError:  # names its file or place already
+    except GeoHashRSError:  # already names its file
         raise
     except OSError as error:
         reason = error.strerror or str(error)
@@ -100,7 +100,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Name the file in every error that the system raises while it is read.
+    """Name the file in any system error raised while it is read.
 
     Args:
         path: The file being read.
@@ -109,8 +109,8 @@ def reading(path: Path) -> Iterator[None]:
         Nothing.
 
     Raises:
-        FileNotFoundError: As it is.
-        NotADirectoryError: As it is.
+        FileNotFoundError: Passed on unchanged.
+        NotADirectoryError: Passed on unchanged.
         ArchiveCorruptError: If the disk fails or permission is missing.
     """
     try:
@@ -126,7 +126,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable (does nothing where folders cannot be synced)."""
+    """Make the names in a folder durable (a no-op on Windows, where folders cannot be synced)."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -137,7 +137,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> FileEntry:
-    """Write a new file, make its content durable and describe it.
+    """Write a new file, make its content durable and return its entry.
 
     Args:
         path: Where to write; the folder exists.
@@ -161,7 +161,7 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> FileEntry:
 
 
 def seal_file(path: Path) -> FileEntry:
-    """Make a file that another library wrote durable, and describe it.
+    """Make a file that another library wrote durable, and return its entry.
 
     Args:
         path: A complete, closed file.
@@ -180,22 +180,22 @@ def seal_file(path: Path) -> FileEntry:
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Hand out a path to write to, and put the file in the target's place once it is complete.
+    """Provide a path to write to, and move the complete file over the target.
 
-    A reader sees the old file or all of the new one, also after a crash, and also where two
+    A reader sees either the old file or the complete new one, even after a crash or when two
     processes write it at once.
 
     Args:
         target: The file to write or replace; its folder exists.
 
     Yields:
-        A path of the same name in a folder of its own next to the target, since some formats
-        write further files. If the block fails, the target stays as it is. A killed process leaves
-        the folder behind; its name ends in ".tmp".
+        A path of the same name in a new folder next to the target, since some formats write
+        additional files. If the block fails, the target is untouched. A killed process leaves the
+        folder behind; its name ends in ".tmp".
 
     Raises:
         OSError: As the system raised it; the target is then untouched.
-        ArchiveWriteError: If the folder cannot be made durable; the new file then stands already.
+        ArchiveWriteError: If the folder cannot be made durable; the new file is then in place.
     """
     folder = target.with_name(f"{target.name[:40]}.{secrets.token_hex(4)}.tmp")
     folder.mkdir()
@@ -210,8 +210,8 @@ def replacing(target: Path) -> Iterator[Path]:
         except OSError as error:
             msg = (
                 f"{target} was replaced, but its folder cannot be made durable "
-                f"({error.strerror or error}): the change stands unless the power fails. Look at "
-                "what it holds before you repeat the call."
+                f"({error.strerror or error}): the change stands unless the power fails. Check "
+                "the file before you repeat the call."
             )
             raise ArchiveWriteError(error.errno or 0, msg) from error
     finally:
@@ -219,11 +219,11 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def check_size(path: Path, entry: FileEntry) -> None:
-    """Check that a file is there and as long as the manifest says.
+    """Check that a file exists and has the length in the manifest.
 
     Args:
         path: The file.
-        entry: What the manifest says of it.
+        entry: Its entry in the manifest.
 
     Raises:
         ArchiveCorruptError: If it is missing, cannot be reached or has another length.
@@ -233,8 +233,8 @@ def check_size(path: Path, entry: FileEntry) -> None:
             size = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = (
-            f"{path} is missing, though the manifest lists it; run 'geohash-rs verify' to see "
-            "what else is damaged, and restore the file from a copy."
+            f"{path} is missing but the manifest lists it; run 'geohash-rs verify' to see what "
+            "else is damaged, and restore the file from a copy."
         )
         raise ArchiveCorruptError(msg) from error
     if size != entry.size:
@@ -250,11 +250,10 @@ def verify_file(path: Path, entry: FileEntry) -> None:
 
     Args:
         path: The file.
-        entry: What the manifest says of it.
+        entry: Its entry in the manifest.
 
     Raises:
-        ArchiveCorruptError: If it is missing, cannot be read, has another length or another
-            content.
+        ArchiveCorruptError: If it is missing, cannot be read, or differs in length or content.
     """
     check_size(path, entry)
     with reading(path), path.open("rb") as file:
@@ -268,9 +267,9 @@ def verify_file(path: Path, entry: FileEntry) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a folder, as far as the system lets us.
+    """Remove a file or a folder as far as the system allows.
 
-    What cannot be removed (still mapped on Windows, say) stays as an orphan for a later try.
+    What cannot be removed (such as a mapped file on Windows) stays as an orphan until later.
 
     Args:
         path: A file or a folder.

@@ -1,4 +1,4 @@
-"""Where an opened archive finds its files: in its own folder, or wherever they are fetched to."""
+"""Find the files of an opened archive: in its own folder, or wherever they are fetched to."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ __all__ = ["ArchiveFiles", "FolderFiles"]
 
 
 class ArchiveFiles(Protocol):
-    """The files of an archive; those of a state never change. May be asked from several threads."""
+    """The files of an archive; those of a state never change. Safe to use from several threads."""
 
     @property
     def folder(self) -> Path:
-        """Where the archive lies on this machine, for messages and locks."""
+        """The archive's folder on this machine, for messages and locks."""
 
     def read_manifest(self) -> Manifest:
         """Read the newest state.
@@ -28,11 +28,11 @@ class ArchiveFiles(Protocol):
         """
 
     def find(self, name: str, entry: FileEntry) -> Path:
-        """Give a local file.
+        """Return the local path of a file.
 
         Args:
-            name: Its name inside of the archive, such as "segments/00000000/codes.bin".
-            entry: What the manifest says of it.
+            name: Its name inside the archive, such as "segments/00000000/codes.bin".
+            entry: Its entry in the manifest.
 
         Raises:
             ArchiveCorruptError: If it is missing or has another length.
@@ -54,7 +54,7 @@ class FolderFiles:
         return read_manifest(self.folder)
 
     def find(self, name: str, entry: FileEntry) -> Path:
-        """Give a file of the folder; see `ArchiveFiles`."""
+        """Return the path of a file in the folder; see `ArchiveFiles`."""
         path = self.folder / name
         check_size(path, entry)
         return path

@@ -1,4 +1,4 @@
-"""The hasher that an archive keeps beside the codes it made."""
+"""The hasher that an archive stores along with the codes it made."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ __all__ = ["HasherFile", "other_hasher", "with_hasher"]
 
 @dataclass(frozen=True, kw_only=True)
 class HasherFile:
-    """A hasher as an archive keeps it: bytes that it does not look into.
+    """A hasher as an archive stores it: opaque bytes.
 
     Attributes:
         data: Content of the safetensors file.
-        fingerprint: What identifies the hasher.
-        num_bits: Bits of its codes.
+        fingerprint: Identifies the hasher.
+        num_bits: Bits per code.
     """
 
     data: bytes = dataclasses.field(repr=False)
@@ -28,7 +28,7 @@ class HasherFile:
 
 
 def with_hasher(folder: Path, manifest: Manifest, hasher: HasherFile) -> Manifest:
-    """Write a hasher's file and put it into a state.
+    """Write a hasher's file and add it to a state.
 
     Args:
         folder: The archive; its write lock is held.
@@ -40,7 +40,7 @@ def with_hasher(folder: Path, manifest: Manifest, hasher: HasherFile) -> Manifes
 
     Raises:
         CodeLengthError: If the archive was made for codes of another length.
-        QueryError: If its fingerprint cannot be part of a file's name.
+        QueryError: If its fingerprint cannot be part of a file name.
         ArchiveWriteError: If the file cannot be written.
     """
     check_num_bits(hasher.num_bits)
@@ -48,7 +48,7 @@ def with_hasher(folder: Path, manifest: Manifest, hasher: HasherFile) -> Manifes
     if manifest.num_bits not in (None, hasher.num_bits):
         msg = (
             f"the hasher makes codes of {hasher.num_bits} bits but the archive was made with "
-            f"{manifest.num_bits}; use a hasher with as many bits."
+            f"{manifest.num_bits}; use a hasher with {manifest.num_bits} bits."
         )
         raise CodeLengthError(msg)
     file = write_file(folder / name, [hasher.data])
@@ -61,7 +61,7 @@ def with_hasher(folder: Path, manifest: Manifest, hasher: HasherFile) -> Manifes
 
 
 def other_hasher(folder: Path, known: str, given: str) -> str:
-    """Say that codes were made by another hasher than an archive's.
+    """Return the message for codes that another hasher made than the archive's.
 
     Args:
         folder: The archive.
@@ -82,7 +82,7 @@ def _file_name(fingerprint: str) -> str:
         return plain_name(f"hasher-{fingerprint[:16]}.safetensors")
     except ValueError as error:
         msg = (
-            f"the fingerprint {fingerprint!r} cannot be part of a file's name; pass digits and "
-            "letters, such as the hexadecimal SHA-256 of the file."
+            f"the fingerprint {fingerprint!r} cannot be part of a file name; pass letters and "
+            "digits, such as the hexadecimal SHA-256 of the file."
         )
         raise QueryError(msg) from error

@@ -1,4 +1,4 @@
-"""Let one writer in at a time, and keep the files that a reader may still open."""
+"""Allow one writer at a time, and keep files that a reader may still open."""
 
 import contextlib
 import gc
@@ -22,7 +22,7 @@ ALONE = LockFlags.EXCLUSIVE | LockFlags.NON_BLOCKING
 
 
 def create_locks(folder: Path) -> None:
-    """Make the lock files of a new archive, so that a reader without write permission finds them.
+    """Make the lock files of a new archive, for readers that may not write to its folder.
 
     Args:
         folder: The archive.
@@ -35,7 +35,7 @@ def create_locks(folder: Path) -> None:
 def write_lock(folder: Path) -> Iterator[None]:
     """Hold the archive's write lock; the system frees it even if the process is killed.
 
-    Where the file system has no locks nothing is held: there one process at a time may write.
+    On a file system without locks nothing is held: let only one process write at a time.
 
     Args:
         folder: The archive.
@@ -61,10 +61,10 @@ def write_lock(folder: Path) -> Iterator[None]:
             holder = os.pread(handle, 200, 1).decode(errors="replace") if os.name != "nt" else ""
             msg = (
                 f"{folder} is being written by {holder.strip() or 'another process'}; wait until "
-                "it has finished, then repeat the call. Searching goes on meanwhile."
+                "it has finished, then repeat the call. Searches still work."
             )
             raise ArchiveLockedError(msg)
-        if os.name != "nt":  # where nobody else could read it: locks there bar other handles
+        if os.name != "nt":  # Windows locks are mandatory: no other handle could read the name
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"\nprocess {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield
@@ -75,8 +75,8 @@ def write_lock(folder: Path) -> Iterator[None]:
 class ReaderPin:
     """A shared lock that keeps files of the opened snapshot from being deleted.
 
-    Freed by `release`, by garbage collection, or by the system when the process ends. Where the
-    lock file cannot be opened the pin holds nothing; on a read-only disk nothing is deleted.
+    Freed by `release`, by garbage collection, or by the system when the process ends. If the lock
+    file cannot be opened, the pin holds nothing; on a read-only disk nothing is deleted anyway.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,16 +93,16 @@ class ReaderPin:
         self._release = weakref.finalize(self, _unlock_own, handle, os.getpid())
 
     def release(self) -> None:
-        """Let go; files of the snapshot may be deleted from now on."""
+        """Release the lock; files of the snapshot may be deleted from now on."""
         if self._release is not None:
             self._release()
             self._release = None
 
     @contextlib.contextmanager
     def lifted(self) -> Iterator[None]:
-        """Let go for a moment, to see whether others read.
+        """Release the lock for a moment, to see whether others read.
 
-        Only for the holder of the write lock: nobody else deletes files meanwhile.
+        Only for the holder of the write lock, so that nobody else deletes files in between.
 
         Yields:
             Nothing.
@@ -116,19 +116,19 @@ class ReaderPin:
 
 @contextlib.contextmanager
 def no_readers(folder: Path) -> Iterator[bool]:
-    """Keep readers from opening the archive for a moment, if none has it open.
+    """Keep readers out of the archive for a moment, if none has it open.
 
     Args:
         folder: The archive; its write lock is held.
 
     Yields:
-        True if nobody reads, so that files of older snapshots may be deleted; False where the file
-        system has no locks to tell by.
+        True if nobody reads, so files of older snapshots may be deleted; False also on a file
+        system without locks.
     """
     handle = os.open(folder / READ_LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         alone = _lock(handle, ALONE)
-        if alone is False:  # a pin may be garbage: Numba leaves cycles that hold a search's frames
+        if alone is False:  # Numba leaves reference cycles that may keep a dropped pin alive
             gc.collect()
             alone = _lock(handle, ALONE)
         yield bool(alone)
@@ -139,7 +139,7 @@ def no_readers(folder: Path) -> Iterator[bool]:
 def _unlock(handle: int) -> None:
     """Free a lock and close its file.
 
-    Closing alone would not free it while a process that was forked meanwhile has the file open.
+    Closing alone would not free it while a forked process still has the file open.
     """
     with contextlib.suppress(LockException):  # the file system may have no locks
         portalocker.unlock(handle)
@@ -155,10 +155,10 @@ def _unlock_own(handle: int, process: int) -> None:
 
 
 def _lock(handle: int, flags: LockFlags) -> bool | None:
-    """Take a lock: True if it is ours, False if another holds it, None if there are no locks here.
+    """Take a lock: True if taken, False if another process holds it, None without lock support.
 
-    It is flock's on POSIX and LockFile's on Windows, where a shared one takes pywin32. Lustre
-    without its option flock, some NFS and some FUSE file systems have none.
+    Uses flock on POSIX and LockFile on Windows, where a shared lock needs pywin32. Lustre mounted
+    without `flock`, some NFS and some FUSE file systems do not support locks.
     """
     try:
         portalocker.lock(handle, flags)

@@ -1,4 +1,4 @@
-"""A state of an archive: which files make it up, and which states it comes from."""
+"""A state of an archive: the files that make it up, and the states before it."""
 
 import dataclasses
 import secrets
@@ -13,7 +13,7 @@ from geohash_rs.store.disk.durable import FileEntry
 
 __all__ = ["MOST_ANCESTORS", "HasherEntry", "Manifest", "SegmentEntry", "new_commit"]
 
-MOST_ANCESTORS = 1000  # commits that a state remembers: over five hours of a run of `index`
+MOST_ANCESTORS = 1000  # commits that a state remembers: over five hours of `index`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class HasherEntry:
     """The hasher that made the archive's codes.
 
     Attributes:
-        file: Its safetensors file in the archive's folder, or None when only codes are kept.
-        fingerprint: What identifies it.
+        file: Its safetensors file in the archive's folder, or None if only codes are stored.
+        fingerprint: Identifies the hasher.
     """
 
     file: FileEntry | None
@@ -35,16 +35,16 @@ class SegmentEntry:
 
     Attributes:
         name: Its folder, under `segments`.
-        num_tiles: Rows, removed ones included.
-        num_removed: Rows that a tombstone covers.
+        num_tiles: Rows, including removed ones.
+        num_removed: Removed rows.
         first_id: Smallest tile id.
         last_id: Largest tile id.
-        sequential: Whether row r holds tile first_id + r; else the ids are stored.
-        bounds: (xmin, ymin, xmax, ymax) around the footprints in degrees, xmax above 180 where
-            one crosses the antimeridian; None without footprints.
-        times: First and last moment in microseconds since 1970 UTC; None without times.
+        sequential: Whether row r holds tile first_id + r; otherwise the index stores the ids.
+        bounds: (xmin, ymin, xmax, ymax) around the footprints in degrees, xmax above 180 if one
+            crosses the antimeridian; None without footprints.
+        times: First and last time in microseconds since 1970 UTC; None without times.
         files: Codes, index and tiles.
-        tombstones: The bitmap of removed rows, if any were.
+        tombstones: The bitmap of removed rows, if any.
     """
 
     name: str
@@ -60,28 +60,27 @@ class SegmentEntry:
 
     @property
     def num_live(self) -> int:
-        """Rows that no tombstone covers."""
+        """Rows that were not removed."""
         return self.num_tiles - self.num_removed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A whole state of an archive.
+    """The complete state of an archive.
 
     Attributes:
         generation: Counts the commits.
-        commit: A random name of this commit, by which two states of one generation are told
-            apart.
-        ancestors: The names of the commits before it, the newest first, each of one generation
-            less; older ones are forgotten.
-        num_bits: Bits of a code, or None until a hasher is known.
+        commit: A random name for this commit, which distinguishes states of the same generation.
+        ancestors: The names of the commits before it, one per generation, newest first; only the
+            last `MOST_ANCESTORS` are kept.
+        num_bits: Bits per code, or None until a hasher is known.
         hasher: The hasher, if one is known.
         pending_hasher: The kind of hasher still to be fitted, such as "general-64".
-        next_id: The id that the next tile gets; ids are never used twice.
-        next_number: The number that the next file or folder gets.
-        segments: In the order of their smallest tile id.
+        next_id: The id of the next tile; ids are never reused.
+        next_number: The number of the next file or folder.
+        segments: The segments, ordered by smallest tile id.
         scene_logs: Files of scene records; a later record replaces an earlier one.
-        attrs: What the caller wants remembered, JSON.
+        attrs: The caller's own values, JSON.
     """
 
     generation: int = 0
@@ -105,14 +104,14 @@ class Manifest:
     def bounds(self) -> tuple[float, float, float, float] | None:
         """Box around all footprints, (xmin, ymin, xmax, ymax) in degrees.
 
-        xmax is above 180 where the box crosses the antimeridian; None without footprints.
+        xmax is above 180 if the box crosses the antimeridian; None without footprints.
         """
         boxes = [segment.bounds for segment in self.segments if segment.bounds]
         return total_bounds(np.array(boxes, np.float64).reshape(-1, 4))
 
     @property
     def times(self) -> tuple[np.datetime64, np.datetime64] | None:
-        """First and last moment, UTC, in microseconds; None without times."""
+        """First and last time, UTC, in microseconds; None without times."""
         ranges = [segment.times for segment in self.segments if segment.times]
         if not ranges:
             return None
@@ -120,10 +119,10 @@ class Manifest:
         return np.datetime64(min(firsts), "us"), np.datetime64(max(lasts), "us")
 
     def following(self) -> "Manifest":
-        """Give this state as the commit after it: what a writer changes next.
+        """Return a copy of this state for the next commit.
 
         Returns:
-            The state, with a name of its own and this commit as its newest ancestor.
+            The copy, with a new name and this commit as its newest ancestor.
         """
         ancestors = (self.commit, *self.ancestors)[:MOST_ANCESTORS]
         return dataclasses.replace(
@@ -131,14 +130,14 @@ class Manifest:
         )
 
     def comes_from(self, generation: int, commit: str) -> bool | None:
-        """Return whether this state is a commit, or was made from it.
+        """Return whether this state is the given commit or descends from it.
 
         Args:
             generation: The commit's generation.
             commit: Its name.
 
         Returns:
-            Whether it is; None if the commit is older than the ancestors that are remembered.
+            Whether it is; None if the commit is older than the remembered ancestors.
         """
         age = self.generation - generation
         if age < 0:
@@ -147,7 +146,7 @@ class Manifest:
         return None if age >= len(names) else names[age] == commit
 
     def files(self) -> Iterator[tuple[str, FileEntry]]:
-        """List every file, with its name inside of the archive, such as "scenes/00000008"."""
+        """List every file with its name inside the archive, such as "scenes/00000008"."""
         for segment in self.segments:
             yield from ((f"segments/{segment.name}/{file.name}", file) for file in segment.files)
             if segment.tombstones:
@@ -158,7 +157,7 @@ class Manifest:
 
 
 def new_commit() -> str:
-    """Draw a name for a commit.
+    """Return a random name for a commit.
 
     Returns:
         16 hexadecimal digits.

@@ -1,4 +1,4 @@
-"""Read and write the manifest: one small file that says which other files make up the archive."""
+"""Read and write the manifest, a small file that lists all other files of the archive."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def read_manifest(folder: Path) -> Manifest:
             content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = (
-            f"{folder} is no archive: it has no {MANIFEST}. Make one with Archive.create or "
+            f"{folder} is not an archive: it has no {MANIFEST}. Make one with Archive.create or "
             "'geohash-rs index'."
         )
         raise ArchiveNotFoundError(msg) from error
@@ -55,9 +55,9 @@ def parse_manifest(content: bytes, path: Path | str) -> Manifest:
         The manifest.
 
     Raises:
-        ArchiveNotFoundError: If it is something else.
+        ArchiveNotFoundError: If it is not a manifest of an archive.
         ArchiveFormatError: If a newer version of this package wrote it.
-        ArchiveCorruptError: If it is cut short, was changed, or names files elsewhere.
+        ArchiveCorruptError: If it is cut short, was changed, or names files outside the archive.
     """
     try:
         outer = json.loads(content)
@@ -65,7 +65,7 @@ def parse_manifest(content: bytes, path: Path | str) -> Manifest:
     except (ValueError, KeyError, TypeError) as error:
         raise ArchiveCorruptError(_damage(path, "is not complete JSON")) from error
     if kind != FORMAT:
-        msg = f"{path} is of format {kind!r}, not {FORMAT!r}; this folder is no archive."
+        msg = f"{path} has format {kind!r}, not {FORMAT!r}; this folder is not an archive."
         raise ArchiveNotFoundError(msg)
     if version > FORMAT_VERSION:
         msg = (
@@ -79,20 +79,20 @@ def parse_manifest(content: bytes, path: Path | str) -> Manifest:
             raise ArchiveCorruptError(_damage(path, "does not match its checksum"))
         return _from_json(body)
     except (ValueError, KeyError, TypeError) as error:
-        what = f"lacks or mistakes a field ({error!r})"
+        what = f"has a missing or wrong field ({error!r})"
         raise ArchiveCorruptError(_damage(path, what)) from error
 
 
 def commit_manifest(folder: Path, manifest: Manifest) -> None:
-    """Make a manifest the archive's state, all at once and durably.
+    """Make a manifest the archive's state, atomically and durably.
 
     Args:
         folder: The archive; its write lock is held and every file named is durable.
         manifest: The new state.
 
     Raises:
-        ArchiveWriteError: If it cannot be written, and the old state stands; or if the new one
-            stands but cannot be made durable, as the message then says.
+        ArchiveWriteError: If it cannot be written; the old state then stands. Also if the new
+            state is in place but cannot be made durable; the message then says so.
     """
     body = dataclasses.asdict(manifest)
     outer = {
@@ -112,8 +112,8 @@ def _canonical(body: dict[str, Any]) -> bytes:
 
 def _damage(path: Path | str, what: str) -> str:
     return (
-        f"{path} {what}; restore it from a copy. Tiles may still be read with other programs, from "
-        "the tiles.parquet of each segment."
+        f"{path} {what}; restore it from a copy. Other programs may still read the tiles from "
+        "each segment's tiles.parquet."
     )
 
 

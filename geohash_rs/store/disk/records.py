@@ -1,4 +1,4 @@
-"""Remember the scenes that tiles were cut from, so that work can be resumed."""
+"""Record the scenes that tiles were cut from, so that an interrupted run can resume."""
 
 import dataclasses
 import datetime as dt
@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class SceneRecord:
-    """What an archive remembers of a scene.
+    """An archive's record of a scene.
 
     Attributes:
         scene: Path or URI, the same text as in the tiles' column `scene`.
@@ -33,14 +33,14 @@ class SceneRecord:
         crs: Coordinate reference system, as WKT or "EPSG:32633"; None when unknown.
         transform: The six numbers a, b, c, d, e, f of the affine transform; None when unknown.
         dtype: Pixel type, such as "uint16".
-        count: Bands.
-        size: Length of the file in bytes, to see whether it changed.
-        mtime_ns: When the file was changed last, in nanoseconds, for the same purpose; for a scene
-            of several files a number that changes with any of them.
-        checksum: Checksum of the file, if one was taken.
-        datetime: When it was taken, UTC.
-        datetime_end: Last moment, where it covers a range of time.
-        num_tiles: Tiles that were stored when the scene was added.
+        count: Number of bands.
+        size: Length of the file in bytes, to detect changes.
+        mtime_ns: When the file was last changed, in nanoseconds, also to detect changes; for a
+            scene of several files, a number that changes with any of them.
+        checksum: Checksum of the file, if one was computed.
+        datetime: Acquisition time, UTC.
+        datetime_end: End of the acquisition, if it covers a time range.
+        num_tiles: Number of tiles stored when the scene was added.
         settings: How its tiles were cut (tile_size, stride, edges, ...), JSON.
     """
 
@@ -63,12 +63,12 @@ class SceneRecord:
 def write_scene_log(
     path: Path, records: Iterable[SceneRecord], *, removed: Iterable[str] = ()
 ) -> FileEntry:
-    """Write records to a new file, one JSON object a line, deflated.
+    """Write records to a new file, one JSON object per line, zlib-compressed.
 
     Args:
         path: The file.
         records: Scenes that were added or replaced.
-        removed: Scenes that earlier logs hold and that are no more.
+        removed: Scenes of earlier logs that were removed.
 
     Returns:
         The entry for the manifest.
@@ -84,15 +84,15 @@ def write_scene_log(
 def read_scene_logs(
     folder: Path, entries: Iterable[FileEntry], *, paths: Iterable[Path] | None = None
 ) -> dict[str, SceneRecord]:
-    """Read scene records; a later one replaces an earlier one of the same scene.
+    """Read scene records; a later record of a scene replaces an earlier one.
 
     Args:
         folder: Where the logs are.
         entries: The logs, oldest first.
-        paths: The file of each, if they are not in the folder.
+        paths: The file of each log, if they are not in the folder.
 
     Returns:
-        The records by scene, in the order in which the scenes were first added.
+        The records by scene, in the order the scenes were first added.
 
     Raises:
         ArchiveCorruptError: If a log is missing or damaged.
@@ -108,7 +108,7 @@ def read_scene_logs(
 
 
 def removed_scenes(folder: Path, entries: Iterable[FileEntry]) -> set[str]:
-    """List the scenes that logs remove and do not add again.
+    """Return the scenes that the logs remove and do not add again.
 
     Args:
         folder: Where the logs are.

@@ -1,4 +1,4 @@
-"""Whether the compiled loops work on this machine."""
+"""Check whether the compiled loops work on this machine."""
 
 import functools
 import warnings
@@ -13,16 +13,16 @@ __all__ = ["numba_works"]
 
 @functools.cache
 def numba_works() -> bool:
-    """Return whether Numba compiles the scan and finds the nearest codes with it.
+    """Return whether Numba compiles the scan and the result is right.
 
-    If not, it warns once, and search goes on with NumPy: the same answers, several times slower.
+    If not, warn once; search then uses NumPy, which gives the same answers several times slower.
     """
     try:
         _check()
-    except Exception as error:  # noqa: BLE001 - whatever breaks Numba, search must go on
+    except Exception as error:  # noqa: BLE001 - search must work whatever breaks Numba
         warnings.warn(
             f"Numba does not work here ({error!r}); search falls back to NumPy, which gives the "
-            "same answers but is several times slower. Reinstall numba to repair it.",
+            "same answers but is several times slower. Reinstall numba to fix it.",
             GeoHashRSWarning,
             stacklevel=2,
         )
@@ -31,7 +31,7 @@ def numba_works() -> bool:
 
 
 def _check() -> None:
-    """Compile or load the kernel for codes of 64 bits and see that it finds the nearest.
+    """Compile or load the kernel for 64-bit codes and check that it finds the nearest.
 
     Raises:
         RuntimeError: If it gives a wrong answer.

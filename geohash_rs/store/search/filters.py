@@ -1,4 +1,4 @@
-"""Read what a user asks to search within: a region on the globe, a range of time."""
+"""Parse the region and the time range that a search is limited to."""
 
 import calendar
 import datetime as dt
@@ -42,9 +42,9 @@ class Region:
     """A part of the globe, in longitude and latitude.
 
     Attributes:
-        targets: (minlon, minlat, maxlon, maxlat) of the boxes that the region is made of, or else
-            of the one box around it; read-only, float64, shape (boxes, 4).
-        shape: The region as it was given, if it is not made of boxes.
+        targets: (minlon, minlat, maxlon, maxlat) of the boxes that make up the region, or of the
+            one box around it; read-only, float64, shape (boxes, 4).
+        shape: The region's geometry, if it is not made of boxes.
     """
 
     targets: npt.NDArray[np.float64]
@@ -73,11 +73,11 @@ class Region:
 
 @dataclass(frozen=True, kw_only=True)
 class TimeRange:
-    """A range of time, both ends included.
+    """A time range, both ends included.
 
     Attributes:
-        start: Microseconds since 1970 UTC, or None when open.
-        end: Microseconds since 1970 UTC, or None when open.
+        start: Microseconds since 1970 UTC, or None if open.
+        end: Microseconds since 1970 UTC, or None if open.
     """
 
     start: int | None
@@ -85,38 +85,38 @@ class TimeRange:
 
 
 def parse_names(names: Collection[str], *, what: str) -> frozenset[str]:
-    """Read a set of scenes or labels.
+    """Check a collection of scenes or labels.
 
     Args:
         names: Scenes or labels.
-        what: Which of them, for messages.
+        what: The argument's name, for messages.
 
     Returns:
-        Them, once each.
+        The distinct names.
 
     Raises:
-        QueryError: If it is one text, whose letters would be taken for names.
+        QueryError: If it is a single string, whose letters would be taken for names.
     """
     if isinstance(names, str | bytes):
-        msg = f"{what} is the text {names!r}, but it must be a collection; pass [{names!r}]."
+        msg = f"{what} is the string {names!r}, but it must be a collection; pass [{names!r}]."
         raise QueryError(msg)
     return frozenset(names)
 
 
 def parse_region(region: RegionLike) -> Region:
-    """Read a region.
+    """Parse a region.
 
     Args:
         region: A shapely geometry in longitude and latitude, or (minlon, minlat, maxlon, maxlat)
             in degrees. A box whose minlon is larger than its maxlon crosses the antimeridian, as
-            in RFC 7946. Longitudes up to 360 and down to -360 are brought into [-180, 180].
+            in RFC 7946. Longitudes in [-360, 360] are wrapped into [-180, 180].
 
     Returns:
-        The region, checked.
+        The checked region.
 
     Raises:
         RegionError: If it is empty, invalid, has numbers that are not finite, or lies outside the
-            range of longitudes and latitudes.
+            valid longitudes and latitudes.
     """
     if isinstance(region, BaseGeometry):
         return _from_geometry(region)
@@ -158,7 +158,7 @@ def _wrap_span(low: float, high: float) -> list[tuple[float, float]]:
 
 
 def _box_geometry(box: npt.NDArray[np.float64]) -> BaseGeometry:
-    """Make the point, line or polygon that a box is, so that GEOS gets no flat polygon."""
+    """Turn a box into a point, line or polygon, to avoid degenerate polygons in GEOS."""
     minlon, minlat, maxlon, maxlat = box
     if minlon == maxlon and minlat == maxlat:
         return shapely.Point(minlon, minlat)
@@ -170,7 +170,7 @@ def _box_geometry(box: npt.NDArray[np.float64]) -> BaseGeometry:
 
 def _from_geometry(region: BaseGeometry) -> Region:
     if region.is_empty:
-        msg = f"region is an empty {region.geom_type}; pass one that covers a place."
+        msg = f"region is an empty {region.geom_type}; pass a geometry with coordinates."
         raise RegionError(msg)
     geometry = shapely.force_2d(region)
     _check_range(geometry.bounds)
@@ -190,7 +190,7 @@ def _from_geometry(region: BaseGeometry) -> Region:
 
 
 def _wrap_geometry(geometry: BaseGeometry) -> BaseGeometry:
-    """Bring a region that reaches beyond the antimeridian back onto the globe."""
+    """Wrap the parts of a region beyond the antimeridian back into [-180, 180]."""
     xmin, _, xmax, _ = geometry.bounds
     if xmin >= -180 and xmax <= 180:
         return geometry
@@ -201,7 +201,7 @@ def _wrap_geometry(geometry: BaseGeometry) -> BaseGeometry:
     for turn in (-360.0, 0.0, 360.0):
         for part in parts:
             piece = shapely.intersection(part, shapely.box(turn - 180.0, -91.0, turn + 180.0, 91.0))
-            # a polygon that only touches the antimeridian has nothing on its other side
+            # a polygon that only touches the antimeridian must not leave a line on the other side
             if not piece.is_empty and shapely.get_dimensions(piece) == shapely.get_dimensions(part):
                 pieces.append(affinity.translate(piece, xoff=-turn))
     return shapely.union_all(pieces)
@@ -214,7 +214,7 @@ def _check_range(bounds: Sequence[float]) -> None:
     minlon, minlat, maxlon, maxlat = bounds
     if min(minlon, maxlon) < -360 or max(minlon, maxlon) > 360 or minlat < -90 or maxlat > 90:
         msg = (
-            f"region has bounds ({minlon:g}, {minlat:g}, {maxlon:g}, {maxlat:g}), outside of "
+            f"region has bounds ({minlon:g}, {minlat:g}, {maxlon:g}, {maxlat:g}), outside "
             "longitude -180..180 and latitude -90..90; reproject it to EPSG:4326 "
             "(x is the longitude)."
         )
@@ -222,26 +222,26 @@ def _check_range(bounds: Sequence[float]) -> None:
 
 
 def parse_time(time: TimeLike) -> TimeRange:
-    """Read a range of time.
+    """Parse a time range.
 
     Args:
         time: (start, end), both included. Each is an ISO 8601 string, a date, a datetime, or None
-            for an open end. A time without zone is UTC. An end given as a year, month or day,
-            also as a datetime64 of that unit, means its last moment, so ("2023", "2023") is the
+            for an open end. A time without a zone is UTC. An end given as a year, month or day
+            (or as a datetime64 of that unit) means its last moment, so ("2023", "2023") is the
             whole year.
 
     Returns:
         The range in microseconds.
 
     Raises:
-        TimeRangeError: If it cannot be read or ends before it starts.
+        TimeRangeError: If it cannot be parsed or ends before it starts.
     """
     if isinstance(time, str) or len(time) != 2:
         msg = f"time is {time!r}, but it must be a pair (start, end); None leaves an end open."
         raise TimeRangeError(msg)
     start, end = _moment(time[0], last=False), _moment(time[1], last=True)
     if start is not None and end is not None and end < start:
-        msg = f"time ends before it starts: {time[0]!s} to {time[1]!s}; turn the two round."
+        msg = f"time ends before it starts: {time[0]!s} to {time[1]!s}; swap the two."
         raise TimeRangeError(msg)
     return TimeRange(start=start, end=end)
 
@@ -258,7 +258,7 @@ def _moment(value: Any, *, last: bool) -> int | None:  # noqa: ANN401 - anything
             value = _edge_of_period(match, last=last)
         stamp = pd.Timestamp(value)
     except (TypeError, ValueError, OverflowError) as error:
-        msg = f"time {value!r} cannot be read ({error}); write it like 2023-06-30T12:00Z."
+        msg = f"time {value!r} cannot be parsed ({error}); write it like 2023-06-30T12:00Z."
         raise TimeRangeError(msg) from error
     if pd.isna(stamp):
         msg = "time has a missing value (NaT); use None for an open end."
@@ -269,7 +269,7 @@ def _moment(value: Any, *, last: bool) -> int | None:  # noqa: ANN401 - anything
 
 
 def _edge_of_period(match: re.Match[str], *, last: bool) -> dt.datetime:
-    """Give the first or last moment of a year, month or day."""
+    """Return the first or last moment of a year, month or day."""
     year, month, day = (int(part or 0) for part in match.groups())
     if not last:
         return dt.datetime(year, month or 1, day or 1)

@@ -1,4 +1,4 @@
-"""Keep compiled kernels on disk, wherever this installation may write."""
+"""Cache compiled kernels on disk, wherever this installation can write."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from numba.core import config
 
 __all__ = ["SOURCES", "cached_njit"]
 
-SOURCES = (  # below the folder of the store; of the last two, numbers are compiled in
+SOURCES = (  # in the store's folder; the kernels compile in constants from the last two
     "search/kernels",
     "search/lanes",
     "search/row_filters",
@@ -23,11 +23,11 @@ SOURCES = (  # below the folder of the store; of the last two, numbers are compi
 
 
 def cached_njit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function on first use, without the interpreter lock, and keep the result on disk.
+    """Compile a function on first use, without the interpreter lock, and cache it on disk.
 
-    Numba keeps it beside the module, or in NUMBA_CACHE_DIR or the user's cache folder. Where none
-    of them can be written, a private folder among the temporary files is used, and where that is
-    not safe either, each process compiles for itself.
+    Numba's cache lies next to the module, in NUMBA_CACHE_DIR or in the user's cache folder. If
+    none of them is writable, a private temporary folder is used; if that is not safe either, each
+    process compiles for itself.
 
     Args:
         function: The function.
@@ -37,7 +37,7 @@ def cached_njit(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     try:
         return _stamped(numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # "no locator available": nothing can be written
+    except RuntimeError:  # "no locator available": no cache folder is writable
         folder = _private_folder()
     if folder is None:
         return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
@@ -50,7 +50,7 @@ def cached_njit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _private_folder() -> Path | None:
-    """Make or find a folder that only this user can write; compiled code is loaded from it."""
+    """Return a folder that only this user can write, since code is loaded from it, or None."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(tempfile.gettempdir()) / f"geohash_rs-kernels-{user}"
     try:
@@ -65,9 +65,9 @@ def _private_folder() -> Path | None:
 
 
 def _stamped(compiled: Any) -> Callable[..., Any]:  # noqa: ANN401 - Numba's dispatcher
-    """Let a change of any module that is compiled in make what is kept on disk stale.
+    """Invalidate the cached function when any module compiled into it changes.
 
-    Numba looks at the function's own module only: https://github.com/numba/numba/issues/1833
+    Numba checks only the function's own module: https://github.com/numba/numba/issues/1833
     """
     files = [Path(__file__).parents[1] / f"{name}.py" for name in SOURCES]
     with contextlib.suppress(AttributeError, OSError):

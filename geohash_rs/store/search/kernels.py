@@ -1,7 +1,7 @@
 """The compiled loop over packed codes: the k nearest, or all within a distance.
 
-Codes stay in the first cache while every query passes over them. A row is looked at by itself only
-if one of the 512 rows around it is near enough.
+Codes stay in the L1 cache while every query passes over them. Single rows are tested only if one
+of the 512 rows of their span is near enough.
 """
 
 from typing import Any
@@ -26,15 +26,15 @@ from geohash_rs.store.segment.layout import BLOCK
 
 __all__ = ["scan"]
 
-CACHE_BYTES = 16_384  # of codes that stay in the first cache while every query passes over them
-AHEAD_BYTES = 8192  # as far as fits beside them
-LINE = 64  # bytes that a processor fetches at once
+CACHE_BYTES = 16_384  # of codes that stay in the L1 cache while every query passes over them
+AHEAD_BYTES = 8192  # prefetch distance, as far as the L1 cache leaves room
+LINE = 64  # bytes of a cache line
 LOW_BITS = np.uint64((1 << ID_BITS) - 1)
 
 
 @numba.njit  # type: ignore[untyped-decorator]
 def _sift(heap: Any, key: Any) -> None:
-    """Put a key in place of the largest of a heap whose first item is the largest."""
+    """Replace the largest key of a max-heap, which is its first item."""
     size = len(heap)
     place = 0
     while True:
@@ -52,7 +52,7 @@ def _sift(heap: Any, key: Any) -> None:
 
 @numba.njit  # type: ignore[untyped-decorator]
 def _bound_of(heap: Any, bound: int, any_order: bool) -> Any:
-    """Give one more than the largest distance that can still enter a heap."""
+    """Return one more than the largest distance that can still enter a heap."""
     worst = heap[0]
     if worst == NO_KEY:
         return bound
@@ -64,7 +64,7 @@ def _bound_of(heap: Any, bound: int, any_order: bool) -> Any:
 
 @numba.njit  # type: ignore[untyped-decorator]
 def _padded_tail(words: Any, width: int) -> Any:
-    """Copy the rows after the last whole span, with room for a whole one."""
+    """Copy the rows after the last whole span, zero-padded to a whole span."""
     rest = len(words) % (SPAN * width)
     tail = np.zeros(SPAN * width, words.dtype)
     tail[:rest] = words[len(words) - rest :]
@@ -90,19 +90,19 @@ def scan(
 
     Args:
         words: The codes, shape (n * w,).
-        shape: Any tuple of w numbers: the words of a code, known when this is compiled.
+        shape: Any tuple of w numbers; makes w, the words per code, a compile-time constant.
         queries: Words, shape (queries * w,).
         blocks: Blocks to scan, shape (m,).
         tests: RowTests of the blocks.
-        ids: Ids less the first, shape (n,), or (0,) when ids follow the rows.
+        ids: Ids minus `first_id`, shape (n,), or (0,) if ids follow the rows.
         first_id: The first id.
         limits: One more than the largest distance that counts, int64, shape (queries,); lowered as
             heaps fill.
-        heaps: Keys, the largest of each query first, shape (queries, k); changed. Shape (queries,
-            0) to count or collect instead.
-        any_order: Whether a row's id may be smaller than one that was kept before.
-        keys: Room for the keys to collect, or empty to count only.
-        ends: Where each query's next key goes, int64, shape (queries,); moved on by each row.
+        heaps: A max-heap of keys for each query, shape (queries, k); changed. Shape (queries, 0)
+            to count or collect instead.
+        any_order: Whether a row's id may be smaller than one already kept.
+        keys: Output buffer for the collected keys, or empty to count only.
+        ends: Where each query's next key goes, int64, shape (queries,); advanced for each key.
     """
     width = len(shape)
     num_rows = len(words) // width
@@ -114,8 +114,8 @@ def scan(
     partly, edge, removed, rules = tests.partial, tests.edge, tests.removed, tests.rules
     boxes, corners, targets, edges = tests.boxes, tests.corners, tests.targets, tests.edges
     inside_only = tests.inside_only
-    beside = np.empty(len(edges), np.int64)
-    num_beside = 0
+    nearby = np.empty(len(edges), np.int64)
+    num_nearby = 0
     for place in range(len(blocks)):
         begin = blocks[place] * BLOCK
         end = min(begin + BLOCK, num_rows)
@@ -124,7 +124,7 @@ def scan(
             known[:] = 0
             good[:] = 0
             if edge[place]:
-                num_beside = edges_near(corners[blocks[place]], edges, beside)
+                num_nearby = edges_near(corners[blocks[place]], edges, nearby)
         for start in range(begin, end, piece):
             stop = min(start + piece, end)
             for q in range(len(limits)):
@@ -133,7 +133,7 @@ def scan(
                 for span in range(start, stop, SPAN):
                     whole = span < last_span
                     source, at = (words, span) if whole else (tail, 0)
-                    if q == 0:  # a processor seldom reads ahead past the end of a page
+                    if q == 0:  # hardware prefetch usually stops at the end of a page
                         ahead = span * width + AHEAD_BYTES // words.itemsize
                         for word in range(ahead, ahead + SPAN * width, LINE // words.itemsize):
                             fetch_ahead(words, word)
@@ -161,8 +161,8 @@ def scan(
                                         targets,
                                         edges,
                                         inside_only,
-                                        beside,
-                                        num_beside,
+                                        nearby,
+                                        num_nearby,
                                     )
                                     if status == 0:
                                         good[slot] &= ~(np.uint64(1) << np.uint64(i))

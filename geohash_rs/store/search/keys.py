@@ -1,4 +1,4 @@
-"""Keys of candidates: a distance and a tile id in one integer, in the order of an answer."""
+"""Keys of candidates: distance and tile id packed into one integer that sorts as results do."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,7 +1,7 @@
-"""Vector steps of the compiled kernels: many codes compared at once, whatever the processor.
+"""SIMD steps of the compiled kernels: compare many codes at once on any processor.
 
-Numba's own loops over codes of several words do not become vectors reliably, so these few steps
-are written as LLVM's vectors of 512 bits, which LLVM splits where the processor has narrower ones.
+Numba does not reliably vectorise loops over codes of several words, so these few steps are written
+as 512-bit LLVM vectors, which LLVM splits for processors with narrower registers.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ __all__ = [
     "popcount",
 ]
 
-SPAN = 512  # rows that `any_near` looks at; divides a block
-GROUP = 64  # rows that `near` looks at; one bit each
+SPAN = 512  # rows that `any_near` compares; divides a block
+GROUP = 64  # rows that `near` compares; one bit each
 VECTOR_BITS = 512
-MOST_WORDS = 8  # of a code; longer ones are compared in a plain loop
+MOST_WORDS = 8  # words per code; longer codes are compared in a plain loop
 
 Build = Callable[[Any, Any, Any, Any], ir.Value]
 
@@ -44,7 +44,7 @@ def popcount(typing_context: Any, value: Any) -> tuple[Any, Build]:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def lowest_bit(typing_context: Any, value: Any) -> tuple[Any, Build]:
-    """Give the place of the lowest bit that is set; the integer is not 0."""
+    """Return the position of the lowest set bit of a non-zero integer."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
         place = builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
@@ -55,7 +55,7 @@ def lowest_bit(typing_context: Any, value: Any) -> tuple[Any, Build]:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def code_of(typing_context: Any, codes: Any, number: Any, shape: Any) -> tuple[Any, Build]:
-    """Take one code out of many as a tuple, as long as the tuple `shape`."""
+    """Return one of many codes as a tuple of the same length as `shape`."""
     signature = types.UniTuple(codes.dtype, shape.count)(codes, types.intp, shape)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
@@ -73,7 +73,7 @@ def code_of(typing_context: Any, codes: Any, number: Any, shape: Any) -> tuple[A
 
 @intrinsic  # type: ignore[untyped-decorator]
 def any_near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -> tuple[Any, Build]:
-    """Return whether any of SPAN codes from a row on differs in fewer bits than the bound."""
+    """Return whether any of SPAN codes, starting at a row, is nearer than the bound."""
     signature = types.boolean(words, types.intp, code, types.int64)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
@@ -94,7 +94,7 @@ def any_near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -
 
 @intrinsic  # type: ignore[untyped-decorator]
 def near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -> tuple[Any, Build]:
-    """Tell which of 64 codes from a row on differ in fewer bits than the bound; bit i is row i."""
+    """Return a mask of which of 64 codes, starting at `row`, are nearer than the bound."""
     signature = types.uint64(words, types.intp, code, types.int64)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
@@ -114,7 +114,7 @@ def near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -> tu
 
 @intrinsic  # type: ignore[untyped-decorator]
 def fetch_ahead(typing_context: Any, words: Any, word: Any) -> tuple[Any, Build]:
-    """Ask the processor to bring a word into the cache; one past the end does no harm."""
+    """Prefetch a word into the cache; one past the end does no harm."""
     signature = types.void(words, types.intp)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
@@ -135,7 +135,7 @@ def fetch_ahead(typing_context: Any, words: Any, word: Any) -> tuple[Any, Build]
 
 @intrinsic  # type: ignore[untyped-decorator]
 def number_at(typing_context: Any, address: Any, place: Any, item: Any) -> tuple[Any, Build]:
-    """Read a number at a place of a column in memory; `item` is any number of the column's type."""
+    """Read one number of a column in memory; `item` is any number of the column's type."""
     signature = types.int64(types.int64, types.int64, item)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
@@ -151,7 +151,7 @@ def number_at(typing_context: Any, address: Any, place: Any, item: Any) -> tuple
 def in_range(
     typing_context: Any, address: Any, row: Any, item: Any, low: Any, size: Any
 ) -> tuple[Any, Build]:
-    """Tell which of 64 numbers of a column in memory lie in [low, low + size); see `number_at`."""
+    """Return a mask of which of 64 column numbers lie in [low, low + size); see `number_at`."""
     signature = types.uint64(types.int64, types.int64, item, types.int64, types.int64)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
@@ -166,7 +166,7 @@ def in_range(
 
 
 def _lanes(signature: Any) -> int:
-    """Tell how many words of this type a vector holds."""
+    """Return how many words of this type a vector holds."""
     return VECTOR_BITS // int(signature.args[0].dtype.bitwidth)
 
 
@@ -188,7 +188,7 @@ def _differing(context: Any, builder: Any, signature: Any, args: Any, first: int
 
 
 def _gathered(builder: Any, bits: ir.Value, count: int) -> ir.Value:
-    """Add up the words of each code; one lane a code."""
+    """Sum the words of each code; one lane per code."""
     total = None
     for j in range(count):
         places = _places(range(j, bits.type.count, count))
@@ -198,10 +198,10 @@ def _gathered(builder: Any, bits: ir.Value, count: int) -> ir.Value:
 
 
 def _summed(builder: Any, bits: ir.Value, count: int) -> ir.Value:
-    """Add up the words of each code, in any lanes.
+    """Sum the words of each code, in any lanes.
 
-    Neighbours are exchanged within a vector, which processors without AVX-512 do much faster than
-    they gather lanes of several.
+    Lanes are swapped within a vector, which processors without AVX-512 do much faster than
+    gathering lanes from several vectors.
     """
     if count & (count - 1):
         return _gathered(builder, bits, count)
@@ -214,7 +214,7 @@ def _summed(builder: Any, bits: ir.Value, count: int) -> ir.Value:
 
 
 def _below(builder: Any, distances: ir.Value, bound: ir.Value) -> ir.Value:
-    """Compare distances with a bound; an integer with a bit for each."""
+    """Return an integer with one bit per distance, set if it is below the bound."""
     limit = _cast(builder, bound, distances.type.element)
     limits = _splat(builder, limit, distances.type.count)
     smaller = builder.icmp_unsigned("<", distances, limits)

@@ -1,4 +1,4 @@
-"""Answer a search over the segments of a snapshot, exactly."""
+"""Search the segments of a snapshot exactly."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from geohash_rs.store.segment.read import Segment
 __all__ = ["Limits", "SearchResult", "search_segments"]
 
 Array = npt.NDArray[Any]
-HEAP_K = 4096  # above it, finding the distance of the k-th best by counting is faster
-TRIES = 4  # scans before every doubtful footprint of the region's edge is looked at
+HEAP_K = 4096  # for larger k, finding the k-th distance by counting is faster than a heap
+TRIES = 4  # scans before every uncertain footprint on the region's edge is read
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What a search found, nearest first, equal distances by lowest tile id.
+    """The result of a search, nearest first, ties by lowest tile id.
 
     Attributes:
         ids: Tile ids, int64, shape (queries, found); -1 where a query has fewer.
@@ -38,12 +38,12 @@ class SearchResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How many matches are asked for, how near, and with how many threads.
+    """The number of matches, their largest distance, and the number of threads.
 
     Attributes:
-        k: Matches for each query, or None for all within `max_distance`.
+        k: Matches per query, or None for all within `max_distance`.
         max_distance: The largest Hamming distance that counts, or None.
-        num_threads: Threads, or None to choose.
+        num_threads: Number of threads, or None to choose automatically.
 
     Raises:
         QueryError: If one of them is too small or not a whole number, or k and `max_distance` are
@@ -84,11 +84,11 @@ def search_segments(
         segments: The snapshot.
         queries: Packed codes, uint8, shape (queries, bits / 8).
         limits: How many matches, and how near.
-        where: What tiles are limited to; what it excludes is in `dropped`.
-        dropped: For each segment's name, rows that do not count.
+        where: The filters; rows that it excludes are in `dropped`.
+        dropped: Rows that do not count, by segment name.
 
     Returns:
-        The result; as wide as the query with the most matches needs, at most k.
+        The result; as wide as the most matches of any query, at most k.
     """
     if not len(queries):
         return _result([])
@@ -120,7 +120,7 @@ def _select(
 
 
 def _scan(selections: Sequence[Selection], queries: Array, limits: Limits) -> list[Keys]:
-    """Scan without looking at footprints; keys of each query, ascending."""
+    """Scan without reading footprints and return each query's keys, ascending."""
     if not selections:
         return [np.empty(0, np.uint64) for _ in queries]
     k, num_threads, limit = limits.k, limits.num_threads, queries.shape[1] * 8
@@ -148,7 +148,7 @@ def _ids(keys: Keys) -> npt.NDArray[np.int64]:
 def _doubtful(
     selections: Sequence[Selection], found: Sequence[Keys]
 ) -> list[npt.NDArray[np.int64]]:
-    """Find the rows among the results whose footprints must be compared with the region."""
+    """Return the rows found whose footprints must be compared with the region."""
     if not any(selection.edge.any() for selection in selections):
         return [np.empty(0, np.int64) for _ in selections]
     ids = np.unique(_ids(np.concatenate(found)))
@@ -164,7 +164,7 @@ def _doubtful(
 def _outside(
     selections: Sequence[Selection], where: Where, rows: Sequence[npt.NDArray[np.int64]]
 ) -> list[tuple[str, npt.NDArray[np.int64]]]:
-    """Find the doubtful rows that do not meet the region after all."""
+    """Return the uncertain rows that turn out not to match the region."""
     wrong = []
     for selection, doubtful in zip(selections, rows, strict=True):
         if where.region is None or not len(doubtful):

@@ -1,4 +1,4 @@
-"""Place blocks and tiles against a region: surely out, surely in, or to be looked at exactly."""
+"""Classify blocks and tiles against a region: surely outside, surely inside, or uncertain."""
 
 import functools
 from typing import Any
@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 OUT, IN, MAYBE = 0, 1, 2
-TURN = np.array([360.0, 0.0, 360.0, 0.0])  # the same box one turn further east
-SLIVER = 1e-9  # part of a footprint's area that two neighbours may share by rounding
+TURN = np.array([360.0, 0.0, 360.0, 0.0])  # moves a box 360 degrees east
+SLIVER = 1e-9  # share of a footprint's area by which neighbours may overlap through rounding
 
 Array = npt.NDArray[Any]
 Boxes = npt.NDArray[np.float64]
@@ -34,15 +34,15 @@ Status = npt.NDArray[np.uint8]
 
 
 def place_blocks(region: Region, segment: Segment) -> Status:
-    """Place the boxes of a segment's blocks.
+    """Classify a segment's blocks by their boxes.
 
     Args:
         region: The region.
         segment: The segment.
 
     Returns:
-        OUT where no tile of the block can count, IN where all do, else MAYBE; uint8, shape
-        (blocks,).
+        OUT if no tile of the block can count, IN if all tiles with a footprint do, otherwise
+        MAYBE; uint8, shape (blocks,).
     """
     boxes = segment.index["block_boxes"]
     loops = _loops()
@@ -64,13 +64,13 @@ def place_blocks(region: Region, segment: Segment) -> Status:
 def place_rows(
     region: Region, segment: Segment, rows: npt.NDArray[np.int64], *, within: bool
 ) -> Status:
-    """Place rows by their stored boxes.
+    """Classify rows by their stored boxes.
 
     Args:
         region: The region.
         segment: The segment.
         rows: Row numbers, shape (m,).
-        within: Whether tiles must be inside of the region.
+        within: Whether tiles must lie inside the region.
 
     Returns:
         OUT, IN or MAYBE; uint8, shape (m,).
@@ -103,10 +103,10 @@ def exact(
     Args:
         region: The region.
         shapes: Footprints, shape (m,).
-        within: Whether they must be inside of the region rather than meet it.
+        within: Whether they must lie inside the region rather than meet it.
 
     Returns:
-        Bool, shape (m,).
+        Whether each does, bool, shape (m,).
     """
     shapely.prepare(region.geometry)
     if within:
@@ -115,14 +115,14 @@ def exact(
 
 
 def overlapping(region: Region, shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
-    """Tell which footprints share ground with the region; to touch is not to overlap.
+    """Return which footprints overlap the region; touching it does not count.
 
     Args:
         region: The region.
         shapes: Footprints, shape (m,).
 
     Returns:
-        Bool, shape (m,).
+        Whether each does, bool, shape (m,).
     """
     shared = shapely.area(shapely.intersection(region.geometry, shapes))
     smaller = np.minimum(shapely.area(shapes), region.geometry.area)
@@ -130,16 +130,16 @@ def overlapping(region: Region, shapes: npt.NDArray[np.object_]) -> npt.NDArray[
 
 
 def region_tests(loops: Any, region: Region, segment: Segment, *, within: bool) -> Any:  # noqa: ANN401 - RowTests
-    """Bring a region into the form that the compiled loops test rows with.
+    """Convert a region to the arrays that the compiled loops test rows with.
 
     Args:
         loops: The module `row_filters`.
         region: The region.
         segment: The segment.
-        within: Whether tiles must be inside of the region.
+        within: Whether tiles must lie inside the region.
 
     Returns:
-        RowTests of the region alone.
+        RowTests for the region alone.
     """
     none, targets = loops.NO_TESTS, region.targets
     turned = segment.crosses_antimeridian
@@ -159,7 +159,7 @@ def region_tests(loops: Any, region: Region, segment: Segment, *, within: bool) 
 
 
 def _loops() -> Any:  # noqa: ANN401 - a module of compiled functions, or None
-    """Give the compiled loops where they work."""
+    """Return the compiled loops if they work here."""
     if not compiled.numba_works():
         return None
     from geohash_rs.store.search import row_filters  # noqa: PLC0415 - slow to import
@@ -190,7 +190,7 @@ def _edges(geometry: BaseGeometry, turned: bool) -> npt.NDArray[np.float64]:  # 
 
 
 def _turns(targets: Boxes, boxes: Boxes) -> Boxes:
-    """Repeat boxes one turn further east if tiles across the antimeridian reach there."""
+    """Repeat boxes 360 degrees further east if tiles cross the antimeridian."""
     if len(boxes) and boxes[:, 2].max() > 180:
         return np.vstack([targets, targets + TURN])
     return targets
@@ -221,11 +221,11 @@ def _inside(boxes: Boxes, targets: Boxes) -> npt.NDArray[np.bool_]:
 
 
 def _place_boxes(targets: Boxes, boxes: Boxes, slack: Array, *, within: bool) -> Status:
-    """Place rows against boxes.
+    """Classify rows against boxes.
 
-    A stored box is larger than the true one by less than `slack` on each side. A footprint touches
-    all four sides of its true box, so one that lies inside the target in y and whose left or right
-    side is inside in x surely meets it, and likewise with x and y exchanged.
+    A stored box exceeds the true one by less than `slack` on each side. A footprint touches all
+    four sides of its true box, so if it lies inside the target in y and its left or right side is
+    inside in x, it surely meets the target; likewise with x and y swapped.
     """
     status = np.where(_meets(boxes, targets), MAYBE, OUT).astype(np.uint8)
     status[_inside(boxes, targets)] = IN
@@ -241,10 +241,10 @@ def _place_boxes(targets: Boxes, boxes: Boxes, slack: Array, *, within: bool) ->
 
 
 def _place_shapes(region: Region, boxes: Boxes) -> Status:
-    """Place boxes against a shape of any kind with GEOS.
+    """Classify boxes against any shape with GEOS.
 
-    A prepared geometry builds its index when first asked, which two threads must not do to one
-    (https://libgeos.org/usage/c_api/#prepared-geometry): each call prepares a copy of its own.
+    A prepared geometry builds its index on first use, which is not thread-safe
+    (https://libgeos.org/usage/c_api/#prepared-geometry), so each call prepares its own copy.
     """
     shape = shapely.from_wkb(shapely.to_wkb(region.geometry))
     shapely.prepare(shape)

@@ -1,7 +1,7 @@
-"""Compiled tests of single rows: removed, outside of a range of numbers, outside of the region.
+"""Compiled tests of single rows: not removed, in the right ranges, inside the region.
 
-Most rows are far from every query, so a row is tested only once its code is near enough, and at
-most once for all queries of a batch.
+Most rows are far from every query, so a row is tested only after its code proved near enough, and
+at most once for all queries of a batch.
 """
 
 from typing import Any, NamedTuple
@@ -31,22 +31,21 @@ Array = npt.NDArray[Any]
 
 
 class RowTests(NamedTuple):
-    """What rows of a segment must be to count; read-only arrays, empty where not needed.
+    """The tests that rows of a segment must pass; read-only arrays, empty if not needed.
 
     Attributes:
-        partial: For each block of a scan whether rows of it must be tested, uint8, shape (m,).
-        edge: For each block whether its rows must be placed against the region, uint8, shape (m,).
-        removed: One bit a row, most significant first, set where the row does not count.
-        rules: For each column of numbers that is tested: its address, the bytes of a number, the
-            lowest number that counts and how many from there on do; the address of a table that
-            tells of each number whether it counts, or 0; int64, shape (rules, 5).
+        partial: Whether each scanned block has rows to test, uint8, shape (m,).
+        edge: Whether each block's rows must be classified against the region, uint8, shape (m,).
+        removed: One bit per row, most significant first, set if the row does not count.
+        rules: One row per tested column, int64, shape (rules, 5): its address, the bytes per
+            number, the lowest number that counts and the length of the range that counts; then the
+            address of a table with a flag for each number, or 0 to use the range.
         boxes: Rows' boxes in steps of their block's box, uint16, shape (n, 4).
         corners: Blocks' boxes, float64, shape (blocks, 4).
-        targets: The boxes that the region is made of, or else the box around it, float64, shape
-            (t, 4).
-        edges: If it is not made of boxes, (x, y) of both ends of its edges, and 1 where an edge
-            bounds an area, float64, shape (e, 5).
-        inside_only: Whether a row must lie inside of the region.
+        targets: The boxes that make up the region, or the box around it, float64, shape (t, 4).
+        edges: If the region is not made of boxes, (x, y) of both ends of its edges, then 1 if the
+            edge bounds an area, float64, shape (e, 5).
+        inside_only: Whether a row must lie inside the region.
     """
 
     partial: Array
@@ -61,7 +60,7 @@ class RowTests(NamedTuple):
 
 
 def frozen(array: Array) -> Array:
-    """Make an array read-only, as mapped ones are, so that the loops are compiled once for both."""
+    """Make an array read-only, like mapped ones, so that the loops compile once for both."""
     array.setflags(write=False)
     return array
 
@@ -85,14 +84,14 @@ def remaining(rows: Any, first: int, num_rows: int, removed: Any, rules: Any) ->
     """Test some of 64 rows by tombstones and numbers.
 
     Args:
-        rows: Which rows: bit i is row first + i.
+        rows: A mask of rows: bit i is row first + i.
         first: The first row.
         num_rows: Rows of the segment.
         removed: As in `RowTests`.
         rules: As in `RowTests`.
 
     Returns:
-        The rows that count.
+        A mask of the rows that count.
     """
     if len(removed):
         left = rows
@@ -144,7 +143,7 @@ def place_row(
     near: Any,
     num_near: int,
 ) -> Any:
-    """Place a row against the region by its stored box.
+    """Classify a row against the region by its stored box.
 
     Args:
         row: The row.
@@ -154,7 +153,7 @@ def place_row(
         edges: As in `RowTests`.
         inside_only: As in `RowTests`.
         near: Edges near the row's block.
-        num_near: How many.
+        num_near: Number of edges in `near`.
 
     Returns:
         0 out, 1 in, 2 maybe.
@@ -184,7 +183,7 @@ def _place_box(
     slack_y: float,
     inside_only: bool,
 ) -> int:
-    """Place one box against boxes; `placement._place_boxes` says why it is right."""
+    """Classify one box against boxes; `placement._place_boxes` explains why this is right."""
     status = 0
     for t in range(targets.shape[0]):
         xmin, ymin, xmax, ymax = targets[t, 0], targets[t, 1], targets[t, 2], targets[t, 3]
@@ -206,7 +205,7 @@ def _place_box(
 def _crosses(
     ax: float, ay: float, bx: float, by: float, x0: float, y0: float, x1: float, y1: float
 ) -> bool:
-    """Return whether a box may touch an edge: boxes overlap, and corners lie on both sides."""
+    """Return whether a box may touch an edge: their boxes overlap and the edge's line cuts it."""
     if max(ax, bx) < x0 or min(ax, bx) > x1 or max(ay, by) < y0 or min(ay, by) > y1:
         return False
     dx, dy = bx - ax, by - ay
@@ -221,7 +220,7 @@ def _crosses(
 def _place_in_edges(
     x0: float, y0: float, x1: float, y1: float, edges: Any, near: Any, num_near: int
 ) -> int:
-    """Place one box against edges; one that no edge comes near is in or out as its middle is."""
+    """Classify one box against edges; if no edge crosses it, its centre decides."""
     x0, y0, x1, y1 = x0 - MARGIN, y0 - MARGIN, x1 + MARGIN, y1 + MARGIN
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     status = 0
@@ -238,21 +237,21 @@ def _place_in_edges(
 
 @numba.njit  # type: ignore[untyped-decorator]
 def edges_near(box: Any, edges: Any, near: Any) -> int:
-    """List the edges that matter for places in a box: beside it or to the right of it.
+    """List the edges that matter for points in a box: level with it and not to its left.
 
     Args:
         box: (xmin, ymin, xmax, ymax).
         edges: As in `RowTests`.
-        near: Room for their numbers, shape (e,); changed.
+        near: Output buffer for their numbers, shape (e,).
 
     Returns:
-        How many.
+        The number of edges.
     """
     count = 0
     for e in range(len(edges)):
         ax, ay, bx, by = edges[e, 0], edges[e, 1], edges[e, 2], edges[e, 3]
-        beside = min(ay, by) <= box[3] + MARGIN and max(ay, by) >= box[1] - MARGIN
-        if beside and max(ax, bx) >= box[0] - MARGIN:
+        level = min(ay, by) <= box[3] + MARGIN and max(ay, by) >= box[1] - MARGIN
+        if level and max(ax, bx) >= box[0] - MARGIN:
             near[count] = e
             count += 1
     return count
@@ -260,11 +259,11 @@ def edges_near(box: Any, edges: Any, near: Any) -> int:
 
 @cached_njit
 def place_blocks(tests: Any, out: Any) -> None:
-    """Place the boxes of all blocks against the region.
+    """Classify the boxes of all blocks against the region.
 
     Args:
         tests: RowTests.
-        out: 0 out, 1 in, 2 maybe; uint8, shape (blocks,); changed.
+        out: Output: 0 out, 1 in, 2 maybe; uint8, shape (blocks,).
     """
     corners, targets, edges = tests.corners, tests.targets, tests.edges
     near, around = np.empty(len(edges), np.int64), np.empty(4, np.float64)
@@ -288,12 +287,12 @@ def place_blocks(tests: Any, out: Any) -> None:
 
 @cached_njit
 def place_rows(rows: Any, tests: Any, out: Any) -> None:
-    """Place rows against the region.
+    """Classify rows against the region.
 
     Args:
-        rows: Row numbers, int64, shape (n,); faster when neighbours stand together.
+        rows: Row numbers, int64, shape (n,); faster if rows of a block are consecutive.
         tests: RowTests.
-        out: 0 out, 1 in, 2 maybe; uint8, shape (n,); changed.
+        out: Output: 0 out, 1 in, 2 maybe; uint8, shape (n,).
     """
     boxes, corners, targets, edges = tests.boxes, tests.corners, tests.targets, tests.edges
     inside_only = tests.inside_only

@@ -1,4 +1,4 @@
-"""What the limits of a search mean in the numbers of a segment's columns."""
+"""Translate the filters of a search into numbers of a segment's columns."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +17,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Numbers of a column that count: a range, or a set.
+    """The numbers of a column that count: a range or a set.
 
     Attributes:
         column: "start", "end", "scene" or "label".
         low: First number of the range.
         high: One past its last number.
-        wanted: A table of booleans for a set, one for each number; None for a range.
+        wanted: For a set, a boolean for each number; None for a range.
     """
 
     column: str
@@ -32,14 +32,14 @@ class Rule:
     wanted: npt.NDArray[np.bool_] | None = None
 
     def test(self, numbers: Array) -> npt.NDArray[np.bool_]:
-        """Return which rows count by their numbers."""
+        """Return which rows have a number that counts."""
         if self.wanted is not None:
             return self.wanted[numbers]
         kind = numbers.dtype.type
         return np.asarray((numbers - kind(self.low)) < kind(self.high - self.low))
 
     def blocks(self, ranges: Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Return which blocks may hold rows that count, and which hold nothing else."""
+        """Return which blocks may hold rows that count, and which hold only such rows."""
         lows, highs = ranges[:, 0].astype(np.int64), ranges[:, 1].astype(np.int64)
         if self.wanted is None:
             some = (lows < self.high) & (highs >= self.low)
@@ -50,11 +50,11 @@ class Rule:
 
 
 def rules_of(segment: Segment, where: Where) -> tuple[Rule, ...] | None:
-    """Turn time, scenes and labels into numbers of a segment.
+    """Translate time, scenes and labels into numbers of a segment.
 
     Args:
         segment: The segment.
-        where: What the search is limited to.
+        where: The filters.
 
     Returns:
         The rules, or None if no row can meet them.

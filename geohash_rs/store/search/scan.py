@@ -1,4 +1,4 @@
-"""Search selected rows for the codes nearest to queries, by the fastest scanner there is."""
+"""Scan selected rows for the codes nearest to the queries, with the fastest available scanner."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,30 +24,30 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-THREAD_WORK = 1 << 21  # codes compared below which a second thread is not worth its start
+THREAD_WORK = 1 << 21  # comparisons that justify starting another thread
 
 
 class Scanner(Protocol):
-    """What compares codes. Every scanner gives the same answers."""
+    """Compares codes. Every scanner gives the same answers."""
 
     def top(self, tasks: Iterable[Task], queries: Array, *, k: int, limit: int) -> Keys:
         """Find the k smallest keys of each query.
 
         Args:
-            tasks: What to compare with.
+            tasks: Rows to compare with.
             queries: Packed codes, uint8, shape (queries, bits / 8).
-            k: How many.
+            k: Number of keys per query.
             limit: The largest distance that counts.
 
         Returns:
-            Keys, ascending, NO_KEY where there are fewer, shape (queries, k).
+            Keys, ascending, padded with NO_KEY, shape (queries, k).
         """
 
     def count(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> Array:
         """Count the rows within a distance of each query.
 
         Args:
-            tasks: What to compare with.
+            tasks: Rows to compare with.
             queries: Packed codes, uint8, shape (queries, bits / 8).
             limits: The largest distance that counts, for each query.
 
@@ -56,20 +56,20 @@ class Scanner(Protocol):
         """
 
     def within(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> list[Keys]:
-        """Collect every row within a distance of each query.
+        """Collect the keys of all rows within a distance of each query.
 
         Args:
-            tasks: What to compare with.
+            tasks: Rows to compare with.
             queries: Packed codes, uint8, shape (queries, bits / 8).
             limits: The largest distance that counts, for each query.
 
         Returns:
-            For each query its keys, ascending.
+            The keys of each query, ascending.
         """
 
 
 def scanner() -> Scanner:
-    """Return the compiled scanner, or the NumPy one where Numba does not work."""
+    """Return the compiled scanner, or the NumPy one if Numba does not work."""
     if not compiled.numba_works():
         return NumpyScanner()
     from geohash_rs.store.search.scan_numba import NumbaScanner  # noqa: PLC0415 - slow to import
@@ -88,14 +88,14 @@ def scan_top(
     """Find the k smallest keys of each query over all selections.
 
     Args:
-        selections: Rows to look at.
+        selections: Rows to scan.
         queries: Packed codes, uint8, shape (queries, bits / 8).
-        k: How many.
+        k: Number of keys per query.
         limit: The largest distance that counts.
-        num_threads: Threads, or None for one for each processor where it pays.
+        num_threads: Number of threads; None uses up to one per processor, as the work justifies.
 
     Returns:
-        Keys, ascending, NO_KEY where there are fewer, shape (queries, k).
+        Keys, ascending, padded with NO_KEY, shape (queries, k).
     """
     found: list[Keys] = _spread(
         lambda tasks: scanner().top(tasks, queries, k=k, limit=limit),
@@ -119,7 +119,7 @@ def scan_count(
     """Count the rows within a distance of each query over all selections.
 
     Args:
-        selections: Rows to look at.
+        selections: Rows to scan.
         queries: Packed codes, uint8, shape (queries, bits / 8).
         limits: The largest distance that counts, for each query.
         num_threads: As in `scan_top`.
@@ -143,16 +143,16 @@ def scan_within(
     limits: Array,
     num_threads: int | None = None,
 ) -> list[Keys]:
-    """Collect every row within a distance of each query over all selections.
+    """Collect the keys of all rows within a distance of each query over all selections.
 
     Args:
-        selections: Rows to look at.
+        selections: Rows to scan.
         queries: Packed codes, uint8, shape (queries, bits / 8).
         limits: The largest distance that counts, for each query.
         num_threads: As in `scan_top`.
 
     Returns:
-        For each query its keys, ascending.
+        The keys of each query, ascending.
     """
     found = _spread(
         lambda tasks: scanner().within(tasks, queries, limits=limits),
@@ -170,7 +170,7 @@ def _spread(
     num_queries: int,
     num_threads: int | None,
 ) -> list[Any]:
-    """Run work on equal shares of the blocks, one thread for each share."""
+    """Run work on equal shares of the blocks, one thread per share."""
     total = sum(len(selection.blocks) for selection in selections)
     if num_threads is None:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
@@ -187,7 +187,7 @@ def _spread(
 
 
 def _tasks(selections: Sequence[Selection], first: int, last: int) -> Iterator[Task]:
-    """Cut one share out of the joined list of all selected blocks."""
+    """Return one share of the concatenated list of all selected blocks."""
     before = 0
     for selection in selections:
         begin, end = max(first - before, 0), min(last - before, len(selection.blocks))

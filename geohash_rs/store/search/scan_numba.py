@@ -1,4 +1,4 @@
-"""Compare codes with compiled kernels that run over the mapped codes at the speed of memory."""
+"""Compare codes with compiled kernels that scan the mapped codes at memory speed."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -74,7 +74,7 @@ def _scan(
     kernels.scan(
         words.reshape(-1),
         (0,) * words.shape[1],
-        _words(queries.copy()).reshape(-1),  # of our own: writable and aligned
+        _words(queries.copy()).reshape(-1),  # a copy is writable and aligned
         task.selection.blocks[task.first : task.last],
         _tests(task.selection, task.first, task.last),
         NO_IDS if segment.entry.sequential else segment.index["ids"],
@@ -88,7 +88,7 @@ def _scan(
 
 
 def _tests(selection: Selection, first: int, last: int) -> RowTests:
-    """Say how rows of some of the selected blocks are tested."""
+    """Return the row tests for some of the selected blocks."""
     partial = selection.partial[first:last]
     tests = NO_TESTS._replace(partial=frozen(partial.astype(np.uint8)))
     if not partial.any():
@@ -109,7 +109,7 @@ def _tests(selection: Selection, first: int, last: int) -> RowTests:
 
 
 def _words(codes: Array) -> Array:
-    """View codes as the widest integers that their length is a multiple of."""
+    """View codes as the widest integers that divide their length."""
     length = codes.shape[1]
     for kind in (np.uint64, np.uint32, np.uint16):
         if length % np.dtype(kind).itemsize == 0:

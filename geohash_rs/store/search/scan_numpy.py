@@ -44,7 +44,7 @@ class NumpyScanner:
 
 
 def _key_pieces(tasks: Iterable[Task], queries: Array, limits: Array) -> Iterable[Keys]:
-    """Give keys, shape (queries, rows), piece by piece; NO_KEY where a row does not count."""
+    """Yield keys in pieces of shape (queries, rows); NO_KEY if a row does not count."""
     for task in tasks:
         segment = task.selection.segment
         for rows in task.selection.rows(task.first, task.last):

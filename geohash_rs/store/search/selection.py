@@ -1,4 +1,4 @@
-"""Decide which blocks of a segment a filtered search must look at, and which rows of them count."""
+"""Select the blocks of a segment that a filtered search must scan, and the rows that count."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ from geohash_rs.store.segment.read import Segment
 __all__ = ["Selection", "Task", "overlapping_rows", "select"]
 
 Array = npt.NDArray[Any]
-PIECE = 16  # blocks whose rows are listed at a time: 65,536
+PIECE = 16  # blocks whose rows are listed at a time: 65,536 rows
 NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The rows of a segment that a search must look at.
+    """The rows of a segment that a search must scan.
 
     Attributes:
         segment: The segment.
-        where: What the search is limited to.
-        blocks: Blocks to look at, ascending, int64, shape (m,).
-        partial: Whether a listed block has rows that do not count, bool, shape (m,).
+        where: The filters.
+        blocks: Blocks to scan, ascending, int64, shape (m,).
+        partial: Whether a listed block may have rows that do not count, bool, shape (m,).
         edge: Whether a listed block lies on the edge of the region, bool, shape (m,).
-        rules: The columns whose numbers rows of partial blocks must be tested for.
-        removed: Removed and dropped rows, one bit a row, or None.
+        rules: The rules that rows of partial blocks must be tested against.
+        removed: Removed and dropped rows, one bit per row, or None.
     """
 
     segment: Segment
@@ -45,11 +45,11 @@ class Selection:
     removed: npt.NDArray[np.uint8] | None
 
     def rows(self, first: int, last: int) -> Iterator[npt.NDArray[np.int64]]:
-        """Return the rows that may count, a few blocks at a time.
+        """Yield the rows that may count, a few blocks at a time.
 
         Args:
-            first: The first place in `blocks`.
-            last: One past the last place.
+            first: The first index into `blocks`.
+            last: One past the last index.
 
         Yields:
             Row numbers, ascending.
@@ -68,14 +68,14 @@ class Selection:
             yield rows[keep]
 
     def _placed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """Place rows against the region: OUT, IN or MAYBE."""
+        """Classify rows against the region: OUT, IN or MAYBE."""
         region, within = self.where.region, self.where.within
         if region is None or not len(rows):
             return np.full(len(rows), IN, np.uint8)
         return place_rows(region, self.segment, rows, within=within)
 
     def uncertain(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Choose the rows whose exact footprints must be compared with the region.
+        """Return the rows whose exact footprints must be compared with the region.
 
         Args:
             rows: Row numbers in listed blocks, shape (m,).
@@ -87,10 +87,10 @@ class Selection:
         return np.asarray(rows[self._placed(rows) == MAYBE])
 
     def all_placed(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """List the rows of the listed blocks by where they lie.
+        """Split the rows of the listed blocks by how sure their placement is.
 
         Returns:
-            Those surely in the region, and those to be compared exactly, both ascending.
+            The rows surely in the region, and those to be compared exactly, both ascending.
         """
         found: list[list[npt.NDArray[np.int64]]] = [[NO_ROWS], [NO_ROWS]]
         size = len(self.segment)
@@ -112,8 +112,8 @@ class Task:
 
     Attributes:
         selection: Which rows of the segment count.
-        first: The first place in the selection's blocks.
-        last: One past the last place.
+        first: The first index into the selection's blocks.
+        last: One past the last index.
     """
 
     selection: Selection
@@ -124,11 +124,11 @@ class Task:
 def select(
     segment: Segment, where: Where, *, dropped: npt.NDArray[np.int64] | None = None
 ) -> Selection | None:
-    """Find the blocks of a segment that a search must look at.
+    """Select the blocks of a segment that a search must scan.
 
     Args:
         segment: The segment.
-        where: What the search is limited to.
+        where: The filters.
         dropped: Rows that do not count, if any.
 
     Returns:
@@ -171,7 +171,7 @@ def select(
 def overlapping_rows(
     segments: Sequence[Segment], region: Region
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Find the rows whose footprints share ground with a region.
+    """Find the rows whose footprints overlap a region.
 
     Args:
         segments: The snapshot.
@@ -194,9 +194,9 @@ def overlapping_rows(
 
 
 def _place_blocks(region: Region, segment: Segment) -> npt.NDArray[np.uint8]:
-    """Place blocks; one inside of the region counts whole only if each of its rows has a place.
+    """Classify blocks; one inside the region is IN only if all its rows have a footprint.
 
-    A block's box leaves rows without footprint out. They are the last rows of a segment.
+    A block's box ignores rows without a footprint, which are the last rows of a segment.
     """
     status = place_blocks(region, segment)
     inside = np.flatnonzero(status == IN)
@@ -207,7 +207,7 @@ def _place_blocks(region: Region, segment: Segment) -> npt.NDArray[np.uint8]:
 
 
 def _may_match(segment: Segment, where: Where) -> bool:
-    """Compare the manifest's box and times of a segment, before any of its files is opened."""
+    """Compare a segment's box and times in the manifest, before opening any of its files."""
     entry = segment.entry
     if where.time is not None:
         if entry.times is None:
@@ -230,7 +230,7 @@ def _may_match(segment: Segment, where: Where) -> bool:
 def _removed(
     segment: Segment, dropped: npt.NDArray[np.int64] | None
 ) -> npt.NDArray[np.uint8] | None:
-    """Join a segment's tombstones with rows that this search leaves out."""
+    """Combine a segment's tombstones with the rows that this search drops."""
     if dropped is None or not len(dropped):
         return segment.removed
     bitmap = np.zeros(segment.num_blocks * (BLOCK // 8), np.uint8)
@@ -241,6 +241,6 @@ def _removed(
 
 
 def _rows_of(blocks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """List all rows of blocks, those past the segment's end included."""
+    """List all rows of blocks, including those past the segment's end."""
     rows: npt.NDArray[np.int64] = blocks[:, None] * BLOCK + np.arange(BLOCK)
     return rows.reshape(-1)

@@ -1,4 +1,4 @@
-"""Where: region, time, scenes and labels that a search is limited to, read once."""
+"""The filters of a search: region, time, scenes, labels and exclusions, parsed once."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ __all__ = ["Where"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Where:
-    """What a search is limited to. A tile must meet all of it; None does not limit.
+    """The filters of a search. A tile must pass all of them; None does not filter.
 
     Attributes:
-        region: Where footprints must be.
+        region: The region that footprints must meet.
         within: Whether a footprint must lie inside the region rather than meet it.
-        time: When tiles must have been taken.
+        time: The range that tiles must have been taken in.
         scenes: Scenes that tiles must come from.
         labels: Labels that tiles must have.
-        exclude_region: Ground that no tile may share; touching it is allowed.
+        exclude_region: A region that no footprint may overlap; touching it is allowed.
         exclude_ids: Ids that tiles must not have, int64, ascending.
     """
 
@@ -54,7 +54,7 @@ class Where:
         exclude_region: RegionLike | None = None,
         exclude_ids: npt.NDArray[np.int64] | Collection[int] | None = None,
     ) -> Self:
-        """Read and check what a user asks for.
+        """Parse and check the filters that a user passes.
 
         Args:
             region: As in `parse_region`.
@@ -63,15 +63,15 @@ class Where:
             scenes: Scenes; an empty collection finds nothing.
             labels: Labels.
             exclude_region: As in `parse_region`.
-            exclude_ids: Tile ids; those that no tile has are ignored.
+            exclude_ids: Tile ids; unknown ids are ignored.
 
         Returns:
-            All of it, ready to be handed on, also to another process.
+            The filters; they can be pickled for another process.
 
         Raises:
             RegionError: If a region is empty, invalid or outside the globe.
-            TimeRangeError: If the time range cannot be read or ends before it starts.
-            QueryError: If scenes or labels are one text.
+            TimeRangeError: If the time range cannot be parsed or ends before it starts.
+            QueryError: If scenes or labels are a single string.
         """
         return cls(
             region=None if region is None else parse_region(region),

@@ -1,1 +1,1 @@
-"""One segment: its layout, how it is written, and how rows are read back."""
+"""One segment: its layout, writing it, and reading rows back."""

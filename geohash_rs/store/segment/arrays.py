@@ -1,7 +1,7 @@
-"""Keep named arrays in one file that is mapped, not read.
+"""Store named arrays in one file that is mapped, not read.
 
-The layout is that of safetensors (an 8-byte length, a JSON header, the arrays), so that
-`safetensors.numpy.load_file` opens it as well.
+The layout is that of safetensors (an 8-byte length, a JSON header, the arrays), so
+`safetensors.numpy.load_file` can open it too.
 
 Reference:
     https://github.com/huggingface/safetensors#format
@@ -20,7 +20,7 @@ from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError
 
 __all__ = ["map_arrays", "map_bytes", "serialise_arrays"]
 
-# A type that is added here raises FORMAT_VERSION: an earlier version cannot read it.
+# Adding a type here requires raising FORMAT_VERSION: earlier versions cannot read it.
 NAMES = {
     "uint8": "U8",
     "uint16": "U16",
@@ -36,10 +36,10 @@ Array = npt.NDArray[Any]
 
 
 def serialise_arrays(arrays: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
-    """Lay arrays out as one file, widest items first so that every array is aligned.
+    """Lay out arrays as one file, widest items first so that every array is aligned.
 
     Args:
-        arrays: Names and C-contiguous arrays, of unsigned integers, int32, int64 or float64.
+        arrays: C-contiguous arrays by name; unsigned integers, int32, int64 or float64.
 
     Yields:
         The file's content in pieces.
@@ -67,7 +67,7 @@ def map_bytes(path: Path) -> Array:
     """Map a file into memory for reading.
 
     Args:
-        path: A file; an empty one gives an empty array.
+        path: A file; an empty file yields an empty array.
 
     Returns:
         Its bytes, read-only, uint8.
@@ -96,7 +96,7 @@ def map_arrays(path: Path) -> dict[str, Array]:
 
     Raises:
         ArchiveCorruptError: If the header does not describe the file.
-        ArchiveFormatError: If an array is of a type that this version does not know.
+        ArchiveFormatError: If an array has a type that this version does not know.
     """
     data = map_bytes(path)
     try:
@@ -112,7 +112,7 @@ def map_arrays(path: Path) -> dict[str, Array]:
             .reshape(entry["shape"])
             for name, entry in header.items()
         }
-    except ArchiveFormatError:  # a ValueError too
+    except ArchiveFormatError:  # also a ValueError
         raise
     except (ValueError, KeyError, TypeError) as error:
         msg = (
@@ -124,6 +124,6 @@ def map_arrays(path: Path) -> dict[str, Array]:
 
 def _unknown(path: Path, types: list[str]) -> str:
     return (
-        f"{path} holds arrays of the type {', '.join(types)}, which this geohash_rs does not know: "
+        f"{path} holds arrays of type {', '.join(types)}, which this geohash_rs does not know: "
         "a newer version wrote it; upgrade with 'pip install -U geohash-rs'."
     )

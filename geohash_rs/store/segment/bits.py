@@ -1,4 +1,4 @@
-"""Bitmaps of one bit a row, most significant first, such as tombstones."""
+"""Bitmaps with one bit per row, most significant first, such as tombstones."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def bits_at(bitmap: npt.NDArray[np.uint8], rows: npt.NDArray[Any]) -> npt.NDArra
     """Return the bits of some rows.
 
     Args:
-        bitmap: One bit a row.
+        bitmap: One bit per row.
         rows: Row numbers, shape (m,).
 
     Returns:
@@ -31,7 +31,7 @@ def pack_rows(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
         flags: bool, shape (n,).
 
     Returns:
-        One bit a row, uint8.
+        One bit per row, uint8.
     """
     packed = np.zeros(-(-len(flags) // BLOCK) * (BLOCK // 8), np.uint8)
     bits = np.packbits(flags)

@@ -1,4 +1,4 @@
-"""Give the boxes of tiles that meet a view of the map, from the mapped index alone."""
+"""Find the boxes of tiles in a view of the map, from the mapped index alone."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def boxes_in_view(segment: Segment, view: Sequence[float]) -> tuple[npt.NDArray[
     Args:
         segment: The segment.
         view: (minlon, minlat, maxlon, maxlat) in degrees, minlon <= maxlon; both may lie beyond
-            180, as on a map that was turned round the globe.
+            180, as on a map that wraps around the globe.
 
     Returns:
         Row numbers, int64, shape (m,), and boxes (xmin, ymin, xmax, ymax) in degrees, float64,
@@ -30,13 +30,13 @@ def boxes_in_view(segment: Segment, view: Sequence[float]) -> tuple[npt.NDArray[
     removed = None if segment.removed is None else segment.removed_rows()
     rows: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
     found: list[Boxes] = [np.empty((0, 4))]
-    for block in np.flatnonzero(_meets(corners, view)).tolist():  # a block fits the cache
+    for block in np.flatnonzero(_meets(corners, view)).tolist():  # one block fits in the cache
         part = slice(block * BLOCK, min((block + 1) * BLOCK, len(segment)))
         corner = corners[block]
         step = (corner[2:] - corner[:2]) / STEPS
         boxes = np.tile(corner[:2], 2) + stored[part] * np.tile(step, 2)
         kept = _meets(boxes, view)
-        kept &= stored[part, 0] <= stored[part, 2]  # turned round: no footprint
+        kept &= stored[part, 0] <= stored[part, 2]  # xmin above xmax: no footprint
         if removed is not None:
             kept &= ~removed[part]
         rows.append(np.flatnonzero(kept) + part.start)

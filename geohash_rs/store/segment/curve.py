@@ -1,25 +1,25 @@
-"""Order places along a curve that keeps neighbours together."""
+"""Order points along a curve that keeps neighbours together."""
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["hilbert_keys"]
 
-ORDER = 26  # bits an axis: 60 cm of longitude at the equator
-CHUNK = 1 << 14  # rows at a time, so that the loop stays in the cache
+ORDER = 26  # bits per axis: 60 cm of longitude at the equator
+CHUNK = 1 << 14  # rows at a time, so that the working set stays in the cache
 
 
 def hilbert_keys(
     longitudes: npt.NDArray[np.float64], latitudes: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.uint64]:
-    """Number places along a Hilbert curve over the globe.
+    """Return each point's position along a Hilbert curve over the globe.
 
     Args:
-        longitudes: Degrees, shape (n,); NaN for tiles without a place, which come last.
+        longitudes: Degrees, shape (n,); NaN for tiles without a footprint, which come last.
         latitudes: Degrees, shape (n,).
 
     Returns:
-        Keys, uint64, shape (n,); near keys are near places.
+        Keys, uint64, shape (n,); similar keys mean nearby points.
 
     References:
         Hilbert, Ueber die stetige Abbildung einer Linie auf ein Flaechenstueck, 1891
@@ -40,7 +40,7 @@ def _grid(values: npt.NDArray[np.float64], low: float, extent: float) -> npt.NDA
 
 
 def _walk(x: npt.NDArray[np.uint32], y: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
-    """Descend the quadrants, largest first, turning each so that the curve stays unbroken."""
+    """Descend the quadrants, largest first, flipping each so that the curve is continuous."""
     keys = np.zeros(len(x), np.uint64)
     one = np.uint32(1)
     for level in range(ORDER - 1, -1, -1):

@@ -1,7 +1,7 @@
-"""Find single footprints in a Parquet file by its pages, without its metadata or whole row groups.
+"""Read single footprints from a Parquet file by page, without its metadata or whole row groups.
 
-A reader of Parquet decodes a column a row group at a time. A segment's index therefore says where
-each page of footprints starts, and to fetch a tile is to unpack one page of some 256.
+Parquet readers decode a column one row group at a time. A segment's index therefore records where
+each page of footprints starts, so fetching a tile decompresses one page of about 256 footprints.
 
 Reference:
     https://parquet.apache.org/docs/file-format/data-pages/
@@ -22,9 +22,9 @@ from geohash_rs.store.segment.arrays import map_bytes
 
 __all__ = ["PAGE_BYTES", "PAGE_ROWS", "index_pages", "read_wkb"]
 
-PAGE_ROWS = 256  # rows after which the writer looks whether a page is full
-PAGE_BYTES = 16_384  # of a full page: 256 quadrilaterals have 24,832
-QUAD_BYTES = 93  # of a quadrilateral's WKB, the common case
+PAGE_ROWS = 256  # rows after which the writer checks whether a page is full
+PAGE_BYTES = 16_384  # size of a full page; 256 quadrilaterals take 24,832
+QUAD_BYTES = 93  # size of a quadrilateral's WKB, the common case
 QUAD = np.dtype([("size", "<u4"), ("wkb", f"V{QUAD_BYTES}")])
 DATA_PAGE, PLAIN = 0, 0  # PageType and Encoding of parquet.thrift
 
@@ -32,18 +32,18 @@ Array = npt.NDArray[Any]
 
 
 def index_pages(path: Path) -> dict[str, Array]:
-    """Say where the pages of footprints are.
+    """Locate the pages of footprints.
 
     Args:
         path: A Parquet file with a column "geometry", compressed by zstd.
 
     Returns:
-        `page_rows`, the first row of each page, uint32, shape (pages,); `page_places`, where its
-        compressed values start, uint64, shape (pages,); `page_sizes`, their bytes compressed and
-        not, uint32, shape (pages, 2).
+        `page_rows`, the first row of each page, uint32, shape (pages,); `page_places`, the offset
+        of its compressed values, uint64, shape (pages,); `page_sizes`, their size in bytes,
+        compressed and uncompressed, uint32, shape (pages, 2).
 
     Raises:
-        ArchiveWriteError: If the pages are of a kind that `read_wkb` cannot read.
+        ArchiveWriteError: If `read_wkb` cannot read this kind of page.
     """
     metadata = pq.read_metadata(path)
     column = metadata.schema.names.index("geometry")
@@ -74,8 +74,8 @@ def index_pages(path: Path) -> dict[str, Array]:
 
 def _unreadable(path: Path) -> str:
     return (
-        f"{path} has pages of another kind than geohash_rs reads, since pyarrow {pa.__version__} "
-        "wrote them; install another version of pyarrow."
+        f"{path} has Parquet pages that geohash_rs cannot read, written by pyarrow "
+        f"{pa.__version__}; install another version of pyarrow."
     )
 
 
@@ -84,16 +84,16 @@ def read_wkb(data: Array, index: Mapping[str, Array], rows: Array, *, num_rows: 
 
     Args:
         data: The Parquet file's bytes, mapped.
-        index: Holds what `index_pages` gave.
+        index: Contains the arrays of `index_pages`.
         rows: Row numbers, any order, shape (m,).
-        num_rows: Rows of the file.
+        num_rows: Number of rows in the file.
 
     Returns:
-        WKB as bytes, None where there is no footprint, shape (m,).
+        WKB as bytes, None for a missing footprint, shape (m,).
 
     Raises:
-        ValueError: If a page does not hold what the index says.
-        OSError: If a page cannot be unpacked.
+        ValueError: If a page does not match the index.
+        OSError: If a page cannot be decompressed.
     """
     rows = np.asarray(rows, np.int64)
     found = np.empty(len(rows), object)
@@ -113,7 +113,7 @@ def read_wkb(data: Array, index: Mapping[str, Array], rows: Array, *, num_rows: 
 
 
 def _values(body: bytes, wanted: Array, *, count: int) -> Array:
-    """Take some values of a page: its levels tell which are there, then come those, one by one."""
+    """Return some values of a page: first come levels that mark nulls, then the other values."""
     start = 4 + int.from_bytes(body[:4], "little")
     there = _levels(body[4:start], count)
     num_there = count if there is None else int(there.sum())
@@ -136,10 +136,10 @@ def _values(body: bytes, wanted: Array, *, count: int) -> Array:
 
 
 def _edges(body: bytes, place: int, count: int) -> Iterator[tuple[int, int]]:
-    """Walk over values that each follow their length.
+    """Iterate over length-prefixed values and yield their byte ranges.
 
     Raises:
-        ValueError: If they are not as many as there should be.
+        ValueError: If the values do not fill the page exactly.
     """
     for _ in range(count):
         first = place + 4
@@ -151,13 +151,13 @@ def _edges(body: bytes, place: int, count: int) -> Iterator[tuple[int, int]]:
 
 
 def _levels(levels: bytes, count: int) -> npt.NDArray[np.bool_] | None:
-    """Tell which values of a page are there: runs of a level, or packed bits, in turn.
+    """Decode which values of a page are not null, from runs and bit-packed groups.
 
     Returns:
-        Bool, shape (count,), or None if all are.
+        Bool, shape (count,), or None if no value is null.
 
     Raises:
-        ValueError: If they are not as many as there should be.
+        ValueError: If there are fewer levels than values.
     """
     pieces: list[Array] = []
     place = total = 0
@@ -181,7 +181,7 @@ def _levels(levels: bytes, count: int) -> npt.NDArray[np.bool_] | None:
 
 
 def _read_varint(data: bytes | memoryview, place: int) -> tuple[int, int]:
-    """Read a number of seven bits a byte, lowest first, and the place after it."""
+    """Read a varint and return it with the offset after it."""
     number = shift = 0
     while True:
         byte = data[place]
@@ -193,13 +193,13 @@ def _read_varint(data: bytes | memoryview, place: int) -> tuple[int, int]:
 
 
 def _read_struct(data: bytes | memoryview, place: int) -> tuple[dict[int, Any], int]:
-    """Read one structure of Thrift's compact protocol, as far as a page's header uses it.
+    """Read one struct of Thrift's compact protocol, as far as page headers use it.
 
     Returns:
-        Its fields by number, and the place after it.
+        Its fields by number, and the offset after it.
 
     Raises:
-        ValueError: If it has a field of a kind that no such header has.
+        ValueError: If it has a field of a type that page headers do not use.
 
     References:
         https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
@@ -224,7 +224,7 @@ def _read_struct(data: bytes | memoryview, place: int) -> tuple[dict[int, Any], 
         elif kind == 12:
             value, place = _read_struct(data, place)
         elif kind not in (1, 2):  # neither true nor false
-            msg = f"a page's header has a field of kind {kind}"
+            msg = f"a page header has a field of type {kind}"
             raise ValueError(msg)
         fields[number] = value
     return fields, place + 1

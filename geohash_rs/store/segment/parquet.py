@@ -1,4 +1,4 @@
-"""Read a segment's tile table with a general reader of Parquet, a row group for each block."""
+"""Read a segment's tile table with a general Parquet reader, one row group per block."""
 
 import functools
 import threading
@@ -13,7 +13,7 @@ __all__ = ["TileTableFile", "undecodable"]
 
 
 class TileTableFile:
-    """An opened `tiles.parquet`, for any number of threads.
+    """An open `tiles.parquet`; safe to use from several threads.
 
     Args:
         path: The file.
@@ -21,7 +21,7 @@ class TileTableFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.RLock()  # a Parquet reader serves one thread at a time
+        self._lock = threading.RLock()  # a Parquet reader is not thread-safe
 
     @functools.cached_property
     def _file(self) -> pq.ParquetFile:
@@ -32,7 +32,7 @@ class TileTableFile:
 
     @property
     def num_rows(self) -> int:
-        """Rows of the file."""
+        """Number of rows in the file."""
         return int(self._file.metadata.num_rows)
 
     def blocks(self, first: int, last: int) -> pa.Table:
@@ -57,11 +57,11 @@ class TileTableFile:
 
 
 def undecodable(path: Path, error: Exception) -> str:
-    """Say that a file is damaged, and what to do.
+    """Return the message for a damaged file.
 
     Args:
         path: The file.
-        error: What its decoder said.
+        error: The decoder's error.
 
     Returns:
         The message.

@@ -27,13 +27,13 @@ NO_BYTES = np.empty(0, np.uint8)
 
 
 class Segment:
-    """One segment of an opened snapshot; its files are mapped when first used.
+    """One segment of an opened snapshot; its files are mapped on first use.
 
     Args:
         archive: The archive's folder.
-        entry: What the manifest says of the segment.
-        num_bits: Bits of a code.
-        files: Where its files are found; in the folder if None.
+        entry: The segment's entry in the manifest.
+        num_bits: Bits per code.
+        files: Finds the archive's files; None looks in the folder.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Segment:
 
     @property
     def num_blocks(self) -> int:
-        """Blocks of rows, the last one perhaps shorter."""
+        """Number of blocks of rows; the last block may be shorter."""
         return -(-len(self) // BLOCK)
 
     def _file(self, name: str) -> Path:
@@ -71,10 +71,10 @@ class Segment:
 
     @functools.cached_property
     def index(self) -> dict[str, Array]:
-        """The index's arrays by name, mapped; `docs/format.md` describes each.
+        """The index's arrays by name, mapped; `docs/reference/archive-format.md` describes each.
 
         Raises:
-            ArchiveCorruptError: If the file is damaged or does not go with the manifest.
+            ArchiveCorruptError: If the file is damaged or does not match the manifest.
         """
         path = self._file(INDEX)
         index = map_arrays(path)
@@ -90,26 +90,26 @@ class Segment:
 
     @functools.cached_property
     def removed(self) -> npt.NDArray[np.uint8] | None:
-        """One bit a row, most significant first, set where the row was removed; None if none."""
+        """One bit per row, most significant first, set if the row was removed; None if none was."""
         entry = self.entry.tombstones
         if entry is None:
             return None
         return map_bytes(self._files.find(f"removed/{entry.name}", entry))
 
     def removed_rows(self) -> npt.NDArray[np.bool_]:
-        """Return for every row whether it was removed, bool, shape (n,)."""
+        """Return whether each row was removed, bool, shape (n,)."""
         if self.removed is None:
             return np.zeros(len(self), bool)
         return np.unpackbits(self.removed, count=len(self)).view(bool)
 
     def texts(self, name: str) -> list[str]:
-        """List the distinct values of a text column, in the order of their numbers.
+        """Return the distinct values of a text column, ordered by their numbers.
 
         Args:
             name: "scene" or "label".
 
         Returns:
-            The texts; empty when the segment has no such column or no value in it.
+            The texts; empty if the segment has no such column or the column has no values.
         """
         if name not in self._texts:
             packed = self.index.get(f"{name}_texts", NO_BYTES)
@@ -118,7 +118,7 @@ class Segment:
         return self._texts[name]
 
     def numbers(self, name: str, rows: Array) -> Array:
-        """Give the numbers of a column's values, for some rows.
+        """Return the numbers of a column's values for some rows.
 
         Args:
             name: "start", "end", "scene" or "label".
@@ -133,7 +133,7 @@ class Segment:
         return np.full(len(rows), self.index[f"{name}_ranges"][0, 0])
 
     def ids_of(self, rows: Array) -> npt.NDArray[np.int64]:
-        """Give the tile ids of rows.
+        """Return the tile ids of rows.
 
         Args:
             rows: Row numbers, shape (m,).
@@ -146,13 +146,13 @@ class Segment:
         return self.index["ids"][rows].astype(np.int64) + self.entry.first_id
 
     def rows_of(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Find the rows of tile ids, removed ones included.
+        """Find the rows of tile ids, including removed ones.
 
         Args:
             ids: Tile ids, int64, shape (m,).
 
         Returns:
-            Row numbers, int64, shape (m,); -1 where the segment has no such tile.
+            Row numbers, int64, shape (m,); -1 if the segment has no such tile.
         """
         offsets = ids - self.entry.first_id
         inside = (offsets >= 0) & (ids <= self.entry.last_id)
@@ -174,17 +174,17 @@ class Segment:
 
     @property
     def num_parquet_rows(self) -> int:
-        """Rows of the Parquet file."""
+        """Number of rows in the Parquet file."""
         return self._table.num_rows
 
     def tile_rows(self, rows: Array) -> pa.Table:
-        """Give some rows of the tile table, from the index and single pages of footprints.
+        """Read some rows of the tile table, from the index and single pages of footprints.
 
         Args:
             rows: Row numbers, any order, shape (m,).
 
         Returns:
-            The rows in the order asked for, all columns.
+            All columns of the rows, in the given order.
 
         Raises:
             ArchiveCorruptError: If a file is damaged.
@@ -216,7 +216,7 @@ class Segment:
         return pa.array(np.append(values, 0)[numbers], STAMP, mask=missing)
 
     def _wkb(self, rows: Array) -> Array:
-        """Read footprints as WKB, None where there is none.
+        """Read footprints as WKB, None for a missing footprint.
 
         Raises:
             ArchiveCorruptError: If the Parquet file is damaged.
@@ -253,7 +253,7 @@ class Segment:
             last: One past the last block.
 
         Returns:
-            All their rows, removed ones included.
+            All their rows, including removed ones.
 
         Raises:
             ArchiveCorruptError: If the Parquet file is damaged.
@@ -262,7 +262,7 @@ class Segment:
 
 
 def _find(stored: Array, order: Array, offset: int) -> int:
-    """Bisect the ids, which are sorted only through `order`."""
+    """Find an id's row by bisection; `order` sorts the ids. Return -1 if it is missing."""
     low, high = 0, len(order)
     while low < high:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""Bring footprints into the form that is stored: longitude and latitude, WKB, boxes."""
+"""Convert footprints to the stored form: longitude and latitude, WKB, boxes."""
 
 import functools
 import json
@@ -31,16 +31,16 @@ QUAD = np.dtype(
 
 
 def lonlat_shapes(frame: gpd.GeoDataFrame) -> npt.NDArray[np.object_]:
-    """Bring the footprints of tiles to longitude and latitude.
+    """Reproject the footprints of tiles to longitude and latitude.
 
     Args:
-        frame: n tiles, of any CRS.
+        frame: n tiles, in any CRS.
 
     Returns:
-        Footprints without heights, split at the antimeridian, None where there is none, shape (n,).
+        2D footprints, split at the antimeridian, None if missing, shape (n,).
 
     Raises:
-        TileTableError: If they have no CRS, or one cannot be split or lies outside of the globe.
+        TileTableError: If they have no CRS, or one cannot be split or lies outside the globe.
     """
     shapes = frame.geometry
     if shapes.crs is None and not shapes.isna().all():
@@ -60,21 +60,22 @@ def lonlat_shapes(frame: gpd.GeoDataFrame) -> npt.NDArray[np.object_]:
         first = int(np.flatnonzero(wrong)[0])
         msg = (
             f"the footprint of row {first} of tiles has bounds {tuple(bounds[first].tolist())}, "
-            "outside of longitude -180..180 and latitude -90..90; split it at the antimeridian."
+            "outside longitude -180..180 and latitude -90..90; split it at the antimeridian."
         )
         raise TileTableError(msg)
     return np.asarray(array, dtype=object)
 
 
 def _reproject(shapes: gpd.GeoSeries) -> npt.NDArray[np.object_]:
-    """Bring footprints to longitude and latitude, split at the antimeridian.
+    """Reproject footprints to longitude and latitude, split at the antimeridian.
 
     Raises:
-        TileTableError: If one that is no plain polygon reaches across it, or a pole, unsplit.
+        TileTableError: If one cannot be split, or crosses the antimeridian or a pole and is not a
+            polygon without holes.
     """
     array = np.asarray(shapes.to_crs(lonlat_crs()).array)
     bounds = shapely.bounds(array)
-    # corners on both sides of the antimeridian, joined the long way round
+    # wider than 180 degrees: its corners lie on both sides of the antimeridian
     for row in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180):
         parts = shapely.bounds(shapely.get_parts(array[row]))
         if (parts[:, 2] - parts[:, 0] <= 180).all():
@@ -82,9 +83,9 @@ def _reproject(shapes: gpd.GeoSeries) -> npt.NDArray[np.object_]:
         shape = shapes.iloc[row]
         if shape.geom_type != "Polygon" or shape.interiors:
             msg = (
-                f"the footprint of row {row} of tiles, a {shape.geom_type}, reaches across the "
-                f"antimeridian or a pole; bring it from {shapes.crs.name} to EPSG:4326 and split "
-                "it there."
+                f"the footprint of row {row} of tiles, a {shape.geom_type}, crosses the "
+                f"antimeridian or a pole; reproject it from {shapes.crs.name} to EPSG:4326 and "
+                "split it at the antimeridian."
             )
             raise TileTableError(msg)
         ring = shapely.get_coordinates(shape)[None, :-1]
@@ -97,13 +98,13 @@ def _reproject(shapes: gpd.GeoSeries) -> npt.NDArray[np.object_]:
 
 
 def shapes_to_wkb(shapes: npt.NDArray[np.object_]) -> pa.BinaryArray:
-    """Write footprints as little-endian WKB; quadrilaterals, the common case, all at once.
+    """Encode footprints as little-endian WKB; quadrilaterals, the common case, all at once.
 
     Args:
         shapes: Footprints, shape (n,).
 
     Returns:
-        WKB, n rows, null where there is no footprint.
+        WKB, n rows, null for a missing footprint.
     """
     coords = shapely.get_coordinates(shapes)
     simple = (
@@ -125,13 +126,13 @@ def shapes_to_wkb(shapes: npt.NDArray[np.object_]) -> pa.BinaryArray:
 
 
 def shape_bounds(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
-    """Box footprints; one in two parts at the antimeridian gets xmax above 180.
+    """Return the boxes of footprints; one split at the antimeridian gets xmax above 180.
 
     Args:
         shapes: Footprints, shape (n,).
 
     Returns:
-        (xmin, ymin, xmax, ymax) in degrees, NaN where there is no footprint, shape (n, 4).
+        (xmin, ymin, xmax, ymax) in degrees, NaN for a missing footprint, shape (n, 4).
     """
     bounds = shapely.bounds(shapes)
     split = (shapely.get_type_id(shapes) == 6) & (bounds[:, 0] <= -180) & (bounds[:, 2] >= 180)
@@ -145,13 +146,13 @@ def shape_bounds(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
 
 
 def stored_bounds(geometry: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Box footprints that were read back from a segment.
+    """Return the boxes of footprints read back from a segment.
 
     Args:
         geometry: WKB, n rows.
 
     Returns:
-        As of `shape_bounds`, shape (n, 4).
+        As `shape_bounds`, shape (n, 4).
     """
     column = geometry.combine_chunks()
     if isinstance(column, pa.ChunkedArray):
@@ -167,11 +168,11 @@ def stored_bounds(geometry: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 
 def geo_metadata(bounds: Sequence[float] | None, kinds: Sequence[str]) -> bytes:
-    """Write the "geo" metadata that makes a Parquet file GeoParquet.
+    """Return the "geo" metadata that makes a Parquet file GeoParquet.
 
     Args:
-        bounds: (xmin, ymin, xmax, ymax) around all footprints, or None without any.
-        kinds: Geometry types that occur.
+        bounds: (xmin, ymin, xmax, ymax) around all footprints, or None if there are none.
+        kinds: Geometry types in the file.
 
     Returns:
         JSON.
@@ -194,5 +195,5 @@ def geo_metadata(bounds: Sequence[float] | None, kinds: Sequence[str]) -> bytes:
 
 @functools.cache
 def lonlat_crs() -> pyproj.CRS:
-    """Give EPSG:4326, made once."""
+    """Return EPSG:4326, created once."""
     return pyproj.CRS.from_epsg(4326)

@@ -1,4 +1,4 @@
-"""Bring tiles from a GeoDataFrame into the table that an archive stores, and back."""
+"""Convert tiles from a GeoDataFrame to the table that an archive stores, and back."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -31,13 +31,13 @@ LIMIT = np.iinfo(np.int32).max
 
 @dataclass(frozen=True, kw_only=True)
 class TileTable:
-    """Tiles in the form that is stored.
+    """Tiles in the stored form.
 
     Attributes:
         table: Columns scene, col, row, width, height, datetime, [datetime_end], [label] and
             geometry (WKB, EPSG:4326), without tile ids.
-        bounds: (xmin, ymin, xmax, ymax) of each footprint in degrees, xmax above 180 where it
-            crosses the antimeridian, NaN where there is none; float64, shape (n, 4).
+        bounds: (xmin, ymin, xmax, ymax) of each footprint in degrees, xmax above 180 if it
+            crosses the antimeridian, NaN if it is missing; float64, shape (n, 4).
     """
 
     table: pa.Table
@@ -48,18 +48,17 @@ class TileTable:
 
 
 def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
-    """Check tiles and bring them into the form that is stored.
+    """Check tiles and convert them to the stored form.
 
     Args:
-        frame: Columns scene (text), geometry (any CRS; missing for a tile without place) and,
-            where known, col, row, width, height (integers, px), datetime, datetime_end (no zone is
-            UTC), label (text).
+        frame: Columns scene (text), geometry (any CRS; may be missing) and, where known, col, row,
+            width, height (integers, px), datetime, datetime_end (no zone means UTC), label (text).
 
     Returns:
         The tiles, in the same order.
 
     Raises:
-        TileTableError: If a column is missing, unknown or holds something else.
+        TileTableError: If a column is missing, unknown or of the wrong type.
     """
     if not isinstance(frame, gpd.GeoDataFrame):
         msg = f"tiles is a {type(frame).__name__}, but it must be a geopandas.GeoDataFrame."
@@ -87,7 +86,7 @@ def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
 
 
 def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
-    """Turn stored rows into a GeoDataFrame.
+    """Convert stored rows to a GeoDataFrame.
 
     Args:
         table: Rows with the columns of a segment's Parquet file.
@@ -111,13 +110,13 @@ def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
         else:
             data[name] = column.to_numpy()
     shapes = shapely.from_wkb(np.array(table.column("geometry").to_pylist(), dtype=object))
-    # with its CRS from the start, which geopandas would else compare several times
+    # set the CRS here, or geopandas compares CRSs several times
     data["geometry"] = from_shapely(np.asarray(shapes), crs=lonlat_crs())
     return gpd.GeoDataFrame(data, geometry="geometry")
 
 
 def empty_tiles() -> gpd.GeoDataFrame:
-    """Make a table of no tiles.
+    """Make an empty tile table.
 
     Returns:
         A GeoDataFrame without rows, with the columns that every tile has.
@@ -142,10 +141,10 @@ def _texts(series: pd.Series, name: str, *, required: bool) -> pa.DictionaryArra
         msg = f"column {name!r} of tiles must hold text: {error}"
         raise TileTableError(msg) from error
     if any(text and "\0" in text for text in array.dictionary.to_pylist()):
-        msg = f"column {name!r} of tiles has a text with a zero byte; leave it out."
+        msg = f"column {name!r} of tiles has a text with a zero byte; remove the byte."
         raise TileTableError(msg)
     if required and array.null_count:
-        msg = f"column {name!r} of tiles has {array.null_count} missing values; name every scene."
+        msg = f"column {name!r} of tiles has {array.null_count} missing values; fill them in."
         raise TileTableError(msg)
     return array
 
@@ -167,6 +166,6 @@ def _stamps(frame: gpd.GeoDataFrame, name: str) -> pa.Array:
         stamps = pd.to_datetime(frame[name], utc=True)
         micros = stamps.dt.as_unit("us").dt.tz_localize(None)
     except (ValueError, TypeError, AttributeError) as error:
-        msg = f"column {name!r} of tiles must hold moments, such as 2023-06-30T12:00Z: {error}"
+        msg = f"column {name!r} of tiles must hold times, such as 2023-06-30T12:00Z: {error}"
         raise TileTableError(msg) from error
     return pa.array(micros.to_numpy(), type=pa.timestamp("us"), from_pandas=True).cast(STAMP)

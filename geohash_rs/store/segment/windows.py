@@ -1,4 +1,4 @@
-"""Keep where tiles lie in their scenes beside the boxes, so that single rows are found at once."""
+"""Index the tiles' windows in their scenes, so that single rows need no Parquet reader."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,16 +15,16 @@ Array = npt.NDArray[Any]
 
 
 def index_window(table: pa.Table, *, block: int) -> dict[str, Array]:
-    """Keep each number as what it is above the least of its block of rows.
+    """Store each number as its offset from the smallest in its block of rows.
 
     Args:
         table: Columns col, row, width and height, int32, n rows.
-        block: Rows of a block.
+        block: Rows per block.
 
     Returns:
-        For each column `<name>_least`, int32, shape (blocks,), and `<name>_above`, unsigned, shape
-        (n,), whose largest possible number stands for a missing one. `<name>_above` is left out
-        when all of it is 0.
+        For each column, `<name>_least`, int32, shape (blocks,), and `<name>_above`, unsigned,
+        shape (n,), whose largest possible value marks a missing number. `<name>_above` is left out
+        if all offsets are 0 and no number is missing.
     """
     index: dict[str, Array] = {}
     starts = np.arange(0, table.num_rows, block)
@@ -45,16 +45,16 @@ def index_window(table: pa.Table, *, block: int) -> dict[str, Array]:
 
 
 def window_numbers(index: Mapping[str, Array], name: str, rows: Array, *, block: int) -> pa.Array:
-    """Give a column's numbers for some rows.
+    """Return a column's numbers for some rows.
 
     Args:
-        index: Holds what `index_window` gave.
+        index: Contains the arrays of `index_window`.
         name: The column.
         rows: Row numbers, shape (m,).
-        block: Rows of a block.
+        block: Rows per block.
 
     Returns:
-        int32, missing ones null, shape (m,).
+        int32, null if missing, shape (m,).
     """
     numbers = index[f"{name}_least"][rows // block]
     above = index.get(f"{name}_above")

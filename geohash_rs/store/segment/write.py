@@ -1,4 +1,4 @@
-"""Write segments: rows along a curve, boxes and times for each block, tiles as GeoParquet."""
+"""Write segments: rows along a curve, an index of boxes and times, tiles as GeoParquet."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentData:
-    """Everything that a new segment will hold, rows in any order.
+    """The contents of a new segment, rows in the order of `curve_order`.
 
     Attributes:
         codes: uint8, shape (n, bits / 8).
         tiles: The tiles, n rows.
-        ids: Tile ids, int64, shape (n,), or None for ids in the order of the stored rows.
+        ids: Tile ids, int64, shape (n,), or None for consecutive ids.
     """
 
     codes: npt.NDArray[np.uint8]
@@ -55,7 +55,7 @@ def curve_order(bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         bounds: Boxes of the footprints in degrees, shape (n, 4).
 
     Returns:
-        Row numbers, int64, shape (n,); tiles without a place come last.
+        Row numbers, int64, shape (n,); tiles without a footprint come last.
     """
     longitudes = (bounds[:, 0] + bounds[:, 2]) / 2
     longitudes = np.where(longitudes > 180, longitudes - 360, longitudes)
@@ -68,14 +68,14 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
 
     Args:
         folder: The segment's folder, which does not exist yet.
-        data: What it holds; with `ids` None the rows are already along the curve.
-        first_id: Id of the first row when `ids` is None.
+        data: The contents.
+        first_id: Id of the first row if `ids` is None.
 
     Returns:
         The entry for the manifest.
 
     Raises:
-        ArchiveWriteError: If it cannot be written; what was written of it is an orphan.
+        ArchiveWriteError: If it cannot be written; files already written are then orphans.
     """
     with writing(folder):
         folder.mkdir(parents=True)
@@ -119,9 +119,9 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
 
 
 def _box_index(bounds: npt.NDArray[np.float64]) -> dict[str, Array]:
-    """Box every block, and every row in steps of its block's box, rounded outward.
+    """Return the boxes of blocks, and of rows in steps of their block's box, rounded outward.
 
-    A row without footprint gets a box with xmin above xmax; so does a block of such rows.
+    A row without a footprint gets a box with xmin above xmax; so does a block of such rows.
     """
     starts = np.arange(0, len(bounds), BLOCK)
     placed = ~np.isnan(bounds[:, :1])
@@ -143,9 +143,9 @@ def _box_index(bounds: npt.NDArray[np.float64]) -> dict[str, Array]:
 
 
 def _time_index(table: pa.Table) -> dict[str, Array]:
-    """Number the distinct moments in order, so that a range of time is a range of numbers.
+    """Number the distinct times in order, so that a time range is a range of numbers.
 
-    A missing moment gets the number after the last.
+    A missing time gets the number after the last.
     """
     index: dict[str, Array] = {}
     names = {"datetime": "start", "datetime_end": "end"}
@@ -185,7 +185,7 @@ def _text_index(column: pa.ChunkedArray, name: str) -> dict[str, Array]:
     used = np.unique(np.asarray(encoded.indices.drop_null()))
     kept = [texts[int(number)] for number in used]
     if kept == [""]:
-        kept.append("")  # since nothing at all is stored where there is no text
+        kept.append("")  # an empty array would mean that there is no text at all
     new = np.full(len(texts) + 1, len(kept), np.uint32)
     new[used] = np.arange(len(used), dtype=np.uint32)
     rows = new[np.asarray(encoded.indices.fill_null(len(texts)))]
@@ -195,18 +195,18 @@ def _text_index(column: pa.ChunkedArray, name: str) -> dict[str, Array]:
 
 
 def _numbered(rows: npt.NDArray[np.uint32], name: str, count: int) -> dict[str, Array]:
-    """Keep numbers in as few bytes as they need, with the range of each block."""
+    """Store numbers in the narrowest type that fits, with the range of each block."""
     starts = np.arange(0, len(rows), BLOCK)
     lows, highs = np.minimum.reduceat(rows, starts), np.maximum.reduceat(rows, starts)
     ranges = {f"{name}_ranges": np.stack([lows, highs], axis=1)}
     if (rows == rows[0]).all():
-        return ranges  # the ranges say it all
+        return ranges  # all rows have the same number
     width = np.uint8 if count <= 256 else np.uint16 if count <= 65536 else np.uint32
     return ranges | {f"{name}_rows": rows.astype(width)}
 
 
 def _id_index(ids: npt.NDArray[np.int64]) -> dict[str, Array]:
-    """Keep ids that do not follow the rows, and the rows in the order of their ids."""
+    """Store ids that are not consecutive, and the rows in the order of their ids."""
     first = int(ids.min())
     offsets = ids - first
     width = np.uint32 if int(offsets.max()) < 1 << 32 else np.uint64
@@ -243,7 +243,7 @@ def _write_parquet(
 
 
 def _kinds(chunks: Iterable[pa.Array]) -> list[str]:
-    """Tell the geometry types of little-endian WKB from the byte after its first."""
+    """Return the geometry types of little-endian WKB, read from each second byte."""
     found: set[int] = set()
     for chunk in chunks:
         filled = chunk.drop_null()

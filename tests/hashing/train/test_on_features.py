@@ -32,7 +32,7 @@ def test_the_papers_batches_are_thirty_triplets_for_several_labels_too(features,
 
 
 def test_components_of_features_as_they_are_would_be_the_first_features():
-    with pytest.raises(TrainingError, match="components=4 and standardise=False"):
+    with pytest.raises(TrainingError, match="components=4 needs standardise=True"):
         RECIPES["paper"].with_(components=4)
-    with pytest.raises(TrainingError, match="components=4 and standardise=False do not go"):
+    with pytest.raises(TrainingError, match="components=4 needs standardise=True"):
         HashingTask(model="test_resnet", weights=False, components=4, standardise=False)

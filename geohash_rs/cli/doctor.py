@@ -1,0 +1,161 @@
+"""``geohash-rs doctor``: which versions are at work, what does not work, and what to do about it."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+import geohash_rs
+from geohash_rs.cli.checks import CHECKS
+
+__all__ = ["Outcome", "doctor_command", "run_check"]
+
+TIMEOUT = 300  # seconds; the slowest check imports PyTorch on a busy machine
+# The check runs with this process's own path, and not with what lies in the current folder.
+CHILD = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from geohash_rs.cli.checks import answer; answer(sys.argv[2])"
+)
+PACKAGES = (
+    "numpy", "torch", "torchvision", "torchgeo", "timm", "rasterio", "pyproj", "pyogrio", "geopandas",
+    "shapely", "pyarrow", "numba", "onnxruntime",
+)
+EXTRAS = ("ray", "psycopg", "fsspec", "s3fs", "pystac", "fastapi", "uvicorn", "folium")
+# Of other variables, values can be secret.
+VARIABLES = sorted({name for _, suspects in CHECKS.values() for name in suspects})
+# What to try where a check only shows what a library raised: the package named like the check.
+REINSTALL = "python -m pip install --force-reinstall --no-deps {}"
+PARTS = {"hasher": "torch torchvision torchgeo", "requirements": "packaging", "folders": "numba"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a check found.
+
+    Attributes:
+        ok: Whether everything works.
+        found: What was found, on one line.
+        remedy: What to do if not, on one line.
+    """
+
+    ok: bool
+    found: str
+    remedy: str
+
+
+@click.command("doctor")
+def doctor_command() -> int:
+    """Show versions and check that everything works here; exit code 1 if something does not."""
+    for name, value in _versions():
+        click.echo(f"{name:<13} {value}")
+    click.echo()
+    with ThreadPoolExecutor(4) as threads:
+        outcomes = dict(zip(CHECKS, threads.map(diagnose, CHECKS), strict=True))
+    for name, outcome in outcomes.items():
+        click.echo(f"{'ok' if outcome.ok else 'FAILED':<7} {name:<13} {outcome.found}")
+        if not outcome.ok:
+            click.echo(f"{'':<21} to do: {outcome.remedy}")
+    failed = [name for name, outcome in outcomes.items() if not outcome.ok]
+    if failed:
+        click.echo(
+            f"geohash-rs: {len(failed)} of {len(outcomes)} checks failed ({', '.join(failed)}); "
+            "do what is said below each.",
+            err=True,
+        )
+    return 1 if failed else 0
+
+
+def diagnose(name: str) -> Outcome:
+    """Run a check; if it fails, find out whether a variable of the environment is to blame.
+
+    Args:
+        name: A name in `CHECKS`.
+
+    Returns:
+        Its outcome, with a remedy if it failed.
+    """
+    outcome = run_check(name)
+    if outcome.ok:
+        return outcome
+    suspects = [one for one in CHECKS[name][1] if one in os.environ]
+    trials = [[one] for one in suspects] + ([suspects] if len(suspects) > 1 else [])
+    for without in trials:
+        if run_check(name, without=without).ok:
+            values = " and ".join(f"{one} (now {os.environ[one]!r})" for one in without)
+            remedy = f"unset {values}: it works without; another program may have set it"
+            return replace(outcome, remedy=remedy)
+    return replace(outcome, remedy=outcome.remedy or REINSTALL.format(PARTS.get(name, name)))
+
+
+def run_check(
+    name: str, *, without: tuple[str, ...] | list[str] = (), timeout: float = TIMEOUT
+) -> Outcome:
+    """Run a check in a process of its own.
+
+    Args:
+        name: A name in `CHECKS`.
+        without: Variables of the environment that the process does not get.
+        timeout: Seconds until it is ended.
+
+    Returns:
+        Its outcome; one that crashed or took too long has failed.
+    """
+    words = [sys.executable, "-P", "-c", CHILD, json.dumps(sys.path), name]
+    environment = {key: value for key, value in os.environ.items() if key not in without}
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=timeout,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(ok=False, found=f"it did not end within {timeout:g} s", remedy="")
+    try:
+        return Outcome(**json.loads(done.stdout.splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
+        last = (done.stderr.split("\n\n")[0].strip().splitlines() or ["without a word"])[-1]
+        return Outcome(ok=False, found=f"it crashed (exit code {done.returncode}): {last}", remedy="")
+
+
+def _versions() -> list[tuple[str, str]]:
+    """List what is at work here, without importing any of it."""
+    rows = [
+        ("geohash_rs", f"{geohash_rs.__version__} in {Path(geohash_rs.__file__).parent}"),
+        ("Python", f"{platform.python_version()} in {sys.prefix}"),
+        ("system", platform.platform()),
+        ("processor", f"{_processor()}, {os.cpu_count()} threads"),
+    ]
+    rows += [(name, _version(name)) for name in PACKAGES]
+    rows.append(("extras", ", ".join(f"{name} {_version(name)}" for name in EXTRAS)))
+    seen = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
+    rows.append(("environment", ", ".join(seen) or "nothing that changes GDAL, PROJ or Numba"))
+    return rows
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    """Return the processor's name; Linux keeps it in a file that Python does not read."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,337 @@
+"""Decide which band of a file feeds which input of a hasher: by meaning, else by order."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from geohash_rs.errors import BandMismatchError
+from geohash_rs.scenes.sensors import (
+    RGB,
+    at_wavelength,
+    meanings_of,
+    product_bands,
+)
+
+__all__ = [
+    "COLOURS_SAY",
+    "Band",
+    "BandChoice",
+    "choose_bands",
+    "label_bands",
+    "picture_bands",
+    "remember_names",
+    "shared_names",
+]
+
+BY_BANDS, BY_ORDER, COLOURS_SAY = "the bands asked for", "order", "colour interpretation"
+COLOURS = {*RGB, "cyan", "magenta", "yellow"}
+# What a hasher asks for by one name and a file has by a narrower one.
+NARROWER = {
+    "nir": ("nir08",),
+    "nir08": ("nir",),
+    "rededge": ("rededge071", "rededge075", "rededge078"),
+    "green": ("green05",),
+    "lwir": ("lwir11",),
+    "lwir11": ("lwir",),
+}
+NANOMETRES = 100.0  # a wavelength above this is not in micrometres
+WAVELENGTH = re.compile(r"(?:^|_)(?:central_?)?wavelengths?(?:_?(um|nm|micrometers|nanometers))?$")
+
+
+_named: dict[str, tuple[str, ...]] = {}  # bands of files, as catalogues name them
+
+
+def remember_names(path: str, names: Sequence[str]) -> None:
+    """Remember what the bands of a file show where a catalogue says so, and not the file.
+
+    Args:
+        path: Path or URI of the file.
+        names: A name for each band.
+    """
+    _named[path] = tuple(names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """What is known of a band.
+
+    Attributes:
+        name: Its own name, such as ``B04`` or ``Band 3 - Red``; empty if it has none.
+        meaning: What it shows, by a common name of STAC such as ``red``; empty if not known.
+        source: Where the meaning is from, such as ``description``; empty if not known.
+    """
+
+    name: str = ""
+    meaning: str = ""
+    source: str = ""
+
+    @property
+    def label(self) -> str:
+        """What to call it: what it shows, else its own name, else nothing."""
+        return self.meaning or self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandChoice:
+    """The bands of a file that feed the inputs of a hasher.
+
+    Attributes:
+        indexes: One-based, in the order of the inputs.
+        by: What decided: the sources of their meaning, ``order``, or the bands asked for.
+    """
+
+    indexes: tuple[int, ...]
+    by: str
+
+    @property
+    def knows(self) -> bool:
+        """Whether meaning decided, not order."""
+        return self.by not in (BY_ORDER, BY_BANDS)
+
+
+def label_bands(
+    *,
+    path: str,
+    descriptions: Sequence[str | None],
+    colors: list[str],
+    tags: Sequence[Mapping[str, str]] = (),
+    product_tags: Mapping[str, str] | None = None,
+    data_alpha: int | None = None,
+) -> tuple[Band, ...]:
+    """Gather what is known of the bands of a file.
+
+    A STAC catalogue comes before a description, that before a wavelength, that before the
+    conventions of the file's name, and that before the colour interpretation, which drivers make
+    up.
+
+    Args:
+        path: Path or URI of the file, whose name may say what product it is.
+        descriptions: Description of each band.
+        colors: Colour interpretation of each band, such as ``red``.
+        tags: Metadata of each band.
+        product_tags: Metadata of the file.
+        data_alpha: One-based index of a band that is flagged as alpha but holds no mask.
+
+    Returns:
+        One for each band.
+    """
+    tags = tags or [{}] * len(colors)
+    names = [
+        (text or found.get("BandName") or found.get("long_name") or "").strip()
+        for text, found in zip(descriptions, tags, strict=True)
+    ]
+    waves = _wavelengths(tags, product_tags or {})
+    catalogued = _named.get(path, ())
+    if len(catalogued) != len(colors):
+        catalogued = tuple(found.get("common_name", "") for found in tags)
+    sources = {
+        "STAC": meanings_of(catalogued),
+        "description": meanings_of(names, path),
+        "wavelength": [at_wavelength(wave) for wave in waves],
+        "file name": product_bands(path, len(colors)),
+        COLOURS_SAY: [color if color in COLOURS else "" for color in colors],
+    }
+    bands = []
+    for position, name in enumerate(names):
+        known = ((at[position], source) for source, at in sources.items() if at[position])
+        meaning, source = next(known, ("", ""))
+        bands.append(Band(name=name, meaning=meaning, source=source))
+    open_fourth = data_alpha == 4 or colors[3:] in (["undefined"], ["gray"])
+    if len(bands) == 4 and open_fourth and not bands[3].label and _are_rgb(bands[:3]):
+        # Red, green, blue and one more that is no mask: near infrared, as of aerial cameras.
+        bands[3] = Band(meaning="nir", source="its place after red, green and blue")
+    return tuple(bands)
+
+
+def choose_bands(
+    bands: Sequence[Band],
+    names: Sequence[str] | None,
+    *,
+    scene: str,
+    asked: Sequence[int | str] | None = None,
+    alpha: int | None = None,
+) -> BandChoice:
+    """Choose the bands that feed a hasher.
+
+    Args:
+        bands: What is known of the file's bands.
+        names: Bands that the hasher expects; None takes all but alpha.
+        scene: Name of the file, for messages.
+        asked: One-based indexes or names, which leave nothing to choose.
+        alpha: One-based index of the alpha band, or None.
+
+    Returns:
+        The choice.
+
+    Raises:
+        BandMismatchError: If a band is not there, or the choice is not clear.
+    """
+    usable = [i for i in range(1, len(bands) + 1) if i != alpha]
+    if asked is not None:
+        indexes = tuple(_asked_index(bands, band, scene=scene) for band in asked)
+        return BandChoice(indexes=indexes, by=BY_BANDS)
+    if names is None:
+        return BandChoice(indexes=tuple(usable), by=BY_ORDER)
+    wanted = list(zip(names, meanings_of(names), strict=True))
+    found = [_find(bands, usable, name, meaning) for name, meaning in wanted]
+    matched = [i for i in found if i is not None]
+    if len(set(matched)) == len(matched) == len(names):
+        return BandChoice(indexes=tuple(matched), by=_sources(bands, matched, names))
+    if len(names) == len(usable) and len(set(matched)) == len(matched):
+        rest = [i for i in usable if i not in matched]
+        missing = [i for i, index in enumerate(found) if index is None]
+        strange = not any(bands[i - 1].meaning for i in rest)
+        open_names = not any(wanted[i][1] for i in missing)
+        alike = len(rest) == 1 and (strange or open_names)
+        if alike or (strange and open_names) or (not matched and (strange or open_names)):
+            for position, index in zip(missing, rest, strict=True):
+                found[position] = index
+            by = _sources(bands, matched, names) if matched else BY_ORDER
+            return BandChoice(indexes=tuple(i for i in found if i is not None), by=by)
+    raise BandMismatchError(_mismatch(bands, usable, names, found, scene))
+
+
+def shared_names(layouts: Sequence[Sequence[Band]]) -> tuple[str, ...] | None:
+    """Choose the bands that most scenes can feed, for a hasher that takes any.
+
+    Args:
+        layouts: What is known of each scene's bands, alpha left out.
+
+    Returns:
+        The names: all bands of the scenes where they have the same, else what they share by
+        meaning; None if nothing is known of them, so that their order decides.
+    """
+    counted = Counter(map(_labels, layouts))
+    known = [labels for labels in counted if all(labels) and len(set(labels)) == len(labels)]
+    if not known:
+        return None
+    common = [name for name in known[0] if all(name in labels for labels in known)]
+    options = [*known, tuple(common)]
+    if any(set(RGB) <= set(labels) for labels in counted):
+        options.append(RGB)
+
+    def worth(names: tuple[str, ...]) -> tuple[int, int]:
+        return sum(n for labels, n in counted.items() if _feeds(labels, names)), len(names)
+
+    best = max(filter(None, options), key=worth)
+    return RGB if set(best) == set(RGB) else best
+
+
+def picture_bands(bands: Sequence[Band], *, alpha: int | None = None) -> tuple[int, ...]:
+    """Choose the bands that look most like a photograph.
+
+    Args:
+        bands: What is known of the file's bands.
+        alpha: One-based index of the alpha band, or None.
+
+    Returns:
+        One-based indexes of red, green and blue, or of one band.
+    """
+    usable = [i for i in range(1, len(bands) + 1) if i != alpha]
+    found = [_find(bands, usable, name, name) for name in RGB]
+    if all(found):
+        return tuple(index for index in found if index is not None)
+    if len(bands) >= 12 and not any(band.meaning for band in bands):
+        return 4, 3, 2  # a full product of Sentinel-2, in the order B01, B02, B03, B04, ...
+    return tuple(usable[:3]) if len(usable) >= 3 else tuple(usable[:1])
+
+
+def _are_rgb(bands: Sequence[Band]) -> bool:
+    return tuple(band.meaning for band in bands) == RGB
+
+
+def _labels(bands: Sequence[Band]) -> tuple[str, ...]:
+    """Name all bands where one is known; those that are not by their number."""
+    if not any(band.meaning or band.name for band in bands):
+        return ("",) * len(bands)
+    return tuple(band.label or f"band_{i}" for i, band in enumerate(bands, 1))
+
+
+def _feeds(labels: Sequence[str], names: Sequence[str]) -> bool:
+    """Return whether bands of these labels have all names, or nothing is known of as many."""
+    if not any(labels):
+        return len(labels) == len(names)
+    return all(list(labels).count(name) == 1 for name in names)
+
+
+def _find(bands: Sequence[Band], usable: Sequence[int], name: str, meaning: str) -> int | None:
+    """Find the one band of a name or meaning."""
+    own = [i for i in usable if bands[i - 1].name.lower() == name.lower()]
+    if len(own) == 1:
+        return own[0]
+    for each in (meaning, *NARROWER.get(meaning, ())) if meaning else ():
+        same = [i for i in usable if bands[i - 1].meaning == each]
+        if same:
+            return same[0] if len(same) == 1 else None
+    return None
+
+
+def _asked_index(bands: Sequence[Band], band: int | str, *, scene: str) -> int:
+    everything = range(1, len(bands) + 1)
+    if isinstance(band, str):
+        found = _find(bands, everything, band, meanings_of([band])[0] or band.lower())
+        if found is not None:
+            return found
+    elif 1 <= band <= len(bands):
+        return int(band)
+    msg = (
+        f"{scene} has no band {band!r}; it has {len(bands)} (names: {_listed(bands, everything)}): "
+        f"pass one-based indexes from 1 to {len(bands)}, or names."
+    )
+    raise BandMismatchError(msg)
+
+
+def _sources(bands: Sequence[Band], indexes: Sequence[int], names: Sequence[str]) -> str:
+    exact = {name.lower() for name in names}
+    named = {"name" if bands[i - 1].name.lower() in exact else bands[i - 1].source for i in indexes}
+    return " and ".join(sorted(named))
+
+
+def _mismatch(
+    bands: Sequence[Band],
+    usable: Sequence[int],
+    names: Sequence[str],
+    found: Sequence[int | None],
+    scene: str,
+) -> str:
+    count = len(usable)
+    expected = ", ".join(names) if len(names) <= 4 else f"{names[0]}..{names[-1]}"
+    missing = [name for name, index in zip(names, found, strict=True) if index is None]
+    why = ""
+    if any(bands[i - 1].label for i in usable):
+        lacking = f", without {', '.join(missing)}" if 0 < len(missing) < len(names) else ""
+        why = f" ({_listed(bands, usable)}{lacking})"
+    return (
+        f"{scene} has {count} band{'s' * (count != 1)}{why} but the hasher expects {len(names)} "
+        f"({expected}); pass bands=... (one-based indexes or names) or use another hasher."
+    )
+
+
+def _listed(bands: Sequence[Band], indexes: Sequence[int]) -> str:
+    labels = [bands[i - 1].label or "?" for i in indexes]
+    return ", ".join(labels) if any(label != "?" for label in labels) else "none"
+
+
+def _wavelengths(
+    tags: Sequence[Mapping[str, str]], product_tags: Mapping[str, str]
+) -> list[float | None]:
+    """Read the central wavelength of each band, in micrometres."""
+    lists = [
+        re.findall(r"\d+(?:\.\d+)?", value)
+        for key, value in product_tags.items()
+        if WAVELENGTH.search(key.lower())
+    ]
+    whole = next((values for values in lists if len(values) == len(tags)), None)
+    waves: list[float | None] = []
+    for position, found in enumerate(tags):
+        texts = [text for key, text in found.items() if WAVELENGTH.search(key.lower())]
+        texts += [whole[position]] if whole else []
+        wave = next(filter(None, map(_number, texts)), None)
+        waves.append(wave / 1000 if wave is not None and wave > NANOMETRES else wave)
+    return waves
+
+
+def _number(text: str) -> float | None:
+    found = re.match(r"\s*(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)", str(text))
+    return float(found[1]) if found else None

@@ -1,0 +1,166 @@
+"""Names that sensors and people give to bands, and what such a band shows."""
+
+import re
+from collections.abc import Sequence
+
+__all__ = ["RGB", "at_wavelength", "meanings_of", "product_bands", "sensor_of"]
+
+RGB = ("red", "green", "blue")
+
+# Common names: https://github.com/stac-extensions/eo#common-band-names
+SENTINEL_2 = {
+    "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "rededge071", "6": "rededge075",
+    "7": "rededge078", "8": "nir", "8a": "nir08", "9": "nir09", "10": "cirrus", "11": "swir16",
+    "12": "swir22",
+}  # fmt: skip
+LANDSAT_8 = {
+    "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir08", "6": "swir16",
+    "7": "swir22", "8": "pan", "9": "cirrus", "10": "lwir11", "11": "lwir12",
+}  # fmt: skip
+LANDSAT_7 = {
+    "1": "blue", "2": "green", "3": "red", "4": "nir08", "5": "swir16", "6": "lwir",
+    "7": "swir22", "8": "pan",
+}  # fmt: skip
+MODIS = {"1": "red", "2": "nir", "3": "blue", "4": "green", "6": "swir16", "7": "swir22"}
+UNSURE = {"2": "blue", "3": "green", "4": "red"}  # where Sentinel-2 and Landsat 8 agree
+SENSORS = (
+    (re.compile(r"(?:^|[/_.])(?:S2[ABCD]?_|T\d\d[A-Z]{3}_\d{8}T)|HLS\.S30", re.I), SENTINEL_2),
+    (re.compile(r"(?:^|[/_])L[COT](?:0[89]_|[89]\d)|HLS\.L30", re.I), LANDSAT_8),
+    (re.compile(r"(?:^|[/_])L[ETM](?:0[4-7]_|[4-7]\d)", re.I), LANDSAT_7),
+    (re.compile(r"(?:^|/)(?:MOD|MYD|MCD)\d\d", re.I), MODIS),
+)
+
+# Multi-band products whose files may say nothing of their bands.
+PLANET = {
+    4: ("blue", "green", "red", "nir"),
+    5: ("blue", "green", "red", "rededge", "nir"),
+    8: ("coastal", "blue", "green05", "green", "yellow", "red", "rededge071", "nir"),
+}
+PRODUCTS = (
+    (re.compile(r"^\d{7,8}_.*_analytic", re.I), PLANET),
+    (re.compile(r"^m_\d{7}_[ns][ew]_\d\d_", re.I), {4: (*RGB, "nir"), 3: RGB}),  # NAIP
+)
+
+WORDS = {
+    "r": "red", "g": "green", "b": "blue", "n": "nir", "near_infrared": "nir",
+    "nearinfrared": "nir", "near_ir": "nir", "infrared": "nir", "ir": "nir", "nir1": "nir",
+    "nir_1": "nir", "vnir": "nir", "red_edge": "rededge", "rededge1": "rededge071",
+    "rededge2": "rededge075",
+    "rededge3": "rededge078", "re1": "rededge071", "re2": "rededge075", "re3": "rededge078",
+    "red_edge_1": "rededge071", "red_edge_2": "rededge075", "red_edge_3": "rededge078",
+    "vegetation_red_edge": "rededge", "narrow_nir": "nir08", "nir_narrow": "nir08",
+    "water_vapour": "nir09", "water_vapor": "nir09", "coastal_blue": "coastal",
+    "coastal_aerosol": "coastal", "ultra_blue": "coastal", "aerosol": "coastal",
+    "green_i": "green05", "greeni": "green05", "green_1": "green05", "green_ii": "green",
+    "swir1": "swir16", "swir_1": "swir16", "swir2": "swir22", "swir_2": "swir22",
+    "panchromatic": "pan", "thermal": "lwir", "tir": "lwir", "tirs1": "lwir11", "tirs2": "lwir12",
+}  # fmt: skip
+COMMON = {
+    "pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071",
+    "rededge075", "rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir",
+    "lwir11", "lwir12",
+}  # fmt: skip
+NUMBERED = re.compile(r"(?:sur_refl_|sr_|st_|toa_)?b_?(0?)(\d{1,2})(a?)", re.I)
+NOT_PIXELS = {"mask", "qa", "quality", "cloud", "ratio", "index", "std", "variance", "error"}
+# Upper ends, micrometres, of what each common name covers.
+SPECTRUM = (
+    (0.400, ""), (0.455, "coastal"), (0.510, "blue"), (0.585, "green"), (0.625, "yellow"),
+    (0.690, "red"), (0.725, "rededge071"), (0.760, "rededge075"), (0.795, "rededge078"),
+    (0.900, "nir"), (1.050, "nir09"), (1.340, ""), (1.420, "cirrus"), (1.500, ""),
+    (1.800, "swir16"), (2.000, ""), (2.400, "swir22"), (10.00, ""), (11.50, "lwir11"),
+    (12.60, "lwir12"),
+)  # fmt: skip
+
+
+def sensor_of(path: str) -> dict[str, str] | None:
+    """Find the sensor that a product's name tells of.
+
+    Args:
+        path: Path or URI; only the last folder and the file's name count.
+
+    Returns:
+        What its numbered bands show, or None if the name does not say.
+    """
+    tail = "/".join(path.replace("\\", "/").rsplit("/", 2)[-2:])
+    return next((bands for pattern, bands in SENSORS if pattern.search(tail)), None)
+
+
+def meanings_of(names: Sequence[str], path: str = "") -> list[str]:
+    """Find what bands show by their names.
+
+    Args:
+        names: Own names of the bands of one file or hasher, such as ``B04`` or ``Near Infrared``.
+        path: Path of the file, whose product decides what a numbered band is.
+
+    Returns:
+        A common name for each, or an empty string.
+
+    >>> meanings_of(["Red", "B8A", "B11", "band 7"])
+    ['red', 'nir08', 'swir16', '']
+    """
+    plain = [re.sub(r"[\s\-]+", "_", name.strip().lower()) for name in names]
+    heads = [re.split(r"[,(:]", name)[0].strip("_") for name in plain]
+    sensor = sensor_of(path) if path else None
+    if sensor is None:
+        sensor = _sensor_by_names(heads)
+    return [
+        _meaning(name, sensor) or _meaning(head, sensor) or _one_word(name)
+        for name, head in zip(plain, heads, strict=True)
+    ]
+
+
+def at_wavelength(wave: float | None) -> str:
+    """Find what a band shows by its central wavelength.
+
+    Args:
+        wave: Micrometres, or None.
+
+    Returns:
+        A common name, or an empty string.
+
+    >>> at_wavelength(0.665), at_wavelength(0.842)
+    ('red', 'nir')
+    """
+    return next((name for end, name in SPECTRUM if wave is not None and wave < end), "")
+
+
+def product_bands(path: str, count: int) -> tuple[str, ...]:
+    """Find what the bands of a multi-band product show by the file's name.
+
+    Args:
+        path: Path or URI.
+        count: Bands of the file.
+
+    Returns:
+        A common name for each band; empty strings if the name does not say.
+    """
+    name = path.replace("\\", "/").rsplit("/", 1)[-1]
+    known = (layouts for pattern, layouts in PRODUCTS if pattern.search(name))
+    layouts = next(known, {})
+    return layouts.get(count, ("",) * count)
+
+
+def _sensor_by_names(heads: Sequence[str]) -> dict[str, str]:
+    found = [match for head in heads if (match := NUMBERED.fullmatch(head))]
+    numbers = {match[2] + match[3] for match in found}
+    if "8a" in numbers or "12" in numbers or any(match[1] for match in found):
+        return SENTINEL_2  # nobody else has these bands, or a leading zero
+    if "7" in numbers and "6" not in numbers:
+        return LANDSAT_7
+    return UNSURE
+
+
+def _meaning(name: str, sensor: dict[str, str]) -> str:
+    if name in COMMON:
+        return name
+    if (numbered := NUMBERED.fullmatch(name)) is not None:
+        return sensor.get(numbered[2] + numbered[3], "")
+    return WORDS.get(name, "")
+
+
+def _one_word(name: str) -> str:
+    """Find the one common name in a longer text, such as "Band 4 - Red"."""
+    joined = re.sub(r"red_+edge", "rededge", re.sub(r"near_+infra_?red", "nir", name))
+    words = set(re.findall(r"[a-z]+\d*", joined))
+    found = words & COMMON
+    return found.pop() if len(found) == 1 and not words & NOT_PIXELS else ""

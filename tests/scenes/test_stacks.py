@@ -1,0 +1,194 @@
+"""Bands in files of their own are one scene."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from geohash_rs import Scenes, TileGrid
+from geohash_rs.scenes.dataset import Tile
+from geohash_rs.scenes.file import open_raster, read_scene_file
+from geohash_rs.scenes.stacks import find_stacks
+
+SAFE = "S2A_MSIL2A_20230601T101031_N0509_R022_T33UUV_20230601T155000.SAFE"
+GRANULE = f"{SAFE}/GRANULE/L2A_T33UUV_A041453_20230601T101606"
+TILE = "T33UUV_20230601T101031"
+LANDSAT = "LC08_L2SP_193023_20230601_20230607_02_T1"
+
+
+def write(path, pixels, *, size, dtype="uint16", nodata=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.atleast_3d(np.asarray(pixels, dtype)).reshape(-1, *np.shape(pixels)[-2:])
+    with rasterio.open(
+        path, "w", driver="GTiff", count=len(pixels), height=pixels.shape[1],
+        width=pixels.shape[2], dtype=dtype, nodata=nodata, crs="EPSG:32633",
+        transform=Affine(size, 0, 300_000, 0, -size, 5_900_040)
+    ) as target:  # fmt: skip
+        target.write(pixels)
+    return path
+
+
+def band(number, side):
+    return np.random.default_rng(number).integers(100 * number, 100 * number + 90, (side, side))
+
+
+def sentinel(folder, *, bands=("B02", "B03", "B04", "B08")):
+    inside = folder / GRANULE / "IMG_DATA"
+    for name in bands:
+        write(inside / f"R10m/{TILE}_{name}_10m.tif", band(int(name[1:]), 120), size=10)
+    for number, name in ((5, "B05"), (11, "B11"), (4, "B04")):  # B04 is there twice
+        write(inside / f"R20m/{TILE}_{name}_20m.tif", band(number, 60), size=20)
+    write(inside / f"R60m/{TILE}_B01_60m.tif", band(1, 20), size=60)
+    for layer in ("SCL", "AOT", "WVP"):
+        write(inside / f"R20m/{TILE}_{layer}_20m.tif", band(0, 60), size=20)
+    write(inside / f"R10m/{TILE}_TCI_10m.tif", np.ones((3, 120, 120)), size=10, dtype="uint8")
+    write(folder / GRANULE / "QI_DATA/MSK_CLASSI_B00.tif", band(0, 60), size=20)
+    write(folder / GRANULE / f"QI_DATA/{TILE}_PVI.tif", np.ones((3, 34, 34)), size=320)
+    return folder / SAFE
+
+
+def test_a_safe_folder_is_one_scene_on_the_grid_of_its_finest_bands(tmp_path):
+    safe = sentinel(tmp_path)
+    scenes = Scenes(tmp_path)
+    (scene,) = scenes.scene_files
+    assert (scene.key, scenes.unreadable) == (safe.as_posix(), [])
+    assert scene.listed == "coastal, blue, green, red, rededge071, nir, swir16"
+    assert (scene.width, scene.height) == (120, 120)
+    assert scene.transform == Affine(10, 0, 300_000, 0, -10, 5_900_040)
+    assert str(scene.dates[0].date()) == "2023-06-01"
+    assert len(scenes.other_layers) == 6
+    read = scenes.read(Tile(0, 8, 16, 64, 32)).image
+    np.testing.assert_array_equal(read[3], band(4, 120)[16:48, 8:72])
+    coarse = read[6].astype(float).reshape(16, 2, 32, 2).mean(axis=(1, 3))
+    assert np.abs(coarse - band(11, 60)[8:24, 4:36]).max() < 45  # interpolated, not moved
+    assert Scenes(safe).scene_files == scenes.scene_files
+
+
+def test_the_bands_that_are_chosen_decide_the_grid(tmp_path):
+    safe = sentinel(tmp_path)
+    scenes = Scenes(safe, bands=["B11", "B05"])
+    (scene,) = scenes.scene_files
+    assert (scene.key, scene.width) == (f"{safe.as_posix()}#20m", 60)
+    read = scenes.read(Tile(0, 0, 0, 60, 60)).image
+    np.testing.assert_array_equal(read, np.stack([band(11, 60), band(5, 60)]))
+    with open_raster(scene.key) as source:  # as pictures do, which know the key alone
+        assert source.width == 60
+    assert Scenes(safe).on_grid_of(["swir16", "rededge071"]).scene_files[0].key == scene.key
+    same = Scenes(safe)
+    assert same.on_grid_of(["red", "green", "blue"]).scene_files == same.scene_files
+
+
+def test_what_a_stack_is_made_of_is_watched(tmp_path):
+    safe = sentinel(tmp_path)
+    before = read_scene_file(safe)
+    assert len(before.files) == 7
+    member = safe.parent / GRANULE / f"IMG_DATA/R20m/{TILE}_B11_20m.tif"
+    os.utime(member, ns=(1, 1))
+    after = read_scene_file(safe)
+    assert (after.size, after.mtime_ns) != (before.size, before.mtime_ns)
+
+
+def test_tiles_of_a_stack_have_the_footprints_of_its_finest_file(tmp_path):
+    safe = sentinel(tmp_path)
+    alone = Scenes(safe / f"GRANULE/{GRANULE.split('/')[-1]}/IMG_DATA/R10m/{TILE}_B02_10m.tif")
+    stacked = Scenes(safe)
+    tiles = list(TileGrid(stacked, tile_size=40))
+    assert len(tiles) == 9
+    both = [scenes.tile_footprints(tiles) for scenes in (alone, stacked)]
+    assert all(a.equals_exact(b, 0) for a, b in zip(*both, strict=True))
+
+
+def test_a_landsat_folder_is_one_scene_without_its_quality_bands(tmp_path):
+    for number in range(1, 8):
+        write(tmp_path / f"{LANDSAT}_SR_B{number}.TIF", band(number, 80), size=30, nodata=0)
+    for layer in ("QA_PIXEL", "QA_RADSAT", "SR_QA_AEROSOL", "ST_QA", "ST_EMIS"):
+        write(tmp_path / f"{LANDSAT}_{layer}.TIF", band(0, 80), size=30)
+    scenes = Scenes(tmp_path)
+    (scene,) = scenes.scene_files
+    assert scene.key == (tmp_path / LANDSAT).as_posix()
+    assert scene.listed == "coastal, blue, green, red, nir08, swir16, swir22"
+    assert (scene.nodata, str(scene.dates[0].date())) == (0, "2023-06-01")
+    assert scene.choose(names=("red", "nir")).indexes == (4, 5)
+    assert Scenes(tmp_path / LANDSAT).scene_files == scenes.scene_files
+
+
+def test_a_panchromatic_band_decides_the_grid_where_it_is_chosen_only(tmp_path):
+    name = "LC09_L1TP_193023_20230601_20230607_02_T1"
+    for number in (2, 3, 4):
+        write(tmp_path / f"{name}_B{number}.TIF", band(number, 40), size=30)
+    write(tmp_path / f"{name}_B8.TIF", band(8, 80), size=15)
+    assert Scenes(tmp_path).scene_files[0].width == 40
+    assert Scenes(tmp_path, bands=["pan"]).scene_files[0].width == 80
+
+
+def test_products_in_one_folder_stay_apart(tmp_path):
+    names = [
+        f"HLS.{kind}.T33UUV.{day}T101031.v2.0"
+        for kind in ("S30", "L30")
+        for day in (2023152, 2023157)
+    ]
+    for name in names:
+        for number in (2, 3, 4, 5):
+            write(tmp_path / f"{name}.B0{number}.tif", band(number, 40), size=30, nodata=-9999,
+                  dtype="int16")  # fmt: skip
+        for layer in ("Fmask", "SAA", "SZA", "VAA", "VZA"):
+            write(tmp_path / f"{name}.{layer}.tif", band(0, 40), size=30)
+    write(tmp_path / "other.tif", np.ones((3, 40, 40)), size=30)
+    scenes = Scenes(tmp_path)
+    assert [scene.name for scene in scenes.scene_files] == [*sorted(names), "other.tif"]
+    listed = {scene.name[4:7]: scene.listed for scene in scenes.scene_files[:4]}
+    assert listed["S30"] == "blue, green, red, rededge071"
+    assert listed["L30"] == "blue, green, red, nir08"
+
+
+def test_files_of_several_bands_that_end_like_bands_are_scenes_of_their_own(tmp_path):
+    for colour in ("red", "blue"):
+        write(tmp_path / f"houses_{colour}.tif", np.ones((3, 40, 40)), size=10, dtype="uint8")
+    found = [scene.name for scene in Scenes(tmp_path).scene_files]
+    assert found == ["houses_blue.tif", "houses_red.tif"]
+    assert find_stacks(["a_red.tif"]).scenes == ["a_red.tif"]
+
+
+def item(folder, **assets):
+    """Write a STAC item with an asset for each band."""
+    about = {
+        "type": "Feature", "stac_version": "1.0.0", "id": "one", "links": [],
+        "geometry": {"type": "Point", "coordinates": [12, 53]}, "bbox": [12, 53, 12, 53],
+        "properties": {"datetime": "2023-06-01T10:10:31Z"},
+        "assets": {
+            key: {"href": f"./{file}", "type": "image/tiff", "roles": [role], "eo:bands": bands}
+            for key, (file, role, bands) in assets.items()
+        },
+    }  # fmt: skip
+    path = folder / "item.json"
+    path.write_text(json.dumps(about))
+    return path
+
+
+def test_a_stac_item_with_an_asset_a_band_is_one_scene(tmp_path):
+    pytest.importorskip("pystac")
+    shows = {"a": "red", "b": "green", "c": "blue", "d": "nir"}
+    for number, key in enumerate(shows, 1):
+        write(tmp_path / f"{key}.tif", band(number, 40), size=10)
+    write(tmp_path / "scl.tif", band(0, 20), size=20)
+    path = item(
+        tmp_path,
+        scl=("scl.tif", "data", []),
+        **{
+            key: (f"{key}.tif", "data", [{"name": f"X{key}", "common_name": name}])
+            for key, name in shows.items()
+        },
+    )
+    scenes = Scenes.from_stac(path)
+    (scene,) = scenes.scene_files
+    assert scene.key == path.as_posix()
+    assert scene.listed == "red, green, blue, nir"
+    assert str(scene.dates[0].date()) == "2023-06-01"
+    again = pickle.loads(pickle.dumps(scenes))  # noqa: S301 - our own
+    np.testing.assert_array_equal(again.read(Tile(0, 0, 0, 40, 40)).image[0], band(1, 40))
+    with open_raster(scene.key) as source:
+        np.testing.assert_array_equal(source.read(4), band(4, 40))
