@@ -1,5 +1,6 @@
 """``geohash-rs info``, ``remove``, ``compact``, ``verify`` and ``export``: look after an archive."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,12 +30,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def info_command(archive: Path, as_json: bool) -> None:
     """Tell what an archive holds: tiles, scenes, hasher, extent and dates."""
     from geohash_rs.archive import Archive
+    from geohash_rs.errors import HasherError
     from geohash_rs.store.summary import summarise
 
     opened = Archive.open(archive, mode="r")
     summary = summarise(opened)
     if opened.hasher_file is not None:
-        summary["hasher_values"] = [str(values) for values in _values_of(opened.hasher_file)]
+        with suppress(HasherError):  # whoever needs the hasher says that its file is damaged
+            summary["hasher_values"] = [str(values) for values in _values_of(opened.hasher_file)]
     if as_json:
         echo_json(summary)
         return

@@ -18,7 +18,7 @@ from geohash_rs.scenes.bands import COLOURS_SAY
 from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
 from geohash_rs.scenes.grid import grid_starts
 from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_images
-from geohash_rs.scenes.value_sample import sample_values, scene_conversion
+from geohash_rs.scenes.value_sample import sample_of_header, sample_values, scene_conversion
 from geohash_rs.scenes.values import Conversion, Values, stretch_values
 
 __all__ = ["Patch", "read_patch"]
@@ -156,7 +156,9 @@ def _sample(
         PatchError: If it cannot be read.
     """
     try:
-        sample = sample_values(source, scene, indexes=indexes, nodata=nodata)
+        sample = sample_of_header(scene, indexes) or sample_values(
+            source, scene, indexes=indexes, nodata=nodata
+        )
     except (RasterioError, OSError) as error:
         msg = f"{scene.name} cannot be read: {one_line(error.__cause__ or error)}"
         raise PatchError(msg) from error

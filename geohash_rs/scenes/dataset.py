@@ -28,7 +28,12 @@ from geohash_rs.scenes.remote import is_remote, read_patiently
 from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.stac import StacScenes, read_stac
 from geohash_rs.scenes.stacks import SeparateScenesError, find_stacks, members_at, remember_stack
-from geohash_rs.scenes.value_sample import Sample, sample_values, scene_conversion
+from geohash_rs.scenes.value_sample import (
+    Sample,
+    sample_of_header,
+    sample_values,
+    scene_conversion,
+)
 from geohash_rs.scenes.values import Conversion, Values, check_value_range
 
 __all__ = ["Scenes", "Tile"]
@@ -72,6 +77,8 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         other_layers: Files of quality layers and pictures of these, which are not scenes.
         index: TorchGeo's index, in the CRS that all scenes share or in EPSG:4326.
     """
+
+    _found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
 
     def __init__(
         self,
@@ -282,7 +289,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         return self.scene_files[number].nodata if self.nodata is None else self.nodata
 
     def sample(self, number: int, *, indexes: Sequence[int]) -> Sample | None:
-        """Look at some pixels of a scene, as `sample_values` does.
+        """Look at some pixels of a scene, unless its header says what its values are.
 
         Args:
             number: Position in ``scene_files``.
@@ -300,7 +307,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             source = self._pool.open(scene.source)
             return sample_values(source, scene, indexes=indexes, nodata=self.nodata_of(number))
 
-        return self._patiently(scene, look, what="")
+        return sample_of_header(scene, indexes) or self._patiently(scene, look, what="")
 
     def conversion(
         self, number: int, *, indexes: Sequence[int], known: Sequence[Values]
@@ -522,7 +529,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         self._res = self._index_resolution()
         self._dates = self.index.index
         self._numbers = {scene.key: number for number, scene in enumerate(self.scene_files)}
-        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
+        self._found = None
 
     def _make_index(self) -> gpd.GeoDataFrame:
         shared = {scene.crs for scene in self.scene_files}

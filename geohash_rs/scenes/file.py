@@ -31,6 +31,9 @@ __all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_k
 # Side files are looked for by name: to list a folder of thousands costs more than to read a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 MOST_PAGES = 4  # that a message names
+# The baseline in the name of a product. Since 04.00 reflectance is (pixel - 1000) / 10000:
+# https://sentiwiki.copernicus.eu/web/s2-processing
+SENTINEL_2 = re.compile(r"S2[A-D]_MSIL[12][AC]_\d{8}T\d{6}_N(\d{4})_[^/]*\.SAFE/")
 DIRECT = LOCAL | {"GTIFF_DIRECT_IO": "YES"}
 
 
@@ -314,18 +317,24 @@ def read_scene_file(
             mtime_ns=state[1],
             plain=_is_plain(source, str(path)),
             units=tuple(text or "" for text in source.units),
-            **_rescaling(source),
+            **_rescaling(source, opened),
         )
 
 
-def _rescaling(source: DatasetReader) -> dict[str, tuple[float, ...]]:
-    """Read scale and offset of the bands; a scale of 0 or NaN is none."""
+def _rescaling(source: DatasetReader, path: str) -> dict[str, tuple[float, ...]]:
+    """Read scale and offset of the bands; a scale of 0 or NaN is none.
+
+    Files of Sentinel-2 products do not declare them, so that the product's name says them.
+    """
     pairs = [
         (scale, offset) if np.isfinite([scale, offset]).all() and scale else (1.0, 0.0)
         for scale, offset in zip(source.scales, source.offsets, strict=True)
     ]
     if set(pairs) == {(1.0, 0.0)}:
-        return {}
+        baseline = SENTINEL_2.search(path)
+        if baseline is None or set(source.dtypes) != {"uint16"}:
+            return {}
+        pairs = [(1e-4, -0.1 if baseline[1] >= "0400" else 0.0)] * source.count
     scales, offsets = zip(*pairs, strict=True)
     return {"scales": scales, "offsets": offsets}
 

@@ -11,7 +11,7 @@ from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.pixels import read_window
 from geohash_rs.scenes.values import Conversion, Values, match_values, stretch_values
 
-__all__ = ["Sample", "sample_values", "scene_conversion"]
+__all__ = ["Sample", "sample_of_header", "sample_values", "scene_conversion"]
 
 SPOTS = 3  # windows across and down
 SPOT_SIDE = 64  # px
@@ -31,12 +31,26 @@ class Sample(NamedTuple):
     pixels: npt.NDArray[Any]
 
 
+def sample_of_header(scene: SceneFile, indexes: Sequence[int]) -> Sample | None:
+    """Describe a scene whose header alone says what its values are: pictures of 8 bits.
+
+    Args:
+        scene: Its header.
+        indexes: One-based bands.
+
+    Returns:
+        No pixels and their values; None if pixels must be looked at.
+    """
+    if scene.dtype_of(indexes) != "uint8" or scene.rescaling(indexes) is not None:
+        return None
+    none = np.empty((len(indexes), 0), np.uint8)
+    return Sample(Values.of_pixels(none, dtype="uint8"), none)
+
+
 def sample_values(
     source: DatasetReader, scene: SceneFile, *, indexes: Sequence[int], nodata: float | None
 ) -> Sample | None:
     """Look at some pixels all over a scene; a bounded number of blocks is read.
-
-    Pictures of 8 bits are known from their header.
 
     Args:
         source: The open raster.
@@ -45,14 +59,9 @@ def sample_values(
         nodata: Value that means nothing was seen.
 
     Returns:
-        Some pixels and what their values are, no pixel of pictures; None if hardly any valid one
-        was met.
+        Some pixels and what their values are; None if hardly any valid one was met.
     """
     bands = list(indexes)
-    dtype, rescaling = scene.dtype_of(indexes), scene.rescaling(indexes)
-    if dtype == "uint8" and rescaling is None:
-        none = np.empty((len(bands), 0), np.uint8)
-        return Sample(Values.of_pixels(none, dtype=dtype), none)
     parts = []
     for window in _spots(source.width, source.height):
         seen = read_window(source, window, indexes=bands, nodata=nodata, masked=scene.masked)
@@ -65,12 +74,13 @@ def sample_values(
     if pixels.shape[1] < FEWEST_PIXELS:
         return None
     pixels = pixels[:, :: max(1, pixels.shape[1] // MOST_PIXELS)]
+    rescaling = scene.rescaling(indexes)
     if rescaling is not None:
         pixels = rescaling.apply(pixels[:, :, None])[:, :, 0]
     units = {scene.units[i - 1] for i in indexes if scene.units} - {""}
     values = Values.of_pixels(
         pixels,
-        dtype=dtype,
+        dtype=scene.dtype_of(indexes),
         physical=rescaling is not None,
         unit=units.pop() if len(units) == 1 else "",
     )
