@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from interface import write_pages
+from llms import write_llms
 from pictures import make_pictures
 
 import geohash_rs
@@ -43,6 +44,7 @@ html_title = f"geohash_rs {release}"
 
 
 def setup(app) -> None:
-    """Draw the pictures and list the public names before the pages are read."""
+    """Draw the pictures and list the public names first, and list the pages for programs last."""
     app.connect("builder-inited", make_pictures)
     app.connect("builder-inited", write_pages)
+    app.connect("build-finished", write_llms)

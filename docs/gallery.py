@@ -10,8 +10,7 @@ from matplotlib.patches import Rectangle
 from rasterio.windows import Window
 
 MATCHES = 6  # next to each patch
-NEAREST = 40  # tiles on the map of footprints
-SHOWN = 8  # tiles in a row of the picture of feedback
+NEAREST = 24  # tiles on the map of footprints
 RIGHT, WRONG = "#0f6376", "#d81e56"
 SPRING = ("coast_west_20230514.tif", "coast_east_20230514.tif")
 
@@ -24,18 +23,23 @@ def draw_queries(archive, patches: dict[str, Path], path: Path) -> None:
         patches: Patches by what they show.
         path: Picture to write.
     """
-    figure = Figure(figsize=(9, 8.6), layout="constrained")
+    figure = Figure(figsize=(9, 1.43 * len(patches)), layout="constrained")
     grid = figure.subplots(len(patches), MATCHES + 1)
     for row, (name, patch) in zip(grid, patches.items(), strict=True):
         show(row[0], read(patch), name, WRONG)
         matches = archive.query(patch, k=MATCHES, distinct=True)
         for axes, match in zip(row[1:], matches.itertuples(), strict=True):
-            show(axes, read_tile(match), f"{match.distance} bits", RIGHT)
+            show(
+                axes,
+                read_tile(match),
+                f"{match.distance} bits" if match.distance != 1 else "1 bit",
+                RIGHT,
+            )
     figure.savefig(path, dpi=110)
 
 
 def draw_footprints(archive, patch: Path, path: Path) -> None:
-    """Draw the nearest tiles onto the two scenes of spring, darker for nearer.
+    """Draw the nearest tiles onto the two scenes of spring, redder for nearer.
 
     Args:
         archive: Archive of the coast.
@@ -44,8 +48,8 @@ def draw_footprints(archive, patch: Path, path: Path) -> None:
     """
     matches = archive.query(patch, k=NEAREST, time=("2023-05-01", "2023-05-31"))
     everything = archive.tiles(range(len(archive)))
-    shades = ScalarMappable(Normalize(0, matches["distance"].max()), "magma")
-    figure = Figure(figsize=(9, 4.9), layout="constrained")
+    shades = ScalarMappable(Normalize(0, matches["distance"].max()), "YlOrRd_r")
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), SPRING, strict=True):
         scene = next(one for one in everything["scene"] if one.endswith(name))
         axes.imshow(read(scene))
@@ -57,36 +61,6 @@ def draw_footprints(archive, patch: Path, path: Path) -> None:
         axes.set_title(name, fontsize=10)
         axes.set_axis_off()
     figure.colorbar(shades, ax=figure.axes, label="distance, bits", shrink=0.7)
-    figure.savefig(path, dpi=110)
-
-
-def draw_feedback(archive, patch: Path, path: Path) -> None:
-    """Draw a search, and the search after some of its matches were rejected.
-
-    Args:
-        archive: Archive of the coast.
-        patch: What is searched for.
-        path: Picture to write.
-    """
-    first = archive.query(patch, k=SHOWN, distinct=True)
-    wrong = first["tile_id"].tolist()[-3:]
-    second = archive.query(patch, k=SHOWN, distinct=True, negatives=wrong)
-    figure = Figure(figsize=(9, 2.9), layout="constrained")
-    rows = zip(figure.subplots(2, SHOWN), (first, second), ("search", "with feedback"), strict=True)
-    for axes, matches, title in rows:
-        for place, match in zip(axes, matches.itertuples(), strict=True):
-            rejected = match.tile_id in wrong
-            show(
-                place,
-                read_tile(match),
-                f"tile {match.tile_id}",
-                "#d81e56" if rejected else "#0f6376",
-            )
-            if rejected:
-                place.plot(
-                    [0, 1], [0, 1], [0, 1], [1, 0], color="#d81e56", transform=place.transAxes
-                )
-        axes[0].set_ylabel(title)
     figure.savefig(path, dpi=110)
 
 

@@ -1,4 +1,8 @@
-"""Make the pictures of the documentation from the code, each time it is built."""
+"""Make the pictures of the documentation from the code, each time it is built.
+
+Pictures of pages need a browser. Where there is none, as on Read the Docs, the build uses those in
+`taken/`, which are copies of what an earlier build made.
+"""
 
 import shutil
 import socket
@@ -10,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from curves import MEASURED, draw_curves
-from gallery import draw_feedback, draw_footprints, draw_queries
+from gallery import draw_footprints, draw_queries
 from sphinx.util import logging
 
 FOLDER = Path(__file__).parent / "_generated" / "pictures"
+EARLIER = Path(__file__).parent / "taken"
 LOG = logging.getLogger(__name__)
-DRAWN = ("grid.png", "queries.png", "footprints.png", "feedback.png", "page.png", "html.png")
+DRAWN = ("grid.png", "look.png", "queries.png", "footprints.png")
+TAKEN = ("page.jpg", "html.jpg")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
@@ -30,6 +36,7 @@ def make_pictures(app) -> None:
         for name in DRAWN:
             if not (FOLDER / name).exists():
                 draw_absent(FOLDER / name, "only the html builder makes it")
+        copy_taken("only the html builder takes them")
         return
     from geohash_rs import Archive, Scenes
     from geohash_rs.demo import write_patches, write_scenes
@@ -44,13 +51,14 @@ def make_pictures(app) -> None:
         matches.plot_grid().savefig(FOLDER / "grid.png", dpi=110)
         matches.to_file(folder / "matches.html")
         draw_queries(archive, patches, FOLDER / "queries.png")
+        few = {name: patches[name] for name in ("town", "fields", "coast")}
+        draw_queries(archive, few, FOLDER / "look.png")
         draw_footprints(archive, patches["town"], FOLDER / "footprints.png")
-        draw_feedback(archive, patches["fields"], FOLDER / "feedback.png")
         take_pictures(archive, folder / "matches.html")
 
 
 def take_pictures(archive, matches: Path) -> None:
-    """Take pictures of the pages in a browser; without a Chromium, draw that they are missing."""
+    """Take pictures of the pages in a browser; without a Chromium, copy earlier ones."""
     try:
         from playwright.sync_api import sync_playwright
 
@@ -61,8 +69,7 @@ def take_pictures(archive, matches: Path) -> None:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         reason = "" if chromium else "Chromium is not installed"
     if reason:
-        draw_absent(FOLDER / "page.png", reason)
-        draw_absent(FOLDER / "html.png", reason)
+        copy_taken(reason)
         return
     with sync_playwright() as driver, serving(create_app(archive)) as address:
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -70,9 +77,10 @@ def take_pictures(archive, matches: Path) -> None:
         page.goto(f"{address}/#tiles=49,38&not=42")
         page.wait_for_selector("#cards[aria-busy=false] .card", timeout=60_000)
         page.wait_for_timeout(3000)
-        page.screenshot(path=FOLDER / "page.png")
+        page.screenshot(path=FOLDER / "page.jpg", quality=80)
+        page.set_viewport_size({"width": 1280, "height": 760})
         page.goto(matches.as_uri())
-        page.screenshot(path=FOLDER / "html.png")
+        page.screenshot(path=FOLDER / "html.jpg", quality=80)
         browser.close()
 
 
@@ -93,6 +101,14 @@ def serving(application) -> Iterator[str]:
     server.should_exit = True
     thread.join(10)
     listening.close()
+
+
+def copy_taken(reason: str) -> None:
+    """Copy the earlier pictures of pages where this build has taken none."""
+    LOG.info("earlier pictures of pages: %s", reason)
+    for name in TAKEN:
+        if not (FOLDER / name).exists():
+            shutil.copy(EARLIER / name, FOLDER / name)
 
 
 def draw_absent(path: Path, reason: str) -> None:

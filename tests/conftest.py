@@ -6,22 +6,27 @@ others needs neither.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.children import Alarm
+
 if TYPE_CHECKING:
     from geohash_rs import Archive, Hasher
 
-# Small networks gain little from a second thread, and lose much where another process needs it.
+# Small networks gain little from a second thread, and lose much if another process needs it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Processes that tests start print their stacks when they are aborted.
+os.environ.setdefault("PYTHONFAULTHANDLER", "1")
 
 # A busy machine is slow for reasons that are not in the test.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -52,6 +57,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(cores, MOST_PROCESSES) if cores > 1 else 0
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
+    """Abort what a test started shortly before its own time is over."""
+    limit = float(item.config.getini("faulthandler_timeout"))
+    with Alarm(0.8 * limit) if sys.platform == "linux" else contextlib.nullcontext():
+        return (yield)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Print all stacks and leave if the process waits for a thread or a process at its end."""
     if not hasattr(config, "workerinput"):  # the others wait until this one ends them
@@ -60,7 +73,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Give the folder of real imagery, or skip where it is absent."""
+    """Return the folder of real imagery, or skip if it is absent."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real imagery is not at {SHARED_DATA}")
     return SHARED_DATA
@@ -68,7 +81,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def chromium():
-    """The system's Chromium, without a screen and without a network but this machine."""
+    """The system's Chromium, headless and restricted to this machine's loopback address."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
@@ -132,7 +145,7 @@ def archive(archive_folder: Path) -> Archive:
 
 @pytest.fixture(scope="session")
 def quick_hasher() -> Hasher:
-    """Give a hasher that looks at 32 px, for tests of all that happens around the network."""
+    """Return a hasher with 32 px input, for tests of everything around the network."""
     import numpy as np
     import torch
 
@@ -145,7 +158,7 @@ def quick_hasher() -> Hasher:
 
 @pytest.fixture
 def quick(quick_hasher: Hasher, tmp_path: Path) -> Archive:
-    """Give an empty archive with that hasher."""
+    """Return an empty archive with that hasher."""
     from geohash_rs import Archive
 
     return Archive.create(tmp_path / "quick", hasher=quick_hasher)

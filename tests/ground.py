@@ -1,4 +1,4 @@
-"""Scenes with four kinds of ground that a network tells apart."""
+"""Scenes with four kinds of ground that a network can distinguish."""
 
 from pathlib import Path
 
@@ -27,12 +27,12 @@ def ground(kind: int, size: int, seed: int) -> np.ndarray:
 
 
 def kind_at(col: int, row: int) -> int:
-    """Tell the kind of ground of the tile at this pixel."""
+    """Return the kind of ground of the tile at this pixel."""
     return (col // TILE + 2 * (row // TILE)) % KINDS
 
 
 def mosaic(cols: int, rows: int, seed: int) -> np.ndarray:
-    """Lay tiles of all kinds side by side."""
+    """Make an image of tiles of all kinds, side by side."""
     image = np.zeros((3, rows * TILE, cols * TILE), np.uint8)
     for row in range(rows):
         for col in range(cols):

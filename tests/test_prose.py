@@ -18,7 +18,7 @@ PHRASES = {
     r"\bbro(?:ken?|ke)[ -]off\b|\bbreaks? off\b": "interrupted, stops",
     r"(?<!there )\b(?:is|are|was|were) no "
     r"(?!longer|more|fewer|less|worse|better|slower|faster)": "is not a",
-    r"(?:\A|[.:!?]\s+)(?:Tell|Say|Give)s?\b": "Return, Report, Check, State, Pass",
+    r"(?:\A|[.:!?]\s+)(?-i:Tell|Say|Give)\b": "Return, Report, Check, State, Pass",
     r"\btold (?:by|otherwise)\b": "comes from, unless you set it",
     r"\btells? apart\b": "distinguishes, separates",
     r"\b(?:in|out)side of\b": "inside, outside",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-import geohash_rs
+from geohash_rs import __version__
 from geohash_rs.cli.checks import CHECKS
 
 __all__ = ["Outcome", "doctor_command", "run_check"]
@@ -56,19 +56,17 @@ def doctor_command() -> int:
     for name, value in _versions():
         click.echo(f"{name:<13} {value}")
     click.echo()
+    failed = []
     with ThreadPoolExecutor(4) as threads:
-        outcomes = dict(zip(CHECKS, threads.map(diagnose, CHECKS), strict=True))
-    for name, outcome in outcomes.items():
-        click.echo(f"{'ok' if outcome.ok else 'FAILED':<7} {name:<13} {outcome.found}")
-        if not outcome.ok:
-            click.echo(f"{'':<21} to do: {outcome.remedy}")
-    failed = [name for name, outcome in outcomes.items() if not outcome.ok]
+        for name, outcome in zip(CHECKS, threads.map(diagnose, CHECKS), strict=True):
+            click.echo(f"{'ok' if outcome.ok else 'FAILED':<7} {name:<13} {outcome.found}")
+            if not outcome.ok:
+                click.echo(f"{'':<21} to do: {outcome.remedy}")
+                failed.append(name)
     if failed:
-        click.echo(
-            f"geohash-rs: {len(failed)} of {len(outcomes)} checks failed ({', '.join(failed)}); "
-            "do what is said below each.",
-            err=True,
-        )
+        names = ", ".join(failed)
+        msg = f"{len(failed)} of {len(CHECKS)} checks failed ({names}); what to do is below each."
+        click.echo(f"geohash-rs: {msg}", err=True)
     return 1 if failed else 0
 
 
@@ -132,7 +130,7 @@ def run_check(
 def _versions() -> list[tuple[str, str]]:
     """List what is at work here, without importing any of it."""
     rows = [
-        ("geohash_rs", f"{geohash_rs.__version__} in {Path(geohash_rs.__file__).parent}"),
+        ("geohash_rs", f"{__version__} in {Path(__file__).parents[1]}"),
         ("Python", f"{platform.python_version()} in {sys.prefix}"),
         ("system", platform.platform()),
         ("processor", f"{_processor()}, {os.cpu_count()} threads"),

@@ -127,7 +127,7 @@ def check_ending(path: str | os.PathLike[str]) -> str:
     ending = Path(path).suffix.lower()
     if ending not in WRITERS:
         msg = (
-            f"the extension {ending!r} of {os.fspath(path)} does not name a format; "
+            f"cannot tell a format from the ending {ending!r} of {os.fspath(path)}; "
             f"use one of {', '.join(ENDINGS)}."
         )
         raise ExportError(msg)

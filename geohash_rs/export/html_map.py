@@ -34,7 +34,7 @@ class Draw(Protocol):
     """Converts points to drawing units."""
 
     def __call__(self, points: Array, centre: float | None = None) -> Array:
-        """Convert lon/lat, shape (n, 2), each on the turn nearest the map, or all on a centre's."""
+        """Convert lon/lat, shape (n, 2), shifted by full turns: each, or all as their centre."""
 
 
 def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:

@@ -147,6 +147,7 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_indexes(settings: dict[str, Any], file: SceneFile) -> list[int]:
-    """Return the bands that were read; an archive that does not note them took all but alpha."""
-    reading = settings.get(READING) or {}
-    return list(reading.get("indexes", file.color_bands))
+    """Return the bands that were read; an archive may not note more than what was asked for."""
+    if (reading := settings.get(READING)) is not None:
+        return list(reading["indexes"])
+    return list(file.band_indexes(settings.get("bands")))

@@ -19,6 +19,7 @@ from geohash_rs.indexing.records import READING, is_unchanged, scene_record, sce
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
+from geohash_rs.scenes.bands import BY_ORDER
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.grid import GridSettings
@@ -121,7 +122,7 @@ class SceneImagery:
         self.choose()
         if self.num_tiles:
             self._leave_out_other_bands(self.bands or ())
-            self._note_bands()
+            self.note_bands()
             self.values = values or self._kinds(self.bands or ())
 
     def sample(self) -> Iterator[Tensor] | None:
@@ -289,41 +290,41 @@ class SceneImagery:
             choice = file.choose(self.scenes.bands, names=self.bands)
         except BandMismatchError:
             return {}
-        labels = [file.bands[index - 1].label for index in choice.indexes]
-        return {READING: {"indexes": list(choice.indexes), "labels": labels, "by": choice.by}}
+        indexes, labels = list(choice.indexes), list(choice.labels)
+        return {READING: {"indexes": indexes, "labels": labels, "by": choice.by}}
 
-    def _note_stacks(self) -> None:
-        """Note once that bands in files of their own are read together."""
-        stacks = [file for file in self.scenes.scene_files if file.key in self.scenes.stacked]
-        if stacks:
-            first, others = stacks[0], len(self.scenes.other_layers)
-            left = f" {others} quality layers and pictures of them are left out." if others else ""
-            self.report.notes.append(
-                f"{len(stacks)} scenes are files of one band each, read together as by "
-                f"'gdalbuildvrt -separate' on the finest grid of the bands (such as {first.name}: "
-                f"{first.listed}, {first.width} x {first.height} px).{left}"
-            )
-
-    def _note_bands(self) -> None:
-        """Note once which bands were left out, and which were taken by their order."""
-        self._note_stacks()
-        if self.scenes.bands is not None:
-            return
-        names = ", ".join(self.bands or ())
+    def note_bands(self) -> None:
+        """Note in the report, once, what was decided about the bands of the scenes."""
         files = [self.scenes.scene_files[number] for number in self._plan.numbers]
-        more = [file for file in files if len(file.color_bands) > len(self.bands or ())]
+        self._note_stacks([file for file in files if file.key in self.scenes.stacked])
+        if self.scenes.bands is not None or self.bands is None:
+            return
+        names = ", ".join(self.bands)
+        more = [file for file in files if len(file.color_bands) > len(self.bands)]
         if more:
             self.report.notes.append(
                 f"{len(more)} of {len(files)} scenes have more bands than {names} (such as "
                 f"{more[0].name}: {more[0].listed}); the others are not looked at. "
                 "Choose other bands with bands=..."
             )
-        ordered = [f for f in files if not f.choose(names=self.bands).knows]
-        if ordered and len(self.bands or ()) > 1:
+        reading = [(file, self._reading(file).get(READING, {}).get("by")) for file in files]
+        ordered = [file for file, by in reading if by == BY_ORDER]
+        if ordered and len(self.bands) > 1:
             self.report.notes.append(
                 f"{len(ordered)} of {len(files)} scenes do not say what their bands show (such as "
                 f"{ordered[0].name}), so they are taken in order as {names}. Choose other bands "
                 "with bands=..."
+            )
+
+    def _note_stacks(self, stacks: Sequence[SceneFile]) -> None:
+        """Note that bands in files of their own are read together."""
+        if stacks:
+            first, others = stacks[0], len(self.scenes.other_layers)
+            left = f" {others} quality layers and pictures of them are left out." if others else ""
+            self.report.notes.append(
+                f"{len(stacks)} scenes are files of one band each, read together as by "
+                f"'gdalbuildvrt -separate', on the finest grid of their bands (such as "
+                f"{first.name}: {first.listed}, {first.width} x {first.height} px).{left}"
             )
 
 

@@ -19,6 +19,7 @@ from geohash_rs.retrieval.query import (
     resolutions,
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
+from geohash_rs.scenes.bands import BY_BANDS, BY_ORDER
 from geohash_rs.scenes.file import scene_key
 from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.values import Values, check_value_range
@@ -185,6 +186,7 @@ def hash_patch(
         tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
         window=window,
         bands=bands if bands is not None else _bands_of_scene(records, key),
+        named=bool(records) and all(_says_what_it_shows(record) for record in records),
         unnamed=_shared([record.settings.get("bands") for record in records]),
         nodata=_setting_of_scene(records, key, "nodata"),
         resolutions=resolutions(records),
@@ -240,6 +242,12 @@ def _names_of_scenes(records: Sequence[SceneRecord]) -> list[str] | None:
     labels = _shared([(r.settings.get(READING) or {}).get("labels") for r in asked])
     known = labels is not None and all(labels) and len(set(labels)) == len(labels)
     return labels if known and labels is not None and set(labels) != set(RGB) else None
+
+
+def _says_what_it_shows(record: SceneRecord) -> bool:
+    """Return whether a scene's bands were chosen by what they show."""
+    by = (record.settings.get(READING) or {}).get("by", BY_ORDER)
+    return by not in (BY_ORDER, BY_BANDS)
 
 
 def _shared(choices: Sequence[list[Any] | None]) -> list[Any] | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geohash_rs.errors import GeoHashRSWarning, PatchError, ValueMismatchError, one_line
 from geohash_rs.footprints.windows import footprints, ground_pixel
-from geohash_rs.scenes.bands import COLOURS_SAY
+from geohash_rs.scenes.bands import BY_ORDER, COLOURS_SAY, BandChoice
 from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
 from geohash_rs.scenes.grid import grid_starts
 from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_images
@@ -55,6 +55,7 @@ def read_patch(
     window: Sequence[int] | None = None,
     bands: Sequence[int | str] | None = None,
     unnamed: Sequence[int | str] | None = None,
+    named: bool = False,
     nodata: float | None = None,
     resolutions: Sequence[float] = (),
     values: Sequence[Values] = (),
@@ -75,6 +76,8 @@ def read_patch(
         window: Column, row, width and height of the part to search with, px; all if None.
         bands: One-based indexes or names of the bands to use.
         unnamed: The same, where the file does not say what its bands show.
+        named: Whether the archive's scenes say what their bands show, so that a patch that does
+            not is worth a warning.
         nodata: Value that means nothing was seen; the file's own if None.
         resolutions: Ground sizes of a pixel in the archive, m; the nearest to the patch's own is
             taken. Empty: the patch's own.
@@ -93,7 +96,14 @@ def read_patch(
         ValueMismatchError: If the hasher was made for other values.
     """
     scene = read_scene_file(path, bands=bands)
-    indexes = _choose_bands(scene, bands, names, unnamed)
+    choice = _choose_bands(scene, bands, names, unnamed)
+    if named and choice.by == BY_ORDER and len(names) > 1:
+        msg = (
+            f"{scene.name} does not say what its bands show, so they are taken in order as "
+            f"{', '.join(names)}; pass bands=... if they are others."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+    indexes = choice.indexes
     whole = _check_window(scene, window)
     size = _tile_shape(scene, tile_size, resolutions)
     windows = _cut(whole, size)
@@ -198,14 +208,14 @@ def _choose_bands(
     bands: Sequence[int | str] | None,
     names: Sequence[str],
     unnamed: Sequence[int | str] | None,
-) -> tuple[int, ...]:
+) -> BandChoice:
     """Choose the bands of a patch: those asked for, else by meaning, else as archived scenes."""
     if bands is not None:
-        return scene.band_indexes(bands)
+        return scene.choose(bands)
     numbers = [band for band in unnamed or () if isinstance(band, int)]
     says_nothing = not any(band.label for band in scene.bands)
     if says_nothing and numbers and max(numbers) <= scene.count:
-        return scene.band_indexes(unnamed)
+        return scene.choose(unnamed)
     choice = scene.choose(names=names)
     if numbers and choice.indexes != tuple(numbers) and choice.by == COLOURS_SAY:
         msg = (
@@ -214,7 +224,7 @@ def _choose_bands(
             f"interpretation as {', '.join(names)}; pass bands=... if it is laid out as they are."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=4)
-    return choice.indexes
+    return choice
 
 
 def _check_window(scene: SceneFile, window: Sequence[int] | None) -> tuple[int, int, int, int]:

@@ -15,7 +15,7 @@ __all__ = ["alpha_band"]
 
 BLOCKS = 24  # that are looked at, all over the band
 SIDE = 512  # px of a block, at most
-BETWEEN = 0.05  # share of values that a soft-edged mask may have between clear and opaque
+BETWEEN = 0.05  # share of what is not clear that a soft-edged mask may have in between
 PIXELS = 0.5  # share from which they are measurements
 
 
@@ -49,15 +49,15 @@ def alpha_band(source: DatasetReader, *, name: str, trust: bool = False) -> tupl
     if trust:
         return band, True
     msg = (
-        f"band {band} of {name} is flagged as alpha, but {share:.0%} of its values are neither "
-        f"clear nor opaque, so it may mask pixels or hold them; pass bands=... with band {band} if "
+        f"band {band} of {name} is flagged as alpha, but {share:.0%} of its values are between "
+        f"clear and opaque, so it may mask pixels or hold them; pass bands=... with band {band} if "
         "it holds pixels, or without it if it masks."
     )
     raise SceneError(msg)
 
 
 def _share_between(source: DatasetReader, band: int) -> float:
-    """Measure the share of values that are neither 0 nor the one that stands for opaque."""
+    """Measure the share of values above 0 that are not the one that stands for opaque."""
     height, width = source.block_shapes[band - 1]
     across, down = math.ceil(source.width / width), math.ceil(source.height / height)
     picked = np.linspace(0, across * down - 1, min(across * down, BLOCKS)).astype(int)
@@ -72,7 +72,8 @@ def _share_between(source: DatasetReader, band: int) -> float:
         return 0.0
     # A clear part may have been lost in what was looked at, an opaque one is the highest value.
     opaque = 1.0 if values.dtype.kind == "f" and kinds[-1] <= 1 else _opaque(source, band, kinds)
-    return float(((values != 0) & (values != opaque)).mean())
+    seen = values[values != 0]  # zeros are clear, or the dark and empty parts of measurements
+    return float((seen != opaque).mean())
 
 
 def _opaque(source: DatasetReader, band: int, kinds: npt.NDArray[Any]) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from geohash_rs.errors import BandMismatchError
 from geohash_rs.scenes.sensors import (
+    COMMON,
     RGB,
     at_wavelength,
     meanings_of,
@@ -14,6 +15,8 @@ from geohash_rs.scenes.sensors import (
 )
 
 __all__ = [
+    "BY_BANDS",
+    "BY_ORDER",
     "COLOURS_SAY",
     "Band",
     "BandChoice",
@@ -25,7 +28,9 @@ __all__ = [
 ]
 
 BY_BANDS, BY_ORDER, COLOURS_SAY = "the bands asked for", "order", "colour interpretation"
-COLOURS = {*RGB, "cyan", "magenta", "yellow"}
+# Interpretations that say what a band shows; a hasher of photographs does not take the last ones.
+COLOURS = {*RGB, *COMMON, "cyan", "magenta", "yellow", "black", "hue", "saturation", "lightness"}
+COLOURS |= {"y", "cb", "cr"}
 # What a hasher asks for by one name and a file has by a narrower one.
 NARROWER = {
     "nir": ("nir08",),
@@ -78,11 +83,18 @@ class BandChoice:
 
     Attributes:
         indexes: One-based, in the order of the inputs.
+        labels: What to call each of them; empty where nothing is known.
         by: What decided: the sources of their meaning, ``order``, or the bands asked for.
     """
 
     indexes: tuple[int, ...]
+    labels: tuple[str, ...]
     by: str
+
+    def __str__(self) -> str:
+        """Say which bands are read and why: ``3,2,1 (red, green, blue) by description``."""
+        shown = ", ".join(label or "?" for label in self.labels)
+        return f"{','.join(map(str, self.indexes))} ({shown}) by {self.by}"
 
     @property
     def knows(self) -> bool:
@@ -130,7 +142,7 @@ def label_bands(
         "description": meanings_of(names, path),
         "wavelength": [at_wavelength(wave) for wave in waves],
         "file name": product_bands(path, len(colors)),
-        COLOURS_SAY: [color if color in COLOURS else "" for color in colors],
+        COLOURS_SAY: [color.lower() if color.lower() in COLOURS else "" for color in colors],
     }
     bands = []
     for position, name in enumerate(names):
@@ -169,15 +181,14 @@ def choose_bands(
     """
     usable = [i for i in range(1, len(bands) + 1) if i != alpha]
     if asked is not None:
-        indexes = tuple(_asked_index(bands, band, scene=scene) for band in asked)
-        return BandChoice(indexes=indexes, by=BY_BANDS)
+        return _choice(bands, [_asked_index(bands, band, scene=scene) for band in asked], BY_BANDS)
     if names is None:
-        return BandChoice(indexes=tuple(usable), by=BY_ORDER)
+        return _choice(bands, usable, BY_ORDER)
     wanted = list(zip(names, meanings_of(names), strict=True))
     found = [_find(bands, usable, name, meaning) for name, meaning in wanted]
     matched = [i for i in found if i is not None]
     if len(set(matched)) == len(matched) == len(names):
-        return BandChoice(indexes=tuple(matched), by=_sources(bands, matched, names))
+        return _choice(bands, matched, _sources(bands, matched))
     if len(names) == len(usable) and len(set(matched)) == len(matched):
         rest = [i for i in usable if i not in matched]
         missing = [i for i, index in enumerate(found) if index is None]
@@ -187,8 +198,8 @@ def choose_bands(
         if alike or (strange and open_names) or (not matched and (strange or open_names)):
             for position, index in zip(missing, rest, strict=True):
                 found[position] = index
-            by = _sources(bands, matched, names) if matched else BY_ORDER
-            return BandChoice(indexes=tuple(i for i in found if i is not None), by=by)
+            by = _sources(bands, matched) if matched else BY_ORDER
+            return _choice(bands, [i for i in found if i is not None], by)
     raise BandMismatchError(_mismatch(bands, usable, names, found, scene))
 
 
@@ -248,6 +259,11 @@ def _labels(bands: Sequence[Band]) -> tuple[str, ...]:
     return tuple(band.label or f"band_{i}" for i, band in enumerate(bands, 1))
 
 
+def _choice(bands: Sequence[Band], indexes: Sequence[int], by: str) -> BandChoice:
+    labels = tuple(bands[index - 1].label for index in indexes)
+    return BandChoice(indexes=tuple(indexes), labels=labels, by=by)
+
+
 def _feeds(labels: Sequence[str], names: Sequence[str]) -> bool:
     """Return whether bands of these labels have all names, or nothing is known of as many."""
     if not any(labels):
@@ -257,7 +273,7 @@ def _feeds(labels: Sequence[str], names: Sequence[str]) -> bool:
 
 def _find(bands: Sequence[Band], usable: Sequence[int], name: str, meaning: str) -> int | None:
     """Find the one band of a name or meaning."""
-    own = [i for i in usable if bands[i - 1].name.lower() == name.lower()]
+    own = [i for i in usable if _plain(bands[i - 1].name) == _plain(name)]
     if len(own) == 1:
         return own[0]
     for each in (meaning, *NARROWER.get(meaning, ())) if meaning else ():
@@ -265,6 +281,11 @@ def _find(bands: Sequence[Band], usable: Sequence[int], name: str, meaning: str)
         if same:
             return same[0] if len(same) == 1 else None
     return None
+
+
+def _plain(name: str) -> str:
+    """Write a name as it is compared: ``B04`` and ``SR_B4`` are the same band of a sensor."""
+    return re.sub(r"^(?:sr_)?b0?(?=\d)", "b", name.strip().lower())
 
 
 def _asked_index(bands: Sequence[Band], band: int | str, *, scene: str) -> int:
@@ -282,10 +303,9 @@ def _asked_index(bands: Sequence[Band], band: int | str, *, scene: str) -> int:
     raise BandMismatchError(msg)
 
 
-def _sources(bands: Sequence[Band], indexes: Sequence[int], names: Sequence[str]) -> str:
-    exact = {name.lower() for name in names}
-    named = {"name" if bands[i - 1].name.lower() in exact else bands[i - 1].source for i in indexes}
-    return " and ".join(sorted(named))
+def _sources(bands: Sequence[Band], indexes: Sequence[int]) -> str:
+    """List what says what bands show; the name of one that says nothing is its description."""
+    return " and ".join(sorted({bands[i - 1].source or "description" for i in indexes}))
 
 
 def _mismatch(

@@ -78,8 +78,6 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         index: TorchGeo's index, in the CRS that all scenes share or in EPSG:4326.
     """
 
-    _found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
-
     def __init__(
         self,
         paths: str | Path | Iterable[str | Path],
@@ -147,6 +145,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
                 self.stacked += [scene.key] if scene.source.startswith("<") else []
         if not self.scene_files:
             raise SceneError(self._nothing_to_read())
+        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._set_index()
 
     @classmethod
@@ -362,19 +361,15 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         other._set_index()
         return other
 
-    def shared_bands(self, numbers: Iterable[int] | None = None) -> tuple[str, ...] | None:
-        """Name the bands that scenes can feed to a hasher that takes any.
-
-        Args:
-            numbers: Positions in ``scene_files``; all if None.
+    def shared_bands(self) -> tuple[str, ...] | None:
+        """Name the bands that the scenes can feed to a hasher that takes any.
 
         Returns:
             Of bands that were asked for, what they show; else all bands of the scenes where they
             have the same, or what they share by meaning, such as red, green and blue. None if
             nothing is known of them, so that their order decides.
         """
-        files = self.scene_files
-        scenes = files if numbers is None else [files[number] for number in numbers]
+        scenes = self.scene_files
         if self.bands is not None:
             first = scenes[0]
             indexes = first.band_indexes(self.bands)

@@ -217,7 +217,9 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
             with _local_settings(str(path), direct=direct):
                 return read_patiently(str(path), lambda: _open(path), forget=lambda: None)
         except (RasterioError, OSError) as error:
-            msg = f"{Path(str(path)).name} cannot be opened: {one_line(error)}"
+            virtual = str(path).startswith("<")
+            name = "a virtual raster of several files" if virtual else Path(str(path)).name
+            msg = f"{name} cannot be opened: {one_line(error)}"
             raise SceneError(msg) from error
 
 

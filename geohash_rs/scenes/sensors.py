@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-__all__ = ["RGB", "at_wavelength", "meanings_of", "product_bands", "sensor_of"]
+__all__ = ["COMMON", "RGB", "at_wavelength", "meanings_of", "product_bands", "sensor_of"]
 
 RGB = ("red", "green", "blue")
 

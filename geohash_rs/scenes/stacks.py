@@ -30,13 +30,14 @@ __all__ = [
 RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt")
 NAMED = "|".join(sorted(COMMON, key=len, reverse=True))
 BAND_FILE = re.compile(
-    rf"(?P<product>.*?[_.]|)(?P<band>(?:SR_|ST_)?B\d{{1,2}}A?|{NAMED})(?:_(?P<res>\d\d)m)?", re.I
+    rf"(?P<product>.*?[_.]|)(?P<band>(?:SR_|ST_)?B\d{{1,2}}A?|B6_VCID_[12]|{NAMED})(?:_(?P<res>\d\d)m)?",
+    re.I,
 )
 # Layers of a product that are no bands, and pictures of it.
 OTHER_LAYER = re.compile(
     r"(?P<product>.*?[_.]|)(?:SCL|AOT|WVP|TCI|PVI|CLD|SNW|VISUAL|THUMB\w*|PREVIEW|OVERVIEW|BROWSE|"
-    r"CLOUD|SNOW|FMASK|[SV][AZ]A|UDM2?|(?:SR_)?QA\w*|ST_[A-Z]+|SR_(?:ATMOS|CLOUD|AEROSOL)\w*|"
-    r"MSK_\w+|MTL|ANG)(?:_(?P<res>\d\d)m|-jp2)?",
+    r"CLOUD|SNOW|BQA|FMASK|[SV][AZ]A|UDM2?|(?:SR_)?QA\w*|ST_[A-Z]+|"
+    r"SR_(?:ATMOS|CLOUD|AEROSOL)\w*|MSK_\w+|MTL|ANG)(?:_(?P<res>\d\d)m|-jp2)?",
     re.I,
 )
 SAFE = re.compile(r"(?P<safe>.*\.SAFE)/(?:GRANULE/(?P<granule>[^/]+)/(?P<inside>.*))?", re.I)

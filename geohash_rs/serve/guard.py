@@ -18,8 +18,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_AT_ONCE = 256  # requests in progress; further ones are told to retry
-PATIENCE = 20.0  # s allowed for any body, plus one more second
-SLOWEST = 256 * 2**10  # for each of these bytes received
+PATIENCE = 20.0  # s allowed for a small body
+SLOWEST = 256 * 2**10  # bytes per second; received bytes extend the allowed time at this rate
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 

@@ -27,7 +27,7 @@ class ScenePictures:
         self._placed: tuple[object, dict[int, PlacedScene]] | None = None
 
     def in_view(self, bbox: str) -> list[SceneAnswer]:
-        """List the scenes in view whose pictures are worth showing.
+        """List the scenes in view that are large enough to show.
 
         Args:
             bbox: The view, as `parse_view` reads it.

@@ -1,4 +1,4 @@
-"""The demo, run as a newcomer runs it."""
+"""The demo, run as a new user would."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def demo(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_it_says_what_it_did_and_what_to_do_next(demo):
+def test_it_prints_what_it_did_and_what_to_do_next(demo):
     folder, done = demo
     lines = done.stdout.splitlines()
     assert [line[:2] for line in lines[:4]] == ["1.", "2.", "3.", "4."]
@@ -37,7 +37,7 @@ def test_it_says_what_it_did_and_what_to_do_next(demo):
 
 
 @pytest.mark.slow
-def test_most_matches_of_the_town_are_town_in_both_zones(demo):
+def test_most_matches_of_the_town_are_towns_from_both_zones(demo):
     folder, _ = demo
     matches = gpd.read_file(folder / "matches.geojson")
     assert len(matches) == 8
@@ -54,7 +54,7 @@ def test_most_matches_of_the_town_are_town_in_both_zones(demo):
 # rasterio 1.4 multiplies transforms with *: https://github.com/rasterio/affine
 @pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 @pytest.mark.slow
-def test_footprints_are_where_rasterio_says(demo):
+def test_footprints_match_rasterio(demo):
     folder, _ = demo
     for match in gpd.read_file(folder / "matches.geojson").itertuples():
         with rasterio.open(match.scene) as scene:
@@ -65,7 +65,7 @@ def test_footprints_are_where_rasterio_says(demo):
 
 
 @pytest.mark.slow
-def test_the_picture_is_a_picture(demo):
+def test_the_picture_can_be_opened(demo):
     from matplotlib.image import imread
 
     image = imread(demo[0] / "matches.png")
@@ -74,7 +74,7 @@ def test_the_picture_is_a_picture(demo):
 
 
 @pytest.mark.slow
-def test_a_second_run_uses_the_archive_and_finds_something_else(demo):
+def test_a_second_run_reuses_the_archive_with_another_patch(demo):
     folder, _ = demo
     done = subprocess.run(
         [sys.executable, "-m", "geohash_rs", "demo", str(folder), "--patch", "coast"],

@@ -1,21 +1,22 @@
-"""The invented coast is georeferenced, repeatable, dated, and holds what its names promise."""
+"""The synthetic coast is georeferenced, repeatable, dated, and shows what its names promise."""
 
 import numpy as np
 import pytest
 import rasterio
 
 from geohash_rs.demo.landscape import Cover
-from geohash_rs.demo.scenes import PATCHES, PLACES, cover_shares, write_patches, write_scenes
+from geohash_rs.demo.scenes import PATCHES, PLACES, cover_shares, write_patches
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    return write_scenes(tmp_path_factory.mktemp("scenes"), seed=0)
+@pytest.fixture
+def scenes(coast):
+    names = ("west_20230514", "west_20230918", "east_20230514", "east_20230918")
+    return [coast / "scenes" / f"coast_{name}.tif" for name in names]
 
 
-@pytest.fixture(scope="module")
-def patches(tmp_path_factory):
-    return write_patches(tmp_path_factory.mktemp("patches"), seed=0)
+@pytest.fixture
+def patches(coast):
+    return {name: coast / "patches" / f"{name}.tif" for name in PATCHES}
 
 
 def test_there_are_two_zones_and_two_dates(scenes):
@@ -35,7 +36,7 @@ def test_no_pixel_is_nodata_and_the_seasons_differ(scenes):
     assert np.abs(spring.astype(int) - autumn).mean() > 5
 
 
-def test_the_same_seed_gives_the_same_pixels_and_another_does_not(patches, tmp_path):
+def test_the_same_seed_makes_the_same_pixels_and_another_does_not(patches, tmp_path):
     again = write_patches(tmp_path / "again", seed=0)
     other = write_patches(tmp_path / "other", seed=1)
     for name, path in patches.items():
@@ -44,7 +45,7 @@ def test_the_same_seed_gives_the_same_pixels_and_another_does_not(patches, tmp_p
         assert not np.array_equal(pixels, rasterio.open(other[name]).read())
 
 
-def test_neighbouring_zones_show_one_landscape(patches, tmp_path):
+def test_neighbouring_zones_show_the_same_landscape(patches, tmp_path):
     """A place in zone 33 drawn on the grid of zone 32 looks the same once warped back."""
     from dataclasses import replace
 
@@ -72,7 +73,7 @@ def test_neighbouring_zones_show_one_landscape(patches, tmp_path):
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-def test_every_kind_of_land_is_in_the_scenes(seed):
+def test_the_scenes_contain_every_kind_of_land_cover(seed):
     whole = np.array([[0, 0, place.size, place.size] for place in PLACES])
     for place, window in zip(PLACES, whole, strict=True):
         shares = cover_shares(place, window[None], seed=seed)

@@ -14,13 +14,13 @@ import pytest
 
 from tests.ground import mosaic, write
 
-# Ray takes 127.0.0.1 for another name of the machine's address, unless it is told to stay there:
+# Ray replaces 127.0.0.1 by the machine's network address unless this is set:
 # https://github.com/ray-project/ray/blob/master/python/ray/_private/services.py
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-# Ray's workers are nice to others by default, which on a busy machine means that they stand still:
+# Ray's workers run at low priority by default, so that they stall on a busy machine:
 # https://docs.ray.io/en/latest/ray-core/configure.html
 os.environ.setdefault("RAY_worker_niceness", "0")
-# A client's server has 30 s to start, which a busy machine may need for its imports alone:
+# A client's server has 30 s to start; on a busy machine its imports alone may take that long:
 # https://github.com/ray-project/ray/blob/master/python/ray/util/client/server/proxier.py
 os.environ.setdefault("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")
 # That server is forked from a process with threads of gRPC, whose handlers for forks sometimes end
@@ -43,7 +43,7 @@ NO_POSTGRES = (
 
 @pytest.fixture(scope="package")
 def postgres_server() -> str:
-    """Give the address of the server, as a user who may do everything there."""
+    """Return the address of the server, for a superuser."""
     dsn = os.environ.get(POSTGRES)
     if not dsn:
         pytest.skip(NO_POSTGRES)
@@ -52,20 +52,20 @@ def postgres_server() -> str:
 
 @pytest.fixture(scope="package")
 def empty_database(postgres_server: str) -> Iterator[str]:
-    """Give the address of a database without PostGIS."""
+    """Return the address of a database without PostGIS."""
     yield from new_database(postgres_server, [])
 
 
 @pytest.fixture(scope="package")
 def postgis(postgres_server: str) -> Iterator[str]:
-    """Give the address of a database with PostGIS, in a schema of its own."""
+    """Return the address of a database with PostGIS in its own schema."""
     statements = ["CREATE SCHEMA gis", "CREATE EXTENSION postgis SCHEMA gis"]
     yield from new_database(postgres_server, statements)
 
 
 @pytest.fixture(scope="module")
 def plain(postgres_server: str) -> Iterator[str]:
-    """Give the address of a database with PostGIS, in which nobody installs anything else."""
+    """Return the address of a database with PostGIS and nothing else installed."""
     yield from new_database(postgres_server, ["CREATE EXTENSION postgis"])
 
 
@@ -86,7 +86,7 @@ def new_database(server: str, statements: list[str]) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight small scenes of different days."""
+    """Eight small scenes from different days."""
     folder = tmp_path_factory.mktemp("scenes")
     for day in range(1, 8):
         write(folder / f"a_2023060{day}.tif", mosaic(3, 2, day))
@@ -117,18 +117,18 @@ def ray_cluster() -> Iterator[Any]:
 
 @pytest.fixture
 def second_node(ray_cluster: Any) -> Any:
-    """Give the node that may be killed; a new one takes its place for the next test."""
+    """Return the node that a test may kill; it is replaced for the next test."""
     import ray
 
     if len(ray_cluster.list_all_nodes()) < 2:
         ray_cluster.add_node(**NODE)
         ray_cluster.wait_for_nodes()
-    while ray.available_resources().get("CPU", 0) < 2:  # actors of other tests are going
+    while ray.available_resources().get("CPU", 0) < 2:  # actors of other tests are stopping
         time.sleep(0.1)
     return next(node for node in ray_cluster.list_all_nodes() if node is not ray_cluster.head_node)
 
 
 @pytest.fixture
 def table() -> str:
-    """Name a table that no other test uses."""
+    """Return the name of a table that no other test uses."""
     return f"tiles_{uuid.uuid4().hex[:8]}"

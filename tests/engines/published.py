@@ -1,4 +1,4 @@
-"""An archive, what a database holds of it, and a line to the server that breaks."""
+"""An archive, its rows in a database, and a connection to the server that breaks."""
 
 import socket
 import threading
@@ -17,7 +17,7 @@ from psycopg import conninfo, sql  # noqa: E402 - after the skip
 
 
 def fill(archive: CodeStore, count: int, *, scene: str, **options: object) -> np.ndarray:
-    """Add tiles of one scene; give their ids."""
+    """Add tiles of one scene and return their ids."""
     rng = np.random.default_rng(len(archive))
     codes = rng.integers(0, 256, (count, archive.num_bits // 8), dtype=np.uint8)
     record = SceneRecord(scene=scene, num_tiles=count)
@@ -50,7 +50,7 @@ def stored(archive: CodeStore) -> dict[int, tuple[str, str]]:
 
 
 class Wire:
-    """A line to the server that is cut after some bytes."""
+    """A proxy to the server that cuts the connection after some bytes."""
 
     def __init__(self, dsn: str, limit: int) -> None:
         parts = conninfo.conninfo_to_dict(dsn)

@@ -1,4 +1,4 @@
-"""Archives with everything that can go wrong in them, and a plain loop that searches them."""
+"""Archives with all the difficult cases, and a plain loop that searches them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ LABELS = np.array(["field", "forest", 'it\'s "odd", \n; DROP TABLE x; --', ""], 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomArchive:
-    """An archive and, beside it, all that it must hold.
+    """An archive, and everything that it must hold.
 
     Attributes:
         folder: The archive.
@@ -43,7 +43,7 @@ class RandomArchive:
         exclude_region: object = None,
         exclude_ids: object = None,
     ) -> list[tuple[int, int]]:
-        """Search by comparing everything with everything, without index, block or shortcut."""
+        """Search by comparing everything with everything, without any index or shortcut."""
         tiles = self.tiles
         bits = np.unpackbits(self.codes ^ query, axis=1)
         distance = bits.sum(axis=1, dtype=int)
@@ -78,7 +78,7 @@ class RandomArchive:
 
 
 def make_tiles(rng: np.random.Generator, count: int, *, scene: str) -> gpd.GeoDataFrame:
-    """Strew tiles: many in one place, some across the antimeridian, some without place or time."""
+    """Scatter tiles: many in one place, some across the antimeridian, some with gaps."""
     size = rng.choice([0.05, 0.1, 0.1, 2.0], count)
     lon = rng.choice([10.0, 11.0, 179.95, -179.97, -60.0], count) + rng.integers(0, 8, count) * 0.1
     lat = rng.choice([50.0, -16.0, 0.0], count) + rng.integers(0, 8, count) * 0.1
@@ -117,7 +117,7 @@ def make_tiles(rng: np.random.Generator, count: int, *, scene: str) -> gpd.GeoDa
 
 
 def make_codes(rng: np.random.Generator, count: int, num_bits: int) -> np.ndarray:
-    """Draw codes around few centres, so that many distances are equal."""
+    """Draw codes around a few centres, so that many distances are equal."""
     centres = rng.integers(0, 256, (5, num_bits // 8), dtype=np.uint8)
     codes = centres[rng.integers(0, 5, count)]
     flips = rng.integers(0, num_bits, count)
@@ -128,7 +128,7 @@ def make_codes(rng: np.random.Generator, count: int, num_bits: int) -> np.ndarra
 def make_archive(
     folder: Path, *, seed: int, num_bits: int = 64, sizes: tuple[int, ...] = (300, 5000, 700)
 ) -> RandomArchive:
-    """Make an archive of several segments with tombstones in each of them."""
+    """Make an archive of several segments, each with tombstones."""
     rng = np.random.default_rng(seed)
     archive = CodeStore.create(folder, num_bits=num_bits)
     all_codes, all_tiles = [], []

@@ -36,7 +36,7 @@ from geohash_rs.engines.cloud import open_archive, pull, push, store  # noqa: E4
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give the URL of an empty bucket and how to reach it."""
+    """Return the URL of an empty bucket and the options to reach it."""
     import fsspec
 
     server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -72,9 +72,7 @@ def test_an_archive_pushed_and_pulled_is_the_same(bucket: Any, tmp_path: Path) -
     assert np.array_equal(again.codes(ids), copy.codes(ids))
 
 
-def test_what_another_process_wrote_meanwhile_is_not_overwritten(
-    bucket: Any, tmp_path: Path
-) -> None:
+def test_changes_of_another_process_are_not_overwritten(bucket: Any, tmp_path: Path) -> None:
     url, options = bucket[0] + "/second", bucket[1]
     archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     add(archive, 10)
@@ -90,7 +88,7 @@ def test_what_another_process_wrote_meanwhile_is_not_overwritten(
     assert len(CodeStore.open(pull(url, tmp_path / "new", options=options))) == 21
 
 
-def test_a_copy_that_was_written_more_often_is_not_taken_for_a_newer_state(tmp_path: Path) -> None:
+def test_a_copy_with_more_commits_is_not_taken_for_a_newer_state(tmp_path: Path) -> None:
     url = "memory://copies"
     base = CodeStore.create(tmp_path / "base", num_bits=64)
     push(base.path, url)
@@ -99,7 +97,7 @@ def test_a_copy_that_was_written_more_often_is_not_taken_for_a_newer_state(tmp_p
         add(mine, count)
     mine.compact()
     push(mine.path, url)
-    for count in range(1, 21):  # more commits, more tiles, and merged: no file in two forms
+    for count in range(1, 21):  # more commits, more tiles, and merged: no file name is reused
         add(theirs, count)
     theirs.compact()
     with pytest.raises(EngineError, match="does not descend from the state of memory://copies"):
@@ -107,7 +105,7 @@ def test_a_copy_that_was_written_more_often_is_not_taken_for_a_newer_state(tmp_p
     assert len(CodeStore.open(pull(url, tmp_path / "new"))) == len(mine) == 55
 
 
-def test_a_damaged_object_is_named_and_leaves_the_folder_as_it_was(
+def test_a_damaged_object_is_reported_and_leaves_the_folder_unchanged(
     bucket: Any, tmp_path: Path
 ) -> None:
     import fsspec
@@ -132,9 +130,7 @@ def test_a_damaged_object_is_named_and_leaves_the_folder_as_it_was(
         pull(url, tmp_path / "copy", options=options)
 
 
-def test_storage_without_an_archive_or_without_an_answer_is_named(
-    bucket: Any, tmp_path: Path
-) -> None:
+def test_storage_without_an_archive_or_an_answer_is_reported(bucket: Any, tmp_path: Path) -> None:
     with pytest.raises(ArchiveNotFoundError, match="s3://tiles/none is not an archive"):
         pull(bucket[0] + "/none", tmp_path / "copy", options=bucket[1])
     nobody = {**bucket[1], "endpoint_url": "http://127.0.0.1:1", "config_kwargs": FAST}
@@ -144,7 +140,7 @@ def test_storage_without_an_archive_or_without_an_answer_is_named(
         pull("nothing://tiles/first", tmp_path / "copy")
 
 
-def test_a_bucket_that_is_not_there_is_named(bucket: Any, tmp_path: Path) -> None:
+def test_a_missing_bucket_is_reported(bucket: Any, tmp_path: Path) -> None:
     archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     add(archive, 10)
     for url in ("s3://nobodys/archive", "s3://nobodys"):
@@ -152,7 +148,7 @@ def test_a_bucket_that_is_not_there_is_named(bucket: Any, tmp_path: Path) -> Non
             push(archive.path, url, options=bucket[1])
 
 
-def test_a_folder_that_is_no_archive_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_an_archive_is_reported_and_left_alone(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "typo"):
         with pytest.raises(ArchiveNotFoundError, match=f"{folder} is not an archive"):
             push(folder, "memory://none")
@@ -160,9 +156,7 @@ def test_a_folder_that_is_no_archive_is_named_and_left_as_it_is(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("earlier", [False, True])
-def test_a_pull_after_one_that_was_killed_leaves_a_whole_archive(
-    tmp_path: Path, earlier: bool
-) -> None:
+def test_a_pull_after_a_killed_one_completes_the_archive(tmp_path: Path, earlier: bool) -> None:
     url = f"memory://killed-{earlier}"
     archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     add(archive, 10)
@@ -182,7 +176,7 @@ def test_a_pull_after_one_that_was_killed_leaves_a_whole_archive(
     assert files[0] == files[1]
 
 
-def test_an_object_cut_short_or_longer_than_a_piece_is_read_right(
+def test_an_object_shorter_or_longer_than_a_chunk_is_read_correctly(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fsspec
@@ -201,7 +195,7 @@ def test_an_object_cut_short_or_longer_than_a_piece_is_read_right(
         pull(url, tmp_path / "short", options=options)
 
 
-def test_a_full_local_disk_is_not_taken_for_a_storage_that_fails(tmp_path: Path) -> None:
+def test_a_full_local_disk_is_not_reported_as_a_storage_failure(tmp_path: Path) -> None:
     archive = CodeStore.create(tmp_path / "archive", num_bits=64)
     codes = np.random.default_rng(0).integers(0, 256, (4000, 8), dtype=np.uint8)
     archive.add_codes(codes, make_grid(4000))
@@ -218,7 +212,7 @@ def test_a_full_local_disk_is_not_taken_for_a_storage_that_fails(tmp_path: Path)
 
 
 def fetched(cache: Path) -> set[str]:
-    """List what a cache holds, as archive names."""
+    """List the files in a cache by their names in the archive."""
     return {
         f"{path.parent.parent.relative_to(cache)}/{path.name}".removeprefix("./")
         for path in cache.rglob("*")
@@ -261,7 +255,7 @@ def test_a_search_in_the_bucket_fetches_what_it_needs_once(
         opened.remove_tiles([4])
 
 
-def test_what_another_archive_left_in_the_cache_is_not_taken(tmp_path: Path) -> None:
+def test_files_of_another_archive_in_the_cache_are_not_used(tmp_path: Path) -> None:
     url, cache = f"file://{tmp_path}/store", tmp_path / "cache"
     for seed in (1, 2):
         codes = np.random.default_rng(seed).integers(0, 256, (30, 8), dtype=np.uint8)
@@ -302,17 +296,17 @@ def test_the_commands_push_pull_and_query_a_bucket(
     assert cache.name.startswith("commands-")
 
 
-def test_actors_fetch_their_own_segments_and_no_others(
+def test_actors_fetch_only_their_own_segments(
     bucket: Any, ray_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from geohash_rs.engines.ray import RayArchive
     from geohash_rs.engines.ray import search as ray_search
 
     class Apart(ray_search.Searcher):
-        """A worker with a cache of its own, as on a machine of its own."""
+        """A worker with its own cache, as on another machine."""
 
         def take(self, share: int, files: Any, manifest: Any) -> None:
-            """Take a share."""
+            """Open a share."""
             files = dataclasses.replace(files, cache=files.folder / f"share {share}")
             super().take(share, files, manifest)
 

@@ -1,4 +1,4 @@
-"""Whatever keeps the contract of `Searchable` answers as a plain loop over all tiles does."""
+"""Every implementation of `Searchable` gives the same answers as a plain loop over all tiles."""
 
 from typing import Any
 
@@ -107,15 +107,13 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def queries_for(truth: RandomArchive) -> np.ndarray:
-    """Give a code that many tiles are near to, one that none is near to, and one of a tile."""
+    """Return a code near many tiles, one near none, and one of a tile."""
     far = np.full(truth.codes.shape[1], 0b01010101, np.uint8)
     return np.stack([truth.codes[7] ^ 1, far, truth.codes[-3]])
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_search_gives_what_a_plain_loop_gives(
-    archive: Searchable, truth: RandomArchive, case: str
-) -> None:
+def test_search_equals_a_plain_loop(archive: Searchable, truth: RandomArchive, case: str) -> None:
     queries = queries_for(truth)
     found = archive.search(queries, **CASES[case])
     assert (found.ids.dtype, found.distances.dtype) == (np.int64, np.int32)
@@ -128,7 +126,7 @@ def test_search_gives_what_a_plain_loop_gives(
         assert (distances[~real] == -1).all()
 
 
-def test_the_cases_find_something_and_leave_something_out(truth: RandomArchive) -> None:
+def test_the_cases_find_some_tiles_and_leave_out_others(truth: RandomArchive) -> None:
     query = queries_for(truth)[0]
     found = {name: len(truth.loop(query, **{**case, "k": None})) for name, case in CASES.items()}
     nothing = {"a radius that nothing meets", "before all", "no scene"}
@@ -138,7 +136,7 @@ def test_the_cases_find_something_and_leave_something_out(truth: RandomArchive) 
     assert all(found[n] < len(truth.tiles) for n in set(found) - everything), found
 
 
-def test_no_query_finds_nothing_for_nobody(archive: Searchable, truth: RandomArchive) -> None:
+def test_no_queries_return_no_results(archive: Searchable, truth: RandomArchive) -> None:
     found = archive.search(truth.codes[:0])
     assert found.ids.shape == (0, 0)
 
@@ -176,7 +174,7 @@ def test_codes_and_counts_are_those_that_were_added(
     assert len(archive.tiles([])) == 0
 
 
-def test_scenes_are_listed_in_the_order_in_which_they_were_added(
+def test_scenes_are_listed_in_the_order_they_were_added(
     archive: Searchable, truth: RandomArchive
 ) -> None:
     embedded = CodeStore.open(truth.folder, mode="r").scenes()
@@ -226,12 +224,14 @@ def test_codes_of_another_length_are_refused(archive: Searchable, truth: RandomA
         archive.search(truth.codes[0])
 
 
-def test_no_queries_give_no_rows(archive: Searchable, truth: RandomArchive) -> None:
+def test_no_queries_with_a_radius_return_no_results(
+    archive: Searchable, truth: RandomArchive
+) -> None:
     found = archive.search(truth.codes[:0], k=None, max_distance=9)
     assert found.ids.shape == found.distances.shape == (0, 0)
 
 
-def test_a_query_gives_the_same_matches_from_everywhere(
+def test_a_query_finds_the_same_matches_everywhere(
     archive: Searchable, truth: RandomArchive
 ) -> None:
     embedded = CodeStore.open(truth.folder, mode="r")

@@ -1,4 +1,4 @@
-"""Asking an archive in a real PostGIS, by one session and one state at a time."""
+"""Searching an archive in a real PostGIS, one session and one state at a time."""
 
 import json
 import sys
@@ -47,9 +47,7 @@ def test_an_open_archive_sees_what_is_published_meanwhile(
         assert published.search(archive.codes(ids[:1]), k=1).ids[0, 0] == ids[0]
 
 
-def test_a_session_that_was_lost_is_opened_again(
-    archive: CodeStore, postgis: str, table: str
-) -> None:
+def test_a_lost_session_reconnects(archive: CodeStore, postgis: str, table: str) -> None:
     publish(archive, postgis, table=table)
     with PostGISArchive.open(postgis, table=table) as published:
         before = published.search(archive.codes([3]), k=5)
@@ -58,7 +56,7 @@ def test_a_session_that_was_lost_is_opened_again(
     assert (before.ids == after.ids).all()
 
 
-def test_threads_that_find_a_lost_session_open_one(
+def test_threads_that_find_a_lost_session_open_a_single_new_one(
     archive: CodeStore, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(archive, postgis, table=table)
@@ -77,7 +75,7 @@ def test_threads_that_find_a_lost_session_open_one(
     assert (np.concatenate(answers) == archive.codes(range(4))).all()
 
 
-def test_a_query_sees_one_state_though_tiles_are_removed_meanwhile(
+def test_a_query_sees_one_state_even_if_tiles_are_removed_meanwhile(
     archive: CodeStore, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(archive, postgis, table=table)
@@ -98,7 +96,7 @@ def test_a_query_sees_one_state_though_tiles_are_removed_meanwhile(
             published.query(tile=3)
 
 
-def test_a_query_whose_session_is_lost_says_so_and_the_next_is_answered(
+def test_a_query_whose_session_is_lost_fails_and_the_next_succeeds(
     archive: CodeStore, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)
@@ -111,7 +109,7 @@ def test_a_query_whose_session_is_lost_says_so_and_the_next_is_answered(
         assert len(published.query(tile=3, k=9)) == 9
 
 
-def test_a_table_where_nothing_was_published_is_named(postgis: str) -> None:
+def test_a_table_without_an_archive_is_reported(postgis: str) -> None:
     with pytest.raises(EngineError, match="public.nothing does not hold an archive; publish one"):
         PostGISArchive.open(postgis, table="nothing")
 
@@ -151,7 +149,7 @@ def test_the_same_query_answers_the_same_from_folder_and_database(
     assert mine.equals(theirs)
 
 
-def test_the_command_asks_the_database_as_it_asks_the_folder(
+def test_the_command_queries_a_database_like_a_folder(
     archive: CodeStore, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)

@@ -1,4 +1,4 @@
-"""What a database is reached with and what it may hold: addresses, rights, names, hostile texts."""
+"""Connecting to a database safely: addresses, privileges, names, hostile texts."""
 
 import subprocess
 import sys
@@ -71,7 +71,7 @@ def test_texts_are_utf8_whatever_the_environment_says(
     assert contents(postgis, table) == stored(made)
 
 
-# each fits the arguments better than the one of pg_catalog would without a cast
+# each matches the arguments better than pg_catalog's function would without a cast
 HIJACKS = (
     "hashtextextended(text, integer) RETURNS bigint",
     "unnest(bigint[]) RETURNS SETOF bigint",
@@ -85,7 +85,7 @@ HIJACKS = (
 RAISE = "RAISE EXCEPTION 'called';"
 
 
-def test_functions_that_others_made_beside_postgis_are_not_called(
+def test_functions_that_others_define_in_the_schema_of_postgis_are_not_called(
     archive: CodeStore, plain: str, table: str
 ) -> None:
     with psycopg.connect(plain, autocommit=True) as connection:
@@ -109,12 +109,12 @@ def test_functions_that_others_made_beside_postgis_are_not_called(
 
 
 @pytest.mark.parametrize("name", ["", "x" * 60, "zero\0byte"])
-def test_a_name_that_cannot_be_one_is_refused(archive: CodeStore, name: str) -> None:
+def test_an_impossible_table_name_is_refused(archive: CodeStore, name: str) -> None:
     with pytest.raises(EngineError, match=r"the table .* cannot be used: pass a name of 1 to 54"):
         publish(archive, "postgresql://nobody@127.0.0.1:1/x", table=name)
 
 
-def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
+def test_an_unreachable_server_is_reported_without_the_password() -> None:
     with pytest.raises(
         EngineUnreachableError, match=r"127\.0\.0\.1:1/geo cannot be used"
     ) as caught:
@@ -122,14 +122,14 @@ def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_wrong_password_is_said(postgis: str) -> None:
+def test_a_wrong_password_is_reported(postgis: str) -> None:
     wrong = conninfo.make_conninfo(postgis, password="wrong-secret")
     with pytest.raises(EngineUnreachableError, match="password authentication failed") as caught:
         PostGISArchive.open(wrong)
     assert "wrong-secret" not in str(caught.value)
 
 
-def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
+def test_an_invalid_address_is_refused_without_repeating_it() -> None:
     with pytest.raises(EngineError, match="not a connection string") as caught:
         PostGISArchive.open("me:secret at somewhere")
     assert "secret" not in "".join(traceback.format_exception(caught.value)).replace(
@@ -138,14 +138,14 @@ def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
     assert caught.value.__cause__ is None
 
 
-def test_a_database_without_postgis_is_named(archive: CodeStore, empty_database: str) -> None:
+def test_a_database_without_postgis_is_reported(archive: CodeStore, empty_database: str) -> None:
     with pytest.raises(
         EngineError, match="has no PostGIS; ask an administrator to run 'CREATE EXT"
     ):
         publish(archive, empty_database)
 
 
-def test_a_schema_that_is_not_there_is_named(archive: CodeStore, postgis: str) -> None:
+def test_a_missing_schema_is_reported(archive: CodeStore, postgis: str) -> None:
     with pytest.raises(EngineError, match='schema "nowhere" does not exist; ask the database'):
         publish(archive, postgis, schema="nowhere")
 
@@ -158,7 +158,7 @@ def test_a_server_older_than_bit_count_is_refused() -> None:
 
 @pytest.fixture
 def roles(postgis: str) -> Iterator[tuple[str, str]]:
-    """Make the roles of docs/guides/postgis.md; give the addresses of a publisher and a reader."""
+    """Make the roles of docs/guides/postgis.md; return the addresses of both users."""
     names = [f"{kind}_{uuid.uuid4().hex[:8]}" for kind in ("publisher", "reader")]
     with psycopg.connect(postgis, autocommit=True) as connection:
         for name in names:
@@ -181,7 +181,7 @@ def roles(postgis: str) -> Iterator[tuple[str, str]]:
             connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(name))
 
 
-def test_a_publisher_and_a_reader_need_no_more_rights_than_documented(
+def test_a_publisher_and_a_reader_need_only_the_documented_privileges(
     archive: CodeStore, roles: tuple[str, str]
 ) -> None:
     publisher, reader = roles
@@ -196,7 +196,7 @@ def test_a_publisher_and_a_reader_need_no_more_rights_than_documented(
         publish(archive, publisher, schema="gis")
 
 
-def test_the_session_that_asks_cannot_write(archive: CodeStore, postgis: str, table: str) -> None:
+def test_the_reading_session_cannot_write(archive: CodeStore, postgis: str, table: str) -> None:
     publish(archive, postgis, table=table)
     with PostGISArchive.open(postgis, table=table) as published:
         text = sql.SQL("DELETE FROM {}").format(sql.Identifier("public", table))

@@ -1,4 +1,4 @@
-"""Publishing into a real PostGIS: what is sent, what survives a cut, which table is left alone."""
+"""Publishing to a real PostGIS: what is sent, what survives a lost connection, what is refused."""
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ def test_publishing_again_sends_only_what_changed(
     assert contents(postgis, table) == stored(archive)
 
 
-def test_removed_replaced_and_merged_tiles_are_followed(
+def test_removed_replaced_and_merged_tiles_are_synced(
     archive: CodeStore, postgis: str, table: str
 ) -> None:
     publish(archive, postgis, table=table)
@@ -72,7 +72,7 @@ def test_removed_replaced_and_merged_tiles_are_followed(
     assert contents(postgis, table) == {}
 
 
-def test_publishing_in_pieces_is_as_publishing_at_once(
+def test_publishing_in_pieces_equals_publishing_at_once(
     tmp_path: Path, postgis: str, table: str
 ) -> None:
     truth = make_archive(tmp_path / "archive", seed=5, sizes=(400, 300), num_bits=16)
@@ -85,9 +85,9 @@ def test_publishing_in_pieces_is_as_publishing_at_once(
     assert dataclasses.asdict(report)["num_tiles"] == len(archive)
 
 
-# a row of these archives is about 350 bytes of text: cut within the first segment, the second, ...
+# a row of these archives takes about 350 bytes: cut within the first segment, the second, ...
 @pytest.mark.parametrize("limit", [400, 3_000, 500_000, 1_100_000])
-def test_a_line_cut_while_publishing_leaves_whole_segments_and_the_next_run_completes(
+def test_a_connection_lost_while_publishing_leaves_whole_segments_and_the_next_run_completes(
     archive: CodeStore, postgis: str, table: str, limit: int
 ) -> None:
     with pytest.raises(EngineUnreachableError, match="cannot be used|was lost"):
@@ -103,7 +103,7 @@ def test_a_line_cut_while_publishing_leaves_whole_segments_and_the_next_run_comp
     assert contents(postgis, table) == stored(archive)
 
 
-def test_an_archive_that_changes_after_a_cut_is_still_published_whole(
+def test_an_archive_that_changes_after_a_lost_connection_is_published_completely(
     archive: CodeStore, postgis: str, table: str
 ) -> None:
     with pytest.raises(EngineUnreachableError, match="publish again"):
@@ -116,7 +116,7 @@ def test_an_archive_that_changes_after_a_cut_is_still_published_whole(
     assert contents(postgis, table) == stored(archive)
 
 
-def test_what_is_there_is_not_asked_for_tile_by_tile(
+def test_published_tiles_are_not_queried_one_by_one(
     archive: CodeStore, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -138,7 +138,7 @@ def test_what_is_there_is_not_asked_for_tile_by_tile(
 
 
 def part_of(archive: CodeStore, folder: Path, first: int, count: int) -> CodeStore:
-    """Make what a worker of a cluster makes: tiles with ids that were reserved for it."""
+    """Make tiles with reserved ids, as a cluster's worker does."""
     part = CodeStore.create(folder, num_bits=archive.num_bits)
     part.reserve_ids(first)
     fill(part, count, scene=f"{first}.tif")
@@ -155,14 +155,16 @@ def test_reserved_ids_that_are_used_late_are_published_late(
     assert first.num_added == first.num_tiles == 4000
     archive.adopt([part_of(archive, tmp_path / "low", base, 500)])
     archive.remove_tiles(range(num_removed))
-    for number in range(8):  # segments are merged: one of a new name holds old tiles and new ones
+    for number in range(8):  # segments are merged: one with a new name holds old and new tiles
         fill(archive, 40, scene=f"{number}.tif")
     report = publish(archive, postgis, table=table)
     assert (report.num_added, report.num_removed) == (820, num_removed)
     assert contents(postgis, table) == stored(archive)
 
 
-def test_tables_that_lost_count_are_refused(archive: CodeStore, postgis: str, table: str) -> None:
+def test_tables_with_a_wrong_count_are_refused(
+    archive: CodeStore, postgis: str, table: str
+) -> None:
     publish(archive, postgis, table=table)
     text = sql.SQL("UPDATE {} SET num_tiles = 7").format(sql.Identifier(f"{table}_archive"))
     with psycopg.connect(postgis) as connection:
@@ -230,7 +232,7 @@ def test_an_older_copy_of_the_archive_is_refused(
     assert contents(postgis, table) == stored(archive)
 
 
-def test_a_copy_is_refused_also_where_publishing_the_other_was_cut_short(
+def test_a_copy_is_refused_even_if_publishing_the_other_was_interrupted(
     archive: CodeStore, postgis: str, table: str, tmp_path: Path
 ) -> None:
     publish(archive, postgis, table=table)
@@ -248,7 +250,7 @@ def test_a_copy_is_refused_also_where_publishing_the_other_was_cut_short(
     assert contents(postgis, table) == stored(archive)
 
 
-def test_names_of_segments_that_are_not_known_to_be_the_same_are_not_trusted_after_a_cut(
+def test_segment_names_of_an_unknown_commit_are_not_trusted_after_a_lost_connection(
     archive: CodeStore, postgis: str, table: str, tmp_path: Path
 ) -> None:
     publish(archive, postgis, table=table)
@@ -284,7 +286,7 @@ def test_an_archive_without_codes_is_refused(tmp_path: Path) -> None:
         publish(pending, "postgresql://nobody@127.0.0.1:1/x")
 
 
-def test_two_publishers_do_not_meet(
+def test_two_publishers_exclude_each_other(
     archive: CodeStore, postgis: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[publish.__module__], "PATIENCE", "100ms")
@@ -304,7 +306,7 @@ def test_two_publishers_do_not_meet(
         publish(archive, postgis, table=table)
 
 
-def test_the_command_publishes_and_says_what_it_did(
+def test_the_command_publishes_and_reports_what_it_did(
     archive: CodeStore, postgis: str, table: str
 ) -> None:
     words = ["publish", str(archive.path), postgis, "--table", table]

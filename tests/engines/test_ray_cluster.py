@@ -1,4 +1,4 @@
-"""Reaching a cluster, starting workers on it, and work that ends one worker after the other."""
+"""Connecting to a cluster, starting workers, and work that kills one worker after another."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ from ray import exceptions  # noqa: E402 - after the skip
 from geohash_rs.engines.ray import RayArchive, cluster  # noqa: E402
 from geohash_rs.engines.ray import search as ray_search  # noqa: E402
 
-# Ray carries psutil with it, and only its own import makes it importable
+# Ray bundles psutil, which can be imported only after ray
 LOCAL = """
 import os
 from geohash_rs.engines.ray.cluster import STAY_LOCAL, connect
@@ -71,7 +71,9 @@ def test_a_local_cluster_is_on_the_loopback_address_only() -> None:
     assert set(sockets) <= {"listens 127.0.0.1", "listens ::ffff:127.0.0.1"}
 
 
-def test_a_local_cluster_that_others_could_reach_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_cluster_that_others_could_reach_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ended = []
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster.ray, "init", lambda **_: None)
@@ -82,7 +84,7 @@ def test_a_local_cluster_that_others_could_reach_is_ended(monkeypatch: pytest.Mo
     assert ended == [True]
 
 
-def test_the_client_address_serves_too(truth: RandomArchive, ray_cluster: Any) -> None:
+def test_the_client_address_works_too(truth: RandomArchive, ray_cluster: Any) -> None:
     embedded = CodeStore.open(truth.folder, mode="r")
     queries = embedded.codes(embedded.search(np.zeros((1, 8), np.uint8), k=3).ids[0])
     expected = embedded.search(queries, k=10).ids.tolist()
@@ -118,7 +120,7 @@ def test_a_client_whose_server_died_as_it_started_is_served_by_another(
     assert len(tries) == 3
 
 
-def test_a_worker_ended_for_want_of_memory_is_a_lost_one(
+def test_a_worker_killed_for_lack_of_memory_counts_as_lost(
     truth: RandomArchive, ray_cluster: Any, second_node: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -139,7 +141,7 @@ def test_a_worker_ended_for_want_of_memory_is_a_lost_one(
 
 
 class Mortal(ray_search.Searcher):
-    """A worker that dies of one share, as of a file that was cut short under its map."""
+    """A worker that dies of one share, as of a file that was truncated while mapped."""
 
     def search(self, share: int, codes: Any, *asked: Any) -> Any:
         """Die, or search."""
@@ -148,7 +150,7 @@ class Mortal(ray_search.Searcher):
         return super().search(share, codes, *asked)
 
 
-def test_segments_that_end_every_worker_are_named(
+def test_segments_that_kill_every_worker_are_reported(
     truth: RandomArchive, ray_cluster: Any, second_node: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_search, "Searcher", Mortal)
@@ -161,7 +163,7 @@ def test_segments_that_end_every_worker_are_named(
 
 
 class Broken:
-    """A worker whose node lacks something."""
+    """A worker whose node lacks a library."""
 
     def __init__(self) -> None:
         msg = "libsomething.so.7 is missing"
@@ -173,18 +175,18 @@ class Broken:
 
 
 class Idle:
-    """A worker that says which GPUs it sees."""
+    """A worker that reports which GPUs it sees."""
 
     def ready(self) -> bool:
         """Answer."""
         return True
 
     def gpus(self) -> str:
-        """Give what Ray lets it see."""
+        """Return the GPUs that Ray makes visible."""
         return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
-def test_why_no_worker_starts_is_said(ray_cluster: Any, second_node: Any) -> None:
+def test_the_reason_why_no_worker_starts_is_reported(ray_cluster: Any, second_node: Any) -> None:
     pool = cluster.Pool(Broken, 2)
     with pytest.raises(
         EngineError,
@@ -193,7 +195,7 @@ def test_why_no_worker_starts_is_said(ray_cluster: Any, second_node: Any) -> Non
         pool.fill()
 
 
-def test_workers_on_gpus_have_one_each(ray_cluster: Any, second_node: Any) -> None:
+def test_workers_on_gpus_get_one_each(ray_cluster: Any, second_node: Any) -> None:
     with pytest.raises(EngineError, match="2 cores and no GPU; start its nodes with"):
         cluster.num_workers(gpu=True)
     node = ray_cluster.add_node(**NODE, num_gpus=1)

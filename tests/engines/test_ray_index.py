@@ -1,4 +1,4 @@
-"""Indexing on a real cluster of two nodes: the same tiles, whoever dies meanwhile."""
+"""Indexing on a real cluster of two nodes: the same tiles, even if workers die."""
 
 import os
 import threading
@@ -26,7 +26,7 @@ from geohash_rs.engines.ray.worker import Indexer  # noqa: E402
 
 
 def contents(archive: CodeStore) -> pd.DataFrame:
-    """Give every tile with its code, in an order that does not depend on ids."""
+    """Return every tile with its code, in an order that does not depend on ids."""
     frames = list(archive.iter_tiles())
     frame = pd.DataFrame(pd.concat([f.assign(wkb=f.geometry.to_wkb(hex=True)) for f in frames]))
     frame["code"] = [row.tobytes().hex() for row in archive.codes(frame["tile_id"].to_numpy())]
@@ -56,7 +56,7 @@ def new_archive(folder: Path, like: Archive) -> Archive:
     return Archive.create(folder / "archive", hasher=like.hasher())
 
 
-def test_the_command_makes_on_a_cluster_the_tiles_that_one_process_makes(
+def test_the_command_makes_the_same_tiles_on_a_cluster_as_in_one_process(
     embedded: Archive, ray_cluster: Any, second_node: Any, scene_folder: Path, tmp_path: Path
 ) -> None:
     from geohash_rs.cli import app
@@ -74,7 +74,7 @@ def test_the_command_makes_on_a_cluster_the_tiles_that_one_process_makes(
     assert (len(again.unchanged), again.num_tiles) == (8, 0)
 
 
-def test_a_node_killed_while_indexing_loses_and_doubles_nothing(
+def test_a_node_killed_while_indexing_neither_loses_nor_duplicates_tiles(
     embedded: Archive,
     ray_cluster: Any,
     second_node: Any,
@@ -110,7 +110,7 @@ def test_a_node_killed_while_indexing_loses_and_doubles_nothing(
 
 
 class Mortal(Indexer):
-    """A worker that dies of one scene, as of one that takes all memory."""
+    """A worker that dies of one scene, as of one that uses up the memory."""
 
     def index(self, scenes: Scenes, first_id: int) -> Any:
         """Die, or index."""
@@ -119,7 +119,7 @@ class Mortal(Indexer):
         return super().index(scenes, first_id)
 
 
-def test_a_scene_that_kills_its_workers_is_named_and_the_others_are_kept(
+def test_a_scene_that_kills_its_workers_is_reported_and_the_others_are_kept(
     embedded: Archive,
     ray_cluster: Any,
     second_node: Any,
@@ -139,7 +139,7 @@ def test_a_scene_that_kills_its_workers_is_named_and_the_others_are_kept(
     assert report.num_tiles == len(archive) == 12
 
 
-def test_changed_scenes_are_replaced_and_bad_ones_named(
+def test_changed_scenes_are_replaced_and_bad_ones_reported(
     ray_cluster: Any, second_node: Any, tmp_path: Path
 ) -> None:
     for number in (1, 2, 3):
@@ -166,7 +166,7 @@ def test_changed_scenes_are_replaced_and_bad_ones_named(
         index_scenes(archive, Scenes(tmp_path / "scenes"), tile_size=64, strict=True)
 
 
-def test_a_gpu_that_the_cluster_has_not_is_named_before_anything_is_reserved(
+def test_a_missing_gpu_is_reported_before_anything_is_reserved(
     embedded: Archive, ray_cluster: Any, scene_folder: Path, tmp_path: Path
 ) -> None:
     archive = new_archive(tmp_path, embedded)
@@ -175,7 +175,7 @@ def test_a_gpu_that_the_cluster_has_not_is_named_before_anything_is_reserved(
     assert archive.manifest.next_id == 0
 
 
-def test_a_commit_that_fails_ends_the_workers_too(tmp_path: Path) -> None:
+def test_a_failed_commit_stops_the_workers_too(tmp_path: Path) -> None:
     archive = Archive.create(tmp_path / "archive", num_bits=8)
     counts = np.zeros(0, np.int64)
     run = ray_index._Run(archive, None, [], counts, ray_index.AddReport(), strict=False)
@@ -186,7 +186,7 @@ def test_a_commit_that_fails_ends_the_workers_too(tmp_path: Path) -> None:
     pool.close.assert_called_once_with()
 
 
-def test_parts_of_runs_that_were_killed_are_cleared_away(tmp_path: Path) -> None:
+def test_parts_of_killed_runs_are_removed(tmp_path: Path) -> None:
     archive = CodeStore.create(tmp_path / "archive", num_bits=8)
     left = archive.path / "staging" / "old"
     left.mkdir(parents=True)
@@ -199,7 +199,7 @@ def test_parts_of_runs_that_were_killed_are_cleared_away(tmp_path: Path) -> None
     assert not (archive.path / "staging").exists()
 
 
-def test_only_parts_with_reserved_ids_and_the_same_hasher_are_taken_over(tmp_path: Path) -> None:
+def test_only_parts_with_reserved_ids_and_the_same_hasher_are_adopted(tmp_path: Path) -> None:
     archive = CodeStore.create(tmp_path / "archive", num_bits=8)
     codes = np.zeros((5, 1), np.uint8)
     archive.add_codes(codes, make_grid(5), fingerprint="a" * 64)

@@ -1,4 +1,4 @@
-"""Search on a real cluster of two nodes: lost nodes, lost actors, what is refused."""
+"""Search on a real cluster of two nodes: lost nodes, lost actors, refused input."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def same(mine: Any, theirs: Any) -> bool:
     return np.array_equal(mine.ids, theirs.ids) and np.array_equal(mine.distances, theirs.distances)
 
 
-def test_shares_hold_every_segment_once_and_about_as_much(truth: RandomArchive) -> None:
+def test_shares_hold_every_segment_once_and_are_of_similar_size(truth: RandomArchive) -> None:
     manifest = CodeStore.open(truth.folder, mode="r").manifest
     shares = share_out(manifest, 2)
     names = [entry.name for share in shares for entry in share.segments]
@@ -48,7 +48,7 @@ def test_shares_hold_every_segment_once_and_about_as_much(truth: RandomArchive) 
     assert len(share_out(manifest, 100)) == len(manifest.segments)
 
 
-def test_merged_answers_are_in_order_with_ties_by_id_and_no_holes() -> None:
+def test_merged_results_are_sorted_with_ties_by_id_and_without_gaps() -> None:
     first = (np.array([[5, 9, -1], [-1, -1, -1]]), np.array([[1, 2, -1], [-1, -1, -1]], np.int32))
     second = (np.array([[3, 4], [8, -1]]), np.array([[1, 3], [0, -1]], np.int32))
     found = merge_results([first, second], k=3)
@@ -57,7 +57,7 @@ def test_merged_answers_are_in_order_with_ties_by_id_and_no_holes() -> None:
     assert merge_results([first, second], k=None).ids.tolist() == [[3, 5, 9, 4], [8, -1, -1, -1]]
 
 
-def test_a_node_killed_between_and_during_searches_changes_no_answer(
+def test_a_node_killed_between_or_during_searches_does_not_change_the_results(
     truth: RandomArchive, ray_cluster: Any, second_node: Any
 ) -> None:
     queries = make_codes(np.random.default_rng(3), 50, 64)
@@ -87,7 +87,7 @@ def test_a_node_killed_between_and_during_searches_changes_no_answer(
         assert len(searchers.pool.ready) == 2
 
 
-def test_an_archive_that_grows_is_searched_whole(ray_cluster: Any, tmp_path: Path) -> None:
+def test_a_growing_archive_is_searched_completely(ray_cluster: Any, tmp_path: Path) -> None:
     truth = make_archive(tmp_path / "archive", seed=2, sizes=(300, 200))
     query = truth.codes[:3]
     with RayArchive.open(truth.folder, num_actors=1) as archive:
@@ -101,7 +101,7 @@ def test_an_archive_that_grows_is_searched_whole(ray_cluster: Any, tmp_path: Pat
         assert same(archive.search(query, k=40), writer.search(query, k=40))
 
 
-def test_a_damaged_segment_is_named_not_left_out(ray_cluster: Any, tmp_path: Path) -> None:
+def test_a_damaged_segment_is_reported_not_skipped(ray_cluster: Any, tmp_path: Path) -> None:
     truth = make_archive(tmp_path / "archive", seed=2, sizes=(300, 200))
     file = next((truth.folder / "segments").glob("*/codes.bin"))
     file.write_bytes(file.read_bytes()[:-8])
@@ -152,7 +152,7 @@ def run(code: str) -> str:
     ).stdout
 
 
-def test_a_cluster_that_does_not_answer_is_named_at_once() -> None:
+def test_a_cluster_that_does_not_answer_is_reported_at_once() -> None:
     found = run(UNREACHABLE).splitlines()
     assert len(found) == 2
     for line, address in zip(found, ("ray://127.0.0.1:1", "127.0.0.1:1"), strict=True):
@@ -168,10 +168,10 @@ def test_a_missing_package_names_the_extra() -> None:
     assert 'pip install "geohash-rs[ray]"' in found
 
 
-def test_the_embedded_path_imports_no_engine() -> None:
+def test_local_archives_import_no_engine() -> None:
     assert run(EMBEDDED).splitlines() == ["engines: []", "packages: []"]
 
 
-def test_connecting_twice_is_connecting_once(ray_cluster: Any) -> None:
+def test_connecting_twice_does_nothing_more(ray_cluster: Any) -> None:
     connect("local")
     connect("ray://127.0.0.1:1")

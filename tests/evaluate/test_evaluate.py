@@ -1,4 +1,4 @@
-"""Protocols keep training, queries and archive apart, and the measures are those of the codes."""
+"""Protocols keep training, queries and archive separate, and measures match the codes."""
 
 import json
 import warnings
@@ -32,7 +32,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory):
-    """Four classes of coloured noise, which any backbone can tell apart, with locations."""
+    """Four classes of coloured noise, which any backbone can distinguish, with locations."""
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     rows = ["filepath,class,latitude,longitude,epsg,easting,northing"]
@@ -68,7 +68,7 @@ def test_the_paper_split_is_60_to_40_in_every_class(tiles):
     assert trial.queries is trial.searched
 
 
-def test_a_split_that_leaves_nothing_to_ask_or_an_unclear_place_is_refused(tmp_path):
+def test_a_split_without_queries_or_with_ambiguous_locations_is_refused(tmp_path):
     rows = ["id,epsg,easting,northing"]
     for name in ("forest", "lake"):
         (tmp_path / name).mkdir()
@@ -94,7 +94,7 @@ def test_a_split_that_leaves_nothing_to_ask_or_an_unclear_place_is_refused(tmp_p
         make_trials(lonely, "paper")
 
 
-def test_the_range_of_pixels_is_that_of_all_classes(tmp_path, monkeypatch):
+def test_the_range_of_pixel_values_covers_all_classes(tmp_path, monkeypatch):
     monkeypatch.setattr("geohash_rs.evaluate.features.SCALING_TILES", 20)
     for index, name in enumerate(("dark", "bright")):
         (tmp_path / name).mkdir()
@@ -117,7 +117,7 @@ def test_the_range_of_pixels_is_that_of_all_classes(tmp_path, monkeypatch):
     assert features.extractor.scaling.high == (5100.0, 5100.0)
 
 
-def test_lists_beside_the_data_give_the_split(shared_data):
+def test_lists_next_to_the_data_define_the_split(shared_data):
     tiles = ClassFolders.open(shared_data / "ucmerced")
     train, held, test = (trial_rows for trial_rows in _parts(make_trials(tiles, "clean")))
     assert (len(train), len(held), len(test)) == (1260, 420, 420)
@@ -155,7 +155,7 @@ def test_every_method_is_measured_and_learning_beats_chance(tiles, tmp_path):
             assert picture.convert("L").getextrema()[0] < 200  # something is drawn
 
 
-def test_a_run_that_was_broken_off_goes_on_and_gives_the_same_figures(tiles, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes_with_the_same_figures(tiles, tmp_path, monkeypatch):
     def run(cache, bits=(8, 16)):
         return evaluate(
             tiles, methods=("milan", "milan-views"), bits=bits, seeds=1, changes=SMALL, cache=cache
@@ -166,13 +166,13 @@ def test_a_run_that_was_broken_off_goes_on_and_gives_the_same_figures(tiles, tmp
     assert len(list((tmp_path / "heads").glob("*.safetensors"))) == 1  # one for both methods
     assert run(tmp_path) == whole
     assert len(list((tmp_path / "heads").glob("*.safetensors"))) == 2
-    # all is read, nothing computed any more
+    # everything is read from the cache
     monkeypatch.setattr("geohash_rs.evaluate.fits.train_head", None)
     monkeypatch.setattr("geohash_rs.hashing.extractor.Extractor.features", None)
     assert run(tmp_path) == whole
 
 
-def test_every_seed_draws_its_own_split_or_takes_the_lists(shared_data):
+def test_every_seed_makes_its_own_split_or_uses_the_lists(shared_data):
     tiles = ClassFolders.open(shared_data / "ucmerced")
     listed, again = (make_trials(tiles, "paper")[0].train for _ in range(2))
     assert np.array_equal(listed, again)
@@ -182,7 +182,7 @@ def test_every_seed_draws_its_own_split_or_takes_the_lists(shared_data):
     assert not np.array_equal(first, listed)
 
 
-def test_several_labels_are_measured_by_what_they_share(shared_data, tmp_path):
+def test_several_labels_are_measured_by_the_labels_they_share(shared_data, tmp_path):
     patches = open_tiles(shared_data / "bigearthnet_tiny")
     assert patches.labels.shape == (11, len(patches.classes))
     assert patches.labels.sum(1).min() >= 1

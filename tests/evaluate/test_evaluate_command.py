@@ -1,4 +1,4 @@
-"""The command measures with the backbone and weights that were asked for, and writes it all."""
+"""The command evaluates the requested backbone and weights, and writes all results."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def run(capsys):
-    """Run the command; give its exit code and all that it printed."""
+    """Run the command and return its exit code and output."""
 
     def call(*words):
         code = 0
@@ -42,7 +42,7 @@ def run(capsys):
     return call
 
 
-def test_a_state_dict_on_disk_is_measured_and_everything_written(root, tmp_path, run):
+def test_a_local_state_dict_is_evaluated_and_everything_is_written(root, tmp_path, run):
     torch.manual_seed(0)
     network = timm.create_model("test_resnet")
     torch.save(network.state_dict(), tmp_path / "weights.pth")
@@ -75,14 +75,14 @@ def test_a_state_dict_on_disk_is_measured_and_everything_written(root, tmp_path,
         (["--iterations", "0"], "0 is not in the range x>=1"),
     ],
 )
-def test_what_is_asked_wrongly_is_told_in_one_line_and_leaves_with_two(root, run, option, said):
+def test_wrong_arguments_are_reported_in_one_line_with_exit_code_two(root, run, option, said):
     code, _, told = run("evaluate", "--root", root, *option)
     assert code == 2
     assert said in told
     assert len(told.splitlines()) == 1
 
 
-def test_the_protocols_of_the_command_are_those_that_there_are():
+def test_the_command_offers_exactly_the_existing_protocols():
     (protocol,) = (o for o in evaluate_command.params if o.name == "protocol")
     assert tuple(protocol.type.choices) == PROTOCOLS
 
@@ -96,14 +96,14 @@ def test_the_protocols_of_the_command_are_those_that_there_are():
         (["--model", "test_resnet", "--weights", "none.pth"], "neither a file nor weights"),
     ],
 )
-def test_what_cannot_be_measured_is_told_in_one_line(root, run, option, said):
+def test_data_that_cannot_be_measured_is_reported_in_one_line(root, run, option, said):
     code, _, told = run("evaluate", "--root", root, "--stages", "none", *option)
     assert code == 1
     assert said in told
     assert len(told.splitlines()) == 1
 
 
-def test_pictures_show_the_first_method_where_no_recipe_is_among_them(root, tmp_path, run):
+def test_pictures_show_the_first_method_if_there_is_no_recipe(root, tmp_path, run):
     options = ["--model", "test_resnet", "--weights", str(tmp_path / "weights.pth")]
     torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.pth")
     options += ["--input-size", "32", "--bits", "8", "--seeds", "1", "--plots"]
@@ -115,7 +115,7 @@ def test_pictures_show_the_first_method_where_no_recipe_is_among_them(root, tmp_
         assert written == {"map_by_bits", "precision_recall", "projection", "matches"}
 
 
-def test_a_folder_with_more_classes_than_the_data_set_is_another(root, run):
+def test_a_folder_with_more_classes_than_the_data_set_is_refused(root, run):
     for number in range(8):
         shutil.copytree(root / "lake", root / f"lake {number}")
     code, _, told = run("evaluate", "--dataset", "EuroSAT", "--root", root)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-from geohash_rs.demo.scenes import write_patches, write_scenes
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -40,17 +39,22 @@ def test_what_both_scripts_need_is_the_same_in_both():
 
 
 @pytest.mark.slow
-def test_qgis_indexes_and_queries_and_opens_matches_styled_with_pictures(qgis, tmp_path):
-    for scene in write_scenes(tmp_path / "scenes", seed=0)[1:]:
-        scene.unlink()
-    patches = write_patches(tmp_path / "patches", seed=0)
+def test_qgis_indexes_and_queries_and_opens_matches_styled_with_pictures(qgis, coast, tmp_path):
+    (tmp_path / "scenes").mkdir()
+    shutil.copy(coast / "scenes" / "coast_west_20230514.tif", tmp_path / "scenes")
     program = tmp_path / "a folder" / "geohash-rs"
     program.parent.mkdir()
     command = f'PYTHONPATH="{ROOT}" exec "{sys.executable}" -m geohash_rs "$@"'
     program.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
     program.chmod(0o755)
     words = [SYSTEM_PYTHON, ROOT / "tests" / "examples" / "qgis_session.py"]
-    words += [ROOT / "examples" / "qgis", tmp_path / "scenes", patches["town"], program, tmp_path]
+    words += [
+        ROOT / "examples" / "qgis",
+        tmp_path / "scenes",
+        coast / "patches" / "town.tif",
+        program,
+        tmp_path,
+    ]
     done = subprocess.run(words, env=qgis, capture_output=True, text=True, check=False, timeout=300)
     assert (tmp_path / "report.json").exists(), done.stderr
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))

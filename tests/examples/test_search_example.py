@@ -1,18 +1,17 @@
 """The example of searching one's own scenes runs as it is written, twice."""
 
 import runpy
+import shutil
 import sys
 from pathlib import Path
-
-from geohash_rs.demo.scenes import write_patches, write_scenes
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "08_search_your_scenes.py"
 
 
-def test_scenes_are_searched_and_a_rejected_match_stays_away(tmp_path, monkeypatch, capsys):
-    for scene in write_scenes(tmp_path / "scenes", seed=0)[1:]:
-        scene.unlink()
-    patch = write_patches(tmp_path / "patches", seed=0)["town"]
+def test_scenes_are_searched_and_a_rejected_match_stays_away(coast, tmp_path, monkeypatch, capsys):
+    (tmp_path / "scenes").mkdir()
+    shutil.copy(coast / "scenes" / "coast_west_20230514.tif", tmp_path / "scenes")
+    patch = coast / "patches" / "town.tif"
     words = [str(EXAMPLE), str(tmp_path / "scenes"), str(patch), str(tmp_path / "found.html")]
     monkeypatch.setattr(sys, "argv", words)
     runpy.run_path(str(EXAMPLE), run_name="__main__")

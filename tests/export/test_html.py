@@ -1,4 +1,4 @@
-"""The page of matches: whole, without scripts, safe whatever scenes are called."""
+"""The page of matches: self-contained, without scripts, safe for any scene name."""
 
 import base64
 import re
@@ -15,7 +15,7 @@ from geohash_rs.export import write
 
 @pytest.fixture(scope="module")
 def matches(tmp_path_factory):
-    """Matches in a small scene that exists, one of them in a scene that does not."""
+    """Matches in a small scene, and one in a scene that does not exist."""
     import geopandas as gpd
     import pandas as pd
     import shapely
@@ -44,7 +44,7 @@ def matches(tmp_path_factory):
     )
 
 
-def test_the_page_holds_everything_and_no_script(matches, tmp_path):
+def test_the_page_is_self_contained_and_has_no_script(matches, tmp_path):
     write(matches, tmp_path / "found.html")
     page = (tmp_path / "found.html").read_text(encoding="utf-8")
     assert "<script" not in page
@@ -63,7 +63,7 @@ def test_the_page_holds_everything_and_no_script(matches, tmp_path):
     assert abs(shown.mean() - asked.mean()) < 4
 
 
-def test_the_page_opens_in_a_browser_without_a_word_on_the_console(matches, tmp_path, chromium):
+def test_the_page_opens_in_a_browser_without_console_messages(matches, tmp_path, chromium):
     write(matches, tmp_path / "found.html")
     page = chromium.new_page()
     said = []
@@ -77,7 +77,7 @@ def test_the_page_opens_in_a_browser_without_a_word_on_the_console(matches, tmp_
 
 
 @pytest.mark.parametrize("east", [-179.95, 179.8])
-def test_the_map_is_narrow_over_the_antimeridian(matches, tmp_path, east):
+def test_the_map_is_narrow_across_the_antimeridian(matches, tmp_path, east):
     import shapely
 
     split = shapely.MultiPolygon(
@@ -103,7 +103,7 @@ def test_the_map_is_narrow_over_the_antimeridian(matches, tmp_path, east):
     assert any(value < 0 for value in labels) == (east < 0)
 
 
-def test_no_match_is_a_page_that_says_so(matches, tmp_path):
+def test_a_page_without_matches_says_so(matches, tmp_path):
     write(matches.iloc[:0], tmp_path / "none.html")
     assert "No matches." in (tmp_path / "none.html").read_text(encoding="utf-8")
 
@@ -111,7 +111,7 @@ def test_no_match_is_a_page_that_says_so(matches, tmp_path):
 def test_too_many_rows_for_a_page_are_refused(matches, tmp_path):
     import pandas as pd
 
-    with pytest.raises(ExportError, match="more than 2000 rows"):
+    with pytest.raises(ExportError, match="at most 2000 rows"):
         write(pd.concat([matches] * 700), tmp_path / "many.html")
 
 

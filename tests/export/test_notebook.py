@@ -1,4 +1,4 @@
-"""What a notebook shows of matches and archives."""
+"""Matches and archives in a notebook."""
 
 import re
 
@@ -30,7 +30,7 @@ def archive(tmp_path):
     return made
 
 
-def test_an_archive_shows_what_it_holds_and_where(archive):
+def test_an_archive_shows_its_contents_and_a_map(archive):
     page = archive._repr_html_()
     assert "15" in page
     assert "64 bits" in page
@@ -39,7 +39,7 @@ def test_an_archive_shows_what_it_holds_and_where(archive):
     assert len(re.findall("<rect", page)) == 15
 
 
-def test_an_archive_over_the_antimeridian_is_drawn_narrow_and_a_segment_at_a_time(tmp_path):
+def test_an_archive_across_the_antimeridian_is_drawn_narrow_and_one_segment_at_a_time(tmp_path):
     made = Archive.create(tmp_path / "archive", num_bits=64)
     for west in (178.0, -179.0):
         tiles = gpd.GeoDataFrame(
@@ -56,7 +56,7 @@ def test_an_archive_over_the_antimeridian_is_drawn_narrow_and_a_segment_at_a_tim
     assert len(re.findall("<rect", page)) < 40
 
 
-def test_matches_show_their_first_twelve_though_the_scenes_are_gone(archive):
+def test_matches_show_the_first_twelve_even_if_the_scenes_are_gone(archive):
     matches = archive.query(tile=3, k=15)
     page = matches._repr_html_()
     assert "15 matches in 1 scene" in page
@@ -65,7 +65,7 @@ def test_matches_show_their_first_twelve_though_the_scenes_are_gone(archive):
     assert "<table" in Matches(matches[["rank", "geometry"]])._repr_html_()
 
 
-def test_the_grid_has_a_cell_a_match(archive):
+def test_the_grid_has_one_cell_per_match(archive):
     matches = archive.query(tile=3, k=7)
     figure = matches.plot_grid(columns=3)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
@@ -77,7 +77,7 @@ def test_the_grid_has_a_cell_a_match(archive):
         Matches(matches[["rank", "geometry"]]).plot_grid()
 
 
-def test_explore_gives_a_map_of_every_match(archive):
+def test_explore_returns_a_map_of_every_match(archive):
     for name in ("folium", "mapclassify"):
         pytest.importorskip(name, reason="the extra 'notebook' is not installed")
     matches = archive.query(tile=3, k=7)

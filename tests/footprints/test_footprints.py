@@ -28,7 +28,7 @@ def north_up(pixel, x, y):
 
 
 def square(side, x, y, *, turn=0.0):
-    """Place a window of 64 px, one corner at (x, y) and turned around the CRS's origin."""
+    """Make a window of 64 px with one corner at (x, y), rotated around the CRS's origin."""
     return Affine.rotation(turn) @ north_up(side / SIZE, x, y)
 
 
@@ -89,7 +89,7 @@ def windows_over(count=6, size=SIZE):
 
 
 def corner_error_px(footprint, corners, crs, transform):
-    """Bring a footprint back to its CRS and measure how far a window's corners are from it."""
+    """Reproject a footprint to its CRS and measure how far a window's corners are from it."""
     back = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
     lonlat = shapely.get_coordinates(footprint)
     native = CRS(crs)
@@ -115,7 +115,7 @@ def test_every_corner_of_a_footprint_comes_back_to_its_window(case):
 # rasterio 1.4 multiplies affines with *: https://github.com/rasterio/rasterio/issues/3634
 @pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 @pytest.mark.parametrize("case", ["UTM 32", "0.3 m", "lat/lon", "zone 60 across 180"])
-def test_native_footprints_have_the_bounds_that_rasterio_gives(case):
+def test_native_footprints_have_the_bounds_of_rasterio(case):
     _, transform = ORDINARY[case]
     windows = windows_over()
     for polygon, window in zip(native_footprints(transform, windows), windows, strict=True):
@@ -124,7 +124,7 @@ def test_native_footprints_have_the_bounds_that_rasterio_gives(case):
 
 
 @pytest.mark.parametrize("case", ["UTM 33", "0.3 m", "northing first", "metres west and south"])
-def test_longitudes_and_latitudes_are_those_of_gdal(case):
+def test_longitudes_and_latitudes_match_gdal(case):
     crs, transform = ORDINARY[case]
     window = [[5, 9, 64, 64]]
     corners = window_corners(transform, window)[0]
@@ -135,7 +135,7 @@ def test_longitudes_and_latitudes_are_those_of_gdal(case):
 
 
 def membership_errors(footprint, crs, transform, rng):
-    """Count places more than 0.6 px off the border that are in one of footprint and window only."""
+    """Count points over 0.6 px from the border that lie in only one of footprint and window."""
     west, south, east, north = footprint.bounds
     lon = np.r_[rng.uniform(west, east, 1500), rng.uniform(-180, 180, 1500)]
     lat = np.r_[rng.uniform(south, north, 1500), rng.uniform(-90, 90, 1500)]
@@ -155,7 +155,7 @@ def membership_errors(footprint, crs, transform, rng):
 
 
 @pytest.mark.parametrize("case", {**POLAR, **WIDE})
-def test_a_place_is_in_the_footprint_just_when_its_pixel_is_in_the_window(case):
+def test_a_point_is_in_the_footprint_exactly_if_its_pixel_is_in_the_window(case):
     crs, transform = {**POLAR, **WIDE}[case]
     (footprint,) = footprints(transform, [[0, 0, SIZE, SIZE]], crs=crs)
     assert footprint.is_valid
@@ -184,7 +184,7 @@ def test_any_grid_in_any_utm_zone_is_placed_to_a_millionth_of_a_pixel(zone, x, y
     assert corner_error_px(footprint, corners, f"EPSG:{32600 + zone}", transform) < 1e-6
 
 
-def test_a_footprint_across_180_degrees_is_in_two_narrow_parts():
+def test_a_footprint_across_180_degrees_has_two_narrow_parts():
     crs, transform = ORDINARY["zone 60 across 180"]
     (footprint,) = footprints(transform, [[0, 0, 2000, 64]], crs=crs)
     assert len(footprint.geoms) == 2
@@ -192,14 +192,14 @@ def test_a_footprint_across_180_degrees_is_in_two_narrow_parts():
     assert {part.bounds[0] == -180 or part.bounds[2] == 180 for part in footprint.geoms} == {True}
 
 
-def test_latitudes_end_at_the_pole_where_a_grid_goes_half_a_pixel_beyond():
+def test_latitudes_are_clipped_at_the_pole_if_a_grid_extends_half_a_pixel_beyond():
     (footprint,) = footprints(
         Affine(0.5, 0, -0.25, 0, -0.5, 90.25), [[0, 0, 4, 4]], crs="EPSG:4326"
     )
     assert footprint.bounds == (-0.25, 88.25, 1.75, 90)
 
 
-def test_the_part_on_the_earth_is_the_footprint_at_the_rim_of_a_geostationary_disc():
+def test_at_the_edge_of_a_geostationary_disc_the_footprint_is_the_part_on_the_earth():
     crs = "+proj=geos +h=35785831 +lon_0=0"
     transform = north_up(11e6 / SIZE, -5.5e6, 5.5e6)
     (disc,) = footprints(transform, [[0, 0, SIZE, SIZE]], crs=crs)
@@ -209,17 +209,17 @@ def test_the_part_on_the_earth_is_the_footprint_at_the_rim_of_a_geostationary_di
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4978", 'LOCAL_CS["yard",UNIT["metre",1]]'])
-def test_a_crs_without_a_place_on_the_earths_surface_is_refused(crs):
+def test_a_crs_that_cannot_be_converted_to_longitude_and_latitude_is_refused(crs):
     with pytest.raises(SceneError, match="cannot be converted to longitude and latitude"):
         footprints(north_up(10, 0, 0), [[0, 0, 1, 1]], crs=crs)
 
 
-def test_a_window_beyond_the_earth_is_refused_with_its_place():
+def test_a_window_off_the_earth_is_refused_with_its_position():
     with pytest.raises(SceneError, match=r"around \[-18500000.0, 8500000.0\]"):
         footprints(north_up(1e6, -1.9e7, 9e6), [[0, 0, 1, 1]], crs="ESRI:54009")
 
 
-def test_no_windows_give_no_footprints():
+def test_no_windows_make_no_footprints():
     assert len(footprints(north_up(10, 0, 0), [], crs="EPSG:32632")) == 0
 
 
@@ -244,6 +244,6 @@ def test_a_pixel_is_measured_on_the_ground():
     assert down == pytest.approx(111.4, rel=1e-2)
 
 
-def test_a_centre_beyond_the_earth_cannot_be_measured():
+def test_a_centre_off_the_earth_cannot_be_measured():
     with pytest.raises(SceneError, match="no longitude and latitude"):
         ground_pixel(north_up(10, -1.9e7, 9e6), 10, 10, crs="ESRI:54009")

@@ -1,4 +1,4 @@
-"""The square world of web maps, held against pyproj."""
+"""The unit square of web maps, compared with pyproj."""
 
 import numpy as np
 import pyproj
@@ -7,7 +7,7 @@ import pytest
 from geohash_rs.footprints.web_mercator import HALF_WORLD, LIMIT, from_square, to_square
 
 
-def test_points_lie_where_pyproj_places_them():
+def test_points_match_pyproj():
     rng = np.random.default_rng(0)
     lonlat = np.column_stack([rng.uniform(-180, 180, 100), rng.uniform(-85, 85, 100)])
     metres = pyproj.Transformer.from_crs(4326, 3857, always_xy=True).transform(*lonlat.T)
@@ -17,7 +17,7 @@ def test_points_lie_where_pyproj_places_them():
     np.testing.assert_allclose(from_square(square), lonlat, atol=1e-10)
 
 
-def test_the_world_is_a_square_and_the_poles_lie_on_its_rim():
+def test_the_map_is_a_square_and_the_poles_lie_on_its_edge():
     assert to_square((180.0, LIMIT)) == pytest.approx((1, 0), abs=1e-12)
     assert to_square((-180.0, -90.0)) == pytest.approx((0, 1), abs=1e-12)
-    assert to_square((200.0, 0.0))[0] == pytest.approx(380 / 360)  # goes on to the east
+    assert to_square((200.0, 0.0))[0] == pytest.approx(380 / 360)  # continues to the east

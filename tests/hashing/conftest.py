@@ -44,7 +44,7 @@ def make_small():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Make pictures of three classes of coloured noise, which any backbone can tell apart."""
+    """Make pictures of three classes of coloured noise, which any backbone can distinguish."""
     rng = np.random.default_rng(0)
     for index in range(3):
         (tmp_path / "data" / f"c{index}").mkdir(parents=True)

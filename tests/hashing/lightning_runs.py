@@ -1,10 +1,10 @@
-"""Small runs of Lightning, and the warnings that they cannot do without."""
+"""Small runs of Lightning, and the warnings that they cannot avoid."""
 
 import pytest
 from lightning.pytorch import Trainer
 
 SMALL = {"model": "test_resnet", "weights": False, "num_bits": 16, "input_size": 32}
-# Lightning and TorchGeo say that loaders have few workers and that modules log rarely
+# Lightning and TorchGeo warn that loaders have few workers and that modules log rarely
 TRAINING_WARNINGS = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

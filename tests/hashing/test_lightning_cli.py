@@ -1,4 +1,4 @@
-"""Configurations train under TorchGeo's command line and ours, and give the best hasher."""
+"""Configurations train with TorchGeo's command line and ours, and save the best hasher."""
 
 import os
 from unittest import mock
@@ -13,7 +13,7 @@ from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS
 
 pytestmark = [
     *TRAINING_WARNINGS,
-    # the command line sets the seed of NumPy's old generator, and says so of workers
+    # the command line seeds NumPy's legacy generator, also in workers, and warns about it
     pytest.mark.filterwarnings("ignore::UserWarning:lightning"),
     pytest.mark.filterwarnings("ignore::UserWarning:jsonargparse"),
 ]
@@ -48,7 +48,7 @@ def configuration(folder, tmp_path):
     return path
 
 
-def test_torchgeos_own_command_line_trains_it(configuration, tmp_path):
+def test_torchgeos_own_command_line_trains_the_task(configuration, tmp_path):
     from torchgeo.main import main
 
     with mock.patch.dict(os.environ):  # TorchGeo sets options of GDAL there

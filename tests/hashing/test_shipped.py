@@ -1,4 +1,4 @@
-"""The shipped hashers load by name, are small, and say what they were made of."""
+"""The shipped hashers load by name, are small, and describe how they were made."""
 
 import json
 import runpy
@@ -31,7 +31,7 @@ def test_a_shipped_hasher_is_small_and_has_a_card(name, num_bits, tiles):
 
 @pytest.fixture(params=[("ucmerced", "paper"), ("eurosat_rgb", "spatial")], ids=lambda p: p[0])
 def few_tiles(request, shared_data):
-    """Take four tiles of each class from the part that no supervised hasher was trained on."""
+    """Return four tiles of each class from the part that no supervised hasher was trained on."""
     folder, protocol = request.param
     tiles = ClassFolders.open(shared_data / folder)
     (trial,) = make_trials(tiles, protocol)
@@ -59,7 +59,7 @@ def test_a_supervised_hasher_finds_its_classes(few_tiles):
     assert hasher.notes["figures"]["map@20"] > 0.9
 
 
-def test_the_general_hasher_is_better_than_hyperplanes_and_near_floats(few_tiles):
+def test_the_general_hasher_is_better_than_hyperplanes_and_close_to_float_features(few_tiles):
     _, tiles = few_tiles
     hasher = load_hasher("general-rgb-128")
     features = torch.cat([hasher.features(batch) for batch in tiles.batches()])
@@ -69,7 +69,7 @@ def test_the_general_hasher_is_better_than_hyperplanes_and_near_floats(few_tiles
     assert ours > measure(hamming(lsh_head(features, num_bits=128)(features)), tiles.labels)
 
 
-def test_the_card_of_the_general_hasher_says_where_it_was_not_fitted():
+def test_the_card_of_the_general_hasher_names_data_that_it_was_not_fitted_on():
     figures = load_hasher("general-rgb-128").notes["figures"]
     assert len(figures) == 4
     for row in figures.values():
@@ -77,7 +77,7 @@ def test_the_card_of_the_general_hasher_says_where_it_was_not_fitted():
         assert row["general-rgb-128, adapted"] >= 0.97 * row["float"]
 
 
-def test_the_command_that_made_them_repeats(shared_data, tmp_path, monkeypatch, capsys):
+def test_the_command_that_made_them_is_reproducible(shared_data, tmp_path, monkeypatch, capsys):
     for name in ("ucmerced", "eurosat_rgb"):
         folders = sorted({path.parent for path in (shared_data / name).rglob("*1.jpg")})
         for folder in folders[:4]:

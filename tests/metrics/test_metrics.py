@@ -1,4 +1,4 @@
-"""Metrics are held against brute force over every order of the ties, and against torchmetrics."""
+"""Metrics are compared with brute force over every order of ties, and with torchmetrics."""
 
 from itertools import permutations
 
@@ -81,7 +81,7 @@ def test_ap_without_ties_equals_torchmetrics():
     relevant = rng.random((10, 200)) < 0.2
     ours = metrics.average_precision(distances, relevant, k=20)
     for row in range(10):
-        # torchmetrics takes scores and ignores relevance where they are not positive
+        # torchmetrics expects scores and ignores tiles whose scores are not positive
         scores = torch.tensor(1 / (1 + distances[row]))
         other = retrieval_average_precision(scores, torch.tensor(relevant[row]), top_k=20)
         assert ours[row] == pytest.approx(float(other), abs=1e-6)
@@ -108,14 +108,14 @@ def test_ap_with_large_tied_groups_equals_many_random_orders():
     assert abs(ours - np.mean(sampled)) < 4 * error
 
 
-def test_a_tile_at_infinity_is_left_out():
+def test_a_tile_at_infinite_distance_is_left_out():
     distances = np.array([[np.inf, 1.0, 2.0]])
     relevant = np.array([[True, False, True]])
     assert metrics.average_precision(distances, relevant, k=3)[0] == pytest.approx(0.5)
     assert metrics.average_precision(distances[:, :1], relevant[:, :1])[0] == 0
 
 
-def test_precision_and_recall_within_a_radius_count_the_edge():
+def test_precision_and_recall_within_a_radius_include_the_radius():
     distances = np.array([[0, 2, 3], [3, 3, 3]])
     relevant = np.array([[True, False, True], [True, True, True]])
     assert metrics.precision_within(distances, relevant, radius=2).tolist() == [0.5, 0]

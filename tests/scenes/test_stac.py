@@ -53,7 +53,7 @@ def collection(tmp_path: Path, write_scene: Writer) -> Path:
     features = [
         item("one", {"visual": tiff("./data/one.tif"), "thumbnail": picture}),
         item("two", {"scene": tiff("./data/two.tif", "data"), "mask": tiff("m.tif")}, **span),
-        item("three", {"B02": tiff("b.tif", "data"), "B03": tiff("c.tif", "data")}),
+        item("three", {"early": tiff("b.tif", "data"), "late": tiff("c.tif", "data")}),
     ]
     path = tmp_path / "items.json"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
@@ -68,7 +68,7 @@ def test_items_give_scenes_with_their_dates(collection: Path) -> None:
     assert found["two.tif"] == tuple(dt.datetime(2022, 1, d, tzinfo=dt.UTC) for d in (1, 31))
     ((name, reason),) = scenes.unreadable
     assert name == "three"
-    assert "2 raster assets (B02, B03); choose one with asset=" in reason
+    assert "2 raster assets (early, late); choose one with asset=" in reason
     with pytest.raises(SceneError, match="item three has 2 raster assets"):
         Scenes.from_stac(collection, strict=True)
 

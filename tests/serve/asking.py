@@ -1,4 +1,4 @@
-"""Ask a server over HTTP, and make what it is asked with."""
+"""Send HTTP requests to a server, and make files to upload."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ TIMEOUT = 120
 
 
 def asker(address):
-    """Give a function that sends one request and returns status, headers and body."""
+    """Return a function that sends one request and returns status, headers and body."""
     host = urlsplit(address).netloc
 
     def send(method, path, body=None, *, chunked=False, **headers):

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-WAIT = 120_000  # ms; a loaded machine draws maps slowly without a graphics card
+WAIT = 120_000  # ms; a busy machine without a graphics card draws maps slowly
 
 
 class Page:
-    """The page, what it said on the console, and which hosts it asked."""
+    """The page, its console messages, and the hosts that it contacted."""
 
     def __init__(self, browser, address, screenshots, **options):
         self.context = browser.new_context(
@@ -28,7 +28,7 @@ class Page:
         return self
 
     def settle(self):
-        """Wait until the search is answered and every picture is there."""
+        """Wait until the search is answered and every picture is loaded."""
         self.page.wait_for_selector("#cards[aria-busy=false] .card", timeout=WAIT)
         self.until(
             "![...document.querySelectorAll('.card img')].slice(0, 3).some((i) => !i.complete)"
@@ -36,18 +36,18 @@ class Page:
         return self
 
     def until(self, script):
-        """Wait until a script is true; Playwright's own wait would need eval, which is barred."""
+        """Wait until a script is true; Playwright's own wait needs eval, which is forbidden."""
         last = time.monotonic() + WAIT / 1000
         while not self.page.evaluate(script):
             assert time.monotonic() < last, script
             self.page.wait_for_timeout(50)
 
     def address_has(self, text):
-        """Wait until the address restores what was just asked."""
+        """Wait until the address contains the last search."""
         self.until(f"location.hash.includes('{text}')")
 
     def on_map(self, across, down):
-        """Give the place on the screen of a share of the map's width and height."""
+        """Return the screen position at a share of the map's width and height."""
         box = self.page.locator("#map canvas").bounding_box()
         return box["x"] + box["width"] * across, box["y"] + box["height"] * down
 
@@ -55,12 +55,12 @@ class Page:
         self.page.mouse.click(*self.on_map(across, down), **options)
 
     def ask(self, script):
-        """Evaluate a script over the page's own `state`, `places` and `known`."""
+        """Evaluate a script with the page's own `state`, `places` and `known`."""
         names = "{ state, places, known }"
         return self.page.evaluate(f"import('/static/session.js').then(({names}) => {script})")
 
     def centre_on(self, tile):
-        """Move the map so that a tile is in its middle, whatever its id is this time."""
+        """Centre the map on a tile, whatever its id is this time."""
         self.ask(
             f"""import('/static/api.js').then((api) => api.tile({tile})).then(({{ geometry }}) => {{
             const [[west, south], , [east, north]] = geometry.coordinates[0];
@@ -69,7 +69,7 @@ class Page:
         )
 
     def tab_to(self, selector):
-        """Press Tab until the keyboard is on something, as one does without a mouse."""
+        """Press Tab until an element has the focus, as without a mouse."""
         for _ in range(150):
             if self.page.evaluate(f"document.activeElement.matches({selector!r})"):
                 return
@@ -80,15 +80,15 @@ class Page:
         return self.page.evaluate("document.activeElement.id")
 
     def shoot(self, name):
-        self.page.wait_for_load_state("networkidle", timeout=WAIT)  # with the scenes' pictures
-        self.page.wait_for_timeout(700)  # the map draws a moment after its data
+        self.page.wait_for_load_state("networkidle", timeout=WAIT)  # including the scenes' pictures
+        self.page.wait_for_timeout(700)  # the map draws shortly after its data arrives
         self.page.screenshot(path=self.screenshots / f"{name}.png")
 
     def ids(self):
         return [int(c.get_attribute("data-tile")) for c in self.page.query_selector_all(".card")]
 
     def check(self):
-        """Nothing was wrong, and nobody else was asked."""
+        """Check that nothing went wrong and no other host was contacted."""
         assert self.errors == []
         local = ("blob:", "data:", self.address)
         assert [url for url in self.asked if not url.startswith(local)] == []

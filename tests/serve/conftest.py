@@ -1,4 +1,4 @@
-"""A server over an invented coast, and a browser that can reach nothing else."""
+"""A server of a synthetic coast, and a browser that can reach nothing else."""
 
 import os
 import socket
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from geohash_rs import Archive, Scenes
-from geohash_rs.demo.scenes import write_patches, write_scenes
 from tests.serve.browser import Page
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
@@ -17,23 +16,14 @@ uvicorn = pytest.importorskip("uvicorn", reason="the extra 'serve' is not instal
 
 
 @pytest.fixture(scope="session")
-def coast(tmp_path_factory):
-    """Two scenes of the invented coast, spring and autumn, and patches from elsewhere on it."""
-    folder = tmp_path_factory.mktemp("coast")
-    write_scenes(folder / "scenes", seed=0)
-    write_patches(folder / "patches", seed=0)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def coast_archive(coast):
-    path = coast / "archive"
+def coast_archive(coast, tmp_path_factory):
+    path = tmp_path_factory.mktemp("coast-archive") / "archive"
     Archive.create(path, hasher="itq-64").add(Scenes(coast / "scenes"), tile_size=64)
     return path
 
 
 def start(application):
-    """Serve an application in a thread; give its address and what stops it."""
+    """Serve an application in a thread; return its address and a function that stops it."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(1024)
@@ -63,7 +53,7 @@ def address(coast_archive):
 
 @pytest.fixture(scope="session")
 def screenshots(tmp_path_factory):
-    """Where pictures of the page go: $GEOHASH_RS_SCREENSHOTS, or a folder of this run."""
+    """The folder for screenshots: $GEOHASH_RS_SCREENSHOTS, or a folder of this run."""
     chosen = os.environ.get("GEOHASH_RS_SCREENSHOTS")
     folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +62,7 @@ def screenshots(tmp_path_factory):
 
 @pytest.fixture
 def visit(chromium, address, screenshots):
-    """Open the page, of this server unless told; at the end nothing may have gone wrong in it."""
+    """Open the page, by default of this server; check at the end that nothing went wrong in it."""
     opened = []
 
     def begin(*, at=address, **options):

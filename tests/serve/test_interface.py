@@ -1,4 +1,4 @@
-"""The JSON interface: what it answers, and what it refuses."""
+"""The JSON API: what it answers, and what it refuses."""
 
 import json
 import threading
@@ -17,11 +17,11 @@ from tests.serve.asking import TIMEOUT, asker, detail, geotiff
 
 @pytest.fixture
 def ask(address):
-    """Send one request; give status, headers and body."""
+    """Send one request and return status, headers and body."""
     return asker(address)
 
 
-def test_a_search_answers_as_the_library_does(ask, coast_archive):
+def test_a_search_answers_like_the_library(ask, coast_archive):
     request = {"tiles": [7, 30], "negatives": [100], "k": 9, "region": None}
     status, headers, body = ask("POST", "/api/search", request)
     assert (status, headers["content-type"]) == (200, "application/geo+json")
@@ -32,7 +32,7 @@ def test_a_search_answers_as_the_library_does(ask, coast_archive):
     assert shapely.equals_exact(found.geometry, asked.geometry, 1e-9).all()
 
 
-def test_a_patch_answers_as_the_library_does(ask, coast, coast_archive):
+def test_a_patch_answers_like_the_library(ask, coast, coast_archive):
     content = (coast / "patches" / "river.tif").read_bytes()
     status, _, body = ask("POST", "/api/patch", content, **{"X-File-Name": "river.tif"})
     assert status == 200, body
@@ -44,7 +44,7 @@ def test_a_patch_answers_as_the_library_does(ask, coast, coast_archive):
     assert found == asked["tile_id"].tolist()
 
 
-def test_the_view_gives_the_tiles_that_meet_it(ask, coast_archive):
+def test_the_view_returns_the_tiles_that_meet_it(ask, coast_archive):
     view = (11.92, 54.08, 11.95, 54.1)
     body = ask("GET", f"/api/tiles?bbox={','.join(map(str, view))}")[2]
     answer = json.loads(body)
@@ -126,14 +126,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "status", "said"), REFUSED)
-def test_what_has_no_meaning_is_refused_in_words(ask, method, path, body, status, said):
+def test_invalid_requests_are_refused_with_a_message(ask, method, path, body, status, said):
     answer = ask(method, path, body)
     assert answer[0] == status, answer
     assert said in detail(answer)
     assert "Traceback" not in detail(answer)
 
 
-def test_other_names_and_other_sites_are_turned_away(ask, address):
+def test_other_host_names_and_other_sites_are_rejected(ask, address):
     host = urlsplit(address).netloc
     port = host.split(":")[1]
     body = {"tiles": [1]}
@@ -172,7 +172,7 @@ def bad_uploads():
 
 
 @pytest.mark.parametrize(("content", "said"), bad_uploads())
-def test_an_upload_that_cannot_be_searched_with_says_why(ask, content, said):
+def test_an_unusable_upload_is_refused_with_the_reason(ask, content, said):
     name = "%3Cimg%20src=x%20onerror=alert(1)%3E.tif"
     answer = ask("POST", "/api/patch", content, **{"X-File-Name": name})
     assert answer[0] in {404, 422}, answer
@@ -181,7 +181,7 @@ def test_an_upload_that_cannot_be_searched_with_says_why(ask, content, said):
 
 
 @pytest.mark.parametrize("path", ["/api/patch", "/api/search", "/api/export"])
-def test_a_body_is_limited_whether_or_not_it_says_its_length(ask, path):
+def test_a_body_is_limited_with_or_without_a_content_length(ask, path):
     most = 64 if path == "/api/patch" else 2
     answer = ask("POST", path, b"x", **{"Content-Length": str(most * 2**20 + 1)})
     assert (answer[0], f"{most} MB" in detail(answer)) == (413, True)
@@ -189,12 +189,12 @@ def test_a_body_is_limited_whether_or_not_it_says_its_length(ask, path):
     try:
         answer = ask("POST", path, pieces, chunked=True, **{"Transfer-Encoding": "chunked"})
         assert (answer[0], f"{most} MB" in detail(answer)) == (413, True)
-    except (BrokenPipeError, ConnectionResetError):  # told while the rest was still being sent
+    except (BrokenPipeError, ConnectionResetError):  # answered while the rest was still being sent
         assert most > 2
     assert ask("GET", "/api/archive")[0] == 200
 
 
-def test_a_thousand_requests_at_once_are_answered_or_told_to_come_again(ask, coast):
+def test_a_thousand_requests_at_once_are_answered_or_told_to_retry(ask, coast):
     patch = (coast / "patches" / "river.tif").read_bytes()
     ready = threading.Barrier(100)
 
@@ -219,7 +219,7 @@ def test_a_thousand_requests_at_once_are_answered_or_told_to_come_again(ask, coa
     assert ask("GET", "/api/archive")[0] == 200
 
 
-def test_scenes_that_are_gone_and_names_that_are_markup_do_no_harm(tmp_path):
+def test_missing_scenes_and_names_with_markup_do_no_harm(tmp_path):
     from geohash_rs.serve.geojson import feature_collection
     from geohash_rs.serve.messages import SearchRequest
     from geohash_rs.serve.searching import Searcher

@@ -1,4 +1,4 @@
-"""What a slow, huge or damaged request may not do to the others."""
+"""Slow, huge or damaged requests must not harm other requests."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ BOUND = 100  # s; more than any of these takes on a busy machine
 
 @pytest.fixture
 def served(coast_archive):
-    """Serve the coast with an application of its own; give its address."""
+    """Serve the coast with a new application; return its address."""
     url, stop = start(create_app(Archive.open(coast_archive, mode="r")))
     yield url
     stop()
@@ -29,7 +29,7 @@ def served(coast_archive):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The files in memory that uploads make."""
+    """The in-memory files of uploads."""
     files = []
 
     class Recorded(uploads.MemoryFile):
@@ -64,7 +64,7 @@ def half_sent(address, path, length):
 
 
 @pytest.mark.parametrize("path", ["/api/search", "/api/patch"])
-def test_bodies_that_do_not_come_make_room_for_others(served, monkeypatch, path):
+def test_bodies_that_never_arrive_make_room_for_others(served, monkeypatch, path):
     monkeypatch.setattr(guard, "PATIENCE", 0.5)
     senders = [half_sent(served, path, 1000) for _ in range(guard.MOST_AT_ONCE)]
     answers = [sender.recv(4096) for sender in senders]
@@ -79,7 +79,7 @@ def test_bodies_that_do_not_come_make_room_for_others(served, monkeypatch, path)
 @pytest.mark.parametrize(
     ("method", "slow"), [("patch", "upload"), ("scene_picture", "scene"), ("thumbnail", "tile")]
 )
-def test_slow_reading_leaves_the_search_alone(coast_archive, monkeypatch, method, slow):
+def test_slow_reading_does_not_slow_the_search(coast_archive, monkeypatch, method, slow):
     done = threading.Event()
     monkeypatch.setattr(Searcher, method, lambda *_, **__: done.wait(BOUND) and b"")
     url, stop = start(create_app(Archive.open(coast_archive, mode="r")))
@@ -102,7 +102,7 @@ def test_slow_reading_leaves_the_search_alone(coast_archive, monkeypatch, method
     stop()
 
 
-def test_more_uploads_than_can_wait_are_told_to_come_again(coast_archive, monkeypatch):
+def test_more_uploads_than_can_wait_are_told_to_retry(coast_archive, monkeypatch):
     done = threading.Event()
     patch = Searcher.patch
 

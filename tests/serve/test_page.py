@@ -1,4 +1,4 @@
-"""The page in a real browser: what a person does, with nothing but this machine to talk to."""
+"""The page in a real browser, without any network except this machine."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.serve.browser import WAIT
 pytestmark = pytest.mark.slow
 
 
-def test_a_person_searches_judges_draws_keeps_downloads_and_comes_back(visit, tmp_path):
+def test_a_user_searches_judges_draws_keeps_downloads_and_returns(visit, tmp_path):
     seen = visit(accept_downloads=True).open()
     page = seen.page
     assert page.inner_text("#archive-facts") == "324 tiles · 4 scenes · 64 bits"
@@ -70,7 +70,7 @@ def test_a_person_searches_judges_draws_keeps_downloads_and_comes_back(visit, tm
             page.click("#download")
         path = tmp_path / download.value.suggested_filename
         download.value.save_as(path)
-        layer = "matches" if ending == "gpkg" else None  # beside it stands its style
+        layer = "matches" if ending == "gpkg" else None  # next to its style
         parquet = ending == "parquet"
         read = gpd.read_parquet(path) if parquet else gpd.read_file(path, layer=layer)
         assert read["tile_id"].tolist() == kept
@@ -86,13 +86,13 @@ def test_a_person_searches_judges_draws_keeps_downloads_and_comes_back(visit, tm
     assert again.page.input_value("#from") == "2023-08-01"
 
 
-def test_tiles_too_small_to_be_seen_are_dots_that_can_be_clicked(visit):
+def test_tiles_too_small_to_draw_are_dots_that_can_be_clicked(visit):
     seen = visit().open()
     for _ in range(5):
         seen.page.click(".maplibregl-ctrl-zoom-out")
         seen.page.wait_for_timeout(500)
     seen.shoot("11-far-out")
-    seen.click_map(0.5, 0.5)  # between the scenes: no tile is there, but dots are near
+    seen.click_map(0.5, 0.5)  # between the scenes there is no tile, but dots are near
     seen.settle().shoot("12-matches-far-out")
     assert len(seen.ids()) == 24
     assert not seen.page.is_visible("#problem")
@@ -109,7 +109,7 @@ def test_a_geotiff_is_dropped_and_its_link_restores_the_search(visit, coast):
     assert other.ids() == found
 
 
-def test_a_file_that_is_no_geotiff_is_refused_in_words(visit, tmp_path):
+def test_a_file_that_is_not_a_geotiff_is_refused_with_a_message(visit, tmp_path):
     wrong = tmp_path / "holiday.tif"
     wrong.write_bytes(b"\x89PNG not a tiff")
     seen = visit().open()
@@ -118,5 +118,5 @@ def test_a_file_that_is_no_geotiff_is_refused_in_words(visit, tmp_path):
     assert "holiday.tif is not a GeoTIFF" in seen.page.inner_text("#problem")
     seen.shoot("13-refused")
     refused = [e for e in seen.errors if "422" in e]
-    assert seen.errors == refused  # the browser's own line about the answer
+    assert seen.errors == refused  # the browser's own message about the response
     seen.errors.clear()

@@ -17,7 +17,7 @@ HOSTILE = "<img src=x onerror=document.title='hit'>&amp;.tif"
 
 @pytest.fixture(scope="module")
 def islands(tmp_path_factory, coast_archive):
-    """A server over two scenes at the antimeridian; the name of one is markup."""
+    """A server of two scenes at the antimeridian; one's name contains markup."""
     from geohash_rs.serve.app import create_app
 
     folder = tmp_path_factory.mktemp("islands")
@@ -41,7 +41,7 @@ def islands(tmp_path_factory, coast_archive):
     stop()
 
 
-def test_a_clicked_match_is_searched_with_and_not_a_later_tile_of_the_place(visit, coast_archive):
+def test_a_clicked_match_is_used_rather_than_a_later_tile_at_the_same_place(visit, coast_archive):
     seen = visit().open("#tiles=10&time=2023-05-01/2023-05-31")
     found = seen.settle().ids()
     chosen = next(one for one in found if one != 10)
@@ -53,13 +53,13 @@ def test_a_clicked_match_is_searched_with_and_not_a_later_tile_of_the_place(visi
     )
     tiles = Archive.open(coast_archive, mode="r").tiles([chosen])
     assert tiles["datetime"].dt.month.tolist() == [5]
-    seen.page.wait_for_timeout(700)  # drawn by now
+    seen.page.wait_for_timeout(700)  # drawn by then
     seen.page.mouse.click(x, y)
     seen.until("document.querySelector('#examples').textContent.includes('tile ')")
     seen.address_has(f"tiles={chosen}&")
 
 
-def test_a_click_in_box_mode_is_no_choice_of_a_tile(visit):
+def test_a_click_in_box_mode_does_not_pick_a_tile(visit):
     seen = visit().open("#tiles=10")
     seen.settle().page.click("#tool-box")
     seen.click_map(0.2, 0.55)
@@ -86,7 +86,7 @@ def test_a_small_box_is_drawn_and_the_click_that_ends_it_picks_nothing(visit):
     assert "tiles=10&" in seen.page.url
 
 
-def test_a_drag_that_ends_beside_the_map_is_a_box(visit):
+def test_a_drag_that_ends_outside_the_map_is_a_box(visit):
     seen = visit().open("#tiles=10")
     seen.settle().page.click("#tool-box")
     seen.page.mouse.move(*seen.on_map(0.5, 0.2))
@@ -96,7 +96,7 @@ def test_a_drag_that_ends_beside_the_map_is_a_box(visit):
     seen.address_has("region=")
 
 
-def test_a_polygon_is_drawn_by_clicks_and_left_by_escape(visit):
+def test_a_polygon_is_drawn_by_clicks_and_cancelled_by_escape(visit):
     seen = visit().open("#tiles=10")
     seen.settle()
     page = seen.page
@@ -116,7 +116,7 @@ def test_a_polygon_is_drawn_by_clicks_and_left_by_escape(visit):
     assert page.get_attribute("#tool-pick", "aria-pressed") == "true"
 
 
-def test_a_search_that_answers_leaves_the_corners_that_are_being_drawn(visit):
+def test_an_answered_search_keeps_the_corners_being_drawn(visit):
     seen = visit().open("#tiles=10")
     seen.settle()
     seen.page.click("#tool-polygon")
@@ -145,7 +145,7 @@ def test_a_view_wider_than_half_the_globe_is_a_region(visit):
     assert seen.page.is_hidden("#problem")
 
 
-def test_scenes_over_the_antimeridian_are_shown_as_one_place(visit, islands):
+def test_scenes_across_the_antimeridian_are_shown_together(visit, islands):
     seen = visit(at=islands).open("#tiles=3")
     seen.settle().shoot("18-antimeridian")
     marks = seen.ask(
@@ -167,7 +167,7 @@ def test_scenes_over_the_antimeridian_are_shown_as_one_place(visit, islands):
     assert seen.ask(wide) < 2
 
 
-def test_a_scene_named_in_markup_is_shown_as_its_name(visit, islands):
+def test_markup_in_a_scene_name_is_shown_as_text(visit, islands):
     seen = visit(at=islands).open("#tiles=3")
     seen.settle()
     assert HOSTILE in seen.page.locator("#cards .facts span").all_inner_texts()
@@ -193,7 +193,7 @@ BOUNDS = [
 ]
 
 
-def test_bounds_are_the_shortest_stretch_round_the_globe(visit):
+def test_bounds_are_the_narrowest_around_the_globe(visit):
     seen = visit().open()
     script = "(given) => import('/static/bounds.js').then((m) => m.boundsOf(given))"
     for geometries, expected in BOUNDS:

@@ -1,4 +1,4 @@
-"""The page for everyone: by keyboard, by finger, by screen reader, on a phone."""
+"""Accessibility of the page: keyboard, touch, screen reader, phone."""
 
 import json
 
@@ -17,7 +17,7 @@ def test_everything_can_be_done_by_keyboard(visit):
     page.keyboard.type("12")
     page.keyboard.press("Enter")
     seen.settle()
-    assert 12 in seen.ids()[:3]  # others may be as near
+    assert 12 in seen.ids()[:3]  # others may be at the same distance
     seen.tab_to(".card:nth-child(4) .down")
     page.keyboard.press("Space")
     assert page.get_attribute(".card:nth-child(4) .down", "aria-pressed") == "true"
@@ -58,7 +58,7 @@ def test_the_skip_link_skips_the_map_and_keeps_the_search(visit):
     assert seen.page.locator("#examples li").count() == 1
 
 
-def test_the_keyboard_goes_on_from_the_matches_where_its_place_is_gone(visit):
+def test_the_focus_moves_to_the_matches_if_its_element_is_removed(visit):
     seen = visit().open()
     page = seen.page
 
@@ -86,7 +86,7 @@ def test_the_keyboard_goes_on_from_the_matches_where_its_place_is_gone(visit):
 
 
 def touch(seen, *events):
-    """Send what a finger does; Playwright itself can only tap."""
+    """Send touch events; Playwright itself can only tap."""
     session = seen.context.new_cdp_session(seen.page)
     for kind, *points in events:
         at = [{"x": x, "y": y} for x, y in points]
@@ -95,17 +95,17 @@ def touch(seen, *events):
 
 
 def drag(seen, start, end):
-    """Draw a finger over the map."""
+    """Drag a finger across the map."""
     (x0, y0), (x1, y1) = seen.on_map(*start), seen.on_map(*end)
     way = [(x0 + (x1 - x0) * i / 5, y0 + (y1 - y0) * i / 5) for i in range(1, 6)]
     touch(seen, ("touchStart", (x0, y0)), *[("touchMove", one) for one in way], ("touchEnd",))
 
 
-def test_a_finger_draws_a_box_and_the_page_stands_still(visit):
+def test_a_finger_draws_a_box_without_scrolling_the_page(visit):
     seen = visit(**PHONE).open("#tiles=40")
     seen.settle().page.tap("#tool-box")
     seen.page.wait_for_timeout(300)
-    drag(seen, (0.97, 0.8), (0.55, 0.3))  # upwards, where the page could be scrolled
+    drag(seen, (0.97, 0.8), (0.55, 0.3))  # upwards, which could scroll the page
     seen.address_has("region=")
     assert seen.page.evaluate("scrollY") == 0
     seen.settle().shoot("19-phone-box")
@@ -116,7 +116,7 @@ def test_a_finger_draws_a_box_and_the_page_stands_still(visit):
     assert seen.page.url == before
 
 
-def test_a_touch_that_is_broken_off_draws_nothing(visit):
+def test_an_interrupted_touch_draws_nothing(visit):
     seen = visit(**PHONE).open("#tiles=40")
     seen.settle().page.tap("#tool-box")
     first, second = seen.on_map(0.5, 0.3), seen.on_map(0.9, 0.8)
@@ -177,7 +177,7 @@ def test_no_serious_accessibility_violation(visit, scheme, size):
     seen.page.click("#keep-all")
     seen.shoot(f"9-{size}-{scheme}")
     seen.page.click("#tool-polygon")
-    seen.page.locator(".card .up").nth(1).click()  # and every button is there
+    seen.page.locator(".card .up").nth(1).click()  # and every button is visible
     found = axe.Axe().run(seen.page).response["violations"]
     serious = [v for v in found if v["impact"] in {"serious", "critical"}]
     about = [(v["id"], [node["html"] for node in v["nodes"]]) for v in serious]
@@ -185,7 +185,7 @@ def test_no_serious_accessibility_violation(visit, scheme, size):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone(visit, scheme):
+def test_the_page_fits_a_phone(visit, scheme):
     seen = visit(color_scheme=scheme, **PHONE)
     seen.open("#tiles=40").settle()
     seen.shoot(f"10-phone-{scheme}")

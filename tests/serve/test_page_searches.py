@@ -1,4 +1,4 @@
-"""What the page keeps and loses between searches."""
+"""What the page keeps and resets between searches."""
 
 import geopandas as gpd
 import pytest
@@ -8,7 +8,7 @@ from tests.serve.browser import WAIT
 pytestmark = pytest.mark.slow
 
 
-def test_a_pasted_link_asks_for_what_it_says_and_no_other_fragment_does(visit):
+def test_a_pasted_link_starts_its_search_and_other_fragments_do_not(visit):
     seen = visit().open("#tiles=10")
     found = seen.settle().ids()
     seen.page.evaluate("location.hash = 'panel'")
@@ -21,7 +21,7 @@ def test_a_pasted_link_asks_for_what_it_says_and_no_other_fragment_does(visit):
     assert seen.page.is_visible("#start")
 
 
-def test_starting_over_ends_a_search_under_way(visit):
+def test_starting_over_cancels_a_running_search(visit):
     seen = visit().open("#tiles=10")
     page = seen.settle().page
     held = []
@@ -30,13 +30,13 @@ def test_starting_over_ends_a_search_under_way(visit):
     page.click("#go-form button")
     page.wait_for_selector("#cards[aria-busy=true]", state="attached", timeout=WAIT)
     busy = page.locator("[aria-busy=true]")
-    assert busy.locator("#problem, #results-note").count() == 0  # or nobody hears them
+    assert busy.locator("#problem, #results-note").count() == 0  # or they are not recorded
     page.click("#clear")
     page.wait_for_selector("#cards[aria-busy=false]", state="attached", timeout=WAIT)
     assert seen.ids() == []
 
 
-def test_what_is_neither_id_nor_place_is_said_and_not_searched(visit):
+def test_text_that_is_neither_id_nor_place_is_reported_and_not_searched(visit):
     seen = visit().open()
     for typed in ("12,", "  ", ",12", "12 x", "1 2 3", "0x10", "1e3"):
         seen.page.fill("#go", typed)
@@ -46,7 +46,7 @@ def test_what_is_neither_id_nor_place_is_said_and_not_searched(visit):
     assert not [url for url in seen.asked if "/api/search" in url or "/api/tile-at" in url]
 
 
-def test_a_place_is_typed_and_seen_and_a_further_tile_added(visit):
+def test_a_typed_place_is_shown_and_another_tile_is_added(visit):
     seen = visit().open()
     page = seen.page
     page.fill("#go", "11.95, 54.09")
@@ -86,7 +86,7 @@ def test_distances_to_different_queries_are_not_saved_in_one_column(visit, tmp_p
 
     page.locator(".card .keep").nth(1).click()
     page.click("#filters summary")
-    page.select_option("#k", "12")  # the same query still
+    page.select_option("#k", "12")  # still the same query
     seen.until("document.querySelectorAll('.card').length === 12")
     page.locator(".card .keep").nth(2).click()
     assert page.is_hidden("#kept-note")
@@ -128,7 +128,7 @@ def test_a_copied_link_is_the_address(visit):
     assert seen.page.evaluate("navigator.clipboard.readText()") == seen.page.url
 
 
-def test_without_webgl_the_page_says_so_and_searches(visit):
+def test_without_webgl_the_page_says_so_and_still_searches(visit):
     seen = visit()
     seen.context.add_init_script(
         """const real = HTMLCanvasElement.prototype.getContext;
@@ -139,7 +139,7 @@ def test_without_webgl_the_page_says_so_and_searches(visit):
     seen.open("#tiles=10").settle().shoot("15-without-webgl")
     assert "WebGL" in seen.page.inner_text("#no-map")
     assert len(seen.ids()) == 24
-    seen.page.locator(".card .picture").nth(3).click()  # nothing to show it on
+    seen.page.locator(".card .picture").nth(3).click()  # no map to show it on
     seen.page.locator(".card .down").nth(3).click()
     seen.page.click("#again")
     seen.address_has("not=")

@@ -1,4 +1,4 @@
-"""The archive as the page sees it: damaged, made anew, on both sides of the antimeridian."""
+"""The archive as the page sees it: damaged, recreated, on both sides of the antimeridian."""
 
 import shutil
 
@@ -31,7 +31,7 @@ def add_tiles(archive, boxes, scene="a.tif"):
 
 
 @pytest.mark.parametrize("harm", ["header", "end", "cut short", "missing"])
-def test_a_damaged_hasher_stops_patches_and_nothing_else(coast_archive, tmp_path, harm):
+def test_a_damaged_hasher_affects_only_patches(coast_archive, tmp_path, harm):
     shutil.copytree(coast_archive, tmp_path / "archive")
     archive = Archive.open(tmp_path / "archive", mode="r")
     file = archive.hasher_file
@@ -73,13 +73,13 @@ def test_an_uploaded_patch_keeps_scale_and_offset():
         assert copy.units == ("reflectance",) * 3
 
 
-def test_the_bands_are_told_without_loading_the_hasher(coast_archive, monkeypatch):
+def test_the_bands_are_read_without_loading_the_hasher(coast_archive, monkeypatch):
     archive = Archive.open(coast_archive, mode="r")
     monkeypatch.setattr(Archive, "hasher", lambda *_, **__: pytest.fail("loaded"))
     assert Searcher(archive).describe().bands == ["red", "green", "blue"]
 
 
-def test_the_bounds_are_narrow_over_the_antimeridian(tmp_path):
+def test_the_bounds_are_narrow_across_the_antimeridian(tmp_path):
     archive = Archive.create(tmp_path / "archive", num_bits=64)
     add_tiles(archive, [shapely.box(179, 0, 179.5, 1)])
     add_tiles(archive, [shapely.box(-179.5, 0, -179, 1)])
@@ -105,7 +105,7 @@ def write_scene(path, value):
         target.write(np.full((3, 64, 64), value, np.uint8))
 
 
-def test_an_archive_that_was_made_anew_shows_no_old_pictures(tmp_path):
+def test_a_recreated_archive_shows_no_old_pictures(tmp_path):
     def make(value):
         scene = tmp_path / f"{value}.tif"
         write_scene(scene, value)
@@ -125,7 +125,7 @@ def test_an_archive_that_was_made_anew_shows_no_old_pictures(tmp_path):
     stop()
 
 
-def test_an_archive_that_was_made_anew_hashes_with_its_new_hasher(tmp_path):
+def test_a_recreated_archive_hashes_with_its_new_hasher(tmp_path):
     Archive.create(tmp_path / "archive", hasher="ucmerced-64")
     archive = Archive.open(tmp_path / "archive", mode="r")
     assert archive.hasher().name == "ucmerced-64"

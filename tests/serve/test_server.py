@@ -1,4 +1,4 @@
-"""The command that serves: what it prints, whom it answers, which base maps it takes."""
+"""The serve command: what it prints, whom it answers, which base maps it accepts."""
 
 import socket
 
@@ -13,7 +13,7 @@ from tests.serve.conftest import start, uvicorn
 
 @pytest.fixture
 def run(coast_archive, monkeypatch):
-    """Run the server up to where it would wait; give its application and what it said."""
+    """Run the server until it would wait; return its application and its output."""
 
     def run_server(host):
         said, kept = [], []
@@ -33,7 +33,7 @@ def run(coast_archive, monkeypatch):
     return run_server
 
 
-def test_a_server_of_all_networks_says_and_takes_its_addresses(run, monkeypatch):
+def test_a_server_on_all_networks_prints_and_accepts_its_addresses(run, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "Box.example.org")
     monkeypatch.setattr(server, "own_addresses", lambda family: ["198.51.100.7"])
     application, said = run("0.0.0.0")  # noqa: S104 - what is tested; it listens to this machine
@@ -48,7 +48,7 @@ def test_a_server_of_all_networks_says_and_takes_its_addresses(run, monkeypatch)
     stop()
 
 
-def test_a_server_of_this_machine_says_one_address_and_takes_no_other(run, monkeypatch):
+def test_a_local_server_prints_one_address_and_accepts_no_other(run, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "box")
     application, said = run("127.0.0.1")
     assert said[0].count("http://") == 1
@@ -72,7 +72,7 @@ def test_addresses_can_stand_in_a_url_and_none_is_found_without_a_network(monkey
     assert addresses.own_addresses(socket.AF_INET6) == []
 
 
-def test_a_base_map_may_have_finer_tiles_for_fine_screens(coast_archive, monkeypatch):
+def test_a_base_map_may_have_high_resolution_tiles(coast_archive, monkeypatch):
     taken = []
     monkeypatch.setattr(server, "run_server", lambda *_, base_map, **__: taken.append(base_map))
     url = "https://example.org/{z}/{x}/{y}{ratio}.png"
@@ -89,7 +89,7 @@ def test_a_base_map_may_have_finer_tiles_for_fine_screens(coast_archive, monkeyp
         "ftp://example.org/{z}/{x}/{y}.png",
     ],
 )
-def test_a_base_map_that_the_page_cannot_ask_for_is_wrong_use(url, coast_archive):
+def test_a_base_map_that_the_page_cannot_load_is_refused(url, coast_archive):
     answer = CliRunner().invoke(serve_command, [str(coast_archive), "--base-map", url])
     assert answer.exit_code == 2
     assert f"--base-map is {url!r}" in answer.output

@@ -1,4 +1,4 @@
-"""What is drawn of an archive in view, held against a plain count."""
+"""The tiles in view, compared with a plain count."""
 
 import json
 import tracemalloc
@@ -32,7 +32,7 @@ def archive(tmp_path_factory):
 
 
 @pytest.mark.parametrize("view", ["-180,-85,180,85", "-80,-60,80,70"])
-def test_counts_are_those_of_a_plain_loop(archive, view):
+def test_counts_equal_a_plain_loop(archive, view):
     answer = json.loads(tiles_in_view(archive, parse_view(view)))
     assert answer["kind"] == "counts"
     counts = [one["properties"]["count"] for one in answer["features"]]
@@ -42,7 +42,7 @@ def test_counts_are_those_of_a_plain_loop(archive, view):
     for feature in answer["features"][::7]:
         west, south, east, north = shapely.geometry.shape(feature["geometry"]).bounds
         if not shapely.box(*parse_view(view)).covers(shapely.box(west, south, east, north)):
-            continue  # counts what is in view of it
+            continue  # only its part in view counts
         inside = (x >= west) & (x < east) & (y >= south) & (y < north)
         assert abs(int(inside.sum()) - feature["properties"]["count"]) <= 1  # boxes are rounded
 
@@ -65,7 +65,7 @@ def test_large_tiles_in_a_small_view_take_little_memory(tmp_path):
     assert most < 50e6
 
 
-def test_a_view_over_the_antimeridian_counts_both_sides_in_it(tmp_path):
+def test_a_view_across_the_antimeridian_counts_both_sides(tmp_path):
     rng = np.random.default_rng(0)
     archive = Archive.create(tmp_path / "archive", num_bits=64)
     x, y = np.r_[np.full(1000, 178.0), np.full(1000, -178.1)], rng.uniform(-5, 5, 2000)
@@ -80,7 +80,7 @@ def test_a_view_over_the_antimeridian_counts_both_sides_in_it(tmp_path):
     assert sum(counts) == answer["count"] == 2000
 
 
-def test_few_tiles_come_as_their_footprints(archive):
+def test_few_tiles_are_returned_as_footprints(archive):
     view = (10, 10, 30, 30)
     answer = json.loads(tiles_in_view(archive, view))
     tiles = archive.tiles(np.arange(400, 5500))
@@ -88,16 +88,16 @@ def test_few_tiles_come_as_their_footprints(archive):
     given = {one["properties"]["tile_id"] for one in answer["features"]}
     assert answer["kind"] == "footprints"
     assert meets <= given
-    assert len(given - meets) <= 2  # boxes are a little larger than footprints
+    assert len(given - meets) <= 2  # boxes are slightly larger than footprints
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3", "a,b,c,d", "nan,0,1,1", "5,0,1,1", "0,0,inf,1"])
-def test_what_is_no_view_is_refused(text):
+def test_an_invalid_view_is_refused(text):
     with pytest.raises(RegionError, match="bbox"):
         parse_view(text)
 
 
-def test_the_tile_at_a_place_is_of_one_state(tmp_path, monkeypatch):
+def test_the_tile_at_a_point_is_of_one_state(tmp_path, monkeypatch):
     archive = Archive.create(tmp_path / "archive", num_bits=64)
     reader = Archive.open(archive.path, mode="r")
     codes, tiles = np.zeros((1, 8), np.uint8), make_grid(1)

@@ -1,4 +1,4 @@
-"""What the tests of the archive share."""
+"""Fixtures for the tests of the store."""
 
 import pytest
 

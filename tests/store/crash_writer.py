@@ -1,4 +1,4 @@
-"""Change an archive for ever, saying aloud what was acknowledged; killed by test_crash."""
+"""Change an archive forever and print every acknowledged change; killed by test_crash."""
 
 import sys
 

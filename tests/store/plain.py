@@ -1,18 +1,18 @@
-"""Filters of a search written down once more, as plainly as possible."""
+"""A second, plain implementation of the search filters."""
 
 import numpy as np
 import shapely
 
 
 def in_region(region, shapes, *, within=False):
-    """Tell which shapes are in a region; None is in none."""
+    """Return which shapes are in a region; None is in no region."""
     if region is None:
         return np.ones(len(shapes), bool)
     return shapely.covers(region, shapes) if within else shapely.intersects(region, shapes)
 
 
 def overlaps(region, shapes):
-    """Tell which shapes share ground with a region."""
+    """Return which shapes overlap a region."""
     if region is None:
         return np.zeros(len(shapes), bool)
     shared = shapely.area(shapely.intersection(region, shapes))
@@ -20,7 +20,7 @@ def overlaps(region, shapes):
 
 
 def in_time(time, row):
-    """Tell whether a tile was taken within a range whose ends may be open."""
+    """Return whether a tile was taken within a range whose ends may be open."""
     first, last = time
     start, end = row["datetime"], row.get("datetime_end")
     if start is None or start != start:

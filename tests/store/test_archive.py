@@ -1,4 +1,4 @@
-"""CodeStore as a user meets it."""
+"""CodeStore as a user sees it."""
 
 import shutil
 
@@ -22,7 +22,7 @@ from tests.store.helpers import make_grid
 
 
 def random_codes(count: int, *, num_bits: int = 64, seed: int = 0) -> np.ndarray:
-    """Draw codes."""
+    """Draw random codes."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (count, num_bits // 8), dtype=np.uint8)
 
@@ -65,7 +65,7 @@ def test_replacing_a_scene_leaves_only_its_new_tiles(tmp_path):
         archive.tiles(old[:1])
 
 
-def test_one_text_is_not_taken_for_many_scenes(tmp_path):
+def test_a_string_is_not_taken_for_many_scenes(tmp_path):
     archive = CodeStore.create(tmp_path / "a", num_bits=64)
     archive.add_codes(random_codes(9), make_grid(9))
     for ask in (
@@ -92,13 +92,15 @@ def test_create_refuses_a_folder_in_use(tmp_path):
 
 
 @pytest.mark.parametrize("fingerprint", ["sha256:0123", "../away", "a/b"])
-def test_a_fingerprint_that_is_no_file_name_is_refused_before_anything_is_written(
+def test_a_fingerprint_that_cannot_be_a_file_name_is_refused_before_anything_is_written(
     tmp_path, fingerprint
 ):
     made = HasherFile(data=b"hasher", fingerprint=fingerprint, num_bits=64)
     with pytest.raises(QueryError, match="cannot be part of a file name; pass letters"):
         CodeStore.create(tmp_path / "new", hasher=made)
-    CodeStore.create(tmp_path / "new", num_bits=64)  # what the failed one left does not hinder
+    CodeStore.create(
+        tmp_path / "new", num_bits=64
+    )  # the remains of the failed creation do not matter
     archive = CodeStore.create(tmp_path / "a", num_bits=64)
     with pytest.raises(QueryError, match=f"the fingerprint '{fingerprint}' cannot be part"):
         archive.set_hasher(b"hasher", fingerprint=fingerprint, num_bits=64)
@@ -106,7 +108,7 @@ def test_a_fingerprint_that_is_no_file_name_is_refused_before_anything_is_writte
 
 
 @pytest.mark.parametrize("broken", ["write_lock", "with_hasher", "commit_manifest"])
-def test_a_creation_that_was_broken_off_can_be_repeated(tmp_path, monkeypatch, broken):
+def test_an_interrupted_creation_can_be_repeated(tmp_path, monkeypatch, broken):
     def interrupt(*_arguments):
         raise KeyboardInterrupt(broken)
 
@@ -127,7 +129,7 @@ def test_a_creation_that_was_broken_off_can_be_repeated(tmp_path, monkeypatch, b
     assert not archive.verify().orphans
 
 
-def test_a_folder_that_another_process_fills_is_left_alone(tmp_path, monkeypatch):
+def test_a_folder_that_another_process_fills_is_not_touched(tmp_path, monkeypatch):
     made = creation.create_locks
 
     def make_both(folder):
@@ -141,7 +143,7 @@ def test_a_folder_that_another_process_fills_is_left_alone(tmp_path, monkeypatch
     assert CodeStore.open(tmp_path / "a").num_bits == 32
 
 
-def test_a_state_knows_the_commits_that_it_comes_from(tmp_path):
+def test_a_state_knows_the_commits_that_it_descends_from(tmp_path):
     archive = CodeStore.create(tmp_path / "a", num_bits=64)
     states = [archive.manifest]
     for _ in range(3):
@@ -173,7 +175,7 @@ def test_a_state_remembers_a_bounded_number_of_commits():
     assert state.comes_from(first.generation + 1, first.commit) is False
 
 
-def test_remembered_values_are_read_back_as_json_has_them(tmp_path):
+def test_attrs_are_read_back_as_json_values(tmp_path):
     archive = CodeStore.create(tmp_path / "a", num_bits=64, attrs={"years": {2023: 1}})
     archive.update_attrs({"classes": {9: "farm", 10: "sea"}, "pair": (1, 2)})
     expected = {"years": {"2023": 1}, "classes": {"9": "farm", "10": "sea"}, "pair": [1, 2]}
@@ -183,7 +185,7 @@ def test_remembered_values_are_read_back_as_json_has_them(tmp_path):
         archive.update_attrs({"count": np.int64(3)})
 
 
-def test_the_extent_of_a_state_is_that_of_all_its_segments():
+def test_the_bounds_and_times_of_a_state_cover_all_its_segments():
     def segment(name: str, **extent):
         counts = {"num_tiles": 1, "num_removed": 0, "first_id": 0, "last_id": 0}
         return SegmentEntry(name=name, sequential=True, files=(), **counts, **extent)

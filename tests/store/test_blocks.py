@@ -1,4 +1,4 @@
-"""Search of archives of several blocks of rows, held against a plain loop and against FAISS.
+"""Search in archives with several blocks of rows, compared with a plain loop and with FAISS.
 
 A tenth of GEOHASH_RS_SEARCH_ARCHIVES are drawn.
 """
@@ -27,7 +27,7 @@ CLUSTERS = np.array([[10.0, 50.0], [-70.0, -10.0], [179.2, 0.0], [-178.8, 1.0]])
 
 
 def make_clusters(rng: np.random.Generator, count: int) -> gpd.GeoDataFrame:
-    """Draw small tiles in clusters, in an order of no meaning, some without a place or a time."""
+    """Draw small tiles in clusters, in random order, some without a footprint or a time."""
     middle = CLUSTERS[rng.integers(0, len(CLUSTERS), count)] + rng.uniform(-0.7, 0.7, (count, 2))
     size = rng.uniform(0.001, 0.02, count)
     shapes = shapely.box(*(middle - size[:, None]).T, *(middle + size[:, None]).T)
@@ -40,7 +40,7 @@ def make_clusters(rng: np.random.Generator, count: int) -> gpd.GeoDataFrame:
 
 
 def draw_place(rng: np.random.Generator):
-    """Draw a region around, in or beside a cluster."""
+    """Draw a region around, in or next to a cluster."""
     x, y = CLUSTERS[rng.integers(0, len(CLUSTERS))] + rng.uniform(-0.5, 0.5, 2)
     size = rng.choice([0.05, 0.4, 1.3])
     box = shapely.box(max(x - size, -180), y - size, min(x + size, 180), y + size)

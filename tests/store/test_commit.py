@@ -1,4 +1,4 @@
-"""Commits that are broken off: what was acknowledged, or stands already, is kept."""
+"""Interrupted commits: whatever was acknowledged, or is already in place, is kept."""
 
 import json
 import multiprocessing
@@ -34,7 +34,7 @@ def add(archive, scene, count=20):
 
 
 def break_off(monkeypatch, archive, error):
-    """Let the folder's sync fail after a new manifest has taken the old one's place."""
+    """Make the folder's sync fail after a new manifest has replaced the old one."""
     real = storage.sync_folder
 
     def sync(folder):
@@ -52,9 +52,7 @@ def break_off(monkeypatch, archive, error):
         (KeyboardInterrupt("now"), KeyboardInterrupt, "now"),
     ],
 )
-def test_files_of_a_manifest_that_took_its_place_are_kept(
-    archive, monkeypatch, error, raised, text
-):
+def test_files_of_a_manifest_that_is_in_place_are_kept(archive, monkeypatch, error, raised, text):
     add(archive, "one")
     break_off(monkeypatch, archive, error)
     with pytest.raises(raised, match=text):
@@ -88,7 +86,7 @@ def test_a_merge_that_cannot_be_written_does_not_fail_the_addition(archive, monk
 
 
 @FORKS
-def test_locks_are_freed_though_a_forked_process_lives_on(archive):
+def test_locks_are_freed_even_if_a_forked_process_lives_on(archive):
     pin = ReaderPin(archive.path)
     archive.close()
     with write_lock(archive.path):
@@ -106,7 +104,7 @@ def test_locks_are_freed_though_a_forked_process_lives_on(archive):
 
 
 @FORKS
-def test_a_fork_that_lets_go_of_a_pin_leaves_its_parents(archive):
+def test_a_fork_that_releases_a_pin_does_not_release_its_parents(archive):
     pin = ReaderPin(archive.path)
     archive.close()
     child = multiprocessing.get_context("fork").Process(target=pin.release)
@@ -117,7 +115,7 @@ def test_a_fork_that_lets_go_of_a_pin_leaves_its_parents(archive):
     pin.release()
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path):
     path = tmp_path / "file"
     with replacing(path) as draft, replacing(path) as other:  # as two processes do
         draft.write_text("first")
@@ -133,7 +131,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_types_of_a_newer_version_are_not_taken_for_damage(tmp_path):
+def test_types_of_a_newer_version_are_not_reported_as_damage(tmp_path):
     path = tmp_path / "index.safetensors"
     write_file(path, serialise_arrays({"boxes": np.zeros(4, np.uint16)}))
     path.write_bytes(path.read_bytes().replace(b'"U16"', b'"F16"'))

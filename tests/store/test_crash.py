@@ -1,4 +1,4 @@
-"""Kill -9 at random moments: what was acknowledged is there, nothing half-written is seen.
+"""Kill -9 at random times: acknowledged changes survive, half-written ones are never seen.
 
 GEOHASH_RS_CRASH_ROUNDS sets the rounds; `python -m tests.store.test_crash 100` runs many.
 """
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_and_kill(folder: Path, seed: int, delay: float) -> list[str]:
-    """Start a writer, kill it some time after its first word, give what it said."""
+    """Start a writer, kill it some time after its first line, and return its output."""
     writer = subprocess.Popen(
         [sys.executable, "-m", "tests.store.crash_writer", str(folder), str(seed)],
         cwd=ROOT,
@@ -40,7 +40,7 @@ def run_and_kill(folder: Path, seed: int, delay: float) -> list[str]:
 
 
 def crash_rounds(folder: Path, rounds: int) -> Counter:
-    """Kill writers, checking after each that the archive is what was acknowledged."""
+    """Kill writers, and check after each that the archive matches the acknowledged changes."""
     CodeStore.create(folder, num_bits=64).close()
     expected: dict[str, int] = {}
     counts: Counter = Counter()
@@ -75,7 +75,7 @@ def crash_rounds(folder: Path, rounds: int) -> Counter:
 
 
 def apply(state: dict[str, int], action: str, name: str, count: int) -> None:
-    """Do to the expectation what the writer does to the archive."""
+    """Apply the writer's changes to the expected contents."""
     if action == "set":
         state[name] = count
     elif action == "remove":
@@ -83,7 +83,7 @@ def apply(state: dict[str, int], action: str, name: str, count: int) -> None:
 
 
 def tiles_by_scene(archive: CodeStore) -> dict[str, int]:
-    """Count tiles by scene, seeing that codes and rows belong together."""
+    """Count tiles by scene, and check that codes and rows match."""
     found: dict[str, int] = {}
     for frame in archive.iter_tiles():
         for scene, rows in frame.groupby("scene"):

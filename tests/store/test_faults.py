@@ -1,4 +1,4 @@
-"""Disks that fill up, folders that cannot be written, files that were damaged, two at once."""
+"""Full disks, folders without permission, damaged files, concurrent writers."""
 
 import dataclasses
 import errno
@@ -43,7 +43,7 @@ def archive(tmp_path):
 
 
 def file_of(archive: CodeStore, name: str, *, segment: int = 0) -> Path:
-    """Find a file of a segment."""
+    """Return a file of a segment."""
     return archive.path / "segments" / archive.manifest.segments[segment].name / name
 
 
@@ -54,7 +54,7 @@ def flip_a_bit(path):
 
 
 @pytest.mark.parametrize("name", ["codes.bin", "index.safetensors", "tiles.parquet"])
-def test_a_shortened_file_is_named_by_use_and_by_verify(archive, name):
+def test_a_truncated_file_is_reported_on_use_and_by_verify(archive, name):
     path = file_of(archive, name)
     os.truncate(path, path.stat().st_size - 1)
     again = CodeStore.open(archive.path, mode="r")
@@ -76,14 +76,14 @@ def test_one_flipped_bit_is_found_by_verify(archive, name):
 
 
 @pytest.mark.parametrize("name", ["codes.bin", "index.safetensors", "tiles.parquet"])
-def test_compaction_does_not_take_damage_over(archive, name):
+def test_compaction_does_not_copy_damage(archive, name):
     path = file_of(archive, name, segment=1)
     flip_a_bit(path)
     with pytest.raises(ArchiveCorruptError, match=f"{name} has CRC-32"):
         archive.compact()
     for scene in range(5):
         archive.add_codes(np.zeros((100, 8), np.uint8), make_grid(100, scene=str(scene)))
-    for left in (8, 2):  # the damaged one does not keep eight others apart
+    for left in (8, 2):  # the damaged one does not keep eight others from being merged
         with pytest.warns(GeoHashRSWarning, match=f"not merged: .*{name} has CRC-32"):
             archive.add_codes(np.zeros((100, 8), np.uint8), make_grid(100, scene="last"))
         assert len(archive.segments) == left
@@ -92,11 +92,11 @@ def test_compaction_does_not_take_damage_over(archive, name):
     assert (report.num_tiles, report.num_good_tiles) == (900, 800)
 
 
-def test_files_that_the_system_cannot_read_are_damage(archive, monkeypatch):
+def test_files_that_the_system_cannot_read_are_reported_as_damage(archive, monkeypatch):
     path = file_of(archive, "codes.bin")
     content = path.read_bytes()
     path.unlink()
-    path.symlink_to(path)  # OSError, but neither missing nor of another length
+    path.symlink_to(path)  # an OSError, but the file is neither missing nor of another length
     report = verify_archive(archive.path)
     assert [item.file for item in report.damage] == [str(path.relative_to(archive.path))]
     assert "cannot be read: Too many levels" in report.damage[0].problem
@@ -115,7 +115,7 @@ def test_files_that_the_system_cannot_read_are_damage(archive, monkeypatch):
         CodeStore.open(archive.path)
 
 
-def test_verify_keeps_the_files_it_looks_at(archive, monkeypatch):
+def test_verify_keeps_the_files_that_it_checks(archive, monkeypatch):
     real = verification.verify_file
 
     def compact_then_verify(path, entry):
@@ -129,7 +129,7 @@ def test_verify_keeps_the_files_it_looks_at(archive, monkeypatch):
     assert not archive.verify().orphans
 
 
-def test_a_manifest_cut_short_is_named(archive):
+def test_a_truncated_manifest_is_reported(archive):
     path = archive.path / "manifest.json"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ArchiveCorruptError, match=r"manifest\.json is not complete JSON"):
@@ -138,7 +138,7 @@ def test_a_manifest_cut_short_is_named(archive):
     assert [item.file for item in report.damage] == ["manifest.json"]
 
 
-def test_a_changed_manifest_is_noticed(archive):
+def test_a_changed_manifest_is_detected(archive):
     path = archive.path / "manifest.json"
     path.write_text(path.read_text().replace('"num_tiles": 100', '"num_tiles": 101', 1))
     with pytest.raises(ArchiveCorruptError, match="does not match its checksum"):
@@ -170,7 +170,7 @@ def test_a_manifest_cannot_name_files_elsewhere(archive, owner, name):
         CodeStore.open(archive.path)
 
 
-def test_a_deleted_segment_is_named(archive):
+def test_a_deleted_segment_is_reported(archive):
     folder = file_of(archive, "codes.bin").parent
     shutil.rmtree(folder)
     again = CodeStore.open(archive.path, mode="r")
@@ -191,7 +191,7 @@ def test_a_second_writer_is_told_who_writes(archive):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_without_locks_an_archive_is_written_but_nothing_deleted(archive, monkeypatch, number):
+def test_without_locks_an_archive_is_written_but_nothing_is_deleted(archive, monkeypatch, number):
     def fail(handle, kind):
         raise OSError(number, os.strerror(number))
 
@@ -210,7 +210,7 @@ def test_without_locks_an_archive_is_written_but_nothing_deleted(archive, monkey
 
 
 def test_a_reader_keeps_its_snapshot_during_compaction(archive):
-    reader = CodeStore.open(archive.path, mode="r")  # has mapped nothing yet
+    reader = CodeStore.open(archive.path, mode="r")  # no file is mapped yet
     archive.remove_scenes(["one"])
     archive.compact()
     archive.add_codes(np.zeros((5, 8), np.uint8), make_grid(5, scene="three"))
@@ -225,7 +225,7 @@ def test_a_reader_keeps_its_snapshot_during_compaction(archive):
     assert not archive.verify().orphans
 
 
-def test_reading_mode_refuses_to_write(archive):
+def test_read_mode_refuses_to_write(archive):
     reader = CodeStore.open(archive.path, mode="r")
     with pytest.raises(ArchiveReadOnlyError, match="mode='r'"):
         reader.compact()
@@ -263,7 +263,7 @@ except Exception as error:
 
 
 def run(script: str, *arguments: str) -> str:
-    """Run a script in its own process, with the limits that it sets itself."""
+    """Run a script in a new process, with the limits that it sets itself."""
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],
         cwd=ROOT,
@@ -277,7 +277,7 @@ def run(script: str, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("limit", [1000, 100_000, 200_000])
-def test_no_room_for_a_file_leaves_the_archive_as_it_was(archive, limit):
+def test_a_failed_write_leaves_the_archive_unchanged(archive, limit):
     said = run(LIMITED, str(archive.path), str(limit))
     assert said.startswith(ArchiveWriteError.__name__)
     assert "File too large" in said

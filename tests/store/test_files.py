@@ -1,4 +1,4 @@
-"""What an archive writes, opened by other programs and from other installations."""
+"""Files of an archive, opened by other programs and from other installations."""
 
 import ast
 import json
@@ -24,7 +24,7 @@ from geohash_rs.store.summary import summarise
 from geohash_rs.store.verification import verify_archive
 from tests.store.helpers import make_grid
 
-# with an underscore or without, as the version of Numba has it
+# with or without an underscore, depending on Numba's version
 LOCATORS = [
     getattr(caching, name)
     for name in dir(caching)
@@ -33,7 +33,7 @@ LOCATORS = [
 
 
 def zeros(count: int) -> np.ndarray:
-    """Give codes of 64 bits."""
+    """Return codes of 64 bits."""
     return np.zeros((count, 8), np.uint8)
 
 
@@ -94,7 +94,7 @@ def test_many_small_additions_leave_few_segments(tmp_path):
     assert verify_archive(archive.path).ok
 
 
-def test_kernels_are_kept_among_temporary_files_if_nothing_else_can_be_written(
+def test_kernels_are_cached_in_a_temporary_folder_if_nothing_else_can_be_written(
     tmp_path, monkeypatch
 ):
     def refuse(locator):
@@ -109,11 +109,11 @@ def test_kernels_are_kept_among_temporary_files_if_nothing_else_can_be_written(
     folder = Path(compiled.stats.cache_path)
     assert folder.is_relative_to(tmp_path)
     assert list(folder.glob("*.nbc"))
-    folder.parent.chmod(0o777)  # anybody could put code there: not to be trusted
+    folder.parent.chmod(0o777)  # anybody could put code there, so it is not trusted
     assert kernel_cache.cached_njit(double).stats.cache_path is None
 
 
-def test_kernels_are_compiled_anew_when_anything_compiled_in_has_changed():
+def test_kernels_are_recompiled_if_any_source_has_changed():
     folder = Path(kernel_cache.__file__).parents[1]
     for name in kernel_cache.SOURCES[:3]:
         tree = ast.parse((folder / f"{name}.py").read_text())
@@ -123,11 +123,11 @@ def test_kernels_are_compiled_anew_when_anything_compiled_in_has_changed():
 
 
 def double(number):
-    """Be compiled."""
+    """A function to compile."""
     return 2 * number
 
 
-def test_a_full_disk_leaves_the_archive_as_it_was(tmp_path):
+def test_a_full_disk_leaves_the_archive_unchanged(tmp_path):
     if sys.platform != "linux" or os.getuid() != 0:
         pytest.skip("mounting a small file system takes root on Linux")
     disk = tmp_path / "disk"

@@ -1,4 +1,4 @@
-"""Regions and ranges of time as users write them."""
+"""Regions and time ranges as users write them."""
 
 import datetime as dt
 import pickle
@@ -39,7 +39,7 @@ SQUARE = shapely.box(0, 0, 1, 1)
         (shapely.box(180, 0, 190, 1), shapely.box(-180, 0, -170, 1)),
     ],
 )
-def test_regions_of_every_kind_are_brought_onto_the_globe(given, expected):
+def test_regions_of_every_kind_are_wrapped_onto_the_globe(given, expected):
     region = parse_region(given)
     assert region.geometry.equals(expected)
     assert region.bounds == expected.bounds
@@ -61,13 +61,13 @@ def test_a_day_or_month_or_year_ends_with_its_last_moment(end, last):
     assert parse_time((None, end)).end == np.datetime64(last, "us").astype(np.int64)
 
 
-def test_a_text_is_no_collection_of_names():
+def test_a_string_is_not_a_collection_of_names():
     with pytest.raises(QueryError, match=r"labels is the string 'farm'.*pass \['farm'\]"):
         parse_names("farm", what="labels")
     assert parse_names(["farm", "farm"], what="labels") == {"farm"}
 
 
-def test_what_a_search_is_limited_to_travels_to_another_process() -> None:
+def test_filters_can_be_pickled() -> None:
     circle = shapely.Point(10, 50).buffer(1)
     where = Where.parse(
         region=circle, within=True, time=("2023", None), scenes=["a"], exclude_ids=[5, 3, 3]

@@ -1,4 +1,4 @@
-"""An archive that an earlier version wrote is read as it was meant; see write_fixture."""
+"""An archive written by an earlier version is read correctly; see write_fixture."""
 
 import datetime as dt
 import json
@@ -27,7 +27,7 @@ def archive(request, tmp_path):
     return opened
 
 
-def test_the_committed_archive_is_of_the_first_format(tmp_path):
+def test_the_committed_archive_has_the_first_format(tmp_path):
     outer = json.loads((FOLDER / "manifest.json").read_bytes())
     assert (outer["format"], outer["version"]) == ("geohash_rs archive", 1)
     shutil.copytree(FOLDER, tmp_path / "a")
@@ -39,7 +39,7 @@ def test_the_committed_archive_is_of_the_first_format(tmp_path):
     assert archive.manifest.bounds == (177.5, 10.0, 393.0, 11.0)
 
 
-def test_what_belongs_to_the_archive_is_read(archive):
+def test_the_archives_own_data_is_read(archive):
     report = archive.verify()
     assert (report.damage, report.orphans, report.num_good_tiles) == ((), (), 9)
     assert archive.attrs == {"made": "for tests", "pair": [1, 2.5]}
@@ -101,7 +101,7 @@ def test_codes_are_read_and_searched(archive, scanner):
     for where, ids in (
         ({"region": (-179.9, 10.2, -179.8, 10.4)}, [0]),
         ({"region": (-19.9, 10.2, -17.1, 10.4)}, []),  # removed
-        ({"time": ("2021-03-04T12:00Z", "2021-12-31")}, [5]),  # by its end
+        ({"time": ("2021-03-04T12:00Z", "2021-12-31")}, [5]),  # because of its end
         ({"time": (LATE, None)}, [1, 3, 9]),
         ({"scenes": ["c.tif", "gone.tif"]}, [9, 10, 11]),
         ({"labels": ["", "Äcker"]}, [3, 5]),

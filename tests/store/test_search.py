@@ -1,4 +1,4 @@
-"""Search held against a plain loop over random archives, GEOHASH_RS_SEARCH_ARCHIVES of them."""
+"""Search compared with a plain loop over GEOHASH_RS_SEARCH_ARCHIVES random archives."""
 
 import datetime as dt
 import os
@@ -21,7 +21,7 @@ ZERO = np.zeros((1, 1), np.uint8)
 
 
 def make_tiles(rng: np.random.Generator, count: int) -> gpd.GeoDataFrame:
-    """Draw tilted tiles anywhere, some over the antimeridian, some without a place or a time."""
+    """Draw tilted tiles anywhere, some across the antimeridian, some without footprint or time."""
     x, y = rng.uniform(-179, 179, count), rng.uniform(-80, 80, count)
     size, tilt = rng.uniform(0.1, 8, count), rng.uniform(0, 1, count)
     shapes = []
@@ -57,7 +57,7 @@ def make_tiles(rng: np.random.Generator, count: int) -> gpd.GeoDataFrame:
 
 
 class PlainArchive:
-    """Everything in lists, searched by a loop."""
+    """An archive as lists, searched by a loop."""
 
     def __init__(self):
         self.rows = {}
@@ -76,7 +76,7 @@ class PlainArchive:
 
 
 def expected_keep(options, region, excluded):
-    """Write every filter down once more, as plainly as possible."""
+    """Apply every filter again, as plainly as possible."""
 
     def keep(number, row):
         shape = np.array([row["geometry"]], dtype=object)
@@ -96,7 +96,7 @@ def expected_keep(options, region, excluded):
 
 
 def draw_region(rng: np.random.Generator):
-    """Draw a region and give it once more as plain shapely; None for none."""
+    """Draw a region and return it also as plain shapely, or None."""
     kind = rng.integers(0, 5)
     x, y = rng.uniform(-180, 180), rng.uniform(-85, 80)
     w, h = rng.uniform(1, 120), rng.uniform(1, 60)
@@ -119,7 +119,7 @@ def draw_region(rng: np.random.Generator):
 
 
 def draw_options(rng: np.random.Generator, ids: np.ndarray):
-    """Draw filters; the region and the one that is left out are given as plain shapely, too."""
+    """Draw filters; return the region and the excluded region also as plain shapely."""
     options = {}
     given, region = draw_region(rng)
     if given is not None:
@@ -188,7 +188,7 @@ def test_search_equals_a_plain_loop(scanner, seed, num_bytes):
         shutil.rmtree(folder)
 
 
-def test_k_larger_than_the_archive_gives_all(tmp_path):
+def test_k_larger_than_the_archive_returns_all(tmp_path):
     archive = CodeStore.create(tmp_path / "a", num_bits=8)
     assert archive.search(np.zeros((2, 1), np.uint8), k=5).ids.shape == (2, 0)
     frame = make_tiles(np.random.default_rng(1), 9)
@@ -197,7 +197,7 @@ def test_k_larger_than_the_archive_gives_all(tmp_path):
     assert sorted(found.ids[0].tolist()) == sorted(ids.tolist())
 
 
-def test_no_queries_give_no_rows(tmp_path, scanner):
+def test_no_queries_return_no_rows(tmp_path, scanner):
     archive = CodeStore.create(tmp_path / "a", num_bits=8)
     ids = archive.add_codes(np.zeros((9, 1), np.uint8), make_tiles(np.random.default_rng(1), 9))
     assert len(ids) == 9
@@ -207,7 +207,7 @@ def test_no_queries_give_no_rows(tmp_path, scanner):
         assert (found.ids.dtype, found.distances.dtype) == (np.int64, np.int32)
 
 
-def test_tiles_without_a_place_are_in_no_region(tmp_path, scanner):
+def test_tiles_without_a_footprint_are_in_no_region(tmp_path, scanner):
     archive = CodeStore.create(tmp_path / "a", num_bits=8)
     shapes = [None, shapely.box(0, 0, 1, 1), shapely.box(2, 2, 3, 3), None]
     frame = gpd.GeoDataFrame({"scene": "s"}, index=range(4), geometry=shapes, crs=4326)

@@ -1,4 +1,4 @@
-"""What one object shows while other threads and processes write, merge and refresh."""
+"""What an object sees while other threads and processes write, merge and refresh."""
 
 import gc
 import threading
@@ -21,7 +21,7 @@ ZERO = np.zeros((1, 8), np.uint8)
 
 @pytest.fixture
 def archive(tmp_path):
-    """An archive of three segments, of the scenes 0, 1 and 2."""
+    """An archive of three segments, one for each of the scenes 0, 1 and 2."""
     made = CodeStore.create(tmp_path / "a", num_bits=64)
     for scene in range(3):
         renew(made, str(scene))
@@ -29,13 +29,13 @@ def archive(tmp_path):
 
 
 def renew(archive: CodeStore, scene: str) -> np.ndarray:
-    """Put new tiles in place of those of a scene."""
+    """Replace the tiles of a scene."""
     frame = make_grid(30, scene=scene)
     return archive.add_codes(np.zeros((30, 8), np.uint8), frame, replace_scenes=[scene])
 
 
 def together(*jobs: Callable[[], None]) -> None:
-    """Run jobs in threads; raise what the first of them raised."""
+    """Run jobs in threads and raise the first error."""
     raised: list[BaseException] = []
 
     def run(job: Callable[[], None]) -> None:
@@ -54,7 +54,7 @@ def together(*jobs: Callable[[], None]) -> None:
         raise raised[0]
 
 
-def test_matches_come_from_one_state_though_the_archive_moves_on(archive, monkeypatch):
+def test_matches_come_from_one_state_even_if_the_archive_changes(archive, monkeypatch):
     reader = CodeStore.open(archive.path, mode="r")
     query = query_of_tile(reader, 0)
     find = Snapshot.find
@@ -93,7 +93,7 @@ def test_a_refresh_does_not_undo_what_another_thread_has_written(archive, monkey
     assert len(archive) == 120
 
 
-def test_files_stay_as_long_as_somebody_goes_through_them(archive):
+def test_files_are_kept_while_somebody_iterates_over_them(archive):
     tiles, boxes = archive.iter_tiles(), archive.boxes()
     seen = [set(next(tiles)["scene"]), len(next(boxes)[0])]
     renew(archive, "2")
@@ -107,7 +107,7 @@ def test_files_stay_as_long_as_somebody_goes_through_them(archive):
     assert not archive.verify().orphans
 
 
-def test_a_snapshot_that_only_garbage_holds_keeps_no_files(archive):
+def test_a_snapshot_held_only_by_garbage_keeps_no_files(archive):
     gc.disable()
     try:
         cycle = [archive.snapshot()]

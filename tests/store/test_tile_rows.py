@@ -1,4 +1,4 @@
-"""Single rows of a segment, from its index and single pages, held against the whole table."""
+"""Single rows of a segment, from its index and single pages, compared with the whole table."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.store.helpers import make_grid
 
 
 def varied_tiles(rng: np.random.Generator, count: int, *, missing: float) -> gpd.GeoDataFrame:
-    """Draw tiles of all kinds: points, quadrilaterals, discs, in two parts, nowhere."""
+    """Draw tiles of all kinds: points, quadrilaterals, discs, split ones, without footprint."""
     kinds = rng.integers(0, 4, count) if rng.random() < 0.5 else np.ones(count, int)
     x, y = rng.uniform(-170, 170, count), rng.uniform(-80, 80, count)
     shapes = shapely.box(x, y, x + 0.1, y + 0.1)
@@ -46,7 +46,7 @@ def varied_tiles(rng: np.random.Generator, count: int, *, missing: float) -> gpd
 
 
 def table_of(archive: CodeStore, number: int = 0) -> Path:
-    """Find a segment's Parquet file."""
+    """Return a segment's Parquet file."""
     return archive.path / "segments" / archive.manifest.segments[number].name / "tiles.parquet"
 
 
@@ -107,7 +107,7 @@ def test_rows_of_a_large_grid_are_read_from_pages_of_a_few_hundred(tmp_path):
         assert rows[name].dtype == np.int32
 
 
-def test_pages_that_could_not_be_found_again_are_not_written(tmp_path, monkeypatch):
+def test_pages_that_could_not_be_read_back_are_refused(tmp_path, monkeypatch):
     write = pq.write_table
     monkeypatch.setattr(pq, "write_table", lambda *a, **k: write(*a, **k | {"compression": "gzip"}))
     archive = CodeStore.create(tmp_path / "a", num_bits=8)
@@ -116,7 +116,7 @@ def test_pages_that_could_not_be_found_again_are_not_written(tmp_path, monkeypat
     assert not archive.verify().orphans
 
 
-def test_a_page_that_was_overwritten_is_named(tmp_path):
+def test_an_overwritten_page_is_reported(tmp_path):
     archive = CodeStore.create(tmp_path / "a", num_bits=8)
     ids = archive.add_codes(np.zeros((900, 1), np.uint8), make_grid(900))
     index = archive.segments[0].index
@@ -134,7 +134,7 @@ def test_a_page_that_was_overwritten_is_named(tmp_path):
     assert len(ids) == 900
 
 
-def test_rows_of_segments_with_and_without_labels_come_together(tmp_path):
+def test_rows_of_segments_with_and_without_labels_are_joined(tmp_path):
     archive = CodeStore.create(tmp_path / "a", num_bits=8)
     ids = [archive.add_codes(np.zeros((9, 1), np.uint8), make_grid(9).assign(label="farm"))]
     ids.append(archive.add_codes(np.zeros((9, 1), np.uint8), make_grid(9, scene="b")))

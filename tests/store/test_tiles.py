@@ -1,4 +1,4 @@
-"""Footprints of any CRS, as an archive stores them."""
+"""Footprints in any CRS, as an archive stores them."""
 
 import geopandas as gpd
 import numpy as np
@@ -12,17 +12,17 @@ from geohash_rs.store.segment.tiles import tiles_from_frame
 
 
 def frame_of(shape: shapely.Geometry, crs: object) -> gpd.GeoDataFrame:
-    """Give a frame of one tile."""
+    """Return a frame of one tile."""
     return gpd.GeoDataFrame({"scene": ["s"]}, geometry=[shape], crs=crs)
 
 
 def on_the_ground(lon: float, lat: float, crs: object, size: float) -> shapely.Geometry:
-    """Draw a square around a place in a CRS."""
+    """Make a square around a point in a CRS."""
     x, y = pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat)
     return shapely.box(x - size, y - size, x + size, y + size)
 
 
-def test_a_tile_of_utm_across_the_antimeridian_is_split_there(tmp_path):
+def test_a_utm_tile_across_the_antimeridian_is_split_there(tmp_path):
     archive = CodeStore.create(tmp_path / "a", num_bits=8)
     across = on_the_ground(180, -17, "EPSG:32701", 5000)
     beside = on_the_ground(-179.5, -17, "EPSG:32701", 5000)
@@ -51,7 +51,7 @@ def test_a_tile_around_a_pole_covers_it():
     assert not shape.intersects(shapely.Point(0, -79))
 
 
-def test_a_tile_as_wide_as_the_globe_stays_so():
+def test_a_tile_as_wide_as_the_globe_is_unchanged():
     edge = 20037508.342789244
     tiles = tiles_from_frame(frame_of(shapely.box(-edge, -1e6, edge, 1e6), "EPSG:3857"))
     shape = shapely.from_wkb(tiles.table.column("geometry")[0].as_py())
@@ -59,7 +59,7 @@ def test_a_tile_as_wide_as_the_globe_stays_so():
 
 
 @pytest.mark.parametrize("crs", ["OGC:CRS84", "EPSG:4269", "EPSG:3857"])
-def test_a_tile_that_is_split_already_is_taken_in_any_crs(crs):
+def test_a_tile_that_is_already_split_is_accepted_in_any_crs(crs):
     place = pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform
     parts = [shapely.box(179, -17, 180, -16), shapely.box(-180, -17, -179, -16)]
     given = [shapely.transform(part, place, interleaved=False) for part in parts]
@@ -69,7 +69,7 @@ def test_a_tile_that_is_split_already_is_taken_in_any_crs(crs):
     assert tiles.bounds[0] == pytest.approx((179, -17, 181, -16), abs=1e-6)
 
 
-def test_what_cannot_be_split_is_refused():
+def test_a_footprint_that_cannot_be_split_is_refused():
     parts = shapely.MultiPolygon(
         [on_the_ground(lon, -17, "EPSG:32701", 500) for lon in (179.9, 180)]
     )

@@ -1,7 +1,7 @@
 """Write the archive that `test_fixture` opens: python -m tests.store.write_fixture.
 
-Codes and footprints are invented. Do not write it again while the format stays: the committed
-files are what an earlier version left, which every later one must read.
+Codes and footprints are invented. Do not rewrite it unless the format changes: the committed
+files come from an earlier version, and every later version must read them.
 """
 
 import datetime as dt
@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent / "data" / "format_1"
 
 
 def tiles(scene: str, west: float, *, ends: bool = False, labels: bool = False) -> gpd.GeoDataFrame:
-    """Lay three tiles of a degree from west to east, the last without window, time and label."""
+    """Make three tiles of one degree from west to east, the last without window, time and label."""
     xmin = west + np.arange(3.0)
     shapes = shapely.box(xmin, 10.0, xmin + 1, 11.0)
     across = xmin + 1 > 180
@@ -46,7 +46,7 @@ def tiles(scene: str, west: float, *, ends: bool = False, labels: bool = False) 
 
 
 def main() -> None:
-    """Write it: a merged segment with tombstones, a second segment, attrs, a mock hasher."""
+    """Write a merged segment with tombstones, a second segment, attrs and a mock hasher."""
     hasher = HasherFile(data=b"no real hasher", fingerprint="0123456789abcdef", num_bits=16)
     attrs = {"made": "for tests", "pair": [1, 2.5]}
     archive = CodeStore.create(FOLDER, hasher=hasher, attrs=attrs)

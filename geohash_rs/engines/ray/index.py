@@ -105,6 +105,7 @@ def index_scenes(
         archive, scenes, grid, settings, bands=None if hasher is None else hasher.bands
     )
     mine.choose()
+    mine.note_bands()
     report, counts, first_id = mine.report, mine.counts, archive.manifest.next_id
     quiet = replace(settings, progress=False)
     if hasher is None and counts.any():
@@ -242,6 +243,8 @@ class _Run:
 
 def _join(total: AddReport, report: AddReport) -> None:
     for field in fields(AddReport):
+        if field.name == "notes":  # which are of all scenes, and made once
+            continue
         setattr(total, field.name, getattr(total, field.name) + getattr(report, field.name))
 
 

@@ -65,7 +65,7 @@ class SceneTiles:
 
         Args:
             tiles: int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
-            names: Names of the bands; those that were chosen for the scenes if None.
+            names: Names of the bands; what the scenes share if None.
 
         Yields:
             Batches with one tile or more.
@@ -74,9 +74,10 @@ class SceneTiles:
             BandMismatchError: If the scenes differ in bands.
         """
         files = self.scenes.scene_files
-        bands = self.scenes.band_indexes(tiles, names)
+        used = np.unique(tiles[:, 0]).tolist()
+        bands = self._band_indexes(tiles, names)
         first = int(tiles[0, 0]) if len(tiles) else 0
-        for number in np.unique(tiles[:, 0]).tolist():
+        for number in used:
             if len(bands[number]) != len(bands[first]):
                 msg = (
                     f"{files[first].name} has {len(bands[first])} bands but {files[number].name} "
@@ -97,6 +98,22 @@ class SceneTiles:
             self.left_out |= {files[number].key: why for number, why in batch.failures}
             if len(batch.tiles):
                 yield batch
+
+    def _band_indexes(self, tiles: Ints, names: Sequence[str] | None) -> list[tuple[int, ...]]:
+        """Choose the bands of every scene.
+
+        Raises:
+            BandMismatchError: If a scene has not what the others share, though as many bands.
+        """
+        if names is not None:
+            return self.scenes.band_indexes(tiles, names)
+        every = self.scenes.band_indexes(tiles, None)
+        try:
+            return self.scenes.band_indexes(tiles, self.scenes.shared_bands())
+        except BandMismatchError:
+            if len({len(indexes) for indexes in every if indexes}) == 1:
+                raise
+            return every
 
     def usable(self, tiles: Ints) -> npt.NDArray[np.bool_]:
         """Find the tiles that have enough valid pixels, in scenes that can be read all through.

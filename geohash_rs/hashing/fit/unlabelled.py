@@ -192,7 +192,8 @@ def fit_on_scenes(
         model: Backbone, the name of a timm model.
         weights: Weights of the backbone, as for `load_backbone`.
         stages: Names of modules whose mean output is appended to the features.
-        bands: Names of the bands. Default: as in `fit_hasher`.
+        bands: Names of the bands. Default: what all scenes share, as in `Scenes.shared_bands`,
+            else as in `fit_hasher`.
         name: A display name. Default: method and bits.
         cache: Folder to cache features in for later runs, or None.
         workers: Processes that read; 0 reads in a thread.
@@ -225,7 +226,7 @@ def fit_on_scenes(
     )
     tiles, places = _choose(scenes, grid.tiles, near_km, max_tiles, seed)
     count = len(scenes.scene_files[int(tiles[0, 0])].band_indexes(scenes.bands))
-    names = tuple(bands) if bands is not None else default_bands(count)
+    names = tuple(bands or scenes.shared_bands() or default_bands(count))
     source = SceneTiles(grid, workers=workers)
     source.look(tiles, names=names)
     sample = source.sample(tiles, names=names)

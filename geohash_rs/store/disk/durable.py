@@ -92,7 +92,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         msg = (
-            f"cannot write {path}: {reason}. What was committed before stands; "
+            f"cannot write {path}: {reason}. Earlier commits are intact; "
             "make room or grant permission, then repeat the call."
         )
         raise ArchiveWriteError(error.errno or 0, msg) from error

@@ -1,4 +1,4 @@
-"""The general head: whitening by views, then ITQ; and hashers that wait for tiles."""
+"""The general head: whitening by views, then ITQ; and hashers that are still to be fitted."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from geohash_rs.hashing.shipped import load_hasher
 
 @pytest.fixture(scope="module")
 def turning():
-    """Features of 300 tiles of 6 kinds in 3 views: half of the directions move with the view."""
+    """Features of 300 tiles of 6 kinds in 3 views; half of the directions change with the view."""
     generator = torch.Generator().manual_seed(0)
     kinds = torch.arange(300) % 6
     place = torch.randn(6, 24, generator=generator)[kinds]
@@ -36,7 +36,7 @@ def precision_of(head, values, kinds):
     return float((kinds[nearest] == kinds[:, None]).float().mean())
 
 
-def test_directions_that_move_with_the_view_count_less(turning):
+def test_directions_that_change_with_the_view_count_less(turning):
     values, kinds = turning
     plain = precision_of(itq_head(values[:, 0], num_bits=16), values, kinds)
     whitened = precision_of(
@@ -45,7 +45,7 @@ def test_directions_that_move_with_the_view_count_less(turning):
     assert whitened > plain + 0.2
 
 
-def test_a_strength_of_zero_cuts_the_same_directions_as_itq(turning):
+def test_a_strength_of_zero_equals_itq(turning):
     values, _ = turning
     head = general_head(values[:, 0], values, num_bits=16, strength=0, components=48)
     plain = itq_head(values[:, 0], num_bits=16)
@@ -54,7 +54,7 @@ def test_a_strength_of_zero_cuts_the_same_directions_as_itq(turning):
     torch.testing.assert_close(head.get_buffer("shift"), plain.get_buffer("shift"))
 
 
-def test_the_scatter_is_that_of_a_plain_loop(turning):
+def test_the_scatter_equals_a_plain_loop(turning):
     values = turning[0].double()
     expected = torch.zeros(48, 48, dtype=torch.float64)
     for tile in values:
@@ -64,7 +64,7 @@ def test_the_scatter_is_that_of_a_plain_loop(turning):
     torch.testing.assert_close(view_scatter(values), expected)
 
 
-def test_the_same_seed_gives_the_same_head(turning):
+def test_the_same_seed_makes_the_same_head(turning):
     values, _ = turning
     first, again, other = (
         general_head(values[:, 0], values, num_bits=16, seed=seed) for seed in (0, 0, 1)
@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_head(turning):
     assert not torch.equal(first.projection.weight, other.projection.weight)
 
 
-def test_few_tiles_still_give_all_bits(turning):
+def test_few_tiles_still_make_all_bits(turning):
     values = turning[0][:5]
     head = general_head(values[:, 0], values, num_bits=48)
     assert bool(torch.isfinite(head.projection.weight).all())
@@ -88,7 +88,7 @@ def test_views_that_do_not_fit_are_refused(turning):
         general_head(values[:1, 0], values[:1], num_bits=16)
 
 
-def test_each_part_of_the_features_has_length_one():
+def test_each_part_of_the_features_has_unit_length():
     features = torch.rand(4, 10, generator=torch.Generator().manual_seed(0)) * 9
     head = LinearHead(10, 8, parts=(7, 3))
     prepared = head.prepare(features)
@@ -99,7 +99,7 @@ def test_each_part_of_the_features_has_length_one():
         LinearHead(10, 8, parts=(7, 4))
 
 
-def test_names_say_what_is_to_be_fitted(tmp_path):
+def test_names_select_the_hasher_to_fit(tmp_path):
     assert Unfitted.find("general-64") == Unfitted(name="general-64", num_bits=64)
     shipped = Unfitted.find("general-rgb-128")
     assert shipped.num_bits == 128
@@ -113,7 +113,7 @@ def test_names_say_what_is_to_be_fitted(tmp_path):
         Unfitted.find("general-60")
 
 
-def test_a_fitted_general_hasher_comes_back_from_its_file(tiles):
+def test_a_fitted_general_hasher_can_be_loaded_from_its_file(tiles):
     hasher = fit_hasher([tiles], method="general", num_bits=16, input_size=64)
     assert hasher.name == "general-16"
     assert hasher.backbone.stages == ("blocks.5", "blocks.4")
@@ -122,7 +122,7 @@ def test_a_fitted_general_hasher_comes_back_from_its_file(tiles):
     np.testing.assert_array_equal(again.codes(tiles), hasher.codes(tiles))
 
 
-def test_the_shipped_head_is_kept_for_few_tiles_and_fitted_anew_for_many():
+def test_the_shipped_head_is_kept_for_few_tiles_and_refitted_for_many():
     shipped = load_hasher("general-rgb-128")
     # smaller than it was made for, for a fast test
     shipped = replace(shipped, extractor=replace(shipped.extractor, input_size=32))

@@ -51,13 +51,13 @@ def test_itq_is_the_same_for_the_same_seed_only(clusters):
     assert not torch.equal(first.projection.weight, other.projection.weight)
 
 
-def test_itq_fills_up_with_other_directions_when_tiles_are_few(clusters):
+def test_itq_adds_random_directions_if_there_are_few_tiles(clusters):
     head = itq_head(clusters[:5], num_bits=16)
     directions = head.projection.weight
     torch.testing.assert_close(directions @ directions.T, torch.eye(16), atol=1e-5, rtol=0)
 
 
-def test_hyperplanes_agree_in_the_share_that_the_angle_says():
+def test_hyperplanes_agree_in_proportion_to_the_angle():
     features = torch.eye(64)[:2]
     head = lsh_head(torch.zeros(1, 64), num_bits=512)
     bits = head(features) > 0.5
@@ -65,17 +65,17 @@ def test_hyperplanes_agree_in_the_share_that_the_angle_says():
     assert share == pytest.approx(0.5, abs=0.08)  # a right angle is half of a half turn
 
 
-def test_itq_says_when_it_cannot_learn(clusters):
+def test_itq_refuses_identical_tiles(clusters):
     with pytest.raises(HasherError, match="all 1 tiles are identical"):
         itq_head(clusters[:1], num_bits=16)
     with pytest.raises(HasherError, match="all 50 tiles are identical"):
         itq_head(clusters[:1].repeat(50, 1), num_bits=16)
-    with pytest.raises(HasherError, match="64 bits of 32 features"):
+    with pytest.raises(HasherError, match="64 bits from 32 features"):
         itq_head(clusters, num_bits=64)
 
 
 @pytest.mark.parametrize("method", ["itq", "lsh"])
-def test_batches_are_gone_through_once_whatever_their_size(tiles, method):
+def test_batches_of_any_size_are_iterated_over_once(tiles, method):
     batches = (tiles[i : i + 4] for i in (0, 4))
     hasher = fit_hasher(batches, method=method, **SMALL)
     whole = fit_hasher([tiles], method=method, **SMALL)
@@ -96,7 +96,7 @@ def test_other_data_types_are_scaled_by_their_percentiles():
     assert hasher.codes(tiles).shape == (8, 2)
 
 
-def test_a_scaling_that_was_asked_for_is_used(tiles):
+def test_a_given_scaling_is_used(tiles):
     asked = {"kind": "range", "low": 0, "high": [100, 200, 300]}
     hasher = fit_hasher([tiles], scaling=asked, **SMALL)
     assert hasher.scaling.high == (100, 200, 300)
@@ -109,7 +109,7 @@ def test_a_scaling_that_was_asked_for_is_used(tiles):
         fit_hasher([tiles], scaling={"low": 5, "high": 5}, **SMALL)
 
 
-def test_what_cannot_be_fitted_is_refused(tiles):
+def test_tiles_that_cannot_be_fitted_are_refused(tiles):
     with pytest.raises(HasherError, match="no tiles to fit"):
         fit_hasher([], **SMALL)
     with pytest.raises(HasherError, match="'pca' is not one of"):
@@ -128,7 +128,7 @@ def test_what_cannot_be_fitted_is_refused(tiles):
         fit_hasher([broken], **SMALL)
 
 
-def test_names_of_training_free_hashers_are_read():
+def test_names_of_training_free_hashers_are_parsed():
     assert parse_training_free("itq-64") == ("itq", 64)
     assert parse_training_free("lsh-128") == ("lsh", 128)
     for name in ("itq", "itq-", "sift-64", "itq-6x"):

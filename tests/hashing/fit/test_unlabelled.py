@@ -1,4 +1,4 @@
-"""Hashers that learn from where tiles lie and how they may be turned, without labels."""
+"""Hashers that learn from the location and the views of tiles, without labels."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +18,9 @@ SMALL = {"tile_size": TILE, "model": "test_resnet", "weights": False, "num_bits"
 
 
 def made_features(*, seed: int = 0) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-    """Six classes of tiles that differ in six axes, under loud noise of two other axes.
+    """Six classes of tiles that differ along six axes, with strong noise along two others.
 
-    Tiles of one place are of one class; the noise differs from tile to tile and view to view.
+    Tiles of one place belong to one class; the noise differs between tiles and between views.
     """
     generator = torch.Generator().manual_seed(seed)
     classes = np.arange(240) // 40
@@ -33,7 +33,7 @@ def made_features(*, seed: int = 0) -> tuple[torch.Tensor, np.ndarray, np.ndarra
 
 
 def precision(head: torch.nn.Module, features: torch.Tensor, classes: np.ndarray) -> float:
-    """Share of the ten nearest tiles that are of the query's class."""
+    """Share of the ten nearest tiles that belong to the query's class."""
     with torch.no_grad():
         codes = pack_codes(head(features[:, 0]).numpy())
     distances = hamming_distances(codes, codes)
@@ -42,7 +42,7 @@ def precision(head: torch.nn.Module, features: torch.Tensor, classes: np.ndarray
     return float((classes[nearest] == classes[:, None]).mean())
 
 
-def test_every_tile_of_a_place_of_several_is_paired_within_it() -> None:
+def test_every_tile_of_a_shared_place_is_paired_within_it() -> None:
     places = np.random.default_rng(0).integers(0, 40, 100)
     pairs = alike_pairs(places, seed=1)
     assert (places[pairs[:, 0]] == places[pairs[:, 1]]).all()
@@ -53,7 +53,7 @@ def test_every_tile_of_a_place_of_several_is_paired_within_it() -> None:
 
 
 @pytest.mark.parametrize("kind", ["views", "places"])
-def test_pairs_take_out_what_differs_between_alike_tiles(kind: str) -> None:
+def test_pairs_suppress_differences_between_similar_tiles(kind: str) -> None:
     features, places, classes = made_features()
     alone = np.arange(len(places))
     views, places = (features, alone) if kind == "views" else (features[:, :1], places)
@@ -75,14 +75,14 @@ def test_the_shrunk_axes_follow_the_covariance_of_pairs() -> None:
     assert product == pytest.approx(product[0, 0] * np.eye(8), abs=1e-4 * product[0, 0])
 
 
-def test_triplets_of_places_learn_what_tells_places_apart() -> None:
+def test_triplets_of_places_learn_what_distinguishes_places() -> None:
     features, places, classes = made_features()
     trained = triplets_head(features, places, num_bits=16, iterations=150)
     barely = triplets_head(features, places, num_bits=16, iterations=1)
     assert precision(trained, features, classes) > precision(barely, features, classes) + 0.1
 
 
-def test_tiles_that_are_alone_learn_from_their_views() -> None:
+def test_tiles_alone_at_their_place_learn_from_their_views() -> None:
     features, _, _ = made_features()
     head = triplets_head(features[:40], np.arange(40), num_bits=16, iterations=2)
     assert torch.isfinite(head(features[:40, 0])).all()
@@ -109,14 +109,14 @@ def test_an_archive_trains_its_own_hasher(
     assert again.fingerprint == hasher.fingerprint
 
 
-def test_whole_places_are_learned_from_where_there_are_too_many_tiles(scene_folder: Path) -> None:
+def test_whole_places_are_sampled_if_there_are_too_many_tiles(scene_folder: Path) -> None:
     scenes = Scenes(scene_folder)
     hasher = fit_on_scenes(scenes, max_tiles=20, near_km=1.3, views=("identity",), **SMALL)
     count = int(hasher.notes["fitted_on"].split()[0])
     assert 20 <= count < 56
 
 
-def test_what_cannot_be_learned_from_says_why(scene_folder: Path) -> None:
+def test_scenes_that_cannot_be_learned_from_are_refused_with_the_reason(scene_folder: Path) -> None:
     scenes = Scenes(scene_folder)
     few = {"max_tiles": 1, "near_km": 0.01, "views": ("identity",)}
     with pytest.raises(HasherError, match="method 'best' is not one of pairs, triplets"):
@@ -129,7 +129,7 @@ def test_what_cannot_be_learned_from_says_why(scene_folder: Path) -> None:
         fit_on_scenes(Scenes(scene_folder / "b_20230601.tif"), **few, **SMALL)
 
 
-def test_scenes_that_cannot_be_read_are_named_and_learned_around(
+def test_unreadable_scenes_are_reported_and_skipped(
     scene_folder: Path, write_scene: Callable[..., Path], tmp_path: Path
 ) -> None:
     for path in scene_folder.glob("a_*.tif"):
@@ -146,7 +146,7 @@ def test_scenes_that_cannot_be_read_are_named_and_learned_around(
     assert 40 <= int(hasher.notes["fitted_on"].split()[0]) < 56
 
 
-def test_the_range_of_values_is_that_of_all_scenes(
+def test_the_range_of_values_covers_all_scenes(
     write_scene: Callable[..., Path], tmp_path: Path
 ) -> None:
     for number, level in enumerate((100, 4000)):

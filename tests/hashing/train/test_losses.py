@@ -1,4 +1,4 @@
-"""Losses are held against plain loops over written-out triplets in float64, gradients checked."""
+"""Losses equal plain loops over all triplets in float64; gradients equal finite differences."""
 
 import itertools
 import math
@@ -44,7 +44,7 @@ def plain_similarity(a, b):
 
 
 def plain_triplets(s, labels, method, margin):
-    """Every mined triplet by loops over all triplets, as a set."""
+    """Return the set of mined triplets, by loops over all triplets."""
     n = range(len(s))
 
     def d(i, j):
@@ -138,7 +138,7 @@ def test_gradients_of_the_whole_loss_equal_finite_differences(method, over, norm
     assert torch.autograd.gradcheck(total, (s,))
 
 
-def test_the_whole_is_the_weighted_sum_of_its_terms():
+def test_the_loss_is_the_weighted_sum_of_its_terms():
     settings = LossSettings(push=0.5, balance=2.0, proxy=0.3)
     loss = MiLaNLoss(settings, num_bits=8, num_classes=3).double()
     terms = loss(draw(), LABELS)
@@ -163,7 +163,7 @@ def test_equal_codes_do_not_crash(method):
     assert torch.isfinite(s.grad).all()
 
 
-def test_class_pairs_take_one_positive_and_one_negative_class():
+def test_class_pairs_use_one_positive_and_one_negative_class():
     labels = torch.tensor([3] * 60 + [5] * 30)
     generator = torch.Generator().manual_seed(0)
     triplets = MINERS["class_pairs"](

@@ -1,4 +1,4 @@
-"""A head trains on batches of the size that its recipe says, and refuses what it cannot do."""
+"""A head trains on batches of its recipe's size, and refuses contradicting settings."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_the_papers_batches_are_thirty_triplets_for_several_labels_too(features,
     assert sizes == [90, 90, 90, 90]
 
 
-def test_components_of_features_as_they_are_would_be_the_first_features():
+def test_components_without_standardised_features_are_refused():
     with pytest.raises(TrainingError, match="components=4 needs standardise=True"):
         RECIPES["paper"].with_(components=4)
     with pytest.raises(TrainingError, match="components=4 needs standardise=True"):

@@ -34,14 +34,14 @@ def test_every_anchor_of_a_batch_has_a_positive_and_a_negative(labels, classes, 
         assert min(counts.values()) >= 2
 
 
-def test_a_class_of_one_tile_is_left_out():
+def test_a_class_with_a_single_tile_is_left_out():
     sampler = ClassBalancedSampler(LABELS, classes_per_batch=9, samples_per_class=4)
     counts = Counter(LABELS[i] for i in next(iter(sampler)))
     assert counts == {0: 4, 1: 3, 2: 4}
     assert len(sampler) == len(list(sampler)) == 34 // 12
 
 
-def test_a_class_that_is_left_out_is_named():
+def test_a_class_that_is_left_out_is_reported():
     with pytest.warns(SingleTileWarning, match=r"1 classes .* are left out \(3\); .* add tiles"):
         ClassBalancedSampler(LABELS)
     with pytest.warns(SingleTileWarning, match=r"left out \(harbour\)"):
@@ -57,13 +57,13 @@ def test_epochs_differ_and_seeds_repeat():
     assert epochs(1)[0] != epochs(1)[1]
 
 
-def test_a_pair_batch_has_two_thirds_of_one_class():
+def test_two_thirds_of_a_pair_batch_are_of_one_class():
     sampler = ClassPairSampler([0] * 50 + [1] * 50, num_triplets=10, num_batches=3)
     for batch in sampler:
         assert sorted(Counter(i >= 50 for i in batch).values()) == [10, 20]
 
 
-def test_what_gives_no_triplet_is_refused():
+def test_batches_without_triplets_are_refused():
     with pytest.raises(TrainingError, match=r"of 1 classes in 5 tiles 1 have two"):
         rows_by_class([7] * 5)
     with pytest.raises(TrainingError, match=r"single tiles: classes \[0, 1, 2\]"):

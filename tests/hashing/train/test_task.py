@@ -1,4 +1,4 @@
-"""The task trains under Lightning on TorchGeo's data modules and gives a hasher that agrees."""
+"""The task trains with Lightning on TorchGeo's data modules and makes a matching hasher."""
 
 import inspect
 import shutil
@@ -24,7 +24,7 @@ from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, trainer
 pytestmark = TRAINING_WARNINGS
 
 
-def test_a_head_learns_and_its_hasher_gives_the_same_codes(folder, tmp_path):
+def test_a_head_learns_and_its_hasher_makes_the_same_codes(folder, tmp_path):
     module = ClassFolderDataModule(str(folder), size=40, samples_per_class=4)
     task = HashingTask(**SMALL, lr=1e-2)
     before = [p.clone() for p in task.backbone.parameters()]
@@ -54,7 +54,7 @@ def test_fine_tuning_changes_the_backbone(folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["UCMercedDataModule", "EuroSAT100DataModule"])
-def test_torchgeos_data_modules_are_undone_to_raw_pixels(shared_data, tmp_path, name):
+def test_the_normalisation_of_torchgeos_data_modules_is_undone(shared_data, tmp_path, name):
     from torchgeo import datamodules
 
     root = shared_data / ("ucmerced" if name.startswith("UC") else "eurosat100")
@@ -71,7 +71,7 @@ def test_torchgeos_data_modules_are_undone_to_raw_pixels(shared_data, tmp_path, 
     assert len(task.hasher().bands) == bands
 
 
-def test_several_labels_are_ranked_by_what_they_share(tmp_path):
+def test_several_labels_are_ranked_by_the_labels_they_share(tmp_path):
     generator = torch.Generator().manual_seed(0)
     samples = [
         {
@@ -86,7 +86,7 @@ def test_several_labels_are_ranked_by_what_they_share(tmp_path):
     assert {"val_ndcg", "val_acg", "val_weighted_map"} <= set(run.callback_metrics)
 
 
-def test_equal_codes_bring_a_warning(tmp_path):
+def test_equal_codes_raise_a_warning(tmp_path):
     task = HashingTask(**SMALL)
     task.seen.add(torch.zeros(4, 16), torch.tensor([0, 0, 1, 1]))
     task.log = lambda *_, **__: None
@@ -94,7 +94,7 @@ def test_equal_codes_bring_a_warning(tmp_path):
         task.on_validation_epoch_end()
 
 
-def test_what_cannot_be_trained_is_refused(tmp_path):
+def test_settings_and_data_that_cannot_be_trained_are_refused(tmp_path):
     with pytest.raises(BandMismatchError, match="2 bands are named but in_channels is 3"):
         HashingTask(**SMALL, bands=("a", "b"))
     task = HashingTask(**SMALL)
@@ -127,7 +127,7 @@ def test_a_range_that_ends_at_zero_is_kept():
 
 
 class Normalising(ClassFolderDataModule):
-    """Normalises its images as TorchGeo's modules do."""
+    """Normalises its images like TorchGeo's modules."""
 
     mean, std = torch.tensor([90.0, 100.0, 110.0]), torch.tensor([30.0, 40.0, 50.0])
 
@@ -137,11 +137,11 @@ class Normalising(ClassFolderDataModule):
 
 
 @pytest.mark.parametrize("bands", [3, 13])
-def test_a_task_is_read_from_its_checkpoint_alone(folder, tmp_path, moco, bands):
+def test_a_task_is_restored_from_its_checkpoint_alone(folder, tmp_path, moco, bands):
     if bands == 3:
         module = Normalising(str(folder), samples_per_class=4)
         task = HashingTask(**SMALL)
-    else:  # TorchGeo's weights bring model, mean and deviation; TorchGeo does not save their name
+    else:  # the weights determine model, mean and deviation; TorchGeo does not save their name
         module = thirteen_bands()
         task = HashingTask(weights=moco, in_channels=13, num_bits=16, input_size=32)
     run = trainer(tmp_path, max_epochs=1)
@@ -177,14 +177,14 @@ def thirteen_bands():
     return Module()
 
 
-def test_pixels_that_are_missing_stop_validation(folder, tmp_path):
+def test_missing_pixels_stop_validation(folder, tmp_path):
     task = HashingTask(**SMALL)
     batch = {"image": torch.full((4, 3, 40, 40), 9.0), "label": torch.tensor([0, 0, 1, 1])}
     task.validation_step(batch, 0)
     batch["image"][2, 0, 5, 5] = torch.nan
     with pytest.raises(TrainingError, match="activations of 1 of 4 tiles are NaN .* fill"):
         task.validation_step(batch, 0)
-    task.on_validation_epoch_start()  # the next one does not meet tiles of the one broken off
+    task.on_validation_epoch_start()  # the next one does not see tiles of the interrupted one
     batch["image"][2, 0, 5, 5] = 9.0
     task.validation_step(batch, 0)
     assert len(task.seen.take()[0]) == 4
@@ -204,7 +204,9 @@ def test_a_checkpoint_of_another_network_is_refused(folder, tmp_path):
         trainer(tmp_path).test(other, module, ckpt_path=tmp_path / "task.ckpt", verbose=False)
 
 
-def test_one_class_or_single_tiles_are_refused_and_a_lonely_class_is_left_out(folder, tmp_path):
+def test_one_class_or_single_tiles_are_refused_and_a_class_of_one_tile_is_left_out(
+    folder, tmp_path
+):
     for path in sorted((folder / "c1").iterdir())[1:]:
         path.unlink()
     module = BalancedBatches(ClassFolderDataModule(str(folder), size=40))
@@ -225,7 +227,7 @@ def test_the_label_of_a_mask_is_its_most_frequent_class():
     assert labels_of({"mask": mask}).tolist() == [1, 2]
 
 
-def test_the_task_takes_every_setting_with_its_own_default_and_words():
+def test_the_task_has_every_setting_with_its_default_and_description():
     taken = inspect.signature(HashingTask).parameters
     for kind in (FeatureSettings, HeadSettings, LossSettings, LearningSettings):
         for field in fields(kind):

@@ -1,4 +1,4 @@
-"""Validation tiles are ranked some queries at a time, as all at once."""
+"""Ranking validation tiles some queries at a time equals ranking all at once."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def bits():
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_blocks_of_queries_give_what_all_at_once_give(bits, several, monkeypatch):
+def test_blocks_of_queries_equal_all_queries_at_once(bits, several, monkeypatch):
     generator = torch.Generator().manual_seed(1)
     labels = torch.randint(3, (30,), generator=generator)
     if several:
