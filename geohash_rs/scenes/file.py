@@ -24,7 +24,7 @@ from geohash_rs.scenes.palette import in_colours
 from geohash_rs.scenes.remote import is_remote, read_patiently, unless_set
 from geohash_rs.scenes.stacks import stack_at
 from geohash_rs.scenes.state import state_of
-from geohash_rs.scenes.values import Conversion
+from geohash_rs.scenes.values import Conversion, rescaling_of
 
 __all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_key"]
 
@@ -332,6 +332,7 @@ def _rescaling(source: DatasetReader, path: str) -> dict[str, tuple[float, ...]]
         (scale, offset) if np.isfinite([scale, offset]).all() and scale else (1.0, 0.0)
         for scale, offset in zip(source.scales, source.offsets, strict=True)
     ]
+    pairs = rescaling_of(path, pairs, source.dtypes)
     if set(pairs) == {(1.0, 0.0)}:
         baseline = SENTINEL_2.search(path)
         if baseline is None or set(source.dtypes) != {"uint16"}:

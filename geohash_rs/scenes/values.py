@@ -15,6 +15,8 @@ __all__ = [
     "check_value_range",
     "gather_values",
     "match_values",
+    "remember_rescaling",
+    "rescaling_of",
     "stretch_values",
 ]
 
@@ -24,6 +26,40 @@ PERCENTILES = (1.0, 99.0)
 LARGEST_FRACTION = 2.0  # bright snow and cloud reach a reflectance of 1.6
 BRIGHT_BYTE = 200  # any picture of red, green and blue has pixels as bright in each band
 PICTURE_BANDS = 3
+
+
+_catalogued: dict[str, list[tuple[float, float]]] = {}  # scale and offset of the bands of files
+
+
+def remember_rescaling(path: str, bands: Sequence[tuple[float, float]]) -> None:
+    """Remember scale and offset of a file's bands where a catalogue says them, and not the file.
+
+    Args:
+        path: Path or URI of the file.
+        bands: Scale and offset of each band, or of all.
+    """
+    _catalogued[path] = list(bands)
+
+
+def rescaling_of(
+    path: str, own: Sequence[tuple[float, float]], dtypes: Sequence[str]
+) -> list[tuple[float, float]]:
+    """Return scale and offset of a file's bands: its own, else those that a catalogue says.
+
+    Args:
+        path: Path or URI of the file.
+        own: Scale and offset of each band as the file declares them, 1 and 0 if it does not.
+        dtypes: NumPy name of the type of each band; pictures of 8 bits and floats are not rescaled
+            by what a catalogue says of the numbers that a product has.
+
+    Returns:
+        Scale and offset of each band.
+    """
+    known = _catalogued.get(path, [])
+    known = known * len(own) if len(known) == 1 else known
+    wide = all(np.dtype(dtype).kind in "iu" and dtype != "uint8" for dtype in dtypes)
+    said = set(own) != {(1.0, 0.0)}
+    return list(own) if said or not wide or len(known) != len(own) else known
 
 
 @dataclass(frozen=True, kw_only=True)

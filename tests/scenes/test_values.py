@@ -1,3 +1,5 @@
+import datetime as dt
+
 import numpy as np
 import pytest
 import rasterio
@@ -190,3 +192,27 @@ def test_the_name_of_a_sentinel_2_product_says_scale_and_offset(tmp_path, baseli
     assert (file.scales, file.offsets) == ((1e-4,) * 3, (offset,) * 3)
     picture = write(tmp_path / product / "T32TQM_20220301T101021_TCI_10m.tif", mosaic(2, 2, 0))
     assert read_scene_file(picture).rescaling((1, 2, 3)) is None
+
+
+@pytest.mark.parametrize(("applied", "offset"), [(False, -0.1), (True, 0.0)])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_stac_item_says_scale_and_offset(tmp_path, applied, offset, version):
+    pystac = pytest.importorskip("pystac", reason="pystac is not installed")
+    paths = {
+        name: str(write(tmp_path / f"{name}.tif", image))
+        for name, image in (("data", numbers()), ("picture", mosaic(4, 4, 0)))
+    }
+    moment = dt.datetime(2022, 6, 1, tzinfo=dt.UTC)
+    properties = {"earthsearch:boa_offset_applied": applied}
+    item = pystac.Item("a", None, None, moment, properties)
+    said = {"scale": 1e-4, "offset": -0.1}
+    for name, path in paths.items():
+        fields = {"raster:bands": [said] * 3}
+        if version == "1.1":
+            fields = {f"raster:{key}": value for key, value in said.items()}
+        item.add_asset(name, pystac.Asset(path, roles=["data"], extra_fields=fields))
+    scenes = Scenes.from_stac(item, asset="data")
+    assert scenes.scene_files[0].scales == (1e-4,) * 3
+    assert (scenes.scene_files[0].offsets or (0.0,) * 3) == (offset,) * 3
+    picture = Scenes.from_stac(item, asset="picture").scene_files[0]
+    assert picture.rescaling((1, 2, 3)) is None
