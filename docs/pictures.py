@@ -54,10 +54,12 @@ def make_pictures(app) -> None:
         few = {name: patches[name] for name in ("town", "fields", "coast")}
         draw_queries(archive, few, FOLDER / "look.png")
         draw_footprints(archive, patches["town"], FOLDER / "footprints.png")
-        take_pictures(archive, folder / "matches.html")
+        industry = archive.query(patches["industry"], k=1)
+        search = f"tiles={matches['tile_id'][0]}&not={industry['tile_id'][0]}"
+        take_pictures(archive, search, folder / "matches.html")
 
 
-def take_pictures(archive, matches: Path) -> None:
+def take_pictures(archive, search: str, matches: Path) -> None:
     """Take pictures of the pages in a browser; without a Chromium, copy earlier ones."""
     try:
         from playwright.sync_api import sync_playwright
@@ -74,9 +76,11 @@ def take_pictures(archive, matches: Path) -> None:
     with sync_playwright() as driver, serving(create_app(archive)) as address:
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 860})
-        page.goto(f"{address}/#tiles=49,38&not=42")
+        page.goto(f"{address}/#{search}")
         page.wait_for_selector("#cards[aria-busy=false] .card", timeout=60_000)
         page.wait_for_timeout(3000)
+        # without the time that the search took: this machine may be busy
+        page.evaluate("document.getElementById('results-note').textContent = ''")
         page.screenshot(path=FOLDER / "page.jpg", quality=80)
         page.set_viewport_size({"width": 1280, "height": 760})
         page.goto(matches.as_uri())

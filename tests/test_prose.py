@@ -35,7 +35,21 @@ PHRASES = {
 }
 
 # The rooms of the package that are held to the list, their docstrings, comments and messages.
-ROOMS: tuple[str, ...] = ()
+ROOMS = (
+    "_compat",
+    "errors",
+    "metrics",
+    "codes",
+    "footprints",
+    "store",
+    "export",
+    "archive",
+    "demo",
+    "engines",
+    "serve",
+    "evaluate",
+    "__main__",
+)
 
 
 def files_of(room: str) -> list[Path]:

@@ -3,6 +3,7 @@
 import sys
 import warnings
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 import click
@@ -83,6 +84,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         args: Words of the command line; those of this process if None.
     """
     words = sys.argv[1:] if args is None else args
+    _escape_unprintable()
     if "--traceback" not in words:
         warnings.simplefilter("ignore")  # other libraries' words to programmers
         warnings.simplefilter("default", GeoHashRSWarning)
@@ -109,6 +111,13 @@ def main(args: list[str] | None = None) -> NoReturn:
         hint = "" if known else " (see 'geohash-rs --traceback ...')"
         _leave(f"{kind}{one_line(error)}{hint}", 2 if isinstance(error, WRONG_USE) else 1)
     sys.exit(code or 0)
+
+
+def _escape_unprintable() -> None:
+    """Let names that the terminal cannot show appear with escapes rather than raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -2,16 +2,15 @@
 
 import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["Numbers", "bands_of", "echo_json", "in_options", "read_region", "time_range"]
+__all__ = ["Numbers", "bands_of", "echo_json", "in_options"]
 
 # Parameters that messages name, and what they are called on the command line where that differs.
 PARAMETERS = re.compile(
-    r"\b(asset|bands|checksum|date_format|datetime|edges|filename_regex|max_distance|max_nodata|"
+    r"\b(asset|bands|checksum|date_format|datetime|edges|filename_regex|layer|max_distance|max_nodata|"
     r"nodata|resolution|stride|tile_size|value_range|window|workers)="
     r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
@@ -93,51 +92,6 @@ def in_options(message: str) -> str:
         return f"--{name}" if value == "True" else f"--{name} {value}"
 
     return PARAMETERS.sub(option, message)
-
-
-def time_range(text: str | None) -> tuple[str | None, str | None] | None:
-    """Read START/END, where one of them may be left out or ``..``.
-
-    Args:
-        text: Such as ``2023-01-01/2023-12-31``, ``2023-06/..`` or ``2023-06``.
-
-    Returns:
-        The two ends, None where open, or None.
-    """
-    if text is None:
-        return None
-    first, slash, last = text.partition("/")
-    ends = (first, last if slash else first)
-    return tuple(None if end.strip() in ("", "..") else end.strip() for end in ends)  # type: ignore[return-value]
-
-
-def read_region(path: Path) -> Any:  # noqa: ANN401 - a shapely geometry, not imported here
-    """Read a file of polygons as one region in longitude and latitude.
-
-    Args:
-        path: Any vector file that geopandas reads.
-
-    Returns:
-        The union of its geometries.
-
-    Raises:
-        RegionError: If it cannot be read or holds no geometry.
-    """
-    import geopandas as gpd
-
-    from geohash_rs.errors import RegionError, one_line
-
-    try:
-        frame = gpd.read_file(path)
-    except Exception as error:
-        msg = f"{path} cannot be read as a region: {one_line(error)}"
-        raise RegionError(msg) from error
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.dropna().empty:
-        msg = f"{path} holds no geometry; give a file of polygons, such as GeoJSON or GeoPackage."
-        raise RegionError(msg)
-    if frame.crs is not None:
-        frame = frame.to_crs("EPSG:4326")
-    return frame.geometry.union_all()
 
 
 def echo_json(value: object) -> None:

@@ -1,12 +1,13 @@
 """``geohash-rs query``: find what looks alike."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from geohash_rs.cli.options import Numbers, bands_of, read_region, time_range
+from geohash_rs.cli.options import Numbers, bands_of
 
 if TYPE_CHECKING:
     from geohash_rs.archive import Archive
@@ -31,7 +32,8 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("--value-range", type=Numbers("low,high"), help="Values of the patch that count as the lowest and highest that the hasher was made for.  [default: compared with those]")
 @click.option("--max-distance", type=click.IntRange(min=0), help="Largest Hamming distance, bits, inclusive.")
 @click.option("--bbox", type=Numbers("minlon,minlat,maxlon,maxlat"), help="Only tiles that meet this box; minlon > maxlon crosses the dateline.")
-@click.option("--region", type=click.Path(path_type=Path), help="Only tiles that meet the polygons of this file.")
+@click.option("--region", type=click.Path(path_type=Path), help="Only tiles that meet the polygons of this file: GeoPackage, GeoJSON, GeoParquet, shapefile, in any CRS.")
+@click.option("--layer", help="Layer of that file, if it has several.")
 @click.option("--within", is_flag=True, help="Only tiles that lie in the region altogether.")
 @click.option("--time", "time", metavar="START/END", help="Only tiles of this time, such as 2023-01-01/2023-12-31 or 2023-06/..")
 @click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; may be given again.")
@@ -59,6 +61,7 @@ def query_command(
     max_distance: int | None,
     bbox: tuple[float, ...] | None,
     region: Path | None,
+    layer: str | None,
     within: bool,
     time: str | None,
     scenes: tuple[str, ...],
@@ -85,17 +88,17 @@ def query_command(
     if bbox is not None and region is not None:
         msg = "give --bbox or --region, not both"
         raise click.UsageError(msg, click.get_current_context())
-    if not patches and window is not None:
-        msg = "--window is for a patch"
+    if layer is not None and region is None:
+        msg = "--layer is for a --region"
         raise click.UsageError(msg, click.get_current_context())
-    for option, given in (("--bands", bands), ("--value-range", value_range)):
-        if given is not None and not patches and all(text.isdecimal() for text in negatives):
-            msg = f"{option} is for a patch"
-            raise click.UsageError(msg, click.get_current_context())
+    some = [*patches, *(text for text in negatives if not text.isdecimal())]
+    _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
+    _check_patch_options(patches, {"--window": window})
     _check_engine(archive, engine=engine)
     from geohash_rs.export.formats import check_ending
     from geohash_rs.export.geojson import geojson_features
     from geohash_rs.scenes.file import scene_key
+    from geohash_rs.store.search.regions import read_region
 
     if output is not None:
         check_ending(output)
@@ -110,9 +113,9 @@ def query_command(
             bands=bands_of(bands),
             value_range=value_range,
             max_distance=max_distance,
-            region=bbox if region is None else read_region(region),
+            region=bbox if region is None else read_region(region, layer=layer),
             within=within,
-            time=time_range(time),
+            time=time,
             scenes=[scene_key(scene) for scene in scenes] or None,
             labels=list(labels) or None,
             exclude_overlap=exclude_overlap,
@@ -129,6 +132,13 @@ def query_command(
         click.echo(f'{{"type": "FeatureCollection", "features": [\n{features}\n]}}')
     elif output is None:
         _print_table(matches)
+
+
+def _check_patch_options(patches: Sequence[str], options: Mapping[str, object]) -> None:
+    for option, given in options.items():
+        if given is not None and not patches:
+            msg = f"{option} is for a patch"
+            raise click.UsageError(msg, click.get_current_context())
 
 
 def _check_engine(archive: str, *, engine: str | None) -> None:

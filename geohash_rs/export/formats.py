@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from geohash_rs.errors import ArchiveWriteError, ExportError, GeoHashRSError, one_line
 from geohash_rs.export.csv import write_csv
 from geohash_rs.export.geojson import geojson_features, write_geojson
-from geohash_rs.export.geopackage import write_geopackage
+from geohash_rs.export.geopackage import check_not_open, write_geopackage
 from geohash_rs.export.geoparquet import write_geoparquet
 from geohash_rs.export.html import write_html
 from geohash_rs.store.disk.durable import replacing
@@ -57,7 +57,7 @@ def write(frame: "GeoDataFrame", path: str | os.PathLike[str], *, layer: str | N
 
     Raises:
         ExportError: If the extension is unknown, the table has no CRS or a column that the format
-            cannot hold, or the file cannot be written.
+            cannot hold, the file cannot be written, or another program has the GeoPackage open.
     """
     write_batches([frame], path, layer=layer)
 
@@ -93,14 +93,20 @@ def write_batches(
     if not target.parent.is_dir():
         msg = f"the folder {target.parent} does not exist; create it to write {target.name} there."
         raise ExportError(msg)
+    is_geopackage = writer is write_geopackage
     try:
+        if is_geopackage:
+            check_not_open(target)
         with replacing(target) as unfinished:
-            return writer(tables, unfinished, layer or target.stem)
+            count = writer(tables, unfinished, layer or target.stem)
+            if is_geopackage:  # it may have been opened meanwhile
+                check_not_open(target)
+        return count
     except ArchiveWriteError as error:  # the file was written but may not be durable
         raise ExportError(error.strerror) from error
     except GeoHashRSError:
         raise
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         msg = (
             f"cannot write {target}: {reason.rstrip('.')}; nothing was changed. "

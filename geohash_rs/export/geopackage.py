@@ -1,22 +1,27 @@
 """GeoPackage: one layer of multipolygons in the table's CRS, styled by distance in QGIS."""
 
 import base64
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geohash_rs.errors import ExportError
 from geohash_rs.export.html import tile_pictures
 from geohash_rs.export.qgis_style import PICTURE_COLUMN, match_style, store_style
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["write_geopackage"]
+__all__ = ["check_not_open", "write_geopackage"]
 
 MATCH = ("rank", "distance", "tile_id", "datetime", "scene", "col", "row", "width", "height")
 MOST_PICTURES = 1000
 PICTURE_SIZE = 128  # px
+SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite, while the file is open
+LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def write_geopackage(frames: Iterator["GeoDataFrame"], path: Path, layer: str) -> int:
@@ -61,6 +66,44 @@ def write_geopackage(frames: Iterator["GeoDataFrame"], path: Path, layer: str) -
         style = match_style(min(distances), max(distances), pictures=pictures)
         store_style(path, layer, style)
     return count
+
+
+def check_not_open(path: Path) -> None:
+    """Check that no program has a GeoPackage open, before it is replaced.
+
+    SQLite would take the side files of the old file for those of the new one and damage both.
+
+    Args:
+        path: The file, which need not exist.
+
+    Raises:
+        ExportError: If a side file is next to it, or another program reads or writes it.
+    """
+    left = [side for end in SIDE_FILES if Path(side := f"{path}{end}").exists()]
+    if left:
+        msg = (
+            f"{path} is open in another program, such as QGIS, or was when that crashed: "
+            f"{Path(left[0]).name} is next to it. Close it there (after a crash, open and close it "
+            "once) or write to another file."
+        )
+        raise ExportError(msg)
+    if path.is_file() and _is_locked(path):
+        msg = (
+            f"{path} is open in another program, which holds a lock on it; close it there or "
+            "write to another file."
+        )
+        raise ExportError(msg)
+
+
+def _is_locked(path: Path) -> bool:
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)) as file:
+            file.execute("BEGIN EXCLUSIVE")
+            file.execute("ROLLBACK")
+    except sqlite3.Error as error:  # what is not a database or not to be written can be replaced
+        return error.sqlite_errorcode in LOCKED
+    return False
 
 
 def _with_pictures(frame: "GeoDataFrame") -> "GeoDataFrame":

@@ -1,5 +1,6 @@
 """Scenes on their way into an archive: the new are hashed, the known left, the failing named."""
 
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from geohash_rs.errors import BandMismatchError, SceneError, TileSizeError
+from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, SceneError, TileSizeError
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
@@ -25,6 +26,7 @@ from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.grid import GridSettings
 from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader, read_ahead
+from geohash_rs.scenes.sources import is_seen
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
@@ -112,6 +114,7 @@ class SceneImagery:
         for number in self._plan.numbers:
             if self._is_done(files[number], renewed):
                 self._plan.leave_out(number)
+        self._note_unseen()
         if renewed:
             none = np.empty((0, (self.archive.num_bits or 0) // 8), dtype=np.uint8)
             self.archive.add_codes(none, located_frame([]), scenes=renewed)
@@ -233,6 +236,29 @@ class SceneImagery:
         else:
             self.report.unchanged.append(file.key)
         return True
+
+    def _note_unseen(self) -> None:
+        """Warn once of scenes that count as unchanged because nothing of a change is seen."""
+        unchanged = set(self.report.unchanged)
+        compared = {
+            scene
+            for scene in unchanged
+            if self.settings.checksum and self.known[scene].checksum is not None
+        }
+        unseen = [
+            (file.name, next(name for name in file.files if not is_seen(name)))
+            for file in self.scenes.scene_files
+            if file.key in unchanged - compared and not all(map(is_seen, file.files))
+        ]
+        if unseen:
+            scene, place = unseen[0]
+            more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
+            msg = (
+                f"{scene}{more} left as indexed, though nothing shows whether the file at {place} "
+                "has changed; compare by checksum (checksum=True, --checksum) where its server has "
+                "one, or remove the scene and add it again."
+            )
+            warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
 
     def _leave_out_other_bands(self, names: Sequence[str]) -> None:
         """Take scenes whose bands do not fit the hasher out of the plan.

@@ -1,11 +1,12 @@
 """Ask with imagery: a patch, a place or a tile, of any archive that knows its hasher."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from geohash_rs.errors import QueryError
+from geohash_rs.errors import GeoHashRSWarning, QueryError
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.records import READING
 from geohash_rs.retrieval.matches import Matches
@@ -19,6 +20,7 @@ from geohash_rs.retrieval.query import (
     resolutions,
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
+from geohash_rs.retrieval.unmet import explain_unmet
 from geohash_rs.scenes.bands import BY_BANDS, BY_ORDER
 from geohash_rs.scenes.file import scene_key
 from geohash_rs.scenes.sensors import RGB
@@ -132,7 +134,7 @@ class ImageQueries(Searchable, Protocol):
             right += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
             right += [query_of_point(archive, point)] if point is not None else []
             wrong = [i if isinstance(i, Query) else query_of_tile(archive, i) for i in wrong]
-            return retrieve(
+            matches = retrieve(
                 archive,
                 join_queries(right, wrong),
                 limits=limits,
@@ -142,6 +144,10 @@ class ImageQueries(Searchable, Protocol):
                 distinct=distinct,
                 crs=crs,
             )
+            unmet = explain_unmet(archive, where, scenes=matches["scene"], found=len(matches))
+            if unmet:
+                warnings.warn(unmet, GeoHashRSWarning, stacklevel=2)
+            return matches
 
 
 def hash_patch(

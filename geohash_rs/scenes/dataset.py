@@ -21,10 +21,11 @@ from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.windows import WGS84, footprints, ground_pixel, window_corners
 from geohash_rs.scenes.bands import remember_names, shared_names
 from geohash_rs.scenes.dates import DateArgument, DateRule
-from geohash_rs.scenes.file import SceneFile, is_virtual, read_scene_file, scene_key
+from geohash_rs.scenes.file import SceneFile, read_scene_file, scene_key
+from geohash_rs.scenes.folders import FolderSearch, shown_name
 from geohash_rs.scenes.pixels import TilePixels, read_window
 from geohash_rs.scenes.pool import RasterPool
-from geohash_rs.scenes.remote import is_remote, read_patiently
+from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently
 from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.stac import StacScenes, read_stac
 from geohash_rs.scenes.stacks import SeparateScenesError, find_stacks, members_at, remember_stack
@@ -75,6 +76,8 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         unreadable: Path and reason of every file that cannot.
         stacked: Keys of scenes that are bands in files of their own.
         other_layers: Files of quality layers and pictures of these, which are not scenes.
+        passed_over: Path and reason of what is not searched for scenes: hidden files and folders,
+            links in a loop, and files and folders that are known by another name already.
         index: TorchGeo's index, in the CRS that all scenes share or in EPSG:4326.
     """
 
@@ -122,9 +125,14 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         )
         self.separate_files = False
         self.scene_files: list[SceneFile] = []
-        self.unreadable: list[tuple[str, str]] = []
+        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._pool = RasterPool()
-        found = find_stacks(self.files)
+        search = FolderSearch(wanted=_is_scene_name)
+        found = find_stacks(self._search(search))
+        self.passed_over = search.passed_over
+        self.unreadable = [(shown_name(path), shown_name(reason)) for path, reason in search.failed]
+        if strict and self.unreadable:
+            raise SceneError(self.unreadable[0][1])
         self.stacked: list[str] = []
         self.other_layers = found.other_layers
         waiting = deque(found.scenes)
@@ -139,7 +147,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             except GeoHashRSError as error:
                 if strict:
                     raise
-                self.unreadable.append((scene_key(path), one_line(error)))
+                self.unreadable.append((shown_name(scene_key(path)), shown_name(one_line(error))))
             else:
                 self.scene_files.append(scene)
                 self.stacked += [scene.key] if scene.source.startswith("<") else []
@@ -198,14 +206,19 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         Raises:
             SceneError: If a path does not exist.
         """
+        return self._search(FolderSearch(wanted=_is_scene_name))
+
+    def _search(self, search: FolderSearch) -> list[str]:
         found: dict[str, str] = {}  # by key: a file named twice is one scene
         for path in self.paths:
             folder = Path(path)
             if folder.is_dir():
-                inside = (p for p in folder.rglob("*") if p.suffix.lower() in SCENE_ENDINGS)
-                found.update((scene_key(p), str(p)) for p in inside)
-            elif folder.exists() or is_virtual(path) or members_at(str(path)):
+                found.update((scene_key(name), name) for name in search.files(path))
+            elif is_virtual(path) or members_at(str(path)):
                 found[scene_key(path)] = str(path)
+            elif folder.exists():
+                if search.take(path):
+                    found[scene_key(path)] = str(path)
             else:
                 msg = f"{path} does not exist; pass a folder of GeoTIFFs, files or URIs."
                 raise SceneError(msg)
@@ -569,6 +582,10 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             slice(float(ymin), float(ymax), y_res),
             slice(dates.left, dates.right, 1),
         )
+
+
+def _is_scene_name(name: str) -> bool:
+    return name.lower().endswith(SCENE_ENDINGS)
 
 
 def _check_place(scene: SceneFile) -> None:

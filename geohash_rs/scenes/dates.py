@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from geohash_rs.errors import SceneError
+from geohash_rs.store.times import EXAMPLE, parse_iso
 
 __all__ = ["DateArgument", "DateRange", "DateRule"]
 
@@ -19,6 +21,13 @@ COMMON_DATE = re.compile(
     r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<sep>[-_.]?)(?P<month>0[1-9]|1[0-2])(?P=sep)"
     r"(?P<day>0[1-9]|[12]\d|3[01])(?!\d)"
 )
+# Year and day of the year, only where a naming convention has it: elsewhere seven digits are a
+# number. HLS; MODIS and VIIRS; AppEEARS; Landsat before its collections.
+YEAR_DAY = re.compile(
+    r"(?:^HLS\.[LS]30\.T\w{5}\.|\.A|_doy|^L[CEOTM]\d{7})(?P<text>(?:19|20)\d\d[0-3]\d\d)"
+    r"(?=T\d{6}|[A-Z]{3}\d\d|[._]|$)"
+)
+TAG_DATE = re.compile(r"^(\d{4}):(\d\d):(\d\d)")  # as TIFF writes it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,9 @@ class DateRule:
 
     def _from_name(self, name: str) -> DateRange | None:
         if self.filename_regex is None:
+            for found in YEAR_DAY.finditer(name):
+                with suppress(ValueError):
+                    return parse_iso(found["text"])
             for found in COMMON_DATE.finditer(name):
                 year, month, day = (int(found[part]) for part in ("year", "month", "day"))
                 try:
@@ -105,31 +117,28 @@ def _whole_day(first: datetime) -> DateRange:
 
 
 def _argument_dates(given: object, path: str) -> DateRange:
+    name = Path(path).name
+    if isinstance(given, str) and "/" in given:
+        given = given.split("/")
     pair = tuple(given) if isinstance(given, tuple | list) else (given, given)
     if len(pair) != 2:
-        msg = f"{Path(path).name}: datetime {given!r} is no pair; give the first and last moment."
+        msg = f"{name}: datetime {given!r} is no pair; give the first and last moment."
         raise SceneError(msg)
-    moments = []
-    for end, value in enumerate(pair):
-        try:
-            moment = datetime.fromisoformat(value) if isinstance(value, str) else _moment(value)
-        except ValueError:
-            moment = None
-        if not isinstance(moment, datetime):
-            msg = (
-                f"{Path(path).name}: datetime {value!r} is no date; pass an ISO 8601 string such "
-                "as '2023-06-01', a datetime, or a pair of them."
-            )
-            raise SceneError(msg)
-        whole_day = not isinstance(value, datetime) and len(str(value)) <= 10
-        moments.append(_whole_day(_utc(moment))[end] if whole_day else _utc(moment))
-    return _in_order(moments[0], moments[1], Path(path).name)
+    first, last = (_argument_date(value, name) for value in pair)
+    return _in_order(first[0], last[1], name)
 
 
-def _moment(value: object) -> object:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime.combine(value, time.min)
-    return value
+def _argument_date(value: object, name: str) -> DateRange:
+    if isinstance(value, datetime):
+        return _utc(value), _utc(value)
+    try:
+        if not isinstance(value, str | date):
+            msg = f"a {type(value).__name__} is not a date; {EXAMPLE}"
+            raise TypeError(msg)
+        return parse_iso(str(value))
+    except (TypeError, ValueError) as error:
+        msg = f"{name}: datetime {value!r} is no date: {error}."
+        raise SceneError(msg) from error
 
 
 def _in_order(first: datetime, last: datetime, name: str) -> DateRange:
@@ -143,12 +152,7 @@ def _in_order(first: datetime, last: datetime, name: str) -> DateRange:
 
 
 def _tag_dates(tags: dict[str, str]) -> DateRange | None:
-    forms = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
     for tag in ("ACQUISITIONDATETIME", "TIFFTAG_DATETIME"):
-        for form in forms:
-            try:
-                moment = datetime.strptime(tags.get(tag, "").rstrip("Z").strip()[:19], form)
-            except ValueError:
-                continue
-            return moment.replace(tzinfo=UTC), moment.replace(tzinfo=UTC)
+        with suppress(ValueError):
+            return parse_iso(TAG_DATE.sub(r"\1-\2-\3", tags.get(tag, "").strip()))
     return None

@@ -20,13 +20,15 @@ from geohash_rs.footprints.projection import projection_of
 from geohash_rs.scenes.alpha import alpha_band
 from geohash_rs.scenes.bands import Band, BandChoice, choose_bands, label_bands
 from geohash_rs.scenes.dates import DateRange, DateRule
+from geohash_rs.scenes.folders import shown_name
 from geohash_rs.scenes.palette import in_colours
-from geohash_rs.scenes.remote import is_remote, read_patiently, unless_set
+from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently, unless_set
+from geohash_rs.scenes.sources import deciding_files
 from geohash_rs.scenes.stacks import stack_at
 from geohash_rs.scenes.state import state_of
 from geohash_rs.scenes.values import Conversion, rescaling_of
 
-__all__ = ["SceneFile", "is_virtual", "open_raster", "read_scene_file", "scene_key"]
+__all__ = ["SceneFile", "open_raster", "read_scene_file", "scene_key"]
 
 # Side files are looked for by name: to list a folder of thousands costs more than to read a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
@@ -56,7 +58,7 @@ class SceneFile:
         alpha: One-based index of the alpha band, or None.
         bands: What is known of the bands.
         dates: First and last moment (UTC) in which it was taken, or None.
-        files: Paths or URIs of the files that it is made of: itself, and a VRT's sources.
+        files: Paths of the files that decide its pixels, as in `deciding_files`.
         size: Bytes of the files, 0 if unknown.
         mtime_ns: Time of its last change in nanoseconds, or a number that stands for the times of
             several files; 0 if unknown.
@@ -175,27 +177,6 @@ def scene_key(path: str | Path) -> str:
     return Path(os.path.abspath(text)).as_posix()  # noqa: PTH100 (resolve would follow links)
 
 
-def is_virtual(path: str | Path) -> bool:
-    """Tell a URI, a GDAL virtual path or the name of a subdataset from the path of a file.
-
-    Args:
-        path: Any of these.
-
-    Returns:
-        Whether it is no plain path.
-
-    >>> is_virtual("s3://bucket/scene.tif"), is_virtual("GTIFF_DIR:2:scene.tif")
-    (True, True)
-    >>> is_virtual("scenes/2023:06.tif")
-    False
-    """
-    text = str(path)
-    if "://" in text or text.startswith("/vsi"):
-        return True
-    # A driver's prefix has two letters or more: one letter is a drive of Windows.
-    return re.match(r"[A-Za-z]\w+:", text) is not None and not Path(text).exists()
-
-
 def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
     """Open a raster and turn every way in which that can fail into a SceneError.
 
@@ -209,8 +190,12 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
         An open rasterio dataset, to be closed by the caller.
 
     Raises:
-        SceneError: If the file is missing, empty, cut short or no raster.
+        SceneError: If the file is missing, empty, cut short or no raster, or its name is not
+            UTF-8.
     """
+    if (shown := shown_name(path)) != str(path):
+        msg = f"{Path(shown).name} has a name that is not UTF-8, which GDAL cannot open; rename it."
+        raise SceneError(msg)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
@@ -266,18 +251,19 @@ def read_scene_file(
             pixels.
     """
     # Before it is opened: a file that is replaced meanwhile must not look unchanged later.
-    state = state_of([str(path)])
+    before = state_of([str(path)])
     stack = stack_at(str(path), bands=bands or ())
     opened = str(path) if stack is None else stack.vrt
     with open_raster(opened) as source:
         name = Path(str(path)).name
         _check_header(source, name, str(path))
         _check_place(source, name)
+        files = deciding_files(str(path), source)
+        if state_of([str(path)]) != before:
+            msg = f"{name} was changed while its header was read; run again when it stands."
+            raise SceneError(msg)
+        state = state_of(files)
         # An EPSG code is short and exact; rasterio is asked for a sure one only.
-        files = (str(path),)
-        if source.driver == "VRT" and source.files:  # as new as its newest source
-            files = tuple(source.files)
-            state = state_of(files)
         epsg = source.crs.to_epsg(confidence_threshold=100)
         flagged, masks = alpha_band(source, name=name, trust=bands is not None)
         if flagged is not None and bands is not None and flagged in bands:

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Collection
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeVar
 
 import rasterio
@@ -14,7 +15,7 @@ from rasterio.errors import RasterioError
 
 from geohash_rs.errors import one_line
 
-__all__ = ["ask", "is_remote", "read_patiently", "unless_set"]
+__all__ = ["ask", "is_remote", "is_virtual", "read_patiently", "unless_set"]
 
 T = TypeVar("T")
 
@@ -67,6 +68,27 @@ def is_remote(path: str) -> bool:
     """
     scheme = "://" in path and not path.startswith("/vsi") and not LOCAL_SCHEMES.match(path)
     return bool(scheme or STORES.search(path))
+
+
+def is_virtual(path: str | Path) -> bool:
+    """Tell a URI, a GDAL virtual path or the name of a subdataset from the path of a file.
+
+    Args:
+        path: Any of these.
+
+    Returns:
+        Whether it is no plain path.
+
+    >>> is_virtual("s3://bucket/scene.tif"), is_virtual("GTIFF_DIR:2:scene.tif")
+    (True, True)
+    >>> is_virtual("scenes/2023:06.tif")
+    False
+    """
+    text = str(path)
+    if "://" in text or text.startswith("/vsi"):
+        return True
+    # A driver's prefix has two letters or more: one letter is a drive of Windows.
+    return re.match(r"[A-Za-z]\w+:", text) is not None and not Path(text).exists()
 
 
 def read_patiently(path: str, read: Callable[[], T], *, forget: Callable[[], object]) -> T:

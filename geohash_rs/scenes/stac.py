@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.scenes.dates import DateRange
+from geohash_rs.scenes.remote import is_virtual
 from geohash_rs.scenes.sensors import at_wavelength, meanings_of
 from geohash_rs.scenes.values import remember_rescaling
 
@@ -83,23 +85,36 @@ def read_stac(source: object, *, asset: str | None = None) -> StacScenes:
         msg = f"{source} cannot be read as STAC items: {one_line(error)}"
         raise SceneError(msg) from error
     for item in items:
-        bands = [] if asset else _band_assets(item, start)
-        if len(bands) > 1:
-            own = item.get_self_href()
-            name = own if own and is_stac_path(own) else f"{start or own or item.id}#{item.id}"
-            scenes.stacks[name] = bands
-            scenes.dates[name] = _dates(item)
-            continue
         try:
-            chosen = item.assets[_choose(item, asset)]
+            _take(item, scenes, asset=asset, start=start)
         except SceneError as error:
             scenes.unusable.append((item.get_self_href() or item.id, str(error)))
-            continue
-        href = _href(item, chosen.href, start)
-        scenes.dates[href] = _dates(item)
-        remember_rescaling(href, _rescalings(item, chosen))
-        scenes.names[href] = [shows or name for name, shows in _bands_of(chosen)]
+        except STAC_ERRORS as error:
+            reason = f"item {item.id} cannot be read: {one_line(error)}"
+            scenes.unusable.append((item.get_self_href() or item.id, reason))
     return scenes
+
+
+def _take(item: "pystac.Item", scenes: StacScenes, *, asset: str | None, start: str | None) -> None:
+    """Add the scene of an item.
+
+    Raises:
+        SceneError: If it names none, or one that does not exist or has another date already.
+    """
+    dates = _dates(item)
+    bands = [] if asset else _band_assets(item, start)
+    if len(bands) > 1:
+        own = item.get_self_href()
+        name = own if own and is_stac_path(own) else f"{start or own or item.id}#{item.id}"
+        scenes.stacks[name] = bands
+    else:
+        chosen = item.assets[_choose(item, asset)]
+        name = _href(item, chosen.href, start)
+        scenes.names[name] = [shows or band for band, shows in _bands_of(chosen)]
+        remember_rescaling(name, _rescalings(item, chosen))
+    if scenes.dates.setdefault(name, dates) != dates:
+        msg = f"item {item.id} has another date than an earlier item of the same {name}."
+        raise SceneError(msg)
 
 
 def _choose(item: "pystac.Item", asset: str | None) -> str:
@@ -193,11 +208,23 @@ def _is_raster(asset: "pystac.Asset") -> bool:
 
 
 def _href(item: "pystac.Item", href: str, start: str | None) -> str:
-    """Make a reference absolute, which counts from the item's own file."""
+    """Make a reference absolute, which counts from the item's own file.
+
+    Raises:
+        SceneError: If it is the path of a file that does not exist.
+    """
     from pystac.utils import make_absolute_href
 
     base: Any = item.get_self_href() or start
-    return href if href.startswith("/vsi") else str(make_absolute_href(href, base))
+    found = href if href.startswith("/vsi") else str(make_absolute_href(href, base))
+    if is_virtual(found) and not found.lower().startswith("file://"):
+        return found
+    path = found[len("file://") :] if is_virtual(found) else found
+    for name in (path, unquote(path)):  # a name may hold a percent sign, or be encoded
+        if Path(name).exists():
+            return name
+    msg = f"item {item.id} names {path}, which does not exist; put it there or remove the item."
+    raise SceneError(msg)
 
 
 def _dates(item: "pystac.Item") -> DateRange | None:

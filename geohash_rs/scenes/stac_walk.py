@@ -1,6 +1,7 @@
 """Read STAC files patiently, and walk through catalogues of which a part cannot be read."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,22 @@ from pystac.utils import make_absolute_href
 from geohash_rs.errors import one_line
 from geohash_rs.scenes.remote import ask
 
-__all__ = ["STAC_ERRORS", "PatientStacIO", "walk_items"]
+__all__ = ["STAC_ERRORS", "Broken", "PatientStacIO", "walk_items"]
 
-STAC_ERRORS = (OSError, ValueError, KeyError, TypeError, pystac.STACError, pystac.STACTypeError)
+STAC_ERRORS = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,  # where a list or null stands for an object
+    RecursionError,
+    pystac.STACError,
+    pystac.STACTypeError,
+)
+MAX_DEPTH = 64  # catalogues within catalogues
+MAX_BARREN = 1000  # catalogues one after another without an item
+
+Broken = list[tuple[str, str]]
 
 
 class PatientStacIO(DefaultStacIO):
@@ -26,25 +40,25 @@ class PatientStacIO(DefaultStacIO):
             href: Path or URL.
 
         Returns:
-            Its content.
+            Its content, without a byte order mark.
 
         Raises:
             OSError: If it cannot be read; one on the web, not at three attempts.
         """
         if href.startswith(("http://", "https://")):
-            return ask("GET", href).content.decode("utf-8")
+            return ask("GET", href).content.decode("utf-8-sig")
         text: str = super().read_text_from_href(href)
-        return text
+        return text.removeprefix("\ufeff")
 
 
-def walk_items(source: object, *, broken: list[tuple[str, str]]) -> Iterator[pystac.Item]:
+def walk_items(source: object, *, broken: Broken) -> Iterator[pystac.Item]:
     """Walk through all items of a source.
 
     Args:
         source: Path or URL of an item collection, item or catalogue, read by what
             `pystac.StacIO.set_default` was given, if anything; or a pystac object of these kinds,
             which reads as it was set up to; or several of all these.
-        broken: Gets the path or URL, and the reason, of each item or catalogue within a catalogue
+        broken: Gets the path or URL, and the reason, of each item or catalogue within the source
             that cannot be read.
 
     Yields:
@@ -53,19 +67,23 @@ def walk_items(source: object, *, broken: list[tuple[str, str]]) -> Iterator[pys
     Raises:
         OSError: If a source cannot be read.
         ValueError: If it is no STAC, as the next two and pystac's own errors.
-        KeyError: Likewise.
+        LookupError: Likewise.
         TypeError: Likewise.
     """
     io: pystac.StacIO | None = None
+    href = ""
     if isinstance(source, str | Path):
         io = pystac.StacIO.default()
         if type(io) is DefaultStacIO:  # nobody has set another, for signed URLs or a proxy, say
             io = PatientStacIO()
-        source = _read(io, make_absolute_href(str(source)))
+        href = make_absolute_href(str(source))
+        source = _read(io, href)
     if isinstance(source, pystac.Item):
         yield source
     elif isinstance(source, pystac.Catalog):
-        yield from _walk(source, io, broken)
+        yield from _Walk(io=io, broken=broken).items(source, href)
+    elif isinstance(source, dict):
+        yield from _features(source, href, broken)
     elif isinstance(source, Iterable):
         for part in source:
             yield from walk_items(part, broken=broken)
@@ -74,34 +92,90 @@ def walk_items(source: object, *, broken: list[tuple[str, str]]) -> Iterator[pys
         raise TypeError(msg)
 
 
-def _read(io: pystac.StacIO, href: str) -> pystac.STACObject | pystac.ItemCollection:
+def _read(io: pystac.StacIO, href: str) -> pystac.STACObject | dict[str, Any]:
+    """Read an item or catalogue, or the JSON of an item collection.
+
+    Raises:
+        TypeError: If it is none of these.
+    """
     data: Any = io.read_json(href)
     if not isinstance(data, dict):
         msg = f"a {type(data).__name__} is no STAC object"
         raise TypeError(msg)
     if data.get("type") == "FeatureCollection":
-        return pystac.ItemCollection.from_dict(data)
+        return data
     return io.stac_object_from_dict(data, href=href, preserve_dict=False)
 
 
-def _walk(
-    catalogue: pystac.Catalog, io: pystac.StacIO | None, broken: list[tuple[str, str]]
-) -> Iterator[pystac.Item]:
-    links = [*catalogue.get_links("item"), *catalogue.get_links("child")]
-    for link in links:
+def _features(data: dict[str, Any], href: str, broken: Broken) -> Iterator[pystac.Item]:
+    """Read the items of a collection one by one, so that a bad one does not stop the others."""
+    for number, feature in enumerate(data.get("features") or []):
+        name = feature.get("id", number) if isinstance(feature, dict) else number
         try:
-            target = _follow(link, io, catalogue)
+            item = pystac.Item.from_dict(feature)
         except STAC_ERRORS as error:
-            href = str(link.get_absolute_href() or link.href)
-            broken.append((href, f"{href} cannot be read: {one_line(error.__cause__ or error)}"))
-            continue
-        if isinstance(target, pystac.Item):
-            yield target
-        elif isinstance(target, pystac.Catalog):
-            yield from _walk(target, io, broken)
+            broken.append((f"{href}#{name}", f"item {name} cannot be read: {one_line(error)}"))
+        else:
+            yield item
+    links = data.get("links") or []
+    if any(isinstance(link, dict) and link.get("rel") == "next" for link in links):
+        reason = f"{href} is one page of more items (it has a link 'next'); save all pages"
+        broken.append((href, reason))
 
 
-def _follow(link: pystac.Link, io: pystac.StacIO | None, catalogue: pystac.Catalog) -> object:
-    if io is None or link.is_resolved():
-        return link.resolve_stac_object(root=catalogue.get_root()).target
-    return _read(io, str(link.get_absolute_href()))
+@dataclass(kw_only=True)
+class _Walk:
+    """A walk through a catalogue that ends, though links may lead in a circle or on for ever."""
+
+    io: pystac.StacIO | None
+    broken: Broken
+    _known: set[object] = field(default_factory=set)
+    _barren: int = 0
+
+    def items(
+        self, catalogue: pystac.Catalog, href: str, above: tuple[object, ...] = ()
+    ) -> Iterator[pystac.Item]:
+        """Walk through a catalogue and all catalogues in it."""
+        place = href or catalogue.get_self_href() or id(catalogue)
+        above = (*above, place)
+        self._known.add(place)
+        self._barren += 1
+        for link in [*catalogue.get_links("item"), *catalogue.get_links("child")]:
+            where = link.get_absolute_href() or (id(link.target) if link.is_resolved() else None)
+            name = str(link.get_absolute_href() or link.href)
+            if where in above:
+                self.broken.append((name, f"{name} links back to a catalogue it lies in: a circle"))
+                continue
+            if where in self._known or self._is_endless(name, len(above)):
+                continue
+            self._known.add(where)
+            try:
+                target = self._follow(link, catalogue)
+            except STAC_ERRORS as error:
+                reason = f"{name} cannot be read: {one_line(error.__cause__ or error)}"
+                self.broken.append((name, reason))
+                continue
+            if isinstance(target, pystac.Catalog):
+                yield from self.items(target, name, above)
+                continue
+            found = _features(target, name, self.broken) if isinstance(target, dict) else [target]
+            for item in found:
+                self._barren = 0
+                yield item
+
+    def _is_endless(self, name: str, depth: int) -> bool:
+        """Return whether the walk should end here, which the first time is noted."""
+        if depth > MAX_DEPTH:
+            reason = f"{name} lies in more than {MAX_DEPTH} catalogues; start at it to read it"
+            self.broken.append((name, reason))
+            return True
+        if self._barren == MAX_BARREN:
+            reason = f"{name} and what follows is not read: {MAX_BARREN} catalogues had no item"
+            self.broken.append((name, reason))
+        self._barren += self._barren >= MAX_BARREN
+        return self._barren > MAX_BARREN
+
+    def _follow(self, link: pystac.Link, catalogue: pystac.Catalog) -> Any:  # noqa: ANN401
+        if self.io is None or link.is_resolved():
+            return link.resolve_stac_object(root=catalogue.get_root()).target
+        return _read(self.io, str(link.get_absolute_href()))

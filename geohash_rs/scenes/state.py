@@ -2,17 +2,20 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import requests
 
 from geohash_rs.errors import SceneError
 from geohash_rs.scenes.remote import ask
+from geohash_rs.scenes.sources import is_seen
 
 __all__ = ["checksum_of", "state_of"]
 
 # Answers to HEAD of servers that give the file to GET: a signed URL is signed for one method.
 NO_HEAD = {403, 405, 501}
+WEB = ("http://", "https://")
 
 
 def state_of(files: Sequence[str]) -> tuple[int, int]:
@@ -49,27 +52,48 @@ def checksum_of(files: Sequence[str]) -> str | None:
         files: Paths or URIs of the files that a scene is made of.
 
     Returns:
-        SHA-256 over the content of the files on this machine; for a scene behind HTTP its entity
-        tag or date, as the server tells it, if it answers to HEAD. None where neither can be told.
+        SHA-256 over the content of the files on this machine, and of the entity tags or dates of
+        those behind HTTP, as servers that answer to HEAD state them. The tag itself for a scene
+        that is one file behind HTTP. None where a change of some file cannot be seen.
 
     Raises:
         SceneError: If a file cannot be read, or a server does not answer.
     """
-    if len(files) == 1 and files[0].startswith(("http://", "https://")):
+    if len(files) == 1 and files[0].startswith(WEB):
         return _tag_of(files[0])
     digest = hashlib.sha256()
-    count = 0
     for name in files:
-        if not Path(name).is_file():
-            continue
-        try:
-            with Path(name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            msg = f"{Path(name).name} cannot be read for its checksum: {error.strerror}"
-            raise SceneError(msg) from error
-        count += 1
-    return f"sha256:{digest.hexdigest()}" if count else None
+        if name.startswith(WEB):
+            tag = _tag_of(name)
+            mark = None if tag is None else tag.encode()
+        else:
+            mark = _digest_of(name)
+        if mark is None:
+            return None
+        digest.update(mark)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _digest_of(name: str) -> bytes | None:
+    """Take the checksum of a file; None if it is not on this machine.
+
+    Raises:
+        SceneError: If it cannot be read.
+    """
+    if not is_seen(name):
+        return None
+    try:
+        state = Path(name).stat()
+        return _kept_digest(name, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    except OSError as error:
+        msg = f"{Path(name).name} cannot be read for its checksum: {error.strerror}"
+        raise SceneError(msg) from error
+
+
+@lru_cache(64)  # an archive with many scenes in it is read once
+def _kept_digest(name: str, *_state: int) -> bytes:
+    with Path(name).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _tag_of(url: str) -> str | None:

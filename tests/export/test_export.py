@@ -1,8 +1,10 @@
 """What is written is read back by other programs: GDAL's ogrinfo, geopandas, pyarrow, json."""
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -334,3 +336,66 @@ def test_a_full_disk_is_reported_and_leaves_the_old_file(matches, tmp_path, endi
     assert "Traceback" not in done.stderr
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def open_geopackage(path):
+    """Open a GeoPackage and change it, as QGIS does while a layer is edited."""
+    file = sqlite3.connect(path)
+    for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        file.execute(f"DROP TRIGGER {name}")
+    return file
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete", "persist"])
+def test_a_geopackage_that_another_program_edits_is_not_replaced(matches, tmp_path, journal):
+    path = tmp_path / "a.gpkg"
+    write(matches, path)
+    with contextlib.closing(open_geopackage(path)) as file:
+        file.execute(f"PRAGMA journal_mode = {journal}")
+        file.execute("UPDATE a SET scene = 'checked by me'")
+        if journal == "wal":
+            file.commit()
+        with pytest.raises(ExportError, match=r"a\.gpkg is open in another program"):
+            write(matches, path)
+        file.commit()
+    assert set(gpd.read_file(path)["scene"]) == {"checked by me"}
+    if journal != "persist":
+        write(matches, path)
+        assert "checked by me" not in set(gpd.read_file(path)["scene"])
+
+
+def test_a_geopackage_that_another_program_reads_is_not_replaced(matches, tmp_path):
+    path = tmp_path / "a.gpkg"
+    write(matches, path)
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute("BEGIN")
+        assert file.execute("SELECT count(*) FROM a").fetchone() == (len(matches),)
+        with pytest.raises(ExportError, match=r"a\.gpkg is open in .*, which holds a lock on it"):
+            write(matches, path)
+
+
+def test_what_a_crash_left_next_to_a_deleted_geopackage_is_named(matches, tmp_path):
+    (tmp_path / "a.gpkg-wal").write_bytes(b"0")
+    with pytest.raises(ExportError, match=r"a\.gpkg is open .*: a\.gpkg-wal is next to it"):
+        write(matches, tmp_path / "a.gpkg")
+
+
+def test_a_geopackage_that_is_opened_while_it_is_written_again_stays(matches, tmp_path):
+    path = tmp_path / "a.gpkg"
+    write(matches, path)
+    before = path.read_bytes()
+
+    def frames():
+        yield matches
+        (tmp_path / "a.gpkg-wal").write_bytes(b"0")
+
+    with pytest.raises(ExportError, match=r"a\.gpkg is open in another program"):
+        write_batches(frames(), path)
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "a.gpkg-wal"]
+
+
+def test_a_file_that_is_not_a_database_is_replaced(matches, tmp_path):
+    (tmp_path / "a.gpkg").write_text("notes")
+    write(matches, tmp_path / "a.gpkg")
+    assert len(gpd.read_file(tmp_path / "a.gpkg")) == len(matches)

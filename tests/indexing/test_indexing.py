@@ -241,7 +241,7 @@ def test_an_archive_refuses_other_hashers_and_other_folders(
     assert open_or_create(archive_folder, hasher="itq-64").num_tiles == 56
     known = archive.hasher()
     other = replace(known, extractor=replace(known.extractor, bands=known.bands[::-1]))
-    names = rf"itq-64 \({known.fingerprint[:8]}\) but itq-64 \({other.fingerprint[:8]}\) is"
+    names = rf"itq-64 \({known.fingerprint[:8]}\), not itq-64 \({other.fingerprint[:8]}\);"
     with pytest.raises(HasherMismatchError, match=names):
         open_or_create(archive_folder, hasher=other)
     with pytest.raises(ArchiveExistsError, match="not empty"):

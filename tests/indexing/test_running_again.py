@@ -3,15 +3,18 @@
 import datetime as dt
 import multiprocessing
 import os
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 
 from geohash_rs import Archive, Scenes, TileGrid
-from geohash_rs.errors import ArchiveWriteError, SceneError, TileSizeError
+from geohash_rs.errors import ArchiveWriteError, GeoHashRSWarning, SceneError, TileSizeError
 from geohash_rs.indexing import plan as scene_plan
 from geohash_rs.indexing.plan import ScenePlan
 from geohash_rs.scenes.grid import GridSettings
@@ -122,6 +125,77 @@ def test_a_checksum_is_added_to_a_scene_that_has_none(quick: Archive, scene: Pat
     os.utime(scene, ns=(1, 1))
     assert quick.add(Scenes(scene), checksum=True).unchanged == [str(scene)]
     assert quick.manifest.generation == generation
+
+
+def in_archive(scene: Path) -> tuple[str, Path]:
+    path = scene.with_name("s.zip")
+    with zipfile.ZipFile(path, "w") as file:
+        file.write(scene, "in.tif")
+    return f"/vsizip/{path}/in.tif", path
+
+
+def in_nested_mosaics(scene: Path) -> tuple[str, Path]:
+    for name in ("inner.vrt", "outer.vrt"):
+        rasterio.shutil.copy(scene, scene.with_name(name), driver="VRT")
+    outer = scene.with_name("outer.vrt")
+    outer.write_text(outer.read_text().replace(">0.tif<", ">inner.vrt<"))
+    return str(outer), scene
+
+
+def in_subdataset(scene: Path) -> tuple[str, Path]:
+    return f"GTIFF_DIR:1:{scene}", scene
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+@pytest.mark.parametrize("lie", [in_archive, in_nested_mosaics, in_subdataset])
+def test_a_change_is_seen_where_the_file_itself_is_not_named(
+    quick: Archive,
+    scene: Path,
+    lie: Callable[[Path], tuple[str, Path]],
+    write_scene: Writer,
+    *,
+    checksum: bool,
+) -> None:
+    name, file = lie(scene)
+    quick.add(Scenes(name), checksum=checksum)
+    assert quick.add(Scenes(name), checksum=checksum).unchanged == [name]
+    earlier = file.stat()
+    write_scene(scene, mosaic(2, 2, 7), nodata=0)
+    lie(scene)
+    if checksum:  # which sees what size and time hide
+        os.utime(file, ns=(earlier.st_atime_ns, earlier.st_mtime_ns))
+    assert quick.add(Scenes(name), checksum=checksum).replaced == [name]
+
+
+def test_a_mask_laid_next_to_a_scene_is_a_change(quick: Archive, scene: Path) -> None:
+    quick.add(Scenes(scene))
+    with rasterio.open(
+        f"{scene}.msk", "w", driver="GTiff", count=1, height=128, width=128, dtype="uint8",
+        crs="EPSG:32633", transform=rasterio.Affine.scale(10)
+    ) as mask:  # fmt: skip
+        mask.update_tags(INTERNAL_MASK_FLAGS_1="2")
+        mask.write(np.zeros((128, 128), np.uint8), 1)
+    report = quick.add(Scenes(scene))
+    assert "its 4 earlier tiles are removed" in report.skipped[0][1]
+
+
+def test_a_note_says_once_where_a_change_cannot_be_seen(quick: Archive, scene: Path) -> None:
+    names = []
+    for number in range(2):
+        names.append(f"/vsimem/unseen{number}.tif")
+        rasterio.shutil.copy(scene, names[-1], driver="GTiff")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            quick.add(Scenes(names))
+        with pytest.warns(
+            GeoHashRSWarning, match=r"unseen0.tif and 1 more left as indexed, though"
+        ) as seen:
+            assert quick.add(Scenes(names)).unchanged == names
+        assert len(seen) == 1
+    finally:
+        for name in names:
+            rasterio.shutil.delete(name)
 
 
 def test_a_vrt_has_changed_if_its_oldest_source_has(

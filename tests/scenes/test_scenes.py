@@ -303,7 +303,13 @@ def test_a_nodata_value_that_only_the_user_knows_has_no_weight_in_resampled_tile
             "2021-01-01",
             "2021-02-03",
         ),
+        ("HLS.S30.T32TPT.2023152T101601.v2.0.B04.tif", {}, "2023-06-01", "2023-06-01"),
+        ("MOD09GA.A2024060.h18v04.061.2024062043512.tif", {}, "2024-02-29", "2024-02-29"),
+        ("MCD43A4.061_Nadir_doy2023001_aid0001.tif", {}, "2023-01-01", "2023-01-01"),
+        ("LC81960302023152LGN00_B4.tif", {}, "2023-06-01", "2023-06-01"),
         ("20200101.tif", {"datetime": "2019-05-06"}, "2019-05-06", "2019-05-06"),
+        ("20200101.tif", {"datetime": "2019-126"}, "2019-05-06", "2019-05-06"),
+        ("20200101.tif", {"datetime": "2019-05/2019-06"}, "2019-05-01", "2019-06-30"),
         ("20200101.tif", {"datetime": date(2019, 5, 6)}, "2019-05-06", "2019-05-06"),
         ("20200101.tif", {"datetime": ("2019-05-06", "2019-06-01")}, "2019-05-06", "2019-06-01"),
         ("20200101.tif", {"datetime": lambda path: pd.NaT}, "2020-01-01", "2020-01-01"),
@@ -317,12 +323,28 @@ def test_a_scene_is_dated_by_argument_name_or_pattern(tmp_path, name, arguments,
     assert dates[1].isoformat().endswith("T23:59:59.999999+00:00")
 
 
-def test_a_scene_is_dated_by_its_tag_when_nothing_else_tells(tmp_path):
+@pytest.mark.parametrize(
+    ("tag", "moment"),
+    [
+        ("2015:06:07 08:09:10", "2015-06-07T08:09:10"),
+        ("2015:06:07 08:09:10+02:00", "2015-06-07T06:09:10"),
+        ("2015-06-07T23:09:10.5-03:00", "2015-06-08T02:09:10.500000"),
+        ("20150607T080910Z", "2015-06-07T08:09:10"),
+    ],
+)
+def test_a_scene_is_dated_by_its_tag_when_nothing_else_tells(tmp_path, tag, moment):
     with rasterio.open(write(tmp_path / "a.tif"), "r+") as target:
-        target.update_tags(TIFFTAG_DATETIME="2015:06:07 08:09:10")
+        target.update_tags(TIFFTAG_DATETIME=tag)
     first, last = Scenes(tmp_path).scene_files[0].dates
     assert first == last
-    assert first.isoformat() == "2015-06-07T08:09:10+00:00"
+    assert first.isoformat() == f"{moment}+00:00"
+
+
+@pytest.mark.parametrize("name", ["tile_2023152.tif", "2012345.tif", "HLS.S30.2023400.tif"])
+def test_a_number_that_may_be_anything_is_no_date(tmp_path, name):
+    with rasterio.open(write(tmp_path / name), "r+") as target:
+        target.update_tags(TIFFTAG_DATETIME="0000:00:00 00:00:00")
+    assert Scenes(tmp_path).scene_files[0].dates is None
 
 
 @pytest.mark.parametrize(

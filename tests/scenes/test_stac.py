@@ -14,7 +14,7 @@ from pystac.stac_io import DefaultStacIO
 
 from geohash_rs import Archive, Hasher, Scenes
 from geohash_rs.errors import SceneError
-from geohash_rs.scenes import remote
+from geohash_rs.scenes import remote, stac_walk
 from geohash_rs.scenes.stac import read_stac
 from tests.ground import mosaic
 from tests.scenes.range_server import serving
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_of_a_catalogue_is_named_and_the_rest_taken(
 ) -> None:
     items = list(pystac.ItemCollection.from_file(str(collection)))
     for one in items:
-        one.assets = {k: v for k, v in one.assets.items() if k in {"visual", "scene", "B02"}}
+        one.assets = {k: v for k, v in one.assets.items() if k in {"visual", "scene", "early"}}
     catalogue = pystac.Catalog("all", "all")
     catalogue.add_items(items[:2])
     for number in range(2):
@@ -164,6 +164,9 @@ def test_what_cannot_be_read_of_a_catalogue_is_named_and_the_rest_taken(
     catalogue.normalize_and_save(str(folder), pystac.CatalogType.SELF_CONTAINED)
     (folder / "two" / "two.json").unlink()
     (folder / "part0" / "catalog.json").write_text("{")
+    for name in ("part1/three/b.tif", "one/data/one.tif", "two/data/two.tif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
     with serving(tmp_path) as server:
         for start in (str(folder), f"{server.url}/catalogue"):
             found = read_stac(f"{start}/catalog.json")
@@ -178,6 +181,116 @@ def test_what_cannot_be_read_of_a_catalogue_is_named_and_the_rest_taken(
     own = pystac.Catalog.from_file(str(folder / "catalog.json"))  # reads by pystac's own means
     assert len(read_stac(own).dates) == 2
     assert len(read_stac(own).unusable) == 2
+
+
+def test_bad_items_of_a_collection_are_named_and_the_rest_taken(
+    tmp_path: Path, write_scene: Writer
+) -> None:
+    write_scene(tmp_path / "im" / "ok 1.tif", mosaic(1, 1, 1))
+    good = item("good", {"v": tiff("./im/ok%201.tif")})
+    bad = {
+        "dead": item("dead", {"v": tiff("im/gone.tif")}),
+        "undated": item("undated", {"v": tiff("im/ok 1.tif")}, datetime=None),
+        "misdated": item("misdated", {"v": tiff("im/ok 1.tif")}, datetime="soon"),
+        "twice": item("twice", {"v": tiff("im/ok 1.tif")}, datetime="1999-01-01T00:00:00Z"),
+        "bare": {"type": "Feature", "id": "bare"},
+        "null": {**good, "id": "null", "properties": None},
+        "assetless": {**good, "id": "assetless", "assets": None},
+    }
+    features: list[Any] = [good, *bad.values(), None, 7]
+    path = tmp_path / "items.json"
+    path.write_text(
+        json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8-sig"
+    )
+    found = read_stac(path)
+    assert list(found.dates) == [str(tmp_path / "im" / "ok 1.tif")]
+    said = " | ".join(reason for _, reason in found.unusable)
+    assert len(found.unusable) == len(bad) + 2
+    for name in bad:
+        assert f"item {name} " in said
+    assert f"names {tmp_path}/im/gone.tif, which does not exist" in said
+    scenes = Scenes.from_stac(path)
+    assert [scene.name for scene in scenes.scene_files] == ["ok 1.tif"]
+    assert len(scenes.unreadable) == len(found.unusable)
+
+
+def test_a_file_address_and_a_name_with_a_percent_sign_are_found(
+    tmp_path: Path, write_scene: Writer
+) -> None:
+    write_scene(tmp_path / "100%25.tif", mosaic(1, 1, 1))
+    for href in ("100%25.tif", f"file://{tmp_path}/100%25.tif"):
+        (tmp_path / "item.json").write_text(json.dumps(item("one", {"v": tiff(href)})))
+        assert list(read_stac(tmp_path / "item.json").dates) == [f"{tmp_path}/100%25.tif"]
+
+
+def test_a_page_of_more_items_is_read_and_named(collection: Path) -> None:
+    data = json.loads(collection.read_text())
+    data["links"] = [{"rel": "next", "href": "https://example.org/items?page=2"}]
+    collection.write_text(json.dumps(data))
+    found = read_stac(collection)
+    assert len(found.dates) == 2
+    assert found.unusable[0] == (
+        str(collection),
+        f"{collection} is one page of more items (it has a link 'next'); save all pages",
+    )
+
+
+def catalogue(path: Path, *links: tuple[str, str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = {
+        "type": "Catalog",
+        "stac_version": "1.0.0",
+        "id": path.parent.name,
+        "description": "a catalogue",
+        "links": [{"rel": rel, "href": href} for rel, href in links],
+    }
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_circle_of_catalogues_ends_and_is_named(tmp_path: Path, write_scene: Writer) -> None:
+    write_scene(tmp_path / "b" / "ok.tif", mosaic(1, 1, 1))
+    start = catalogue(tmp_path / "catalog.json", ("child", "b/catalog.json"))
+    catalogue(
+        tmp_path / "b" / "catalog.json",
+        ("child", "../catalog.json"),
+        ("child", "catalog.json"),
+        ("item", "item.json"),
+        ("item", "item.json"),
+    )
+    (tmp_path / "b" / "item.json").write_text(json.dumps(item("one", {"v": tiff("ok.tif")})))
+    found = read_stac(start)
+    assert list(found.dates) == [f"{tmp_path}/b/ok.tif"]
+    assert found.unusable == [
+        (str(place), f"{place} links back to a catalogue it lies in: a circle")
+        for place in (start, tmp_path / "b" / "catalog.json")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [("MAX_DEPTH", "lies in more than 3 catalogues"), ("MAX_BARREN", "3 catalogues had no item")],
+)
+def test_endless_catalogues_are_named_and_the_rest_taken(
+    tmp_path: Path, write_scene: Writer, monkeypatch: pytest.MonkeyPatch, limit: str, reason: str
+) -> None:
+    monkeypatch.setattr(stac_walk, limit, 3)
+    write_scene(tmp_path / "ok.tif", mosaic(1, 1, 1))
+    (tmp_path / "item.json").write_text(json.dumps(item("one", {"v": tiff("ok.tif")})))
+
+    class Endless(stac_walk.PatientStacIO):
+        def read_text_from_href(self, href: str) -> str:
+            if href.endswith(("item.json", "start.json")):
+                return super().read_text_from_href(href)
+            path = catalogue(Path(href), ("child", f"{Path(href).stem}0.json"))
+            return path.read_text()
+
+    monkeypatch.setattr(stac_walk, "PatientStacIO", Endless)
+    start = catalogue(tmp_path / "start.json", ("item", "item.json"), ("child", "a.json"))
+    found = read_stac(start)
+    assert list(found.dates) == [f"{tmp_path}/ok.tif"]
+    assert len(found.unusable) == 1
+    assert reason in found.unusable[0][1]
 
 
 def test_a_file_that_is_no_stac_says_so(tmp_path: Path) -> None:

@@ -158,9 +158,9 @@ VRT = b"""<VRTDataset rasterXSize="64" rasterYSize="64"><SRS>EPSG:32633</SRS>
 def bad_uploads():
     whole = geotiff()
     return [
-        (b"", "no GeoTIFF"),
-        (b"\x89PNG\r\n", "no GeoTIFF"),
-        (VRT, "no GeoTIFF"),
+        (b"", "not a GeoTIFF"),
+        (b"\x89PNG\r\n", "not a GeoTIFF"),
+        (VRT, "not a GeoTIFF"),
         (b"II*\0" + VRT, "cannot be"),
         (b"II*\0\x08\0\0\0", "cannot be"),
         (whole[: len(whole) // 3], "cannot be"),

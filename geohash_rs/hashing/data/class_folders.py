@@ -1,7 +1,9 @@
 """Pictures in one folder a class, as UC Merced, AID, WHU-RS19 and your own are laid out."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +12,20 @@ import numpy.typing as npt
 import rasterio
 import torch
 from PIL import Image
+from rasterio.errors import RasterioError
 from torch import Tensor
 
-from geohash_rs.errors import GeoHashRSWarning, SceneError, TrainingError
+from geohash_rs.errors import GeoHashRSWarning, SceneError, TrainingError, one_line
 from geohash_rs.scenes.file import open_raster
+from geohash_rs.scenes.folders import is_litter, shown_name
+from geohash_rs.scenes.values import Values
 
-__all__ = ["ClassFolders", "read_tile", "split_by_class", "stored_type"]
+__all__ = ["ClassFolders", "read_tile", "split_by_class"]
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 RASTERS = {".tif", ".tiff"}
-INTEGERS = ("int16", "int32", "int64")  # and unsigned
+
+MOST_NAMED = 5
 
 Ints = npt.NDArray[np.int64]
 
@@ -42,7 +48,9 @@ class ClassFolders:
 
     @classmethod
     def open(cls, root: str | Path) -> "ClassFolders":
-        """Find the files of all classes.
+        """Find the files of all classes, and read each once.
+
+        Files that cannot be read, or have other bands than most, are left out with a warning.
 
         Args:
             root: Folder with one folder a class, or with one such folder somewhere below.
@@ -52,21 +60,26 @@ class ClassFolders:
 
         Raises:
             TrainingError: If there is no such folder, or several next to each other, or a class has
-                no picture.
+                usable picture, or two classes are one folder.
         """
         top = _find_classes(Path(root))
-        names = sorted(p.name for p in top.iterdir() if p.is_dir())
+        names = [folder.name for folder in _class_folders(top)]
+        _check_distinct(top, names)
+        pictures = {name: _pictures(top / name) for name in names}
+        usable = _usable([path for found in pictures.values() for path in found])
         files: list[Path] = []
         labels: list[int] = []
         for index, name in enumerate(names):
-            found = _pictures(top / name)
+            found = [path for path in pictures[name] if path in usable]
             if not found:
-                msg = f"{top} has no pictures of class {name!r}; its classes are {names}."
+                msg = (
+                    f"{top} has no pictures of class {name!r} that can be used (of "
+                    f"{len(pictures[name])}); its classes are {names}."
+                )
                 raise TrainingError(msg)
             files += found
             labels += [index] * len(found)
-        whole = cls(root=top, paths=tuple(files), labels=np.array(labels), classes=tuple(names))
-        return whole.take(_of_one_type(files))
+        return cls(root=top, paths=tuple(files), labels=np.array(labels), classes=tuple(names))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -123,36 +136,15 @@ def read_tile(path: Path) -> Tensor:
         if path.suffix.lower() in RASTERS:
             with rasterio.open(path) as source:
                 return torch.from_numpy(source.read())
-        if stored_type(path) == "uint16":  # of which Pillow would keep the upper or lower bits
+        if _is_wide_png(path):  # of which Pillow would keep the upper or lower bits
             with open_raster(path) as source:
                 bands = source.read()[: 3 if source.count > 2 else 1]
             return torch.from_numpy(np.broadcast_to(bands, (3, *bands.shape[1:])).copy())
         with Image.open(path) as picture:
             return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-    except (OSError, SceneError) as error:
-        msg = f"{path} cannot be read ({error}); remove or replace it."
+    except (OSError, SceneError, RasterioError, SyntaxError, ValueError, MemoryError) as error:
+        msg = f"{path} cannot be read ({one_line(error)}); remove or replace it."
         raise TrainingError(msg) from error
-
-
-def stored_type(path: Path) -> str:
-    """Return the type in which a picture or raster stores its values, from its header.
-
-    Args:
-        path: As in `read_tile`.
-
-    Returns:
-        NumPy's name of the type; empty where the header cannot be read.
-    """
-    try:
-        if path.suffix.lower() in RASTERS:
-            with open_raster(path) as source:
-                return str(np.result_type(*source.dtypes))
-        with path.open("rb") as file:
-            header = file.read(25)
-    except (OSError, SceneError):
-        return ""
-    # https://www.w3.org/TR/png-3/#11IHDR: the bits of a sample are the ninth byte of the header
-    return "uint16" if header[1:4] == b"PNG" and header[24:] == b"\x10" else "uint8"
 
 
 def split_by_class(
@@ -187,14 +179,24 @@ def split_by_class(
     return [np.array(sorted(part), dtype=np.int64) for part in parts]
 
 
+def _is_wide_png(path: Path) -> bool:
+    """Return whether a file is a PNG of 16 bits."""
+    with path.open("rb") as file:
+        header = file.read(25)
+    # https://www.w3.org/TR/png-3/#11IHDR: the bits of a sample are the ninth byte of the header
+    return header[1:4] == b"PNG" and header[24:] == b"\x10"
+
+
 def _find_classes(root: Path) -> Path:
     if not root.is_dir():
         msg = f"{root} is not a folder; give the folder that holds one folder a class."
         raise TrainingError(msg)
     found: list[Path] = []
-    for folder in (root, *sorted(p for p in root.rglob("*") if p.is_dir())):
+    below = (p for p in root.rglob("*") if p.is_dir())
+    visible = (p for p in below if not any(map(is_litter, p.relative_to(root).parts)))
+    for folder in (root, *sorted(visible)):
         inside = found and folder.is_relative_to(found[-1])  # sorted: what is inside comes next
-        if not inside and any(_pictures(p) for p in folder.iterdir() if p.is_dir()):
+        if not inside and any(_pictures(p) for p in _class_folders(folder)):
             found.append(folder)
     if not found:
         msg = (
@@ -211,27 +213,68 @@ def _find_classes(root: Path) -> Path:
     return found[0]
 
 
-def _of_one_type(files: Sequence[Path]) -> list[int]:
-    """Choose the files whose values can be compared; warn of those that are left out.
+def _class_folders(top: Path) -> list[Path]:
+    """List the folders that may be classes: none that is hidden, or named like a picture."""
+    return sorted(
+        p
+        for p in top.iterdir()
+        if p.is_dir() and not is_litter(p.name) and p.suffix.lower() not in PICTURES | RASTERS
+    )
 
-    Integers wider than 8 bits are one kind, as in `Values`.
+
+def _check_distinct(top: Path, names: Sequence[str]) -> None:
+    """Check that no two classes are one folder.
+
+    Raises:
+        TrainingError: If links make them so.
     """
-    stored = [stored_type(path) for path in files]
-    kinds = ["integers" if t[1:] in INTEGERS or t in INTEGERS else t for t in stored]
-    known = [kind for kind in kinds if kind]
-    main = max(dict.fromkeys(known), key=known.count, default="")
-    others = [i for i, kind in enumerate(kinds) if kind and kind != main]
-    if others:
-        first, kept = others[0], kinds.index(main)
+    known: dict[Path, str] = {}
+    for name in names:
+        first = known.setdefault((top / name).resolve(), name)
+        if first != name:
+            msg = f"the classes {first!r} and {name!r} of {top} are one folder; remove the link."
+            raise TrainingError(msg)
+
+
+def _usable(paths: Sequence[Path]) -> set[Path]:
+    """Choose the files that can be read and are like most in bands and values; warn of others."""
+    with ThreadPoolExecutor() as pool:
+        looks = dict(zip(paths, pool.map(_look, paths), strict=True))
+    counts = Counter(look for look in looks.values() if not isinstance(look, str))
+    usual = counts.most_common(1)[0][0] if counts else (0, "")
+    bad = [
+        look if isinstance(look, str) else f"{path} has {look[0]} bands of {look[1]}"
+        for path, look in looks.items()
+        if look != usual
+    ]
+    if bad:
+        more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
         msg = (
-            f"{len(others)} of {len(files)} files are left out, since their values cannot be "
-            f"compared with those of the others: {files[first]} holds {stored[first]}, but "
-            f"{files[kept]} holds {stored[kept]}. Bring them all to one range first, such as with "
-            "'gdal_translate -ot Byte -scale LOW HIGH 0 255'."
+            f"{len(bad)} of {len(paths)} pictures are left out, as they cannot be read or have "
+            f"other than {usual[0]} bands of {usual[1]}: {'; '.join(bad[:MOST_NAMED])}{more}."
         )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
-    return [i for i, kind in enumerate(kinds) if kind in ("", main)]
+        warnings.warn(shown_name(msg), GeoHashRSWarning, stacklevel=3)
+    return {path for path, look in looks.items() if look == usual}
+
+
+def _look(path: Path) -> tuple[int, str] | str:
+    """Read a file; return its number of bands and what its values are, or why it is unreadable."""
+    try:
+        tile = read_tile(path).numpy()
+    except TrainingError as error:
+        return str(error)
+    if tile.dtype == np.uint8:
+        return len(tile), "8 bits"
+    if tile.dtype.kind in "iu":  # dark ones may hold less than 256
+        return len(tile), "integers of more than 8 bits"
+    finite = tile[:, np.isfinite(tile).all(axis=0)]
+    fractions = finite.size and Values.of_pixels(finite, dtype=str(tile.dtype)).kind == "fraction"
+    return len(tile), "fractions" if fractions else "floats"
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES | RASTERS)
+    return sorted(
+        p
+        for p in folder.iterdir()
+        if p.suffix.lower() in PICTURES | RASTERS and not is_litter(p.name) and p.is_file()
+    )

@@ -1,13 +1,13 @@
 """Parse the region and the time range that a search is limited to."""
 
-import calendar
 import datetime as dt
 import functools
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -16,6 +16,8 @@ from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from geohash_rs.errors import QueryError, RegionError, TimeRangeError
+from geohash_rs.store.search.regions import read_region, region_of_frame
+from geohash_rs.store.times import EXAMPLE, parse_iso
 
 __all__ = [
     "BBox",
@@ -29,12 +31,13 @@ __all__ = [
 ]
 
 BBox = tuple[float, float, float, float]
-RegionLike = BaseGeometry | Sequence[float]
+RegionLike: TypeAlias = (
+    BaseGeometry | gpd.GeoDataFrame | gpd.GeoSeries | Path | str | Sequence[float]
+)
 Moment = str | dt.date | dt.datetime | np.datetime64 | None
-TimeLike = Sequence[Moment]
+TimeLike = Sequence[Moment] | str
 
 WHOLE_UNITS = {("Y", 1), ("M", 1), ("D", 1)}
-PARTIAL_DATE = re.compile(r"^(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +110,10 @@ def parse_region(region: RegionLike) -> Region:
     """Parse a region.
 
     Args:
-        region: A shapely geometry in longitude and latitude, or (minlon, minlat, maxlon, maxlat)
-            in degrees. A box whose minlon is larger than its maxlon crosses the antimeridian, as
-            in RFC 7946. Longitudes in [-360, 360] are wrapped into [-180, 180].
+        region: A shapely geometry in longitude and latitude; a table or file of geometries in any
+            CRS, as in `read_region`; or (minlon, minlat, maxlon, maxlat) in degrees. A box whose
+            minlon is larger than its maxlon crosses the antimeridian, as in RFC 7946. Longitudes in
+            [-360, 360] are wrapped into [-180, 180].
 
     Returns:
         The checked region.
@@ -118,6 +122,10 @@ def parse_region(region: RegionLike) -> Region:
         RegionError: If it is empty, invalid, has numbers that are not finite, or lies outside the
             valid longitudes and latitudes.
     """
+    if isinstance(region, str | Path):
+        region = read_region(region)
+    elif isinstance(region, gpd.GeoDataFrame | gpd.GeoSeries):
+        region = region_of_frame(region, name="region")
     if isinstance(region, BaseGeometry):
         return _from_geometry(region)
     return _from_bbox(region)
@@ -226,9 +234,9 @@ def parse_time(time: TimeLike) -> TimeRange:
 
     Args:
         time: (start, end), both included. Each is an ISO 8601 string, a date, a datetime, or None
-            for an open end. A time without a zone is UTC. An end given as a year, month or day
-            (or as a datetime64 of that unit) means its last moment, so ("2023", "2023") is the
-            whole year.
+            for an open end. A time without a zone is UTC. An end given as a year, month, week or
+            day (or as a datetime64 of that unit) means its last moment, so ("2023", "2023") is the
+            whole year. Or both as text, ``start/end``, or one period, such as ``2023-06``.
 
     Returns:
         The range in microseconds.
@@ -236,7 +244,10 @@ def parse_time(time: TimeLike) -> TimeRange:
     Raises:
         TimeRangeError: If it cannot be parsed or ends before it starts.
     """
-    if isinstance(time, str) or len(time) != 2:
+    if isinstance(time, str):
+        first, slash, second = time.partition("/")
+        time = (first, second if slash else first)
+    if len(time) != 2:
         msg = f"time is {time!r}, but it must be a pair (start, end); None leaves an end open."
         raise TimeRangeError(msg)
     start, end = _moment(time[0], last=False), _moment(time[1], last=True)
@@ -247,18 +258,21 @@ def parse_time(time: TimeLike) -> TimeRange:
 
 
 def _moment(value: Any, *, last: bool) -> int | None:  # noqa: ANN401 - anything a user passes
-    if value is None or value == "" or value == "..":
+    if value is None or (isinstance(value, str) and value.strip() in ("", "..")):
         return None
     try:
         if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
             value = value.isoformat()
         if isinstance(value, np.datetime64) and np.datetime_data(value) in WHOLE_UNITS:
             value = str(value)
-        if isinstance(value, str) and (match := PARTIAL_DATE.match(value.strip())):
-            value = _edge_of_period(match, last=last)
+        if isinstance(value, str):
+            value = parse_iso(value)[last]
+        if not isinstance(value, dt.datetime | np.datetime64):
+            msg = f"a {type(value).__name__} is not a date; {EXAMPLE}"
+            raise TypeError(msg)
         stamp = pd.Timestamp(value)
     except (TypeError, ValueError, OverflowError) as error:
-        msg = f"time {value!r} cannot be parsed ({error}); write it like 2023-06-30T12:00Z."
+        msg = f"time {value!r} cannot be parsed: {error}."
         raise TimeRangeError(msg) from error
     if pd.isna(stamp):
         msg = "time has a missing value (NaT); use None for an open end."
@@ -266,13 +280,3 @@ def _moment(value: Any, *, last: bool) -> int | None:  # noqa: ANN401 - anything
     if stamp.tzinfo is not None:
         stamp = stamp.tz_convert("UTC").tz_localize(None)
     return int(stamp.to_datetime64().astype("datetime64[us]").astype(np.int64))
-
-
-def _edge_of_period(match: re.Match[str], *, last: bool) -> dt.datetime:
-    """Return the first or last moment of a year, month or day."""
-    year, month, day = (int(part or 0) for part in match.groups())
-    if not last:
-        return dt.datetime(year, month or 1, day or 1)
-    month = month or 12
-    day = day or calendar.monthrange(year, month)[1]
-    return dt.datetime(year, month, day, 23, 59, 59, 999_999)

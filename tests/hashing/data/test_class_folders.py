@@ -1,13 +1,16 @@
 """Class folders are found where they are, and their tiles keep the size that they have."""
 
+import shutil
+
 import numpy as np
 import pytest
 import rasterio
+import torch
 from PIL import Image
 
 from geohash_rs.errors import GeoHashRSWarning, TrainingError
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule, ClassFolderDataset
-from geohash_rs.hashing.data.class_folders import ClassFolders, read_tile, stored_type
+from geohash_rs.hashing.data.class_folders import ClassFolders, read_tile
 
 
 def test_a_split_into_folders_is_refused_with_their_names(folder, tmp_path):
@@ -75,8 +78,56 @@ def test_pictures_of_another_type_are_left_out_and_named(tmp_path):
         for i in range(4):
             write_png(tmp_path / name / f"{i}.png", rng.integers(0, 255, (3, 8, 8)).astype("uint8"))
     write_png(tmp_path / "water/wide.png", rng.integers(0, 9000, (3, 8, 8)).astype("uint16"))
-    with pytest.warns(GeoHashRSWarning, match=r"1 of 9 files are left .*wide.png holds uint16"):
+    with pytest.warns(
+        GeoHashRSWarning, match=r"1 of 9 .* left out.*wide.png has 3 bands of integers"
+    ):
         found = ClassFolders.open(tmp_path)
     assert len(found) == 8
-    assert {stored_type(path) for path in found.paths} == {"uint8"}
+    assert {read_tile(path).dtype for path in found.paths} == {torch.uint8}
     assert found.classes == ("forest", "water")
+
+
+def test_hidden_folders_and_folders_named_like_pictures_are_no_classes(folder):
+    for name in (".ipynb_checkpoints", "__MACOSX", "old.tif"):
+        shutil.copytree(folder / "c0", folder / name)
+    shutil.copy(folder / "c0" / "0.png", folder / "c0" / "._0.png")
+    (folder / "c1" / "deep.png").mkdir()
+    (folder / "c1" / "Thumbs.db").write_bytes(b"0")
+    found = ClassFolders.open(folder)
+    assert found.classes == ("c0", "c1", "c2")
+    assert len(found) == 30
+
+
+def test_a_class_behind_a_link_is_found_and_one_of_two_names_refused(folder, tmp_path):
+    shutil.move(folder / "c1", tmp_path / "disk")
+    (folder / "c1").symlink_to(tmp_path / "disk", target_is_directory=True)
+    assert len(ClassFolders.open(folder)) == 30
+    (folder / "again").symlink_to("c2", target_is_directory=True)
+    with pytest.raises(TrainingError, match="classes 'again' and 'c2' of .* are one folder"):
+        ClassFolders.open(folder)
+
+
+def test_pictures_that_cannot_be_read_or_have_other_bands_are_named_and_the_rest_taken(
+    folder, write_scene
+):
+    whole = (folder / "c0" / "1.png").read_bytes()
+    (folder / "c0" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "c0" / "empty.png").write_bytes(b"")
+    (folder / "c1" / "no.tif").write_bytes(b"II*\0nothing")
+    write_scene(folder / "c2" / "four.tif", np.ones((4, 40, 40), np.uint8))
+    with pytest.warns(GeoHashRSWarning, match="4 of 34 pictures are left out") as seen:
+        found = ClassFolders.open(folder)
+    assert len(found) == 30
+    for name in ("cut.png cannot", "empty.png cannot", "no.tif cannot", "four.tif has 4 bands"):
+        assert name in str(seen[0].message)
+    assert {tuple(batch.shape[1:]) for batch in found.batches()} == {(3, 40, 40)}
+
+
+def test_a_class_whose_pictures_are_all_bad_is_named(folder):
+    for path in (folder / "c1").iterdir():
+        path.write_bytes(b"")
+    with (
+        pytest.warns(GeoHashRSWarning, match="10 of 30 pictures are left out"),
+        pytest.raises(TrainingError, match=r"no pictures of class 'c1' that can be used \(of 10\)"),
+    ):
+        ClassFolders.open(folder)

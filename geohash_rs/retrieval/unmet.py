@@ -1,0 +1,86 @@
+"""Explain what of a search's limits nothing in an archive can meet."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from geohash_rs.store.search.filters import TimeRange
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import Searchable, bits_of
+
+__all__ = ["explain_unmet"]
+
+MOST_NAMES = 100  # that are looked for one by one
+MOST_SHOWN = 3
+COUNTED_TILES = 1_000_000  # of a larger archive, scenes without a date are counted instead
+
+
+def explain_unmet(archive: Searchable, where: Where, *, scenes: Iterable[str], found: int) -> str:
+    """Say which scenes and labels do not exist, and where nothing was found, what of the dates.
+
+    Args:
+        archive: The archive.
+        where: What the search was limited to.
+        scenes: Scenes of the matches.
+        found: How many matches there are.
+
+    Returns:
+        Sentences for a user; empty if there is nothing to say.
+    """
+    said = []
+    unseen = sorted((where.scenes or frozenset()) - set(scenes))[:MOST_NAMES]
+    missing = [name for name in unseen if not _exists(archive, Where(scenes=frozenset([name])))]
+    said += _absent("scene", missing, "see 'geohash-rs info --json' for its scenes")
+    labels = sorted(where.labels or frozenset())[:MOST_NAMES]
+    missing = [name for name in labels if not _exists(archive, Where(labels=frozenset([name])))]
+    said += _absent("label", missing, "labels are the names of classes")
+    if not found and where.time is not None:
+        said += _dates(archive, where)
+    return " ".join(said)
+
+
+def _absent(what: str, names: list[str], hint: str) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    shown = ", ".join(map(repr, names[:MOST_SHOWN]))
+    return [f"the archive has no {what} {shown}{more}; {hint}."]
+
+
+def _dates(archive: Searchable, where: Where) -> list[str]:
+    """Say when the tiles were taken that meet all else, and how many have no date."""
+    records = [record for record in archive.scenes() if record.num_tiles]
+    dated = [(r.datetime, r.datetime_end or r.datetime) for r in records if r.datetime is not None]
+    said = []
+    if not _exists(archive, replace(where, region=None, scenes=None, labels=None)):
+        said.append("no tile of the archive was taken in this time")
+        if dated:
+            first, last = min(start for start, _ in dated), max(end for _, end in dated)
+            said.append(f"its scenes are from {first.date()} to {last.date()}")
+    if len(archive) <= COUNTED_TILES:
+        count = len(archive) - _count(archive, Where(time=TimeRange(start=None, end=None)))
+    else:
+        count = sum(record.num_tiles for record in records if record.datetime is None)
+    if count:
+        said.append(
+            f"{count} of its {len(archive)} tiles have no date, and so are in no range of time "
+            "(index their scenes again with a date, see --date and --filename-regex)"
+        )
+    return [f"{'; '.join(said)}."] if said else []
+
+
+def _exists(archive: Searchable, where: Where) -> bool:
+    return _search(archive, where, k=1) > 0
+
+
+def _count(archive: Searchable, where: Where) -> int:
+    return _search(archive, where, k=None)
+
+
+def _search(archive: Searchable, where: Where, *, k: int | None) -> int:
+    num_bits = bits_of(archive)
+    anything = np.zeros((1, num_bits // 8), dtype=np.uint8)
+    found = archive.find(anything, limits=Limits(k=k, max_distance=num_bits), where=where)
+    return int((found.ids >= 0).sum())

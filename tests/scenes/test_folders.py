@@ -1,0 +1,141 @@
+"""Folders of scenes as people leave them: links, hidden files, litter, names of other times."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from geohash_rs import Scenes
+from geohash_rs.errors import SceneError
+from tests.ground import mosaic
+
+Writer = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_scene: Writer) -> Path:
+    """Give a folder with one scene, next to another folder with one."""
+    write_scene(tmp_path / "disk" / "far.tif", mosaic(1, 1, 1))
+    write_scene(tmp_path / "scenes" / "near.tif", mosaic(1, 1, 2))
+    return tmp_path / "scenes"
+
+
+def names(scenes: Scenes, folder: Path) -> list[str]:
+    return [Path(scene.key).relative_to(folder).as_posix() for scene in scenes.scene_files]
+
+
+def reasons(scenes: Scenes) -> dict[str, str]:
+    return {Path(path).name: reason for path, reason in scenes.passed_over}
+
+
+def test_a_linked_folder_is_followed(folder: Path) -> None:
+    (folder / "nas").symlink_to(folder.parent / "disk", target_is_directory=True)
+    assert names(Scenes(folder), folder) == ["nas/far.tif", "near.tif"]
+
+
+def test_a_loop_is_named_and_ends(folder: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "self.tif").symlink_to("self.tif")
+    scenes = Scenes(folder)
+    assert names(scenes, folder) == ["near.tif"]
+    assert reasons(scenes)["up"] == f"a loop: it links to {folder}, in which it lies"
+    assert [Path(path).name for path, _ in scenes.unreadable] == ["self.tif"]
+
+
+def test_a_folder_reached_by_two_ways_is_searched_once_by_its_own_name(folder: Path) -> None:
+    (folder / "z").mkdir()
+    shutil.move(folder / "near.tif", folder / "z" / "near.tif")
+    (folder / "a").symlink_to("z", target_is_directory=True)
+    scenes = Scenes([folder, folder / "z"])
+    assert names(scenes, folder) == ["z/near.tif"]
+    assert reasons(scenes)["a"] == f"the same folder as {folder / 'z'}"
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_file_of_two_names_is_one_scene(folder: Path, link: Callable[..., None]) -> None:
+    link(folder / "near.tif", folder / "copy.tif")
+    scenes = Scenes(folder)
+    assert len(scenes.scene_files) == 1
+    assert len(scenes.passed_over) == 1
+    if link is os.symlink:
+        assert names(scenes, folder) == ["near.tif"]
+        assert reasons(scenes) == {"copy.tif": f"the same file as {folder / 'near.tif'}"}
+
+
+def test_hidden_files_and_litter_are_no_scenes(folder: Path) -> None:
+    (folder / "._near.tif").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    for name in (".ipynb_checkpoints", "__MACOSX", ".trash/deep", "@eaDir"):
+        (folder / name).mkdir(parents=True)
+        shutil.copy(folder / "near.tif", folder / name / "near-checkpoint.tif")
+    (folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    scenes = Scenes(folder)
+    assert names(scenes, folder) == ["near.tif"]
+    assert scenes.unreadable == []
+    assert set(reasons(scenes)) == {
+        "._near.tif", ".ipynb_checkpoints", "__MACOSX", ".trash", "@eaDir",
+    }  # fmt: skip
+
+
+def test_a_hidden_folder_or_file_that_is_named_itself_is_read(folder: Path) -> None:
+    hidden = folder / ".scenes"
+    hidden.mkdir()
+    shutil.copy(folder / "near.tif", hidden / "in.tif")
+    shutil.copy(folder / "near.tif", folder / ".hidden.tif")
+    assert names(Scenes([hidden, folder / ".hidden.tif"]), folder) == [
+        ".hidden.tif", ".scenes/in.tif",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_ends_like_a_scene_is_searched_and_no_scene(folder: Path) -> None:
+    (folder / "tiles.tif").mkdir()
+    shutil.copy(folder / "near.tif", folder / "tiles.tif" / "in.tif")
+    scenes = Scenes(folder)
+    assert names(scenes, folder) == ["near.tif", "tiles.tif/in.tif"]
+    assert scenes.unreadable == []
+
+
+def test_a_pipe_is_named_and_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.tif")
+    scenes = Scenes(folder)
+    assert scenes.unreadable == [
+        (f"{folder}/pipe.tif", f"{folder}/pipe.tif is a pipe or device, not a file")
+    ]
+    with pytest.raises(SceneError, match="pipe.tif is a pipe or device, not a file"):
+        Scenes(folder, strict=True)
+
+
+def test_a_folder_that_cannot_be_searched_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "closed").mkdir()
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    scenes = Scenes(folder)
+    assert names(scenes, folder) == ["near.tif"]
+    assert scenes.unreadable == [
+        (f"{folder}/closed", f"{folder}/closed cannot be searched: Permission denied")
+    ]
+
+
+def test_a_name_that_is_not_utf8_is_named_and_the_others_are_read(folder: Path) -> None:
+    shutil.copy(folder / "near.tif", os.fsencode(folder) + b"/M\xfcnchen.tif")
+    scenes = Scenes(folder)
+    assert names(scenes, folder) == ["near.tif"]
+    ((path, reason),) = scenes.unreadable
+    assert path == f"{folder}/M\\xfcnchen.tif"
+    assert "M\\xfcnchen.tif has a name that is not UTF-8, which GDAL cannot open" in reason
+    path.encode("utf-8")
+
+
+def test_a_broken_link_is_named(folder: Path) -> None:
+    (folder / "gone.tif").symlink_to("nowhere.tif")
+    assert [Path(path).name for path, _ in Scenes(folder).unreadable] == ["gone.tif"]
