@@ -13,9 +13,9 @@ from geohash_rs.errors import GeoHashRSError, HasherError, HasherMismatchError
 from geohash_rs.hashing.fit.by_name import Unfitted
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.shipped import load_hasher
-from geohash_rs.indexing.add import add_imagery
+from geohash_rs.indexing.add import Imagery, add_imagery
 from geohash_rs.indexing.dataset_imagery import DatasetImagery
-from geohash_rs.indexing.report import AddReport
+from geohash_rs.indexing.report import AddReport, check_codes_differ
 from geohash_rs.indexing.samples import Samples
 from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
@@ -185,7 +185,7 @@ class Archive(CodeStore, ImageQueries):
         if not isinstance(dataset, Scenes) or sampler is not None:
             samples = Samples(dataset=dataset, sampler=sampler, max_nodata=max_nodata)
             mine = DatasetImagery(self, samples, settings, tile_size=tile_size)
-            return add_imagery(self, mine, hasher)
+            return self._checked(mine, hasher)
         grid = GridSettings.for_hasher(
             hasher,
             tile_size=tile_size,
@@ -195,7 +195,14 @@ class Archive(CodeStore, ImageQueries):
             resolution=resolution,
         )
         scenes = dataset if hasher is None else dataset.on_grid_of(hasher.bands)
-        return add_imagery(self, SceneImagery(self, scenes, grid, settings), hasher)
+        return self._checked(SceneImagery(self, scenes, grid, settings), hasher)
+
+    def _checked(self, imagery: Imagery[Any], hasher: Hasher | None) -> AddReport:
+        """Add imagery, and warn where its tiles cannot be told apart."""
+        first_id = self.manifest.next_id
+        report = add_imagery(self, imagery, hasher)
+        check_codes_differ(self, report, first_id=first_id)
+        return report
 
 
 def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = None) -> Archive:

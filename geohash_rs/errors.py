@@ -30,6 +30,7 @@ __all__ = [
     "TileTableError",
     "TimeRangeError",
     "TrainingError",
+    "ValueMismatchError",
     "one_line",
 ]
 
@@ -56,6 +57,10 @@ class TileSizeError(GeoHashRSError, ValueError):
 
 class BandMismatchError(GeoHashRSError, ValueError):
     """A scene or patch does not have the bands that the hasher expects."""
+
+
+class ValueMismatchError(GeoHashRSError, ValueError):
+    """The pixel values of a scene or patch are not those that the hasher was made for."""
 
 
 class HasherError(GeoHashRSError, ValueError):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geohash_rs.cli.options import bands_of, echo_json, in_options
+from geohash_rs.cli.options import Numbers, bands_of, echo_json, in_options
 
 if TYPE_CHECKING:
     from geohash_rs.indexing.report import AddReport
@@ -25,6 +25,7 @@ __all__ = ["index_command"]
 @click.option("--bands", help="One-based indexes or names, such as 4,3,2 or red,green,blue.  [default: what all scenes share]")
 @click.option("--asset", help="Asset of STAC items that is the scene.  [default: the only raster]")
 @click.option("--nodata", type=float, help="Value that means nothing was seen.  [default: each file's own]")
+@click.option("--value-range", type=Numbers("low,high"), help="Values of the scenes that count as the lowest and highest that the hasher was made for.  [default: compared with those]")
 @click.option("--date", help="When the scenes were taken, ISO 8601.  [default: from file name or TIFF tag]")
 @click.option("--filename-regex", help="Pattern with a group 'date', or 'start' and 'stop', as in TorchGeo.")
 @click.option("--date-format", default="%Y%m%d", show_default=True, help="Form of those groups.")
@@ -48,6 +49,7 @@ def index_command(
     bands: str | None,
     asset: str | None,
     nodata: float | None,
+    value_range: tuple[float, float] | None,
     date: str | None,
     filename_regex: str | None,
     date_format: str,
@@ -80,6 +82,7 @@ def index_command(
         also=[path for path in scenes if path not in items],
         bands=bands_of(bands),
         nodata=nodata,
+        value_range=value_range,
         filename_regex=filename_regex,
         date_format=date_format,
         datetime=date,
@@ -135,6 +138,8 @@ def _print_report(report: "AddReport", total: str) -> None:
     parts = [f"{report.num_tiles} tiles of {report.num_scenes} scenes added"]
     if report.replaced:
         parts.append(f"{len(report.replaced)} of them replaced")
+    if report.num_codes:
+        parts.append(f"{report.num_codes} distinct codes")
     if report.unchanged:
         parts.append(f"{len(report.unchanged)} scenes unchanged")
     if report.num_nodata:

@@ -1,11 +1,16 @@
 """``geohash-rs info``, ``remove``, ``compact``, ``verify`` and ``export``: look after an archive."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from geohash_rs.cli.options import echo_json
+
+if TYPE_CHECKING:
+    from geohash_rs.scenes.values import Values
 
 __all__ = [
     "compact_command",
@@ -25,9 +30,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def info_command(archive: Path, as_json: bool) -> None:
     """Tell what an archive holds: tiles, scenes, hasher, extent and dates."""
     from geohash_rs.archive import Archive
+    from geohash_rs.errors import HasherError
     from geohash_rs.store.summary import summarise
 
-    summary = summarise(Archive.open(archive, mode="r"))
+    opened = Archive.open(archive, mode="r")
+    summary = summarise(opened)
+    if opened.hasher_file is not None:
+        with suppress(HasherError):  # whoever needs the hasher says that its file is damaged
+            summary["hasher_values"] = [str(values) for values in _values_of(opened.hasher_file)]
     if as_json:
         echo_json(summary)
         return
@@ -37,6 +47,18 @@ def info_command(archive: Path, as_json: bool) -> None:
         if isinstance(shown, list):
             shown = ", ".join(f"{part:.6g}" if isinstance(part, float) else str(part) for part in shown)
         click.echo(f"{name:<{width}}  {shown}")
+
+
+def _values_of(hasher_file: Path) -> "tuple[Values, ...]":
+    """Read the values that a hasher was made for from the header of its file."""
+    from geohash_rs.hashing.extractor import made_for
+    from geohash_rs.hashing.files import describe_hasher
+    from geohash_rs.hashing.network.scaling import Scaling
+    from geohash_rs.scenes.values import Values
+
+    about = describe_hasher(hasher_file)
+    values = [Values.from_dict(each) for each in about.get("values", ())]
+    return made_for(values, Scaling.from_dict(about["scaling"]))
 
 
 @click.command("remove")

@@ -11,7 +11,8 @@ __all__ = ["Numbers", "bands_of", "echo_json", "in_options"]
 # Parameters that messages name, and what they are called on the command line where that differs.
 PARAMETERS = re.compile(
     r"\b(asset|bands|checksum|date_format|datetime|edges|filename_regex|layer|max_distance|max_nodata|"
-    r'nodata|resolution|stride|tile_size|window|workers)=(True\b|"[^"]*"|\[[^\]]*\]|\.\.\.|[^\s;,)]*)'
+    r"nodata|resolution|stride|tile_size|value_range|window|workers)="
+    r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
 RENAMED = {"datetime": "date"}
 
@@ -81,11 +82,13 @@ def in_options(message: str) -> str:
 
     >>> in_options('pass bands=... or edges="pad"; bands=[4, 3] are 2')
     'pass --bands ... or --edges pad; --bands 4,3 are 2'
+    >>> in_options("pass value_range=(LOW, HIGH), the values")
+    'pass --value-range LOW,HIGH, the values'
     """
 
     def option(found: re.Match[str]) -> str:
         name = RENAMED.get(found[1], found[1]).replace("_", "-")
-        value = re.sub(r"[\[\]\"' ]", "", found[2])
+        value = re.sub(r"[\[\]()\"' ]", "", found[2])
         return f"--{name}" if value == "True" else f"--{name} {value}"
 
     return PARAMETERS.sub(option, message)

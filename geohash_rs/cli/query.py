@@ -1,5 +1,6 @@
 """``geohash-rs query``: find what looks alike."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("-k", type=click.IntRange(min=1), help="Matches asked for.  [default: 20; all with --max-distance alone]")
 @click.option("--window", type=Numbers("col,row,w,h", whole=True), help="Part of the patch to search with, px.")
 @click.option("--bands", help="Bands of the patch: one-based indexes or names, such as 4,3,2.")
+@click.option("--value-range", type=Numbers("low,high"), help="Values of the patch that count as the lowest and highest that the hasher was made for.  [default: compared with those]")
 @click.option("--max-distance", type=click.IntRange(min=0), help="Largest Hamming distance, bits, inclusive.")
 @click.option("--bbox", type=Numbers("minlon,minlat,maxlon,maxlat"), help="Only tiles that meet this box; minlon > maxlon crosses the dateline.")
 @click.option("--region", type=click.Path(path_type=Path), help="Only tiles that meet the polygons of this file: GeoPackage, GeoJSON, GeoParquet, shapefile, in any CRS.")
@@ -55,6 +57,7 @@ def query_command(
     k: int | None,
     window: tuple[int, ...] | None,
     bands: str | None,
+    value_range: tuple[float, float] | None,
     max_distance: int | None,
     bbox: tuple[float, ...] | None,
     region: Path | None,
@@ -88,12 +91,9 @@ def query_command(
     if layer is not None and region is None:
         msg = "--layer is for a --region"
         raise click.UsageError(msg, click.get_current_context())
-    if not patches and window is not None:
-        msg = "--window is for a patch"
-        raise click.UsageError(msg, click.get_current_context())
-    if bands is not None and not patches and all(text.isdecimal() for text in negatives):
-        msg = "--bands is for a patch"
-        raise click.UsageError(msg, click.get_current_context())
+    some = [*patches, *(text for text in negatives if not text.isdecimal())]
+    _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
+    _check_patch_options(patches, {"--window": window})
     _check_engine(archive, engine=engine)
     from geohash_rs.export.formats import check_ending
     from geohash_rs.export.geojson import geojson_features
@@ -111,6 +111,7 @@ def query_command(
             k=20 if k is None and max_distance is None else k,
             window=window,
             bands=bands_of(bands),
+            value_range=value_range,
             max_distance=max_distance,
             region=bbox if region is None else read_region(region, layer=layer),
             within=within,
@@ -131,6 +132,13 @@ def query_command(
         click.echo(f'{{"type": "FeatureCollection", "features": [\n{features}\n]}}')
     elif output is None:
         _print_table(matches)
+
+
+def _check_patch_options(patches: Sequence[str], options: Mapping[str, object]) -> None:
+    for option, given in options.items():
+        if given is not None and not patches:
+            msg = f"{option} is for a patch"
+            raise click.UsageError(msg, click.get_current_context())
 
 
 def _check_engine(archive: str, *, engine: str | None) -> None:

@@ -3,7 +3,7 @@
 import copy
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -16,8 +16,9 @@ from geohash_rs.hashing.network.preparation import prepare
 from geohash_rs.hashing.network.runtime import CpuRuntime, mixed_precision
 from geohash_rs.hashing.network.scaling import Scaling
 from geohash_rs.hashing.network.views import view
+from geohash_rs.scenes.values import Values
 
-__all__ = ["Extractor", "on_device"]
+__all__ = ["Extractor", "fitted_values", "made_for", "on_device"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -41,6 +42,38 @@ def on_device(module: M, device: str | torch.device) -> M:
     return module.eval().requires_grad_(requires_grad=False).to(device)
 
 
+def fitted_values(
+    values: Sequence[Values], scaling: Scaling, *, sample: Tensor
+) -> tuple[Values, ...]:
+    """Note for which values a scaling has been chosen.
+
+    Args:
+        values: What is known of them, those of the sample first; none if nothing is.
+        scaling: The scaling.
+        sample: Raw tiles that it was chosen for.
+
+    Returns:
+        The same, the first with the range that the scaling reaches.
+    """
+    low, high = scaling.reach
+    if not values:
+        return (Values.of_range(low, high, dtype=str(sample.dtype).removeprefix("torch.")),)
+    return (replace(values[0], low=low, high=high), *values[1:])
+
+
+def made_for(values: Sequence[Values], scaling: Scaling) -> tuple[Values, ...]:
+    """Return the values that a hasher was made for; its scaling tells them where nothing else does.
+
+    Args:
+        values: What its file says.
+        scaling: Its scaling.
+
+    Returns:
+        Its own values first, then those that are brought to them.
+    """
+    return tuple(values) or (Values.of_range(*scaling.reach),)
+
+
 @dataclass(frozen=True, eq=False)
 class Extractor:
     """A backbone and the preprocessing that its features depend on.
@@ -57,6 +90,8 @@ class Extractor:
         resolution: Ground size of a pixel in metres to which archives resample the tiles of scenes,
             or None for any.
         device: Where the networks run.
+        values: Values that the scaling is for, then those that are brought to them by their
+            ranges. Default: what the scaling tells.
         runtime: The backbone traced for a CPU, once `accelerate` was called.
 
     Raises:
@@ -71,6 +106,7 @@ class Extractor:
     input_size: int
     resolution: float | None = None
     device: str | torch.device = "cpu"
+    values: Sequence[Values] = ()
     runtime: CpuRuntime | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,15 +118,23 @@ class Extractor:
             )
             raise BandMismatchError(msg)
         object.__setattr__(self, "bands", tuple(self.bands))
+        object.__setattr__(self, "values", tuple(self.values))
         object.__setattr__(self, "device", torch.device(self.device))
         backbone = on_device(self.backbone, self.device)
         backbone.to(memory_format=torch.channels_last)
         object.__setattr__(self, "backbone", backbone)
 
     @property
+    def made_for(self) -> tuple[Values, ...]:
+        """The values that tiles may have, as `match_values` takes them."""
+        return made_for(self.values, self.scaling)
+
+    @property
     def description(self) -> dict[str, Any]:
         """All settings, JSON-able."""
+        told = {"values": [values.to_dict() for values in self.values]} if self.values else {}
         return {
+            **told,
             "bands": list(self.bands),
             "tile_size": self.tile_size,
             "input_size": self.input_size,

@@ -24,6 +24,7 @@ from geohash_rs.hashing.network.heads import Head, make_head
 from geohash_rs.hashing.network.lite0 import LITE0_WEIGHTS
 from geohash_rs.hashing.network.pretrained import rebuild_backbone
 from geohash_rs.hashing.network.scaling import Scaling
+from geohash_rs.scenes.values import Values
 from geohash_rs.store.disk.durable import replacing
 
 __all__ = ["Hasher"]
@@ -107,6 +108,11 @@ class Hasher:
     def resolution(self) -> float | None:
         """Ground size of a pixel in metres to which archives resample scenes, or None for any."""
         return self.extractor.resolution
+
+    @property
+    def values(self) -> tuple[Values, ...]:
+        """The values that tiles may have, `Extractor.made_for`."""
+        return self.extractor.made_for
 
     @property
     def device(self) -> torch.device:
@@ -241,6 +247,7 @@ class Hasher:
             rebuild_backbone(about["backbone"], weights, in_chans=len(about["bands"])),
             scaling=Scaling.from_dict(about["scaling"]),
             device=device,
+            values=[Values.from_dict(values) for values in about.get("values", ())],
             **{name: about[name] for name in names},
         )
         settings = dict(about["head"])

@@ -13,6 +13,7 @@ from geohash_rs.indexing.encode import EncodedTiles
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.indexing.writer import ArchiveWriter
+from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 
 __all__ = ["Imagery", "add_imagery"]
@@ -39,14 +40,22 @@ class Imagery(Protocol[Batch]):
     tile_size: int | None
 
     @property
+    def values(self) -> Sequence[Values]:
+        """What the values of the sample are once it is read, and which others are brought to them.
+
+        The first is the hasher's own.
+        """
+
+    @property
     def num_tiles(self) -> int | None:
         """Tiles that follow, once it is planned; None if that is not known."""
 
-    def plan(self, bands: Sequence[str] | None) -> None:
+    def plan(self, bands: Sequence[str] | None, values: Sequence[Values] = ()) -> None:
         """Choose what is to be read.
 
         Args:
             bands: Names of the bands that the hasher expects, or None if it takes any.
+            values: What the hasher was made for; none if it is still to be fitted.
 
         Raises:
             BandMismatchError: If nothing has these bands.
@@ -104,7 +113,9 @@ def add_imagery(archive: CodeStore, imagery: Imagery[Batch], hasher: Hasher | No
         SceneError: With ``strict``, if a scene cannot be added.
         TileSizeError: As in `Imagery.plan`.
     """
-    imagery.plan((hasher or _pending_hasher(archive)).bands)
+    imagery.plan(
+        (hasher or _pending_hasher(archive)).bands, () if hasher is None else hasher.values
+    )
     if imagery.num_tiles == 0:
         return imagery.report
     if hasher is None:
@@ -146,6 +157,7 @@ def _fit(archive: CodeStore, imagery: Imagery[Batch], sample: Iterator[Tensor]) 
     hasher = _pending_hasher(archive).fit(
         sample,
         bands=imagery.bands,
+        values=imagery.values,
         tile_size=imagery.tile_size,
         device=imagery.settings.device,
         # each is looked at twice; a sample of unknown imagery is a full one

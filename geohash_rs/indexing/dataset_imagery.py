@@ -11,8 +11,10 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedTiles, encode_located
 from geohash_rs.indexing.records import file_record
 from geohash_rs.indexing.report import AddReport
+from geohash_rs.indexing.sample_values import SampleValues
 from geohash_rs.indexing.samples import LocatedTile, Samples, images_of
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
+from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 
 __all__ = ["DatasetImagery"]
@@ -47,17 +49,25 @@ class DatasetImagery:
         self.bands: Sequence[str] | None = None
         self.num_tiles: int | None = None
         self._known = {record.scene for record in archive.scenes()}
+        self._values = SampleValues()
         self._names: set[str] = set()
+        self._told: set[tuple[str, str | None]] = set()  # failures of a scene with many samples
         self._sampled: list[Batch] = []
 
-    def plan(self, bands: Sequence[str] | None) -> None:
+    def plan(self, bands: Sequence[str] | None, values: Sequence[Values] = ()) -> None:
         """Start reading; which bands a dataset has is seen in its samples only."""
         del bands
+        self._values = SampleValues(values)
         sampler = self.samples.sampler
         # of a batch sampler only the batches are counted; an empty one is found out by reading
         if isinstance(sampler, Sized) and not is_batch_sampler(sampler):
             self.num_tiles = len(sampler) or None
         self._batches: Generator[Batch, None, None] = self.samples.read(self.settings)
+
+    @property
+    def values(self) -> Sequence[Values]:
+        """What the samples' values are, and which others are brought to them."""
+        return self._values.known
 
     def sample(self) -> Iterator[Tensor]:
         """Read the first samples, and keep them."""
@@ -67,7 +77,8 @@ class DatasetImagery:
             count += len(batch)
         if count < FIT_TILES:
             self.num_tiles = count  # these are all
-        return images_of(self._sampled)
+        self._values.gather(self._sampled)
+        return images_of(self._values.convert(batch) for batch in self._sampled)
 
     def read(self, bands: Sequence[str]) -> Generator[Batch, None, None]:
         """Read all samples, those first on which a hasher was fitted."""
@@ -79,8 +90,11 @@ class DatasetImagery:
         """Hash samples but for files that the archive has."""
         fresh = [tile for tile in batch if not (tile.whole_file and tile.scene in self._known)]
         self.report.unchanged += sorted({t.scene for t in batch} - {t.scene for t in fresh})
+        fresh = self._values.convert(fresh)
         for tile in fresh:
-            if tile.failure is not None:
+            told = (tile.scene, tile.failure)
+            if tile.failure is not None and told not in self._told:
+                self._told.add(told)
                 self.report.skip(tile.scene, tile.failure, strict=self.settings.strict)
         self.report.num_nodata += sum(t.image is None and t.failure is None for t in fresh)
         files = [t for t in fresh if t.whole_file and t.image is not None]

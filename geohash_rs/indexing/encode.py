@@ -47,6 +47,7 @@ class EncodedScene:
         number: Position in ``Scenes.scene_files``.
         num_read: Tiles that were read.
         failure: Why the scene could not be read or hashed, or None.
+        clipped: Sum over its tiles' shares of values that lie beyond the hasher's range.
         codes: Packed codes, one array a batch.
         windows: Tiles of the codes, int64 (scene, col, row, width, height), one array a batch.
     """
@@ -54,6 +55,7 @@ class EncodedScene:
     number: int
     num_read: int = 0
     failure: str | None = None
+    clipped: float = 0.0
     codes: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     windows: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
@@ -114,6 +116,7 @@ class SceneEncoder:
                 scene.failure = f"{name} cannot be hashed: {error}"
             else:
                 scene.codes.append(codes)
+                scene.clipped += len(codes) * hasher.scaling.outside(batch.images[part])
                 scene.windows.append(batch.tiles[part])
 
 
@@ -133,10 +136,10 @@ def encode_located(
     Raises:
         BandMismatchError: If the bands of the dataset do not fit the hasher.
     """
-    shapes: dict[tuple[int, ...], list[tuple[LocatedTile, Tensor]]] = {}
+    shapes: dict[tuple[object, ...], list[tuple[LocatedTile, Tensor]]] = {}
     for tile in tiles:
         if tile.image is not None:
-            shapes.setdefault(tuple(tile.image.shape), []).append((tile, tile.image))
+            shapes.setdefault((tile.image.shape, tile.image.dtype), []).append((tile, tile.image))
     codes = [hasher.codes(torch.stack([image for _, image in group])) for group in shapes.values()]
     placed = [tile for group in shapes.values() for tile, _ in group]
     packed = np.concatenate(codes) if codes else np.empty((0, 0), dtype=np.uint8)

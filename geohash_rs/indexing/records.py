@@ -36,7 +36,8 @@ def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
         Settings that JSON can hold.
     """
     bands = None if scenes.bands is None else list(scenes.bands)
-    return {**asdict(grid), "bands": bands, "nodata": scenes.nodata}
+    chosen = {} if scenes.value_range is None else {"value_range": list(scenes.value_range)}
+    return {**asdict(grid), "bands": bands, "nodata": scenes.nodata, **chosen}
 
 
 def is_unchanged(

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.windows import MAX_BEND_PX, WGS84, footprints_from_rings, window_corners
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.scenes.dates import DateRange
-from geohash_rs.scenes.file import read_scene_file, scene_key
+from geohash_rs.scenes.file import open_raster, read_scene_file, scene_key
 from geohash_rs.scenes.pixels import TilePixels, fill_invalid
 
 __all__ = ["LocatedTile", "Samples", "images_of", "located_frame"]
@@ -45,6 +46,7 @@ class LocatedTile:
         window: Column, row, width and height in its file, where it is from one file's own grid.
         dates: First and last moment (UTC), or None.
         label: Name of its class, or None.
+        dtype: NumPy name of the type in which its file stores pixels; empty if not known.
         whole_file: Whether the sample is a whole file, so that the file is a scene of one tile.
         failure: Why it could not be read, or None.
     """
@@ -57,6 +59,7 @@ class LocatedTile:
     window: tuple[int, int, int, int] | None = None
     dates: DateRange | None = None
     label: str | None = None
+    dtype: str = ""
     whole_file: bool = False
     failure: str | None = None
 
@@ -113,7 +116,7 @@ class Samples:
 
 
 def images_of(batches: Iterable[Sequence[LocatedTile]]) -> Iterator[Tensor]:
-    """Stack neighbouring images of one size.
+    """Stack neighbouring images of one size and type.
 
     Args:
         batches: Located tiles, with or without an image.
@@ -122,7 +125,7 @@ def images_of(batches: Iterable[Sequence[LocatedTile]]) -> Iterator[Tensor]:
         Batches of raw tiles, each of shape (tiles, bands, height, width).
     """
     flat = (tile.image for batch in batches for tile in batch if tile.image is not None)
-    for _, group in groupby(flat, key=lambda image: tuple(image.shape)):
+    for _, group in groupby(flat, key=lambda image: (image.shape, image.dtype)):
         while images := list(islice(group, 64)):
             yield torch.stack(images)
 
@@ -187,6 +190,7 @@ class _BySlice(Dataset[LocatedTile]):
             crs=self.crs,
             tolerance=MAX_BEND_PX * min(abs(x.step), abs(y.step)),
             dates=_shared_dates(sources, t),
+            dtype=_stored_type(tuple(names)),
         )
 
     def _sources(self, box: shapely.Polygon, t: slice) -> list[_Source]:
@@ -231,10 +235,24 @@ class _ByFile(Dataset[LocatedTile]):
             crs=file.crs,
             tolerance=MAX_BEND_PX * float(np.sqrt(abs(file.transform.determinant))),
             window=whole,
+            dtype=file.dtype,
             whole_file=True,
             dates=file.dates,
             label=_class_name(self.dataset, index, sample.get("label")),
         )
+
+
+@lru_cache(maxsize=4096)
+def _stored_type(names: tuple[str, ...]) -> str:
+    """Return the type in which files store their pixels, or nothing if that is not known."""
+    types: set[str] = set()
+    for name in names:
+        try:
+            with open_raster(name) as source:
+                types.update(source.dtypes)
+        except SceneError:
+            return ""
+    return str(np.result_type(*types)) if types else ""
 
 
 def _parts(dataset: GeoDataset) -> list[GeoDataset]:

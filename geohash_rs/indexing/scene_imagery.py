@@ -25,12 +25,16 @@ from geohash_rs.scenes.bands import BY_ORDER
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.sources import is_seen
+from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["SceneImagery"]
+
+MOSTLY = 0.95  # share of values beyond a hasher's range from which its tiles look alike
 
 
 class SceneImagery:
@@ -65,6 +69,7 @@ class SceneImagery:
         self.archive, self.scenes, self.grid, self.settings = archive, scenes, grid, settings
         self.report = AddReport()
         self.bands = bands
+        self.values: Sequence[Values] = ()
         self.tile_size: int | None = grid.tile_size
         self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
         self._recorded = scene_settings(scenes, grid)
@@ -115,13 +120,14 @@ class SceneImagery:
             none = np.empty((0, (self.archive.num_bits or 0) // 8), dtype=np.uint8)
             self.archive.add_codes(none, located_frame([]), scenes=renewed)
 
-    def plan(self, bands: Sequence[str] | None) -> None:
+    def plan(self, bands: Sequence[str] | None, values: Sequence[Values] = ()) -> None:
         """Choose the scenes that are new or have changed, and have the hasher's bands."""
         self.bands = bands or self.bands
         self.choose()
         if self.num_tiles:
             self._leave_out_other_bands(self.bands or ())
             self.note_bands()
+            self.values = values or self._kinds(self.bands or ())
 
     def sample(self) -> Iterator[Tensor] | None:
         """Read tiles at random, in the order of the files."""
@@ -149,6 +155,14 @@ class SceneImagery:
         for scene in self._encoder.encode(batch, hasher):
             yield self._finish(scene) or _nothing(scene)
 
+    def _kinds(self, bands: Sequence[str]) -> tuple[Values, ...]:
+        """Find the kinds of values that a hasher is to be fitted on."""
+        indexes: list[Sequence[int]] = [()] * len(self.counts)
+        for number in self._plan.numbers:
+            file = self.scenes.scene_files[number]
+            indexes[number] = file.band_indexes(self.scenes.bands, names=bands)
+        return kinds_of_scenes(self.scenes, self.counts, indexes=indexes)
+
     def _read_ahead(
         self, tiles: npt.NDArray[np.int64], bands: Sequence[str], *, batch_size: int
     ) -> Generator[TileBatch, None, None]:
@@ -157,6 +171,7 @@ class SceneImagery:
             tiles,
             indexes=self.scenes.band_indexes(tiles, bands),
             batch_size=batch_size,
+            values=self.values,
             max_nodata=self.grid.max_nodata,
             shape=self.grid.shape,
         )
@@ -189,6 +204,8 @@ class SceneImagery:
             self._note_empty(file, earlier)
         elif earlier is not None:
             self.report.replaced.append(file.key)
+        if count and scene.clipped > MOSTLY * count:
+            self.report.clipped.append(file.key)
         self.report.num_scenes += count > 0
         self.report.num_tiles += count
         return replace(done, records=[record])  # also without tiles: it is not read again

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from geohash_rs.retrieval.unmet import explain_unmet
 from geohash_rs.scenes.bands import BY_BANDS, BY_ORDER
 from geohash_rs.scenes.file import scene_key
 from geohash_rs.scenes.sensors import RGB
+from geohash_rs.scenes.values import Values, check_value_range
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.filters import RegionLike, TimeLike
 from geohash_rs.store.search.nearest import Limits
@@ -48,6 +50,7 @@ class ImageQueries(Searchable, Protocol):
         negatives: Sequence[int | str | Path] | None = None,
         window: Sequence[int] | None = None,
         bands: Sequence[int | str] | None = None,
+        value_range: tuple[float, float] | None = None,
         max_distance: int | None = None,
         region: RegionLike | None = None,
         time: TimeLike | None = None,
@@ -79,6 +82,9 @@ class ImageQueries(Searchable, Protocol):
             window: Column, row, width and height of the part of the one patch to use, px.
             bands: One-based indexes or names of the patch's bands; those that the archive's scenes
                 were read with if None, by what they show where the file says so.
+            value_range: Values of the patches, scale and offset applied, that are to count as the
+                lowest and highest that the hasher was made for. None compares their own with
+                those: patches of another kind are stretched by their own range, with a warning.
             max_distance: Largest Hamming distance, bits, inclusive.
             region: Only tiles that meet this: a shapely geometry in lon/lat, or (minlon, minlat,
                 maxlon, maxlat); minlon > maxlon crosses the dateline.
@@ -103,19 +109,25 @@ class ImageQueries(Searchable, Protocol):
             PatchError: If the patch cannot be read.
             SceneError: If the patch cannot be placed.
             BandMismatchError: If its bands do not fit the hasher.
+            ValueMismatchError: If the range of values has no extent.
             RegionError: If the region is empty, invalid or out of range.
             TimeRangeError: If the time range cannot be read or ends before it starts.
             TileNotFoundError: If there is no such tile.
         """
         limits = Limits(k=k, max_distance=max_distance)
         where = Where.parse(region=region, within=within, time=time, scenes=scenes, labels=labels)
+        settings: dict[str, Any] = {
+            "bands": bands,
+            "value_range": check_value_range(value_range),
+            "stretch": True,
+            "device": device,
+        }
         # hashed first: in one state other threads may have to wait
         right = [
-            hash_patch(self, path, window=window, bands=bands, device=device)
-            for path in _patches(patch, window)
+            hash_patch(self, path, window=window, **settings) for path in _patches(patch, window)
         ]
         wrong = [
-            hash_patch(self, item, bands=bands, device=device) if _is_path(item) else item
+            hash_patch(self, item, **settings) if _is_path(item) else item
             for item in _several(negatives)
         ]
         with self.one_state() as archive:
@@ -144,6 +156,8 @@ def hash_patch(
     *,
     window: Sequence[int] | None = None,
     bands: Sequence[int | str] | None = None,
+    value_range: tuple[float, float] | None = None,
+    stretch: bool = False,
     device: str = "cpu",
 ) -> Query:
     """Read a patch as the archive's scenes were read, and hash it.
@@ -154,6 +168,8 @@ def hash_patch(
         window: Column, row, width and height of the part to use, px.
         bands: One-based indexes or names; if None, those that show what the archive's scenes were
             read with, or have their places where the file does not say what its bands show.
+        value_range: As in `ImageQueries.query`; that with which the same scene was read if None.
+        stretch: Whether a patch of other values is searched with all the same, with a warning.
         device: Where the network runs.
 
     Returns:
@@ -164,6 +180,7 @@ def hash_patch(
         PatchError: If the patch cannot be read.
         SceneError: If it cannot be placed.
         BandMismatchError: If its bands do not fit the hasher.
+        ValueMismatchError: If its values do not fit the hasher, and it is not stretched.
     """
     hasher = archive.hasher(device=device)
     records = [record for record in archive.scenes() if record.num_tiles]
@@ -177,8 +194,11 @@ def hash_patch(
         bands=bands if bands is not None else _bands_of_scene(records, key),
         named=bool(records) and all(_says_what_it_shows(record) for record in records),
         unnamed=_shared([record.settings.get("bands") for record in records]),
-        nodata=_nodata_of_scene(records, key),
+        nodata=_setting_of_scene(records, key, "nodata"),
         resolutions=resolutions(records),
+        values=[*hasher.values, *_ranges_of_scenes(records, len(hasher.bands))],
+        value_range=value_range or _setting_of_scene(records, key, "value_range"),
+        stretch=stretch,
     )
     return query_of_patch(hasher, patch)
 
@@ -242,6 +262,16 @@ def _shared(choices: Sequence[list[Any] | None]) -> list[Any] | None:
     return list(distinct.pop()) or None if len(distinct) == 1 else None
 
 
-def _nodata_of_scene(records: Sequence[SceneRecord], key: str) -> float | None:
-    """Return the nodata value that a scene was read with; another file declares its own."""
-    return next((r.settings.get("nodata") for r in records if r.scene == key), None)
+def _ranges_of_scenes(records: Sequence[SceneRecord], num_bands: int) -> list[Values]:
+    """Describe the values of scenes that one range of a user's brought to the hasher's."""
+    ranges = {tuple(r.settings["value_range"]) for r in records if "value_range" in r.settings}
+    if len(ranges) != 1:
+        return []
+    low, high = ranges.pop()
+    given = Values.of_range([low] * num_bands, [high] * num_bands)
+    return [given, replace(given, physical=True)]
+
+
+def _setting_of_scene(records: Sequence[SceneRecord], key: str, name: str) -> Any:  # noqa: ANN401
+    """Return a setting that a scene was read with; another file declares its own, None."""
+    return next((r.settings.get(name) for r in records if r.scene == key), None)

@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 from shapely.geometry.base import BaseGeometry
 from torch import Tensor
 
-from geohash_rs.errors import GeoHashRSWarning, PatchError, one_line
+from geohash_rs.errors import GeoHashRSWarning, PatchError, ValueMismatchError, one_line
 from geohash_rs.footprints.windows import footprints, ground_pixel
 from geohash_rs.scenes.bands import BY_ORDER, COLOURS_SAY, BandChoice
 from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
 from geohash_rs.scenes.grid import grid_starts
 from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_images
+from geohash_rs.scenes.value_sample import sample_of_header, sample_values, scene_conversion
+from geohash_rs.scenes.values import Conversion, Values, stretch_values
 
 __all__ = ["Patch", "read_patch"]
 
@@ -55,6 +58,9 @@ def read_patch(
     named: bool = False,
     nodata: float | None = None,
     resolutions: Sequence[float] = (),
+    values: Sequence[Values] = (),
+    value_range: tuple[float, float] | None = None,
+    stretch: bool = False,
 ) -> Patch:
     """Read a patch as tiles that a hasher can look at.
 
@@ -75,6 +81,10 @@ def read_patch(
         nodata: Value that means nothing was seen; the file's own if None.
         resolutions: Ground sizes of a pixel in the archive, m; the nearest to the patch's own is
             taken. Empty: the patch's own.
+        values: What the hasher was made for, its own values first; none if anything goes.
+        value_range: Values that are to count as the lowest and highest of the hasher's own.
+        stretch: Whether a patch of other values is brought to the hasher's by its own range, with
+            a warning, rather than refused.
 
     Returns:
         The tiles of the patch.
@@ -83,6 +93,7 @@ def read_patch(
         SceneError: If the file cannot be opened or placed.
         BandMismatchError: If its bands do not fit the hasher.
         PatchError: If the window lies outside, nothing valid is in it, or it makes too many tiles.
+        ValueMismatchError: If the hasher was made for other values.
     """
     scene = read_scene_file(path, bands=bands)
     choice = _choose_bands(scene, bands, names, unnamed)
@@ -106,6 +117,13 @@ def read_patch(
     nodata = scene.nodata if nodata is None else nodata
     images, kept = [], []
     with open_raster(scene.source) as source:
+        if value_range is not None or not values:
+            conversion = scene_conversion(
+                scene, indexes, found=None, known=values, value_range=value_range
+            )
+        else:
+            found = _sample(source, scene, indexes, nodata)
+            conversion = _fitting(scene, indexes, found, values, stretch=stretch)
         for one in windows:
             try:
                 pixels = read_window(
@@ -121,7 +139,9 @@ def read_patch(
                 msg = f"{scene.name} cannot be read at {one}: {reason}"
                 raise PatchError(msg) from error
             if pixels.invalid is None or not pixels.invalid.all():
-                images.append(north_up(fill_invalid(pixels, nodata), scene.transform))
+                image = fill_invalid(pixels, nodata)
+                image = image if conversion is None else conversion.apply(image)
+                images.append(north_up(image, scene.transform))
                 kept.append(one)
     if not images:
         msg = (
@@ -135,6 +155,52 @@ def read_patch(
         windows=np.array(kept, dtype=np.int64),
         footprint=footprints(scene.transform, [whole], crs=scene.crs)[0],
     )
+
+
+def _sample(
+    source: DatasetReader, scene: SceneFile, indexes: Sequence[int], nodata: float | None
+) -> Values | None:
+    """Look at some pixels of the patch's file.
+
+    Raises:
+        PatchError: If it cannot be read.
+    """
+    try:
+        sample = sample_of_header(scene, indexes) or sample_values(
+            source, scene, indexes=indexes, nodata=nodata
+        )
+    except (RasterioError, OSError) as error:
+        msg = f"{scene.name} cannot be read: {one_line(error.__cause__ or error)}"
+        raise PatchError(msg) from error
+    return None if sample is None else sample.values
+
+
+def _fitting(
+    scene: SceneFile,
+    indexes: Sequence[int],
+    found: Values | None,
+    known: Sequence[Values],
+    *,
+    stretch: bool,
+) -> Conversion | None:
+    """Choose what makes the patch's pixels the values that the hasher was made for.
+
+    Raises:
+        ValueMismatchError: If the hasher was made for other values, and they are not stretched.
+    """
+    try:
+        return scene_conversion(scene, indexes, found=found, known=known)
+    except ValueMismatchError as error:
+        if not stretch or found is None:
+            raise
+        msg = (
+            f"{error} It is searched with all the same, stretched from its own range to the "
+            "hasher's, so that distances to it are rough."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+    after = stretch_values(found, known[0])
+    rescaling = scene.rescaling(indexes)
+    return after if rescaling is None else rescaling.then(after)
 
 
 def _choose_bands(

@@ -4,7 +4,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import geopandas as gpd
 import numpy as np
@@ -29,8 +29,17 @@ from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently
 from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.stac import StacScenes, read_stac
 from geohash_rs.scenes.stacks import SeparateScenesError, find_stacks, members_at, remember_stack
+from geohash_rs.scenes.value_sample import (
+    Sample,
+    sample_of_header,
+    sample_values,
+    scene_conversion,
+)
+from geohash_rs.scenes.values import Conversion, Values, check_value_range
 
 __all__ = ["Scenes", "Tile"]
+
+T = TypeVar("T")
 
 SCENE_ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 
@@ -58,7 +67,8 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
 
     Index it with a `Tile` (from `TileGrid`), or with the slices of any TorchGeo sampler: then the
     window of the scene that covers the most of the slice, of the same size in pixels, is read. A
-    sample holds ``image`` (float32, shape (bands, height, width)) and ``tile`` (int64: scene, col,
+    sample holds ``image`` (float32, shape (bands, height, width), GDAL's scale and offset applied)
+    and ``tile`` (int64: scene, col,
     row, width, height), and the keys by which TorchGeo says where a sample lies.
 
     Attributes:
@@ -77,6 +87,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         *,
         bands: Sequence[int | str] | None = None,
         nodata: float | None = None,
+        value_range: tuple[float, float] | None = None,
         filename_regex: str | None = None,
         date_format: str = "%Y%m%d",
         datetime: DateArgument | None = None,
@@ -89,6 +100,8 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             paths: Folders (searched through for .tif, .tiff, .vrt, .jp2 and .img), files or URIs.
             bands: One-based indexes or band names; all but alpha if None.
             nodata: Value that means nothing was seen; each file's own if None.
+            value_range: Values, scale and offset applied, that are to count as the lowest and
+                highest that a hasher was made for. None compares each scene's own with those.
             filename_regex: Pattern with a group ``date``, or ``start`` and ``stop``, at the start
                 of the file name. None finds dates such as 20230601 or 2023-06-01 by itself.
             date_format: Form of those groups.
@@ -100,10 +113,12 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         Raises:
             GeoHashRSError: With ``strict``, what is wrong with the first file that cannot be used.
             SceneError: If no scene can be read.
+            ValueMismatchError: If the range has no extent.
         """
         self.paths = [paths] if isinstance(paths, str | Path) else list(paths)
         self.bands = bands
         self.nodata = nodata
+        self.value_range = check_value_range(value_range)
         self.transforms = transforms
         self.date_rule = DateRule(
             argument=datetime, filename_regex=filename_regex, date_format=date_format
@@ -225,9 +240,15 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         tile = self.tile_of(parts) if isinstance(parts[0], slice) else Tile(*map(int, parts))
         scene = self.scene_files[tile.scene]
         pixels = self.read(tile)
+        image = pixels.image.astype(np.float32)
+        rescaling = scene.rescaling(scene.band_indexes(self.bands))
+        if rescaling is not None:
+            # what was not seen keeps its value, by which it is known
+            seen = pixels.image != self.nodata_of(tile.scene)
+            image = np.where(seen, rescaling.apply(pixels.image), image)
         transform = scene.transform @ Affine.translation(tile.col, tile.row)
         sample: dict[str, Any] = {
-            "image": torch.from_numpy(pixels.image.astype(np.float32)),
+            "image": torch.from_numpy(image),
             "tile": torch.tensor(tile, dtype=torch.int64),
             **location_keys(scene.crs, self._slices(tile), transform),
         }
@@ -268,12 +289,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
                 out=out,
             )
 
-        try:
-            return read_patiently(scene.key, read, forget=lambda: self._pool.close(scene.source))
-        except (RasterioError, OSError) as error:
-            cause = error.__cause__ or error
-            msg = f"{scene.name} cannot be read at {tuple(tile[1:])}: {one_line(cause)}"
-            raise SceneError(msg) from error
+        return self._patiently(scene, read, what=f" at {tuple(tile[1:])}")
 
     def nodata_of(self, number: int) -> float | None:
         """Give the value that means nothing was seen in a scene, or None.
@@ -282,6 +298,54 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             number: Position in ``scene_files``.
         """
         return self.scene_files[number].nodata if self.nodata is None else self.nodata
+
+    def sample(self, number: int, *, indexes: Sequence[int]) -> Sample | None:
+        """Look at some pixels of a scene, unless its header says what its values are.
+
+        Args:
+            number: Position in ``scene_files``.
+            indexes: One-based bands.
+
+        Returns:
+            Pixels and their values; None if hardly any valid pixel was met.
+
+        Raises:
+            SceneError: If the scene cannot be read.
+        """
+        scene = self.scene_files[number]
+
+        def look() -> Sample | None:
+            source = self._pool.open(scene.source)
+            return sample_values(source, scene, indexes=indexes, nodata=self.nodata_of(number))
+
+        return sample_of_header(scene, indexes) or self._patiently(scene, look, what="")
+
+    def conversion(
+        self, number: int, *, indexes: Sequence[int], known: Sequence[Values]
+    ) -> Conversion | None:
+        """Choose what makes a scene's pixels the values that a hasher was made for.
+
+        Args:
+            number: Position in ``scene_files``.
+            indexes: One-based bands.
+            known: What the hasher was made for, its own values first; none if anything goes.
+
+        Returns:
+            The conversion; None if pixels stay as they are.
+
+        Raises:
+            SceneError: If the scene cannot be read.
+            ValueMismatchError: If the hasher was made for other values.
+        """
+        look = known and self.value_range is None
+        sample = self.sample(number, indexes=indexes) if look else None
+        return scene_conversion(
+            self.scene_files[number],
+            indexes,
+            found=None if sample is None else sample.values,
+            known=known,
+            value_range=self.value_range,
+        )
 
     def on_grid_of(self, names: Sequence[str]) -> "Scenes":
         """Read bands in files of their own on the finest grid of those that a hasher takes.
@@ -428,6 +492,19 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             mine = rows[:, 0] == number
             geometries[mine] = footprints(scene.transform, rows[mine, 1:], crs=scene.crs)
         return geometries
+
+    def _patiently(self, scene: SceneFile, read: Callable[[], T], *, what: str) -> T:
+        """Read from an open scene.
+
+        Raises:
+            SceneError: If it cannot be read.
+        """
+        try:
+            return read_patiently(scene.key, read, forget=lambda: self._pool.close(scene.source))
+        except (RasterioError, OSError) as error:
+            cause = error.__cause__ or error
+            msg = f"{scene.name} cannot be read{what}: {one_line(cause)}"
+            raise SceneError(msg) from error
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files and the search tree behind when sent to another process."""

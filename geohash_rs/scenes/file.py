@@ -1,6 +1,7 @@
 """Read the header of one georeferenced raster file: its grid, its bands and its date."""
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,12 +26,16 @@ from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently, unle
 from geohash_rs.scenes.sources import deciding_files
 from geohash_rs.scenes.stacks import stack_at
 from geohash_rs.scenes.state import state_of
+from geohash_rs.scenes.values import Conversion, rescaling_of
 
 __all__ = ["SceneFile", "open_raster", "read_scene_file", "scene_key"]
 
 # Side files are looked for by name: to list a folder of thousands costs more than to read a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 MOST_PAGES = 4  # that a message names
+# The baseline in the name of a product. Since 04.00 reflectance is (pixel - 1000) / 10000:
+# https://sentiwiki.copernicus.eu/web/s2-processing
+SENTINEL_2 = re.compile(r"S2[A-D]_MSIL[12][AC]_\d{8}T\d{6}_N(\d{4})_[^/]*\.SAFE/")
 DIRECT = LOCAL | {"GTIFF_DIRECT_IO": "YES"}
 
 
@@ -58,6 +63,9 @@ class SceneFile:
         mtime_ns: Time of its last change in nanoseconds, or a number that stands for the times of
             several files; 0 if unknown.
         plain: Whether it is a GeoTIFF of this machine in tiles that are not compressed.
+        scales: Factor of each band that makes its pixels physical values; empty if all are 1.
+        offsets: What is then added to each band.
+        units: Unit of each band, empty strings where none is named.
     """
 
     key: str
@@ -77,6 +85,9 @@ class SceneFile:
     size: int
     mtime_ns: int
     plain: bool
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,10 +99,27 @@ class SceneFile:
         """Give the NumPy name of the type that holds the pixels of all bands."""
         return str(np.result_type(*set(self.dtypes)))
 
+    def dtype_of(self, indexes: Sequence[int]) -> str:
+        """Give the NumPy name of the type that holds the pixels of some bands."""
+        return str(np.result_type(*{self.dtypes[index - 1] for index in indexes}))
+
     @property
     def color_bands(self) -> tuple[int, ...]:
         """Give the one-based indexes of all bands but alpha."""
         return tuple(i for i in range(1, self.count + 1) if i != self.alpha)
+
+    def rescaling(self, indexes: Sequence[int]) -> Conversion | None:
+        """Return what makes the pixels of bands physical values, or None if they stay as stored.
+
+        Args:
+            indexes: One-based bands.
+        """
+        if not self.scales:
+            return None
+        scales, offsets = ([v[i - 1] for i in indexes] for v in (self.scales, self.offsets))
+        if set(scales) == {1.0} and set(offsets) == {0.0}:
+            return None
+        return Conversion(gain=tuple(scales), shift=tuple(offsets))
 
     @property
     def listed(self) -> str:
@@ -276,7 +304,28 @@ def read_scene_file(
             size=state[0],
             mtime_ns=state[1],
             plain=_is_plain(source, str(path)),
+            units=tuple(text or "" for text in source.units),
+            **_rescaling(source, opened),
         )
+
+
+def _rescaling(source: DatasetReader, path: str) -> dict[str, tuple[float, ...]]:
+    """Read scale and offset of the bands; a scale of 0 or NaN is none.
+
+    Files of Sentinel-2 products do not declare them, so that the product's name says them.
+    """
+    pairs = [
+        (scale, offset) if np.isfinite([scale, offset]).all() and scale else (1.0, 0.0)
+        for scale, offset in zip(source.scales, source.offsets, strict=True)
+    ]
+    pairs = rescaling_of(path, pairs, source.dtypes)
+    if set(pairs) == {(1.0, 0.0)}:
+        baseline = SENTINEL_2.search(path)
+        if baseline is None or set(source.dtypes) != {"uint16"}:
+            return {}
+        pairs = [(1e-4, -0.1 if baseline[1] >= "0400" else 0.0)] * source.count
+    scales, offsets = zip(*pairs, strict=True)
+    return {"scales": scales, "offsets": offsets}
 
 
 def _is_plain(source: DatasetReader, path: str) -> bool:

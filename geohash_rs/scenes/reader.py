@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from geohash_rs.errors import GeoHashRSError, one_line
 from geohash_rs.scenes.buffers import BufferPool
 from geohash_rs.scenes.dataset import Scenes, Tile
-from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.pixels import batch_tensor, fill_invalid, may_have_gaps, north_up
+from geohash_rs.scenes.values import Conversion, Values
 
 __all__ = ["TileBatch", "TileReader"]
 
@@ -51,6 +51,7 @@ class TileReader(Dataset[TileBatch]):
         *,
         indexes: Sequence[tuple[int, ...]],
         batch_size: int,
+        values: Sequence[Values] = (),
         max_nodata: float = 1.0,
         shape: tuple[int, int] | None = None,
     ) -> None:
@@ -61,21 +62,23 @@ class TileReader(Dataset[TileBatch]):
             tiles: int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
             indexes: One-based bands to read, for every scene.
             batch_size: Most tiles in a batch; fewer where they would be more than 16 MB.
+            values: What the hasher was made for, its own values first, to which those of every
+                scene are brought; none if pixels stay as they are but for scale and offset.
             max_nodata: Tiles with a larger share of invalid pixels are left out.
             shape: Height and width that every tile is brought to; its own if None.
         """
         self.scenes = scenes
         self.tiles = tiles
         self.indexes = indexes
+        self.values = values
         self.max_nodata = max_nodata
         self.shape = shape
+        self._conversions: dict[int, Conversion | None] = {}
         self._failed: dict[int, str] = {}
         self._buffers = BufferPool()
         self._last: int | None = None  # scene that was read last
         used = np.unique(tiles[:, 0])
-        self.dtypes = {
-            number: _dtype(scenes.scene_files[number], indexes[number]) for number in used
-        }
+        self.dtypes = {number: self._dtype(number) for number in used.tolist()}
         self._final = {number for number in used.tolist() if self._is_final(number)}
         names = np.array([str(self.dtypes[number]) for number in used])
         kinds = np.unique(names, return_inverse=True)[1][np.searchsorted(used, tiles[:, 0])]
@@ -136,12 +139,37 @@ class TileReader(Dataset[TileBatch]):
             # Tiles come scene by scene. The next one's blocks take the memory of this one's.
             self.scenes.close(self._last)
         self._last = scene
-        if scene not in self._failed and self.shape is None:
+        if scene not in self._failed:
             try:
-                self.scenes.prefetch(row, indexes=self.indexes[scene])
+                self._choose_conversion(scene)
+                if self.shape is None:
+                    self.scenes.prefetch(row, indexes=self.indexes[scene])
             except GeoHashRSError as error:
                 self._failed[scene] = one_line(error)
         return [] if scene in self._failed else row
+
+    def _choose_conversion(self, scene: int) -> None:
+        """Compare the values of a scene with the hasher's, once.
+
+        Raises:
+            SceneError: If the scene cannot be read.
+            ValueMismatchError: If the hasher was made for other values.
+        """
+        if scene not in self._conversions:
+            self._conversions[scene] = self.scenes.conversion(
+                scene, indexes=self.indexes[scene], known=self.values
+            )
+
+    def _dtype(self, number: int) -> np.dtype[Any]:
+        """Return the type of a scene's tiles: floats where their values may be converted."""
+        scene, indexes = self.scenes.scene_files[number], self.indexes[number]
+        stored = np.dtype(scene.dtype_of(indexes))
+        converted = scene.rescaling(indexes) is not None
+        if self.values and not converted:
+            ours = self.values[0].kind == "picture" and stored == np.uint8
+            several = len(self.values) > 1 and not ours
+            converted = several or self.scenes.value_range is not None
+        return np.dtype(np.float32) if converted else stored
 
     def _is_final(self, number: int) -> bool:
         """Return whether pixels of a scene are done when they are read, where all are valid."""
@@ -152,15 +180,17 @@ class TileReader(Dataset[TileBatch]):
     def _read_into(self, image: npt.NDArray[Any], tile: Tile) -> bool:
         """Read a tile, and tell whether enough of it was seen."""
         scene = self.scenes.scene_files[tile.scene]
-        pixels = self.scenes.read(
-            tile, indexes=self.indexes[tile.scene], shape=self.shape, out=image
-        )
+        conversion = self._conversions[tile.scene]
+        out = image if conversion is None and scene.dtype == str(image.dtype) else None
+        pixels = self.scenes.read(tile, indexes=self.indexes[tile.scene], shape=self.shape, out=out)
         if pixels.invalid is None and pixels.image is image and tile.scene in self._final:
             return True
         share = 0.0 if pixels.invalid is None else float(pixels.invalid.mean())
         if share > self.max_nodata or share == 1.0:
             return False
         filled = fill_invalid(pixels, self.scenes.nodata_of(tile.scene))
+        if conversion is not None:
+            filled = conversion.apply(filled)
         upright = north_up(filled, scene.transform)
         if upright is not image:
             image[...] = upright
@@ -178,7 +208,3 @@ def _side_by_side(tiles: Sequence[Tile]) -> list[list[Tile]]:
         else:
             rows.append([tile])
     return rows
-
-
-def _dtype(scene: SceneFile, indexes: Sequence[int]) -> np.dtype[Any]:
-    return np.result_type(*{scene.dtypes[index - 1] for index in indexes})

@@ -9,6 +9,7 @@ from geohash_rs.errors import SceneError, one_line
 from geohash_rs.scenes.dates import DateRange
 from geohash_rs.scenes.remote import is_virtual
 from geohash_rs.scenes.sensors import at_wavelength, meanings_of
+from geohash_rs.scenes.values import remember_rescaling
 
 if TYPE_CHECKING:
     import pystac
@@ -110,6 +111,7 @@ def _take(item: "pystac.Item", scenes: StacScenes, *, asset: str | None, start: 
         chosen = item.assets[_choose(item, asset)]
         name = _href(item, chosen.href, start)
         scenes.names[name] = [shows or band for band, shows in _bands_of(chosen)]
+        remember_rescaling(name, _rescalings(item, chosen))
     if scenes.dates.setdefault(name, dates) != dates:
         msg = f"item {item.id} has another date than an earlier item of the same {name}."
         raise SceneError(msg)
@@ -153,7 +155,9 @@ def _band_assets(item: "pystac.Item", start: str | None) -> list[tuple[str, str,
             name, shows = bands[0]
             if not (shows or meanings_of([name])[0]):
                 name = key
-            found.append((_href(item, asset.href, start), name, shows))
+            path = _href(item, asset.href, start)
+            remember_rescaling(path, _rescalings(item, asset))
+            found.append((path, name, shows))
     shown = [shows for _, _, shows in found]
     # Three bands that are all called "rededge" go by their own names.
     return [(path, name, shows * (shown.count(shows) == 1)) for path, name, shows in found]
@@ -170,6 +174,28 @@ def _bands_of(asset: "pystac.Asset") -> list[tuple[str, str]]:
             wave = known.get("center_wavelength") or known.get("eo:center_wavelength")
             shows = at_wavelength(wave) if isinstance(wave, int | float) else ""
         found.append((str(known.get("name") or ""), str(shows)))
+    return found
+
+
+def _rescalings(item: "pystac.Item", asset: "pystac.Asset") -> list[tuple[float, float]]:
+    """Read scale and offset of each band of an asset, as STAC 1.0 or 1.1 writes them.
+
+    Earth Search has subtracted Sentinel-2's offset from some scenes, and says so in the item alone:
+    https://github.com/Element84/earth-search#sentinel-2
+    """
+    fields = asset.extra_fields
+    bands = fields.get("raster:bands") or fields.get("bands") or [fields]
+    applied = item.properties.get("earthsearch:boa_offset_applied") is True
+    found = []
+    for band in bands if isinstance(bands, list) else []:
+        known = {**fields, **band} if isinstance(band, dict) else fields
+        scale, offset = (
+            known.get(name, known.get(f"raster:{name}", usual))
+            for name, usual in (("scale", 1.0), ("offset", 0.0))
+        )
+        if not (isinstance(scale, int | float) and isinstance(offset, int | float) and scale):
+            return []
+        found.append((float(scale), 0.0 if applied else float(offset)))
     return found
 
 

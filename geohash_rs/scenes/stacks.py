@@ -14,6 +14,7 @@ from geohash_rs.errors import SceneError, one_line
 from geohash_rs.scenes.remote import read_patiently
 from geohash_rs.scenes.sensors import COMMON, meanings_of
 from geohash_rs.scenes.stac import is_stac_path, read_stac
+from geohash_rs.scenes.values import rescaling_of
 
 __all__ = [
     "Found",
@@ -275,6 +276,8 @@ def _header_of(source: DatasetReader, member: Member, name: str) -> _Header:
     if not source.crs:
         msg = f"{_short(name)}: band {member.band} has no CRS, so it cannot be stacked."
         raise SceneError(msg)
+    own = [(source.scales[0], source.offsets[0])]
+    ((scale, offset),) = rescaling_of(member.path, own, source.dtypes)
     return _Header(
         file=source.files[0] if source.files else member.path,
         width=source.width,
@@ -283,8 +286,8 @@ def _header_of(source: DatasetReader, member: Member, name: str) -> _Header:
         place=source.transform.to_gdal(),
         dtype=source.dtypes[0],
         nodata=member.nodata if source.nodata is None else source.nodata,
-        scale=source.scales[0],
-        offset=source.offsets[0],
+        scale=scale,
+        offset=offset,
     )
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import shapely
 
 from geohash_rs.archive import Archive
-from geohash_rs.errors import GeoHashRSError, PatchError, QueryError
+from geohash_rs.errors import GeoHashRSError, PatchError, QueryError, ValueMismatchError
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
 from geohash_rs.retrieval.image_queries import hash_patch
 from geohash_rs.retrieval.matches import Matches, rank_matches
@@ -181,6 +181,10 @@ class Searcher:
             try:
                 with self._hashing:
                     query = hash_patch(self.archive, path, device=self.device)
+            except ValueMismatchError as error:  # speaks of an option that the page has not
+                why = str(error).replace(Path(path).name, name).partition("; pass ")[0]
+                msg = f"{why}; drop a patch that holds the values of the archive's scenes."
+                raise PatchError(msg) from error
             except GeoHashRSError as error:  # its message names the copy
                 raise PatchError(str(error).replace(Path(path).name, name)) from error
             picture = self._picture_of(path)

@@ -56,7 +56,7 @@ def clean_patch(content: bytes, *, name: str) -> Iterator[str]:
 
 
 def _copy(source: DatasetReader, name: str) -> MemoryFile:
-    """Copy pixels, georeference, band names and colours, nodata and mask to a new file in memory.
+    """Copy pixels, georeference and what says how to read them to a new file in memory.
 
     Raises:
         PatchError: If it has no bands, several pixel types, or too many pixels.
@@ -104,6 +104,8 @@ def _write(source: DatasetReader, target: MemoryFile) -> None:
         if source.colorinterp[0] == ColorInterp.palette:
             copy.write_colormap(1, source.colormap(1))
         copy.write(source.read())
+        copy.scales, copy.offsets = source.scales, source.offsets
+        copy.units = source.units
         if source.colorinterp[0] != ColorInterp.palette:
             copy.colorinterp = source.colorinterp
         for band, text in enumerate(source.descriptions, 1):

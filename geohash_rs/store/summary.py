@@ -8,6 +8,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 
+from geohash_rs.store.code_counts import count_codes
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 
@@ -21,17 +22,20 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
         archive: The archive.
 
     Returns:
-        Path, tiles, bits, segments, bytes on disk, hasher, bounding box (degrees; east above 180
-        if it crosses the antimeridian), first and last time, which bands of the scenes were read
-        and what decided, and the scenes, all JSON values.
+        Path, tiles, distinct codes and the most tiles that share one (of a million of the tiles of
+        a larger archive), bits, segments, bytes on disk, hasher, bounding box (degrees; east above
+        180 if it crosses the antimeridian), first and last time, which bands of the scenes were
+        read and what decided, and the scenes, all JSON values.
     """
-    manifest = archive.manifest
+    manifest, counts = archive.manifest, count_codes(archive)
     records = archive.scenes()
     first, last = manifest.times or (None, None)
     files = [path for path in archive.path.rglob("*") if path.is_file()]
     return {
         "archive": str(archive.path),
         "tiles": archive.num_tiles,
+        "codes": counts.num_codes,
+        "sharing_one_code": counts.num_alike,
         "bits": archive.num_bits,
         "segments": len(manifest.segments),
         "bytes": sum(path.stat().st_size for path in files),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from rasterio.io import MemoryFile
 
 from geohash_rs import Archive
 from geohash_rs.errors import PatchError
@@ -14,6 +15,7 @@ from geohash_rs.pictures.scenes import PlacedScene, scenes_in_view
 from geohash_rs.serve.app import create_app
 from geohash_rs.serve.messages import SearchRequest
 from geohash_rs.serve.searching import Searcher
+from geohash_rs.serve.uploads import clean_patch
 from tests.serve.asking import asker, geotiff
 from tests.serve.conftest import start
 
@@ -51,6 +53,24 @@ def test_a_damaged_hasher_affects_only_patches(coast_archive, tmp_path, harm):
     assert len(searcher.search(SearchRequest(tiles=[1], k=5))) == 5
     with pytest.raises(PatchError, match="hasher|weights"):
         searcher.patch(geotiff(), name="patch.tif")
+
+
+def test_a_patch_of_other_values_is_refused_with_both_ranges(coast_archive):
+    searcher = Searcher(Archive.open(coast_archive, mode="r"))
+    with pytest.raises(PatchError, match=r"^new.tif holds uint16 .* made for uint8 0 to 255"):
+        searcher.patch(geotiff(dtype="uint16"), name="new.tif")
+
+
+def test_an_uploaded_patch_keeps_scale_and_offset():
+    content = geotiff(dtype="uint16")
+    with MemoryFile(content) as memory, memory.open(driver="GTiff", mode="r+") as target:
+        target.scales, target.offsets = [1e-4] * 3, [-0.1] * 3
+        target.units = ["reflectance"] * 3
+        target.close()
+        content = bytes(memory.getbuffer())
+    with clean_patch(content, name="a.tif") as path, rasterio.open(path) as copy:
+        assert (copy.scales, copy.offsets) == ((1e-4,) * 3, (-0.1,) * 3)
+        assert copy.units == ("reflectance",) * 3
 
 
 def test_the_bands_are_read_without_loading_the_hasher(coast_archive, monkeypatch):

@@ -21,7 +21,7 @@ from geohash_rs.engines.ray.plan import Work, divide, scenes_to_fit_on, subset
 from geohash_rs.engines.ray.worker import Indexer
 from geohash_rs.errors import ArchiveLockedError
 from geohash_rs.indexing.add import add_imagery
-from geohash_rs.indexing.report import AddReport
+from geohash_rs.indexing.report import AddReport, check_codes_differ
 from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.indexing.writer import COMMIT_SECONDS, COMMIT_TILES
@@ -106,7 +106,7 @@ def index_scenes(
     )
     mine.choose()
     mine.note_bands()
-    report, counts = mine.report, mine.counts
+    report, counts, first_id = mine.report, mine.counts, archive.manifest.next_id
     quiet = replace(settings, progress=False)
     if hasher is None and counts.any():
         first = scenes_to_fit_on(counts)
@@ -114,6 +114,7 @@ def index_scenes(
         _join(report, add_imagery(archive, some, None))
         counts[first] = 0
     if not counts.any():
+        check_codes_differ(archive, report, first_id=first_id)
         return report
     connect(address)
     room = num_workers(gpu=gpu)
@@ -129,6 +130,7 @@ def index_scenes(
         there = replace(quiet, device="cuda" if gpu else device)  # each worker sees only its GPU
         with settings.bar("index", int(counts.sum())) as bar:
             run.work(Pool(Indexer, workers, data, str(staging), grid, there, gpu=gpu), bar)
+    check_codes_differ(archive, report, first_id=first_id)
     return report
 
 

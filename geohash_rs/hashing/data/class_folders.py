@@ -15,8 +15,10 @@ from PIL import Image
 from rasterio.errors import RasterioError
 from torch import Tensor
 
-from geohash_rs.errors import GeoHashRSWarning, TrainingError, one_line
+from geohash_rs.errors import GeoHashRSWarning, SceneError, TrainingError, one_line
+from geohash_rs.scenes.file import open_raster
 from geohash_rs.scenes.folders import is_litter, shown_name
+from geohash_rs.scenes.values import Values
 
 __all__ = ["ClassFolders", "read_tile", "split_by_class"]
 
@@ -121,7 +123,8 @@ def read_tile(path: Path) -> Tensor:
     """Read a picture or raster.
 
     Args:
-        path: JPEG, PNG or BMP, read as red, green, blue; or TIFF, read with all bands as stored.
+        path: JPEG, PNG or BMP, read as red, green, blue, of 16 bits where a PNG has them; or TIFF,
+            read with all bands as stored.
 
     Returns:
         Raw pixels, shape (bands, height, width).
@@ -133,9 +136,13 @@ def read_tile(path: Path) -> Tensor:
         if path.suffix.lower() in RASTERS:
             with rasterio.open(path) as source:
                 return torch.from_numpy(source.read())
+        if _is_wide_png(path):  # of which Pillow would keep the upper or lower bits
+            with open_raster(path) as source:
+                bands = source.read()[: 3 if source.count > 2 else 1]
+            return torch.from_numpy(np.broadcast_to(bands, (3, *bands.shape[1:])).copy())
         with Image.open(path) as picture:
             return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-    except (OSError, RasterioError, SyntaxError, ValueError, MemoryError) as error:
+    except (OSError, SceneError, RasterioError, SyntaxError, ValueError, MemoryError) as error:
         msg = f"{path} cannot be read ({one_line(error)}); remove or replace it."
         raise TrainingError(msg) from error
 
@@ -170,6 +177,14 @@ def split_by_class(
         for part, chunk in zip(parts, np.split(rows, cuts), strict=True):
             part.extend(chunk.tolist())
     return [np.array(sorted(part), dtype=np.int64) for part in parts]
+
+
+def _is_wide_png(path: Path) -> bool:
+    """Return whether a file is a PNG of 16 bits."""
+    with path.open("rb") as file:
+        header = file.read(25)
+    # https://www.w3.org/TR/png-3/#11IHDR: the bits of a sample are the ninth byte of the header
+    return header[1:4] == b"PNG" and header[24:] == b"\x10"
 
 
 def _find_classes(root: Path) -> Path:
@@ -222,13 +237,13 @@ def _check_distinct(top: Path, names: Sequence[str]) -> None:
 
 
 def _usable(paths: Sequence[Path]) -> set[Path]:
-    """Choose the files that can be read and have as many bands as most; warn of the others."""
+    """Choose the files that can be read and are like most in bands and values; warn of others."""
     with ThreadPoolExecutor() as pool:
         looks = dict(zip(paths, pool.map(_look, paths), strict=True))
-    counts = Counter(bands for bands in looks.values() if isinstance(bands, int))
-    usual = counts.most_common(1)[0][0] if counts else 0
+    counts = Counter(look for look in looks.values() if not isinstance(look, str))
+    usual = counts.most_common(1)[0][0] if counts else (0, "")
     bad = [
-        f"{path} has {look} bands" if isinstance(look, int) else look
+        look if isinstance(look, str) else f"{path} has {look[0]} bands of {look[1]}"
         for path, look in looks.items()
         if look != usual
     ]
@@ -236,18 +251,25 @@ def _usable(paths: Sequence[Path]) -> set[Path]:
         more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
         msg = (
             f"{len(bad)} of {len(paths)} pictures are left out, as they cannot be read or have "
-            f"other than {usual} bands: {'; '.join(bad[:MOST_NAMED])}{more}."
+            f"other than {usual[0]} bands of {usual[1]}: {'; '.join(bad[:MOST_NAMED])}{more}."
         )
         warnings.warn(shown_name(msg), GeoHashRSWarning, stacklevel=3)
     return {path for path, look in looks.items() if look == usual}
 
 
-def _look(path: Path) -> int | str:
-    """Read a file; return its number of bands, or why it cannot be read."""
+def _look(path: Path) -> tuple[int, str] | str:
+    """Read a file; return its number of bands and what its values are, or why it is unreadable."""
     try:
-        return read_tile(path).shape[0]
+        tile = read_tile(path).numpy()
     except TrainingError as error:
         return str(error)
+    if tile.dtype == np.uint8:
+        return len(tile), "8 bits"
+    if tile.dtype.kind in "iu":  # dark ones may hold less than 256
+        return len(tile), "integers of more than 8 bits"
+    finite = tile[:, np.isfinite(tile).all(axis=0)]
+    fractions = finite.size and Values.of_pixels(finite, dtype=str(tile.dtype)).kind == "fraction"
+    return len(tile), "fractions" if fractions else "floats"
 
 
 def _pictures(folder: Path) -> list[Path]:

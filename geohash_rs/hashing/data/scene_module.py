@@ -18,6 +18,7 @@ from geohash_rs.hashing.data.scene_tiles import SceneTiles
 from geohash_rs.scenes.dataset import Scenes, Tile
 from geohash_rs.scenes.grid import Edges, GridSettings, TileGrid
 from geohash_rs.scenes.pixels import fill_invalid, north_up, stack_images
+from geohash_rs.scenes.values import Conversion, Values
 
 __all__ = ["LabelledSceneDataModule", "SceneTileDataset"]
 
@@ -32,6 +33,7 @@ class SceneTileDataset(Dataset[dict[str, Tensor]]):
         tiles: int64 (scene, col, row, width, height), shape (tiles, 5).
         targets: Class of each tile, an index.
         shape: Height and width to which tiles are brought; their own if None.
+        values: Kinds of values that the scenes hold, to the first of which others are brought.
     """
 
     def __init__(
@@ -41,11 +43,14 @@ class SceneTileDataset(Dataset[dict[str, Tensor]]):
         *,
         targets: Sequence[int],
         shape: tuple[int, int] | None = None,
+        values: Sequence[Values] = (),
     ) -> None:
         self.scenes = scenes
         self.tiles = tiles
         self.targets = list(targets)
         self.shape = shape
+        self.values = values
+        self._conversions: dict[int, Conversion | None] = {}
 
     def __len__(self) -> int:
         return len(self.tiles)
@@ -56,6 +61,12 @@ class SceneTileDataset(Dataset[dict[str, Tensor]]):
         scene = self.scenes.scene_files[tile.scene]
         pixels = self.scenes.read(tile, shape=self.shape)
         filled = fill_invalid(pixels, self.scenes.nodata_of(tile.scene))
+        if tile.scene not in self._conversions:
+            self._conversions[tile.scene] = self.scenes.conversion(
+                tile.scene, indexes=scene.band_indexes(self.scenes.bands), known=self.values
+            )
+        conversion = self._conversions[tile.scene]
+        filled = filled if conversion is None else conversion.apply(filled)
         image = north_up(filled, scene.transform)
         return {
             "image": stack_images([image])[0].float(),
@@ -162,6 +173,7 @@ class LabelledSceneDataModule(BalancedDataModule):
         names = label_tiles(footprints, polygons, min_share=self.min_share)
         labelled = np.flatnonzero([name is not None for name in names])
         source = SceneTiles(grid, workers=self.num_workers)
+        source.look(tiles[labelled])
         used = labelled[source.usable(tiles[labelled])]
         source.warn()
         self.classes = tuple(sorted(set(names[used])))
@@ -184,7 +196,7 @@ class LabelledSceneDataModule(BalancedDataModule):
         for kind, part in zip(("train", "val", "test"), rows, strict=True):
             targets = numbers[part].tolist()
             parts[kind] = SceneTileDataset(
-                scenes, tiles[part], targets=targets, shape=self.grid.shape
+                scenes, tiles[part], targets=targets, shape=self.grid.shape, values=source.values
             )
             self.footprints[kind] = gpd.GeoDataFrame(
                 {"label": names[part]}, geometry=footprints[part], crs="EPSG:4326"

@@ -12,7 +12,9 @@ from geohash_rs.errors import BandMismatchError, GeoHashRSWarning
 from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import TileGrid
+from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader
+from geohash_rs.scenes.values import Values
 
 __all__ = ["SceneTiles"]
 
@@ -32,6 +34,8 @@ class SceneTiles:
 
     Attributes:
         left_out: By scene, why it or a part of it is left out.
+        values: What the values of the tiles are, and which others are brought to them; `look` finds
+            them.
     """
 
     def __init__(self, grid: TileGrid, *, workers: int = 0) -> None:
@@ -41,6 +45,21 @@ class SceneTiles:
         files = self.scenes.scene_files
         self.left_out: dict[str, str] = dict(self.scenes.unreadable)
         self.left_out |= {files[number].key: why for number, why in grid.skipped}
+        self.values: tuple[Values, ...] = ()
+
+    def look(self, tiles: Ints, *, names: Sequence[str] | None = None) -> None:
+        """Find the kinds of values among the scenes, before their tiles are read.
+
+        Args:
+            tiles: As in `batches`.
+            names: As in `batches`.
+
+        Raises:
+            BandMismatchError: If the bands of a scene do not fit.
+        """
+        counts = np.bincount(tiles[:, 0], minlength=len(self.scenes.scene_files))
+        bands = self.scenes.band_indexes(tiles, names)
+        self.values = kinds_of_scenes(self.scenes, counts, indexes=bands)
 
     def batches(self, tiles: Ints, *, names: Sequence[str] | None = None) -> Iterator[TileBatch]:
         """Read tiles, and note the scenes that cannot be read.
@@ -72,6 +91,7 @@ class SceneTiles:
             tiles,
             indexes=bands,
             batch_size=64,
+            values=self.values,
             max_nodata=self.settings.max_nodata,
             shape=self.settings.shape,
         )

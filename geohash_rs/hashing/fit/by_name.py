@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from geohash_rs.hashing.extractor import fitted_values
 from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.hashing.fit.training_free import (
     METHODS,
@@ -16,8 +17,9 @@ from geohash_rs.hashing.fit.training_free import (
     peek,
 )
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.scaling import make_scaling
+from geohash_rs.hashing.network.scaling import make_scaling, range_of
 from geohash_rs.hashing.shipped import load_hasher, shipped_hashers
+from geohash_rs.scenes.values import Values
 
 __all__ = ["Unfitted", "adapt_hasher"]
 
@@ -67,6 +69,7 @@ class Unfitted:
         tiles: Iterable[Tensor],
         *,
         bands: Sequence[str] | None = None,
+        values: Sequence[Values] = (),
         tile_size: int | None = None,
         device: str | torch.device = "cpu",
         accelerate: bool = False,
@@ -79,13 +82,16 @@ class Unfitted:
         """
         if self.bands is not None:
             shipped = load_hasher(self.name, device=device)
-            return adapt_hasher(shipped, tiles, tile_size=tile_size, accelerate=accelerate)
+            return adapt_hasher(
+                shipped, tiles, values=values, tile_size=tile_size, accelerate=accelerate
+            )
         method, num_bits = parse_training_free(self.name)
         return fit_hasher(
             tiles,
             num_bits=num_bits,
             method=method,
             bands=bands,
+            values=values,
             tile_size=tile_size,
             device=device,
             accelerate=accelerate,
@@ -96,6 +102,7 @@ def adapt_hasher(
     hasher: Hasher,
     tiles: Iterable[Tensor],
     *,
+    values: Sequence[Values] = (),
     tile_size: int | None = None,
     accelerate: bool = False,
     seed: int = 0,
@@ -106,6 +113,7 @@ def adapt_hasher(
         hasher: A general hasher; not changed.
         tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). If the sample has
             fewer tiles than the hasher has bits, its head is kept.
+        values: As in `fit_hasher`.
         tile_size: Side of a tile, px; None uses that of the first tile.
         accelerate: Whether to trace the backbone first.
         seed: Seed of ITQ's initial rotation.
@@ -118,9 +126,11 @@ def adapt_hasher(
         BandMismatchError: If the tiles have other bands.
     """
     sample, batches = peek(tiles)
+    scaling = make_scaling(hasher.backbone, range_of(values), sample=sample)
     extractor = replace(
         hasher.extractor,
-        scaling=make_scaling(hasher.backbone, None, sample=sample),
+        scaling=scaling,
+        values=fitted_values(values, scaling, sample=sample),
         tile_size=tile_size or int(sample.shape[-2]),
     )
     if accelerate:

@@ -8,16 +8,22 @@ import torch
 from torch import Tensor
 
 from geohash_rs.codes import check_num_bits
-from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
-from geohash_rs.hashing.extractor import Extractor
+from geohash_rs.errors import (
+    BandMismatchError,
+    HasherError,
+    HasherNotFoundError,
+    ValueMismatchError,
+)
+from geohash_rs.hashing.extractor import Extractor, fitted_values
 from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS, general_head
 from geohash_rs.hashing.fit.itq import itq_head, lsh_head
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.heads import LinearHead
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.pretrained import load_backbone
-from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling
+from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, range_of, sample_pixels
 from geohash_rs.hashing.network.views import view
+from geohash_rs.scenes.values import Values
 
 __all__ = ["default_bands", "fit_hasher", "fit_head", "parse_training_free", "peek"]
 
@@ -56,6 +62,7 @@ def fit_hasher(
     stages: Sequence[str] | None = None,
     bands: Sequence[str] | None = None,
     scaling: Mapping[str, Any] | None = None,
+    values: Sequence[Values] = (),
     tile_size: int | None = None,
     input_size: int | None = None,
     resolution: float | None = None,
@@ -81,6 +88,8 @@ def fit_hasher(
             otherwise "band_1", "band_2" and so on.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}``. Default: 0 to 255 for uint8,
             otherwise the 1st and 99th percentile of each band of the first tiles.
+        values: What the values of the tiles are, and which others are brought to them, as in
+            `match_values`. Default: the data type of the tiles and their range.
         tile_size: Side of a tile, px. Default: the height of the first tile.
         input_size: Side of the network's input, px. Default: the size its weights were trained
             with.
@@ -98,13 +107,14 @@ def fit_hasher(
     Raises:
         HasherError: If there are too few tiles, or the method, model or weights are unknown.
         BandMismatchError: If the tiles' number of bands differs from the number of names.
+        ValueMismatchError: If batches hold values of different kinds, and nothing says which.
         CodeLengthError: If the bits cannot be packed.
     """
     if method not in METHODS:
         msg = f"method {method!r} is not one of {sorted(METHODS)}."
         raise HasherError(msg)
     check_num_bits(num_bits)
-    sample, batches = peek(tiles)
+    sample, batches = peek(tiles, of_one_kind=not values)
     names = tuple(bands) if bands is not None else default_bands(sample.shape[1])
     if len(names) != sample.shape[1]:
         msg = f"tiles have {sample.shape[1]} bands but {len(names)} are named ({', '.join(names)})."
@@ -113,9 +123,11 @@ def fit_hasher(
         ours = (method, model, weights) == ("general", LITE0, True)
         stages = GENERAL_STAGES if ours else ()
     backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
+    chosen = make_scaling(backbone, scaling or range_of(values), sample=sample)
     extractor = Extractor(
         backbone,
-        scaling=make_scaling(backbone, scaling, sample=sample),
+        scaling=chosen,
+        values=fitted_values(values, chosen, sample=sample),
         bands=names,
         tile_size=tile_size or int(sample.shape[-2]),
         input_size=input_size or backbone.input_size,
@@ -184,11 +196,12 @@ def default_bands(count: int) -> tuple[str, ...]:
     return tuple(f"band_{i + 1}" for i in range(count))
 
 
-def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
+def peek(tiles: Iterable[Tensor], *, of_one_kind: bool = False) -> tuple[Tensor, Iterator[Tensor]]:
     """Return some of the first tiles, and an iterator over all batches.
 
     Args:
         tiles: Batches of raw tiles, each of shape (tiles, bands, height, width).
+        of_one_kind: Whether batches that hold other values than the first are refused.
 
     Returns:
         First tiles, those of the first one's size, and all batches including the first.
@@ -196,6 +209,7 @@ def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
     Raises:
         HasherError: If there are no tiles, or a batch has the wrong shape.
         BandMismatchError: If the batches have different numbers of bands.
+        ValueMismatchError: If batches hold values of different kinds.
     """
     iterator = iter(tiles)
     first: list[Tensor] = []
@@ -206,9 +220,34 @@ def peek(tiles: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
         if first and batch.shape[1] != first[0].shape[1]:
             msg = f"batches have {first[0].shape[1]} and {batch.shape[1]} bands; use the same."
             raise BandMismatchError(msg)
+        if first and of_one_kind:
+            _check_kind(batch, first[0])
         first.append(batch)
     if not sum(map(len, first)):
         msg = "there are no tiles to fit a hasher on; add scenes first."
         raise HasherError(msg)
     same_size = [batch for batch in first if batch.shape[-2:] == first[0].shape[-2:]]
+    if len({batch.dtype for batch in same_size}) > 1:  # PyTorch has no type for int16 and uint16
+        same_size = [batch.float() for batch in same_size]
     return torch.cat(same_size), chain(first, iterator)
+
+
+def _check_kind(batch: Tensor, first: Tensor) -> None:
+    """Check that a batch holds values of the kind of the first batch.
+
+    Raises:
+        ValueMismatchError: If it does not.
+    """
+    found, known = (
+        Values.of_pixels(
+            sample_pixels([tiles])[0, :, 0].numpy(), dtype=str(tiles.dtype).removeprefix("torch.")
+        )
+        for tiles in (batch, first)
+    )
+    kinds = {(values.kind == "fraction", values.dtype == "uint8") for values in (found, known)}
+    if len(kinds) > 1:  # whether floats are dark pictures or numbers is not told by one batch
+        msg = (
+            f"a batch of tiles holds {found}, but the first one {known}; bring all tiles to one "
+            "range before a hasher is fitted on them."
+        )
+        raise ValueMismatchError(msg)

@@ -13,7 +13,7 @@ from geohash_rs.errors import HasherError, TrainingError
 from geohash_rs.hashing.data.blocks import block_numbers
 from geohash_rs.hashing.data.features import iterate_features
 from geohash_rs.hashing.data.scene_tiles import SceneTiles
-from geohash_rs.hashing.extractor import Extractor
+from geohash_rs.hashing.extractor import Extractor, fitted_values
 from geohash_rs.hashing.fit.itq import itq_head
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.fit.whitening import inverse_power
@@ -21,7 +21,7 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.heads import Head, LinearHead, MiLaN
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.pretrained import load_backbone
-from geohash_rs.hashing.network.scaling import make_scaling
+from geohash_rs.hashing.network.scaling import make_scaling, range_of
 from geohash_rs.hashing.train.on_features import train_head
 from geohash_rs.hashing.train.recipes import Recipe
 from geohash_rs.scenes.dataset import Scenes, Tile
@@ -228,6 +228,7 @@ def fit_on_scenes(
     count = len(scenes.scene_files[int(tiles[0, 0])].band_indexes(scenes.bands))
     names = tuple(bands or scenes.shared_bands() or default_bands(count))
     source = SceneTiles(grid, workers=workers)
+    source.look(tiles, names=names)
     sample = source.sample(tiles, names=names)
     if not len(sample):
         msg = (
@@ -236,9 +237,11 @@ def fit_on_scenes(
         )
         raise HasherError(msg)
     backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
+    scaling = make_scaling(backbone, range_of(source.values), sample=sample)
     extractor = Extractor(
         backbone,
-        scaling=make_scaling(backbone, None, sample=sample),
+        scaling=scaling,
+        values=fitted_values(source.values, scaling, sample=sample),
         bands=names,
         tile_size=tile_size,
         input_size=backbone.input_size,

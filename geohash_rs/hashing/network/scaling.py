@@ -9,11 +9,20 @@ from torch import Tensor
 
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.scenes.values import Values
 
-__all__ = ["SCALING_TILES", "Scaling", "estimate_range", "make_scaling", "sample_pixels"]
+__all__ = [
+    "SCALING_TILES",
+    "Scaling",
+    "estimate_range",
+    "make_scaling",
+    "range_of",
+    "sample_pixels",
+]
 
 SCALING_TILES = 512  # tiles sampled to choose the range of pixel values
 PERCENTILES = [0.01, 0.99]
+THIN_STEP = 8  # px between those that are sampled from a tile to be hashed
 THIN_SIDE = 64  # rows and columns sampled from each tile
 
 
@@ -88,6 +97,29 @@ class Scaling:
         low, high = (_per_band(written[key], len(mean)) for key in ("low", "high"))
         return cls(low=low, high=high, mean=tuple(mean), std=tuple(std))
 
+    @property
+    def reach(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Raw values of each band between which the network was made to see differences."""
+        if self.clip:
+            return self.low, self.high
+        # The mean and deviation of weights that take raw values, such as 123 and 58 for pictures.
+        highs = tuple(mean + std for mean, std in zip(self.mean, self.std, strict=True))
+        if 2 < max(highs) <= 255:
+            highs = (255.0,) * len(highs)
+        return (0.0,) * len(highs), highs
+
+    def outside(self, tiles: Tensor) -> float:
+        """Return the share of values that are clipped, so that they all look alike.
+
+        Args:
+            tiles: Raw pixels, shape (tiles, bands, height, width); some of them are looked at.
+        """
+        if not self.clip or not tiles.numel():
+            return 0.0
+        some = tiles[..., ::THIN_STEP, ::THIN_STEP].float()
+        low, high = _column(self.low, some), _column(self.high, some)
+        return float(((some < low) | (some > high)).float().mean())
+
     def apply(self, tiles: Tensor) -> Tensor:
         """Scale tiles to [0, 1], or beyond if values are not clipped.
 
@@ -148,6 +180,21 @@ def make_scaling(
     return Scaling.from_mapping(
         scaling, mean=backbone.mean, std=backbone.std, raw_input=backbone.raw_input
     )
+
+
+def range_of(values: Sequence[Values]) -> dict[str, Any] | None:
+    """Choose the range of pixel values where several kinds of them meet.
+
+    Args:
+        values: The kinds, the first of which the others are brought to.
+
+    Returns:
+        The range of the first, as `Scaling.from_mapping` reads it; None where there is one kind at
+        most that is not pictures, since a sample of tiles tells its range better.
+    """
+    if not values or (len(values) == 1 and values[0].kind != "picture"):
+        return None
+    return {"kind": "range", "low": list(values[0].low), "high": list(values[0].high)}
 
 
 def estimate_range(tiles: Tensor) -> dict[str, Any]:

@@ -4,11 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+import rasterio
+import torch
 from PIL import Image
 
 from geohash_rs.errors import GeoHashRSWarning, TrainingError
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule, ClassFolderDataset
-from geohash_rs.hashing.data.class_folders import ClassFolders
+from geohash_rs.hashing.data.class_folders import ClassFolders, read_tile
 
 
 def test_a_split_into_folders_is_refused_with_their_names(folder, tmp_path):
@@ -50,6 +52,37 @@ def test_resizing_adds_no_values_that_a_tile_does_not_have(tmp_path):
         Image.fromarray(board).save(tmp_path / name / "0.png")
     image = ClassFolderDataset(ClassFolders.open(tmp_path), size=64)[0]["image"]
     assert (float(image.min()), float(image.max())) == (0.0, 255.0)
+
+
+def write_png(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = {"height": image.shape[1], "width": image.shape[2]}
+    with (
+        pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+        rasterio.open(path, "w", driver="PNG", count=len(image), dtype=image.dtype, **size) as png,
+    ):
+        png.write(image)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_a_png_of_16_bits_keeps_all_of_them(tmp_path, bands):
+    image = np.random.default_rng(0).integers(0, 9000, (bands, 20, 24)).astype(np.uint16)
+    write_png(tmp_path / "a.png", image)
+    expected = image[:3] if bands > 2 else np.repeat(image[:1], 3, axis=0)
+    np.testing.assert_array_equal(read_tile(tmp_path / "a.png").numpy(), expected)
+
+
+def test_pictures_of_another_type_are_left_out_and_named(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("forest", "water"):
+        for i in range(4):
+            write_png(tmp_path / name / f"{i}.png", rng.integers(0, 255, (3, 8, 8)).astype("uint8"))
+    write_png(tmp_path / "water/wide.png", rng.integers(0, 9000, (3, 8, 8)).astype("uint16"))
+    with pytest.warns(GeoHashRSWarning, match=r"1 of 9 .* left out.*wide.png has 3 bands of int"):
+        found = ClassFolders.open(tmp_path)
+    assert len(found) == 8
+    assert {read_tile(path).dtype for path in found.paths} == {torch.uint8}
+    assert found.classes == ("forest", "water")
 
 
 def test_hidden_folders_and_folders_named_like_pictures_are_no_classes(folder):

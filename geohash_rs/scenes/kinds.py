@@ -1,0 +1,89 @@
+"""Which kinds of values there are among scenes that are to be learned from."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.errors import GeoHashRSWarning, SceneError
+from geohash_rs.scenes.dataset import Scenes
+from geohash_rs.scenes.value_sample import Sample
+from geohash_rs.scenes.values import Values, gather_values
+
+__all__ = ["kinds_of_scenes", "warn_of_kinds"]
+
+LOOKED_AT = 64  # scenes of each pixel type
+NAMED = 3  # scenes that a warning names for each kind
+
+
+def kinds_of_scenes(
+    scenes: Scenes,
+    counts: npt.NDArray[np.int64],
+    *,
+    indexes: Sequence[Sequence[int]],
+) -> tuple[Values, ...]:
+    """Find the kinds of values among scenes, and warn if there are several.
+
+    Args:
+        scenes: The scenes.
+        counts: Tiles of each scene, shape (scenes,); those without are left out.
+        indexes: One-based bands that are read of each scene.
+
+    Returns:
+        One entry for each kind, that of the most tiles first. Where a range of values was given,
+        pictures alone, since such a range makes pictures of all scenes.
+    """
+    numbers = np.flatnonzero(counts).tolist()
+    if scenes.value_range is not None and numbers:
+        bands = len(indexes[numbers[0]])
+        return (Values.of_range([0.0] * bands, [255.0] * bands),)
+    by_type: dict[tuple[str, bool], list[int]] = {}
+    for number in numbers:
+        file, bands_read = scenes.scene_files[number], indexes[number]
+        kind = file.dtype_of(bands_read), file.rescaling(bands_read) is not None
+        by_type.setdefault(kind, []).append(number)
+    found: list[tuple[str, Sample, int]] = []
+    for group in by_type.values():
+        chosen = [group[i] for i in _evenly(len(group), LOOKED_AT)]
+        tiles = int(counts[group].sum()) // len(chosen)
+        for number in chosen:
+            with suppress(SceneError):  # whoever reads its tiles names it
+                if (sample := scenes.sample(number, indexes=indexes[number])) is not None:
+                    found.append((scenes.scene_files[number].name, sample, tiles))
+    kinds = gather_values([(sample.values, sample.pixels, count) for _, sample, count in found])
+    warn_of_kinds(kinds, [(name, sample.values) for name, sample, _ in found])
+    return kinds
+
+
+def warn_of_kinds(kinds: Sequence[Values], found: Iterable[tuple[str, Values]]) -> None:
+    """Warn where scenes hold several kinds of values, each of which has a range of its own.
+
+    Args:
+        kinds: The kinds.
+        found: Names of scenes and their values.
+    """
+    if len(kinds) < 2:
+        return
+    names: list[list[str]] = [[] for _ in kinds]
+    for name, values in found:
+        names[next(i for i, kind in enumerate(kinds) if values.fits(kind))].append(name)
+    parts = [f"{kind}: {_listed(some)}" for kind, some in zip(kinds, names, strict=True)]
+    msg = (
+        f"the scenes hold {len(kinds)} kinds of values ({'; '.join(parts)}), and nothing in the "
+        "files says how one becomes the other. Each kind is stretched by a range of its own, so "
+        "tiles of different kinds are compared by their look only. Index each kind into an archive "
+        "of its own, or pass value_range=(LOW, HIGH) to make pictures of all in the same way."
+    )
+    warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _evenly(count: int, most: int) -> Iterator[int]:
+    """Choose positions evenly spaced among as many."""
+    yield from np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()

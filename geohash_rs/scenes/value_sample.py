@@ -1,0 +1,150 @@
+"""Look at a few pixels of a scene, to know what its values are before it is read."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.io import DatasetReader
+
+from geohash_rs.scenes.file import SceneFile
+from geohash_rs.scenes.pixels import read_window
+from geohash_rs.scenes.values import Conversion, Values, match_values, stretch_values
+
+__all__ = ["Sample", "sample_of_header", "sample_values", "scene_conversion"]
+
+SPOTS = 3  # windows across and down
+SPOT_SIDE = 64  # px
+FEWEST_PIXELS = 16  # fewer say nothing about a range
+MOST_PIXELS = 4096
+
+
+class Sample(NamedTuple):
+    """Pixels of a scene and what they are.
+
+    Attributes:
+        values: Their kind and range.
+        pixels: The pixels, scale and offset applied, shape (bands, pixels).
+    """
+
+    values: Values
+    pixels: npt.NDArray[Any]
+
+
+def sample_of_header(scene: SceneFile, indexes: Sequence[int]) -> Sample | None:
+    """Describe a scene whose header alone says what its values are: pictures of 8 bits.
+
+    Args:
+        scene: Its header.
+        indexes: One-based bands.
+
+    Returns:
+        No pixels and their values; None if pixels must be looked at.
+    """
+    if scene.dtype_of(indexes) != "uint8" or scene.rescaling(indexes) is not None:
+        return None
+    none = np.empty((len(indexes), 0), np.uint8)
+    return Sample(Values.of_pixels(none, dtype="uint8"), none)
+
+
+def sample_values(
+    source: DatasetReader, scene: SceneFile, *, indexes: Sequence[int], nodata: float | None
+) -> Sample | None:
+    """Look at some pixels all over a scene; a bounded number of blocks is read.
+
+    Args:
+        source: The open raster.
+        scene: Its header.
+        indexes: One-based bands.
+        nodata: Value that means nothing was seen.
+
+    Returns:
+        Some pixels and what their values are; None if hardly any valid one was met.
+    """
+    bands = list(indexes)
+    parts = []
+    for window in _spots(source.width, source.height):
+        seen = read_window(source, window, indexes=bands, nodata=nodata, masked=scene.masked)
+        valid = _valid(seen.image, seen.invalid, nodata)
+        parts.append(seen.image[:, valid])
+    pixels = np.concatenate(parts, axis=1)
+    filled = pixels.any(axis=0)
+    if filled.any():  # zeros in all bands are the fill of most files that declare none
+        pixels = pixels[:, filled]
+    if pixels.shape[1] < FEWEST_PIXELS:
+        return None
+    pixels = pixels[:, :: max(1, pixels.shape[1] // MOST_PIXELS)]
+    rescaling = scene.rescaling(indexes)
+    if rescaling is not None:
+        pixels = rescaling.apply(pixels[:, :, None])[:, :, 0]
+    units = {scene.units[i - 1] for i in indexes if scene.units} - {""}
+    values = Values.of_pixels(
+        pixels,
+        dtype=scene.dtype_of(indexes),
+        physical=rescaling is not None,
+        unit=units.pop() if len(units) == 1 else "",
+    )
+    return Sample(values, pixels)
+
+
+def scene_conversion(
+    scene: SceneFile,
+    indexes: Sequence[int],
+    *,
+    found: Values | None,
+    known: Sequence[Values],
+    value_range: tuple[float, float] | None = None,
+) -> Conversion | None:
+    """Choose what makes a scene's pixels the values that a hasher was made for.
+
+    Args:
+        scene: The scene.
+        indexes: One-based bands that are read.
+        found: Its values; None if they are not known, and then taken to be the hasher's own.
+        known: What the hasher was made for, its own values first; none if anything goes.
+        value_range: Values that are to count as the lowest and highest of the hasher's own,
+            whatever the values are.
+
+    Returns:
+        The conversion, GDAL's scale and offset included; None if pixels stay as they are.
+
+    Raises:
+        ValueMismatchError: If the hasher was made for other values.
+    """
+    rescaling = scene.rescaling(indexes)
+    after: Conversion | None = None
+    if value_range is not None:
+        low, high = ([value] * len(indexes) for value in value_range)
+        given = Values.of_range(low, high)
+        if known and (known[0].low, known[0].high) != (given.low, given.high):
+            after = stretch_values(given, known[0])
+    elif found is not None:
+        after = match_values(found, known, name=scene.name)
+    return after if rescaling is None else rescaling.then(after)
+
+
+def _spots(width: int, height: int) -> list[tuple[int, int, int, int]]:
+    """Lay windows evenly over a raster, or one over all of a small one."""
+    if max(width, height) <= SPOTS * SPOT_SIDE:
+        return [(0, 0, width, height)]
+    cols, rows = (_starts(side) for side in (width, height))
+    wide, high = min(width, SPOT_SIDE), min(height, SPOT_SIDE)
+    return [(col, row, wide, high) for row in rows for col in cols]
+
+
+def _starts(side: int) -> list[int]:
+    if side <= SPOT_SIDE:
+        return [0]
+    return [int((side - SPOT_SIDE) * (2 * i + 1) / (2 * SPOTS)) for i in range(SPOTS)]
+
+
+def _valid(
+    image: npt.NDArray[Any], invalid: npt.NDArray[np.bool_] | None, nodata: float | None
+) -> npt.NDArray[np.bool_]:
+    """Find the pixels of which every band is a measurement."""
+    valid: npt.NDArray[np.bool_] = np.isfinite(image).all(axis=0)
+    if nodata is not None:
+        valid &= ~(image == nodata).any(axis=0)
+    if invalid is not None:
+        valid &= ~invalid
+    return valid

@@ -1,0 +1,256 @@
+"""Scenes of other values than the hasher's: brought to them, or left out with the reason."""
+
+import warnings
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+
+from geohash_rs import Archive, Scenes, TileGrid, fit_hasher, fit_on_scenes
+from geohash_rs.errors import GeoHashRSWarning, ValueMismatchError
+from geohash_rs.store.code_counts import count_codes
+from tests.ground import TILE, mosaic, write
+
+PICTURE = mosaic(4, 4, 7)
+NUMBERS = PICTURE.astype(np.uint16) * 12 + 300
+EAST = Affine(10, 0, 520_000, 0, -10, 5_400_000)
+WAYS = {
+    "reflectance": lambda: (NUMBERS / 10_000).astype(np.float32),
+    "numbers": lambda: NUMBERS,
+    "signed numbers": lambda: NUMBERS.astype(np.int16),
+    "float numbers": lambda: NUMBERS.astype(np.float32),
+    "picture": lambda: PICTURE,
+    "wide picture": lambda: PICTURE.astype(np.uint16),
+}
+
+
+def rescaled(path, image, scale, offset, **profile):
+    write(path, image, **profile)
+    with rasterio.open(path, "r+") as target:
+        target.scales, target.offsets = [scale] * len(image), [offset] * len(image)
+    return path
+
+
+def codes_by_scene(archive):
+    ids = np.arange(archive.num_tiles)
+    tiles, codes = archive.tiles(ids), archive.codes(ids)
+    order = tiles.sort_values(["scene", "row", "col"]).index
+    names = tiles["scene"].loc[order].str.rsplit("/", n=1).str[-1]
+    return {name: codes[names.index[names == name]] for name in names.unique()}
+
+
+def make(path, bits=16, **options):
+    """Give an archive whose hasher was fitted on tiles of a kind of values."""
+    tiles = torch.from_numpy(WAYS[options["of"]]().astype(np.float32))
+    if options["of"] == "picture":
+        tiles = torch.from_numpy(PICTURE)
+    parts = tiles.unfold(1, TILE, TILE).unfold(2, TILE, TILE)
+    batch = parts.permute(1, 2, 0, 3, 4).reshape(-1, 3, TILE, TILE).contiguous()
+    return Archive.create(path, hasher=fit_hasher([batch], num_bits=bits, input_size=32))
+
+
+@pytest.mark.parametrize(
+    ("of", "other"),
+    [
+        ("picture", "numbers"),
+        ("picture", "reflectance"),
+        ("picture", "float numbers"),
+        ("numbers", "picture"),
+        ("numbers", "wide picture"),
+        ("numbers", "reflectance"),
+        ("reflectance", "numbers"),
+        ("reflectance", "picture"),
+    ],
+)
+def test_an_archive_takes_no_scene_of_other_values(tmp_path, of, other):
+    write(tmp_path / "scenes/a.tif", WAYS[of]())
+    write(tmp_path / "scenes/b.tif", WAYS[other](), transform=EAST)
+    archive = make(tmp_path / "archive", of=of)
+    report = archive.add(Scenes(tmp_path / "scenes"), tile_size=TILE)
+    assert (report.num_tiles, report.num_scenes) == (16, 1)
+    [(scene, reason)] = report.skipped
+    assert scene.endswith("b.tif")
+    assert reason.startswith("b.tif holds ")
+    assert "value_range=(LOW, HIGH)" in reason
+
+
+@pytest.mark.parametrize(
+    ("of", "other"),
+    [
+        ("numbers", "signed numbers"),
+        ("numbers", "float numbers"),
+        ("picture", "wide picture"),
+    ],
+)
+def test_the_same_values_of_another_type_give_the_same_codes(tmp_path, of, other):
+    write(tmp_path / "scenes/a.tif", WAYS[of]())
+    write(tmp_path / "scenes/b.tif", WAYS[other](), transform=EAST)
+    archive = make(tmp_path / "archive", of=of)
+    report = archive.add(Scenes(tmp_path / "scenes"), tile_size=TILE)
+    assert (report.num_tiles, report.skipped) == (32, [])
+    codes = codes_by_scene(archive)
+    np.testing.assert_array_equal(codes["a.tif"], codes["b.tif"])
+
+
+def test_scale_and_offset_bring_products_together(tmp_path):
+    folder = tmp_path / "scenes"
+    rescaled(folder / "before.tif", NUMBERS, 1e-4, 0.0)
+    rescaled(folder / "after.tif", NUMBERS + 1000, 1e-4, -0.1, transform=EAST)
+    landsat = np.round((NUMBERS / 1e4 + 0.2) / 2.75e-5).astype(np.uint16)
+    rescaled(folder / "landsat.tif", landsat, 2.75e-5, -0.2, crs="EPSG:32634")
+    write(folder / "reflectance.tif", WAYS["reflectance"](), crs="EPSG:32635")
+    archive = Archive.create(tmp_path / "archive", hasher="itq-16")
+    report = archive.add(Scenes(folder), tile_size=TILE)
+    assert (report.num_tiles, report.skipped) == (64, [])
+    codes = codes_by_scene(archive)
+    for name in ("after.tif", "landsat.tif", "reflectance.tif"):
+        changed = np.bitwise_count(codes["before.tif"] ^ codes[name]).sum(axis=1)
+        assert changed.max() <= 1
+
+
+def test_a_first_run_stretches_each_kind_by_its_own_range_and_says_so(tmp_path):
+    write(tmp_path / "scenes/a_picture.tif", PICTURE)
+    write(tmp_path / "scenes/b_numbers.tif", NUMBERS, transform=EAST)
+    archive = Archive.create(tmp_path / "archive", hasher="itq-16")
+    with pytest.warns(GeoHashRSWarning, match=r"2 kinds of values .*a_picture.*b_numbers") as told:
+        report = archive.add(Scenes(tmp_path / "scenes"), tile_size=TILE)
+    assert len(told) == 1
+    assert (report.num_tiles, report.skipped) == (32, [])
+    codes = codes_by_scene(archive)
+    changed = np.bitwise_count(codes["a_picture.tif"] ^ codes["b_numbers.tif"]).sum(axis=1)
+    assert changed.mean() < 3
+    assert [values.kind for values in archive.hasher().values] == ["picture", "number"]
+    write(tmp_path / "later/c.tif", NUMBERS, crs="EPSG:32634")
+    again = Archive.open(tmp_path / "archive")
+    assert again.add(Scenes(tmp_path / "later"), tile_size=TILE).num_tiles == 16
+    later = codes_by_scene(again)
+    np.testing.assert_array_equal(later["c.tif"], codes["b_numbers.tif"])
+
+
+def test_a_range_of_values_decides(tmp_path):
+    write(tmp_path / "a.tif", PICTURE)
+    write(tmp_path / "b.tif", NUMBERS, transform=EAST)
+    archive = make(tmp_path / "archive", of="picture")
+    archive.add(Scenes(tmp_path / "a.tif"), tile_size=TILE)
+    numbers = Scenes(tmp_path / "b.tif", value_range=(300, 3360))
+    assert archive.add(numbers, tile_size=TILE).num_tiles == 16
+    codes = codes_by_scene(archive)
+    np.testing.assert_array_equal(codes["a.tif"], codes["b.tif"])
+    assert archive.add(numbers, tile_size=TILE).unchanged == [str(tmp_path / "b.tif")]
+    other = Scenes(tmp_path / "b.tif", value_range=(0, 5000))
+    assert archive.add(other, tile_size=TILE).replaced == [str(tmp_path / "b.tif")]
+
+
+def test_a_patch_is_read_by_the_range_of_the_scenes(tmp_path):
+    archive = make(tmp_path / "archive", of="picture")
+    write(tmp_path / "b.tif", NUMBERS)
+    archive.add(Scenes(tmp_path / "b.tif", value_range=(300, 3360)), tile_size=TILE)
+    patch = write(tmp_path / "patch.tif", NUMBERS[:, :TILE, TILE : 2 * TILE], transform=EAST)
+    for path, window in [(tmp_path / "b.tif", (TILE, 0, TILE, TILE)), (patch, None)]:
+        best = archive.query(path, k=1, window=window)
+        assert (best["col"][0], best["row"][0], best["distance"][0]) == (TILE, 0, 0)
+
+
+def test_a_patch_of_other_values_is_stretched_and_marked(tmp_path):
+    archive = make(tmp_path / "archive", of="numbers")
+    write(tmp_path / "b.tif", NUMBERS)
+    archive.add(Scenes(tmp_path / "b.tif"), tile_size=TILE)
+    patch = write(tmp_path / "patch.tif", PICTURE[:, :TILE, TILE : 2 * TILE])
+    with pytest.warns(GeoHashRSWarning, match=r"patch.tif holds uint8 .* are rough"):
+        rough = archive.query(patch, k=1)
+    assert rough["distance"][0] <= 6
+    with pytest.warns(GeoHashRSWarning, match=r"patch.tif holds uint8"):
+        archive.query(tile=0, negatives=[patch])
+    exact = archive.query(patch, k=1, value_range=(0, 255))
+    assert len(exact) == 1
+    same = write(tmp_path / "same.tif", NUMBERS[:, :TILE, TILE : 2 * TILE])
+    assert archive.query(same, k=1)["distance"][0] == 0  # a warning would be an error
+
+
+def test_fit_on_scenes_knows_the_kinds_it_has_met(tmp_path):
+    write(tmp_path / "a.tif", PICTURE)
+    write(tmp_path / "b.tif", NUMBERS, transform=EAST)
+    with pytest.warns(GeoHashRSWarning, match="2 kinds of values"):
+        hasher = fit_on_scenes(Scenes(tmp_path), tile_size=TILE, num_bits=16)
+    assert [values.kind for values in hasher.values] == ["picture", "number"]
+
+
+def test_batches_of_other_values_are_not_fitted_on():
+    tiles = torch.from_numpy(PICTURE[None, :, :TILE, :TILE])
+    with pytest.raises(ValueMismatchError, match=r"holds float32 .* the first one uint8 0 to 255"):
+        fit_hasher([tiles, tiles / 255], num_bits=16)
+
+
+def test_tiles_that_share_one_code_are_told(tmp_path):
+    flat = np.full_like(NUMBERS, 65_000)
+    write(tmp_path / "flat.tif", flat)
+    archive = make(tmp_path / "archive", of="numbers")
+    with pytest.warns(GeoHashRSWarning, match="16 of 16 tiles share one code"):
+        report = archive.add(Scenes(tmp_path / "flat.tif"), tile_size=TILE)
+    assert report.num_codes == 1
+
+
+def test_a_scene_beyond_the_range_of_the_hasher_is_named(tmp_path):
+    write(tmp_path / "a.tif", NUMBERS)
+    dark = (NUMBERS // 20).astype(np.uint16)  # of 12 to 168: not refused, since water is as dark
+    write(tmp_path / "dark.tif", dark[:, :TILE, : 2 * TILE], transform=EAST)
+    archive = make(tmp_path / "archive", of="numbers")
+    with pytest.warns(GeoHashRSWarning, match=r"nearly all values of dark.tif lie beyond"):
+        report = archive.add(Scenes(tmp_path), tile_size=TILE)
+    assert report.skipped == []
+
+
+def test_codes_are_counted_without_removed_and_earlier_tiles(tmp_path, quick):
+    folder = tmp_path / "scenes"
+    write(folder / "a.tif", PICTURE)
+    write(folder / "b.tif", mosaic(4, 4, 8), transform=EAST)
+    quick.add(Scenes(folder / "a.tif"), tile_size=TILE)
+    quick.add(Scenes(folder / "b.tif"), tile_size=TILE)
+    codes = quick.codes(np.arange(32))
+    assert count_codes(quick).num_codes == len(np.unique(codes, axis=0))
+    later = count_codes(quick, first_id=16)
+    assert (later.num_tiles, later.num_codes) == (16, len(np.unique(codes[16:], axis=0)))
+    quick.remove_tiles([0, 1, 2])
+    assert count_codes(quick).num_tiles == 29
+    some = count_codes(quick, most=8)
+    assert 4 <= some.num_tiles <= 29
+
+
+def test_samples_of_a_dataset_are_compared_too(tmp_path):
+    from torchgeo.datasets import RasterDataset
+    from torchgeo.samplers import GridGeoSampler
+
+    class Named(RasterDataset):
+        filename_glob = "*.tif"
+
+    write(tmp_path / "scenes/a.tif", PICTURE)
+    write(tmp_path / "scenes/b.tif", NUMBERS, transform=EAST)
+    dataset = Named(tmp_path / "scenes")
+    archive = make(tmp_path / "archive", of="picture")
+    sampler = GridGeoSampler(dataset, size=TILE, stride=TILE)
+    report = archive.add(dataset, sampler=sampler)
+    assert {scene.rsplit("/", 1)[-1] for scene, _ in report.skipped} == {"b.tif"}
+    assert len(report.skipped) == 1
+    assert "b.tif holds uint16" in report.skipped[0][1]
+    assert report.num_tiles >= 9
+    scenes = Scenes(tmp_path / "scenes")
+    through = make(tmp_path / "through", of="picture")
+    report = through.add(scenes, sampler=GridGeoSampler(scenes, size=TILE, stride=TILE))
+    assert "b.tif holds uint16" in report.skipped[0][1]
+
+
+def test_real_scenes_of_one_sensor_are_never_refused(shared_data, tmp_path):
+    """Take 100 places of Sentinel-2: water and forest next to roofs and fields."""
+    paths = sorted((shared_data / "eurosat100").rglob("*.tif"))
+    scenes = Scenes(paths, bands=[4, 3, 2])
+    grid = TileGrid(scenes, tile_size=TILE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        archive = Archive.create(tmp_path / "archive", hasher="itq-64")
+        report = archive.add(scenes, tile_size=TILE)
+    assert (report.num_tiles, report.skipped, report.clipped) == (len(grid.tiles), [], [])
+    assert report.num_codes > 90
+    one_by_one = [scenes.sample(number, indexes=(4, 3, 2)) for number in range(len(paths))]
+    assert {sample.values.kind for sample in one_by_one} == {"number"}
