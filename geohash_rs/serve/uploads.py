@@ -64,6 +64,9 @@ def _copy(source: DatasetReader, name: str) -> MemoryFile:
     if source.count == 0:
         msg = f"{name} has no bands; drop a GeoTIFF with pixels."
         raise PatchError(msg)
+    if len(source.subdatasets) > 1:
+        msg = f"{name} has {len(source.subdatasets)} pages; drop a file with the one you mean."
+        raise PatchError(msg)
     depth = sum(_item_size(dtype) for dtype in source.dtypes)
     size = source.width * source.height * depth
     if size > MAX_PIXEL_BYTES:

@@ -1,9 +1,11 @@
 """Pictures show the bands that a person expects."""
 
 import numpy as np
+import pytest
 import rasterio
 from affine import Affine
 
+from geohash_rs.errors import PatchError
 from geohash_rs.pictures.tiles import Thumbnails
 from geohash_rs.retrieval.patch import read_patch
 from geohash_rs.serve.uploads import clean_patch
@@ -13,10 +15,10 @@ RGB = ("red", "green", "blue")
 NOISE = np.random.default_rng(0).integers(20, 220, (4, 64, 64)).astype(np.uint8)
 
 
-def write(path, pixels, *, texts=None, colours=None):
+def write(path, pixels, *, texts=None, colours=None, **options):
     with rasterio.open(
         path, "w", driver="GTiff", count=len(pixels), height=64, width=64, dtype="uint8",
-        crs="EPSG:32632", transform=UTM
+        crs="EPSG:32632", transform=UTM, **options
     ) as target:  # fmt: skip
         if colours:
             target.write_colormap(1, colours)
@@ -58,3 +60,13 @@ def test_an_upload_is_read_as_its_file_is(tmp_path):
             sent = read_patch(copy, names=RGB, tile_size=64).tiles
         np.testing.assert_array_equal(sent, own)
         assert own.shape == (1, 3, 64, 64)
+
+
+def test_an_upload_of_several_pages_is_refused(tmp_path):
+    path = write(tmp_path / "pages.tif", NOISE[:3])
+    write(path, NOISE[:3], APPEND_SUBDATASET="YES")
+    with (
+        pytest.raises(PatchError, match="pages.tif has 2 pages; drop a file"),
+        clean_patch(path.read_bytes(), name=path.name),
+    ):
+        pass
