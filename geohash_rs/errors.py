@@ -1,5 +1,7 @@
 """Errors that say what was wrong, with the values, and what to do next."""
 
+import os
+
 __all__ = [
     "ArchiveCorruptError",
     "ArchiveExistsError",
@@ -33,6 +35,9 @@ __all__ = [
     "ValueMismatchError",
     "one_line",
 ]
+
+OTHER_PROJ = "another PROJ installation"
+PROJ_VARIABLES = ("PROJ_DATA", "PROJ_LIB")
 
 
 class GeoHashRSError(Exception):
@@ -156,5 +161,12 @@ class GeoHashRSWarning(UserWarning):
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message on one line, or its type if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return the error message on one line, or the error type if there is no message.
+
+    Where PROJ found the data of another installation, it names the variable to unset.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    wrong = [name for name in PROJ_VARIABLES if os.environ.get(name)]
+    if wrong and OTHER_PROJ in text:
+        text = f"{text.rstrip('.')}; unset {' and '.join(wrong)}, which leads there."
+    return text

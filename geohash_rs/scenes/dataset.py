@@ -596,6 +596,6 @@ def _check_place(scene: SceneFile) -> None:
     """
     try:
         footprints(scene.transform, [[0, 0, scene.width, scene.height]], crs=scene.crs)
-    except SceneError as error:
-        msg = f"{scene.name}: {error}"
+    except (SceneError, shapely.GEOSException, ArithmeticError, ValueError) as error:
+        msg = f"{scene.name}: {one_line(error)}"
         raise SceneError(msg) from error

@@ -15,7 +15,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from geohash_rs.errors import SceneError, one_line
+from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.projection import projection_of
 from geohash_rs.scenes.alpha import alpha_band
 from geohash_rs.scenes.bands import Band, BandChoice, choose_bands, label_bands
@@ -247,8 +247,26 @@ def read_scene_file(
         The scene's grid, bands and date.
 
     Raises:
+        GeoHashRSError: As it is.
         SceneError: If it cannot be opened, has no bands, no CRS or no geotransform, or complex
             pixels.
+    """
+    try:
+        return _read_header(path, rule=rule, bands=bands)
+    except GeoHashRSError:
+        raise
+    except Exception as error:  # of GDAL and PROJ, which share no class
+        msg = f"{Path(str(path)).name} has a header that cannot be read: {one_line(error)}"
+        raise SceneError(msg) from error
+
+
+def _read_header(
+    path: str | Path, *, rule: DateRule | None, bands: Sequence[int | str] | None
+) -> SceneFile:
+    """Read the header of one scene.
+
+    Raises:
+        SceneError: As in `read_scene_file`.
     """
     # Before it is opened: a file that is replaced meanwhile must not look unchanged later.
     before = state_of([str(path)])
