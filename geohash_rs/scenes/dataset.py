@@ -153,7 +153,6 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
                 self.stacked += [scene.key] if scene.source.startswith("<") else []
         if not self.scene_files:
             raise SceneError(self._nothing_to_read())
-        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._set_index()
 
     @classmethod

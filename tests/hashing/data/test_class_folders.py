@@ -78,9 +78,7 @@ def test_pictures_of_another_type_are_left_out_and_named(tmp_path):
         for i in range(4):
             write_png(tmp_path / name / f"{i}.png", rng.integers(0, 255, (3, 8, 8)).astype("uint8"))
     write_png(tmp_path / "water/wide.png", rng.integers(0, 9000, (3, 8, 8)).astype("uint16"))
-    with pytest.warns(
-        GeoHashRSWarning, match=r"1 of 9 .* left out.*wide.png has 3 bands of int"
-    ):
+    with pytest.warns(GeoHashRSWarning, match=r"1 of 9 .* left out.*wide.png has 3 bands of int"):
         found = ClassFolders.open(tmp_path)
     assert len(found) == 8
     assert {read_tile(path).dtype for path in found.paths} == {torch.uint8}
