@@ -15,7 +15,7 @@ __all__ = ["index_command"]
 
 @click.command("index")
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
-@click.option("--archive", required=True, type=click.Path(path_type=Path), help="Archive folder; made if it is not there.")
+@click.option("--archive", type=click.Path(path_type=Path), help="Archive folder; made if it is not there.")
 @click.option("--hasher", help="Name of a shipped hasher, a .safetensors file, or general-BITS / itq-BITS / lsh-BITS.  [default: general-64]")
 @click.option("--tile-size", type=click.IntRange(min=1), help="Columns and rows of a tile, px.  [default: the hasher's, or 64]")
 @click.option("--stride", type=click.IntRange(min=1), help="Step between tiles, px.  [default: the tile size]")
@@ -34,11 +34,12 @@ __all__ = ["index_command"]
 @click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
 @click.option("--checksum", is_flag=True, help="Compare files by checksum, not by size and time, and keep checksums.")
 @click.option("--engine", metavar="ADDRESS", help="Spread the scenes over a Ray cluster: local (all cores of this machine), auto, HOST:6379 or ray://HOST:10001.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be read, and why not the rest; --archive may be left out.")
 @click.option("--strict", is_flag=True, help="Stop at the first scene that cannot be added.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def index_command(
     scenes: tuple[str, ...],
-    archive: Path,
+    archive: Path | None,
     hasher: str | None,
     tile_size: int | None,
     stride: int | None,
@@ -57,6 +58,7 @@ def index_command(
     device: str,
     checksum: bool,
     engine: str | None,
+    dry_run: bool,
     strict: bool,
     as_json: bool,
 ) -> int:
@@ -65,7 +67,7 @@ def index_command(
     Scenes that the archive has already are left alone; those whose file has changed are replaced.
     Exit code 1 if a scene could not be added; the others are.
     """
-    _check_use(archive, engine=engine, workers=workers)
+    target_folder = _check_use(archive, engine=engine, workers=workers, dry_run=dry_run)
     from dataclasses import asdict
     from typing import Any
 
@@ -86,15 +88,21 @@ def index_command(
         datetime=date,
         strict=strict,
     )
-    is_new = not archive.exists()
-    target: Archive = open_or_create(archive, hasher=hasher)
+    grid: dict[str, Any] = {
+        "tile_size": tile_size,
+        "stride": stride,
+        "edges": edges,
+        "max_nodata": max_nodata,
+        "resolution": resolution,
+    }
+    if target_folder is None:
+        from geohash_rs.cli.preview import print_preview
+
+        return print_preview(found, archive, hasher=hasher, grid=grid, as_json=as_json)
+    is_new = not target_folder.exists()
+    target: Archive = open_or_create(target_folder, hasher=hasher)
     try:
-        settings: dict[str, Any] = {
-            "tile_size": tile_size,
-            "stride": stride,
-            "edges": edges,
-            "max_nodata": max_nodata,
-            "resolution": resolution,
+        settings: dict[str, Any] = grid | {
             "batch_size": batch_size,
             "device": device,
             "checksum": checksum,
@@ -143,11 +151,17 @@ def _print_report(report: "AddReport", total: str) -> None:
         click.echo(f"skipped {scene}: {in_options(reason)}")
 
 
-def _check_use(archive: Path, *, engine: str | None, workers: int) -> None:
+def _check_use(archive: Path | None, *, engine: str | None, workers: int, dry_run: bool) -> Path | None:
+    """Return the folder to write to; None if nothing is to be written."""
+    context = click.get_current_context()
+    if archive is None and not dry_run:
+        msg = "Missing option '--archive' (only --dry-run goes without)."
+        raise click.UsageError(msg, context)
     if engine is not None and workers:
         msg = f"--workers {workers} is for one machine; with --engine, each core of the cluster is a worker"
-        raise click.UsageError(msg, click.get_current_context())
-    scheme = archive.parts[0] if archive.parts else ""
+        raise click.UsageError(msg, context)
+    scheme = archive.parts[0] if archive is not None and archive.parts else ""
     if scheme.endswith(":") and len(scheme) > 2:  # C: is a drive
         msg = f"--archive must be a folder, not {scheme}//...; index into a folder, then bring it there with 'geohash-rs push'"
-        raise click.UsageError(msg, click.get_current_context())
+        raise click.UsageError(msg, context)
+    return None if dry_run else archive

@@ -22,8 +22,10 @@ def run_lightning_cli(args: Sequence[str]) -> None:
     import geohash_rs.hashing.data.balanced  # noqa: F401
     import geohash_rs.hashing.data.scene_module  # noqa: F401  (registers short class names)
     from geohash_rs._compat import base_task
+    from geohash_rs.hashing.train.quiet import mute_tips
     from geohash_rs.hashing.train.task import HashingTask
 
+    mute_tips()
     cli = LightningCLI(
         model_class=base_task(),
         datamodule_class=BaseDataModule,

@@ -20,12 +20,13 @@ from geohash_rs.indexing.records import READING, is_unchanged, scene_record, sce
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
+from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.bands import BY_ORDER
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.grid import GridSettings
 from geohash_rs.scenes.kinds import kinds_of_scenes
-from geohash_rs.scenes.reader import TileBatch, TileReader, read_ahead
+from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.sources import is_seen
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore

@@ -125,7 +125,6 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         )
         self.separate_files = False
         self.scene_files: list[SceneFile] = []
-        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._pool = RasterPool()
         search = FolderSearch(wanted=_is_scene_name)
         found = find_stacks(self._search(search))
@@ -527,7 +526,8 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         where = ", ".join(str(path) for path in self.paths)
         if not self.unreadable:
             endings = " ".join(SCENE_ENDINGS)
-            return f"no scenes in {where}; looked for files ending in {endings}."
+            over = "".join(f"; {path} is {reason}" for path, reason in self.passed_over[:1])
+            return f"no scenes in {where}; looked for files ending in {endings}{over}."
         reasons = "; ".join(reason for _, reason in self.unreadable[:3])
         return f"none of {len(self.unreadable)} files in {where} can be used: {reasons}"
 

@@ -1,7 +1,9 @@
 """Rasters kept open between reads, by each thread and process for itself."""
 
+import atexit
 import os
 import threading
+import weakref
 from collections import OrderedDict
 
 from rasterio.io import DatasetReader
@@ -18,6 +20,7 @@ class RasterPool:
 
     def __init__(self) -> None:
         self._local = threading.local()
+        _pools.add(self)
 
     def _mine(self) -> OrderedDict[tuple[str, bool], DatasetReader]:
         if getattr(self._local, "process", None) != os.getpid():
@@ -58,3 +61,22 @@ class RasterPool:
             found = self._mine().pop((key, direct), None)
             if found is not None:
                 found.close()
+
+    def close_all(self) -> None:
+        """Close the rasters that this thread has open."""
+        rasters = self._mine()
+        while rasters:
+            rasters.popitem()[1].close()
+
+
+_pools: weakref.WeakSet[RasterPool] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what is still open while Python can: rasterio 1.5 fails to when modules are gone.
+
+    It prints "Error in sys.excepthook" then: https://github.com/rasterio/rasterio/issues/3563
+    """
+    for pool in list(_pools):
+        pool.close_all()

@@ -1,46 +1,27 @@
-"""Read the tiles of scenes in batches, ahead of the network that looks at them."""
+"""Read the tiles of scenes in batches."""
 
 import math
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import (
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-)
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from geohash_rs.errors import GeoHashRSError, ReadingError, one_line
+from geohash_rs.errors import GeoHashRSError, one_line
 from geohash_rs.scenes.buffers import BufferPool
 from geohash_rs.scenes.dataset import Scenes, Tile
 from geohash_rs.scenes.pixels import batch_tensor, fill_invalid, may_have_gaps, north_up
 from geohash_rs.scenes.values import Conversion, Values
 
-__all__ = ["TileBatch", "TileReader", "read_ahead"]
+__all__ = ["TileBatch", "TileReader"]
 
-BATCHES_AHEAD = 2  # for every reader
-MAX_DEATHS = 3  # processes that may be killed before the run is given up
-CACHE_BYTES = 256_000_000  # decoded blocks that all readers together keep
 # Larger batches do not make the network faster, but fill caches and memory: 64 tiles of 256 px with
 # 13 bands of float32 are 218 MB, and several batches wait.
 BATCH_BYTES = 16_000_000
-
-_mine = threading.local()  # what a reading thread or process works on
 
 
 @dataclass(kw_only=True)
@@ -227,97 +208,3 @@ def _side_by_side(tiles: Sequence[Tile]) -> list[list[Tile]]:
         else:
             rows.append([tile])
     return rows
-
-
-def read_ahead(reader: TileReader, *, workers: int = 0) -> Generator[TileBatch, None, None]:
-    """Read batches in order while the caller works on earlier ones.
-
-    A process that is killed is replaced and its batches are read again.
-
-    Args:
-        reader: The batches.
-        workers: Processes that read; with 0 a thread of this process does, which costs no copy.
-
-    Yields:
-        One batch after the other.
-
-    Raises:
-        ReadingError: If processes are killed again and again.
-    """
-    waiting: deque[tuple[int, Future[TileBatch]]] = deque()
-    following, deaths = 0, 0
-    pool = _start(reader, workers)
-    try:
-        while following < len(reader) or waiting:
-            try:
-                while following < len(reader) and len(waiting) <= max(1, workers) * BATCHES_AHEAD:
-                    waiting.append((following, pool.submit(_read, following)))
-                    following += 1
-                batch = waiting[0][1].result()
-            except BrokenExecutor as error:
-                deaths += 1
-                if deaths > MAX_DEATHS:
-                    msg = (
-                        f"processes that read tiles were killed {deaths} times, perhaps for lack "
-                        f"of memory; use fewer workers than {workers} or smaller batches."
-                    )
-                    raise ReadingError(msg) from error
-                following = waiting[0][0] if waiting else following
-                waiting.clear()
-                pool.shutdown(wait=False)
-                pool = _start(reader, workers)
-                continue
-            waiting.popleft()
-            yield batch
-    finally:
-        for _, future in waiting:
-            future.cancel()
-        if workers == 0:
-            pool.submit(_restore).result()
-        pool.shutdown(cancel_futures=True)
-
-
-def _start(reader: TileReader, workers: int) -> Executor:
-    """Start a thread or processes, in which `_read` knows the reader."""
-    cache = CACHE_BYTES // max(1, workers)
-    if workers == 0:
-        return ThreadPoolExecutor(
-            1, thread_name_prefix="read-tiles", initializer=_prepare, initargs=(reader, cache)
-        )
-    return ProcessPoolExecutor(workers, initializer=_prepare_process, initargs=(reader, cache))
-
-
-def _prepare_process(reader: TileReader, cache: int) -> None:
-    """Prepare a process that ends when its parent does, however that ends."""
-
-    def follow() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this
-    # A handler inherited from the parent, such as Ray's, raises SystemExit where a result is sent;
-    # the executor catches it and sends again, for ever if a killed sibling holds the queue's lock.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # A forked process has none of the threads that OpenMP believes in, and would wait for them
-    # when a large batch is copied into shared memory.
-    torch.set_num_threads(1)
-    _prepare(reader, cache)
-
-
-def _prepare(reader: TileReader, cache: int) -> None:
-    _mine.reader = reader
-    # GDAL would keep blocks in a twentieth of the machine's memory, in every process.
-    _mine.settings = rasterio.Env(GDAL_CACHEMAX=cache)
-    _mine.settings.__enter__()
-
-
-def _restore() -> None:
-    _mine.settings.__exit__()
-
-
-def _read(index: int) -> TileBatch:
-    reader: TileReader = _mine.reader
-    return reader[index]

@@ -123,7 +123,9 @@ def second_node(ray_cluster: Any) -> Any:
     if len(ray_cluster.list_all_nodes()) < 2:
         ray_cluster.add_node(**NODE)
         ray_cluster.wait_for_nodes()
+    last = time.monotonic() + 120
     while ray.available_resources().get("CPU", 0) < 2:  # actors of other tests are stopping
+        assert time.monotonic() < last, "actors of another test still hold a core"
         time.sleep(0.1)
     return next(node for node in ray_cluster.list_all_nodes() if node is not ray_cluster.head_node)
 

@@ -104,7 +104,7 @@ def test_a_query_whose_session_is_lost_fails_and_the_next_succeeds(
         with published._session.one_state():
             assert len(published) == 3500
             end_sessions(postgis)
-            with pytest.raises(EngineUnreachableError, match=r"was lost: .*Ask again\."):
+            with pytest.raises(EngineUnreachableError, match=r"was lost: .*Try again\."):
                 len(published)
         assert len(published.query(tile=3, k=9)) == 9
 

@@ -224,7 +224,9 @@ def test_an_older_copy_of_the_archive_is_refused(
     fill(archive, 10, scene="x.tif")
     publish(archive, postgis, table=table)
     copy = CodeStore.open(tmp_path / "copy")
-    with pytest.raises(EngineError, match=r"up to id 3509, against commit 3, up to 3499\): it is"):
+    with pytest.raises(
+        EngineError, match=r"up to id 3509, against commit 3, up to 3499\): this is"
+    ):
         publish(copy, postgis, table=table)
     fill(copy, 30, scene="y.tif")  # more than the table has: ids 3500 to 3509 have other codes
     with pytest.raises(EngineError, match="that this archive does not descend from"):

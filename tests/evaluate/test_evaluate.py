@@ -206,7 +206,7 @@ def test_wrong_requests_are_refused(tiles, tmp_path):
         evaluate(tiles, methods=("bert",))
     with pytest.raises(TrainingError, match="there are no methods; use some of paper"):
         evaluate(tiles, methods=())
-    with pytest.raises(TrainingError, match='finds no lists .* use split "seed"'):
+    with pytest.raises(TrainingError, match='has no lists .* use split "seed"'):
         evaluate(tiles, split="lists")
     with pytest.raises(TrainingError, match="seeds is 0"):
         evaluate(tiles, seeds=0)

@@ -20,8 +20,9 @@ import pytest
 from geohash_rs import Archive, Hasher, Scenes, TileGrid
 from geohash_rs.errors import ArchiveLockedError, ArchiveWriteError, ReadingError
 from geohash_rs.indexing import writer as archive_writer
+from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.dataset import Tile
-from geohash_rs.scenes.reader import TileReader, read_ahead
+from geohash_rs.scenes.reader import TileReader
 from geohash_rs.store import compaction
 from tests.ground import TILE, mosaic
 from tests.indexing.index_run import index_run
@@ -142,7 +143,7 @@ def test_a_killed_reading_process_is_replaced_and_no_tile_is_lost_or_doubled(man
 
 @FORKS
 def test_reading_processes_that_are_killed_again_and_again_end_the_run(many: Path) -> None:
-    with pytest.raises(ReadingError, match="were killed 4 times, perhaps for lack of memory"):
+    with pytest.raises(ReadingError, match="died 4 times, the last by SIGKILL, perhaps for lack"):
         for _ in read_ahead(_Deadly(_reader(many)), workers=2):  # type: ignore[arg-type]
             pass
 

@@ -152,13 +152,13 @@ class Remote:
 
     def requests(self) -> list[list[str]]:
         """List method, path and range of the requests since the last change."""
-        with urllib.request.urlopen(self.url + CONTROL) as answer:
+        with urllib.request.urlopen(self.url + CONTROL, timeout=60) as answer:
             found: list[list[str]] = json.load(answer)
         return found
 
     def _post(self, fault: dict[str, Any] | None) -> None:
         data = json.dumps(fault).encode()
-        with urllib.request.urlopen(self.url + CONTROL, data=data) as answer:
+        with urllib.request.urlopen(self.url + CONTROL, data=data, timeout=60) as answer:
             answer.read()
 
 

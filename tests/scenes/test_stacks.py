@@ -192,3 +192,42 @@ def test_a_stac_item_with_an_asset_a_band_is_one_scene(tmp_path):
     np.testing.assert_array_equal(again.read(Tile(0, 0, 0, 40, 40)).image[0], band(1, 40))
     with open_raster(scene.key) as source:
         np.testing.assert_array_equal(source.read(4), band(4, 40))
+
+
+def test_the_bands_of_a_stac_asset_are_those_that_its_item_names(tmp_path):
+    pytest.importorskip("pystac")
+    write(tmp_path / "all.tif", np.stack([band(n, 40) for n in (1, 2, 3)]), size=10)
+    names = [{"name": f"b{i}", "common_name": name} for i, name in enumerate(("blue", "green"))]
+    names.append({"name": "b2", "center_wavelength": 0.66})
+    (scene,) = Scenes.from_stac(item(tmp_path, all=("all.tif", "data", names))).scene_files
+    assert scene.listed == "blue, green, red"
+    assert scene.choose(names=("red", "green", "blue")).by == "STAC"
+
+
+@pytest.mark.parametrize(
+    ("names", "key"),
+    [
+        ([f"{GRANULE}/IMG_DATA/{TILE}_{b}.tif" for b in ("B02", "B8A")], SAFE),  # level 1C
+        (["33/U/UV/2023/6/1/0/R10m/B02.tif", "33/U/UV/2023/6/1/0/R20m/B11.tif"],
+         "33/U/UV/2023/6/1/0"),
+        (["LE07_L1TP_193023_20020601_20200607_02_T1_B1.TIF",
+          "LE07_L1TP_193023_20020601_20200607_02_T1_B6_VCID_1.TIF",
+          "LE07_L1TP_193023_20020601_20200607_02_T1_QA_PIXEL.TIF"],
+         "LE07_L1TP_193023_20020601_20200607_02_T1"),
+        (["plot/red.tif", "plot/nir.tif", "plot/thumbnail.tif"], "plot"),
+    ],
+)  # fmt: skip
+def test_products_are_known_by_the_names_of_their_files(tmp_path, names, key):
+    paths = [str(write(tmp_path / name, band(1, 12), size=10)) for name in names]
+    found = find_stacks(paths)
+    assert found.scenes == [(tmp_path / key).as_posix()]
+    assert len(found.stacks[found.scenes[0]]) == 2
+
+
+def test_two_granules_of_a_product_are_two_scenes(tmp_path):
+    for granule in ("L1C_T33UUV", "L1C_T33UVV"):
+        for name in ("B02", "B03"):
+            inside = tmp_path / SAFE / "GRANULE" / granule / "IMG_DATA"
+            write(inside / f"T33{granule[-3:]}_20230601T101031_{name}.tif", band(1, 12), size=10)
+    found = [scene.name for scene in Scenes(tmp_path).scene_files]
+    assert found == ["L1C_T33UUV", "L1C_T33UVV"]

@@ -32,6 +32,7 @@ def start(application):
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server ended as it started"
         time.sleep(0.01)
 
     def stop():

@@ -109,7 +109,8 @@ def test_a_fork_that_releases_a_pin_does_not_release_its_parents(archive):
     archive.close()
     child = multiprocessing.get_context("fork").Process(target=pin.release)
     child.start()
-    child.join()
+    child.join(60)
+    assert child.exitcode == 0
     with no_readers(archive.path) as alone:
         assert not alone
     pin.release()

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from geohash_rs.errors import BandMismatchError, GeoHashRSWarning
+from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import TileGrid
 from geohash_rs.scenes.kinds import kinds_of_scenes
-from geohash_rs.scenes.reader import TileBatch, TileReader, read_ahead
+from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.values import Values
 
 __all__ = ["SceneTiles"]

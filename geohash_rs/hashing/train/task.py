@@ -25,6 +25,7 @@ from geohash_rs.hashing.train.checkpoints import (
 from geohash_rs.hashing.train.learning import make_optimizer, unfreeze
 from geohash_rs.hashing.train.loader_pixels import LoaderPixels, undo
 from geohash_rs.hashing.train.losses import MiLaNLoss
+from geohash_rs.hashing.train.quiet import mute_warnings
 from geohash_rs.hashing.train.sampling import labels_of
 from geohash_rs.hashing.train.settings import (
     FeatureSettings,
@@ -122,6 +123,10 @@ class HashingTask(base_task()):  # type: ignore[misc]
         self.tile_size = 0
         self.loader: tuple[Any, Any] = (0.0, 1.0)
         self.seen = SeenCodes()
+
+    def setup(self, stage: str) -> None:
+        """Leave out warnings of Lightning that a run of this task is not to be blamed for."""
+        mute_warnings()
 
     def configure_models(self) -> None:
         """Make backbone and head.

@@ -1,0 +1,136 @@
+"""What ``geohash-rs index --dry-run`` prints: scenes that would be read, and why not the rest."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geohash_rs.cli.options import echo_json, in_options
+
+if TYPE_CHECKING:
+    from geohash_rs.indexing.scene_imagery import SceneImagery
+    from geohash_rs.scenes.dataset import Scenes
+    from geohash_rs.scenes.file import SceneFile
+
+__all__ = ["print_preview"]
+
+MOST_ROWS = 200
+COLUMNS = ("tiles", "size", "dtype", "crs", "ground", "date", "bands", "scene")
+
+
+def print_preview(
+    scenes: "Scenes", archive: Path | None, *, hasher: str | None, grid: dict[str, Any], as_json: bool
+) -> int:
+    """List what would be read; nothing is written.
+
+    Args:
+        scenes: The scenes.
+        archive: Archive that they would be added to, or None.
+        hasher: Name or file of the hasher of a new archive.
+        grid: Settings of the grid, as `Archive.add` takes them.
+        as_json: Print JSON, of all rows.
+
+    Returns:
+        Exit code: 1 if something could not be added.
+    """
+    from geohash_rs.archive import Archive, open_or_create
+    from geohash_rs.hashing.fit.by_name import Unfitted
+    from geohash_rs.indexing.scene_imagery import SceneImagery
+    from geohash_rs.indexing.settings import IndexSettings
+    from geohash_rs.scenes.grid import GridSettings
+    from geohash_rs.store.creation import is_unused
+
+    with TemporaryDirectory() as folder:  # a new archive is made there, and goes with it
+        is_new = archive is None or is_unused(archive)
+        if is_new or archive is None:
+            target = open_or_create(Path(folder) / "archive", hasher=hasher)
+        else:
+            target = Archive.open(archive, mode="r")
+        pending = Unfitted.find(target.pending_hasher)
+        made = None if target.pending_hasher else target.hasher()
+        settings = GridSettings.for_hasher(made, **grid)
+        imagery = SceneImagery(target, scenes, settings, IndexSettings())
+        expected = made or pending
+        imagery.plan(None if expected is None else expected.bands)
+        target.close()
+    skipped = imagery.report.skipped
+    left_out = [*skipped, *scenes.passed_over]
+    left_out += [(path, "a quality layer or picture of a scene") for path in scenes.other_layers]
+    reasons = dict(skipped)
+    rows = [
+        _row(number, file, imagery)
+        for number, file in enumerate(scenes.scene_files)
+        if file.key not in reasons
+    ]
+    shown = [(path, in_options(reason)) for path, reason in left_out]
+    if as_json:
+        fields = ("scene", "reason")
+        echo_json({"scenes": rows, "left_out": [dict(zip(fields, r, strict=True)) for r in shown]})
+    else:
+        _print_rows(rows)
+        _print_bounded([f"left out  {path}: {reason}" for path, reason in shown])
+        for note in imagery.report.notes:
+            click.echo(in_options(note))
+        reading = sum(bool(row["tiles"]) for row in rows)
+        click.echo(
+            f"{imagery.num_tiles} tiles of {reading} scenes would be read; {len(rows) - reading} "
+            f"scenes are unchanged; {len(left_out)} files are left out."
+        )
+    return 1 if skipped else 0
+
+
+def _row(number: int, file: "SceneFile", imagery: "SceneImagery") -> dict[str, Any]:
+    from geohash_rs.footprints.windows import ground_pixel
+
+    across, down = ground_pixel(file.transform, file.width, file.height, crs=file.crs)
+    dates = [moment.isoformat() for moment in file.dates] if file.dates else None
+    return {
+        "tiles": int(imagery.counts[number]),
+        "size": [file.width, file.height],
+        "dtype": file.dtype,
+        "crs": file.crs,
+        "ground": [round(across, 3), round(down, 3)],
+        "date": dates,
+        "bands": str(file.choose(imagery.scenes.bands, names=imagery.bands)),
+        "scene": file.key,
+    }
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    """Print aligned columns; widths are those of the rows shown."""
+    table = [COLUMNS, *(_cells(row) for row in rows[:MOST_ROWS])]
+    widths = [max(len(cells[place]) for cells in table) for place in range(len(COLUMNS) - 1)]
+    lines = [
+        "  ".join([*(c.ljust(w) for c, w in zip(cells, widths, strict=False)), cells[-1]])
+        for cells in table
+    ]
+    more = [""] * (len(rows) - MOST_ROWS)  # counted, not shown
+    _print_bounded([*lines[1:], *more], head=lines[0])
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    crs = row["crs"]
+    if not crs.startswith("EPSG:"):
+        from pyproj import CRS
+
+        crs = CRS.from_user_input(crs).name
+    first, last = (moment[:10] for moment in row["date"] or ("-", "-"))
+    ground = sorted({f"{size:g}" for size in row["ground"]}, key=float)
+    return (
+        str(row["tiles"] or "same"),
+        "x".join(map(str, row["size"])),
+        row["dtype"],
+        crs,
+        f"{' x '.join(ground)} m",
+        first if first == last else f"{first}/{last}",
+        row["bands"],
+        row["scene"],
+    )
+
+
+def _print_bounded(lines: list[str], *, head: str = "") -> None:
+    for line in [head] * bool(head and lines) + lines[:MOST_ROWS]:
+        click.echo(line)
+    if len(lines) > MOST_ROWS:
+        click.echo(f"... and {len(lines) - MOST_ROWS} more (--json lists all)")

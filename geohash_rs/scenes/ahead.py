@@ -1,0 +1,123 @@
+"""Read batches of tiles ahead of the network that looks at them."""
+
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import wait
+
+import rasterio
+
+from geohash_rs.errors import ReadingError
+from geohash_rs.scenes.process import ReadingProcess
+from geohash_rs.scenes.reader import TileBatch, TileReader
+
+__all__ = ["read_ahead"]
+
+BATCHES_AHEAD = 2  # for every reader
+MAX_DEATHS = 3  # processes that may be killed before the run is given up
+CACHE_BYTES = 256_000_000  # decoded blocks that all readers together keep
+POLL_SECONDS = 1.0  # between looks for processes that died without their pipe's end
+
+
+def read_ahead(reader: TileReader, *, workers: int = 0) -> Generator[TileBatch, None, None]:
+    """Read batches in order while the caller works on earlier ones.
+
+    A process that dies is replaced and its batches are read again.
+
+    Args:
+        reader: The batches.
+        workers: Processes that read; with 0 a thread of this process does, which costs no copy.
+
+    Yields:
+        One batch after the other.
+
+    Raises:
+        ReadingError: If processes die again and again, or cannot be started.
+    """
+    yield from _in_processes(reader, workers) if workers else _in_thread(reader)
+
+
+def _in_thread(reader: TileReader) -> Generator[TileBatch, None, None]:
+    settings = rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES)
+    waiting: deque[Future[TileBatch]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-tiles") as thread:
+        thread.submit(settings.__enter__).result()
+        try:
+            for index in range(len(reader)):
+                waiting.append(thread.submit(reader.__getitem__, index))
+                if len(waiting) > BATCHES_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+            thread.submit(settings.__exit__).result()
+
+
+def _in_processes(reader: TileReader, workers: int) -> Generator[TileBatch, None, None]:
+    crew = _Crew(reader, workers)
+    try:
+        for index in range(len(reader)):
+            yield crew.take(index)
+    finally:
+        crew.end()
+
+
+class _Crew:
+    """Processes that share the batches of a run."""
+
+    def __init__(self, reader: TileReader, workers: int) -> None:
+        self.reader = reader
+        self.workers = workers
+        self.processes: list[ReadingProcess] = []
+        self.following = deque(range(len(reader)))  # batches that nobody was asked for
+        self.arrived: dict[int, TileBatch] = {}
+        self.deaths = 0
+
+    def take(self, index: int) -> TileBatch:
+        """Wait for a batch, and keep the processes at work on those that follow."""
+        self._receive()
+        self._ask()
+        while index not in self.arrived:
+            wait([process.connection for process in self.processes], POLL_SECONDS)
+            self._receive()
+            self._ask()
+        return self.arrived.pop(index)
+
+    def _ask(self) -> None:
+        """Ask for batches, of the process that has the fewest to read."""
+        while len(self.processes) < min(self.workers, len(self.reader)):
+            process = ReadingProcess(self.reader, cache=CACHE_BYTES // self.workers)
+            self.processes.append(process)
+        ahead = len(self.arrived) + sum(len(process.asked) for process in self.processes)
+        while self.following and ahead <= self.workers * BATCHES_AHEAD:
+            idlest = min(self.processes, key=lambda process: len(process.asked))
+            idlest.ask(self.following.popleft())
+            ahead += 1
+
+    def _receive(self) -> None:
+        """Take in what has arrived, and the batches back that a dead process had.
+
+        Raises:
+            ReadingError: If too many processes died.
+        """
+        for process in list(self.processes):
+            try:
+                while answer := process.receive():
+                    self.arrived[answer[0]] = answer[1]
+            except ChildProcessError as error:
+                self.processes.remove(process)
+                self.following.extendleft(reversed(process.asked))
+                self.deaths += 1
+                if self.deaths > MAX_DEATHS:
+                    msg = (
+                        f"processes that read tiles died {self.deaths} times, the last {error}, "
+                        f"perhaps for lack of memory; use fewer workers than {self.workers} or "
+                        "smaller batches."
+                    )
+                    raise ReadingError(msg) from error
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.end()
