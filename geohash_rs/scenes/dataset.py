@@ -125,6 +125,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         )
         self.separate_files = False
         self.scene_files: list[SceneFile] = []
+        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._pool = RasterPool()
         search = FolderSearch(wanted=_is_scene_name)
         found = find_stacks(self._search(search))
