@@ -125,6 +125,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         )
         self.separate_files = False
         self.scene_files: list[SceneFile] = []
+        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._pool = RasterPool()
         search = FolderSearch(wanted=_is_scene_name)
         found = find_stacks(self._search(search))
@@ -152,7 +153,6 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
                 self.stacked += [scene.key] if scene.source.startswith("<") else []
         if not self.scene_files:
             raise SceneError(self._nothing_to_read())
-        self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._set_index()
 
     @classmethod
