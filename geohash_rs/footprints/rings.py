@@ -12,6 +12,7 @@ from geohash_rs.footprints.projection import Projection
 __all__ = ["curved_footprint", "edge_bends", "polygons", "split_at_antimeridian", "split_unwrapped"]
 
 MAX_PIECES = 256  # per edge
+MAX_LONGITUDE = 3600.0  # ten turns: a larger one is a mistake, not a place
 WIDE_PIECES = 16  # per edge of a ring that spans many meridians
 EARTH_CELLS = 64  # per side of a footprint that the Earth's outline cuts
 AT_POLE = 1e-9  # share of the ring's size within which a pole counts as lying on an edge
@@ -70,7 +71,17 @@ def split_unwrapped(ring: FloatArray) -> BaseGeometry:
 
     Returns:
         A polygon or multipolygon, right-handed, x in [-180, 180].
+
+    Raises:
+        SceneError: If the longitudes are too many turns away to mean a place.
     """
+    farthest = float(np.abs(ring[:, 0]).max())
+    if not farthest <= MAX_LONGITUDE:
+        msg = (
+            f"it reaches to a longitude of {farthest:g} degrees, which is no place on the Earth; "
+            "check the scene's CRS and transform with 'rio info'."
+        )
+        raise SceneError(msg)
     polygon = shapely.Polygon(ring)
     whole = polygon if polygon.is_valid else shapely.make_valid(polygon)
     west, _, east, _ = whole.bounds

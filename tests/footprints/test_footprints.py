@@ -247,3 +247,9 @@ def test_a_pixel_is_measured_on_the_ground():
 def test_a_centre_off_the_earth_cannot_be_measured():
     with pytest.raises(SceneError, match="no longitude and latitude"):
         ground_pixel(north_up(10, -1.9e7, 9e6), 10, 10, crs="ESRI:54009")
+
+
+@pytest.mark.parametrize("transform", [(1e300, 0, 0, 0, -1e300, 0), (1, 0, 1e30, 0, -1, 0)])
+def test_absurd_longitudes_are_refused_and_not_counted_turn_by_turn(transform):
+    with pytest.raises(SceneError, match="which is no place on the Earth"):
+        footprints(Affine(*transform), [[0, 0, 64, 64]], crs="EPSG:4326")
