@@ -78,7 +78,7 @@ def split_unwrapped(ring: FloatArray) -> BaseGeometry:
     farthest = float(np.abs(ring[:, 0]).max())
     if not farthest <= MAX_LONGITUDE:
         msg = (
-            f"it reaches to a longitude of {farthest:g} degrees, which is no place on the Earth; "
+            f"it reaches to a longitude of {farthest:g} degrees, which is not on the Earth; "
             "check the scene's CRS and transform with 'rio info'."
         )
         raise SceneError(msg)

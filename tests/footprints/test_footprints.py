@@ -251,5 +251,5 @@ def test_a_centre_off_the_earth_cannot_be_measured():
 
 @pytest.mark.parametrize("transform", [(1e300, 0, 0, 0, -1e300, 0), (1, 0, 1e30, 0, -1, 0)])
 def test_absurd_longitudes_are_refused_and_not_counted_turn_by_turn(transform):
-    with pytest.raises(SceneError, match="which is no place on the Earth"):
+    with pytest.raises(SceneError, match="which is not on the Earth"):
         footprints(Affine(*transform), [[0, 0, 64, 64]], crs="EPSG:4326")
