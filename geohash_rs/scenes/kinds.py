@@ -36,6 +36,8 @@ def kinds_of_scenes(
         pictures alone, since such a range makes pictures of all scenes.
     """
     numbers = np.flatnonzero(counts).tolist()
+    # Those with another number of bands are refused where their tiles are read.
+    numbers = [n for n in numbers if len(indexes[n]) == len(indexes[numbers[0]])]
     if scenes.value_range is not None and numbers:
         bands = len(indexes[numbers[0]])
         return (Values.of_range([0.0] * bands, [255.0] * bands),)

@@ -23,6 +23,7 @@ from geohash_rs.indexing import writer as archive_writer
 from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.dataset import Tile
 from geohash_rs.scenes.reader import TileReader
+from geohash_rs.scenes.values import Values
 from geohash_rs.store import compaction
 from tests.ground import TILE, mosaic
 from tests.indexing.index_run import index_run
@@ -214,7 +215,10 @@ def test_a_scene_whose_features_are_not_finite_costs_no_other_scene(
 ) -> None:
     # Weights of TorchGeo take raw pixels in this way.
     scaling = replace(quick_hasher.scaling, high=(0.1,) * 3, clip=False)
-    extractor = replace(quick_hasher.extractor, scaling=scaling, tile_size=TILE, input_size=32)
+    raw = (Values.of_range([0.0] * 3, [3e38] * 3),)
+    extractor = replace(
+        quick_hasher.extractor, scaling=scaling, values=raw, tile_size=TILE, input_size=32
+    )
     unclipped = Hasher(extractor, quick_hasher.head)
     for number in range(3):
         pixels = mosaic(2, 2, number).astype("float32")

@@ -125,6 +125,7 @@ def test_nan_and_inf_pixels_do_not_reach_the_codes(
     copy: Archive, write_scene: Writer, tmp_path: Path
 ) -> None:
     clean = ground(1, 64, 3).astype(np.float32)
+    clean[:, 0, 0] = 255  # so that these are known to be the values of 8 bits
     holed = clean.copy()
     holed[:, 5, 5] = np.nan
     holed[0, 9, 9] = np.inf
@@ -139,6 +140,7 @@ def test_a_sentinel_in_one_band_of_integers_does_not_outweigh_the_rest(
     copy: Archive, write_scene: Writer, tmp_path: Path
 ) -> None:
     clean = ground(1, 64, 3).astype(np.int16)
+    clean[:, 0, 0] = 255  # so that these are known to be the values of 8 bits
     holed = clean.copy()
     holed[0, 10:14, 10:14] = -9999
     write_scene(tmp_path / "s" / "a.tif", clean, nodata=-9999)

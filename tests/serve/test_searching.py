@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from rasterio.io import MemoryFile
 
 from geohash_rs import Archive
 from geohash_rs.errors import PatchError
@@ -58,17 +57,16 @@ def test_a_damaged_hasher_affects_only_patches(coast_archive, tmp_path, harm):
 def test_a_patch_of_other_values_is_refused_with_both_ranges(coast_archive):
     searcher = Searcher(Archive.open(coast_archive, mode="r"))
     with pytest.raises(PatchError, match=r"^new.tif holds uint16 .* made for uint8 0 to 255"):
-        searcher.patch(geotiff(dtype="uint16"), name="new.tif")
+        searcher.patch(geotiff(dtype="uint16", photometric="rgb"), name="new.tif")
 
 
-def test_an_uploaded_patch_keeps_scale_and_offset():
-    content = geotiff(dtype="uint16")
-    with MemoryFile(content) as memory, memory.open(driver="GTiff", mode="r+") as target:
+def test_an_uploaded_patch_keeps_scale_and_offset(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(geotiff(dtype="uint16"))
+    with rasterio.open(path, "r+") as target:
         target.scales, target.offsets = [1e-4] * 3, [-0.1] * 3
         target.units = ["reflectance"] * 3
-        target.close()
-        content = bytes(memory.getbuffer())
-    with clean_patch(content, name="a.tif") as path, rasterio.open(path) as copy:
+    with clean_patch(path.read_bytes(), name="a.tif") as path, rasterio.open(path) as copy:
         assert (copy.scales, copy.offsets) == ((1e-4,) * 3, (-0.1,) * 3)
         assert copy.units == ("reflectance",) * 3
 

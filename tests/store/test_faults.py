@@ -287,7 +287,7 @@ def test_a_failed_write_leaves_the_archive_unchanged(archive, limit):
 
 
 def test_a_folder_without_permission_is_read_but_not_written(archive):
-    for path in [archive.path, *archive.path.parents][:4]:
+    for path in [archive.path, *archive.path.parents][:5]:
         path.chmod(0o755)
     for path in archive.path.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)

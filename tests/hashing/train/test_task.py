@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningDataModule
 
-from geohash_rs.errors import BandMismatchError, TrainingError
+from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, TrainingError
 from geohash_rs.hashing.data.balanced import BalancedBatches
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
 from geohash_rs.hashing.train.sampling import SingleTileWarning, labels_of
@@ -115,14 +115,16 @@ def test_settings_and_data_that_cannot_be_trained_are_refused(tmp_path):
 def test_a_range_that_ends_at_zero_is_kept():
     decibels = {"kind": "range", "low": -25, "high": 0}
     task = HashingTask(**SMALL, scaling=decibels)
-    task.pixels.meet(torch.full((4, 3, 8, 8), 3000.0))
+    with pytest.warns(GeoHashRSWarning, match="3000 to 3000, nearly all beyond the -25 to 0"):
+        task.pixels.meet(torch.full((4, 3, 8, 8), 3000.0))
     assert task.hasher().scaling.high == (0.0,) * 3
     assert task.hasher().scaling.low == (-25.0,) * 3
     task = HashingTask(**SMALL)
     raw = torch.linspace(-25, 0, 4 * 3 * 64).reshape(4, 3, 8, 8).clamp(max=-1)
     raw[:, :, :4] = 0
     task.pixels.meet(raw)
-    task.pixels.meet(torch.full((4, 3, 8, 8), 3000.0))
+    with pytest.warns(GeoHashRSWarning, match="nearly all beyond"):
+        task.pixels.meet(torch.full((4, 3, 8, 8), 3000.0))
     assert task.hasher().scaling.high == (0.0,) * 3
 
 
