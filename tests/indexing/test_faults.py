@@ -215,13 +215,13 @@ def test_a_scene_whose_features_are_not_finite_costs_no_other_scene(
 ) -> None:
     # Weights of TorchGeo take raw pixels in this way.
     scaling = replace(quick_hasher.scaling, high=(0.1,) * 3, clip=False)
-    raw = (Values.of_range([0.0] * 3, [3e38] * 3),)
+    raw = (Values.of_range([0.0] * 3, [2550.0] * 3),)
     extractor = replace(
         quick_hasher.extractor, scaling=scaling, values=raw, tile_size=TILE, input_size=32
     )
     unclipped = Hasher(extractor, quick_hasher.head)
     for number in range(3):
-        pixels = mosaic(2, 2, number).astype("float32")
+        pixels = mosaic(2, 2, number).astype("float32") * 10
         if number == 1:
             pixels[:, -TILE:, -TILE:] = 3e38
         write_scene(tmp_path / "s" / f"{number}.tif", pixels)
