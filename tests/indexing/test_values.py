@@ -218,6 +218,7 @@ def test_codes_are_counted_without_removed_and_earlier_tiles(tmp_path, quick):
     assert 4 <= some.num_tiles <= 29
 
 
+@pytest.mark.filterwarnings("ignore:Use torchgeo.samplers:DeprecationWarning")
 def test_samples_of_a_dataset_are_compared_too(tmp_path):
     from torchgeo.datasets import RasterDataset
     from torchgeo.samplers import GridGeoSampler
