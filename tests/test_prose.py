@@ -34,37 +34,13 @@ PHRASES = {
     r"\b(?:thrice|whereof|thereof|therein|hereby)\b": "a plain word",
 }
 
-# The rooms of the package that are held to the list, their docstrings, comments and messages.
-ROOMS = (
-    "_compat",
-    "errors",
-    "metrics",
-    "codes",
-    "footprints",
-    "store",
-    "export",
-    "archive",
-    "demo",
-    "engines",
-    "serve",
-    "evaluate",
-    "__main__",
-)
-
-
-def files_of(room: str) -> list[Path]:
-    """List the Python files of a room of the package, a folder or a module."""
-    path = ROOT / "geohash_rs" / room
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-
-
 FILES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "docs").glob("*.py")),
     *sorted((ROOT / "examples").rglob("*.py")),
     *sorted((ROOT / "examples").rglob("*.yaml")),
-    *(file for room in ROOMS for file in files_of(room)),
+    *sorted((ROOT / "geohash_rs").rglob("*.py")),
 ]
 FILES = [file for file in FILES if not {"_build", "_generated"} & set(file.parts)]
 

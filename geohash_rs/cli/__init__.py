@@ -28,7 +28,7 @@ COMMANDS = {
     "index": ("index", "Add GeoTIFF scenes to an archive."),
     "query": ("query", "Find the tiles that look like a patch, a place or a tile."),
     "serve": ("serve", "Search an archive on a map in the browser."),
-    "info": ("manage", "Tell what an archive holds."),
+    "info": ("manage", "Report what an archive holds."),
     "remove": ("manage", "Remove scenes from an archive."),
     "compact": ("manage", "Merge small segments and drop removed tiles for good."),
     "verify": ("manage", "Check every file of an archive."),

@@ -200,7 +200,7 @@ def check_folders() -> str:
 
     kept = getattr(getattr(kernels.scan, "_cache", None), "cache_path", None)
     if kept is None:
-        msg = "no folder can keep the compiled search, so each process compiles it anew"
+        msg = "no folder can keep the compiled search, so each process compiles it again"
         raise NotWorkingError(msg, "set NUMBA_CACHE_DIR to a folder that you can write")
     return f"compiled search in {kept}, temporary files in {temporary}, cache in {home}"
 

@@ -83,12 +83,12 @@ def _dataset(_context: click.Context, _option: click.Parameter, value: str | Non
     type=click.Choice(["seed", "lists"]),
     default="seed",
     show_default=True,
-    help="Each seed draws its split, or all take the lists *-train.txt, -val, -test beside the data.",
+    help="Each seed draws its split, or all use the lists *-train.txt, -val, -test by the data.",
 )
 @click.option("--iterations", type=click.IntRange(1), help="Change how long recipes train.")
 @click.option(
     "--model",
-    help="Change the backbone of the recipes: any timm name. Give --stages too where a recipe has some.",
+    help="Change the backbone of the recipes: any timm name. Pass --stages too if it has stages.",
 )
 @click.option(
     "--weights",

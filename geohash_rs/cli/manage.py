@@ -28,7 +28,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @archive_argument
 @json_option
 def info_command(archive: Path, as_json: bool) -> None:
-    """Tell what an archive holds: tiles, scenes, hasher, extent and dates."""
+    """Report what an archive holds: tiles, scenes, hasher, extent and dates."""
     from geohash_rs.archive import Archive
     from geohash_rs.errors import HasherError
     from geohash_rs.store.summary import summarise

@@ -23,7 +23,7 @@ class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.Par
     name = "numbers"
 
     def __init__(self, names: str, *, whole: bool = False) -> None:
-        """Tell what the numbers are.
+        """Describe the numbers.
 
         Args:
             names: Their names with commas between, shown in help and errors.

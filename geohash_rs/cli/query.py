@@ -34,7 +34,7 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("--bbox", type=Numbers("minlon,minlat,maxlon,maxlat"), help="Only tiles that meet this box; minlon > maxlon crosses the dateline.")
 @click.option("--region", type=click.Path(path_type=Path), help="Only tiles that meet the polygons of this file: GeoPackage, GeoJSON, GeoParquet, shapefile, in any CRS.")
 @click.option("--layer", help="Layer of that file, if it has several.")
-@click.option("--within", is_flag=True, help="Only tiles that lie in the region altogether.")
+@click.option("--within", is_flag=True, help="Only tiles that lie entirely in the region.")
 @click.option("--time", "time", metavar="START/END", help="Only tiles of this time, such as 2023-01-01/2023-12-31 or 2023-06/..")
 @click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; may be given again.")
 @click.option("--label", "labels", multiple=True, help="Only tiles with this label; may be given again.")

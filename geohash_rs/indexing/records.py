@@ -26,7 +26,7 @@ READING = "reading"  # setting: indexes and labels of the bands that are read, a
 
 
 def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
-    """Give all that decides which tiles a scene has and what is in them.
+    """Return the settings that decide which tiles a scene has and what is in them.
 
     Args:
         scenes: The scenes.
@@ -126,7 +126,7 @@ def file_record(tile: LocatedTile, dataset: object) -> SceneRecord:
 
 
 def _header(file: SceneFile) -> dict[str, Any]:
-    """Give the fields of a record that a scene's header and its date decide."""
+    """Return the fields of a record that come from a scene's header and date."""
     t = file.transform
     return {
         "width": file.width,
@@ -141,7 +141,7 @@ def _header(file: SceneFile) -> dict[str, Any]:
 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give settings that are equal if the same tiles come of them: NaN equals itself."""
+    """Return settings that are equal if they give the same tiles: NaN equals itself."""
     values = {name: "nan" if value != value else value for name, value in settings.items()}  # noqa: PLR0124
     return {**values, GROUND_SIZE: None, READING: None}
 

@@ -261,7 +261,7 @@ def _parts(dataset: GeoDataset) -> list[GeoDataset]:
 
 
 def _shared_dates(sources: Sequence[_Source], t: slice) -> DateRange | None:
-    """Give the time in which all sources were taken, as far as it was asked for."""
+    """Return the time in which all sources were taken, within the time asked for."""
     lowest, highest = pd.Timestamp.min, pd.Timestamp.max
     if not sources or any(a <= lowest or b >= highest for _, a, b in sources):
         return None

@@ -194,7 +194,7 @@ class Thumbnails:
             scene: Path or URI.
 
         Returns:
-            Its header; a band that is flagged as alpha masks unless its values are no mask.
+            Its header; a band flagged as alpha is a mask unless its values show otherwise.
 
         Raises:
             SceneError: If it cannot be read.

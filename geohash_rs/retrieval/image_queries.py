@@ -78,7 +78,7 @@ class ImageQueries(Searchable, Protocol):
             point: Longitude and latitude; the archive's tile there is searched with.
             tile: Id of the archive's tile to search with, or several.
             negatives: Ids of tiles and paths of patches that are not what is searched for. These
-                tiles are no matches.
+                tiles are left out of the matches.
             window: Column, row, width and height of the part of the one patch to use, px.
             bands: One-based indexes or names of the patch's bands; those that the archive's scenes
                 were read with if None, by what they show where the file says so.
@@ -89,7 +89,7 @@ class ImageQueries(Searchable, Protocol):
             region: Only tiles that meet this: a shapely geometry in lon/lat, or (minlon, minlat,
                 maxlon, maxlat); minlon > maxlon crosses the dateline.
             time: Only tiles of this range, (first, last), inclusive; None leaves an end open.
-            within: Only tiles that lie in the region altogether.
+            within: Only tiles that lie entirely in the region.
             scenes: Only tiles of these scenes.
             labels: Only tiles with these labels.
             exclude_overlap: Leave out tiles that overlap a patch or tile searched with.

@@ -48,7 +48,7 @@ class Query:
             archive, which keeps bits only.
         source: Id of the archive's tile that it is, or path and window of the patch.
         negatives: Packed codes of what is not searched for, uint8, shape (negatives, bits / 8).
-        left_out: Ids of tiles that are no matches.
+        left_out: Ids of tiles to leave out of the matches.
     """
 
     codes: npt.NDArray[np.uint8]
@@ -139,7 +139,7 @@ def query_of_tile(archive: Searchable, tile_id: int) -> Query:
     try:
         tile_id = operator.index(tile_id)
     except TypeError as error:
-        msg = f"tile id {tile_id!r} is no whole number; ids are in the column tile_id."
+        msg = f"tile id {tile_id!r} is not a whole number; ids are in the column tile_id."
         raise QueryError(msg) from error
     if not 0 <= tile_id < 2**63:
         msg = f"{archive.path} has no tile with id {tile_id}; ids are in the column tile_id."
@@ -157,7 +157,7 @@ def join_queries(positives: Sequence[Query], negatives: Sequence[Query] = ()) ->
 
     Args:
         positives: What is searched for.
-        negatives: What is not; those that are tiles of the archive are no matches.
+        negatives: What is not; tiles of the archive are left out of the matches.
 
     Returns:
         All of them as one query.

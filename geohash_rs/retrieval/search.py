@@ -24,7 +24,7 @@ __all__ = ["Ranking", "retrieve"]
 
 Ranking = Literal["hamming", "asymmetric"]
 
-# Tiles nearest by Hamming distance that another ranking orders anew, at least; and per match.
+# Tiles nearest by Hamming distance that another ranking reorders: at least, and per match.
 CANDIDATES, CANDIDATES_PER_MATCH = 1000, 10
 DEEPER = 4  # times as many tiles are looked at when too few of them lie apart
 
@@ -74,7 +74,7 @@ def retrieve(
         crs: CRS of the result.
 
     Returns:
-        Matches by ascending distance, ties by lowest tile id; where they are ordered anew, by
+        Matches by ascending distance, ties by lowest tile id; where they are reordered, by
         descending similarity, then distance and tile id.
 
     Raises:
@@ -133,7 +133,7 @@ def _search(archive: Searchable, query: Query, *, limits: Limits, where: Where) 
 
 
 def _rank(found: Found, similarity: npt.NDArray[np.float64]) -> Found:
-    """Order tiles anew by their similarity."""
+    """Reorder tiles by similarity."""
     order = np.lexsort((found.ids, found.distances, -similarity))
     return dataclasses.replace(found, similarity=similarity).take(order)
 
@@ -152,7 +152,7 @@ def _frame(tiles: gpd.GeoDataFrame, found: Found, *, crs: CRS | None) -> Matches
 def _similarity_of(
     archive: Searchable, query: Query, ranking: str
 ) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]] | None:
-    """Choose what orders the nearest tiles anew, or None if their distance does.
+    """Return what reorders the nearest tiles by similarity, or None to keep their order.
 
     Raises:
         QueryError: If there is no such ranking, or the query does not have what it needs.

@@ -18,7 +18,7 @@ COUNTED_TILES = 1_000_000  # of a larger archive, scenes without a date are coun
 
 
 def explain_unmet(archive: Searchable, where: Where, *, scenes: Iterable[str], found: int) -> str:
-    """Say which scenes and labels do not exist, and where nothing was found, what of the dates.
+    """Report scenes and labels that do not exist and, if nothing was found, limits on dates.
 
     Args:
         archive: The archive.
@@ -50,7 +50,7 @@ def _absent(what: str, names: list[str], hint: str) -> list[str]:
 
 
 def _dates(archive: Searchable, where: Where) -> list[str]:
-    """Say when the tiles were taken that meet all else, and how many have no date."""
+    """Report when the tiles that meet all other limits were taken, and how many lack a date."""
     records = [record for record in archive.scenes() if record.num_tiles]
     dated = [(r.datetime, r.datetime_end or r.datetime) for r in records if r.datetime is not None]
     said = []

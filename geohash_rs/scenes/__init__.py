@@ -1,4 +1,4 @@
-"""GeoTIFF scenes: files found and described, cut on a grid, read as tiles."""
+"""GeoTIFF scenes: find and describe files, lay a grid, read tiles."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Read batches of tiles ahead of the network that looks at them."""
+"""Read batches of tiles ahead of the network that uses them."""
 
 from collections import deque
 from collections.abc import Generator
@@ -13,10 +13,10 @@ from geohash_rs.scenes.reader import TileBatch, TileReader
 
 __all__ = ["read_ahead"]
 
-BATCHES_AHEAD = 2  # for every reader
-MAX_DEATHS = 3  # processes that may be killed before the run is given up
-CACHE_BYTES = 256_000_000  # decoded blocks that all readers together keep
-POLL_SECONDS = 1.0  # between looks for processes that died without their pipe's end
+BATCHES_AHEAD = 2  # per reader
+MAX_DEATHS = 3  # processes that may die before the run stops
+CACHE_BYTES = 256_000_000  # decoded blocks kept by all readers together
+POLL_SECONDS = 1.0  # between checks for processes that died without closing their pipe
 
 
 def read_ahead(reader: TileReader, *, workers: int = 0) -> Generator[TileBatch, None, None]:
@@ -26,13 +26,13 @@ def read_ahead(reader: TileReader, *, workers: int = 0) -> Generator[TileBatch, 
 
     Args:
         reader: The batches.
-        workers: Processes that read; with 0 a thread of this process does, which costs no copy.
+        workers: Reading processes; 0 reads in a thread of this process, without a copy.
 
     Yields:
-        One batch after the other.
+        The batches in order.
 
     Raises:
-        ReadingError: If processes die again and again, or cannot be started.
+        ReadingError: If processes die repeatedly, or cannot be started.
     """
     yield from _in_processes(reader, workers) if workers else _in_thread(reader)
 
@@ -71,12 +71,12 @@ class _Crew:
         self.reader = reader
         self.workers = workers
         self.processes: list[ReadingProcess] = []
-        self.following = deque(range(len(reader)))  # batches that nobody was asked for
+        self.following = deque(range(len(reader)))  # batches that no process was asked for
         self.arrived: dict[int, TileBatch] = {}
         self.deaths = 0
 
     def take(self, index: int) -> TileBatch:
-        """Wait for a batch, and keep the processes at work on those that follow."""
+        """Wait for a batch, and keep the processes busy with the next ones."""
         self._receive()
         self._ask()
         while index not in self.arrived:
@@ -86,7 +86,7 @@ class _Crew:
         return self.arrived.pop(index)
 
     def _ask(self) -> None:
-        """Ask for batches, of the process that has the fewest to read."""
+        """Ask the process with the fewest pending batches for more."""
         while len(self.processes) < min(self.workers, len(self.reader)):
             process = ReadingProcess(self.reader, cache=CACHE_BYTES // self.workers)
             self.processes.append(process)
@@ -97,7 +97,7 @@ class _Crew:
             ahead += 1
 
     def _receive(self) -> None:
-        """Take in what has arrived, and the batches back that a dead process had.
+        """Receive batches that have arrived, and reassign those of a dead process.
 
         Raises:
             ReadingError: If too many processes died.
@@ -113,7 +113,7 @@ class _Crew:
                 if self.deaths > MAX_DEATHS:
                     msg = (
                         f"processes that read tiles died {self.deaths} times, the last {error}, "
-                        f"perhaps for lack of memory; use fewer workers than {self.workers} or "
+                        f"possibly out of memory; use fewer workers than {self.workers} or "
                         "smaller batches."
                     )
                     raise ReadingError(msg) from error

@@ -1,4 +1,4 @@
-"""Find out whether a band that is flagged as alpha masks pixels, or holds pixels itself."""
+"""Determine whether a band flagged as alpha is a mask or holds measurements."""
 
 import math
 from typing import Any
@@ -13,29 +13,28 @@ from geohash_rs.errors import SceneError
 
 __all__ = ["alpha_band"]
 
-BLOCKS = 24  # that are looked at, all over the band
-SIDE = 512  # px of a block, at most
-BETWEEN = 0.05  # share of what is not clear that a soft-edged mask may have in between
-PIXELS = 0.5  # share from which they are measurements
+BLOCKS = 24  # that are read, spread over the band
+SIDE = 512  # px, longest side of a block
+BETWEEN = 0.05  # largest share of non-clear values between clear and opaque in a soft-edged mask
+PIXELS = 0.5  # smallest share in a band of measurements
 
 
 def alpha_band(source: DatasetReader, *, name: str, trust: bool = False) -> tuple[int | None, bool]:
-    """Find the band that says which pixels are valid.
+    """Find the band flagged as alpha, and whether it is a mask.
 
-    GDAL flags the fourth band of an 8-bit file as alpha unless it is told otherwise, so near
-    infrared is often flagged so. A mask is clear or opaque nearly everywhere; measurements are
-    mostly in between.
+    GDAL flags the fourth band of an 8-bit file as alpha by default, so near infrared is often
+    flagged. A mask is clear or opaque nearly everywhere; measurements are mostly in between.
 
     Args:
         source: Open rasterio dataset.
-        name: The file's name, for messages.
-        trust: Believe the flag where the values do not decide.
+        name: Name of the file, for messages.
+        trust: Trust the flag where the values are ambiguous.
 
     Returns:
-        One-based index of the band that is flagged as alpha, or None; and whether it is a mask.
+        One-based index of the band flagged as alpha, or None; and whether it is a mask.
 
     Raises:
-        SceneError: If a flagged band may be either.
+        SceneError: If the flagged band could be either.
     """
     flagged = [i for i, c in enumerate(source.colorinterp, 1) if c == ColorInterp.alpha]
     if not flagged:
@@ -50,14 +49,14 @@ def alpha_band(source: DatasetReader, *, name: str, trust: bool = False) -> tupl
         return band, True
     msg = (
         f"band {band} of {name} is flagged as alpha, but {share:.0%} of its values are between "
-        f"clear and opaque, so it may mask pixels or hold them; pass bands=... with band {band} if "
-        "it holds pixels, or without it if it masks."
+        f"clear and opaque, so it may be a mask or measurements; pass bands=... with band {band} "
+        "if it holds measurements, or without it if it is a mask."
     )
     raise SceneError(msg)
 
 
 def _share_between(source: DatasetReader, band: int) -> float:
-    """Measure the share of values above 0 that are not the one that stands for opaque."""
+    """Measure the share of values above 0 that differ from the opaque value."""
     height, width = source.block_shapes[band - 1]
     across, down = math.ceil(source.width / width), math.ceil(source.height / height)
     picked = np.linspace(0, across * down - 1, min(across * down, BLOCKS)).astype(int)
@@ -70,9 +69,9 @@ def _share_between(source: DatasetReader, band: int) -> float:
     kinds = np.unique(values)
     if len(kinds) <= 2 and (len(kinds) == 1 or kinds[0] == 0):
         return 0.0
-    # A clear part may have been lost in what was looked at, an opaque one is the highest value.
+    # The blocks may miss the clear part of a mask; its opaque part has the highest value.
     opaque = 1.0 if values.dtype.kind == "f" and kinds[-1] <= 1 else _opaque(source, band, kinds)
-    seen = values[values != 0]  # zeros are clear, or the dark and empty parts of measurements
+    seen = values[values != 0]  # zeros are clear in a mask, dark or empty in measurements
     return float((seen != opaque).mean())
 
 

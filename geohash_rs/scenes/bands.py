@@ -1,4 +1,4 @@
-"""Decide which band of a file feeds which input of a hasher: by meaning, else by order."""
+"""Choose which band of a file feeds which input of a hasher: by meaning, otherwise by order."""
 
 import re
 from collections import Counter
@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 BY_BANDS, BY_ORDER, COLOURS_SAY = "the bands asked for", "order", "colour interpretation"
-# Interpretations that say what a band shows; a hasher of photographs does not take the last ones.
+# Interpretations that state a meaning; the last ones do not suit a hasher of photographs.
 COLOURS = {*RGB, *COMMON, "cyan", "magenta", "yellow", "black", "hue", "saturation", "lightness"}
 COLOURS |= {"y", "cb", "cr"}
-# What a hasher asks for by one name and a file has by a narrower one.
+# Names a hasher may expect, and narrower names a file may use.
 NARROWER = {
     "nir": ("nir08",),
     "nir08": ("nir",),
@@ -44,27 +44,27 @@ NANOMETRES = 100.0  # a wavelength above this is not in micrometres
 WAVELENGTH = re.compile(r"(?:^|_)(?:central_?)?wavelengths?(?:_?(um|nm|micrometers|nanometers))?$")
 
 
-_named: dict[str, tuple[str, ...]] = {}  # bands of files, as catalogues name them
+_named: dict[str, tuple[str, ...]] = {}  # band names from catalogues, by file
 
 
 def remember_names(path: str, names: Sequence[str]) -> None:
-    """Remember what the bands of a file show where a catalogue says so, and not the file.
+    """Store the band names that a catalogue states for a file.
 
     Args:
         path: Path or URI of the file.
-        names: A name for each band.
+        names: One name per band.
     """
     _named[path] = tuple(names)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """What is known of a band.
+    """What is known about a band.
 
     Attributes:
         name: Its own name, such as ``B04`` or ``Band 3 - Red``; empty if it has none.
-        meaning: What it shows, by a common name of STAC such as ``red``; empty if not known.
-        source: Where the meaning is from, such as ``description``; empty if not known.
+        meaning: STAC common name of what it shows, such as ``red``; empty if unknown.
+        source: Where the meaning comes from, such as ``description``; empty if unknown.
     """
 
     name: str = ""
@@ -73,7 +73,7 @@ class Band:
 
     @property
     def label(self) -> str:
-        """What to call it: what it shows, else its own name, else nothing."""
+        """Its meaning, otherwise its own name, otherwise an empty string."""
         return self.meaning or self.name
 
 
@@ -83,8 +83,8 @@ class BandChoice:
 
     Attributes:
         indexes: One-based, in the order of the inputs.
-        labels: What to call each of them; empty where nothing is known.
-        by: What decided: the sources of their meaning, ``order``, or the bands asked for.
+        labels: Their labels; empty where nothing is known.
+        by: What decided: the sources of the meanings, ``order``, or the bands asked for.
     """
 
     indexes: tuple[int, ...]
@@ -92,13 +92,13 @@ class BandChoice:
     by: str
 
     def __str__(self) -> str:
-        """Say which bands are read and why: ``3,2,1 (red, green, blue) by description``."""
+        """Describe which bands are read and why: ``3,2,1 (red, green, blue) by description``."""
         shown = ", ".join(label or "?" for label in self.labels)
         return f"{','.join(map(str, self.indexes))} ({shown}) by {self.by}"
 
     @property
     def knows(self) -> bool:
-        """Whether meaning decided, not order."""
+        """Whether meaning decided rather than order."""
         return self.by not in (BY_ORDER, BY_BANDS)
 
 
@@ -111,22 +111,21 @@ def label_bands(
     product_tags: Mapping[str, str] | None = None,
     data_alpha: int | None = None,
 ) -> tuple[Band, ...]:
-    """Gather what is known of the bands of a file.
+    """Collect what is known about the bands of a file.
 
-    A STAC catalogue comes before a description, that before a wavelength, that before the
-    conventions of the file's name, and that before the colour interpretation, which drivers make
-    up.
+    Sources in order of precedence: STAC catalogue, band description, wavelength, naming conventions
+    of the file, and colour interpretation, which drivers often invent.
 
     Args:
-        path: Path or URI of the file, whose name may say what product it is.
+        path: Path or URI of the file, whose name may identify the product.
         descriptions: Description of each band.
         colors: Colour interpretation of each band, such as ``red``.
         tags: Metadata of each band.
         product_tags: Metadata of the file.
-        data_alpha: One-based index of a band that is flagged as alpha but holds no mask.
+        data_alpha: One-based index of a band that is flagged as alpha but is not a mask.
 
     Returns:
-        One for each band.
+        One `Band` per band.
     """
     tags = tags or [{}] * len(colors)
     names = [
@@ -151,7 +150,8 @@ def label_bands(
         bands.append(Band(name=name, meaning=meaning, source=source))
     open_fourth = data_alpha == 4 or colors[3:] in (["undefined"], ["gray"])
     if len(bands) == 4 and open_fourth and not bands[3].label and _are_rgb(bands[:3]):
-        # Red, green, blue and one more that is no mask: near infrared, as of aerial cameras.
+        # A fourth band after red, green and blue that is not a mask: near infrared of aerial
+        # cameras.
         bands[3] = Band(meaning="nir", source="its place after red, green and blue")
     return tuple(bands)
 
@@ -167,17 +167,17 @@ def choose_bands(
     """Choose the bands that feed a hasher.
 
     Args:
-        bands: What is known of the file's bands.
-        names: Bands that the hasher expects; None takes all but alpha.
+        bands: What is known about the file's bands.
+        names: Bands that the hasher expects; None chooses all but alpha.
         scene: Name of the file, for messages.
-        asked: One-based indexes or names, which leave nothing to choose.
+        asked: One-based indexes or names that the user asked for; they override the choice.
         alpha: One-based index of the alpha band, or None.
 
     Returns:
         The choice.
 
     Raises:
-        BandMismatchError: If a band is not there, or the choice is not clear.
+        BandMismatchError: If a band does not exist, or the choice is ambiguous.
     """
     usable = [i for i in range(1, len(bands) + 1) if i != alpha]
     if asked is not None:
@@ -204,14 +204,14 @@ def choose_bands(
 
 
 def shared_names(layouts: Sequence[Sequence[Band]]) -> tuple[str, ...] | None:
-    """Choose the bands that most scenes can feed, for a hasher that takes any.
+    """Choose the bands that most scenes have, for a hasher that takes any bands.
 
     Args:
-        layouts: What is known of each scene's bands, alpha left out.
+        layouts: What is known about each scene's bands, without alpha.
 
     Returns:
-        The names: all bands of the scenes where they have the same, else what they share by
-        meaning; None if nothing is known of them, so that their order decides.
+        Names of all bands if the scenes have the same ones, otherwise of those they share by
+        meaning; None if nothing is known about them, so their order decides.
     """
     counted = Counter(map(_labels, layouts))
     known = [labels for labels in counted if all(labels) and len(set(labels)) == len(labels)]
@@ -233,7 +233,7 @@ def picture_bands(bands: Sequence[Band], *, alpha: int | None = None) -> tuple[i
     """Choose the bands that look most like a photograph.
 
     Args:
-        bands: What is known of the file's bands.
+        bands: What is known about the file's bands.
         alpha: One-based index of the alpha band, or None.
 
     Returns:
@@ -253,7 +253,7 @@ def _are_rgb(bands: Sequence[Band]) -> bool:
 
 
 def _labels(bands: Sequence[Band]) -> tuple[str, ...]:
-    """Name all bands where one is known; those that are not by their number."""
+    """Label all bands if any is known, unknown ones by their number."""
     if not any(band.meaning or band.name for band in bands):
         return ("",) * len(bands)
     return tuple(band.label or f"band_{i}" for i, band in enumerate(bands, 1))
@@ -265,14 +265,14 @@ def _choice(bands: Sequence[Band], indexes: Sequence[int], by: str) -> BandChoic
 
 
 def _feeds(labels: Sequence[str], names: Sequence[str]) -> bool:
-    """Return whether bands of these labels have all names, or nothing is known of as many."""
+    """Return whether each name occurs once, or all labels are unknown and as many as the names."""
     if not any(labels):
         return len(labels) == len(names)
     return all(list(labels).count(name) == 1 for name in names)
 
 
 def _find(bands: Sequence[Band], usable: Sequence[int], name: str, meaning: str) -> int | None:
-    """Find the one band of a name or meaning."""
+    """Find the only band with a name or meaning."""
     own = [i for i in usable if _plain(bands[i - 1].name) == _plain(name)]
     if len(own) == 1:
         return own[0]
@@ -284,7 +284,7 @@ def _find(bands: Sequence[Band], usable: Sequence[int], name: str, meaning: str)
 
 
 def _plain(name: str) -> str:
-    """Write a name as it is compared: ``B04`` and ``SR_B4`` are the same band of a sensor."""
+    """Normalise a name for comparison: ``B04`` and ``SR_B4`` are the same band of a sensor."""
     return re.sub(r"^(?:sr_)?b0?(?=\d)", "b", name.strip().lower())
 
 
@@ -304,7 +304,7 @@ def _asked_index(bands: Sequence[Band], band: int | str, *, scene: str) -> int:
 
 
 def _sources(bands: Sequence[Band], indexes: Sequence[int]) -> str:
-    """List what says what bands show; the name of one that says nothing is its description."""
+    """List the sources of the bands' meanings; a band without one counts as ``description``."""
     return " and ".join(sorted({bands[i - 1].source or "description" for i in indexes}))
 
 

@@ -1,4 +1,4 @@
-"""Memory for batches, used again when nobody looks at a batch any more."""
+"""Memory for batches, reused once nothing refers to a batch."""
 
 import math
 import weakref
@@ -13,16 +13,16 @@ MAX_BUFFERS = 8
 
 
 class BufferPool:
-    """Buffers that are used again: fresh pages cost as much as reading plain pixels into them."""
+    """Reusable buffers: fresh pages cost as much as reading plain pixels into them."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start with no buffers."""
         self._lent: list[tuple[memoryview, weakref.ref[npt.NDArray[np.uint8]]]] = []
 
     def lend(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """Give an array with any content.
+        """Return an uninitialised array.
 
-        Its memory is used again once no array, tensor or view that was made of it is left.
+        Its memory is reused once no array, tensor or view of it is left.
 
         Args:
             shape: Its shape.
@@ -33,7 +33,7 @@ class BufferPool:
         """
         size = math.prod(shape) * np.dtype(dtype).itemsize
         memory = self._free(size)
-        # NumPy makes this one the base of all views, and views of views: it lives as long as they.
+        # NumPy makes this the base of all views and their views: it lives as long as they do.
         root = np.frombuffer(memory, np.uint8)
         if len(self._lent) < MAX_BUFFERS:
             self._lent.append((memory, weakref.ref(root)))
@@ -45,4 +45,4 @@ class BufferPool:
                 del self._lent[number]
                 return memory
         self._lent = [pair for pair in self._lent if pair[1]() is not None]
-        return np.empty(size, np.uint8).data  # in large pages, for which NumPy asks Linux
+        return np.empty(size, np.uint8).data  # in large pages, which NumPy requests from Linux

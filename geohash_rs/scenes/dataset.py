@@ -1,4 +1,4 @@
-"""Read tiles of GeoTIFF scenes, every scene on its own pixel grid and in its own CRS."""
+"""Read tiles of GeoTIFF scenes, each on its own pixel grid and in its own CRS."""
 
 import copy
 from collections import deque
@@ -65,20 +65,19 @@ class Tile(NamedTuple):
 class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are untyped to mypy here
     """A TorchGeo dataset of GeoTIFF scenes that are never warped, merged or mixed.
 
-    Index it with a `Tile` (from `TileGrid`), or with the slices of any TorchGeo sampler: then the
-    window of the scene that covers the most of the slice, of the same size in pixels, is read. A
-    sample holds ``image`` (float32, shape (bands, height, width), GDAL's scale and offset applied)
-    and ``tile`` (int64: scene, col,
-    row, width, height), and the keys by which TorchGeo says where a sample lies.
+    Index it with a `Tile` (from `TileGrid`), or with the slices of any TorchGeo sampler; slices
+    read a window of the same size in pixels from the scene that covers most of the slice. A sample
+    holds ``image`` (float32, shape (bands, height, width), GDAL's scale and offset applied),
+    ``tile`` (int64: scene, col, row, width, height), and TorchGeo's location keys.
 
     Attributes:
-        scene_files: The scenes that can be read, in the order of their paths.
-        unreadable: Path and reason of every file that cannot.
-        stacked: Keys of scenes that are bands in files of their own.
-        other_layers: Files of quality layers and pictures of these, which are not scenes.
-        passed_over: Path and reason of what is not searched for scenes: hidden files and folders,
-            links in a loop, and files and folders that are known by another name already.
-        index: TorchGeo's index, in the CRS that all scenes share or in EPSG:4326.
+        scene_files: The readable scenes, in the order of their paths.
+        unreadable: Path and reason for each file that cannot be used.
+        stacked: Keys of scenes stored as one file per band.
+        other_layers: Quality layers and preview pictures of these scenes, which are not scenes.
+        passed_over: Path and reason for each file or folder that was skipped: hidden ones, link
+            loops, and those already found under another name.
+        index: TorchGeo's index, in the CRS shared by all scenes, otherwise in EPSG:4326.
     """
 
     def __init__(
@@ -94,26 +93,28 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         strict: bool = False,
     ) -> None:
-        """Read the header of every scene.
+        """Read the headers of all scenes.
 
         Args:
-            paths: Folders (searched through for .tif, .tiff, .vrt, .jp2 and .img), files or URIs.
-            bands: One-based indexes or band names; all but alpha if None.
-            nodata: Value that means nothing was seen; each file's own if None.
-            value_range: Values, scale and offset applied, that are to count as the lowest and
-                highest that a hasher was made for. None compares each scene's own with those.
+            paths: Folders (searched recursively for .tif, .tiff, .vrt, .jp2 and .img), files or
+                URIs.
+            bands: One-based indexes or band names; None means all but alpha.
+            nodata: Value of pixels without data; None uses each file's own.
+            value_range: Values, with scale and offset applied, to map to the lowest and highest
+                values that a hasher was made for. None compares each scene's own values with the
+                hasher's.
             filename_regex: Pattern with a group ``date``, or ``start`` and ``stop``, at the start
-                of the file name. None finds dates such as 20230601 or 2023-06-01 by itself.
-            date_format: Form of those groups.
-            datetime: Date of the scenes (a date, a pair, or a function of the path); comes before
-                the file name, which comes before the TIFF tag.
+                of the file name. None finds dates such as 20230601 or 2023-06-01.
+            date_format: Format of those groups.
+            datetime: Date of the scenes (a date, a pair, or a function of the path). It takes
+                precedence over the file name, and the file name over the TIFF tag.
             transforms: Function of a sample, as in TorchGeo.
-            strict: Stop at the first file that cannot be read instead of listing it.
+            strict: Raise for the first unusable file instead of listing it in ``unreadable``.
 
         Raises:
-            GeoHashRSError: With ``strict``, what is wrong with the first file that cannot be used.
+            GeoHashRSError: With ``strict``, if a file cannot be used.
             SceneError: If no scene can be read.
-            ValueMismatchError: If the range has no extent.
+            ValueMismatchError: If the range is empty.
         """
         self.paths = [paths] if isinstance(paths, str | Path) else list(paths)
         self.bands = bands
@@ -163,22 +164,22 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         also: Iterable[str | Path] = (),
         **options: Any,  # noqa: ANN401 - those of the class
     ) -> "Scenes":
-        """Read the headers of the scenes that STAC items name; their dates are the items'.
+        """Read the headers of scenes named by STAC items; the items give their dates.
 
         Args:
             sources: Paths or URLs of item collections, items or catalogues, or pystac objects of
                 these kinds.
             asset: Key of the asset that is the scene; None takes an item's only raster with the
                 role ``data``, or its only raster.
-            also: More folders, files or URIs, which are dated as usual.
-            options: As for the class; ``datetime`` comes before the items' own dates.
+            also: More folders, files or URIs, dated as usual.
+            options: As for the class; ``datetime`` takes precedence over the items' dates.
 
         Returns:
-            The scenes; items without one are among ``unreadable``.
+            The scenes; items without a scene are listed in ``unreadable``.
 
         Raises:
-            SceneError: If pystac is not installed, a source cannot be read, or nothing in it; with
-                ``strict``, if an item names no scene.
+            SceneError: If pystac is not installed, or a source or all of its scenes cannot be read;
+                with ``strict``, also if an item names no scene.
         """
         found = StacScenes()
         for source in sources:
@@ -200,7 +201,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
 
     @property
     def files(self) -> list[str]:
-        """List the files: those named, and those found in the folders named, sorted.
+        """List the given files and those found in the given folders, sorted.
 
         Raises:
             SceneError: If a path does not exist.
@@ -208,7 +209,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         return self._search(FolderSearch(wanted=_is_scene_name))
 
     def _search(self, search: FolderSearch) -> list[str]:
-        found: dict[str, str] = {}  # by key: a file named twice is one scene
+        found: dict[str, str] = {}  # by key: a file given twice is one scene
         for path in self.paths:
             folder = Path(path)
             if folder.is_dir():
@@ -233,8 +234,8 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             ``image``, ``tile`` and TorchGeo's location keys.
 
         Raises:
-            IndexError: If no scene is there.
-            SceneError: If the scene cannot be read any more.
+            IndexError: If there is no scene.
+            SceneError: If the scene can no longer be read.
         """
         parts = index if isinstance(index, tuple) else (index,)
         tile = self.tile_of(parts) if isinstance(parts[0], slice) else Tile(*map(int, parts))
@@ -243,7 +244,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         image = pixels.image.astype(np.float32)
         rescaling = scene.rescaling(scene.band_indexes(self.bands))
         if rescaling is not None:
-            # what was not seen keeps its value, by which it is known
+            # nodata keeps its value, which identifies it
             seen = pixels.image != self.nodata_of(tile.scene)
             image = np.where(seen, rescaling.apply(pixels.image), image)
         transform = scene.transform @ Affine.translation(tile.col, tile.row)
@@ -265,13 +266,13 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         """Read the pixels of a tile in the scene's own dtype.
 
         Args:
-            tile: Window of one scene; what lies outside the scene is filled with nodata, or 0.
-            indexes: One-based bands; those of this dataset if None.
-            shape: Height and width to average or interpolate the tile to; its own if None.
-            out: Array to read into where the tile lies inside, as in `read_window`.
+            tile: Window of one scene; pixels outside the scene are filled with nodata, or 0.
+            indexes: One-based bands; None means those of this dataset.
+            shape: Height and width to resample the tile to; None keeps its own.
+            out: Array to read into if the tile is inside the scene, as in `read_window`.
 
         Returns:
-            The pixels and which of them are invalid.
+            The pixels, and which of them are invalid.
 
         Raises:
             SceneError: If the scene cannot be read.
@@ -292,7 +293,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         return self._patiently(scene, read, what=f" at {tuple(tile[1:])}")
 
     def nodata_of(self, number: int) -> float | None:
-        """Give the value that means nothing was seen in a scene, or None.
+        """Return the nodata value of a scene, or None.
 
         Args:
             number: Position in ``scene_files``.
@@ -300,14 +301,14 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         return self.scene_files[number].nodata if self.nodata is None else self.nodata
 
     def sample(self, number: int, *, indexes: Sequence[int]) -> Sample | None:
-        """Look at some pixels of a scene, unless its header says what its values are.
+        """Sample some pixels of a scene, unless its header determines its values.
 
         Args:
             number: Position in ``scene_files``.
             indexes: One-based bands.
 
         Returns:
-            Pixels and their values; None if hardly any valid pixel was met.
+            Pixels and their values; None if hardly any valid pixel was found.
 
         Raises:
             SceneError: If the scene cannot be read.
@@ -323,15 +324,15 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
     def conversion(
         self, number: int, *, indexes: Sequence[int], known: Sequence[Values]
     ) -> Conversion | None:
-        """Choose what makes a scene's pixels the values that a hasher was made for.
+        """Choose the conversion of a scene's pixels to the values that a hasher was made for.
 
         Args:
             number: Position in ``scene_files``.
             indexes: One-based bands.
-            known: What the hasher was made for, its own values first; none if anything goes.
+            known: Values that the hasher was made for, its own first; empty accepts any.
 
         Returns:
-            The conversion; None if pixels stay as they are.
+            The conversion; None leaves the pixels as they are.
 
         Raises:
             SceneError: If the scene cannot be read.
@@ -348,16 +349,16 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         )
 
     def on_grid_of(self, names: Sequence[str]) -> "Scenes":
-        """Read bands in files of their own on the finest grid of those that a hasher takes.
+        """Return scenes whose separate band files are read on the finest grid of the given bands.
 
         Args:
             names: Bands that the hasher expects.
 
         Returns:
-            Scenes of that grid; these where nothing changes.
+            Scenes on that grid; these scenes if nothing changes.
 
         Raises:
-            SceneError: If a scene cannot be opened any more.
+            SceneError: If a scene can no longer be opened.
         """
         if self.bands is not None or not self.stacked:
             return self
@@ -374,19 +375,19 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         return other
 
     def shared_bands(self) -> tuple[str, ...] | None:
-        """Name the bands that the scenes can feed to a hasher that takes any.
+        """Name the bands that the scenes offer to a hasher that takes any bands.
 
         Returns:
-            Of bands that were asked for, what they show; else all bands of the scenes where they
-            have the same, or what they share by meaning, such as red, green and blue. None if
-            nothing is known of them, so that their order decides.
+            The labels of the bands asked for; otherwise all bands if the scenes have the same ones,
+            or those they share by meaning, such as red, green and blue. None if nothing is known
+            about them, so their order decides.
         """
         scenes = self.scene_files
         if self.bands is not None:
             first = scenes[0]
             indexes = first.band_indexes(self.bands)
             labels = tuple(first.bands[index - 1].label for index in indexes)
-            # Red, green and blue in another order: the file's flags are not believed.
+            # Red, green and blue in another order: the file's flags are ignored.
             distinct = all(labels) and len(set(labels)) == len(labels) and set(labels) != set(RGB)
             return labels if distinct else None
         layouts = [[s.bands[i - 1] for i in s.color_bands] for s in scenes]
@@ -395,17 +396,17 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
     def band_indexes(
         self, tiles: npt.NDArray[np.int64], names: Sequence[str] | None
     ) -> list[tuple[int, ...]]:
-        """Choose the bands to read of every scene.
+        """Choose the bands to read from each scene.
 
         Args:
             tiles: int64 (scene, col, row, width, height), shape (tiles, 5).
             names: Bands that the hasher expects, as in `SceneFile.band_indexes`.
 
         Returns:
-            One-based indexes for each of ``scene_files``; none for scenes without a tile.
+            One-based indexes for each of ``scene_files``; empty for scenes without tiles.
 
         Raises:
-            BandMismatchError: If the bands of a scene do not fit.
+            BandMismatchError: If the bands of a scene do not match.
         """
         indexes: list[tuple[int, ...]] = [()] * len(self.scene_files)
         for number in np.unique(tiles[:, 0]).tolist():
@@ -423,12 +424,12 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         self._pool.close(self.scene_files[number].source)
 
     def prefetch(self, tiles: Sequence[Tile], *, indexes: Sequence[int]) -> None:
-        """Fetch what tiles of one row of a remote scene need, in one request rather than many.
+        """Fetch the blocks of tiles in one row of a remote scene in one request rather than many.
 
-        Their blocks wait in GDAL's cache; a scene of this machine is left alone.
+        The blocks stay in GDAL's cache; nothing is done for a local scene.
 
         Args:
-            tiles: Tiles of one scene that lie side by side.
+            tiles: Adjacent tiles of one scene.
             indexes: One-based bands.
 
         Raises:
@@ -441,17 +442,17 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             self.read(Tile(tiles[0].scene, first, top, last - first, bottom - top), indexes=indexes)
 
     def tile_of(self, slices: GeoSlice) -> Tile:
-        """Find the tile that TorchGeo's slices mean.
+        """Find the tile for TorchGeo's slices.
 
         Args:
             slices: x, y and optionally t slices in the CRS of the index.
 
         Returns:
-            A window of the scene that covers the most of the slice, centred like it, with as many
+            A window of the scene that covers most of the slice, with the same centre, and as many
             pixels as the slice has at its own step.
 
         Raises:
-            IndexError: If no scene is there at that time.
+            IndexError: If there is no scene at that place and time.
         """
         x, y, t = self._disambiguate_slice(slices)
         box = shapely.box(x.start, y.start, x.stop, y.stop)
@@ -474,7 +475,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         return Tile(number, round(col - width / 2), round(row - height / 2), width, height)
 
     def tile_footprints(self, tiles: Sequence[Tile]) -> npt.NDArray[np.object_]:
-        """Make the footprints of tiles, in longitude and latitude.
+        """Compute the footprints of tiles in longitude and latitude.
 
         Args:
             tiles: Tiles of these scenes.
@@ -483,7 +484,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             Polygons in EPSG:4326, shape (tiles,).
 
         Raises:
-            SceneError: If a tile has no place in longitude and latitude.
+            SceneError: If a tile cannot be placed in longitude and latitude.
         """
         rows = np.asarray(tiles, dtype=np.int64).reshape(-1, 5)
         geometries = np.empty(len(rows), dtype=object)
@@ -494,7 +495,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         return geometries
 
     def _patiently(self, scene: SceneFile, read: Callable[[], T], *, what: str) -> T:
-        """Read from an open scene.
+        """Read from an open scene, retrying network failures.
 
         Raises:
             SceneError: If it cannot be read.
@@ -507,16 +508,16 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             raise SceneError(msg) from error
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave open files and the search tree behind when sent to another process."""
+        """Drop open files and the search tree when sent to another process."""
         return {k: v for k, v in self.__dict__.items() if k != "_pool"} | {"_found": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Start in another process with no file open."""
+        """Start in another process without open files."""
         self.__dict__.update(state)
         self._pool = RasterPool()
 
     def _tree(self) -> shapely.STRtree:
-        # TorchGeo's splits give a copy another index, and its intersections another CRS.
+        # TorchGeo's splits replace a copy's index, and its intersections the CRS.
         found = self._found
         if found is None or found[0] is not self.index or found[1] != self.index.crs:
             tree = shapely.STRtree(self.index.geometry.to_numpy())
@@ -564,7 +565,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         if self.index.crs == first.crs:
             t = first.transform
             return float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
-        # Scenes in several CRS are indexed in degrees: the first scene's pixel, as degrees.
+        # Scenes in several CRS are indexed in degrees: convert the first scene's pixel size.
         across, down = ground_pixel(first.transform, first.width, first.height, crs=first.crs)
         latitude = float(self.index.geometry.iloc[0].centroid.y)
         shrink = max(np.cos(np.radians(latitude)), 0.01)
@@ -589,7 +590,7 @@ def _is_scene_name(name: str) -> bool:
 
 
 def _check_place(scene: SceneFile) -> None:
-    """Check that a scene lies on the Earth, before others are laid beside it.
+    """Check that a scene can be placed on the Earth, before it joins the others.
 
     Raises:
         SceneError: If it does not.

@@ -1,4 +1,4 @@
-"""Tell when a scene was taken, from an argument, its file name or its tags."""
+"""Find when a scene was taken, from an argument, its file name or its tags."""
 
 import re
 from collections.abc import Callable
@@ -15,30 +15,30 @@ __all__ = ["DateArgument", "DateRange", "DateRule"]
 DateRange = tuple[datetime, datetime]
 DateArgument = str | date | datetime | tuple[str | date, str | date] | Callable[[str], object]
 
-# Eight digits that are a date, alone or with one kind of separator, as in the names of Sentinel-2,
-# Landsat, PlanetScope and NAIP files.
+# A date of eight digits, with or without separators, as in the names of Sentinel-2, Landsat,
+# PlanetScope and NAIP files.
 COMMON_DATE = re.compile(
     r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<sep>[-_.]?)(?P<month>0[1-9]|1[0-2])(?P=sep)"
     r"(?P<day>0[1-9]|[12]\d|3[01])(?!\d)"
 )
-# Year and day of the year, only where a naming convention has it: elsewhere seven digits are a
-# number. HLS; MODIS and VIIRS; AppEEARS; Landsat before its collections.
+# Year and day of the year, only in these naming conventions: elsewhere seven digits are a number.
+# HLS; MODIS and VIIRS; AppEEARS; Landsat before its collections.
 YEAR_DAY = re.compile(
     r"(?:^HLS\.[LS]30\.T\w{5}\.|\.A|_doy|^L[CEOTM]\d{7})(?P<text>(?:19|20)\d\d[0-3]\d\d)"
     r"(?=T\d{6}|[A-Z]{3}\d\d|[._]|$)"
 )
-TAG_DATE = re.compile(r"^(\d{4}):(\d\d):(\d\d)")  # as TIFF writes it
+TAG_DATE = re.compile(r"^(\d{4}):(\d\d):(\d\d)")  # the form in TIFF tags
 
 
 @dataclass(frozen=True, kw_only=True)
 class DateRule:
-    """Where the date of a scene comes from; the first of these that gives one.
+    """Sources for the date of a scene; the first that has a date is used.
 
     Attributes:
-        argument: A date, a pair of first and last, or a function of the scene's path.
+        argument: A date, a pair of first and last date, or a function of the scene's path.
         filename_regex: Pattern with a group ``date``, or groups ``start`` and ``stop``, matched at
-            the start of the file name, as in TorchGeo. None looks for a common form of date.
-        date_format: Form of those groups, as in TorchGeo.
+            the start of the file name, as in TorchGeo. None looks for common date formats.
+        date_format: Format of those groups, as in TorchGeo.
     """
 
     argument: DateArgument | None = None
@@ -53,16 +53,16 @@ class DateRule:
             tags: TIFF tags of the scene.
 
         Returns:
-            First and last moment in UTC, or None if nothing tells.
+            First and last moment in UTC, or None if no date is found.
 
         Raises:
-            SceneError: If the argument or the part that the pattern found is no date.
+            SceneError: If the argument or the text matched by the pattern is not a date.
         """
         if self.argument is not None:
             given = self.argument(path) if callable(self.argument) else self.argument
-            if given is not None and given == given:  # NaT, as tables have it, is no date either
+            if given is not None and given == given:  # NaT, as in tables, is not a date either
                 return _argument_dates(given, path)
-        # The signature of a signed address holds the date of signing.
+        # The signature of a signed URL contains the date of signing.
         name = path.partition("?")[0].rsplit("/", 1)[-1]
         return self._from_name(name) or _tag_dates(tags)
 
@@ -81,7 +81,10 @@ class DateRule:
         try:
             found_name = re.match(self.filename_regex, name, re.VERBOSE)
         except re.error as error:
-            msg = f"filename_regex {self.filename_regex!r} is no pattern: {error}; correct it."
+            msg = (
+                f"filename_regex {self.filename_regex!r} is not a valid pattern: {error}; correct "
+                "it."
+            )
             raise SceneError(msg) from error
         groups = found_name.groupdict() if found_name else {}
         if groups.get("date"):
@@ -101,8 +104,8 @@ class DateRule:
             first, last = disambiguate_timestamp(text, self.date_format)
         except ValueError as error:
             msg = (
-                f"{name}: {text!r} is no date of the form {self.date_format!r}; "
-                "pass filename_regex=... and date_format=... that fit the file names."
+                f"{name}: {text!r} is not a date of the form {self.date_format!r}; pass "
+                "filename_regex=... and date_format=... that match the file names."
             )
             raise SceneError(msg) from error
         return _utc(first), _utc(last)
@@ -122,7 +125,7 @@ def _argument_dates(given: object, path: str) -> DateRange:
         given = given.split("/")
     pair = tuple(given) if isinstance(given, tuple | list) else (given, given)
     if len(pair) != 2:
-        msg = f"{name}: datetime {given!r} is no pair; give the first and last moment."
+        msg = f"{name}: datetime {given!r} is not a pair; pass the first and last moment."
         raise SceneError(msg)
     first, last = (_argument_date(value, name) for value in pair)
     return _in_order(first[0], last[1], name)
@@ -137,7 +140,7 @@ def _argument_date(value: object, name: str) -> DateRange:
             raise TypeError(msg)
         return parse_iso(str(value))
     except (TypeError, ValueError) as error:
-        msg = f"{name}: datetime {value!r} is no date: {error}."
+        msg = f"{name}: datetime {value!r} is not a date: {error}."
         raise SceneError(msg) from error
 
 
@@ -145,7 +148,7 @@ def _in_order(first: datetime, last: datetime, name: str) -> DateRange:
     if first > last:
         msg = (
             f"{name}: datetime ends ({last.isoformat()}) before it starts ({first.isoformat()}); "
-            "give the earlier moment first."
+            "pass the earlier moment first."
         )
         raise SceneError(msg)
     return first, last

@@ -30,9 +30,9 @@ from geohash_rs.scenes.values import Conversion, rescaling_of
 
 __all__ = ["SceneFile", "open_raster", "read_scene_file", "scene_key"]
 
-# Side files are looked for by name: to list a folder of thousands costs more than to read a tile.
+# Side files are looked up by name: listing a folder of thousands takes longer than reading a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
-MOST_PAGES = 4  # that a message names
+MOST_PAGES = 4  # named in a message
 # The baseline in the name of a product. Since 04.00 reflectance is (pixel - 1000) / 10000:
 # https://sentiwiki.copernicus.eu/web/s2-processing
 SENTINEL_2 = re.compile(r"S2[A-D]_MSIL[12][AC]_\d{8}T\d{6}_N(\d{4})_[^/]*\.SAFE/")
@@ -41,31 +41,31 @@ DIRECT = LOCAL | {"GTIFF_DIRECT_IO": "YES"}
 
 @dataclass(frozen=True, kw_only=True)
 class SceneFile:
-    """One scene as its header tells it.
+    """One scene as described by its header.
 
     Attributes:
-        key: How the scene is named in an archive: absolute path, or URI; for bands in files of
-            their own, the path of their product.
+        key: Name of the scene in an archive: absolute path or URI; for separate band files, the
+            path of their product.
         source: What GDAL opens: path or URI, or the text of a virtual raster.
         width: Columns.
         height: Rows.
         count: Bands, an alpha band included.
         dtypes: NumPy names of the bands' pixel types.
-        crs: ``EPSG:n`` where there is one, else WKT.
+        crs: ``EPSG:n`` if there is a code, otherwise WKT.
         transform: Affine transform, pixel to CRS.
-        nodata: Value that means nothing was seen, or None.
+        nodata: Value of pixels without data, or None.
         masked: Whether a mask band or alpha band says which pixels are valid.
         alpha: One-based index of the alpha band, or None.
-        bands: What is known of the bands.
-        dates: First and last moment (UTC) in which it was taken, or None.
+        bands: What is known about the bands.
+        dates: First and last moment (UTC) of acquisition, or None.
         files: Paths of the files that decide its pixels, as in `deciding_files`.
         size: Bytes of the files, 0 if unknown.
-        mtime_ns: Time of its last change in nanoseconds, or a number that stands for the times of
+        mtime_ns: Time of its last change in nanoseconds, or a number derived from the times of
             several files; 0 if unknown.
-        plain: Whether it is a GeoTIFF of this machine in tiles that are not compressed.
-        scales: Factor of each band that makes its pixels physical values; empty if all are 1.
-        offsets: What is then added to each band.
-        units: Unit of each band, empty strings where none is named.
+        plain: Whether it is a local, uncompressed, tiled GeoTIFF.
+        scales: Factor of each band from pixels to physical values; empty if all are 1.
+        offsets: Term added to each band after scaling.
+        units: Unit of each band; empty strings if none is declared.
     """
 
     key: str
@@ -91,25 +91,25 @@ class SceneFile:
 
     @property
     def name(self) -> str:
-        """Give the file's name without its folder."""
+        """Return the file's name without its folder."""
         return self.key.rstrip("/").rsplit("/", 1)[-1]
 
     @property
     def dtype(self) -> str:
-        """Give the NumPy name of the type that holds the pixels of all bands."""
+        """Return the NumPy name of the type that holds the pixels of all bands."""
         return str(np.result_type(*set(self.dtypes)))
 
     def dtype_of(self, indexes: Sequence[int]) -> str:
-        """Give the NumPy name of the type that holds the pixels of some bands."""
+        """Return the NumPy name of the type that holds the pixels of the given bands."""
         return str(np.result_type(*{self.dtypes[index - 1] for index in indexes}))
 
     @property
     def color_bands(self) -> tuple[int, ...]:
-        """Give the one-based indexes of all bands but alpha."""
+        """Return the one-based indexes of all bands but alpha."""
         return tuple(i for i in range(1, self.count + 1) if i != self.alpha)
 
     def rescaling(self, indexes: Sequence[int]) -> Conversion | None:
-        """Return what makes the pixels of bands physical values, or None if they stay as stored.
+        """Return the conversion of bands to physical values, or None if they stay as stored.
 
         Args:
             indexes: One-based bands.
@@ -123,7 +123,7 @@ class SceneFile:
 
     @property
     def listed(self) -> str:
-        """Name the bands, such as ``red, green, blue, nir``; those without a name by number."""
+        """List the bands, such as ``red, green, blue, nir``; unnamed ones by number."""
         labels = [self.bands[index - 1].label or str(index) for index in self.color_bands]
         return ", ".join(labels)
 
@@ -134,20 +134,20 @@ class SceneFile:
 
         Args:
             bands: One-based indexes or band names; None leaves the choice to ``names``.
-            names: Bands that the hasher expects; None takes all but alpha.
+            names: Bands that the hasher expects; None chooses all but alpha.
 
         Returns:
-            One-based band indexes in the order to read, and what decided.
+            The choice, in the order to read.
 
         Raises:
-            BandMismatchError: If a band is not there, or the choice is not clear.
+            BandMismatchError: If a band does not exist, or the choice is ambiguous.
         """
         return choose_bands(self.bands, names, scene=self.name, asked=bands, alpha=self.alpha)
 
     def band_indexes(
         self, bands: Sequence[int | str] | None, *, names: Sequence[str] | None = None
     ) -> tuple[int, ...]:
-        """Choose the bands to read, as `choose`.
+        """Choose the bands to read, like `choose`, and return only their indexes.
 
         Args:
             bands: As in `choose`.
@@ -163,10 +163,10 @@ class SceneFile:
 
 
 def scene_key(path: str | Path) -> str:
-    """Give the name under which an archive keeps a scene.
+    """Return the name of a scene in an archive.
 
     Args:
-        path: Path of a file, or a URI or GDAL virtual path, which stay as they are.
+        path: Path of a file; or a URI or GDAL virtual path, which are kept unchanged.
 
     Returns:
         Absolute path with forward slashes, or the URI.
@@ -178,19 +178,19 @@ def scene_key(path: str | Path) -> str:
 
 
 def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
-    """Open a raster and turn every way in which that can fail into a SceneError.
+    """Open a raster; any failure becomes a SceneError.
 
     Args:
         path: Path or URI of the raster.
-        direct: Read without GDAL's cache of blocks, where the raster is plain (`SceneFile.plain`).
-            Only for windows that are not resampled. GDAL 3.10 would take other neighbours then, and
-            of stripes it would miss that a file is cut short.
+        direct: Read without GDAL's block cache, if the raster is plain (`SceneFile.plain`). Only
+            for windows that are not resampled: GDAL 3.10 would choose other neighbours, and would
+            not notice truncated files in stripes.
 
     Returns:
-        An open rasterio dataset, to be closed by the caller.
+        An open rasterio dataset; the caller closes it.
 
     Raises:
-        SceneError: If the file is missing, empty, cut short or no raster, or its name is not
+        SceneError: If the file is missing, empty, truncated or not a raster, or its name is not
             UTF-8.
     """
     if (shown := shown_name(path)) != str(path):
@@ -209,7 +209,7 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
 
 
 def _open(path: str | Path) -> DatasetReader:
-    """Open a file, bands in files of their own together, or a palette's numbers as colours."""
+    """Open a file, a stack of separate band files, or a palette as colours."""
     if not str(path).startswith("<") and (stack := stack_at(str(path))) is not None:
         return rasterio.open(stack.vrt)
     source = rasterio.open(path)
@@ -220,7 +220,7 @@ def _open(path: str | Path) -> DatasetReader:
 
 
 def _local_settings(path: str, *, direct: bool) -> AbstractContextManager[object]:
-    """Give what a raster of this machine is opened with; a remote one has settings of its own."""
+    """Return the GDAL settings for opening a local raster; remote ones have their own."""
     if is_remote(path):
         return nullcontext()
     settings: AbstractContextManager[object] = rasterio.Env(
@@ -239,15 +239,15 @@ def read_scene_file(
 
     Args:
         path: Path or URI of a georeferenced raster.
-        rule: Where its date comes from.
-        bands: Bands that were asked for: they decide whether one that is flagged as alpha, but
-            does not look like a mask, holds pixels.
+        rule: Sources of its date.
+        bands: Bands that were asked for. They decide whether a band that is flagged as alpha but
+            does not look like a mask is a band of measurements.
 
     Returns:
         The scene's grid, bands and date.
 
     Raises:
-        GeoHashRSError: As it is.
+        GeoHashRSError: Errors of the package, unchanged.
         SceneError: If it cannot be opened, has no bands, no CRS or no geotransform, or complex
             pixels.
     """
@@ -255,7 +255,7 @@ def read_scene_file(
         return _read_header(path, rule=rule, bands=bands)
     except GeoHashRSError:
         raise
-    except Exception as error:  # of GDAL and PROJ, which share no class
+    except Exception as error:  # GDAL and PROJ raise errors without a common class
         msg = f"{Path(str(path)).name} has a header that cannot be read: {one_line(error)}"
         raise SceneError(msg) from error
 
@@ -268,7 +268,7 @@ def _read_header(
     Raises:
         SceneError: As in `read_scene_file`.
     """
-    # Before it is opened: a file that is replaced meanwhile must not look unchanged later.
+    # Before opening: a file replaced in the meantime must not look unchanged later.
     before = state_of([str(path)])
     stack = stack_at(str(path), bands=bands or ())
     opened = str(path) if stack is None else stack.vrt
@@ -278,21 +278,21 @@ def _read_header(
         _check_place(source, name)
         files = deciding_files(str(path), source)
         if state_of([str(path)]) != before:
-            msg = f"{name} was changed while its header was read; run again when it stands."
+            msg = f"{name} changed while its header was read; run again once it is complete."
             raise SceneError(msg)
         state = state_of(files)
-        # An EPSG code is short and exact; rasterio is asked for a sure one only.
+        # An EPSG code is short and exact; rasterio returns only a certain match.
         epsg = source.crs.to_epsg(confidence_threshold=100)
         flagged, masks = alpha_band(source, name=name, trust=bands is not None)
         if flagged is not None and bands is not None and flagged in bands:
             masks = False
         alpha = flagged if masks else None
         flags = source.mask_flag_enums
-        # A mask of each band's own has no flag at all. A flag of alpha alone is of that band.
+        # A mask per band sets no flag. A lone alpha flag refers to that band.
         masked = masks or any(
             not f or (MaskFlags.per_dataset in f and MaskFlags.alpha not in f) for f in flags
         )
-        # GDAL's mask tells where bands have different nodata values.
+        # GDAL's mask covers bands with different nodata values.
         values = {str(v) for i, v in enumerate(source.nodatavals, 1) if i != alpha}
         differing = len(values) > 1
         return SceneFile(
@@ -328,9 +328,9 @@ def _read_header(
 
 
 def _rescaling(source: DatasetReader, path: str) -> dict[str, tuple[float, ...]]:
-    """Read scale and offset of the bands; a scale of 0 or NaN is none.
+    """Read scale and offset of the bands; a scale of 0 or NaN is ignored.
 
-    Files of Sentinel-2 products do not declare them, so that the product's name says them.
+    Files of Sentinel-2 products do not declare them; the product's name implies them.
     """
     pairs = [
         (scale, offset) if np.isfinite([scale, offset]).all() and scale else (1.0, 0.0)
@@ -356,7 +356,7 @@ def _check_header(source: DatasetReader, name: str, path: str) -> None:
     pages = source.subdatasets if source.driver == "GTiff" and not is_virtual(path) else []
     if len(pages) > 1:
         msg = (
-            f"{name} has {len(pages)} pages, and a scene is one of them; name those that you mean "
+            f"{name} has {len(pages)} pages, but a scene is a single page; name the pages to use "
             f"instead: {', '.join(pages[:MOST_PAGES])}{', ...' * (len(pages) > MOST_PAGES)}"
         )
         raise SceneError(msg)
@@ -365,8 +365,8 @@ def _check_header(source: DatasetReader, name: str, path: str) -> None:
         raise SceneError(msg)
     if any(dtype.startswith("complex") for dtype in source.dtypes):
         msg = (
-            f"{name} has complex pixels ({source.dtypes[0]}), which no hasher can look at; "
-            "write its magnitude to a new file first."
+            f"{name} has complex pixels ({source.dtypes[0]}), which no hasher can read; write the "
+            "magnitude to a new file first."
         )
         raise SceneError(msg)
 
@@ -380,8 +380,8 @@ def _check_place(source: DatasetReader, name: str) -> None:
     gridless = source.transform == Affine.identity()
     if gridless and (source.gcps[0] or source.rpcs):
         msg = (
-            f"{name} is placed by control points or RPCs only, so its pixels lie on no grid; "
-            "bring it onto one with 'gdalwarp' first."
+            f"{name} is placed only by control points or RPCs, so its pixels are not on a grid; "
+            "warp it to one with 'gdalwarp' first."
         )
         raise SceneError(msg)
     if not crs:

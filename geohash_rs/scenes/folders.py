@@ -1,4 +1,4 @@
-"""Search folders for files: links followed once, litter of other programs passed over."""
+"""Search folders for files: follow each link once, skip the litter of other programs."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from pathlib import Path
 
 __all__ = ["FolderSearch", "is_litter", "shown_name"]
 
-# Folders that systems and archives leave behind; hidden ones, with a leading dot, are litter too.
+# Folders left behind by systems and archives; hidden ones, with a leading dot, are litter too.
 LITTER = {"__MACOSX", "__pycache__", "$RECYCLE.BIN", "System Volume Information", "@eaDir"}
 
 
@@ -26,13 +26,13 @@ def is_litter(name: str) -> bool:
 
 
 def shown_name(path: str | Path) -> str:
-    r"""Write a path so that every terminal and file format takes it.
+    r"""Return a path that any terminal and file format accepts.
 
     Args:
         path: A path, perhaps with bytes that are not UTF-8.
 
     Returns:
-        The path, such bytes as ``\xfc``.
+        The path, with such bytes written as ``\xfc``.
 
     >>> shown_name("M\udcfcnchen.tif")
     'M\\xfcnchen.tif'
@@ -40,19 +40,19 @@ def shown_name(path: str | Path) -> str:
     text = str(path)
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half a character, as JSON can hold
+    except UnicodeEncodeError:  # a lone surrogate, as JSON allows
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(kw_only=True)
 class FolderSearch:
-    """A search of folders, which finds every file once, whatever links lead to it.
+    """A folder search that finds each file once, however many links lead to it.
 
     Attributes:
-        wanted: Whether a file of this name is searched for.
-        passed_over: Path and reason of each folder and wanted file that is hidden, left behind by
-            another program, or known by another name already.
-        failed: Path and reason of each folder or file that cannot be read.
+        wanted: Returns whether to search for files of this name.
+        passed_over: Path and reason for each folder and wanted file that is hidden, left behind by
+            another program, or already found under another name.
+        failed: Path and reason for each folder or file that cannot be read.
     """
 
     wanted: Callable[[str], bool]
@@ -62,13 +62,13 @@ class FolderSearch:
     _files: dict[tuple[int, int] | str, str] = field(default_factory=dict)
 
     def files(self, folder: str | Path) -> Iterator[str]:
-        """Find the files in a folder and all folders below, those behind links last.
+        """Find the files in a folder and its subfolders, following links last.
 
         Args:
-            folder: Where to search.
+            folder: Folder to search.
 
         Yields:
-            Paths of files; a file of several names is found by one that is not a link, if any.
+            Paths of files; a file with several names is reported by one that is not a link, if any.
         """
         links: deque[tuple[str, tuple[str, ...]]] = deque([(os.fspath(folder), ())])
         while links:
@@ -79,19 +79,19 @@ class FolderSearch:
                 yield path
 
     def take(self, path: str | Path) -> bool:
-        """Note that a file is taken, unless it was taken by another name.
+        """Record a file, unless it was recorded under another name.
 
         Args:
             path: The file.
 
         Returns:
-            Whether it is to be read.
+            Whether to read it.
         """
         name = os.fspath(path)
         try:
             state = Path(name).stat()
         except (OSError, ValueError):
-            return True  # what reads it says what is wrong with it
+            return True  # its reader reports what is wrong
         if not stat.S_ISREG(state.st_mode):
             self.failed.append((name, f"{name} is a pipe or device, not a file"))
             return False

@@ -1,4 +1,4 @@
-"""Lay a regular grid of tiles over every scene."""
+"""Lay a regular grid of tiles over each scene."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from geohash_rs.scenes.file import SceneFile
 
 __all__ = ["Edges", "GridSettings", "TileGrid", "grid_starts"]
 
-DEFAULT_TILE_SIZE = 64  # px, where neither the user nor a hasher says
+DEFAULT_TILE_SIZE = 64  # px, if neither the user nor a hasher sets it
 Edges = Literal["shift", "pad", "drop"]
 EDGES: tuple[Edges, ...] = ("shift", "pad", "drop")
 Windows = npt.NDArray[np.int64]
 
 
 class Sizes(Protocol):
-    """What a grid takes from a hasher."""
+    """What a grid needs from a hasher."""
 
     @property
     def tile_size(self) -> int:
@@ -30,21 +30,21 @@ class Sizes(Protocol):
 
     @property
     def resolution(self) -> float | None:
-        """Ground size of a pixel, m, or None."""
+        """Ground size of a pixel, m; or None."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GridSettings:
-    """How tiles are cut from scenes; stored with every scene of an archive.
+    """How tiles are cut from scenes; stored with each scene of an archive.
 
     Attributes:
         tile_size: Columns and rows of a tile, px.
         stride: Step between tiles, px.
-        edges: Where the grid does not end with the scene: ``shift`` moves the last tile of a row
-            or column back inside, ``pad`` lets it overhang, ``drop`` leaves it out.
+        edges: What to do where the grid does not fit the scene: ``shift`` moves the last tile of a
+            row or column back inside, ``pad`` lets it overhang, ``drop`` leaves it out.
         max_nodata: Tiles with a larger share of invalid pixels are left out.
-        resolution: Ground size of a tile's pixel, m: a window has as many of the scene's own pixels
-            as cover that ground, and is resampled. None keeps the scene's own pixels.
+        resolution: Ground size of a tile's pixel, m; windows cover that ground and are resampled.
+            None keeps the scene's own pixels.
 
     Raises:
         TileSizeError: If a setting is out of range.
@@ -67,7 +67,7 @@ class GridSettings:
             msg = f"edges is {self.edges!r}; choose one of {', '.join(EDGES)}."
             raise TileSizeError(msg)
         if not 0 <= self.max_nodata <= 1:
-            msg = f"max_nodata is {self.max_nodata}; it is a share between 0 (none) and 1 (any)."
+            msg = f"max_nodata is {self.max_nodata}; choose a share between 0 (none) and 1 (any)."
             raise TileSizeError(msg)
 
     @classmethod
@@ -81,21 +81,21 @@ class GridSettings:
         max_nodata: float = 0.5,
         resolution: float | None = None,
     ) -> Self:
-        """Fill in what is not given.
+        """Create settings, with defaults from a hasher.
 
         Args:
-            hasher: Gives tile size and resolution; None if the archive has none yet.
-            tile_size: That of the hasher if None, 64 without one.
-            stride: The tile size if None.
+            hasher: Source of tile size and resolution; None if the archive has none yet.
+            tile_size: None uses the hasher's, or 64 without a hasher.
+            stride: None uses the tile size.
             edges: As in the class.
             max_nodata: As in the class.
-            resolution: That of the hasher if None.
+            resolution: None uses the hasher's.
 
         Returns:
             The settings.
 
         Raises:
-            TileSizeError: If one is out of range.
+            TileSizeError: If a setting is out of range.
         """
         if tile_size is None:
             tile_size = hasher.tile_size if hasher else DEFAULT_TILE_SIZE
@@ -134,13 +134,13 @@ class GridSettings:
         return tiles.reshape(-1, 5)
 
     def count(self, scene: SceneFile) -> int:
-        """Count the tiles of a scene without laying them.
+        """Count the tiles of a scene without creating them.
 
         Args:
             scene: The scene.
 
         Returns:
-            How many `tiles` would lay.
+            The number of tiles that `tiles` would return.
 
         Raises:
             SceneError: As in `tiles`.
@@ -179,15 +179,15 @@ class GridSettings:
 
 
 class TileGrid(Sampler[Tile]):
-    """A sampler that walks over all tiles of all scenes, scene by scene and row by row.
+    """A sampler that yields all tiles of all scenes, scene by scene and row by row.
 
     Attributes:
         scenes: The scenes.
         settings: How tiles are cut.
-        tiles: All tiles before any is left out for nodata: int64 (scene, col, row, width, height),
-            shape (tiles, 5).
-        skipped: Position of the scene, and why, for scenes that are smaller than a tile or whose
-            ground resolution cannot be measured.
+        tiles: All tiles, including those that are left out for nodata: int64 (scene, col, row,
+            width, height), shape (tiles, 5).
+        skipped: Position and reason for scenes that are smaller than a tile or whose ground
+            resolution cannot be measured.
     """
 
     def __init__(
@@ -209,8 +209,8 @@ class TileGrid(Sampler[Tile]):
             tile_size: Columns and rows of a tile, px.
             stride: Step between tiles, px.
             edges: ``shift``, ``pad`` or ``drop``.
-            max_nodata: Largest share of invalid pixels. Below 1, tiles are read once, when the
-                sampler is first walked or counted.
+            max_nodata: Largest share of invalid pixels. Below 1, all tiles are read once, on the
+                first iteration or ``len``.
             resolution: Ground size of a tile's pixel, m.
 
         Raises:
@@ -263,7 +263,7 @@ def grid_starts(length: int, size: int, stride: int, edges: Edges) -> Windows:
         length: Pixels of the scene along the axis.
         size: Pixels of a tile.
         stride: Step between tiles, px.
-        edges: What happens at the end, as in `GridSettings`.
+        edges: What to do at the end, as in `GridSettings`.
 
     Returns:
         First pixel of each tile, int64.

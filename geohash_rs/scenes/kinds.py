@@ -1,4 +1,4 @@
-"""Which kinds of values there are among scenes that are to be learned from."""
+"""Find the kinds of values in scenes that a hasher is to learn from."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,8 +14,8 @@ from geohash_rs.scenes.values import Values, gather_values
 
 __all__ = ["kinds_of_scenes", "warn_of_kinds"]
 
-LOOKED_AT = 64  # scenes of each pixel type
-NAMED = 3  # scenes that a warning names for each kind
+LOOKED_AT = 64  # scenes sampled per pixel type
+NAMED = 3  # scenes named per kind in a warning
 
 
 def kinds_of_scenes(
@@ -28,12 +28,12 @@ def kinds_of_scenes(
 
     Args:
         scenes: The scenes.
-        counts: Tiles of each scene, shape (scenes,); those without are left out.
-        indexes: One-based bands that are read of each scene.
+        counts: Tiles of each scene, shape (scenes,); scenes without tiles are left out.
+        indexes: One-based bands to read from each scene.
 
     Returns:
-        One entry for each kind, that of the most tiles first. Where a range of values was given,
-        pictures alone, since such a range makes pictures of all scenes.
+        One entry per kind, the one with the most tiles first. If a value range was given, only
+        pictures, since the range turns all scenes into pictures.
     """
     numbers = np.flatnonzero(counts).tolist()
     # Those with another number of bands are refused where their tiles are read.
@@ -51,7 +51,7 @@ def kinds_of_scenes(
         chosen = [group[i] for i in _evenly(len(group), LOOKED_AT)]
         tiles = int(counts[group].sum()) // len(chosen)
         for number in chosen:
-            with suppress(SceneError):  # whoever reads its tiles names it
+            with suppress(SceneError):  # reading its tiles reports the error
                 if (sample := scenes.sample(number, indexes=indexes[number])) is not None:
                     found.append((scenes.scene_files[number].name, sample, tiles))
     kinds = gather_values([(sample.values, sample.pixels, count) for _, sample, count in found])
@@ -60,7 +60,7 @@ def kinds_of_scenes(
 
 
 def warn_of_kinds(kinds: Sequence[Values], found: Iterable[tuple[str, Values]]) -> None:
-    """Warn where scenes hold several kinds of values, each of which has a range of its own.
+    """Warn if scenes hold several kinds of values, each with its own range.
 
     Args:
         kinds: The kinds.
@@ -74,9 +74,9 @@ def warn_of_kinds(kinds: Sequence[Values], found: Iterable[tuple[str, Values]]) 
     parts = [f"{kind}: {_listed(some)}" for kind, some in zip(kinds, names, strict=True)]
     msg = (
         f"the scenes hold {len(kinds)} kinds of values ({'; '.join(parts)}), and nothing in the "
-        "files says how one becomes the other. Each kind is stretched by a range of its own, so "
-        "tiles of different kinds are compared by their look only. Index each kind into an archive "
-        "of its own, or pass value_range=(LOW, HIGH) to make pictures of all in the same way."
+        "files says how to convert between them. Each kind is stretched by its own range, so "
+        "tiles of different kinds are compared only by appearance. Index each kind into its own "
+        "archive, or pass value_range=(LOW, HIGH) to convert all to pictures in the same way."
     )
     warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
 
@@ -87,5 +87,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _evenly(count: int, most: int) -> Iterator[int]:
-    """Choose positions evenly spaced among as many."""
+    """Choose evenly spaced positions."""
     yield from np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()

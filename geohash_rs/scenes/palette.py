@@ -1,4 +1,4 @@
-"""Show a raster whose pixels are numbers of a palette in the palette's colours."""
+"""Read a raster with a palette as the palette's colours."""
 
 from xml.sax.saxutils import escape
 
@@ -11,14 +11,14 @@ COMPONENTS = ("Red", "Green", "Blue", "Alpha")
 
 
 def in_colours(source: DatasetReader) -> str | None:
-    """Write the virtual raster that holds the colours of a raster with a palette.
+    """Write a virtual raster with the colours of a raster that has a palette.
 
     Args:
         source: Open rasterio dataset.
 
     Returns:
-        Text that GDAL opens as a raster of red, green and blue, and alpha if a colour is clear;
-        None if the pixels are not numbers of a palette.
+        Text that GDAL opens as a raster of red, green and blue, and alpha if a colour is
+        transparent; None if the raster has no palette.
     """
     if source.count != 1 or source.colorinterp[0] != ColorInterp.palette:
         return None

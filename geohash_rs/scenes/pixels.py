@@ -1,4 +1,4 @@
-"""Read windows of rasters that are kept open, and tell which of their pixels are valid."""
+"""Read windows of open rasters, and find which of their pixels are valid."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ class TilePixels(NamedTuple):
 
     Attributes:
         image: Native dtype, shape (bands, height, width).
-        invalid: Which pixels are nodata, not finite or outside the scene: bool, shape
+        invalid: Mask of pixels that are nodata, not finite or outside the scene: bool, shape
             (height, width), or None if all are valid.
     """
 
@@ -56,18 +56,18 @@ def read_window(
         source: Open rasterio dataset.
         window: Column, row, width and height in px.
         indexes: One-based bands to read.
-        nodata: Value that means nothing was seen; where the window is resampled it has no weight,
-            whether the raster knows it or not.
-        masked: Whether the raster's own mask or alpha band is to be read too.
-        shape: Height and width to bring the window to.
-        out: Array to read into if the window lies inside, of the raster's type and the shape
-            (bands, height, width); a new one if None.
+        nodata: Value of pixels without data. It has no weight in resampling, even if the raster
+            does not declare it.
+        masked: Whether to read the raster's own mask or alpha band too.
+        shape: Height and width to resample the window to.
+        out: Array to read into if the window is inside the raster, of the raster's type, shape
+            (bands, height, width); None allocates one.
 
     Returns:
-        The pixels and which of them are invalid.
+        The pixels, and which of them are invalid.
 
     Raises:
-        SceneError: If the raster has fewer bands than are to be read.
+        SceneError: If the raster lacks one of the bands.
     """
     col, row, width, height = map(int, window)
     full = shape or (height, width)
@@ -80,7 +80,7 @@ def read_window(
             "be read: it was replaced since its header was read; run again."
         )
         raise SceneError(msg)
-    if min(size) == 0:  # nothing of the window is in the raster
+    if min(size) == 0:  # the window does not meet the raster
         dtype = np.result_type(*{source.dtypes[index - 1] for index in indexes})
         fill = np.full((len(indexes), *full), _fill_value(nodata, dtype), dtype)
         return TilePixels(fill, np.ones(full, dtype=bool))
@@ -102,10 +102,10 @@ def read_window(
 def _clip(
     window: Window, raster: tuple[int, int], shape: tuple[int, int]
 ) -> tuple[Window, tuple[int, int], tuple[int, int]]:
-    """Find the part of a window that a raster has, and its place in the window brought to shape.
+    """Find the part of a window inside a raster, and its place in the resampled window.
 
     Returns:
-        The part, and its first row and column and its height and width in the shape.
+        The part, and its first row and column, height and width in the resampled window.
     """
     col, row, width, height = window.flatten()
     left, top = max(col, 0), max(row, 0)
@@ -129,7 +129,7 @@ def _read_inside(
     shape: tuple[int, int],
     out: npt.NDArray[Any] | None,
 ) -> npt.NDArray[Any]:
-    """Read a window that lies inside, brought to a shape."""
+    """Read a window inside a raster, resampled to a shape."""
     options: dict[str, Any] = {"window": window}
     if shape != (window.height, window.width):
         smaller = shape[0] * shape[1] < window.height * window.width
@@ -146,7 +146,7 @@ def _read_inside(
             )
             if resampled is not None:
                 return resampled
-    # A VRT may have bands of several types, which rasterio reads one by one.
+    # A VRT may have bands of several types; rasterio must read them one by one.
     types = source.dtypes
     if len(set(types)) > 1 and len({types[index - 1] for index in indexes}) > 1:
         return np.stack([source.read(i, out_shape=shape, **options) for i in indexes])
@@ -159,13 +159,13 @@ def _read_inside(
 
 
 def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
-    """Put each band's mean over the valid pixels where nothing valid was seen.
+    """Replace invalid pixels by each band's mean over its valid pixels.
 
-    A value such as -9999 or NaN would outweigh all that the network is to look at.
+    A value such as -9999 or NaN would dominate the network's input.
 
     Args:
         pixels: Pixels of a tile.
-        nodata: Value that means nothing was seen. In a single band it counts where it can be no
+        nodata: Value of pixels without data. In a single band it counts only if it cannot be a
             measurement: in floats, and below zero. (A zero in one band of a photograph is dark.)
 
     Returns:
@@ -190,55 +190,55 @@ def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
 
 
 def may_have_gaps(dtype: np.dtype[Any], nodata: float | None) -> bool:
-    """Return whether single bands may lack a value where others have one, as in `fill_invalid`.
+    """Return whether single bands may have gaps where others have values, as in `fill_invalid`.
 
     Args:
         dtype: Type of the pixels.
-        nodata: Value that means nothing was seen.
+        nodata: Value of pixels without data.
 
     Returns:
-        Whether a pixel that is valid may have bands to be filled.
+        Whether a valid pixel may have bands to fill.
     """
     return dtype.kind == "f" or (nodata is not None and nodata < 0)
 
 
 def stack_images(images: Sequence[npt.NDArray[Any]]) -> Tensor:
-    """Stack images of one size and dtype into a batch that a hasher takes.
+    """Stack images of one size and dtype into a batch for a hasher.
 
     Args:
         images: Each of shape (bands, height, width).
 
     Returns:
-        Shape (images, bands, height, width), of the same dtype where torch is at home with it,
-        else float32; empty if there are none.
+        Shape (images, bands, height, width), of the same dtype if torch fully supports it,
+        otherwise float32; empty if there are none.
     """
     return batch_tensor(np.stack(images)) if images else torch.empty(0)
 
 
 def batch_tensor(images: npt.NDArray[Any]) -> Tensor:
-    """Hand images to torch, without a copy where their dtype allows it.
+    """Convert images to a tensor, without a copy if torch fully supports their dtype.
 
     Args:
         images: Shape (images, bands, height, width).
 
     Returns:
-        Same shape, of the same dtype where torch is at home with it, else float32.
+        Same shape, of the same dtype if torch fully supports it, otherwise float32.
     """
-    # Torch has uint16, but wider unsigned integers are not at home there.
+    # Torch supports uint16, but wider unsigned integers only in part.
     wide = images.dtype.kind == "u" and images.dtype.itemsize > 2
     return torch.from_numpy(images.astype(np.float32) if wide else images)
 
 
 def north_up(image: npt.NDArray[Any], transform: Affine) -> npt.NDArray[Any]:
-    """Flip a south-up or mirrored image, so that equal ground gives equal pixels.
+    """Flip a south-up or mirrored image, so that the same ground has the same pixels.
 
     Args:
         image: Shape (bands, height, width).
         transform: Affine transform of its raster, pixel to CRS.
 
     Returns:
-        The image with north up and east right; unchanged if its grid is turned by 45 degrees or
-        more, since then no flip does that.
+        The image with north up and east right; unchanged if its grid is rotated by 45 degrees or
+        more, since no flip does that.
     """
     if abs(transform.b) >= abs(transform.a) or abs(transform.d) >= abs(transform.e):
         return image
@@ -260,7 +260,7 @@ def _invalid(image: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bo
     if nodata is None or np.isnan(nodata):
         return None
     invalid = image[0] == nodata
-    for band in image[1:]:  # most tiles are done after the first
+    for band in image[1:]:  # most tiles stop after the first
         if not invalid.any():
             break
         invalid &= band == nodata

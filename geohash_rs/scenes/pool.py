@@ -1,4 +1,4 @@
-"""Rasters kept open between reads, by each thread and process for itself."""
+"""Rasters kept open between reads, separately in each thread and process."""
 
 import atexit
 import os
@@ -16,7 +16,7 @@ OPEN_RASTERS = 32
 
 
 class RasterPool:
-    """Open rasters, the latest used kept, never shared between processes or threads."""
+    """The most recently used open rasters, never shared between processes or threads."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -39,7 +39,7 @@ class RasterPool:
             direct: As in `open_raster`.
 
         Returns:
-            An open dataset, which stays the pool's to close.
+            An open dataset; the pool closes it.
         """
         rasters = self._mine()
         found = rasters.get((key, direct))
@@ -52,7 +52,7 @@ class RasterPool:
         return opened
 
     def close(self, key: str) -> None:
-        """Close a raster, so that the next use opens it anew.
+        """Close a raster, so that the next use reopens it.
 
         Args:
             key: Path or URI.
@@ -74,7 +74,7 @@ _pools: weakref.WeakSet[RasterPool] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Close what is still open while Python can: rasterio 1.5 fails to when modules are gone.
+    """Close open rasters before Python shuts down: rasterio 1.5 cannot once modules are gone.
 
     It prints "Error in sys.excepthook" then: https://github.com/rasterio/rasterio/issues/3563
     """

@@ -1,4 +1,4 @@
-"""A process that reads batches of tiles, with a pipe of its own."""
+"""A process that reads batches of tiles, with its own pipe."""
 
 import contextlib
 import multiprocessing
@@ -20,18 +20,18 @@ from geohash_rs.scenes.reader import TileBatch, TileReader
 
 __all__ = ["ReadingProcess"]
 
-END_SECONDS = 10.0  # for a process that was killed to be gone
+END_SECONDS = 10.0  # to wait for a killed process to end
 
 
 class ReadingProcess:
-    """A process that reads batches in the order in which they are asked for.
+    """A process that reads batches in the order of the requests.
 
-    No lock and no queue is shared with another process, so one that dies leaves nothing locked and
-    no half message in the way of others: its own pipe ends, which `receive` reports.
+    Processes share no lock or queue, so one that dies leaves nothing locked and no partial message
+    for others: its own pipe closes, which `receive` reports.
 
     Attributes:
         connection: Our end of the pipe; ready when a batch can be received or the process died.
-        asked: Batches that were asked for and not yet received.
+        asked: Batches that were requested and not yet received.
     """
 
     def __init__(self, reader: TileReader, *, cache: int) -> None:
@@ -42,11 +42,11 @@ class ReadingProcess:
             cache: Bytes of decoded blocks that the process keeps.
 
         Raises:
-            ReadingError: If the system starts no more processes.
+            ReadingError: If the system cannot start another process.
         """
         self.asked: deque[int] = deque()
-        # Processes pass shared memory through sockets in this folder. If it is ours, it goes when
-        # we end, however they do.
+        # Processes pass shared memory through sockets in this folder. If it is ours, it is removed
+        # when we end, however the children end.
         util.get_temp_dir()
         self.connection, theirs = multiprocessing.Pipe()
         self._process = multiprocessing.Process(
@@ -59,25 +59,25 @@ class ReadingProcess:
             msg = f"a reading process cannot be started ({error}); use fewer workers."
             raise ReadingError(msg) from error
         finally:
-            theirs.close()  # so that the pipe ends when the process does
+            theirs.close()  # so that the pipe closes when the process ends
 
     def ask(self, index: int) -> None:
-        """Ask for a batch; a process that died reports it in `receive`."""
+        """Request a batch; `receive` reports if the process has died."""
         self.asked.append(index)
         with contextlib.suppress(OSError):
             self.connection.send(index)
 
     def receive(self) -> tuple[int, TileBatch] | None:
-        """Receive a batch if one is there.
+        """Receive a batch if one is ready.
 
         Returns:
-            Index of the batch and the batch, or None if none is there yet.
+            Index of the batch and the batch, or None if none is ready.
 
         Raises:
             ChildProcessError: If the process died.
-            EOFError: If it closed the pipe and yet does not end.
-            OSError: If a batch cannot be taken in, as where this process has too many open files.
-            Exception: That reading raised.
+            EOFError: If the process closed the pipe but does not end.
+            OSError: If a batch cannot be received, for example with too many open files here.
+            Exception: Any error raised by reading.
         """
         batch = None
         alive = self._process.is_alive()
@@ -85,7 +85,7 @@ class ReadingProcess:
             if self.connection.poll():
                 batch = self.connection.recv()
         except (EOFError, OSError):
-            self._process.join(END_SECONDS)  # the pipe ends a moment before its process
+            self._process.join(END_SECONDS)  # the pipe closes a moment before its process ends
             if self._process.is_alive():
                 raise
             alive = False
@@ -100,14 +100,14 @@ class ReadingProcess:
         return index, batch
 
     def end(self) -> None:
-        """Kill the process, which has nothing to finish; a stopped or deaf one ends too."""
+        """Kill the process, even if it is stopped or ignores signals; it has nothing to finish."""
         self._process.kill()
         self._process.join(END_SECONDS)
         self.connection.close()
 
 
 def _how(exitcode: int | None) -> str:
-    """Return in words how a process ended."""
+    """Describe how a process ended."""
     if exitcode is None:
         return "was lost"
     names = {one.value: one.name for one in signal.Signals}
@@ -115,15 +115,15 @@ def _how(exitcode: int | None) -> str:
 
 
 def _serve(connection: Connection, reader: TileReader, cache: int) -> None:
-    """Read what is asked for until the parent ends, however that ends."""
+    """Serve requests until the parent ends, however it ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends this process
     # A handler inherited from the parent, such as Ray's, would only delay the end.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # A forked process has none of the threads that OpenMP believes in, and would wait for them
-    # when a large batch is copied into shared memory.
+    # A forked process lacks the OpenMP threads of its parent, and would wait for them when it
+    # copies a large batch into shared memory.
     torch.set_num_threads(1)
-    # GDAL would keep blocks in a twentieth of the machine's memory, in every process.
+    # By default GDAL caches blocks in a twentieth of the machine's memory, in each process.
     with rasterio.Env(GDAL_CACHEMAX=cache):
         try:
             while True:
@@ -140,13 +140,13 @@ def _end_with_parent() -> None:
 
 
 def _answer(reader: TileReader, index: int) -> memoryview:
-    """Read a batch and pickle it, or the error that this raised."""
+    """Read a batch and pickle it, or pickle the error."""
     try:
         return ForkingPickler.dumps(reader[index])
     except Exception as error:
         error.add_note(f"In a reading process:\n{traceback.format_exc()}")
         try:
             pickle.loads(pickle.dumps(error))
-        except Exception:  # some errors of libraries cannot travel
+        except Exception:  # some errors of libraries cannot be pickled
             error = RuntimeError(f"{type(error).__name__}: {error}")
         return ForkingPickler.dumps(error)

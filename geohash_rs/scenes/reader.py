@@ -20,7 +20,7 @@ from geohash_rs.scenes.values import Conversion, Values
 __all__ = ["TileBatch", "TileReader"]
 
 # Larger batches do not make the network faster, but fill caches and memory: 64 tiles of 256 px with
-# 13 bands of float32 are 218 MB, and several batches wait.
+# 13 bands of float32 are 218 MB, and several batches are queued.
 BATCH_BYTES = 16_000_000
 
 
@@ -31,8 +31,8 @@ class TileBatch:
     Attributes:
         images: Raw pixels with north up and without gaps, shape (tiles, bands, height, width).
         tiles: int64 (scene, col, row, width, height), shape (tiles, 5).
-        planned: Scene of each tile that was to be read, int64; of some too little was seen.
-        failures: Position of the scene, and why, for tiles that could not be read.
+        planned: Scene of each tile in the batch, int64, including tiles left out for nodata.
+        failures: Position of the scene and reason, for tiles that could not be read.
     """
 
     images: Tensor
@@ -42,7 +42,7 @@ class TileBatch:
 
 
 class TileReader(Dataset[TileBatch]):
-    """A dataset of whole batches: tiles in the order given, one pixel type and size a batch."""
+    """A dataset of whole batches: tiles in the given order, one pixel type and size per batch."""
 
     def __init__(
         self,
@@ -61,11 +61,11 @@ class TileReader(Dataset[TileBatch]):
             scenes: The scenes.
             tiles: int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
             indexes: One-based bands to read, for every scene.
-            batch_size: Most tiles in a batch; fewer where they would be more than 16 MB.
-            values: What the hasher was made for, its own values first, to which those of every
-                scene are brought; none if pixels stay as they are but for scale and offset.
+            batch_size: Largest number of tiles in a batch; fewer if they would exceed 16 MB.
+            values: Values that the hasher was made for, its own first; each scene is converted to
+                those. Empty applies only scale and offset.
             max_nodata: Tiles with a larger share of invalid pixels are left out.
-            shape: Height and width that every tile is brought to; its own if None.
+            shape: Height and width to resample tiles to; None keeps their own.
         """
         self.scenes = scenes
         self.tiles = tiles
@@ -95,7 +95,7 @@ class TileReader(Dataset[TileBatch]):
         return len(self.spans)
 
     def __getitem__(self, index: int) -> TileBatch:
-        """Read one batch; a scene that cannot be read is named, not raised."""
+        """Read one batch; unreadable scenes are listed in ``failures``, not raised."""
         start, end = self.spans[index]
         rows = self.tiles[start:end]
         shape, dtype = self._image_of(start)
@@ -120,11 +120,11 @@ class TileReader(Dataset[TileBatch]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave buffers behind when sent to another process."""
+        """Drop buffers when sent to another process."""
         return self.__dict__ | {"_buffers": BufferPool(), "_last": None}
 
     def _image_of(self, position: int) -> tuple[tuple[int, int, int], np.dtype[Any]]:
-        """Give shape (bands, height, width) and type of the image of a tile."""
+        """Return shape (bands, height, width) and type of the image of a tile."""
         number, _, _, width, height = self.tiles[position].tolist()
         return (len(self.indexes[number]), *(self.shape or (height, width))), self.dtypes[number]
 
@@ -136,7 +136,7 @@ class TileReader(Dataset[TileBatch]):
         """Prepare to read tiles of one row, unless their scene has failed."""
         scene = row[0].scene
         if scene != self._last and self._last is not None:
-            # Tiles come scene by scene. The next one's blocks take the memory of this one's.
+            # Tiles come scene by scene: free this scene's blocks for the next.
             self.scenes.close(self._last)
         self._last = scene
         if scene not in self._failed:
@@ -161,7 +161,7 @@ class TileReader(Dataset[TileBatch]):
             )
 
     def _dtype(self, number: int) -> np.dtype[Any]:
-        """Return the type of a scene's tiles: floats where their values may be converted."""
+        """Return the type of a scene's tiles: float if their values may be converted."""
         scene, indexes = self.scenes.scene_files[number], self.indexes[number]
         stored = np.dtype(scene.dtype_of(indexes))
         converted = scene.rescaling(indexes) is not None
@@ -172,13 +172,13 @@ class TileReader(Dataset[TileBatch]):
         return np.dtype(np.float32) if converted else stored
 
     def _is_final(self, number: int) -> bool:
-        """Return whether pixels of a scene are done when they are read, where all are valid."""
+        """Return whether valid pixels of a scene need no processing after reading."""
         image = np.empty((1, 1, 1), self.dtypes[number])
         turned = north_up(image, self.scenes.scene_files[number].transform)
         return turned is image and not may_have_gaps(image.dtype, self.scenes.nodata_of(number))
 
     def _read_into(self, image: npt.NDArray[Any], tile: Tile) -> bool:
-        """Read a tile, and tell whether enough of it was seen."""
+        """Read a tile, and return whether enough of it is valid."""
         scene = self.scenes.scene_files[tile.scene]
         conversion = self._conversions[tile.scene]
         out = image if conversion is None and scene.dtype == str(image.dtype) else None
@@ -198,7 +198,7 @@ class TileReader(Dataset[TileBatch]):
 
 
 def _side_by_side(tiles: Sequence[Tile]) -> list[list[Tile]]:
-    """Part tiles where a row of the grid ends, or a gap is wider than a tile."""
+    """Split tiles where a row of the grid ends, or a gap is wider than a tile."""
     rows: list[list[Tile]] = []
     for tile in tiles:
         last = rows[-1][-1] if rows else None

@@ -1,4 +1,4 @@
-"""Scenes behind HTTP and object stores: settings for them, and what is tried again."""
+"""Scenes behind HTTP and object stores: GDAL settings and retries."""
 
 import os
 import re
@@ -19,28 +19,28 @@ __all__ = ["ask", "is_remote", "is_virtual", "read_patiently", "unless_set"]
 
 T = TypeVar("T")
 
-# Harmless for files of this machine. https://gdal.org/en/stable/user/configoptions.html
+# Harmless for local files. https://gdal.org/en/stable/user/configoptions.html
 NETWORK = {
     "GDAL_HTTP_CONNECTTIMEOUT": "10",  # s
-    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",  # a source slower than so many bytes a second
-    "GDAL_HTTP_LOW_SPEED_TIME": "20",  # for so many seconds has stalled
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",  # a source slower than this many bytes per second
+    "GDAL_HTTP_LOW_SPEED_TIME": "20",  # for this many seconds has stalled
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    # GDAL remembers failures until it forgets all that it has of a file, here when it is closed.
+    # GDAL caches failures until it drops all data of a file; make it do so on close.
     "CPL_VSIL_CURL_NON_CACHED": ":".join(
         f"/vsi{store}/" for store in ("curl", "s3", "gs", "az", "adls", "oss", "swift")
     ),
 }
-# One file is asked for and no listing of its folder; its header comes with the first request.
+# Request the file only, without listing its folder, and its header in the first request.
 REMOTE = NETWORK | {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "VSI_CACHE": "TRUE",
-    "VSI_CACHE_SIZE": "8000000",  # bytes a file
+    "VSI_CACHE_SIZE": "8000000",  # bytes per file
 }
 PAUSES = (0.5, 2.0)  # s before the second and third attempt
 CONNECT_SECONDS = 10.0
-STALL_SECONDS = 20.0  # a server that sends nothing for so long has stalled
-TRANSIENT = (  # what may be gone at the next attempt
+STALL_SECONDS = 20.0  # a server that sends nothing for this long has stalled
+TRANSIENT = (  # failures that may pass by the next attempt
     requests.ConnectionError,
     requests.Timeout,
     requests.HTTPError,
@@ -71,13 +71,13 @@ def is_remote(path: str) -> bool:
 
 
 def is_virtual(path: str | Path) -> bool:
-    """Tell a URI, a GDAL virtual path or the name of a subdataset from the path of a file.
+    """Return whether a name is a URI, GDAL virtual path or subdataset rather than a file path.
 
     Args:
         path: Any of these.
 
     Returns:
-        Whether it is no plain path.
+        Whether it is not a plain path.
 
     >>> is_virtual("s3://bucket/scene.tif"), is_virtual("GTIFF_DIR:2:scene.tif")
     (True, True)
@@ -92,28 +92,28 @@ def is_virtual(path: str | Path) -> bool:
 
 
 def read_patiently(path: str, read: Callable[[], T], *, forget: Callable[[], object]) -> T:
-    """Read from a raster with the settings that suit it, again if a network failed.
+    """Read from a raster with suitable GDAL settings, and retry network failures.
 
-    The settings hold inside of the call only, and leave alone what the user has set in the
+    The settings apply only during the call, and do not override what the user has set in the
     environment or in a ``rasterio.Env``.
 
     Args:
         path: Path or URI of the raster.
-        read: What is to be done.
-        forget: Closes the raster after a failure, so that the next attempt opens it anew.
+        read: Reads from the raster.
+        forget: Closes the raster after a failure, so that the next attempt reopens it.
 
     Returns:
         What ``read`` returns.
 
     Raises:
-        RasterioError: If the raster cannot be read; one behind a network, not at three attempts.
+        RasterioError: If the raster cannot be read; a remote one, in three attempts.
         OSError: Likewise.
     """
     settings = _settings(path)
     pauses = list(PAUSES)
     while True:
         try:
-            if not settings:  # entering costs as much as reading a small tile
+            if not settings:  # entering takes as long as reading a small tile
                 return read()
             with rasterio.Env(**unless_set(settings)):
                 return read()
@@ -125,18 +125,18 @@ def read_patiently(path: str, read: Callable[[], T], *, forget: Callable[[], obj
 
 
 def ask(method: str, url: str, *, also: Collection[int] = ()) -> requests.Response:
-    """Ask a web server, with a time limit, and again if it fails.
+    """Send a request to a web server, with a time limit and retries.
 
     Args:
         method: GET or HEAD.
-        url: What to ask for.
-        also: Codes of errors that are an answer too.
+        url: Address.
+        also: Error codes to accept as a response.
 
     Returns:
-        The answer, with its content.
+        The response, with its content.
 
     Raises:
-        RequestException: If the server refuses, or has failed at three attempts; it is an OSError.
+        RequestException: If the server refuses, or fails in three attempts; it is an OSError.
     """
     pauses = list(PAUSES)
     while True:
@@ -156,7 +156,7 @@ def ask(method: str, url: str, *, also: Collection[int] = ()) -> requests.Respon
 
 
 def _may_pass(path: str, error: BaseException) -> bool:
-    """Return whether a failure may be gone at the next attempt."""
+    """Return whether a failure may pass by the next attempt."""
     text = f"{one_line(error)} {one_line(error.__cause__ or error)}"
     if REFUSED.search(text):
         return False
@@ -165,14 +165,14 @@ def _may_pass(path: str, error: BaseException) -> bool:
 
 @lru_cache(1024)
 def _settings(path: str) -> dict[str, str]:
-    """Choose the settings in which a raster is read; none for a file of this machine."""
+    """Choose the settings for reading a raster; none for a local file."""
     if is_remote(path):
         return REMOTE
     return NETWORK if path.lower().endswith(".vrt") else {}  # a VRT's sources may be anywhere
 
 
 def unless_set(wanted: dict[str, str]) -> dict[str, str]:
-    """Leave out settings of GDAL that the user has set.
+    """Drop the GDAL settings that the user has set.
 
     Args:
         wanted: Settings and their values.

@@ -1,4 +1,4 @@
-"""Resample windows of rasters with a nodata value that the rasters themselves do not know."""
+"""Resample windows of rasters with a nodata value that the rasters do not declare."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 __all__ = ["declares", "read_resampled"]
 
-MARGIN = 4  # px around a window that cubic interpolation looks at
+MARGIN = 4  # px around a window that cubic interpolation reads
 
 
 def declares(source: DatasetReader, indexes: Sequence[int], nodata: float) -> bool:
@@ -42,20 +42,20 @@ def read_resampled(
 ) -> npt.NDArray[Any] | None:
     """Read a window as GDAL would resample it if its raster declared a nodata value.
 
-    GDAL averages into the others what it does not know to be nodata.
+    Without that, GDAL averages nodata values into their neighbours.
 
     Args:
         source: Open rasterio dataset.
-        window: What to read; it lies inside.
+        window: Window to read, inside the raster.
         indexes: One-based bands.
         nodata: The value.
         masked: Whether pixels that the raster's own mask or alpha band hides are nodata too.
-        shape: Height and width to bring the window to.
-        resampling: How.
+        shape: Height and width to resample the window to.
+        resampling: Method.
 
     Returns:
-        Shape (bands, height, width), with the value where nothing valid is near; None if the
-        window does not hold the value, so that GDAL needs no help.
+        Shape (bands, height, width), with the nodata value where no valid pixel is near; None if
+        the window does not contain it, so GDAL's own resampling is right.
     """
     left, top = max(0, window.col_off - MARGIN), max(0, window.row_off - MARGIN)
     right = min(source.width, window.col_off + window.width + MARGIN)
@@ -76,7 +76,7 @@ def read_resampled(
         "width": width,
         "dtype": pixels.dtype,
         "nodata": nodata,
-        "transform": Affine.scale(2),  # any: rasterio warns of a file without
+        "transform": Affine.scale(2),  # any transform: rasterio warns about a file without one
     }
     with MemoryFile() as memory:
         with memory.open(**profile) as copy:

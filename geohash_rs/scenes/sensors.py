@@ -1,4 +1,4 @@
-"""Names that sensors and people give to bands, and what such a band shows."""
+"""Names of bands by sensor and by convention, and what these bands show."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ LANDSAT_7 = {
     "7": "swir22", "8": "pan",
 }  # fmt: skip
 MODIS = {"1": "red", "2": "nir", "3": "blue", "4": "green", "6": "swir16", "7": "swir22"}
-UNSURE = {"2": "blue", "3": "green", "4": "red"}  # where Sentinel-2 and Landsat 8 agree
+UNSURE = {"2": "blue", "3": "green", "4": "red"}  # bands on which Sentinel-2 and Landsat 8 agree
 SENSORS = (
     (re.compile(r"(?:^|[/_.])(?:S2[ABCD]?_|T\d\d[A-Z]{3}_\d{8}T)|HLS\.S30", re.I), SENTINEL_2),
     (re.compile(r"(?:^|[/_])L[COT](?:0[89]_|[89]\d)|HLS\.L30", re.I), LANDSAT_8),
@@ -30,7 +30,7 @@ SENSORS = (
     (re.compile(r"(?:^|/)(?:MOD|MYD|MCD)\d\d", re.I), MODIS),
 )
 
-# Multi-band products whose files may say nothing of their bands.
+# Multi-band products whose files may not describe their bands.
 PLANET = {
     4: ("blue", "green", "red", "nir"),
     5: ("blue", "green", "red", "rededge", "nir"),
@@ -62,7 +62,7 @@ COMMON = {
 }  # fmt: skip
 NUMBERED = re.compile(r"(?:sur_refl_|sr_|st_|toa_)?b_?(0?)(\d{1,2})(a?)", re.I)
 NOT_PIXELS = {"mask", "qa", "quality", "cloud", "ratio", "index", "std", "variance", "error"}
-# Upper ends, micrometres, of what each common name covers.
+# Upper limit, in micrometres, of the wavelengths of each common name.
 SPECTRUM = (
     (0.400, ""), (0.455, "coastal"), (0.510, "blue"), (0.585, "green"), (0.625, "yellow"),
     (0.690, "red"), (0.725, "rededge071"), (0.760, "rededge075"), (0.795, "rededge078"),
@@ -73,13 +73,13 @@ SPECTRUM = (
 
 
 def sensor_of(path: str) -> dict[str, str] | None:
-    """Find the sensor that a product's name tells of.
+    """Find the sensor that a product's name implies.
 
     Args:
-        path: Path or URI; only the last folder and the file's name count.
+        path: Path or URI; only the last folder and the file name count.
 
     Returns:
-        What its numbered bands show, or None if the name does not say.
+        What its numbered bands show, or None if the name implies no sensor.
     """
     tail = "/".join(path.replace("\\", "/").rsplit("/", 2)[-2:])
     return next((bands for pattern, bands in SENSORS if pattern.search(tail)), None)
@@ -132,7 +132,7 @@ def product_bands(path: str, count: int) -> tuple[str, ...]:
         count: Bands of the file.
 
     Returns:
-        A common name for each band; empty strings if the name does not say.
+        A common name for each band; empty strings if the name implies none.
     """
     name = path.replace("\\", "/").rsplit("/", 1)[-1]
     known = (layouts for pattern, layouts in PRODUCTS if pattern.search(name))
@@ -144,7 +144,7 @@ def _sensor_by_names(heads: Sequence[str]) -> dict[str, str]:
     found = [match for head in heads if (match := NUMBERED.fullmatch(head))]
     numbers = {match[2] + match[3] for match in found}
     if "8a" in numbers or "12" in numbers or any(match[1] for match in found):
-        return SENTINEL_2  # nobody else has these bands, or a leading zero
+        return SENTINEL_2  # no other sensor has these bands, or a leading zero
     if "7" in numbers and "6" not in numbers:
         return LANDSAT_7
     return UNSURE

@@ -1,4 +1,4 @@
-"""Find the files that decide a scene's pixels, also behind archives, mosaics and subdatasets."""
+"""Find the files that decide a scene's pixels, including those in archives and mosaics."""
 
 import re
 from collections import deque
@@ -14,11 +14,11 @@ from geohash_rs.scenes.remote import read_patiently
 
 __all__ = ["deciding_files", "is_seen", "watched_file"]
 
-# What GDAL reads with a file, though a mosaic or subdataset does not list it.
+# Side files that GDAL reads, though a mosaic or subdataset does not list them.
 SIDE_FILES = (".msk", ".ovr", ".msk.ovr", ".aux.xml")
-MOST_MOSAICS = 10_000  # that one mosaic is made of, over all levels
+MOST_MOSAICS = 10_000  # in one mosaic, over all levels
 
-# Drivers whose file only describes a service, which may answer otherwise tomorrow.
+# Drivers whose file only describes a service, whose answers may change.
 SERVICES = {"WMS", "WMTS", "WCS", "OGCAPI", "STACIT", "STACTA", "GTI", "PLMOSAIC", "EEDAI"}
 
 WRAPPER = re.compile(r"/vsi(?:zip|tar|gzip|7z|rar|cached|sparse)/(?=.)|/vsisubfile/[^,]*,")
@@ -36,9 +36,8 @@ def deciding_files(path: str, source: DatasetReader) -> tuple[str, ...]:
         source: The scene, open.
 
     Returns:
-        Paths of files on this machine, an archive standing for what is in it, and addresses of
-        what is elsewhere: the scene itself, its side files, and for a mosaic all that it is made
-        of, through mosaics of mosaics.
+        Paths of local files (the archive for files in one) and URLs of others: the scene itself,
+        its side files, and all sources of a mosaic, including those of nested mosaics.
 
     Raises:
         SceneError: If a source of a mosaic is missing or cannot be opened.
@@ -57,7 +56,7 @@ def deciding_files(path: str, source: DatasetReader) -> tuple[str, ...]:
 
 
 def is_seen(file: str) -> bool:
-    """Return whether a file is on this machine, where its size and time are seen."""
+    """Return whether a file is local, so its size and time can be checked."""
     try:
         return Path(file).is_file()
     except (OSError, ValueError):  # a name that no file can have
@@ -65,14 +64,13 @@ def is_seen(file: str) -> bool:
 
 
 def watched_file(name: str) -> str:
-    """Find the file in which something lies that GDAL can name.
+    """Find the file that contains what a GDAL name refers to.
 
     Args:
         name: Path, URI, GDAL virtual path or subdataset.
 
     Returns:
-        The path of a file on this machine, such as the archive; else an address on the web, or
-        the name as it is.
+        The path of a local file, such as the archive; otherwise a URL, or the name unchanged.
 
     >>> watched_file("/vsizip//vsicurl/https://example.org/a.zip/b.tif")
     'https://example.org/a.zip'
@@ -98,7 +96,7 @@ def watched_file(name: str) -> str:
 
 
 def _places(name: str) -> Iterator[str]:
-    """List the paths that may be meant, the longest first."""
+    """List the possible paths, longest first."""
     outer = name.partition("!")[0]
     yield outer
     if DRIVER.match(name):  # a subdataset: DRIVER:"path":part, or DRIVER:number:path
@@ -107,11 +105,11 @@ def _places(name: str) -> Iterator[str]:
             for start in range(1, len(parts) - length + 1):
                 yield ":".join(parts[start : start + length]).strip('"')
     else:
-        yield from map(str, Path(outer).parents)  # what is inside of an archive
+        yield from map(str, Path(outer).parents)  # a file in an archive
 
 
 def _mosaic_files(names: Sequence[str], mosaic: str) -> Iterator[str]:
-    """List the files that a mosaic is made of, through mosaics of mosaics.
+    """List the sources of a mosaic, including those of nested mosaics.
 
     Raises:
         SceneError: If one is missing or cannot be opened, or there are too many.
@@ -123,8 +121,8 @@ def _mosaic_files(names: Sequence[str], mosaic: str) -> Iterator[str]:
         place = watched_file(name)
         if _is_missing(place):
             msg = (
-                f"{mosaic} is a mosaic of {place}, which does not exist; put it there, or make the "
-                "mosaic anew with 'gdalbuildvrt'."
+                f"{mosaic} is a mosaic of {place}, which does not exist; restore it, or rebuild "
+                "the mosaic with 'gdalbuildvrt'."
             )
             raise SceneError(msg)
         yield place
@@ -147,7 +145,7 @@ def _is_missing(place: str) -> bool:
 
 
 def _files_of(name: str, mosaic: str) -> list[str]:
-    """List the files of a mosaic within a mosaic.
+    """List the files of a nested mosaic.
 
     Raises:
         SceneError: If it cannot be opened.
@@ -157,6 +155,7 @@ def _files_of(name: str, mosaic: str) -> list[str]:
             return list(inner.files)
     except (RasterioError, OSError) as error:
         msg = (
-            f"{mosaic} is a mosaic of {name}, which cannot be opened ({one_line(error)}); mend it."
+            f"{mosaic} is a mosaic of {name}, which cannot be opened ({one_line(error)}); repair "
+            "or replace it."
         )
         raise SceneError(msg) from error

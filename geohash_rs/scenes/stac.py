@@ -19,7 +19,7 @@ __all__ = ["StacScenes", "is_stac_path", "read_stac"]
 RASTER_TYPES = ("image/tiff", "image/jp2", "application/vnd.gdal.vrt")
 RASTER_ENDINGS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
 DATA = {"data", "reflectance"}
-PICTURES = {"thumbnail", "overview"}  # roles of assets that are no data
+PICTURES = {"thumbnail", "overview"}  # roles of assets that are not data
 
 
 @dataclass(kw_only=True)
@@ -40,12 +40,12 @@ class StacScenes:
     unusable: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, path: str) -> DateRange | None:
-        """Give the dates of a scene, or None for a scene of no item."""
+        """Return the dates of a scene, or None for a scene without an item."""
         return self.dates.get(path)
 
 
 def is_stac_path(path: object) -> bool:
-    """Tell the path or URL of a STAC file from that of a raster or folder, by its ending.
+    """Return whether a path or URL is a STAC file rather than a raster or folder, by its ending.
 
     >>> is_stac_path("https://example.org/items.json?limit=10"), is_stac_path("scene.tif")
     (True, False)

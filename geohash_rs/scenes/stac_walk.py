@@ -66,7 +66,7 @@ def walk_items(source: object, *, broken: Broken) -> Iterator[pystac.Item]:
 
     Raises:
         OSError: If a source cannot be read.
-        ValueError: If it is no STAC, as the next two and pystac's own errors.
+        ValueError: If it is not STAC; the next two and pystac's own errors mean the same.
         LookupError: Likewise.
         TypeError: Likewise.
     """
@@ -88,7 +88,7 @@ def walk_items(source: object, *, broken: Broken) -> Iterator[pystac.Item]:
         for part in source:
             yield from walk_items(part, broken=broken)
     else:
-        msg = f"{type(source).__name__} is no item, item collection or catalogue"
+        msg = f"{type(source).__name__} is not an item, item collection or catalogue"
         raise TypeError(msg)
 
 
@@ -100,7 +100,7 @@ def _read(io: pystac.StacIO, href: str) -> pystac.STACObject | dict[str, Any]:
     """
     data: Any = io.read_json(href)
     if not isinstance(data, dict):
-        msg = f"a {type(data).__name__} is no STAC object"
+        msg = f"a {type(data).__name__} is not a STAC object"
         raise TypeError(msg)
     if data.get("type") == "FeatureCollection":
         return data

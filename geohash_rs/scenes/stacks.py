@@ -34,7 +34,7 @@ BAND_FILE = re.compile(
     rf"(?P<product>.*?[_.]|)(?P<band>(?:SR_|ST_)?B\d{{1,2}}A?|B6_VCID_[12]|{NAMED})(?:_(?P<res>\d\d)m)?",
     re.I,
 )
-# Layers of a product that are no bands, and pictures of it.
+# Layers of a product that are not bands, and preview pictures.
 OTHER_LAYER = re.compile(
     r"(?P<product>.*?[_.]|)(?:SCL|AOT|WVP|TCI|PVI|CLD|SNW|VISUAL|THUMB\w*|PREVIEW|OVERVIEW|BROWSE|"
     r"CLOUD|SNOW|BQA|FMASK|[SV][AZ]A|UDM2?|(?:SR_)?QA\w*|ST_[A-Z]+|"
@@ -77,7 +77,7 @@ class Member:
         path: Path or URI.
         band: Its band's own name, such as ``B04``.
         meaning: What it shows where a catalogue says so, such as ``red``.
-        nodata: Value that means nothing was seen where the file does not say; or None.
+        nodata: Value of pixels without data if the file does not declare it; or None.
     """
 
     path: str
@@ -93,7 +93,7 @@ class Found:
     Attributes:
         scenes: Paths of files and names of stacks, sorted.
         stacks: The members of each stack.
-        other_layers: Files of quality layers and pictures of the stacks, which are no bands.
+        other_layers: Quality layers and preview pictures of the stacks, which are not bands.
     """
 
     scenes: list[str] = field(default_factory=list)

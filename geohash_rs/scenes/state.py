@@ -1,4 +1,4 @@
-"""Tell whether the file of a scene has changed: by size and time, or by a checksum."""
+"""Detect changes of a scene's files, by size and time or by checksum."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ WEB = ("http://", "https://")
 
 
 def state_of(files: Sequence[str]) -> tuple[int, int]:
-    """Tell size and time of a scene's files, by which a change is seen without reading them.
+    """Return size and time of a scene's files, which reveal a change without reading them.
 
     Args:
         files: Paths or URIs of the files that a scene is made of.
 
     Returns:
-        Bytes of all, and time of the last change in nanoseconds; for several files a number made
-        of the size and time of each. Zeros for what is not on this machine.
+        Total bytes, and time of the last change in nanoseconds; for several files, a number derived
+        from the size and time of each. Zeros for files that are not local.
     """
     states: list[tuple[int, int] | None] = []
     for name in files:
@@ -40,7 +40,7 @@ def state_of(files: Sequence[str]) -> tuple[int, int]:
     size = sum(state[0] for state in found)
     if len(files) == 1 or not found:
         return size, found[0][1] if found else 0
-    # Of the times alone the latest would hide that an older file was replaced.
+    # The latest time alone would hide that an older file was replaced.
     digest = hashlib.blake2b(repr(states).encode(), digest_size=7).digest()
     return size, int.from_bytes(digest, "big")
 

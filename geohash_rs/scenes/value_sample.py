@@ -56,7 +56,7 @@ def sample_values(
         source: The open raster.
         scene: Its header.
         indexes: One-based bands.
-        nodata: Value that means nothing was seen.
+        nodata: Value of pixels without data.
 
     Returns:
         Some pixels and what their values are; None if hardly any valid one was met.

@@ -144,7 +144,7 @@ def test_a_killed_reading_process_is_replaced_and_no_tile_is_lost_or_doubled(man
 
 @FORKS
 def test_reading_processes_that_are_killed_again_and_again_end_the_run(many: Path) -> None:
-    with pytest.raises(ReadingError, match="died 4 times, the last by SIGKILL, perhaps for lack"):
+    with pytest.raises(ReadingError, match="died 4 times, the last by SIGKILL, possibly out of"):
         for _ in read_ahead(_Deadly(_reader(many)), workers=2):  # type: ignore[arg-type]
             pass
 

@@ -256,8 +256,8 @@ def test_an_example_on_both_sides_that_differs_in_nothing_but_its_window_is_allo
         ({"tile": [3, 4], "negatives": [4]}, QueryError, "tile 4 is given as an example of what"),
         ({"tile": [3, 999]}, TileNotFoundError, "no tile with id 999"),
         ({"tile": 3, "negatives": [999]}, TileNotFoundError, "no tile with id 999"),
-        ({"tile": 3, "negatives": [4.5]}, QueryError, "tile id 4.5 is no whole number"),
-        ({"tile": "three"}, QueryError, "tile id 'three' is no whole number"),
+        ({"tile": 3, "negatives": [4.5]}, QueryError, "tile id 4.5 is not a whole number"),
+        ({"tile": "three"}, QueryError, "tile id 'three' is not a whole number"),
         ({"tile": 3, "ranking": "best"}, QueryError, "ranking is 'best'; use 'hamming'"),
         ({"tile": 3, "ranking": "asymmetric"}, QueryError, "search with patches alone"),
         (

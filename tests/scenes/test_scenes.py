@@ -150,7 +150,7 @@ def test_scenes_without_a_grid_are_told_how_to_get_one(tmp_path):
         target.gcps = (gcps, "EPSG:4326")
     with pytest.raises(SceneError, match="no usable geotransform"):
         Scenes(tmp_path / "identity.tif", strict=True)
-    with pytest.raises(SceneError, match="control points or RPCs only"):
+    with pytest.raises(SceneError, match="only by control points or RPCs"):
         Scenes(tmp_path / "gcp.tif", strict=True)
 
 
@@ -350,12 +350,15 @@ def test_a_number_that_may_be_anything_is_no_date(tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"datetime": "yesterday"}, "'yesterday' is no date"),
+        ({"datetime": "yesterday"}, "'yesterday' is not a date"),
         ({"datetime": ("2020-02-01", "2020-01-01")}, "ends .* before it starts"),
-        ({"datetime": ("2020-02-01",)}, "is no pair"),
-        ({"filename_regex": "("}, "is no pattern"),
+        ({"datetime": ("2020-02-01",)}, "is not a pair"),
+        ({"filename_regex": "("}, "is not a valid pattern"),
         ({"filename_regex": r"(?P<start>\d{8})_(?P<stop>\d{8})"}, "ends .* before it starts"),
-        ({"filename_regex": r"(?P<date>\d{4})", "date_format": "%Y%m%d"}, "is no date of the form"),
+        (
+            {"filename_regex": r"(?P<date>\d{4})", "date_format": "%Y%m%d"},
+            "is not a date of the form",
+        ),
     ],
 )
 def test_a_date_that_is_none_is_said(tmp_path, arguments, message):

@@ -132,5 +132,5 @@ def test_a_file_that_is_replaced_while_its_header_is_read_is_named(
         return (path,)
 
     monkeypatch.setattr(file, "deciding_files", replaced_while_listed)
-    with pytest.raises(SceneError, match=r"0\.tif was changed while its header was read"):
+    with pytest.raises(SceneError, match=r"0\.tif changed while its header was read"):
         Scenes(scene)

@@ -298,7 +298,7 @@ def test_a_file_that_is_no_stac_says_so(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="other.json cannot be read as STAC items"):
         Scenes.from_stac(tmp_path / "other.json")
     (tmp_path / "list.json").write_text("[1]")
-    with pytest.raises(SceneError, match="list.json .* a list is no STAC object"):
+    with pytest.raises(SceneError, match="list.json .* a list is not a STAC object"):
         Scenes.from_stac(tmp_path / "list.json")
-    with pytest.raises(SceneError, match="int is no item"):
+    with pytest.raises(SceneError, match="int is not an item"):
         Scenes.from_stac(3)

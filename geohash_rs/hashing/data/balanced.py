@@ -178,7 +178,7 @@ class BalancedBatches(RawDataModule):
         return f"the {part} part of {type(self.data).__name__} has no tiles; check its folder."
 
     def _raw_batches(self, part: str) -> Any:  # noqa: ANN401 - a loader, or a list
-        """Give the raw tiles of a part; those that a geo data module draws are read at once."""
+        """Return the raw tiles of a part; those that a geo data module draws are read at once."""
         dataset = self._dataset(part)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -187,7 +187,7 @@ class BalancedBatches(RawDataModule):
             return self._loader(dataset)
 
     def _dataset(self, part: str) -> Dataset[Batch] | None:
-        """Give a part as a data set that is read by number; a geo data module has none.
+        """Return a part as a dataset that is read by number; a geo data module has none.
 
         Raises:
             TrainingError: If the data module has no such part.

@@ -17,7 +17,7 @@ TOUCH = 0.01  # part of a footprint that neighbours may share: edges bend in lon
 
 
 def block_numbers(footprints: npt.NDArray[np.object_], *, block_km: float) -> Ints:
-    """Tell the block of ground in which the centre of each tile lies.
+    """Find the block of ground that contains the centre of each tile.
 
     Blocks are rows of latitude, cut into pieces that are as wide as they are high.
 
@@ -123,7 +123,7 @@ def _assign(
 def _overlaps(
     footprints: npt.NDArray[np.object_], others: npt.NDArray[np.object_]
 ) -> npt.NDArray[np.bool_]:
-    """Tell which footprints share ground with any of the others."""
+    """Find the footprints that overlap any of the others."""
     found = np.zeros(len(footprints), dtype=bool)
     mine, other = shapely.STRtree(others).query(footprints)
     shared = shapely.area(shapely.intersection(footprints[mine], others[other]))

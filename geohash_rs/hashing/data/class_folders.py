@@ -114,7 +114,7 @@ class ClassFolders:
             yield torch.stack(waiting)
 
     def tensor_labels(self, rows: npt.ArrayLike) -> Tensor:
-        """Give the classes of some tiles as `train_head` takes them, from 0 without gaps."""
+        """Return the classes of some tiles, numbered from 0 without gaps for `train_head`."""
         _, labels = np.unique(self.labels[np.asarray(rows)], return_inverse=True)
         return torch.from_numpy(labels)
 

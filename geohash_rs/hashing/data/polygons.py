@@ -86,7 +86,7 @@ def check_labels(layer: gpd.GeoDataFrame, *, column: str, name: str) -> gpd.GeoD
 def label_tiles(
     footprints: npt.NDArray[np.object_], labels: gpd.GeoDataFrame, *, min_share: float = 0.5
 ) -> npt.NDArray[np.object_]:
-    """Give every tile the class that covers the most of it.
+    """Label each tile with the class that covers most of it.
 
     Areas are taken in the CRS of the polygons, whose edges are then straight as they were drawn.
     Where polygons of one class overlap, the ground counts once.

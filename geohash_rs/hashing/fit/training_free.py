@@ -245,7 +245,7 @@ def _check_kind(batch: Tensor, first: Tensor) -> None:
         for tiles in (batch, first)
     )
     kinds = {(values.kind == "fraction", values.dtype == "uint8") for values in (found, known)}
-    if len(kinds) > 1:  # whether floats are dark pictures or numbers is not told by one batch
+    if len(kinds) > 1:  # one batch cannot show whether floats are dark pictures or numbers
         msg = (
             f"a batch of tiles holds {found}, but the first one {known}; bring all tiles to one "
             "range before a hasher is fitted on them."
