@@ -84,6 +84,8 @@ def in_options(message: str) -> str:
     'pass --bands ... or --edges pad; --bands 4,3 are 2'
     >>> in_options("pass value_range=(LOW, HIGH), the values")
     'pass --value-range LOW,HIGH, the values'
+    >>> in_options("tile_size 64 px is larger; use a smaller tile_size")
+    '--tile-size 64 px is larger; use a smaller --tile-size'
     """
 
     def option(found: re.Match[str]) -> str:
@@ -91,7 +93,7 @@ def in_options(message: str) -> str:
         value = re.sub(r"[\[\]()\"' ]", "", found[2])
         return f"--{name}" if value == "True" else f"--{name} {value}"
 
-    return PARAMETERS.sub(option, message)
+    return re.sub(r"(?<![\w/.-])tile_size(?![\w/.=-])", "--tile-size", PARAMETERS.sub(option, message))
 
 
 def echo_json(value: object) -> None:

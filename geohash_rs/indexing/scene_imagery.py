@@ -265,7 +265,8 @@ class SceneImagery:
         """Take scenes whose bands do not fit the hasher out of the plan.
 
         Raises:
-            BandMismatchError: If no scene fits; if strict, at the first that does not.
+            BandMismatchError: If no scene fits and none is unchanged; if strict, at the first that
+                does not.
         """
         bands = self.scenes.bands
         first: BandMismatchError | None = None
@@ -281,7 +282,7 @@ class SceneImagery:
                 if self.settings.strict:
                     raise
                 self._skip(file.key, str(error))
-        if first is not None and not self.num_tiles:
+        if first is not None and not self.num_tiles and not self.report.unchanged:
             raise first
 
     def _skip_empty(self) -> None:

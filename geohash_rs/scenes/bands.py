@@ -211,7 +211,8 @@ def shared_names(layouts: Sequence[Sequence[Band]]) -> tuple[str, ...] | None:
 
     Returns:
         Names of all bands if the scenes have the same ones, otherwise of those they share by
-        meaning; None if nothing is known about them, so their order decides.
+        meaning, at least red, green and blue if half of the scenes have these; None if nothing is
+        known about them, so their order decides.
     """
     counted = Counter(map(_labels, layouts))
     known = [labels for labels in counted if all(labels) and len(set(labels)) == len(labels)]
@@ -219,8 +220,12 @@ def shared_names(layouts: Sequence[Sequence[Band]]) -> tuple[str, ...] | None:
         return None
     common = [name for name in known[0] if all(name in labels for labels in known)]
     options = [*known, tuple(common)]
-    if any(set(RGB) <= set(labels) for labels in counted):
+    coloured = sum(n for labels, n in counted.items() if set(RGB) <= set(labels))
+    if coloured:
         options.append(RGB)
+    if 2 * coloured >= sum(n for labels, n in counted.items() if any(labels)):
+        # One file of green alone must not leave all pictures in colour with their green band.
+        options = [names for names in options if len(names) >= len(RGB)]
 
     def worth(names: tuple[str, ...]) -> tuple[int, int]:
         return sum(n for labels, n in counted.items() if _feeds(labels, names)), len(names)

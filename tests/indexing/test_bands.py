@@ -65,6 +65,18 @@ def test_a_folder_of_rgb_and_rgbn_and_bgr_files_is_read_as_red_green_blue(tmp_pa
     assert (again.num_scenes, len(again.unchanged), again.notes) == (0, 4, [])
 
 
+def test_a_scene_that_does_not_fit_is_skipped_again_when_the_others_are_unchanged(tmp_path, ground):
+    write(tmp_path / "s/rgb.tif", ground)
+    write(tmp_path / "s/two.tif", ground[:2], east=5_000)
+    archive = Archive.create(tmp_path / "a", hasher="itq-8")
+    for added, unchanged in ((1, 0), (0, 1)):
+        report = archive.add(Scenes(tmp_path / "s"), tile_size=64)
+        assert (report.num_scenes, len(report.unchanged)) == (added, unchanged)
+        ((scene, reason),) = report.skipped
+        assert scene.endswith("/two.tif")
+        assert "two.tif has 2 bands" in reason
+
+
 def test_bands_that_order_decides_are_noted(tmp_path, ground):
     write(tmp_path / "s/x.tif", ground.astype("uint16"))
     report = Archive.create(tmp_path / "a", hasher="itq-8").add(Scenes(tmp_path / "s"))

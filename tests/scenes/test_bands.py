@@ -191,6 +191,16 @@ def test_all_scenes_share_red_green_and_blue_where_some_have_more(tmp_path):
     assert Scenes(tmp_path / "b.tif", bands=[4, 1, 2]).shared_bands() == ("nir", "red", "green")
 
 
+def test_a_file_of_green_alone_does_not_leave_pictures_with_their_green_band(tmp_path):
+    for name in ("a.tif", "b.tif"):
+        write(tmp_path / name)
+    write(tmp_path / "g.tif", count=1, texts=("green",))
+    write(tmp_path / "height.tif", count=1, dtype="float32")
+    assert Scenes(tmp_path).shared_bands() == RGB
+    alone = [tmp_path / name for name in ("g.tif", "height.tif")]
+    assert Scenes(alone).shared_bands() == ("green",)
+
+
 def test_names_that_mean_nothing_are_not_understood():
     assert meanings_of(["Band 4", "ndvi", "quality of red", "B5", ""]) == [""] * 5
     assert at_wavelength(None) == at_wavelength(9.0) == ""

@@ -55,9 +55,12 @@ def itq_head(
     mean = prepared.mean(0)
     centred = prepared - mean
     if len(features) < 2 or not float(centred.abs().max()) > 1e-9:
+        alike = (
+            f"all {len(features)} tiles are identical" if len(features) > 1 else "there is one tile"
+        )
         msg = (
-            f"ITQ learns from differences, but all {len(features)} tiles are identical; fit on "
-            'more tiles, or use method="lsh" or a shipped hasher.'
+            f"ITQ learns from differences, but {alike}; fit on more tiles, or use another hasher, "
+            "such as lsh-64, or a shipped one."
         )
         raise HasherError(msg)
     axes = principal_axes(centred, num_bits, generator)
