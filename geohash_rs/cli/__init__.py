@@ -114,7 +114,7 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _escape_unprintable() -> None:
-    """Let names that the terminal cannot show appear with escapes rather than raise an error."""
+    """Escape names that the terminal cannot show, rather than raise an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -15,13 +15,13 @@ from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, SceneError, T
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
+from geohash_rs.indexing.notes import band_notes, stack_notes, unseen_note
 from geohash_rs.indexing.plan import ScenePlan
 from geohash_rs.indexing.records import READING, is_unchanged, scene_record, scene_settings
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
 from geohash_rs.scenes.ahead import read_ahead
-from geohash_rs.scenes.bands import BY_ORDER
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.grid import GridSettings
@@ -252,14 +252,7 @@ class SceneImagery:
             if file.key in unchanged - compared and not all(map(is_seen, file.files))
         ]
         if unseen:
-            scene, place = unseen[0]
-            more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
-            msg = (
-                f"{scene}{more} left as indexed, though nothing shows whether the file at {place} "
-                "has changed; compare by checksum (checksum=True, --checksum) where its server has "
-                "one, or remove the scene and add it again."
-            )
-            warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+            warnings.warn(unseen_note(unseen), GeoHashRSWarning, stacklevel=2)
 
     def _leave_out_other_bands(self, names: Sequence[str]) -> None:
         """Take scenes whose bands do not fit the hasher out of the plan.
@@ -324,36 +317,10 @@ class SceneImagery:
     def note_bands(self) -> None:
         """Note in the report, once, what was decided about the bands of the scenes."""
         files = [self.scenes.scene_files[number] for number in self._plan.numbers]
-        self._note_stacks([file for file in files if file.key in self.scenes.stacked])
-        if self.scenes.bands is not None or self.bands is None:
-            return
-        names = ", ".join(self.bands)
-        more = [file for file in files if len(file.color_bands) > len(self.bands)]
-        if more:
-            self.report.notes.append(
-                f"{len(more)} of {len(files)} scenes have more bands than {names} (such as "
-                f"{more[0].name}: {more[0].listed}); the others are not looked at. "
-                "Choose other bands with bands=..."
-            )
-        reading = [(file, self._reading(file).get(READING, {}).get("by")) for file in files]
-        ordered = [file for file, by in reading if by == BY_ORDER]
-        if ordered and len(self.bands) > 1:
-            self.report.notes.append(
-                f"{len(ordered)} of {len(files)} scenes do not say what their bands show (such as "
-                f"{ordered[0].name}), so they are taken in order as {names}. Choose other bands "
-                "with bands=..."
-            )
-
-    def _note_stacks(self, stacks: Sequence[SceneFile]) -> None:
-        """Note that bands in files of their own are read together."""
-        if stacks:
-            first, others = stacks[0], len(self.scenes.other_layers)
-            left = f" {others} quality layers and pictures of them are left out." if others else ""
-            self.report.notes.append(
-                f"{len(stacks)} scenes are files of one band each, read together as by "
-                f"'gdalbuildvrt -separate', on the finest grid of their bands (such as "
-                f"{first.name}: {first.listed}, {first.width} x {first.height} px).{left}"
-            )
+        self.report.notes += stack_notes(files, other_layers=self.scenes.other_layers)
+        if self.scenes.bands is None and self.bands is not None:
+            by = [self._reading(file).get(READING, {}).get("by") for file in files]
+            self.report.notes += band_notes(files, by, names=self.bands)
 
 
 def _nothing(scene: EncodedScene) -> EncodedTiles:

@@ -21,7 +21,7 @@ from geohash_rs.retrieval.query import (
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
 from geohash_rs.retrieval.unmet import explain_unmet
-from geohash_rs.scenes.bands import BY_BANDS, BY_ORDER
+from geohash_rs.scenes.bands import BY_ORDER, is_by_meaning
 from geohash_rs.scenes.file import scene_key
 from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.values import Values, check_value_range
@@ -252,8 +252,7 @@ def _names_of_scenes(records: Sequence[SceneRecord]) -> list[str] | None:
 
 def _says_what_it_shows(record: SceneRecord) -> bool:
     """Return whether a scene's bands were chosen by what they show."""
-    by = (record.settings.get(READING) or {}).get("by", BY_ORDER)
-    return by not in (BY_ORDER, BY_BANDS)
+    return is_by_meaning((record.settings.get(READING) or {}).get("by", BY_ORDER))
 
 
 def _shared(choices: Sequence[list[Any] | None]) -> list[Any] | None:

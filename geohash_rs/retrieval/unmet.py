@@ -34,6 +34,7 @@ def explain_unmet(archive: Searchable, where: Where, *, scenes: Iterable[str], f
     missing = [name for name in unseen if not _exists(archive, Where(scenes=frozenset([name])))]
     said += _absent("scene", missing, "see 'geohash-rs info --json' for its scenes")
     labels = sorted(where.labels or frozenset())[:MOST_NAMES]
+    labels = labels if len(labels) > 1 or not found else []  # the only one has matches
     missing = [name for name in labels if not _exists(archive, Where(labels=frozenset([name])))]
     said += _absent("label", missing, "labels are the names of classes")
     if not found and where.time is not None:

@@ -21,6 +21,7 @@ __all__ = [
     "Band",
     "BandChoice",
     "choose_bands",
+    "is_by_meaning",
     "label_bands",
     "picture_bands",
     "remember_names",
@@ -99,7 +100,16 @@ class BandChoice:
     @property
     def knows(self) -> bool:
         """Whether meaning decided rather than order."""
-        return self.by not in (BY_ORDER, BY_BANDS)
+        return is_by_meaning(self.by)
+
+
+def is_by_meaning(by: str) -> bool:
+    """Return whether meaning decided a choice of bands.
+
+    Args:
+        by: What decided, as in `BandChoice`.
+    """
+    return by not in (BY_ORDER, BY_BANDS)
 
 
 def label_bands(

@@ -1,7 +1,6 @@
 """Read tiles of GeoTIFF scenes, each on its own pixel grid and in its own CRS."""
 
 import copy
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -9,7 +8,6 @@ from typing import Any, NamedTuple, TypeVar
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import shapely
 import torch
 from affine import Affine
@@ -17,18 +15,19 @@ from rasterio.errors import RasterioError
 from torchgeo.datasets import RasterDataset
 
 from geohash_rs._compat import GeoSlice, location_keys
-from geohash_rs.errors import GeoHashRSError, SceneError, one_line
-from geohash_rs.footprints.windows import WGS84, footprints, ground_pixel, window_corners
+from geohash_rs.errors import SceneError, one_line
+from geohash_rs.footprints.windows import footprints
 from geohash_rs.scenes.bands import remember_names, shared_names
+from geohash_rs.scenes.coverage import coverage, pixel_size, slices_of
 from geohash_rs.scenes.dates import DateArgument, DateRule
-from geohash_rs.scenes.file import SceneFile, read_scene_file, scene_key
-from geohash_rs.scenes.folders import FolderSearch, shown_name
+from geohash_rs.scenes.file import SceneFile, read_scene_file
+from geohash_rs.scenes.finding import find_scenes, scene_paths
 from geohash_rs.scenes.pixels import TilePixels, read_window
 from geohash_rs.scenes.pool import RasterPool
-from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently
+from geohash_rs.scenes.remote import is_remote, read_patiently
 from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.stac import StacScenes, read_stac
-from geohash_rs.scenes.stacks import SeparateScenesError, find_stacks, members_at, remember_stack
+from geohash_rs.scenes.stacks import remember_stack
 from geohash_rs.scenes.value_sample import (
     Sample,
     sample_of_header,
@@ -40,8 +39,6 @@ from geohash_rs.scenes.values import Conversion, Values, check_value_range
 __all__ = ["Scenes", "Tile"]
 
 T = TypeVar("T")
-
-SCENE_ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 
 
 class Tile(NamedTuple):
@@ -73,7 +70,6 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
     Attributes:
         scene_files: The readable scenes, in the order of their paths.
         unreadable: Path and reason for each file that cannot be used.
-        stacked: Keys of scenes stored as one file per band.
         other_layers: Quality layers and preview pictures of these scenes, which are not scenes.
         passed_over: Path and reason for each file or folder that was skipped: hidden ones, link
             loops, and those already found under another name.
@@ -125,35 +121,13 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             argument=datetime, filename_regex=filename_regex, date_format=date_format
         )
         self.separate_files = False
-        self.scene_files: list[SceneFile] = []
+        found = find_scenes(self.paths, rule=self.date_rule, bands=bands, strict=strict)
+        self.scene_files = found.scene_files
+        self.unreadable = found.unreadable
+        self.passed_over = found.passed_over
+        self.other_layers = found.other_layers
         self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._pool = RasterPool()
-        search = FolderSearch(wanted=_is_scene_name)
-        found = find_stacks(self._search(search))
-        self.passed_over = search.passed_over
-        self.unreadable = [(shown_name(path), shown_name(reason)) for path, reason in search.failed]
-        if strict and self.unreadable:
-            raise SceneError(self.unreadable[0][1])
-        self.stacked: list[str] = []
-        self.other_layers = found.other_layers
-        waiting = deque(found.scenes)
-        while waiting:
-            path = waiting.popleft()
-            try:
-                scene = read_scene_file(path, rule=self.date_rule, bands=bands)
-                scene.band_indexes(bands)
-                _check_place(scene)
-            except SeparateScenesError:
-                waiting.extendleft(member.path for member in reversed(found.stacks[path]))
-            except GeoHashRSError as error:
-                if strict:
-                    raise
-                self.unreadable.append((shown_name(scene_key(path)), shown_name(one_line(error))))
-            else:
-                self.scene_files.append(scene)
-                self.stacked += [scene.key] if scene.source.startswith("<") else []
-        if not self.scene_files:
-            raise SceneError(self._nothing_to_read())
         self._set_index()
 
     @classmethod
@@ -206,23 +180,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         Raises:
             SceneError: If a path does not exist.
         """
-        return self._search(FolderSearch(wanted=_is_scene_name))
-
-    def _search(self, search: FolderSearch) -> list[str]:
-        found: dict[str, str] = {}  # by key: a file given twice is one scene
-        for path in self.paths:
-            folder = Path(path)
-            if folder.is_dir():
-                found.update((scene_key(name), name) for name in search.files(path))
-            elif is_virtual(path) or members_at(str(path)):
-                found[scene_key(path)] = str(path)
-            elif folder.exists():
-                if search.take(path):
-                    found[scene_key(path)] = str(path)
-            else:
-                msg = f"{path} does not exist; pass a folder of GeoTIFFs, files or URIs."
-                raise SceneError(msg)
-        return sorted(found.values())
+        return scene_paths(self.paths)
 
     def __getitem__(self, index: Tile | GeoSlice) -> dict[str, Any]:
         """Read one sample.
@@ -248,10 +206,11 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             seen = pixels.image != self.nodata_of(tile.scene)
             image = np.where(seen, rescaling.apply(pixels.image), image)
         transform = scene.transform @ Affine.translation(tile.col, tile.row)
+        slices = slices_of(scene, tile[1:], self._dates[tile.scene])
         sample: dict[str, Any] = {
             "image": torch.from_numpy(image),
             "tile": torch.tensor(tile, dtype=torch.int64),
-            **location_keys(scene.crs, self._slices(tile), transform),
+            **location_keys(scene.crs, slices, transform),
         }
         return self.transforms(sample) if self.transforms is not None else sample
 
@@ -360,17 +319,14 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         Raises:
             SceneError: If a scene can no longer be opened.
         """
-        if self.bands is not None or not self.stacked:
+        if self.bands is not None or not any(file.is_stack for file in self.scene_files):
             return self
         other = copy.copy(self)
         other._pool = RasterPool()
         other.scene_files = [
-            read_scene_file(file.key, rule=self.date_rule, bands=names)
-            if file.key in self.stacked
-            else file
+            read_scene_file(file.key, rule=self.date_rule, bands=names) if file.is_stack else file
             for file in self.scene_files
         ]
-        other.stacked = [file.key for file in other.scene_files if file.source.startswith("<")]
         other._set_index()
         return other
 
@@ -524,79 +480,9 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             self._found = found = (self.index, self.index.crs, tree)
         return found[2]
 
-    def _nothing_to_read(self) -> str:
-        where = ", ".join(str(path) for path in self.paths)
-        if not self.unreadable:
-            endings = " ".join(SCENE_ENDINGS)
-            over = "".join(f"; {path} is {reason}" for path, reason in self.passed_over[:1])
-            return f"no scenes in {where}; looked for files ending in {endings}{over}."
-        reasons = "; ".join(reason for _, reason in self.unreadable[:3])
-        return f"none of {len(self.unreadable)} files in {where} can be used: {reasons}"
-
     def _set_index(self) -> None:
-        self.index = self._make_index()
-        self._res = self._index_resolution()
+        self.index = coverage(self.scene_files, undated=(self.mint, self.maxt))
+        self._res = pixel_size(self.index, self.scene_files[0])
         self._dates = self.index.index
         self._numbers = {scene.key: number for number, scene in enumerate(self.scene_files)}
         self._found = None
-
-    def _make_index(self) -> gpd.GeoDataFrame:
-        shared = {scene.crs for scene in self.scene_files}
-        crs = shared.pop() if len(shared) == 1 else WGS84
-        geometries = []
-        for scene in self.scene_files:
-            whole = [[0, 0, scene.width, scene.height]]
-            if crs == scene.crs:
-                corners = window_corners(scene.transform, whole)[0]
-                geometries.append(shapely.Polygon(corners))
-            else:
-                geometries.append(footprints(scene.transform, whole, crs=scene.crs)[0])
-        known = [scene.dates or (self.mint, self.maxt) for scene in self.scene_files]
-        first, last = (
-            pd.DatetimeIndex([pd.Timestamp(pair[end]).tz_localize(None) for pair in known])
-            for end in (0, 1)
-        )
-        dates = pd.IntervalIndex.from_arrays(first, last, closed="both", name="datetime")
-        paths = {"filepath": [scene.key for scene in self.scene_files]}
-        return gpd.GeoDataFrame(paths, index=dates, geometry=geometries, crs=crs)
-
-    def _index_resolution(self) -> tuple[float, float]:
-        first = self.scene_files[0]
-        if self.index.crs == first.crs:
-            t = first.transform
-            return float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
-        # Scenes in several CRS are indexed in degrees: convert the first scene's pixel size.
-        across, down = ground_pixel(first.transform, first.width, first.height, crs=first.crs)
-        latitude = float(self.index.geometry.iloc[0].centroid.y)
-        shrink = max(np.cos(np.radians(latitude)), 0.01)
-        return float(across / (111_320.0 * shrink)), float(down / 111_320.0)
-
-    def _slices(self, tile: Tile) -> tuple[slice, slice, slice]:
-        scene = self.scene_files[tile.scene]
-        corners = window_corners(scene.transform, [tile[1:]])[0]
-        (xmin, ymin), (xmax, ymax) = corners.min(axis=0), corners.max(axis=0)
-        t = scene.transform
-        x_res, y_res = float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
-        dates = self._dates[tile.scene]
-        return (
-            slice(float(xmin), float(xmax), x_res),
-            slice(float(ymin), float(ymax), y_res),
-            slice(dates.left, dates.right, 1),
-        )
-
-
-def _is_scene_name(name: str) -> bool:
-    return name.lower().endswith(SCENE_ENDINGS)
-
-
-def _check_place(scene: SceneFile) -> None:
-    """Check that a scene can be placed on the Earth, before it joins the others.
-
-    Raises:
-        SceneError: If it does not.
-    """
-    try:
-        footprints(scene.transform, [[0, 0, scene.width, scene.height]], crs=scene.crs)
-    except (SceneError, shapely.GEOSException, ArithmeticError, ValueError) as error:
-        msg = f"{scene.name}: {one_line(error)}"
-        raise SceneError(msg) from error

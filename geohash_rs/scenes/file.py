@@ -1,7 +1,6 @@
 """Read the header of one georeferenced raster file: its grid, its bands and its date."""
 
 import os
-import re
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,8 +22,9 @@ from geohash_rs.scenes.dates import DateRange, DateRule
 from geohash_rs.scenes.folders import shown_name
 from geohash_rs.scenes.palette import in_colours
 from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently, unless_set
+from geohash_rs.scenes.sensors import product_rescaling
 from geohash_rs.scenes.sources import deciding_files
-from geohash_rs.scenes.stacks import stack_at
+from geohash_rs.scenes.stack_vrt import stack_at
 from geohash_rs.scenes.state import state_of
 from geohash_rs.scenes.values import Conversion, rescaling_of
 
@@ -33,9 +33,6 @@ __all__ = ["SceneFile", "open_raster", "read_scene_file", "scene_key"]
 # Side files are looked up by name: listing a folder of thousands takes longer than reading a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 MOST_PAGES = 4  # named in a message
-# The baseline in the name of a product. Since 04.00 reflectance is (pixel - 1000) / 10000:
-# https://sentiwiki.copernicus.eu/web/s2-processing
-SENTINEL_2 = re.compile(r"S2[A-D]_MSIL[12][AC]_\d{8}T\d{6}_N(\d{4})_[^/]*\.SAFE/")
 DIRECT = LOCAL | {"GTIFF_DIRECT_IO": "YES"}
 
 
@@ -93,6 +90,11 @@ class SceneFile:
     def name(self) -> str:
         """Return the file's name without its folder."""
         return self.key.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether its bands are separate files."""
+        return self.source.startswith("<")
 
     @property
     def dtype(self) -> str:
@@ -338,10 +340,10 @@ def _rescaling(source: DatasetReader, path: str) -> dict[str, tuple[float, ...]]
     ]
     pairs = rescaling_of(path, pairs, source.dtypes)
     if set(pairs) == {(1.0, 0.0)}:
-        baseline = SENTINEL_2.search(path)
-        if baseline is None or set(source.dtypes) != {"uint16"}:
+        of_product = product_rescaling(path)
+        if of_product is None or set(source.dtypes) != {"uint16"}:
             return {}
-        pairs = [(1e-4, -0.1 if baseline[1] >= "0400" else 0.0)] * source.count
+        pairs = [of_product] * source.count
     scales, offsets = zip(*pairs, strict=True)
     return {"scales": scales, "offsets": offsets}
 

@@ -3,7 +3,15 @@
 import re
 from collections.abc import Sequence
 
-__all__ = ["COMMON", "RGB", "at_wavelength", "meanings_of", "product_bands", "sensor_of"]
+__all__ = [
+    "COMMON",
+    "RGB",
+    "at_wavelength",
+    "meanings_of",
+    "product_bands",
+    "product_rescaling",
+    "sensor_of",
+]
 
 RGB = ("red", "green", "blue")
 
@@ -40,6 +48,7 @@ PRODUCTS = (
     (re.compile(r"^\d{7,8}_.*_analytic", re.I), PLANET),
     (re.compile(r"^m_\d{7}_[ns][ew]_\d\d_", re.I), {4: (*RGB, "nir"), 3: RGB}),  # NAIP
 )
+SENTINEL_2_BASELINE = re.compile(r"S2[A-D]_MSIL[12][AC]_\d{8}T\d{6}_N(\d{4})_[^/]*\.SAFE/")
 
 WORDS = {
     "r": "red", "g": "green", "b": "blue", "n": "nir", "near_infrared": "nir",
@@ -164,3 +173,22 @@ def _one_word(name: str) -> str:
     words = set(re.findall(r"[a-z]+\d*", joined))
     found = words & COMMON
     return found.pop() if len(found) == 1 and not words & NOT_PIXELS else ""
+
+
+def product_rescaling(path: str) -> tuple[float, float] | None:
+    """Return the scale and offset to reflectance that the name of a product implies.
+
+    Since processing baseline 04.00 of Sentinel-2 reflectance is (pixel - 1000) / 10000:
+    https://sentiwiki.copernicus.eu/web/s2-processing
+
+    Args:
+        path: Path of a file, or the text of a virtual raster that names files.
+
+    Returns:
+        Scale and offset; None if the name implies none.
+
+    >>> product_rescaling("S2A_MSIL2A_20230601T103031_N0509_R108_T32UNE_20230601T163001.SAFE/a.jp2")
+    (0.0001, -0.1)
+    """
+    baseline = SENTINEL_2_BASELINE.search(path)
+    return None if baseline is None else (1e-4, -0.1 if baseline[1] >= "0400" else 0.0)

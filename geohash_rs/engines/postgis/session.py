@@ -72,7 +72,7 @@ class Session:
 
     @contextlib.contextmanager
     def one_state(self) -> Iterator[None]:
-        """Let all statements inside see the tables as of the first statement.
+        """Run all statements inside on the tables as of the first statement.
 
         Other threads wait meanwhile. Nested inside another `one_state`, the state is the same.
 

@@ -1,0 +1,147 @@
+"""Find the scenes in folders, files and URIs, and read their headers."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import shapely
+
+from geohash_rs.errors import GeoHashRSError, SceneError, one_line
+from geohash_rs.footprints.windows import footprints
+from geohash_rs.scenes.dates import DateRule
+from geohash_rs.scenes.file import SceneFile, read_scene_file, scene_key
+from geohash_rs.scenes.folders import FolderSearch, shown_name
+from geohash_rs.scenes.remote import is_virtual
+from geohash_rs.scenes.stack_vrt import SeparateScenesError
+from geohash_rs.scenes.stacks import find_stacks, members_at
+
+__all__ = ["FoundScenes", "find_scenes", "scene_paths"]
+
+SCENE_ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
+
+
+@dataclass(kw_only=True)
+class FoundScenes:
+    """Scenes that can be read, and what was left out.
+
+    Attributes:
+        scene_files: Headers of the scenes, in the order of their paths.
+        unreadable: Path and reason for each file that cannot be used.
+        passed_over: As in `FolderSearch`.
+        other_layers: As in `geohash_rs.scenes.stacks.Found`.
+    """
+
+    scene_files: list[SceneFile] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    passed_over: list[tuple[str, str]] = field(default_factory=list)
+    other_layers: list[str] = field(default_factory=list)
+
+
+def find_scenes(
+    paths: Sequence[str | Path],
+    *,
+    rule: DateRule,
+    bands: Sequence[int | str] | None,
+    strict: bool,
+) -> FoundScenes:
+    """Find scenes and read their headers.
+
+    Args:
+        paths: Folders (searched recursively), files or URIs.
+        rule: Sources of their dates.
+        bands: One-based indexes or names of the bands that every scene must have; None asks for
+            none.
+        strict: Raise for the first unusable file instead of listing it.
+
+    Returns:
+        The scenes, one or more, and what was left out.
+
+    Raises:
+        GeoHashRSError: With ``strict``, if a file cannot be used.
+        SceneError: If a path does not exist, or no scene can be read.
+    """
+    search = FolderSearch(wanted=_is_scene_name)
+    stacks = find_stacks(scene_paths(paths, search=search))
+    found = FoundScenes(
+        unreadable=[(shown_name(path), shown_name(reason)) for path, reason in search.failed],
+        passed_over=search.passed_over,
+        other_layers=stacks.other_layers,
+    )
+    if strict and found.unreadable:
+        raise SceneError(found.unreadable[0][1])
+    waiting = deque(stacks.scenes)
+    while waiting:
+        path = waiting.popleft()
+        try:
+            scene = read_scene_file(path, rule=rule, bands=bands)
+            scene.band_indexes(bands)
+            _check_on_earth(scene)
+        except SeparateScenesError:
+            waiting.extendleft(member.path for member in reversed(stacks.stacks[path]))
+        except GeoHashRSError as error:
+            if strict:
+                raise
+            found.unreadable.append((shown_name(scene_key(path)), shown_name(one_line(error))))
+        else:
+            found.scene_files.append(scene)
+    if not found.scene_files:
+        raise SceneError(_nothing_to_read(paths, found))
+    return found
+
+
+def scene_paths(paths: Iterable[str | Path], *, search: FolderSearch | None = None) -> list[str]:
+    """List the files that may be scenes: those named, and those in the folders named.
+
+    Args:
+        paths: Folders, files or URIs.
+        search: Records what is passed over.
+
+    Returns:
+        Paths and URIs, sorted; a file named twice is listed once.
+
+    Raises:
+        SceneError: If a path does not exist.
+    """
+    search = search or FolderSearch(wanted=_is_scene_name)
+    found: dict[str, str] = {}
+    for path in paths:
+        folder = Path(path)
+        if folder.is_dir():
+            found.update((scene_key(name), name) for name in search.files(path))
+        elif is_virtual(path) or members_at(str(path)):
+            found[scene_key(path)] = str(path)
+        elif folder.exists():
+            if search.take(path):
+                found[scene_key(path)] = str(path)
+        else:
+            msg = f"{path} does not exist; pass a folder of GeoTIFFs, files or URIs."
+            raise SceneError(msg)
+    return sorted(found.values())
+
+
+def _is_scene_name(name: str) -> bool:
+    return name.lower().endswith(SCENE_ENDINGS)
+
+
+def _check_on_earth(scene: SceneFile) -> None:
+    """Check that a scene can be placed on the Earth, before it joins the others.
+
+    Raises:
+        SceneError: If it cannot.
+    """
+    try:
+        footprints(scene.transform, [[0, 0, scene.width, scene.height]], crs=scene.crs)
+    except (SceneError, shapely.GEOSException, ArithmeticError, ValueError) as error:
+        msg = f"{scene.name}: {one_line(error)}"
+        raise SceneError(msg) from error
+
+
+def _nothing_to_read(paths: Sequence[str | Path], found: FoundScenes) -> str:
+    where = ", ".join(map(str, paths))
+    if not found.unreadable:
+        endings = " ".join(SCENE_ENDINGS)
+        over = "".join(f"; {path} is {reason}" for path, reason in found.passed_over[:1])
+        return f"no scenes in {where}; looked for files ending in {endings}{over}."
+    reasons = "; ".join(reason for _, reason in found.unreadable[:3])
+    return f"none of {len(found.unreadable)} files in {where} can be used: {reasons}"

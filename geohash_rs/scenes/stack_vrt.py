@@ -1,0 +1,190 @@
+"""Read separate band files of one product as one virtual raster, without a copy on disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from geohash_rs.errors import SceneError, one_line
+from geohash_rs.scenes.remote import read_patiently
+from geohash_rs.scenes.sensors import meanings_of
+from geohash_rs.scenes.stacks import GRID, Member, members_at
+from geohash_rs.scenes.values import rescaling_of
+
+__all__ = ["SeparateScenesError", "Stack", "stack_at"]
+
+VRT_TYPES = {
+    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32",
+    "int32": "Int32", "float32": "Float32", "float64": "Float64", "int64": "Int64",
+    "uint64": "UInt64",
+}  # fmt: skip
+
+
+class SeparateScenesError(SceneError):
+    """Files that are named like the bands of one scene are several scenes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """Bands of one scene as GDAL can open them together.
+
+    Attributes:
+        vrt: Virtual raster, the text itself.
+        grid: What its name ends with where its grid is not that of all bands, such as ``#20m``.
+    """
+
+    vrt: str
+    grid: str
+
+
+def stack_at(name: str, *, bands: Sequence[int | str] = ()) -> Stack | None:
+    """Stack bands as a virtual raster, on the finest grid of those chosen.
+
+    Args:
+        name: Name of a stack, or any path; a size such as ``#20m`` at its end chooses the grid.
+        bands: One-based indexes or names of the bands that are chosen; all but panchromatic ones
+            if there are none.
+
+    Returns:
+        The stack, with a band for each member; None if the path is not the name of a stack.
+
+    Raises:
+        SceneError: If a member cannot be opened.
+        SeparateScenesError: If a member has several bands or lies elsewhere.
+    """
+    members = members_at(name)
+    if not members:
+        return None
+    headers = [_header(member, name) for member in members]
+    usual, number = _grids(name, members, headers, bands)
+    grid = headers[number]
+    parts = [
+        f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">',
+        f"<SRS>{escape(grid.crs)}</SRS>",
+        f"<GeoTransform>{', '.join(repr(v) for v in grid.place)}</GeoTransform>",
+    ]
+    for band, (member, header) in enumerate(zip(members, headers, strict=True), 1):
+        parts.append(_band_xml(band, member, header, grid, name))
+    other = grid.size != headers[usual].size and GRID.fullmatch(name) is None
+    return Stack(vrt="".join([*parts, "</VRTDataset>"]), grid=f"#{grid.size:g}m" if other else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    file: str
+    width: int
+    height: int
+    crs: str
+    place: tuple[float, ...]  # GDAL's geotransform
+    dtype: str
+    nodata: float | None
+    scale: float
+    offset: float
+
+    @property
+    def size(self) -> float:
+        return abs(self.place[1])
+
+
+def _header(member: Member, name: str) -> _Header:
+    def read() -> _Header:
+        with rasterio.open(member.path) as source:
+            return _header_of(source, member, name)
+
+    try:
+        return read_patiently(member.path, read, forget=lambda: None)
+    except (RasterioError, OSError) as error:
+        msg = f"{_short(name)}: band {member.band} cannot be opened: {one_line(error)}"
+        raise SceneError(msg) from error
+
+
+def _header_of(source: DatasetReader, member: Member, name: str) -> _Header:
+    if source.count != 1:
+        msg = (
+            f"{_short(name)}: {_short(member.path)} has {source.count} bands where one is "
+            f"expected, {member.band}; pass the file itself instead."
+        )
+        raise SeparateScenesError(msg)
+    if not source.crs:
+        msg = f"{_short(name)}: band {member.band} has no CRS, so it cannot be stacked."
+        raise SceneError(msg)
+    own = [(source.scales[0], source.offsets[0])]
+    ((scale, offset),) = rescaling_of(member.path, own, source.dtypes)
+    return _Header(
+        file=source.files[0] if source.files else member.path,
+        width=source.width,
+        height=source.height,
+        crs=source.crs.to_wkt(),
+        place=source.transform.to_gdal(),
+        dtype=source.dtypes[0],
+        nodata=member.nodata if source.nodata is None else source.nodata,
+        scale=scale,
+        offset=offset,
+    )
+
+
+def _grids(
+    name: str, members: Sequence[Member], headers: Sequence[_Header], bands: Sequence[int | str]
+) -> tuple[int, int]:
+    """Find the members on whose grids all bands, and those chosen, are read."""
+    names = [member.band for member in members]
+    by_name = meanings_of(names, name)
+    meanings = [m.meaning or known for m, known in zip(members, by_name, strict=True)]
+    numbers = range(len(members))
+
+    def finest(some: Sequence[int]) -> int:
+        return min(some, key=lambda i: headers[i].size)
+
+    usual = finest([i for i in numbers if meanings[i] != "pan"] or numbers)
+    if (said := GRID.fullmatch(name)) is not None:
+        same = [i for i in numbers if f"{headers[i].size:g}" == said["size"]]
+        return usual, finest(same) if same else usual
+    wanted = {str(band).lower() for band in bands}
+    chosen = [i for i in numbers if wanted & {str(i + 1), names[i].lower(), meanings[i]}]
+    return usual, finest(chosen) if chosen else usual
+
+
+def _band_xml(number: int, member: Member, header: _Header, grid: _Header, name: str) -> str:
+    """Write the band of a virtual raster.
+
+    Raises:
+        SeparateScenesError: If the member does not lie where the grid does.
+    """
+    left, top = header.place[0], header.place[3]
+    x_size, y_size = header.place[1] / grid.place[1], header.place[5] / grid.place[5]
+    x_off, y_off = (left - grid.place[0]) / grid.place[1], (top - grid.place[3]) / grid.place[5]
+    width, height = header.width * x_size, header.height * y_size
+    slack = max(x_size, y_size, 1.0) * 1.01  # a grid of coarse pixels may reach over the fine one
+    gaps = (x_off, y_off, x_off + width - grid.width, y_off + height - grid.height)
+    turned = any(place[i] for place in (header.place, grid.place) for i in (2, 4))
+    same = header.place == grid.place and (width, height) == (grid.width, grid.height)
+    if header.crs != grid.crs or (not same and (turned or max(map(abs, gaps)) > slack)):
+        msg = (
+            f"{_short(name)}: bands do not cover the same ground ({member.band} lies elsewhere); "
+            "index their files apart, or bring them onto one grid with 'gdalwarp'."
+        )
+        raise SeparateScenesError(msg)
+    resampling = "" if same else ' resampling="bilinear"'
+    nodata = "" if header.nodata is None else f"<NODATA>{header.nodata!r}</NODATA>"
+    shows = f'<Metadata><MDI key="common_name">{escape(member.meaning)}</MDI></Metadata>'
+    kind = "ComplexSource" if nodata else "SimpleSource"
+    declared = "" if header.nodata is None else f"<NoDataValue>{header.nodata!r}</NoDataValue>"
+    return (
+        f'<VRTRasterBand dataType="{VRT_TYPES[header.dtype]}" band="{number}">'
+        f"{shows if member.meaning else ''}"
+        f"<Description>{escape(member.band)}</Description>{declared}"
+        f"<Offset>{header.offset!r}</Offset><Scale>{header.scale!r}</Scale>"
+        f"<{kind}{resampling}>"
+        f'<SourceFilename relativeToVRT="0">{escape(header.file)}</SourceFilename>'
+        "<SourceBand>1</SourceBand>"
+        f'<SrcRect xOff="0" yOff="0" xSize="{header.width}" ySize="{header.height}"/>'
+        f'<DstRect xOff="{x_off!r}" yOff="{y_off!r}" xSize="{width!r}" ySize="{height!r}"/>'
+        f"{nodata}</{kind}></VRTRasterBand>"
+    )
+
+
+def _short(name: str) -> str:
+    return name.rstrip("/").rsplit("/", 1)[-1]
