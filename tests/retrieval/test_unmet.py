@@ -22,9 +22,7 @@ def mixed(quick: Archive, write_scene: Callable[..., Path], tmp_path: Path) -> A
 
 def test_a_scene_that_does_not_exist_is_named(mixed: Archive) -> None:
     known = mixed.scenes()[0].scene
-    with pytest.warns(
-        GeoHashRSWarning, match=r"no scene 'gone\.tif'; see 'geohash-rs info"
-    ):
+    with pytest.warns(GeoHashRSWarning, match=r"no scene 'gone\.tif'; see 'geohash-rs info"):
         found = mixed.query(tile=0, k=3, scenes=["gone.tif", known])
     assert set(found["scene"]) == {known}
 
