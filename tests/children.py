@@ -8,6 +8,7 @@ from pathlib import Path
 
 def descendants(*, since: float) -> list[int]:
     """List the Python processes below this one that started after a moment of CLOCK_BOOTTIME, s."""
+    tick = 1 / os.sysconf("SC_CLK_TCK")  # the kernel counts whole ones, rounded down
     parents, started = {}, {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -16,7 +17,7 @@ def descendants(*, since: float) -> list[int]:
             continue
         pid = int(entry.parent.name)
         parents[pid] = int(fields[1])
-        started[pid] = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        started[pid] = (int(fields[19]) + 1) * tick
 
     def is_below(pid: int) -> bool:
         parent = parents.get(pid, 0)

@@ -134,6 +134,7 @@ def test_an_installation_that_can_keep_no_kernel_is_told_where_to_keep_it(tmp_pa
     (tmp_path / "home" / ".cache").mkdir()
     (tmp_path / "home" / ".cache" / "numba").write_text("")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
     outcome = run_check("folders")
     assert not outcome.ok
