@@ -20,6 +20,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MOST_AT_ONCE = 256  # requests in progress; further ones are told to retry
 PATIENCE = 20.0  # s allowed for a small body
 SLOWEST = 256 * 2**10  # bytes per second; received bytes extend the allowed time at this rate
+LINGER = 2.0  # s, and
+DISCARDED = 4 * 2**20  # bytes that are read of a body after it was rejected
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -118,6 +120,7 @@ class Guard:
         with suppress(_BodyError):  # some applications handle it themselves
             await self.app(scope, body.receive, safe)
         if body.refusal is not None and not started:
+            await body.discard()
             await self._refuse(send, *body.refusal)
 
     def _limit(self, scope: Scope) -> int:
@@ -204,6 +207,19 @@ class _Body:
                 self._whole = not message.get("more_body", False)
                 return message
         raise _BodyError
+
+    async def discard(self) -> None:
+        """Read on for a moment: closing with unread data would lose the answer on its way.
+
+        https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+        """
+        left = DISCARDED
+        with anyio.move_on_after(LINGER):
+            while left > 0:
+                message = await self._receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def _too_large(limit: int) -> str:
