@@ -1,4 +1,4 @@
-"""Read what is searched with: a raster file or a window of one, brought onto the hasher's grid."""
+"""Read a query patch: a raster file or a window of one, resampled to the hasher's grid."""
 
 import warnings
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ from geohash_rs.scenes.values import Conversion, Values, stretch_values
 __all__ = ["Patch", "read_patch"]
 
 MAX_TILES = 1024
-# A patch up to this much larger or smaller than a tile is looked at as one tile.
+# A patch up to this much larger or smaller than a tile counts as one tile.
 NEAR_TILE = 1.25
-# Resolutions that differ by less are the same: UTM scale factors and datum shifts stay within it.
+# Resolutions that differ by less count as equal: UTM scale and datum shifts change them this much.
 SAME_RESOLUTION = 1.02
 
 
@@ -62,12 +62,11 @@ def read_patch(
     value_range: tuple[float, float] | None = None,
     stretch: bool = False,
 ) -> Patch:
-    """Read a patch as tiles that a hasher can look at.
+    """Read a patch as tiles for a hasher.
 
-    The patch stays on its own pixel grid and in its own CRS; each tile covers as much ground as a
-    tile of the archive and is resampled to as many pixels, which is all that a network sees of
-    CRS and resolution. A patch much larger than a tile is cut into tiles, the last ones of a row
-    and column shifted inside.
+    The patch keeps its own pixel grid and CRS. Each of its tiles covers as much ground as a tile
+    of the archive and is resampled to as many pixels, so both look alike to the network. A patch
+    much larger than a tile is cut into tiles; the last one of a row or column is moved inside.
 
     Args:
         path: Path or URI of a georeferenced raster.
@@ -75,16 +74,16 @@ def read_patch(
         tile_size: Columns and rows of a tile, px.
         window: Column, row, width and height of the part to search with, px; all if None.
         bands: One-based indexes or names of the bands to use.
-        unnamed: The same, where the file does not say what its bands show.
-        named: Whether the archive's scenes say what their bands show, so that a patch that does
-            not is worth a warning.
-        nodata: Value that means nothing was seen; the file's own if None.
-        resolutions: Ground sizes of a pixel in the archive, m; the nearest to the patch's own is
-            taken. Empty: the patch's own.
-        values: What the hasher was made for, its own values first; none if anything goes.
-        value_range: Values that are to count as the lowest and highest of the hasher's own.
-        stretch: Whether a patch of other values is brought to the hasher's by its own range, with
-            a warning, rather than refused.
+        unnamed: Bands to use if the file does not say what its bands show.
+        named: Whether the archive's scenes say what their bands show; if so, a patch that does not
+            causes a warning.
+        nodata: Value of missing pixels; None uses the file's own.
+        resolutions: Ground sizes of a pixel in the archive, m; the one nearest to the patch's own
+            is used. Empty keeps the patch's own.
+        values: Values that the hasher accepts, its own first; empty if it accepts any.
+        value_range: The patch's values that correspond to the lowest and highest of the hasher's.
+        stretch: Whether to stretch a patch of another kind of values by its own range, with a
+            warning, or refuse it.
 
     Returns:
         The tiles of the patch.
@@ -92,15 +91,15 @@ def read_patch(
     Raises:
         SceneError: If the file cannot be opened or placed.
         BandMismatchError: If its bands do not fit the hasher.
-        PatchError: If the window lies outside, nothing valid is in it, or it makes too many tiles.
+        PatchError: If the window is outside the file, has no valid pixel, or makes too many tiles.
         ValueMismatchError: If the hasher was made for other values.
     """
     scene = read_scene_file(path, bands=bands)
     choice = _choose_bands(scene, bands, names, unnamed)
     if named and choice.by == BY_ORDER and len(names) > 1:
         msg = (
-            f"{scene.name} does not say what its bands show, so they are taken in order as "
-            f"{', '.join(names)}; pass bands=... if they are others."
+            f"{scene.name} does not say what its bands show, so they are read in order as "
+            f"{', '.join(names)}; pass bands=... if that is wrong."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
     indexes = choice.indexes
@@ -109,8 +108,8 @@ def read_patch(
     windows = _cut(whole, size)
     if len(windows) > MAX_TILES:
         msg = (
-            f"{scene.name}: a patch of {whole[2]} x {whole[3]} px is {len(windows)} tiles of "
-            f"{size[0]} x {size[1]} px, and {MAX_TILES} can be searched at once; pass a smaller "
+            f"{scene.name}: a patch of {whole[2]} x {whole[3]} px makes {len(windows)} tiles of "
+            f"{size[0]} x {size[1]} px, but a search takes at most {MAX_TILES}; pass a smaller "
             "window (col, row, width, height)."
         )
         raise PatchError(msg)
@@ -160,7 +159,7 @@ def read_patch(
 def _sample(
     source: DatasetReader, scene: SceneFile, indexes: Sequence[int], nodata: float | None
 ) -> Values | None:
-    """Look at some pixels of the patch's file.
+    """Sample some pixels of the patch's file.
 
     Raises:
         PatchError: If it cannot be read.
@@ -183,10 +182,10 @@ def _fitting(
     *,
     stretch: bool,
 ) -> Conversion | None:
-    """Choose what makes the patch's pixels the values that the hasher was made for.
+    """Choose the conversion from the patch's pixels to the values that the hasher was made for.
 
     Raises:
-        ValueMismatchError: If the hasher was made for other values, and they are not stretched.
+        ValueMismatchError: If the hasher was made for other values, and ``stretch`` is false.
     """
     try:
         return scene_conversion(scene, indexes, found=found, known=known)
@@ -194,8 +193,8 @@ def _fitting(
         if not stretch or found is None:
             raise
         msg = (
-            f"{error} It is searched with all the same, stretched from its own range to the "
-            "hasher's, so that distances to it are rough."
+            f"{error} This search stretches the patch from its own range to the hasher's, so its "
+            "distances are only approximate."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
     after = stretch_values(found, known[0])
@@ -209,7 +208,7 @@ def _choose_bands(
     names: Sequence[str],
     unnamed: Sequence[int | str] | None,
 ) -> BandChoice:
-    """Choose the bands of a patch: those asked for, else by meaning, else as archived scenes."""
+    """Choose a patch's bands: as asked, otherwise by meaning, otherwise as in the archive."""
     if bands is not None:
         return scene.choose(bands)
     numbers = [band for band in unnamed or () if isinstance(band, int)]
@@ -221,7 +220,8 @@ def _choose_bands(
         msg = (
             f"the archive's scenes were read with bands {','.join(map(str, numbers))}, but "
             f"{scene.name} with bands {','.join(map(str, choice.indexes))}, by its colour "
-            f"interpretation as {', '.join(names)}; pass bands=... if it is laid out as they are."
+            f"interpretation as {', '.join(names)}; pass bands=... if its order is that of the "
+            "scenes."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=4)
     return choice
@@ -231,14 +231,14 @@ def _check_window(scene: SceneFile, window: Sequence[int] | None) -> tuple[int, 
     if window is None:
         return 0, 0, scene.width, scene.height
     if len(window) != 4:
-        msg = f"window has {len(window)} numbers; give column, row, width and height in px."
+        msg = f"window has {len(window)} numbers; pass column, row, width and height in px."
         raise PatchError(msg)
     col, row, width, height = (int(value) for value in window)
     inside = col >= 0 and row >= 0 and col + width <= scene.width and row + height <= scene.height
     if width < 1 or height < 1 or not inside:
         msg = (
             f"window {col},{row},{width},{height} is not inside {scene.name} ({scene.width} x "
-            f"{scene.height} px); give column, row, width and height in its pixels."
+            f"{scene.height} px); pass column, row, width and height in its pixels."
         )
         raise PatchError(msg)
     return col, row, width, height

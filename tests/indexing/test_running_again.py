@@ -189,7 +189,7 @@ def test_a_note_says_once_where_a_change_cannot_be_seen(quick: Archive, scene: P
             warnings.simplefilter("error")
             quick.add(Scenes(names))
         with pytest.warns(
-            GeoHashRSWarning, match=r"unseen0.tif and 1 more left as indexed, though"
+            GeoHashRSWarning, match=r"unseen0.tif and 1 more skipped as indexed before"
         ) as seen:
             assert quick.add(Scenes(names)).unchanged == names
         assert len(seen) == 1

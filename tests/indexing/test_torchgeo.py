@@ -193,5 +193,5 @@ def test_datasets_without_a_place_say_so(empty: Archive, scene_folder: Path) -> 
     with pytest.raises(SceneError, match="needs sampler="):
         empty.add(Photos(scene_folder))
     tensors = torch.utils.data.TensorDataset(torch.zeros(2, 3, 64, 64))
-    with pytest.raises(SceneError, match="TensorDataset does not tell"):
+    with pytest.raises(SceneError, match="TensorDataset does not name the georef"):
         empty.add(tensors)

@@ -158,7 +158,7 @@ def test_a_patch_of_other_values_is_stretched_and_marked(tmp_path):
     write(tmp_path / "b.tif", NUMBERS)
     archive.add(Scenes(tmp_path / "b.tif"), tile_size=TILE)
     patch = write(tmp_path / "patch.tif", PICTURE[:, :TILE, TILE : 2 * TILE])
-    with pytest.warns(GeoHashRSWarning, match=r"patch.tif holds uint8 .* are rough"):
+    with pytest.warns(GeoHashRSWarning, match=r"patch.tif holds uint8 .* only approximate"):
         rough = archive.query(patch, k=1)
     assert rough["distance"][0] <= 6
     with pytest.warns(GeoHashRSWarning, match=r"patch.tif holds uint8"):
@@ -197,7 +197,7 @@ def test_a_scene_beyond_the_range_of_the_hasher_is_named(tmp_path):
     dark = (NUMBERS // 20).astype(np.uint16)  # of 12 to 168: not refused, since water is as dark
     write(tmp_path / "dark.tif", dark[:, :TILE, : 2 * TILE], transform=EAST)
     archive = make(tmp_path / "archive", of="numbers")
-    with pytest.warns(GeoHashRSWarning, match=r"nearly all values of dark.tif lie beyond"):
+    with pytest.warns(GeoHashRSWarning, match=r"nearly all values of dark.tif lie outside"):
         report = archive.add(Scenes(tmp_path), tile_size=TILE)
     assert report.skipped == []
 

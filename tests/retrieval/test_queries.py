@@ -286,7 +286,7 @@ def test_matches_stay_matches_when_sliced_and_become_frames_without_geometry(
         ({"tile": 0, "k": None}, QueryError, "both None"),
         ({"tile": 0, "max_distance": -1}, QueryError, "max_distance is -1"),
         ({"tile": 0, "crs": "EPSG:0"}, QueryError, "crs 'EPSG:0' is not known"),
-        ({}, QueryError, "give a patch, a tile or a point"),
+        ({}, QueryError, "pass a patch, a tile or a point"),
         ({"tile": 56}, TileNotFoundError, "56"),
         ({"tile": -1}, TileNotFoundError, "-1"),
         ({"tile": 10**20}, TileNotFoundError, "100000000000000000000"),
@@ -333,7 +333,7 @@ def test_a_patch_that_cannot_be_used_says_why(
         archive.query(tile=0, negatives=[gray])
     with pytest.raises(SceneError, match=r"missing.tif cannot be opened"):
         archive.query(tile=0, negatives=["missing.tif"])
-    with pytest.raises(QueryError, match=r"a_20230601.tif, window 0,0,320,256, is given as"):
+    with pytest.raises(QueryError, match=r"a_20230601.tif, window 0,0,320,256, is both a"):
         archive.query(scene, negatives=[str(scene)])
     blank = write_scene(tmp_path / "blank.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
     with pytest.raises(PatchError, match="nothing but nodata"):

@@ -244,16 +244,20 @@ def test_an_example_on_both_sides_that_differs_in_nothing_but_its_window_is_allo
     parts = [Query(codes=code, footprint=None, source=f"a.tif, window {w},") for w in "12"]
     joined = join_queries(parts[:1], parts[1:])
     assert (len(joined.codes), joined.left_out) == (1, ())
-    with pytest.raises(QueryError, match=r"a\.tif, window 1, is given as an example of what is"):
+    with pytest.raises(QueryError, match=r"a\.tif, window 1, is both a positive and a negative"):
         join_queries(parts[:1], parts[:1])
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"negatives": [1, 2]}, QueryError, "2 negative examples and none of what is searched"),
-        ({"tile": []}, QueryError, "0 negative examples and none"),
-        ({"tile": [3, 4], "negatives": [4]}, QueryError, "tile 4 is given as an example of what"),
+        ({"negatives": [1, 2]}, QueryError, "2 negative examples but no positive one"),
+        ({"tile": []}, QueryError, "needs an example, but has none"),
+        (
+            {"tile": [3, 4], "negatives": [4]},
+            QueryError,
+            "tile 4 is both a positive and a",
+        ),
         ({"tile": [3, 999]}, TileNotFoundError, "no tile with id 999"),
         ({"tile": 3, "negatives": [999]}, TileNotFoundError, "no tile with id 999"),
         ({"tile": 3, "negatives": [4.5]}, QueryError, "tile id 4.5 is not a whole number"),
@@ -263,10 +267,18 @@ def test_an_example_on_both_sides_that_differs_in_nothing_but_its_window_is_allo
         (
             {"tile": 3, "negatives": [4], "ranking": "asymmetric"},
             QueryError,
-            "a ranking of their own",
+            "their own ranking",
         ),
-        ({"tile": 3, "window": (0, 0, 8, 8)}, QueryError, "a window is for one patch, but 0"),
-        ({"patch": ["a.tif", "b.tif"], "window": (0, 0, 8, 8)}, QueryError, "but 2 are given"),
+        (
+            {"tile": 3, "window": (0, 0, 8, 8)},
+            QueryError,
+            "needs one patch, but there are 0",
+        ),
+        (
+            {"patch": ["a.tif", "b.tif"], "window": (0, 0, 8, 8)},
+            QueryError,
+            "needs one patch, but there are 2",
+        ),
     ],
 )
 def test_examples_that_make_no_sense_say_why(

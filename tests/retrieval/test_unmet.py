@@ -34,7 +34,7 @@ def test_labels_that_do_not_exist_are_named(mixed: Archive) -> None:
 
 def test_a_time_without_tiles_names_the_dates_and_counts_the_undated(mixed: Archive) -> None:
     expected = (
-        r"no tile of the archive was taken in this time; its scenes are from 2023-06-01 to "
+        r"no tile of the archive was taken in this time range; its scenes are from 2023-06-01 to "
         r"2023-06-01; 4 of its 8 tiles have no date"
     )
     with pytest.warns(GeoHashRSWarning, match=expected):

@@ -76,7 +76,10 @@ def test_items_give_scenes_with_their_dates(collection: Path) -> None:
 def test_an_asset_can_be_named(collection: Path) -> None:
     scenes = Scenes.from_stac(collection, asset="visual")
     assert [scene.name for scene in scenes.scene_files] == ["one.tif"]
-    assert "item two has no asset 'visual' but scene, mask" in scenes.unreadable[0][1]
+    assert (
+        "item two has no asset 'visual'; choose one of its assets: scene, mask."
+        in scenes.unreadable[0][1]
+    )
     with pytest.raises(SceneError, match="item one has no asset 'missing'"):
         Scenes.from_stac(collection, asset="missing")
 
@@ -231,7 +234,7 @@ def test_a_page_of_more_items_is_read_and_named(collection: Path) -> None:
     assert len(found.dates) == 2
     assert found.unusable[0] == (
         str(collection),
-        f"{collection} is one page of more items (it has a link 'next'); save all pages",
+        f"{collection} is only one page of the items (it links to a 'next' one); save all pages",
     )
 
 
@@ -262,14 +265,17 @@ def test_a_circle_of_catalogues_ends_and_is_named(tmp_path: Path, write_scene: W
     found = read_stac(start)
     assert list(found.dates) == [f"{tmp_path}/b/ok.tif"]
     assert found.unusable == [
-        (str(place), f"{place} links back to a catalogue it lies in: a circle")
+        (str(place), f"{place} links back to a catalogue that contains it")
         for place in (start, tmp_path / "b" / "catalog.json")
     ]
 
 
 @pytest.mark.parametrize(
     ("limit", "reason"),
-    [("MAX_DEPTH", "lies in more than 3 catalogues"), ("MAX_BARREN", "3 catalogues had no item")],
+    [
+        ("MAX_DEPTH", "is nested in more than 3 catalogues"),
+        ("MAX_BARREN", "3 catalogues had no item"),
+    ],
 )
 def test_endless_catalogues_are_named_and_the_rest_taken(
     tmp_path: Path, write_scene: Writer, monkeypatch: pytest.MonkeyPatch, limit: str, reason: str
