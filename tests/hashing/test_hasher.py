@@ -155,7 +155,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(make_small):
     scaling = Scaling(low=(0,) * 3, high=(1,) * 3, mean=(0,) * 3, std=(1,) * 3)
     settings = {"scaling": scaling, "tile_size": 8, "input_size": 8}
     extractor = Extractor(backbone, bands=("r", "g", "b"), **settings)
-    with pytest.raises(HasherError, match="takes 10 features but test_resnet gives"):
+    with pytest.raises(HasherError, match="takes 10 features but test_resnet makes"):
         Hasher(extractor, LinearHead(10, 16))
     with pytest.raises(BandMismatchError, match="2 band names"):
         Extractor(backbone, bands=("r", "g"), **settings)

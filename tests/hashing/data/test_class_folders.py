@@ -19,7 +19,7 @@ def test_a_split_into_folders_is_refused_with_their_names(folder, tmp_path):
             target = tmp_path / "split" / part / path.parent.name / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    with pytest.raises(TrainingError, match=r"holds 2 folders with .* \(test, train\); give one"):
+    with pytest.raises(TrainingError, match=r"holds 2 folders with .* \(test, train\); pass one"):
         ClassFolders.open(tmp_path / "split")
     assert len(ClassFolders.open(tmp_path / "split" / "train")) == 30
 
@@ -101,7 +101,7 @@ def test_a_class_behind_a_link_is_found_and_one_of_two_names_refused(folder, tmp
     (folder / "c1").symlink_to(tmp_path / "disk", target_is_directory=True)
     assert len(ClassFolders.open(folder)) == 30
     (folder / "again").symlink_to("c2", target_is_directory=True)
-    with pytest.raises(TrainingError, match="classes 'again' and 'c2' of .* are one folder"):
+    with pytest.raises(TrainingError, match="classes 'again' and 'c2' of .* are the same folder"):
         ClassFolders.open(folder)
 
 

@@ -145,7 +145,7 @@ def write_text(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("a.gpkg", write_points, "holds Point; labels are polygons"),
+        ("a.gpkg", write_points, "holds Point; labels must be polygons"),
         ("a.gpkg", write_gaps, "1 of 2 polygons of .* have no class; fill the column"),
         ("a.gpkg", write_without_column, "has no column 'class'; its columns are kind"),
         ("a.parquet", write_without_crs, "has no CRS"),
