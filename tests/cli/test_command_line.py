@@ -117,10 +117,10 @@ def test_what_looks_after_an_archive_speaks_json(run, archive, command):
 
 
 WRONG_USE = [
-    (("query", "{archive}"), "give a PATCH.tif, --point or --tile"),
-    (("query", "{archive}", "--negative", 3), "give a PATCH.tif, --point or --tile"),
-    (("query", "{archive}", "--tile", 3, "--window", "1,2,3,4"), "--window is for a patch"),
-    (("query", "{archive}", "--tile", 3, "--bands", "1,2,3"), "--bands is for a patch"),
+    (("query", "{archive}"), "pass a PATCH.tif, --point or --tile"),
+    (("query", "{archive}", "--negative", 3), "pass a PATCH.tif, --point or --tile"),
+    (("query", "{archive}", "--tile", 3, "--window", "1,2,3,4"), "--window needs a patch"),
+    (("query", "{archive}", "--tile", 3, "--bands", "1,2,3"), "--bands needs a patch"),
     (("query", "{archive}", "--tile", 3, "--ranking", "best"), "'best' is not one of"),
     (("query", "{archive}", "--tile", 3, "-k", 0), "0 is not in the range"),
     (("query", "{archive}", "--tile", 3, "-k", -4), "-4 is not in the range"),
@@ -135,9 +135,12 @@ WRONG_USE = [
     (("index", "x.tif", "--archive", "{tmp}/a", "--tile-size", 0), "0 is not in the range"),
     (("index", "x.tif", "--archive", "s3://b/a"), "not s3://...; index into a folder, then"),
     (("index", "x.tif", "--archive", "a", "--engine", "local", "--workers", 2), "--workers 2 is"),
-    (("query", "postgresql://h/d", "--tile", 3, "--engine", "local"), "--engine is for an archive"),
-    (("query", "a", "--tile", 3, "--schema", "public"), "--schema is for an archive in PostGIS"),
-    (("query", "a", "--tile", 3, "--table", "x"), "--table is for an archive in PostGIS, and a is"),
+    (("query", "postgresql://h/d", "--tile", 3, "--engine", "local"), "--engine needs an archive"),
+    (("query", "a", "--tile", 3, "--schema", "public"), "--schema needs an archive in PostGIS"),
+    (
+        ("query", "a", "--tile", 3, "--table", "x"),
+        "--table needs an archive in PostGIS, which a is",
+    ),
     (("nonsense",), "nonsense"),
     (("info", "{archive}", "--nonsense"), "--nonsense"),
 ]

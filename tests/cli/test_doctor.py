@@ -97,7 +97,7 @@ def test_gdal_data_elsewhere_is_noticed_although_gdal_still_works(tmp_path, monk
     monkeypatch.setenv("GDAL_DATA", str(tmp_path))
     outcome = diagnose("rasterio")
     assert not outcome.ok
-    assert outcome.found == f"GDAL's data are not in {tmp_path}: there is no gdalvrt.xsd"
+    assert outcome.found == f"GDAL's data files are not in {tmp_path}: gdalvrt.xsd is missing"
     assert outcome.remedy.startswith("unset GDAL_DATA")
 
 
@@ -138,7 +138,7 @@ def test_an_installation_that_can_keep_no_kernel_is_told_where_to_keep_it(tmp_pa
     monkeypatch.syspath_prepend(str(tmp_path))
     outcome = run_check("folders")
     assert not outcome.ok
-    assert outcome.found.startswith("no folder can keep the compiled search")
+    assert outcome.found.startswith("no folder can store the compiled search")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))  # what it says helps
     assert run_check("folders").ok
 

@@ -263,7 +263,7 @@ def test_an_example_on_both_sides_that_differs_in_nothing_but_its_window_is_allo
         ({"tile": 3, "negatives": [4.5]}, QueryError, "tile id 4.5 is not a whole number"),
         ({"tile": "three"}, QueryError, "tile id 'three' is not a whole number"),
         ({"tile": 3, "ranking": "best"}, QueryError, "ranking is 'best'; use 'hamming'"),
-        ({"tile": 3, "ranking": "asymmetric"}, QueryError, "search with patches alone"),
+        ({"tile": 3, "ranking": "asymmetric"}, QueryError, "search with patches only"),
         (
             {"tile": 3, "negatives": [4], "ranking": "asymmetric"},
             QueryError,

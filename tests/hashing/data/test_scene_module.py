@@ -148,7 +148,7 @@ def test_data_that_cannot_be_trained_on_say_why(
     gpd.read_file(labels).translate(5, 5).to_frame("geometry").assign(**{"class": "a"}).to_file(
         elsewhere
     )
-    with pytest.raises(TrainingError, match=r"of 56 tiles of .* 0 are covered .* of 0 classes"):
+    with pytest.raises(TrainingError, match=r"of 56 tiles of .* 0 are covered .* have 0 classes"):
         setup(labels=str(elsewhere))
     with pytest.raises(TrainingError, match="too few for 3 parts"):
         setup(block_km=1000)
