@@ -72,7 +72,7 @@ class Samples:
         dataset: A TorchGeo geo dataset, or a non-geo dataset of georeferenced files.
         sampler: A sampler of TorchGeo or PyTorch, or a batch sampler. A geo dataset needs one.
         max_nodata: Samples with a larger share of pixels that are 0, nodata or not finite in all
-            bands are left out. TorchGeo fills pixels outside of its files with such values.
+            bands are left out. TorchGeo fills pixels outside its files with such values.
     """
 
     dataset: Dataset[Any]

@@ -294,7 +294,7 @@ def test_two_runs_at_once_add_every_scene_once(
 
 
 @pytest.mark.parametrize(
-    "error", [ArchiveWriteError(5, "broken off"), KeyboardInterrupt("broken off")]
+    "error", [ArchiveWriteError(5, "interrupted"), KeyboardInterrupt("interrupted")]
 )
 def test_an_error_after_a_commit_adds_no_tile_twice(
     many: Path, quick: Archive, monkeypatch: pytest.MonkeyPatch, error: BaseException
@@ -306,7 +306,7 @@ def test_an_error_after_a_commit_adds_no_tile_twice(
         raise error
 
     monkeypatch.setattr(quick, "add_codes", add_and_fail)
-    with pytest.raises(type(error), match="broken off"):
+    with pytest.raises(type(error), match="interrupted"):
         quick.add(Scenes(many))
     assert len(rows_of(quick)) == 48
 

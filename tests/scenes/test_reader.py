@@ -36,7 +36,7 @@ def open_scenes(folder):
     links = []
     for entry in OPEN_FILES.iterdir():
         try:
-            links.append(os.readlink(entry))  # noqa: PTH115 (a link to a socket is no path)
+            links.append(os.readlink(entry))  # noqa: PTH115 (a link to a socket is not a path)
         except OSError:  # the handle of the listing itself
             continue
     return sorted(Path(link).name for link in links if link.startswith(str(folder)))
