@@ -65,7 +65,7 @@ class Imagery(Protocol[Batch]):
 
         Returns:
             Batches of raw tiles, each of shape (tiles, bands, height, width); None if nothing can
-            be read, for reasons that are in the report.
+            be read; the report says why.
         """
 
     def read(self, bands: Sequence[str]) -> Generator[Batch, None, None]:
