@@ -167,8 +167,8 @@ def join_queries(positives: Sequence[Query], negatives: Sequence[Query] = ()) ->
         QueryError: If there is no positive example, or a tile is an example of both.
     """
     if not positives:
-        lack = f"{len(negatives)} negative examples but no positive one" if negatives else "none"
-        msg = f"a search needs an example, but has {lack}; pass a patch, a tile or a point."
+        lack = f"only {len(negatives)} negative ones" if negatives else "none"
+        msg = f"a search needs a positive example, but has {lack}; pass a patch, a tile or a point."
         raise QueryError(msg)
     right = {query.source for query in positives}
     both = [query.source for query in negatives if query.source in right - {None}]

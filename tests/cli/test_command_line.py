@@ -98,7 +98,7 @@ def test_query_takes_positive_and_negative_examples(run, archive):
 def test_asymmetric_ranking_without_a_patch_says_what_it_needs(run, archive):
     code, out, err = run("query", archive, "--tile", 3, "--ranking", "asymmetric")
     assert (code, out) == (2, "")
-    assert "search with patches alone" in err
+    assert "search with patches only" in err
 
 
 def test_export_writes_every_tile_with_the_columns_of_a_match(run, archive, tmp_path):

@@ -251,8 +251,8 @@ def test_positive_and_negative_windows_of_one_file_are_allowed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"negatives": [1, 2]}, QueryError, "2 negative examples but no positive one"),
-        ({"tile": []}, QueryError, "needs an example, but has none"),
+        ({"negatives": [1, 2]}, QueryError, "has only 2 negative ones"),
+        ({"tile": []}, QueryError, "needs a positive example, but has none"),
         (
             {"tile": [3, 4], "negatives": [4]},
             QueryError,
