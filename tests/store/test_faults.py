@@ -234,7 +234,7 @@ def test_read_mode_refuses_to_write(archive):
 LIMITED = """
 import resource, signal, sys
 import numpy as np
-from geohash_rs.archive import CodeStore
+from geohash_rs.store.code_store import CodeStore
 from tests.store.helpers import make_grid
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 archive = CodeStore.open(sys.argv[1])
@@ -249,7 +249,7 @@ except Exception as error:
 AS_NOBODY = """
 import os, sys
 import numpy as np
-from geohash_rs.archive import CodeStore
+from geohash_rs.store.code_store import CodeStore
 from tests.store.helpers import make_grid
 if os.getuid() == 0:
     os.setgid(65534), os.setuid(65534)
