@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -287,12 +288,13 @@ def test_a_failed_write_leaves_the_archive_unchanged(archive, limit):
 
 
 def test_a_folder_without_permission_is_read_but_not_written(archive):
-    for path in [archive.path, *archive.path.parents][:5]:
-        path.chmod(0o755)
-    for path in archive.path.rglob("*"):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    archive.path.chmod(0o555)
-    said = run(AS_NOBODY, str(archive.path))
-    archive.path.chmod(0o755)
+    with tempfile.TemporaryDirectory() as place:  # others may not enter pytest's own folders
+        Path(place).chmod(0o755)
+        folder = shutil.copytree(archive.path, Path(place) / "archive")
+        for path in [*folder.rglob("*"), folder]:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        said = run(AS_NOBODY, str(folder))
+        for path in [folder, *folder.rglob("*")]:
+            path.chmod(0o755)
     assert said.startswith(ArchiveReadOnlyError.__name__)
     assert "cannot be written" in said
