@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -243,7 +243,7 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
     return archive
 
 
-def remove_unused(archive: Archive) -> None:
+def remove_unused(archive: Archive, *, made: Sequence[Path]) -> None:
     """Remove a newly made archive that stayed empty, so that its hasher does not bind a retry.
 
     It is kept if anything was added to it, or if another process writes to it or has written since
@@ -251,6 +251,7 @@ def remove_unused(archive: Archive) -> None:
 
     Args:
         archive: The archive; this function closes it.
+        made: Folders that did not exist before, innermost first; they are removed if empty.
     """
     archive.close()
     with contextlib.suppress(GeoHashRSError, OSError), write_lock(archive.path):
@@ -259,7 +260,14 @@ def remove_unused(archive: Archive) -> None:
         if touched or now.segments or now.scene_logs:
             return
         (archive.path / MANIFEST).unlink()  # first, so that the lock's next holder finds no archive
-        shutil.rmtree(archive.path, ignore_errors=True)
+        for path in archive.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    with contextlib.suppress(OSError):
+        for folder in made:
+            folder.rmdir()
 
 
 def _with_fingerprint(name: str, fingerprint: str | None) -> str:

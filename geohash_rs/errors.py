@@ -157,7 +157,7 @@ class TrainingError(GeoHashRSError, ValueError):
 
 
 class GeoHashRSWarning(UserWarning):
-    """Base of all geohash_rs warnings; the command line shows only these."""
+    """Base of all geohash_rs warnings."""
 
 
 def one_line(error: BaseException) -> str:

@@ -1,7 +1,12 @@
 """The command line: thin commands, imported when they are called."""
 
+import signal
 import sys
+import threading
 import warnings
+from _thread import interrupt_main
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 from typing import NoReturn
@@ -43,6 +48,8 @@ COMMANDS = {
     "weights": ("weights", "List the hashers that can be used by name."),
     "doctor": ("doctor", "Show versions, and check that everything works on this machine."),
 }
+AGAIN_SECONDS = 0.05  # until what dropped an interrupt has ended
+INTERRUPTED = 128 + signal.SIGINT  # as shells report it
 WRONG_USE = (QueryError, RegionError, TimeRangeError, ExportError)
 
 
@@ -78,7 +85,7 @@ def app(traceback: bool) -> None:
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run a command and exit with its code: 0 for success, 2 for wrong usage, 1 for other errors.
+    """Run a command and exit: 0 for success, 2 for wrong usage, 130 for Ctrl-C, 1 for errors.
 
     Args:
         args: Arguments of the command line; None takes those of this process.
@@ -86,30 +93,32 @@ def main(args: list[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if args is None else args
     _escape_unprintable()
     if "--traceback" not in words:
-        warnings.simplefilter("ignore")  # other libraries' warnings are for programmers
-        warnings.simplefilter("default", GeoHashRSWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # for programmers; Python ignores its kin
+        # rasterio mutes this while it warps, for all threads, which undo it for each other; a scene
+        # without a place is an error anyway.
+        warnings.filterwarnings("ignore", "Dataset has no geotransform")
+        warnings.simplefilter("default", GeoHashRSWarning)  # whatever PYTHONWARNINGS says
         warnings.showwarning = _show_warning
     try:
-        code = app.main(words, prog_name="geohash-rs", standalone_mode=False)
+        with _no_interrupt_lost():
+            code = app.main(words, prog_name="geohash-rs", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "")
         sys.exit(2)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "geohash-rs"
         _leave(f"{error.format_message()} (see '{where} --help')", 2)
-    except (click.Abort, KeyboardInterrupt):
-        _leave("interrupted; everything committed so far is kept.", 1)
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes both for the same
+            _fail(error.__cause__, words)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends at once, without traceback
+        _leave("interrupted; everything committed so far is kept.", INTERRUPTED)
     except click.ClickException as error:
         _leave(error.format_message(), error.exit_code)
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:
-        if "--traceback" in words:
-            raise
-        known = isinstance(error, GeoHashRSError | OSError)
-        kind = "" if known else f"{type(error).__name__}: "
-        hint = "" if known else " (see 'geohash-rs --traceback ...')"
-        _leave(f"{kind}{one_line(error)}{hint}", 2 if isinstance(error, WRONG_USE) else 1)
+        _fail(error, words)
     sys.exit(code or 0)
 
 
@@ -120,9 +129,44 @@ def _escape_unprintable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+@contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """Interrupt again where Python prints and drops a Ctrl-C: in a destructor or a callback of C."""
+    before = sys.unraisablehook
+
+    def again(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            threading.Timer(AGAIN_SECONDS, interrupt_main).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    text = in_options(" ".join(str(message).split()))
-    click.echo(f"geohash-rs: warning: {text}", err=True)
+    text = f"geohash-rs: warning: {in_options(' '.join(str(message).split()))}"
+    if "tqdm" not in sys.modules:
+        click.echo(text, err=True)
+        return
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)  # above a progress bar, not into it
+
+
+def _fail(error: Exception, words: list[str]) -> NoReturn:
+    """Explain an error in one line and leave, or show where it came from."""
+    if "--traceback" in words:
+        raise error
+    known = isinstance(error, GeoHashRSError | OSError)
+    kind = "" if known else f"{type(error).__name__}: "
+    hint = "" if known else " (see 'geohash-rs --traceback ...')"
+    if "proj.db" in str(error):  # a variable leads to the data of another program
+        hint = " (run 'geohash-rs doctor')"
+    _leave(f"{kind}{one_line(error)}{hint}", 2 if isinstance(error, WRONG_USE) else 1)
 
 
 def _leave(message: str, code: int) -> NoReturn:

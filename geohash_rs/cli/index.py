@@ -74,6 +74,7 @@ def index_command(
     from geohash_rs.archive import Archive, open_or_create, remove_unused
     from geohash_rs.scenes.dataset import Scenes
     from geohash_rs.scenes.stac import is_stac_path
+    from geohash_rs.store.creation import is_unused
 
     items = [path for path in scenes if is_stac_path(path)]
     found = Scenes.from_stac(
@@ -99,7 +100,8 @@ def index_command(
         from geohash_rs.cli.preview import print_preview
 
         return print_preview(found, archive, hasher=hasher, grid=grid, as_json=as_json)
-    is_new = not target_folder.exists()
+    is_new = is_unused(target_folder)
+    made = [folder for folder in (target_folder, *target_folder.parents) if not folder.exists()]
     target: Archive = open_or_create(target_folder, hasher=hasher)
     try:
         settings: dict[str, Any] = grid | {
@@ -115,22 +117,17 @@ def index_command(
             from geohash_rs.engines.ray.index import index_scenes
 
             report = index_scenes(target, found, address=engine, **settings)
-    except BaseException:
+    finally:
+        num_tiles = target.num_tiles
         if is_new:
-            remove_unused(target)
-        raise
+            remove_unused(target, made=made)
     if as_json:
-        echo_json({**asdict(report), "archive": str(archive), "archive_tiles": target.num_tiles})
+        echo_json({**asdict(report), "archive": str(archive), "archive_tiles": num_tiles})
     else:
-        _print_report(report, f"{archive} holds {target.num_tiles} tiles.")
-    if report.skipped:
-        scene, reason = report.skipped[0]
-        more = f" (and {len(report.skipped) - 1} more)" if len(report.skipped) > 1 else ""
-        click.echo(
-            f"geohash-rs: {len(report.skipped)} scenes could not be added: {scene}: "
-            f"{in_options(reason)}{more}",
-            err=True,
-        )
+        kept = target_folder.exists()
+        _print_report(report, f"{archive} " + (f"holds {num_tiles} tiles." if kept else "was not made."))
+    for scene, reason in report.skipped:
+        click.echo(f"geohash-rs: skipped {scene}: {in_options(reason)}", err=True)
     return 1 if report.skipped else 0
 
 
@@ -144,11 +141,11 @@ def _print_report(report: "AddReport", total: str) -> None:
         parts.append(f"{len(report.unchanged)} scenes unchanged")
     if report.num_nodata:
         parts.append(f"{report.num_nodata} tiles left out for nodata")
+    if report.skipped:
+        parts.append(f"{len(report.skipped)} scenes skipped")
     click.echo(f"{', '.join(parts)}; {total}")
     for note in report.notes:
         click.echo(in_options(note))
-    for scene, reason in report.skipped:
-        click.echo(f"skipped {scene}: {in_options(reason)}")
 
 
 def _check_use(archive: Path | None, *, engine: str | None, workers: int, dry_run: bool) -> Path | None:

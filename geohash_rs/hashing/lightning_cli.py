@@ -15,6 +15,10 @@ def run_lightning_cli(args: Sequence[str]) -> None:
 
     Args:
         args: Subcommand and its options, such as ``["fit", "--config", "train.yaml"]``.
+
+    Raises:
+        KeyboardInterrupt: If the run is interrupted.
+        SystemExit: If the options are wrong.
     """
     from lightning.pytorch.cli import LightningCLI
     from torchgeo.datamodules import BaseDataModule
@@ -22,19 +26,24 @@ def run_lightning_cli(args: Sequence[str]) -> None:
     import geohash_rs.hashing.data.balanced  # noqa: F401
     import geohash_rs.hashing.data.scene_module  # noqa: F401  (registers short class names)
     from geohash_rs._compat import base_task
-    from geohash_rs.hashing.train.quiet import mute_tips
+    from geohash_rs.hashing.train.quiet import mute_talk
     from geohash_rs.hashing.train.task import HashingTask
 
-    mute_tips()
-    cli = LightningCLI(
-        model_class=base_task(),
-        datamodule_class=BaseDataModule,
-        seed_everything_default=0,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_kwargs={"overwrite": True},
-        args=list(args),
-    )
+    mute_talk()
+    try:
+        cli = LightningCLI(
+            model_class=base_task(),
+            datamodule_class=BaseDataModule,
+            seed_everything_default=0,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_kwargs={"overwrite": True},
+            args=list(args),
+        )
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning leaves with code 1
+            raise end.__context__ from None
+        raise
     if args and args[0] == "fit" and isinstance(cli.model, HashingTask):
         folder = Path(cli.trainer.log_dir or cli.trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
 from affine import Affine
-from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.transform import from_bounds
 from rasterio.warp import reproject, transform_bounds
 
@@ -26,7 +26,7 @@ SIZE = 1024  # px of the longer side
 MOST_IN_VIEW = 12
 SMALLEST = 1 / 30  # of a view's longer side; smaller scenes are not drawn
 MOST_PIXELS = 4e8  # largest scene without overviews to read for a picture
-WEB_MAP = CRS.from_epsg(3857)
+WEB_MAP = "EPSG:3857"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ def place_scene(
         date: Acquisition time.
 
     Returns:
-        The scene, or None if it cannot be placed: its location is unknown, or it lies across the
-        antimeridian or at a pole.
+        The scene, or None if it cannot be placed: its location or CRS is unknown, or it lies
+        across the antimeridian or at a pole.
     """
     width, height = size
     if crs is None or transform is None or width is None or height is None:
@@ -75,11 +75,12 @@ def place_scene(
     xs, ys = zip(*corners, strict=True)
     own = (min(xs), min(ys), max(xs), max(ys))
     try:
-        lonlat = transform_bounds(CRS.from_user_input(crs), "EPSG:4326", *own)
-        if lonlat[0] > lonlat[2] or max(abs(lonlat[1]), abs(lonlat[3])) > LIMIT:
-            return None
-        box = transform_bounds("EPSG:4326", WEB_MAP, *lonlat)
-    except RasterioError:
+        with rasterio.Env():  # outside, GDAL prints its errors as well
+            lonlat = transform_bounds(crs, "EPSG:4326", *own)
+            if lonlat[0] > lonlat[2] or max(abs(lonlat[1]), abs(lonlat[3])) > LIMIT:
+                return None
+            box = transform_bounds("EPSG:4326", WEB_MAP, *lonlat)
+    except (RasterioError, CRSError):
         return None
     if not all(np.isfinite(box)) or max(map(abs, box)) > HALF_WORLD * 1.001:
         return None

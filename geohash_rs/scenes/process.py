@@ -7,6 +7,7 @@ import pickle
 import signal
 import threading
 import traceback
+import warnings
 from collections import deque
 from multiprocessing import util
 from multiprocessing.connection import Connection
@@ -53,7 +54,10 @@ class ReadingProcess:
             target=_serve, args=(theirs, reader, cache), name="read-tiles", daemon=True
         )
         try:
-            self._process.start()
+            with warnings.catch_warnings():
+                # Python 3.12 warns of locks that another thread held; `_serve` waits for none.
+                warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded")
+                self._process.start()
         except OSError as error:
             self.connection.close()
             msg = f"a reading process cannot be started ({error}); use fewer workers."

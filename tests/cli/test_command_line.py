@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import geopandas as gpd
@@ -13,6 +14,7 @@ import shapely
 
 from geohash_rs import Archive
 from geohash_rs.cli import main
+from geohash_rs.errors import SceneError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -217,3 +219,41 @@ def test_the_readme_has_one_command_to_try_it_and_one_to_test_it():
     assert len(commands) == 2
     assert commands[0].endswith("&& geohash-rs demo")
     assert commands[1].endswith("&& python -m pytest")
+
+
+class Dropping:
+    """Raises a KeyboardInterrupt where Python cannot pass it on."""
+
+    def __del__(self):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_that_a_destructor_swallows_still_ends_a_command(run, monkeypatch, archive):
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the handlers of this process stay
+
+    def work(*_arguments, **_options):
+        Dropping()  # and so is destroyed
+        time.sleep(60)
+
+    monkeypatch.setattr(Archive, "open", work)
+    interrupted = "geohash-rs: interrupted; everything committed so far is kept."
+    assert run("info", archive) == (130, "", f"\n{interrupted}\n")
+
+
+def test_an_end_of_file_is_not_taken_for_an_interrupt(run, monkeypatch, archive):
+    def work(*_arguments, **_options):
+        raise EOFError("the pipe closed")
+
+    monkeypatch.setattr(Archive, "open", work)
+    code, _, err = run("info", archive)
+    assert code == 1
+    assert err.splitlines()[-1].startswith("geohash-rs: EOFError: the pipe closed (see")
+
+
+def test_missing_data_of_proj_lead_to_the_doctor(run, monkeypatch, archive):
+    def work(*_arguments, **_options):
+        raise SceneError("PROJ: internal_proj_identify: Cannot find proj.db")
+
+    monkeypatch.setattr(Archive, "open", work)
+    code, _, err = run("info", archive)
+    assert (code, err.endswith("proj.db (run 'geohash-rs doctor')\n")) == (1, True)

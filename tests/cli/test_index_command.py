@@ -1,11 +1,14 @@
 """A failed `index` removes an archive that it just made, unless others have added to it."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from geohash_rs import Archive
-from geohash_rs.cli import app
+from geohash_rs.cli import app, main
 from geohash_rs.errors import ArchiveLockedError
 from tests.ground import mosaic, write
 from tests.store.helpers import make_grid
@@ -49,3 +52,34 @@ def test_additions_of_another_process_in_the_meantime_stay(words, monkeypatch, t
         assert isinstance(CliRunner().invoke(app, words).exception, ArchiveLockedError)
         assert Archive.open(path).num_tiles == 5 * number
         path = tmp_path / "archive-2"
+
+
+def test_an_archive_that_nothing_could_be_added_to_leaves_nothing(words, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder, options in (
+        (tmp_path / "new" / "archive", ["--tile-size", "9999"]),
+        (empty, ["--tile-size", "9999"]),
+        (tmp_path / "new" / "archive", ["--bands", "red,nir", "--tile-size", "64"]),
+    ):
+        words[3] = str(folder)
+        assert CliRunner().invoke(app, [*words, *options]).exit_code == 1
+        assert not (tmp_path / "new").exists()
+        assert list(empty.iterdir()) == []
+
+
+def test_a_skipped_scene_is_named_once_and_binds_no_archive(words, tmp_path, capsys):
+    broken = write(tmp_path / "broken.tif", mosaic(4, 4, 2))
+    os.truncate(broken, broken.stat().st_size // 2)
+    for scene, left in ((words[1], True), (str(broken), False)):
+        words[1], words[3] = scene, str(tmp_path / "new" / "archive")
+        with pytest.raises(SystemExit, match="1"):
+            main([*words, str(broken), "--tile-size", "64"])
+        out, err = capsys.readouterr()
+        assert "1 scenes skipped" in out
+        assert out.count(" was not made.") == (not left)
+        assert (out + err).count("broken.tif") == err.count("broken.tif") > 0
+        assert len(err.splitlines()) == 1
+        assert err.startswith(f"geohash-rs: skipped {broken}: ")
+        assert (tmp_path / "new").exists() == left
+        shutil.rmtree(tmp_path / "new", ignore_errors=True)

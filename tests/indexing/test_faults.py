@@ -28,9 +28,6 @@ from geohash_rs.store import compaction
 from tests.ground import TILE, mosaic
 from tests.indexing.index_run import index_run
 
-# Python 3.12 warns of forks in a process with threads:
-# https://github.com/python/cpython/pull/100229
-FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 # GEOHASH_RS_CRASH_ROUNDS=20 pytest tests/indexing/test_faults.py -k kill_9 -o log_cli_level=INFO
 ROUNDS = int(os.environ.get("GEOHASH_RS_CRASH_ROUNDS", "2"))
 Writer = Callable[..., Path]
@@ -129,7 +126,6 @@ def _rest(told: Connection) -> Iterator[str]:
             yield told.recv()
 
 
-@FORKS
 def test_a_killed_reading_process_is_replaced_and_no_tile_is_lost_or_repeated(many: Path) -> None:
     reader = _reader(many)
     seen = []
@@ -143,14 +139,12 @@ def test_a_killed_reading_process_is_replaced_and_no_tile_is_lost_or_repeated(ma
     assert not multiprocessing.active_children()
 
 
-@FORKS
 def test_a_run_ends_if_its_reading_processes_are_killed_repeatedly(many: Path) -> None:
     with pytest.raises(ReadingError, match="died 4 times, the last by SIGKILL, possibly out of"):
         for _ in read_ahead(_Deadly(_reader(many)), workers=2):  # type: ignore[arg-type]
             pass
 
 
-@FORKS
 def test_reading_processes_end_when_their_parent_is_killed(many: Path, quick: Archive) -> None:
     process, told = _start(many, quick.path, workers=2)
     assert told.recv() == "started"

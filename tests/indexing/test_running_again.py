@@ -21,7 +21,6 @@ from geohash_rs.scenes.grid import GridSettings
 from tests.ground import TILE, ground, mosaic
 
 Writer = Callable[..., Path]
-FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 
 @pytest.fixture
@@ -263,7 +262,6 @@ def test_an_archive_made_in_parts_is_the_same(
     assert quick.tiles(ids).equals(whole.tiles(ids))
 
 
-@FORKS
 def test_no_reading_process_outlives_a_failed_run(
     quick: Archive, scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

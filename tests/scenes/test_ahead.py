@@ -23,10 +23,6 @@ from tests.ground import write as write_ground
 from tests.scenes.killing import INHERITED, Chatty, run
 from tests.scenes.test_scenes import write
 
-# Python 3.12 warns of forks in a process with threads:
-# https://github.com/python/cpython/pull/100229
-FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-
 
 @pytest.fixture
 def reader(tmp_path):
@@ -41,7 +37,6 @@ def of(folder, kind):
     return kind(scenes, tiles, indexes=[(1, 2, 3)], batch_size=1)
 
 
-@FORKS
 @pytest.mark.skipif(sys.platform != "linux", reason="the list of children is read from /proc")
 @pytest.mark.parametrize("inherited", INHERITED)
 def test_a_run_ends_with_every_tile_whenever_its_processes_are_killed(tmp_path, inherited):
@@ -49,7 +44,6 @@ def test_a_run_ends_with_every_tile_whenever_its_processes_are_killed(tmp_path, 
     assert run(tmp_path, inherited, 1_000_000, kills=4, seed=0, seconds=400) == (4, "ended")
 
 
-@FORKS
 def test_a_process_killed_in_the_middle_of_a_message_is_replaced(tmp_path):
     write(tmp_path / "scene.tif", height=128, width=128)
     reader = of(tmp_path, Chatty)
@@ -64,7 +58,6 @@ def test_a_process_killed_in_the_middle_of_a_message_is_replaced(tmp_path):
     assert seen == reader.tiles.tolist()
 
 
-@FORKS
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="the system stops no processes")
 def test_a_stopped_process_ends_with_the_run(reader):
     batches = read_ahead(reader, workers=2)
@@ -75,7 +68,6 @@ def test_a_stopped_process_ends_with_the_run(reader):
     assert not multiprocessing.active_children()
 
 
-@FORKS
 def test_a_death_is_noticed_even_if_another_process_holds_the_pipe(reader, monkeypatch):
     pipe, held = multiprocessing.Pipe, []
 
@@ -110,7 +102,6 @@ class UnportableError(Exception):
         super().__init__(f"{first} and {second}")
 
 
-@FORKS
 @pytest.mark.parametrize("workers", [0, 1])
 def test_errors_while_reading_reach_the_caller(tmp_path, reader, workers):
     with pytest.raises(ValueError, match="such a tile is not known") as caught:
@@ -120,7 +111,6 @@ def test_errors_while_reading_reach_the_caller(tmp_path, reader, workers):
     assert not multiprocessing.active_children()
 
 
-@FORKS
 def test_an_error_that_cannot_be_pickled_arrives_as_text(tmp_path, reader):
     failing = of(tmp_path, Failing)
     failing.error = UnportableError("one", "two")
@@ -153,7 +143,6 @@ print(sum(int(batch.images.long().sum()) for batch in read_ahead(reader, workers
 """
 
 
-@FORKS
 def test_reading_processes_send_large_batches_after_pytorch_was_used(tmp_path):
     path = write(tmp_path / "scene.tif", height=160, width=160)
     done = subprocess.run(

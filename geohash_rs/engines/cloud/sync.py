@@ -119,7 +119,7 @@ def _with_bar(
 ) -> Iterator[tuple[str, FileEntry]]:
     """Yield the files one by one, with a progress bar of their bytes."""
     size = sum(entry.size for _, entry in files)
-    quiet = None if progress else True
+    quiet = None if progress and files else True
     with tqdm(total=size, unit="B", unit_scale=True, desc=what, disable=quiet) as bar:
         for name, entry in files:
             yield name, entry

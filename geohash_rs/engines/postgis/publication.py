@@ -96,7 +96,7 @@ def publish(
             total=sum(segment.entry.num_live for segment in job.segments),
             unit=" tiles",
             desc="publish",
-            disable=None if progress else True,
+            disable=None if progress and job.segments else True,
         )
         with bar:
             for segment in job.segments:
