@@ -56,6 +56,17 @@ def test_every_address_is_below_the_repositorys():
     assert all(one.startswith(addresses["Repository"]) for one in addresses.values())
 
 
+def test_links_of_the_readme_are_absolute_in_the_package():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (rule,) = PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]
+    shown = re.findall(r"\]\((.+?)\)", re.sub(rule["pattern"], rule["replacement"], readme))
+    files = f"{PROJECT['project']['urls']['Repository']}/blob/main/"
+    within = [link.removeprefix(files) for link in shown if link.startswith(files)]
+    assert {"docs/start/tutorial.md", "LICENSE"} <= set(within)
+    assert [path for path in within if not (ROOT / path).exists()] == []
+    assert [link for link in shown if not link.startswith("https://")] == []
+
+
 def test_only_the_weights_are_large():
     files = [path for path in (ROOT / "geohash_rs").rglob("*") if path.is_file()]
     files = [path for path in files if "__pycache__" not in path.parts]
