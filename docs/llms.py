@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-ABOUT = "GeoTIFF scenes in, short binary codes, and the tiles that look like a patch out."
+ABOUT = "A TorchGeo plugin that finds the tiles of GeoTIFF scenes that look like a GeoTIFF patch."
 PARTS = {
     "start": "Getting started",
     "guides": "How-to guides",
