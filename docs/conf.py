@@ -41,6 +41,8 @@ plot_html_show_source_link = False
 
 html_theme = "furo"
 html_title = f"geohash_rs {release}"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 
 
 def setup(app) -> None:
