@@ -1,5 +1,7 @@
 """Pages: every command that they show exists with its options, and every link leads somewhere."""
 
+import ast
+import builtins
 import re
 import shlex
 from collections.abc import Iterator
@@ -41,6 +43,22 @@ def wrong_with(words: list[str]) -> str:
     return f"{name} has no {', '.join(unknown)}" if unknown else ""
 
 
+def undefined_names(text: str) -> set[str]:
+    """List the names that the Python blocks of a page use, in order, without defining them."""
+    defined, missing = set(dir(builtins)), set()
+    for block in re.findall(r"^```(?:python|\{testcode\})\n(.*?)^```", text, re.M | re.S):
+        nodes = list(ast.walk(ast.parse(block)))
+        for node in nodes:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                defined |= {(one.asname or one.name).partition(".")[0] for one in node.names}
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                defined.add(node.name)
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        defined |= {one.id for one in names if isinstance(one.ctx, ast.Store)}
+        missing |= {one.id for one in names} - defined
+    return missing
+
+
 def links(page: Path) -> Iterator[str]:
     """List what a page links to within the repository."""
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
@@ -62,6 +80,17 @@ def test_the_check_of_commands_finds_what_does_not_exist():
         "there is no command find",
     ]
     assert sum(len(list(commands(page.read_text("utf-8")))) for page in PAGES) > 40
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_snippets_of_a_page_define_what_they_use(page):
+    assert undefined_names(page.read_text(encoding="utf-8")) == set()
+
+
+def test_the_check_of_snippets_finds_a_missing_import():
+    page = "```python\nimport a.b as c\nd = [c(e) for e in f]\n```\n"
+    page += "```{testcode}\nprint(d, g)\n```\n"
+    assert undefined_names(page) == {"f", "g"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
