@@ -15,13 +15,20 @@ from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, SceneError, T
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
-from geohash_rs.indexing.notes import band_notes, stack_notes, unseen_note
+from geohash_rs.indexing.notes import (
+    band_notes,
+    conflict_notes,
+    container_notes,
+    stack_notes,
+    unseen_note,
+)
 from geohash_rs.indexing.plan import ScenePlan
 from geohash_rs.indexing.records import READING, is_unchanged, scene_record, scene_settings
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
 from geohash_rs.scenes.ahead import read_ahead
+from geohash_rs.scenes.bands import BandChoice
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.grid import GridSettings
@@ -307,20 +314,27 @@ class SceneImagery:
 
     def _reading(self, file: SceneFile) -> dict[str, Any]:
         """Return the setting that says which bands of a scene are read; none if they do not fit."""
-        try:
-            choice = file.choose(self.scenes.bands, names=self.bands)
-        except BandMismatchError:
+        if (choice := self._choice(file)) is None:
             return {}
         indexes, labels = list(choice.indexes), list(choice.labels)
         return {READING: {"indexes": indexes, "labels": labels, "by": choice.by}}
+
+    def _choice(self, file: SceneFile) -> BandChoice | None:
+        """Choose the bands of a scene; None if they do not fit."""
+        try:
+            return file.choose(self.scenes.bands, names=self.bands)
+        except BandMismatchError:
+            return None
 
     def note_bands(self) -> None:
         """Note in the report, once, what was decided about the bands of the scenes."""
         files = [self.scenes.scene_files[number] for number in self._plan.numbers]
         self.report.notes += stack_notes(files, other_layers=self.scenes.other_layers)
+        self.report.notes += container_notes(self.scenes.containers)
+        choices = [self._choice(file) for file in files]
         if self.scenes.bands is None and self.bands is not None:
-            by = [self._reading(file).get(READING, {}).get("by") for file in files]
-            self.report.notes += band_notes(files, by, names=self.bands)
+            self.report.notes += band_notes(files, choices, names=self.bands)
+        self.report.notes += conflict_notes(files, choices)
 
 
 def _nothing(scene: EncodedScene) -> EncodedTiles:

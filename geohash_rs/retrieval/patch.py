@@ -14,7 +14,8 @@ from torch import Tensor
 
 from geohash_rs.errors import GeoHashRSWarning, PatchError, ValueMismatchError, one_line
 from geohash_rs.footprints.windows import footprints, ground_pixel
-from geohash_rs.scenes.bands import BY_ORDER, COLOURS_SAY, BandChoice
+from geohash_rs.scenes.band_labels import COLOURS_SAY
+from geohash_rs.scenes.bands import BY_ORDER, BandChoice
 from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
 from geohash_rs.scenes.grid import grid_starts
 from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_images
@@ -55,6 +56,7 @@ def read_patch(
     window: Sequence[int] | None = None,
     bands: Sequence[int | str] | None = None,
     unnamed: Sequence[int | str] | None = None,
+    by_name: Sequence[int] | None = None,
     named: bool = False,
     nodata: float | None = None,
     resolutions: Sequence[float] = (),
@@ -76,6 +78,9 @@ def read_patch(
         window: Column, row, width and height of the part to search with, px; all if None.
         bands: One-based indexes or names of the bands to use.
         unnamed: The same, where the file does not say what its bands show.
+        by_name: Bands of the archive's scenes whose file names say what they show, so that a copy
+            under another name, which only has the colours that a driver invents, is worth a
+            warning.
         named: Whether the archive's scenes say what their bands show, so that a patch that does
             not is worth a warning.
         nodata: Value that means nothing was seen; the file's own if None.
@@ -96,11 +101,17 @@ def read_patch(
         ValueMismatchError: If the hasher was made for other values.
     """
     scene = read_scene_file(path, bands=bands)
-    choice = _choose_bands(scene, bands, names, unnamed)
+    choice = _choose_bands(scene, bands, names, unnamed, by_name)
     if named and choice.by == BY_ORDER and len(names) > 1:
         msg = (
             f"{scene.name} does not say what its bands show, so they are taken in order as "
             f"{', '.join(names)}; pass bands=... if they are others."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+    if choice.conflict:
+        msg = (
+            f"{scene.name} contradicts itself on what its bands show: {choice.conflict}. The first "
+            "reading is used; pass bands=... if it is wrong."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
     indexes = choice.indexes
@@ -208,6 +219,7 @@ def _choose_bands(
     bands: Sequence[int | str] | None,
     names: Sequence[str],
     unnamed: Sequence[int | str] | None,
+    by_name: Sequence[int] | None,
 ) -> BandChoice:
     """Choose the bands of a patch: those asked for, else by meaning, else as archived scenes."""
     if bands is not None:
@@ -217,7 +229,8 @@ def _choose_bands(
     if says_nothing and numbers and max(numbers) <= scene.count:
         return scene.choose(unnamed)
     choice = scene.choose(names=names)
-    if numbers and choice.indexes != tuple(numbers) and choice.by == COLOURS_SAY:
+    numbers = numbers or list(by_name or ())
+    if numbers and choice.indexes != tuple(numbers) and COLOURS_SAY in choice.by:
         msg = (
             f"the archive's scenes were read with bands {','.join(map(str, numbers))}, but "
             f"{scene.name} with bands {','.join(map(str, choice.indexes))}, by its colour "

@@ -17,7 +17,9 @@ from rasterio.io import DatasetReader
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.projection import projection_of
 from geohash_rs.scenes.alpha import alpha_band
-from geohash_rs.scenes.bands import Band, BandChoice, choose_bands, label_bands
+from geohash_rs.scenes.band_labels import Band, label_bands
+from geohash_rs.scenes.bands import BandChoice, choose_bands
+from geohash_rs.scenes.containers import container_of
 from geohash_rs.scenes.dates import DateRange, DateRule
 from geohash_rs.scenes.folders import shown_name
 from geohash_rs.scenes.palette import in_colours
@@ -206,7 +208,11 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
         except (RasterioError, OSError) as error:
             virtual = str(path).startswith("<")
             name = "a virtual raster of several files" if virtual else Path(str(path)).name
-            msg = f"{name} cannot be opened: {one_line(error)}"
+            advice = "" if is_virtual(path) else container_of(str(path))
+            if advice and Path(str(path)).exists():
+                msg = f"{name} cannot be opened as a scene: it is {advice}."
+            else:
+                msg = f"{name} cannot be opened: {one_line(error)}"
             raise SceneError(msg) from error
 
 
@@ -363,7 +369,15 @@ def _check_header(source: DatasetReader, name: str, path: str) -> None:
         )
         raise SceneError(msg)
     if source.count == 0:
-        msg = f"{name} has no bands; name one of its subdatasets instead (see 'rio info')."
+        named = "; name one of its subdatasets instead (see 'rio info')"
+        if source.subdatasets:
+            listed = ", ".join(source.subdatasets[:MOST_PAGES])
+            named = (
+                f" of its own but {len(source.subdatasets)} subdatasets; name one instead, or "
+                f"convert it with 'gdal_translate SUBDATASET scene.tif': {listed}"
+                f"{', ...' * (len(source.subdatasets) > MOST_PAGES)}"
+            )
+        msg = f"{name} has no bands{named}."
         raise SceneError(msg)
     if any(dtype.startswith("complex") for dtype in source.dtypes):
         msg = (
