@@ -23,7 +23,7 @@ from geohash_rs.indexing.notes import (
     unseen_note,
 )
 from geohash_rs.indexing.plan import ScenePlan
-from geohash_rs.indexing.records import READING, is_unchanged, scene_record, scene_settings
+from geohash_rs.indexing.records import READING, VERSION, is_unchanged, scene_record, scene_settings
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
@@ -134,7 +134,7 @@ class SceneImagery:
         if self.num_tiles:
             self._leave_out_other_bands(self.bands or ())
             self.note_bands()
-            self.values = values or self._kinds(self.bands or ())
+            self.values = values or self.values or self._kinds(self.bands or ())
 
     def sample(self) -> Iterator[Tensor] | None:
         """Read tiles at random, in the order of the files."""
@@ -229,21 +229,30 @@ class SceneImagery:
         self.report.skip(file.key, reason, strict=False)
 
     def _is_done(self, file: SceneFile, renewed: list[SceneRecord]) -> bool:
-        """Return whether a scene is already indexed; add its record if that lacks a checksum."""
+        """Return whether a scene is already indexed; renew a record without signs of changes."""
         record = self.known.get(file.key)
-        checksum = self.settings.checksum
         try:
             recorded = self._recorded | self._reading(file)
-            if not is_unchanged(record, file, recorded, checksum=checksum):
+            if not is_unchanged(record, file, recorded, checksum=self.settings.checksum):
                 return False
-            if checksum and record is not None and record.checksum is None:
-                fuller = scene_record(file, record.num_tiles, recorded, checksum=True)
-                renewed += [fuller] if fuller.checksum is not None else []
+            if record is not None:
+                renewed += self._fuller(record, file, recorded)
         except SceneError as error:
             self._skip(file.key, f"{file.name}: {error}")
         else:
             self.report.unchanged.append(file.key)
         return True
+
+    def _fuller(
+        self, record: SceneRecord, file: SceneFile, recorded: dict[str, Any]
+    ) -> list[SceneRecord]:
+        """Return the record with a checksum or version that it lacks, or nothing."""
+        lacks_sum = self.settings.checksum and record.checksum is None
+        lacks_version = bool(file.version) and VERSION not in record.settings
+        if not (lacks_sum or lacks_version):
+            return []
+        fuller = scene_record(file, record.num_tiles, recorded, checksum=self.settings.checksum)
+        return [fuller] if lacks_version or fuller.checksum is not None else []
 
     def _note_unseen(self) -> None:
         """Warn once of scenes that count as unchanged because nothing of a change is seen."""
@@ -256,7 +265,9 @@ class SceneImagery:
         unseen = [
             (file.name, next(name for name in file.files if not is_seen(name)))
             for file in self.scenes.scene_files
-            if file.key in unchanged - compared and not all(map(is_seen, file.files))
+            if file.key in unchanged - compared
+            and not all(map(is_seen, file.files))
+            and not (file.version and VERSION in self.known[file.key].settings)
         ]
         if unseen:
             warnings.warn(unseen_note(unseen), GeoHashRSWarning, stacklevel=2)

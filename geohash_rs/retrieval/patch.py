@@ -40,12 +40,14 @@ class Patch:
         tiles: Raw pixels with north up, shape (tiles, bands, height, width).
         windows: Where the tiles lie in the source, (col, row, width, height) px, shape (tiles, 4).
         footprint: What the patch covers, EPSG:4326.
+        notes: What was decided about its bands and may be wrong, one sentence each.
     """
 
     source: str
     tiles: Tensor
     windows: npt.NDArray[np.int64]
     footprint: BaseGeometry
+    notes: tuple[str, ...] = ()
 
 
 def read_patch(
@@ -101,19 +103,11 @@ def read_patch(
         ValueMismatchError: If the hasher was made for other values.
     """
     scene = read_scene_file(path, bands=bands)
-    choice = _choose_bands(scene, bands, names, unnamed, by_name)
-    if named and choice.by == BY_ORDER and len(names) > 1:
-        msg = (
-            f"{scene.name} does not say what its bands show, so they are taken in order as "
-            f"{', '.join(names)}; pass bands=... if they are others."
-        )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
-    if choice.conflict:
-        msg = (
-            f"{scene.name} contradicts itself on what its bands show: {choice.conflict}. The first "
-            "reading is used; pass bands=... if it is wrong."
-        )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+    choice = _choose_bands(scene, bands, names, unnamed)
+    in_archive = [band for band in unnamed or by_name or () if isinstance(band, int)]
+    notes = _band_notes(scene, choice, names, named=named, in_archive=in_archive)
+    for note in notes:
+        warnings.warn(note, GeoHashRSWarning, stacklevel=3)
     indexes = choice.indexes
     whole = _check_window(scene, window)
     size = _tile_shape(scene, tile_size, resolutions)
@@ -165,6 +159,7 @@ def read_patch(
         tiles=stack_images(images),
         windows=np.array(kept, dtype=np.int64),
         footprint=footprints(scene.transform, [whole], crs=scene.crs)[0],
+        notes=tuple(notes),
     )
 
 
@@ -219,7 +214,6 @@ def _choose_bands(
     bands: Sequence[int | str] | None,
     names: Sequence[str],
     unnamed: Sequence[int | str] | None,
-    by_name: Sequence[int] | None,
 ) -> BandChoice:
     """Choose the bands of a patch: those asked for, else by meaning, else as archived scenes."""
     if bands is not None:
@@ -228,16 +222,48 @@ def _choose_bands(
     says_nothing = not any(band.label for band in scene.bands)
     if says_nothing and numbers and max(numbers) <= scene.count:
         return scene.choose(unnamed)
-    choice = scene.choose(names=names)
-    numbers = numbers or list(by_name or ())
-    if numbers and choice.indexes != tuple(numbers) and COLOURS_SAY in choice.by:
-        msg = (
-            f"the archive's scenes were read with bands {','.join(map(str, numbers))}, but "
+    return scene.choose(names=names)
+
+
+def _band_notes(
+    scene: SceneFile,
+    choice: BandChoice,
+    names: Sequence[str],
+    *,
+    named: bool,
+    in_archive: Sequence[int],
+) -> list[str]:
+    """Report what may be wrong about the bands of a patch.
+
+    Args:
+        scene: The patch's file.
+        choice: The bands chosen.
+        names: Bands that the hasher expects.
+        named: As in `read_patch`.
+        in_archive: Bands that the archive's scenes were read with, where these were asked for or
+            their file names say what they show.
+
+    Returns:
+        Sentences for a user.
+    """
+    notes = []
+    if named and choice.by == BY_ORDER and len(names) > 1:
+        notes.append(
+            f"{scene.name} does not say what its bands show, so they are taken in order as "
+            f"{', '.join(names)}; pass bands=... if they are others."
+        )
+    if in_archive and choice.indexes != tuple(in_archive) and COLOURS_SAY in choice.by:
+        notes.append(
+            f"the archive's scenes were read with bands {','.join(map(str, in_archive))}, but "
             f"{scene.name} with bands {','.join(map(str, choice.indexes))}, by its colour "
             f"interpretation as {', '.join(names)}; pass bands=... if it is laid out as they are."
         )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=4)
-    return choice
+    if choice.conflict:
+        notes.append(
+            f"{scene.name} contradicts itself on what its bands show: {choice.conflict}. The first "
+            "reading is used; pass bands=... if it is wrong."
+        )
+    return notes
 
 
 def _check_window(scene: SceneFile, window: Sequence[int] | None) -> tuple[int, int, int, int]:

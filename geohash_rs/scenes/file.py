@@ -27,7 +27,8 @@ from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently, unle
 from geohash_rs.scenes.sensors import product_rescaling
 from geohash_rs.scenes.sources import deciding_files
 from geohash_rs.scenes.stack_vrt import stack_at
-from geohash_rs.scenes.state import state_of
+from geohash_rs.scenes.stacks import without_grid
+from geohash_rs.scenes.state import state_of, version_of
 from geohash_rs.scenes.values import Conversion, rescaling_of
 
 __all__ = ["SceneFile", "open_raster", "read_scene_file", "scene_key"]
@@ -65,6 +66,8 @@ class SceneFile:
         scales: Factor of each band from pixels to physical values; empty if all are 1.
         offsets: Term added to each band after scaling.
         units: Unit of each band; empty strings if none is declared.
+        version: What a catalogue says that differs once its files are others, such as checksums;
+            empty if no catalogue names it.
     """
 
     key: str
@@ -87,6 +90,7 @@ class SceneFile:
     scales: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
     units: tuple[str, ...] = ()
+    version: str = ""
 
     @property
     def name(self) -> str:
@@ -331,6 +335,7 @@ def _read_header(
             mtime_ns=state[1],
             plain=_is_plain(source, str(path)),
             units=tuple(text or "" for text in source.units),
+            version=version_of(without_grid(str(path))),
             **_rescaling(source, opened),
         )
 

@@ -16,6 +16,7 @@ __all__ = [
     "members_at",
     "remember_stack",
     "stack_of_item",
+    "without_grid",
 ]
 
 RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt")
@@ -139,7 +140,7 @@ def members_at(name: str) -> tuple[Member, ...]:
     Returns:
         The members; none if there is no such stack.
     """
-    name = _without_grid(name)
+    name = without_grid(name)
     if name in _remembered:
         return _remembered[name]
     if is_stac_path(name.partition("#")[0]):
@@ -213,6 +214,11 @@ def _literal(text: str) -> str:
     return re.sub(r"([\[\]*?])", r"[\1]", text)
 
 
-def _without_grid(name: str) -> str:
+def without_grid(name: str) -> str:
+    """Return the name of a stack without the grid that it is read on.
+
+    >>> without_grid("S2A.SAFE#20m")
+    'S2A.SAFE'
+    """
     found = GRID.fullmatch(name)
     return found["key"] if found else name
