@@ -110,6 +110,7 @@ def test_a_geotiff_is_dropped_and_its_link_restores_the_search(visit, coast):
     assert other.ids() == found
 
 
+@pytest.mark.filterwarnings("ignore::geohash_rs.errors.GeoHashRSWarning")
 def test_what_may_be_wrong_about_a_patch_is_shown_until_it_is_removed(visit, tmp_path):
     path = tmp_path / "unnamed.tif"
     path.write_bytes(geotiff(photometric="minisblack"))
