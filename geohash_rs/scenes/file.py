@@ -31,7 +31,7 @@ from geohash_rs.scenes.stacks import without_grid
 from geohash_rs.scenes.state import state_of, version_of
 from geohash_rs.scenes.values import Conversion, rescaling_of
 
-__all__ = ["SceneFile", "open_raster", "read_scene_file", "scene_key"]
+__all__ = ["SceneFile", "bands_of_raster", "open_raster", "read_scene_file", "scene_key"]
 
 # Side files are looked up by name: listing a folder of thousands takes longer than reading a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
@@ -319,14 +319,7 @@ def _read_header(
             nodata=None if differing else source.nodata,
             masked=masked or differing,
             alpha=alpha,
-            bands=label_bands(
-                path=str(path),
-                descriptions=source.descriptions,
-                colors=[color.name for color in source.colorinterp],
-                tags=[source.tags(i) | source.tags(i, ns="IMAGERY") for i in source.indexes],
-                product_tags=source.tags() | source.tags(ns="ENVI"),
-                data_alpha=flagged if not masks else None,
-            ),
+            bands=_labels(source, str(path), data_alpha=flagged if not masks else None),
             dates=(rule or DateRule()).dates(
                 str(path), {**source.tags(), **source.tags(ns="IMAGERY")}
             ),
@@ -338,6 +331,32 @@ def _read_header(
             version=version_of(without_grid(str(path))),
             **_rescaling(source, opened),
         )
+
+
+def bands_of_raster(source: DatasetReader, path: str | Path) -> tuple[tuple[Band, ...], int | None]:
+    """Find what is known about the bands of any raster, placed on the Earth or not.
+
+    Args:
+        source: Open rasterio dataset.
+        path: Its path, whose name may say what its bands show.
+
+    Returns:
+        One `Band` per band, and the one-based index of the alpha band or None.
+    """
+    flagged, masks = alpha_band(source, name=Path(path).name, trust=True)
+    labels = _labels(source, str(path), data_alpha=flagged if not masks else None)
+    return labels, flagged if masks else None
+
+
+def _labels(source: DatasetReader, path: str, *, data_alpha: int | None) -> tuple[Band, ...]:
+    return label_bands(
+        path=path,
+        descriptions=source.descriptions,
+        colors=[color.name for color in source.colorinterp],
+        tags=[source.tags(i) | source.tags(i, ns="IMAGERY") for i in source.indexes],
+        product_tags=source.tags() | source.tags(ns="ENVI"),
+        data_alpha=data_alpha,
+    )
 
 
 def _rescaling(source: DatasetReader, path: str) -> dict[str, tuple[float, ...]]:
