@@ -6,7 +6,14 @@ from geohash_rs.scenes.band_labels import COLOURS_SAY, NAME_SAYS
 from geohash_rs.scenes.bands import BY_ORDER, BandChoice
 from geohash_rs.scenes.file import SceneFile
 
-__all__ = ["band_notes", "conflict_notes", "container_notes", "stack_notes", "unseen_note"]
+__all__ = [
+    "band_notes",
+    "conflict_notes",
+    "container_notes",
+    "range_notes",
+    "stack_notes",
+    "unseen_note",
+]
 
 
 def band_notes(
@@ -84,6 +91,27 @@ def conflict_notes(files: Sequence[SceneFile], choices: Sequence[BandChoice | No
     return notes
 
 
+def range_notes(
+    files: Sequence[SceneFile], out_of_range: Sequence[SceneFile], value_range: tuple[float, float]
+) -> list[str]:
+    """Report pictures of 8 bits to which a range of values does not apply.
+
+    Args:
+        files: The scenes.
+        out_of_range: Those pictures, one or more.
+        value_range: The range.
+
+    Returns:
+        Sentences for a user.
+    """
+    low, high = value_range
+    return [
+        f"{len(out_of_range)} of {len(files)} scenes are 8-bit pictures (such as "
+        f"{out_of_range[0].name}), so value_range=({low:g}, {high:g}) does not apply to them; they "
+        "are read as they are."
+    ]
+
+
 def stack_notes(files: Sequence[SceneFile], *, other_layers: Sequence[str]) -> list[str]:
     """Report that separate band files are read together.
 
@@ -118,8 +146,12 @@ def container_notes(containers: Sequence[tuple[str, str]]) -> list[str]:
     if not containers:
         return []
     path, advice = containers[0]
-    more = f" and {len(containers) - 1} more" if len(containers) > 1 else ""
-    return [f"{path}{more} not read: it is {advice}."]
+    if len(containers) == 1:
+        return [f"{path} is not read: it is {advice}."]
+    return [
+        f"{len(containers)} files that hold other files or several rasters are not read (such as "
+        f"{path}: {advice})."
+    ]
 
 
 def unseen_note(unseen: Sequence[tuple[str, str]]) -> str:

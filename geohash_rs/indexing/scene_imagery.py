@@ -19,6 +19,7 @@ from geohash_rs.indexing.notes import (
     band_notes,
     conflict_notes,
     container_notes,
+    range_notes,
     stack_notes,
     unseen_note,
 )
@@ -35,6 +36,7 @@ from geohash_rs.scenes.grid import GridSettings
 from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.sources import is_seen
+from geohash_rs.scenes.value_sample import range_applies
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
@@ -201,7 +203,7 @@ class SceneImagery:
             if count:
                 tiles = scene_tiles_frame(self.scenes, np.concatenate(scene.windows))
                 done = replace(done, codes=np.concatenate(scene.codes), tiles=tiles)
-            recorded = self._recorded | self._reading(file)
+            recorded = self._settings_of(file)
             record = scene_record(file, count, recorded, checksum=checksum)
         except SceneError as error:
             self._skip(file.key, f"{file.name}: {error}")
@@ -232,7 +234,7 @@ class SceneImagery:
         """Return whether a scene is already indexed; renew a record without signs of changes."""
         record = self.known.get(file.key)
         try:
-            recorded = self._recorded | self._reading(file)
+            recorded = self._settings_of(file)
             if not is_unchanged(record, file, recorded, checksum=self.settings.checksum):
                 return False
             if record is not None:
@@ -330,6 +332,22 @@ class SceneImagery:
         indexes, labels = list(choice.indexes), list(choice.labels)
         return {READING: {"indexes": indexes, "labels": labels, "by": choice.by}}
 
+    def _settings_of(self, file: SceneFile) -> dict[str, Any]:
+        """Return the settings that decide a scene's tiles, as its record keeps them."""
+        found = self._recorded | self._reading(file)
+        if self._is_out_of_range(file):
+            found.pop("value_range", None)
+        return found
+
+    def _is_out_of_range(self, file: SceneFile) -> bool:
+        """Return whether a range of values was given that is not meant for a scene."""
+        given, choice = self.scenes.value_range, self._choice(file)
+        return (
+            given is not None
+            and choice is not None
+            and not range_applies(file, choice.indexes, given)
+        )
+
     def _choice(self, file: SceneFile) -> BandChoice | None:
         """Choose the bands of a scene; None if they do not fit."""
         try:
@@ -346,6 +364,9 @@ class SceneImagery:
         if self.scenes.bands is None and self.bands is not None:
             self.report.notes += band_notes(files, choices, names=self.bands)
         self.report.notes += conflict_notes(files, choices)
+        out_of_range = [file for file in files if self._is_out_of_range(file)]
+        if self.scenes.value_range is not None and out_of_range:
+            self.report.notes += range_notes(files, out_of_range, self.scenes.value_range)
 
 
 def _nothing(scene: EncodedScene) -> EncodedTiles:
