@@ -198,7 +198,7 @@ class Archive(CodeStore, ImageQueries):
         return self._checked(SceneImagery(self, scenes, grid, settings), hasher)
 
     def _checked(self, imagery: Imagery[Any], hasher: Hasher | None) -> AddReport:
-        """Add imagery, and warn where its tiles cannot be told apart."""
+        """Add imagery, and warn if most of its tiles share one code."""
         first_id = self.manifest.next_id
         report = add_imagery(self, imagery, hasher)
         check_codes_differ(self, report, first_id=first_id)

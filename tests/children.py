@@ -38,7 +38,7 @@ class Alarm:
     """Abort the processes that were started since, as soon as the seconds are over.
 
     Python's fault handler prints their stacks as they end. A signal does it, not a thread: Python
-    3.12 warns of forks beside threads.
+    3.12 warns of forks in a process with threads.
 
     Args:
         seconds: From the beginning of the block.

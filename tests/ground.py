@@ -43,7 +43,7 @@ def mosaic(cols: int, rows: int, seed: int) -> np.ndarray:
 
 
 def write(path: Path, image: np.ndarray, **profile: object) -> Path:
-    """Write a GeoTIFF; UTM 33 north, 10 m unless told otherwise."""
+    """Write a GeoTIFF; UTM 33 north, 10 m unless set."""
     settings = {
         "driver": "GTiff",
         "count": image.shape[0],

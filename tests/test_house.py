@@ -61,7 +61,7 @@ FACES = {module_name(path): path for path in sorted(PACKAGE.rglob("__init__.pyi"
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """List what is imported at any level, also inside of functions: module and name."""
+    """List what is imported at any level, also inside functions: module and name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((item.name, "") for item in node.names)

@@ -1,4 +1,4 @@
-"""Plain English: pages, examples, docstrings, comments and messages avoid listed phrases."""
+"""Plain English: pages, forms, docstrings, comments and messages avoid listed phrases."""
 
 import ast
 import io
@@ -32,15 +32,36 @@ PHRASES = {
     r"\banew\b": "again",
     r"\bfor who\b": "for those who, if you",
     r"\b(?:thrice|whereof|thereof|therein|hereby)\b": "a plain word",
+    r"\bto count as\b": "that correspond to",
+    r"\btakes? (?:no )?part\b": "is included, is excluded",
+    r"\b(?:do|does|did) not tell\b": "does not say, does not name",
+    r"\b(?:searched|with) all the same\b": "nevertheless, a new sentence",
+    r"\bstands? twice\b|\bwhen it stands\b": "is added twice, is complete",
+    r"\banything goes\b": "accepts any",
+    r"\bmay be given\b": "can be repeated, can be combined",
+    r"\bmore for more\b": "higher is more",
+    r"\bin any case\b": "always",
+    r"\bin vain\b": "without success",
+    r"\bon (?:its|their) way into\b": "added to",
+    r"\bwith commas between\b": "comma-separated",
+    r"\bfor want of\b": "for lack of",
+    r"\bto blame\b": "causes",
+    r"\blooks? after\b": "maintains",
+    r"\bjson-able\b": "as JSON values",
+    r"\bof other (?:values|bands|times)\b": "with other",
+    r"\b(?:is|are) brought (?:to|on)\b|\bbrought onto\b": "resampled, converted",
+    r"\bone (?:array|band|file|folder|row) a \w": "one per",
 }
 
 FILES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(ROOT.glob("*.md")),
+    *(path for path in sorted((ROOT / ".github").rglob("*")) if path.suffix in {".md", ".yml"}),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "docs").glob("*.py")),
     *sorted((ROOT / "examples").rglob("*.py")),
     *sorted((ROOT / "examples").rglob("*.yaml")),
     *sorted((ROOT / "geohash_rs").rglob("*.py")),
+    *(path for path in sorted((ROOT / "tests").rglob("*.py")) if path != Path(__file__)),
 ]
 FILES = [file for file in FILES if not {"_build", "_generated"} & set(file.parts)]
 
@@ -53,6 +74,8 @@ def prose(path: Path) -> Iterator[str]:
         parts = re.split(r"\n\s*\n|\n(?=\s*(?:[-*|]|\d\.) )", text)
     elif path.suffix == ".py":
         parts = [*strings(text), *comments(text)]
+    elif path.suffix == ".yml":
+        parts = re.split(r"\n(?=\s*[-#])|: ", text)
     else:
         parts = [" ".join(re.findall(r"#+ (.*)", text))]
     for part in parts:

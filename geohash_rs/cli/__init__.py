@@ -1,4 +1,4 @@
-"""The command line: thin commands, loaded when they are called."""
+"""The command line: thin commands, imported when they are called."""
 
 import sys
 import warnings
@@ -22,23 +22,23 @@ from geohash_rs.errors import (
 
 __all__ = ["app", "main"]
 
-# What each command does, and the module that holds it: help needs none of them loaded.
+# Module and summary of each command, so that help imports none of them.
 COMMANDS = {
-    "demo": ("demo", "Make scenes, index them, search them and draw the result; all offline."),
+    "demo": ("demo", "Make scenes, index them, search them and draw the result, offline."),
     "index": ("index", "Add GeoTIFF scenes to an archive."),
     "query": ("query", "Find the tiles that look like a patch, a place or a tile."),
     "serve": ("serve", "Search an archive on a map in the browser."),
     "info": ("manage", "Report what an archive holds."),
     "remove": ("manage", "Remove scenes from an archive."),
-    "compact": ("manage", "Merge small segments and drop removed tiles for good."),
+    "compact": ("manage", "Merge small segments, and free the space of removed tiles."),
     "verify": ("manage", "Check every file of an archive."),
     "export": ("manage", "Write all tiles of an archive to one file."),
-    "publish": ("publish", "Bring an archive into PostGIS, for many users and for QGIS."),
-    "push": ("cloud", "Bring an archive into object storage, such as S3."),
-    "pull": ("cloud", "Fetch an archive from object storage into a folder."),
+    "publish": ("publish", "Copy an archive to PostGIS, for many users and for QGIS."),
+    "push": ("cloud", "Copy an archive to object storage, such as S3."),
+    "pull": ("cloud", "Copy an archive from object storage to a folder."),
     "fit": ("fit", "Train a hasher on a TorchGeo data module."),
-    "validate": ("fit", "Measure a trained hasher on the validation part."),
-    "test": ("fit", "Measure a trained hasher on the test part."),
+    "validate": ("fit", "Measure a trained hasher on the validation tiles."),
+    "test": ("fit", "Measure a trained hasher on the test tiles."),
     "evaluate": ("evaluate", "Compare hashing methods on class folders."),
     "weights": ("weights", "List the hashers that can be used by name."),
     "doctor": ("doctor", "Show versions, and check that everything works on this machine."),
@@ -47,10 +47,10 @@ WRONG_USE = (QueryError, RegionError, TimeRangeError, ExportError)
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one when it is called."""
+    """A group that lists its commands by name and imports one only to run it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the names in the order of the work."""
+        """List the commands in the order in which they are used."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="geohash-rs")
-@click.option("--traceback", is_flag=True, help="Show where an error came from.")
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
 def app(traceback: bool) -> None:
     """Find the places in your GeoTIFF scenes that look like a patch of yours.
 
@@ -78,15 +78,15 @@ def app(traceback: bool) -> None:
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run a command and leave with its exit code: 0 done, 2 wrong use, 1 anything else.
+    """Run a command and exit with its code: 0 for success, 2 for wrong usage, 1 for other errors.
 
     Args:
-        args: Words of the command line; those of this process if None.
+        args: Arguments of the command line; None takes those of this process.
     """
     words = sys.argv[1:] if args is None else args
     _escape_unprintable()
     if "--traceback" not in words:
-        warnings.simplefilter("ignore")  # other libraries' words to programmers
+        warnings.simplefilter("ignore")  # other libraries' warnings are for programmers
         warnings.simplefilter("default", GeoHashRSWarning)
         warnings.showwarning = _show_warning
     try:
@@ -98,7 +98,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         where = error.ctx.command_path if error.ctx else "geohash-rs"
         _leave(f"{error.format_message()} (see '{where} --help')", 2)
     except (click.Abort, KeyboardInterrupt):
-        _leave("interrupted; what was committed before is kept.", 1)
+        _leave("interrupted; everything committed so far is kept.", 1)
     except click.ClickException as error:
         _leave(error.format_message(), error.exit_code)
     except BrokenPipeError:
@@ -114,7 +114,7 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _escape_unprintable() -> None:
-    """Escape names that the terminal cannot show, rather than raise an error."""
+    """Escape characters that the terminal cannot show, rather than raise an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

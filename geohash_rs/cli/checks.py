@@ -1,4 +1,4 @@
-"""What ``geohash-rs doctor`` checks, each in a process of its own: a broken library breaks no more."""
+"""The checks of ``geohash-rs doctor``, each in its own process so that a crash ends only one."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from typing import Any
 
 __all__ = ["CHECKS", "NotWorkingError", "answer"]
 
-# UTM zone 33: the central meridian at the equator is at 500,000 m east, 0 m north by definition.
+# UTM zone 33: by definition, its central meridian meets the equator at 500,000 m east, 0 m north.
 LON_LAT, EAST_NORTH, UTM33 = (15.0, 0.0), (500_000.0, 0.0), "EPSG:32633"
-GDAL_FILE = "gdalvrt.xsd"  # in every GDAL's folder of data
+GDAL_FILE = "gdalvrt.xsd"  # every GDAL data folder has it
 
 
 class NotWorkingError(Exception):
-    """A check found something that does not work; the second argument says what to do."""
+    """A check found a problem; the second argument says what to do about it."""
 
 
 def check_requirements() -> str:
@@ -36,7 +36,7 @@ def check_requirements() -> str:
     try:
         asked = [Requirement(line) for line in distribution("geohash-rs").requires or []]
     except PackageNotFoundError as error:
-        msg = "geohash_rs is not installed; it only lies on Python's path"
+        msg = "geohash_rs is not installed; Python only finds its folder"
         raise NotWorkingError(msg, "python -m pip install .") from error
     wanted = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
     wrong = [f"{one.name}{one.specifier} ({have})" for one, have in _unmet(wanted)]
@@ -48,7 +48,7 @@ def check_requirements() -> str:
 
 
 def _unmet(wanted: list[Any]) -> Iterator[tuple[Any, str]]:
-    """Yield the requirements that are not met, each with what is there instead."""
+    """Yield the requirements that are not met, each with the reason."""
     for one in wanted:
         try:
             have = version(one.name)
@@ -66,7 +66,7 @@ def check_rasterio() -> str:
         What was found.
 
     Raises:
-        NotWorkingError: If a result is wrong, or GDAL's data are missing.
+        NotWorkingError: If a result is wrong, or GDAL's data files are missing.
     """
     import numpy as np
     import rasterio
@@ -85,11 +85,11 @@ def check_rasterio() -> str:
         with memory.open() as scene:
             same = bool((scene.read() == pixels).all()) and scene.crs.to_epsg() == 32633
     if not same:
-        msg = "a GeoTIFF that GDAL wrote comes back with other pixels or another CRS"
+        msg = "GDAL wrote a GeoTIFF, but read other pixels or another CRS from it"
         raise NotWorkingError(msg, "python -m pip install --force-reinstall rasterio")
     gdal_data = os.environ.get("GDAL_DATA") or GDALDataFinder().search()
     if gdal_data and not (Path(gdal_data) / GDAL_FILE).exists():
-        msg = f"GDAL's data are not in {gdal_data}: there is no {GDAL_FILE}"
+        msg = f"GDAL's data files are not in {gdal_data}: {GDAL_FILE} is missing"
         raise NotWorkingError(msg, "python -m pip install --force-reinstall rasterio")
     asked = os.environ.get("PROJ_DATA") or os.environ.get("PROJ_LIB")
     folder = (asked or "").split(os.pathsep)[0] or PROJDataFinder().search()
@@ -104,7 +104,7 @@ def _expect_point(library: str, x: float, y: float) -> None:
 
 
 def _proj_data(folder: Path) -> str:
-    """Read from ``proj.db`` which PROJ and which EPSG registry it is of."""
+    """Read the versions of PROJ and of the EPSG registry from ``proj.db``."""
     path = folder / "proj.db"
     if not path.is_file():
         return f"in {folder}"
@@ -143,7 +143,7 @@ def check_pyogrio() -> str:
         What was found.
 
     Raises:
-        NotWorkingError: If another place or CRS comes back.
+        NotWorkingError: If it reads another place or CRS than it wrote.
     """
     import geopandas as gpd
     import pyogrio
@@ -154,7 +154,7 @@ def check_pyogrio() -> str:
         gpd.GeoDataFrame(geometry=[shapely.Point(EAST_NORTH)], crs=UTM33).to_file(path)
         read = gpd.read_file(path)
     if read.crs != UTM33 or read.geometry[0] != shapely.Point(EAST_NORTH):
-        msg = f"a point in {UTM33} comes back from a GeoPackage as {read.geometry[0]} in {read.crs}"
+        msg = f"a point in {UTM33} is read from a GeoPackage as {read.geometry[0]} in {read.crs}"
         raise NotWorkingError(msg, "python -m pip install --force-reinstall pyogrio")
     return f"GDAL {pyogrio.__gdal_version_string__}, a GeoPackage keeps its CRS"
 
@@ -173,7 +173,7 @@ def check_numba() -> str:
     from geohash_rs.store.search.compiled import numba_works
 
     if numba.config.DISABLE_JIT:
-        msg = "Numba is told not to compile, so a search takes hundreds of times as long"
+        msg = "Numba is set not to compile, so a search takes hundreds of times as long"
         raise NotWorkingError(msg, "unset NUMBA_DISABLE_JIT, or remove it from .numba_config.yaml")
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -184,13 +184,13 @@ def check_numba() -> str:
 
 
 def check_folders() -> str:
-    """Write where compiled kernels, temporary files and fetched archives are kept.
+    """Write to the folders for compiled kernels, temporary files and fetched archives.
 
     Returns:
         What was found.
 
     Raises:
-        NotWorkingError: If one of them cannot be written.
+        NotWorkingError: If one of them is not writable.
     """
     temporary = Path(tempfile.gettempdir())
     _try_to_write(temporary, "set TMPDIR to a folder that you can write")
@@ -200,13 +200,13 @@ def check_folders() -> str:
 
     kept = getattr(getattr(kernels.scan, "_cache", None), "cache_path", None)
     if kept is None:
-        msg = "no folder can keep the compiled search, so each process compiles it again"
+        msg = "no folder can store the compiled search, so each process compiles it again"
         raise NotWorkingError(msg, "set NUMBA_CACHE_DIR to a folder that you can write")
     return f"compiled search in {kept}, temporary files in {temporary}, cache in {home}"
 
 
 def _try_to_write(folder: Path, remedy: str) -> None:
-    """Write a file into a folder, or into the one that it would be made in."""
+    """Write a file to a folder, or to its nearest parent that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
@@ -250,7 +250,7 @@ def check_hasher() -> str:
         What was found.
 
     Raises:
-        NotWorkingError: If the weights are missing, or the codes differ from one time to the next.
+        NotWorkingError: If the weights are missing, or two runs make different codes.
     """
     import torch
 
@@ -264,13 +264,13 @@ def check_hasher() -> str:
     hasher = load_hasher(names[0])
     once, again = (hasher.codes(pixels.to(torch.uint8)).tobytes() for _ in range(2))
     if once != again:
-        msg = f"{names[0]} hashes one tile to {once.hex()} and then to {again.hex()}"
+        msg = f"{names[0]} hashes the same tile to {once.hex()} and then to {again.hex()}"
         raise NotWorkingError(msg, "python -m pip install --force-reinstall torch")
     gpu = "CUDA" if torch.cuda.is_available() else "no CUDA"
     return f"{names[0]} hashes a tile into {hasher.num_bits} bits; PyTorch sees {gpu}"
 
 
-# Name, what runs, and the variables that can break it: if it works without one, that one is named.
+# Name, function, and the variables that can break it: doctor names one if the check works without.
 CHECKS: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
     "requirements": (check_requirements, ()),
     "rasterio": (check_rasterio, ("PROJ_DATA", "PROJ_LIB", "GDAL_DATA", "GDAL_DRIVER_PATH")),
@@ -284,7 +284,7 @@ CHECKS: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
 
 
 def answer(name: str) -> None:
-    """Run one check and write its outcome as the last line of the standard output, in JSON.
+    """Run one check and write its outcome as JSON, on the last line of standard output.
 
     Args:
         name: A name in `CHECKS`.
@@ -293,9 +293,9 @@ def answer(name: str) -> None:
         outcome = {"ok": True, "found": CHECKS[name][0](), "remedy": ""}
     except NotWorkingError as error:
         outcome = {"ok": False, "found": error.args[0], "remedy": error.args[1]}
-    except Exception as error:  # noqa: BLE001 - whatever a broken library raises is the finding
+    except Exception as error:  # noqa: BLE001 - reports whatever a broken library raises
         words = " ".join(str(error).split())
         outcome = {"ok": False, "found": f"{type(error).__name__}: {words}", "remedy": ""}
     sys.stdout.write(f"\n{json.dumps(outcome)}\n")
     sys.stdout.flush()
-    os._exit(0)  # what libraries do at exit is not what is asked
+    os._exit(0)  # skips what libraries do at exit

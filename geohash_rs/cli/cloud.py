@@ -14,10 +14,10 @@ __all__ = ["pull_command", "push_command"]
 @click.argument("url", metavar="s3://BUCKET/NAME")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def push_command(archive: Path, url: str, as_json: bool) -> None:
-    """Bring an archive in object storage to the state of ARCHIVE: only new files are sent.
+    """Update an archive in object storage to the state of ARCHIVE. Only new files are sent.
 
-    Any address of fsspec will do. Keys are best left to where the provider's own tools look for
-    them, such as AWS_PROFILE; AWS_ENDPOINT_URL names an S3 server other than Amazon's.
+    URL can be any address that fsspec supports. Credentials are found where the provider's own
+    tools look for them, such as AWS_PROFILE. AWS_ENDPOINT_URL sets an S3 server other than Amazon's.
     """
     from geohash_rs.engines.cloud.sync import push
     from geohash_rs.store.disk.manifest_file import read_manifest
@@ -35,10 +35,10 @@ def push_command(archive: Path, url: str, as_json: bool) -> None:
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def pull_command(url: str, archive: Path, as_json: bool) -> None:
-    """Bring a folder ARCHIVE, new or pulled before, to the state of one in object storage.
+    """Update a folder ARCHIVE, new or pulled before, to the state of an archive in object storage.
 
-    Only files that the folder lacks are fetched. Add scenes to it, and push it again. To search
-    without a folder, give the address to 'geohash-rs query'.
+    Only files that the folder lacks are fetched. You can add scenes to it and push it again. To
+    search without a folder, pass the URL to 'geohash-rs query'.
     """
     from geohash_rs.engines.cloud.sync import pull
     from geohash_rs.store.disk.manifest_file import read_manifest
@@ -48,4 +48,4 @@ def pull_command(url: str, archive: Path, as_json: bool) -> None:
     if as_json:
         echo_json({"archive": str(archive), "url": url, "tiles": tiles})
         return
-    click.echo(f"{archive} holds {tiles} tiles, as {url}.")
+    click.echo(f"{archive} holds {tiles} tiles, the same as {url}.")

@@ -19,13 +19,13 @@ __all__ = ["demo_command"]
     type=click.Choice(["town", "forest", "fields", "river", "coast", "industry"]),
     default="town",
     show_default=True,
-    help="What to search for.",
+    help="Kind of place to search for.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another landscape."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the landscape to invent."
 )
 def demo_command(folder: Path, patch: str, seed: int) -> None:
-    """Invent a coast, index it, search it with a patch; needs no data and no network.
+    """Invent a coast, index it and search it with a patch, without data or network.
 
     Writes scenes, an archive, matches.geojson and a picture to DIR, by default geohash-demo.
     """

@@ -1,4 +1,4 @@
-"""``geohash-rs doctor``: which versions are at work, what does not work, and what to do about it."""
+"""``geohash-rs doctor``: show versions, find what does not work, and say what to do about it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from geohash_rs.cli.checks import CHECKS
 __all__ = ["Outcome", "doctor_command", "run_check"]
 
 TIMEOUT = 300  # seconds; the slowest check imports PyTorch on a busy machine
-# The check runs with this process's own path, and not with what lies in the current folder.
+# The check imports from this process's own path, never from the current folder.
 CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from geohash_rs.cli.checks import answer; answer(sys.argv[2])"
@@ -28,9 +28,10 @@ PACKAGES = (
     "shapely", "pyarrow", "numba", "onnxruntime",
 )
 EXTRAS = ("ray", "psycopg", "fsspec", "s3fs", "pystac", "fastapi", "uvicorn", "folium")
-# Of other variables, values can be secret.
+# Only these variables are shown, since values of others may be secret.
 VARIABLES = sorted({name for _, suspects in CHECKS.values() for name in suspects})
-# What to try where a check only shows what a library raised: the package named like the check.
+# What to try if a check shows only an error of a library: reinstall the package named like the
+# check.
 REINSTALL = "python -m pip install --force-reinstall --no-deps {}"
 PARTS = {"hasher": "torch torchvision torchgeo", "requirements": "packaging", "folders": "numba"}
 
@@ -52,7 +53,7 @@ class Outcome:
 
 @click.command("doctor")
 def doctor_command() -> int:
-    """Show versions and check that everything works here; exit code 1 if something does not."""
+    """Show versions and check that everything works here; exit with code 1 if something does not."""
     for name, value in _versions():
         click.echo(f"{name:<13} {value}")
     click.echo()
@@ -71,7 +72,7 @@ def doctor_command() -> int:
 
 
 def diagnose(name: str) -> Outcome:
-    """Run a check; if it fails, find out whether a variable of the environment is to blame.
+    """Run a check; if it fails, find out whether an environment variable causes it.
 
     Args:
         name: A name in `CHECKS`.
@@ -95,15 +96,15 @@ def diagnose(name: str) -> Outcome:
 def run_check(
     name: str, *, without: tuple[str, ...] | list[str] = (), timeout: float = TIMEOUT
 ) -> Outcome:
-    """Run a check in a process of its own.
+    """Run a check in its own process.
 
     Args:
         name: A name in `CHECKS`.
-        without: Variables of the environment that the process does not get.
-        timeout: Seconds until it is ended.
+        without: Environment variables to hide from the process.
+        timeout: Seconds until the process is killed.
 
     Returns:
-        Its outcome; one that crashed or took too long has failed.
+        Its outcome; a check that crashes or takes too long fails.
     """
     words = [sys.executable, "-P", "-c", CHILD, json.dumps(sys.path), name]
     environment = {key: value for key, value in os.environ.items() if key not in without}
@@ -123,12 +124,12 @@ def run_check(
     try:
         return Outcome(**json.loads(done.stdout.splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
-        last = (done.stderr.split("\n\n")[0].strip().splitlines() or ["without a word"])[-1]
+        last = (done.stderr.split("\n\n")[0].strip().splitlines() or ["no error message"])[-1]
         return Outcome(ok=False, found=f"it crashed (exit code {done.returncode}): {last}", remedy="")
 
 
 def _versions() -> list[tuple[str, str]]:
-    """List what is at work here, without importing any of it."""
+    """List the versions in use, without importing the packages."""
     rows = [
         ("geohash_rs", f"{__version__} in {Path(__file__).parents[1]}"),
         ("Python", f"{platform.python_version()} in {sys.prefix}"),
@@ -150,7 +151,7 @@ def _version(package: str) -> str:
 
 
 def _processor() -> str:
-    """Return the processor's name; Linux keeps it in a file that Python does not read."""
+    """Return the processor's name; on Linux it is in a file that Python does not read."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

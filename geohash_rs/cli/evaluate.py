@@ -32,7 +32,7 @@ def _methods(context: click.Context, option: click.Parameter, value: str) -> lis
     words = _words(context, option, value)
     unknown = [word for word in words if word not in METHODS]
     if unknown or not words:
-        said = f"{', '.join(unknown)} is unknown" if words else "none is named"
+        said = f"{', '.join(unknown)} is unknown" if words else "no method is named"
         raise click.BadParameter(f"{said}; use some of {', '.join(METHODS)}")
     return words
 
@@ -50,13 +50,13 @@ def _dataset(_context: click.Context, _option: click.Parameter, value: str | Non
 @click.option(
     "--dataset",
     callback=_dataset,
-    help="ucmerced, eurosat, eurosat-rgb, eurosat100, aid, whu-rs19, bigearthnet or class-folders (your own). Default: what the folder holds.",
+    help="ucmerced, eurosat, eurosat-rgb, eurosat100, aid, whu-rs19, bigearthnet or class-folders (your own). Default: recognised from the folder.",
 )
 @click.option(
     "--root",
     required=True,
     type=click.Path(path_type=Path),
-    help="One folder a class, or patches of BigEarthNet.",
+    help="Folder with one subfolder per class, or with patches of BigEarthNet.",
 )
 @click.option(
     "--protocol",
@@ -76,42 +76,42 @@ def _dataset(_context: click.Context, _option: click.Parameter, value: str | Non
     type=click.IntRange(1),
     default=5,
     show_default=True,
-    help="Trainings of each method, seeds 0 and on.",
+    help="Number of times to train each method, with seeds from 0.",
 )
 @click.option(
     "--split",
     type=click.Choice(["seed", "lists"]),
     default="seed",
     show_default=True,
-    help="Each seed draws its split, or all use the lists *-train.txt, -val, -test by the data.",
+    help="seed: each seed draws its own split. lists: all seeds use the lists *-train.txt, *-val.txt and *-test.txt in the data folder.",
 )
-@click.option("--iterations", type=click.IntRange(1), help="Change how long recipes train.")
+@click.option("--iterations", type=click.IntRange(1), help="Iterations for which recipes train.")
 @click.option(
     "--model",
-    help="Change the backbone of the recipes: any timm name. Pass --stages too if it has stages.",
+    help="Backbone of the recipes: any timm name. Pass --stages too if the recipe uses stages.",
 )
 @click.option(
     "--weights",
-    help="Weights of the backbone: a state dict on this machine, or TorchGeo's by name.",
+    help="Weights of the backbone: a local state dict, or the name of TorchGeo weights.",
 )
 @click.option(
-    "--stages", callback=_words, help="Change the stages of the recipes; 'none' for none."
+    "--stages", callback=_words, help="Stages of the recipes; 'none' for no stages."
 )
 @click.option(
-    "--input-size", type=click.IntRange(1), help="Change the side in px that the network sees."
+    "--input-size", type=click.IntRange(1), help="Side of the network's input, px."
 )
 @click.option(
     "--train-views",
     type=click.IntRange(1, 8),
-    help="Change how many views of a tile recipes train on.",
+    help="Number of views of a tile that recipes train on.",
 )
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="Folder where features and trained heads are kept; an interrupted run resumes from there.",
+    help="Folder to store features and trained heads in, so that an interrupted run resumes.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for all figures.")
-@click.option("--plots", type=click.Path(path_type=Path), help="Folder for pictures.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="File to write all results to.")
+@click.option("--plots", type=click.Path(path_type=Path), help="Folder to write plots to.")
 def evaluate_command(
     dataset: str | None,
     root: Path,

@@ -15,26 +15,26 @@ __all__ = ["index_command"]
 
 @click.command("index")
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
-@click.option("--archive", type=click.Path(path_type=Path), help="Archive folder; made if it is not there.")
+@click.option("--archive", type=click.Path(path_type=Path), help="Archive folder; created if it does not exist.")
 @click.option("--hasher", help="Name of a shipped hasher, a .safetensors file, or general-BITS / itq-BITS / lsh-BITS.  [default: general-64]")
 @click.option("--tile-size", type=click.IntRange(min=1), help="Columns and rows of a tile, px.  [default: the hasher's, or 64]")
 @click.option("--stride", type=click.IntRange(min=1), help="Step between tiles, px.  [default: the tile size]")
-@click.option("--edges", type=click.Choice(["shift", "pad", "drop"]), default="shift", show_default=True, help="Where the grid does not end with the scene: move the last tile inside, let it overhang, or leave it out.")
+@click.option("--edges", type=click.Choice(["shift", "pad", "drop"]), default="shift", show_default=True, help="If the grid does not fit the scene, shift the last tile inside, pad it with nodata, or drop it.")
 @click.option("--max-nodata", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Leave out tiles with a larger share of nodata.")
-@click.option("--resolution", type=click.FloatRange(min=0, min_open=True), help="Resample tiles of all scenes to this ground size, m a pixel.  [default: the hasher's, or each scene's own]")
+@click.option("--resolution", type=click.FloatRange(min=0, min_open=True), help="Resample tiles of all scenes to this ground size, m per pixel.  [default: the hasher's, or each scene's own]")
 @click.option("--bands", help="One-based indexes or names, such as 4,3,2 or red,green,blue.  [default: what all scenes share]")
-@click.option("--asset", help="Asset of STAC items that is the scene.  [default: the only raster]")
-@click.option("--nodata", type=float, help="Value that means nothing was seen.  [default: each file's own]")
-@click.option("--value-range", type=Numbers("low,high"), help="Values of the scenes that count as the lowest and highest that the hasher was made for.  [default: compared with those]")
+@click.option("--asset", help="Asset of STAC items to read.  [default: the only raster]")
+@click.option("--nodata", type=float, help="Value of missing pixels.  [default: each file's own]")
+@click.option("--value-range", type=Numbers("low,high"), help="The scenes' values that correspond to the lowest and highest that the hasher was made for.  [default: detect and compare]")
 @click.option("--date", help="When the scenes were taken, ISO 8601.  [default: from file name or TIFF tag]")
 @click.option("--filename-regex", help="Pattern with a group 'date', or 'start' and 'stop', as in TorchGeo.")
-@click.option("--date-format", default="%Y%m%d", show_default=True, help="Form of those groups.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Most tiles that are read at once; fewer where they are large.")
-@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read; 0 reads in a thread.")
-@click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
-@click.option("--checksum", is_flag=True, help="Compare files by checksum, not by size and time, and keep checksums.")
-@click.option("--engine", metavar="ADDRESS", help="Spread the scenes over a Ray cluster: local (all cores of this machine), auto, HOST:6379 or ray://HOST:10001.")
-@click.option("--dry-run", is_flag=True, help="Only list what would be read, and why not the rest; --archive may be left out.")
+@click.option("--date-format", default="%Y%m%d", show_default=True, help="Date format of these groups.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Largest number of tiles to read at once; fewer if they are large.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read scenes; 0 reads in a thread.")
+@click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
+@click.option("--checksum", is_flag=True, help="Compare files by checksum, not by size and time, and store checksums.")
+@click.option("--engine", metavar="ADDRESS", help="Distribute the scenes over a Ray cluster: local (all cores of this machine), auto, HOST:6379 or ray://HOST:10001.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be read, and what not and why; does not need --archive.")
 @click.option("--strict", is_flag=True, help="Stop at the first scene that cannot be added.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def index_command(
@@ -64,8 +64,8 @@ def index_command(
 ) -> int:
     """Add GeoTIFF scenes (files, folders or URIs, or those of STAC items in .json) to an archive.
 
-    Scenes that the archive has already are left alone; those whose file has changed are replaced.
-    Exit code 1 if a scene could not be added; the others are.
+    Scenes that the archive already has are skipped, unless their files have changed. The exit code
+    is 1 if a scene could not be added; all others are added.
     """
     target_folder = _check_use(archive, engine=engine, workers=workers, dry_run=dry_run)
     from dataclasses import asdict
@@ -152,16 +152,16 @@ def _print_report(report: "AddReport", total: str) -> None:
 
 
 def _check_use(archive: Path | None, *, engine: str | None, workers: int, dry_run: bool) -> Path | None:
-    """Return the folder to write to; None if nothing is to be written."""
+    """Return the folder to write to; None for a dry run."""
     context = click.get_current_context()
     if archive is None and not dry_run:
-        msg = "Missing option '--archive' (only --dry-run goes without)."
+        msg = "Missing option '--archive' (only --dry-run works without it)."
         raise click.UsageError(msg, context)
     if engine is not None and workers:
         msg = f"--workers {workers} is for one machine; with --engine, each core of the cluster is a worker"
         raise click.UsageError(msg, context)
     scheme = archive.parts[0] if archive is not None and archive.parts else ""
     if scheme.endswith(":") and len(scheme) > 2:  # C: is a drive
-        msg = f"--archive must be a folder, not {scheme}//...; index into a folder, then bring it there with 'geohash-rs push'"
+        msg = f"--archive must be a folder, not {scheme}//...; index into a folder, then copy it there with 'geohash-rs push'"
         raise click.UsageError(msg, context)
     return None if dry_run else archive

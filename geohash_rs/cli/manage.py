@@ -1,4 +1,4 @@
-"""``geohash-rs info``, ``remove``, ``compact``, ``verify`` and ``export``: look after an archive."""
+"""``geohash-rs info``, ``remove``, ``compact``, ``verify`` and ``export``: maintain an archive."""
 
 from contextlib import suppress
 from dataclasses import asdict
@@ -36,7 +36,7 @@ def info_command(archive: Path, as_json: bool) -> None:
     opened = Archive.open(archive, mode="r")
     summary = summarise(opened)
     if opened.hasher_file is not None:
-        with suppress(HasherError):  # whoever needs the hasher says that its file is damaged
+        with suppress(HasherError):  # commands that need the hasher report a damaged file
             summary["hasher_values"] = [str(values) for values in _values_of(opened.hasher_file)]
     if as_json:
         echo_json(summary)
@@ -63,10 +63,10 @@ def _values_of(hasher_file: Path) -> "tuple[Values, ...]":
 
 @click.command("remove")
 @archive_argument
-@click.option("--scene", "scenes", multiple=True, required=True, help="Path of a scene; may be given again.")
+@click.option("--scene", "scenes", multiple=True, required=True, help="Path of a scene; can be repeated.")
 @json_option
 def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> None:
-    """Remove all tiles of scenes."""
+    """Remove scenes from an archive, with all their tiles."""
     from geohash_rs.archive import Archive
     from geohash_rs.errors import SceneError
     from geohash_rs.scenes.file import scene_key
@@ -87,7 +87,7 @@ def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> Non
 @archive_argument
 @json_option
 def compact_command(archive: Path, as_json: bool) -> None:
-    """Merge small segments and drop removed tiles for good; ids stay as they are."""
+    """Merge small segments, and free the space of removed tiles. Tile ids do not change."""
     from geohash_rs.archive import Archive
 
     opened = Archive.open(archive)
@@ -104,7 +104,7 @@ def compact_command(archive: Path, as_json: bool) -> None:
 @archive_argument
 @json_option
 def verify_command(archive: Path, as_json: bool) -> int:
-    """Check every file of an archive against its checksums; exit code 1 if one is damaged."""
+    """Check every file of an archive against its checksum; exit with code 1 if one is damaged."""
     from geohash_rs.store.verification import verify_archive
 
     report = verify_archive(archive)

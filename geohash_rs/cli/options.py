@@ -8,7 +8,7 @@ import click
 
 __all__ = ["Numbers", "bands_of", "echo_json", "in_options"]
 
-# Parameters that messages name, and what they are called on the command line where that differs.
+# Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
     r"\b(asset|bands|checksum|date_format|datetime|edges|filename_regex|layer|max_distance|max_nodata|"
     r"nodata|resolution|stride|tile_size|value_range|window|workers)="
@@ -18,7 +18,7 @@ RENAMED = {"datetime": "date"}
 
 
 class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]
-    """A fixed number of numbers with commas between, such as a window or a bounding box."""
+    """A fixed number of comma-separated numbers, such as a window or a bounding box."""
 
     name = "numbers"
 
@@ -26,8 +26,8 @@ class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.Par
         """Describe the numbers.
 
         Args:
-            names: Their names with commas between, shown in help and errors.
-            whole: Whether they must be whole.
+            names: Their names, comma-separated, to show in help and errors.
+            whole: Whether they must be whole numbers.
         """
         self.names = names
         self.whole = whole
@@ -38,7 +38,7 @@ class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.Par
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401 - what click hands over
+        value: Any,  # noqa: ANN401 - click passes anything
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[float, ...]:
@@ -53,7 +53,7 @@ class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.Par
             numbers = ()
         if len(numbers) != len(self.names.split(",")):
             what = "whole numbers" if self.whole else "numbers"
-            self.fail(f"{value!r} is not {self.names} ({what} with commas between)", param, ctx)
+            self.fail(f"{value!r} is not {self.names} (comma-separated {what})", param, ctx)
         return numbers
 
 
@@ -61,7 +61,7 @@ def bands_of(text: str | None) -> list[int | str] | None:
     """Read band indexes or names.
 
     Args:
-        text: Such as ``4,3,2`` or ``red,green,blue``.
+        text: Comma-separated, such as ``4,3,2`` or ``red,green,blue``.
 
     Returns:
         One-based indexes and names in that order, or None.
@@ -72,13 +72,13 @@ def bands_of(text: str | None) -> list[int | str] | None:
 
 
 def in_options(message: str) -> str:
-    """Name the options of the command line where a message names parameters of Python.
+    """Replace Python parameters in a message with the options of the command line.
 
     Args:
-        message: Of an error or warning.
+        message: Message of an error or warning.
 
     Returns:
-        The message.
+        The message with options.
 
     >>> in_options('pass bands=... or edges="pad"; bands=[4, 3] are 2')
     'pass --bands ... or --edges pad; --bands 4,3 are 2'
@@ -100,6 +100,6 @@ def echo_json(value: object) -> None:
     """Print a value as JSON.
 
     Args:
-        value: Anything that JSON can hold; others are written as text.
+        value: Any value; what JSON cannot represent is written as text.
     """
     click.echo(json.dumps(value, indent=2, default=str))

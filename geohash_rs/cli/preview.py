@@ -1,4 +1,4 @@
-"""What ``geohash-rs index --dry-run`` prints: scenes that would be read, and why not the rest."""
+"""Print the result of ``geohash-rs index --dry-run``: what would be read, what not, and why."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,17 +22,17 @@ COLUMNS = ("tiles", "size", "dtype", "crs", "ground", "date", "bands", "scene")
 def print_preview(
     scenes: "Scenes", archive: Path | None, *, hasher: str | None, grid: dict[str, Any], as_json: bool
 ) -> int:
-    """List what would be read; nothing is written.
+    """List what would be read, without writing anything.
 
     Args:
         scenes: The scenes.
-        archive: Archive that they would be added to, or None.
+        archive: Archive to which they would be added, or None.
         hasher: Name or file of the hasher of a new archive.
-        grid: Settings of the grid, as `Archive.add` takes them.
-        as_json: Print JSON, of all rows.
+        grid: Settings of the grid, as for `Archive.add`.
+        as_json: Print all rows as JSON.
 
     Returns:
-        Exit code: 1 if something could not be added.
+        Exit code: 1 if some scene could not be added.
     """
     from geohash_rs.archive import Archive, open_or_create
     from geohash_rs.hashing.fit.by_name import Unfitted
@@ -41,7 +41,7 @@ def print_preview(
     from geohash_rs.scenes.grid import GridSettings
     from geohash_rs.store.creation import is_unused
 
-    with TemporaryDirectory() as folder:  # a new archive is made there, and goes with it
+    with TemporaryDirectory() as folder:  # for a new archive, deleted at the end
         is_new = archive is None or is_unused(archive)
         if is_new or archive is None:
             target = open_or_create(Path(folder) / "archive", hasher=hasher)
@@ -98,7 +98,7 @@ def _row(number: int, file: "SceneFile", imagery: "SceneImagery") -> dict[str, A
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    """Print aligned columns; widths are those of the rows shown."""
+    """Print rows in aligned columns, as wide as the printed rows need."""
     table = [COLUMNS, *(_cells(row) for row in rows[:MOST_ROWS])]
     widths = [max(len(cells[place]) for cells in table) for place in range(len(COLUMNS) - 1)]
     lines = [

@@ -1,4 +1,4 @@
-"""``geohash-rs publish``: bring an archive into PostGIS."""
+"""``geohash-rs publish``: copy an archive to PostGIS."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ __all__ = ["publish_command"]
 @click.command("publish")
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.argument("dsn", metavar="postgresql://USER@HOST/DATABASE")
-@click.option("--schema", default="public", show_default=True, help="Schema of the tables; it must be there.")
-@click.option("--table", default="geohash_tiles", show_default=True, help="Table of the tiles; made if it is not there.")
+@click.option("--schema", default="public", show_default=True, help="Schema of the tables; it must exist.")
+@click.option("--table", default="geohash_tiles", show_default=True, help="Table of the tiles; created if it does not exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def publish_command(archive: Path, dsn: str, schema: str, table: str, as_json: bool) -> None:
-    """Bring a table of PostGIS to the state of ARCHIVE: only what changed is sent.
+    """Update a table in PostGIS to the state of ARCHIVE. Only changes are sent.
 
-    The password is best left out of the address: libpq finds it in PGPASSWORD or ~/.pgpass.
+    Keep the password out of the address: libpq finds it in PGPASSWORD or ~/.pgpass.
     """
     from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""``geohash-rs query``: find what looks alike."""
+"""``geohash-rs query``: find tiles that look alike."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,29 +24,29 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.argument("archive", metavar="ARCHIVE|s3://...|postgresql://...")
 @click.argument("patches", metavar="[PATCH]...", nargs=-1)
 @click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place.")
-@click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile of this id; may be given again.")
-@click.option("--negative", "negatives", multiple=True, metavar="ID|PATCH", help="A tile or patch that is not what is searched for; may be given again.")
-@click.option("-k", type=click.IntRange(min=1), help="Matches asked for.  [default: 20; all with --max-distance alone]")
+@click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile that has this id; can be repeated.")
+@click.option("--negative", "negatives", multiple=True, metavar="ID|PATCH", help="Tile or patch to avoid: a negative example; can be repeated.")
+@click.option("-k", type=click.IntRange(min=1), help="Number of matches.  [default: 20; all if only --max-distance is set]")
 @click.option("--window", type=Numbers("col,row,w,h", whole=True), help="Part of the patch to search with, px.")
 @click.option("--bands", help="Bands of the patch: one-based indexes or names, such as 4,3,2.")
-@click.option("--value-range", type=Numbers("low,high"), help="Values of the patch that count as the lowest and highest that the hasher was made for.  [default: compared with those]")
+@click.option("--value-range", type=Numbers("low,high"), help="The patch's values that correspond to the lowest and highest that the hasher was made for.  [default: detect and compare]")
 @click.option("--max-distance", type=click.IntRange(min=0), help="Largest Hamming distance, bits, inclusive.")
-@click.option("--bbox", type=Numbers("minlon,minlat,maxlon,maxlat"), help="Only tiles that meet this box; minlon > maxlon crosses the dateline.")
-@click.option("--region", type=click.Path(path_type=Path), help="Only tiles that meet the polygons of this file: GeoPackage, GeoJSON, GeoParquet, shapefile, in any CRS.")
+@click.option("--bbox", type=Numbers("minlon,minlat,maxlon,maxlat"), help="Only tiles that intersect this box; minlon > maxlon crosses the dateline.")
+@click.option("--region", type=click.Path(path_type=Path), help="Only tiles that intersect the polygons in this file: GeoPackage, GeoJSON, GeoParquet or shapefile, in any CRS.")
 @click.option("--layer", help="Layer of that file, if it has several.")
 @click.option("--within", is_flag=True, help="Only tiles that lie entirely in the region.")
-@click.option("--time", "time", metavar="START/END", help="Only tiles of this time, such as 2023-01-01/2023-12-31 or 2023-06/..")
-@click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; may be given again.")
-@click.option("--label", "labels", multiple=True, help="Only tiles with this label; may be given again.")
+@click.option("--time", "time", metavar="START/END", help="Only tiles from this time, such as 2023-01-01/2023-12-31 or 2023-06/..")
+@click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; can be repeated.")
+@click.option("--label", "labels", multiple=True, help="Only tiles with this label; can be repeated.")
 @click.option("--exclude-overlap", is_flag=True, help="Leave out tiles that overlap the query.")
-@click.option("--distinct", is_flag=True, help="Leave out tiles that overlap a match of a better rank.")
-@click.option("--ranking", type=click.Choice(["hamming", "asymmetric"]), default="hamming", show_default=True, help="asymmetric: order the nearest tiles by how sure each bit of the patch is.")
-@click.option("--engine", metavar="ADDRESS", help="Spread the search over a Ray cluster: local, auto, HOST:6379 or ray://HOST:10001.")
+@click.option("--distinct", is_flag=True, help="Leave out tiles that overlap a better match.")
+@click.option("--ranking", type=click.Choice(["hamming", "asymmetric"]), default="hamming", show_default=True, help="asymmetric: give more weight to the bits of the patch that the hasher is sure of.")
+@click.option("--engine", metavar="ADDRESS", help="Distribute the search over a Ray cluster: local, auto, HOST:6379 or ray://HOST:10001.")
 @click.option("--schema", default="public", show_default=True, help="Schema of an archive in PostGIS.")
 @click.option("--table", default="geohash_tiles", show_default=True, help="Table of an archive in PostGIS.")
 @click.option("--crs", help="CRS of the result, such as EPSG:32633.  [default: EPSG:4326]")
-@click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html; without it a table is printed.")
+@click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html. Without this option, a table is printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print GeoJSON instead of a table.")
 def query_command(
     archive: str,
@@ -79,17 +79,17 @@ def query_command(
 ) -> None:
     """Find the tiles that look like a PATCH (a GeoTIFF), like a place, or like a tile.
 
-    Several patches and tiles are all examples of what is searched for. Of an archive in object
-    storage, only what the search needs is fetched, into the user's cache folder.
+    Several patches and tiles are all examples of what to find. From an archive in object storage,
+    only the files that the search needs are fetched, to the user's cache folder.
     """
     if not patches and not tiles and point is None:
-        msg = "give a PATCH.tif, --point or --tile to search with"
+        msg = "pass a PATCH.tif, --point or --tile to search with"
         raise click.UsageError(msg, click.get_current_context())
     if bbox is not None and region is not None:
-        msg = "give --bbox or --region, not both"
+        msg = "pass --bbox or --region, not both"
         raise click.UsageError(msg, click.get_current_context())
     if layer is not None and region is None:
-        msg = "--layer is for a --region"
+        msg = "--layer needs --region"
         raise click.UsageError(msg, click.get_current_context())
     some = [*patches, *(text for text in negatives if not text.isdecimal())]
     _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
@@ -119,7 +119,7 @@ def query_command(
             scenes=[scene_key(scene) for scene in scenes] or None,
             labels=list(labels) or None,
             exclude_overlap=exclude_overlap,
-            ranking=ranking,  # type: ignore[arg-type]  # click has checked it
+            ranking=ranking,  # type: ignore[arg-type]  # checked by click
             distinct=distinct,
             crs=crs,
             device=device,
@@ -137,17 +137,17 @@ def query_command(
 def _check_patch_options(patches: Sequence[str], options: Mapping[str, object]) -> None:
     for option, given in options.items():
         if given is not None and not patches:
-            msg = f"{option} is for a patch"
+            msg = f"{option} needs a patch"
             raise click.UsageError(msg, click.get_current_context())
 
 
 def _check_engine(archive: str, *, engine: str | None) -> None:
     if engine is not None and archive.startswith(DATABASES):
-        msg = "--engine is for an archive in a folder or in object storage; a database searches by itself"
+        msg = "--engine needs an archive in a folder or in object storage; a database searches by itself"
         raise click.UsageError(msg, click.get_current_context())
     given = [name for name in ("schema", "table") if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT]
     if given and not archive.startswith(DATABASES):
-        msg = f"--{given[0]} is for an archive in PostGIS, and {archive} is none; leave it out, or give a postgresql:// address"
+        msg = f"--{given[0]} needs an archive in PostGIS, which {archive} is not; leave it out, or pass a postgresql:// address"
         raise click.UsageError(msg, click.get_current_context())
 
 

@@ -1,4 +1,4 @@
-"""``geohash-rs weights``: the hashers that can be used by name."""
+"""``geohash-rs weights``: list the hashers that can be used by name."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""Tiles to activations to codes: backbones, heads, and the ways to fit and train them."""
+"""From tiles to activations to codes: backbones and heads, and how to fit and train them."""
 
 import lazy_loader
 

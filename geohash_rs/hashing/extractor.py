@@ -22,19 +22,19 @@ __all__ = ["Extractor", "fitted_values", "made_for", "on_device"]
 
 M = TypeVar("M", bound=nn.Module)
 
-EAGER_BATCH = 16  # tiles in the network at once: as fast as 64, in a third of the memory
-RUNTIME_BATCH = 512  # tiles whose features wait for the head
+EAGER_BATCH = 16  # tiles in the network at once: as fast as 64 with a third of the memory
+RUNTIME_BATCH = 512  # tiles whose features are collected for the head
 
 
 def on_device(module: M, device: str | torch.device) -> M:
-    """Freeze a network on a device: the same one if it is there, else a copy.
+    """Freeze a network on a device.
 
     Args:
         module: The network.
-        device: Where it is to run.
+        device: Device to run it on.
 
     Returns:
-        The network, in evaluation mode.
+        The same network if it is on the device, otherwise a copy; in evaluation mode.
     """
     weight = next(itertools.chain(module.parameters(), module.buffers()), None)
     if weight is not None and weight.device != torch.empty(0, device=device).device:
@@ -45,15 +45,15 @@ def on_device(module: M, device: str | torch.device) -> M:
 def fitted_values(
     values: Sequence[Values], scaling: Scaling, *, sample: Tensor
 ) -> tuple[Values, ...]:
-    """Note for which values a scaling has been chosen.
+    """Describe the values for which a scaling was chosen.
 
     Args:
-        values: What is known of them, those of the sample first; none if nothing is.
+        values: Known kinds of values, that of the sample first; empty if nothing is known.
         scaling: The scaling.
-        sample: Raw tiles that it was chosen for.
+        sample: Raw tiles from which it was chosen.
 
     Returns:
-        The same, the first with the range that the scaling reaches.
+        The same kinds, the first with the range of the scaling.
     """
     low, high = scaling.reach
     if not values:
@@ -62,37 +62,37 @@ def fitted_values(
 
 
 def made_for(values: Sequence[Values], scaling: Scaling) -> tuple[Values, ...]:
-    """Return the values that a hasher was made for; its scaling tells them where nothing else does.
+    """Return the values that a hasher was made for, if need be from its scaling.
 
     Args:
-        values: What its file says.
+        values: Values listed in its file; empty if there are none.
         scaling: Its scaling.
 
     Returns:
-        Its own values first, then those that are brought to them.
+        Its own values first, then those that it converts to them.
     """
     return tuple(values) or (Values.of_range(*scaling.reach),)
 
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
-    """A backbone and the preprocessing that its features depend on.
+    """A backbone and the preprocessing on which its features depend.
 
     The backbone is frozen and moved to the device. `dataclasses.replace` makes an extractor with
     other settings that shares the backbone.
 
     Attributes:
         backbone: Network from tiles to features.
-        scaling: What is done to raw pixel values.
+        scaling: How to scale raw pixel values.
         bands: Names of the bands, in the order of the channels.
-        tile_size: Side of a tile in px of its scene, for which this was made.
-        input_size: Side in px to which tiles are resized for the network.
+        tile_size: Side of the tiles for which this was made, in px of their scene.
+        input_size: Side of the network's input, px.
         resolution: Ground size of a pixel in metres to which archives resample the tiles of scenes,
             or None for any.
-        device: Where the networks run.
-        values: Values that the scaling is for, then those that are brought to them by their
-            ranges. Default: what the scaling tells.
-        runtime: The backbone traced for a CPU, once `accelerate` was called.
+        device: Device that runs the networks.
+        values: Values for which the scaling was made, then those that are converted to them by
+            their ranges. Default: the range of the scaling.
+        runtime: The backbone traced for a CPU, after a call of `accelerate`.
 
     Raises:
         BandMismatchError: If bands, backbone and scaling do not agree on the number of bands.
@@ -126,12 +126,12 @@ class Extractor:
 
     @property
     def made_for(self) -> tuple[Values, ...]:
-        """The values that tiles may have, as `match_values` takes them."""
+        """The values that tiles may have, in the form for `match_values`."""
         return made_for(self.values, self.scaling)
 
     @property
     def description(self) -> dict[str, Any]:
-        """All settings, JSON-able."""
+        """All settings, as JSON values."""
         told = {"values": [values.to_dict() for values in self.values]} if self.values else {}
         return {
             **told,
@@ -148,10 +148,10 @@ class Extractor:
         }
 
     def accelerate(self) -> "Extractor":
-        """Trace the backbone for much work on a CPU; a few seconds that pay from 300 tiles on.
+        """Trace the backbone to run faster on a CPU; takes seconds, and pays off from 300 tiles.
 
-        Features agree with eager PyTorch to about 1e-5. Where the network or this machine does not
-        allow it, nothing changes.
+        Features agree with eager PyTorch to about 1e-5. If the network cannot be traced on this
+        machine, nothing changes.
 
         Returns:
             This extractor.
@@ -162,7 +162,7 @@ class Extractor:
         return self
 
     def features(self, tiles: Tensor) -> Tensor:
-        """Compute the features of tiles as they are, without other views.
+        """Compute the features of tiles, without rotating or flipping them.
 
         Args:
             tiles: Raw pixels of any real data type, shape (tiles, bands, height, width).
@@ -177,11 +177,11 @@ class Extractor:
         return self.averages(tiles, views=("identity",))
 
     def averages(self, tiles: Tensor, *, views: Sequence[str], head: Head | None = None) -> Tensor:
-        """Average over the views of each tile: the features, or what a head makes of them.
+        """Average features, or the output of a head, over the views of each tile.
 
         Args:
             tiles: As in `features`.
-            views: Views of a tile, each of which costs one pass of the network.
+            views: Views of a tile; each costs one pass of the network.
             head: The head, on the extractor's device, or None.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Hasher files: one safetensors file, its description in the metadata, never any pickle."""
+"""Hasher files: one safetensors file with the description in its metadata, without pickle."""
 
 import json
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from geohash_rs.errors import HasherError
 __all__ = ["HasherContent", "describe_hasher", "read_metadata"]
 
 KEY = "geohash_rs"
-MOST_HEADER = 100_000_000  # bytes; as safetensors itself has it
+MOST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
 FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class HasherContent:
-    """What a hasher file holds.
+    """The content of a hasher file.
 
     Attributes:
-        description: Settings, JSON-able.
-        fingerprint: What the hasher's fingerprint was when it was written.
+        description: Settings, as JSON values.
+        fingerprint: Fingerprint of the hasher when it was saved.
         embedded: Whether the backbone's weights are in the file.
-        tensors: Weights, ``backbone.`` or ``head.`` before each name.
+        tensors: Weights by name, with the prefix ``backbone.`` or ``head.``.
     """
 
     description: Mapping[str, Any]
@@ -36,7 +36,7 @@ class HasherContent:
     tensors: Mapping[str, Tensor]
 
     def to_bytes(self) -> bytes:
-        """Write the file; the backbone's weights go in only if they are `embedded`."""
+        """Return the bytes of the file; it holds the backbone's weights only if `embedded`."""
         tensors = {
             name: _halved(tensor.contiguous())
             for name, tensor in self.tensors.items()
@@ -73,7 +73,7 @@ class HasherContent:
         )
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """Return the weights whose names begin so, without that prefix, in full precision."""
+        """Return the weights with a prefix, without it in their names, in full precision."""
         return {
             name.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor
             for name, tensor in self.tensors.items()
@@ -82,13 +82,13 @@ class HasherContent:
 
 
 def describe_hasher(path: Path) -> dict[str, Any]:
-    """Read what a hasher file says of itself, from its header alone.
+    """Read the description of a hasher from the header of its file.
 
     Args:
         path: The file.
 
     Returns:
-        The settings, as `Hasher.description` gives them.
+        The settings, as in `Hasher.description`.
 
     Raises:
         HasherError: If it is not a hasher file, or of a newer format.
@@ -102,7 +102,7 @@ def describe_hasher(path: Path) -> dict[str, Any]:
 
 
 def read_metadata(data: bytes) -> dict[str, Any]:
-    """Read what a hasher file says of itself, without its weights.
+    """Read the metadata of a hasher file, without its weights.
 
     Args:
         data: The file, or at least its header.
@@ -119,7 +119,7 @@ def read_metadata(data: bytes) -> dict[str, Any]:
         header = json.loads(data[8 : 8 + length])
         content: dict[str, Any] = json.loads(header["__metadata__"][KEY])
     except (ValueError, KeyError, TypeError) as error:
-        msg = "not a hasher: no safetensors file with a geohash_rs description inside."
+        msg = "not a hasher: a safetensors file with a geohash_rs description is expected."
         raise HasherError(msg) from error
     if content.get("format") != FORMAT:
         msg = f"hasher format {content.get('format')} is not {FORMAT}; update geohash-rs."
@@ -128,7 +128,7 @@ def read_metadata(data: bytes) -> dict[str, Any]:
 
 
 def _halved(tensor: Tensor) -> Tensor:
-    """Store weights in half the space where that loses nothing, as after `Head.round_weights`."""
+    """Convert weights to half precision if that loses nothing, as after `Head.round_weights`."""
     if tensor.dtype == torch.float32 and torch.equal(tensor.half().float(), tensor):
         return tensor.half()
     return tensor

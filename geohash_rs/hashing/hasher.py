@@ -1,4 +1,4 @@
-"""The hasher: all that turns raw pixels of a tile into its code, in one object and one file."""
+"""The hasher: one object, and one file, with everything that turns raw pixels into codes."""
 
 import hashlib
 import json
@@ -32,21 +32,21 @@ __all__ = ["Hasher"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hasher:
-    """An extractor and the head that belongs to it: raw tiles become codes.
+    """An extractor and its head, which turn raw tiles into codes.
 
-    A hasher never changes; `dataclasses.replace` makes one with another head, view or note.
+    A hasher never changes; `dataclasses.replace` makes one with another head, views or notes.
 
     Attributes:
-        extractor: Raw tiles to features. Its bands, scaling, sizes and backbone can be read from
-            the hasher too.
+        extractor: Turns raw tiles into features. Its bands, scaling, sizes and backbone are also
+            attributes of the hasher.
         head: Network from features to activations; it is frozen and moved to the device.
-        views: Views of a tile over which activations are averaged, each of which costs one pass
-            of the network: "identity", "hflip", "vflip", "rot90", "rot180", "rot270".
-        name: A name for people. Default: kind of head and bits.
-        notes: Anything JSON-able that the description carries: data, licence, figures.
+        views: Views of a tile over which activations are averaged; each costs one pass of the
+            network: "identity", "hflip", "vflip", "rot90", "rot180", "rot270".
+        name: A display name. Default: kind of head and bits.
+        notes: Notes for the description, as JSON values: data, licence, figures.
 
     Raises:
-        HasherError: If the head takes another number of features.
+        HasherError: If the head was made for another number of features.
     """
 
     extractor: Extractor
@@ -60,7 +60,7 @@ class Hasher:
         if self.head.num_features != self.backbone.num_features:
             msg = (
                 f"the head takes {self.head.num_features} features but {self.backbone.model_name} "
-                f"gives {self.backbone.num_features}; make the head for this backbone."
+                f"makes {self.backbone.num_features}; make the head for this backbone."
             )
             raise HasherError(msg)
         object.__setattr__(self, "views", tuple(self.views))
@@ -76,7 +76,7 @@ class Hasher:
 
     @property
     def num_bits(self) -> int:
-        """Bits of a code."""
+        """Bits per code."""
         return self.head.num_bits
 
     @property
@@ -96,12 +96,12 @@ class Hasher:
 
     @property
     def tile_size(self) -> int:
-        """Side of a tile in px of its scene, for which this hasher was made."""
+        """Side of the tiles for which this hasher was made, in px of their scene."""
         return self.extractor.tile_size
 
     @property
     def input_size(self) -> int:
-        """Side in px to which tiles are resized for the network."""
+        """Side of the network's input, px."""
         return self.extractor.input_size
 
     @property
@@ -111,12 +111,12 @@ class Hasher:
 
     @property
     def values(self) -> tuple[Values, ...]:
-        """The values that tiles may have, `Extractor.made_for`."""
+        """The values that tiles may have, as in `Extractor.made_for`."""
         return self.extractor.made_for
 
     @property
     def device(self) -> torch.device:
-        """Where the networks run."""
+        """Device that runs the networks."""
         return torch.device(self.extractor.device)
 
     def features(self, tiles: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class Hasher:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256, hex, of all weights and of the settings that a code depends on."""
+        """SHA-256, hex, of all weights and of the settings on which codes depend."""
         settings = {k: v for k, v in self.description.items() if k not in {"name", "notes"}}
         settings["backbone"] = {k: v for k, v in settings["backbone"].items() if k != "weights"}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
@@ -171,7 +171,7 @@ class Hasher:
 
     @property
     def description(self) -> dict[str, Any]:
-        """All settings, JSON-able."""
+        """All settings, as JSON values."""
         return {
             "name": self.name,
             "num_bits": self.num_bits,
@@ -182,7 +182,7 @@ class Hasher:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all weights by name, on the CPU, ``backbone.`` or ``head.`` before each name."""
+        """Return all weights by name, with prefix ``backbone.`` or ``head.``, on the CPU."""
         parts = (("backbone", self.backbone.network), ("head", self.head))
         return {
             f"{part}.{name}": tensor.detach().cpu()
@@ -191,11 +191,11 @@ class Hasher:
         }
 
     def to_bytes(self, *, embed_backbone: bool | None = None) -> bytes:
-        """Write the hasher as the bytes of a file.
+        """Return the bytes of a hasher file.
 
         Args:
-            embed_backbone: Whether the backbone's weights go in. By default they do, unless they
-                are those of the package that is installed with this one.
+            embed_backbone: Whether to include the backbone's weights. Default: only if they are not
+                those of the package that is installed with this one.
 
         Returns:
             A safetensors file whose metadata holds the description as JSON.
@@ -214,14 +214,14 @@ class Hasher:
         """Read a hasher from the bytes of its file.
 
         Args:
-            data: What `to_bytes` wrote.
-            device: Where the networks run.
+            data: Result of `to_bytes`.
+            device: Device that runs the networks.
 
         Returns:
             The hasher.
 
         Raises:
-            HasherError: If the bytes are not a hasher's, or its weights are not what they were.
+            HasherError: If the bytes are not a hasher file, or the weights have changed since.
         """
         try:
             file = HasherContent.from_bytes(data)
@@ -232,8 +232,8 @@ class Hasher:
         if hasher.fingerprint != file.fingerprint:
             msg = (
                 f"the weights of hasher {hasher.name} have fingerprint {hasher.fingerprint[:12]}, "
-                f"but {file.fingerprint[:12]} was saved; the file was changed, or the installed "
-                f"{LITE0_WEIGHTS} is another version."
+                f"but it was saved with {file.fingerprint[:12]}; the file was changed, or the "
+                f"installed {LITE0_WEIGHTS} is another version."
             )
             raise HasherError(msg)
         return hasher
@@ -257,7 +257,7 @@ class Hasher:
         return cls(extractor, head, **shown)
 
     def save(self, path: str | os.PathLike[str], *, embed_backbone: bool | None = None) -> None:
-        """Write the hasher into one ``.safetensors`` file, all or nothing.
+        """Write the hasher to one ``.safetensors`` file; an interrupted write changes nothing.
 
         Args:
             path: File to write; its folder must exist.

@@ -1,4 +1,4 @@
-"""Hashers by name: the files that come with this package, and what can be fitted."""
+"""Hashers by name: files that come with this package, and methods to fit."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -18,14 +18,14 @@ def load_hasher(name_or_path: str | Path, *, device: str | torch.device = "cpu")
 
     Args:
         name_or_path: Path of a hasher file, or a name that `shipped_hashers` lists.
-        device: Where the networks run.
+        device: Device that runs the networks.
 
     Returns:
         The hasher.
 
     Raises:
         HasherNotFoundError: If there is neither such a file nor such a name.
-        HasherError: If the file is not a hasher's, or its weights are not what they were.
+        HasherError: If the file is not a hasher file, or the weights have changed since.
     """
     path = Path(name_or_path)
     shipped = shipped_hashers()
@@ -62,7 +62,7 @@ def list_hashers() -> list[dict[str, Any]]:
     """Describe every hasher that can be used by name.
 
     Returns:
-        For each its name, bits, what it is for, file (None where it is fitted) and description.
+        For each its name, bits, purpose, file (None if it is to be fitted) and description.
     """
     rows: list[dict[str, Any]] = []
     for name, path in shipped_hashers().items():

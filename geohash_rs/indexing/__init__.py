@@ -1,4 +1,4 @@
-"""Imagery into an archive: plan, sample, read, hash, commit."""
+"""Add imagery to an archive: plan, sample, read, hash, commit."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The way of imagery into an archive: plan, sample and fit, read, hash, commit."""
+"""The steps that add imagery to an archive: plan, sample and fit, read, hash, commit."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -18,20 +18,20 @@ from geohash_rs.store.code_store import CodeStore
 
 __all__ = ["Imagery", "add_imagery", "pending_hasher"]
 
-# From so many tiles on, tracing the network pays.
+# Tracing the network pays off from this many tiles.
 TRACE_TILES = 300
 
 Batch = TypeVar("Batch")
 
 
 class Imagery(Protocol[Batch]):
-    """What the way into an archive needs of scenes, or of a dataset.
+    """Scenes or a dataset, as `add_imagery` needs them.
 
     Attributes:
-        settings: How it is read.
+        settings: How to read and hash it.
         report: What was added so far, and what was not.
-        bands: Names of the bands once it is planned; None for names by their number.
-        tile_size: Columns and rows of a tile, px; None for those of the samples.
+        bands: Names of the bands, after `plan`; None names them by number.
+        tile_size: Columns and rows of a tile, px; None uses those of the samples.
     """
 
     settings: IndexSettings
@@ -41,21 +41,18 @@ class Imagery(Protocol[Batch]):
 
     @property
     def values(self) -> Sequence[Values]:
-        """What the values of the sample are once it is read, and which others are brought to them.
-
-        The first is the hasher's own.
-        """
+        """Kinds of values of the sample, after it is read; others are converted to the first."""
 
     @property
     def num_tiles(self) -> int | None:
-        """Tiles that follow, once it is planned; None if that is not known."""
+        """Number of tiles to read, after `plan`; None if unknown."""
 
     def plan(self, bands: Sequence[str] | None, values: Sequence[Values] = ()) -> None:
-        """Choose what is to be read.
+        """Choose what to read.
 
         Args:
-            bands: Names of the bands that the hasher expects, or None if it takes any.
-            values: What the hasher was made for; none if it is still to be fitted.
+            bands: Names of the bands that the hasher expects, or None if it accepts any.
+            values: Values that the hasher was made for; empty if it has not been fitted yet.
 
         Raises:
             BandMismatchError: If nothing has these bands.
@@ -64,15 +61,15 @@ class Imagery(Protocol[Batch]):
         """
 
     def sample(self) -> Iterator[Tensor] | None:
-        """Read a fair sample to fit a hasher on.
+        """Read a representative sample to fit a hasher on.
 
         Returns:
             Batches of raw tiles, each of shape (tiles, bands, height, width); None if nothing can
-            be read, as the report then says.
+            be read; the report says why.
         """
 
     def read(self, bands: Sequence[str]) -> Generator[Batch, None, None]:
-        """Read all that is planned.
+        """Read everything that was planned.
 
         Args:
             bands: Names of the hasher's bands.
@@ -82,26 +79,26 @@ class Imagery(Protocol[Batch]):
         """
 
     def encode(self, batch: Batch, hasher: Hasher) -> Iterator[EncodedTiles]:
-        """Hash what was read, and note in the report what becomes of it.
+        """Hash a batch, and record the outcome in the report.
 
         Args:
             batch: From `read`.
             hasher: The archive's hasher.
 
         Yields:
-            Codes and tiles that are ready to be committed.
+            Codes and tiles that are ready to commit.
         """
 
 
 def add_imagery(archive: CodeStore, imagery: Imagery[Batch], hasher: Hasher | None) -> AddReport:
-    """Take imagery all the way into an archive.
+    """Add imagery to an archive.
 
     An interrupted run keeps the scenes that it finished.
 
     Args:
         archive: The archive.
         imagery: The imagery.
-        hasher: The archive's hasher, or None if it is still to be fitted on this imagery.
+        hasher: The archive's hasher; None fits it on this imagery first.
 
     Returns:
         What was added, and what was not.
@@ -125,7 +122,7 @@ def add_imagery(archive: CodeStore, imagery: Imagery[Batch], hasher: Hasher | No
     with (
         ArchiveWriter(archive, hasher.fingerprint) as writer,
         imagery.settings.bar("index", imagery.num_tiles) as bar,
-        closing(imagery.read(hasher.bands)) as batches,  # reading processes end in any case
+        closing(imagery.read(hasher.bands)) as batches,  # always ends reading processes
     ):
         for batch in batches:
             for encoded in imagery.encode(batch, hasher):
@@ -149,8 +146,8 @@ def pending_hasher(archive: CodeStore) -> Unfitted:
     found = Unfitted.find(archive.pending_hasher)
     if found is None:
         msg = (
-            f"{archive.path} waits for the hasher {archive.pending_hasher!r}, which this version "
-            "does not have; update geohash-rs."
+            f"{archive.path} was created for the hasher {archive.pending_hasher!r}, which this "
+            "version does not have; update geohash-rs."
         )
         raise HasherNotFoundError(msg)
     return found
@@ -164,7 +161,7 @@ def _fit(archive: CodeStore, imagery: Imagery[Batch], sample: Iterator[Tensor]) 
         values=imagery.values,
         tile_size=imagery.tile_size,
         device=imagery.settings.device,
-        # each is looked at twice; a sample of unknown imagery is a full one
+        # each tile is hashed in two views; a sample of unknown size counts as full
         accelerate=imagery.num_tiles is None or 2 * imagery.num_tiles >= TRACE_TILES,
     )
     archive.set_hasher(hasher.to_bytes(), fingerprint=hasher.fingerprint, num_bits=hasher.num_bits)

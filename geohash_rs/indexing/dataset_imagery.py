@@ -1,4 +1,4 @@
-"""Any TorchGeo dataset on its way into an archive."""
+"""Add the samples of any TorchGeo dataset to an archive."""
 
 from collections.abc import Generator, Iterator, Sequence, Sized
 from contextlib import closing
@@ -25,7 +25,7 @@ Batch = list[LocatedTile]
 class DatasetImagery:
     """A geo dataset with its sampler, or a non-geo dataset of georeferenced files; an `Imagery`.
 
-    The steps, and what they raise, are those of `Imagery`.
+    Steps and errors are those of `Imagery`.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class DatasetImagery:
         *,
         tile_size: int | None = None,
     ) -> None:
-        """Look at what the archive has.
+        """Read which scenes the archive has.
 
         Args:
             archive: The archive.
             samples: The dataset's samples.
-            settings: How they are read.
-            tile_size: Tile size noted in a hasher that is fitted; that of the samples if None.
+            settings: How to read and hash them.
+            tile_size: Tile size to store in a newly fitted hasher; None uses that of the samples.
         """
         self.samples, self.settings, self.tile_size = samples, settings, tile_size
         self.report = AddReport()
@@ -55,18 +55,19 @@ class DatasetImagery:
         self._sampled: list[Batch] = []
 
     def plan(self, bands: Sequence[str] | None, values: Sequence[Values] = ()) -> None:
-        """Start reading; which bands a dataset has is seen in its samples only."""
+        """Start reading; the bands of a dataset are known only from its samples."""
         del bands
         self._values = SampleValues(values)
         sampler = self.samples.sampler
-        # of a batch sampler only the batches are counted; an empty one is found out by reading
+        # The length of a batch sampler counts batches, not tiles. A length of 0 counts as unknown,
+        # so that reading reports it.
         if isinstance(sampler, Sized) and not is_batch_sampler(sampler):
             self.num_tiles = len(sampler) or None
         self._batches: Generator[Batch, None, None] = self.samples.read(self.settings)
 
     @property
     def values(self) -> Sequence[Values]:
-        """What the samples' values are, and which others are brought to them."""
+        """Kinds of values of the samples; others are converted to the first."""
         return self._values.known
 
     def sample(self) -> Iterator[Tensor]:
@@ -76,18 +77,18 @@ class DatasetImagery:
             self._sampled.append(batch)
             count += len(batch)
         if count < FIT_TILES:
-            self.num_tiles = count  # these are all
+            self.num_tiles = count  # there are no others
         self._values.gather(self._sampled)
         return images_of(self._values.convert(batch) for batch in self._sampled)
 
     def read(self, bands: Sequence[str]) -> Generator[Batch, None, None]:
-        """Read all samples, those first on which a hasher was fitted."""
+        """Read all samples, starting with those on which a hasher was fitted."""
         del bands
-        with closing(self._batches) as batches:  # reading processes end in any case
+        with closing(self._batches) as batches:  # always ends reading processes
             yield from chain(self._sampled, batches)
 
     def encode(self, batch: Batch, hasher: Hasher) -> Iterator[EncodedTiles]:
-        """Hash samples but for files that the archive has."""
+        """Hash samples, except files that the archive already has."""
         fresh = [tile for tile in batch if not (tile.whole_file and tile.scene in self._known)]
         self.report.unchanged += sorted({t.scene for t in batch} - {t.scene for t in fresh})
         fresh = self._values.convert(fresh)

@@ -24,13 +24,13 @@ __all__ = ["EncodedScene", "EncodedTiles", "SceneEncoder", "encode_located", "sc
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedTiles:
-    """Codes and the tiles that they belong to, ready to be committed.
+    """Codes and their tiles, ready to commit.
 
     Attributes:
-        num_read: Tiles that were read for them.
+        num_read: Number of tiles read for them.
         codes: Packed codes, uint8, shape (tiles, bits / 8).
         tiles: The tiles, with the columns of an archive.
-        records: Records of the scenes of which these are all the tiles.
+        records: Records of the scenes that are complete with these tiles.
     """
 
     num_read: int
@@ -41,15 +41,15 @@ class EncodedTiles:
 
 @dataclass(kw_only=True)
 class EncodedScene:
-    """One scene, of which tile after tile is hashed.
+    """A scene whose tiles are being hashed.
 
     Attributes:
         number: Position in ``Scenes.scene_files``.
-        num_read: Tiles that were read.
+        num_read: Number of tiles read.
         failure: Why the scene could not be read or hashed, or None.
-        clipped: Sum over its tiles' shares of values that lie beyond the hasher's range.
-        codes: Packed codes, one array a batch.
-        windows: Tiles of the codes, int64 (scene, col, row, width, height), one array a batch.
+        clipped: Sum over tiles of the share of values outside the hasher's range.
+        codes: Packed codes, one array per batch.
+        windows: Tiles of the codes, int64 (scene, col, row, width, height), one array per batch.
     """
 
     number: int
@@ -61,19 +61,19 @@ class EncodedScene:
 
     @property
     def num_tiles(self) -> int:
-        """Tiles that have a code; the others were left out for nodata, or the scene failed."""
+        """Number of tiles with a code; others were left out for nodata, or the scene failed."""
         return sum(map(len, self.windows))
 
 
 class SceneEncoder:
-    """Hashes batches, and puts them together scene by scene."""
+    """Hashes batches, and collects the results scene by scene."""
 
     def __init__(self, scenes: Scenes, counts: npt.NDArray[np.int64]) -> None:
-        """Start with no tile.
+        """Start without tiles.
 
         Args:
             scenes: The scenes.
-            counts: Tiles that will be read of each scene, shape (scenes,).
+            counts: Number of tiles that will be read from each scene, shape (scenes,).
         """
         self.scenes = scenes
         self.counts = counts
@@ -84,10 +84,10 @@ class SceneEncoder:
 
         Args:
             batch: Tiles, scene by scene.
-            hasher: What turns tiles into codes.
+            hasher: Turns tiles into codes.
 
         Yields:
-            Every scene all tiles of which are done, in order.
+            Each scene whose tiles are all done, in order.
         """
         numbers, counts = np.unique(batch.planned, return_counts=True)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
@@ -105,7 +105,7 @@ class SceneEncoder:
         numbers, starts = np.unique(batch.tiles[:, 0], return_index=True)
         parts = [slice(*ends) for ends in pairwise([*starts.tolist(), len(batch.tiles)])]
         whole: npt.NDArray[np.uint8] | None = None
-        with contextlib.suppress(HasherError):  # of which scene, the loop below finds out
+        with contextlib.suppress(HasherError):  # the loop below finds the scene
             whole = hasher.codes(batch.images)
         for number, part in zip(numbers.tolist(), parts, strict=True):
             scene = self._open[number]
@@ -127,11 +127,11 @@ def encode_located(
 
     Args:
         tiles: Located tiles; those without an image are left out.
-        hasher: What turns tiles into codes.
+        hasher: Turns tiles into codes.
 
     Returns:
         Packed codes, uint8, shape (tiles, bits / 8), and the tiles with the columns of an archive,
-        in an order in which images of one size stand together.
+        ordered so that images of one size are together.
 
     Raises:
         BandMismatchError: If the bands of the dataset do not fit the hasher.
@@ -147,7 +147,7 @@ def encode_located(
 
 
 def scene_tiles_frame(scenes: Scenes, windows: npt.NDArray[np.int64]) -> gpd.GeoDataFrame:
-    """Place tiles of scenes.
+    """Make a table of scene tiles with their footprints.
 
     Args:
         scenes: The scenes.

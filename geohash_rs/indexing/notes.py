@@ -1,4 +1,4 @@
-"""Sentences of a run's report on what was decided about scenes."""
+"""Sentences for a run's report on choices made for the user."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,7 @@ def band_notes(
     if ordered and len(names) > 1:
         notes.append(
             f"{len(ordered)} of {len(files)} scenes do not say what their bands show (such as "
-            f"{ordered[0].name}), so they are taken in order as {shown}. Choose other bands "
+            f"{ordered[0].name}), so they are read in order as {shown}. Choose other bands "
             "with bands=..."
         )
     return notes
@@ -117,7 +117,7 @@ def stack_notes(files: Sequence[SceneFile], *, other_layers: Sequence[str]) -> l
 
     Args:
         files: The scenes.
-        other_layers: Quality layers and pictures of them, which are left out.
+        other_layers: Their quality layers and preview pictures, which are left out.
 
     Returns:
         Sentences for a user.
@@ -126,10 +126,10 @@ def stack_notes(files: Sequence[SceneFile], *, other_layers: Sequence[str]) -> l
     if not stacks:
         return []
     first, others = stacks[0], len(other_layers)
-    left = f" {others} quality layers and pictures of them are left out." if others else ""
+    left = f" Their {others} quality layers and previews are left out." if others else ""
     return [
-        f"{len(stacks)} scenes are files of one band each, read together as by "
-        f"'gdalbuildvrt -separate', on the finest grid of their bands (such as "
+        f"{len(stacks)} scenes have one file per band. Their bands are stacked, as with "
+        f"'gdalbuildvrt -separate', on the finest grid of the bands (such as "
         f"{first.name}: {first.listed}, {first.width} x {first.height} px).{left}"
     ]
 
@@ -155,7 +155,7 @@ def container_notes(containers: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def unseen_note(unseen: Sequence[tuple[str, str]]) -> str:
-    """Report scenes that are left as they are though a change could not be seen.
+    """Report scenes that are skipped although nothing shows whether they have changed.
 
     Args:
         unseen: Name of each scene, and the file or service whose state is unknown; one or more.
@@ -166,7 +166,7 @@ def unseen_note(unseen: Sequence[tuple[str, str]]) -> str:
     scene, place = unseen[0]
     more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
     return (
-        f"{scene}{more} left as indexed, though nothing shows whether the file at {place} has "
-        "changed; compare by checksum (checksum=True, --checksum) if its server has one, or remove "
-        "the scene and add it again."
+        f"{scene}{more} skipped as indexed before, but nothing shows whether the file at {place} "
+        "has changed; compare by checksum (checksum=True, --checksum) if its server states one, or "
+        "remove the scene and add it again."
     )

@@ -1,4 +1,4 @@
-"""Count the tiles of scenes, and lay them a few scenes at a time."""
+"""Count the tiles of scenes, and lay the grid a few scenes at a time."""
 
 from collections.abc import Iterator
 
@@ -10,20 +10,21 @@ from geohash_rs.scenes.grid import GridSettings
 
 __all__ = ["ScenePlan"]
 
-PART_TILES = 500_000  # tiles that are laid at once, about: 20 MB
+PART_TILES = 500_000  # approximate number of tiles laid at once: 20 MB
 
 
 class ScenePlan:
-    """The tiles of many scenes, none of which is laid before its turn comes.
+    """The tiles of many scenes, laid only when they are needed.
 
-    Laid all at once they would take 40 bytes each, over a gigabyte for a large archive.
+    All tiles at once would take 40 bytes each, over a gigabyte for a large archive.
 
     Attributes:
-        counts: Tiles of each scene, int64, shape (scenes,); 0 for a scene that is left out.
+        counts: Number of tiles of each scene, int64, shape (scenes,); 0 for a scene that is not
+            included.
     """
 
     def __init__(self, scenes: Scenes, grid: GridSettings) -> None:
-        """Start with no scene.
+        """Start without scenes.
 
         Args:
             scenes: The scenes.
@@ -35,17 +36,17 @@ class ScenePlan:
 
     @property
     def num_tiles(self) -> int:
-        """Tiles of all scenes that take part."""
+        """Number of tiles of all included scenes."""
         return int(self.counts.sum())
 
     @property
     def numbers(self) -> list[int]:
-        """Positions of the scenes that take part."""
+        """Positions of the included scenes."""
         numbers: list[int] = np.flatnonzero(self.counts).tolist()
         return numbers
 
     def add(self, number: int) -> None:
-        """Let a scene take part.
+        """Include a scene.
 
         Args:
             number: Position in ``Scenes.scene_files``.
@@ -57,14 +58,14 @@ class ScenePlan:
         self.counts[number] = self.grid.count(self.scenes.scene_files[number])
 
     def leave_out(self, number: int) -> None:
-        """Let a scene take no part."""
+        """Exclude a scene."""
         self.counts[number] = 0
 
     def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Lay some of the tiles.
 
         Args:
-            positions: Ascending, among the tiles of all scenes that take part, one or more.
+            positions: Positions among the tiles of all included scenes, ascending, one or more.
 
         Returns:
             int64 (scene, col, row, width, height), shape (positions, 5).
@@ -79,7 +80,7 @@ class ScenePlan:
         return np.concatenate(parts)
 
     def parts(self) -> Iterator[npt.NDArray[np.int64]]:
-        """Lay the tiles of whole scenes, as many at once as make a part.
+        """Lay the tiles of whole scenes, one part of limited size after another.
 
         Yields:
             int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.

@@ -1,4 +1,4 @@
-"""What an archive remembers of a scene, and whether the scene is still as it was then."""
+"""What an archive stores about a scene, and whether the scene has changed since."""
 
 from dataclasses import asdict
 from typing import Any
@@ -29,14 +29,14 @@ READING = "reading"  # setting: indexes and labels of the bands that are read, a
 
 
 def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
-    """Return the settings that decide which tiles a scene has and what is in them.
+    """Return the settings that decide which tiles a scene has and what they contain.
 
     Args:
         scenes: The scenes.
-        grid: How they are cut.
+        grid: How tiles are cut.
 
     Returns:
-        Settings that JSON can hold.
+        Settings as JSON values.
     """
     bands = None if scenes.bands is None else list(scenes.bands)
     chosen = {} if scenes.value_range is None else {"value_range": list(scenes.value_range)}
@@ -46,26 +46,26 @@ def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
 def is_unchanged(
     record: SceneRecord | None, file: SceneFile, settings: dict[str, Any], *, checksum: bool = False
 ) -> bool:
-    """Return whether an archive holds a scene as it is now.
+    """Return whether an archive holds a scene in its present state.
 
     Args:
-        record: What the archive remembers of it, or None.
+        record: The archive's record of the scene, or None.
         file: The scene.
-        settings: The settings with which it is to be added.
-        checksum: Whether checksums decide, where the archive remembers one, rather than times.
+        settings: Settings with which to add it.
+        checksum: Whether to compare by checksum, if the record has one, rather than by time.
 
     Returns:
         Whether settings, grid, place, date and content are the same; the content by size and time
         of change, by checksum, or, of files that are not on this machine, by what a catalogue says.
 
     Raises:
-        SceneError: If the checksum cannot be taken.
+        SceneError: If the checksum cannot be computed.
     """
     if record is None or _comparable(record.settings) != _comparable(settings):
         return False
     if _read_indexes(record.settings, file) != _read_indexes(settings, file):
         return False
-    # A world file or another date may change these without a change of the file.
+    # A world file or another date can change these although the file itself has not changed.
     if any(getattr(record, name) != value for name, value in _header(file).items()):
         return False
     version = record.settings.get(VERSION, "")
@@ -79,23 +79,23 @@ def is_unchanged(
 def scene_record(
     file: SceneFile, num_tiles: int, settings: dict[str, Any], *, checksum: bool = False
 ) -> SceneRecord:
-    """Note what an archive is to remember of a scene whose tiles have been read.
+    """Make the record of a scene whose tiles have been read.
 
     Args:
         file: The scene.
-        num_tiles: Tiles that it gave.
+        num_tiles: Number of its tiles in the archive.
         settings: How they were cut.
-        checksum: Whether to take a checksum.
+        checksum: Whether to compute a checksum.
 
     Returns:
         The record, with the ground size of its tiles' pixels among the settings.
 
     Raises:
-        SceneError: If the file is not any more what it was when its header was read.
+        SceneError: If the file has changed since its header was read.
     """
     digest = checksum_of(file.files) if checksum else None
     if state_of(file.files) != (file.size, file.mtime_ns):
-        msg = "its file was changed or deleted while it was read; run again when it stands."
+        msg = "its file was changed or deleted while it was read; run again once it is complete."
         raise SceneError(msg)
     size = settings["resolution"]
     if size is None:
@@ -114,11 +114,11 @@ def scene_record(
 
 
 def file_record(tile: LocatedTile, dataset: object) -> SceneRecord:
-    """Note what an archive is to remember of a file that is one tile.
+    """Make the record of a file that is one tile.
 
     Args:
         tile: The tile.
-        dataset: The dataset that it is from.
+        dataset: The dataset that it comes from.
 
     Returns:
         The record.
@@ -148,13 +148,13 @@ def _header(file: SceneFile) -> dict[str, Any]:
 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings that are equal if they give the same tiles: NaN equals itself."""
+    """Return settings that are equal if they make the same tiles: NaN equals itself."""
     values = {name: "nan" if value != value else value for name, value in settings.items()}  # noqa: PLR0124
     return {**values, GROUND_SIZE: None, READING: None, VERSION: None}
 
 
 def _read_indexes(settings: dict[str, Any], file: SceneFile) -> list[int]:
-    """Return the bands that were read; an archive may not note more than what was asked for."""
+    """Return the bands that were read; some archives store only the bands asked for."""
     if (reading := settings.get(READING)) is not None:
         return list(reading["indexes"])
     return list(file.band_indexes(settings.get("bands")))

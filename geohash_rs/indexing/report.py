@@ -1,4 +1,4 @@
-"""What adding imagery did: tiles added, scenes left out and why, and whether codes differ."""
+"""The report of adding imagery: tiles added, scenes left out and why, whether codes differ."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ from geohash_rs.store.snapshot import Answers
 
 __all__ = ["AddReport", "check_codes_differ"]
 
-FEWEST_TILES = 16  # fewer may well be alike
-NAMED = 3  # scenes that a warning names
+FEWEST_TILES = 16  # fewer tiles may share a code by chance
+NAMED = 3  # scenes named in a warning
 
 
 @dataclass(kw_only=True)
@@ -19,14 +19,14 @@ class AddReport:
 
     Attributes:
         num_tiles: Tiles added.
-        num_scenes: Scenes (or files) that they are from.
-        num_nodata: Tiles left out because too little of them was seen.
+        num_scenes: Scenes (or files) that they come from.
+        num_nodata: Tiles left out because too many of their pixels are nodata.
         skipped: Scenes that could not be added, and why.
-        unchanged: Scenes that the archive has already, left as they are.
-        replaced: Scenes whose file or grid has changed, so that their tiles were replaced.
-        clipped: Scenes nearly all of whose values lie beyond those that the hasher was made for.
+        unchanged: Scenes that the archive already has; they were skipped.
+        replaced: Scenes whose tiles were replaced because their file or grid has changed.
+        clipped: Scenes with nearly all values outside the range that the hasher was made for.
         num_codes: Distinct codes of the tiles added, or of a million of them if there are more.
-        notes: What was decided for the user and can be decided otherwise, one sentence each.
+        notes: Choices made for the user, who can change them, one sentence each.
     """
 
     num_tiles: int = 0
@@ -40,12 +40,12 @@ class AddReport:
     notes: list[str] = field(default_factory=list)
 
     def skip(self, scene: str, reason: str, *, strict: bool) -> None:
-        """Note that a scene cannot be added.
+        """Record that a scene cannot be added.
 
         Args:
             scene: Path or URI.
             reason: Why, on one line.
-            strict: Stop instead.
+            strict: Raise an error instead.
 
         Raises:
             SceneError: If strict.
@@ -56,12 +56,12 @@ class AddReport:
 
 
 def check_codes_differ(archive: Answers, report: AddReport, *, first_id: int) -> None:
-    """Count the distinct codes of a run, and warn if its tiles cannot be told apart.
+    """Count the distinct codes of a run, and warn if most of its tiles share one.
 
     Args:
         archive: The archive, after the run.
-        report: What the run did; the count is added.
-        first_id: The first id that the run could give to a tile.
+        report: Report of the run; the count is added to it.
+        first_id: Smallest id that a tile of the run can have.
     """
     if not report.num_tiles:
         return
@@ -69,18 +69,19 @@ def check_codes_differ(archive: Answers, report: AddReport, *, first_id: int) ->
     report.num_codes = counts.num_codes
     if counts.num_tiles >= FEWEST_TILES and counts.num_alike > counts.num_tiles / 2:
         msg = (
-            f"{counts.num_alike} of {counts.num_tiles} tiles share one code, so that they cannot "
-            "be told apart: either they show nothing, or their values are not those that the "
-            "hasher was made for. Compare the values of the scenes ('gdalinfo -stats') with the "
-            "hasher's ('geohash-rs info'), and see value_range=(LOW, HIGH)."
+            f"{counts.num_alike} of {counts.num_tiles} tiles share one code, so a search cannot "
+            "distinguish them: either they show nothing, or the hasher was made for other values. "
+            "Compare the values of the scenes ('gdalinfo -stats') with those of the hasher "
+            "('geohash-rs info'), and see value_range=(LOW, HIGH)."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
     elif report.clipped:
         names = [scene.rsplit("/", 1)[-1] for scene in report.clipped]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         msg = (
-            f"nearly all values of {', '.join(names[:NAMED])}{more} lie beyond the range that the "
-            "hasher was made for, so that their tiles look alike to it. They are dark or bright "
-            "ground, or other values than those of the other scenes: see value_range=(LOW, HIGH)."
+            f"nearly all values of {', '.join(names[:NAMED])}{more} lie outside the range that "
+            "the hasher was made for, so their tiles look alike to it. Either the ground is very "
+            "dark or bright, or these scenes hold other values than the rest: see "
+            "value_range=(LOW, HIGH)."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=3)

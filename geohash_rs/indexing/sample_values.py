@@ -15,27 +15,27 @@ from geohash_rs.scenes.values import Conversion, Values, gather_values, match_va
 
 __all__ = ["SampleValues"]
 
-STEP = 4  # px between those that are looked at in a tile
+STEP = 4  # px between sampled pixels of a tile
 
 
 class SampleValues:
-    """What the values of a dataset's files are, each looked at in its first samples.
+    """Kinds of values of a dataset's files, each found from the file's first samples.
 
     Attributes:
-        known: What the hasher was made for, its own values first; none while it is to be fitted.
+        known: Values that the hasher accepts, its own first; empty until it is fitted.
     """
 
     def __init__(self, known: Sequence[Values] = ()) -> None:
-        """Start without having seen a file.
+        """Start without files.
 
         Args:
-            known: What the hasher was made for.
+            known: Values that the hasher accepts.
         """
         self.known = tuple(known)
         self._chosen: dict[str, Conversion | str | None] = {}
 
     def gather(self, batches: Iterable[Sequence[LocatedTile]]) -> None:
-        """Find the kinds of values among samples that a hasher is fitted on; warn of several.
+        """Find the kinds of values in samples to fit a hasher on; warn if there are several.
 
         Args:
             batches: The samples.
@@ -48,13 +48,13 @@ class SampleValues:
         warn_of_kinds(self.known, [(n, s.values) for n, (s, _) in zip(names, samples, strict=True)])
 
     def convert(self, tiles: Sequence[LocatedTile]) -> list[LocatedTile]:
-        """Bring samples to the hasher's values.
+        """Convert samples to the hasher's values.
 
         Args:
             tiles: Samples, with or without an image.
 
         Returns:
-            The same; those whose values do not fit have a failure instead of an image.
+            The converted samples; those whose values do not fit have a failure instead of an image.
         """
         seen = sorted((tile for tile in tiles if tile.image is not None), key=_scene_of)
         for scene, part in _by_scene(seen):
@@ -87,7 +87,7 @@ def _by_scene(tiles: Iterable[LocatedTile]) -> list[tuple[str, list[LocatedTile]
 
 
 def _sample_of(tiles: Sequence[LocatedTile]) -> Sample:
-    """Describe the values of samples of one file, which the dataset may have changed."""
+    """Describe the values of samples of one file; the dataset may have changed them."""
     images = [tile.image.numpy() for tile in tiles if tile.image is not None]
     pixels = np.concatenate(
         [image[:, ::STEP, ::STEP].reshape(len(image), -1) for image in images], axis=1
@@ -99,7 +99,7 @@ def _sample_of(tiles: Sequence[LocatedTile]) -> Sample:
 
 
 def _could_be(pixels: np.ndarray, dtype: str) -> bool:
-    """Return whether pixels are still as a file stores them, though of another type."""
+    """Return whether pixels could be the stored values of a file, in another type."""
     if np.dtype(dtype).kind not in "iu":
         return np.dtype(dtype).kind == pixels.dtype.kind
     limits = np.iinfo(dtype)

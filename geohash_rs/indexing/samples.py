@@ -1,4 +1,4 @@
-"""Place the samples of any TorchGeo dataset: by the sampler's slices, or by the files they are."""
+"""Find where the samples of a TorchGeo dataset lie, from the sampler's slices or their files."""
 
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -30,24 +30,24 @@ from geohash_rs.scenes.pixels import TilePixels, fill_invalid
 __all__ = ["LocatedTile", "Samples", "images_of", "located_frame"]
 
 _Source = tuple[str, pd.Timestamp, pd.Timestamp]  # path, first and last moment
-JOINT = " + "  # between the names of several files that one tile was made of
+JOINT = " + "  # between the names of files that were combined into one tile
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocatedTile:
-    """A sample of a dataset and where it lies.
+    """A sample of a dataset, and where it lies.
 
     Attributes:
-        scene: The file that it is from; several are joined by a plus sign.
+        scene: The file that it comes from; several are joined by a plus sign.
         image: Raw pixels, shape (bands, height, width); None if left out or not readable.
-        ring: Corners in its CRS, float64, shape (4, 2).
+        ring: Corners, float64, shape (4, 2).
         crs: CRS of the corners.
-        tolerance: How far, in units of the CRS, an edge may bend: half a pixel.
-        window: Column, row, width and height in its file, where it is from one file's own grid.
+        tolerance: Half a pixel, in units of the CRS: how far an edge may bend.
+        window: Column, row, width and height in its file, if it is on the grid of one file.
         dates: First and last moment (UTC), or None.
         label: Name of its class, or None.
-        dtype: NumPy name of the type in which its file stores pixels; empty if not known.
-        whole_file: Whether the sample is a whole file, so that the file is a scene of one tile.
+        dtype: NumPy name of the type in which its file stores pixels; empty if unknown.
+        whole_file: Whether the sample is a whole file, which makes the file a scene of one tile.
         failure: Why it could not be read, or None.
     """
 
@@ -71,8 +71,8 @@ class Samples:
     Attributes:
         dataset: A TorchGeo geo dataset, or a non-geo dataset of georeferenced files.
         sampler: A sampler of TorchGeo or PyTorch, or a batch sampler. A geo dataset needs one.
-        max_nodata: A sample with a larger share of pixels that are 0, nodata or not finite in all
-            bands is left out: TorchGeo fills what lies outside its files so.
+        max_nodata: Samples with a larger share of pixels that are 0, nodata or not finite in all
+            bands are left out. TorchGeo fills pixels outside its files with such values.
     """
 
     dataset: Dataset[Any]
@@ -80,7 +80,7 @@ class Samples:
     max_nodata: float = 0.5
 
     def read(self, settings: IndexSettings) -> Generator[list[LocatedTile], None, None]:
-        """Read samples in batches and place each of them.
+        """Read samples in batches, each with its location.
 
         Args:
             settings: Batch size, unless the sampler makes batches, and workers.
@@ -89,7 +89,7 @@ class Samples:
             Batches of located tiles.
 
         Raises:
-            SceneError: If samples cannot be placed.
+            SceneError: If the location of samples is unknown.
         """
         source: Dataset[LocatedTile]
         if isinstance(self.dataset, GeoDataset):
@@ -131,7 +131,7 @@ def images_of(batches: Iterable[Sequence[LocatedTile]]) -> Iterator[Tensor]:
 
 
 def located_frame(tiles: Sequence[LocatedTile]) -> gpd.GeoDataFrame:
-    """Bring located tiles into the columns of an archive.
+    """Make a table of located tiles, with the columns of an archive.
 
     Args:
         tiles: Tiles with a ring.
@@ -141,7 +141,7 @@ def located_frame(tiles: Sequence[LocatedTile]) -> gpd.GeoDataFrame:
         datetime_end, label and geometry, in EPSG:4326.
 
     Raises:
-        SceneError: If a tile has no place in longitude and latitude.
+        SceneError: If a tile cannot be placed in longitude and latitude.
     """
     geometry = np.empty(len(tiles), dtype=object)
     groups: dict[tuple[str, float | None], list[int]] = {}
@@ -162,13 +162,13 @@ def located_frame(tiles: Sequence[LocatedTile]) -> gpd.GeoDataFrame:
 
 
 class _BySlice(Dataset[LocatedTile]):
-    """A geo dataset whose samples say where they lie, from the slices that were asked for."""
+    """A geo dataset whose samples are located by the slices of the sampler."""
 
     def __init__(self, dataset: GeoDataset, max_nodata: float) -> None:
         self.dataset = dataset
         self.max_nodata = max_nodata
         self.crs = dataset.crs.to_wkt()
-        # An intersection or union forgets its files, or not, by version: its parts know them.
+        # In some versions, intersections and unions do not know their files; their parts do.
         self.parts = [(part.index, part.index.geometry.to_numpy()) for part in _parts(dataset)]
 
     def __getitem__(self, slices: GeoSlice) -> LocatedTile:
@@ -194,7 +194,7 @@ class _BySlice(Dataset[LocatedTile]):
         )
 
     def _sources(self, box: shapely.Polygon, t: slice) -> list[_Source]:
-        """List the files that TorchGeo makes the tile of: all whose area meets the slice."""
+        """List the files from which TorchGeo makes a tile: all that intersect the slice."""
         found = []
         for index, geometry in self.parts:
             dates = index.index
@@ -244,7 +244,7 @@ class _ByFile(Dataset[LocatedTile]):
 
 @lru_cache(maxsize=4096)
 def _stored_type(names: tuple[str, ...]) -> str:
-    """Return the type in which files store their pixels, or nothing if that is not known."""
+    """Return the type in which files store their pixels; an empty string if unknown."""
     types: set[str] = set()
     for name in names:
         try:
@@ -285,8 +285,8 @@ def _checked_image(sample: dict[str, Any], dataset: object, max_nodata: float) -
             f"shape {tuple(image.shape)}" if isinstance(image, Tensor) else f"keys {list(sample)}"
         )
         msg = (
-            f"a sample of {type(dataset).__name__} has no image of shape (bands, height, "
-            f"width) but {found}; add an image dataset, and no time series."
+            f"a sample of {type(dataset).__name__} has {found}, not an image of shape (bands, "
+            "height, width); use a dataset of images, not of time series."
         )
         raise SceneError(msg)
     pixels = image.numpy()
@@ -307,14 +307,14 @@ def _source_files(dataset: Any, index: int) -> list[str]:  # noqa: ANN401 - any 
     if hasattr(dataset, "_load_paths"):  # BigEarthNet
         return [str(path) for path in dataset._load_paths(index)]
     msg = (
-        f"{type(dataset).__name__} does not tell from which georeferenced file a sample is, so it "
+        f"{type(dataset).__name__} does not name the georeferenced file of a sample, so the sample "
         "cannot be placed; pass the folder of its files to Scenes(...)."
     )
     raise SceneError(msg)
 
 
 def _innermost(dataset: Any, index: int) -> tuple[Any, int]:  # noqa: ANN401 - as above
-    """Look through PyTorch's subsets and concatenations."""
+    """Unwrap PyTorch's subsets and concatenations."""
     while isinstance(dataset, Subset | ConcatDataset):
         if isinstance(dataset, Subset):
             index, dataset = dataset.indices[index], dataset.dataset

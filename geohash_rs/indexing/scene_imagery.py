@@ -1,4 +1,4 @@
-"""Scenes on their way into an archive: the new are hashed, the known left, the failing named."""
+"""Add scenes to an archive: hash new ones, skip known ones, name those that fail."""
 
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -43,17 +43,17 @@ from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["SceneImagery"]
 
-MOSTLY = 0.95  # share of values beyond a hasher's range from which its tiles look alike
+MOSTLY = 0.95  # share of values outside a hasher's range from which tiles look alike
 
 
 class SceneImagery:
-    """Scenes, the grid on which tiles are cut from them, and what became of each; an `Imagery`.
+    """Scenes, the grid on which their tiles are cut, and the outcome for each; an `Imagery`.
 
-    The steps, and what they raise, are those of `Imagery`.
+    Steps and errors are those of `Imagery`.
 
     Attributes:
-        counts: Tiles to be read of each scene, int64, shape (scenes,).
-        known: The archive's records by scene, as they were when the run began.
+        counts: Number of tiles to read from each scene, int64, shape (scenes,).
+        known: The archive's records by scene, from the start of the run.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class SceneImagery:
         *,
         bands: Sequence[str] | None = None,
     ) -> None:
-        """Look at what the archive has.
+        """Read which scenes the archive has.
 
         Args:
             archive: The archive.
             scenes: The scenes.
             grid: How tiles are cut.
-            settings: How they are read.
-            bands: Names of the bands that a hasher takes, or is to be fitted on; what the scenes
-                share if None.
+            settings: How to read and hash them.
+            bands: Names of the bands that the hasher expects, or on which to fit it; None uses the
+                bands that the scenes share.
         """
         self.archive, self.scenes, self.grid, self.settings = archive, scenes, grid, settings
         self.report = AddReport()
@@ -87,18 +87,18 @@ class SceneImagery:
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
-        """Tiles to be read of each scene."""
+        """Number of tiles to read from each scene."""
         return self._plan.counts
 
     @property
     def num_tiles(self) -> int:
-        """Tiles to be read of all scenes."""
+        """Number of tiles to read from all scenes."""
         return self._plan.num_tiles
 
     def choose(self) -> None:
         """Choose the scenes that are new or have changed.
 
-        Scenes that cannot be added are in the report.
+        Scenes that cannot be added are listed in the report.
 
         Raises:
             SceneError: If strict and a scene cannot be added.
@@ -130,7 +130,7 @@ class SceneImagery:
             self.archive.add_codes(none, located_frame([]), scenes=renewed)
 
     def plan(self, bands: Sequence[str] | None, values: Sequence[Values] = ()) -> None:
-        """Choose the scenes that are new or have changed, and have the hasher's bands."""
+        """Choose the scenes that are new or have changed, and that have the hasher's bands."""
         self.bands = bands or self.bands
         self.choose()
         if self.num_tiles:
@@ -139,7 +139,7 @@ class SceneImagery:
             self.values = values or self.values or self._kinds(self.bands or ())
 
     def sample(self) -> Iterator[Tensor] | None:
-        """Read tiles at random, in the order of the files."""
+        """Read random tiles, in the order of the files."""
         rng = np.random.default_rng(0)
         size = min(self.num_tiles, FIT_TILES)
         positions = rng.choice(self.num_tiles, size, replace=False, shuffle=False)
@@ -156,16 +156,16 @@ class SceneImagery:
         """Read all tiles, scene by scene."""
         for tiles in self._plan.parts():
             batches = self._read_ahead(tiles, bands, batch_size=self.settings.batch_size)
-            with closing(batches):  # reading processes end, whatever happens
+            with closing(batches):  # always ends reading processes
                 yield from batches
 
     def encode(self, batch: TileBatch, hasher: Hasher) -> Iterator[EncodedTiles]:
-        """Hash a batch, and place the scenes that are done with it."""
+        """Hash a batch, and yield the scenes that it completes."""
         for scene in self._encoder.encode(batch, hasher):
             yield self._finish(scene) or _nothing(scene)
 
     def _kinds(self, bands: Sequence[str]) -> tuple[Values, ...]:
-        """Find the kinds of values that a hasher is to be fitted on."""
+        """Find the kinds of values on which a hasher will be fitted."""
         indexes: list[Sequence[int]] = [()] * len(self.counts)
         for number in self._plan.numbers:
             file = self.scenes.scene_files[number]
@@ -187,7 +187,7 @@ class SceneImagery:
         return read_ahead(reader, workers=self.settings.workers)
 
     def _finish(self, scene: EncodedScene) -> EncodedTiles | None:
-        """Place a scene that is done; None if it cannot be added.
+        """Locate the tiles of a completed scene; None if it cannot be added.
 
         Raises:
             SceneError: If strict and it cannot be added.
@@ -217,7 +217,7 @@ class SceneImagery:
             self.report.clipped.append(file.key)
         self.report.num_scenes += count > 0
         self.report.num_tiles += count
-        return replace(done, records=[record])  # also without tiles: it is not read again
+        return replace(done, records=[record])  # even without tiles, so that it is not read again
 
     def _note_empty(self, file: SceneFile, earlier: SceneRecord | None) -> None:
         reason = (
@@ -257,7 +257,7 @@ class SceneImagery:
         return [fuller] if lacks_version or fuller.checksum is not None else []
 
     def _note_unseen(self) -> None:
-        """Warn once of scenes that count as unchanged because nothing of a change is seen."""
+        """Warn once about scenes that count as unchanged because no change could be detected."""
         unchanged = set(self.report.unchanged)
         compared = {
             scene
@@ -275,11 +275,11 @@ class SceneImagery:
             warnings.warn(unseen_note(unseen), GeoHashRSWarning, stacklevel=2)
 
     def _leave_out_other_bands(self, names: Sequence[str]) -> None:
-        """Take scenes whose bands do not fit the hasher out of the plan.
+        """Exclude scenes whose bands do not fit the hasher.
 
         Raises:
-            BandMismatchError: If no scene fits and none is unchanged; if strict, at the first that
-                does not.
+            BandMismatchError: If no scene fits and none is unchanged; if strict, if any scene does
+                not fit.
         """
         bands = self.scenes.bands
         first: BandMismatchError | None = None
@@ -299,7 +299,7 @@ class SceneImagery:
             raise first
 
     def _skip_empty(self) -> None:
-        """Note that scenes have nothing to fit a hasher on."""
+        """Record that there is nothing in the scenes to fit a hasher on."""
         for number in self._plan.numbers:
             file = self.scenes.scene_files[number]
             reason = (
@@ -309,17 +309,17 @@ class SceneImagery:
             self._skip(file.key, reason)
 
     def _skip(self, scene: str, reason: str) -> None:
-        """Note that a scene cannot be added, and that its earlier tiles stay."""
+        """Record that a scene cannot be added, and that its earlier tiles stay."""
         record = self.known.get(scene)
         if record is not None and record.num_tiles:
             reason = (
                 f"{reason.removesuffix('.')}; its {record.num_tiles} earlier tiles stay until it "
-                "can be added, or 'geohash-rs remove' takes them out."
+                "can be added, or 'geohash-rs remove' removes them."
             )
         self.report.skip(scene, reason, strict=self.settings.strict)
 
     def _shown(self, batches: Iterable[Tensor], total: int) -> Iterator[Tensor]:
-        """Show a bar while a hasher is fitted on batches."""
+        """Show a progress bar while a hasher is fitted on batches."""
         with self.settings.bar("fit", total, leave=False) as bar:
             for batch in batches:
                 yield batch
@@ -356,7 +356,7 @@ class SceneImagery:
             return None
 
     def note_bands(self) -> None:
-        """Note in the report, once, what was decided about the bands of the scenes."""
+        """Add to the report, once, what was decided about the bands of the scenes."""
         files = [self.scenes.scene_files[number] for number in self._plan.numbers]
         self.report.notes += stack_notes(files, other_layers=self.scenes.other_layers)
         self.report.notes += container_notes(self.scenes.containers)
@@ -377,6 +377,6 @@ def _nothing(scene: EncodedScene) -> EncodedTiles:
 def _raise_wrong_choice(bands: Sequence[int | str], names: Sequence[str]) -> None:
     msg = (
         f"bands={list(bands)} are {len(bands)} but the hasher expects {len(names)} "
-        f"({', '.join(names)}); choose as many."
+        f"({', '.join(names)}); choose {len(names)} bands."
     )
     raise BandMismatchError(msg)

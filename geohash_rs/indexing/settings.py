@@ -1,4 +1,4 @@
-"""How imagery is read and hashed on its way into an archive."""
+"""How to read and hash imagery that is added to an archive."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,22 +7,22 @@ from tqdm.auto import tqdm
 
 __all__ = ["FIT_TILES", "IndexSettings"]
 
-# Tiles on which a training-free hasher is fitted, at most: more change few bits and cost time.
+# Most tiles on which a training-free hasher is fitted; more would cost time and change few bits.
 FIT_TILES = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexSettings:
-    """How imagery is read and hashed; none of it changes a code.
+    """How to read and hash imagery; no setting changes the codes.
 
     Attributes:
-        batch_size: Most tiles that are read at once; fewer where they are large.
+        batch_size: Largest number of tiles to read at once; fewer if they are large.
         workers: Processes that read; 0 reads in a thread.
-        device: Where the network runs.
-        checksum: Whether files are compared by checksum rather than by size and time, and
-            checksums are kept for the next time.
+        device: Device that runs the network.
+        checksum: Whether to compare files by checksum rather than by size and time, and to store
+            checksums for the next run.
         strict: Whether to stop at the first scene that cannot be added.
-        progress: Whether to show a bar, on a terminal.
+        progress: Whether to show a progress bar if the output is a terminal.
     """
 
     batch_size: int = 64
@@ -33,15 +33,15 @@ class IndexSettings:
     progress: bool = False
 
     def bar(self, desc: str, total: int | None = None, *, leave: bool = True) -> Any:  # noqa: ANN401 - tqdm's
-        """Start a bar of tiles.
+        """Start a progress bar that counts tiles.
 
         Args:
-            desc: What is done with them.
-            total: How many there are, if that is known.
+            desc: What is done with the tiles.
+            total: Number of tiles, if known.
             leave: Whether the bar stays when it is full.
 
         Returns:
-            The bar, to be closed by the caller.
+            The bar; the caller closes it.
         """
         disable = None if self.progress else True
         return tqdm(total=total, unit=" tiles", desc=desc, disable=disable, leave=leave)

@@ -1,4 +1,4 @@
-"""Gather encoded tiles and scene records until they are worth a commit to the archive."""
+"""Collect encoded tiles and scene records, and commit many of them at once."""
 
 import time
 from typing import Self
@@ -15,19 +15,19 @@ from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["ArchiveWriter"]
 
-# Finished scenes are committed together: a commit costs a few file syncs and makes a segment.
+# Scenes are committed together, because each commit costs a few file syncs and makes a segment.
 COMMIT_TILES = 200_000
 COMMIT_SECONDS = 20.0
 
 
 class ArchiveWriter:
-    """Encoded tiles that wait for the next commit."""
+    """Encoded tiles that have not been committed yet."""
 
     def __init__(self, archive: CodeStore, fingerprint: str) -> None:
-        """Start with nothing.
+        """Start without tiles.
 
         Args:
-            archive: Where the tiles go.
+            archive: Archive to add the tiles to.
             fingerprint: Fingerprint of the hasher that makes the codes.
         """
         self.archive = archive
@@ -42,11 +42,11 @@ class ArchiveWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Commit what waits, also when the run is interrupted."""
+        """Commit the rest, even if the run is interrupted."""
         self.commit()
 
     def take(self, encoded: EncodedTiles) -> None:
-        """Take tiles, and commit if many wait or the last commit is long ago.
+        """Accept tiles, and commit if there are many or the last commit was long ago.
 
         Args:
             encoded: Codes, tiles and records.
@@ -60,11 +60,12 @@ class ArchiveWriter:
             self.commit()
 
     def commit(self) -> None:
-        """Add all that waits to the archive, at once.
+        """Add all uncommitted tiles to the archive at once.
 
-        Tiles that a scene has in the archive by then are replaced, whoever added them: another
-        process may index the same scenes. What cannot be added waits on only if another process
-        is writing: else it may stand already, and is not to stand twice.
+        They replace all tiles that the archive has of these scenes, since another process may have
+        indexed the same scenes. If another process is writing, the tiles are kept for the next
+        commit. After any other error they are dropped, because they may already be in the archive
+        and must not be added twice.
 
         Raises:
             ArchiveLockedError: If another process is writing.

@@ -1,4 +1,4 @@
-"""Ask with imagery: a patch, a place or a tile, of any archive that knows its hasher."""
+"""Search any archive that has a hasher by imagery: with a patch, a place or a tile."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -36,10 +36,10 @@ __all__ = ["ImageQueries", "hash_patch"]
 
 
 class ImageQueries(Searchable, Protocol):
-    """What a searchable archive with a hasher is asked with; inherit it after the archive."""
+    """Queries by imagery for a searchable archive with a hasher; inherit it after the archive."""
 
     def hasher(self, *, device: str = "cpu") -> Hasher:
-        """Return the hasher that the codes are made with."""
+        """Return the hasher that makes the codes."""
 
     def query(
         self,
@@ -66,51 +66,52 @@ class ImageQueries(Searchable, Protocol):
     ) -> Matches:
         """Find the tiles that look like GeoTIFF patches, like a place, or like other tiles.
 
-        Patches, tiles and a point may be given together: they are all examples of what is searched
-        for, and the nearest of them counts. With ``negatives``, examples of what is not, the
-        tiles nearest to the examples are ordered by what both kinds say
-        (`geohash_rs.retrieval.ranking.feedback_scores`), which is then the column similarity.
+        Patches, tiles and a point can be combined: all are examples of what to find, and each tile
+        is compared with the nearest example. ``negatives`` are examples of what not to find. With
+        them, the tiles nearest to the other examples are ordered by
+        `geohash_rs.retrieval.ranking.feedback_scores`, which become the column similarity.
 
         Args:
-            patch: Path or URI of a georeferenced raster, or several. Any CRS, resolution and size:
-                it is brought onto the hasher's grid, and one larger than a tile is searched by
-                its tiles.
-            k: Matches asked for; None gives all within ``max_distance``.
-            point: Longitude and latitude; the archive's tile there is searched with.
+            patch: Path or URI of a georeferenced raster, or several. CRS, resolution and size may
+                differ from the archive's scenes: each tile of the patch is resampled to the
+                hasher's grid.
+            k: Number of matches; None returns all within ``max_distance``.
+            point: Longitude and latitude of the archive's tile to search with.
             tile: Id of the archive's tile to search with, or several.
-            negatives: Ids of tiles and paths of patches that are not what is searched for. These
-                tiles are left out of the matches.
-            window: Column, row, width and height of the part of the one patch to use, px.
-            bands: One-based indexes or names of the patch's bands; those that the archive's scenes
-                were read with if None, by what they show where the file says so.
-            value_range: Values of the patches, scale and offset applied, that are to count as the
-                lowest and highest that the hasher was made for. None compares their own with
-                those: patches of another kind are stretched by their own range, with a warning.
+            negatives: Ids of tiles and paths of patches to avoid. These tiles are left out of the
+                matches.
+            window: Column, row, width and height of the part of a single patch to use, px.
+            bands: One-based indexes or names of the patch's bands. None chooses the bands that show
+                the same as those of the archive's scenes, otherwise those in the same order.
+            value_range: The patches' values, with scale and offset applied, that correspond to the
+                lowest and highest that the hasher was made for. None compares their own values
+                with these; a patch of another kind is stretched by its own range, with a warning.
             max_distance: Largest Hamming distance, bits, inclusive.
-            region: Only tiles that meet this: a shapely geometry in lon/lat, or (minlon, minlat,
-                maxlon, maxlat); minlon > maxlon crosses the dateline.
-            time: Only tiles of this range, (first, last), inclusive; None leaves an end open.
+            region: Only tiles that intersect this: a shapely geometry in lon/lat, or (minlon,
+                minlat, maxlon, maxlat); minlon > maxlon crosses the dateline.
+            time: Only tiles from this range, (first, last), inclusive; None leaves an end open.
             within: Only tiles that lie entirely in the region.
             scenes: Only tiles of these scenes.
             labels: Only tiles with these labels.
-            exclude_overlap: Leave out tiles that overlap a patch or tile searched with.
-            ranking: "hamming", or "asymmetric": the tiles nearest to a patch are ordered by how
-                sure the hasher is of each bit of the patch, which similarity then weighs.
-            distinct: Leave out tiles that overlap a match of a better rank.
-            crs: CRS of the result; EPSG:4326 if None.
-            device: Where the network runs.
+            exclude_overlap: Leave out tiles that overlap an example.
+            ranking: "hamming" orders by distance. "asymmetric" reorders the tiles nearest to a
+                patch, and computes similarity, with more weight on the bits that the hasher is
+                sure of.
+            distinct: Leave out tiles that overlap a better match.
+            crs: CRS of the result; None means EPSG:4326.
+            device: Device that runs the network.
 
         Returns:
             Matches, nearest first, ties by lowest tile id; with another ranking, by descending
             similarity, ties by distance, then tile id.
 
         Raises:
-            QueryError: If there is nothing to search for, an example is on both sides, or window,
-                k, max_distance, ranking or crs make no sense.
+            QueryError: If there is nothing to search for, an example is both positive and negative,
+                or window, k, max_distance, ranking or crs is not valid.
             PatchError: If the patch cannot be read.
             SceneError: If the patch cannot be placed.
             BandMismatchError: If its bands do not fit the hasher.
-            ValueMismatchError: If the range of values has no extent.
+            ValueMismatchError: If the range of values is empty.
             RegionError: If the region is empty, invalid or out of range.
             TimeRangeError: If the time range cannot be read or ends before it starts.
             TileNotFoundError: If there is no such tile.
@@ -123,7 +124,7 @@ class ImageQueries(Searchable, Protocol):
             "stretch": True,
             "device": device,
         }
-        # hashed first: in one state other threads may have to wait
+        # hash before entering the state, in which other threads may have to wait
         right = [
             hash_patch(self, path, window=window, **settings) for path in _patches(patch, window)
         ]
@@ -167,11 +168,11 @@ def hash_patch(
         archive: The archive.
         path: Path or URI of a georeferenced raster.
         window: Column, row, width and height of the part to use, px.
-        bands: One-based indexes or names; if None, those that show what the archive's scenes were
-            read with, or have their places where the file does not say what its bands show.
-        value_range: As in `ImageQueries.query`; that with which the same scene was read if None.
-        stretch: Whether a patch of other values is searched with all the same, with a warning.
-        device: Where the network runs.
+        bands: As in `ImageQueries.query`.
+        value_range: As in `ImageQueries.query`; None uses the one with which this scene was
+            indexed, if any.
+        stretch: Whether to stretch a patch of another kind of values, with a warning, or refuse it.
+        device: Device that runs the network.
 
     Returns:
         The patch as a query.
@@ -181,7 +182,7 @@ def hash_patch(
         PatchError: If the patch cannot be read.
         SceneError: If it cannot be placed.
         BandMismatchError: If its bands do not fit the hasher.
-        ValueMismatchError: If its values do not fit the hasher, and it is not stretched.
+        ValueMismatchError: If its values do not fit the hasher, and ``stretch`` is false.
     """
     hasher = archive.hasher(device=device)
     records = [record for record in archive.scenes() if record.num_tiles]
@@ -209,11 +210,11 @@ def _patches(given: Any, window: Sequence[int] | None) -> list[Any]:  # noqa: AN
     """List the patches.
 
     Raises:
-        QueryError: If there is a window and not one patch that it is of.
+        QueryError: If there is a window, but not exactly one patch.
     """
     patches = _several(given)
     if window is not None and len(patches) != 1:
-        msg = f"a window is for one patch, but {len(patches)} are given; give one, or no window."
+        msg = f"a window needs one patch, but there are {len(patches)}; pass one, or no window."
         raise QueryError(msg)
     return patches
 
@@ -229,7 +230,7 @@ def _is_path(given: object) -> bool:
 
 
 def _bands_of_scene(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
-    """Return the bands that a scene was read with; another file says itself what they show."""
+    """Return the bands that a scene was read with; None for a file that is not in the archive."""
     for record in records:
         if record.scene == key:
             reading = record.settings.get(READING) or {}
@@ -239,10 +240,10 @@ def _bands_of_scene(records: Sequence[SceneRecord], key: str) -> list[int | str]
 
 
 def _names_of_scenes(records: Sequence[SceneRecord]) -> list[str] | None:
-    """Return what the bands show that all scenes were asked for, where it is not what they feed.
+    """Return what the bands chosen for all scenes show, unless it is red, green and blue.
 
-    Near infrared, red and green that feed the inputs of a hasher of photographs are looked for in
-    a patch as such. Red, green and blue in another order are a file whose flags are not believed.
+    If scenes feed near infrared, red and green to a hasher of photographs, a patch must do the
+    same. Red, green and blue in another order only mean that the flags of a file were overridden.
     """
     asked = [record for record in records if record.settings.get("bands") is not None]
     if not asked or len(asked) < len(records):
@@ -264,13 +265,13 @@ def _indexes_by_name(record: SceneRecord) -> list[int] | None:
 
 
 def _shared(choices: Sequence[list[Any] | None]) -> list[Any] | None:
-    """Return the choice that all agree on, or None."""
+    """Return the choice that all share, or None."""
     distinct = {tuple(choice or ()) for choice in choices}
     return list(distinct.pop()) or None if len(distinct) == 1 else None
 
 
 def _ranges_of_scenes(records: Sequence[SceneRecord], num_bands: int) -> list[Values]:
-    """Describe the values of scenes that one range of a user's brought to the hasher's."""
+    """Describe the values that the user's range converted to the hasher's, if it was one range."""
     ranges = {tuple(r.settings["value_range"]) for r in records if "value_range" in r.settings}
     if len(ranges) != 1:
         return []
@@ -280,5 +281,5 @@ def _ranges_of_scenes(records: Sequence[SceneRecord], num_bands: int) -> list[Va
 
 
 def _setting_of_scene(records: Sequence[SceneRecord], key: str, name: str) -> Any:  # noqa: ANN401
-    """Return a setting that a scene was read with; another file declares its own, None."""
+    """Return a setting that a scene was read with; None for a file that is not in the archive."""
     return next((r.settings.get(name) for r in records if r.scene == key), None)

@@ -1,4 +1,4 @@
-"""Hold the matches of a query: a GeoDataFrame that knows how to write itself."""
+"""The matches of a query: a GeoDataFrame that can also write and show itself."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,10 @@ MATCH_COLUMNS = (
 class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to mypy here
     """Ranked tiles with their footprints, best first.
 
-    Columns: rank (from 1), distance (Hamming, bits, to the nearest example of what is searched
-    for), similarity (share of equal bits, 0 to 1; in the ranking "asymmetric" weighted by the
-    activations of the query; with negative examples the score of both kinds, about -0.5 to 1),
-    tile_id, scene, col, row, width, height (px of the scene), datetime (UTC), geometry. Whatever
-    geopandas does to a GeoDataFrame can be done to it.
+    Columns: rank (from 1), distance (Hamming distance to the nearest example, bits), similarity
+    (share of equal bits, 0 to 1; weighted by the activations of the query with the ranking
+    "asymmetric"; a score from about -0.5 to 1 with negative examples), tile_id, scene, col, row,
+    width, height (px of the scene), datetime (UTC), geometry. All methods of a GeoDataFrame work.
     """
 
     @property
@@ -54,12 +53,12 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
         driver: str | None = None,
         **options: Any,  # noqa: ANN401 - geopandas' own options pass through
     ) -> None:
-        """Write to a file whose ending tells the format.
+        """Write to a file, in the format of its ending.
 
         Args:
             filename: Ends in .geojson, .gpkg, .parquet, .csv or .html.
-            driver: A driver of GDAL; then geopandas writes, and this is `GeoDataFrame.to_file`.
-            **options: Further arguments for that.
+            driver: A driver of GDAL; with one, this is geopandas' own `GeoDataFrame.to_file`.
+            **options: Further arguments of geopandas' method.
         """
         if driver is None and not options:
             write(self, filename)
@@ -106,15 +105,15 @@ def rank_matches(
     *,
     similarity: npt.NDArray[np.float64],
 ) -> Matches:
-    """Make matches of found tiles.
+    """Make matches from tiles.
 
     Args:
         tiles: The tiles, best first.
         distances: Their Hamming distances, shape (tiles,).
-        similarity: What they are ranked by, more for more alike, shape (tiles,).
+        similarity: What they are ranked by; higher is more similar, shape (tiles,).
 
     Returns:
-        The columns of a match, and those that the archive has as well.
+        The columns of a match, followed by further columns of the archive.
     """
     ranked = tiles.assign(
         rank=np.arange(1, len(tiles) + 1),

@@ -1,4 +1,4 @@
-"""Read what is searched with: a raster file or a window of one, brought onto the hasher's grid."""
+"""Read a query patch: a raster file or a window of one, resampled to the hasher's grid."""
 
 import warnings
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ from geohash_rs.scenes.values import Conversion, Values, stretch_values
 __all__ = ["Patch", "read_patch"]
 
 MAX_TILES = 1024
-# A patch up to this much larger or smaller than a tile is looked at as one tile.
+# A patch up to this much larger or smaller than a tile counts as one tile.
 NEAR_TILE = 1.25
-# Resolutions that differ by less are the same: UTM scale factors and datum shifts stay within it.
+# Resolutions that differ by less count as equal: UTM scale and datum shifts change them this much.
 SAME_RESOLUTION = 1.02
 
 
@@ -66,12 +66,11 @@ def read_patch(
     value_range: tuple[float, float] | None = None,
     stretch: bool = False,
 ) -> Patch:
-    """Read a patch as tiles that a hasher can look at.
+    """Read a patch as tiles for a hasher.
 
-    The patch stays on its own pixel grid and in its own CRS; each tile covers as much ground as a
-    tile of the archive and is resampled to as many pixels, which is all that a network sees of
-    CRS and resolution. A patch much larger than a tile is cut into tiles, the last ones of a row
-    and column shifted inside.
+    The patch keeps its own pixel grid and CRS. Each of its tiles covers as much ground as a tile
+    of the archive and is resampled to as many pixels, so both look alike to the network. A patch
+    much larger than a tile is cut into tiles; the last one of a row or column is moved inside.
 
     Args:
         path: Path or URI of a georeferenced raster.
@@ -99,7 +98,7 @@ def read_patch(
     Raises:
         SceneError: If the file cannot be opened or placed.
         BandMismatchError: If its bands do not fit the hasher.
-        PatchError: If the window lies outside, nothing valid is in it, or it makes too many tiles.
+        PatchError: If the window is outside the file, has no valid pixel, or makes too many tiles.
         ValueMismatchError: If the hasher was made for other values.
     """
     scene = read_scene_file(path, bands=bands)
@@ -114,8 +113,8 @@ def read_patch(
     windows = _cut(whole, size)
     if len(windows) > MAX_TILES:
         msg = (
-            f"{scene.name}: a patch of {whole[2]} x {whole[3]} px is {len(windows)} tiles of "
-            f"{size[0]} x {size[1]} px, and {MAX_TILES} can be searched at once; pass a smaller "
+            f"{scene.name}: a patch of {whole[2]} x {whole[3]} px makes {len(windows)} tiles of "
+            f"{size[0]} x {size[1]} px, but a search takes at most {MAX_TILES}; pass a smaller "
             "window (col, row, width, height)."
         )
         raise PatchError(msg)
@@ -166,7 +165,7 @@ def read_patch(
 def _sample(
     source: DatasetReader, scene: SceneFile, indexes: Sequence[int], nodata: float | None
 ) -> Values | None:
-    """Look at some pixels of the patch's file.
+    """Sample some pixels of the patch's file.
 
     Raises:
         PatchError: If it cannot be read.
@@ -189,10 +188,10 @@ def _fitting(
     *,
     stretch: bool,
 ) -> Conversion | None:
-    """Choose what makes the patch's pixels the values that the hasher was made for.
+    """Choose the conversion from the patch's pixels to the values that the hasher was made for.
 
     Raises:
-        ValueMismatchError: If the hasher was made for other values, and they are not stretched.
+        ValueMismatchError: If the hasher was made for other values, and ``stretch`` is false.
     """
     try:
         return scene_conversion(scene, indexes, found=found, known=known)
@@ -200,8 +199,8 @@ def _fitting(
         if not stretch or found is None:
             raise
         msg = (
-            f"{error} It is searched with all the same, stretched from its own range to the "
-            "hasher's, so that distances to it are rough."
+            f"{error} This search stretches the patch from its own range to the hasher's, so its "
+            "distances are only approximate."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
     after = stretch_values(found, known[0])
@@ -215,7 +214,7 @@ def _choose_bands(
     names: Sequence[str],
     unnamed: Sequence[int | str] | None,
 ) -> BandChoice:
-    """Choose the bands of a patch: those asked for, else by meaning, else as archived scenes."""
+    """Choose a patch's bands: as asked, otherwise by meaning, otherwise as in the archive."""
     if bands is not None:
         return scene.choose(bands)
     numbers = [band for band in unnamed or () if isinstance(band, int)]
@@ -256,7 +255,8 @@ def _band_notes(
         notes.append(
             f"the archive's scenes were read with bands {','.join(map(str, in_archive))}, but "
             f"{scene.name} with bands {','.join(map(str, choice.indexes))}, by its colour "
-            f"interpretation as {', '.join(names)}; pass bands=... if it is laid out as they are."
+            f"interpretation as {', '.join(names)}; pass bands=... if its order is that of the "
+            "scenes."
         )
     if choice.conflict:
         notes.append(
@@ -270,14 +270,14 @@ def _check_window(scene: SceneFile, window: Sequence[int] | None) -> tuple[int, 
     if window is None:
         return 0, 0, scene.width, scene.height
     if len(window) != 4:
-        msg = f"window has {len(window)} numbers; give column, row, width and height in px."
+        msg = f"window has {len(window)} numbers; pass column, row, width and height in px."
         raise PatchError(msg)
     col, row, width, height = (int(value) for value in window)
     inside = col >= 0 and row >= 0 and col + width <= scene.width and row + height <= scene.height
     if width < 1 or height < 1 or not inside:
         msg = (
             f"window {col},{row},{width},{height} is not inside {scene.name} ({scene.width} x "
-            f"{scene.height} px); give column, row, width and height in its pixels."
+            f"{scene.height} px); pass column, row, width and height in its pixels."
         )
         raise PatchError(msg)
     return col, row, width, height

@@ -1,4 +1,4 @@
-"""What is searched for: patches, a place or tiles, right ones and wrong ones, as one query."""
+"""Make one query from examples: patches, places and tiles, positive and negative."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class ActivationHasher(Protocol):
-    """What a query needs of a hasher."""
+    """What a query needs from a hasher."""
 
     def activations(self, tiles: Tensor) -> Tensor:
         """Compute activations in [0, 1], shape (tiles, bits), of raw pixels."""
@@ -39,15 +39,15 @@ class ActivationHasher(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What is searched for.
+    """Examples of what to find, and of what not to find.
 
     Attributes:
-        codes: Packed codes, uint8, shape (tiles, bits / 8); the nearest of them counts.
-        footprint: What the query covers, EPSG:4326, or None if it lies nowhere.
-        activations: Activations of the codes, float32, shape (tiles, bits); None of tiles of an
-            archive, which keeps bits only.
-        source: Id of the archive's tile that it is, or path and window of the patch.
-        negatives: Packed codes of what is not searched for, uint8, shape (negatives, bits / 8).
+        codes: Packed codes, uint8, shape (tiles, bits / 8); a tile is compared with the nearest.
+        footprint: Ground that the query covers, EPSG:4326, or None if it has no place.
+        activations: Activations of the codes, float32, shape (tiles, bits); None for tiles of an
+            archive, which stores only bits.
+        source: Id of the archive's tile, or path and window of the patch.
+        negatives: Packed codes of what not to find, uint8, shape (negatives, bits / 8).
         left_out: Ids of tiles to leave out of the matches.
         notes: What was decided about the bands of a patch and may be wrong, one sentence each.
     """
@@ -62,14 +62,14 @@ class Query:
 
 
 def query_of_patch(hasher: ActivationHasher, patch: Patch) -> Query:
-    """Search with a patch.
+    """Make a query from a patch.
 
     Args:
         hasher: The hasher of the archive.
-        patch: Tiles to look for.
+        patch: The patch.
 
     Returns:
-        Their codes and activations.
+        The codes and activations of its tiles.
     """
     activations = hasher.activations(patch.tiles).numpy()
     start = patch.windows[:, :2].min(axis=0)
@@ -85,20 +85,20 @@ def query_of_patch(hasher: ActivationHasher, patch: Patch) -> Query:
 
 
 def query_of_point(archive: Searchable, point: Sequence[float]) -> Query:
-    """Search with the tile of the archive at a place.
+    """Make a query from the archive's tile at a place.
 
     Args:
         archive: The archive.
         point: Longitude and latitude, degrees.
 
     Returns:
-        The code of the tile that has the point nearest to its centre; of several, the first.
+        The code of the tile there whose centre is nearest to the point; of several, the first.
 
     Raises:
-        QueryError: If the point is none, or no tile is there.
+        QueryError: If the point is not valid, or no tile is there.
     """
     if len(point) != 2 or not all(np.isfinite(point)):
-        msg = f"point is {tuple(point)}; give longitude and latitude in degrees."
+        msg = f"point is {tuple(point)}; pass longitude and latitude in degrees."
         raise QueryError(msg)
     lon, lat = float(point[0]), float(point[1])
     if abs(lon) > 180 or abs(lat) > 90:
@@ -126,7 +126,7 @@ def query_of_point(archive: Searchable, point: Sequence[float]) -> Query:
 
 
 def query_of_tile(archive: Searchable, tile_id: int) -> Query:
-    """Search with a tile of the archive.
+    """Make a query from a tile of the archive.
 
     Args:
         archive: The archive.
@@ -156,32 +156,28 @@ def query_of_tile(archive: Searchable, tile_id: int) -> Query:
 
 
 def join_queries(positives: Sequence[Query], negatives: Sequence[Query] = ()) -> Query:
-    """Search with several examples of what is right, and of what is wrong.
+    """Join positive and negative examples into one query.
 
     Args:
-        positives: What is searched for.
-        negatives: What is not; tiles of the archive are left out of the matches.
+        positives: Examples of what to find.
+        negatives: Examples of what not to find; the archive's tiles among them are left out of the
+            matches.
 
     Returns:
-        All of them as one query.
+        One query.
 
     Raises:
         QueryError: If there is no positive example, or a tile is an example of both.
     """
     if not positives:
-        msg = (
-            f"there are {len(negatives)} negative examples and none of what is searched for; give "
-            "a patch, a tile or a point too."
-        )
+        lack = f"only {len(negatives)} negative ones" if negatives else "none"
+        msg = f"a search needs a positive example, but has {lack}; pass a patch, a tile or a point."
         raise QueryError(msg)
     right = {query.source for query in positives}
     both = [query.source for query in negatives if query.source in right - {None}]
     if both:
         what = f"tile {both[0]}" if isinstance(both[0], int) else both[0]
-        msg = (
-            f"{what} is given as an example of what is searched for and of what is not; "
-            "leave one of them out."
-        )
+        msg = f"{what} is both a positive and a negative example; leave one of them out."
         raise QueryError(msg)
     places = [query.footprint for query in positives if query.footprint is not None]
     activations = [query.activations for query in positives if query.activations is not None]
@@ -195,7 +191,7 @@ def join_queries(positives: Sequence[Query], negatives: Sequence[Query] = ()) ->
 
 
 def resolutions(records: Iterable[SceneRecord]) -> list[float]:
-    """List the ground sizes of the pixels that an archive's tiles have.
+    """List the ground sizes of the pixels of an archive's tiles.
 
     Args:
         records: The archive's scenes.

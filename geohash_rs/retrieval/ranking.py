@@ -1,4 +1,4 @@
-"""Order tiles that Hamming distance has found by more than that distance, and keep them apart."""
+"""Reorder the tiles that are nearest by Hamming distance, and drop those that overlap."""
 
 from typing import Any
 
@@ -14,29 +14,29 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 # Chosen on UC Merced, confirmed on EuroSAT: tests/benchmarks/ranking.py
-REACH = 0.15  # share of differing bits over which likeness falls to 1 / e
-DOUBT = 0.5  # variance of a judgement, of a likeness of 1: no single example is quite believed
-WRONG = -0.5  # what a negative example is worth, where a positive one is worth 1
-# Part of a footprint that neighbours may share: in lon/lat their edges bend by up to half a pixel.
+REACH = 0.15  # share of differing bits at which likeness is 1 / e
+DOUBT = 0.5  # noise variance of a judgement, where likeness is at most 1: examples may err
+WRONG = -0.5  # score of a negative example; that of a positive one is 1
+# Share of a footprint that neighbours may overlap: in lon/lat, edges bend by up to half a pixel.
 TOUCH = 0.01
-AT_ONCE = 1 << 22  # pairs of tile and example that are held in memory
+AT_ONCE = 1 << 22  # pairs of tile and example in memory
 
 
 def feedback_scores(codes: Array, positives: Array, negatives: Array) -> Floats:
-    """Score tiles by examples that were judged right or wrong.
+    """Score tiles by positive and negative examples.
 
-    The score is the mean of a Gaussian process that has seen 1 at the positives and -0.5 at the
+    The score is the mean of a Gaussian process that observed 1 at the positives and -0.5 at the
     negatives: ``k(c, E) (k(E, E) + I / 2)^-1 y`` with the likeness
-    ``k(a, b) = exp(-hamming(a, b) / (0.15 bits))``. Examples that say the same share their weight,
-    and far from all examples the score is 0.
+    ``k(a, b) = exp(-hamming(a, b) / (0.15 bits))``. Similar examples share their weight. Far from
+    all examples the score is 0.
 
     Args:
         codes: Packed codes of the tiles, uint8, shape (tiles, bits / 8).
-        positives: Packed codes of what is looked for, shape (positives, bits / 8).
-        negatives: Packed codes of what is not, shape (negatives, bits / 8).
+        positives: Packed codes of the positive examples, shape (positives, bits / 8).
+        negatives: Packed codes of the negative examples, shape (negatives, bits / 8).
 
     Returns:
-        Scores, shape (tiles,), about -0.5 to 1, more for more alike.
+        Scores, shape (tiles,), about -0.5 to 1; higher is more like the positive examples.
 
     References:
         Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 2.25,
@@ -55,17 +55,17 @@ def feedback_scores(codes: Array, positives: Array, negatives: Array) -> Floats:
 
 
 def asymmetric_similarity(codes: Array, activations: Array) -> Floats:
-    """Compare bits of tiles with activations of what is looked for, which say more than its bits.
+    """Compare bits of tiles with activations of examples, which are more precise than bits.
 
-    A bit counts by how far the activation is from 0.5, where it could as well have been the other
-    one. To rank by this is to rank by the distance between activations and bits.
+    A bit weighs more the farther its activation is from 0.5, where it could as well have been the
+    other one. The ranking is the same as by distance between activations and bits.
 
     Args:
         codes: Packed codes of the tiles, uint8, shape (tiles, bits / 8).
         activations: Activations in [0, 1] of the examples, shape (examples, bits).
 
     Returns:
-        Weighted share of equal bits with the example that is most alike, 0 to 1, shape (tiles,).
+        Weighted share of bits that equal those of the most similar example, 0 to 1, shape (tiles,).
 
     References:
         Gordo, Perronnin, Gong and Lazebnik, Asymmetric Distances for Binary Embeddings, TPAMI
@@ -82,15 +82,15 @@ def asymmetric_similarity(codes: Array, activations: Array) -> Floats:
 
 
 def distinct_rows(footprints: Array, *, most: int | None) -> npt.NDArray[np.int64]:
-    """Go down a ranking and take every tile that overlaps none taken before it.
+    """Select tiles in the order of a ranking, except those that overlap a selected one.
 
     Args:
         footprints: Polygons in the order of the ranking, shape (tiles,).
-        most: Tiles to take, or None for all that can be.
+        most: Number of tiles to select, or None for all.
 
     Returns:
-        Positions in the ranking, ascending. To touch is not to overlap: footprints may share one
-        percent of the smaller of them.
+        Positions in the ranking, ascending. Tiles count as overlapping if they share more than one
+        percent of the smaller footprint.
     """
     tree = shapely.STRtree(footprints)
     areas = shapely.area(footprints)

@@ -1,4 +1,4 @@
-"""Ask an archive for the tiles that are nearest to a query, in the order of a ranking."""
+"""Find the tiles of an archive that are nearest to a query, and rank them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,9 +24,9 @@ __all__ = ["Ranking", "retrieve"]
 
 Ranking = Literal["hamming", "asymmetric"]
 
-# Tiles nearest by Hamming distance that another ranking reorders: at least, and per match.
+# Number of tiles nearest by Hamming distance to reorder: at least, and per match.
 CANDIDATES, CANDIDATES_PER_MATCH = 1000, 10
-DEEPER = 4  # times as many tiles are looked at when too few of them lie apart
+DEEPER = 4  # factor by which a search is widened when too many of its tiles overlap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Found:
     Attributes:
         ids: Tile ids, int64, shape (tiles,).
         distances: Hamming distances to the nearest code of the query, int32, shape (tiles,).
-        similarity: What they are ranked by, more for more alike, shape (tiles,).
+        similarity: What they are ranked by; higher is more similar, shape (tiles,).
     """
 
     ids: npt.NDArray[np.int64]
@@ -64,22 +64,22 @@ def retrieve(
     """Find the tiles nearest to a query.
 
     Args:
-        archive: The archive; a state of it that stays, where others may write.
-        query: What is searched for. With several codes a tile counts by the nearest of them.
-        limits: How many matches, and how near.
-        where: What tiles are limited to.
+        archive: The archive; if others may write to it, a fixed state of it.
+        query: What to find. A tile is compared with the nearest of its codes.
+        limits: Number of matches, and largest distance.
+        where: Limits on place, time, scenes and labels.
         exclude_overlap: Leave out tiles that overlap the query.
         ranking: As in `ImageQueries.query`.
-        distinct: Leave out tiles that overlap a match of a better rank.
+        distinct: Leave out tiles that overlap a better match.
         crs: CRS of the result.
 
     Returns:
-        Matches by ascending distance, ties by lowest tile id; where they are reordered, by
-        descending similarity, then distance and tile id.
+        Matches by ascending distance, ties by lowest tile id; if reordered, by descending
+        similarity, then distance and tile id.
 
     Raises:
-        QueryError: If the ranking makes no sense, the CRS is unknown, or there is nothing to leave
-            out.
+        QueryError: If the ranking is not possible, the CRS is unknown, or ``exclude_overlap`` is
+            set for a query without a place.
     """
     k = limits.k
     similarity_of, target = _similarity_of(archive, query, ranking), _known_crs(crs)
@@ -96,10 +96,10 @@ def retrieve(
 
 
 def _without(where: Where, query: Query, *, overlapping: bool) -> Where:
-    """Leave out what the query says is not searched for and, if asked, what it overlaps.
+    """Exclude the query's negative tiles and, if asked, the tiles that overlap it.
 
     Raises:
-        QueryError: If the query lies nowhere.
+        QueryError: If the query has no place on the Earth.
     """
     if query.left_out:
         where = dataclasses.replace(where, exclude_ids=np.unique(query.left_out))
@@ -112,7 +112,7 @@ def _without(where: Where, query: Query, *, overlapping: bool) -> Where:
 
 
 def _depth(k: int | None, *, reordered: bool, distinct: bool) -> int | None:
-    """Choose how many tiles to look at for k matches."""
+    """Choose how many tiles to search for, to end up with k matches."""
     if k is None:
         return None
     if reordered:
@@ -121,7 +121,7 @@ def _depth(k: int | None, *, reordered: bool, distinct: bool) -> int | None:
 
 
 def _search(archive: Searchable, query: Query, *, limits: Limits, where: Where) -> Found:
-    """Search for all codes of a query; every tile is found once, at its least distance."""
+    """Search for all codes of a query; each tile is found once, at its smallest distance."""
     found = archive.find(query.codes, limits=limits, where=where)
     real = found.ids >= 0
     ids, distances = found.ids[real], found.distances[real]
@@ -139,7 +139,7 @@ def _rank(found: Found, similarity: npt.NDArray[np.float64]) -> Found:
 
 
 def _distinct(tiles: gpd.GeoDataFrame, *, most: int | None) -> npt.NDArray[np.int64]:
-    """Choose the rows that do not overlap one of a better rank."""
+    """Choose the rows that do not overlap a better one."""
     return distinct_rows(tiles.geometry.to_numpy(), most=most)
 
 
@@ -152,10 +152,10 @@ def _frame(tiles: gpd.GeoDataFrame, found: Found, *, crs: CRS | None) -> Matches
 def _similarity_of(
     archive: Searchable, query: Query, ranking: str
 ) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]] | None:
-    """Return what reorders the nearest tiles by similarity, or None to keep their order.
+    """Return the function that computes similarities to reorder by, or None to keep the order.
 
     Raises:
-        QueryError: If there is no such ranking, or the query does not have what it needs.
+        QueryError: If the ranking is unknown, or the query lacks what it needs.
     """
     if ranking not in {"hamming", "asymmetric"}:
         msg = f"ranking is {ranking!r}; use 'hamming' or 'asymmetric'."
@@ -167,14 +167,14 @@ def _similarity_of(
         return lambda ids: feedback_scores(archive.codes(ids), query.codes, negatives)
     if negatives is not None:
         msg = (
-            "ranking is 'asymmetric' and there are negative examples, which have a ranking of "
-            "their own; leave one of them out."
+            "ranking is 'asymmetric', but negative examples have their own ranking; leave one of "
+            "the two out."
         )
         raise QueryError(msg)
     if activations is None:
         msg = (
-            "ranking is 'asymmetric' but the archive keeps the bits of its tiles and no "
-            "activations; search with patches alone, such as the scene and window of the tile."
+            "ranking is 'asymmetric', but the archive stores only bits of its tiles, not "
+            "activations; search with patches only, such as the scene and window of the tile."
         )
         raise QueryError(msg)
     return lambda ids: asymmetric_similarity(archive.codes(ids), activations)

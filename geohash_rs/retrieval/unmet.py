@@ -1,4 +1,4 @@
-"""Explain what of a search's limits nothing in an archive can meet."""
+"""Explain which limits of a search no tile of the archive meets."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,17 +12,17 @@ from geohash_rs.store.searchable import Searchable, bits_of
 
 __all__ = ["explain_unmet"]
 
-MOST_NAMES = 100  # that are looked for one by one
+MOST_NAMES = 100  # names to look up one by one
 MOST_SHOWN = 3
-COUNTED_TILES = 1_000_000  # of a larger archive, scenes without a date are counted instead
+COUNTED_TILES = 1_000_000  # in a larger archive, scenes without a date are counted instead
 
 
 def explain_unmet(archive: Searchable, where: Where, *, scenes: Iterable[str], found: int) -> str:
-    """Report scenes and labels that do not exist and, if nothing was found, limits on dates.
+    """Report scenes and labels that do not exist and, if nothing was found, the dates that do.
 
     Args:
         archive: The archive.
-        where: What the search was limited to.
+        where: Limits of the search.
         scenes: Scenes of the matches.
         found: How many matches there are.
 
@@ -34,7 +34,7 @@ def explain_unmet(archive: Searchable, where: Where, *, scenes: Iterable[str], f
     missing = [name for name in unseen if not _exists(archive, Where(scenes=frozenset([name])))]
     said += _absent("scene", missing, "see 'geohash-rs info --json' for its scenes")
     labels = sorted(where.labels or frozenset())[:MOST_NAMES]
-    labels = labels if len(labels) > 1 or not found else []  # the only one has matches
+    labels = labels if len(labels) > 1 or not found else []  # a single label has matches
     missing = [name for name in labels if not _exists(archive, Where(labels=frozenset([name])))]
     said += _absent("label", missing, "labels are the names of classes")
     if not found and where.time is not None:
@@ -51,12 +51,12 @@ def _absent(what: str, names: list[str], hint: str) -> list[str]:
 
 
 def _dates(archive: Searchable, where: Where) -> list[str]:
-    """Report when the tiles that meet all other limits were taken, and how many lack a date."""
+    """Report when the archive's scenes were taken, and how many tiles lack a date."""
     records = [record for record in archive.scenes() if record.num_tiles]
     dated = [(r.datetime, r.datetime_end or r.datetime) for r in records if r.datetime is not None]
     said = []
     if not _exists(archive, replace(where, region=None, scenes=None, labels=None)):
-        said.append("no tile of the archive was taken in this time")
+        said.append("no tile of the archive was taken in this time range")
         if dated:
             first, last = min(start for start, _ in dated), max(end for _, end in dated)
             said.append(f"its scenes are from {first.date()} to {last.date()}")
@@ -66,7 +66,7 @@ def _dates(archive: Searchable, where: Where) -> list[str]:
         count = sum(record.num_tiles for record in records if record.datetime is None)
     if count:
         said.append(
-            f"{count} of its {len(archive)} tiles have no date, and so are in no range of time "
+            f"{count} of its {len(archive)} tiles have no date, so no time range includes them "
             "(index their scenes again with a date, see --date and --filename-regex)"
         )
     return [f"{'; '.join(said)}."] if said else []

@@ -1,4 +1,4 @@
-"""Where and when scenes are, as TorchGeo's index and its samplers ask for it."""
+"""Where and when scenes are, in the form of TorchGeo's index and slices."""
 
 from collections.abc import Sequence
 
@@ -68,7 +68,7 @@ def pixel_size(index: gpd.GeoDataFrame, first: SceneFile) -> tuple[float, float]
 def slices_of(
     scene: SceneFile, window: Sequence[int], dates: pd.Interval
 ) -> tuple[slice, slice, slice]:
-    """Return the slices by which TorchGeo says where a window of a scene is.
+    """Return TorchGeo's slices for a window of a scene.
 
     Args:
         scene: The scene.

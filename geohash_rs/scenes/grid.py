@@ -40,8 +40,8 @@ class GridSettings:
     Attributes:
         tile_size: Columns and rows of a tile, px.
         stride: Step between tiles, px.
-        edges: What to do where the grid does not fit the scene: ``shift`` moves the last tile of a
-            row or column back inside, ``pad`` lets it overhang, ``drop`` leaves it out.
+        edges: What to do if the grid does not fit the scene: ``shift`` moves the last tile of a row
+            or column back inside, ``pad`` lets it overhang, ``drop`` leaves it out.
         max_nodata: Tiles with a larger share of invalid pixels are left out.
         resolution: Ground size of a tile's pixel, m; windows cover that ground and are resampled.
             None keeps the scene's own pixels.

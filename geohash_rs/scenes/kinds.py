@@ -1,4 +1,4 @@
-"""Find the kinds of values in scenes that a hasher is to learn from."""
+"""Find the kinds of values in scenes on which a hasher will be fitted."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ def kinds_of_scenes(
         pictures, since the range turns all scenes into pictures.
     """
     numbers = np.flatnonzero(counts).tolist()
-    # Those with another number of bands are refused where their tiles are read.
+    # Scenes with another number of bands are refused when their tiles are read.
     numbers = [n for n in numbers if len(indexes[n]) == len(indexes[numbers[0]])]
     if scenes.value_range is not None and numbers:
         bands = len(indexes[numbers[0]])

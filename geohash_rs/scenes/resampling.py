@@ -55,7 +55,7 @@ def read_resampled(
 
     Returns:
         Shape (bands, height, width), with the nodata value where no valid pixel is near; None if
-        the window does not contain it, so GDAL's own resampling is right.
+        the window does not contain that value, so that GDAL's own resampling is correct.
     """
     left, top = max(0, window.col_off - MARGIN), max(0, window.row_off - MARGIN)
     right = min(source.width, window.col_off + window.width + MARGIN)

@@ -1,4 +1,4 @@
-"""Read which scenes a STAC item collection names, and when they were taken."""
+"""Find the scenes that STAC items name, and when they were taken."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,14 +26,14 @@ PICTURES = {"thumbnail", "overview"}  # roles of assets that are not data
 
 @dataclass(kw_only=True)
 class StacScenes:
-    """The scenes of STAC items; as a function it dates them, as `Scenes` wants it.
+    """The scenes of STAC items; call it with a path to get a scene's dates, as `Scenes` does.
 
     Attributes:
         dates: First and last moment, or None, by the scene's path or URL.
-        stacks: Path or URL, band and what it shows of each file, of items whose bands have files
-            of their own, by what the scene is called.
-        names: What the bands of a scene show, by its path or URL, where the item says so.
-        unusable: Item and reason, for items that name no scene or cannot be read.
+        stacks: Files of each item that has one file per band, by name of the scene: path or URL,
+            band name, and what the band shows.
+        names: What each band of a scene shows, by the scene's path or URL, if the item says so.
+        unusable: Items that cannot be read or do not name a scene, each with the reason.
     """
 
     dates: dict[str, DateRange | None] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class StacScenes:
 
 
 def is_stac_path(path: object) -> bool:
-    """Return whether a path or URL is a STAC file rather than a raster or folder, by its ending.
+    """Return whether a path or URL ends like a STAC file, unlike a raster or folder.
 
     >>> is_stac_path("https://example.org/items.json?limit=10"), is_stac_path("scene.tif")
     (True, False)
@@ -62,18 +62,18 @@ def read_stac(source: object, *, asset: str | None = None) -> StacScenes:
         source: Path or URL of an item collection (such as a saved answer of a STAC API), an item,
             or a catalogue whose items are walked through; or a pystac object of these kinds, or
             several items.
-        asset: Key of the asset that is the scene. None takes an item's only raster with the role
-            ``data``, or its only raster.
+        asset: Key of the asset to read. None reads an item's only raster with the role ``data``, or
+            its only raster.
 
     Returns:
-        Scenes with their dates; items and catalogues within a catalogue that cannot be read are
-        among the unusable.
+        Scenes with their dates. Items and nested catalogues that cannot be read are listed as
+        unusable.
 
     Raises:
         SceneError: If pystac is not installed, or the source cannot be read.
     """
     try:
-        import pystac  # noqa: F401 - whether it is there
+        import pystac  # noqa: F401 - checks that it is installed
     except ImportError as error:
         msg = "reading STAC items needs pystac; install it with: pip install 'geohash-rs[stac]'."
         raise SceneError(msg) from error
@@ -101,7 +101,8 @@ def _take(item: "pystac.Item", scenes: StacScenes, *, asset: str | None, start: 
     """Add the scene of an item.
 
     Raises:
-        SceneError: If it names none, or one that does not exist or has another date already.
+        SceneError: If the item does not name a scene, the scene does not exist, or an earlier item
+            gave it another date.
     """
     dates = _dates(item)
     bands = [] if asset else _band_assets(item, start)
@@ -118,23 +119,26 @@ def _take(item: "pystac.Item", scenes: StacScenes, *, asset: str | None, start: 
         remember_rescaling(name, _rescalings(item, chosen))
     remember_version(name, _version(item, used))
     if scenes.dates.setdefault(name, dates) != dates:
-        msg = f"item {item.id} has another date than an earlier item of the same {name}."
+        msg = (
+            f"item {item.id} and an earlier item give different dates for {name}; remove one of "
+            "the items."
+        )
         raise SceneError(msg)
 
 
 def _choose(item: "pystac.Item", asset: str | None) -> str:
-    """Choose the asset that is the scene.
+    """Choose the asset to read.
 
     Raises:
-        SceneError: If it is not there, or the choice is not clear.
+        SceneError: If the asset does not exist, or the choice is not clear.
     """
     rasters = {key: value for key, value in item.assets.items() if _is_raster(value)}
     if asset is not None:
         if asset in item.assets:
             return asset
         msg = (
-            f"item {item.id} has no asset {asset!r} but {', '.join(item.assets) or 'none'}; "
-            "choose one of them."
+            f"item {item.id} has no asset {asset!r}; choose one of its assets: "
+            f"{', '.join(item.assets) or 'none'}."
         )
         raise SceneError(msg)
     data = [key for key, value in rasters.items() if "data" in (value.roles or ())]
@@ -143,7 +147,8 @@ def _choose(item: "pystac.Item", asset: str | None) -> str:
             return found[0]
     msg = (
         f"item {item.id} has {len(rasters)} raster assets ({', '.join(rasters) or 'none'}); choose "
-        "one with asset=... (bands in files of their own: stack them with gdalbuildvrt -separate)."
+        "one with asset=... or, if each raster is one band, stack them with "
+        "'gdalbuildvrt -separate'."
     )
     raise SceneError(msg)
 
@@ -164,12 +169,12 @@ def _band_assets(item: "pystac.Item", start: str | None) -> list[tuple[str, str,
             remember_rescaling(path, _rescalings(item, asset))
             found.append((path, name, shows))
     shown = [shows for _, _, shows in found]
-    # Three bands that are all called "rededge" go by their own names.
+    # Three bands that are all called "rededge" keep their own names.
     return [(path, name, shows * (shown.count(shows) == 1)) for path, name, shows in found]
 
 
 def _bands_of(asset: "pystac.Asset") -> list[tuple[str, str]]:
-    """Read the own and the common name of each band of an asset, as STAC 1.0 or 1.1 writes them."""
+    """Read the name and the common name of each band of an asset, from STAC 1.0 or 1.1."""
     bands = asset.extra_fields.get("eo:bands") or asset.extra_fields.get("bands") or []
     found = []
     for band in bands if isinstance(bands, list) else []:
@@ -183,9 +188,9 @@ def _bands_of(asset: "pystac.Asset") -> list[tuple[str, str]]:
 
 
 def _rescalings(item: "pystac.Item", asset: "pystac.Asset") -> list[tuple[float, float]]:
-    """Read scale and offset of each band of an asset, as STAC 1.0 or 1.1 writes them.
+    """Read scale and offset of each band of an asset, from STAC 1.0 or 1.1.
 
-    Earth Search has subtracted Sentinel-2's offset from some scenes, and says so in the item alone:
+    Earth Search has already subtracted Sentinel-2's offset from some scenes. Only the item says so:
     https://github.com/Element84/earth-search#sentinel-2
     """
     fields = asset.extra_fields
@@ -227,7 +232,7 @@ def _is_raster(asset: "pystac.Asset") -> bool:
 
 
 def _href(item: "pystac.Item", href: str, start: str | None) -> str:
-    """Make a reference absolute, which counts from the item's own file.
+    """Resolve a reference relative to the item's own file.
 
     Raises:
         SceneError: If it is the path of a file that does not exist.
@@ -239,7 +244,7 @@ def _href(item: "pystac.Item", href: str, start: str | None) -> str:
     if is_virtual(found) and not found.lower().startswith("file://"):
         return found
     path = found[len("file://") :] if is_virtual(found) else found
-    for name in (path, unquote(path)):  # a name may hold a percent sign, or be encoded
+    for name in (path, unquote(path)):  # the percent sign may be part of the name
         if Path(name).exists():
             return name
     msg = f"item {item.id} names {path}, which does not exist; put it there or remove the item."

@@ -1,4 +1,4 @@
-"""Read STAC files patiently, and walk through catalogues of which a part cannot be read."""
+"""Read STAC files with retries, and walk through catalogues even if parts cannot be read."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,19 +19,19 @@ STAC_ERRORS = (
     ValueError,
     LookupError,
     TypeError,
-    AttributeError,  # where a list or null stands for an object
+    AttributeError,  # a list or null in place of an object
     RecursionError,
     pystac.STACError,
     pystac.STACTypeError,
 )
 MAX_DEPTH = 64  # catalogues within catalogues
-MAX_BARREN = 1000  # catalogues one after another without an item
+MAX_BARREN = 1000  # consecutive catalogues without an item
 
 Broken = list[tuple[str, str]]
 
 
 class PatientStacIO(DefaultStacIO):
-    """Reads from the web with a time limit, and again after a failure; pystac's waits for ever."""
+    """Read from the web with a time limit and retries; pystac's own reader waits for ever."""
 
     def read_text_from_href(self, href: str) -> str:
         """Read a text file.
@@ -43,7 +43,7 @@ class PatientStacIO(DefaultStacIO):
             Its content, without a byte order mark.
 
         Raises:
-            OSError: If it cannot be read; one on the web, not at three attempts.
+            OSError: If it cannot be read, on the web after three attempts.
         """
         if href.startswith(("http://", "https://")):
             return ask("GET", href).content.decode("utf-8-sig")
@@ -55,18 +55,18 @@ def walk_items(source: object, *, broken: Broken) -> Iterator[pystac.Item]:
     """Walk through all items of a source.
 
     Args:
-        source: Path or URL of an item collection, item or catalogue, read by what
-            `pystac.StacIO.set_default` was given, if anything; or a pystac object of these kinds,
-            which reads as it was set up to; or several of all these.
-        broken: Gets the path or URL, and the reason, of each item or catalogue within the source
-            that cannot be read.
+        source: Path or URL of an item collection, item or catalogue, read by the default set with
+            `pystac.StacIO.set_default`, if any; or a pystac object of these kinds, which keeps its
+            own reader; or several of these.
+        broken: Collects path or URL and reason of each item or catalogue in the source that cannot
+            be read.
 
     Yields:
         The items.
 
     Raises:
         OSError: If a source cannot be read.
-        ValueError: If it is not STAC; the next two and pystac's own errors mean the same.
+        ValueError: If it is not STAC. The next two and pystac's own errors mean the same.
         LookupError: Likewise.
         TypeError: Likewise.
     """
@@ -74,7 +74,7 @@ def walk_items(source: object, *, broken: Broken) -> Iterator[pystac.Item]:
     href = ""
     if isinstance(source, str | Path):
         io = pystac.StacIO.default()
-        if type(io) is DefaultStacIO:  # nobody has set another, for signed URLs or a proxy, say
+        if type(io) is DefaultStacIO:  # no other default, such as for signed URLs
             io = PatientStacIO()
         href = make_absolute_href(str(source))
         source = _read(io, href)
@@ -119,13 +119,13 @@ def _features(data: dict[str, Any], href: str, broken: Broken) -> Iterator[pysta
             yield item
     links = data.get("links") or []
     if any(isinstance(link, dict) and link.get("rel") == "next" for link in links):
-        reason = f"{href} is one page of more items (it has a link 'next'); save all pages"
+        reason = f"{href} is only one page of the items (it links to a 'next' one); save all pages"
         broken.append((href, reason))
 
 
 @dataclass(kw_only=True)
 class _Walk:
-    """A walk through a catalogue that ends, though links may lead in a circle or on for ever."""
+    """A walk through a catalogue that ends even if links form a circle or never end."""
 
     io: pystac.StacIO | None
     broken: Broken
@@ -144,7 +144,7 @@ class _Walk:
             where = link.get_absolute_href() or (id(link.target) if link.is_resolved() else None)
             name = str(link.get_absolute_href() or link.href)
             if where in above:
-                self.broken.append((name, f"{name} links back to a catalogue it lies in: a circle"))
+                self.broken.append((name, f"{name} links back to a catalogue that contains it"))
                 continue
             if where in self._known or self._is_endless(name, len(above)):
                 continue
@@ -164,13 +164,13 @@ class _Walk:
                 yield item
 
     def _is_endless(self, name: str, depth: int) -> bool:
-        """Return whether the walk should end here, which the first time is noted."""
+        """Return whether the walk should stop here; the first time, note why."""
         if depth > MAX_DEPTH:
-            reason = f"{name} lies in more than {MAX_DEPTH} catalogues; start at it to read it"
+            reason = f"{name} is nested in more than {MAX_DEPTH} catalogues; start there to read it"
             self.broken.append((name, reason))
             return True
         if self._barren == MAX_BARREN:
-            reason = f"{name} and what follows is not read: {MAX_BARREN} catalogues had no item"
+            reason = f"{name} and later links are not read: {MAX_BARREN} catalogues had no item"
             self.broken.append((name, reason))
         self._barren += self._barren >= MAX_BARREN
         return self._barren > MAX_BARREN

@@ -24,16 +24,17 @@ VRT_TYPES = {
 
 
 class SeparateScenesError(SceneError):
-    """Files that are named like the bands of one scene are several scenes."""
+    """Files that are named like bands of one scene are in fact several scenes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Bands of one scene as GDAL can open them together.
+    """Bands of one scene, in a form that GDAL opens as one raster.
 
     Attributes:
-        vrt: Virtual raster, the text itself.
-        grid: What its name ends with where its grid is not that of all bands, such as ``#20m``.
+        vrt: The XML of the virtual raster.
+        grid: Suffix for the scene's name, such as ``#20m``, if the grid is not the usual one of all
+            bands; otherwise empty.
     """
 
     vrt: str
@@ -41,19 +42,19 @@ class Stack:
 
 
 def stack_at(name: str, *, bands: Sequence[int | str] = ()) -> Stack | None:
-    """Stack bands as a virtual raster, on the finest grid of those chosen.
+    """Stack bands as a virtual raster, on the finest grid of the chosen bands.
 
     Args:
         name: Name of a stack, or any path; a size such as ``#20m`` at its end chooses the grid.
-        bands: One-based indexes or names of the bands that are chosen; all but panchromatic ones
-            if there are none.
+        bands: One-based indexes or names of the chosen bands; if empty, all except panchromatic
+            ones.
 
     Returns:
         The stack, with a band for each member; None if the path is not the name of a stack.
 
     Raises:
         SceneError: If a member cannot be opened.
-        SeparateScenesError: If a member has several bands or lies elsewhere.
+        SeparateScenesError: If a member has several bands or covers other ground.
     """
     members = members_at(name)
     if not members:
@@ -104,8 +105,8 @@ def _header(member: Member, name: str) -> _Header:
 def _header_of(source: DatasetReader, member: Member, name: str) -> _Header:
     if source.count != 1:
         msg = (
-            f"{_short(name)}: {_short(member.path)} has {source.count} bands where one is "
-            f"expected, {member.band}; pass the file itself instead."
+            f"{_short(name)}: {_short(member.path)} has {source.count} bands but should hold "
+            f"only {member.band}; pass the file itself instead."
         )
         raise SeparateScenesError(msg)
     if not source.crs:
@@ -129,7 +130,7 @@ def _header_of(source: DatasetReader, member: Member, name: str) -> _Header:
 def _grids(
     name: str, members: Sequence[Member], headers: Sequence[_Header], bands: Sequence[int | str]
 ) -> tuple[int, int]:
-    """Find the members on whose grids all bands, and those chosen, are read."""
+    """Find the member with the usual grid, and the one with the grid for the chosen bands."""
     names = [member.band for member in members]
     by_name = meanings_of(names, name)
     meanings = [m.meaning or known for m, known in zip(members, by_name, strict=True)]
@@ -148,23 +149,23 @@ def _grids(
 
 
 def _band_xml(number: int, member: Member, header: _Header, grid: _Header, name: str) -> str:
-    """Write the band of a virtual raster.
+    """Write one band of a virtual raster.
 
     Raises:
-        SeparateScenesError: If the member does not lie where the grid does.
+        SeparateScenesError: If the member covers other ground than the grid.
     """
     left, top = header.place[0], header.place[3]
     x_size, y_size = header.place[1] / grid.place[1], header.place[5] / grid.place[5]
     x_off, y_off = (left - grid.place[0]) / grid.place[1], (top - grid.place[3]) / grid.place[5]
     width, height = header.width * x_size, header.height * y_size
-    slack = max(x_size, y_size, 1.0) * 1.01  # a grid of coarse pixels may reach over the fine one
+    slack = max(x_size, y_size, 1.0) * 1.01  # a coarse grid may extend beyond the fine one
     gaps = (x_off, y_off, x_off + width - grid.width, y_off + height - grid.height)
     turned = any(place[i] for place in (header.place, grid.place) for i in (2, 4))
     same = header.place == grid.place and (width, height) == (grid.width, grid.height)
     if header.crs != grid.crs or (not same and (turned or max(map(abs, gaps)) > slack)):
         msg = (
             f"{_short(name)}: bands do not cover the same ground ({member.band} lies elsewhere); "
-            "index their files apart, or bring them onto one grid with 'gdalwarp'."
+            "index the files separately, or warp them to one grid with 'gdalwarp'."
         )
         raise SeparateScenesError(msg)
     resampling = "" if same else ' resampling="bilinear"'

@@ -1,4 +1,4 @@
-"""Find which files are bands of one product: Sentinel-2 SAFE, Landsat, HLS and STAC items."""
+"""Group files that are bands of one product: Sentinel-2 SAFE, Landsat, HLS and STAC items."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -31,9 +31,9 @@ class Member:
 
     Attributes:
         path: Path or URI.
-        band: Its band's own name, such as ``B04``.
-        meaning: What it shows where a catalogue says so, such as ``red``.
-        nodata: Value of pixels without data if the file does not declare it; or None.
+        band: Name of the band, such as ``B04``.
+        meaning: What the band shows, such as ``red``, if a catalogue says so.
+        nodata: Value of missing pixels if the file does not declare one; or None.
     """
 
     path: str
@@ -57,15 +57,15 @@ class Found:
     other_layers: list[str] = field(default_factory=list)
 
 
-_remembered: dict[str, tuple[Member, ...]] = {}  # stacks whose members no folder lists
+_remembered: dict[str, tuple[Member, ...]] = {}  # stacks that cannot be found in a folder
 
 
 def remember_stack(name: str, assets: Iterable[tuple[str, str, str]]) -> None:
     """Remember the members of a stack that a catalogue names.
 
     Args:
-        name: What the stack is called, such as the address of a STAC item.
-        assets: Path or URL, band name and what it shows (or an empty string) of each member.
+        name: Name of the stack, such as the address of a STAC item.
+        assets: Path or URL, band name and what the band shows (or an empty string), per member.
     """
     members = [Member(path=path, band=band, meaning=shows) for path, band, shows in assets]
     _remembered[name] = tuple(sorted(members, key=lambda member: _band_order(member.band)))
@@ -75,10 +75,10 @@ def stack_of_item(name: str) -> tuple[Member, ...]:
     """Find the members of a stack that a STAC item names, by reading the item.
 
     Args:
-        name: Path or URL of the item; of one in a collection, ``collection.json#id``.
+        name: Path or URL of the item, or ``collection.json#id`` for an item in a collection.
 
     Returns:
-        The members; none if the item is not such a stack.
+        The members; none if the item is not a stack.
 
     Raises:
         SceneError: If the item cannot be read.
@@ -90,7 +90,7 @@ def stack_of_item(name: str) -> tuple[Member, ...]:
 
 
 def find_stacks(files: Iterable[str]) -> Found:
-    """Find out which files are bands of one product.
+    """Group the files that are bands of one product.
 
     Args:
         files: Paths of files and URIs.
@@ -115,7 +115,7 @@ def find_stacks(files: Iterable[str]) -> Found:
             continue
         bands = groups.setdefault(name, {})
         known = bands.get(band)
-        if known is None or size < known[0]:  # the finest of those that a product holds
+        if known is None or size < known[0]:  # keep the finest of several resolutions
             bands[band] = (size, path)
     for name, paths in of_group.items():
         bands = groups.get(name, {})
@@ -169,7 +169,7 @@ def _stack_among(files: Iterable[Path], name: Path) -> tuple[Member, ...]:
 def _place(
     path: str, has_several_granules: Callable[[str], bool]
 ) -> tuple[str, str | None, int] | None:
-    """Return the product, band (None for another layer) and pixel size of a file, or None."""
+    """Return a file's product, band (None for a quality layer) and pixel size; or None."""
     text = path.replace("\\", "/")
     folder, _, file = text.rpartition("/")
     stem = file.rpartition(".")[0]
@@ -203,7 +203,7 @@ def _band_order(band: str) -> tuple[int, float, str]:
 
 
 def _usual_nodata(path: str) -> float | None:
-    """Return the value that a product fills gaps with, where its files do not declare it.
+    """Return the value with which a product fills gaps, if its files do not declare it.
 
     Sentinel-2: https://sentinels.copernicus.eu/documents/247904/685211/S2-PDGS-TAS-DI-PSD-V14.9.pdf
     """

@@ -13,7 +13,7 @@ from geohash_rs.scenes.sources import is_seen
 
 __all__ = ["checksum_of", "remember_version", "state_of", "version_of"]
 
-# Answers to HEAD of servers that give the file to GET: a signed URL is signed for one method.
+# Answers to HEAD of servers that may still answer GET: a signed URL is valid for one method.
 NO_HEAD = {403, 405, 501}
 WEB = ("http://", "https://")
 
@@ -68,15 +68,15 @@ def state_of(files: Sequence[str]) -> tuple[int, int]:
 
 
 def checksum_of(files: Sequence[str]) -> str | None:
-    """Take a checksum of a scene's files, by which a change is seen for sure.
+    """Compute a checksum of a scene's files, which reveals every change.
 
     Args:
         files: Paths or URIs of the files that a scene is made of.
 
     Returns:
-        SHA-256 over the content of the files on this machine, and of the entity tags or dates of
-        those behind HTTP, as servers that answer to HEAD state them. The tag itself for a scene
-        that is one file behind HTTP. None where a change of some file cannot be seen.
+        SHA-256 of the content of local files, and of the entity tags or dates that servers state
+        for files behind HTTP. For a scene of one file behind HTTP, the tag itself. None if a change
+        of some file could not be detected.
 
     Raises:
         SceneError: If a file cannot be read, or a server does not answer.
@@ -97,7 +97,7 @@ def checksum_of(files: Sequence[str]) -> str | None:
 
 
 def _digest_of(name: str) -> bytes | None:
-    """Take the checksum of a file; None if it is not on this machine.
+    """Compute the checksum of a file; None if it is not on this machine.
 
     Raises:
         SceneError: If it cannot be read.
@@ -112,7 +112,7 @@ def _digest_of(name: str) -> bytes | None:
         raise SceneError(msg) from error
 
 
-@lru_cache(64)  # an archive with many scenes in it is read once
+@lru_cache(64)  # a file that holds many scenes is read once
 def _kept_digest(name: str, *_state: int) -> bytes:
     with Path(name).open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
@@ -123,7 +123,7 @@ def _tag_of(url: str) -> str | None:
         answer = ask("HEAD", url, also=NO_HEAD)
     except requests.RequestException as error:
         name = url.partition("?")[0].rsplit("/", 1)[-1]
-        msg = f"{name} cannot be asked for its entity tag: {error}"
+        msg = f"the entity tag of {name} cannot be read: {error}"
         raise SceneError(msg) from error
     if answer.status_code in NO_HEAD:
         return None

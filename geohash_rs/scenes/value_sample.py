@@ -1,4 +1,4 @@
-"""Look at a few pixels of a scene, to know what its values are before it is read."""
+"""Sample a few pixels of a scene to find out what its values mean, before it is read."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,17 +15,17 @@ __all__ = ["Sample", "range_applies", "sample_of_header", "sample_values", "scen
 
 SPOTS = 3  # windows across and down
 SPOT_SIDE = 64  # px
-FEWEST_PIXELS = 16  # fewer say nothing about a range
+FEWEST_PIXELS = 16  # fewer do not show the range of values
 MOST_PIXELS = 4096
 HIGHEST_BYTE = 255
 
 
 class Sample(NamedTuple):
-    """Pixels of a scene and what they are.
+    """Sampled pixels of a scene, and what their values mean.
 
     Attributes:
-        values: Their kind and range.
-        pixels: The pixels, scale and offset applied, shape (bands, pixels).
+        values: Kind and range of the values.
+        pixels: The pixels, with scale and offset applied, shape (bands, pixels).
     """
 
     values: Values
@@ -33,14 +33,14 @@ class Sample(NamedTuple):
 
 
 def sample_of_header(scene: SceneFile, indexes: Sequence[int]) -> Sample | None:
-    """Describe a scene whose header alone says what its values are: pictures of 8 bits.
+    """Describe the values of a scene from its header alone, if it is an 8-bit picture.
 
     Args:
-        scene: Its header.
+        scene: Header of the scene.
         indexes: One-based bands.
 
     Returns:
-        No pixels and their values; None if pixels must be looked at.
+        A sample without pixels; None if pixels must be read to know the values.
     """
     if scene.dtype_of(indexes) != "uint8" or scene.rescaling(indexes) is not None:
         return None
@@ -67,16 +67,16 @@ def range_applies(
 def sample_values(
     source: DatasetReader, scene: SceneFile, *, indexes: Sequence[int], nodata: float | None
 ) -> Sample | None:
-    """Look at some pixels all over a scene; a bounded number of blocks is read.
+    """Read some pixels from all over a scene, in a bounded number of blocks.
 
     Args:
         source: The open raster.
-        scene: Its header.
+        scene: Header of the scene.
         indexes: One-based bands.
-        nodata: Value of pixels without data.
+        nodata: Value of missing pixels.
 
     Returns:
-        Some pixels and what their values are; None if hardly any valid one was met.
+        The sample; None if hardly any pixel is valid.
     """
     bands = list(indexes)
     parts = []
@@ -86,7 +86,7 @@ def sample_values(
         parts.append(seen.image[:, valid])
     pixels = np.concatenate(parts, axis=1)
     filled = pixels.any(axis=0)
-    if filled.any():  # zeros in all bands are the fill of most files that declare none
+    if filled.any():  # most files without nodata fill gaps with zeros in all bands
         pixels = pixels[:, filled]
     if pixels.shape[1] < FEWEST_PIXELS:
         return None
@@ -112,7 +112,7 @@ def scene_conversion(
     known: Sequence[Values],
     value_range: tuple[float, float] | None = None,
 ) -> Conversion | None:
-    """Choose what makes a scene's pixels the values that a hasher was made for.
+    """Choose the conversion from a scene's pixels to the values that a hasher was made for.
 
     Args:
         scene: The scene.
@@ -123,7 +123,7 @@ def scene_conversion(
             whatever the values are; ignored where `range_applies` is false.
 
     Returns:
-        The conversion, GDAL's scale and offset included; None if pixels stay as they are.
+        The conversion, including GDAL's scale and offset; None if pixels need none.
 
     Raises:
         ValueMismatchError: If the hasher was made for other values.
@@ -144,7 +144,7 @@ def scene_conversion(
 
 
 def _spots(width: int, height: int) -> list[tuple[int, int, int, int]]:
-    """Lay windows evenly over a raster, or one over all of a small one."""
+    """Spread windows evenly over a raster; one window covers a small raster."""
     if max(width, height) <= SPOTS * SPOT_SIDE:
         return [(0, 0, width, height)]
     cols, rows = (_starts(side) for side in (width, height))
@@ -161,7 +161,7 @@ def _starts(side: int) -> list[int]:
 def _valid(
     image: npt.NDArray[Any], invalid: npt.NDArray[np.bool_] | None, nodata: float | None
 ) -> npt.NDArray[np.bool_]:
-    """Find the pixels of which every band is a measurement."""
+    """Find the pixels that are valid in every band."""
     valid: npt.NDArray[np.bool_] = np.isfinite(image).all(axis=0)
     if nodata is not None:
         valid &= ~(image == nodata).any(axis=0)

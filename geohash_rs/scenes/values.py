@@ -1,4 +1,4 @@
-"""What pixel values mean: 8-bit pictures, numbers of a sensor or fractions, and how they meet."""
+"""What pixel values mean (8-bit pictures, sensor numbers, fractions), and how to convert them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +24,7 @@ Kind = Literal["picture", "number", "fraction"]
 
 PERCENTILES = (1.0, 99.0)
 LARGEST_FRACTION = 2.0  # bright snow and cloud reach a reflectance of 1.6
-BRIGHT_BYTE = 200  # any picture of red, green and blue has pixels as bright in each band
+BRIGHT_BYTE = 200  # every RGB picture has pixels at least this bright in each band
 PICTURE_BANDS = 3
 
 
@@ -32,11 +32,11 @@ _catalogued: dict[str, list[tuple[float, float]]] = {}  # scale and offset of th
 
 
 def remember_rescaling(path: str, bands: Sequence[tuple[float, float]]) -> None:
-    """Remember scale and offset of a file's bands where a catalogue says them, and not the file.
+    """Remember the scale and offset that a catalogue states for the bands of a file.
 
     Args:
         path: Path or URI of the file.
-        bands: Scale and offset of each band, or of all.
+        bands: Scale and offset of each band, or one pair for all bands.
     """
     _catalogued[path] = list(bands)
 
@@ -44,13 +44,13 @@ def remember_rescaling(path: str, bands: Sequence[tuple[float, float]]) -> None:
 def rescaling_of(
     path: str, own: Sequence[tuple[float, float]], dtypes: Sequence[str]
 ) -> list[tuple[float, float]]:
-    """Return scale and offset of a file's bands: its own, else those that a catalogue says.
+    """Return scale and offset of a file's bands: from the file, otherwise from a catalogue.
 
     Args:
         path: Path or URI of the file.
         own: Scale and offset of each band as the file declares them, 1 and 0 if it does not.
-        dtypes: NumPy name of the type of each band; pictures of 8 bits and floats are not rescaled
-            by what a catalogue says of the numbers that a product has.
+        dtypes: NumPy name of the type of each band. A catalogue's scale and offset are for a
+            product's integers, so they are not applied to 8-bit pictures and floats.
 
     Returns:
         Scale and offset of each band.
@@ -67,12 +67,11 @@ class Values:
     """One kind of pixel values.
 
     Attributes:
-        kind: ``picture`` for values of 8 bits, ``fraction`` for floats such as reflectance that
-            stay within -2 and 2, ``number`` for all others, such as the digital numbers of a
-            sensor.
-        dtype: NumPy name of the type in which they are stored; empty if not known.
-        low: Value of each band that few pixels lie below.
-        high: Value of each band that few pixels lie above.
+        kind: ``picture`` for 8-bit values, ``fraction`` for floats between -2 and 2, such as
+            reflectance, ``number`` for all others, such as the digital numbers of a sensor.
+        dtype: NumPy name of the stored type; empty if unknown.
+        low: Value of each band that is below nearly all pixels.
+        high: Value of each band that is above nearly all pixels.
         physical: Whether GDAL's scale and offset have been applied.
         unit: Physical unit, empty if the files name none.
     """
@@ -99,7 +98,7 @@ class Values:
 
         Args:
             pixels: Valid pixels, shape (bands, pixels), one or more.
-            dtype: NumPy name of the type in which they are stored.
+            dtype: NumPy name of the stored type.
             physical: Whether scale and offset have been applied.
             unit: Their unit.
 
@@ -123,15 +122,16 @@ class Values:
 
     @classmethod
     def of_range(cls, low: Sequence[float], high: Sequence[float], *, dtype: str = "") -> Self:
-        """Describe values of which no more is known than their range.
+        """Describe values of which only the range is known.
 
         Args:
-            low: Value of each band that few pixels lie below.
-            high: Value of each band that few pixels lie above.
+            low: Value of each band that is below nearly all pixels.
+            high: Value of each band that is above nearly all pixels.
             dtype: As in `of_pixels`.
 
         Returns:
-            Pictures for 0 to 255, fractions within -2 and 2 unless whole numbers are stored.
+            Pictures for 0 to 255, fractions for -2 to 2 unless integers are stored, otherwise
+            numbers.
         """
         kind: Kind = "number"
         if set(low) == {0.0} and set(high) == {255.0}:
@@ -141,22 +141,22 @@ class Values:
         return cls(kind=kind, dtype=dtype, low=tuple(low), high=tuple(high))
 
     def fits(self, other: "Values") -> bool:
-        """Return whether equal values of both mean the same."""
+        """Return whether equal values mean the same in both."""
         if self.unit and other.unit and self.unit != other.unit:
             return False
         if self.kind != other.kind:
-            # A wider type that holds 8 bits is known as such where its pictures are bright only.
+            # 8-bit values in a wider type are recognised only if they are bright.
             same_type = self.dtype == other.dtype != "" and self.physical == other.physical
             return same_type and self.within_bytes and other.within_bytes
         return self.physical == other.physical or self.kind == "fraction"
 
     @property
     def within_bytes(self) -> bool:
-        """Whether the values could be those of 8 bits."""
+        """Whether the values could be 8-bit values."""
         return self.kind != "fraction" and min(self.low) >= 0 and max(self.high) <= 255
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the values as JSON-able ones."""
+        """Return the attributes as JSON values."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
     @classmethod
@@ -167,11 +167,11 @@ class Values:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What makes a scene's pixels the values that a hasher was made for: ``gain * x + shift``.
+    """The conversion ``gain * x + shift`` of a scene's pixels to a hasher's values.
 
     Attributes:
         gain: Factor of each band.
-        shift: What is added to each band.
+        shift: Number to add to each band.
     """
 
     gain: tuple[float, ...]
@@ -200,16 +200,16 @@ class Conversion:
 
 
 def check_value_range(value_range: Sequence[float] | None) -> tuple[float, float] | None:
-    """Check a range of values that a user gave.
+    """Check a range of values from a user.
 
     Args:
-        value_range: The lowest and the highest, or None.
+        value_range: The lowest and the highest value, or None.
 
     Returns:
-        The same.
+        The range as floats, or None.
 
     Raises:
-        ValueMismatchError: If these are not two finite numbers, the lower one first.
+        ValueMismatchError: If the range is not two finite numbers, the lower one first.
     """
     if value_range is None:
         return None
@@ -227,12 +227,12 @@ def match_values(found: Values, known: Sequence[Values], *, name: str) -> Conver
     """Compare the values of a scene or patch with those that a hasher was made for.
 
     Args:
-        found: The values that come in.
-        known: What the hasher was made for, its own values first; none if anything goes.
+        found: Values of the scene or patch.
+        known: Values that the hasher accepts, its own first; empty if it accepts any.
         name: Name of the file, for the message.
 
     Returns:
-        How they become the hasher's own values, or None if they are.
+        The conversion to the hasher's own values; None if none is needed.
 
     Raises:
         ValueMismatchError: If the hasher was made for other values.
@@ -246,19 +246,19 @@ def match_values(found: Values, known: Sequence[Values], *, name: str) -> Conver
     made_for = " or ".join(map(str, known))
     msg = (
         f"{name} holds {found}, but the hasher was made for {made_for}, and nothing in the file "
-        "says how one becomes the other; pass value_range=(LOW, HIGH), the values of the file "
-        f"that are to count as {min(known[0].low):.4g} and {max(known[0].high):.4g}, or use "
+        "says how to convert between them; pass value_range=(LOW, HIGH), the values of the file "
+        f"that correspond to {min(known[0].low):.4g} and {max(known[0].high):.4g}, or use "
         "another hasher."
     )
     raise ValueMismatchError(msg)
 
 
 def stretch_values(found: Values, own: Values) -> Conversion:
-    """Bring one range of values to another, band by band.
+    """Map one range of values to another, band by band.
 
     Args:
-        found: The values that come in.
-        own: The values of a hasher.
+        found: Values to convert.
+        own: Values of a hasher.
 
     Returns:
         The conversion; low becomes low, and high becomes high.
@@ -274,14 +274,14 @@ def stretch_values(found: Values, own: Values) -> Conversion:
 def gather_values(
     samples: Iterable[tuple[Values, npt.NDArray[Any], int]],
 ) -> tuple[Values, ...]:
-    """Find the kinds of values among scenes that a hasher is to be fitted on.
+    """Group the values of sampled scenes by kind.
 
     Args:
-        samples: For some scenes their values, pixels of shape (bands, pixels), and the number of
-            tiles that they stand for.
+        samples: For each sampled scene, its values, pixels of shape (bands, pixels), and the
+            number of tiles that it represents.
 
     Returns:
-        One entry for each kind, that of the most tiles first; its range is that of all its pixels.
+        One entry per kind, the one with the most tiles first, with the range of all its pixels.
     """
     groups: list[tuple[Values, list[npt.NDArray[Any]], int]] = []
     for values, pixels, count in samples:
@@ -291,7 +291,7 @@ def gather_values(
                 break
         else:
             groups.append((values, [pixels], count))
-    groups.sort(key=lambda group: -group[2])  # stable: the first of equals stays first
+    groups.sort(key=lambda group: -group[2])  # stable: equal counts keep their order
     return tuple(_pooled(known, parts) for known, parts, _ in groups)
 
 

@@ -55,7 +55,7 @@ def write(path: Path, pixels: np.ndarray, **options: object) -> Path:
 
 
 def hole() -> np.ndarray:
-    """Tell which pixels are to be nodata: a slanted half."""
+    """Return which pixels are nodata: a slanted half."""
     rows, cols = np.mgrid[:HEIGHT, :WIDTH]
     return rows * 2 > cols
 
@@ -72,7 +72,7 @@ def by_nan(folder: Path) -> None:
 
 
 def by_mask(folder: Path) -> None:
-    """Mark nodata by a mask inside of the file."""
+    """Mark nodata by a mask inside the file."""
     write(folder / "a.tif", noise(1))
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(folder / "a.tif", "r+") as file:
         file.write_mask(~hole())
@@ -160,7 +160,7 @@ def measure(name: str, scenes: Scenes, options: Options) -> dict[str, object]:
         seen = np.ones(pixels.image.shape[1:], bool)
         seen = seen if pixels.invalid is None else ~pixels.invalid
         there = seen[: valid.shape[0], : valid.shape[1]]
-        beyond = seen.sum() - there.sum()  # outside of the scene nothing was seen
+        beyond = seen.sum() - there.sum()  # outside the scene nothing was seen
         same = np.array_equal(part, expected, equal_nan=part.dtype.kind == "f")
         equal += bool(same and np.array_equal(there, valid > 0) and beyond == 0)
         corners = np.array([grid @ at for at in [(0, 0), (0, tile.height)]])

@@ -103,7 +103,7 @@ METHODS: dict[str, Callable[..., np.ndarray]] = {
 def simulate(
     activations: np.ndarray, labels: np.ndarray, method: str, *, queries: int
 ) -> list[float]:
-    """Give the mean precision of the first search and of each round after it."""
+    """Return the mean precision of the first search and of each round after it."""
     codes = pack_codes(activations)
     chosen = np.random.default_rng(0).choice(len(codes), queries, replace=False)
     precision = np.zeros((queries, ROUNDS + 1))
@@ -127,7 +127,7 @@ def simulate(
 
 
 def measure(data: Path, cache: Path | None, queries: int) -> Iterator[dict[str, object]]:
-    """Give one row after the other."""
+    """Yield one row after the other."""
     sets = {"ucmerced": ClassFolders.open(data / "ucmerced"), "eurosat_rgb": spaced_eurosat(data)}
     for name, tiles in sets.items():
         for hasher in HASHERS:

@@ -1,10 +1,10 @@
-"""Measure what a tile costs at each stage and reckon what 1e9 and 1e10 tiles need; print Markdown.
+"""Measure what a tile costs at each stage, and estimate 1e9 and 1e10 tiles; print Markdown.
 
     python -m tests.benchmarks.scaling --folder /tmp/bench --tiles 10000000
 
-The archive is that of tests/benchmarks/search.py, made if it is not there. The reckoning is checked
-twice: by an archive ten times as large if the folder holds one, and by manifests of as many
-segments as 1e9 and 1e10 tiles have, which are written, read, shared out and filtered for real.
+The archive is that of tests/benchmarks/search.py, created if it does not exist. Two checks of the
+estimate follow: an archive ten times as large, if the folder holds one, and manifests with the
+segments of 1e9 and 1e10 tiles, which are really written, read, distributed and filtered.
 """
 
 import argparse
@@ -176,7 +176,7 @@ def large(number: float) -> str:
 
 
 def main() -> None:
-    """Measure, reckon, check, print."""
+    """Measure, estimate, check, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("/tmp/geohash_rs-bench"))
     parser.add_argument("--tiles", type=int, default=10_000_000)

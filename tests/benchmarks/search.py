@@ -1,4 +1,4 @@
-"""Measure the archive beside FAISS, NumPy and one pass over the codes; print JSON.
+"""Measure the archive next to FAISS, NumPy and one pass over the codes; print JSON.
 
     python -m tests.benchmarks.search --tiles 10000000 --bits 64 --folder /tmp/bench
 
@@ -70,7 +70,7 @@ def make_scene(number: int, rows: int) -> gpd.GeoDataFrame:
 
 
 def build(folder: Path, tiles: int, num_bits: int) -> dict[str, float]:
-    """Write the archive, or the rest of it, measuring only the time inside of add_codes."""
+    """Write the archive, or the rest of it, measuring only the time inside add_codes."""
     archive = (
         CodeStore.open(folder) if folder.exists() else CodeStore.create(folder, num_bits=num_bits)
     )
@@ -269,7 +269,7 @@ def disk(folder: Path, tiles: int) -> dict[str, float]:
 
 
 def machine() -> dict[str, object]:
-    """Say what ran this."""
+    """Describe the machine."""
     info = Path("/proc/cpuinfo").read_text()
     model = next((line for line in info.splitlines() if line.startswith("model name")), "unknown")
     return {"cpu": model.split(":")[-1].strip(), "avx512_vpopcntdq": "avx512_vpopcntdq" in info}

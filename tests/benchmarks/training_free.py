@@ -1,4 +1,4 @@
-"""Measure precision@10 of the training-free hasher, beside float features and chance.
+"""Measure precision@10 of the training-free hasher, next to float features and chance.
 
     python -m tests.benchmarks.training_free [--data ../shared/data] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Measure hashers that learn from places and views, beside ITQ and supervised MiLaN.
+"""Measure hashers that learn from places and views, next to ITQ and supervised MiLaN.
 
     python -m tests.benchmarks.unlabelled [--data ../shared/data] [--cache DIR] [--json FILE]
 
@@ -89,7 +89,7 @@ def eurosat(data: Path, cache: Path | None, most: int) -> Archive:
 
 
 def ucmerced(data: Path, cache: Path | None, per_class: int) -> Archive:
-    """Cut pictures into four, which lie beside each other."""
+    """Cut pictures into four, which lie next to each other."""
     tiles = ClassFolders.open(data / "ucmerced")
     tiles = tiles.take(np.flatnonzero(np.arange(len(tiles)) % 100 < per_class))
 
@@ -131,7 +131,7 @@ def fit(archive: Archive, method: str, *, bits: int, iterations: int) -> Head:
 
 
 def rank(archive: Archive, head: Head) -> float:
-    """Give mAP@20 of the test part."""
+    """Return mAP@20 of the test part."""
     with torch.inference_mode():
         signs = torch.where(head(archive.features[archive.test, 0]) > 0.5, 1.0, -1.0).numpy()
     distances = np.rint((signs.shape[1] - signs @ signs.T) / 2).astype(float)

@@ -1,4 +1,4 @@
-"""The command line as scripts see it: exit codes, one line of error, JSON that parses."""
+"""The command line as scripts use it: exit codes, errors on one line, and valid JSON."""
 
 import json
 import re
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """An archive of codes made elsewhere: 30 tiles of two scenes, no network needed."""
+    """Make an archive of given codes, 30 tiles of two scenes, without a network."""
     path = tmp_path_factory.mktemp("cli") / "archive"
     made = Archive.create(path, num_bits=64)
     codes = np.random.default_rng(0).integers(0, 256, (30, 8), dtype=np.uint8)
@@ -42,7 +42,7 @@ def archive(tmp_path_factory):
 
 @pytest.fixture
 def run(capsys):
-    """Run a command in this process; give its exit code, output and error output."""
+    """Run commands in this process; return exit code, output and error output."""
 
     def call(*words):
         with pytest.raises(SystemExit) as left:
@@ -83,7 +83,7 @@ def test_query_by_point_with_region_writes_a_file(run, archive, tmp_path):
     assert len(gpd.read_file(tmp_path / "m.gpkg", layer="m")) == 10
 
 
-def test_query_takes_examples_that_are_right_and_wrong(run, archive):
+def test_query_takes_positive_and_negative_examples(run, archive):
     words = ("--tile", 3, "--tile", 20, "--negative", 4, "--distinct", "-k", 30, "--json")
     code, out, err = run("query", archive, *words)
     assert (code, err) == (0, "")
@@ -98,7 +98,7 @@ def test_query_takes_examples_that_are_right_and_wrong(run, archive):
 def test_asymmetric_ranking_without_a_patch_says_what_it_needs(run, archive):
     code, out, err = run("query", archive, "--tile", 3, "--ranking", "asymmetric")
     assert (code, out) == (2, "")
-    assert "search with patches alone" in err
+    assert "search with patches only" in err
 
 
 def test_export_writes_every_tile_with_the_columns_of_a_match(run, archive, tmp_path):
@@ -110,17 +110,17 @@ def test_export_writes_every_tile_with_the_columns_of_a_match(run, archive, tmp_
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "compact"])
-def test_what_looks_after_an_archive_speaks_json(run, archive, command):
+def test_maintenance_commands_print_json(run, archive, command):
     code, out, err = run(command, archive, "--json")
     assert (code, err) == (0, "")
     assert isinstance(json.loads(out), dict)
 
 
 WRONG_USE = [
-    (("query", "{archive}"), "give a PATCH.tif, --point or --tile"),
-    (("query", "{archive}", "--negative", 3), "give a PATCH.tif, --point or --tile"),
-    (("query", "{archive}", "--tile", 3, "--window", "1,2,3,4"), "--window is for a patch"),
-    (("query", "{archive}", "--tile", 3, "--bands", "1,2,3"), "--bands is for a patch"),
+    (("query", "{archive}"), "pass a PATCH.tif, --point or --tile"),
+    (("query", "{archive}", "--negative", 3), "pass a PATCH.tif, --point or --tile"),
+    (("query", "{archive}", "--tile", 3, "--window", "1,2,3,4"), "--window needs a patch"),
+    (("query", "{archive}", "--tile", 3, "--bands", "1,2,3"), "--bands needs a patch"),
     (("query", "{archive}", "--tile", 3, "--ranking", "best"), "'best' is not one of"),
     (("query", "{archive}", "--tile", 3, "-k", 0), "0 is not in the range"),
     (("query", "{archive}", "--tile", 3, "-k", -4), "-4 is not in the range"),
@@ -135,9 +135,12 @@ WRONG_USE = [
     (("index", "x.tif", "--archive", "{tmp}/a", "--tile-size", 0), "0 is not in the range"),
     (("index", "x.tif", "--archive", "s3://b/a"), "not s3://...; index into a folder, then"),
     (("index", "x.tif", "--archive", "a", "--engine", "local", "--workers", 2), "--workers 2 is"),
-    (("query", "postgresql://h/d", "--tile", 3, "--engine", "local"), "--engine is for an archive"),
-    (("query", "a", "--tile", 3, "--schema", "public"), "--schema is for an archive in PostGIS"),
-    (("query", "a", "--tile", 3, "--table", "x"), "--table is for an archive in PostGIS, and a is"),
+    (("query", "postgresql://h/d", "--tile", 3, "--engine", "local"), "--engine needs an archive"),
+    (("query", "a", "--tile", 3, "--schema", "public"), "--schema needs an archive in PostGIS"),
+    (
+        ("query", "a", "--tile", 3, "--table", "x"),
+        "--table needs an archive in PostGIS, which a is",
+    ),
     (("nonsense",), "nonsense"),
     (("info", "{archive}", "--nonsense"), "--nonsense"),
 ]
@@ -207,7 +210,7 @@ def test_commands_of_the_readme_are_commands(run):
             assert all(option in out for option in options - {"--archive"}), options
 
 
-def test_the_readme_gives_one_command_to_see_it_and_one_to_test_it():
+def test_the_readme_has_one_command_to_try_it_and_one_to_test_it():
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert "lat/lon cell" in next(line for line in lines[1:] if line)
     commands = [line for line in lines if line.startswith("python -m pip install")]

@@ -1,4 +1,4 @@
-"""The command `doctor`, in environments that are really broken."""
+"""The command `doctor`, in environments that are actually broken."""
 
 import os
 import shutil
@@ -21,14 +21,14 @@ EVERY_VARIABLE = {one for _, suspects in CHECKS.values() for one in suspects}
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
-    """Start from an environment in which nothing is set that a check suspects."""
+    """Unset all variables that a check suspects."""
     for name in EVERY_VARIABLE - {"TMPDIR"}:
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def shadow(tmp_path, monkeypatch):
-    """Put a package of this name and content before the real one."""
+    """Put a module with a given name and content before the real one."""
 
     def put(name: str, text: str) -> None:
         folder = tmp_path / "shadow" / name
@@ -41,7 +41,7 @@ def shadow(tmp_path, monkeypatch):
 
 @pytest.fixture
 def old_proj(tmp_path):
-    """PROJ data as another, older installation has them."""
+    """Make PROJ data like those of an older installation."""
     folder = tmp_path / "old-proj"
     folder.mkdir()
     shutil.copy(Path(PROJDataFinder().search()) / "proj.db", folder)
@@ -54,8 +54,8 @@ def old_proj(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_shows_versions_and_passes_where_all_works():
-    """The whole command, as a user runs it; a sick library would fail other tests too."""
+def test_the_command_shows_versions_and_passes_if_everything_works():
+    """Run the whole command as a user does; a broken library would fail other tests too."""
     done = subprocess.run(
         [sys.executable, "-m", "geohash_rs", "doctor"],
         capture_output=True,
@@ -75,11 +75,9 @@ def test_the_command_shows_versions_and_passes_where_all_works():
     assert "EPSG v" in checks
 
 
-def test_proj_data_of_an_older_installation_are_named_as_the_variable_to_unset(
-    old_proj, monkeypatch
-):
+def test_a_variable_that_points_to_older_proj_data_is_named(old_proj, monkeypatch):
     monkeypatch.setenv("PROJ_DATA", str(old_proj))
-    monkeypatch.setenv("GDAL_DRIVER_PATH", "/nowhere")  # set too, and not to blame
+    monkeypatch.setenv("GDAL_DRIVER_PATH", "/nowhere")  # also set, but harmless
     outcome = diagnose("rasterio")
     assert not outcome.ok
     assert "proj.db" in outcome.found
@@ -129,11 +127,11 @@ def test_gdal_data_elsewhere_is_noticed_although_gdal_still_works(tmp_path, monk
     monkeypatch.setenv("GDAL_DATA", str(tmp_path))
     outcome = diagnose("rasterio")
     assert not outcome.ok
-    assert outcome.found == f"GDAL's data are not in {tmp_path}: there is no gdalvrt.xsd"
+    assert outcome.found == f"GDAL's data files are not in {tmp_path}: gdalvrt.xsd is missing"
     assert outcome.remedy.startswith("unset GDAL_DATA")
 
 
-def test_numba_that_must_not_compile_is_named(monkeypatch):
+def test_a_numba_that_may_not_compile_is_noticed(monkeypatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     outcome = diagnose("numba")
     assert not outcome.ok
@@ -141,7 +139,7 @@ def test_numba_that_must_not_compile_is_named(monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")  # not even root makes a folder below a file
+    (tmp_path / "file").write_text("")  # not even root can make a folder inside a file
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
     outcome = run_check("folders")
     assert not outcome.ok
@@ -149,8 +147,8 @@ def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path, monkeypatch
     assert outcome.remedy == "set XDG_CACHE_HOME to a folder that you can write"
 
 
-def test_an_installation_that_can_keep_no_kernel_is_told_where_to_keep_it(tmp_path, monkeypatch):
-    """Next to the modules, in the user's cache and among temporary files: nothing is writable."""
+def test_an_installation_that_cannot_store_kernels_names_the_variable(tmp_path, monkeypatch):
+    """Neither the package's folder, nor the user's cache, nor the temporary folder is writable."""
     shutil.copytree(
         ROOT / "geohash_rs",
         tmp_path / "geohash_rs",
@@ -170,8 +168,8 @@ def test_an_installation_that_can_keep_no_kernel_is_told_where_to_keep_it(tmp_pa
     monkeypatch.syspath_prepend(str(tmp_path))
     outcome = run_check("folders")
     assert not outcome.ok
-    assert outcome.found.startswith("no folder can keep the compiled search")
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))  # what it says helps
+    assert outcome.found.startswith("no folder can store the compiled search")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))  # follow the advice
     assert run_check("folders").ok
 
 
@@ -207,7 +205,7 @@ def test_what_a_library_prints_does_not_hide_the_outcome(shadow):
     assert run_check("onnxruntime").found == "ImportError: half"
 
 
-def test_a_check_that_hangs_is_ended(shadow):
+def test_a_check_that_hangs_is_killed(shadow):
     shadow("pyproj", "import time\ntime.sleep(600)")
     outcome = run_check("pyproj", timeout=5)
     assert not outcome.ok

@@ -1,4 +1,4 @@
-"""The command `index` when it fails: what others did stays, what it made in vain goes."""
+"""A failed `index` removes an archive that it just made, unless others have added to it."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ from tests.store.helpers import make_grid
 
 @pytest.fixture
 def words(tmp_path):
-    """A command that indexes one scene into a new archive."""
+    """Return a command that indexes one scene into a new archive."""
     scene = write(tmp_path / "s" / "0.tif", mosaic(2, 2, 1))
     return ["index", str(scene), "--archive", str(tmp_path / "archive"), "--hasher", "lsh-16"]
 
 
 def fail(monkeypatch, path, *, other):
-    """Let the addition fail, after another process has done something."""
+    """Make the addition fail, after another process has done something."""
 
     def add(*_arguments, **_options):
         if other is not None:
@@ -29,14 +29,14 @@ def fail(monkeypatch, path, *, other):
     monkeypatch.setattr(Archive, "add", add)
 
 
-def test_an_archive_made_in_vain_is_removed(words, monkeypatch, tmp_path):
+def test_a_new_archive_is_removed_if_nothing_can_be_added(words, monkeypatch, tmp_path):
     fail(monkeypatch, tmp_path / "archive", other=None)
     result = CliRunner().invoke(app, words)
     assert isinstance(result.exception, ArchiveLockedError)
     assert not (tmp_path / "archive").exists()
 
 
-def test_what_another_process_added_or_prepared_meanwhile_stays(words, monkeypatch, tmp_path):
+def test_additions_of_another_process_in_the_meantime_stay(words, monkeypatch, tmp_path):
     path = tmp_path / "archive"
 
     def add_tiles(archive):

@@ -1,4 +1,4 @@
-"""``index --dry-run`` against the files that it lists."""
+"""``index --dry-run`` lists the files of a folder correctly."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.ground import TILE, mosaic, write
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give a folder of two scenes, one too small, one damaged, a hidden one and a link."""
+    """Make a folder of two good scenes, a small, a damaged and a hidden one, and a link."""
     scenes = tmp_path / "scenes"
     write(scenes / "a_20230601.tif", mosaic(2, 3, 1))
     write(
@@ -64,7 +64,7 @@ def test_a_dry_run_lists_scenes_and_why_files_are_left_out(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scenes"]
 
 
-def test_a_dry_run_knows_what_an_archive_has(
+def test_a_dry_run_skips_what_an_archive_has(
     folder: Path, quick: Archive, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick.add(Scenes(folder / "a_20230601.tif"), tile_size=TILE)
@@ -93,7 +93,7 @@ def test_a_long_list_ends_with_a_count(
     assert lines[4] == "... and 3 more (--json lists all)"
 
 
-def test_the_archive_is_needed_without_a_dry_run(
+def test_only_a_dry_run_works_without_an_archive(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("index", folder) == 2

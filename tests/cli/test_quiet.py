@@ -1,4 +1,4 @@
-"""Nobody who did nothing wrong reads a warning, neither from a command nor from Python."""
+"""Users who make no mistakes see no warnings, in commands or in Python."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.ground import mosaic, write
 from tests.hashing.lightning_runs import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
-# The lines of the README in Python, with the filters that Python starts with, then commands.
+# First the Python lines of the README, with Python's default filters, then commands.
 SESSION = """
 import json
 import sys
@@ -56,11 +56,11 @@ for words in (
 """
 PROGRESS = re.compile(r"Seed set to|GPU available|[TH]PU available|`Trainer.fit` stopped|\s*$")
 TABLE = re.compile(r"[-\s]*$|.*\| |[\d.]+( [KM])? +(Trainable|Non-trainable|Total|Modules)")
-BAR = re.compile(r"Epoch|Training|Validat|Sanity")  # to the output
+BAR = re.compile(r"Epoch|Training|Validat|Sanity")  # progress bars
 
 
 @pytest.mark.slow
-def test_a_session_without_mistakes_reads_no_warning(tmp_path):
+def test_a_session_without_mistakes_shows_no_warnings(tmp_path):
     for number, name in enumerate(("a_20230601.tif", "b_20230901.tif")):
         write(tmp_path / "scenes" / name, mosaic(2, 2, number))
     write(tmp_path / "patch.tif", mosaic(1, 1, 0))
@@ -94,7 +94,7 @@ def test_a_session_without_mistakes_reads_no_warning(tmp_path):
         if not PROGRESS.match(line) and not TABLE.match(line) and not BAR.match(line)
     ]
     tips = [line for line in said if "Tip: " in line]
-    assert len(tips) <= 1  # of the Trainer that was made in Python; the command leaves them out
-    # Ours: codes of a network that has seen a few batches of noise, and what was written.
+    assert len(tips) <= 1  # from the Trainer made in Python; the command mutes them
+    # Our own: codes of a network that saw a few batches of noise, and the files written.
     ours = re.compile(r".*codes have collapsed|.*found\.gpkg\.$")
     assert [line for line in said if line not in tips and not ours.match(line)] == []

@@ -1,4 +1,4 @@
-"""The command line passes on what geohash_rs warns of, and nothing that other libraries say."""
+"""The command line shows warnings of geohash_rs, and none of other libraries."""
 
 import json
 
@@ -12,10 +12,10 @@ from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS
 pytestmark = TRAINING_WARNINGS
 
 
-def test_codes_that_collapse_in_a_fit_are_told_in_one_line(tmp_path, capsys):
+def test_collapsed_codes_are_reported_in_one_line(tmp_path, capsys):
     for name in ("lake", "town"):
         (tmp_path / "data" / name).mkdir(parents=True)
-        for number in range(6):  # all alike, so that their codes are
+        for number in range(6):  # identical pictures, so identical codes
             picture = Image.fromarray(np.full((32, 32, 3), 90, dtype=np.uint8))
             picture.save(tmp_path / "data" / name / f"{number}.png")
     trainer = {"accelerator": "cpu", "max_epochs": 1, "logger": False}

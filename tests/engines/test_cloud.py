@@ -286,7 +286,7 @@ def test_the_commands_push_pull_and_query_a_bucket(
     assert run("push", str(archive.path), url) == f"3 files sent; {url} holds 20 tiles.\n"
     found = json.loads(run("push", str(archive.path), url, "--json"))
     assert found == {"archive": str(archive.path), "url": url, "files_sent": 0, "tiles": 20}
-    assert "copy holds 20 tiles, as s3://tiles/commands." in run(
+    assert "copy holds 20 tiles, the same as s3://tiles/commands." in run(
         "pull", url, str(tmp_path / "copy")
     )
     words = ("--tile", "3", "-k", "4", "--json")

@@ -75,14 +75,14 @@ CASES: dict[str, dict[str, Any]] = {
     "a box": {"region": (10.0, 50.0, 10.35, 50.45)},
     "a box whose edge tiles touch": {"region": (10.1, 50.1, 10.1, 50.3), "k": 500},
     "a box across the antimeridian": {"region": (179.9, -17.0, -179.9, -15.0), "k": 300},
-    "inside of a box across the antimeridian": {
+    "inside a box across the antimeridian": {
         "region": (179.9, -17.0, -179.5, -15.0),
         "within": True,
         "k": 300,
     },
     "the whole globe": {"region": (-180, -90, 180, 90), "k": 50},
     "a circle": {"region": CIRCLE, "k": 300},
-    "inside of a circle": {"region": CIRCLE, "within": True, "k": 300},
+    "inside a circle": {"region": CIRCLE, "within": True, "k": 300},
     "a point": {"region": shapely.Point(10.15, 50.15), "k": 300},
     "a range of time": {"time": ("2023-01-01", "2023-03-31")},
     "since": {"time": ("2024-01-01", None)},

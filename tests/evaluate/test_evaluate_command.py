@@ -66,7 +66,7 @@ def test_a_local_state_dict_is_evaluated_and_everything_is_written(root, tmp_pat
     ("option", "said"),
     [
         (["--methods", "bert"], "bert is unknown; use some of paper, milan"),
-        (["--methods", ","], "none is named; use some of paper, milan"),
+        (["--methods", ","], "no method is named; use some of paper, milan"),
         (["--dataset", "eurosta"], "data set 'eurosta' is unknown; use one of class-folders"),
         (["--bits", "12"], "num_bits is 12"),
         (["--bits", "a"], "'a' is not a list such as 16,24,32"),

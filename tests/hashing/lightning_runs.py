@@ -1,4 +1,4 @@
-"""Small runs of Lightning, and the warnings that they cannot avoid."""
+"""Small Lightning runs, and filters for the warnings that they cannot avoid."""
 
 import pytest
 from lightning.pytorch import Trainer

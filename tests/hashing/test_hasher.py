@@ -1,4 +1,4 @@
-"""A hasher is one file, gives the same codes wherever it is loaded, refuses what misfits."""
+"""A hasher is one file, makes the same codes wherever it is loaded, and refuses other tiles."""
 
 import json
 import pickle
@@ -48,17 +48,17 @@ def test_the_data_type_of_equal_pixels_does_not_matter(make_small, tiles, dtype)
     np.testing.assert_array_equal(hasher.codes(tiles.to(dtype)), hasher.codes(tiles))
 
 
-def test_no_tiles_give_no_codes(make_small):
+def test_no_tiles_make_no_codes(make_small):
     assert make_small().codes(torch.zeros(0, 3, 8, 8)).shape == (0, 2)
 
 
-def test_more_tiles_than_one_pass_takes_come_out_in_order(make_small, tiles):
+def test_tiles_of_several_passes_stay_in_order(make_small, tiles):
     hasher = make_small()
     many = tiles.repeat(30, 1, 1, 1)
     np.testing.assert_array_equal(hasher.codes(many), np.tile(hasher.codes(tiles), (30, 1)))
 
 
-def test_averaging_over_all_views_forgets_how_a_tile_was_turned(make_small, tiles):
+def test_averages_over_all_views_do_not_depend_on_rotation(make_small, tiles):
     views = ("identity", "hflip", "vflip", "rot90", "rot180", "rot270")
     views += ("transpose", "antitranspose")
     hasher = make_small(views=views)
@@ -155,13 +155,13 @@ def test_parts_that_do_not_fit_each_other_are_refused(make_small):
     scaling = Scaling(low=(0,) * 3, high=(1,) * 3, mean=(0,) * 3, std=(1,) * 3)
     settings = {"scaling": scaling, "tile_size": 8, "input_size": 8}
     extractor = Extractor(backbone, bands=("r", "g", "b"), **settings)
-    with pytest.raises(HasherError, match="takes 10 features but test_resnet gives"):
+    with pytest.raises(HasherError, match="takes 10 features but test_resnet makes"):
         Hasher(extractor, LinearHead(10, 16))
     with pytest.raises(BandMismatchError, match="2 band names"):
         Extractor(backbone, bands=("r", "g"), **settings)
 
 
-def test_a_hasher_does_not_change_but_another_can_be_made_of_it(make_small, tiles):
+def test_a_hasher_does_not_change_but_can_be_copied_with_changes(make_small, tiles):
     hasher = make_small(notes={"a": 1})
     head = make_small(num_bits=32).head
     before = hasher.fingerprint
@@ -175,14 +175,14 @@ def test_a_hasher_does_not_change_but_another_can_be_made_of_it(make_small, tile
     assert torch.equal(other.features(tiles), hasher.features(tiles))
 
 
-def test_a_missing_hasher_says_what_there_is(tmp_path):
+def test_an_unknown_hasher_is_refused_with_a_list_of_hashers(tmp_path):
     with pytest.raises(HasherNotFoundError, match="nothing-64.*shipped: .*general-64"):
         load_hasher("nothing-64")
     with pytest.raises(HasherNotFoundError):
         load_hasher(tmp_path)
 
 
-def test_files_that_are_no_hashers_are_refused_and_never_unpickled(make_small, tmp_path):
+def test_files_that_are_not_hashers_are_refused_and_never_unpickled(make_small, tmp_path):
     path = tmp_path / "h.safetensors"
 
     class Trap:

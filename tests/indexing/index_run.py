@@ -1,4 +1,4 @@
-"""Index a folder in a process of its own, which a test kills or limits."""
+"""Index a folder in a separate process, which a test kills or limits."""
 
 import resource
 import signal
@@ -13,14 +13,14 @@ from geohash_rs.indexing import writer as archive_writer
 
 
 def index_run(folder: Path, path: Path, workers: int, limit: int, told: Connection) -> None:
-    """Index, commit after every scene, and tell what is committed.
+    """Index, commit after every scene, and report what was committed.
 
     Args:
         folder: Scenes.
         path: Archive.
         workers: Processes that read.
-        limit: Bytes that a file may have; 0 for any.
-        told: Takes "started", every scene that is committed, and an error's kind and text.
+        limit: Largest size of a file in bytes; 0 for no limit.
+        told: Receives "started", every scene that was committed, and kind and text of an error.
     """
     torch.set_num_threads(1)
     archive_writer.COMMIT_SECONDS = 0.0

@@ -1,4 +1,4 @@
-"""Scenes and patches of several layouts in one archive."""
+"""Scenes and patches with several band layouts in one archive."""
 
 import numpy as np
 import pytest
@@ -83,14 +83,14 @@ def test_a_scene_that_does_not_fit_is_skipped_again_when_the_others_are_unchange
         assert "two.tif has 2 bands" in reason
 
 
-def test_bands_that_order_decides_are_noted(tmp_path, ground):
+def test_bands_read_in_order_are_reported(tmp_path, ground):
     write(tmp_path / "s/x.tif", ground.astype("uint16"))
     report = Archive.create(tmp_path / "a", hasher="itq-8").add(Scenes(tmp_path / "s"))
     (note,) = report.notes
     assert "1 of 1 scenes do not say what their bands show (such as x.tif), so they are" in note
 
 
-def test_a_patch_is_read_by_what_it_shows_though_the_archive_was_asked_for_places(tmp_path, ground):
+def test_a_patch_is_read_by_meaning_even_if_scenes_were_read_by_position(tmp_path, ground):
     scene = write(tmp_path / "s/b02b03b04.tif", ground[::-1].astype("uint16"))
     archive = Archive.create(tmp_path / "a", hasher="itq-32")
     archive.add(Scenes(scene, bands=[3, 2, 1]), tile_size=64)
@@ -106,7 +106,7 @@ def test_a_patch_is_read_by_what_it_shows_though_the_archive_was_asked_for_place
     assert distances == [0, 0, 0]
 
 
-def test_false_colours_are_looked_for_in_a_patch_as_such(tmp_path, ground):
+def test_a_patch_must_supply_the_false_colours_of_the_scenes(tmp_path, ground):
     near = np.concatenate([ground, (ground[:1] // 2 + ground[1:2] // 3)])
     scene = write(tmp_path / "s/rgbn.tif", near)
     archive = Archive.create(tmp_path / "a", hasher="itq-32")

@@ -1,4 +1,4 @@
-"""What goes wrong while scenes are indexed: nothing acknowledged is lost, nothing stands twice."""
+"""Faults while scenes are indexed: nothing committed is lost, and nothing is added twice."""
 
 import contextlib
 import logging
@@ -28,9 +28,10 @@ from geohash_rs.store import compaction
 from tests.ground import TILE, mosaic
 from tests.indexing.index_run import index_run
 
-# Python 3.12 warns of forks beside threads: https://github.com/python/cpython/pull/100229
+# Python 3.12 warns of forks in a process with threads:
+# https://github.com/python/cpython/pull/100229
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-# GEOHASH_RS_CRASH_ROUNDS=20 pytest tests/imagery/test_faults.py -k kill_9 -o log_cli_level=INFO
+# GEOHASH_RS_CRASH_ROUNDS=20 pytest tests/indexing/test_faults.py -k kill_9 -o log_cli_level=INFO
 ROUNDS = int(os.environ.get("GEOHASH_RS_CRASH_ROUNDS", "2"))
 Writer = Callable[..., Path]
 
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory, write_scene: Writer) -> Path:
-    """Give a folder of 12 scenes of 4 tiles."""
+    """Make a folder of 12 scenes of 4 tiles."""
     folder = tmp_path_factory.mktemp("many")
     for number in range(12):
         write_scene(folder / f"{number:02d}.tif", mosaic(2, 2, number))
@@ -47,7 +48,7 @@ def many(tmp_path_factory: pytest.TempPathFactory, write_scene: Writer) -> Path:
 
 
 def rows_of(archive: Archive) -> list[tuple[str, int, int, bytes]]:
-    """List scene, place and code of every tile."""
+    """List scene, position and code of every tile."""
     frames = list(archive.iter_tiles())
     rows = []
     for frame in frames:
@@ -59,7 +60,7 @@ def rows_of(archive: Archive) -> list[tuple[str, int, int, bytes]]:
     return sorted(rows)
 
 
-def test_kill_9_at_any_time_loses_nothing_acknowledged_and_repeats_nothing(
+def test_kill_9_at_any_time_loses_nothing_committed_and_repeats_nothing(
     many: Path, quick: Archive, quick_hasher: Hasher, tmp_path: Path
 ) -> None:
     whole = Archive.create(tmp_path / "whole", hasher=quick_hasher)
@@ -95,11 +96,11 @@ def test_kill_9_at_any_time_loses_nothing_acknowledged_and_repeats_nothing(
         interrupted,
         acknowledged,
     )
-    assert interrupted  # some kill came in the middle
+    assert interrupted  # at least one kill interrupted the run
 
 
 def _index_and_kill(folder: Path, path: Path, chance: random.Random, *, workers: int) -> set[str]:
-    """Index in another process, kill it after some scenes and some time, and give what it told."""
+    """Index in another process, kill it after some scenes and time, and return what it reported."""
     process, told = _start(folder, path, workers=workers)
     assert told.recv() == "started"
     scenes = set(islice(_rest(told), chance.randrange(6)))
@@ -122,14 +123,14 @@ def _start(
 
 
 def _rest(told: Connection) -> Iterator[str]:
-    """Give what a process still tells, until it ends."""
+    """Yield the remaining messages of a process, until it ends."""
     with contextlib.suppress(EOFError):
         while True:
             yield told.recv()
 
 
 @FORKS
-def test_a_killed_reading_process_is_replaced_and_no_tile_is_lost_or_doubled(many: Path) -> None:
+def test_a_killed_reading_process_is_replaced_and_no_tile_is_lost_or_repeated(many: Path) -> None:
     reader = _reader(many)
     seen = []
     for number, batch in enumerate(read_ahead(reader, workers=2)):
@@ -143,7 +144,7 @@ def test_a_killed_reading_process_is_replaced_and_no_tile_is_lost_or_doubled(man
 
 
 @FORKS
-def test_reading_processes_that_are_killed_again_and_again_end_the_run(many: Path) -> None:
+def test_a_run_ends_if_its_reading_processes_are_killed_repeatedly(many: Path) -> None:
     with pytest.raises(ReadingError, match="died 4 times, the last by SIGKILL, possibly out of"):
         for _ in read_ahead(_Deadly(_reader(many)), workers=2):  # type: ignore[arg-type]
             pass
@@ -153,11 +154,11 @@ def test_reading_processes_that_are_killed_again_and_again_end_the_run(many: Pat
 def test_reading_processes_end_when_their_parent_is_killed(many: Path, quick: Archive) -> None:
     process, told = _start(many, quick.path, workers=2)
     assert told.recv() == "started"
-    assert told.recv().endswith(".tif")  # they are reading
+    assert told.recv().endswith(".tif")  # the processes are reading
     children = _children(process.pid or 0)
     process.kill()
     assert children
-    # The pipe is open in them too: it ends when they do.
+    # The processes hold the pipe open too, so it closes when they end.
     assert told.poll(120)
     assert all(text.endswith(".tif") for text in _rest(told))
     deadline = time.monotonic() + 60
@@ -167,7 +168,7 @@ def test_reading_processes_end_when_their_parent_is_killed(many: Path, quick: Ar
 
 
 @pytest.mark.parametrize("what", ["deleted", "truncated", "replaced", "of fewer bands"])
-def test_a_scene_that_changes_during_the_run_is_named_and_the_rest_stands(
+def test_a_scene_that_changes_during_the_run_is_named_and_the_rest_added(
     many: Path, quick: Archive, tmp_path: Path, write_scene: Writer, what: str
 ) -> None:
     folder = tmp_path / "s"
@@ -191,7 +192,7 @@ def test_a_scene_that_changes_during_the_run_is_named_and_the_rest_stands(
     assert len(rows_of(quick)) == 8 + 6
 
 
-def test_a_scene_replaced_after_its_last_tile_was_read_is_not_acknowledged(
+def test_a_scene_replaced_after_its_last_tile_was_read_is_not_committed(
     quick: Archive, tmp_path: Path, write_scene: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_scene(tmp_path / "s" / "0.tif", mosaic(2, 2, 1))
@@ -210,10 +211,10 @@ def test_a_scene_replaced_after_its_last_tile_was_read_is_not_acknowledged(
     assert quick.num_tiles == 0
 
 
-def test_a_scene_whose_features_are_not_finite_costs_no_other_scene(
+def test_a_scene_with_non_finite_features_does_not_affect_others(
     quick_hasher: Hasher, write_scene: Writer, tmp_path: Path
 ) -> None:
-    # Weights of TorchGeo take raw pixels in this way.
+    # TorchGeo weights take raw pixels like this.
     scaling = replace(quick_hasher.scaling, high=(0.1,) * 3, clip=False)
     raw = (Values.of_range([0.0] * 3, [2550.0] * 3),)
     extractor = replace(
@@ -236,7 +237,7 @@ def test_a_scene_whose_features_are_not_finite_costs_no_other_scene(
     assert rows_of(archive) == rows_of(alone)
 
 
-def test_checksums_tell_a_touched_file_from_a_changed_one(
+def test_checksums_distinguish_a_touched_file_from_a_changed_one(
     quick: Archive, tmp_path: Path, write_scene: Writer
 ) -> None:
     path = write_scene(tmp_path / "s" / "0.tif", mosaic(2, 2, 1))
@@ -247,7 +248,7 @@ def test_checksums_tell_a_touched_file_from_a_changed_one(
     content = bytearray(path.read_bytes())
     content[-10] ^= 0xFF
     path.write_bytes(content)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # size and time as they were
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # same size and time as before
     assert quick.add(Scenes(path)).unchanged == [str(path)]
     assert quick.add(Scenes(path), checksum=True).replaced == [str(path)]
     assert quick.num_tiles == 4
@@ -293,9 +294,9 @@ def test_two_runs_at_once_add_every_scene_once(
 
 
 @pytest.mark.parametrize(
-    "error", [ArchiveWriteError(5, "broken off"), KeyboardInterrupt("broken off")]
+    "error", [ArchiveWriteError(5, "interrupted"), KeyboardInterrupt("interrupted")]
 )
-def test_a_commit_that_is_broken_off_after_it_stands_adds_no_tile_twice(
+def test_an_error_after_a_commit_adds_no_tile_twice(
     many: Path, quick: Archive, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     real = quick.add_codes
@@ -305,12 +306,12 @@ def test_a_commit_that_is_broken_off_after_it_stands_adds_no_tile_twice(
         raise error
 
     monkeypatch.setattr(quick, "add_codes", add_and_fail)
-    with pytest.raises(type(error), match="broken off"):
+    with pytest.raises(type(error), match="interrupted"):
         quick.add(Scenes(many))
     assert len(rows_of(quick)) == 48
 
 
-def test_tiles_that_another_writer_keeps_waiting_are_added_when_the_run_ends(
+def test_tiles_delayed_by_another_writer_are_added_when_the_run_ends(
     many: Path, quick: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = quick.add_codes, []
@@ -329,7 +330,7 @@ def test_tiles_that_another_writer_keeps_waiting_are_added_when_the_run_ends(
     assert len(rows_of(quick)) == 4
 
 
-def test_a_disk_too_full_to_merge_segments_ends_no_run(
+def test_a_run_survives_a_disk_too_full_to_merge_segments(
     many: Path, quick: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_arguments: object) -> None:
@@ -343,9 +344,7 @@ def test_a_disk_too_full_to_merge_segments_ends_no_run(
     assert len(rows_of(quick)) == 48
 
 
-def test_a_full_disk_ends_the_run_and_keeps_what_was_acknowledged(
-    many: Path, quick: Archive
-) -> None:
+def test_a_full_disk_ends_the_run_and_keeps_what_was_committed(many: Path, quick: Archive) -> None:
     path = quick.path
     quick.add(Scenes(many / "00.tif"))
     quick.close()
@@ -387,7 +386,7 @@ def _children(parent: int) -> list[int]:
     """List the processes that a process started."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # ended meanwhile
+        with contextlib.suppress(OSError):  # it has ended in the meantime
             fields = path.read_text().rpartition(")")[2].split()
             if int(fields[1]) == parent:
                 found.append(int(path.parent.name))
@@ -399,4 +398,4 @@ def _is_alive(process: int) -> bool:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
-    return state != "Z"  # nobody may be there to collect it
+    return state != "Z"  # its parent may not collect it

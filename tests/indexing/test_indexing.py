@@ -32,7 +32,7 @@ Writer = Callable[..., Path]
 
 @pytest.fixture
 def copy(archive_folder: Path, tmp_path: Path) -> Archive:
-    """Give an empty archive with the hasher of the shared one."""
+    """Make an empty archive with the hasher of the shared one."""
     source = Archive.open(archive_folder, mode="r")
     return Archive.create(tmp_path / "copy", hasher=source.hasher())
 
@@ -73,7 +73,7 @@ def test_another_grid_replaces_the_tiles_too(copy: Archive, scene_folder: Path) 
     assert copy.num_tiles == 9 * 7
 
 
-def test_a_removed_scene_is_found_no_more(copy: Archive, scene_folder: Path) -> None:
+def test_a_removed_scene_is_not_found(copy: Archive, scene_folder: Path) -> None:
     copy.add(Scenes(scene_folder))
     scene = str(scene_folder / "a_20230601.tif")
     assert copy.remove_scenes([scene]) == 20
@@ -150,7 +150,7 @@ def test_a_sentinel_in_one_band_of_integers_does_not_outweigh_the_rest(
 
 
 @pytest.mark.parametrize("dtype", ["int16", "uint16", "float32", "float64", "uint32", "int32"])
-def test_other_pixel_types_get_a_hasher_of_their_own(
+def test_scenes_of_other_pixel_types_are_hashed_and_found(
     write_scene: Writer, tmp_path: Path, dtype: str
 ) -> None:
     image = mosaic(3, 3, 1).astype(dtype) * 20
@@ -213,9 +213,7 @@ def test_tiles_of_two_resolutions_cover_the_same_ground(
     assert copy.num_tiles == 8
 
 
-def test_tiles_have_the_ground_size_that_the_hasher_is_for(
-    write_scene: Writer, tmp_path: Path
-) -> None:
+def test_tiles_have_the_ground_size_of_the_hasher(write_scene: Writer, tmp_path: Path) -> None:
     fine = mosaic(2, 2, 1).repeat(2, axis=1).repeat(2, axis=2)
     at = Affine(5, 0, 500_000, 0, -5, 5_400_000)
     scenes = Scenes(write_scene(tmp_path / "s" / "fine.tif", fine, transform=at))
@@ -225,8 +223,8 @@ def test_tiles_have_the_ground_size_that_the_hasher_is_for(
     assert archive.add(scenes).num_tiles == 4
     assert set(archive.tiles(np.arange(4))["width"]) == {128}
     (record,) = archive.scenes()
-    assert record.settings["ground_size"] == 10  # which patches are brought to
-    assert archive.add(scenes, resolution=5).num_tiles == 16  # unless another is asked for
+    assert record.settings["ground_size"] == 10  # patches are resampled to it
+    assert archive.add(scenes, resolution=5).num_tiles == 16  # an explicit one takes precedence
 
 
 def test_workers_read_the_same_tiles(copy: Archive, archive: Archive, scene_folder: Path) -> None:
@@ -260,14 +258,14 @@ def test_an_archive_refuses_other_hashers_and_other_folders(
 def test_an_archive_is_made_with_its_hasher_in_one_commit(quick: Archive, tmp_path: Path) -> None:
     assert quick.manifest.generation == 0
     assert quick.hasher_fingerprint == quick.hasher().fingerprint
-    half = tmp_path / "half"  # as a creation leaves it that is broken off after its locks
+    half = tmp_path / "half"  # as left by a creation that was interrupted after its locks
     half.mkdir()
     (half / "write.lock").touch()
     (half / "readers.lock").touch()
     assert open_or_create(half, hasher=quick.hasher()).num_bits == 16
 
 
-def test_an_empty_archive_says_what_to_do(tmp_path: Path, scene_folder: Path) -> None:
+def test_errors_about_an_empty_archive_say_what_to_do(tmp_path: Path, scene_folder: Path) -> None:
     pending = Archive.create(tmp_path / "pending", hasher="itq-64")
     with pytest.raises(HasherError, match="add some first"):
         pending.query(scene_folder / "a_20230601.tif")
@@ -343,7 +341,7 @@ def test_a_scene_off_the_earth_is_named_and_the_others_indexed(
     assert "no longitude and latitude" in report.skipped[0][1]
 
 
-def test_bands_of_one_scene_are_not_forced_on_other_patches(
+def test_bands_of_one_scene_are_not_applied_to_other_patches(
     copy: Archive, write_scene: Writer, tmp_path: Path
 ) -> None:
     image = mosaic(2, 2, 1)
@@ -364,7 +362,7 @@ def test_a_first_scene_without_valid_tiles_is_named(write_scene: Writer, tmp_pat
     assert "blank.tif has no tile" in report.skipped[0][1]
 
 
-def test_a_resolution_finer_than_pixels_of_tiles_allow_is_refused(
+def test_a_resolution_that_makes_tiles_smaller_than_a_pixel_is_refused(
     copy: Archive, scene_folder: Path
 ) -> None:
     with pytest.raises(TileSizeError, match="smaller than a pixel"):
@@ -381,7 +379,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_progress_tells_speed_and_time_left_on_a_terminal_only(
+def test_progress_shows_speed_and_time_left_only_on_a_terminal(
     scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
 ) -> None:
     screen = Terminal(is_terminal=is_terminal)

@@ -1,4 +1,4 @@
-"""``index`` run again: what is done is left alone, what has changed is replaced."""
+"""Running ``index`` again skips unchanged scenes, and replaces those that have changed."""
 
 import datetime as dt
 import multiprocessing
@@ -26,7 +26,7 @@ FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:Depreca
 
 @pytest.fixture
 def scene(tmp_path: Path, write_scene: Writer) -> Path:
-    """Give a scene of four tiles."""
+    """Make a scene of four tiles."""
     return write_scene(tmp_path / "s" / "0.tif", mosaic(2, 2, 1), nodata=0)
 
 
@@ -70,7 +70,7 @@ def test_strict_keeps_the_tiles_of_a_scene_that_became_empty_and_says_so(
     assert quick.num_tiles == 4
 
 
-def test_tiles_of_a_scene_that_can_no_longer_be_added_stay_and_the_report_says_so(
+def test_tiles_of_a_scene_that_can_no_longer_be_added_stay_and_are_reported(
     quick: Archive, scene: Path, write_scene: Writer
 ) -> None:
     write_scene(scene.with_name("1.tif"), mosaic(2, 2, 2))
@@ -148,7 +148,7 @@ def in_subdataset(scene: Path) -> tuple[str, Path]:
 
 @pytest.mark.parametrize("checksum", [False, True])
 @pytest.mark.parametrize("lie", [in_archive, in_nested_mosaics, in_subdataset])
-def test_a_change_is_seen_where_the_file_itself_is_not_named(
+def test_a_change_is_noticed_in_an_archive_mosaic_or_subdataset(
     quick: Archive,
     scene: Path,
     lie: Callable[[Path], tuple[str, Path]],
@@ -162,12 +162,12 @@ def test_a_change_is_seen_where_the_file_itself_is_not_named(
     earlier = file.stat()
     write_scene(scene, mosaic(2, 2, 7), nodata=0)
     lie(scene)
-    if checksum:  # which sees what size and time hide
+    if checksum:  # which reveals what size and time hide
         os.utime(file, ns=(earlier.st_atime_ns, earlier.st_mtime_ns))
     assert quick.add(Scenes(name), checksum=checksum).replaced == [name]
 
 
-def test_a_mask_laid_next_to_a_scene_is_a_change(quick: Archive, scene: Path) -> None:
+def test_a_new_mask_next_to_a_scene_counts_as_a_change(quick: Archive, scene: Path) -> None:
     quick.add(Scenes(scene))
     with rasterio.open(
         f"{scene}.msk", "w", driver="GTiff", count=1, height=128, width=128, dtype="uint8",
@@ -179,7 +179,9 @@ def test_a_mask_laid_next_to_a_scene_is_a_change(quick: Archive, scene: Path) ->
     assert "its 4 earlier tiles are removed" in report.skipped[0][1]
 
 
-def test_a_note_says_once_where_a_change_cannot_be_seen(quick: Archive, scene: Path) -> None:
+def test_scenes_whose_changes_cannot_be_detected_are_reported_once(
+    quick: Archive, scene: Path
+) -> None:
     names = []
     for number in range(2):
         names.append(f"/vsimem/unseen{number}.tif")
@@ -189,7 +191,7 @@ def test_a_note_says_once_where_a_change_cannot_be_seen(quick: Archive, scene: P
             warnings.simplefilter("error")
             quick.add(Scenes(names))
         with pytest.warns(
-            GeoHashRSWarning, match=r"unseen0.tif and 1 more left as indexed, though"
+            GeoHashRSWarning, match=r"unseen0.tif and 1 more skipped as indexed before"
         ) as seen:
             assert quick.add(Scenes(names)).unchanged == names
         assert len(seen) == 1
@@ -217,11 +219,11 @@ def test_a_vrt_has_changed_if_its_oldest_source_has(
     quick.add(Scenes(vrt))
     assert quick.add(Scenes(vrt)).unchanged == [str(vrt)]
     write_scene(sources[0], image[2:3])
-    os.utime(sources[0], ns=(1, 10**18 + 10**9))  # still older than the others, and as long
+    os.utime(sources[0], ns=(1, 10**18 + 10**9))  # still older than the others, with the same size
     assert quick.add(Scenes(vrt)).replaced == [str(vrt)]
 
 
-def test_a_plan_lays_the_tiles_of_the_grid_part_by_part(
+def test_a_plan_lays_the_grid_part_by_part(
     tmp_path: Path, write_scene: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):
@@ -247,7 +249,7 @@ def test_a_plan_lays_the_tiles_of_the_grid_part_by_part(
         ScenePlan(scenes, settings(stride=0))
 
 
-def test_an_archive_made_part_by_part_is_the_same(
+def test_an_archive_made_in_parts_is_the_same(
     quick: Archive, tmp_path: Path, write_scene: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(4):
@@ -262,7 +264,7 @@ def test_an_archive_made_part_by_part_is_the_same(
 
 
 @FORKS
-def test_no_reading_process_outlives_a_run_that_fails(
+def test_no_reading_process_outlives_a_failed_run(
     quick: Archive, scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_arguments: object, **_options: object) -> None:

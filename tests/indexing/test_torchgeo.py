@@ -46,7 +46,7 @@ def empty(archive_folder: Path, tmp_path: Path) -> Archive:
 
 
 def pixel_bounds(frame: object, scene: Path) -> np.ndarray:
-    """Bring footprints back to pixels of the scene."""
+    """Convert footprints to pixels of the scene."""
     with rasterio.open(scene) as source:
         bounds = frame.to_crs(source.crs).geometry.bounds.to_numpy()
         origin = np.array([source.transform.c, source.transform.f])
@@ -54,7 +54,7 @@ def pixel_bounds(frame: object, scene: Path) -> np.ndarray:
 
 
 @deprecated
-def test_a_grid_sampler_gives_placed_tiles(empty: Archive, scene_folder: Path) -> None:
+def test_tiles_of_a_grid_sampler_are_located(empty: Archive, scene_folder: Path) -> None:
     dataset = Photos(scene_folder)
     report = empty.add(dataset, sampler=GridGeoSampler(dataset, size=64, stride=64))
     assert report.num_tiles == 20
@@ -69,9 +69,7 @@ def test_a_grid_sampler_gives_placed_tiles(empty: Archive, scene_folder: Path) -
 
 
 @deprecated
-def test_a_random_sampler_gives_tiles_where_it_drew_them(
-    empty: Archive, scene_folder: Path
-) -> None:
+def test_tiles_of_a_random_sampler_are_located(empty: Archive, scene_folder: Path) -> None:
     dataset = Photos(scene_folder)
     sampler = RandomGeoSampler(dataset, size=64, length=10)
     assert empty.add(dataset, sampler=sampler, workers=1).num_tiles == 10
@@ -81,7 +79,7 @@ def test_a_random_sampler_gives_tiles_where_it_drew_them(
 
 
 @deprecated
-def test_a_tile_of_several_files_says_so(empty: Archive, scene_folder: Path) -> None:
+def test_a_tile_of_several_files_names_them(empty: Archive, scene_folder: Path) -> None:
     dataset = Both(scene_folder)
     sampler = GridGeoSampler(dataset, size=64, stride=64)
     empty.add(dataset, sampler=sampler)
@@ -189,9 +187,9 @@ def test_bigearthnet_is_placed_by_its_files(shared_data: Path, tmp_path: Path) -
         assert np.abs(np.subtract(bounds, source.bounds)).max() < 1e-5
 
 
-def test_datasets_without_a_place_say_so(empty: Archive, scene_folder: Path) -> None:
+def test_datasets_without_a_location_are_refused(empty: Archive, scene_folder: Path) -> None:
     with pytest.raises(SceneError, match="needs sampler="):
         empty.add(Photos(scene_folder))
     tensors = torch.utils.data.TensorDataset(torch.zeros(2, 3, 64, 64))
-    with pytest.raises(SceneError, match="TensorDataset does not tell"):
+    with pytest.raises(SceneError, match="TensorDataset does not name the georef"):
         empty.add(tensors)

@@ -1,4 +1,4 @@
-"""Scenes of other values than the hasher's: brought to them, or left out with the reason."""
+"""Scenes whose values differ from the hasher's: converted, or left out with the reason."""
 
 import warnings
 
@@ -42,7 +42,7 @@ def codes_by_scene(archive):
 
 
 def make(path, bits=16, **options):
-    """Give an archive whose hasher was fitted on tiles of a kind of values."""
+    """Make an archive whose hasher was fitted on tiles of one kind of values."""
     tiles = torch.from_numpy(WAYS[options["of"]]().astype(np.float32))
     if options["of"] == "picture":
         tiles = torch.from_numpy(PICTURE)
@@ -64,7 +64,7 @@ def make(path, bits=16, **options):
         ("reflectance", "picture"),
     ],
 )
-def test_an_archive_takes_no_scene_of_other_values(tmp_path, of, other):
+def test_an_archive_refuses_scenes_with_other_values(tmp_path, of, other):
     write(tmp_path / "scenes/a.tif", WAYS[of]())
     write(tmp_path / "scenes/b.tif", WAYS[other](), transform=EAST)
     archive = make(tmp_path / "archive", of=of)
@@ -94,7 +94,7 @@ def test_the_same_values_of_another_type_give_the_same_codes(tmp_path, of, other
     np.testing.assert_array_equal(codes["a.tif"], codes["b.tif"])
 
 
-def test_scale_and_offset_bring_products_together(tmp_path):
+def test_scale_and_offset_make_products_comparable(tmp_path):
     folder = tmp_path / "scenes"
     rescaled(folder / "before.tif", NUMBERS, 1e-4, 0.0)
     rescaled(folder / "after.tif", NUMBERS + 1000, 1e-4, -0.1, transform=EAST)
@@ -110,7 +110,7 @@ def test_scale_and_offset_bring_products_together(tmp_path):
         assert changed.max() <= 1
 
 
-def test_a_first_run_stretches_each_kind_by_its_own_range_and_says_so(tmp_path):
+def test_a_first_run_stretches_each_kind_by_its_own_range_and_warns(tmp_path):
     write(tmp_path / "scenes/a_picture.tif", PICTURE)
     write(tmp_path / "scenes/b_numbers.tif", NUMBERS, transform=EAST)
     archive = Archive.create(tmp_path / "archive", hasher="itq-16")
@@ -129,7 +129,7 @@ def test_a_first_run_stretches_each_kind_by_its_own_range_and_says_so(tmp_path):
     np.testing.assert_array_equal(later["c.tif"], codes["b_numbers.tif"])
 
 
-def test_a_range_of_values_decides(tmp_path):
+def test_a_value_range_overrides_the_values_found(tmp_path):
     write(tmp_path / "a.tif", PICTURE)
     write(tmp_path / "b.tif", NUMBERS, transform=EAST)
     archive = make(tmp_path / "archive", of="picture")
@@ -143,7 +143,7 @@ def test_a_range_of_values_decides(tmp_path):
     assert archive.add(other, tile_size=TILE).replaced == [str(tmp_path / "b.tif")]
 
 
-def test_a_patch_is_read_by_the_range_of_the_scenes(tmp_path):
+def test_a_patch_is_read_with_the_value_range_of_the_scenes(tmp_path):
     archive = make(tmp_path / "archive", of="picture")
     write(tmp_path / "b.tif", NUMBERS)
     archive.add(Scenes(tmp_path / "b.tif", value_range=(300, 3360)), tile_size=TILE)
@@ -158,7 +158,7 @@ def test_a_patch_of_other_values_is_stretched_and_marked(tmp_path):
     write(tmp_path / "b.tif", NUMBERS)
     archive.add(Scenes(tmp_path / "b.tif"), tile_size=TILE)
     patch = write(tmp_path / "patch.tif", PICTURE[:, :TILE, TILE : 2 * TILE])
-    with pytest.warns(GeoHashRSWarning, match=r"patch.tif holds uint8 .* are rough"):
+    with pytest.warns(GeoHashRSWarning, match=r"patch.tif holds uint8 .* only approximate"):
         rough = archive.query(patch, k=1)
     assert rough["distance"][0] <= 6
     with pytest.warns(GeoHashRSWarning, match=r"patch.tif holds uint8"):
@@ -169,7 +169,7 @@ def test_a_patch_of_other_values_is_stretched_and_marked(tmp_path):
     assert archive.query(same, k=1)["distance"][0] == 0  # a warning would be an error
 
 
-def test_fit_on_scenes_knows_the_kinds_it_has_met(tmp_path):
+def test_fit_on_scenes_stores_the_kinds_of_values(tmp_path):
     write(tmp_path / "a.tif", PICTURE)
     write(tmp_path / "b.tif", NUMBERS, transform=EAST)
     with pytest.warns(GeoHashRSWarning, match="2 kinds of values"):
@@ -177,13 +177,13 @@ def test_fit_on_scenes_knows_the_kinds_it_has_met(tmp_path):
     assert [values.kind for values in hasher.values] == ["picture", "number"]
 
 
-def test_batches_of_other_values_are_not_fitted_on():
+def test_batches_of_different_kinds_of_values_are_refused():
     tiles = torch.from_numpy(PICTURE[None, :, :TILE, :TILE])
     with pytest.raises(ValueMismatchError, match=r"holds float32 .* the first one uint8 0 to 255"):
         fit_hasher([tiles, tiles / 255], num_bits=16)
 
 
-def test_tiles_that_share_one_code_are_told(tmp_path):
+def test_tiles_that_share_one_code_are_reported(tmp_path):
     flat = np.full_like(NUMBERS, 65_000)
     write(tmp_path / "flat.tif", flat)
     archive = make(tmp_path / "archive", of="numbers")
@@ -194,10 +194,10 @@ def test_tiles_that_share_one_code_are_told(tmp_path):
 
 def test_a_scene_beyond_the_range_of_the_hasher_is_named(tmp_path):
     write(tmp_path / "a.tif", NUMBERS)
-    dark = (NUMBERS // 20).astype(np.uint16)  # of 12 to 168: not refused, since water is as dark
+    dark = (NUMBERS // 20).astype(np.uint16)  # 12 to 168: not refused, since water is as dark
     write(tmp_path / "dark.tif", dark[:, :TILE, : 2 * TILE], transform=EAST)
     archive = make(tmp_path / "archive", of="numbers")
-    with pytest.warns(GeoHashRSWarning, match=r"nearly all values of dark.tif lie beyond"):
+    with pytest.warns(GeoHashRSWarning, match=r"nearly all values of dark.tif lie outside"):
         report = archive.add(Scenes(tmp_path), tile_size=TILE)
     assert report.skipped == []
 
@@ -243,7 +243,7 @@ def test_samples_of_a_dataset_are_compared_too(tmp_path):
 
 
 def test_real_scenes_of_one_sensor_are_never_refused(shared_data, tmp_path):
-    """Take 100 places of Sentinel-2: water and forest next to roofs and fields."""
+    """Use 100 places of Sentinel-2: water and forest as well as roofs and fields."""
     paths = sorted((shared_data / "eurosat100").rglob("*.tif"))
     scenes = Scenes(paths, bands=[4, 3, 2])
     grid = TileGrid(scenes, tile_size=TILE)

@@ -1,4 +1,4 @@
-"""Questions to an archive of imagery."""
+"""Queries by imagery."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ def test_a_window_of_a_scene_finds_its_own_tile_first(archive: Archive, scene_fo
     matches = archive.query(scene, window=(64, 128, 64, 64), k=5)
     first = matches.iloc[0]
     assert (first["distance"], first["similarity"], first["rank"]) == (0, 1.0, 1)
-    equal = matches[matches["distance"] == 0]  # another tile of its kind may have the same code
+    equal = matches[matches["distance"] == 0]  # a similar tile may have the same code
     assert (64, 128, str(scene)) in list(
         equal[["col", "row", "scene"]].itertuples(index=False, name=None)
     )
@@ -49,7 +49,7 @@ def test_a_patch_of_a_scene_is_read_with_the_nodata_value_of_that_scene(
 ) -> None:
     with rasterio.open(scene_folder / "a_20230601.tif") as source:
         pixels = source.read().astype(np.int16)
-    pixels[:, :, 70:90] = -9999  # which the file does not tell
+    pixels[:, :, 70:90] = -9999  # nodata, which the file does not declare
     scene = write_scene(tmp_path / "gaps.tif", pixels)
     gaps = Archive.create(tmp_path / "gaps", hasher=archive.hasher())
     gaps.add(Scenes(scene, nodata=-9999), tile_size=TILE)
@@ -77,7 +77,7 @@ def test_a_patch_from_elsewhere_finds_its_kind(
     assert (kinds(archive.query(patch, k=8)) == kind).mean() >= 0.75
 
 
-def test_ranking_is_that_of_a_plain_loop(archive: Archive) -> None:
+def test_the_ranking_equals_a_plain_loop(archive: Archive) -> None:
     ids = np.arange(56)
     codes = archive.codes(ids)
     for tile in (0, 17, 55):
@@ -123,7 +123,9 @@ def test_a_patch_of_another_crs_and_resolution_finds_its_kind(
     assert (kinds(matches) == kind_at(128, 64)).mean() >= 0.8
 
 
-def test_a_large_patch_counts_by_its_nearest_tile(archive: Archive, scene_folder: Path) -> None:
+def test_a_large_patch_is_compared_by_its_nearest_tile(
+    archive: Archive, scene_folder: Path
+) -> None:
     scene = scene_folder / "a_20230601.tif"
     both = archive.query(scene, window=(0, 0, 128, 64), k=12)
     single = [archive.query(scene, window=(c, 0, 64, 64), k=56) for c in (0, 64)]
@@ -140,7 +142,7 @@ def test_a_point_searches_with_the_tile_there(archive: Archive) -> None:
     tiles = archive.tiles([9])
     place = tiles.geometry.iloc[0].centroid
     by_point = archive.query(point=(place.x, place.y), k=3)
-    # Two dates may lie over the place: the lowest id of those that are as near searches.
+    # Tiles of two dates may be equally near to the point: the one with the lowest id counts.
     here = [t for t in range(56) if archive.tiles([t]).geometry.iloc[0].covers(place)]
     by_tile = archive.query(tile=min(here), k=3)
     assert by_point[["tile_id", "distance"]].equals(by_tile[["tile_id", "distance"]])
@@ -170,7 +172,7 @@ def test_patches_tiles_and_a_point_are_examples_together(
     assert together["distance"].tolist() == [least[tile] for tile in expected]
 
 
-def test_negative_patches_push_their_kind_back(
+def test_negative_patches_lower_the_rank_of_their_kind(
     archive: Archive, write_scene: Callable[..., Path], tmp_path: Path
 ) -> None:
     right, wrong = (write_scene(tmp_path / f"{i}.tif", ground(i, TILE, 5)) for i in (0, 1))
@@ -184,7 +186,7 @@ def test_negative_patches_push_their_kind_back(
     assert len(matches) == 55  # without the negative tile
 
 
-def test_patches_are_hashed_before_other_threads_have_to_wait_for_one_state(
+def test_patches_are_hashed_before_the_archive_is_held_in_one_state(
     archive: Archive, scene_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = []
@@ -229,7 +231,7 @@ def test_overlapping_tiles_are_left_out_and_neighbours_kept(archive: Archive) ->
     matches = archive.query(tile=tile, k=56, exclude_overlap=True)
     assert not matches.intersects(core).any()
     assert matches.touches(own).any()
-    assert len(matches) == 56 - 2  # the tile itself and the one of the other date
+    assert len(matches) == 56 - 2  # the tile itself, and the one from the other date
 
 
 def test_region_time_and_radius_are_exact(archive: Archive) -> None:
@@ -244,7 +246,7 @@ def test_region_time_and_radius_are_exact(archive: Archive) -> None:
     assert set(by_radius["tile_id"]) == set(everything[everything["distance"] <= 10]["tile_id"])
 
 
-def test_the_result_comes_in_the_crs_asked_for(archive: Archive) -> None:
+def test_the_result_is_in_the_requested_crs(archive: Archive) -> None:
     corner = (15.001, 48.752)
     matches = archive.query(point=corner, k=1, crs="EPSG:32633")
     assert matches.crs == "EPSG:32633"
@@ -258,11 +260,15 @@ def test_k_larger_than_the_archive_gives_all(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize("ending", ["geojson", "gpkg", "parquet", "csv"])
-def test_matches_write_themselves_by_ending(archive: Archive, tmp_path: Path, ending: str) -> None:
+def test_matches_are_written_in_the_format_of_the_ending(
+    archive: Archive, tmp_path: Path, ending: str
+) -> None:
     matches = archive.query(tile=0, k=7)
     path = tmp_path / f"matches.{ending}"
     matches.to_file(path)
-    layer = {"layer": gpd.list_layers(path)["name"][0]} if ending == "gpkg" else {}  # and its style
+    layer = (
+        {"layer": gpd.list_layers(path)["name"][0]} if ending == "gpkg" else {}
+    )  # the file also has a table of styles
     read = gpd.read_parquet(path) if ending == "parquet" else gpd.read_file(path, **layer)
     assert len(read) == 7
     if ending != "csv":
@@ -286,7 +292,7 @@ def test_matches_stay_matches_when_sliced_and_become_frames_without_geometry(
         ({"tile": 0, "k": None}, QueryError, "both None"),
         ({"tile": 0, "max_distance": -1}, QueryError, "max_distance is -1"),
         ({"tile": 0, "crs": "EPSG:0"}, QueryError, "crs 'EPSG:0' is not known"),
-        ({}, QueryError, "give a patch, a tile or a point"),
+        ({}, QueryError, "pass a patch, a tile or a point"),
         ({"tile": 56}, TileNotFoundError, "56"),
         ({"tile": -1}, TileNotFoundError, "-1"),
         ({"tile": 10**20}, TileNotFoundError, "100000000000000000000"),
@@ -300,20 +306,20 @@ def test_matches_stay_matches_when_sliced_and_become_frames_without_geometry(
         ({"tile": 0, "time": ("yesterday", None)}, TimeRangeError, "yesterday"),
     ],
 )
-def test_a_query_that_makes_no_sense_says_why(
+def test_an_invalid_query_is_refused_with_the_reason(
     archive: Archive, arguments: dict[str, object], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         archive.query(**arguments)
 
 
-def test_a_region_without_tiles_gives_no_matches(archive: Archive) -> None:
+def test_a_region_without_tiles_has_no_matches(archive: Archive) -> None:
     matches = archive.query(tile=0, region=(170, -10, -170, 10))
     assert len(matches) == 0
     assert "distance" in matches.columns
 
 
-def test_a_patch_that_cannot_be_used_says_why(
+def test_an_unusable_patch_is_refused_with_the_reason(
     archive: Archive, write_scene: Callable[..., Path], scene_folder: Path, tmp_path: Path
 ) -> None:
     scene = scene_folder / "a_20230601.tif"
@@ -333,7 +339,7 @@ def test_a_patch_that_cannot_be_used_says_why(
         archive.query(tile=0, negatives=[gray])
     with pytest.raises(SceneError, match=r"missing.tif cannot be opened"):
         archive.query(tile=0, negatives=["missing.tif"])
-    with pytest.raises(QueryError, match=r"a_20230601.tif, window 0,0,320,256, is given as"):
+    with pytest.raises(QueryError, match=r"a_20230601.tif, window 0,0,320,256, is both a"):
         archive.query(scene, negatives=[str(scene)])
     blank = write_scene(tmp_path / "blank.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
     with pytest.raises(PatchError, match="nothing but nodata"):

@@ -1,4 +1,4 @@
-"""Rankings beyond plain Hamming distance, against loops that a reader can follow."""
+"""Rankings beyond plain Hamming distance equal simple loops."""
 
 import math
 
@@ -20,7 +20,7 @@ from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 
 BITS = 32
-SIDE = 12  # tiles of an overlapping grid, a row and a column
+SIDE = 12  # rows and columns of an overlapping grid of tiles
 
 
 def random_codes(count: int, seed: int, bits: int = BITS) -> np.ndarray:
@@ -28,7 +28,7 @@ def random_codes(count: int, seed: int, bits: int = BITS) -> np.ndarray:
 
 
 def clustered_codes(count: int, seed: int) -> np.ndarray:
-    """Codes around a few centres, so that distances differ and tie."""
+    """Make codes around a few centres, so that distances differ, with ties."""
     rng = np.random.default_rng(seed)
     bits = unpack_codes(random_codes(4, seed))[rng.integers(0, 4, count)]
     return pack_codes((bits ^ (rng.random(bits.shape) < 0.15)).astype(float))
@@ -36,7 +36,7 @@ def clustered_codes(count: int, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """144 tiles of 64 px with a step of 32 px, and as many of a later date over the same ground."""
+    """Make 144 tiles of 64 px with a step of 32 px, for each of two dates over the same ground."""
     col, row = (part.ravel() * 32 for part in np.meshgrid(np.arange(SIDE), np.arange(SIDE)))
     to_lonlat = Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)
     shapes = [
@@ -69,7 +69,7 @@ def all_codes(archive: Archive) -> np.ndarray:
 
 
 def overlap(matches: Matches, first: int, second: int) -> bool:
-    """Tell by pixels whether two tiles share any; scenes lie over each other."""
+    """Return whether two tiles share pixels; the scenes cover the same ground."""
     a, b = matches.iloc[first], matches.iloc[second]
     return abs(a["col"] - b["col"]) < 64 and abs(a["row"] - b["row"]) < 64
 
@@ -88,7 +88,7 @@ def plain_feedback(code: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> fl
     return float(np.array(to_code) @ np.linalg.inv(noisy) @ np.array(judged))
 
 
-def test_feedback_scores_are_those_of_a_plain_gaussian_process() -> None:
+def test_feedback_scores_equal_a_plain_gaussian_process() -> None:
     codes = clustered_codes(40, 3)
     right, wrong = codes[:3], codes[3:7]
     expected = [plain_feedback(code, right, wrong) for code in codes]
@@ -123,7 +123,7 @@ def test_asymmetric_similarity_is_the_weighted_share_of_equal_bits() -> None:
     assert asymmetric_similarity(codes, activations) == pytest.approx(expected)
 
 
-def test_activations_without_any_certainty_tell_no_tile_from_another() -> None:
+def test_activations_without_any_certainty_score_all_tiles_the_same() -> None:
     assert np.ptp(asymmetric_similarity(random_codes(5, 2), np.full((1, BITS), 0.5))) == 0
 
 
@@ -132,7 +132,7 @@ def test_activations_without_any_certainty_tell_no_tile_from_another() -> None:
     corners=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=30),
     most=st.none() | st.integers(1, 6),
 )
-def test_distinct_rows_are_those_of_a_greedy_loop(
+def test_distinct_rows_equal_a_greedy_loop(
     corners: list[tuple[int, int]], most: int | None
 ) -> None:
     boxes = [shapely.box(x, y, x + 2, y + 2) for x, y in corners]
@@ -144,7 +144,7 @@ def test_distinct_rows_are_those_of_a_greedy_loop(
     assert distinct_rows(np.array(boxes, dtype=object), most=most).tolist() == taken
 
 
-def test_the_nearest_of_several_tiles_counts(archive: Archive) -> None:
+def test_each_tile_is_compared_with_the_nearest_example(archive: Archive) -> None:
     codes = all_codes(archive)
     distances = hamming_distances(codes[[5, 80, 200]], codes).min(axis=0)
     expected = np.lexsort((np.arange(len(codes)), distances))[:30]
@@ -154,7 +154,7 @@ def test_the_nearest_of_several_tiles_counts(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize("filters", [{}, {"time": ("2023-08-01", None)}, {"max_distance": 6}])
-def test_negatives_order_the_matches_as_a_plain_loop_does(
+def test_the_order_with_negatives_equals_a_plain_loop(
     archive: Archive, filters: dict[str, object]
 ) -> None:
     codes = all_codes(archive)
@@ -177,7 +177,7 @@ def test_negatives_order_the_matches_as_a_plain_loop_does(
     assert sorted(everything["tile_id"]) == sorted(expected.tolist())
 
 
-def test_more_candidates_are_looked_at_than_matches_asked_for(
+def test_more_candidates_are_reordered_than_matches_requested(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("geohash_rs.retrieval.search.CANDIDATES", 12)
@@ -192,7 +192,7 @@ def test_more_candidates_are_looked_at_than_matches_asked_for(
 
 @pytest.mark.parametrize("negatives", [None, [100]])
 @pytest.mark.parametrize("k", [1, 10, 36, 300])
-def test_distinct_matches_are_those_of_a_greedy_loop_over_the_whole_ranking(
+def test_distinct_matches_equal_a_greedy_loop_over_the_whole_ranking(
     archive: Archive, k: int, negatives: list[int] | None
 ) -> None:
     everything = archive.query(tile=30, k=len(archive), negatives=negatives)
@@ -239,37 +239,49 @@ def test_asymmetric_ranking_orders_what_hamming_distance_finds(archive: Archive)
     assert matches["distance"].tolist() == distances[expected].tolist()
 
 
-def test_an_example_on_both_sides_that_differs_in_nothing_but_its_window_is_allowed() -> None:
+def test_positive_and_negative_windows_of_one_file_are_allowed() -> None:
     code = random_codes(1, 0)
     parts = [Query(codes=code, footprint=None, source=f"a.tif, window {w},") for w in "12"]
     joined = join_queries(parts[:1], parts[1:])
     assert (len(joined.codes), joined.left_out) == (1, ())
-    with pytest.raises(QueryError, match=r"a\.tif, window 1, is given as an example of what is"):
+    with pytest.raises(QueryError, match=r"a\.tif, window 1, is both a positive and a negative"):
         join_queries(parts[:1], parts[:1])
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"negatives": [1, 2]}, QueryError, "2 negative examples and none of what is searched"),
-        ({"tile": []}, QueryError, "0 negative examples and none"),
-        ({"tile": [3, 4], "negatives": [4]}, QueryError, "tile 4 is given as an example of what"),
+        ({"negatives": [1, 2]}, QueryError, "has only 2 negative ones"),
+        ({"tile": []}, QueryError, "needs a positive example, but has none"),
+        (
+            {"tile": [3, 4], "negatives": [4]},
+            QueryError,
+            "tile 4 is both a positive and a",
+        ),
         ({"tile": [3, 999]}, TileNotFoundError, "no tile with id 999"),
         ({"tile": 3, "negatives": [999]}, TileNotFoundError, "no tile with id 999"),
         ({"tile": 3, "negatives": [4.5]}, QueryError, "tile id 4.5 is not a whole number"),
         ({"tile": "three"}, QueryError, "tile id 'three' is not a whole number"),
         ({"tile": 3, "ranking": "best"}, QueryError, "ranking is 'best'; use 'hamming'"),
-        ({"tile": 3, "ranking": "asymmetric"}, QueryError, "search with patches alone"),
+        ({"tile": 3, "ranking": "asymmetric"}, QueryError, "search with patches only"),
         (
             {"tile": 3, "negatives": [4], "ranking": "asymmetric"},
             QueryError,
-            "a ranking of their own",
+            "their own ranking",
         ),
-        ({"tile": 3, "window": (0, 0, 8, 8)}, QueryError, "a window is for one patch, but 0"),
-        ({"patch": ["a.tif", "b.tif"], "window": (0, 0, 8, 8)}, QueryError, "but 2 are given"),
+        (
+            {"tile": 3, "window": (0, 0, 8, 8)},
+            QueryError,
+            "needs one patch, but there are 0",
+        ),
+        (
+            {"patch": ["a.tif", "b.tif"], "window": (0, 0, 8, 8)},
+            QueryError,
+            "needs one patch, but there are 2",
+        ),
     ],
 )
-def test_examples_that_make_no_sense_say_why(
+def test_invalid_examples_are_refused_with_the_reason(
     archive: Archive, arguments: dict[str, object], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):

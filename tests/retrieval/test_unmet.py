@@ -1,4 +1,4 @@
-"""A search that finds nothing because what it asks for does not exist says so."""
+"""A search warns about limits that nothing in the archive meets."""
 
 import warnings
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.ground import mosaic
 
 @pytest.fixture
 def mixed(quick: Archive, write_scene: Callable[..., Path], tmp_path: Path) -> Archive:
-    """An archive of a scene of June 2023 and one without a date, four tiles each."""
+    """Make an archive of a scene from June 2023 and one without a date, with four tiles each."""
     write_scene(tmp_path / "s" / "a_20230601.tif", mosaic(2, 2, 1))
     write_scene(tmp_path / "s" / "undated.tif", mosaic(2, 2, 2))
     quick.add(Scenes(tmp_path / "s"), tile_size=64)
@@ -32,16 +32,16 @@ def test_labels_that_do_not_exist_are_named(mixed: Archive) -> None:
         assert len(mixed.query(tile=0, k=3, labels=["moor", "lake"])) == 0
 
 
-def test_a_time_without_tiles_names_the_dates_and_counts_the_undated(mixed: Archive) -> None:
+def test_a_time_without_tiles_reports_the_dates_and_counts_undated_tiles(mixed: Archive) -> None:
     expected = (
-        r"no tile of the archive was taken in this time; its scenes are from 2023-06-01 to "
+        r"no tile of the archive was taken in this time range; its scenes are from 2023-06-01 to "
         r"2023-06-01; 4 of its 8 tiles have no date"
     )
     with pytest.warns(GeoHashRSWarning, match=expected):
         assert len(mixed.query(tile=0, k=3, time=("2020", "2021"))) == 0
 
 
-def test_a_search_whose_limits_exist_says_nothing(mixed: Archive) -> None:
+def test_a_search_whose_limits_exist_does_not_warn(mixed: Archive) -> None:
     known = mixed.scenes()[0].scene
     with warnings.catch_warnings():
         warnings.simplefilter("error", GeoHashRSWarning)

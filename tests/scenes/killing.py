@@ -1,9 +1,9 @@
 """Kill reading processes at random: ``python -m tests.scenes.killing [--trials 50] [--kills 6]``.
 
-Each trial reads a scene with three processes while SIGKILL hits them, the last one as the run ends.
-It must give every tile once and end. Trials differ in what the processes inherit from the parent (a
-handler of SIGTERM such as Ray's, a mask that blocks it) and in how large a message a batch makes. A
-trial that has not ended in time is counted as hung, and its stacks are printed.
+Each trial reads a scene with three processes and kills them with SIGKILL, the last one as the run
+ends. It must yield every tile once, and end. Trials differ in what the processes inherit from the
+parent (a SIGTERM handler such as Ray's, a mask that blocks SIGTERM) and in the size of the message
+for a batch. A trial that does not end in time counts as hung, and its stacks are printed.
 """
 
 import argparse
@@ -33,7 +33,7 @@ WORKERS = 3
 
 
 class Chatty(TileReader):
-    """A reader whose batches come with a message of so many bytes."""
+    """A reader whose batches come with a message of a given size in bytes."""
 
     message = 0
 
@@ -55,7 +55,7 @@ def children() -> list[int]:
 
 
 def trial(folder: Path, inherited: str, message: int, kills: int, seed: int, told: Connection):
-    """Read all tiles under fire, and send how many processes were killed and what came."""
+    """Read all tiles while processes are killed; send the number of kills and the outcome."""
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     if inherited == "handler":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -72,7 +72,7 @@ def trial(folder: Path, inherited: str, message: int, kills: int, seed: int, tol
     def fire() -> None:
         nonlocal killed
         while killed < kills:
-            if killed == kills - 1:  # the last one hits as the run ends
+            if killed == kills - 1:  # the last kill comes as the run ends
                 ending.wait()
                 time.sleep(chance.uniform(0, 0.01))
             else:
@@ -95,10 +95,10 @@ def trial(folder: Path, inherited: str, message: int, kills: int, seed: int, tol
 
 
 def run(folder: Path, inherited: str, message: int, *, kills: int, seed: int, seconds: float):
-    """Run a trial in a process of its own.
+    """Run a trial in a separate process.
 
     Returns:
-        Processes that were killed, and "ended", "wrong" or "hung".
+        Number of kills, and "ended", "wrong" or "hung".
     """
     context = multiprocessing.get_context("fork")
     told, tell = context.Pipe(duplex=False)

@@ -1,6 +1,6 @@
-"""A small HTTP server with range requests, whose faults a test can switch on.
+"""A small HTTP server with range requests, in which a test can switch on faults.
 
-It runs in a process of its own: rasterio holds Python's lock while it opens a file.
+It runs in a separate process, because rasterio holds Python's lock while it opens a file.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
             self.answer(body=True)
 
     def do_POST(self) -> None:  # noqa: N802 - a name of http.server
-        """Forget the requests so far, and take a fault or none."""
+        """Clear the list of requests, and set or remove a fault."""
         text = self.rfile.read(int(self.headers["Content-Length"]))
         with self.server.lock:
             self.server.requests.clear()
@@ -76,7 +76,7 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data[first : last + 1])
 
     def is_faulty(self) -> bool:
-        """Answer wrongly if this request is one of those that are to fail."""
+        """Answer with a fault if this request must fail, and return whether it did."""
         fault = self.server.fault
         if not fault or fault["name"] not in self.path:
             return False
@@ -89,7 +89,7 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
         return True
 
     def stall(self) -> None:
-        """Send a header, and then nothing."""
+        """Send a header, then nothing."""
         self.promise()
         threading.Event().wait(STALL_SECONDS)
         self.close_connection = True
@@ -101,7 +101,7 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
         self.send_error(403)
 
     def close_early(self) -> None:
-        """Send less than was promised, and hang up."""
+        """Send less than the header promises, and close the connection."""
         self.promise()
         self.wfile.write(b"\0" * 100)
         self.wfile.flush()
@@ -116,7 +116,7 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class RangeServer(http.server.ThreadingHTTPServer):
@@ -133,25 +133,25 @@ class RangeServer(http.server.ThreadingHTTPServer):
         self.fault: dict[str, Any] | None = None
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing of clients that hang up."""
+        """Ignore clients that close the connection."""
 
 
 class Remote:
-    """What a test knows of the server."""
+    """The server as a test controls it."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
 
     def fault(self, kind: str, *, name: str, times: int = 10**9, skip: int = 0) -> None:
-        """Answer some requests for files with this in their name wrongly, after some well."""
+        """Fail ``times`` requests for files with this in their name, after ``skip`` good ones."""
         self._post({"kind": kind, "name": name, "times": times, "skip": skip})
 
     def forget(self) -> None:
-        """Answer well, and count from zero."""
+        """Remove the fault, and clear the list of requests."""
         self._post(None)
 
     def requests(self) -> list[list[str]]:
-        """List method, path and range of the requests since the last change."""
+        """List method, path and range of the requests since the last fault was set or removed."""
         with urllib.request.urlopen(self.url + CONTROL, timeout=60) as answer:
             found: list[list[str]] = json.load(answer)
         return found

@@ -1,4 +1,4 @@
-"""Processes that read ahead: they may die, stop or fail at any time, and no run waits for ever."""
+"""Processes that read ahead: if they die, stop or fail, the run never waits for ever."""
 
 import errno
 import multiprocessing
@@ -23,13 +23,14 @@ from tests.ground import write as write_ground
 from tests.scenes.killing import INHERITED, Chatty, run
 from tests.scenes.test_scenes import write
 
-# Python 3.12 warns of forks beside threads: https://github.com/python/cpython/pull/100229
+# Python 3.12 warns of forks in a process with threads:
+# https://github.com/python/cpython/pull/100229
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 
 @pytest.fixture
 def reader(tmp_path):
-    """Give a reader of 16 batches of one tile."""
+    """Make a reader of 16 batches of one tile."""
     write(tmp_path / "scene.tif", height=128, width=128)
     return of(tmp_path, TileReader)
 
@@ -49,13 +50,13 @@ def test_a_run_ends_with_every_tile_whenever_its_processes_are_killed(tmp_path, 
 
 
 @FORKS
-def test_a_process_that_is_killed_within_a_message_is_replaced(tmp_path):
+def test_a_process_killed_in_the_middle_of_a_message_is_replaced(tmp_path):
     write(tmp_path / "scene.tif", height=128, width=128)
     reader = of(tmp_path, Chatty)
     reader.message = 10_000_000  # more than the pipe holds
     batches = read_ahead(reader, workers=1)
     seen = next(batches).tiles.tolist()
-    time.sleep(0.5)  # the next message has begun, and nobody reads it
+    time.sleep(0.5)  # the next message has begun, but is not read
     (process,) = multiprocessing.active_children()
     process.kill()
     for batch in batches:
@@ -65,7 +66,7 @@ def test_a_process_that_is_killed_within_a_message_is_replaced(tmp_path):
 
 @FORKS
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="the system stops no processes")
-def test_a_process_that_is_stopped_ends_with_the_run(reader):
+def test_a_stopped_process_ends_with_the_run(reader):
     batches = read_ahead(reader, workers=2)
     next(batches)
     for process in multiprocessing.active_children():
@@ -75,7 +76,7 @@ def test_a_process_that_is_stopped_ends_with_the_run(reader):
 
 
 @FORKS
-def test_a_death_is_seen_though_another_process_holds_the_pipe(reader, monkeypatch):
+def test_a_death_is_noticed_even_if_another_process_holds_the_pipe(reader, monkeypatch):
     pipe, held = multiprocessing.Pipe, []
 
     def shared():
@@ -103,7 +104,7 @@ class Failing(TileReader):
 
 
 class UnportableError(Exception):
-    """An error that cannot be made again from its text."""
+    """An error that cannot be rebuilt from its text."""
 
     def __init__(self, first, second):
         super().__init__(f"{first} and {second}")
@@ -111,7 +112,7 @@ class UnportableError(Exception):
 
 @FORKS
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_reading_raises_reaches_the_caller(tmp_path, reader, workers):
+def test_errors_while_reading_reach_the_caller(tmp_path, reader, workers):
     with pytest.raises(ValueError, match="such a tile is not known") as caught:
         next(read_ahead(of(tmp_path, Failing), workers=workers))
     if workers:
@@ -127,7 +128,7 @@ def test_an_error_that_cannot_be_pickled_arrives_as_text(tmp_path, reader):
         next(read_ahead(failing, workers=1))
 
 
-def test_a_system_that_starts_no_more_processes_is_reported(reader, monkeypatch):
+def test_a_process_that_cannot_be_started_is_reported(reader, monkeypatch):
     def full(_process):
         raise OSError(errno.EAGAIN, "no more processes")
 
@@ -153,7 +154,7 @@ print(sum(int(batch.images.long().sum()) for batch in read_ahead(reader, workers
 
 
 @FORKS
-def test_reading_processes_send_large_batches_though_pytorch_has_worked_before(tmp_path):
+def test_reading_processes_send_large_batches_after_pytorch_was_used(tmp_path):
     path = write(tmp_path / "scene.tif", height=160, width=160)
     done = subprocess.run(
         [sys.executable, "-c", BESIDE_BUSY_THREADS, str(path)],

@@ -19,7 +19,7 @@ NOISE = np.random.default_rng(0).integers(20, 220, (13, 96, 96))
 
 
 def write(path, pixels=None, *, count=3, dtype="uint8", bands=None, wave=None, **options):
-    """Write noise; each band is another, so that pixels show which was read."""
+    """Write noise that differs by band, so that pixels show which band was read."""
     colors, texts = options.pop("colors", None), options.pop("texts", None)
     pixels = (NOISE[:count] if pixels is None else pixels).astype(dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,13 +99,13 @@ def test_red_green_and_blue_are_found_wherever_they_are(tmp_path, layout):
         ),
     ],
 )
-def test_bands_that_do_not_fit_are_refused_with_what_is_there(tmp_path, options, message):
+def test_bands_that_do_not_fit_are_refused_with_a_list_of_bands(tmp_path, options, message):
     scene = read_scene_file(write(tmp_path / "x.tif", **options))
     with pytest.raises(BandMismatchError, match=message):
         scene.choose(names=RGB)
 
 
-def test_a_hasher_of_near_infrared_takes_the_band_that_is_called_otherwise(tmp_path):
+def test_a_hasher_of_near_infrared_finds_the_band_by_another_name(tmp_path):
     scene = read_scene_file(
         write(tmp_path / "x.tif", count=4, dtype="uint16", texts=("B8A", "B4", "B3", "B2"))
     )
@@ -115,7 +115,7 @@ def test_a_hasher_of_near_infrared_takes_the_band_that_is_called_otherwise(tmp_p
         scene.choose(["swir16"])
 
 
-def test_near_infrared_that_the_driver_flagged_as_alpha_neither_masks_nor_vanishes(tmp_path):
+def test_near_infrared_flagged_as_alpha_is_read_and_does_not_mask(tmp_path):
     pixels = NOISE[:4].copy()
     pixels[3, :48] = 0  # water
     pixels[3, 48:] = np.random.default_rng(1).integers(1, 255, (48, 96))
@@ -144,7 +144,7 @@ def test_an_alpha_band_masks(tmp_path, opaque):
     np.testing.assert_array_equal(invalid.all(axis=1), np.arange(96) < 48)
 
 
-def test_a_band_that_may_be_alpha_or_pixels_is_for_the_user_to_decide(tmp_path):
+def test_the_user_decides_if_a_band_could_be_alpha_or_pixels(tmp_path):
     pixels = NOISE[:4].copy()
     pixels[3, :72] = 255
     path = write(tmp_path / "x.tif", pixels)
@@ -181,17 +181,17 @@ def test_pages_of_a_tiff_are_named_and_one_can_be_chosen(tmp_path):
     np.testing.assert_array_equal(scenes.read(Tile(0, 0, 0, 96, 96)).image, NOISE[3:6])
 
 
-def test_all_scenes_share_red_green_and_blue_where_some_have_more(tmp_path):
+def test_scenes_share_red_green_and_blue_even_if_some_have_more_bands(tmp_path):
     write(tmp_path / "a.tif", count=3)
     write(tmp_path / "b.tif", count=4)
     write(tmp_path / "c.tif", count=4, dtype="uint16", texts=("blue", "green", "red", "nir"))
     assert Scenes(tmp_path).shared_bands() == RGB
     assert Scenes([tmp_path / "b.tif", tmp_path / "c.tif"]).shared_bands() == (*RGB, "nir")
-    assert Scenes(tmp_path, bands=[3, 2, 1]).shared_bands() is None  # flags are not believed
+    assert Scenes(tmp_path, bands=[3, 2, 1]).shared_bands() is None  # the flags are ignored
     assert Scenes(tmp_path / "b.tif", bands=[4, 1, 2]).shared_bands() == ("nir", "red", "green")
 
 
-def test_a_file_of_green_alone_does_not_leave_pictures_with_their_green_band(tmp_path):
+def test_a_file_with_only_green_does_not_reduce_pictures_to_green(tmp_path):
     for name in ("a.tif", "b.tif"):
         write(tmp_path / name)
     write(tmp_path / "g.tif", count=1, texts=("green",))
@@ -201,7 +201,7 @@ def test_a_file_of_green_alone_does_not_leave_pictures_with_their_green_band(tmp
     assert Scenes(alone).shared_bands() == ("green",)
 
 
-def test_names_that_mean_nothing_are_not_understood():
+def test_unknown_names_have_no_meaning():
     assert meanings_of(["Band 4", "ndvi", "quality of red", "B5", ""]) == [""] * 5
     assert at_wavelength(None) == at_wavelength(9.0) == ""
 

@@ -4,12 +4,12 @@ import torch
 from geohash_rs.scenes.buffers import MAX_BUFFERS, BufferPool
 
 
-def test_memory_is_used_again_only_when_nothing_looks_at_it():
+def test_memory_is_reused_only_when_nothing_refers_to_it():
     pool = BufferPool()
     first = pool.lend((4, 3, 8, 8), np.uint16)
     first[:] = 7
     place = first.ctypes.data
-    tensor = torch.from_numpy(first[:2])[1:, 0]  # a view of a view in another library
+    tensor = torch.from_numpy(first[:2])[1:, 0]  # a view of a view, in another library
     del first
     second = pool.lend((4, 3, 8, 8), np.uint16)
     second[:] = 9
@@ -21,7 +21,7 @@ def test_memory_is_used_again_only_when_nothing_looks_at_it():
     assert smaller.dtype == np.float32
 
 
-def test_arrays_that_are_all_kept_have_memory_of_their_own():
+def test_arrays_that_are_kept_do_not_share_memory():
     pool = BufferPool()
     kept = [pool.lend((10,), np.int64) for _ in range(3 * MAX_BUFFERS)]
     for number, array in enumerate(kept):

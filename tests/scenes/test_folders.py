@@ -1,4 +1,4 @@
-"""Folders of scenes as people leave them: links, hidden files, litter, names of other times."""
+"""Folders of scenes as people leave them: links, hidden files, litter and old encodings."""
 
 import os
 import re
@@ -18,7 +18,7 @@ Writer = Callable[..., Path]
 
 @pytest.fixture
 def folder(tmp_path: Path, write_scene: Writer) -> Path:
-    """Give a folder with one scene, next to another folder with one."""
+    """Make a folder with one scene, next to another folder with one."""
     write_scene(tmp_path / "disk" / "far.tif", mosaic(1, 1, 1))
     write_scene(tmp_path / "scenes" / "near.tif", mosaic(1, 1, 2))
     return tmp_path / "scenes"
@@ -47,7 +47,7 @@ def test_a_loop_is_named_and_ends(folder: Path) -> None:
     assert [Path(path).name for path, _ in scenes.unreadable] == ["self.tif"]
 
 
-def test_a_folder_reached_by_two_ways_is_searched_once_by_its_own_name(folder: Path) -> None:
+def test_a_folder_with_two_paths_is_searched_once_under_its_real_name(folder: Path) -> None:
     (folder / "z").mkdir()
     shutil.move(folder / "near.tif", folder / "z" / "near.tif")
     (folder / "a").symlink_to("z", target_is_directory=True)
@@ -57,7 +57,7 @@ def test_a_folder_reached_by_two_ways_is_searched_once_by_its_own_name(folder: P
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
-def test_a_file_of_two_names_is_one_scene(folder: Path, link: Callable[..., None]) -> None:
+def test_a_file_with_two_names_is_one_scene(folder: Path, link: Callable[..., None]) -> None:
     link(folder / "near.tif", folder / "copy.tif")
     scenes = Scenes(folder)
     assert len(scenes.scene_files) == 1
@@ -67,7 +67,7 @@ def test_a_file_of_two_names_is_one_scene(folder: Path, link: Callable[..., None
         assert reasons(scenes) == {"copy.tif": f"the same file as {folder / 'near.tif'}"}
 
 
-def test_hidden_files_and_litter_are_no_scenes(folder: Path) -> None:
+def test_hidden_files_and_litter_are_not_scenes(folder: Path) -> None:
     (folder / "._near.tif").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
     for name in (".ipynb_checkpoints", "__MACOSX", ".trash/deep", "@eaDir"):
         (folder / name).mkdir(parents=True)
@@ -81,7 +81,7 @@ def test_hidden_files_and_litter_are_no_scenes(folder: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_hidden_folder_or_file_that_is_named_itself_is_read(folder: Path) -> None:
+def test_a_hidden_folder_or_file_is_read_if_it_is_named_directly(folder: Path) -> None:
     hidden = folder / ".scenes"
     hidden.mkdir()
     shutil.copy(folder / "near.tif", hidden / "in.tif")
@@ -91,7 +91,7 @@ def test_a_hidden_folder_or_file_that_is_named_itself_is_read(folder: Path) -> N
     ]  # fmt: skip
 
 
-def test_a_folder_that_ends_like_a_scene_is_searched_and_no_scene(folder: Path) -> None:
+def test_a_folder_named_like_a_scene_is_searched(folder: Path) -> None:
     (folder / "tiles.tif").mkdir()
     shutil.copy(folder / "near.tif", folder / "tiles.tif" / "in.tif")
     scenes = Scenes(folder)
@@ -99,7 +99,7 @@ def test_a_folder_that_ends_like_a_scene_is_searched_and_no_scene(folder: Path) 
     assert scenes.unreadable == []
 
 
-def test_a_pipe_is_named_and_not_waited_for(folder: Path) -> None:
+def test_a_pipe_is_named_without_waiting_for_it(folder: Path) -> None:
     os.mkfifo(folder / "pipe.tif")
     scenes = Scenes(folder)
     assert scenes.unreadable == [

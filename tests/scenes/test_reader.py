@@ -18,7 +18,7 @@ OPEN_FILES = Path("/proc/self/fd")
 
 @pytest.fixture
 def folder(tmp_path):
-    """Give scenes of two pixel types, of 3 x 3 tiles each."""
+    """Make scenes of two pixel types, each with 3 x 3 tiles."""
     write(tmp_path / "a.tif")
     write(tmp_path / "b.tif", dtype="uint16")
     write(tmp_path / "c.tif", dtype="uint16")
@@ -36,13 +36,13 @@ def open_scenes(folder):
     links = []
     for entry in OPEN_FILES.iterdir():
         try:
-            links.append(os.readlink(entry))  # noqa: PTH115 (a link to a socket is no path)
-        except OSError:  # the listing's own
+            links.append(os.readlink(entry))  # noqa: PTH115 (a link to a socket is not a path)
+        except OSError:  # the handle of the listing itself
             continue
     return sorted(Path(link).name for link in links if link.startswith(str(folder)))
 
 
-def test_batches_hold_every_tile_once_in_one_pixel_type_each(folder):
+def test_batches_hold_every_tile_once_with_one_pixel_type_per_batch(folder):
     reader = reader_of(folder, batch_size=5)
     batches = [reader[i] for i in range(len(reader))]
     assert [str(batch.images.dtype) for batch in batches][:4] == ["torch.uint8"] * 2 + [
@@ -58,12 +58,12 @@ def test_batches_hold_every_tile_once_in_one_pixel_type_each(folder):
             np.testing.assert_array_equal(image[:, :height, :width], expected)
 
 
-def test_large_tiles_come_in_batches_of_bounded_memory(folder, monkeypatch):
+def test_batches_of_large_tiles_have_bounded_memory(folder, monkeypatch):
     monkeypatch.setattr(tile_reader, "BATCH_BYTES", 4 * 3 * 32 * 32)
     reader = reader_of(folder)
     sizes = [reader[i].images.nbytes for i in range(len(reader))]
     assert max(sizes) == 4 * 3 * 32 * 32
-    assert [end - start for start, end in reader.spans][:3] == [4, 4, 1]  # one byte a pixel
+    assert [end - start for start, end in reader.spans][:3] == [4, 4, 1]  # one byte per pixel
     assert {end - start for start, end in reader.spans[3:]} == {2}  # two bytes
     monkeypatch.setattr(tile_reader, "BATCH_BYTES", 1)
     assert {end - start for start, end in reader_of(folder).spans} == {1}
@@ -75,7 +75,7 @@ def test_a_reader_of_no_tiles_has_no_batches(folder):
 
 
 @pytest.mark.skipif(not OPEN_FILES.exists(), reason="the system does not list open files")
-def test_a_scene_is_closed_when_the_next_is_read_and_opened_when_asked_again(folder):
+def test_a_scene_is_closed_when_the_next_is_read_and_reopened_on_demand(folder):
     reader = reader_of(folder, batch_size=4)
     first = reader[0].images.clone()
     assert open_scenes(folder) == ["a.tif"]
@@ -97,7 +97,7 @@ for values in TileGrid(sys.scenes, tile_size=32, edges="pad").tiles.tolist():
 """
 
 
-def test_scenes_that_are_open_when_python_ends_leave_no_word(folder):
+def test_scenes_open_at_exit_print_nothing(folder):
     done = subprocess.run(
         [sys.executable, "-c", KEPT_OPEN, str(folder)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Scenes behind HTTP: right pixels, few requests, and patience with a source that fails."""
+"""Scenes behind HTTP: correct pixels, few requests, and retries if a source fails."""
 
 import os
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from geohash_rs.scenes import remote
 from tests.ground import TILE, mosaic, write
 from tests.scenes.range_server import Remote, serving
 
-SIDE = 8  # tiles a side of the large scene
+SIDE = 8  # tiles per side of the large scene
 BLOCK = 128
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give two cloud-optimised scenes, one large, and a VRT that names a scene at a URL."""
+    """Make two cloud-optimised scenes, one large, and a VRT that names a scene at a URL."""
     folder = tmp_path_factory.mktemp("served")
     for name, tiles in (("large", SIDE), ("small", 2)):
         plain = write(folder / f"{name}_20230601.plain.tif", mosaic(tiles, tiles, 1))
@@ -40,7 +40,7 @@ def server(folder: Path) -> Iterator[Remote]:
 
 @pytest.fixture(autouse=True)
 def impatient(server: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait a second where a user waits for twenty."""
+    """Wait one second where users wait twenty."""
     monkeypatch.setenv("GDAL_HTTP_LOW_SPEED_TIME", "1")
     monkeypatch.setattr(remote, "PAUSES", (0.05, 0.1))
     server.forget()
@@ -68,7 +68,7 @@ def test_a_large_scene_is_read_with_few_requests(server: Remote, quick: Archive)
 
 @pytest.mark.parametrize("kind", ["error_500", "close_early", "stall"])
 @pytest.mark.parametrize("skip", [0, 1, 4])
-def test_a_source_that_fails_once_is_asked_again(
+def test_a_source_that_fails_once_is_retried(
     server: Remote, quick: Archive, kind: str, skip: int
 ) -> None:
     url = f"{server.url}/small_20230601.tif"
@@ -95,11 +95,11 @@ def test_a_source_that_keeps_failing_is_named_and_the_others_are_indexed(
     assert len(server.requests()) < 30
     assert report.num_tiles == quick.num_tiles == 4
     server.forget()
-    with pytest.warns(GeoHashRSWarning, match="small_20230601.tif left as indexed, though"):
+    with pytest.warns(GeoHashRSWarning, match="small_20230601.tif skipped as indexed before"):
         assert quick.add(Scenes(urls)).num_tiles == SIDE**2
 
 
-def test_a_missing_scene_is_not_asked_for_again(server: Remote) -> None:
+def test_a_missing_scene_is_not_retried(server: Remote) -> None:
     url = f"{server.url}/missing.tif"
     with pytest.raises(SceneError, match="missing.tif cannot be opened: HTTP response code: 404"):
         Scenes([url], strict=True)
@@ -128,7 +128,7 @@ def test_a_vrt_of_remote_sources_is_read_patiently(
     assert (report.num_tiles, report.skipped) == (4, [])
 
 
-def test_the_settings_end_with_the_read_and_leave_the_users_alone(
+def test_settings_last_only_for_the_read_and_keep_those_of_the_user(
     server: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside = {}
@@ -146,24 +146,24 @@ def test_the_settings_end_with_the_read_and_leave_the_users_alone(
     assert "GDAL_DISABLE_READDIR_ON_OPEN" not in os.environ
 
 
-def test_a_checksum_behind_http_is_what_the_server_tells(server: Remote) -> None:
+def test_a_checksum_behind_http_is_the_tag_or_date_from_the_server(server: Remote) -> None:
     from geohash_rs.scenes.state import checksum_of
 
-    assert checksum_of([f"{server.url}/small_20230601.tif"]) is None  # this one tells nothing
-    with pytest.raises(SceneError, match="missing.tif cannot be asked"):
+    assert checksum_of([f"{server.url}/small_20230601.tif"]) is None  # a server that states neither
+    with pytest.raises(SceneError, match="the entity tag of missing.tif cannot be read"):
         checksum_of([f"{server.url}/missing.tif"])
 
 
-def test_a_server_that_fails_once_or_refuses_head_costs_no_scene(server: Remote) -> None:
+def test_no_scene_is_lost_if_a_server_fails_once_or_refuses_head(server: Remote) -> None:
     from geohash_rs.scenes.state import checksum_of
 
     url = f"{server.url}/small_20230601.tif"
     server.fault("error_500", name="small", times=2)
     assert checksum_of([url]) is None
     assert [method for method, *_ in server.requests()] == ["HEAD"] * 3
-    server.fault("error_403", name="small")  # as for a URL that is signed for GET
+    server.fault("error_403", name="small")  # like a URL signed only for GET
     assert checksum_of([url]) is None
     assert len(server.requests()) == 1
     server.fault("error_500", name="small")
-    with pytest.raises(SceneError, match="small_20230601.tif cannot be asked .* 500"):
+    with pytest.raises(SceneError, match="tag of small_20230601.tif cannot be read.* 500"):
         checksum_of([url])

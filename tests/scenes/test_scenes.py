@@ -65,7 +65,7 @@ GRIDS = {
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_tiles_are_the_pixels_that_rasterio_reads_in_their_own_type(tmp_path, grid):
+def test_tiles_have_the_pixels_and_type_that_rasterio_reads(tmp_path, grid):
     path = write(tmp_path / "scene.tif", **GRIDS[grid])
     scenes = Scenes(tmp_path)
     for tile in TileGrid(scenes, tile_size=32, stride=29):
@@ -76,7 +76,7 @@ def test_tiles_are_the_pixels_that_rasterio_reads_in_their_own_type(tmp_path, gr
         np.testing.assert_array_equal(scenes[tile]["image"].numpy(), expected.astype("float32"))
 
 
-def test_a_window_is_resampled_alike_after_plain_pixels_were_read_directly(tmp_path):
+def test_direct_reading_does_not_change_how_a_window_is_resampled(tmp_path):
     path = write(
         tmp_path / "scene.tif", height=270, width=300, tiled=True, blockxsize=64, blockysize=64
     )
@@ -91,16 +91,17 @@ def test_a_window_is_resampled_alike_after_plain_pixels_were_read_directly(tmp_p
             resampling=rasterio.enums.Resampling.average,
         )
     np.testing.assert_array_equal(scenes.read(tile, shape=(20, 30)).image, expected)
-    assert len(scenes._pool._mine()) == 2  # GDAL takes other pixels where it reads directly
+    assert len(scenes._pool._mine()) == 2  # GDAL would choose other pixels in direct reading
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-# Python 3.12 warns of forks beside threads: https://github.com/python/cpython/pull/100229
+# Python 3.12 warns of forks in a process with threads:
+# https://github.com/python/cpython/pull/100229
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_workers_give_the_pixels_that_rasterio_reads(tmp_path, start):
+def test_workers_read_the_same_pixels_as_rasterio(tmp_path, start):
     paths = [write(tmp_path / f"{n}.tif", tiled=True, blockxsize=16, blockysize=16) for n in "abc"]
     scenes = Scenes(tmp_path)
-    scenes[Tile(0, 0, 0, 8, 8)]  # a handle that a forked worker must not share
+    scenes[Tile(0, 0, 0, 8, 8)]  # opens a file that a forked worker must not share
     grid = TileGrid(scenes, tile_size=16, stride=8)
     loader = DataLoader(
         scenes,
@@ -141,7 +142,7 @@ def test_unusable_files_are_named_and_the_others_read(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_scenes_without_a_grid_are_told_how_to_get_one(tmp_path):
+def test_scenes_without_a_grid_are_refused_with_a_remedy(tmp_path):
     write(tmp_path / "identity.tif", transform=Affine.identity())
     gcps = [rasterio.control.GroundControlPoint(r, c, c, r) for r, c in [(0, 0), (0, 9), (9, 0)]]
     with rasterio.open(
@@ -175,7 +176,7 @@ def test_virtual_paths_and_subdatasets_are_opened_by_gdal(tmp_path):
     assert len(Scenes([f"GTIFF_DIR:1:{path}"])) == 1
 
 
-def test_bands_of_several_types_in_a_vrt_are_read_in_the_widest(tmp_path):
+def test_bands_of_several_types_in_a_vrt_are_read_as_the_widest_type(tmp_path):
     write(tmp_path / "byte.tif", count=1)
     write(tmp_path / "float.tif", count=1, dtype="float32")
     bands = "".join(
@@ -207,7 +208,7 @@ def test_bands_of_several_types_in_a_vrt_are_read_in_the_widest(tmp_path):
         ({"count": 4}, "alpha"),
     ],
 )
-def test_pixels_that_saw_nothing_are_marked_however_the_file_says_so(tmp_path, options, hidden):
+def test_missing_pixels_are_marked_however_the_file_declares_them(tmp_path, options, hidden):
     count = options.get("count", 3)
     pixels = np.random.default_rng(0).integers(1, 99, (count, 90, 70))
     pixels = pixels.astype(options.get("dtype", "uint8"))
@@ -256,7 +257,7 @@ def test_a_window_beyond_a_scene_is_padded_and_marked(tmp_path):
         TileGrid(scenes, tile_size=64)
 
 
-def test_a_nodata_value_that_the_type_cannot_hold_pads_with_zeros(tmp_path):
+def test_a_nodata_value_outside_the_range_of_the_type_pads_with_zeros(tmp_path):
     path = write(tmp_path / "scene.tif")
     with rasterio.open(path) as source:
         pixels = read_window(source, (60, 80, 20, 20), indexes=[1], nodata=-9999)
@@ -266,7 +267,7 @@ def test_a_nodata_value_that_the_type_cannot_hold_pads_with_zeros(tmp_path):
 
 @pytest.mark.parametrize("size", [10, 60])  # averaged, interpolated
 @pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("float32", float("nan"))])
-def test_a_nodata_value_that_only_the_user_knows_has_no_weight_in_resampled_tiles(
+def test_a_nodata_value_from_the_user_has_no_weight_in_resampled_tiles(
     tmp_path, dtype, nodata, size
 ):
     pixels = np.random.default_rng(0).integers(100, 110, (3, 90, 70)).astype(dtype)
@@ -332,7 +333,7 @@ def test_a_scene_is_dated_by_argument_name_or_pattern(tmp_path, name, arguments,
         ("20150607T080910Z", "2015-06-07T08:09:10"),
     ],
 )
-def test_a_scene_is_dated_by_its_tag_when_nothing_else_tells(tmp_path, tag, moment):
+def test_a_scene_is_dated_by_its_tag_if_there_is_no_other_date(tmp_path, tag, moment):
     with rasterio.open(write(tmp_path / "a.tif"), "r+") as target:
         target.update_tags(TIFFTAG_DATETIME=tag)
     first, last = Scenes(tmp_path).scene_files[0].dates
@@ -341,7 +342,7 @@ def test_a_scene_is_dated_by_its_tag_when_nothing_else_tells(tmp_path, tag, mome
 
 
 @pytest.mark.parametrize("name", ["tile_2023152.tif", "2012345.tif", "HLS.S30.2023400.tif"])
-def test_a_number_that_may_be_anything_is_no_date(tmp_path, name):
+def test_an_ambiguous_number_is_not_a_date(tmp_path, name):
     with rasterio.open(write(tmp_path / name), "r+") as target:
         target.update_tags(TIFFTAG_DATETIME="0000:00:00 00:00:00")
     assert Scenes(tmp_path).scene_files[0].dates is None
@@ -361,7 +362,7 @@ def test_a_number_that_may_be_anything_is_no_date(tmp_path, name):
         ),
     ],
 )
-def test_a_date_that_is_none_is_said(tmp_path, arguments, message):
+def test_an_invalid_date_is_refused_with_the_reason(tmp_path, arguments, message):
     write(tmp_path / "20210101_20200203.tif")
     with pytest.raises(SceneError, match=message):
         Scenes(tmp_path, strict=True, **arguments)
@@ -419,7 +420,7 @@ def test_torchgeos_splits_read_the_scenes_they_name(tmp_path):
         for n in range(1, 5)
     ]
     scenes = Scenes(tmp_path)
-    scenes.tile_of(tuple(scenes.bounds[:2]))  # the search tree of the whole must not be kept
+    scenes.tile_of(tuple(scenes.bounds[:2]))  # the split must not keep this search tree
     halves = random_bbox_assignment(scenes, [0.5, 0.5], torch.Generator().manual_seed(3))
     for part in halves:
         for filepath, geometry in zip(part.index.filepath, part.index.geometry, strict=True):
@@ -444,7 +445,7 @@ def test_scenes_of_several_zones_are_indexed_in_degrees_and_read_on_their_own_gr
 
 @pytest.mark.parametrize("edges", ["shift", "pad", "drop"])
 @pytest.mark.parametrize(("size", "stride"), [(32, 32), (32, 20), (16, 50), (64, 80), (70, 1)])
-def test_a_grid_covers_what_its_edges_say(tmp_path, edges, size, stride):
+def test_a_grid_covers_the_scene_as_its_edges_define(tmp_path, edges, size, stride):
     scenes = Scenes(write(tmp_path / "scene.tif"))
     covered = np.zeros((90, 70), bool)
     grid = TileGrid(scenes, tile_size=size, stride=stride, edges=edges)
@@ -472,7 +473,7 @@ def test_a_grid_covers_what_its_edges_say(tmp_path, edges, size, stride):
         ({"tile_size": 8, "max_nodata": float("nan")}, "share between 0"),
     ],
 )
-def test_a_grid_that_makes_no_sense_is_refused(tmp_path, settings, message):
+def test_an_invalid_grid_is_refused(tmp_path, settings, message):
     scenes = Scenes(write(tmp_path / "scene.tif"))
     with pytest.raises(TileSizeError, match=message):
         TileGrid(scenes, **settings)

@@ -1,4 +1,4 @@
-"""The files that decide a scene's pixels, against what lies on the disk."""
+"""The files that decide a scene's pixels."""
 
 import zipfile
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def files_of(path: object) -> tuple[str, ...]:
 
 
 def vrt(path: Path, source: Path) -> Path:
-    """Write a mosaic of one scene; the path within it is relative."""
+    """Write a mosaic of one scene, with a relative path."""
     rasterio.shutil.copy(source, path, driver="VRT")
     return path
 
@@ -47,7 +47,7 @@ def vrt(path: Path, source: Path) -> Path:
         "zip://{path}!/deep/in.tif",
     ],
 )
-def test_an_archive_stands_for_what_is_in_it(archive: Path, name: str) -> None:
+def test_a_file_in_an_archive_is_watched_through_the_archive(archive: Path, name: str) -> None:
     assert files_of(name.format(path=archive)) == (str(archive),)
 
 
@@ -62,7 +62,7 @@ def test_an_archive_stands_for_what_is_in_it(archive: Path, name: str) -> None:
         ("/vsizip//gone.zip/b.tif", "/vsizip//gone.zip/b.tif"),
     ],
 )
-def test_what_is_elsewhere_is_named_by_its_address(name: str, file: str) -> None:
+def test_remote_files_are_listed_by_their_address(name: str, file: str) -> None:
     assert watched_file(name) == file
 
 
@@ -78,7 +78,7 @@ def test_what_is_elsewhere_is_named_by_its_address(name: str, file: str) -> None
         "/vsigzip/{path}",
     ],
 )
-def test_a_part_of_a_file_is_watched_by_the_file(scene: Path, name: str) -> None:
+def test_a_subdataset_is_watched_through_its_file(scene: Path, name: str) -> None:
     assert watched_file(name.format(path=scene)) == str(scene)
 
 

@@ -26,7 +26,7 @@ Writer = Callable[..., Path]
 
 
 def item(name: str, assets: dict[str, dict[str, Any]], **properties: object) -> dict[str, Any]:
-    """Write an item as the specification says."""
+    """Write an item as the STAC specification defines it."""
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -44,7 +44,7 @@ def tiff(href: object, *roles: str) -> dict[str, Any]:
 
 @pytest.fixture
 def collection(tmp_path: Path, write_scene: Writer) -> Path:
-    """Give a saved answer of a STAC API: two items with a scene, one with none to choose."""
+    """Save an answer of a STAC API: two items with one scene, and one whose scene is ambiguous."""
     for name in ("one", "two"):
         write_scene(tmp_path / "data" / f"{name}.tif", mosaic(2, 2, len(name)))
     picture = {"href": "x.png", "type": "image/png", "roles": ["thumbnail"]}
@@ -63,7 +63,7 @@ def collection(tmp_path: Path, write_scene: Writer) -> Path:
     return path
 
 
-def test_items_give_scenes_with_their_dates(collection: Path) -> None:
+def test_items_name_scenes_and_their_dates(collection: Path) -> None:
     scenes = Scenes.from_stac(collection)
     found = {scene.name: scene.dates for scene in scenes.scene_files}
     moment = dt.datetime(2023, 6, 1, 10, 20, 30, tzinfo=dt.UTC)
@@ -79,14 +79,17 @@ def test_items_give_scenes_with_their_dates(collection: Path) -> None:
 def test_an_asset_can_be_named(collection: Path) -> None:
     scenes = Scenes.from_stac(collection, asset="visual")
     assert [scene.name for scene in scenes.scene_files] == ["one.tif"]
-    assert "item two has no asset 'visual' but scene, mask" in scenes.unreadable[0][1]
+    assert (
+        "item two has no asset 'visual'; choose one of its assets: scene, mask."
+        in scenes.unreadable[0][1]
+    )
     with pytest.raises(SceneError, match="item one has no asset 'missing'"):
         Scenes.from_stac(collection, asset="missing")
 
 
 def test_catalogues_and_pystac_objects_are_walked_through(collection: Path, tmp_path: Path) -> None:
     items = list(pystac.ItemCollection.from_file(str(collection)))[:2]
-    for one in items:  # an item made in a program knows no file that it is from
+    for one in items:  # an item made in a program does not come from a file
         for asset in one.assets.values():
             asset.href = str((tmp_path / asset.href).resolve())
     catalogue = pystac.Catalog("all", "all")
@@ -114,7 +117,7 @@ def test_the_command_line_indexes_items_behind_http(
             text=True,
             check=False,
         )
-        assert done.returncode == 1, done.stderr  # one item has no scene
+        assert done.returncode == 1, done.stderr  # the scene of one item is ambiguous
         assert "item three has 2 raster assets" in done.stderr
         archive = Archive.open(tmp_path / "archive")
         names = sorted(record.scene for record in archive.scenes())
@@ -123,7 +126,7 @@ def test_the_command_line_indexes_items_behind_http(
 
 
 @pytest.mark.parametrize("kind", ["stall", "error_500", "close_early"])
-def test_a_server_of_items_that_fails_is_asked_again_and_not_for_ever(
+def test_a_server_of_items_that_fails_is_retried_a_few_times(
     collection: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "PAUSES", (0.05, 0.1))
@@ -139,19 +142,19 @@ def test_a_server_of_items_that_fails_is_asked_again_and_not_for_ever(
             read_stac(f"{server.url}/none.json")
 
 
-def test_paths_and_urls_are_read_by_the_means_that_pystac_was_given(
+def test_paths_and_urls_are_read_with_the_default_reader_set_in_pystac(
     collection: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Signing(DefaultStacIO):
         def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
             return super().read_text(str(source).removesuffix("?signed"), *args, **kwargs)
 
-    monkeypatch.setattr(pystac.StacIO, "_default_io", None)  # put back afterwards
+    monkeypatch.setattr(pystac.StacIO, "_default_io", None)  # restored afterwards
     pystac.StacIO.set_default(Signing)
     assert len(read_stac(f"{collection}?signed").dates) == 2
 
 
-def test_what_cannot_be_read_of_a_catalogue_is_named_and_the_rest_taken(
+def test_unreadable_parts_of_a_catalogue_are_named_and_the_rest_read(
     collection: Path, tmp_path: Path
 ) -> None:
     items = list(pystac.ItemCollection.from_file(str(collection)))
@@ -181,12 +184,12 @@ def test_what_cannot_be_read_of_a_catalogue_is_named_and_the_rest_taken(
             assert broken.startswith(f"{part} cannot be read: Expecting")
     with pytest.raises(SceneError, match=r"two\.json cannot be read: .*No such file"):
         Scenes.from_stac(folder / "catalog.json", strict=True)
-    own = pystac.Catalog.from_file(str(folder / "catalog.json"))  # reads by pystac's own means
+    own = pystac.Catalog.from_file(str(folder / "catalog.json"))  # uses pystac's own reader
     assert len(read_stac(own).dates) == 2
     assert len(read_stac(own).unusable) == 2
 
 
-def test_bad_items_of_a_collection_are_named_and_the_rest_taken(
+def test_bad_items_of_a_collection_are_named_and_the_rest_read(
     tmp_path: Path, write_scene: Writer
 ) -> None:
     write_scene(tmp_path / "im" / "ok 1.tif", mosaic(1, 1, 1))
@@ -217,7 +220,7 @@ def test_bad_items_of_a_collection_are_named_and_the_rest_taken(
     assert len(scenes.unreadable) == len(found.unusable)
 
 
-def test_a_file_address_and_a_name_with_a_percent_sign_are_found(
+def test_a_file_url_and_a_name_with_a_percent_sign_are_found(
     tmp_path: Path, write_scene: Writer
 ) -> None:
     write_scene(tmp_path / "100%25.tif", mosaic(1, 1, 1))
@@ -226,7 +229,7 @@ def test_a_file_address_and_a_name_with_a_percent_sign_are_found(
         assert list(read_stac(tmp_path / "item.json").dates) == [f"{tmp_path}/100%25.tif"]
 
 
-def test_a_page_of_more_items_is_read_and_named(collection: Path) -> None:
+def test_one_page_of_items_is_read_and_reported_as_incomplete(collection: Path) -> None:
     data = json.loads(collection.read_text())
     data["links"] = [{"rel": "next", "href": "https://example.org/items?page=2"}]
     collection.write_text(json.dumps(data))
@@ -234,7 +237,7 @@ def test_a_page_of_more_items_is_read_and_named(collection: Path) -> None:
     assert len(found.dates) == 2
     assert found.unusable[0] == (
         str(collection),
-        f"{collection} is one page of more items (it has a link 'next'); save all pages",
+        f"{collection} is only one page of the items (it links to a 'next' one); save all pages",
     )
 
 
@@ -251,7 +254,7 @@ def catalogue(path: Path, *links: tuple[str, str]) -> Path:
     return path
 
 
-def test_a_circle_of_catalogues_ends_and_is_named(tmp_path: Path, write_scene: Writer) -> None:
+def test_a_walk_ends_at_a_circle_of_catalogues(tmp_path: Path, write_scene: Writer) -> None:
     write_scene(tmp_path / "b" / "ok.tif", mosaic(1, 1, 1))
     start = catalogue(tmp_path / "catalog.json", ("child", "b/catalog.json"))
     catalogue(
@@ -265,16 +268,19 @@ def test_a_circle_of_catalogues_ends_and_is_named(tmp_path: Path, write_scene: W
     found = read_stac(start)
     assert list(found.dates) == [f"{tmp_path}/b/ok.tif"]
     assert found.unusable == [
-        (str(place), f"{place} links back to a catalogue it lies in: a circle")
+        (str(place), f"{place} links back to a catalogue that contains it")
         for place in (start, tmp_path / "b" / "catalog.json")
     ]
 
 
 @pytest.mark.parametrize(
     ("limit", "reason"),
-    [("MAX_DEPTH", "lies in more than 3 catalogues"), ("MAX_BARREN", "3 catalogues had no item")],
+    [
+        ("MAX_DEPTH", "is nested in more than 3 catalogues"),
+        ("MAX_BARREN", "3 catalogues had no item"),
+    ],
 )
-def test_endless_catalogues_are_named_and_the_rest_taken(
+def test_endless_catalogues_are_named_and_the_rest_read(
     tmp_path: Path, write_scene: Writer, monkeypatch: pytest.MonkeyPatch, limit: str, reason: str
 ) -> None:
     monkeypatch.setattr(stac_walk, limit, 3)
@@ -296,7 +302,7 @@ def test_endless_catalogues_are_named_and_the_rest_taken(
     assert reason in found.unusable[0][1]
 
 
-def test_a_file_that_is_no_stac_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_not_stac_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"a": 1}')
     with pytest.raises(SceneError, match="other.json cannot be read as STAC items"):
         Scenes.from_stac(tmp_path / "other.json")

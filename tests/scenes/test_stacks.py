@@ -1,4 +1,4 @@
-"""Bands in files of their own are one scene."""
+"""Separate band files of one product are one scene."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def sentinel(folder, *, bands=("B02", "B03", "B04", "B08")):
     inside = folder / GRANULE / "IMG_DATA"
     for name in bands:
         write(inside / f"R10m/{TILE}_{name}_10m.tif", band(int(name[1:]), 120), size=10)
-    for number, name in ((5, "B05"), (11, "B11"), (4, "B04")):  # B04 is there twice
+    for number, name in ((5, "B05"), (11, "B11"), (4, "B04")):  # a second B04
         write(inside / f"R20m/{TILE}_{name}_20m.tif", band(number, 60), size=20)
     write(inside / f"R60m/{TILE}_B01_60m.tif", band(1, 20), size=60)
     for layer in ("SCL", "AOT", "WVP"):
@@ -64,25 +64,25 @@ def test_a_safe_folder_is_one_scene_on_the_grid_of_its_finest_bands(tmp_path):
     read = scenes.read(Tile(0, 8, 16, 64, 32)).image
     np.testing.assert_array_equal(read[3], band(4, 120)[16:48, 8:72])
     coarse = read[6].astype(float).reshape(16, 2, 32, 2).mean(axis=(1, 3))
-    assert np.abs(coarse - band(11, 60)[8:24, 4:36]).max() < 45  # interpolated, not moved
+    assert np.abs(coarse - band(11, 60)[8:24, 4:36]).max() < 45  # interpolated, but not shifted
     assert Scenes(safe).scene_files == scenes.scene_files
 
 
-def test_the_bands_that_are_chosen_decide_the_grid(tmp_path):
+def test_the_chosen_bands_decide_the_grid(tmp_path):
     safe = sentinel(tmp_path)
     scenes = Scenes(safe, bands=["B11", "B05"])
     (scene,) = scenes.scene_files
     assert (scene.key, scene.width) == (f"{safe.as_posix()}#20m", 60)
     read = scenes.read(Tile(0, 0, 0, 60, 60)).image
     np.testing.assert_array_equal(read, np.stack([band(11, 60), band(5, 60)]))
-    with open_raster(scene.key) as source:  # as pictures do, which know the key alone
+    with open_raster(scene.key) as source:  # as pictures do, which know only the key
         assert source.width == 60
     assert Scenes(safe).on_grid_of(["swir16", "rededge071"]).scene_files[0].key == scene.key
     same = Scenes(safe)
     assert same.on_grid_of(["red", "green", "blue"]).scene_files == same.scene_files
 
 
-def test_what_a_stack_is_made_of_is_watched(tmp_path):
+def test_all_files_of_a_stack_are_watched(tmp_path):
     safe = sentinel(tmp_path)
     before = read_scene_file(safe)
     assert len(before.files) == 7
@@ -116,7 +116,7 @@ def test_a_landsat_folder_is_one_scene_without_its_quality_bands(tmp_path):
     assert Scenes(tmp_path / LANDSAT).scene_files == scenes.scene_files
 
 
-def test_a_panchromatic_band_decides_the_grid_where_it_is_chosen_only(tmp_path):
+def test_a_panchromatic_band_decides_the_grid_only_if_it_is_chosen(tmp_path):
     name = "LC09_L1TP_193023_20230601_20230607_02_T1"
     for number in (2, 3, 4):
         write(tmp_path / f"{name}_B{number}.TIF", band(number, 40), size=30)
@@ -145,7 +145,7 @@ def test_products_in_one_folder_stay_apart(tmp_path):
     assert listed["L30"] == "blue, green, red, nir08"
 
 
-def test_files_of_several_bands_that_end_like_bands_are_scenes_of_their_own(tmp_path):
+def test_multi_band_files_named_like_bands_are_separate_scenes(tmp_path):
     for colour in ("red", "blue"):
         write(tmp_path / f"houses_{colour}.tif", np.ones((3, 40, 40)), size=10, dtype="uint8")
     found = [scene.name for scene in Scenes(tmp_path).scene_files]
@@ -154,7 +154,7 @@ def test_files_of_several_bands_that_end_like_bands_are_scenes_of_their_own(tmp_
 
 
 def item(folder, **assets):
-    """Write a STAC item with an asset for each band."""
+    """Write a STAC item with one asset per band."""
     about = {
         "type": "Feature", "stac_version": "1.0.0", "id": "one", "links": [],
         "geometry": {"type": "Point", "coordinates": [12, 53]}, "bbox": [12, 53, 12, 53],
@@ -169,7 +169,7 @@ def item(folder, **assets):
     return path
 
 
-def test_a_stac_item_with_an_asset_a_band_is_one_scene(tmp_path):
+def test_a_stac_item_with_one_asset_per_band_is_one_scene(tmp_path):
     pytest.importorskip("pystac")
     shows = {"a": "red", "b": "green", "c": "blue", "d": "nir"}
     for number, key in enumerate(shows, 1):
@@ -194,7 +194,7 @@ def test_a_stac_item_with_an_asset_a_band_is_one_scene(tmp_path):
         np.testing.assert_array_equal(source.read(4), band(4, 40))
 
 
-def test_the_bands_of_a_stac_asset_are_those_that_its_item_names(tmp_path):
+def test_the_bands_of_a_stac_asset_are_named_by_its_item(tmp_path):
     pytest.importorskip("pystac")
     write(tmp_path / "all.tif", np.stack([band(n, 40) for n in (1, 2, 3)]), size=10)
     names = [{"name": f"b{i}", "common_name": name} for i, name in enumerate(("blue", "green"))]
@@ -217,7 +217,7 @@ def test_the_bands_of_a_stac_asset_are_those_that_its_item_names(tmp_path):
         (["plot/red.tif", "plot/nir.tif", "plot/thumbnail.tif"], "plot"),
     ],
 )  # fmt: skip
-def test_products_are_known_by_the_names_of_their_files(tmp_path, names, key):
+def test_products_are_recognised_by_the_names_of_their_files(tmp_path, names, key):
     paths = [str(write(tmp_path / name, band(1, 12), size=10)) for name in names]
     found = find_stacks(paths)
     assert found.scenes == [(tmp_path / key).as_posix()]

@@ -63,7 +63,7 @@ def test_a_scene_holds_pictures_numbers_or_fractions(tmp_path, image, options, k
     assert found.physical == ("scale" in options)
 
 
-def test_a_range_leaves_out_what_was_not_seen(tmp_path):
+def test_a_range_leaves_out_missing_pixels(tmp_path):
     image = numbers().astype(np.int16)
     image[:, ::2] = -9999
     found = values_of(tmp_path / "gaps.tif", image, nodata=-9999)
@@ -71,14 +71,14 @@ def test_a_range_leaves_out_what_was_not_seen(tmp_path):
     image[:] = -9999
     assert values_of(tmp_path / "nothing.tif", image, nodata=-9999) is None
     edged = numbers()
-    edged[:, :, :200] = 0  # a fill that nobody declared
+    edged[:, :, :200] = 0  # an undeclared fill value
     assert min(values_of(tmp_path / "edged.tif", edged).low) > 0
     broken = numbers() / np.float32(10_000)
     broken[0, ::3] = np.nan
     assert np.isfinite(values_of(tmp_path / "broken.tif", broken).high).all()
 
 
-def test_a_large_scene_is_looked_at_in_few_places(tmp_path, monkeypatch):
+def test_a_large_scene_is_sampled_in_few_places(tmp_path, monkeypatch):
     write(tmp_path / "scene.tif", np.ones((1, 2000, 1500), np.uint16), tiled=True)
     windows = []
 
@@ -92,7 +92,7 @@ def test_a_large_scene_is_looked_at_in_few_places(tmp_path, monkeypatch):
     assert sum(width * height for _, _, width, height in windows) == 9 * 64 * 64
 
 
-def test_values_that_mean_the_same_are_left_as_they_are():
+def test_values_that_mean_the_same_are_not_converted():
     floats = Values.of_range([280] * 3, [2900] * 3, dtype="float32")
     for found, known in [(NUMBERS, NUMBERS), (floats, NUMBERS), (PICTURE, PICTURE)]:
         assert match_values(found, (known,), name="a.tif") is None
@@ -116,14 +116,14 @@ def test_values_that_mean_the_same_are_left_as_they_are():
         ),
     ],
 )
-def test_values_that_mean_something_else_are_refused_with_both_ranges(found, known):
+def test_values_with_another_meaning_are_refused_with_both_ranges(found, known):
     with pytest.raises(ValueMismatchError, match="a.tif holds .* made for .* value_range") as told:
         match_values(found, (known,), name="a.tif")
     assert str(found) in str(told.value)
     assert str(known) in str(told.value)
 
 
-def test_a_wider_type_that_holds_8_bits_is_one_kind_dark_or_bright():
+def test_8_bit_values_in_a_wider_type_are_one_kind_dark_or_bright():
     bright = Values.of_range([0] * 3, [255] * 3, dtype="uint16")
     dark = Values.of_range([3] * 3, [140] * 3, dtype="uint16")
     assert (bright.kind, dark.kind) == ("picture", "number")
@@ -145,7 +145,7 @@ def test_kinds_are_gathered_with_the_most_frequent_first():
     np.testing.assert_allclose([kinds[0].low, kinds[0].high], together)
 
 
-def test_a_stretch_brings_one_range_to_the_other():
+def test_a_stretch_maps_one_range_to_the_other():
     conversion = stretch_values(REFLECTANCE, NUMBERS)
     image = np.array([0.01, 0.4], np.float32).reshape(1, 1, 2).repeat(3, axis=0)
     expected = np.broadcast_to([300, 3000], (3, 1, 2))
@@ -154,14 +154,14 @@ def test_a_stretch_brings_one_range_to_the_other():
     np.testing.assert_allclose(twice.apply(image), np.broadcast_to([0, 255], (3, 1, 2)), atol=1e-3)
 
 
-def test_a_range_has_an_extent():
+def test_an_empty_range_is_refused():
     assert check_value_range((0, 3000)) == (0.0, 3000.0)
     for wrong in [(3000, 0), (0, 0), (0, np.nan), (1, 2, 3)]:
         with pytest.raises(ValueMismatchError, match=r"lowest and the highest value"):
             check_value_range(wrong)
 
 
-def test_scale_and_offset_are_applied_where_a_file_gives_them(tmp_path):
+def test_scale_and_offset_of_a_file_are_applied(tmp_path):
     image = numbers()
     values_of(tmp_path / "a.tif", image, scale=1e-4, offset=-0.1)
     scenes = Scenes(tmp_path / "a.tif")
@@ -172,7 +172,7 @@ def test_scale_and_offset_are_applied_where_a_file_gives_them(tmp_path):
     np.testing.assert_allclose(sample.numpy(), image * 1e-4 - 0.1, atol=1e-6)
 
 
-def test_what_was_not_seen_is_filled_before_scale_and_offset(tmp_path):
+def test_missing_pixels_are_filled_before_scale_and_offset(tmp_path):
     image = numbers().astype(np.int16)
     image[:, :40] = -9999
     values_of(tmp_path / "a.tif", image, nodata=-9999, scale=1e-4)
@@ -185,7 +185,7 @@ def test_what_was_not_seen_is_filled_before_scale_and_offset(tmp_path):
 
 
 @pytest.mark.parametrize(("baseline", "offset"), [("0211", 0.0), ("0400", -0.1), ("0510", -0.1)])
-def test_the_name_of_a_sentinel_2_product_says_scale_and_offset(tmp_path, baseline, offset):
+def test_the_name_of_a_sentinel_2_product_implies_scale_and_offset(tmp_path, baseline, offset):
     product = f"S2A_MSIL2A_20220301T101021_N{baseline}_R022_T32TQM_20220301T141402.SAFE"
     path = write(tmp_path / product / "T32TQM_20220301T101021_10m.tif", numbers())
     file = read_scene_file(path)
@@ -196,7 +196,7 @@ def test_the_name_of_a_sentinel_2_product_says_scale_and_offset(tmp_path, baseli
 
 @pytest.mark.parametrize(("applied", "offset"), [(False, -0.1), (True, 0.0)])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_a_stac_item_says_scale_and_offset(tmp_path, applied, offset, version):
+def test_a_stac_item_states_scale_and_offset(tmp_path, applied, offset, version):
     pystac = pytest.importorskip("pystac", reason="pystac is not installed")
     paths = {
         name: str(write(tmp_path / f"{name}.tif", image))

@@ -1,4 +1,4 @@
-"""Class-balanced batches of any data module; features are computed once where none can change."""
+"""Class-balanced batches of any data module; features of a frozen backbone are computed once."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ __all__ = ["BalancedBatches"]
 
 
 class _Found(NamedTuple):
-    """Features of a part, shape (tiles, views, num_features), its labels and px of its tiles."""
+    """Features of a part, shape (tiles, views, num_features), with labels and tile size (px)."""
 
     key: str
     features: Tensor
@@ -39,17 +39,17 @@ class _Found(NamedTuple):
 class BalancedBatches(RawDataModule):
     """A data module whose training batches hold the same number of tiles from several classes.
 
-    Every anchor then has a positive. Where the `HashingTask` that is trained keeps its backbone
-    frozen, the features of all tiles and views are computed once, before the first epoch, and
-    batches hold those: a head trains in seconds. Of a geo data module, which draws its tiles at
-    random, the tiles of one epoch are taken.
+    Every anchor then has a positive. If the `HashingTask` keeps its backbone frozen, the features
+    of all tiles and views are computed once, before the first epoch, and batches hold features: a
+    head trains in seconds. A geo data module draws tiles at random; those of one epoch are used.
 
     Args:
-        data: TorchGeo's or any other Lightning data module with ``train_dataset`` and the like.
-        cache: Folder where features are kept for the next run, or None.
+        data: Data module of TorchGeo, or any Lightning data module with attributes such as
+            ``train_dataset``.
+        cache: Folder to store features in for the next run, or None.
         classes_per_batch: Classes in a training batch.
         samples_per_class: Tiles of each class in a training batch.
-        num_batches: Batches in an epoch. Default: as many as see every tile once on average.
+        num_batches: Batches in an epoch. Default: enough to see every tile once on average.
         seed: Seed of the batches, and of the tiles that a geo data module draws.
     """
 
@@ -72,7 +72,7 @@ class BalancedBatches(RawDataModule):
         self._drawn: dict[str, list[Batch]] = {}  # tiles of a geo data module, read once
 
     def prepare_data(self) -> None:
-        """Let the data module fetch what it needs."""
+        """Run the data module's own preparation."""
         self.data.prepare_data()
 
     def setup(self, stage: str) -> None:
@@ -83,7 +83,7 @@ class BalancedBatches(RawDataModule):
             self._task().meet_features(self._features("train").features.flatten(0, 1))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Load balanced batches, of features where the backbone is frozen."""
+        """Load balanced batches, of features if the backbone is frozen."""
         if self._frozen():
             found = self._features("train")
             batches = self._feature_batches(found.features, found.labels)
@@ -99,7 +99,7 @@ class BalancedBatches(RawDataModule):
         return self._loader(dataset, batch_sampler=sampler)
 
     def in_order(self, part: str) -> DataLoader[Any]:
-        """Load a part in order, as features where the backbone is frozen."""
+        """Load a part in order, as features if the backbone is frozen."""
         if self._frozen():
             found = self._features(part)
             pairs = zip(
@@ -114,7 +114,7 @@ class BalancedBatches(RawDataModule):
         return self._loader(dataset)
 
     def _features(self, part: str) -> _Found:
-        """Compute or read the features of a part, unless the last task had the same.
+        """Compute or read the features of a part, unless the last task used the same ones.
 
         Raises:
             TrainingError: If the part has no tiles, or features that are not finite.
@@ -127,7 +127,7 @@ class BalancedBatches(RawDataModule):
         key = features_key(extractor, views=views)
         if part not in self._found or self._found[part].key != key:
             self._found[part] = self._compute(part, extractor, views=views, key=key)
-        self._drawn.pop(part, None)  # drawn for their range alone, if the features were known
+        self._drawn.pop(part, None)  # no longer needed
         task.tile_size = task.tile_size or self._found[part].tile_size
         return self._found[part]
 
@@ -178,7 +178,7 @@ class BalancedBatches(RawDataModule):
         return f"the {part} part of {type(self.data).__name__} has no tiles; check its folder."
 
     def _raw_batches(self, part: str) -> Any:  # noqa: ANN401 - a loader, or a list
-        """Return the raw tiles of a part; those that a geo data module draws are read at once."""
+        """Return the raw tiles of a part; those drawn by a geo data module are read into a list."""
         dataset = self._dataset(part)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -187,7 +187,7 @@ class BalancedBatches(RawDataModule):
             return self._loader(dataset)
 
     def _dataset(self, part: str) -> Dataset[Batch] | None:
-        """Return a part as a dataset that is read by number; a geo data module has none.
+        """Return a part as an indexable dataset; None for a geo data module.
 
         Raises:
             TrainingError: If the data module has no such part.
@@ -237,7 +237,7 @@ class BalancedBatches(RawDataModule):
 
     def _task(self) -> Any:  # noqa: ANN401 - HashingTask imports TorchGeo's base at run time
         if self.trainer is None:
-            msg = "BalancedBatches asks the task what is frozen; give it to Trainer.fit."
+            msg = "BalancedBatches needs a task, to know what is frozen; pass both to Trainer.fit."
             raise TrainingError(msg)
         return self.trainer.lightning_module
 
@@ -247,7 +247,7 @@ class BalancedBatches(RawDataModule):
 
 
 def _labels_of_dataset(dataset: Any) -> Tensor:  # noqa: ANN401 - a data set with a length
-    """Read the label of every tile, from a list where there is one, else tile by tile."""
+    """Read the label of every tile, from a list if there is one, otherwise tile by tile."""
     for name in ("targets", "labels"):
         known = getattr(dataset, name, None)
         if known is not None and len(known) == len(dataset):

@@ -1,4 +1,4 @@
-"""Patches of BigEarthNet-S2: twelve bands in files of their own, and several labels each."""
+"""Patches of BigEarthNet-S2: twelve bands in separate files, and several labels per patch."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from geohash_rs.errors import TrainingError
 __all__ = ["BANDS", "BigEarthNetPatches", "read_patch"]
 
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
-SIZE = 120  # px of the 10 m bands; the 20 m and 60 m bands are brought to it
+SIZE = 120  # px of the 10 m bands; the 20 m and 60 m bands are resampled to it
 LABELS = "_labels_metadata.json"
 
 Ints = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class BigEarthNetPatches:
-    """Patches below a folder, each a folder of band files and a JSON file of labels.
+    """Patches in a folder: each is a subfolder with band files and a JSON file of labels.
 
     Attributes:
         root: The folder.
@@ -48,13 +48,13 @@ class BigEarthNetPatches:
         """Find the patches and read their labels.
 
         Args:
-            root: Folder with the patches in it or somewhere below.
+            root: Folder that contains the patches, at any depth.
 
         Returns:
             The patches.
 
         Raises:
-            TrainingError: If there is none, or a patch has no label.
+            TrainingError: If there are no patches, or a patch has no label.
         """
         top = Path(root)
         files = sorted(top.rglob(f"*{LABELS}"))
@@ -85,7 +85,7 @@ class BigEarthNetPatches:
         """Read all patches in order.
 
         Args:
-            size: Most patches in a batch.
+            size: Largest number of patches in a batch.
 
         Yields:
             Surface reflectance times 10,000, uint16, shape (patches, 12, 120, 120).
@@ -98,7 +98,7 @@ def read_patch(folder: Path) -> Tensor:
     """Read the twelve bands of a patch on the grid of its 10 m bands.
 
     Args:
-        folder: Folder with one file a band, ``*_B01.tif`` to ``*_B12.tif``.
+        folder: Folder with one file per band, ``*_B01.tif`` to ``*_B12.tif``.
 
     Returns:
         Surface reflectance times 10,000, uint16, shape (12, 120, 120).

@@ -1,4 +1,4 @@
-"""Split tiles by blocks of ground, so that what is measured was never nearly seen in training."""
+"""Split tiles by blocks of ground, so that test tiles are not near training tiles."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["block_numbers", "split_by_blocks"]
 
 Ints = npt.NDArray[np.int64]
 KM_PER_DEGREE = 111.32  # of latitude
-TOUCH = 0.01  # part of a footprint that neighbours may share: edges bend in longitude and latitude
+TOUCH = 0.01  # share of a footprint that neighbours may overlap: edges bend in lon/lat
 
 
 def block_numbers(footprints: npt.NDArray[np.object_], *, block_km: float) -> Ints:
@@ -52,21 +52,21 @@ def split_by_blocks(
     fractions: Sequence[float] = (0.6, 0.2),
     seed: int = 0,
 ) -> list[Ints]:
-    """Split tiles into parts whose ground is apart: all tiles of a block go to one part.
+    """Split tiles into parts on separate ground: all tiles of a block go to one part.
 
-    Blocks go one after the other, those of most tiles first, to the part that brings the shares of
-    all classes closest to the fractions. A tile that overlaps one of a later part, across the edge
+    Blocks are assigned one by one, the largest first, to the part that brings the shares of all
+    classes closest to the fractions. A tile that overlaps a tile of a later part, across the edge
     of a block, is left out.
 
     Args:
         footprints: Footprints, EPSG:4326, shape (tiles,).
         labels: Class of each tile.
         block_km: Side of a block, km.
-        fractions: Share of each part but the last, which takes the rest.
+        fractions: Share of each part except the last, which takes the rest.
         seed: Seed of the order of blocks that have the same number of tiles.
 
     Returns:
-        Sorted indices of every part, one part more than there are fractions.
+        Sorted indices of each part; there is one part more than fractions.
 
     Raises:
         TrainingError: If the fractions leave nothing for the last part, or there are fewer blocks
@@ -74,7 +74,7 @@ def split_by_blocks(
     """
     shares = np.array([*fractions, 1 - sum(fractions)])
     if (shares <= 0).any():
-        msg = f"fractions {list(fractions)} leave a part without tiles; use such as (0.6, 0.2)."
+        msg = f"fractions {list(fractions)} leave a part without tiles; try (0.6, 0.2)."
         raise TrainingError(msg)
     blocks = block_numbers(footprints, block_km=block_km)
     count = int(blocks.max()) + 1 if len(blocks) else 0
@@ -110,11 +110,11 @@ def _assign(
     chosen = np.empty(len(sizes), dtype=np.int64)
     for done, block in enumerate(order.tolist()):
         missing = wanted - have
-        # what the squared error falls by, as a share of the part's own size
+        # decrease of the squared error, relative to the part's size
         gain = (counts[block] * (2 * missing - counts[block])).sum(axis=1) / shares
         empty = np.flatnonzero(have.sum(axis=1) == 0)
         if len(empty) and len(order) - done <= len(empty):
-            gain[have.sum(axis=1) > 0] = -np.inf  # as many blocks are left as parts have none
+            gain[have.sum(axis=1) > 0] = -np.inf  # the rest must fill the empty parts
         chosen[block] = int(gain.argmax())
         have[chosen[block]] += counts[block]
     return chosen

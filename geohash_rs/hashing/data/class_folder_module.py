@@ -1,4 +1,4 @@
-"""Data modules with fixed splits and balanced batches: what is shared, and folders of classes."""
+"""Data modules with fixed splits and balanced batches: the base class, and class folders."""
 
 from abc import abstractmethod
 from typing import Any
@@ -16,15 +16,15 @@ from geohash_rs.hashing.train.sampling import ClassBalancedSampler
 
 __all__ = ["BalancedDataModule", "ClassFolderDataModule", "ClassFolderDataset"]
 
-LOOKED_AT = 64  # files whose height is looked at
+LOOKED_AT = 64  # files whose height is read
 
 
 class ClassFolderDataset(Dataset[dict[str, Tensor]]):
-    """Tiles of class folders as TorchGeo's samples: ``image``, raw pixels, and ``label``.
+    """Tiles of class folders as TorchGeo samples: ``image``, raw pixels, and ``label``.
 
     Args:
         tiles: The files.
-        size: Side in px to which tiles of another size are resized, so that they fit a batch.
+        size: Side in px to which all tiles are resized, so that they fit in a batch.
     """
 
     def __init__(self, tiles: ClassFolders, *, size: int) -> None:
@@ -47,8 +47,8 @@ class BalancedDataModule(RawDataModule):
     """Training, validation and test part of a data set, with balanced training batches.
 
     Batches hold the same number of tiles from each of several classes, so that every anchor has a
-    positive. Subclasses say what the parts are: data sets of samples with ``image``, raw pixels,
-    and ``label``, whose ``targets`` list the labels.
+    positive. Subclasses make the parts: data sets of samples with ``image``, raw pixels, and
+    ``label``, with an attribute ``targets`` that lists the labels.
 
     Args:
         classes_per_batch: Classes in a training batch.
@@ -78,7 +78,7 @@ class BalancedDataModule(RawDataModule):
 
     @abstractmethod
     def make_parts(self) -> dict[str, Any]:
-        """Find and split the tiles: data sets by the names train, val and test."""
+        """Find and split the tiles; return data sets named train, val and test."""
 
     @property
     @abstractmethod
@@ -121,14 +121,14 @@ class BalancedDataModule(RawDataModule):
 
 
 class ClassFolderDataModule(BalancedDataModule):
-    """A folder with one folder a class: AID, WHU-RS19, or your own.
+    """A folder with one subfolder per class: AID, WHU-RS19, or your own.
 
-    Splits are fixed by the seed, the same share of every class in each part.
+    The seed fixes the split. Each part has the same share of every class.
 
     Args:
-        root: Folder with one folder a class.
-        size: Side in px to which all tiles are brought. Default: the height that is most frequent
-            among some of the files, so that tiles keep their ground and a hasher learns its size.
+        root: Folder with one subfolder per class.
+        size: Side in px to which all tiles are resized. Default: the most frequent height among
+            some of the files.
         fractions: Shares of training and validation; the rest is the test part.
         classes_per_batch: Classes in a training batch.
         samples_per_class: Tiles of each class in a training batch.
@@ -176,7 +176,7 @@ class ClassFolderDataModule(BalancedDataModule):
 
 
 def _usual_height(tiles: ClassFolders) -> int:
-    """Find the most frequent height of files spread evenly over all classes, px."""
+    """Find the most frequent height, in px, of files spread evenly over all classes."""
     rows = np.linspace(0, len(tiles) - 1, min(len(tiles), LOOKED_AT)).round().astype(int)
     heights = [tiles.read(row).shape[-2] for row in rows.tolist()]
     return max(sorted(set(heights)), key=heights.count)

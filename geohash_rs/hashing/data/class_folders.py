@@ -1,4 +1,4 @@
-"""Pictures in one folder a class, as UC Merced, AID, WHU-RS19 and your own are laid out."""
+"""Pictures in one folder per class: the layout of UC Merced, AID and WHU-RS19."""
 
 import warnings
 from collections import Counter
@@ -40,7 +40,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassFolders:
-    """Tiles of a folder that has one folder a class.
+    """Tiles of a folder that has one subfolder per class.
 
     Attributes:
         root: The folder.
@@ -65,7 +65,7 @@ class ClassFolders:
         that cannot be read, or have other bands or values than most, are left out with a warning.
 
         Args:
-            root: Folder with one folder a class, or with one such folder somewhere below.
+            root: Folder with one subfolder per class, or a folder that contains one such folder.
 
         Returns:
             The files.
@@ -115,7 +115,7 @@ class ClassFolders:
         """Read all tiles in order.
 
         Args:
-            size: Most tiles in a batch; tiles of different sizes never share one.
+            size: Largest number of tiles in a batch; all tiles of a batch have the same size.
 
         Yields:
             Raw pixels, shape (tiles, bands, height, width).
@@ -193,23 +193,21 @@ def read_picture(path: Path) -> Tensor:
 def split_by_class(
     labels: npt.ArrayLike, *, fractions: Sequence[float], seed: int = 0
 ) -> list[Ints]:
-    """Split tiles at random, the same share of every class in each part.
+    """Split tiles at random, with the same share of every class in each part.
 
     Args:
         labels: Class of every tile.
-        fractions: Share of each part but the last, which takes the rest.
+        fractions: Share of each part except the last, which takes the rest.
         seed: Seed of the order within classes.
 
     Returns:
-        Sorted indices of every part, one part more than there are fractions.
+        Sorted indices of each part; there is one part more than fractions.
 
     Raises:
-        TrainingError: If the fractions are not between 0 and 1 and below 1 together.
+        TrainingError: If a fraction is not between 0 and 1, or their sum is not below 1.
     """
     if any(not 0 < f < 1 for f in fractions) or sum(fractions) >= 1:
-        msg = (
-            f"fractions {list(fractions)} leave nothing for the last part; use such as (0.6, 0.2)."
-        )
+        msg = f"fractions {list(fractions)} leave nothing for the last part; try (0.6, 0.2)."
         raise TrainingError(msg)
     rng = np.random.default_rng(seed)
     values = np.asarray(labels)
@@ -226,19 +224,19 @@ def _is_wide_png(path: Path) -> bool:
     """Return whether a file is a PNG of 16 bits."""
     with path.open("rb") as file:
         header = file.read(25)
-    # https://www.w3.org/TR/png-3/#11IHDR: the bits of a sample are the ninth byte of the header
+    # https://www.w3.org/TR/png-3/#11IHDR: the ninth byte of the header is the bits per sample
     return header[1:4] == b"PNG" and header[24:] == b"\x10"
 
 
 def _find_classes(root: Path) -> Path:
     if not root.is_dir():
-        msg = f"{root} is not a folder; give the folder that holds one folder a class."
+        msg = f"{root} is not a folder; pass the folder that holds one subfolder per class."
         raise TrainingError(msg)
     found: list[Path] = []
     below = (p for p in root.rglob("*") if p.is_dir())
     visible = (p for p in below if not any(map(is_litter, p.relative_to(root).parts)))
     for folder in (root, *sorted(visible)):
-        inside = found and folder.is_relative_to(found[-1])  # sorted: what is inside comes next
+        inside = found and folder.is_relative_to(found[-1])  # sorted: subfolders come next
         if not inside and any(_pictures(p) for p in _class_folders(folder)):
             found.append(folder)
     if not found:
@@ -249,15 +247,15 @@ def _find_classes(root: Path) -> Path:
     if len(found) > 1:
         names = ", ".join(str(folder.relative_to(root)) for folder in found[:5])
         msg = (
-            f"{root} holds {len(found)} folders with one folder a class ({names}); give one of "
-            "them, or move the pictures of each class into one folder."
+            f"{root} holds {len(found)} folders with one subfolder per class ({names}); pass one "
+            "of them, or move the pictures of each class into one folder."
         )
         raise TrainingError(msg)
     return found[0]
 
 
 def _class_folders(top: Path) -> list[Path]:
-    """List the folders that may be classes: none that is hidden, or named like a picture."""
+    """List the folders that may be classes: not hidden, and not named like a picture."""
     return sorted(
         p
         for p in top.iterdir()
@@ -266,16 +264,18 @@ def _class_folders(top: Path) -> list[Path]:
 
 
 def _check_distinct(top: Path, names: Sequence[str]) -> None:
-    """Check that no two classes are one folder.
+    """Check that no two classes are the same folder.
 
     Raises:
-        TrainingError: If links make them so.
+        TrainingError: If two classes are links to the same folder.
     """
     known: dict[Path, str] = {}
     for name in names:
         first = known.setdefault((top / name).resolve(), name)
         if first != name:
-            msg = f"the classes {first!r} and {name!r} of {top} are one folder; remove the link."
+            msg = (
+                f"the classes {first!r} and {name!r} of {top} are the same folder; remove the link."
+            )
             raise TrainingError(msg)
 
 
@@ -307,8 +307,8 @@ def _usable(paths: Sequence[Path]) -> tuple[set[Path], tuple[str, ...] | None]:
     if bad:
         more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
         msg = (
-            f"{len(bad)} of {len(paths)} pictures are left out, as they cannot be read or have "
-            f"other than {usual[0]} bands of {usual[1]}: {'; '.join(bad[:MOST_NAMED])}{more}."
+            f"{len(bad)} of {len(paths)} pictures are left out because they cannot be read or do "
+            f"not have {usual[0]} bands of {usual[1]}: {'; '.join(bad[:MOST_NAMED])}{more}."
         )
         warnings.warn(shown_name(msg), GeoHashRSWarning, stacklevel=3)
     return {path for path, kind in kinds.items() if kind == usual}, bands

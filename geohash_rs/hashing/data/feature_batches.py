@@ -1,4 +1,4 @@
-"""Batches of features that were computed before."""
+"""Batches of precomputed features."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,7 +12,7 @@ Batch = dict[str, Tensor]
 
 
 class ReadyBatches(Dataset[Batch]):
-    """Batches that are ready."""
+    """Precomputed batches."""
 
     def __init__(self, batches: list[Batch]) -> None:
         self.batches = batches
@@ -25,7 +25,7 @@ class ReadyBatches(Dataset[Batch]):
 
 
 class FeatureBatches(IterableDataset[Batch]):
-    """Batches of features, a view of every tile drawn at random."""
+    """Batches of features, with a random view of each tile."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class FeatureBatches(IterableDataset[Batch]):
 
 
 class RandomBatches:
-    """Batches of any tiles, for those with several labels each; every epoch draws on."""
+    """Random batches for tiles with several labels each; epochs continue the random sequence."""
 
     def __init__(self, count: int, *, size: int, length: int, seed: int) -> None:
         self.count, self.size, self.length = count, size, length

@@ -1,4 +1,4 @@
-"""Compute frozen features once, and keep them on disk for the next run."""
+"""Compute features of a frozen backbone once, and keep them on disk for the next run."""
 
 import hashlib
 import json
@@ -26,10 +26,10 @@ def cached_features(
     views: Sequence[str] = ("identity",),
     folder: str | Path | None = None,
 ) -> Tensor:
-    """Compute the features of all views of all tiles, or read them if that was done before.
+    """Compute the features of all views of all tiles, or read them from the cache.
 
     Args:
-        extractor: What makes the features.
+        extractor: Computes the features.
         batches: Raw tiles, each of shape (tiles, bands, height, width).
         views: Views of a tile to compute; each costs a pass of the backbone.
         folder: Folder of the cache, or None to compute without one.
@@ -38,7 +38,7 @@ def cached_features(
         Features, float32, shape (tiles, views, num_features).
 
     Raises:
-        TrainingError: If there is no tile, or the cache has been damaged.
+        TrainingError: If there are no tiles, or the cache is damaged.
     """
     parts = list(iterate_features(extractor, batches, views=views, folder=folder))
     if not parts:
@@ -54,10 +54,10 @@ def iterate_features(
     views: Sequence[str] = ("identity",),
     folder: str | Path | None = None,
 ) -> Iterator[Tensor]:
-    """Go through the features batch by batch; each is kept on disk as soon as it is computed.
+    """Yield features batch by batch, and store each batch as soon as it is computed.
 
-    A file is named by the pixels of its batch, so that an interrupted run resumes,
-    and a cache of other pixels, views, weights or settings is never taken for it.
+    The name of a file depends on the pixels of its batch, and that of its folder on views, weights
+    and settings. So an interrupted run resumes, and never uses features of anything else.
 
     Args:
         extractor: As in `cached_features`.
@@ -69,7 +69,7 @@ def iterate_features(
         Features, float32, shape (tiles, views, num_features).
 
     Raises:
-        TrainingError: If the cache has been damaged.
+        TrainingError: If the cache is damaged.
     """
     kept = None
     if folder is not None:
@@ -92,7 +92,7 @@ def iterate_features(
 
 
 def features_key(extractor: Extractor, *, views: Sequence[str]) -> str:
-    """Name the features of an extractor by all that they depend on but the tile.
+    """Compute a name for an extractor's features from all that they depend on except the tile.
 
     Args:
         extractor: As in `cached_features`.
@@ -104,7 +104,7 @@ def features_key(extractor: Extractor, *, views: Sequence[str]) -> str:
     about = extractor.description
     settings = {k: about[k] for k in ("bands", "input_size", "scaling", "backbone")}
     kind = torch.device(extractor.device).type
-    if kind != "cpu":  # where arithmetic is of another precision
+    if kind != "cpu":  # arithmetic has another precision there
         settings["device"] = kind
     digest = hashlib.sha256(json.dumps([settings, list(views)], sort_keys=True).encode())
     for name, tensor in sorted(extractor.backbone.network.state_dict().items()):

@@ -1,4 +1,4 @@
-"""Label the tiles of scenes by the polygons that lie over them."""
+"""Label the tiles of scenes by the polygons that cover them."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def read_labels(path: str | Path, *, column: str, layer: str | None = None) -> g
         layer: Layer of a file that has several.
 
     Returns:
-        One row a polygon: the columns label (text) and geometry, in the file's own CRS.
+        One row per polygon: the columns label (text) and geometry, in the file's own CRS.
 
     Raises:
         LabelError: If the file cannot be read, has several layers and none is chosen, has no CRS,
@@ -41,12 +41,12 @@ def read_labels(path: str | Path, *, column: str, layer: str | None = None) -> g
 
 
 def check_labels(layer: gpd.GeoDataFrame, *, column: str, name: str) -> gpd.GeoDataFrame:
-    """Bring polygons with their classes into the form of `read_labels`.
+    """Convert polygons with their classes to the form of `read_labels`.
 
     Args:
         layer: The polygons.
         column: Name of the column with the class.
-        name: What to call the layer in messages.
+        name: Name of the layer for messages.
 
     Returns:
         As `read_labels`.
@@ -66,7 +66,7 @@ def check_labels(layer: gpd.GeoDataFrame, *, column: str, name: str) -> gpd.GeoD
     kinds = set(np.unique(shapely.get_type_id(shapes[~empty])).tolist())
     if empty.all() or kinds - {3, 6}:  # polygon, multipolygon
         found = sorted(set(layer.geometry.geom_type.dropna()) - {"Polygon", "MultiPolygon"})
-        msg = f"{name} holds {', '.join(found) or 'nothing'}; labels are polygons."
+        msg = f"{name} holds {', '.join(found) or 'nothing'}; labels must be polygons."
         raise LabelError(msg)
     without = int((layer[column].isna() & ~empty).sum())
     if without:
@@ -91,23 +91,23 @@ def label_tiles(
 ) -> npt.NDArray[np.object_]:
     """Label each tile with the class that covers most of it.
 
-    Areas are taken in the CRS of the polygons, whose edges are then straight as they were drawn.
-    Where polygons of one class overlap, the ground counts once.
+    Areas are measured in the CRS of the polygons, in which their edges are straight lines. Ground
+    that several polygons of a class cover counts once.
 
     Args:
         footprints: Footprints of the tiles, EPSG:4326, shape (tiles,).
-        labels: Polygons, as `read_labels` gives them.
-        min_share: Share of the tile that the class must cover at least, 0 to 1.
+        labels: Polygons, as returned by `read_labels`.
+        min_share: Smallest share of the tile that the class must cover, 0 to 1.
 
     Returns:
-        Class of each tile, text, or None where no class covers so much of it; of two that cover
-        the same, the first by name. Shape (tiles,).
+        Class of each tile, text, or None if no class covers enough of it; of two classes that cover
+        the same share, the first by name. Shape (tiles,).
 
     Raises:
         LabelError: If the share is not above 0 and at most 1.
     """
     if not 0 < min_share <= 1:
-        msg = f"min_share is {min_share}; it is a share of a tile, above 0 and at most 1."
+        msg = f"min_share is {min_share}; use a share of a tile above 0 and at most 1."
         raise LabelError(msg)
     result = np.full(len(footprints), None, dtype=object)
     tiles = gpd.GeoSeries(footprints, crs=WGS84).to_crs(labels.crs).to_numpy()

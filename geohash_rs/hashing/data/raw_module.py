@@ -1,4 +1,4 @@
-"""The base of data modules that hand out raw pixels: scaling belongs to the hasher."""
+"""The base of data modules that return raw pixels: scaling belongs to the hasher."""
 
 from abc import abstractmethod
 from typing import Any
@@ -12,9 +12,9 @@ __all__ = ["RawDataModule"]
 
 
 class RawDataModule(BaseDataModule):  # type: ignore[misc]
-    """A data module of TorchGeo's whose batches are not normalised.
+    """A TorchGeo data module whose batches are not normalised.
 
-    Subclasses give their validation and test part in order.
+    Subclasses load their validation and test part in order.
     """
 
     mean = torch.tensor(0.0)
@@ -38,7 +38,7 @@ class RawDataModule(BaseDataModule):  # type: ignore[misc]
         device: torch.device,
         dataloader_idx: int,
     ) -> Any:  # noqa: ANN401
-        """Move the tensors of a batch; a geo data set's other keys are not needed."""
+        """Move the tensors of a batch, and drop the other keys of a geo data set."""
         return {key: v.to(device) for key, v in batch.items() if isinstance(v, Tensor)}
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Train on scenes of your own: polygons give the classes, blocks of ground the parts."""
+"""Train on your own scenes: polygons define the classes, blocks of ground define the parts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,14 +26,14 @@ Ints = npt.NDArray[np.int64]
 
 
 class SceneTileDataset(Dataset[dict[str, Tensor]]):
-    """Tiles of scenes as TorchGeo's samples: ``image``, raw pixels, and ``label``.
+    """Tiles of scenes as TorchGeo samples: ``image``, raw pixels, and ``label``.
 
     Args:
         scenes: The scenes.
         tiles: int64 (scene, col, row, width, height), shape (tiles, 5).
         targets: Class of each tile, an index.
-        shape: Height and width to which tiles are brought; their own if None.
-        values: Kinds of values that the scenes hold, to the first of which others are brought.
+        shape: Height and width to resample tiles to; None keeps their own.
+        values: Kinds of values that the scenes hold; others are converted to the first.
     """
 
     def __init__(
@@ -75,26 +75,26 @@ class SceneTileDataset(Dataset[dict[str, Tensor]]):
 
 
 class LabelledSceneDataModule(BalancedDataModule):
-    """Tiles of GeoTIFF scenes with the class of the polygons over them.
+    """Tiles of GeoTIFF scenes, labelled by the polygons that cover them.
 
-    A tile has the class that covers the most of it, if that is at least ``min_share`` of the tile;
-    others are left out. Tiles with a class are read once before the training: a scene of which one
-    cannot be read is left out, with a warning that names it. Parts are split by blocks of ground:
-    all tiles of a block, of every scene and date, are in one part, and tiles that overlap another
-    part across the edge of a block are left out.
+    A tile gets the class that covers most of it, if that is at least ``min_share`` of the tile;
+    other tiles are left out. All labelled tiles are read once before training. If one of them
+    cannot be read, its scene is left out, with a warning that names it. Parts are split by blocks
+    of ground: all tiles of a block, from every scene and date, are in one part. Tiles that overlap
+    another part across the edge of a block are left out.
 
     Args:
-        paths: Folders, files or URIs of scenes, as `Scenes` takes them.
+        paths: Folders, files or URIs of scenes, as for `Scenes`.
         labels: Vector file of polygons: GeoPackage, GeoJSON and the like, in any CRS.
         column: Its column with the class.
         layer: Its layer, where it has several.
         tile_size: Columns and rows of a tile, px.
-        stride: Step between tiles, px; the tile size if None.
-        resolution: Ground size of a tile's pixel, m, where scenes differ; None keeps their own.
-        bands: One-based indexes or names of the bands; all but alpha if None.
-        nodata: Value that means nothing was seen; each file's own if None.
+        stride: Step between tiles, px; None uses the tile size.
+        resolution: Ground size of a tile's pixel, m, if scenes differ; None keeps their own.
+        bands: One-based indexes or names of the bands; None means all but alpha.
+        nodata: Value of missing pixels; None uses each file's own.
         max_nodata: Tiles with a larger share of invalid pixels are left out.
-        min_share: Share of a tile that its class must cover at least.
+        min_share: Smallest share of a tile that its class must cover.
         edges: As in `GridSettings`.
         block_km: Side of a block of ground, km.
         fractions: Shares of training and validation; the rest is the test part.
@@ -106,7 +106,7 @@ class LabelledSceneDataModule(BalancedDataModule):
 
     Attributes:
         classes: Names of the classes, sorted; a label is an index into them.
-        footprints: By part, the tiles as a GeoDataFrame with their class, EPSG:4326.
+        footprints: Tiles and their classes by part, as GeoDataFrames in EPSG:4326.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class LabelledSceneDataModule(BalancedDataModule):
         return self.paths if isinstance(self.paths, str) else ", ".join(self.paths)
 
     def make_parts(self) -> dict[str, SceneTileDataset]:
-        """Lay the grid, label its tiles, leave out those that cannot be used and split the others.
+        """Lay the grid, label its tiles, leave out those that cannot be used, and split the rest.
 
         Raises:
             BandMismatchError: If labelled scenes differ in their number of bands.
@@ -182,11 +182,10 @@ class LabelledSceneDataModule(BalancedDataModule):
         if len(self.classes) < 2:
             limit = self.grid.max_nodata
             msg = (
-                f"of {len(tiles)} tiles of {self.source} {len(labelled)} are covered by polygons of"
-                f" {self.labels} for a share of {self.min_share:g} or more, and {len(used)} of them"
-                f" can be read with at most {limit:.0%} nodata, of {len(self.classes)} "
-                "classes; training needs two. Check that they lie over each other, or lower "
-                "min_share."
+                f"of {len(tiles)} tiles of {self.source}, {len(labelled)} are covered by polygons "
+                f"of {self.labels} to at least {self.min_share:g}, and {len(used)} of these can be "
+                f"read with at most {limit:.0%} nodata; they have {len(self.classes)} classes, but "
+                "training needs two. Check that polygons and scenes overlap, or lower min_share."
             )
             raise TrainingError(msg)
         tiles, footprints, names = tiles[used], footprints[used], names[used]

@@ -1,4 +1,4 @@
-"""Read tiles of scenes to learn from; scenes that cannot be read are left out, and named."""
+"""Read tiles of scenes to train on; scenes that cannot be read are left out and named."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,16 +26,15 @@ NAMED = 3  # scenes that a warning names
 
 
 class SceneTiles:
-    """The tiles of a grid, and what became of the scenes that have none to learn from.
+    """The tiles of a grid, and the scenes that were left out.
 
     Args:
         grid: The grid.
         workers: Processes that read; 0 reads in a thread.
 
     Attributes:
-        left_out: By scene, why it or a part of it is left out.
-        values: What the values of the tiles are, and which others are brought to them; `look` finds
-            them.
+        left_out: Reason for each scene that is left out, entirely or in part.
+        values: Kinds of values of the tiles; others are converted to the first. Set by `look`.
     """
 
     def __init__(self, grid: TileGrid, *, workers: int = 0) -> None:
@@ -48,7 +47,7 @@ class SceneTiles:
         self.values: tuple[Values, ...] = ()
 
     def look(self, tiles: Ints, *, names: Sequence[str] | None = None) -> None:
-        """Find the kinds of values among the scenes, before their tiles are read.
+        """Find the kinds of values in the scenes, before their tiles are read.
 
         Args:
             tiles: As in `batches`.
@@ -66,10 +65,10 @@ class SceneTiles:
 
         Args:
             tiles: int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
-            names: Names of the bands; what the scenes share if None.
+            names: Names of the bands; None uses those that the scenes share.
 
         Yields:
-            Batches with one tile or more.
+            Batches of one or more tiles.
 
         Raises:
             BandMismatchError: If the scenes differ in bands.
@@ -104,7 +103,7 @@ class SceneTiles:
         """Choose the bands of every scene.
 
         Raises:
-            BandMismatchError: If a scene has not what the others share, though as many bands.
+            BandMismatchError: If a scene has as many bands as the others, but not the same.
         """
         if names is not None:
             return self.scenes.band_indexes(tiles, names)
@@ -117,7 +116,7 @@ class SceneTiles:
             return every
 
     def usable(self, tiles: Ints) -> npt.NDArray[np.bool_]:
-        """Find the tiles that have enough valid pixels, in scenes that can be read all through.
+        """Find the tiles that have enough valid pixels, in scenes that can be read completely.
 
         Args:
             tiles: As in `batches`.
@@ -134,15 +133,15 @@ class SceneTiles:
         return np.array([tuple(row) in seen and not broken[row[0]] for row in rows], dtype=bool)
 
     def sample(self, tiles: Ints, *, names: Sequence[str] | None = None) -> Tensor:
-        """Read pixels here and there of tiles of all scenes, to choose a range of values from.
+        """Sample pixels from tiles of all scenes, to choose a range of values from.
 
         Args:
             tiles: As in `batches`.
             names: As in `batches`.
 
         Returns:
-            Raw pixels, shape (tiles, bands, rows, columns), of float32 if scenes differ in type;
-            empty if no tile can be read.
+            Raw pixels, shape (tiles, bands, rows, columns), float32 if scenes differ in type; empty
+            if no tile can be read.
 
         Raises:
             BandMismatchError: If the scenes differ in bands.
@@ -152,7 +151,7 @@ class SceneTiles:
         for batch in self.batches(tiles[positions], names=names):
             height, width = batch.images.shape[-2:]
             step = max(1, int(np.sqrt(height * width * len(positions) / SAMPLE_PIXELS)))
-            parts.append(batch.images[..., ::step, ::step].clone())  # what is lent goes back
+            parts.append(batch.images[..., ::step, ::step].clone())  # frees the batch
         if len({part.dtype for part in parts}) > 1:
             parts = [part.float() for part in parts]
         return torch.cat(parts) if parts else torch.empty(0)

@@ -26,12 +26,12 @@ __all__ = ["Unfitted", "adapt_hasher"]
 
 @dataclass(frozen=True, kw_only=True)
 class Unfitted:
-    """A hasher, given by name, that is still to be fitted.
+    """A hasher, given by name, that has not been fitted yet.
 
     Attributes:
         name: Such as "general-64" or "itq-128", or the shipped "general-rgb-128".
         num_bits: Bits per code.
-        bands: Bands that it expects, or None for those of the tiles.
+        bands: Bands that it expects; None takes those of the tiles.
     """
 
     name: str

@@ -114,12 +114,17 @@ def principal_axes(centred: Tensor, count: int, generator: torch.Generator) -> T
 
     Returns:
         Orthonormal columns, largest variance first, shape (num_features, count).
+
+    References:
+        Turk and Pentland, Eigenfaces for recognition, Journal of Cognitive Neuroscience 3, 1991:
+        the directions of few tiles from the products between tiles
     """
-    vectors: Tensor = torch.linalg.eigh(centred.T @ centred)[1]
     rank = min(count, len(centred) - 1)
-    axes = vectors.flip(1)[:, :rank]
-    if rank == count:
-        return axes
+    if len(centred) < centred.shape[1]:  # as many directions from a far smaller matrix
+        weights = torch.linalg.eigh(centred @ centred.T)[1].flip(1)[:, :rank]
+        axes = centred.T @ weights
+    else:
+        axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :rank]
     extra = torch.randn(len(axes), count - rank, generator=generator, dtype=axes.dtype)
     return _orthonormal(torch.cat([axes, extra], dim=1))
 

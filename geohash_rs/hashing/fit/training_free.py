@@ -88,7 +88,7 @@ def fit_hasher(
             otherwise "band_1", "band_2" and so on.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}``. Default: 0 to 255 for uint8,
             otherwise the 1st and 99th percentile of each band of the first tiles.
-        values: What the values of the tiles are, and which others are brought to them, as in
+        values: Kinds of values: that of the tiles first, then those that are converted to it, as in
             `match_values`. Default: the data type of the tiles and their range.
         tile_size: Side of a tile, px. Default: the height of the first tile.
         input_size: Side of the network's input, px. Default: the size its weights were trained
@@ -107,7 +107,7 @@ def fit_hasher(
     Raises:
         HasherError: If there are too few tiles, or the method, model or weights are unknown.
         BandMismatchError: If the tiles' number of bands differs from the number of names.
-        ValueMismatchError: If batches hold values of different kinds, and nothing says which.
+        ValueMismatchError: If batches hold different kinds of values, and ``values`` is not given.
         CodeLengthError: If the bits cannot be packed.
     """
     if method not in METHODS:

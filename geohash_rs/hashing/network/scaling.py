@@ -99,10 +99,10 @@ class Scaling:
 
     @property
     def reach(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Raw values of each band between which the network was made to see differences."""
+        """Lowest and highest raw value of each band that the network can distinguish."""
         if self.clip:
             return self.low, self.high
-        # The mean and deviation of weights that take raw values, such as 123 and 58 for pictures.
+        # Weights that take raw values have a mean and deviation such as 123 and 58 for pictures.
         highs = tuple(mean + std for mean, std in zip(self.mean, self.std, strict=True))
         if 2 < max(highs) <= 255:
             highs = (255.0,) * len(highs)
@@ -183,14 +183,14 @@ def make_scaling(
 
 
 def range_of(values: Sequence[Values]) -> dict[str, Any] | None:
-    """Choose the range of pixel values where several kinds of them meet.
+    """Choose the range of pixel values if there are several kinds of them.
 
     Args:
-        values: The kinds, the first of which the others are brought to.
+        values: The kinds; the others are converted to the first.
 
     Returns:
-        The range of the first, as `Scaling.from_mapping` reads it; None where there is one kind at
-        most that is not pictures, since a sample of tiles tells its range better.
+        The range of the first, as `Scaling.from_mapping` reads it; None if there are no kinds, or
+        one that is not pictures, because its range is better chosen from a sample of tiles.
     """
     if not values or (len(values) == 1 and values[0].kind != "picture"):
         return None

@@ -1,4 +1,4 @@
-"""What Lightning says about runs that are as they should be."""
+"""Mute Lightning's warnings and tips about runs in which nothing is wrong."""
 
 import logging
 import warnings
@@ -9,13 +9,13 @@ __all__ = ["mute_tips", "mute_warnings"]
 EXPECTED = (
     # loops/fit_loop.py; a frozen backbone stays in eval mode on purpose
     r"Found \d+ module\(s\) in eval mode at the start of training",
-    # loops/fit_loop.py; a class folder has few batches, and a run without a logger logs none
+    # loops/fit_loop.py; class folders have few batches, and a run without a logger logs nothing
     r"The number of training batches \(\d+\) is smaller than the logging interval",
     # trainer/connectors/data_connector.py; our default, since features are computed once
     r"The '\w+' does not have many workers",
     # utilities/data.py; balanced batches know their number and need no second process
     r"Your `IterableDataset` has `__len__` defined",
-    # utilities/_pytree.py; Lightning asks PyTorch 2.9 and later in the old way
+    # utilities/_pytree.py; Lightning calls a function that PyTorch 2.9 deprecated
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
 

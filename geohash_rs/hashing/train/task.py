@@ -125,7 +125,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         self.seen = SeenCodes()
 
     def setup(self, stage: str) -> None:
-        """Leave out warnings of Lightning that a run of this task is not to be blamed for."""
+        """Mute Lightning's warnings that every run of this task would cause."""
         mute_warnings()
 
     def configure_models(self) -> None:

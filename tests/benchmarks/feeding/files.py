@@ -47,7 +47,7 @@ class Walk:
         self._batch = 0
 
     def read(self, batches: int) -> float:
-        """Give the CPU-seconds a tile of the next batches; the start of a round is not counted."""
+        """Return CPU-seconds per tile of the next batches, without the start of a round."""
         spent, count = 0.0, 0
         for _ in range(batches):
             if self._batch == len(self._reader):

@@ -29,7 +29,7 @@ class _EnoughError(Exception):
 
 
 def proportional_mb(process: int) -> float:
-    """Give a process's share of memory; what it shares with others counts once in their sum."""
+    """Return a process's share of memory, so that shared memory counts once in a sum."""
     try:
         text = Path(f"/proc/{process}/smaps_rollup").read_text()
     except OSError:  # it has just ended

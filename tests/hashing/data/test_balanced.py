@@ -1,4 +1,4 @@
-"""Batches are balanced and features computed once, on any data module of either TorchGeo."""
+"""Batches are balanced and features computed once, for any data module of both TorchGeos."""
 
 from collections import Counter
 
@@ -86,7 +86,11 @@ def test_a_second_task_has_its_own_range_size_and_features(tmp_path, monkeypatch
     first, second, third = (hasher for hasher, _ in made)
     assert first.scaling == second.scaling == third.scaling
     assert first.tile_size == second.tile_size == third.tile_size == 40
-    assert [count > 0 for _, count in made] == [True, False, True]  # same features: not again
+    assert [count > 0 for _, count in made] == [
+        True,
+        False,
+        True,
+    ]  # reused
 
 
 def test_a_resumed_run_computes_features_by_the_weights_of_its_checkpoint(tmp_path):
@@ -120,14 +124,14 @@ def test_batches_of_images_are_balanced_where_the_backbone_learns(folder, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["UCMercedDataModule", "EuroSAT100DataModule"])
-def test_torchgeos_data_modules_give_features_of_raw_pixels(shared_data, tmp_path, name):
+def test_torchgeos_data_modules_yield_features_of_raw_pixels(shared_data, tmp_path, name):
     from torchgeo import datamodules
 
     root = shared_data / ("ucmerced" if name.startswith("UC") else "eurosat100")
     bands = 3 if name.startswith("UC") else 13
     inner = getattr(datamodules, name)(root=str(root), batch_size=16)
     module = BalancedBatches(inner, cache=str(tmp_path), num_batches=3)
-    if bands == 3:  # 1,260 tiles take too long here: every 20th
+    if bands == 3:  # every 20th of 1,260 tiles, to save time
         setup = inner.setup
         inner.setup = lambda stage: (setup(stage), keep_some(inner, ("train", "val")))
     task = HashingTask(**SMALL, in_channels=bands)
@@ -151,7 +155,7 @@ def keep_some(module, parts):
 
 @pytest.fixture
 def geo_module(tmp_path):
-    """Make a geo data module of either TorchGeo over a scene and its mask of two classes."""
+    """Make a geo data module of a scene and its mask of two classes, for both TorchGeos."""
     from torchgeo.datamodules import GeoDataModule
     from torchgeo.datasets import RasterDataset
     from torchgeo.samplers import GridGeoSampler, RandomBatchGeoSampler
@@ -206,7 +210,7 @@ def test_a_plain_geo_data_module_works_without_it(geo_module, tmp_path):
     assert task.hasher().scaling.high == (255.0,) * 3
 
 
-def test_several_labels_a_tile_train_on_random_batches(tmp_path):
+def test_tiles_with_several_labels_train_on_random_batches(tmp_path):
     generator = torch.Generator().manual_seed(0)
     samples = [
         {

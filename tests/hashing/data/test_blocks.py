@@ -1,4 +1,4 @@
-"""Parts that are apart on the ground, against a plain look at every pair of tiles."""
+"""Parts are on separate ground, as a check of every pair of tiles shows."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from geohash_rs.hashing.data.blocks import block_numbers, split_by_blocks
 
 
 def grid(count: int, *, step: float = 0.01, size: float = 0.01, lat: float = 0.0) -> np.ndarray:
-    """Tiles of size degrees, step degrees apart, count x count of them north-east of (10, lat)."""
+    """Make count x count tiles, step degrees apart, north-east of (10, lat)."""
     return np.array(
         [
             shapely.box(10 + x * step, lat + y * step, 10 + x * step + size, lat + y * step + size)
@@ -36,13 +36,13 @@ def test_all_tiles_of_a_block_are_in_one_part() -> None:
     tiles = grid(30)
     labels = np.arange(len(tiles)) % 4
     parts = split_by_blocks(tiles, labels, block_km=4)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(900))  # to touch is not to overlap
+    assert sorted(np.concatenate(parts).tolist()) == list(range(900))  # touching is not overlapping
     numbers = block_numbers(tiles, block_km=4)
     blocks = [set(numbers[part].tolist()) for part in parts]
     assert all(not blocks[a] & blocks[b] for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
-def test_parts_never_share_ground_even_where_tiles_overlap() -> None:
+def test_parts_never_share_ground_even_if_tiles_overlap() -> None:
     tiles = grid(24, step=0.005)
     labels = (np.arange(len(tiles)) // 5) % 3
     parts = split_by_blocks(tiles, labels, block_km=3, seed=1)
@@ -87,6 +87,8 @@ def test_a_split_is_fixed_by_its_seed_and_no_part_is_empty() -> None:
         ({"block_km": 2, "fractions": (0.8, -0.2)}, "leave a part without tiles"),
     ],
 )
-def test_splits_that_cannot_be_made_say_why(settings: dict[str, object], message: str) -> None:
+def test_impossible_splits_are_refused_with_the_reason(
+    settings: dict[str, object], message: str
+) -> None:
     with pytest.raises(TrainingError, match=message):
         split_by_blocks(grid(12), np.zeros(144, int), **settings)

@@ -1,4 +1,4 @@
-"""Class folders are found where they are, and their tiles keep the size that they have."""
+"""Class folders are found at any depth, and their tiles keep their size."""
 
 import shutil
 import warnings
@@ -22,12 +22,12 @@ def test_a_split_into_folders_is_refused_with_their_names(folder, tmp_path):
             target = tmp_path / "split" / part / path.parent.name / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    with pytest.raises(TrainingError, match=r"holds 2 folders with .* \(test, train\); give one"):
+    with pytest.raises(TrainingError, match=r"holds 2 folders with .* \(test, train\); pass one"):
         ClassFolders.open(tmp_path / "split")
     assert len(ClassFolders.open(tmp_path / "split" / "train")) == 30
 
 
-def test_one_folder_somewhere_below_is_found(folder):
+def test_a_nested_folder_of_classes_is_found(folder):
     assert ClassFolders.open(folder.parent).root == folder
     (folder / "c0" / "thumbs" / "small").mkdir(parents=True)
     (folder / "c0" / "thumbs" / "small" / "0.png").write_bytes((folder / "c0/0.png").read_bytes())
@@ -47,7 +47,7 @@ def test_tiles_keep_their_size_unless_another_is_asked_for(folder):
     assert small.train_dataset[0]["image"].shape == (3, 24, 24)
 
 
-def test_resizing_adds_no_values_that_a_tile_does_not_have(tmp_path):
+def test_resizing_does_not_exceed_the_values_of_a_tile(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     board = np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((5, 5))).astype(np.uint8) * 255
@@ -88,7 +88,7 @@ def test_pictures_of_another_type_are_left_out_and_named(tmp_path):
     assert found.classes == ("forest", "water")
 
 
-def test_hidden_folders_and_folders_named_like_pictures_are_no_classes(folder):
+def test_hidden_folders_and_folders_named_like_pictures_are_not_classes(folder):
     for name in (".ipynb_checkpoints", "__MACOSX", "old.tif"):
         shutil.copytree(folder / "c0", folder / name)
     shutil.copy(folder / "c0" / "0.png", folder / "c0" / "._0.png")
@@ -99,18 +99,16 @@ def test_hidden_folders_and_folders_named_like_pictures_are_no_classes(folder):
     assert len(found) == 30
 
 
-def test_a_class_behind_a_link_is_found_and_one_of_two_names_refused(folder, tmp_path):
+def test_a_linked_class_is_found_but_not_under_two_names(folder, tmp_path):
     shutil.move(folder / "c1", tmp_path / "disk")
     (folder / "c1").symlink_to(tmp_path / "disk", target_is_directory=True)
     assert len(ClassFolders.open(folder)) == 30
     (folder / "again").symlink_to("c2", target_is_directory=True)
-    with pytest.raises(TrainingError, match="classes 'again' and 'c2' of .* are one folder"):
+    with pytest.raises(TrainingError, match="classes 'again' and 'c2' of .* are the same folder"):
         ClassFolders.open(folder)
 
 
-def test_pictures_that_cannot_be_read_or_have_other_bands_are_named_and_the_rest_taken(
-    folder, write_scene
-):
+def test_unreadable_pictures_and_those_with_other_bands_are_named_and_skipped(folder, write_scene):
     whole = (folder / "c0" / "1.png").read_bytes()
     (folder / "c0" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "c0" / "empty.png").write_bytes(b"")

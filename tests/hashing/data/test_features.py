@@ -1,4 +1,4 @@
-"""Frozen features are computed once, and read again for the same pixels and settings only."""
+"""Frozen features are computed once, and reused only for the same pixels and settings."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_features_of_views_are_those_of_the_turned_tiles(batches, make_small, tm
         torch.testing.assert_close(features[3:, 1], turned)
 
 
-def test_other_pixels_settings_or_weights_are_computed_anew(batches, make_small, tmp_path):
+def test_other_pixels_settings_or_weights_are_computed_again(batches, make_small, tmp_path):
     extractor = make_small().extractor
     first = cached_features(extractor, batches, folder=tmp_path)
     batches[1][0, 0, 0, 0] ^= 255
@@ -40,10 +40,10 @@ def test_other_pixels_settings_or_weights_are_computed_anew(batches, make_small,
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_features_of_another_kind_of_device_are_not_taken_for_these(make_small):
+def test_features_of_another_kind_of_device_are_stored_separately(make_small):
     extractor = make_small().extractor
     key = features_key(extractor, views=("identity",))
-    object.__setattr__(extractor, "device", torch.device("cuda"))  # without moving the network
+    object.__setattr__(extractor, "device", torch.device("cuda"))  # does not move the network
     assert features_key(extractor, views=("identity",)) != key
 
 

@@ -1,4 +1,4 @@
-"""Classes of tiles from polygons, against shares that are counted by hand or on a fine raster."""
+"""Classes of tiles from polygons equal shares that are counted by hand or on a fine raster."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def layer(*rows: tuple[str, shapely.Polygon], crs: str = CRS) -> gpd.GeoDataFram
 
 
 def tile(x: float, y: float, size: float = 100) -> np.ndarray:
-    """One tile of size x size metres with its lower left corner at (x, y)."""
+    """Make a tile of size x size metres with its lower left corner at (x, y)."""
     transform = Affine(size / 10, 0, x, 0, -size / 10, y + size)
     return footprints(transform, [(0, 0, 10, 10)], crs=CRS)
 
@@ -36,7 +36,7 @@ def box(x: float, y: float, width: float, height: float) -> shapely.Polygon:
 HERE = (5e5, 54e5)
 
 
-def test_the_class_that_covers_the_most_is_taken() -> None:
+def test_a_tile_gets_the_class_that_covers_most_of_it() -> None:
     found = label_tiles(
         tile(*HERE),
         layer(("field", box(0, 0, 30, 100)), ("wood", box(30, 0, 70, 100))),
@@ -50,7 +50,7 @@ def test_parts_of_one_class_count_together_and_their_overlap_once() -> None:
     assert label_tiles(tile(*HERE), layer(*rows)).tolist() == ["field"]
 
 
-def test_too_small_a_share_gives_no_class_and_the_limit_itself_does() -> None:
+def test_a_tile_has_no_class_below_the_limit_but_has_one_at_it() -> None:
     covered = layer(("field", box(0, 0, 40, 100)))
     assert label_tiles(tile(*HERE), covered, min_share=0.5).tolist() == [None]
     assert label_tiles(tile(*HERE), covered, min_share=0.4).tolist() == ["field"]
@@ -58,7 +58,7 @@ def test_too_small_a_share_gives_no_class_and_the_limit_itself_does() -> None:
     assert label_tiles(tile(5e5 + 5000, 54e5), covered).tolist() == [None]
 
 
-def test_a_polygon_that_only_touches_gives_no_class() -> None:
+def test_a_polygon_that_only_touches_a_tile_does_not_label_it() -> None:
     assert label_tiles(tile(*HERE), layer(("x", box(-100, 0, 100, 100)))).tolist() == [None]
 
 
@@ -93,7 +93,7 @@ def test_tiles_across_the_antimeridian_are_covered_by_polygons_on_both_sides() -
     ),
     st.sampled_from([0.1, 0.35, 0.65]),
 )
-def test_labels_are_those_counted_cell_by_cell(
+def test_labels_equal_a_count_of_cells(
     boxes: list[tuple[str, int, int, int, int]], min_share: float
 ) -> None:
     cells = {name: np.zeros((20, 20), bool) for name in "abc"}
@@ -145,7 +145,7 @@ def write_text(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("a.gpkg", write_points, "holds Point; labels are polygons"),
+        ("a.gpkg", write_points, "holds Point; labels must be polygons"),
         ("a.gpkg", write_gaps, "1 of 2 polygons of .* have no class; fill the column"),
         ("a.gpkg", write_without_column, "has no column 'class'; its columns are kind"),
         ("a.parquet", write_without_crs, "has no CRS"),
@@ -153,7 +153,7 @@ def write_text(path: Path) -> None:
         ("missing.gpkg", lambda _: None, "cannot be read as labels"),
     ],
 )
-def test_labels_that_cannot_be_used_say_why(
+def test_unusable_labels_are_refused_with_the_reason(
     tmp_path: Path, name: str, write: Callable[[Path], None], message: str
 ) -> None:
     write(tmp_path / name)
@@ -179,6 +179,6 @@ def test_labels_are_read_like_regions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0, -1, 1.1, float("nan")])
-def test_a_share_that_is_none_is_refused(share: float) -> None:
+def test_an_invalid_share_is_refused(share: float) -> None:
     with pytest.raises(LabelError, match="min_share is"):
         label_tiles(tile(*HERE), layer(("a", box(0, 0, 9, 9))), min_share=share)

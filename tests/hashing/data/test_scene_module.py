@@ -1,4 +1,4 @@
-"""Tiles of scenes become training data with the class of the polygons over them."""
+"""Tiles of scenes become training data, labelled by the polygons that cover them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ pytestmark = TRAINING_WARNINGS
 
 @pytest.fixture(scope="module")
 def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Polygons of four kinds of ground in longitude and latitude, the corner tile left free."""
+    """Write polygons of four kinds of ground in longitude and latitude, except the corner tile."""
     rows = []
     for left, cols, crs in ((500_000, 5, "EPSG:32633"), (300_000, 4, "EPSG:32634")):
         names, shapes = [], []
@@ -89,7 +89,7 @@ def test_training_batches_are_balanced_and_other_parts_in_order(
     assert shown.tolist() == module.parts["val"].targets
 
 
-def test_scenes_of_several_resolutions_give_tiles_of_one_size(
+def test_scenes_of_several_resolutions_make_tiles_of_one_size(
     scene_folder: Path, labels: Path, write_scene: Callable[..., Path], tmp_path: Path
 ) -> None:
     coarse = Affine(20, 0, 500_000, 0, -20, 5_400_000)
@@ -135,7 +135,7 @@ def test_fit_takes_the_example_configuration(
     assert load_hasher(tmp_path / "hasher.safetensors").tile_size == TILE
 
 
-def test_data_that_cannot_be_trained_on_say_why(
+def test_unusable_training_data_are_refused_with_the_reason(
     scene_folder: Path, labels: Path, tmp_path: Path
 ) -> None:
     def setup(**changes: object) -> None:
@@ -148,7 +148,7 @@ def test_data_that_cannot_be_trained_on_say_why(
     gpd.read_file(labels).translate(5, 5).to_frame("geometry").assign(**{"class": "a"}).to_file(
         elsewhere
     )
-    with pytest.raises(TrainingError, match=r"of 56 tiles of .* 0 are covered .* of 0 classes"):
+    with pytest.raises(TrainingError, match=r"of 56 tiles of .* 0 are covered .* have 0 classes"):
         setup(labels=str(elsewhere))
     with pytest.raises(TrainingError, match="too few for 3 parts"):
         setup(block_km=1000)
@@ -182,7 +182,7 @@ def test_unlabelled_tiles_are_not_read_and_a_scene_cut_short_is_left_out(
     assert not any((part.tiles[:, 0] == 1).any() for part in module.parts.values())
 
 
-def test_scenes_that_differ_in_bands_ask_for_a_choice(
+def test_scenes_that_differ_in_bands_need_a_choice(
     scene_folder: Path, labels: Path, write_scene: Callable[..., Path], tmp_path: Path
 ) -> None:
     four = np.concatenate([mosaic(5, 4, 8), mosaic(5, 4, 9)[:1]])

@@ -1,4 +1,4 @@
-"""The general head: whitening by views, then ITQ; and hashers that are still to be fitted."""
+"""The general head (whitening by views, then ITQ), and hashers that are fitted by name."""
 
 from dataclasses import replace
 
@@ -124,7 +124,7 @@ def test_a_fitted_general_hasher_can_be_loaded_from_its_file(tiles):
 
 def test_the_shipped_head_is_kept_for_few_tiles_and_refitted_for_many():
     shipped = load_hasher("general-rgb-128")
-    # smaller than it was made for, for a fast test
+    # a smaller input than it was made for, for a fast test
     shipped = replace(shipped, extractor=replace(shipped.extractor, input_size=32))
     generator = torch.Generator().manual_seed(0)
     tiles = torch.randint(0, 256, (130, 3, 16, 16), dtype=torch.uint8, generator=generator)

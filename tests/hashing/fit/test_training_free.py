@@ -9,7 +9,7 @@ from PIL import Image
 
 from geohash_rs.codes import hamming_distances
 from geohash_rs.errors import BandMismatchError, CodeLengthError, HasherError, HasherNotFoundError
-from geohash_rs.hashing.fit.itq import itq_head, lsh_head
+from geohash_rs.hashing.fit.itq import itq_head, lsh_head, principal_axes
 from geohash_rs.hashing.fit.training_free import fit_hasher, parse_training_free
 from geohash_rs.metrics import measures as metrics
 
@@ -55,6 +55,17 @@ def test_itq_adds_random_directions_if_there_are_few_tiles(clusters):
     head = itq_head(clusters[:5], num_bits=16)
     directions = head.projection.weight
     torch.testing.assert_close(directions @ directions.T, torch.eye(16), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("tiles", [20, 32, 200])
+def test_principal_axes_are_those_of_the_singular_value_decomposition(clusters, tiles):
+    centred = (clusters[:tiles] - clusters[:tiles].mean(0)).double()
+    axes = principal_axes(centred, 24, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(axes.T @ axes, torch.eye(24).double(), atol=1e-12, rtol=0)
+    rank = min(24, tiles - 1)
+    expected = np.linalg.svd(centred.numpy(), full_matrices=False)[2][:rank]
+    cosines = (expected * axes.numpy().T[:rank]).sum(axis=1)
+    assert np.abs(cosines) == pytest.approx(1, abs=1e-9)
 
 
 def test_hyperplanes_agree_in_proportion_to_the_angle():
