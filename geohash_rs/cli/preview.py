@@ -56,7 +56,7 @@ def print_preview(
         target.close()
     skipped = imagery.report.skipped
     left_out = [*skipped, *scenes.containers, *scenes.passed_over]
-    left_out += [(path, "a quality layer or picture of a scene") for path in scenes.other_layers]
+    left_out += [(path, "a quality layer or preview of a scene") for path in scenes.other_layers]
     reasons = dict(skipped)
     rows = [
         _row(number, file, imagery)

@@ -132,7 +132,7 @@ def add_imagery(archive: CodeStore, imagery: Imagery[Batch], hasher: Hasher | No
 
 
 def pending_hasher(archive: CodeStore) -> Unfitted:
-    """Find the hasher that an archive still waits for.
+    """Find the hasher that an archive was created for, but that has not been fitted yet.
 
     Args:
         archive: The archive, whose hasher is to be fitted on the first imagery.
@@ -154,7 +154,7 @@ def pending_hasher(archive: CodeStore) -> Unfitted:
 
 
 def _fit(archive: CodeStore, imagery: Imagery[Batch], sample: Iterator[Tensor]) -> Hasher:
-    """Fit the hasher that an archive waits for, and keep it there."""
+    """Fit the hasher that an archive was created for, and store it there."""
     hasher = pending_hasher(archive).fit(
         sample,
         bands=imagery.bands,

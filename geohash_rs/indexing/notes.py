@@ -24,7 +24,7 @@ def band_notes(
     Args:
         files: The scenes.
         choices: The bands chosen from each; None if they do not fit.
-        names: Bands that the hasher takes.
+        names: Bands that the hasher expects.
 
     Returns:
         Sentences for a user.

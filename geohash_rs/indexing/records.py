@@ -23,9 +23,9 @@ __all__ = [
     "scene_settings",
 ]
 
-GROUND_SIZE = "ground_size"  # setting of a scene record: m a pixel of its tiles
+GROUND_SIZE = "ground_size"  # setting of a scene record: m per pixel of its tiles
 VERSION = "version"  # setting: what a catalogue says that differs once the files are others
-READING = "reading"  # setting: indexes and labels of the bands that are read, and what decided
+READING = "reading"  # setting: indexes and labels of the bands read, and what decided
 
 
 def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def read_labels(path: str | Path, *, column: str, layer: str | None = None) -> g
     except RegionError as error:
         raise LabelError(str(error)) from error
     if not isinstance(table, gpd.GeoDataFrame) or table.empty:
-        msg = f"{path} holds no geometry; give a file of polygons with a class each."
+        msg = f"{path} holds no geometry; pass a file of polygons, each with a class."
         raise LabelError(msg)
     return check_labels(table, column=column, name=str(path))
 
