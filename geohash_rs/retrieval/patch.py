@@ -78,19 +78,18 @@ def read_patch(
         tile_size: Columns and rows of a tile, px.
         window: Column, row, width and height of the part to search with, px; all if None.
         bands: One-based indexes or names of the bands to use.
-        unnamed: The same, where the file does not say what its bands show.
-        by_name: Bands of the archive's scenes whose file names say what they show, so that a copy
-            under another name, which only has the colours that a driver invents, is worth a
-            warning.
-        named: Whether the archive's scenes say what their bands show, so that a patch that does
-            not is worth a warning.
-        nodata: Value that means nothing was seen; the file's own if None.
-        resolutions: Ground sizes of a pixel in the archive, m; the nearest to the patch's own is
-            taken. Empty: the patch's own.
-        values: What the hasher was made for, its own values first; none if anything goes.
-        value_range: Values that are to count as the lowest and highest of the hasher's own.
-        stretch: Whether a patch of other values is brought to the hasher's by its own range, with
-            a warning, rather than refused.
+        unnamed: Bands to use if the file does not say what its bands show.
+        by_name: Bands of the archive's scenes whose file names say what they show; a patch that
+            only has colours, and in another order, causes a warning.
+        named: Whether the archive's scenes say what their bands show; if so, a patch that does not
+            causes a warning.
+        nodata: Value of missing pixels; None uses the file's own.
+        resolutions: Ground sizes of a pixel in the archive, m; the one nearest to the patch's own
+            is used. Empty keeps the patch's own.
+        values: Values that the hasher accepts, its own first; empty if it accepts any.
+        value_range: The patch's values that correspond to the lowest and highest of the hasher's.
+        stretch: Whether to stretch a patch of another kind of values by its own range, with a
+            warning, or refuse it.
 
     Returns:
         The tiles of the patch.
@@ -248,8 +247,8 @@ def _band_notes(
     notes = []
     if named and choice.by == BY_ORDER and len(names) > 1:
         notes.append(
-            f"{scene.name} does not say what its bands show, so they are taken in order as "
-            f"{', '.join(names)}; pass bands=... if they are others."
+            f"{scene.name} does not say what its bands show, so they are read in order as "
+            f"{', '.join(names)}; pass bands=... if that is wrong."
         )
     if in_archive and choice.indexes != tuple(in_archive) and COLOURS_SAY in choice.by:
         notes.append(

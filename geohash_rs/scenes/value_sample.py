@@ -116,11 +116,11 @@ def scene_conversion(
 
     Args:
         scene: The scene.
-        indexes: One-based bands that are read.
-        found: Its values; None if they are not known, and then taken to be the hasher's own.
-        known: What the hasher was made for, its own values first; none if anything goes.
-        value_range: Values that are to count as the lowest and highest of the hasher's own,
-            whatever the values are; ignored where `range_applies` is false.
+        indexes: One-based bands to read.
+        found: The scene's values; None if unknown, which counts as the hasher's own values.
+        known: Values that the hasher accepts, its own first; empty if it accepts any.
+        value_range: The scene's values that correspond to the lowest and highest of the hasher's
+            own; overrides `found` unless `range_applies` is false.
 
     Returns:
         The conversion, including GDAL's scale and offset; None if pixels need none.

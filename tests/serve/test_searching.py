@@ -66,7 +66,7 @@ def test_a_patch_of_other_values_is_refused_with_both_ranges(coast_archive):
         (
             "new.tif",
             {"photometric": "minisblack"},
-            "new.tif does not say what its bands show, so they are taken in order as red, green, "
+            "new.tif does not say what its bands show, so they are read in order as red, green, "
             "blue.",
         ),
         (
