@@ -167,6 +167,7 @@ def one_line(error: BaseException) -> str:
     """
     text = " ".join(str(error).split()) or type(error).__name__
     wrong = [name for name in PROJ_VARIABLES if os.environ.get(name)]
-    if wrong and OTHER_PROJ in text:
-        text = f"{text.rstrip('.')}; unset {' and '.join(wrong)}, which leads there."
+    remedy = f"; unset {' and '.join(wrong)}, which leads there."
+    if wrong and OTHER_PROJ in text and remedy not in text:
+        text = text.rstrip(".") + remedy
     return text

@@ -55,7 +55,7 @@ def print_preview(
         imagery.plan(None if expected is None else expected.bands)
         target.close()
     skipped = imagery.report.skipped
-    left_out = [*skipped, *scenes.passed_over]
+    left_out = [*skipped, *scenes.containers, *scenes.passed_over]
     left_out += [(path, "a quality layer or preview of a scene") for path in scenes.other_layers]
     reasons = dict(skipped)
     rows = [

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure  # no pyplot: no global state, no window
 from geohash_rs.errors import TrainingError
 from geohash_rs.evaluate.report import deviation, grouped
 from geohash_rs.hashing.data.bigearthnet import read_patch
-from geohash_rs.hashing.data.class_folders import read_tile
+from geohash_rs.hashing.data.class_folders import read_picture, read_tile
 
 __all__ = ["write_plots"]
 
@@ -191,11 +191,14 @@ def _picture(path: Path) -> Any:  # noqa: ANN401
     if not path.exists():
         msg = f"{path} does not exist; pass root=, the folder of the evaluated tiles."
         raise TrainingError(msg)
-    bands = (read_patch(path) if path.is_dir() else read_tile(path)).float()
-    chosen = bands[[min(i, len(bands) - 1) for i in range(3)]]
-    if path.suffix.lower() in {"", ".tif", ".tiff"}:
-        if len(bands) >= 4:
-            chosen = bands[[3, 2, 1]]  # Sentinel-2 and most others order bands by wavelength
+    is_raster = path.suffix.lower() in {".tif", ".tiff"}
+    if path.is_dir():
+        bands = read_patch(path).float()
+        chosen = bands[[3, 2, 1]] if len(bands) >= 4 else bands
+    else:
+        chosen = (read_picture(path) if is_raster else read_tile(path)).float()
+    chosen = chosen[[min(i, len(chosen) - 1) for i in range(3)]]
+    if path.is_dir() or is_raster:
         low, high = np.percentile(chosen, (2, 98))
         chosen = (chosen - float(low)) / max(float(high - low), 1e-6)
     else:

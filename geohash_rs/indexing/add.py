@@ -16,7 +16,7 @@ from geohash_rs.indexing.writer import ArchiveWriter
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 
-__all__ = ["Imagery", "add_imagery"]
+__all__ = ["Imagery", "add_imagery", "pending_hasher"]
 
 # Tracing the network pays off from this many tiles.
 TRACE_TILES = 300
@@ -110,9 +110,7 @@ def add_imagery(archive: CodeStore, imagery: Imagery[Batch], hasher: Hasher | No
         SceneError: With ``strict``, if a scene cannot be added.
         TileSizeError: As in `Imagery.plan`.
     """
-    imagery.plan(
-        (hasher or _pending_hasher(archive)).bands, () if hasher is None else hasher.values
-    )
+    imagery.plan((hasher or pending_hasher(archive)).bands, () if hasher is None else hasher.values)
     if imagery.num_tiles == 0:
         return imagery.report
     if hasher is None:
@@ -133,8 +131,14 @@ def add_imagery(archive: CodeStore, imagery: Imagery[Batch], hasher: Hasher | No
     return imagery.report
 
 
-def _pending_hasher(archive: CodeStore) -> Unfitted:
+def pending_hasher(archive: CodeStore) -> Unfitted:
     """Find the hasher that an archive was created for, but that has not been fitted yet.
+
+    Args:
+        archive: The archive, whose hasher is to be fitted on the first imagery.
+
+    Returns:
+        The hasher, not fitted yet.
 
     Raises:
         HasherNotFoundError: If this version of the package has no hasher of that name.
@@ -151,7 +155,7 @@ def _pending_hasher(archive: CodeStore) -> Unfitted:
 
 def _fit(archive: CodeStore, imagery: Imagery[Batch], sample: Iterator[Tensor]) -> Hasher:
     """Fit the hasher that an archive was created for, and store it there."""
-    hasher = _pending_hasher(archive).fit(
+    hasher = pending_hasher(archive).fit(
         sample,
         bands=imagery.bands,
         values=imagery.values,

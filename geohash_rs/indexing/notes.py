@@ -2,20 +2,28 @@
 
 from collections.abc import Sequence
 
-from geohash_rs.scenes.bands import BY_ORDER
+from geohash_rs.scenes.band_labels import COLOURS_SAY, NAME_SAYS
+from geohash_rs.scenes.bands import BY_ORDER, BandChoice
 from geohash_rs.scenes.file import SceneFile
 
-__all__ = ["band_notes", "stack_notes", "unseen_note"]
+__all__ = [
+    "band_notes",
+    "conflict_notes",
+    "container_notes",
+    "range_notes",
+    "stack_notes",
+    "unseen_note",
+]
 
 
 def band_notes(
-    files: Sequence[SceneFile], by: Sequence[str | None], *, names: Sequence[str]
+    files: Sequence[SceneFile], choices: Sequence[BandChoice | None], *, names: Sequence[str]
 ) -> list[str]:
     """Report bands that are not read, and scenes whose bands are read in order.
 
     Args:
         files: The scenes.
-        by: What decided the bands of each scene, as in `BandChoice`; None if they do not fit.
+        choices: The bands chosen from each; None if they do not fit.
         names: Bands that the hasher expects.
 
     Returns:
@@ -29,7 +37,11 @@ def band_notes(
             f"{more[0].name}: {more[0].listed}); the others are not read. Choose other bands with "
             "bands=..."
         )
-    ordered = [file for file, how in zip(files, by, strict=True) if how == BY_ORDER]
+    ordered = [
+        file
+        for file, choice in zip(files, choices, strict=True)
+        if choice is not None and choice.by == BY_ORDER
+    ]
     if ordered and len(names) > 1:
         notes.append(
             f"{len(ordered)} of {len(files)} scenes do not say what their bands show (such as "
@@ -37,6 +49,67 @@ def band_notes(
             "with bands=..."
         )
     return notes
+
+
+def conflict_notes(files: Sequence[SceneFile], choices: Sequence[BandChoice | None]) -> list[str]:
+    """Report scenes that contradict themselves, or each other, on what their bands show.
+
+    Args:
+        files: The scenes.
+        choices: The bands chosen from each; None if they do not fit.
+
+    Returns:
+        Sentences for a user.
+    """
+    notes = []
+    known = [(file, choice) for file, choice in zip(files, choices, strict=True) if choice]
+    doubtful = [(file, choice.conflict) for file, choice in known if choice.conflict]
+    if doubtful:
+        file, conflict = doubtful[0]
+        notes.append(
+            f"{len(doubtful)} of {len(files)} scenes contradict themselves on what their bands "
+            f"show (such as {file.name}: {conflict}). The first reading is used; choose other "
+            "bands with bands=..."
+        )
+    # A copy under another name loses what the name said, and drivers invent the colours.
+    invented = [(file, choice) for file, choice in known if COLOURS_SAY in choice.by]
+    for file, choice in invented:
+        others = (
+            (like, how)
+            for like, how in known
+            if (like.count, like.dtypes) == (file.count, file.dtypes)
+            and how.indexes != choice.indexes
+            and NAME_SAYS in how.by
+        )
+        if (other := next(others, None)) is not None:
+            notes.append(
+                f"{file.name} and {other[0].name} have the same number and type of bands, but "
+                f"bands {choice} are read from one and bands {other[1]} from the other; if they "
+                "are laid out alike, index them apart and choose bands with bands=..."
+            )
+            break
+    return notes
+
+
+def range_notes(
+    files: Sequence[SceneFile], out_of_range: Sequence[SceneFile], value_range: tuple[float, float]
+) -> list[str]:
+    """Report pictures of 8 bits to which a range of values does not apply.
+
+    Args:
+        files: The scenes.
+        out_of_range: Those pictures, one or more.
+        value_range: The range.
+
+    Returns:
+        Sentences for a user.
+    """
+    low, high = value_range
+    return [
+        f"{len(out_of_range)} of {len(files)} scenes are 8-bit pictures (such as "
+        f"{out_of_range[0].name}), so value_range=({low:g}, {high:g}) does not apply to them; they "
+        "are read as they are."
+    ]
 
 
 def stack_notes(files: Sequence[SceneFile], *, other_layers: Sequence[str]) -> list[str]:
@@ -58,6 +131,26 @@ def stack_notes(files: Sequence[SceneFile], *, other_layers: Sequence[str]) -> l
         f"{len(stacks)} scenes have one file per band. Their bands are stacked, as with "
         f"'gdalbuildvrt -separate', on the finest grid of the bands (such as "
         f"{first.name}: {first.listed}, {first.width} x {first.height} px).{left}"
+    ]
+
+
+def container_notes(containers: Sequence[tuple[str, str]]) -> list[str]:
+    """Report files in folders that hold other files or several rasters, and so are not read.
+
+    Args:
+        containers: Path of each, and what to do with it.
+
+    Returns:
+        Sentences for a user.
+    """
+    if not containers:
+        return []
+    path, advice = containers[0]
+    if len(containers) == 1:
+        return [f"{path} is not read: it is {advice}."]
+    return [
+        f"{len(containers)} files that hold other files or several rasters are not read (such as "
+        f"{path}: {advice})."
     ]
 
 

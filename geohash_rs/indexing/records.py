@@ -9,12 +9,14 @@ from geohash_rs.indexing.samples import LocatedTile
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.scenes.sources import is_seen
 from geohash_rs.scenes.state import checksum_of, state_of
 from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = [
     "GROUND_SIZE",
     "READING",
+    "VERSION",
     "file_record",
     "is_unchanged",
     "scene_record",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 GROUND_SIZE = "ground_size"  # setting of a scene record: m per pixel of its tiles
+VERSION = "version"  # setting: what a catalogue says that differs once the files are others
 READING = "reading"  # setting: indexes and labels of the bands read, and what decided
 
 
@@ -52,8 +55,8 @@ def is_unchanged(
         checksum: Whether to compare by checksum, if the record has one, rather than by time.
 
     Returns:
-        Whether settings, grid, place, date and content are the same. The content is compared by
-        size and time of change, or by checksum.
+        Whether settings, grid, place, date and content are the same; the content by size and time
+        of change, by checksum, or, of files that are not on this machine, by what a catalogue says.
 
     Raises:
         SceneError: If the checksum cannot be computed.
@@ -64,6 +67,9 @@ def is_unchanged(
         return False
     # A world file or another date can change these although the file itself has not changed.
     if any(getattr(record, name) != value for name, value in _header(file).items()):
+        return False
+    version = record.settings.get(VERSION, "")
+    if version and file.version and not all(map(is_seen, file.files)) and version != file.version:
         return False
     if checksum and record.checksum is not None:
         return record.size == file.size and record.checksum == checksum_of(file.files)
@@ -95,13 +101,14 @@ def scene_record(
     if size is None:
         across, down = ground_pixel(file.transform, file.width, file.height, crs=file.crs)
         size = (across * down) ** 0.5
+    said = {VERSION: file.version} if file.version else {}
     return SceneRecord(
         scene=file.key,
         size=file.size,
         mtime_ns=file.mtime_ns,
         checksum=digest,
         num_tiles=num_tiles,
-        settings={**settings, GROUND_SIZE: size},
+        settings={**settings, GROUND_SIZE: size, **said},
         **_header(file),
     )
 
@@ -143,7 +150,7 @@ def _header(file: SceneFile) -> dict[str, Any]:
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings that are equal if they make the same tiles: NaN equals itself."""
     values = {name: "nan" if value != value else value for name, value in settings.items()}  # noqa: PLR0124
-    return {**values, GROUND_SIZE: None, READING: None}
+    return {**values, GROUND_SIZE: None, READING: None, VERSION: None}
 
 
 def _read_indexes(settings: dict[str, Any], file: SceneFile) -> list[int]:

@@ -15,19 +15,28 @@ from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, SceneError, T
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
-from geohash_rs.indexing.notes import band_notes, stack_notes, unseen_note
+from geohash_rs.indexing.notes import (
+    band_notes,
+    conflict_notes,
+    container_notes,
+    range_notes,
+    stack_notes,
+    unseen_note,
+)
 from geohash_rs.indexing.plan import ScenePlan
-from geohash_rs.indexing.records import READING, is_unchanged, scene_record, scene_settings
+from geohash_rs.indexing.records import READING, VERSION, is_unchanged, scene_record, scene_settings
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
 from geohash_rs.scenes.ahead import read_ahead
+from geohash_rs.scenes.bands import BandChoice
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.grid import GridSettings
 from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.sources import is_seen
+from geohash_rs.scenes.value_sample import range_applies
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
@@ -127,7 +136,7 @@ class SceneImagery:
         if self.num_tiles:
             self._leave_out_other_bands(self.bands or ())
             self.note_bands()
-            self.values = values or self._kinds(self.bands or ())
+            self.values = values or self.values or self._kinds(self.bands or ())
 
     def sample(self) -> Iterator[Tensor] | None:
         """Read random tiles, in the order of the files."""
@@ -194,7 +203,7 @@ class SceneImagery:
             if count:
                 tiles = scene_tiles_frame(self.scenes, np.concatenate(scene.windows))
                 done = replace(done, codes=np.concatenate(scene.codes), tiles=tiles)
-            recorded = self._recorded | self._reading(file)
+            recorded = self._settings_of(file)
             record = scene_record(file, count, recorded, checksum=checksum)
         except SceneError as error:
             self._skip(file.key, f"{file.name}: {error}")
@@ -222,21 +231,30 @@ class SceneImagery:
         self.report.skip(file.key, reason, strict=False)
 
     def _is_done(self, file: SceneFile, renewed: list[SceneRecord]) -> bool:
-        """Return whether a scene is already indexed; add its record if that lacks a checksum."""
+        """Return whether a scene is already indexed; renew a record without signs of changes."""
         record = self.known.get(file.key)
-        checksum = self.settings.checksum
         try:
-            recorded = self._recorded | self._reading(file)
-            if not is_unchanged(record, file, recorded, checksum=checksum):
+            recorded = self._settings_of(file)
+            if not is_unchanged(record, file, recorded, checksum=self.settings.checksum):
                 return False
-            if checksum and record is not None and record.checksum is None:
-                fuller = scene_record(file, record.num_tiles, recorded, checksum=True)
-                renewed += [fuller] if fuller.checksum is not None else []
+            if record is not None:
+                renewed += self._fuller(record, file, recorded)
         except SceneError as error:
             self._skip(file.key, f"{file.name}: {error}")
         else:
             self.report.unchanged.append(file.key)
         return True
+
+    def _fuller(
+        self, record: SceneRecord, file: SceneFile, recorded: dict[str, Any]
+    ) -> list[SceneRecord]:
+        """Return the record with a checksum or version that it lacks, or nothing."""
+        lacks_sum = self.settings.checksum and record.checksum is None
+        lacks_version = bool(file.version) and VERSION not in record.settings
+        if not (lacks_sum or lacks_version):
+            return []
+        fuller = scene_record(file, record.num_tiles, recorded, checksum=self.settings.checksum)
+        return [fuller] if lacks_version or fuller.checksum is not None else []
 
     def _note_unseen(self) -> None:
         """Warn once about scenes that count as unchanged because no change could be detected."""
@@ -249,7 +267,9 @@ class SceneImagery:
         unseen = [
             (file.name, next(name for name in file.files if not is_seen(name)))
             for file in self.scenes.scene_files
-            if file.key in unchanged - compared and not all(map(is_seen, file.files))
+            if file.key in unchanged - compared
+            and not all(map(is_seen, file.files))
+            and not (file.version and VERSION in self.known[file.key].settings)
         ]
         if unseen:
             warnings.warn(unseen_note(unseen), GeoHashRSWarning, stacklevel=2)
@@ -306,21 +326,47 @@ class SceneImagery:
                 bar.update(len(batch))
 
     def _reading(self, file: SceneFile) -> dict[str, Any]:
-        """Return the setting with the bands to read from a scene; empty if they do not fit."""
-        try:
-            choice = file.choose(self.scenes.bands, names=self.bands)
-        except BandMismatchError:
+        """Return the setting that says which bands of a scene are read; none if they do not fit."""
+        if (choice := self._choice(file)) is None:
             return {}
         indexes, labels = list(choice.indexes), list(choice.labels)
         return {READING: {"indexes": indexes, "labels": labels, "by": choice.by}}
+
+    def _settings_of(self, file: SceneFile) -> dict[str, Any]:
+        """Return the settings that decide a scene's tiles, as its record keeps them."""
+        found = self._recorded | self._reading(file)
+        if self._is_out_of_range(file):
+            found.pop("value_range", None)
+        return found
+
+    def _is_out_of_range(self, file: SceneFile) -> bool:
+        """Return whether a range of values was given that is not meant for a scene."""
+        given, choice = self.scenes.value_range, self._choice(file)
+        return (
+            given is not None
+            and choice is not None
+            and not range_applies(file, choice.indexes, given)
+        )
+
+    def _choice(self, file: SceneFile) -> BandChoice | None:
+        """Choose the bands of a scene; None if they do not fit."""
+        try:
+            return file.choose(self.scenes.bands, names=self.bands)
+        except BandMismatchError:
+            return None
 
     def note_bands(self) -> None:
         """Add to the report, once, what was decided about the bands of the scenes."""
         files = [self.scenes.scene_files[number] for number in self._plan.numbers]
         self.report.notes += stack_notes(files, other_layers=self.scenes.other_layers)
+        self.report.notes += container_notes(self.scenes.containers)
+        choices = [self._choice(file) for file in files]
         if self.scenes.bands is None and self.bands is not None:
-            by = [self._reading(file).get(READING, {}).get("by") for file in files]
-            self.report.notes += band_notes(files, by, names=self.bands)
+            self.report.notes += band_notes(files, choices, names=self.bands)
+        self.report.notes += conflict_notes(files, choices)
+        out_of_range = [file for file in files if self._is_out_of_range(file)]
+        if self.scenes.value_range is not None and out_of_range:
+            self.report.notes += range_notes(files, out_of_range, self.scenes.value_range)
 
 
 def _nothing(scene: EncodedScene) -> EncodedTiles:

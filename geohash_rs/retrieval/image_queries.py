@@ -21,6 +21,7 @@ from geohash_rs.retrieval.query import (
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
 from geohash_rs.retrieval.unmet import explain_unmet
+from geohash_rs.scenes.band_labels import NAME_SAYS
 from geohash_rs.scenes.bands import BY_ORDER, is_by_meaning
 from geohash_rs.scenes.file import scene_key
 from geohash_rs.scenes.sensors import RGB
@@ -195,6 +196,7 @@ def hash_patch(
         bands=bands if bands is not None else _bands_of_scene(records, key),
         named=bool(records) and all(_says_what_it_shows(record) for record in records),
         unnamed=_shared([record.settings.get("bands") for record in records]),
+        by_name=_shared([_indexes_by_name(record) for record in records]),
         nodata=_setting_of_scene(records, key, "nodata"),
         resolutions=resolutions(records),
         values=[*hasher.values, *_ranges_of_scenes(records, len(hasher.bands))],
@@ -254,6 +256,12 @@ def _names_of_scenes(records: Sequence[SceneRecord]) -> list[str] | None:
 def _says_what_it_shows(record: SceneRecord) -> bool:
     """Return whether a scene's bands were chosen by what they show."""
     return is_by_meaning((record.settings.get(READING) or {}).get("by", BY_ORDER))
+
+
+def _indexes_by_name(record: SceneRecord) -> list[int] | None:
+    """Return the bands of a scene if its file name says what they show."""
+    reading = record.settings.get(READING) or {}
+    return reading.get("indexes") if NAME_SAYS in reading.get("by", "") else None
 
 
 def _shared(choices: Sequence[list[Any] | None]) -> list[Any] | None:

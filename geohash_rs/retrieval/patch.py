@@ -14,7 +14,8 @@ from torch import Tensor
 
 from geohash_rs.errors import GeoHashRSWarning, PatchError, ValueMismatchError, one_line
 from geohash_rs.footprints.windows import footprints, ground_pixel
-from geohash_rs.scenes.bands import BY_ORDER, COLOURS_SAY, BandChoice
+from geohash_rs.scenes.band_labels import COLOURS_SAY
+from geohash_rs.scenes.bands import BY_ORDER, BandChoice
 from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
 from geohash_rs.scenes.grid import grid_starts
 from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_images
@@ -39,12 +40,14 @@ class Patch:
         tiles: Raw pixels with north up, shape (tiles, bands, height, width).
         windows: Where the tiles lie in the source, (col, row, width, height) px, shape (tiles, 4).
         footprint: What the patch covers, EPSG:4326.
+        notes: What was decided about its bands and may be wrong, one sentence each.
     """
 
     source: str
     tiles: Tensor
     windows: npt.NDArray[np.int64]
     footprint: BaseGeometry
+    notes: tuple[str, ...] = ()
 
 
 def read_patch(
@@ -55,6 +58,7 @@ def read_patch(
     window: Sequence[int] | None = None,
     bands: Sequence[int | str] | None = None,
     unnamed: Sequence[int | str] | None = None,
+    by_name: Sequence[int] | None = None,
     named: bool = False,
     nodata: float | None = None,
     resolutions: Sequence[float] = (),
@@ -75,6 +79,8 @@ def read_patch(
         window: Column, row, width and height of the part to search with, px; all if None.
         bands: One-based indexes or names of the bands to use.
         unnamed: Bands to use if the file does not say what its bands show.
+        by_name: Bands of the archive's scenes whose file names say what they show; a patch that
+            only has colours, and in another order, causes a warning.
         named: Whether the archive's scenes say what their bands show; if so, a patch that does not
             causes a warning.
         nodata: Value of missing pixels; None uses the file's own.
@@ -96,12 +102,10 @@ def read_patch(
     """
     scene = read_scene_file(path, bands=bands)
     choice = _choose_bands(scene, bands, names, unnamed)
-    if named and choice.by == BY_ORDER and len(names) > 1:
-        msg = (
-            f"{scene.name} does not say what its bands show, so they are read in order as "
-            f"{', '.join(names)}; pass bands=... if that is wrong."
-        )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+    in_archive = [band for band in unnamed or by_name or () if isinstance(band, int)]
+    notes = _band_notes(scene, choice, names, named=named, in_archive=in_archive)
+    for note in notes:
+        warnings.warn(note, GeoHashRSWarning, stacklevel=3)
     indexes = choice.indexes
     whole = _check_window(scene, window)
     size = _tile_shape(scene, tile_size, resolutions)
@@ -153,6 +157,7 @@ def read_patch(
         tiles=stack_images(images),
         windows=np.array(kept, dtype=np.int64),
         footprint=footprints(scene.transform, [whole], crs=scene.crs)[0],
+        notes=tuple(notes),
     )
 
 
@@ -215,16 +220,49 @@ def _choose_bands(
     says_nothing = not any(band.label for band in scene.bands)
     if says_nothing and numbers and max(numbers) <= scene.count:
         return scene.choose(unnamed)
-    choice = scene.choose(names=names)
-    if numbers and choice.indexes != tuple(numbers) and choice.by == COLOURS_SAY:
-        msg = (
-            f"the archive's scenes were read with bands {','.join(map(str, numbers))}, but "
+    return scene.choose(names=names)
+
+
+def _band_notes(
+    scene: SceneFile,
+    choice: BandChoice,
+    names: Sequence[str],
+    *,
+    named: bool,
+    in_archive: Sequence[int],
+) -> list[str]:
+    """Report what may be wrong about the bands of a patch.
+
+    Args:
+        scene: The patch's file.
+        choice: The bands chosen.
+        names: Bands that the hasher expects.
+        named: As in `read_patch`.
+        in_archive: Bands that the archive's scenes were read with, where these were asked for or
+            their file names say what they show.
+
+    Returns:
+        Sentences for a user.
+    """
+    notes = []
+    if named and choice.by == BY_ORDER and len(names) > 1:
+        notes.append(
+            f"{scene.name} does not say what its bands show, so they are read in order as "
+            f"{', '.join(names)}; pass bands=... if that is wrong."
+        )
+    if in_archive and choice.indexes != tuple(in_archive) and COLOURS_SAY in choice.by:
+        notes.append(
+            f"the archive's scenes were read with bands {','.join(map(str, in_archive))}, but "
             f"{scene.name} with bands {','.join(map(str, choice.indexes))}, by its colour "
             f"interpretation as {', '.join(names)}; pass bands=... if its order is that of the "
             "scenes."
         )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=4)
-    return choice
+    if choice.conflict:
+        notes.append(
+            f"{scene.name} contradicts itself on what its bands show: {choice.conflict}. The first "
+            "reading is used; pass bands=... if it is wrong."
+        )
+    return notes
 
 
 def _check_window(scene: SceneFile, window: Sequence[int] | None) -> tuple[int, int, int, int]:

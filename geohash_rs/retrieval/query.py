@@ -49,6 +49,7 @@ class Query:
         source: Id of the archive's tile, or path and window of the patch.
         negatives: Packed codes of what not to find, uint8, shape (negatives, bits / 8).
         left_out: Ids of tiles to leave out of the matches.
+        notes: What was decided about the bands of a patch and may be wrong, one sentence each.
     """
 
     codes: npt.NDArray[np.uint8]
@@ -57,6 +58,7 @@ class Query:
     source: int | str | None = None
     negatives: npt.NDArray[np.uint8] | None = None
     left_out: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def query_of_patch(hasher: ActivationHasher, patch: Patch) -> Query:
@@ -78,6 +80,7 @@ def query_of_patch(hasher: ActivationHasher, patch: Patch) -> Query:
         footprint=patch.footprint,
         activations=activations,
         source=f"{patch.source}, window {window},",
+        notes=patch.notes,
     )
 
 

@@ -2,36 +2,24 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from geohash_rs.errors import BandMismatchError
-from geohash_rs.scenes.sensors import (
-    COMMON,
-    RGB,
-    at_wavelength,
-    meanings_of,
-    product_bands,
-)
+from geohash_rs.scenes.band_labels import Band
+from geohash_rs.scenes.sensors import RGB, meanings_of
 
 __all__ = [
     "BY_BANDS",
     "BY_ORDER",
-    "COLOURS_SAY",
-    "Band",
     "BandChoice",
     "choose_bands",
     "is_by_meaning",
-    "label_bands",
     "picture_bands",
-    "remember_names",
     "shared_names",
 ]
 
-BY_BANDS, BY_ORDER, COLOURS_SAY = "the bands asked for", "order", "colour interpretation"
-# Interpretations that state a meaning; the last ones do not suit a hasher of photographs.
-COLOURS = {*RGB, *COMMON, "cyan", "magenta", "yellow", "black", "hue", "saturation", "lightness"}
-COLOURS |= {"y", "cb", "cr"}
+BY_BANDS, BY_ORDER = "the bands asked for", "order"
 # Names a hasher may expect, and narrower names a file may use.
 NARROWER = {
     "nir": ("nir08",),
@@ -41,41 +29,6 @@ NARROWER = {
     "lwir": ("lwir11",),
     "lwir11": ("lwir",),
 }
-NANOMETRES = 100.0  # a wavelength above this is not in micrometres
-WAVELENGTH = re.compile(r"(?:^|_)(?:central_?)?wavelengths?(?:_?(um|nm|micrometers|nanometers))?$")
-
-
-_named: dict[str, tuple[str, ...]] = {}  # band names from catalogues, by file
-
-
-def remember_names(path: str, names: Sequence[str]) -> None:
-    """Store the band names that a catalogue states for a file.
-
-    Args:
-        path: Path or URI of the file.
-        names: One name per band.
-    """
-    _named[path] = tuple(names)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Band:
-    """What is known about a band.
-
-    Attributes:
-        name: Its own name, such as ``B04`` or ``Band 3 - Red``; empty if it has none.
-        meaning: STAC common name of what it shows, such as ``red``; empty if unknown.
-        source: Where the meaning comes from, such as ``description``; empty if unknown.
-    """
-
-    name: str = ""
-    meaning: str = ""
-    source: str = ""
-
-    @property
-    def label(self) -> str:
-        """Its meaning, otherwise its own name, otherwise an empty string."""
-        return self.meaning or self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +39,14 @@ class BandChoice:
         indexes: One-based, in the order of the inputs.
         labels: Their labels; empty where nothing is known.
         by: What decided: the sources of the meanings, ``order``, or the bands asked for.
+        conflict: Where the file contradicts itself on these bands, such as ``band 1 is blue by file
+            name but red by colour interpretation``; empty if it does not, or is not relied on.
     """
 
     indexes: tuple[int, ...]
     labels: tuple[str, ...]
     by: str
+    conflict: str = ""
 
     def __str__(self) -> str:
         """Describe which bands are read and why: ``3,2,1 (red, green, blue) by description``."""
@@ -110,60 +66,6 @@ def is_by_meaning(by: str) -> bool:
         by: What decided, as in `BandChoice`.
     """
     return by not in (BY_ORDER, BY_BANDS)
-
-
-def label_bands(
-    *,
-    path: str,
-    descriptions: Sequence[str | None],
-    colors: list[str],
-    tags: Sequence[Mapping[str, str]] = (),
-    product_tags: Mapping[str, str] | None = None,
-    data_alpha: int | None = None,
-) -> tuple[Band, ...]:
-    """Collect what is known about the bands of a file.
-
-    Sources in order of precedence: STAC catalogue, band description, wavelength, naming conventions
-    of the file, and colour interpretation, which drivers often invent.
-
-    Args:
-        path: Path or URI of the file, whose name may identify the product.
-        descriptions: Description of each band.
-        colors: Colour interpretation of each band, such as ``red``.
-        tags: Metadata of each band.
-        product_tags: Metadata of the file.
-        data_alpha: One-based index of a band that is flagged as alpha but is not a mask.
-
-    Returns:
-        One `Band` per band.
-    """
-    tags = tags or [{}] * len(colors)
-    names = [
-        (text or found.get("BandName") or found.get("long_name") or "").strip()
-        for text, found in zip(descriptions, tags, strict=True)
-    ]
-    waves = _wavelengths(tags, product_tags or {})
-    catalogued = _named.get(path, ())
-    if len(catalogued) != len(colors):
-        catalogued = tuple(found.get("common_name", "") for found in tags)
-    sources = {
-        "STAC": meanings_of(catalogued),
-        "description": meanings_of(names, path),
-        "wavelength": [at_wavelength(wave) for wave in waves],
-        "file name": product_bands(path, len(colors)),
-        COLOURS_SAY: [color.lower() if color.lower() in COLOURS else "" for color in colors],
-    }
-    bands = []
-    for position, name in enumerate(names):
-        known = ((at[position], source) for source, at in sources.items() if at[position])
-        meaning, source = next(known, ("", ""))
-        bands.append(Band(name=name, meaning=meaning, source=source))
-    open_fourth = data_alpha == 4 or colors[3:] in (["undefined"], ["gray"])
-    if len(bands) == 4 and open_fourth and not bands[3].label and _are_rgb(bands[:3]):
-        # A fourth band after red, green and blue that is not a mask: near infrared of aerial
-        # cameras.
-        bands[3] = Band(meaning="nir", source="its place after red, green and blue")
-    return tuple(bands)
 
 
 def choose_bands(
@@ -191,7 +93,11 @@ def choose_bands(
     """
     usable = [i for i in range(1, len(bands) + 1) if i != alpha]
     if asked is not None:
-        return _choice(bands, [_asked_index(bands, band, scene=scene) for band in asked], BY_BANDS)
+        choice = _choice(
+            bands, [_asked_index(bands, band, scene=scene) for band in asked], BY_BANDS
+        )
+        named = any(isinstance(band, str) for band in asked)
+        return choice if named else replace(choice, conflict="")
     if names is None:
         return _choice(bands, usable, BY_ORDER)
     wanted = list(zip(names, meanings_of(names), strict=True))
@@ -263,10 +169,6 @@ def picture_bands(bands: Sequence[Band], *, alpha: int | None = None) -> tuple[i
     return tuple(usable[:3]) if len(usable) >= 3 else tuple(usable[:1])
 
 
-def _are_rgb(bands: Sequence[Band]) -> bool:
-    return tuple(band.meaning for band in bands) == RGB
-
-
 def _labels(bands: Sequence[Band]) -> tuple[str, ...]:
     """Label all bands if any is known, unknown ones by their number."""
     if not any(band.meaning or band.name for band in bands):
@@ -276,7 +178,9 @@ def _labels(bands: Sequence[Band]) -> tuple[str, ...]:
 
 def _choice(bands: Sequence[Band], indexes: Sequence[int], by: str) -> BandChoice:
     labels = tuple(bands[index - 1].label for index in indexes)
-    return BandChoice(indexes=tuple(indexes), labels=labels, by=by)
+    doubtful = [index for index in sorted(set(indexes)) if bands[index - 1].other]
+    conflict = ", ".join(f"band {index} is {bands[index - 1].readings}" for index in doubtful)
+    return BandChoice(indexes=tuple(indexes), labels=labels, by=by, conflict=conflict)
 
 
 def _feeds(labels: Sequence[str], names: Sequence[str]) -> bool:
@@ -346,27 +250,3 @@ def _mismatch(
 def _listed(bands: Sequence[Band], indexes: Sequence[int]) -> str:
     labels = [bands[i - 1].label or "?" for i in indexes]
     return ", ".join(labels) if any(label != "?" for label in labels) else "none"
-
-
-def _wavelengths(
-    tags: Sequence[Mapping[str, str]], product_tags: Mapping[str, str]
-) -> list[float | None]:
-    """Read the central wavelength of each band, in micrometres."""
-    lists = [
-        re.findall(r"\d+(?:\.\d+)?", value)
-        for key, value in product_tags.items()
-        if WAVELENGTH.search(key.lower())
-    ]
-    whole = next((values for values in lists if len(values) == len(tags)), None)
-    waves: list[float | None] = []
-    for position, found in enumerate(tags):
-        texts = [text for key, text in found.items() if WAVELENGTH.search(key.lower())]
-        texts += [whole[position]] if whole else []
-        wave = next(filter(None, map(_number, texts)), None)
-        waves.append(wave / 1000 if wave is not None and wave > NANOMETRES else wave)
-    return waves
-
-
-def _number(text: str) -> float | None:
-    found = re.match(r"\s*(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)", str(text))
-    return float(found[1]) if found else None

@@ -17,7 +17,8 @@ from torchgeo.datasets import RasterDataset
 from geohash_rs._compat import GeoSlice, location_keys
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.footprints.windows import footprints
-from geohash_rs.scenes.bands import remember_names, shared_names
+from geohash_rs.scenes.band_labels import remember_names
+from geohash_rs.scenes.bands import shared_names
 from geohash_rs.scenes.coverage import coverage, pixel_size, slices_of
 from geohash_rs.scenes.dates import DateArgument, DateRule
 from geohash_rs.scenes.file import SceneFile, read_scene_file
@@ -73,6 +74,8 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         other_layers: Quality layers and preview pictures of these scenes, which are not scenes.
         passed_over: Path and reason for each file or folder that was skipped: hidden ones, link
             loops, and those already found under another name.
+        containers: Path, and what to do with it, of each file that was found and holds other files
+            or several rasters.
         index: TorchGeo's index, in the CRS shared by all scenes, otherwise in EPSG:4326.
     """
 
@@ -126,6 +129,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         self.unreadable = found.unreadable
         self.passed_over = found.passed_over
         self.other_layers = found.other_layers
+        self.containers = found.containers
         self._found: tuple[gpd.GeoDataFrame, object, shapely.STRtree] | None = None
         self._pool = RasterPool()
         self._set_index()

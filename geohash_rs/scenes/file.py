@@ -17,7 +17,9 @@ from rasterio.io import DatasetReader
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.projection import projection_of
 from geohash_rs.scenes.alpha import alpha_band
-from geohash_rs.scenes.bands import Band, BandChoice, choose_bands, label_bands
+from geohash_rs.scenes.band_labels import Band, label_bands
+from geohash_rs.scenes.bands import BandChoice, choose_bands
+from geohash_rs.scenes.containers import container_of
 from geohash_rs.scenes.dates import DateRange, DateRule
 from geohash_rs.scenes.folders import shown_name
 from geohash_rs.scenes.palette import in_colours
@@ -25,10 +27,11 @@ from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently, unle
 from geohash_rs.scenes.sensors import product_rescaling
 from geohash_rs.scenes.sources import deciding_files
 from geohash_rs.scenes.stack_vrt import stack_at
-from geohash_rs.scenes.state import state_of
+from geohash_rs.scenes.stacks import without_grid
+from geohash_rs.scenes.state import state_of, version_of
 from geohash_rs.scenes.values import Conversion, rescaling_of
 
-__all__ = ["SceneFile", "open_raster", "read_scene_file", "scene_key"]
+__all__ = ["SceneFile", "bands_of_raster", "open_raster", "read_scene_file", "scene_key"]
 
 # Side files are looked up by name: listing a folder of thousands takes longer than reading a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
@@ -63,6 +66,8 @@ class SceneFile:
         scales: Factor of each band from pixels to physical values; empty if all are 1.
         offsets: Term added to each band after scaling.
         units: Unit of each band; empty strings if none is declared.
+        version: What a catalogue says that differs once its files are others, such as checksums;
+            empty if no catalogue names it.
     """
 
     key: str
@@ -85,6 +90,7 @@ class SceneFile:
     scales: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
     units: tuple[str, ...] = ()
+    version: str = ""
 
     @property
     def name(self) -> str:
@@ -206,7 +212,11 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
         except (RasterioError, OSError) as error:
             virtual = str(path).startswith("<")
             name = "a virtual raster of several files" if virtual else Path(str(path)).name
-            msg = f"{name} cannot be opened: {one_line(error)}"
+            advice = "" if is_virtual(path) else container_of(str(path))
+            if advice and Path(str(path)).exists():
+                msg = f"{name} cannot be opened as a scene: it is {advice}."
+            else:
+                msg = f"{name} cannot be opened: {one_line(error)}"
             raise SceneError(msg) from error
 
 
@@ -309,14 +319,7 @@ def _read_header(
             nodata=None if differing else source.nodata,
             masked=masked or differing,
             alpha=alpha,
-            bands=label_bands(
-                path=str(path),
-                descriptions=source.descriptions,
-                colors=[color.name for color in source.colorinterp],
-                tags=[source.tags(i) | source.tags(i, ns="IMAGERY") for i in source.indexes],
-                product_tags=source.tags() | source.tags(ns="ENVI"),
-                data_alpha=flagged if not masks else None,
-            ),
+            bands=_labels(source, str(path), data_alpha=flagged if not masks else None),
             dates=(rule or DateRule()).dates(
                 str(path), {**source.tags(), **source.tags(ns="IMAGERY")}
             ),
@@ -325,8 +328,35 @@ def _read_header(
             mtime_ns=state[1],
             plain=_is_plain(source, str(path)),
             units=tuple(text or "" for text in source.units),
+            version=version_of(without_grid(str(path))),
             **_rescaling(source, opened),
         )
+
+
+def bands_of_raster(source: DatasetReader, path: str | Path) -> tuple[tuple[Band, ...], int | None]:
+    """Find what is known about the bands of any raster, placed on the Earth or not.
+
+    Args:
+        source: Open rasterio dataset.
+        path: Its path, whose name may say what its bands show.
+
+    Returns:
+        One `Band` per band, and the one-based index of the alpha band or None.
+    """
+    flagged, masks = alpha_band(source, name=Path(path).name, trust=True)
+    labels = _labels(source, str(path), data_alpha=flagged if not masks else None)
+    return labels, flagged if masks else None
+
+
+def _labels(source: DatasetReader, path: str, *, data_alpha: int | None) -> tuple[Band, ...]:
+    return label_bands(
+        path=path,
+        descriptions=source.descriptions,
+        colors=[color.name for color in source.colorinterp],
+        tags=[source.tags(i) | source.tags(i, ns="IMAGERY") for i in source.indexes],
+        product_tags=source.tags() | source.tags(ns="ENVI"),
+        data_alpha=data_alpha,
+    )
 
 
 def _rescaling(source: DatasetReader, path: str) -> dict[str, tuple[float, ...]]:
@@ -363,7 +393,15 @@ def _check_header(source: DatasetReader, name: str, path: str) -> None:
         )
         raise SceneError(msg)
     if source.count == 0:
-        msg = f"{name} has no bands; name one of its subdatasets instead (see 'rio info')."
+        named = "; name one of its subdatasets instead (see 'rio info')"
+        if source.subdatasets:
+            listed = ", ".join(source.subdatasets[:MOST_PAGES])
+            named = (
+                f" of its own but {len(source.subdatasets)} subdatasets; name one instead, or "
+                f"convert it with 'gdal_translate SUBDATASET scene.tif': {listed}"
+                f"{', ...' * (len(source.subdatasets) > MOST_PAGES)}"
+            )
+        msg = f"{name} has no bands{named}."
         raise SceneError(msg)
     if any(dtype.startswith("complex") for dtype in source.dtypes):
         msg = (

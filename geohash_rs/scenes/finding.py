@@ -1,5 +1,6 @@
 """Find the scenes in folders, files and URIs, and read their headers."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ import shapely
 
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.windows import footprints
+from geohash_rs.scenes.band_files import remember_apart
+from geohash_rs.scenes.containers import container_of
 from geohash_rs.scenes.dates import DateRule
 from geohash_rs.scenes.file import SceneFile, read_scene_file, scene_key
 from geohash_rs.scenes.folders import FolderSearch, shown_name
@@ -19,6 +22,7 @@ from geohash_rs.scenes.stacks import find_stacks, members_at
 __all__ = ["FoundScenes", "find_scenes", "scene_paths"]
 
 SCENE_ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
+ZARR = ".zarr"  # a folder that is one store
 
 
 @dataclass(kw_only=True)
@@ -30,12 +34,15 @@ class FoundScenes:
         unreadable: Path and reason for each file that cannot be used.
         passed_over: As in `FolderSearch`.
         other_layers: As in `geohash_rs.scenes.stacks.Found`.
+        containers: Path, and what to do with it, of each file in a folder that holds other files or
+            several rasters.
     """
 
     scene_files: list[SceneFile] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     passed_over: list[tuple[str, str]] = field(default_factory=list)
     other_layers: list[str] = field(default_factory=list)
+    containers: list[tuple[str, str]] = field(default_factory=list)
 
 
 def find_scenes(
@@ -61,12 +68,13 @@ def find_scenes(
         GeoHashRSError: With ``strict``, if a file cannot be used.
         SceneError: If a path does not exist, or no scene can be read.
     """
-    search = FolderSearch(wanted=_is_scene_name)
+    search = FolderSearch(wanted=_is_scene_name, noted=_is_container)
     stacks = find_stacks(scene_paths(paths, search=search))
     found = FoundScenes(
         unreadable=[(shown_name(path), shown_name(reason)) for path, reason in search.failed],
         passed_over=search.passed_over,
         other_layers=stacks.other_layers,
+        containers=[(shown_name(path), shown_name(container_of(path))) for path in search.seen],
     )
     if strict and found.unreadable:
         raise SceneError(found.unreadable[0][1])
@@ -78,7 +86,9 @@ def find_scenes(
             scene.band_indexes(bands)
             _check_on_earth(scene)
         except SeparateScenesError:
-            waiting.extendleft(member.path for member in reversed(stacks.stacks[path]))
+            members = [member.path for member in stacks.stacks[path]]
+            remember_apart(members)
+            waiting.extendleft(reversed(members))
         except GeoHashRSError as error:
             if strict:
                 raise
@@ -107,7 +117,9 @@ def scene_paths(paths: Iterable[str | Path], *, search: FolderSearch | None = No
     found: dict[str, str] = {}
     for path in paths:
         folder = Path(path)
-        if folder.is_dir():
+        if folder.suffix.lower() == ZARR and folder.is_dir():
+            search.seen.append(str(path))
+        elif folder.is_dir():
             found.update((scene_key(name), name) for name in search.files(path))
         elif is_virtual(path) or members_at(str(path)):
             found[scene_key(path)] = str(path)
@@ -122,6 +134,12 @@ def scene_paths(paths: Iterable[str | Path], *, search: FolderSearch | None = No
 
 def _is_scene_name(name: str) -> bool:
     return name.lower().endswith(SCENE_ENDINGS)
+
+
+def _is_container(entry: os.DirEntry[str]) -> bool:
+    """Return whether a file, or folder of a Zarr store, holds other files or several rasters."""
+    is_store = entry.name.lower().endswith(ZARR)
+    return container_of(entry.name) != "" and (is_store or not entry.is_dir())
 
 
 def _check_on_earth(scene: SceneFile) -> None:
@@ -141,7 +159,8 @@ def _nothing_to_read(paths: Sequence[str | Path], found: FoundScenes) -> str:
     where = ", ".join(map(str, paths))
     if not found.unreadable:
         endings = " ".join(SCENE_ENDINGS)
-        over = "".join(f"; {path} is {reason}" for path, reason in found.passed_over[:1])
+        others = [*found.containers, *found.passed_over]
+        over = "".join(f"; {path} is {reason}" for path, reason in others[:1])
         return f"no scenes in {where}; looked for files ending in {endings}{over}."
     reasons = "; ".join(reason for _, reason in found.unreadable[:3])
     return f"none of {len(found.unreadable)} files in {where} can be used: {reasons}"

@@ -50,12 +50,16 @@ class FolderSearch:
 
     Attributes:
         wanted: Returns whether to search for files of this name.
+        noted: Returns whether to note a file or folder that is found rather than search it.
+        seen: Paths of those noted.
         passed_over: Path and reason for each folder and wanted file that is hidden, left behind by
             another program, or already found under another name.
         failed: Path and reason for each folder or file that cannot be read.
     """
 
     wanted: Callable[[str], bool]
+    noted: Callable[[os.DirEntry[str]], bool] = lambda _: False
+    seen: list[str] = field(default_factory=list)
     passed_over: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     _folders: dict[str, str] = field(default_factory=dict)
@@ -120,7 +124,7 @@ class FolderSearch:
             return
         for entry in entries:
             is_folder = _is_folder(entry)
-            if not (is_folder or self.wanted(entry.name)):
+            if self._note(entry) or not (is_folder or self.wanted(entry.name)):
                 continue
             if is_litter(entry.name):
                 self.passed_over.append((entry.path, "hidden, or left behind by another program"))
@@ -130,6 +134,12 @@ class FolderSearch:
                 yield from self._below(entry.path, (*above, real), links)
             elif self.take(entry.path):
                 yield entry.path
+
+    def _note(self, entry: os.DirEntry[str]) -> bool:
+        noted = not is_litter(entry.name) and self.noted(entry)
+        if noted:
+            self.seen.append(entry.path)
+        return noted
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

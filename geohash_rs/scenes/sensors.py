@@ -5,8 +5,11 @@ from collections.abc import Sequence
 
 __all__ = [
     "COMMON",
+    "FAMILIES",
+    "POLARISATIONS",
     "RGB",
     "at_wavelength",
+    "family_of",
     "meanings_of",
     "product_bands",
     "product_rescaling",
@@ -64,11 +67,19 @@ WORDS = {
     "swir1": "swir16", "swir_1": "swir16", "swir2": "swir22", "swir_2": "swir22",
     "panchromatic": "pan", "thermal": "lwir", "tir": "lwir", "tirs1": "lwir11", "tirs2": "lwir12",
 }  # fmt: skip
+POLARISATIONS = ("vv", "vh", "hh", "hv")  # of radar, such as Sentinel-1
 COMMON = {
     "pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071",
     "rededge075", "rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir",
-    "lwir11", "lwir12",
+    "lwir11", "lwir12", *POLARISATIONS,
 }  # fmt: skip
+# Names that one source may use where another uses a narrower or wider one.
+FAMILY = {
+    "coastal": "blue", "green05": "green", "rededge071": "rededge", "rededge075": "rededge",
+    "rededge078": "rededge", "nir08": "nir", "nir09": "nir", "lwir11": "lwir", "lwir12": "lwir",
+}  # fmt: skip
+FAMILIES = COMMON - FAMILY.keys()
+FEW = 8  # bands b1 to b8: of any sensor, or only numbered
 NUMBERED = re.compile(r"(?:sur_refl_|sr_|st_|toa_)?b_?(0?)(\d{1,2})(a?)", re.I)
 NOT_PIXELS = {"mask", "qa", "quality", "cloud", "ratio", "index", "std", "variance", "error"}
 # Upper limit, in micrometres, of the wavelengths of each common name.
@@ -133,6 +144,15 @@ def at_wavelength(wave: float | None) -> str:
     return next((name for end, name in SPECTRUM if wave is not None and wave < end), "")
 
 
+def family_of(meaning: str) -> str:
+    """Return the widest common name that includes a common name.
+
+    >>> family_of("rededge071"), family_of("red")
+    ('rededge', 'red')
+    """
+    return FAMILY.get(meaning, meaning)
+
+
 def product_bands(path: str, count: int) -> tuple[str, ...]:
     """Find what the bands of a multi-band product show by the file's name.
 
@@ -156,6 +176,8 @@ def _sensor_by_names(heads: Sequence[str]) -> dict[str, str]:
         return SENTINEL_2  # no other sensor has these bands, or a leading zero
     if "7" in numbers and "6" not in numbers:
         return LANDSAT_7
+    if len(found) == len(heads) <= FEW and numbers == {str(i + 1) for i in range(len(heads))}:
+        return {}  # the bands are only counted
     return UNSURE
 
 

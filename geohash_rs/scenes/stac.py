@@ -1,5 +1,6 @@
 """Find the scenes that STAC items name, and when they were taken."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from geohash_rs.errors import SceneError, one_line
 from geohash_rs.scenes.dates import DateRange
 from geohash_rs.scenes.remote import is_virtual
 from geohash_rs.scenes.sensors import at_wavelength, meanings_of
+from geohash_rs.scenes.state import remember_version
 from geohash_rs.scenes.values import remember_rescaling
 
 if TYPE_CHECKING:
@@ -104,15 +106,18 @@ def _take(item: "pystac.Item", scenes: StacScenes, *, asset: str | None, start: 
     """
     dates = _dates(item)
     bands = [] if asset else _band_assets(item, start)
+    used = [one for one in item.assets.values() if _is_raster(one)]
     if len(bands) > 1:
         own = item.get_self_href()
         name = own if own and is_stac_path(own) else f"{start or own or item.id}#{item.id}"
         scenes.stacks[name] = bands
     else:
         chosen = item.assets[_choose(item, asset)]
+        used = [chosen]
         name = _href(item, chosen.href, start)
         scenes.names[name] = [shows or band for band, shows in _bands_of(chosen)]
         remember_rescaling(name, _rescalings(item, chosen))
+    remember_version(name, _version(item, used))
     if scenes.dates.setdefault(name, dates) != dates:
         msg = (
             f"item {item.id} and an earlier item give different dates for {name}; remove one of "
@@ -202,6 +207,20 @@ def _rescalings(item: "pystac.Item", asset: "pystac.Asset") -> list[tuple[float,
             return []
         found.append((float(scale), 0.0 if applied else float(offset)))
     return found
+
+
+def _version(item: "pystac.Item", assets: Sequence["pystac.Asset"]) -> str:
+    """Find what an item says that differs once its files are others.
+
+    Checksums: https://github.com/stac-extensions/file
+    """
+    said = [
+        f"{asset.href.partition('?')[0]} {sums or asset.extra_fields.get('updated')}"
+        for asset in assets
+        if (sums := asset.extra_fields.get("file:checksum")) or "updated" in asset.extra_fields
+    ]
+    updated = str(item.properties.get("updated") or "")
+    return "; ".join(sorted(said)) if len(said) == len(assets) else updated
 
 
 def _is_raster(asset: "pystac.Asset") -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from geohash_rs.scenes.sensors import COMMON
+from geohash_rs.scenes.band_files import band_of_name, layer_of_file
 from geohash_rs.scenes.stac import is_stac_path, read_stac
 
 __all__ = [
@@ -16,21 +16,10 @@ __all__ = [
     "members_at",
     "remember_stack",
     "stack_of_item",
+    "without_grid",
 ]
 
 RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt")
-NAMED = "|".join(sorted(COMMON, key=len, reverse=True))
-BAND_FILE = re.compile(
-    rf"(?P<product>.*?[_.]|)(?P<band>(?:SR_|ST_)?B\d{{1,2}}A?|B6_VCID_[12]|{NAMED})(?:_(?P<res>\d\d)m)?",
-    re.I,
-)
-# Layers of a product that are not bands, and preview pictures.
-OTHER_LAYER = re.compile(
-    r"(?P<product>.*?[_.]|)(?:SCL|AOT|WVP|TCI|PVI|CLD|SNW|VISUAL|THUMB\w*|PREVIEW|OVERVIEW|BROWSE|"
-    r"CLOUD|SNOW|BQA|FMASK|[SV][AZ]A|UDM2?|(?:SR_)?QA\w*|ST_[A-Z]+|"
-    r"SR_(?:ATMOS|CLOUD|AEROSOL)\w*|MSK_\w+|MTL|ANG)(?:_(?P<res>\d\d)m|-jp2)?",
-    re.I,
-)
 SAFE = re.compile(r"(?P<safe>.*\.SAFE)/(?:GRANULE/(?P<granule>[^/]+)/(?P<inside>.*))?", re.I)
 RESOLUTION_FOLDER = re.compile(r"/R\d\dm$", re.I)
 GRID = re.compile(r"(?P<key>.+)#(?P<size>[\d.]+)m")
@@ -151,7 +140,7 @@ def members_at(name: str) -> tuple[Member, ...]:
     Returns:
         The members; none if there is no such stack.
     """
-    name = _without_grid(name)
+    name = without_grid(name)
     if name in _remembered:
         return _remembered[name]
     if is_stac_path(name.partition("#")[0]):
@@ -164,13 +153,17 @@ def members_at(name: str) -> tuple[Member, ...]:
             return ()
         if path.is_dir():
             deep = SAFE.match(f"{path.as_posix()}/") is not None
-            inside = path.rglob("*") if deep else path.iterdir()
-        else:
-            inside = path.parent.glob(f"{_literal(path.name)}*")
-        files = [p.as_posix() for p in inside if p.suffix.lower() in RASTERS and p.is_file()]
+            return _stack_among(path.rglob("*") if deep else path.iterdir(), path)
+        same = path.parent.glob(f"{_literal(path.name)}*")
+        # the band may come before the end of the files' names, so that these start otherwise
+        return _stack_among(same, path) or _stack_among(path.parent.glob("*"), path)
     except OSError:
         return ()
-    return find_stacks(sorted(files)).stacks.get(path.as_posix(), ())
+
+
+def _stack_among(files: Iterable[Path], name: Path) -> tuple[Member, ...]:
+    rasters = [p.as_posix() for p in files if p.suffix.lower() in RASTERS and p.is_file()]
+    return find_stacks(sorted(rasters)).stacks.get(name.as_posix(), ())
 
 
 def _place(
@@ -184,20 +177,17 @@ def _place(
         return None
     if (safe := SAFE.match(text)) is not None:
         inside = safe["inside"] or ""
-        band = BAND_FILE.fullmatch(stem) if inside.upper().startswith("IMG_DATA/") else None
-        size = int((band and band["res"]) or 0)
+        band = band_of_name(stem) if inside.upper().startswith("IMG_DATA/") else None
         name = safe["safe"]
         if safe["granule"] and has_several_granules(name):
             name = f"{name}/GRANULE/{safe['granule']}"
-        return name, band["band"].upper() if band else None, size
-    found = BAND_FILE.fullmatch(stem)
-    layer = found or OTHER_LAYER.fullmatch(stem)
+        return name, band.band.upper() if band else None, band.size if band else 0
+    layer = layer_of_file(stem)
     if layer is None:
         return None
     folder = RESOLUTION_FOLDER.sub("", folder)
-    product = layer["product"].rstrip("_.")
-    name = f"{folder}/{product}" if product else folder
-    return name, found["band"] if found else None, int(layer["res"] or 0)
+    name = f"{folder}/{layer.product}" if layer.product else folder
+    return name, layer.band or None, layer.size
 
 
 def _has_several_granules(product: str) -> bool:
@@ -224,6 +214,11 @@ def _literal(text: str) -> str:
     return re.sub(r"([\[\]*?])", r"[\1]", text)
 
 
-def _without_grid(name: str) -> str:
+def without_grid(name: str) -> str:
+    """Return the name of a stack without the grid that it is read on.
+
+    >>> without_grid("S2A.SAFE#20m")
+    'S2A.SAFE'
+    """
     found = GRID.fullmatch(name)
     return found["key"] if found else name

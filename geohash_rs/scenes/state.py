@@ -11,11 +11,33 @@ from geohash_rs.errors import SceneError
 from geohash_rs.scenes.remote import ask
 from geohash_rs.scenes.sources import is_seen
 
-__all__ = ["checksum_of", "state_of"]
+__all__ = ["checksum_of", "remember_version", "state_of", "version_of"]
 
 # Answers to HEAD of servers that may still answer GET: a signed URL is valid for one method.
 NO_HEAD = {403, 405, 501}
 WEB = ("http://", "https://")
+
+
+_versions: dict[str, str] = {}  # what catalogues say by which a change of a scene is seen
+
+
+def remember_version(path: str, version: str) -> None:
+    """Remember what a catalogue says of a scene that differs once its files are others.
+
+    Args:
+        path: Path or URI of the scene.
+        version: Such as checksums of its files, or when they were updated.
+    """
+    _versions[path] = version
+
+
+def version_of(path: str) -> str:
+    """Return what a catalogue said of a scene, or an empty string.
+
+    Args:
+        path: Path or URI of the scene.
+    """
+    return _versions.get(path, "")
 
 
 def state_of(files: Sequence[str]) -> tuple[int, int]:

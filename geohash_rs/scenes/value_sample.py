@@ -11,12 +11,13 @@ from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.pixels import read_window
 from geohash_rs.scenes.values import Conversion, Values, match_values, stretch_values
 
-__all__ = ["Sample", "sample_of_header", "sample_values", "scene_conversion"]
+__all__ = ["Sample", "range_applies", "sample_of_header", "sample_values", "scene_conversion"]
 
 SPOTS = 3  # windows across and down
 SPOT_SIDE = 64  # px
 FEWEST_PIXELS = 16  # fewer do not show the range of values
 MOST_PIXELS = 4096
+HIGHEST_BYTE = 255
 
 
 class Sample(NamedTuple):
@@ -45,6 +46,22 @@ def sample_of_header(scene: SceneFile, indexes: Sequence[int]) -> Sample | None:
         return None
     none = np.empty((len(indexes), 0), np.uint8)
     return Sample(Values.of_pixels(none, dtype="uint8"), none)
+
+
+def range_applies(
+    scene: SceneFile, indexes: Sequence[int], value_range: tuple[float, float]
+) -> bool:
+    """Return whether a range of a user's is meant for a scene.
+
+    Pictures of 8 bits that lie next to the digital numbers of a sensor are not: the range 0 to 3000
+    would make them black.
+
+    Args:
+        scene: The scene.
+        indexes: One-based bands.
+        value_range: The lowest and the highest value.
+    """
+    return value_range[1] <= HIGHEST_BYTE or sample_of_header(scene, indexes) is None
 
 
 def sample_values(
@@ -103,7 +120,7 @@ def scene_conversion(
         found: The scene's values; None if unknown, which counts as the hasher's own values.
         known: Values that the hasher accepts, its own first; empty if it accepts any.
         value_range: The scene's values that correspond to the lowest and highest of the hasher's
-            own; overrides `found`.
+            own; overrides `found` unless `range_applies` is false.
 
     Returns:
         The conversion, including GDAL's scale and offset; None if pixels need none.
@@ -113,6 +130,9 @@ def scene_conversion(
     """
     rescaling = scene.rescaling(indexes)
     after: Conversion | None = None
+    if value_range is not None and not range_applies(scene, indexes, value_range):
+        value_range, picture = None, sample_of_header(scene, indexes)
+        found = None if picture is None else picture.values
     if value_range is not None:
         low, high = ([value] * len(indexes) for value in value_range)
         given = Values.of_range(low, high)

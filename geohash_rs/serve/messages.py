@@ -102,6 +102,9 @@ class PatchAnswer(BaseModel):
     codes: list[str]
     place: dict[str, Any] = Field(description="Its footprint, GeoJSON geometry.")
     picture: str = Field(description="Data URI.")
+    notes: list[str] = Field(
+        default=[], description="What was decided about its bands and may be wrong."
+    )
 
 
 class TileAnswer(BaseModel):

@@ -182,7 +182,7 @@ class Searcher:
                 with self._hashing:
                     query = hash_patch(self.archive, path, device=self.device)
             except ValueMismatchError as error:  # speaks of an option that the page has not
-                why = str(error).replace(Path(path).name, name).partition("; pass ")[0]
+                why = _on_page(str(error), Path(path).name, name).removesuffix(".")
                 msg = f"{why}; drop a patch that holds the values of the archive's scenes."
                 raise PatchError(msg) from error
             except GeoHashRSError as error:  # its message names the copy
@@ -193,6 +193,7 @@ class Searcher:
             codes=list(dict.fromkeys(bytes(code).hex() for code in query.codes)),
             place=shapely.geometry.mapping(query.footprint) if query.footprint else {},
             picture=picture,
+            notes=[_on_page(note, Path(path).name, name) for note in query.notes],
         )
 
     def _picture_of(self, path: str) -> str:
@@ -260,3 +261,8 @@ class Searcher:
             np.array([tile.distance for tile in tiles], dtype=np.int32),
             similarity=np.array([tile.similarity for tile in tiles], dtype=np.float64),
         )
+
+
+def _on_page(message: str, copy: str, name: str) -> str:
+    """Name a patch as the user does, and leave out the options that the page does not have."""
+    return message.replace(copy, name).partition("; pass ")[0].removesuffix(".") + "."

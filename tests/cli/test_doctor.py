@@ -13,6 +13,7 @@ from rasterio.env import PROJDataFinder
 import geohash_rs
 from geohash_rs.cli.checks import CHECKS
 from geohash_rs.cli.doctor import diagnose, run_check
+from tests.ground import mosaic
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY_VARIABLE = {one for _, suspects in CHECKS.values() for one in suspects}
@@ -81,6 +82,37 @@ def test_a_variable_that_points_to_older_proj_data_is_named(old_proj, monkeypatc
     assert not outcome.ok
     assert "proj.db" in outcome.found
     assert outcome.remedy.startswith(f"unset PROJ_DATA (now '{old_proj}'): it works without")
+
+
+READ = """
+import sys
+from geohash_rs.errors import SceneError
+from geohash_rs.scenes.finding import find_scenes
+from geohash_rs.scenes.dates import DateRule
+
+try:
+    find_scenes([sys.argv[1]], rule=DateRule(), bands=None, strict=False)
+except SceneError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["PROJ_DATA", "PROJ_LIB"])
+def test_a_scene_read_with_proj_data_of_an_older_installation_names_the_variable_once(
+    old_proj, tmp_path, write_scene, name
+):
+    scene = write_scene(tmp_path / "scene.tif", mosaic(1, 1, 1))
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(scene)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, name: str(old_proj)},
+    )
+    assert "scene.tif" in done.stdout
+    assert "another PROJ installation" in done.stdout
+    assert done.stdout.count(f"unset {name}, which leads there") == 1
 
 
 def test_two_variables_that_are_both_wrong_are_both_named(tmp_path, monkeypatch):

@@ -12,7 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from geohash_rs import Archive, Scenes
-from geohash_rs.errors import EngineError, HasherMismatchError, SceneError, TileTableError
+from geohash_rs.errors import (
+    EngineError,
+    GeoHashRSWarning,
+    HasherMismatchError,
+    SceneError,
+    TileTableError,
+)
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.verification import verify_archive
 from tests.ground import mosaic, write
@@ -220,3 +226,38 @@ def test_only_parts_with_reserved_ids_and_the_same_hasher_are_adopted(tmp_path: 
     archive.add_codes(codes, make_grid(5))
     assert archive.manifest.next_id == 20
     assert verify_archive(archive.path).ok
+
+
+def test_kinds_of_values_are_found_in_all_scenes_not_only_in_those_it_fits_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = mosaic(2, 2, 1)
+    write(tmp_path / "s" / "a.tif", pixels)
+    write(tmp_path / "s" / "b.tif", (pixels / 1000).astype(np.float32))
+    monkeypatch.setattr(ray_index, "scenes_to_fit_on", lambda _: [0])
+    monkeypatch.setattr(ray_index, "connect", mock.Mock(side_effect=EngineError("fitted")))
+    archive = Archive.create(tmp_path / "archive", hasher="lsh-16")
+    with (
+        pytest.warns(GeoHashRSWarning, match="the scenes hold 2 kinds of values"),
+        pytest.raises(EngineError, match="fitted"),
+    ):
+        index_scenes(archive, Scenes(tmp_path / "s"), tile_size=64)
+    assert [values.kind for values in archive.hasher().values] == ["picture", "fraction"]
+
+
+def test_a_scene_of_other_bands_is_reported_once_before_any_worker_starts(
+    embedded: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "s" / "a.tif", mosaic(1, 1, 1))
+    write(tmp_path / "s" / "gray.tif", mosaic(1, 1, 2)[:1])
+    monkeypatch.setattr(ray_index, "connect", mock.Mock(side_effect=EngineError("planned")))
+    reports: list[Any] = []
+    real = ray_index.SceneImagery
+    monkeypatch.setattr(
+        ray_index, "SceneImagery", lambda *a, **k: reports.append(real(*a, **k)) or reports[-1]
+    )
+    with pytest.raises(EngineError, match="planned"):
+        index_scenes(new_archive(tmp_path, embedded), Scenes(tmp_path / "s"), tile_size=64)
+    ((scene, reason),) = reports[0].report.skipped
+    assert scene.endswith("gray.tif")
+    assert "1 band" in reason

@@ -54,7 +54,13 @@ def test_a_folder_of_rgb_and_rgbn_and_bgr_files_is_read_as_red_green_blue(tmp_pa
     assert archive.hasher().bands == ("red", "green", "blue")
     for name in ("rgbn.tif", "bgr.tif", "bgrn.tif"):
         np.testing.assert_array_equal(codes(archive, f"/{name}"), codes(archive, "/rgb.tif"))
-    (note,) = report.notes
+    note, conflict = report.notes
+    assert conflict == (
+        "1 of 4 scenes contradict themselves on what their bands show (such as bgrn.tif: band 1 is "
+        "blue by description but red by colour interpretation, band 3 is red by description but "
+        "blue by colour interpretation). The first reading is used; choose other bands with "
+        "bands=..."
+    )
     assert note.startswith("2 of 4 scenes have more bands than red, green, blue (such as bgrn.tif")
     assert set(summarise(archive)["bands"]) == {
         "1,2,3 (red, green, blue) by colour interpretation: 2 scenes",
@@ -107,5 +113,44 @@ def test_a_patch_must_supply_the_false_colours_of_the_scenes(tmp_path, ground):
     archive.add(Scenes(scene, bands=[4, 1, 2]), tile_size=64)
     assert archive.hasher().bands == ("nir", "red", "green")
     cut = near[[2, 1, 0, 3], :64, :64]
-    patch = write(tmp_path / "bgrn.tif", cut, texts=("blue", "green", "red", "nir"))
+    texts = ("blue", "green", "red", "nir")
+    patch = write(tmp_path / "bgrn.tif", cut, texts=texts, photometric="MINISBLACK")
     assert int(archive.query(patch, k=1)["distance"].iloc[0]) == 0
+
+
+PLANET = "20230601_101031_10_2403_3B_AnalyticMS.tif"
+
+
+def test_a_planet_file_and_its_renamed_copy_are_reported_where_name_and_colours_differ(
+    tmp_path, ground
+):
+    pixels = np.concatenate([ground[::-1], 255 - ground[:1]])
+    for name in (PLANET, "copy.tif"):
+        write(tmp_path / f"s/{name}", pixels, east=5_000 * (name == PLANET))
+    archive = Archive.create(tmp_path / "a", hasher="itq-32")
+    conflict, differing = archive.add(Scenes(tmp_path / "s"), tile_size=64).notes
+    assert conflict.startswith("1 of 2 scenes contradict themselves on what their bands show")
+    assert f"{PLANET}: band 1 is blue by file name but red by colour interpretation" in conflict
+    assert differing.startswith(
+        f"copy.tif and {PLANET} have the same number and type of bands, but"
+    )
+    assert "bands 3,2,1,4 (blue, green, red, nir) by colour interpretation" in differing
+    assert "bands 1,2,3,4 (blue, green, red, nir) by file name" in differing
+
+
+def test_a_patch_that_contradicts_itself_or_the_archive_is_searched_with_a_warning(
+    tmp_path, ground
+):
+    pixels = np.concatenate([ground[::-1], 255 - ground[:1]])
+    write(tmp_path / f"s/{PLANET}", pixels)
+    archive = Archive.create(tmp_path / "a", hasher="itq-32")
+    archive.add(Scenes(tmp_path / "s"), tile_size=64)
+    other = write(tmp_path / f"other/{PLANET}", pixels)
+    with pytest.warns(GeoHashRSWarning, match="contradicts itself .* band 1 is blue by file name"):
+        found = archive.query(other, window=(0, 0, 64, 64), k=1)
+    assert found["distance"].iloc[0] == 0
+    copy = write(tmp_path / "copy.tif", pixels)
+    with pytest.warns(
+        GeoHashRSWarning, match="read with bands 1,2,3,4, but copy.tif with bands 3,2,1,4"
+    ):
+        archive.query(copy, window=(0, 0, 64, 64), k=1)

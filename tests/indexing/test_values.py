@@ -255,3 +255,25 @@ def test_real_scenes_of_one_sensor_are_never_refused(shared_data, tmp_path):
     assert report.num_codes > 90
     one_by_one = [scenes.sample(number, indexes=(4, 3, 2)) for number in range(len(paths))]
     assert {sample.values.kind for sample in one_by_one} == {"number"}
+
+
+def test_a_range_of_numbers_leaves_pictures_of_8_bits_next_to_them_as_they_are(tmp_path):
+    write(tmp_path / "s/a.tif", PICTURE)
+    archive = make(tmp_path / "archive", of="picture")
+    archive.add(Scenes(tmp_path / "s"), tile_size=TILE)
+    before = codes_by_scene(archive)["a.tif"]
+    write(tmp_path / "s/b.tif", NUMBERS, transform=EAST)
+    report = archive.add(Scenes(tmp_path / "s", value_range=(300, 3360)), tile_size=TILE)
+    assert [scene.rsplit("/")[-1] for scene in report.unchanged] == ["a.tif"]
+    assert (report.replaced, report.num_scenes) == ([], 1)
+    np.testing.assert_array_equal(codes_by_scene(archive)["a.tif"], before)
+    patch = write(tmp_path / "patch.tif", PICTURE[:, :TILE, :TILE])
+    found = archive.query(patch, k=1, value_range=(300, 3360))
+    assert int(found["distance"].iloc[0]) == 0
+    both = make(tmp_path / "both", of="picture")
+    notes = both.add(Scenes(tmp_path / "s", value_range=(300, 3360)), tile_size=TILE).notes
+    said = [
+        note for note in notes if "1 of 2 scenes are 8-bit pictures (such as a.tif), so" in note
+    ]
+    assert len(said) == 1
+    np.testing.assert_array_equal(codes_by_scene(both)["a.tif"], before)

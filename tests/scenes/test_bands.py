@@ -204,3 +204,54 @@ def test_a_file_with_only_green_does_not_reduce_pictures_to_green(tmp_path):
 def test_unknown_names_have_no_meaning():
     assert meanings_of(["Band 4", "ndvi", "quality of red", "B5", ""]) == [""] * 5
     assert at_wavelength(None) == at_wavelength(9.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "conflict"),
+    [
+        (
+            {"texts": ("Red", "Green", "Blue"), "colors": (C.blue, C.green, C.red)},
+            "band 1 is red by description but blue by colour interpretation, band 3 is blue by "
+            "description but red by colour interpretation",
+        ),
+        (
+            {"texts": ("Red", "Green", "Blue"), "wave": (490, 560, 665)},
+            "band 1 is red by description but blue by wavelength, band 3 is blue by description "
+            "but red by wavelength",
+        ),
+        ({"texts": ("Red", "Green", "Blue"), "wave": (650, 560, 475)}, ""),
+        ({"texts": ("Red", "Green", "NIR"), "wave": (660, 550, 790), "dtype": "uint16"}, ""),
+        ({"texts": ("B4", "B3", "B2")}, ""),
+        ({"texts": ("B1", "B2", "B3")}, ""),
+        ({"dtype": "uint16"}, ""),
+    ],
+)
+def test_sources_that_contradict_each_other_are_reported_with_both_readings(
+    tmp_path, options, conflict
+):
+    scene = read_scene_file(write(tmp_path / "x.tif", **options))
+    assert scene.choose().conflict == conflict
+    assert scene.choose([1, 2, 3]).conflict == ""
+
+
+def test_bands_that_are_only_numbered_do_not_overrule_the_colours(tmp_path):
+    scene = read_scene_file(write(tmp_path / "x.tif", texts=("b1", "b2", "b3")))
+    assert scene.listed == "red, green, blue"
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("LC08_L1TP_193023_20230601_20230607_02_T1_B2.TIF", "blue"),
+        ("LT05_L1TP_193023_20100601_20200607_02_T1_B2.TIF", "green"),
+        ("T33UUV_20230601T101031_B04.tif", "red"),
+        ("harvest_B2.tif", "blue"),
+        ("S1A_IW_20230601T051212_RTC_VV.tif", "vv"),
+        ("s1a-iw-grd-vh-20230601t051212-20230601t051237-048792-05de24-002.tiff", "vh"),
+        ("S1A_RTC_VV_mask.tif", "1"),
+        ("block_7.tif", "1"),
+    ],
+)
+def test_the_only_band_of_a_file_is_labelled_by_its_name(tmp_path, name, label):
+    scene = read_scene_file(write(tmp_path / name, count=1, dtype="uint16"))
+    assert scene.listed == label

@@ -1,11 +1,13 @@
 """Folders of scenes as people leave them: links, hidden files, litter and old encodings."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from scipy.io import netcdf_file
 
 from geohash_rs import Scenes
 from geohash_rs.errors import SceneError
@@ -139,3 +141,36 @@ def test_a_name_that_is_not_utf8_is_named_and_the_others_are_read(folder: Path) 
 def test_a_broken_link_is_named(folder: Path) -> None:
     (folder / "gone.tif").symlink_to("nowhere.tif")
     assert [Path(path).name for path, _ in Scenes(folder).unreadable] == ["gone.tif"]
+
+
+def test_files_that_hold_other_files_are_named_with_what_to_do(folder: Path) -> None:
+    for name in ("a.zip", "b.nc", "c.hdf", "d.zarr.zip", "e.tar.gz"):
+        (folder / name).write_bytes(b"whatever it holds")
+    (folder / "f.zarr").mkdir()
+    (folder / "unpacked.zip").mkdir()
+    shutil.copy(folder / "near.tif", folder / "unpacked.zip" / "inside.tif")
+    scenes = Scenes(folder)
+    assert names(scenes, folder) == ["near.tif", "unpacked.zip/inside.tif"]
+    advice = {Path(path).name: text for path, text in scenes.containers}
+    assert advice["a.zip"].endswith(
+        "unpack it, or name a file in it, such as /vsizip/a.zip/SCENE.tif"
+    )
+    assert 'such as NETCDF:"b.nc":VARIABLE' in advice["b.nc"]
+    assert "'gdalinfo c.hdf' lists them" in advice["c.hdf"]
+    assert "unpack it, and convert" in advice["d.zarr.zip"]
+    assert "/vsitar/e.tar.gz/" in advice["e.tar.gz"]
+    assert "gdal_translate ZARR" in advice["f.zarr"]
+    for name, text in advice.items():
+        with pytest.raises(SceneError, match=re.escape(text)):
+            Scenes(folder / name)
+
+
+def test_a_file_of_several_variables_names_its_subdatasets(tmp_path: Path) -> None:
+    path = tmp_path / "weather.nc"
+    with netcdf_file(path, "w") as file:
+        for axis in ("lat", "lon"):
+            file.createDimension(axis, 4)
+        for name in ("wind", "rain"):
+            file.createVariable(name, "f4", ("lat", "lon"))[:] = 1
+    with pytest.raises(SceneError, match=r"2 subdatasets; name one .* netcdf:.*weather\.nc:wind"):
+        Scenes(path)

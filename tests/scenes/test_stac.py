@@ -10,11 +10,14 @@ from typing import Any
 
 import pystac
 import pytest
+import rasterio.shutil
 from pystac.stac_io import DefaultStacIO
 
 from geohash_rs import Archive, Hasher, Scenes
-from geohash_rs.errors import SceneError
+from geohash_rs.errors import GeoHashRSWarning, SceneError
+from geohash_rs.indexing.report import AddReport
 from geohash_rs.scenes import remote, stac_walk
+from geohash_rs.scenes import state as state_module
 from geohash_rs.scenes.stac import read_stac
 from tests.ground import mosaic
 from tests.scenes.range_server import serving
@@ -308,3 +311,50 @@ def test_a_file_that_is_not_stac_is_refused(tmp_path: Path) -> None:
         Scenes.from_stac(tmp_path / "list.json")
     with pytest.raises(SceneError, match="int is not an item"):
         Scenes.from_stac(3)
+
+
+@pytest.mark.parametrize("where", ["item", "asset", "checksum"])
+def test_a_remote_scene_is_read_again_once_its_item_says_that_it_has_changed(
+    quick: Archive, tmp_path: Path, write_scene: Writer, where: str
+) -> None:
+    scene = write_scene(tmp_path / "local.tif", mosaic(2, 2, 3))
+    remote_name = f"/vsimem/{where}.tif"  # of which no change is seen
+    rasterio.shutil.copy(scene, remote_name, driver="GTiff")
+    path = tmp_path / "item.json"
+
+    def add(version: str) -> AddReport:
+        asset = tiff(remote_name, "data")
+        properties = {}
+        if where == "item":
+            properties["updated"] = version
+        else:
+            asset["updated" if where == "asset" else "file:checksum"] = version
+            properties["updated"] = "2099-01-01T00:00:00Z"
+        path.write_text(json.dumps(item("one", {"scene": asset}, **properties)))
+        return quick.add(Scenes.from_stac(path))
+
+    try:
+        assert add("2023-06-02T00:00:00Z").num_tiles == 4
+        assert add("2023-06-02T00:00:00Z").unchanged == [remote_name]  # and no note
+        assert add("2023-07-02T00:00:00Z").replaced == [remote_name]
+    finally:
+        rasterio.shutil.delete(remote_name)
+
+
+def test_a_scene_indexed_without_its_item_remembers_what_the_item_says_later(
+    quick: Archive, tmp_path: Path, write_scene: Writer
+) -> None:
+    scene = write_scene(tmp_path / "local.tif", mosaic(2, 2, 3))
+    name = "/vsimem/later.tif"
+    rasterio.shutil.copy(scene, name, driver="GTiff")
+    path = tmp_path / "item.json"
+    path.write_text(json.dumps(item("one", {"scene": tiff(name, "data")}, updated="2023")))
+    try:
+        quick.add(Scenes.from_stac(path, datetime="2023"))
+        state_module._versions.clear()
+        quick.add(Scenes(name, datetime="2024"))
+        with pytest.warns(GeoHashRSWarning, match="left as indexed, though nothing shows"):
+            quick.add(Scenes.from_stac(path, datetime="2024"))
+        assert quick.add(Scenes.from_stac(path, datetime="2024")).unchanged == [name]
+    finally:
+        rasterio.shutil.delete(name)

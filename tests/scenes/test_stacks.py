@@ -231,3 +231,38 @@ def test_two_granules_of_a_product_are_two_scenes(tmp_path):
             write(inside / f"T33{granule[-3:]}_20230601T101031_{name}.tif", band(1, 12), size=10)
     found = [scene.name for scene in Scenes(tmp_path).scene_files]
     assert found == ["L1C_T33UUV", "L1C_T33UVV"]
+
+
+RADAR = ("S1A_RTC_{}.tif", "s1a-iw-grd-{}-20230601t051212-048792-00{}.tiff", "{}_20230601.tif")
+
+
+@pytest.mark.parametrize("pattern", RADAR)
+def test_files_of_one_polarisation_each_are_one_scene(tmp_path, pattern):
+    for number, name in enumerate(("vv", "vh"), 1):
+        write(tmp_path / pattern.format(name, number), band(number, 96), size=10)
+    scenes = Scenes(tmp_path)
+    (scene,) = scenes.scene_files
+    assert scene.listed == "vh, vv"
+    np.testing.assert_array_equal(
+        scenes.read(Tile(0, 0, 0, 96, 96)).image, np.stack([band(2, 96), band(1, 96)])
+    )
+    assert scene.choose(names=("VV", "VH")).indexes == (2, 1)
+    with open_raster(scene.key) as source:  # as pictures do
+        assert source.count == 2
+
+
+def test_two_dates_of_radar_are_two_scenes(tmp_path):
+    for date in ("20230601", "20230613"):
+        for name in ("vv", "vh"):
+            write(tmp_path / f"s1a-iw-grd-{name}-{date}.tif", band(1, 96), size=10)
+    assert [scene.name for scene in Scenes(tmp_path).scene_files] == [
+        "s1a-iw-grd_20230601", "s1a-iw-grd_20230613"
+    ]  # fmt: skip
+
+
+def test_blocks_that_are_numbered_like_bands_stay_scenes_without_labels(tmp_path):
+    for number in (2, 3):
+        path = write(tmp_path / f"block_B{number:02}.tif", band(number, 96), size=10)
+        with rasterio.open(path, "r+") as target:
+            target.transform = Affine(10, 0, 300_000 + 5_000 * number, 0, -10, 5_900_040)
+    assert [scene.listed for scene in Scenes(tmp_path).scene_files] == ["1", "1"]

@@ -5,6 +5,7 @@ import re
 import geopandas as gpd
 import pytest
 
+from tests.serve.asking import geotiff
 from tests.serve.browser import WAIT
 
 pytestmark = pytest.mark.slow
@@ -107,6 +108,19 @@ def test_a_geotiff_is_dropped_and_its_link_restores_the_search(visit, coast):
     other = visit().open("#" + seen.page.url.split("#")[1])
     other.settle()
     assert other.ids() == found
+
+
+@pytest.mark.filterwarnings("ignore::geohash_rs.errors.GeoHashRSWarning")
+def test_what_may_be_wrong_about_a_patch_is_shown_until_it_is_removed(visit, tmp_path):
+    path = tmp_path / "unnamed.tif"
+    path.write_bytes(geotiff(photometric="minisblack"))
+    seen = visit().open()
+    assert not seen.page.is_visible("#patch-notes")
+    seen.page.set_input_files("#file", path)
+    seen.settle()
+    assert "does not say what its bands show" in seen.page.inner_text("#patch-notes")
+    seen.page.click("#clear")
+    assert not seen.page.is_visible("#patch-notes")
 
 
 def test_a_file_that_is_not_a_geotiff_is_refused_with_a_message(visit, tmp_path):

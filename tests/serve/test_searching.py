@@ -60,6 +60,34 @@ def test_a_patch_of_other_values_is_refused_with_both_ranges(coast_archive):
         searcher.patch(geotiff(dtype="uint16", photometric="rgb"), name="new.tif")
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "note"),
+    [
+        (
+            "new.tif",
+            {"photometric": "minisblack"},
+            "new.tif does not say what its bands show, so they are read in order as red, green, "
+            "blue.",
+        ),
+        (
+            "20230601_101031_10_2403_3B_AnalyticMS.tif",
+            {"photometric": "rgb", "count": 4},
+            "20230601_101031_10_2403_3B_AnalyticMS.tif contradicts itself on what its bands show: "
+            "band 1 is blue by file name but red by colour interpretation, band 3 is red by file "
+            "name but blue by colour interpretation. The first reading is used.",
+        ),
+        ("colours.tif", {"photometric": "rgb"}, ""),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::geohash_rs.errors.GeoHashRSWarning")
+def test_an_answer_to_a_patch_says_what_may_be_wrong_about_its_bands(
+    coast_archive, name, options, note
+):
+    searcher = Searcher(Archive.open(coast_archive, mode="r"))
+    answer = searcher.patch(geotiff(**options), name=name)
+    assert " ".join(answer.notes) == note
+
+
 def test_an_uploaded_patch_keeps_scale_and_offset(tmp_path):
     path = tmp_path / "a.tif"
     path.write_bytes(geotiff(dtype="uint16"))

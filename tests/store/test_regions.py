@@ -151,3 +151,24 @@ def test_what_has_no_place_is_named() -> None:
         parse_region(frame(BOX, crs=local))
     with pytest.raises(RegionError, match="not finite"):
         parse_region(frame(shapely.Point(np.inf, 1)))
+
+
+FIJI = [(179, -18), (-179, -18), (-179, -16), (179, -16)]
+
+
+def test_a_ring_from_179_to_minus_179_crosses_180_degrees_and_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "fiji.geojson"
+    frame(shapely.Polygon(FIJI), BOX).to_file(path)
+    told = r"fiji.geojson has an edge from longitude 179 to -179, .* taken to cross 180 degrees"
+    with pytest.warns(GeoHashRSWarning, match=told):
+        region = parse_region(path).geometry
+    sides = [shapely.box(179, -18, 180, -16), shapely.box(-180, -18, -179, -16), BOX]
+    assert region.symmetric_difference(shapely.union_all(sides)).area == pytest.approx(0, abs=1e-9)
+
+
+def test_a_wide_ring_runs_through_0_as_it_is_written_and_is_said() -> None:
+    with pytest.warns(GeoHashRSWarning, match="taken to run through longitude 0"):
+        region = parse_region(frame(shapely.box(-170, -60, 170, 60))).geometry
+    assert region.bounds == (-170, -60, 170, 60)
+    assert region.covers(shapely.Point(0, 0))
+    parse_region(frame(shapely.box(-180, -90, 180, 90)))  # the whole globe is not in doubt

@@ -20,7 +20,7 @@ from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, connect, nu
 from geohash_rs.engines.ray.plan import Work, divide, scenes_to_fit_on, subset
 from geohash_rs.engines.ray.worker import Indexer
 from geohash_rs.errors import ArchiveLockedError
-from geohash_rs.indexing.add import add_imagery
+from geohash_rs.indexing.add import add_imagery, pending_hasher
 from geohash_rs.indexing.report import AddReport, check_codes_differ
 from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
@@ -81,10 +81,12 @@ def index_scenes(
         What was added, left out and skipped.
 
     Raises:
+        BandMismatchError: If no scene has the bands of the hasher.
         EngineUnreachableError: If no cluster answers.
         EngineError: If no worker can be started, or ``device`` needs a GPU and there is none.
         HasherError: If the archive holds codes made elsewhere.
         SceneError: With ``strict``, if a scene cannot be added.
+        ValueMismatchError: With ``strict``, if the values of a scene are not those of the hasher.
     """
     gpu = torch.device(device).type == "cuda"
     here = "cpu" if gpu and not torch.cuda.is_available() else device
@@ -101,16 +103,17 @@ def index_scenes(
         batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
     )
     scenes = scenes if hasher is None else scenes.on_grid_of(hasher.bands)
-    mine = SceneImagery(
-        archive, scenes, grid, settings, bands=None if hasher is None else hasher.bands
-    )
-    mine.choose()
-    mine.note_bands()
+    mine = SceneImagery(archive, scenes, grid, settings)
+    if hasher is None:
+        mine.plan(pending_hasher(archive).bands)
+    else:
+        mine.plan(hasher.bands, hasher.values)
     report, counts, first_id = mine.report, mine.counts, archive.manifest.next_id
     quiet = replace(settings, progress=False)
     if hasher is None and counts.any():
         first = scenes_to_fit_on(counts)
         some = SceneImagery(archive, subset(scenes, first), grid, quiet, bands=mine.bands)
+        some.values = mine.values  # of all scenes, not only of those that it is fitted on
         _join(report, add_imagery(archive, some, None))
         counts[first] = 0
     if not counts.any():

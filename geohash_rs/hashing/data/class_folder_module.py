@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.hashing.data.class_folders import ClassFolders, read_tile, split_by_class
+from geohash_rs.hashing.data.class_folders import ClassFolders, split_by_class
 from geohash_rs.hashing.data.raw_module import RawDataModule
 from geohash_rs.hashing.network.preparation import resize
 from geohash_rs.hashing.train.sampling import ClassBalancedSampler
@@ -36,7 +36,7 @@ class ClassFolderDataset(Dataset[dict[str, Tensor]]):
         return len(self.tiles)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        image = read_tile(self.tiles.paths[index]).float()
+        image = self.tiles.read(index).float()
         resized = resize(image[None], (self.size, self.size))[0]
         if resized.shape != image.shape:  # bicubic resizing overshoots at edges
             resized.clamp_(float(image.min()), float(image.max()))
@@ -178,5 +178,5 @@ class ClassFolderDataModule(BalancedDataModule):
 def _usual_height(tiles: ClassFolders) -> int:
     """Find the most frequent height, in px, of files spread evenly over all classes."""
     rows = np.linspace(0, len(tiles) - 1, min(len(tiles), LOOKED_AT)).round().astype(int)
-    heights = [read_tile(tiles.paths[row]).shape[-2] for row in rows]
+    heights = [tiles.read(row).shape[-2] for row in rows.tolist()]
     return max(sorted(set(heights)), key=heights.count)

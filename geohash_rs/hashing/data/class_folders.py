@@ -4,23 +4,31 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import torch
 from PIL import Image
 from rasterio.errors import RasterioError
 from torch import Tensor
 
-from geohash_rs.errors import GeoHashRSWarning, SceneError, TrainingError, one_line
-from geohash_rs.scenes.file import open_raster
+from geohash_rs.errors import (
+    BandMismatchError,
+    GeoHashRSWarning,
+    SceneError,
+    TrainingError,
+    one_line,
+)
+from geohash_rs.scenes.band_labels import Band
+from geohash_rs.scenes.bands import choose_bands, picture_bands, shared_names
+from geohash_rs.scenes.file import bands_of_raster, open_raster
 from geohash_rs.scenes.folders import is_litter, shown_name
+from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.values import Values
 
-__all__ = ["ClassFolders", "read_tile", "split_by_class"]
+__all__ = ["ClassFolders", "read_picture", "read_tile", "split_by_class"]
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 RASTERS = {".tif", ".tiff"}
@@ -39,19 +47,22 @@ class ClassFolders:
         paths: Files in order of class, then name.
         labels: Class of each file, an index into `classes`, int64.
         classes: Names of the folders, sorted.
+        bands: Bands that are read of rasters that say what theirs show, such as red, green, blue;
+            None for all but alpha, as stored.
     """
 
     root: Path
     paths: tuple[Path, ...]
     labels: Ints
     classes: tuple[str, ...]
+    bands: tuple[str, ...] | None = None
 
     @classmethod
     def open(cls, root: str | Path) -> "ClassFolders":
         """Find the files of all classes, and read each once.
 
-        Files that cannot be read, or whose bands differ from those of most files, are left out with
-        a warning.
+        Of files that say what their bands show, those that most share are read, as of scenes. Files
+        that cannot be read, or have other bands or values than most, are left out with a warning.
 
         Args:
             root: Folder with one subfolder per class, or a folder that contains one such folder.
@@ -67,7 +78,7 @@ class ClassFolders:
         names = [folder.name for folder in _class_folders(top)]
         _check_distinct(top, names)
         pictures = {name: _pictures(top / name) for name in names}
-        usable = _usable([path for found in pictures.values() for path in found])
+        usable, bands = _usable([path for found in pictures.values() for path in found])
         files: list[Path] = []
         labels: list[int] = []
         for index, name in enumerate(names):
@@ -80,7 +91,13 @@ class ClassFolders:
                 raise TrainingError(msg)
             files += found
             labels += [index] * len(found)
-        return cls(root=top, paths=tuple(files), labels=np.array(labels), classes=tuple(names))
+        return cls(
+            root=top,
+            paths=tuple(files),
+            labels=np.array(labels),
+            classes=tuple(names),
+            bands=bands,
+        )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -88,12 +105,11 @@ class ClassFolders:
     def take(self, rows: npt.ArrayLike) -> "ClassFolders":
         """Take some of the files, classes unchanged."""
         chosen = np.asarray(rows, dtype=np.int64)
-        return ClassFolders(
-            root=self.root,
-            paths=tuple(self.paths[i] for i in chosen),
-            labels=self.labels[chosen],
-            classes=self.classes,
-        )
+        return replace(self, paths=tuple(self.paths[i] for i in chosen), labels=self.labels[chosen])
+
+    def read(self, number: int) -> Tensor:
+        """Read one tile, as `read_tile` does."""
+        return read_tile(self.paths[number], bands=self.bands)
 
     def batches(self, *, size: int = 32) -> Iterator[Tensor]:
         """Read all tiles in order.
@@ -105,8 +121,8 @@ class ClassFolders:
             Raw pixels, shape (tiles, bands, height, width).
         """
         waiting: list[Tensor] = []
-        for path in self.paths:
-            tile = read_tile(path)
+        for number in range(len(self)):
+            tile = self.read(number)
             if waiting and (len(waiting) == size or tile.shape != waiting[0].shape):
                 yield torch.stack(waiting)
                 waiting = []
@@ -120,30 +136,56 @@ class ClassFolders:
         return torch.from_numpy(labels)
 
 
-def read_tile(path: Path) -> Tensor:
+def read_tile(path: Path, *, bands: Sequence[str] | None = None) -> Tensor:
     """Read a picture or raster.
 
     Args:
-        path: JPEG, PNG or BMP, read as red, green, blue (of 16 bits if a PNG has 16); or TIFF, read
-            with all bands as stored.
+        path: JPEG, PNG or BMP, read as red, green, blue, of 16 bits where a PNG has them; or TIFF,
+            a palette as its colours.
+        bands: Bands to read of a TIFF, by what they show; all but alpha, as stored, if None.
 
     Returns:
         Raw pixels, shape (bands, height, width).
 
     Raises:
-        TrainingError: If it cannot be read.
+        TrainingError: If it cannot be read, or lacks a band.
     """
     try:
         if path.suffix.lower() in RASTERS:
-            with rasterio.open(path) as source:
-                return torch.from_numpy(source.read())
-        if _is_wide_png(path):  # Pillow would keep only half of its bits
             with open_raster(path) as source:
-                bands = source.read()[: 3 if source.count > 2 else 1]
-            return torch.from_numpy(np.broadcast_to(bands, (3, *bands.shape[1:])).copy())
+                layout, alpha = bands_of_raster(source, path)
+                chosen = choose_bands(layout, bands, scene=path.name, alpha=alpha)
+                return torch.from_numpy(source.read(chosen.indexes))
+        if _is_wide_png(path):  # of which Pillow would keep the upper or lower bits
+            with open_raster(path) as source:
+                pixels = source.read()[: 3 if source.count > 2 else 1]
+            return torch.from_numpy(np.broadcast_to(pixels, (3, *pixels.shape[1:])).copy())
         with Image.open(path) as picture:
             return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    except BandMismatchError as error:
+        raise TrainingError(str(error).replace("the hasher expects", "most have")) from error
     except (OSError, SceneError, RasterioError, SyntaxError, ValueError, MemoryError) as error:
+        msg = f"{path} cannot be read ({one_line(error)}); remove or replace it."
+        raise TrainingError(msg) from error
+
+
+def read_picture(path: Path) -> Tensor:
+    """Read the bands of a TIFF that look most like a photograph.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Raw pixels of red, green and blue, or of one band, shape (bands, height, width).
+
+    Raises:
+        TrainingError: If it cannot be read.
+    """
+    try:
+        with open_raster(path) as source:
+            layout, alpha = bands_of_raster(source, path)
+            return torch.from_numpy(source.read(picture_bands(layout, alpha=alpha)))
+    except (OSError, SceneError, RasterioError) as error:
         msg = f"{path} cannot be read ({one_line(error)}); remove or replace it."
         raise TrainingError(msg) from error
 
@@ -237,16 +279,30 @@ def _check_distinct(top: Path, names: Sequence[str]) -> None:
             raise TrainingError(msg)
 
 
-def _usable(paths: Sequence[Path]) -> set[Path]:
-    """Choose the files that can be read and have the usual bands and values; warn of others."""
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What a file holds: its bands without alpha, and the kind of its values."""
+
+    layout: tuple[Band, ...]
+    kind: str
+
+
+def _usable(paths: Sequence[Path]) -> tuple[set[Path], tuple[str, ...] | None]:
+    """Choose the bands that most files have, and the files with these and with the usual values.
+
+    Warns of the others.
+    """
     with ThreadPoolExecutor() as pool:
         looks = dict(zip(paths, pool.map(_look, paths), strict=True))
-    counts = Counter(look for look in looks.values() if not isinstance(look, str))
+    layouts = [look.layout for look in looks.values() if isinstance(look, _Look)]
+    bands = shared_names(layouts) if layouts else None
+    kinds = {path: _kind_read(look, bands, path) for path, look in looks.items()}
+    counts = Counter(kind for kind in kinds.values() if not isinstance(kind, str))
     usual = counts.most_common(1)[0][0] if counts else (0, "")
     bad = [
-        look if isinstance(look, str) else f"{path} has {look[0]} bands of {look[1]}"
-        for path, look in looks.items()
-        if look != usual
+        kind if isinstance(kind, str) else f"{path} has {kind[0]} bands of {kind[1]}"
+        for path, kind in kinds.items()
+        if kind != usual
     ]
     if bad:
         more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
@@ -255,22 +311,40 @@ def _usable(paths: Sequence[Path]) -> set[Path]:
             f"not have {usual[0]} bands of {usual[1]}: {'; '.join(bad[:MOST_NAMED])}{more}."
         )
         warnings.warn(shown_name(msg), GeoHashRSWarning, stacklevel=3)
-    return {path for path, look in looks.items() if look == usual}
+    return {path for path, kind in kinds.items() if kind == usual}, bands
 
 
-def _look(path: Path) -> tuple[int, str] | str:
-    """Read a file; return its number of bands and kind of values, or why it cannot be read."""
+def _kind_read(look: _Look | str, bands: Sequence[str] | None, path: Path) -> tuple[int, str] | str:
+    """Return how many bands of which values are read of a file, or why it cannot be used."""
+    if isinstance(look, str):
+        return look
+    if bands is not None:
+        try:
+            choose_bands(look.layout, bands, scene=path.name)
+        except BandMismatchError:
+            listed = ", ".join(band.label or "?" for band in look.layout)
+            return f"{path} has {len(look.layout)} bands ({listed}), not {', '.join(bands)}"
+    return len(look.layout if bands is None else bands), look.kind
+
+
+def _look(path: Path) -> _Look | str:
+    """Read a file; return its bands and what its values are, or why it is unreadable."""
     try:
         tile = read_tile(path).numpy()
-    except TrainingError as error:
+        layout = tuple(Band(meaning=name, source="format") for name in RGB)
+        if path.suffix.lower() in RASTERS:
+            with open_raster(path) as source:
+                known, alpha = bands_of_raster(source, path)
+            layout = tuple(band for i, band in enumerate(known, 1) if i != alpha)
+    except (SceneError, TrainingError) as error:
         return str(error)
     if tile.dtype == np.uint8:
-        return len(tile), "8 bits"
-    if tile.dtype.kind in "iu":  # even if all are below 256
-        return len(tile), "integers of more than 8 bits"
+        return _Look(layout=layout, kind="8 bits")
+    if tile.dtype.kind in "iu":  # dark ones may hold less than 256
+        return _Look(layout=layout, kind="integers of more than 8 bits")
     finite = tile[:, np.isfinite(tile).all(axis=0)]
     fractions = finite.size and Values.of_pixels(finite, dtype=str(tile.dtype)).kind == "fraction"
-    return len(tile), "fractions" if fractions else "floats"
+    return _Look(layout=layout, kind="fractions" if fractions else "floats")
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -8,36 +8,36 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
-from geohash_rs.errors import LabelError, one_line
+from geohash_rs.errors import LabelError, RegionError
 from geohash_rs.footprints.windows import WGS84
+from geohash_rs.store.search.regions import across_180, read_shapes, repaired
 
 __all__ = ["label_tiles", "read_labels"]
 
 
-def read_labels(path: str | Path, *, column: str) -> gpd.GeoDataFrame:
+def read_labels(path: str | Path, *, column: str, layer: str | None = None) -> gpd.GeoDataFrame:
     """Read polygons with their classes.
 
     Args:
         path: GeoPackage, GeoJSON, GeoParquet or any other vector file that geopandas reads.
         column: Name of the column with the class; numbers become text.
+        layer: Layer of a file that has several.
 
     Returns:
         One row per polygon: the columns label (text) and geometry, in the file's own CRS.
 
     Raises:
-        LabelError: If the file cannot be read, has no CRS or no such column, contains a polygon
-            without a class, or contains other geometries than polygons.
+        LabelError: If the file cannot be read, has several layers and none is chosen, has no CRS,
+            no such column, a polygon without a class, or other geometries than polygons.
     """
     try:
-        read = gpd.read_parquet if Path(path).suffix == ".parquet" else gpd.read_file
-        layer = read(path)
-    except Exception as error:
-        msg = f"{path} cannot be read as labels: {one_line(error)}"
-        raise LabelError(msg) from error
-    if not isinstance(layer, gpd.GeoDataFrame) or layer.empty:
+        table = read_shapes(path, layer=layer, what="labels")
+    except RegionError as error:
+        raise LabelError(str(error)) from error
+    if not isinstance(table, gpd.GeoDataFrame) or table.empty:
         msg = f"{path} holds no geometry; pass a file of polygons, each with a class."
         raise LabelError(msg)
-    return check_labels(layer, column=column, name=str(path))
+    return check_labels(table, column=column, name=str(path))
 
 
 def check_labels(layer: gpd.GeoDataFrame, *, column: str, name: str) -> gpd.GeoDataFrame:
@@ -76,9 +76,12 @@ def check_labels(layer: gpd.GeoDataFrame, *, column: str, name: str) -> gpd.GeoD
         )
         raise LabelError(msg)
     kept = layer[~empty]
+    shapes = repaired(shapely.force_2d(kept.geometry.to_numpy()), name)
+    if layer.crs.is_geographic:
+        shapes = across_180(shapes, name)
     return gpd.GeoDataFrame(
         {"label": kept[column].astype(str).to_numpy()},
-        geometry=shapely.make_valid(kept.geometry.to_numpy()),
+        geometry=shapes,
         crs=layer.crs,
     )
 

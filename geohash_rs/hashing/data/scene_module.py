@@ -87,6 +87,7 @@ class LabelledSceneDataModule(BalancedDataModule):
         paths: Folders, files or URIs of scenes, as for `Scenes`.
         labels: Vector file of polygons: GeoPackage, GeoJSON and the like, in any CRS.
         column: Its column with the class.
+        layer: Its layer, where it has several.
         tile_size: Columns and rows of a tile, px.
         stride: Step between tiles, px; None uses the tile size.
         resolution: Ground size of a tile's pixel, m, if scenes differ; None keeps their own.
@@ -114,6 +115,7 @@ class LabelledSceneDataModule(BalancedDataModule):
         labels: str,
         *,
         column: str = "class",
+        layer: str | None = None,
         tile_size: int = 64,
         stride: int | None = None,
         resolution: float | None = None,
@@ -137,7 +139,7 @@ class LabelledSceneDataModule(BalancedDataModule):
             num_workers=num_workers,
             seed=seed,
         )
-        self.paths, self.labels, self.column = paths, labels, column
+        self.paths, self.labels, self.column, self.layer = paths, labels, column, layer
         self.bands, self.nodata = bands, nodata
         self.grid = GridSettings.for_hasher(
             None,
@@ -165,7 +167,7 @@ class LabelledSceneDataModule(BalancedDataModule):
             TileSizeError: If the grid does not fit the scenes.
             TrainingError: If fewer than two classes cover a tile, or there are too few blocks.
         """
-        polygons = read_labels(self.labels, column=self.column)
+        polygons = read_labels(self.labels, column=self.column, layer=self.layer)
         scenes = Scenes(self.paths, bands=self.bands, nodata=self.nodata)
         grid = TileGrid(scenes, **asdict(self.grid))
         tiles = grid.tiles

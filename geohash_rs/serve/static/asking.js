@@ -34,8 +34,16 @@ function showChips() {
   known.view.showExamples(good, state.negatives.map((id) => places.get(id)));
 }
 
+// What was decided about the bands of a patch and may be wrong.
+function showNotes() {
+  const notes = state.examples.flatMap((one) => one.notes ?? []);
+  $("patch-notes").textContent = notes.join(" ");
+  $("patch-notes").hidden = !notes.length;
+}
+
 function show() {
   showChips();
+  showNotes();
   const any = state.examples.length > 0;
   const bad = state.negatives.length;
   $("start").hidden = any;

@@ -12,7 +12,7 @@ from geohash_rs.errors import GeoHashRSWarning, RegionError, SceneError, one_lin
 from geohash_rs.footprints.projection import WGS84
 from geohash_rs.footprints.shapes import lonlat_shape
 
-__all__ = ["read_region", "region_of_frame"]
+__all__ = ["across_180", "read_region", "read_shapes", "region_of_frame", "repaired"]
 
 PARQUET = (".parquet", ".geoparquet", ".pq")
 MOST_NAMED = 10
@@ -32,24 +32,41 @@ def read_region(path: str | Path, *, layer: str | None = None) -> BaseGeometry:
     Raises:
         RegionError: If it cannot be read, holds no geometry or several layers, or cannot be placed.
     """
-    file = Path(path)
-    try:
-        if file.suffix.lower() == ".wkt":
-            frame = gpd.GeoSeries.from_wkt([file.read_text("utf-8-sig")], crs=WGS84)
-        elif file.suffix.lower() in PARQUET:
-            frame = gpd.read_parquet(file)
-        else:
-            layer = _check_layer(file, layer)
-            frame = gpd.read_file(file, layer=layer)
-    except RegionError:
-        raise
-    except Exception as error:  # of GDAL, pyarrow or GEOS, which share no class
-        msg = f"{path} cannot be read as a region: {one_line(error)}"
-        raise RegionError(msg) from error
+    frame = read_shapes(path, layer=layer, what="a region")
     if not isinstance(frame, gpd.GeoDataFrame | gpd.GeoSeries):
         msg = f"{path} holds no geometry; pass a file of polygons, such as GeoJSON or GeoPackage."
         raise RegionError(msg)
     return region_of_frame(frame, name=str(path))
+
+
+def read_shapes(
+    path: str | Path, *, layer: str | None, what: str
+) -> gpd.GeoDataFrame | gpd.GeoSeries:
+    """Read the table of a file of geometries, in the file's own CRS.
+
+    Args:
+        path: As in `read_region`.
+        layer: Layer of a file that has several, or None.
+        what: What it is read as, for messages.
+
+    Returns:
+        The table; one without geometries if the file has none.
+
+    Raises:
+        RegionError: If it cannot be read, or holds several layers.
+    """
+    file = Path(path)
+    try:
+        if file.suffix.lower() == ".wkt":
+            return gpd.GeoSeries.from_wkt([file.read_text("utf-8-sig")], crs=WGS84)
+        if file.suffix.lower() in PARQUET:
+            return gpd.read_parquet(file)
+        return gpd.read_file(file, layer=_check_layer(file, layer))
+    except RegionError:
+        raise
+    except Exception as error:  # of GDAL, pyarrow or GEOS, which share no class
+        msg = f"{path} cannot be read as {what}: {one_line(error)}"
+        raise RegionError(msg) from error
 
 
 def region_of_frame(frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str) -> BaseGeometry:
@@ -78,7 +95,9 @@ def region_of_frame(frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str) -> Ba
     if frame.crs is None:
         msg = f"{name} has no CRS, so its coordinates are taken as longitude and latitude."
         warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
-    shapes = _repaired(shapes, name)
+    shapes = repaired(shapes, name)
+    if frame.crs is None or frame.crs.is_geographic:
+        shapes = across_180(shapes, name)
     try:
         if frame.crs is not None and frame.crs != WGS84:
             crs = frame.crs.to_wkt()
@@ -90,8 +109,64 @@ def region_of_frame(frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str) -> Ba
     return joined
 
 
-def _repaired(shapes: np.ndarray, name: str) -> np.ndarray:
-    """Repair invalid geometries; of a polygon only what has an area is kept."""
+def across_180(shapes: np.ndarray, name: str) -> np.ndarray:
+    """Read polygons with an edge over more than half of the globe, such as from 179 to -179.
+
+    The edge may run through longitude 0, as it is written, or be meant to cross 180 degrees. The
+    order of the corners decides: RFC 7946 lists those of an outline counterclockwise. A warning
+    says which was taken.
+
+    Args:
+        shapes: Geometries in longitude and latitude, shape (n,).
+        name: Name of the table in messages.
+
+    Returns:
+        The geometries; of those that cross 180 degrees the parts on both sides.
+    """
+    parts, owners = shapely.get_parts(shapes, return_index=True)
+    outlines = shapely.get_exterior_ring(parts)
+    result = shapes.copy()
+    for place in np.flatnonzero(shapely.get_type_id(parts) == 3).tolist():  # polygons
+        lon = shapely.get_coordinates(outlines[place])[:, 0]
+        steps = np.abs(np.diff(lon))
+        wide = np.flatnonzero((steps > 180) & (steps < 360))
+        if not len(wide):
+            continue
+        edge = f"{name} has an edge from longitude {lon[wide[0]]:g} to {lon[wide[0] + 1]:g}"
+        if shapely.is_ccw(outlines[place]):
+            msg = (
+                f"{edge}, which is taken to run through longitude 0, as it is written; if it "
+                "crosses 180 degrees, write longitudes beyond 180, such as 181."
+            )
+        else:
+            msg = (
+                f"{edge}, which is taken to cross 180 degrees; if it runs through longitude 0, add "
+                "a corner there."
+            )
+            parts[place] = _split_at_180(parts[place])
+            whole = shapely.union_all(parts[owners == owners[place]])
+            result[owners[place]] = whole
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=4)
+    return result
+
+
+def _split_at_180(polygon: BaseGeometry) -> BaseGeometry:
+    east = shapely.transform(polygon, lambda xy: np.where(xy[:, :1] < 0, [360, 0], [0, 0]) + xy)
+    here = shapely.intersection(east, shapely.box(-180, -90, 180, 90))
+    there = shapely.intersection(east, shapely.box(180, -90, 540, 90))
+    return shapely.union(here, shapely.transform(there, lambda xy: xy - [360, 0]))
+
+
+def repaired(shapes: np.ndarray, name: str) -> np.ndarray:
+    """Repair invalid geometries, with a warning; of a polygon only what has an area is kept.
+
+    Args:
+        shapes: Geometries, shape (n,).
+        name: Name of the table in messages.
+
+    Returns:
+        Valid geometries, shape (n,).
+    """
     bad = np.flatnonzero(~shapely.is_valid(shapes))
     if not len(bad):
         return shapes

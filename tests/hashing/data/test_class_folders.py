@@ -1,12 +1,15 @@
 """Class folders are found at any depth, and their tiles keep their size."""
 
 import shutil
+import warnings
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 from PIL import Image
+from rasterio.enums import ColorInterp as C
+from rasterio.errors import NotGeoreferencedWarning
 
 from geohash_rs.errors import GeoHashRSWarning, TrainingError
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule, ClassFolderDataset
@@ -110,11 +113,11 @@ def test_unreadable_pictures_and_those_with_other_bands_are_named_and_skipped(fo
     (folder / "c0" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "c0" / "empty.png").write_bytes(b"")
     (folder / "c1" / "no.tif").write_bytes(b"II*\0nothing")
-    write_scene(folder / "c2" / "four.tif", np.ones((4, 40, 40), np.uint8))
+    write_scene(folder / "c2" / "two.tif", np.ones((2, 40, 40), np.uint8))
     with pytest.warns(GeoHashRSWarning, match="4 of 34 pictures are left out") as seen:
         found = ClassFolders.open(folder)
     assert len(found) == 30
-    for name in ("cut.png cannot", "empty.png cannot", "no.tif cannot", "four.tif has 4 bands"):
+    for name in ("cut.png cannot", "empty.png cannot", "no.tif cannot", "two.tif has 2 bands"):
         assert name in str(seen[0].message)
     assert {tuple(batch.shape[1:]) for batch in found.batches()} == {(3, 40, 40)}
 
@@ -127,3 +130,61 @@ def test_a_class_whose_pictures_are_all_bad_is_named(folder):
         pytest.raises(TrainingError, match=r"no pictures of class 'c1' that can be used \(of 10\)"),
     ):
         ClassFolders.open(folder)
+
+
+CHIP = np.random.default_rng(0).integers(20, 220, (4, 16, 16)).astype(np.uint8)
+
+
+def write_chip(path, pixels, *, texts=None, colors=None, palette=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"driver": "GTiff", "dtype": pixels.dtype, "width": 16, "height": 16}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", count=len(pixels), **options) as target:
+            if palette:
+                target.write_colormap(1, palette)
+            target.write(pixels)
+            target.descriptions = texts or target.descriptions
+            if colors:
+                target.colorinterp = colors
+
+
+def test_chips_of_several_layouts_are_read_by_what_their_bands_show(tmp_path):
+    alpha = np.full((1, 16, 16), 255, np.uint8)
+    alpha[0, :4] = 0
+    write_chip(tmp_path / "a/rgb.tif", CHIP[:3])
+    write_chip(tmp_path / "a/rgba.tif", np.concatenate([CHIP[:3], alpha]))
+    write_chip(tmp_path / "b/bgr.tif", CHIP[2::-1], colors=(C.blue, C.green, C.red))
+    write_chip(tmp_path / "b/bgrn.tif", CHIP[[2, 1, 0, 3]], texts=("blue", "green", "red", "nir"))
+    write_chip(tmp_path / "b/rgbn.tif", CHIP)
+    Image.fromarray(CHIP[:3].transpose(1, 2, 0)).save(tmp_path / "b/picture.png")
+    found = ClassFolders.open(tmp_path)
+    assert (len(found), found.bands) == (6, ("red", "green", "blue"))
+    for number in range(6):
+        np.testing.assert_array_equal(found.read(number).numpy(), CHIP[:3])
+    data = ClassFolderDataset(found, size=16)
+    np.testing.assert_array_equal(data[4]["image"].numpy(), CHIP[:3])
+
+
+def test_chips_with_a_palette_are_read_as_their_colours(tmp_path):
+    palette = {i: (i, 255 - i, i // 2, 255) for i in range(256)}
+    write_chip(tmp_path / "a/0.tif", CHIP[:1], palette=palette)
+    tile = read_tile(tmp_path / "a/0.tif").numpy()
+    np.testing.assert_array_equal(tile, np.stack([CHIP[0], 255 - CHIP[0], CHIP[0] // 2]))
+
+
+def test_chips_that_say_nothing_of_their_bands_are_read_as_stored(tmp_path):
+    wide = np.random.default_rng(1).integers(0, 9000, (13, 16, 16)).astype(np.uint16)
+    for name in ("a", "b"):
+        write_chip(tmp_path / name / "0.tif", wide)
+    found = ClassFolders.open(tmp_path)
+    assert found.bands is None
+    np.testing.assert_array_equal(found.read(0).numpy(), wide)
+
+
+def test_a_chip_that_lacks_a_band_of_most_is_named(tmp_path):
+    for number in range(3):
+        write_chip(tmp_path / f"a/{number}.tif", CHIP[:3])
+    write_chip(tmp_path / "a/infrared.tif", CHIP[:3], texts=("nir", "red", "green"))
+    with pytest.warns(GeoHashRSWarning, match=r"infrared.tif has 3 bands \(nir, red, green\), not"):
+        assert len(ClassFolders.open(tmp_path)) == 3

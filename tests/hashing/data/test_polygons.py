@@ -11,7 +11,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geohash_rs.errors import LabelError
+from geohash_rs.errors import GeoHashRSWarning, LabelError
 from geohash_rs.footprints.windows import footprints
 from geohash_rs.hashing.data.polygons import label_tiles, read_labels
 
@@ -159,6 +159,23 @@ def test_unusable_labels_are_refused_with_the_reason(
     write(tmp_path / name)
     with pytest.raises(LabelError, match=message):
         read_labels(tmp_path / name, column="class")
+
+
+def test_labels_are_read_like_regions(tmp_path: Path) -> None:
+    path = tmp_path / "two.gpkg"
+    bow = shapely.Polygon([(0, 0), (9, 9), (9, 0), (0, 9)])
+    gpd.GeoDataFrame({"class": ["a"]}, geometry=[bow], crs=CRS).to_file(path, layer="bow")
+    ring = [(179, -18), (-179, -18), (-179, -16), (179, -16)]
+    fiji = gpd.GeoDataFrame({"class": ["b"]}, geometry=[shapely.Polygon(ring)], crs="EPSG:4326")
+    fiji.to_file(path, layer="fiji")
+    with pytest.raises(LabelError, match=r"2 layers \(bow, fiji\); choose one with layer="):
+        read_labels(path, column="class")
+    with pytest.warns(GeoHashRSWarning, match="1 of 1 geometries of .* were repaired"):
+        assert read_labels(path, column="class", layer="bow").geometry.is_valid.all()
+    with pytest.warns(GeoHashRSWarning, match="taken to cross 180 degrees"):
+        labels = read_labels(path, column="class", layer="fiji")
+    tiles = np.array([shapely.box(-179.9, -17, -179.8, -16.9), shapely.box(0, -17, 0.1, -16.9)])
+    assert label_tiles(tiles, labels).tolist() == ["b", None]
 
 
 @pytest.mark.parametrize("share", [0, -1, 1.1, float("nan")])
