@@ -353,7 +353,7 @@ def test_a_scene_indexed_without_its_item_remembers_what_the_item_says_later(
         quick.add(Scenes.from_stac(path, datetime="2023"))
         state_module._versions.clear()
         quick.add(Scenes(name, datetime="2024"))
-        with pytest.warns(GeoHashRSWarning, match="left as indexed, though nothing shows"):
+        with pytest.warns(GeoHashRSWarning, match="skipped as indexed before, but nothing shows"):
             quick.add(Scenes.from_stac(path, datetime="2024"))
         assert quick.add(Scenes.from_stac(path, datetime="2024")).unchanged == [name]
     finally:
