@@ -136,7 +136,7 @@ def _no_interrupt_lost() -> Iterator[None]:
 
     def again(dropped: "sys.UnraisableHookArgs") -> None:
         if issubclass(dropped.exc_type, KeyboardInterrupt):
-            threading.Timer(AGAIN_SECONDS, interrupt_main).start()
+            threading.Timer(AGAIN_SECONDS, _interrupt).start()
         else:
             before(dropped)
 
@@ -145,6 +145,15 @@ def _no_interrupt_lost() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _interrupt() -> None:
+    """Send Ctrl-C to the main thread, which also ends a wait of its own, except on Windows."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        interrupt_main()
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -108,11 +108,18 @@ def label_bands(
         NAME_SAYS: _by_file_name(path, len(colors)),
         COLOURS_SAY: [color.lower() if color.lower() in COLOURS else "" for color in colors],
     }
+    # drivers flag the first bands of any 8-bit file so, whatever its descriptions say
+    invented = tuple(color.lower() for color in colors[:3]) == RGB
     bands = []
     for position, name in enumerate(names):
         known = [(at[position], source) for source, at in sources.items() if at[position]]
         meaning, source = known[0] if known else ("", "")
-        others = (found for found in known[1:] if _contradict(found, known[0], waves[position]))
+        others = (
+            found
+            for found in known[1:]
+            if _contradict(found, known[0], waves[position])
+            and not (invented and found[1] == COLOURS_SAY and source != NAME_SAYS)
+        )
         other, other_source = next(others, ("", ""))
         bands.append(
             Band(name=name, meaning=meaning, source=source, other=other, other_source=other_source)

@@ -83,14 +83,14 @@ def test_the_command_that_made_them_is_reproducible(shared_data, tmp_path, monke
         for folder in folders[:4]:
             target = tmp_path / name / folder.name
             target.mkdir(parents=True)
-            for path in sorted(folder.glob("*.jpg"))[:10]:
+            for path in sorted(folder.glob("*.jpg"))[:5]:
                 shutil.copy(path, target)
     shutil.copy(shared_data / "eurosat_rgb" / "locations.csv", tmp_path / "eurosat_rgb")
 
     def run(output):
         options = {"ucmerced": "ucmerced", "eurosat": "eurosat_rgb", "cache": "cache"}
         paths = [x for key, value in options.items() for x in (f"--{key}", str(tmp_path / value))]
-        rest = ["--iterations", "30", "--output", str(tmp_path / output)]
+        rest = ["--iterations", "5", "--output", str(tmp_path / output)]
         monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *paths, *rest])
         runpy.run_path(str(EXAMPLE), run_name="__main__")
         files = sorted((tmp_path / output).glob("*.safetensors"))
