@@ -50,20 +50,26 @@ def test_the_command_prints_the_version():
     assert done.stdout == f"geohash-rs, version {geohash_rs.__version__}\n"
 
 
-def test_every_address_is_below_the_repositorys():
+def test_every_address_but_that_of_the_pages_is_below_the_repositorys():
     addresses = PROJECT["project"]["urls"]
     assert set(addresses) == {"Repository", "Documentation", "Changelog", "Issues"}
+    pages = addresses.pop("Documentation")  # may be elsewhere
+    assert pages.startswith("https://")
     assert all(one.startswith(addresses["Repository"]) for one in addresses.values())
 
 
 def test_links_of_the_readme_are_absolute_in_the_package():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (rule,) = PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]
-    shown = re.findall(r"\]\((.+?)\)", re.sub(rule["pattern"], rule["replacement"], readme))
-    files = f"{PROJECT['project']['urls']['Repository']}/blob/main/"
-    within = [link.removeprefix(files) for link in shown if link.startswith(files)]
-    assert {"docs/start/tutorial.md", "LICENSE"} <= set(within)
-    assert [path for path in within if not (ROOT / path).exists()] == []
+    hook = PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    for rule in hook["substitutions"]:
+        readme = re.sub(rule["pattern"], rule["replacement"], readme)
+    shown = re.findall(r"\]\((.+?)\)", readme)
+    repository = re.escape(PROJECT["project"]["urls"]["Repository"])
+    within = [re.fullmatch(rf"{repository}/(blob|raw)/main/(.+)", link) for link in shown]
+    paths = {kind: {one[2] for one in within if one and one[1] == kind} for kind in ("blob", "raw")}
+    assert {"docs/start/tutorial.md", "LICENSE"} <= paths["blob"]
+    assert paths["raw"] == set(re.findall(r"!\[.*?\]\(.*/main/(.+?)\)", readme)) != set()
+    assert [path for path in paths["blob"] | paths["raw"] if not (ROOT / path).exists()] == []
     assert [link for link in shown if not link.startswith("https://")] == []
 
 
@@ -97,10 +103,12 @@ def test_a_release_is_refused_until_the_address_is_set_and_for_another_tag():
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflows_run_steps_of_the_check_with_pinned_actions(path):
     text = path.read_text(encoding="utf-8")
-    used = re.findall(r"uses: (.+)", text)
+    used = re.findall(r"uses: (?!\./)(.+)", text)
+    within = re.findall(r"uses: \./(\S+)", text)
+    assert [one for one in within if not (ROOT / one).exists()] == []
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one) for one in used)
     jobs = yaml.safe_load(text)["jobs"]
-    runs = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    runs = [step["run"] for job in jobs.values() for step in job.get("steps", ()) if "run" in step]
     assert any(run.startswith((".ci/run ", ".ci/release")) for run in runs)
     assert not any(word in run for run in runs for word in ("ruff", "mypy", "sphinx", "pytest"))
 
