@@ -1,6 +1,8 @@
 """Train a hasher in a TorchGeo script; three lines differ from a script that classifies.
 
-python examples/02_torchgeo_script.py ../shared/data/ucmerced [EPOCHS]
+    python examples/02_torchgeo_script.py data/ucmerced [EPOCHS]
+
+With `download=True`, UCMercedDataModule fetches UC Merced into that folder.
 """
 
 import sys

@@ -1,8 +1,9 @@
 """Train a hasher on your own tiles, one folder per class, and measure how well it retrieves them.
 
-    python examples/03_your_class_folder.py ../shared/data/eurosat_rgb my-hasher.safetensors
+    python examples/03_your_class_folder.py data/eurosat_rgb my-hasher.safetensors
 
-Tiles are JPEG, PNG or GeoTIFF files with any number of bands.
+Tiles are JPEG, PNG or GeoTIFF files with any number of bands. EuroSAT RGB, for example, is at
+https://github.com/phelber/EuroSAT.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Fine-tune the last stages of EfficientNet-Lite0 on a CPU, from feature maps computed once.
 
-    python examples/05_fine_tune.py ../shared/data/ucmerced tuned-32.safetensors --cache features
+    python examples/05_fine_tune.py data/ucmerced tuned-32.safetensors --cache features
 
+The folder holds UC Merced with its split lists, as TorchGeo's UCMercedDataModule fetches it.
 The stem, stages 0 to 4 and the first block of stage 5 stay frozen, so their output is computed once
 for every view and kept in the cache. A head is first trained on frozen features, then together with
 the last stages, whose input is cropped at random. An interrupted run resumes from the cache. With

@@ -2,8 +2,10 @@
 
     python examples/06_train_shipped.py --ucmerced DIR --eurosat DIR --cache features/ --output out/
 
-DIR holds one folder per class: UC Merced (with its split lists next to it) and EuroSAT RGB (with
-`locations.csv`). To make only some hashers, name them. The cache keeps the features of images.
+DIR holds one folder per class: UC Merced with its split lists, as TorchGeo's UCMercedDataModule
+fetches it, and EuroSAT RGB (https://github.com/phelber/EuroSAT) with a table `locations.csv` of the
+tiles' places (columns filepath, epsg, easting, northing). To make only some hashers, name them. The
+cache keeps the features of images.
 """
 
 import argparse
