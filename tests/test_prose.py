@@ -51,16 +51,20 @@ PHRASES = {
     r"\bof other (?:values|bands|times)\b": "with other",
     r"\b(?:is|are) brought (?:to|on)\b|\bbrought onto\b": "resampled, converted",
     r"\bone (?:array|band|file|folder|row) a \w": "one per",
+    r"\b(?:other|another) \w+ than\b": "different, unlike, apart from",
 }
 
 FILES = [
     *sorted(ROOT.glob("*.md")),
     *(path for path in sorted((ROOT / ".github").rglob("*")) if path.suffix in {".md", ".yml"}),
+    ROOT / "pyproject.toml",
+    *sorted((ROOT / ".ci").iterdir()),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "docs").glob("*.py")),
     *sorted((ROOT / "examples").rglob("*.py")),
     *sorted((ROOT / "examples").rglob("*.yaml")),
     *sorted((ROOT / "geohash_rs").rglob("*.py")),
+    *sorted((ROOT / "geohash_rs" / "serve" / "static").iterdir()),
     *(path for path in sorted((ROOT / "tests").rglob("*.py")) if path != Path(__file__)),
 ]
 FILES = [file for file in FILES if not {"_build", "_generated"} & set(file.parts)]
@@ -76,8 +80,10 @@ def prose(path: Path) -> Iterator[str]:
         parts = [*strings(text), *comments(text)]
     elif path.suffix == ".yml":
         parts = re.split(r"\n(?=\s*[-#])|: ", text)
-    else:
-        parts = [" ".join(re.findall(r"#+ (.*)", text))]
+    else:  # read whole, since messages are between lines of code
+        text = text.replace("`", '"') if path.suffix == ".js" else text  # they hold messages
+        marks = r"^\s*(?:#+|//+|/?\*+)|\s(?:#+|//+)(?=\s)"
+        parts = re.split(r"\n\s*\n", re.sub(marks, "", text, flags=re.MULTILINE))
     for part in parts:
         yield " ".join(re.sub(r"``?[^`]+``?|\]\([^)]*\)", "X", part).split())
 
@@ -130,6 +136,13 @@ def test_the_check_finds_phrases_in_prose_and_not_in_code(tmp_path):
         "# against it\n"
         'message = f"{shall} is anew"\n'
     )
+    script = tmp_path / "script.js"
+    script.write_text("// the other\n// value than\nconst a = `It shall ${b}`; // in\n// vain\n")
+    assert sorted(line.split("write: ")[1] for line in found_in(script)) == [
+        "different, unlike, apart from",
+        "should, must, will",
+        "without success",
+    ]
     assert [line.split("write: ")[1] for line in found_in(page)] == [
         "should, must, will",
         "next to, as well as, apart from",

@@ -11,7 +11,9 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CHECKS", "NotWorkingError", "answer"]
+__all__ = ["CHECKS", "REINSTALL", "NotWorkingError", "answer"]
+
+REINSTALL = "python -m pip install --force-reinstall --no-deps {}"
 
 # UTM zone 33: by definition, its central meridian meets the equator at 500,000 m east, 0 m north.
 LON_LAT, EAST_NORTH, UTM33 = (15.0, 0.0), (500_000.0, 0.0), "EPSG:32633"
@@ -85,12 +87,12 @@ def check_rasterio() -> str:
         with memory.open() as scene:
             same = bool((scene.read() == pixels).all()) and scene.crs.to_epsg() == 32633
     if not same:
-        msg = "GDAL wrote a GeoTIFF, but read other pixels or another CRS from it"
-        raise NotWorkingError(msg, "python -m pip install --force-reinstall rasterio")
+        msg = "GDAL wrote a GeoTIFF, but read back different pixels or a different CRS"
+        raise NotWorkingError(msg, REINSTALL.format("rasterio"))
     gdal_data = os.environ.get("GDAL_DATA") or GDALDataFinder().search()
     if gdal_data and not (Path(gdal_data) / GDAL_FILE).exists():
         msg = f"GDAL's data files are not in {gdal_data}: {GDAL_FILE} is missing"
-        raise NotWorkingError(msg, "python -m pip install --force-reinstall rasterio")
+        raise NotWorkingError(msg, REINSTALL.format("rasterio"))
     asked = os.environ.get("PROJ_DATA") or os.environ.get("PROJ_LIB")
     folder = (asked or "").split(os.pathsep)[0] or PROJDataFinder().search()
     data = _proj_data(Path(folder)) if folder else "in PROJ's own folder"
@@ -100,7 +102,7 @@ def check_rasterio() -> str:
 def _expect_point(library: str, x: float, y: float) -> None:
     if abs(x - EAST_NORTH[0]) > 0.001 or abs(y - EAST_NORTH[1]) > 0.001:
         msg = f"{library} places longitude 15, latitude 0 at {x}, {y} in {UTM33}, not {EAST_NORTH}"
-        raise NotWorkingError(msg, f"python -m pip install --force-reinstall {library}")
+        raise NotWorkingError(msg, REINSTALL.format(library))
 
 
 def _proj_data(folder: Path) -> str:
@@ -155,7 +157,7 @@ def check_pyogrio() -> str:
         read = gpd.read_file(path)
     if read.crs != UTM33 or read.geometry[0] != shapely.Point(EAST_NORTH):
         msg = f"a point in {UTM33} is read from a GeoPackage as {read.geometry[0]} in {read.crs}"
-        raise NotWorkingError(msg, "python -m pip install --force-reinstall pyogrio")
+        raise NotWorkingError(msg, REINSTALL.format("pyogrio"))
     return f"GDAL {pyogrio.__gdal_version_string__}, a GeoPackage keeps its CRS"
 
 
@@ -179,7 +181,7 @@ def check_numba() -> str:
         warnings.simplefilter("always")
         if not numba_works():
             msg = " ".join(str(one.message) for one in heard)
-            raise NotWorkingError(msg, "python -m pip install --force-reinstall numba llvmlite")
+            raise NotWorkingError(msg, REINSTALL.format("numba llvmlite"))
     return f"Numba {numba.__version__} compiles the search"
 
 
@@ -239,7 +241,7 @@ def check_onnxruntime() -> str:
     found = session.run(None, {"x": np.array([-1, 0, 2], np.float32)})[0].tolist()
     if found != [0.0, 0.0, 2.0]:
         msg = f"ONNX Runtime computes relu of [-1, 0, 2] as {found}"
-        raise NotWorkingError(msg, "python -m pip install --force-reinstall onnxruntime")
+        raise NotWorkingError(msg, REINSTALL.format("onnxruntime"))
     return f"ONNX Runtime {onnxruntime.__version__} runs a network"
 
 
@@ -259,13 +261,13 @@ def check_hasher() -> str:
     names = list(shipped_hashers())
     if not names:
         msg = "the weights that come with geohash_rs are missing"
-        raise NotWorkingError(msg, "python -m pip install --force-reinstall geohash-rs")
+        raise NotWorkingError(msg, f"{REINSTALL.format('geohash-rs')} (in a clone: .)")
     pixels = torch.randint(0, 256, (1, 3, 64, 64), generator=torch.Generator().manual_seed(0))
     hasher = load_hasher(names[0])
     once, again = (hasher.codes(pixels.to(torch.uint8)).tobytes() for _ in range(2))
     if once != again:
         msg = f"{names[0]} hashes the same tile to {once.hex()} and then to {again.hex()}"
-        raise NotWorkingError(msg, "python -m pip install --force-reinstall torch")
+        raise NotWorkingError(msg, REINSTALL.format("torch"))
     gpu = "CUDA" if torch.cuda.is_available() else "no CUDA"
     return f"{names[0]} hashes a tile into {hasher.num_bits} bits; PyTorch sees {gpu}"
 
@@ -296,6 +298,15 @@ def answer(name: str) -> None:
     except Exception as error:  # noqa: BLE001 - reports whatever a broken library raises
         words = " ".join(str(error).split())
         outcome = {"ok": False, "found": f"{type(error).__name__}: {words}", "remedy": ""}
+    if name == "rasterio" and not outcome["ok"]:
+        outcome["found"] = f"{outcome['found']}{_gdal_and_proj()}"
     sys.stdout.write(f"\n{json.dumps(outcome)}\n")
     sys.stdout.flush()
     os._exit(0)  # skips what libraries do at exit
+
+
+def _gdal_and_proj() -> str:
+    """Return rasterio's versions of GDAL and PROJ in brackets, or nothing if it is not imported."""
+    rasterio = sys.modules.get("rasterio")
+    gdal, proj = (getattr(rasterio, f"__{name}_version__", "") for name in ("gdal", "proj"))
+    return f" (GDAL {gdal}, PROJ {proj})" if gdal else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from geohash_rs import __version__
-from geohash_rs.cli.checks import CHECKS
+from geohash_rs.cli.checks import CHECKS, REINSTALL
 
 __all__ = ["Outcome", "doctor_command", "run_check"]
 
@@ -30,9 +30,7 @@ PACKAGES = (
 EXTRAS = ("ray", "psycopg", "fsspec", "s3fs", "pystac", "fastapi", "uvicorn", "folium")
 # Only these variables are shown, since values of others may be secret.
 VARIABLES = sorted({name for _, suspects in CHECKS.values() for name in suspects})
-# What to try if a check shows only an error of a library: reinstall the package named like the
-# check.
-REINSTALL = "python -m pip install --force-reinstall --no-deps {}"
+# What to reinstall if a check shows only an error of a library and is not named like its package.
 PARTS = {"hasher": "torch torchvision torchgeo", "requirements": "packaging", "folders": "numba"}
 
 

@@ -126,7 +126,7 @@ def verify_command(archive: Path, as_json: bool) -> int:
 
 @click.command("export")
 @archive_argument
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet or .csv.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write: .geojson, .json, .gpkg, .parquet, .csv or .html.")
 @json_option
 def export_command(archive: Path, output: Path, as_json: bool) -> None:
     """Write all tiles of an archive, with their footprints, to one file."""

@@ -70,8 +70,8 @@ def check_codes_differ(archive: Answers, report: AddReport, *, first_id: int) ->
     if counts.num_tiles >= FEWEST_TILES and counts.num_alike > counts.num_tiles / 2:
         msg = (
             f"{counts.num_alike} of {counts.num_tiles} tiles share one code, so a search cannot "
-            "distinguish them: either they show nothing, or the hasher was made for other values. "
-            "Compare the values of the scenes ('gdalinfo -stats') with those of the hasher "
+            "distinguish them: either they show nothing, or the hasher was made for different "
+            "values. Compare the values of the scenes ('gdalinfo -stats') with those of the hasher "
             "('geohash-rs info'), and see value_range=(LOW, HIGH)."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
@@ -81,7 +81,7 @@ def check_codes_differ(archive: Answers, report: AddReport, *, first_id: int) ->
         msg = (
             f"nearly all values of {', '.join(names[:NAMED])}{more} lie outside the range that "
             "the hasher was made for, so their tiles look alike to it. Either the ground is very "
-            "dark or bright, or these scenes hold other values than the rest: see "
+            "dark or bright, or these scenes hold values unlike the rest: see "
             "value_range=(LOW, HIGH)."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=3)

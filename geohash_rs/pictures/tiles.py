@@ -79,14 +79,14 @@ def to_rgba(pixels: TilePixels, limits: Limits | None) -> Image:
 
 
 def masks(source: DatasetReader, header: SceneFile) -> bool:
-    """Return whether GDAL's mask of a scene holds: not where it is near infrared, taken for alpha.
+    """Check whether GDAL's mask of a scene is a mask, not near infrared mistaken for alpha.
 
     Args:
         source: The scene, open.
         header: Its header.
 
     Returns:
-        Whether to read the mask.
+        Whether to use GDAL's mask; False if it is a near-infrared band mistaken for alpha.
     """
     return header.alpha is not None or ColorInterp.alpha not in source.colorinterp
 
@@ -188,7 +188,7 @@ class Thumbnails:
             raise SceneError(msg) from error
 
     def header(self, scene: str) -> SceneFile:
-        """Read what is known of a scene's bands and mask; read once a scene.
+        """Read what is known of a scene's bands and mask, once per scene.
 
         Args:
             scene: Path or URI.

@@ -98,7 +98,7 @@ def read_patch(
         SceneError: If the file cannot be opened or placed.
         BandMismatchError: If its bands do not fit the hasher.
         PatchError: If the window is outside the file, has no valid pixel, or makes too many tiles.
-        ValueMismatchError: If the hasher was made for other values.
+        ValueMismatchError: If the hasher was made for different values.
     """
     scene = read_scene_file(path, bands=bands)
     choice = _choose_bands(scene, bands, names, unnamed)
@@ -190,7 +190,7 @@ def _fitting(
     """Choose the conversion from the patch's pixels to the values that the hasher was made for.
 
     Raises:
-        ValueMismatchError: If the hasher was made for other values, and ``stretch`` is false.
+        ValueMismatchError: If the hasher was made for different values, and ``stretch`` is false.
     """
     try:
         return scene_conversion(scene, indexes, found=found, known=known)

@@ -299,7 +299,7 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
 
         Raises:
             SceneError: If the scene cannot be read.
-            ValueMismatchError: If the hasher was made for other values.
+            ValueMismatchError: If the hasher was made for different values.
         """
         look = known and self.value_range is None
         sample = self.sample(number, indexes=indexes) if look else None

@@ -153,7 +153,7 @@ class TileReader(Dataset[TileBatch]):
 
         Raises:
             SceneError: If the scene cannot be read.
-            ValueMismatchError: If the hasher was made for other values.
+            ValueMismatchError: If the hasher was made for different values.
         """
         if scene not in self._conversions:
             self._conversions[scene] = self.scenes.conversion(

@@ -126,7 +126,7 @@ def scene_conversion(
         The conversion, including GDAL's scale and offset; None if pixels need none.
 
     Raises:
-        ValueMismatchError: If the hasher was made for other values.
+        ValueMismatchError: If the hasher was made for different values.
     """
     rescaling = scene.rescaling(indexes)
     after: Conversion | None = None

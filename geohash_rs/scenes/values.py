@@ -235,7 +235,7 @@ def match_values(found: Values, known: Sequence[Values], *, name: str) -> Conver
         The conversion to the hasher's own values; None if none is needed.
 
     Raises:
-        ValueMismatchError: If the hasher was made for other values.
+        ValueMismatchError: If the hasher was made for different values.
     """
     for place, values in enumerate(known):
         if found.fits(values):

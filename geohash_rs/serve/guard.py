@@ -20,8 +20,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MOST_AT_ONCE = 256  # requests in progress; further ones are told to retry
 PATIENCE = 20.0  # s allowed for a small body
 SLOWEST = 256 * 2**10  # bytes per second; received bytes extend the allowed time at this rate
-LINGER = 2.0  # s, and
-DISCARDED = 4 * 2**20  # bytes that are read of a body after it was rejected
+LINGER = 2.0  # s for which the rest of a rejected body is read and discarded
+DISCARDED = 4 * 2**20  # bytes that are read of it at most
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 

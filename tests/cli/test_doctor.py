@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rasterio import __gdal_version__, __proj_version__
 from rasterio.env import PROJDataFinder
 
 import geohash_rs
@@ -127,7 +128,8 @@ def test_gdal_data_elsewhere_is_noticed_although_gdal_still_works(tmp_path, monk
     monkeypatch.setenv("GDAL_DATA", str(tmp_path))
     outcome = diagnose("rasterio")
     assert not outcome.ok
-    assert outcome.found == f"GDAL's data files are not in {tmp_path}: gdalvrt.xsd is missing"
+    missing = f"GDAL's data files are not in {tmp_path}: gdalvrt.xsd is missing"
+    assert outcome.found == f"{missing} (GDAL {__gdal_version__}, PROJ {__proj_version__})"
     assert outcome.remedy.startswith("unset GDAL_DATA")
 
 

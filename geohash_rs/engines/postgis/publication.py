@@ -171,7 +171,7 @@ def _check_same(archive: CodeStore, published: Published, place: str) -> None:
         )
         raise HasherMismatchError(msg)
     if published.identity != archive.attrs.get(IDENTITY):
-        msg = f"{place} holds another archive than {archive.path}; publish to another table."
+        msg = f"{place} holds a different archive, not {archive.path}; publish to another table."
         raise EngineError(msg)
 
 

@@ -28,7 +28,7 @@ def read_labels(path: str | Path, *, column: str, layer: str | None = None) -> g
 
     Raises:
         LabelError: If the file cannot be read, has several layers and none is chosen, has no CRS,
-            no such column, a polygon without a class, or other geometries than polygons.
+            no such column, a polygon without a class, or geometries other than polygons.
     """
     try:
         table = read_shapes(path, layer=layer, what="labels")

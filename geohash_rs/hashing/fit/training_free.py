@@ -201,7 +201,7 @@ def peek(tiles: Iterable[Tensor], *, of_one_kind: bool = False) -> tuple[Tensor,
 
     Args:
         tiles: Batches of raw tiles, each of shape (tiles, bands, height, width).
-        of_one_kind: Whether batches that hold other values than the first are refused.
+        of_one_kind: Whether batches with values unlike those of the first are refused.
 
     Returns:
         First tiles, those of the first one's size, and all batches including the first.

@@ -20,8 +20,8 @@ def keep_backbone(
 ) -> dict[str, Any]:
     """Store the source of the weights and the pixel statistics that they expect.
 
-    TorchGeo leaves `weights` out of a checkpoint's settings, and its own weights may use another
-    model than the settings name.
+    TorchGeo leaves `weights` out of a checkpoint's settings, and its own weights may belong to
+    a model other than the one in the settings.
 
     Args:
         checkpoint: The checkpoint that Lightning is about to save.
