@@ -85,7 +85,8 @@ def conflict_notes(files: Sequence[SceneFile], choices: Sequence[BandChoice | No
             notes.append(
                 f"{file.name} and {other[0].name} have the same number and type of bands, but "
                 f"bands {choice} are read from one and bands {other[1]} from the other; if they "
-                "are laid out alike, index them into separate archives and choose bands=..."
+                "are laid out alike, index them into separate archives and choose bands with "
+                "bands=..."
             )
             break
     return notes

@@ -152,7 +152,7 @@ def _band_xml(number: int, member: Member, header: _Header, grid: _Header, name:
     """Write one band of a virtual raster.
 
     Raises:
-        SeparateScenesError: If the member does not cover the ground of the grid.
+        SeparateScenesError: If the member and the grid do not cover the same ground.
     """
     left, top = header.place[0], header.place[3]
     x_size, y_size = header.place[1] / grid.place[1], header.place[5] / grid.place[5]
