@@ -103,6 +103,7 @@ class Archive(CodeStore, ImageQueries):
 
         Raises:
             HasherError: If the archive has none (yet).
+            HasherMismatchError: If its file holds another hasher than the one that made the codes.
         """
         known = self._hasher
         if known is not None and known.fingerprint != self.hasher_fingerprint:
@@ -118,7 +119,15 @@ class Archive(CodeStore, ImageQueries):
                     "archive.search(codes), by tile id or by point."
                 )
                 raise HasherError(msg)
-            known = self._hasher = load_hasher(self.hasher_file, device=device)
+            known = load_hasher(self.hasher_file, device=device)
+            if known.fingerprint != self.hasher_fingerprint:
+                msg = (
+                    f"{self.hasher_file} holds the hasher {known.fingerprint[:16]}, but the codes of "
+                    f"{self.path} were made by {str(self.hasher_fingerprint)[:16]}; restore the file "
+                    "from a copy."
+                )
+                raise HasherMismatchError(msg)
+            self._hasher = known
         return known
 
     def add(

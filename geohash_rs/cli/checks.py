@@ -227,7 +227,7 @@ def check_onnxruntime() -> str:
         NotWorkingError: If the result is wrong.
     """
     import numpy as np
-    import onnxruntime
+    onnxruntime = quiet_onnxruntime()
     from onnx import TensorProto, helper
 
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [3]) for name in ("x", "y")]
