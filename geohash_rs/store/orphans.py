@@ -6,10 +6,10 @@ from pathlib import Path
 from geohash_rs.store.disk.durable import remove_tree, sync_folder
 from geohash_rs.store.disk.locks import no_readers
 from geohash_rs.store.disk.manifest import Manifest
-from geohash_rs.store.disk.plain import is_plain_folder, made_by_us
+from geohash_rs.store.disk.plain import is_draft, is_plain_folder, made_by_us
 from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["collect_garbage", "orphans", "owned"]
+__all__ = ["collect_garbage", "orphans", "owned", "remove_drafts"]
 
 
 def orphans(folder: Path, manifest: Manifest) -> list[Path]:
@@ -41,6 +41,18 @@ def collect_garbage(snapshot: Snapshot) -> None:
             # otherwise a power cut could bring back a manifest that lists them
             sync_folder(snapshot.folder)
             for path in left_over:
+                remove_tree(path)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove the drafts that a killed process left anywhere in an archive.
+
+    Args:
+        folder: The archive; its write lock is held.
+    """
+    for place in [folder, *(path for path in owned(folder) if is_plain_folder(path))]:
+        for path in list(place.iterdir()):
+            if is_draft(path):
                 remove_tree(path)
 
 

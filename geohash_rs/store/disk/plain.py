@@ -14,6 +14,7 @@ from geohash_rs.errors import ArchiveCorruptError
 __all__ = [
     "HASHER_NAME",
     "NUMBER_NAME",
+    "is_draft",
     "is_plain_folder",
     "made_by_us",
     "open_plain",
@@ -130,6 +131,11 @@ def is_plain_folder(path: Path) -> bool:
     return _kind(path) == stat.S_IFDIR
 
 
+def is_draft(path: Path) -> bool:
+    """Return whether a path is the folder of a file that is being written, or was interrupted."""
+    return bool(DRAFT_NAME.fullmatch(path.name)) and is_plain_folder(path)
+
+
 def made_by_us(path: Path) -> bool:
     """Return whether a commit of this package gives an entry of an archive such a name and kind.
 
@@ -139,10 +145,11 @@ def made_by_us(path: Path) -> bool:
     Returns:
         Whether it is; only such entries are ever deleted.
     """
+    if is_draft(path):
+        return True
     kind = _kind(path)
-    if DRAFT_NAME.fullmatch(path.name) or path.parent.name == "segments":
-        named = DRAFT_NAME.fullmatch(path.name) or NUMBER_NAME.fullmatch(path.name)
-        return bool(named) and kind == stat.S_IFDIR
+    if path.parent.name == "segments":
+        return bool(NUMBER_NAME.fullmatch(path.name)) and kind == stat.S_IFDIR
     if path.parent.name in ("removed", "scenes"):
         return bool(NUMBER_NAME.fullmatch(path.name)) and kind == stat.S_IFREG
     return bool(HASHER_NAME.fullmatch(path.name)) and kind == stat.S_IFREG
