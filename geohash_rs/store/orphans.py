@@ -50,10 +50,12 @@ def remove_drafts(folder: Path) -> None:
     Args:
         folder: The archive; its write lock is held.
     """
-    for place in [folder, *(path for path in owned(folder) if is_plain_folder(path))]:
-        for path in list(place.iterdir()):
-            if is_draft(path):
-                remove_tree(path)
+    for path in list(owned(folder)):
+        if is_draft(path):
+            remove_tree(path)
+        elif is_plain_folder(path):
+            for draft in filter(is_draft, list(path.iterdir())):
+                remove_tree(draft)
 
 
 def owned(folder: Path) -> Iterator[Path]:

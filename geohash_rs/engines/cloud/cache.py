@@ -42,9 +42,8 @@ class CachedFiles:
         if self.cache is not None:
             return self.cache
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        name = re.sub(
-            r"[^0-9A-Za-z._-]", "_", urlsplit(self.url).path.rstrip("/").rpartition("/")[2]
-        )
+        last = urlsplit(self.url).path.rstrip("/").rpartition("/")[2]
+        name = re.sub(r"[^0-9A-Za-z._-]", "_", last)
         return Path(home) / "geohash_rs" / f"{name}-{zlib.crc32(self.url.encode()):08x}"
 
     def read_manifest(self) -> Manifest:

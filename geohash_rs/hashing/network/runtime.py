@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from geohash_rs.hashing.network.backbones import Backbone
-from geohash_rs.hashing.network.telemetry import quiet_onnxruntime
 from geohash_rs.hashing.network.preparation import Preparation
 from geohash_rs.hashing.network.scaling import Scaling
+from geohash_rs.hashing.network.telemetry import quiet_onnxruntime
 
 __all__ = ["CpuRuntime", "mixed_precision"]
 
