@@ -33,7 +33,7 @@ def run_lightning_cli(args: Sequence[str]) -> None:
 
     mute_talk()
 
-    class SafeCLI(LightningCLI):
+    class SafeCLI(LightningCLI):  # type: ignore[misc]  # it has no types here
         """Loads checkpoints without running code from them."""
 
         def before_instantiate_classes(self) -> None:

@@ -170,10 +170,13 @@ def test_a_pull_after_a_killed_one_completes_the_archive(tmp_path: Path, earlier
     push(archive.path, url)
     part = Path("segments") / archive.segments[-1].entry.name
     (tmp_path / "copy" / part).mkdir(parents=True)
+    (tmp_path / "copy" / "write.lock").touch()  # the first that a pull makes
     shutil.copy(archive.path / part / "tiles.parquet", tmp_path / "copy" / part)
     codes = tmp_path / "copy" / part / "codes.bin"
     codes.write_bytes(bytes((archive.path / part / "codes.bin").stat().st_size))
-    codes.with_name(f"index.npz.{'0' * 32}.tmp").write_bytes(b"half")
+    draft = codes.with_name("index.safetensors.0a1b2c3d.tmp")
+    draft.mkdir()
+    (draft / "index.safetensors").write_bytes(b"half")
     assert verify_archive(pull(url, tmp_path / "copy")).ok
     files = [{p.name for p in (home / part).iterdir()} for home in (archive.path, codes.parents[2])]
     assert files[0] == files[1]

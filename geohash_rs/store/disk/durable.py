@@ -83,11 +83,12 @@ def reading(path: Path) -> Iterator[None]:
     Raises:
         FileNotFoundError: Passed on unchanged.
         NotADirectoryError: Passed on unchanged.
+        GeoHashRSError: Passed on unchanged.
         ArchiveCorruptError: If the disk fails or permission is missing.
     """
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, GeoHashRSError):
         raise
     except OSError as error:
         msg = (

@@ -12,7 +12,7 @@ import portalocker
 from portalocker import LockFlags
 from portalocker.exceptions import AlreadyLocked, LockException
 
-from geohash_rs.errors import ArchiveLockedError, ArchiveReadOnlyError
+from geohash_rs.errors import ArchiveCorruptError, ArchiveLockedError, ArchiveReadOnlyError
 from geohash_rs.store.disk.plain import open_plain
 
 __all__ = ["READ_LOCK", "WRITE_LOCK", "ReaderPin", "create_locks", "no_readers", "write_lock"]
@@ -56,6 +56,8 @@ def write_lock(folder: Path) -> Iterator[None]:
     path = folder / WRITE_LOCK
     try:
         handle = open_plain(path, os.O_RDWR | os.O_CREAT)
+    except ArchiveCorruptError:  # also an OSError
+        raise
     except OSError as error:
         msg = (
             f"{folder} cannot be written ({error.strerror}); copy the archive to a folder that "
@@ -93,6 +95,8 @@ class ReaderPin:
         self._release: weakref.finalize[[int, int], ReaderPin] | None = None
         try:
             handle = open_plain(self._folder / READ_LOCK, os.O_RDONLY)
+        except ArchiveCorruptError:  # also an OSError
+            raise
         except OSError:
             return
         _lock(handle, LockFlags.SHARED)  # waits for `no_readers` of another process to end

@@ -181,7 +181,7 @@ def _checked(data: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
     """
     if isinstance(data, dict) and isinstance(data.get("removed"), str):
         return data
-    kinds = {"scene": str, "crs": str, "dtype": str, "checksum": str}
+    kinds: dict[str, type] = {"scene": str, "crs": str, "dtype": str, "checksum": str}
     kinds |= {"datetime": str, "datetime_end": str, "settings": dict, "transform": list}
     kinds |= dict.fromkeys(("width", "height", "count", "size", "mtime_ns", "num_tiles"), int)
     required = ("scene", "settings", "num_tiles")

@@ -24,7 +24,7 @@ REQUIRED = ("tile_id", "scene", "col", "row", "width", "height", "datetime", "ge
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind.value_type if pa.types.is_dictionary(kind) else kind)
+    return bool(pa.types.is_string(kind.value_type if pa.types.is_dictionary(kind) else kind))
 
 
 COLUMNS: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
@@ -88,7 +88,7 @@ class TileTableFile:
         Raises:
             ValueError: If it is more than any group of 4,096 tiles needs.
         """
-        data = memoryview(self._bytes)
+        data = self._bytes.data
         for group in groups:
             chunks = self._file.metadata.row_group(group)
             total = 0
