@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -9,7 +10,13 @@ from typing import Any, Self
 from torch.utils.data import Dataset
 
 from geohash_rs.codes import check_num_bits
-from geohash_rs.errors import GeoHashRSError, HasherError, HasherMismatchError
+from geohash_rs.errors import (
+    ArchiveExistsError,
+    ArchiveLockedError,
+    GeoHashRSError,
+    HasherError,
+    HasherMismatchError,
+)
 from geohash_rs.hashing.fit.by_name import Unfitted
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.shipped import load_hasher
@@ -31,6 +38,7 @@ from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 __all__ = ["Archive", "open_or_create", "remove_unused"]
 
 DEFAULT_HASHER = "general-64"
+CREATION_SECONDS = 10.0  # to wait for another process that is creating the same archive
 
 
 class Archive(CodeStore, ImageQueries):
@@ -103,6 +111,7 @@ class Archive(CodeStore, ImageQueries):
 
         Raises:
             HasherError: If the archive has none (yet).
+            HasherMismatchError: If its file holds another hasher than the one that made the codes.
         """
         known = self._hasher
         if known is not None and known.fingerprint != self.hasher_fingerprint:
@@ -118,8 +127,24 @@ class Archive(CodeStore, ImageQueries):
                     "archive.search(codes), by tile id or by point."
                 )
                 raise HasherError(msg)
-            known = self._hasher = load_hasher(self.hasher_file, device=device)
+            known = self._stored_hasher(self.hasher_file, device=device)
+            self._hasher = known
         return known
+
+    def _stored_hasher(self, file: Path, *, device: str) -> Hasher:
+        """Load the archive's hasher.
+
+        Raises:
+            HasherMismatchError: If its file holds another one.
+        """
+        found = load_hasher(file, device=device)
+        if found.fingerprint != self.hasher_fingerprint:
+            msg = (
+                f"{file} holds the hasher {found.fingerprint[:16]}, but the codes of {self.path} "
+                f"were made by {str(self.hasher_fingerprint)[:16]}; restore the file from a copy."
+            )
+            raise HasherMismatchError(msg)
+        return found
 
     def add(
         self,
@@ -219,8 +244,8 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
         HasherMismatchError: If the existing archive was made with another hasher.
     """
     folder = Path(path)
-    if is_unused(folder):
-        return Archive.create(folder, hasher=hasher)
+    if is_unused(folder) and (created := _create(folder, hasher)) is not None:
+        return created
     archive = Archive.open(folder)
     if hasher is None or hasher == archive.pending_hasher:
         return archive
@@ -241,6 +266,27 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
         )
         raise HasherMismatchError(msg)
     return archive
+
+
+def _create(folder: Path, hasher: Hasher | str | Path | None) -> Archive | None:
+    """Create an archive; return None if another process creates it at this moment.
+
+    Raises:
+        ArchiveExistsError: If the folder holds something else.
+        ArchiveLockedError: If the other process does not finish.
+    """
+    last = time.monotonic() + CREATION_SECONDS
+    while True:
+        try:
+            return Archive.create(folder, hasher=hasher)
+        except ArchiveExistsError:
+            if not (folder / MANIFEST).exists():
+                raise
+            return None
+        except ArchiveLockedError:
+            if time.monotonic() > last:
+                raise
+            time.sleep(0.05)
 
 
 def remove_unused(archive: Archive, *, made: Sequence[Path]) -> None:

@@ -229,8 +229,11 @@ def check_onnxruntime() -> str:
         NotWorkingError: If the result is wrong.
     """
     import numpy as np
-    import onnxruntime
     from onnx import TensorProto, helper
+
+    from geohash_rs.hashing.network.telemetry import quiet_onnxruntime
+
+    onnxruntime = quiet_onnxruntime()
 
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [3]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", value[:1], value[1:])

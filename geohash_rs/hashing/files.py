@@ -118,7 +118,7 @@ def read_metadata(data: bytes) -> dict[str, Any]:
     try:
         header = json.loads(data[8 : 8 + length])
         content: dict[str, Any] = json.loads(header["__metadata__"][KEY])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = "not a hasher: a safetensors file with a geohash_rs description is expected."
         raise HasherError(msg) from error
     if content.get("format") != FORMAT:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["run_lightning_cli"]
+from geohash_rs.errors import HasherError
+
+__all__ = ["check_checkpoint", "run_lightning_cli"]
 
 
 def run_lightning_cli(args: Sequence[str]) -> None:
@@ -30,8 +32,17 @@ def run_lightning_cli(args: Sequence[str]) -> None:
     from geohash_rs.hashing.train.task import HashingTask
 
     mute_talk()
+
+    class SafeCLI(LightningCLI):  # type: ignore[misc]  # it has no types here
+        """Loads checkpoints without running code from them."""
+
+        def before_instantiate_classes(self) -> None:
+            chosen = self.config[self.subcommand] if self.subcommand else self.config
+            check_checkpoint(chosen.get("ckpt_path"))
+            chosen["weights_only"] = True
+
     try:
-        cli = LightningCLI(
+        cli = SafeCLI(
             model_class=base_task(),
             datamodule_class=BaseDataModule,
             seed_everything_default=0,
@@ -49,6 +60,20 @@ def run_lightning_cli(args: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _take_best(cli.model, cli.trainer)
         cli.model.hasher().save(folder / "hasher.safetensors")
+
+
+def check_checkpoint(path: object) -> None:
+    """Check that a checkpoint is a file on this machine.
+
+    Args:
+        path: What the user passed, or None.
+
+    Raises:
+        HasherError: If it is an address; a checkpoint is never fetched.
+    """
+    if path is not None and "://" in str(path):
+        msg = f"ckpt_path is {path}, but checkpoints are read from files only; download it first."
+        raise HasherError(msg)
 
 
 def _take_best(task: Any, trainer: Any) -> None:  # noqa: ANN401 - Lightning has no types here

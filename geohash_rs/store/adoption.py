@@ -10,6 +10,7 @@ from geohash_rs.store.compaction import merge_small_segments
 from geohash_rs.store.disk.durable import sync_folder, writing
 from geohash_rs.store.disk.hasher_file import other_hasher
 from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.plain import plain_folder
 from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["adopt_parts"]
@@ -42,7 +43,7 @@ def adopt_parts(
     # Another process may have added one of these scenes since this run started.
     renewed = {record.scene for record in scenes}
     writer.remove_scenes({*renewed, *replace_scenes})
-    home = writer.folder / "segments"
+    home = plain_folder(writer.folder, "segments")
     with writing(home):
         home.mkdir(exist_ok=True)
         sync_folder(writer.folder)
@@ -51,7 +52,7 @@ def adopt_parts(
             name = writer.next_name()
             target = writer.fresh(home / name)
             with writing(target):
-                (folder / "segments" / entry.name).rename(target)
+                plain_folder(folder / "segments", entry.name).rename(target)
             moved = dataclasses.replace(entry, name=name)
             segments = sorted((*writer.manifest.segments, moved), key=lambda item: item.first_id)
             writer.update(segments=tuple(segments))

@@ -14,13 +14,14 @@ from geohash_rs.store.disk.durable import FileEntry, remove_tree, sync_folder, w
 from geohash_rs.store.disk.locks import ReaderPin, write_lock
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_file import commit_manifest, read_manifest
+from geohash_rs.store.disk.plain import NUMBER_NAME, plain_folder
 from geohash_rs.store.disk.records import (
     SceneRecord,
     read_scene_logs,
     removed_scenes,
     write_scene_log,
 )
-from geohash_rs.store.orphans import orphans, owned
+from geohash_rs.store.orphans import orphans
 from geohash_rs.store.segment.bits import pack_rows
 from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.segment.read import Segment
@@ -111,6 +112,7 @@ class Writer:
 
     def write(self, data: SegmentData, *, first_id: int = 0) -> None:
         """Write one segment and add it to the state."""
+        self._folder("segments")
         folder = self.fresh(self.folder / "segments" / self.next_name())
         entry = write_segment(folder, data, first_id=first_id)
         segments = sorted((*self.manifest.segments, entry), key=lambda item: item.first_id)
@@ -189,8 +191,8 @@ class Writer:
         return removed_scenes(self.folder / "scenes", logs)
 
     def _folder(self, name: str) -> None:
-        path = self.folder / name
-        if not path.is_dir():
+        path = plain_folder(self.folder, name)
+        if not path.exists():
             with writing(path):
                 path.mkdir(exist_ok=True)
                 sync_folder(self.folder)
@@ -203,7 +205,7 @@ class Writer:
                 if the folder cannot be made durable; the new state then already stands.
         """
         for name in ("scenes", "removed", "segments"):
-            if (self.folder / name).is_dir():
+            if plain_folder(self.folder, name).exists():
                 with writing(self.folder / name):
                     sync_folder(self.folder / name)
         self.manifest = self.manifest.following()
@@ -255,7 +257,9 @@ def open_writer(
 
 def _next_number(folder: Path, manifest: Manifest) -> int:
     """Return the next free number, past those that a killed writer left behind."""
-    names = [path.name for path in owned(folder) if path.name.isdigit()]
+    places = [plain_folder(folder, name) for name in ("segments", "removed", "scenes")]
+    names = [path.name for place in places if place.exists() for path in place.iterdir()]
+    names = [name for name in names if NUMBER_NAME.fullmatch(name)]
     return max([manifest.next_number, *(int(name) + 1 for name in names)])
 
 

@@ -12,6 +12,7 @@ from geohash_rs.errors import ArchiveCorruptError, GeoHashRSWarning
 from geohash_rs.store.commit import Writer
 from geohash_rs.store.disk.durable import verify_file
 from geohash_rs.store.disk.manifest import SegmentEntry
+from geohash_rs.store.disk.plain import plain_path
 from geohash_rs.store.orphans import collect_garbage
 from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.segment.read import Segment
@@ -146,9 +147,9 @@ def _verify(folder: Path, entry: SegmentEntry) -> None:
         ArchiveCorruptError: If one is damaged.
     """
     for file in entry.files:
-        verify_file(folder / "segments" / entry.name / file.name, file)
+        verify_file(plain_path(folder, f"segments/{entry.name}/{file.name}"), file)
     if entry.tombstones:
-        verify_file(folder / "removed" / entry.tombstones.name, entry.tombstones)
+        verify_file(plain_path(folder, f"removed/{entry.tombstones.name}"), entry.tombstones)
 
 
 def _joined(segments: Sequence[Segment]) -> SegmentData:

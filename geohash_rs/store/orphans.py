@@ -6,9 +6,10 @@ from pathlib import Path
 from geohash_rs.store.disk.durable import remove_tree, sync_folder
 from geohash_rs.store.disk.locks import no_readers
 from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.plain import is_draft, is_plain_folder, made_by_us
 from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["collect_garbage", "orphans", "owned"]
+__all__ = ["collect_garbage", "orphans", "owned", "remove_drafts"]
 
 
 def orphans(folder: Path, manifest: Manifest) -> list[Path]:
@@ -43,10 +44,23 @@ def collect_garbage(snapshot: Snapshot) -> None:
                 remove_tree(path)
 
 
+def remove_drafts(folder: Path) -> None:
+    """Remove the drafts that a killed process left anywhere in an archive.
+
+    Args:
+        folder: The archive; its write lock is held.
+    """
+    for path in list(owned(folder)):
+        if is_draft(path):
+            remove_tree(path)
+        elif is_plain_folder(path):
+            for draft in filter(is_draft, list(path.iterdir())):
+                remove_tree(draft)
+
+
 def owned(folder: Path) -> Iterator[Path]:
-    """Iterate over the files and folders that commits make."""
-    for name in ("segments", "removed", "scenes"):
-        if (folder / name).is_dir():
-            yield from (folder / name).iterdir()
-    yield from folder.glob("hasher-*.safetensors")
-    yield from folder.glob("*.tmp")
+    """Iterate over the files and folders that commits make; links and other names are not ours."""
+    places = [folder, *(folder / name for name in ("segments", "removed", "scenes"))]
+    for place in places:
+        if is_plain_folder(place) or place == folder:
+            yield from filter(made_by_us, place.iterdir())

@@ -11,6 +11,7 @@ from geohash_rs.store.disk.durable import verify_file
 from geohash_rs.store.disk.locks import ReaderPin
 from geohash_rs.store.disk.manifest import Manifest, SegmentEntry
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
+from geohash_rs.store.disk.plain import plain_path
 from geohash_rs.store.disk.records import read_scene_logs
 from geohash_rs.store.orphans import orphans
 from geohash_rs.store.segment.read import Segment
@@ -113,11 +114,12 @@ def _loose_damage(folder: Path, manifest: Manifest) -> Iterator[Damage]:
     if manifest.hasher and manifest.hasher.file:
         entry = manifest.hasher.file
         try:
-            verify_file(folder / entry.name, entry)
+            verify_file(plain_path(folder, entry.name), entry)
         except ArchiveCorruptError as error:
             yield Damage(file=entry.name, problem=str(error))
     for entry in manifest.scene_logs:
         try:
+            plain_path(folder, f"scenes/{entry.name}")
             read_scene_logs(folder / "scenes", [entry])
         except ArchiveCorruptError as error:
             yield Damage(file=f"scenes/{entry.name}", problem=str(error))
@@ -130,7 +132,7 @@ def _segment_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterato
     sound = True
     for name, file in paths:
         try:
-            verify_file(folder / name, file)
+            verify_file(plain_path(folder, name), file)
         except ArchiveCorruptError as error:
             sound = False
             yield Damage(file=name, problem=str(error), num_tiles=entry.num_live)

@@ -15,11 +15,13 @@ from click.testing import CliRunner
 from geohash_rs.cli import app
 from geohash_rs.errors import (
     ArchiveCorruptError,
+    ArchiveExistsError,
     ArchiveNotFoundError,
     ArchiveReadOnlyError,
     ArchiveWriteError,
     EngineError,
     EngineUnreachableError,
+    GeoHashRSError,
     QueryError,
 )
 from geohash_rs.store.code_store import CodeStore
@@ -32,6 +34,7 @@ pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
 
 from geohash_rs.engines.cloud import open_archive, pull, push, store  # noqa: E402 - after the skip
+from geohash_rs.engines.cloud.cache import cached_files  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -167,10 +170,13 @@ def test_a_pull_after_a_killed_one_completes_the_archive(tmp_path: Path, earlier
     push(archive.path, url)
     part = Path("segments") / archive.segments[-1].entry.name
     (tmp_path / "copy" / part).mkdir(parents=True)
+    (tmp_path / "copy" / "write.lock").touch()  # the first that a pull makes
     shutil.copy(archive.path / part / "tiles.parquet", tmp_path / "copy" / part)
     codes = tmp_path / "copy" / part / "codes.bin"
     codes.write_bytes(bytes((archive.path / part / "codes.bin").stat().st_size))
-    codes.with_name(f"index.npz.{'0' * 32}.tmp").write_bytes(b"half")
+    draft = codes.with_name("index.safetensors.0a1b2c3d.tmp")
+    draft.mkdir()
+    (draft / "index.safetensors").write_bytes(b"half")
     assert verify_archive(pull(url, tmp_path / "copy")).ok
     files = [{p.name for p in (home / part).iterdir()} for home in (archive.path, codes.parents[2])]
     assert files[0] == files[1]
@@ -336,3 +342,88 @@ def test_actors_fetch_only_their_own_segments(
 
 
 FAST = {"retries": {"max_attempts": 1}, "connect_timeout": 2}
+
+
+def test_a_pull_leaves_a_folder_with_other_files_alone(tmp_path: Path) -> None:
+    url = f"file://{tmp_path / 'store'}"
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
+    add(archive, 10)
+    push(archive.path, url)
+    home = tmp_path / "home"
+    (home / "segments" / "00000000").mkdir(parents=True)
+    mine = [home / ".bashrc", home / "draft.tmp", home / "segments" / "00000000" / "codes.bin"]
+    for path in mine:
+        path.write_text("mine")
+    with pytest.raises(ArchiveExistsError, match="holds other files .* pull into a new folder"):
+        pull(url, home)
+    assert all(path.read_text() == "mine" for path in mine)
+    assert sorted(path.name for path in home.iterdir()) == [".bashrc", "draft.tmp", "segments"]
+
+
+def test_a_pull_does_not_follow_links(tmp_path: Path) -> None:
+    url = f"file://{tmp_path / 'store'}"
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
+    add(archive, 10)
+    push(archive.path, url)
+    copy = pull(url, tmp_path / "copy")
+    outside = shutil.move(copy / "segments", tmp_path / "outside")
+    (copy / "segments").symlink_to(outside)
+    before = sorted(Path(outside).rglob("*"))
+    add(archive, 11)
+    push(archive.path, url)
+    with pytest.raises(ArchiveCorruptError, match="segments is not a plain folder but a link"):
+        pull(url, copy)
+    assert sorted(Path(outside).rglob("*")) == before
+
+
+def test_a_push_to_a_folder_that_ends_at_any_moment_leaves_one_state_or_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, store = f"file://{tmp_path / 'store'}", tmp_path / "store"
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
+    add(archive, 10)
+    push(archive.path, url)
+    old = (store / "manifest.json").read_bytes()
+    add(archive, 11)
+    real = Path.replace
+    for moment in range(100):
+        calls = iter(range(100))
+
+        def end(path: Path, target: Path, last: int = moment, calls: Any = calls) -> Path:
+            if next(calls) == last:
+                raise KeyboardInterrupt
+            return real(path, target)
+
+        monkeypatch.setattr(Path, "replace", end)
+        try:
+            push(archive.path, url)
+        except KeyboardInterrupt:
+            assert (store / "manifest.json").read_bytes() == old
+            assert verify_archive(store).ok
+        else:
+            break
+    assert moment > 3
+    assert (store / "manifest.json").read_bytes() == (archive.path / "manifest.json").read_bytes()
+    assert verify_archive(store).ok
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:SECRETKEY@127.0.0.1:9/archive",
+        "https://127.0.0.1:9/archive?X-Amz-Signature=SECRETKEY&sig=SECRET%4BEY",
+        "memory://SECRETKEY@place/archive",
+    ],
+)
+def test_no_message_holds_a_key_of_the_address(tmp_path: Path, url: str) -> None:
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
+    for call in (
+        lambda: pull(url, tmp_path / "copy"),
+        lambda: open_archive(url, cache=tmp_path / "cache"),
+        lambda: push(archive.path, url),
+    ):
+        try:
+            call()
+        except GeoHashRSError as error:
+            assert "SECRETKEY" not in str(error)  # noqa: PT017 - memory:// succeeds
+    assert "SECRETKEY" not in str(cached_files(url).folder) + repr(cached_files(url))

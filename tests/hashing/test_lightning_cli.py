@@ -1,6 +1,8 @@
 """Configurations train with TorchGeo's command line and ours, and save the best hasher."""
 
 import os
+import pickle
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 import yaml
 
 from geohash_rs import HashingTask, load_hasher
+from geohash_rs.errors import HasherError
 from geohash_rs.hashing.lightning_cli import run_lightning_cli
 from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS
 
@@ -66,3 +69,23 @@ def test_the_hasher_of_the_best_epoch_is_saved(configuration, tmp_path):
     saved = load_hasher(tmp_path / "hasher.safetensors").head.state_dict()
     for name, tensor in saved.items():
         assert torch.equal(tensor, state["state_dict"][f"head.{name}"])
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_a_checkpoint_is_never_fetched(configuration, command):
+    address = "http://127.0.0.1:9/stranger.ckpt"
+    words = [command, "--config", str(configuration), "--ckpt_path", address]
+    with pytest.raises(HasherError, match=f"{address}, but checkpoints are read from files only"):
+        run_lightning_cli(words)
+
+
+def test_code_in_a_checkpoint_does_not_run(configuration, tmp_path):
+    class Stranger:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"state_dict": {}, "more": Stranger()}, tmp_path / "stranger.ckpt")
+    path = str(tmp_path / "stranger.ckpt")
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        run_lightning_cli(["test", "--config", str(configuration), "--ckpt_path", path])
+    assert not (tmp_path / "ran").exists()

@@ -1,10 +1,12 @@
 """Search an archive in object storage; files are fetched into a cache as searches need them."""
 
 import os
+import re
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from geohash_rs.engines.cloud.store import Options, Store
 from geohash_rs.store.disk.durable import FileEntry
@@ -30,7 +32,7 @@ class CachedFiles:
         cache: The cache folder; None uses a folder for this address in the user's cache.
     """
 
-    url: str
+    url: str = field(repr=False)  # may hold keys
     options: Options = field(default_factory=dict, repr=False)  # may hold keys
     cache: Path | None = None
 
@@ -40,7 +42,8 @@ class CachedFiles:
         if self.cache is not None:
             return self.cache
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        name = self.url.rstrip("/").rpartition("/")[2]
+        last = urlsplit(self.url).path.rstrip("/").rpartition("/")[2]
+        name = re.sub(r"[^0-9A-Za-z._-]", "_", last)
         return Path(home) / "geohash_rs" / f"{name}-{zlib.crc32(self.url.encode()):08x}"
 
     def read_manifest(self) -> Manifest:

@@ -1,12 +1,15 @@
 """Read and write the manifest and files of an archive in object storage."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
+from geohash_rs.engines.cloud.address import shown, without_keys
 from geohash_rs.errors import (
     ArchiveCorruptError,
     ArchiveNotFoundError,
@@ -44,16 +47,25 @@ class Store:
     """
 
     def __init__(self, url: str, options: Options | None) -> None:
-        self.url = url
+        self.url = shown(url)  # for messages
+        self._address = url
         try:
             self._files, root = fsspec.core.url_to_fs(url, **(options or {}))
         except ImportError as error:
-            msg = f"{url} needs a package that is not installed: {one_line(error)}."
+            msg = f"{self.url} needs a package that is not installed: {self._reason(error)}."
             raise EngineError(msg) from error
         except ValueError as error:
-            msg = f"{url} cannot be used: {one_line(error)}; write it like s3://bucket/archive."
+            msg = (
+                f"{self.url} cannot be used: {self._reason(error)}; write it like "
+                "s3://bucket/archive."
+            )
             raise EngineError(msg) from error
         self._root = root.rstrip("/")
+        self._local = isinstance(self._files, LocalFileSystem)
+
+    def _reason(self, error: Exception) -> str:
+        """Return an error's message without the keys in the address."""
+        return without_keys(one_line(error), self._address)
 
     def state(self) -> Manifest:
         """Read the manifest.
@@ -143,8 +155,16 @@ class Store:
             source: The local file.
 
         Raises:
+            ArchiveWriteError: If it is a folder that cannot be written.
             EngineUnreachableError: If the storage does not answer or denies access.
         """
+        if self._local:
+            target = Path(self._root) / name
+            with writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(target) as draft:
+                    shutil.copyfile(source, draft)
+            return
         with self._asking(self.url):
             try:
                 self._files.put_file(str(source), f"{self._root}/{name}")
@@ -162,14 +182,20 @@ class Store:
                     self._files.mkdir(place, create_parents=False)
 
     def send_state(self, manifest: bytes) -> None:
-        """Replace the manifest in a single put.
+        """Replace the manifest at once: in a single put, or on a local disk by renaming.
 
         Args:
             manifest: Its content.
 
         Raises:
+            ArchiveWriteError: If it is a folder that cannot be written.
             EngineUnreachableError: If the storage does not answer or denies access.
         """
+        if self._local:
+            target = Path(self._root) / MANIFEST
+            with writing(target), replacing(target) as draft:
+                draft.write_bytes(manifest)
+            return
         with self._asking(self.url):
             self._files.pipe_file(f"{self._root}/{MANIFEST}", manifest)
 
@@ -187,7 +213,7 @@ class Store:
             raise
         except Exception as error:
             msg = (
-                f"{place} cannot be used: {type(error).__name__}: {one_line(error)}. Check the "
+                f"{place} cannot be used: {type(error).__name__}: {self._reason(error)}. Check the "
                 "address, the bucket and your credentials."
             )
             raise EngineUnreachableError(msg) from error

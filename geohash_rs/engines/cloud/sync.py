@@ -1,17 +1,26 @@
 """Sync an archive with object storage: pull or push what is new, the manifest last."""
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from geohash_rs.engines.cloud.store import Options, Store
-from geohash_rs.errors import ArchiveCorruptError, EngineError
-from geohash_rs.store.disk.durable import FileEntry, remove_tree, verify_file, writing
-from geohash_rs.store.disk.locks import create_locks, write_lock
+from geohash_rs.errors import (
+    ArchiveCorruptError,
+    ArchiveExistsError,
+    ArchiveWriteError,
+    EngineError,
+)
+from geohash_rs.store.disk.durable import FileEntry, verify_file, writing
+from geohash_rs.store.disk.locks import READ_LOCK, WRITE_LOCK, create_locks, write_lock
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_file import MANIFEST, commit_manifest, read_manifest
+from geohash_rs.store.disk.plain import made_by_us, plain_path
+from geohash_rs.store.orphans import remove_drafts
 
 __all__ = ["pull", "push"]
 
@@ -42,6 +51,7 @@ def pull(
     Raises:
         ArchiveNotFoundError: If there is no archive at this address.
         ArchiveCorruptError: If a file in the storage is missing or changed.
+        ArchiveExistsError: If the folder holds files of anything but this archive.
         EngineError: If the folder holds commits that were not pushed.
         EngineUnreachableError: If the storage does not answer or denies access.
         ArchiveWriteError: If the folder cannot be written.
@@ -49,6 +59,7 @@ def pull(
     store = Store(url, options)
     state = store.state()
     home = Path(folder)
+    _check_place(home)
     with writing(home):
         home.mkdir(parents=True, exist_ok=True)
         create_locks(home)
@@ -56,13 +67,15 @@ def pull(
         listed: set[str] = set()
         if (home / MANIFEST).exists():
             old = read_manifest(home)
-            _check_descends(state, old, newer=url, older=str(home))
+            _check_descends(state, old, newer=store.url, older=str(home))
             listed = {name for name, _ in old.files()}
-        _remove_drafts(home)
+        remove_drafts(home)
+        _check_room(home, [entry for name, entry in state.files() if name not in listed])
         for name, entry in _with_bar(list(state.files()), "pull", progress=progress):
+            path = plain_path(home, name)
             if name not in listed:
-                _remove_other(home / name, entry)
-            store.fetch(name, home / name, entry)
+                _remove_other(path, entry)
+            store.fetch(name, path, entry)
         commit_manifest(home, state)
     return home
 
@@ -104,12 +117,13 @@ def push(
         old = store.state_if_any()
         there: set[str] = set()
         if old is not None:
-            _check_descends(state, old, newer=str(home), older=url)
+            _check_descends(state, old, newer=str(home), older=store.url)
             there = {name for name, _ in old.files()}
         new = [(name, entry) for name, entry in state.files() if name not in there]
         for name, entry in _with_bar(new, "push", progress=progress):
-            verify_file(home / name, entry)
-            store.send(name, home / name)
+            path = plain_path(home, name)
+            verify_file(path, entry)
+            store.send(name, path)
         store.send_state((home / MANIFEST).read_bytes())
     return len(new)
 
@@ -126,10 +140,32 @@ def _with_bar(
             bar.update(entry.size)
 
 
-def _remove_drafts(home: Path) -> None:
-    """Remove the drafts that a killed `pull` left; the caller holds the write lock."""
-    for draft in list(home.rglob("*.tmp")):
-        remove_tree(draft)
+def _check_place(home: Path) -> None:
+    """Check that a folder is new, an archive, or what an interrupted pull left of one.
+
+    Raises:
+        ArchiveExistsError: If it holds anything else.
+    """
+    if (home / MANIFEST).exists() or not home.exists():
+        return
+    known = {WRITE_LOCK, READ_LOCK, "segments", "removed", "scenes"}
+    names = {path.name for path in home.iterdir() if not made_by_us(path)}
+    if names and (WRITE_LOCK not in names or names - known):
+        some = ", ".join(sorted(names - known or names)[:3])
+        msg = f"{home} holds other files ({some}) and is not an archive; pull into a new folder."
+        raise ArchiveExistsError(msg)
+
+
+def _check_room(home: Path, files: Sequence[FileEntry]) -> None:
+    """Check that the disk has room, before anything is fetched.
+
+    Raises:
+        ArchiveWriteError: If it has not.
+    """
+    size, free = sum(entry.size for entry in files), shutil.disk_usage(home).free
+    if size > free:
+        msg = f"cannot write {home}: the archive needs {size:,} bytes, the disk has {free:,} free."
+        raise ArchiveWriteError(errno.ENOSPC, msg)
 
 
 def _remove_other(path: Path, entry: FileEntry) -> None:

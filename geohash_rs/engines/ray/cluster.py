@@ -49,6 +49,9 @@ def connect(address: str | None) -> None:
     """
     if ray.is_initialized():
         return
+    # a cluster that starts here reports nothing to Ray's makers and asks no cloud where it runs:
+    # https://docs.ray.io/en/latest/cluster/usage-stats.html
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address in (None, "local"):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.preparation import Preparation
 from geohash_rs.hashing.network.scaling import Scaling
+from geohash_rs.hashing.network.telemetry import quiet_onnxruntime
 
 __all__ = ["CpuRuntime", "mixed_precision"]
 
@@ -130,8 +131,7 @@ def _trace_preparation(input_size: int, scaling: Scaling, height: int, width: in
 
 def _trace(module: nn.Module, example: Tensor) -> Any:  # noqa: ANN401 - onnxruntime has no types
     """Make a single-threaded session for any number of tiles of the example's shape."""
-    import onnxruntime
-
+    onnxruntime = quiet_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "module.onnx"
         with warnings.catch_warnings(), torch.no_grad():

@@ -312,7 +312,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
             TrainingError: If the settings make another network.
         """
         task: HashingTask = super().load_from_checkpoint(
-            checkpoint_path, map_location, **{"weights": False, **settings}
+            checkpoint_path, map_location, **{"weights": False, "weights_only": True, **settings}
         )
         return task
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from geohash_rs.errors import ArchiveCorruptError, ArchiveWriteError, GeoHashRSError
+from geohash_rs.store.disk.plain import is_plain_folder, open_plain, plain_size
 
 __all__ = [
     "FileEntry",
     "check_size",
-    "plain_name",
     "reading",
     "remove_tree",
     "replacing",
@@ -41,34 +41,6 @@ class FileEntry:
     name: str
     size: int
     crc32: int
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "FileEntry":
-        """Read an entry from the manifest's JSON.
-
-        Raises:
-            ValueError: If the name could lead out of the archive.
-        """
-        return cls(name=plain_name(data["name"]), size=int(data["size"]), crc32=int(data["crc32"]))
-
-
-def plain_name(value: object) -> str:
-    """Check a name from a manifest, which may have been crafted to point elsewhere.
-
-    Args:
-        value: The name of a file or folder.
-
-    Returns:
-        The name.
-
-    Raises:
-        ValueError: If it does not name something directly in its folder.
-    """
-    name = str(value)
-    if name in ("", ".", "..") or any(sign in name for sign in "/\\\0:"):  # C: is a drive
-        msg = f"{name!r} is not a plain file name"
-        raise ValueError(msg)
-    return name
 
 
 @contextlib.contextmanager
@@ -111,11 +83,12 @@ def reading(path: Path) -> Iterator[None]:
     Raises:
         FileNotFoundError: Passed on unchanged.
         NotADirectoryError: Passed on unchanged.
+        GeoHashRSError: Passed on unchanged.
         ArchiveCorruptError: If the disk fails or permission is missing.
     """
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, GeoHashRSError):
         raise
     except OSError as error:
         msg = (
@@ -140,7 +113,7 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> FileEntry:
     """Write a new file, make its content durable and return its entry.
 
     Args:
-        path: Where to write; the folder exists.
+        path: Where to write; the folder exists, the file does not.
         chunks: The content, in pieces.
 
     Returns:
@@ -150,7 +123,7 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> FileEntry:
         ArchiveWriteError: If the content cannot be written in full.
     """
     size = crc = 0
-    with writing(path), path.open("wb") as file:
+    with writing(path), path.open("xb") as file:  # never through a link, never over a file
         for chunk in chunks:
             file.write(chunk)
             crc = zlib.crc32(chunk, crc)
@@ -226,11 +199,11 @@ def check_size(path: Path, entry: FileEntry) -> None:
         entry: Its entry in the manifest.
 
     Raises:
-        ArchiveCorruptError: If it is missing, cannot be reached or has another length.
+        ArchiveCorruptError: If it is missing, a link, cannot be reached or has another length.
     """
     try:
         with reading(path):
-            size = path.stat().st_size
+            size = plain_size(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = (
             f"{path} is missing but the manifest lists it; run 'geohash-rs verify' to see what "
@@ -256,7 +229,7 @@ def verify_file(path: Path, entry: FileEntry) -> None:
         ArchiveCorruptError: If it is missing, cannot be read, or differs in length or content.
     """
     check_size(path, entry)
-    with reading(path), path.open("rb") as file:
+    with reading(path), open(open_plain(path, os.O_RDONLY), "rb") as file:  # noqa: PTH123 - a handle
         _, crc = _measure(file)
     if crc != entry.crc32:
         msg = (
@@ -275,11 +248,11 @@ def remove_tree(path: Path) -> None:
         path: A file or a folder.
     """
     with contextlib.suppress(OSError):
-        if path.is_dir():
+        if is_plain_folder(path):
             for inner in path.iterdir():
                 remove_tree(inner)
             path.rmdir()
-        else:
+        else:  # of a link, the link itself
             path.unlink(missing_ok=True)
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from geohash_rs.store.disk.durable import FileEntry, check_size
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_file import read_manifest
+from geohash_rs.store.disk.plain import plain_path
 
 __all__ = ["ArchiveFiles", "FolderFiles"]
 
@@ -35,7 +36,7 @@ class ArchiveFiles(Protocol):
             entry: Its entry in the manifest.
 
         Raises:
-            ArchiveCorruptError: If it is missing or has another length.
+            ArchiveCorruptError: If it is missing, reached by a link, or has another length.
         """
 
 
@@ -55,6 +56,6 @@ class FolderFiles:
 
     def find(self, name: str, entry: FileEntry) -> Path:
         """Return the path of a file in the folder; see `ArchiveFiles`."""
-        path = self.folder / name
+        path = plain_path(self.folder, name)
         check_size(path, entry)
         return path

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import CodeLengthError, QueryError
-from geohash_rs.store.disk.durable import plain_name, write_file
+from geohash_rs.store.disk.durable import replacing, write_file, writing
 from geohash_rs.store.disk.manifest import HasherEntry, Manifest
+from geohash_rs.store.disk.plain import HASHER_NAME
 
 __all__ = ["HasherFile", "other_hasher", "with_hasher"]
 
@@ -51,7 +52,11 @@ def with_hasher(folder: Path, manifest: Manifest, hasher: HasherFile) -> Manifes
             f"{manifest.num_bits}; use a hasher with {manifest.num_bits} bits."
         )
         raise CodeLengthError(msg)
-    file = write_file(folder / name, [hasher.data])
+    with (
+        writing(folder / name),
+        replacing(folder / name) as draft,
+    ):  # a killed run may have left one
+        file = write_file(draft, [hasher.data])
     return dataclasses.replace(
         manifest,
         num_bits=hasher.num_bits,
@@ -78,11 +83,11 @@ def other_hasher(folder: Path, known: str, given: str) -> str:
 
 
 def _file_name(fingerprint: str) -> str:
-    try:
-        return plain_name(f"hasher-{fingerprint[:16]}.safetensors")
-    except ValueError as error:
+    name = f"hasher-{fingerprint[:16]}.safetensors"
+    if not HASHER_NAME.fullmatch(name):
         msg = (
             f"the fingerprint {fingerprint!r} cannot be part of a file name; pass letters and "
             "digits, such as the hexadecimal SHA-256 of the file."
         )
-        raise QueryError(msg) from error
+        raise QueryError(msg)
+    return name

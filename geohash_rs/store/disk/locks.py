@@ -12,7 +12,8 @@ import portalocker
 from portalocker import LockFlags
 from portalocker.exceptions import AlreadyLocked, LockException
 
-from geohash_rs.errors import ArchiveLockedError, ArchiveReadOnlyError
+from geohash_rs.errors import ArchiveCorruptError, ArchiveLockedError, ArchiveReadOnlyError
+from geohash_rs.store.disk.plain import open_plain
 
 __all__ = ["READ_LOCK", "WRITE_LOCK", "ReaderPin", "create_locks", "no_readers", "write_lock"]
 
@@ -26,9 +27,13 @@ def create_locks(folder: Path) -> None:
 
     Args:
         folder: The archive.
+
+    Raises:
+        ArchiveCorruptError: If one is there but is a link or not a plain file.
+        OSError: If the folder cannot be written.
     """
     for name in (WRITE_LOCK, READ_LOCK):
-        (folder / name).touch()
+        os.close(open_plain(folder / name, os.O_RDWR | os.O_CREAT))
 
 
 @contextlib.contextmanager
@@ -46,10 +51,13 @@ def write_lock(folder: Path) -> Iterator[None]:
     Raises:
         ArchiveLockedError: If another writer holds it.
         ArchiveReadOnlyError: If the folder cannot be written.
+        ArchiveCorruptError: If the lock file is a link or not a plain file.
     """
     path = folder / WRITE_LOCK
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = open_plain(path, os.O_RDWR | os.O_CREAT)
+    except ArchiveCorruptError:  # also an OSError
+        raise
     except OSError as error:
         msg = (
             f"{folder} cannot be written ({error.strerror}); copy the archive to a folder that "
@@ -86,7 +94,9 @@ class ReaderPin:
     def _hold(self) -> None:
         self._release: weakref.finalize[[int, int], ReaderPin] | None = None
         try:
-            handle = os.open(self._folder / READ_LOCK, os.O_RDONLY)
+            handle = open_plain(self._folder / READ_LOCK, os.O_RDONLY)
+        except ArchiveCorruptError:  # also an OSError
+            raise
         except OSError:
             return
         _lock(handle, LockFlags.SHARED)  # waits for `no_readers` of another process to end
@@ -125,7 +135,7 @@ def no_readers(folder: Path) -> Iterator[bool]:
         True if nobody reads, so files of older snapshots may be deleted; False also on a file
         system without locks.
     """
-    handle = os.open(folder / READ_LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    handle = open_plain(folder / READ_LOCK, os.O_RDWR | os.O_CREAT)
     try:
         alone = _lock(handle, ALONE)
         if alone is False:  # Numba leaves reference cycles that may keep a dropped pin alive

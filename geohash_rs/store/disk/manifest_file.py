@@ -6,15 +6,23 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError, ArchiveNotFoundError
-from geohash_rs.store.disk.durable import FileEntry, plain_name, reading, replacing, writing
-from geohash_rs.store.disk.manifest import HasherEntry, Manifest, SegmentEntry
+from geohash_rs.errors import (
+    ArchiveCorruptError,
+    ArchiveFormatError,
+    ArchiveNotFoundError,
+    one_line,
+)
+from geohash_rs.store.disk.durable import reading, replacing, writing
+from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.manifest_body import manifest_from_json
+from geohash_rs.store.disk.plain import read_plain
 
 __all__ = ["FORMAT_VERSION", "MANIFEST", "commit_manifest", "parse_manifest", "read_manifest"]
 
 MANIFEST = "manifest.json"
 FORMAT = "geohash_rs archive"
 FORMAT_VERSION = 1
+MOST_BYTES = 32 << 20  # enough for 50,000 segments; more would take a gigabyte to parse
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -34,7 +42,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         with reading(path):
-            content = path.read_bytes()
+            content = read_plain(path, most=MOST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = (
             f"{folder} is not an archive: it has no {MANIFEST}. Make one with Archive.create or "
@@ -59,10 +67,12 @@ def parse_manifest(content: bytes, path: Path | str) -> Manifest:
         ArchiveFormatError: If a newer version of this package wrote it.
         ArchiveCorruptError: If it is cut short, was changed, or names files outside the archive.
     """
+    if len(content) > MOST_BYTES:
+        raise ArchiveCorruptError(_damage(path, f"has more than {MOST_BYTES:,} bytes"))
     try:
         outer = json.loads(content)
         kind, version = outer["format"], int(outer["version"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArchiveCorruptError(_damage(path, "is not complete JSON")) from error
     if kind != FORMAT:
         msg = f"{path} has format {kind!r}, not {FORMAT!r}; this folder is not an archive."
@@ -77,9 +87,9 @@ def parse_manifest(content: bytes, path: Path | str) -> Manifest:
         body, crc = outer["body"], int(outer["crc32"])
         if zlib.crc32(_canonical(body)) != crc:
             raise ArchiveCorruptError(_damage(path, "does not match its checksum"))
-        return _from_json(body)
-    except (ValueError, KeyError, TypeError) as error:
-        what = f"has a missing or wrong field ({error!r})"
+        return manifest_from_json(body)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"has a missing or wrong field ({one_line(error)[:300]})"
         raise ArchiveCorruptError(_damage(path, what)) from error
 
 
@@ -114,41 +124,4 @@ def _damage(path: Path | str, what: str) -> str:
     return (
         f"{path} {what}; restore it from a copy. Other programs may still read the tiles from "
         "each segment's tiles.parquet."
-    )
-
-
-def _from_json(body: dict[str, Any]) -> Manifest:
-    hasher = body["hasher"]
-    return Manifest(
-        generation=int(body["generation"]),
-        commit=str(body["commit"]),
-        ancestors=tuple(map(str, body["ancestors"])),
-        num_bits=body["num_bits"],
-        hasher=hasher
-        and HasherEntry(file=_file(hasher["file"]), fingerprint=str(hasher["fingerprint"])),
-        pending_hasher=body["pending_hasher"],
-        next_id=int(body["next_id"]),
-        next_number=int(body["next_number"]),
-        segments=tuple(_segment(entry) for entry in body["segments"]),
-        scene_logs=tuple(FileEntry.from_json(entry) for entry in body["scene_logs"]),
-        attrs=dict(body["attrs"]),
-    )
-
-
-def _file(data: dict[str, Any] | None) -> FileEntry | None:
-    return FileEntry.from_json(data) if data else None
-
-
-def _segment(data: dict[str, Any]) -> SegmentEntry:
-    return SegmentEntry(
-        name=plain_name(data["name"]),
-        num_tiles=int(data["num_tiles"]),
-        num_removed=int(data["num_removed"]),
-        first_id=int(data["first_id"]),
-        last_id=int(data["last_id"]),
-        sequential=bool(data["sequential"]),
-        bounds=data["bounds"] and tuple(data["bounds"]),
-        times=data["times"] and tuple(data["times"]),
-        files=tuple(FileEntry.from_json(entry) for entry in data["files"]),
-        tombstones=_file(data["tombstones"]),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.disk.durable import FileEntry, reading, verify_file, write_file
+from geohash_rs.store.disk.plain import read_plain
 
 __all__ = [
     "SceneRecord",
@@ -20,6 +21,10 @@ __all__ = [
     "removed_scenes",
     "write_scene_log",
 ]
+
+MOST_TEXT = 64 << 20  # bytes of a log that may always be unpacked
+MOST_PACKING = 64  # times that a larger log may grow; zlib packs repeated paths about twentyfold
+CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +107,7 @@ def read_scene_logs(
         if "removed" in data:
             records.pop(data["removed"], None)
         else:
-            record = _from_data(data)
-            records[record.scene] = record
+            records[data["scene"]] = _from_data(data)
     return records
 
 
@@ -138,12 +142,62 @@ def _lines(
         verify_file(path, entry)
         try:
             with reading(path):
-                content = path.read_bytes()
-            for line in zlib.decompress(content).decode().splitlines():
-                yield json.loads(line)
-        except (zlib.error, ValueError) as error:
+                content = read_plain(path)
+            for line in _unpacked_lines(content):
+                yield _checked(json.loads(line))
+        except (zlib.error, ValueError, RecursionError) as error:
             msg = f"{path} cannot be read ({error}); restore it from a copy."
             raise ArchiveCorruptError(msg) from error
+
+
+def _unpacked_lines(content: bytes) -> Iterator[str]:
+    """Unpack a log piece by piece, since a small file may unpack to any size.
+
+    Raises:
+        ValueError: If it is longer than a log of its size can be, or cut short.
+    """
+    most = max(MOST_TEXT, MOST_PACKING * len(content))
+    unpacking = zlib.decompressobj()
+    text, rest, size = b"", content, 0
+    while not unpacking.eof:
+        piece = unpacking.decompress(rest, CHUNK)
+        rest = unpacking.unconsumed_tail
+        size += len(piece)
+        if size > most or (not piece and not rest and not unpacking.eof):
+            msg = f"it unpacks to more than {most:,} bytes" if size > most else "it is cut short"
+            raise ValueError(msg)
+        *lines, text = (text + piece).split(b"\n")
+        for line in lines:
+            yield line.decode()
+    if text:
+        yield text.decode()
+
+
+def _checked(data: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    """Check the types of a record's fields.
+
+    Raises:
+        ValueError: If a field is missing or has another type.
+    """
+    if isinstance(data, dict) and isinstance(data.get("removed"), str):
+        return data
+    kinds: dict[str, type] = {"scene": str, "crs": str, "dtype": str, "checksum": str}
+    kinds |= {"datetime": str, "datetime_end": str, "settings": dict, "transform": list}
+    kinds |= dict.fromkeys(("width", "height", "count", "size", "mtime_ns", "num_tiles"), int)
+    required = ("scene", "settings", "num_tiles")
+    if not isinstance(data, dict):
+        msg = f"a line is a {type(data).__name__}, not an object"
+        raise ValueError(msg)  # noqa: TRY004 - all that is wrong with a file is a ValueError
+    for name, kind in kinds.items():
+        value = data.get(name)
+        if type(value) is not kind and (value is not None or name in required):
+            msg = f"{name} of a scene is not a {kind.__name__}"
+            raise ValueError(msg)
+    numbers = data.get("transform") or [0.0] * 6
+    if len(numbers) != 6 or any(type(one) not in (int, float) for one in numbers):
+        msg = "transform of a scene is not six numbers"
+        raise ValueError(msg)
+    return data
 
 
 def record_to_json(record: SceneRecord) -> str:

@@ -8,7 +8,9 @@ Reference:
 """
 
 import json
+import math
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError
+from geohash_rs.store.disk.plain import open_plain
 
 __all__ = ["map_arrays", "map_bytes", "serialise_arrays"]
 
@@ -30,6 +33,7 @@ NAMES = {
     "int64": "I64",
     "float64": "F64",
 }
+MOST_HEADER = 1 << 20  # bytes; an index has about 30 arrays
 TYPES = {name: np.dtype(dtype).newbyteorder("<") for dtype, name in NAMES.items()}
 
 Array = npt.NDArray[Any]
@@ -76,8 +80,8 @@ def map_bytes(path: Path) -> Array:
         ArchiveCorruptError: If it cannot be opened.
     """
     try:
-        with path.open("rb") as file:
-            if not path.stat().st_size:
+        with open(open_plain(path, os.O_RDONLY), "rb") as file:  # noqa: PTH123 - a handle
+            if not os.fstat(file.fileno()).st_size:
                 return np.empty(0, np.uint8)
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     except OSError as error:
@@ -101,25 +105,47 @@ def map_arrays(path: Path) -> dict[str, Array]:
     data = map_bytes(path)
     try:
         length = int.from_bytes(data[:8].tobytes(), "little")
+        _require(length <= min(MOST_HEADER, len(data) - 8), f"a header of {length} bytes")
         header = json.loads(data[8 : 8 + length].tobytes())
         unknown = sorted({str(entry["dtype"]) for entry in header.values()} - TYPES.keys())
         if unknown:
             raise ArchiveFormatError(_unknown(path, unknown))
         body = data[8 + length :]
-        return {
-            name: body[slice(*entry["data_offsets"])]
-            .view(TYPES[entry["dtype"]])
-            .reshape(entry["shape"])
-            for name, entry in header.items()
-        }
+        return {name: _array(body, entry) for name, entry in header.items()}
     except ArchiveFormatError:  # also a ValueError
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = (
             f"{path} has a damaged header ({error!r}); run 'geohash-rs verify' and restore it from "
             "a copy."
         )
         raise ArchiveCorruptError(msg) from error
+
+
+def _array(body: Array, entry: Mapping[str, Any]) -> Array:
+    """Return one array of a file.
+
+    Raises:
+        ValueError: If its entry does not describe a part of the file.
+    """
+    start, end = entry["data_offsets"]
+    dtype, shape = TYPES[entry["dtype"]], entry["shape"]
+    numbers = [start, end, *shape]
+    _require(all(type(one) is int and one >= 0 for one in numbers), f"the numbers {numbers}")
+    _require(start <= end <= len(body), f"an array up to byte {end} of {len(body)}")
+    _require(start % dtype.itemsize == 0, f"an array that starts at byte {start}")
+    _require(math.prod(shape) * dtype.itemsize == end - start, f"an array of shape {shape}")
+    return body[start:end].view(dtype).reshape(shape)
+
+
+def _require(holds: bool, problem: str) -> None:  # noqa: FBT001 - a condition
+    """Raise a ValueError unless a condition holds.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if not holds:
+        raise ValueError(problem)
 
 
 def _unknown(path: Path, types: list[str]) -> str:

@@ -20,13 +20,14 @@ import pyarrow.parquet as pq
 from geohash_rs.errors import ArchiveWriteError
 from geohash_rs.store.segment.arrays import map_bytes
 
-__all__ = ["PAGE_BYTES", "PAGE_ROWS", "index_pages", "read_wkb"]
+__all__ = ["PAGE_BYTES", "PAGE_ROWS", "index_pages", "read_wkb", "unpacked_size"]
 
 PAGE_ROWS = 256  # rows after which the writer checks whether a page is full
 PAGE_BYTES = 16_384  # size of a full page; 256 quadrilaterals take 24,832
 QUAD_BYTES = 93  # size of a quadrilateral's WKB, the common case
 QUAD = np.dtype([("size", "<u4"), ("wkb", f"V{QUAD_BYTES}")])
 DATA_PAGE, PLAIN = 0, 0  # PageType and Encoding of parquet.thrift
+MOST_DEPTH = 4  # structs in structs of a page header; statistics make it two
 
 Array = npt.NDArray[Any]
 
@@ -70,6 +71,35 @@ def index_pages(path: Path) -> dict[str, Array]:
         "page_places": places.astype(np.uint64),
         "page_sizes": np.stack([packed, unpacked], axis=1).astype(np.uint32),
     }
+
+
+def unpacked_size(data: memoryview, place: int, size: int) -> int:
+    """Add up what the pages of a column chunk unpack to, by their own headers.
+
+    Args:
+        data: The Parquet file.
+        place: Offset of the first page.
+        size: Bytes of the chunk.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        ValueError: If a header cannot be read or leads out of the chunk.
+        IndexError: If the file ends within a header.
+    """
+    total, end = 0, place + size
+    while place < end:
+        header, place = _read_struct(data, place)
+        packed, unpacked = header.get(3), header.get(2)
+        if type(packed) is not int or type(unpacked) is not int or min(packed, unpacked) < 0:
+            msg = "a page header has no sizes"
+            raise ValueError(msg)
+        total, place = total + unpacked, place + packed
+    if place != end:
+        msg = f"pages end at byte {place}, not {end}"
+        raise ValueError(msg)
+    return total
 
 
 def _unreadable(path: Path) -> str:
@@ -171,7 +201,7 @@ def _levels(levels: bytes, count: int) -> npt.NDArray[np.bool_] | None:
         else:
             if size == count and levels[place] == 1:
                 return None
-            pieces.append(np.full(size, levels[place] == 1))
+            pieces.append(np.full(min(size, count), levels[place] == 1))
             place += 1
         total += size
     if total < count:
@@ -181,18 +211,27 @@ def _levels(levels: bytes, count: int) -> npt.NDArray[np.bool_] | None:
 
 
 def _read_varint(data: bytes | memoryview, place: int) -> tuple[int, int]:
-    """Read a varint and return it with the offset after it."""
+    """Read a varint and return it with the offset after it.
+
+    Raises:
+        ValueError: If it has more than 64 bits.
+    """
     number = shift = 0
     while True:
         byte = data[place]
         place += 1
         number |= (byte & 127) << shift
         shift += 7
+        if shift > 70:
+            msg = "a number has more than 64 bits"
+            raise ValueError(msg)
         if byte < 128:
             return number, place
 
 
-def _read_struct(data: bytes | memoryview, place: int) -> tuple[dict[int, Any], int]:
+def _read_struct(
+    data: bytes | memoryview, place: int, *, depth: int = 0
+) -> tuple[dict[int, Any], int]:
     """Read one struct of Thrift's compact protocol, as far as page headers use it.
 
     Returns:
@@ -221,8 +260,8 @@ def _read_struct(data: bytes | memoryview, place: int) -> tuple[dict[int, Any], 
         elif kind == 8:  # bytes
             size, place = _read_varint(data, place)
             value, place = bytes(data[place : place + size]), place + size
-        elif kind == 12:
-            value, place = _read_struct(data, place)
+        elif kind == 12 and depth < MOST_DEPTH:
+            value, place = _read_struct(data, place, depth=depth + 1)
         elif kind not in (1, 2):  # neither true nor false
             msg = f"a page header has a field of type {kind}"
             raise ValueError(msg)

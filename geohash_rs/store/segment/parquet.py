@@ -2,14 +2,38 @@
 
 import functools
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geohash_rs.errors import ArchiveCorruptError
+from geohash_rs.store.segment.arrays import map_bytes
+from geohash_rs.store.segment.layout import BLOCK
+from geohash_rs.store.segment.pages import unpacked_size
+from geohash_rs.store.segment.wkb import check_wkb
 
 __all__ = ["TileTableFile", "undecodable"]
+
+MOST_METADATA = 64 << 20  # bytes
+MOST_GROUP = 256 << 20  # bytes that 4,096 tiles may unpack to
+REQUIRED = ("tile_id", "scene", "col", "row", "width", "height", "datetime", "geometry")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind.value_type if pa.types.is_dictionary(kind) else kind))
+
+
+COLUMNS: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
+    "tile_id": (pa.types.is_int64,),
+    "geometry": (pa.types.is_binary,),
+    **dict.fromkeys(("scene", "label"), (_is_text,)),
+    **dict.fromkeys(("col", "row", "width", "height"), (pa.types.is_int32,)),
+    **dict.fromkeys(("datetime", "datetime_end"), (pa.types.is_timestamp,)),
+}
 
 
 class TileTableFile:
@@ -17,18 +41,70 @@ class TileTableFile:
 
     Args:
         path: The file.
+        num_rows: Rows that the manifest says.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, num_rows: int) -> None:
+        self.path, self._num_rows = path, num_rows
         self._lock = threading.RLock()  # a Parquet reader is not thread-safe
 
     @functools.cached_property
     def _file(self) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(self.path, memory_map=True)
-        except (pa.ArrowInvalid, OSError) as error:
+            file = pq.ParquetFile(
+                self.path,
+                memory_map=True,
+                thrift_string_size_limit=MOST_METADATA,
+                thrift_container_size_limit=MOST_METADATA,
+            )
+            self._check(file)
+        except (pa.ArrowException, ValueError, OSError) as error:
             raise ArchiveCorruptError(undecodable(self.path, error)) from error
+        return file
+
+    def _check(self, file: pq.ParquetFile) -> None:
+        """Check the columns and the rows of each block.
+
+        Raises:
+            ValueError: If they are not those of a segment.
+        """
+        schema = file.schema_arrow
+        for name in {*REQUIRED, *schema.names}:
+            kinds = COLUMNS.get(name, ())
+            found = schema.field(name).type if schema.get_all_field_indices(name) else None
+            if not any(is_kind(found) for is_kind in kinds if found is not None):
+                msg = f"its column {name} has the type {found}"
+                raise ValueError(msg)
+        metadata = file.metadata
+        rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        expected = [min(BLOCK, self._num_rows - at) for at in range(0, self._num_rows, BLOCK)]
+        if rows != expected:
+            msg = f"it has {sum(rows)} rows in {len(rows)} groups for {self._num_rows} tiles"
+            raise ValueError(msg)
+
+    def _check_size(self, groups: list[int]) -> None:
+        """Check what the pages of row groups unpack to, before they are unpacked.
+
+        Raises:
+            ValueError: If it is more than any group of 4,096 tiles needs.
+        """
+        data = self._bytes.data
+        for group in groups:
+            chunks = self._file.metadata.row_group(group)
+            total = 0
+            for column in range(chunks.num_columns):
+                chunk = chunks.column(column)
+                start = chunk.data_page_offset
+                if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
+                    start = min(start, chunk.dictionary_page_offset)
+                total += unpacked_size(data, start, chunk.total_compressed_size)
+            if total > MOST_GROUP:
+                msg = f"row group {group} unpacks to {total:,} bytes, over {MOST_GROUP:,}"
+                raise ValueError(msg)
+
+    @functools.cached_property
+    def _bytes(self) -> npt.NDArray[np.uint8]:
+        return map_bytes(self.path)
 
     @property
     def num_rows(self) -> int:
@@ -51,9 +127,12 @@ class TileTableFile:
         groups = list(range(first, min(last, self._file.num_row_groups)))
         try:
             with self._lock:
-                return self._file.read_row_groups(groups, use_threads=False)
-        except (pa.ArrowInvalid, OSError) as error:
+                self._check_size(groups)
+                table = self._file.read_row_groups(groups, use_threads=False)
+            check_wkb(table.column("geometry").to_pylist())
+        except (pa.ArrowException, ValueError, IndexError, OSError) as error:
             raise ArchiveCorruptError(undecodable(self.path, error)) from error
+        return table
 
 
 def undecodable(path: Path, error: Exception) -> str:

@@ -10,15 +10,18 @@ import pyarrow as pa
 import shapely
 
 from geohash_rs.errors import ArchiveCorruptError
+from geohash_rs.store.disk.durable import FileEntry
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.manifest import SegmentEntry
 from geohash_rs.store.segment.arrays import map_arrays, map_bytes
 from geohash_rs.store.segment.bits import bits_at
+from geohash_rs.store.segment.index_arrays import IndexArrays
 from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, TILES
 from geohash_rs.store.segment.pages import read_wkb
 from geohash_rs.store.segment.parquet import TileTableFile, undecodable
 from geohash_rs.store.segment.tiles import STAMP
 from geohash_rs.store.segment.windows import WINDOW, window_numbers
+from geohash_rs.store.segment.wkb import check_wkb
 
 __all__ = ["Segment"]
 
@@ -59,10 +62,10 @@ class Segment:
         return -(-len(self) // BLOCK)
 
     def _file(self, name: str) -> Path:
-        for entry in self.entry.files:
-            if entry.name == name:
-                return self._files.find(f"segments/{self.entry.name}/{name}", entry)
-        return self.folder / name
+        return self._files.find(f"segments/{self.entry.name}/{name}", self._entry(name))
+
+    def _entry(self, name: str) -> FileEntry:
+        return next(entry for entry in self.entry.files if entry.name == name)
 
     @functools.cached_property
     def codes(self) -> npt.NDArray[np.uint8]:
@@ -70,18 +73,15 @@ class Segment:
         return map_bytes(self._file(CODES)).reshape(len(self), self.num_bits // 8)
 
     @functools.cached_property
-    def index(self) -> dict[str, Array]:
-        """The index's arrays by name, mapped; `docs/reference/archive-format.md` describes each.
+    def index(self) -> IndexArrays:
+        """The index's arrays by name, mapped; each is checked when it is first used.
 
         Raises:
             ArchiveCorruptError: If the file is damaged or does not match the manifest.
         """
         path = self._file(INDEX)
-        index = map_arrays(path)
-        if len(index["boxes"]) != len(self):
-            msg = f"{path} describes {len(index['boxes'])} rows, but the manifest says {len(self)}."
-            raise ArchiveCorruptError(msg)
-        return index
+        size = self._entry(TILES).size
+        return IndexArrays(path, map_arrays(path), num_rows=len(self), table_size=size)
 
     @functools.cached_property
     def crosses_antimeridian(self) -> bool:
@@ -166,7 +166,7 @@ class Segment:
 
     @functools.cached_property
     def _table(self) -> TileTableFile:
-        return TileTableFile(self._file(TILES))
+        return TileTableFile(self._file(TILES), num_rows=len(self))
 
     @functools.cached_property
     def _table_bytes(self) -> npt.NDArray[np.uint8]:
@@ -222,9 +222,13 @@ class Segment:
             ArchiveCorruptError: If the Parquet file is damaged.
         """
         try:
-            return read_wkb(self._table_bytes, self.index, rows, num_rows=len(self))
+            shapes = read_wkb(self._table_bytes, self.index, rows, num_rows=len(self))
+            check_wkb(shapes)
+        except ArchiveCorruptError:  # of the index, which has another file
+            raise
         except (ValueError, IndexError, OSError) as error:
             raise ArchiveCorruptError(undecodable(self.folder / TILES, error)) from error
+        return shapes
 
     def footprints(self, rows: Array) -> npt.NDArray[np.object_]:
         """Read the exact footprints of rows.

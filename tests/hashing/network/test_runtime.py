@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from geohash_rs.hashing.fit.training_free import fit_hasher
 from geohash_rs.hashing.network import runtime
 from geohash_rs.hashing.network.preparation import Preparation
 from geohash_rs.hashing.network.runtime import mixed_precision
+from geohash_rs.hashing.network.telemetry import quiet_onnxruntime
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +108,12 @@ def test_the_traced_network_also_detects_non_finite_tiles(hasher, tiles, clip):
         else:
             with pytest.raises(HasherError, match="first: tile 3"):
                 copy.codes(infinite)
+
+
+@pytest.mark.parametrize("chosen", [None, "0"])
+def test_onnx_runtime_reports_nothing_unless_the_user_wants_it(monkeypatch, chosen):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", chosen)
+    assert quiet_onnxruntime().__name__ == "onnxruntime"
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == (chosen or "1")
