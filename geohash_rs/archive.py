@@ -111,7 +111,7 @@ class Archive(CodeStore, ImageQueries):
 
         Raises:
             HasherError: If the archive has none (yet).
-            HasherMismatchError: If its file holds another hasher than the one that made the codes.
+            HasherMismatchError: If its file does not hold the hasher that made the codes.
         """
         known = self._hasher
         if known is not None and known.fingerprint != self.hasher_fingerprint:

@@ -172,7 +172,7 @@ def _name(value: Any, names: re.Pattern[str]) -> str:  # noqa: ANN401
 def _word(value: Any, what: str) -> str:  # noqa: ANN401
     _require(isinstance(value, str), f"{what} is not text")
     _require(
-        not value or bool(WORD.fullmatch(value)), f"{what} has other signs than letters and digits"
+        not value or bool(WORD.fullmatch(value)), f"{what} may contain letters and digits only"
     )
     return str(value)
 
