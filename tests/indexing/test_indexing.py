@@ -25,6 +25,7 @@ from geohash_rs.errors import (
     TileSizeError,
 )
 from geohash_rs.hashing.fit.training_free import fit_hasher
+from geohash_rs.indexing import scene_imagery
 from tests.ground import TILE, ground, mosaic
 
 Writer = Callable[..., Path]
@@ -360,6 +361,22 @@ def test_a_first_scene_without_valid_tiles_is_named(write_scene: Writer, tmp_pat
     report = archive.add(Scenes(blank))
     assert report.num_tiles == 0
     assert "blank.tif has no tile" in report.skipped[0][1]
+
+
+def test_a_large_scene_that_cannot_be_read_does_not_keep_a_hasher_from_being_fitted(
+    write_scene: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scene_imagery, "FIT_TILES", 4)
+    write_scene(tmp_path / "s" / "good.tif", mosaic(2, 2, 3))
+    large = write_scene(tmp_path / "s" / "a_large.tif", mosaic(20, 20, 3))
+    content = large.read_bytes()
+    large.write_bytes(content[: len(content) // 8])
+    archive = Archive.create(tmp_path / "a", hasher="lsh-16")
+    report = archive.add(Scenes(tmp_path / "s"), tile_size=TILE)
+    assert (report.num_tiles, report.num_scenes) == (4, 1)
+    ((scene, reason),) = report.skipped
+    assert scene == str(large)
+    assert "cannot be read" in reason
 
 
 def test_a_resolution_that_makes_tiles_smaller_than_a_pixel_is_refused(
