@@ -69,12 +69,14 @@ class Page:
         )
 
     def tab_to(self, selector):
-        """Press Tab until an element has the focus, as without a mouse."""
+        """Press Tab, or Shift+Tab if it is further up, until an element has the focus."""
+        up = f"document.activeElement.compareDocumentPosition(document.querySelector({selector!r}))"
+        key = "Shift+Tab" if self.page.evaluate(up) & 2 else "Tab"  # DOCUMENT_POSITION_PRECEDING
         for _ in range(150):
             if self.page.evaluate(f"document.activeElement.matches({selector!r})"):
                 return
-            self.page.keyboard.press("Tab")
-        pytest.fail(f"Tab never reaches {selector}")
+            self.page.keyboard.press(key)
+        pytest.fail(f"{key} never reaches {selector}")
 
     def focused(self):
         return self.page.evaluate("document.activeElement.id")

@@ -181,7 +181,6 @@ FORGED = {
         hasher={"file": {"name": "manifest.json", "size": 1, "crc32": 0}, "fingerprint": "f"}
     ),
     "signs of a terminal": lambda b: b.update(pending_hasher="\x1b]0;owned\x07"),
-    "a short bitmap": lambda b: b["segments"][0]["tombstones"].update(size=1),
 }
 
 
@@ -221,6 +220,18 @@ def test_an_array_that_does_not_fit_its_segment_is_refused_by_name(archive, name
     path.write_bytes(b"".join(bytes(piece) for piece in serialise_arrays(arrays)))
     reseal(archive.path)
     with pytest.raises(ArchiveCorruptError, match=rf"array {name} has"):
+        use_everything(archive.path)
+
+
+@pytest.mark.parametrize("name", ["codes.bin", "tombstones"])
+@pytest.mark.parametrize("size", [0, 511, 39_992, 40_008])
+def test_codes_and_tombstones_of_another_length_are_refused(archive, name, size):
+    archive.close()
+    (bitmap,) = (archive.path / "removed").iterdir()
+    path = bitmap if name == "tombstones" else segment_file(archive.path, name)
+    path.write_bytes((path.read_bytes() + bytes(40_008))[:size])
+    reseal(archive.path)
+    with pytest.raises(ArchiveCorruptError, match=f"has {size} bytes, but 5000 rows need"):
         use_everything(archive.path)
 
 

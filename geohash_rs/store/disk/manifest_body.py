@@ -13,7 +13,7 @@ from geohash_rs.codes import check_num_bits
 from geohash_rs.store.disk.durable import FileEntry
 from geohash_rs.store.disk.manifest import HasherEntry, Manifest, SegmentEntry
 from geohash_rs.store.disk.plain import HASHER_NAME, NUMBER_NAME
-from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, TILES
+from geohash_rs.store.segment.layout import CODES, INDEX, TILES
 
 __all__ = ["manifest_from_json"]
 
@@ -82,17 +82,9 @@ def _segment(data: dict[str, Any], num_bits: int | None) -> SegmentEntry:
     files = tuple(_file(entry, SEGMENT_NAME) for entry in _list(data, "files"))
     sizes = {file.name: file.size for file in files}
     _require(set(sizes) == {CODES, INDEX, TILES}, f"segment {name} has the files {sorted(sizes)}")
-    _require(
-        sizes[CODES] * 8 == num_tiles * (num_bits or 0),
-        f"segment {name} has {sizes[CODES]} bytes of codes for {num_tiles} tiles",
-    )
     tombstones = data["tombstones"]
     bitmap = None if tombstones is None else _file(tombstones, NUMBER_NAME)
     _require((bitmap is None) == (removed == 0), f"segment {name} has {removed} removed tiles")
-    _require(
-        bitmap is None or bitmap.size == -(-num_tiles // BLOCK) * (BLOCK // 8),
-        f"segment {name} has tombstones of another length",
-    )
     return SegmentEntry(
         name=name,
         num_tiles=num_tiles,

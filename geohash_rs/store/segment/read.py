@@ -69,8 +69,29 @@ class Segment:
 
     @functools.cached_property
     def codes(self) -> npt.NDArray[np.uint8]:
-        """The packed codes, uint8, shape (n, bits / 8), mapped."""
-        return map_bytes(self._file(CODES)).reshape(len(self), self.num_bits // 8)
+        """The packed codes, uint8, shape (n, bits / 8), mapped.
+
+        Raises:
+            ArchiveCorruptError: If the length of the file does not fit the number of rows.
+        """
+        path = self._file(CODES)
+        return self._of_size(map_bytes(path), len(self) * self.num_bits // 8, path).reshape(
+            len(self), self.num_bits // 8
+        )
+
+    def _of_size(self, data: Array, size: int, path: Path) -> Array:
+        """Return mapped bytes, if they are as many as the rows need; compiled loops rely on it.
+
+        Raises:
+            ArchiveCorruptError: If they are not.
+        """
+        if len(data) != size:
+            msg = (
+                f"{path} has {len(data)} bytes, but {len(self)} rows need {size}; it was not "
+                "written by geohash_rs or was changed. Restore it from a copy."
+            )
+            raise ArchiveCorruptError(msg)
+        return data
 
     @functools.cached_property
     def index(self) -> IndexArrays:
@@ -90,11 +111,16 @@ class Segment:
 
     @functools.cached_property
     def removed(self) -> npt.NDArray[np.uint8] | None:
-        """One bit per row, most significant first, set if the row was removed; None if none was."""
+        """One bit per row, most significant first, set if the row was removed; None if none was.
+
+        Raises:
+            ArchiveCorruptError: If the length of the file does not fit the number of rows.
+        """
         entry = self.entry.tombstones
         if entry is None:
             return None
-        return map_bytes(self._files.find(f"removed/{entry.name}", entry))
+        path = self._files.find(f"removed/{entry.name}", entry)
+        return self._of_size(map_bytes(path), self.num_blocks * (BLOCK // 8), path)
 
     def removed_rows(self) -> npt.NDArray[np.bool_]:
         """Return whether each row was removed, bool, shape (n,)."""
