@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -228,6 +229,15 @@ class Dropping:
         raise KeyboardInterrupt
 
 
+@pytest.fixture
+def interruptible():
+    """Take Ctrl-C as Python does, even where this process was started to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_that_a_destructor_swallows_still_ends_a_command(run, monkeypatch, archive):
     monkeypatch.setattr("signal.signal", lambda *_: None)  # the handlers of this process stay
 
