@@ -172,5 +172,5 @@ def test_a_file_of_several_variables_names_its_subdatasets(tmp_path: Path) -> No
             file.createDimension(axis, 4)
         for name in ("wind", "rain"):
             file.createVariable(name, "f4", ("lat", "lon"))[:] = 1
-    with pytest.raises(SceneError, match=r"2 subdatasets; name one .* netcdf:.*weather\.nc\W?:wind"):
+    with pytest.raises(SceneError, match=r"2 subdatasets; name one .*weather\.nc\W?:wind"):
         Scenes(path)
