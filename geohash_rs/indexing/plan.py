@@ -61,6 +61,32 @@ class ScenePlan:
         """Exclude a scene."""
         self.counts[number] = 0
 
+    def samples(self, size: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Choose tiles at random: of all scenes alike, then about as many of each scene.
+
+        The second choice is for the case that a large scene, which cannot be read, took all places
+        of the first.
+
+        Args:
+            size: Number of tiles.
+
+        Yields:
+            Positions among the tiles of all included scenes, ascending.
+        """
+        rng = np.random.default_rng(0)
+        chosen = min(self.num_tiles, size)
+        yield np.sort(rng.choice(self.num_tiles, chosen, replace=False, shuffle=False))
+        if chosen < self.num_tiles:
+            counts = self.counts[self.numbers]
+            share = -(-size // len(counts))
+            starts = np.cumsum(counts) - counts
+            yield np.concatenate(
+                [
+                    start + np.sort(rng.choice(count, min(count, share), replace=False))
+                    for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
+                ]
+            )
+
     def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Lay some of the tiles.
 

@@ -140,7 +140,7 @@ class SceneImagery:
 
     def sample(self) -> Iterator[Tensor] | None:
         """Read random tiles, in the order of the files; some of each scene if none can be read."""
-        for positions in self._samples():
+        for positions in self._plan.samples(FIT_TILES):
             tiles = self._plan.take(positions)
             batches = self._read_ahead(tiles, self.bands or (), batch_size=64)
             images = (batch.images for batch in batches if len(batch.tiles))
@@ -148,22 +148,6 @@ class SceneImagery:
                 return self._shown(chain([first], images), len(positions))
         self._skip_empty()
         return None
-
-    def _samples(self) -> Iterator[npt.NDArray[np.int64]]:
-        """Yield positions of tiles: of all scenes alike, then the same number of each scene."""
-        rng = np.random.default_rng(0)
-        size = min(self.num_tiles, FIT_TILES)
-        yield np.sort(rng.choice(self.num_tiles, size, replace=False, shuffle=False))
-        if size < self.num_tiles:  # a large scene that cannot be read may have taken all places
-            counts = self.counts[self._plan.numbers]
-            share = -(-FIT_TILES // len(counts))
-            starts = np.cumsum(counts) - counts
-            yield np.concatenate(
-                [
-                    start + np.sort(rng.choice(count, min(count, share), replace=False))
-                    for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
-                ]
-            )
 
     def read(self, bands: Sequence[str]) -> Generator[TileBatch, None, None]:
         """Read all tiles, scene by scene."""

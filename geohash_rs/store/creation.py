@@ -8,6 +8,7 @@ from geohash_rs.store.disk.hasher_file import HasherFile, with_hasher
 from geohash_rs.store.disk.locks import READ_LOCK, WRITE_LOCK, create_locks, write_lock
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_file import MANIFEST, commit_manifest
+from geohash_rs.store.disk.plain import made_by_us
 
 __all__ = ["create_folder", "is_unused"]
 
@@ -23,14 +24,8 @@ def is_unused(folder: Path) -> bool:
     """
     if not folder.is_dir():
         return not folder.exists()
-    names = {path.name for path in folder.iterdir()}
-    if WRITE_LOCK not in names:
-        return not names
-    left = ("hasher-*.safetensors", f"{MANIFEST}.*.tmp")
-    return all(
-        any(Path(name).match(pattern) for pattern in left)
-        for name in names - {WRITE_LOCK, READ_LOCK}
-    )
+    names = {path.name for path in folder.iterdir() if not made_by_us(path)}
+    return names <= {WRITE_LOCK, READ_LOCK} and (WRITE_LOCK in names or not any(folder.iterdir()))
 
 
 def create_folder(folder: Path, manifest: Manifest, *, hasher: HasherFile | None) -> None:

@@ -60,7 +60,7 @@ def remove_drafts(folder: Path) -> None:
 
 def owned(folder: Path) -> Iterator[Path]:
     """Iterate over the files and folders that commits make; links and other names are not ours."""
-    places = [folder, *(folder / name for name in ("segments", "removed", "scenes"))]
-    for place in places:
-        if is_plain_folder(place) or place == folder:
-            yield from filter(made_by_us, place.iterdir())
+    for place in ("", "segments", "removed", "scenes"):
+        inside = folder / place
+        if is_plain_folder(inside) or not place:
+            yield from (path for path in inside.iterdir() if made_by_us(path, place=place))

@@ -15,6 +15,7 @@ import shapely
 
 from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError
 from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.segment.arrays import map_arrays, serialise_arrays
 from geohash_rs.store.segment.wkb import check_wkb
@@ -362,3 +363,20 @@ def test_only_what_a_commit_made_is_deleted(archive):
     archive.compact()
     assert all(path.read_text() == "mine" for path in mine)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["archive", "scenes"])
+def test_a_creation_killed_while_the_hasher_was_written_can_be_repeated(tmp_path, name):
+    folder = tmp_path / name
+    for left in ("hasher-f.safetensors", "manifest.json"):
+        draft = folder / f"{left}.0a1b2c3d.tmp"
+        draft.mkdir(parents=True)
+        (draft / left).write_text("half")
+    for left in ("write.lock", "readers.lock", "hasher-f.safetensors"):
+        (folder / left).touch()
+    hasher = HasherFile(data=b"whole", fingerprint="f", num_bits=64)
+    archive = CodeStore.create(folder, hasher=hasher)
+    assert archive.hasher_file.read_bytes() == b"whole"
+    archive.compact()
+    kept = ["hasher-f.safetensors", "manifest.json", "readers.lock", "write.lock"]
+    assert sorted(path.name for path in folder.iterdir()) == kept

@@ -9,8 +9,8 @@ __all__ = ["quiet_onnxruntime"]
 def quiet_onnxruntime() -> Any:  # noqa: ANN401 - it has no types
     """Import ONNX Runtime with its telemetry off, unless the user has set the variable.
 
-    Since 1.24 its builds for Linux report sessions to its maker: they look up a host, keep an id of
-    the device and queue events. The variable must be set before the import.
+    Its builds may report sessions to its maker: they look up a host, keep an id of the device and
+    queue events. The variable must be set before the import.
 
     Returns:
         The module.

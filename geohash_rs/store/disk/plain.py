@@ -136,11 +136,12 @@ def is_draft(path: Path) -> bool:
     return bool(DRAFT_NAME.fullmatch(path.name)) and is_plain_folder(path)
 
 
-def made_by_us(path: Path) -> bool:
+def made_by_us(path: Path, *, place: str = "") -> bool:
     """Return whether a commit of this package gives an entry of an archive such a name and kind.
 
     Args:
-        path: An entry of the archive's folder, or of its `segments`, `removed` or `scenes`.
+        path: An entry.
+        place: "segments", "removed" or "scenes" if it lies in this folder of the archive.
 
     Returns:
         Whether it is; only such entries are ever deleted.
@@ -148,9 +149,9 @@ def made_by_us(path: Path) -> bool:
     if is_draft(path):
         return True
     kind = _kind(path)
-    if path.parent.name == "segments":
+    if place == "segments":
         return bool(NUMBER_NAME.fullmatch(path.name)) and kind == stat.S_IFDIR
-    if path.parent.name in ("removed", "scenes"):
+    if place:
         return bool(NUMBER_NAME.fullmatch(path.name)) and kind == stat.S_IFREG
     return bool(HASHER_NAME.fullmatch(path.name)) and kind == stat.S_IFREG
 

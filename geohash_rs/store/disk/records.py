@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 MOST_TEXT = 64 << 20  # bytes of a log that may always be unpacked
-MOST_PACKING = 64  # times that a larger log may grow; zlib packs repeated paths about twentyfold
+MOST_PACKING = 64  # times that a larger log may grow when it is unpacked
 CHUNK = 1 << 20
 
 

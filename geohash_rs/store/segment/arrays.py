@@ -104,13 +104,10 @@ def map_arrays(path: Path) -> dict[str, Array]:
     """
     data = map_bytes(path)
     try:
-        length = int.from_bytes(data[:8].tobytes(), "little")
-        _require(length <= min(MOST_HEADER, len(data) - 8), f"a header of {length} bytes")
-        header = json.loads(data[8 : 8 + length].tobytes())
+        header, body = _parts(data)
         unknown = sorted({str(entry["dtype"]) for entry in header.values()} - TYPES.keys())
         if unknown:
             raise ArchiveFormatError(_unknown(path, unknown))
-        body = data[8 + length :]
         return {name: _array(body, entry) for name, entry in header.items()}
     except ArchiveFormatError:  # also a ValueError
         raise
@@ -122,6 +119,19 @@ def map_arrays(path: Path) -> dict[str, Array]:
         raise ArchiveCorruptError(msg) from error
 
 
+def _parts(data: Array) -> tuple[dict[str, Any], Array]:
+    """Split a file into its header and the bytes after it.
+
+    Raises:
+        ValueError: If the header is longer than an index needs, or is not JSON.
+    """
+    length = int.from_bytes(data[:8].tobytes(), "little")
+    if length > min(MOST_HEADER, len(data) - 8):
+        msg = f"a header of {length} bytes in a file of {len(data)}"
+        raise ValueError(msg)
+    return json.loads(data[8 : 8 + length].tobytes()), data[8 + length :]
+
+
 def _array(body: Array, entry: Mapping[str, Any]) -> Array:
     """Return one array of a file.
 
@@ -130,22 +140,16 @@ def _array(body: Array, entry: Mapping[str, Any]) -> Array:
     """
     start, end = entry["data_offsets"]
     dtype, shape = TYPES[entry["dtype"]], entry["shape"]
-    numbers = [start, end, *shape]
-    _require(all(type(one) is int and one >= 0 for one in numbers), f"the numbers {numbers}")
-    _require(start <= end <= len(body), f"an array up to byte {end} of {len(body)}")
-    _require(start % dtype.itemsize == 0, f"an array that starts at byte {start}")
-    _require(math.prod(shape) * dtype.itemsize == end - start, f"an array of shape {shape}")
+    fits = (
+        all(type(one) is int and one >= 0 for one in (start, end, *shape))
+        and start <= end <= len(body)
+        and start % dtype.itemsize == 0
+        and math.prod(shape) * dtype.itemsize == end - start
+    )
+    if not fits:
+        msg = f"{dict(entry)} does not describe a part of {len(body)} bytes"
+        raise ValueError(msg)
     return body[start:end].view(dtype).reshape(shape)
-
-
-def _require(holds: bool, problem: str) -> None:  # noqa: FBT001 - a condition
-    """Raise a ValueError unless a condition holds.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    if not holds:
-        raise ValueError(problem)
 
 
 def _unknown(path: Path, types: list[str]) -> str:

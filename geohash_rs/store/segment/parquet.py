@@ -27,12 +27,12 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind.value_type if pa.types.is_dictionary(kind) else kind))
 
 
-COLUMNS: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
-    "tile_id": (pa.types.is_int64,),
-    "geometry": (pa.types.is_binary,),
-    **dict.fromkeys(("scene", "label"), (_is_text,)),
-    **dict.fromkeys(("col", "row", "width", "height"), (pa.types.is_int32,)),
-    **dict.fromkeys(("datetime", "datetime_end"), (pa.types.is_timestamp,)),
+COLUMNS: dict[str, Callable[[pa.DataType], bool]] = {
+    "tile_id": pa.types.is_int64,
+    "geometry": pa.types.is_binary,
+    **dict.fromkeys(("scene", "label"), _is_text),
+    **dict.fromkeys(("col", "row", "width", "height"), pa.types.is_int32),
+    **dict.fromkeys(("datetime", "datetime_end"), pa.types.is_timestamp),
 }
 
 
@@ -70,9 +70,8 @@ class TileTableFile:
         """
         schema = file.schema_arrow
         for name in {*REQUIRED, *schema.names}:
-            kinds = COLUMNS.get(name, ())
             found = schema.field(name).type if schema.get_all_field_indices(name) else None
-            if not any(is_kind(found) for is_kind in kinds if found is not None):
+            if found is None or name not in COLUMNS or not COLUMNS[name](found):
                 msg = f"its column {name} has the type {found}"
                 raise ValueError(msg)
         metadata = file.metadata
@@ -88,7 +87,7 @@ class TileTableFile:
         Raises:
             ValueError: If it is more than any group of 4,096 tiles needs.
         """
-        data = self._bytes.data
+        data = self.content.data
         for group in groups:
             chunks = self._file.metadata.row_group(group)
             total = 0
@@ -103,7 +102,8 @@ class TileTableFile:
                 raise ValueError(msg)
 
     @functools.cached_property
-    def _bytes(self) -> npt.NDArray[np.uint8]:
+    def content(self) -> npt.NDArray[np.uint8]:
+        """The file's bytes, uint8, mapped."""
         return map_bytes(self.path)
 
     @property

@@ -194,10 +194,6 @@ class Segment:
     def _table(self) -> TileTableFile:
         return TileTableFile(self._file(TILES), num_rows=len(self))
 
-    @functools.cached_property
-    def _table_bytes(self) -> npt.NDArray[np.uint8]:
-        return map_bytes(self._file(TILES))
-
     @property
     def num_parquet_rows(self) -> int:
         """Number of rows in the Parquet file."""
@@ -248,7 +244,7 @@ class Segment:
             ArchiveCorruptError: If the Parquet file is damaged.
         """
         try:
-            shapes = read_wkb(self._table_bytes, self.index, rows, num_rows=len(self))
+            shapes = read_wkb(self._table.content, self.index, rows, num_rows=len(self))
             check_wkb(shapes)
         except ArchiveCorruptError:  # of the index, which has another file
             raise
