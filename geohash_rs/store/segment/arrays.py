@@ -85,7 +85,8 @@ def map_bytes(path: Path) -> Array:
                 return np.empty(0, np.uint8)
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     except OSError as error:
-        msg = f"{path} cannot be read ({error.strerror or error}); run 'geohash-rs verify' on the archive."
+        reason = error.strerror or error
+        msg = f"{path} cannot be read ({reason}); run 'geohash-rs verify' on the archive."
         raise ArchiveCorruptError(msg) from error
 
 
