@@ -27,18 +27,19 @@ def in_colours(source: DatasetReader) -> str | None:
         chosen first.
 
     Raises:
-        SceneError: If it has other bands than the palette and alpha, or transparent colours as well
-            as alpha.
+        SceneError: If it has more bands than the palette and alpha, or both transparent colours
+            and alpha.
     """
     if PALETTE not in source.colorinterp or len(source.subdatasets) > 1:
         return None
     alone = source.colorinterp in ((PALETTE,), (PALETTE, ColorInterp.alpha))
     clear = alone and any(colour[3] == 0 for colour in source.colormap(1).values())
     if not alone or (clear and source.count > 1):
-        name = Path(source.name).name
+        name, more = Path(source.name).name, source.count - 1
         msg = (
-            f"{name} has a palette and {source.count - 1} more bands, which cannot be read "
-            f"together; write its colours with 'gdal_translate -b 1 -expand rgba {name} scene.tif'."
+            f"{name} has a palette and {more} other band{'s' * (more != 1)}, which cannot "
+            f"be read together; write its colours with 'gdal_translate -b 1 -expand rgba {name} "
+            "scene.tif'."
         )
         raise SceneError(msg)
     origin = f'<SourceFilename relativeToVRT="0">{name_in_vrt(source)}</SourceFilename>'

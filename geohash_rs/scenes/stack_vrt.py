@@ -173,9 +173,8 @@ def _band_xml(number: int, member: Member, header: _Header, grid: _Header, name:
         SeparateScenesError: If the member and the grid do not cover the same ground.
     """
     x_off, y_off, width, height = _place_on(header, grid)
-    slack = (
-        max(width / header.width, height / header.height, 1.0) * 1.01
-    )  # a coarse grid may extend beyond the fine one
+    # a coarse grid may extend beyond the fine one
+    slack = max(width / header.width, height / header.height, 1.0) * 1.01
     gaps = (x_off, y_off, x_off + width - grid.width, y_off + height - grid.height)
     turned = any(place[i] for place in (header.place, grid.place) for i in (2, 4))
     same = header.place == grid.place and (width, height) == (grid.width, grid.height)
