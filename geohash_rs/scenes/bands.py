@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from geohash_rs.errors import BandMismatchError
 from geohash_rs.scenes.band_labels import Band
-from geohash_rs.scenes.sensors import RGB, meanings_of
+from geohash_rs.scenes.sensors import RGB, family_of, meanings_of
 
 __all__ = [
     "BY_BANDS",
@@ -192,14 +192,25 @@ def _feeds(labels: Sequence[str], names: Sequence[str]) -> bool:
 
 def _find(bands: Sequence[Band], usable: Sequence[int], name: str, meaning: str) -> int | None:
     """Find the only band with a name or meaning."""
-    own = [i for i in usable if _plain(bands[i - 1].name) == _plain(name)]
-    if len(own) == 1:
-        return own[0]
+    own = _named(bands, usable, name)
+    # B8 is near infrared of Sentinel-2 but panchromatic of Landsat
+    if own is not None and not _are_different(bands[own - 1].meaning, meaning):
+        return own
     for each in (meaning, *NARROWER.get(meaning, ())) if meaning else ():
         same = [i for i in usable if bands[i - 1].meaning == each]
         if same:
             return same[0] if len(same) == 1 else None
     return None
+
+
+def _named(bands: Sequence[Band], usable: Sequence[int], name: str) -> int | None:
+    """Find the only band with a name of its own."""
+    own = [i for i in usable if _plain(bands[i - 1].name) == _plain(name)]
+    return own[0] if len(own) == 1 else None
+
+
+def _are_different(meaning: str, other: str) -> bool:
+    return bool(meaning and other) and family_of(meaning) != family_of(other)
 
 
 def _plain(name: str) -> str:
@@ -210,7 +221,9 @@ def _plain(name: str) -> str:
 def _asked_index(bands: Sequence[Band], band: int | str, *, scene: str) -> int:
     everything = range(1, len(bands) + 1)
     if isinstance(band, str):
-        found = _find(bands, everything, band, meanings_of([band])[0] or band.lower())
+        meaning = meanings_of([band])[0] or band.lower()
+        own = _named(bands, everything, band)  # whatever it means on other sensors
+        found = _find(bands, everything, band, meaning) if own is None else own
         if found is not None:
             return found
     elif 1 <= band <= len(bands):

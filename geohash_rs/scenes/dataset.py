@@ -153,15 +153,20 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             options: As for the class; ``datetime`` takes precedence over the items' dates.
 
         Returns:
-            The scenes; items without a scene are listed in ``unreadable``.
+            The scenes; items without a scene, and sources that cannot be read, are listed in
+            ``unreadable``.
 
         Raises:
-            SceneError: If pystac is not installed, or a source or all of its scenes cannot be read;
-                with ``strict``, also if an item names no scene.
+            SceneError: If pystac is not installed, or no scene can be read; with ``strict``, also
+                if a source cannot be read or an item names no scene.
         """
         found = StacScenes()
         for source in sources:
-            part = read_stac(source, asset=asset)
+            try:
+                part = read_stac(source, asset=asset)
+            except SceneError as error:
+                found.unusable.append((str(source), str(error)))
+                continue
             found.dates.update(part.dates)
             found.unusable += part.unusable
             for name, assets in part.stacks.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from geohash_rs.errors import SceneError
 from geohash_rs.store.times import EXAMPLE, parse_iso
 
-__all__ = ["DateArgument", "DateRange", "DateRule"]
+__all__ = ["DATE_TAGS", "DateArgument", "DateRange", "DateRule"]
 
 DateRange = tuple[datetime, datetime]
 DateArgument = str | date | datetime | tuple[str | date, str | date] | Callable[[str], object]
@@ -27,6 +27,9 @@ YEAR_DAY = re.compile(
     r"(?:^HLS\.[LS]30\.T\w{5}\.|\.A|_doy|^L[CEOTM]\d{7})(?P<text>(?:19|20)\d\d[0-3]\d\d)"
     r"(?=T\d{6}|[A-Z]{3}\d\d|[._]|$)"
 )
+# A table of scenes cannot hold other moments: https://pandas.pydata.org/docs/user_guide/timeseries.html
+EARLIEST, LATEST = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+DATE_TAGS = ("ACQUISITIONDATETIME", "TIFFTAG_DATETIME")
 TAG_DATE = re.compile(r"^(\d{4}):(\d\d):(\d\d)")  # the form in TIFF tags
 
 
@@ -56,7 +59,8 @@ class DateRule:
             First and last moment in UTC, or None if no date is found.
 
         Raises:
-            SceneError: If the argument or the text matched by the pattern is not a date.
+            SceneError: If the argument or the text matched by the pattern is not a date, or is
+                outside the years that a table can hold.
         """
         if self.argument is not None:
             given = self.argument(path) if callable(self.argument) else self.argument
@@ -88,7 +92,7 @@ class DateRule:
             raise SceneError(msg) from error
         groups = found_name.groupdict() if found_name else {}
         if groups.get("date"):
-            return self._parse(groups["date"], name)
+            return _in_order(*self._parse(groups["date"], name), name)
         if groups.get("start") and groups.get("stop"):
             first, last = (
                 self._parse(groups["start"], name)[0],
@@ -151,11 +155,19 @@ def _in_order(first: datetime, last: datetime, name: str) -> DateRange:
             "pass the earlier moment first."
         )
         raise SceneError(msg)
-    return first, last
+    if last < EARLIEST or first > LATEST:
+        msg = (
+            f"{name}: datetime {first.isoformat()} is not a date between the years "
+            f"{EARLIEST.year} and {LATEST.year}; correct it."
+        )
+        raise SceneError(msg)
+    return max(first, EARLIEST), min(last, LATEST)  # 9999-12-31 marks an open end
 
 
 def _tag_dates(tags: dict[str, str]) -> DateRange | None:
-    for tag in ("ACQUISITIONDATETIME", "TIFFTAG_DATETIME"):
+    for tag in DATE_TAGS:
         with suppress(ValueError):
-            return parse_iso(TAG_DATE.sub(r"\1-\2-\3", tags.get(tag, "").strip()))
+            first, last = parse_iso(TAG_DATE.sub(r"\1-\2-\3", tags.get(tag, "").strip()))
+            if EARLIEST <= first <= last <= LATEST:  # a camera without a clock writes 0001:01:01
+                return first, last
     return None

@@ -221,11 +221,20 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
 
 
 def _open(path: str | Path) -> DatasetReader:
-    """Open a file, a stack of separate band files, or a palette as colours."""
+    """Open a file, a stack of separate band files, or a palette as colours.
+
+    Raises:
+        SceneError: If a stack or a palette cannot be read.
+    """
     if not str(path).startswith("<") and (stack := stack_at(str(path))) is not None:
         return rasterio.open(stack.vrt)
     source = rasterio.open(path)
-    if (colours := in_colours(source)) is None:
+    try:
+        colours = in_colours(source)
+    except SceneError:
+        source.close()
+        raise
+    if colours is None:
         return source
     source.close()
     return rasterio.open(colours)
@@ -385,7 +394,7 @@ def _is_plain(source: DatasetReader, path: str) -> bool:
 
 
 def _check_header(source: DatasetReader, name: str, path: str) -> None:
-    pages = source.subdatasets if source.driver == "GTiff" and not is_virtual(path) else []
+    pages = source.subdatasets if source.driver == "GTiff" and not is_remote(path) else []
     if len(pages) > 1:
         msg = (
             f"{name} has {len(pages)} pages, but a scene is a single page; name the pages to use "

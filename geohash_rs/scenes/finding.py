@@ -14,7 +14,7 @@ from geohash_rs.scenes.band_files import remember_apart
 from geohash_rs.scenes.containers import container_of
 from geohash_rs.scenes.dates import DateRule
 from geohash_rs.scenes.file import SceneFile, read_scene_file, scene_key
-from geohash_rs.scenes.folders import FolderSearch, shown_name
+from geohash_rs.scenes.folders import FolderSearch, is_folder, shown_name
 from geohash_rs.scenes.remote import is_virtual
 from geohash_rs.scenes.stack_vrt import SeparateScenesError
 from geohash_rs.scenes.stacks import find_stacks, members_at
@@ -85,11 +85,12 @@ def find_scenes(
             scene = read_scene_file(path, rule=rule, bands=bands)
             scene.band_indexes(bands)
             _check_on_earth(scene)
-        except SeparateScenesError:
-            members = [member.path for member in stacks.stacks[path]]
-            remember_apart(members)
-            waiting.extendleft(reversed(members))
         except GeoHashRSError as error:
+            named = stacks.stacks.get(path, ()) if isinstance(error, SeparateScenesError) else ()
+            if members := [member.path for member in named]:
+                remember_apart(members)
+                waiting.extendleft(reversed(members))
+                continue
             if strict:
                 raise
             found.unreadable.append((shown_name(scene_key(path)), shown_name(one_line(error))))
@@ -139,7 +140,7 @@ def _is_scene_name(name: str) -> bool:
 def _is_container(entry: os.DirEntry[str]) -> bool:
     """Return whether a file, or folder of a Zarr store, holds other files or several rasters."""
     is_store = entry.name.lower().endswith(ZARR)
-    return container_of(entry.name) != "" and (is_store or not entry.is_dir())
+    return container_of(entry.name) != "" and (is_store or not is_folder(entry))
 
 
 def _check_on_earth(scene: SceneFile) -> None:

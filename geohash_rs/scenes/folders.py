@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["FolderSearch", "is_litter", "shown_name"]
+__all__ = ["FolderSearch", "is_folder", "is_litter", "shown_name"]
 
 # Folders left behind by systems and archives; hidden ones, with a leading dot, are litter too.
 LITTER = {"__MACOSX", "__pycache__", "$RECYCLE.BIN", "System Volume Information", "@eaDir"}
@@ -123,14 +123,14 @@ class FolderSearch:
             self.failed.append((folder, f"{folder} cannot be searched: {error.strerror}"))
             return
         for entry in entries:
-            is_folder = _is_folder(entry)
-            if self._note(entry) or not (is_folder or self.wanted(entry.name)):
+            below = is_folder(entry)
+            if self._note(entry) or not (below or self.wanted(entry.name)):
                 continue
             if is_litter(entry.name):
                 self.passed_over.append((entry.path, "hidden, or left behind by another program"))
             elif entry.is_symlink():
                 links.append((entry.path, (*above, real)))
-            elif is_folder:
+            elif below:
                 yield from self._below(entry.path, (*above, real), links)
             elif self.take(entry.path):
                 yield entry.path
@@ -142,7 +142,12 @@ class FolderSearch:
         return noted
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry of a folder is a folder, or a link to one.
+
+    Args:
+        entry: The entry; a link to itself is not a folder.
+    """
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

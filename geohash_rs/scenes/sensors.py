@@ -32,12 +32,16 @@ LANDSAT_7 = {
     "1": "blue", "2": "green", "3": "red", "4": "nir08", "5": "swir16", "6": "lwir",
     "7": "swir22", "8": "pan",
 }  # fmt: skip
+MSS = {"1": "green", "2": "red", "3": "nir", "4": "nir08"}  # of Landsat 4 and 5
+MSS_1_TO_3 = {"4": "green", "5": "red", "6": "nir", "7": "nir08"}
 MODIS = {"1": "red", "2": "nir", "3": "blue", "4": "green", "6": "swir16", "7": "swir22"}
 UNSURE = {"2": "blue", "3": "green", "4": "red"}  # bands on which Sentinel-2 and Landsat 8 agree
 SENSORS = (
     (re.compile(r"(?:^|[/_.])(?:S2[ABCD]?_|T\d\d[A-Z]{3}_\d{8}T)|HLS\.S30", re.I), SENTINEL_2),
     (re.compile(r"(?:^|[/_])L[COT](?:0[89]_|[89]\d)|HLS\.L30", re.I), LANDSAT_8),
-    (re.compile(r"(?:^|[/_])L[ETM](?:0[4-7]_|[4-7]\d)", re.I), LANDSAT_7),
+    (re.compile(r"(?:^|[/_])L[ET](?:0[4-7]_|[4-7]\d)", re.I), LANDSAT_7),
+    (re.compile(r"(?:^|[/_])LM(?:0[45]_|[45]\d)", re.I), MSS),
+    (re.compile(r"(?:^|[/_])LM(?:0[1-3]_|[1-3]\d)", re.I), MSS_1_TO_3),
     (re.compile(r"(?:^|/)(?:MOD|MYD|MCD)\d\d", re.I), MODIS),
 )
 

@@ -155,7 +155,7 @@ def _choose(item: "pystac.Item", asset: str | None) -> str:
 
 def _band_assets(item: "pystac.Item", start: str | None) -> list[tuple[str, str, str]]:
     """List the assets of an item that hold one band each: address, band and what it shows."""
-    found: list[tuple[str, str, str]] = []
+    found: dict[tuple[str, str], tuple[tuple[bool, float], str]] = {}
     for key, asset in item.assets.items():
         roles = set(asset.roles or ())
         if not _is_raster(asset) or (roles and not roles & DATA):
@@ -164,13 +164,27 @@ def _band_assets(item: "pystac.Item", start: str | None) -> list[tuple[str, str,
         if len(bands) == 1 and (bands[0][1] or any(meanings_of([key, bands[0][0]], item.id))):
             name, shows = bands[0]
             if not (shows or meanings_of([name])[0]):
-                name = key
+                name = key.removesuffix("-jp2")
+            worth = _preference(asset)
+            if (name, shows) in found and found[name, shows][0] <= worth:
+                continue
             path = _href(item, asset.href, start)
             remember_rescaling(path, _rescalings(item, asset))
-            found.append((path, name, shows))
-    shown = [shows for _, _, shows in found]
+            found[name, shows] = worth, path
+    shown = [shows for _, shows in found]
     # Three bands that are all called "rededge" keep their own names.
-    return [(path, name, shows * (shown.count(shows) == 1)) for path, name, shows in found]
+    return [
+        (path, name, shows * (shown.count(shows) == 1))
+        for (name, shows), (_, path) in found.items()
+    ]
+
+
+def _preference(asset: "pystac.Asset") -> tuple[bool, float]:
+    """Rank the assets of one band, the best lowest: GeoTIFF before JPEG 2000, then the finest."""
+    bands = asset.extra_fields.get("eo:bands") or asset.extra_fields.get("bands") or []
+    sizes = [one.get("gsd") for one in (asset.extra_fields, *bands) if isinstance(one, dict)]
+    jpeg = "jp2" in (asset.media_type or "").lower() or ".jp2" in asset.href.lower()
+    return jpeg, min((size for size in sizes if isinstance(size, int | float)), default=0.0)
 
 
 def _bands_of(asset: "pystac.Asset") -> list[tuple[str, str]]:

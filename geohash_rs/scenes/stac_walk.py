@@ -86,7 +86,10 @@ def walk_items(source: object, *, broken: Broken) -> Iterator[pystac.Item]:
         yield from _features(source, href, broken)
     elif isinstance(source, Iterable):
         for part in source:
-            yield from walk_items(part, broken=broken)
+            try:
+                yield from walk_items(part, broken=broken)
+            except STAC_ERRORS as error:
+                broken.append((str(part), f"{part} cannot be read: {one_line(error)}"))
     else:
         msg = f"{type(source).__name__} is not an item, item collection or catalogue"
         raise TypeError(msg)

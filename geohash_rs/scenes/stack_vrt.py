@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 import rasterio
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
@@ -13,6 +14,7 @@ from geohash_rs.scenes.remote import read_patiently
 from geohash_rs.scenes.sensors import meanings_of
 from geohash_rs.scenes.stacks import GRID, Member, members_at
 from geohash_rs.scenes.values import rescaling_of
+from geohash_rs.scenes.virtual import date_metadata, name_in_vrt
 
 __all__ = ["SeparateScenesError", "Stack", "stack_at"]
 
@@ -67,15 +69,18 @@ def stack_at(name: str, *, bands: Sequence[int | str] = ()) -> Stack | None:
         f"<SRS>{escape(grid.crs)}</SRS>",
         f"<GeoTransform>{', '.join(repr(v) for v in grid.place)}</GeoTransform>",
     ]
+    parts.append(next((header.date for header in headers if header.date), ""))
     for band, (member, header) in enumerate(zip(members, headers, strict=True), 1):
         parts.append(_band_xml(band, member, header, grid, name))
+    if any(header.has_mask for header in headers):
+        parts.append(_mask_xml(headers, grid))
     other = grid.size != headers[usual].size and GRID.fullmatch(name) is None
     return Stack(vrt="".join([*parts, "</VRTDataset>"]), grid=f"#{grid.size:g}m" if other else "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Header:
-    file: str
+    file: str  # written for XML
     width: int
     height: int
     crs: str
@@ -84,6 +89,8 @@ class _Header:
     nodata: float | None
     scale: float
     offset: float
+    date: str  # XML
+    has_mask: bool  # apart from nodata
 
     @property
     def size(self) -> float:
@@ -98,7 +105,10 @@ def _header(member: Member, name: str) -> _Header:
     try:
         return read_patiently(member.path, read, forget=lambda: None)
     except (RasterioError, OSError) as error:
-        msg = f"{_short(name)}: band {member.band} cannot be opened: {one_line(error)}"
+        msg = (
+            f"{_short(name)}: band {member.band} cannot be opened: {one_line(error)}; "
+            f"restore {_short(member.path)}, or remove it to read the other bands."
+        )
         raise SceneError(msg) from error
 
 
@@ -112,10 +122,16 @@ def _header_of(source: DatasetReader, member: Member, name: str) -> _Header:
     if not source.crs:
         msg = f"{_short(name)}: band {member.band} has no CRS, so it cannot be stacked."
         raise SceneError(msg)
+    if source.dtypes[0] not in VRT_TYPES:
+        msg = (
+            f"{_short(name)}: {_short(member.path)} has pixels of type {source.dtypes[0]}, which "
+            "no hasher can read; write the magnitude to a new file first."
+        )
+        raise SceneError(msg)
     own = [(source.scales[0], source.offsets[0])]
     ((scale, offset),) = rescaling_of(member.path, own, source.dtypes)
     return _Header(
-        file=source.files[0] if source.files else member.path,
+        file=name_in_vrt(source),
         width=source.width,
         height=source.height,
         crs=source.crs.to_wkt(),
@@ -124,6 +140,8 @@ def _header_of(source: DatasetReader, member: Member, name: str) -> _Header:
         nodata=member.nodata if source.nodata is None else source.nodata,
         scale=scale,
         offset=offset,
+        date=date_metadata(source),
+        has_mask=MaskFlags.per_dataset in source.mask_flag_enums[0],
     )
 
 
@@ -154,11 +172,9 @@ def _band_xml(number: int, member: Member, header: _Header, grid: _Header, name:
     Raises:
         SeparateScenesError: If the member and the grid do not cover the same ground.
     """
-    left, top = header.place[0], header.place[3]
-    x_size, y_size = header.place[1] / grid.place[1], header.place[5] / grid.place[5]
-    x_off, y_off = (left - grid.place[0]) / grid.place[1], (top - grid.place[3]) / grid.place[5]
-    width, height = header.width * x_size, header.height * y_size
-    slack = max(x_size, y_size, 1.0) * 1.01  # a coarse grid may extend beyond the fine one
+    x_off, y_off, width, height = _place_on(header, grid)
+    # a coarse grid may extend beyond the fine one
+    slack = max(width / header.width, height / header.height, 1.0) * 1.01
     gaps = (x_off, y_off, x_off + width - grid.width, y_off + height - grid.height)
     turned = any(place[i] for place in (header.place, grid.place) for i in (2, 4))
     same = header.place == grid.place and (width, height) == (grid.width, grid.height)
@@ -179,12 +195,45 @@ def _band_xml(number: int, member: Member, header: _Header, grid: _Header, name:
         f"<Description>{escape(member.band)}</Description>{declared}"
         f"<Offset>{header.offset!r}</Offset><Scale>{header.scale!r}</Scale>"
         f"<{kind}{resampling}>"
-        f'<SourceFilename relativeToVRT="0">{escape(header.file)}</SourceFilename>'
-        "<SourceBand>1</SourceBand>"
+        f"{_source_xml(header, grid, band='1')}{nodata}</{kind}></VRTRasterBand>"
+    )
+
+
+def _mask_xml(headers: Sequence[_Header], grid: _Header) -> str:
+    """Write one mask for all bands, as GDAL has none per band: valid where all members are.
+
+    The product of masks is the mask, as bytes are clamped to 255.
+    """
+    sources = [
+        f"<SimpleSource>{_source_xml(header, grid, band='mask,1')}</SimpleSource>"
+        for header in headers
+        if header.has_mask or header.nodata is not None
+    ]
+    if len(sources) == 1:
+        return f'<MaskBand><VRTRasterBand dataType="Byte">{sources[0]}</VRTRasterBand></MaskBand>'
+    return (
+        '<MaskBand><VRTRasterBand dataType="Byte" subClass="VRTDerivedRasterBand">'
+        "<PixelFunctionType>mul</PixelFunctionType>"
+        f"{''.join(sources)}</VRTRasterBand></MaskBand>"
+    )
+
+
+def _source_xml(header: _Header, grid: _Header, *, band: str) -> str:
+    x_off, y_off, width, height = _place_on(header, grid)
+    return (
+        f'<SourceFilename relativeToVRT="0">{header.file}</SourceFilename>'
+        f"<SourceBand>{band}</SourceBand>"
         f'<SrcRect xOff="0" yOff="0" xSize="{header.width}" ySize="{header.height}"/>'
         f'<DstRect xOff="{x_off!r}" yOff="{y_off!r}" xSize="{width!r}" ySize="{height!r}"/>'
-        f"{nodata}</{kind}></VRTRasterBand>"
     )
+
+
+def _place_on(header: _Header, grid: _Header) -> tuple[float, float, float, float]:
+    """Return first column and row, width and height of a member, px of the grid."""
+    left, top = header.place[0], header.place[3]
+    x_size, y_size = header.place[1] / grid.place[1], header.place[5] / grid.place[5]
+    x_off, y_off = (left - grid.place[0]) / grid.place[1], (top - grid.place[3]) / grid.place[5]
+    return x_off, y_off, header.width * x_size, header.height * y_size
 
 
 def _short(name: str) -> str:

@@ -1,7 +1,7 @@
 """Group files that are bands of one product: Sentinel-2 SAFE, Landsat, HLS and STAC items."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ __all__ = [
 
 RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt")
 SAFE = re.compile(r"(?P<safe>.*\.SAFE)/(?:GRANULE/(?P<granule>[^/]+)/(?P<inside>.*))?", re.I)
+PICTURE = re.compile(r"(?:^|[/_.])(?:TCI|VISUAL)(?:_\d\dm)?\.\w+$", re.I)
 RESOLUTION_FOLDER = re.compile(r"/R\d\dm$", re.I)
 GRID = re.compile(r"(?P<key>.+)#(?P<size>[\d.]+)m")
 
@@ -120,7 +121,9 @@ def find_stacks(files: Iterable[str]) -> Found:
     for name, paths in of_group.items():
         bands = groups.get(name, {})
         if len(bands) < 2:
-            found.scenes += paths
+            alone = _without_layers(paths, layers, is_safe=SAFE.match(f"{name}/") is not None)
+            found.scenes += alone
+            found.other_layers += [path for path in paths if path not in alone]
             continue
         found.other_layers += [path for path in paths if path in layers]
         found.stacks[name] = tuple(
@@ -129,6 +132,20 @@ def find_stacks(files: Iterable[str]) -> Found:
         )
     found.scenes = sorted([*found.scenes, *found.stacks])
     return found
+
+
+def _without_layers(paths: list[str], layers: Container[str], *, is_safe: bool) -> list[str]:
+    """Choose the scenes among files of a product that is not a stack.
+
+    Returns:
+        Its only band; otherwise its picture in colour, at its finest resolution. Files that are
+        only named like layers, such as ``overview.tif``, are scenes.
+    """
+    if bands := [path for path in paths if path not in layers]:
+        return bands
+    if pictures := [path for path in paths if PICTURE.search(path)]:
+        return [min(pictures)]
+    return [] if is_safe else paths
 
 
 def members_at(name: str) -> tuple[Member, ...]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from rasterio.enums import ColorInterp as C
 
@@ -172,6 +173,61 @@ def test_a_palette_is_read_as_its_colours(tmp_path):
     np.testing.assert_array_equal(read.invalid, pixels[0] == 2)
 
 
+def write_palette(path, number, colours, **options):
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=96, width=96, dtype="uint8",
+        crs="EPSG:32632", transform=UTM, photometric="palette", **options
+    ) as target:  # fmt: skip
+        target.write_colormap(1, colours)
+        target.write(np.full((1, 96, 96), number, np.uint8))
+        target.update_tags(TIFFTAG_DATETIME="2023:06:30 12:00:00")
+    return path
+
+
+def test_pages_with_palettes_are_named_and_the_chosen_one_is_read_with_its_date(tmp_path):
+    path = write_palette(tmp_path / "pages.tif", 1, {1: (200, 0, 0, 255)})
+    write_palette(path, 2, {2: (0, 100, 0, 255)}, APPEND_SUBDATASET="YES")
+    with pytest.raises(SceneError, match="pages.tif has 2 pages"):
+        read_scene_file(path)
+    scenes = Scenes(f"GTIFF_DIR:2:{path}")
+    np.testing.assert_array_equal(scenes.read(Tile(0, 0, 0, 1, 1)).image.ravel(), (0, 100, 0))
+    assert str(scenes.scene_files[0].dates[0]) == "2023-06-30 12:00:00+00:00"
+
+
+@pytest.mark.parametrize("opacity", [255, 0])
+def test_a_palette_with_an_alpha_band_is_read_as_colours_and_mask(tmp_path, opacity):
+    path = tmp_path / "x.tif"
+    text = (
+        '<VRTDataset rasterXSize="96" rasterYSize="96"><SRS>EPSG:32632</SRS>'
+        "<GeoTransform>500000,10,0,5000000,0,-10</GeoTransform>"
+        '<VRTRasterBand dataType="Byte" band="1"><ColorInterp>Palette</ColorInterp><ColorTable>'
+        f'<Entry c1="70" c2="0" c3="9" c4="255"/><Entry c1="1" c2="2" c3="3" c4="{opacity}"/>'
+        '</ColorTable></VRTRasterBand><VRTRasterBand dataType="Byte" band="2">'
+        "<ColorInterp>Alpha</ColorInterp></VRTRasterBand></VRTDataset>"
+    )
+    if opacity == 0:  # two masks
+        (tmp_path / "x.vrt").write_text(text)
+        with pytest.raises(SceneError, match=r"x.vrt has a palette and 1 other band.*-expand"):
+            read_scene_file(tmp_path / "x.vrt")
+        return
+    with rasterio.open(text) as virtual:
+        rasterio.shutil.copy(virtual, path, driver="GTiff")
+    with rasterio.open(path, "r+") as target:
+        target.write(np.repeat([0, 255], 48)[:, None].repeat(96, 1).astype(np.uint8), 2)
+    read = Scenes(path).read(Tile(0, 0, 0, 96, 96))
+    np.testing.assert_array_equal(read.image[:, 95, 0], (70, 0, 9))
+    np.testing.assert_array_equal(read.invalid.all(axis=1), np.arange(96) < 48)
+
+
+def test_a_number_that_means_another_band_on_another_sensor_is_not_taken_for_it(tmp_path):
+    path = write(tmp_path / "LC08_x.tif", count=8, texts=[f"B{i}" for i in range(1, 9)])
+    scene = read_scene_file(path)
+    assert scene.choose(names=("B02", "B03", "B04", "B08")).indexes == (2, 3, 4, 5)
+    assert scene.choose(["B8", "B4"]).indexes == (8, 4)
+    old = write(tmp_path / "LT05_x.tif", count=4, texts=("B1", "B2", "B3", "B4"), alpha="NO")
+    assert read_scene_file(old).choose(["B4"]).indexes == (4,)
+
+
 def test_pages_of_a_tiff_are_named_and_one_can_be_chosen(tmp_path):
     path = write(tmp_path / "pages.tif", NOISE[:3])
     write(path, NOISE[3:6], APPEND_SUBDATASET="YES")
@@ -244,6 +300,8 @@ def test_bands_that_are_only_numbered_do_not_overrule_the_colours(tmp_path):
     [
         ("LC08_L1TP_193023_20230601_20230607_02_T1_B2.TIF", "blue"),
         ("LT05_L1TP_193023_20100601_20200607_02_T1_B2.TIF", "green"),
+        ("LM05_L1TP_193027_19850630_20200918_02_T2_B3.TIF", "nir"),
+        ("LM01_L1TP_193027_19750630_20200918_02_T2_B4.TIF", "green"),
         ("T33UUV_20230601T101031_B04.tif", "red"),
         ("harvest_B2.tif", "blue"),
         ("S1A_IW_20230601T051212_RTC_VV.tif", "vv"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import rasterio
 from scipy.io import netcdf_file
 
 from geohash_rs import Scenes
@@ -174,3 +175,20 @@ def test_a_file_of_several_variables_names_its_subdatasets(tmp_path: Path) -> No
             file.createVariable(name, "f4", ("lat", "lon"))[:] = 1
     with pytest.raises(SceneError, match=r"2 subdatasets; name one .*weather\.nc\W?:wind"):
         Scenes(path)
+
+
+def test_a_link_to_itself_that_is_named_like_an_archive_stops_nothing(folder: Path) -> None:
+    (folder / "z.zip").symlink_to("z.zip")
+    assert names(Scenes(folder), folder) == ["near.tif"]
+
+
+def test_a_tag_of_a_camera_without_a_clock_is_not_a_date(
+    tmp_path: Path, write_scene: Writer
+) -> None:
+    for name in ("a.tif", "b.tif"):
+        path = write_scene(tmp_path / name, mosaic(1, 1, 1))
+    with rasterio.open(path, "r+") as target:
+        target.update_tags(TIFFTAG_DATETIME="0001:01:01 00:00:00")
+    assert [scene.dates for scene in Scenes(tmp_path).scene_files] == [None, None]
+    with pytest.raises(SceneError, match="b.tif: datetime 0001.* is not a date between"):
+        Scenes(path, datetime="0001-01-01")

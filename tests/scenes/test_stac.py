@@ -229,6 +229,70 @@ def test_a_file_url_and_a_name_with_a_percent_sign_are_found(
         assert list(read_stac(tmp_path / "item.json").dates) == [f"{tmp_path}/100%25.tif"]
 
 
+def test_an_item_whose_bands_cannot_be_stacked_is_named_and_the_rest_read(
+    tmp_path: Path, write_scene: Writer
+) -> None:
+    write_scene(tmp_path / "a_red.tif", mosaic(1, 1, 1)[:1])
+    write_scene(tmp_path / "a_nir.tif", mosaic(1, 1, 2)[:1])
+    write_scene(tmp_path / "three_nir.tif", mosaic(1, 1, 2))
+    red = tiff("a_red.tif", "data")
+    good = item("good", {"red": red, "nir": tiff("a_nir.tif", "data")})
+    bad = item("bad", {"red": red, "nir": tiff("three_nir.tif", "data")})
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [bad, good]}))
+    scenes = Scenes.from_stac(path)
+    assert [scene.name for scene in scenes.scene_files] == ["items.json#good"]
+    ((name, reason),) = scenes.unreadable
+    assert name.endswith("items.json#bad")
+    assert "three_nir.tif has 3 bands but should hold only nir" in reason
+
+
+def test_a_source_that_cannot_be_read_is_named_and_the_others_read(
+    collection: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"type": "Feat')
+    alone = tmp_path / "alone.json"
+    alone.write_text(json.dumps(item("alone", {"v": tiff("data/one.tif")})))
+    for sources, count in (((broken, collection), 2), (([str(broken), str(alone)],), 1)):
+        scenes = Scenes.from_stac(*sources)
+        assert len(scenes.scene_files) == count
+        (reason,) = [why for name, why in scenes.unreadable if name == str(broken)]
+        assert "broken.json cannot be read" in reason
+        with pytest.raises(SceneError, match=r"broken\.json cannot be read"):
+            Scenes.from_stac(*sources, strict=True)
+
+
+def test_of_several_assets_of_one_band_the_finest_geotiff_is_read(
+    tmp_path: Path, write_scene: Writer
+) -> None:
+    assets = {}
+    for number, band in enumerate(("red", "nir")):
+        about = {"eo:bands": [{"name": band, "common_name": band}]}
+        for ending, kind, size in (("-jp2", "jp2", 10), ("_20m", "tiff", 20), ("", "tiff", 10)):
+            write_scene(tmp_path / f"{band}{ending}.tif", mosaic(1, 1, number)[:1])
+            asset = tiff(f"{band}{ending}.tif", "data")
+            assets[band + ending] = {**asset, **about, "type": f"image/{kind}", "gsd": size}
+    (tmp_path / "item.json").write_text(json.dumps(item("one", assets)))
+    found = read_stac(tmp_path / "item.json")
+    assert list(found.stacks.values()) == [
+        [(str(tmp_path / f"{band}.tif"), band, band) for band in ("red", "nir")]
+    ]
+
+
+def test_an_item_without_end_is_dated_until_the_last_moment_of_a_table(
+    collection: Path, write_scene: Writer, tmp_path: Path
+) -> None:
+    undated = write_scene(tmp_path / "undated.tif", mosaic(1, 1, 1))
+    data = json.loads(collection.read_text())
+    data["features"][1]["properties"]["end_datetime"] = "9999-12-31T23:59:59Z"
+    collection.write_text(json.dumps(data))
+    scenes = Scenes.from_stac(collection, also=[undated])
+    dates = {scene.name: scene.dates for scene in scenes.scene_files}
+    assert dates["two.tif"] is not None
+    assert [moment.year for moment in dates["two.tif"]] == [2022, 2262]
+
+
 def test_one_page_of_items_is_read_and_reported_as_incomplete(collection: Path) -> None:
     data = json.loads(collection.read_text())
     data["links"] = [{"rel": "next", "href": "https://example.org/items?page=2"}]

@@ -10,6 +10,7 @@ import rasterio
 from affine import Affine
 
 from geohash_rs import Scenes, TileGrid
+from geohash_rs.errors import SceneError
 from geohash_rs.scenes.dataset import Tile
 from geohash_rs.scenes.file import open_raster, read_scene_file
 from geohash_rs.scenes.stacks import find_stacks
@@ -266,3 +267,53 @@ def test_blocks_that_are_numbered_like_bands_stay_scenes_without_labels(tmp_path
         with rasterio.open(path, "r+") as target:
             target.transform = Affine(10, 0, 300_000 + 5_000 * number, 0, -10, 5_900_040)
     assert [scene.listed for scene in Scenes(tmp_path).scene_files] == ["1", "1"]
+
+
+def test_a_band_alone_is_a_scene_but_its_quality_layers_are_not(tmp_path):
+    write(tmp_path / f"a/{LANDSAT}_SR_B4.TIF", band(4, 80), size=30)
+    layer = write(tmp_path / f"a/{LANDSAT}_QA_PIXEL.TIF", band(0, 80), size=30)
+    scenes = Scenes(tmp_path / "a")
+    assert [scene.listed for scene in scenes.scene_files] == ["red"]
+    assert scenes.other_layers == [str(layer)]
+    alone = write(tmp_path / "b/overview.tif", band(0, 80), size=30)
+    assert len(Scenes(alone.parent).scene_files) == 1
+
+
+def test_a_safe_folder_with_only_a_picture_in_colour_is_that_picture(tmp_path):
+    inside = tmp_path / GRANULE / "IMG_DATA"
+    for size in (10, 20):
+        write(inside / f"R{size}m/{TILE}_TCI_{size}m.tif", np.ones((3, 60, 60)), size=size)
+    write(tmp_path / GRANULE / "QI_DATA/MSK_CLASSI_B00.tif", band(0, 60), size=20)
+    scenes = Scenes(tmp_path)
+    assert [scene.name for scene in scenes.scene_files] == [f"{TILE}_TCI_10m.tif"]
+    assert len(scenes.other_layers) == 2
+
+
+def test_pixels_masked_in_one_file_of_a_stack_are_invalid(tmp_path):
+    for name, hidden in (("red", slice(0, 30)), ("green", slice(50, 60)), ("blue", None)):
+        path = write(tmp_path / f"x_{name}.tif", np.ones((60, 60)), size=10, dtype="uint8")
+        if hidden is None:
+            continue
+        mask = np.full((60, 60), 255, np.uint8)
+        mask[hidden] = 0
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as target:
+            target.write_mask(mask)
+            target.update_tags(TIFFTAG_DATETIME="2023:06:30 12:00:00")
+    scenes = Scenes(tmp_path)
+    (scene,) = scenes.scene_files
+    read = scenes.read(Tile(0, 0, 0, 60, 60))
+    rows = np.arange(60)
+    np.testing.assert_array_equal(read.invalid.all(axis=1), (rows < 30) | (rows >= 50))
+    assert not read.invalid[30:50].any()
+    assert str(scene.dates[0].date()) == "2023-06-30"
+
+
+def test_files_that_cannot_be_stacked_are_named_with_a_remedy(tmp_path):
+    for name in ("red", "green"):
+        write(tmp_path / f"c/{name}.tif", np.ones((9, 9)), size=10, dtype="complex64")
+        write(tmp_path / f"d/{name}.tif", np.ones((9, 9)), size=10)
+    (tmp_path / "d/red.tif").write_bytes(b"II*")
+    with pytest.raises(SceneError, match="green.tif has pixels of type complex64"):
+        Scenes(tmp_path / "c")
+    with pytest.raises(SceneError, match="band red cannot be opened.*remove it to read the other"):
+        Scenes(tmp_path / "d")
