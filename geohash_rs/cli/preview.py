@@ -52,7 +52,10 @@ def print_preview(
         settings = GridSettings.for_hasher(made, **grid)
         imagery = SceneImagery(target, scenes, settings, IndexSettings())
         expected = made or pending
-        imagery.plan(None if expected is None else expected.bands)
+        imagery.plan(
+            None if expected is None else expected.bands, () if made is None else made.values
+        )
+        imagery.leave_out_other_values()
         target.close()
     skipped = imagery.report.skipped
     left_out = [*skipped, *scenes.containers, *scenes.passed_over]

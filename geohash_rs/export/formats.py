@@ -1,6 +1,7 @@
 """The formats for tables of footprints, chosen by file extension."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -106,7 +107,13 @@ def write_batches(
         raise ExportError(error.strerror) from error
     except GeoHashRSError:
         raise
-    except (OSError, RuntimeError, UnicodeEncodeError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:  # of pyarrow, pyogrio or JSON
+        msg = (
+            f"cannot write {target}: {one_line(error).rstrip('.')}; nothing was changed. Convert "
+            "the columns to numbers, text or dates that the format can hold."
+        )
+        raise ExportError(msg) from error
+    except (OSError, RuntimeError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         msg = (
             f"cannot write {target}: {reason.rstrip('.')}; nothing was changed. "

@@ -16,6 +16,7 @@ from geohash_rs.store.disk.records import SceneRecord
 __all__ = [
     "GROUND_SIZE",
     "READING",
+    "RESCALING",
     "VERSION",
     "file_record",
     "is_unchanged",
@@ -25,7 +26,8 @@ __all__ = [
 
 GROUND_SIZE = "ground_size"  # setting of a scene record: m per pixel of its tiles
 VERSION = "version"  # setting: what a catalogue says that differs once the files are others
-READING = "reading"  # setting: indexes and labels of the bands read, and what decided
+READING = "reading"  # setting: indexes, labels and rescaling of the bands read, and what decided
+RESCALING = "rescaling"  # in `READING`: scales and offsets of these bands, or None
 
 
 def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
@@ -64,6 +66,10 @@ def is_unchanged(
     if record is None or _comparable(record.settings) != _comparable(settings):
         return False
     if _read_indexes(record.settings, file) != _read_indexes(settings, file):
+        return False
+    before, now = record.settings.get(READING) or {}, settings.get(READING) or {}
+    # a catalogue can state others later; earlier versions did not record them
+    if RESCALING in before and before[RESCALING] != now.get(RESCALING):
         return False
     # A world file or another date can change these although the file itself has not changed.
     if any(getattr(record, name) != value for name, value in _header(file).items()):

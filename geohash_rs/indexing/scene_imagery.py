@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, SceneError, TileSizeError
+from geohash_rs.errors import (
+    BandMismatchError,
+    GeoHashRSWarning,
+    SceneError,
+    TileSizeError,
+    ValueMismatchError,
+    one_line,
+)
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
@@ -24,7 +31,14 @@ from geohash_rs.indexing.notes import (
     unseen_note,
 )
 from geohash_rs.indexing.plan import ScenePlan
-from geohash_rs.indexing.records import READING, VERSION, is_unchanged, scene_record, scene_settings
+from geohash_rs.indexing.records import (
+    READING,
+    RESCALING,
+    VERSION,
+    is_unchanged,
+    scene_record,
+    scene_settings,
+)
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
@@ -327,7 +341,10 @@ class SceneImagery:
         if (choice := self._choice(file)) is None:
             return {}
         indexes, labels = list(choice.indexes), list(choice.labels)
-        return {READING: {"indexes": indexes, "labels": labels, "by": choice.by}}
+        found = file.rescaling(indexes)
+        rescaling = None if found is None else [list(found.gain), list(found.shift)]
+        reading = {"indexes": indexes, "labels": labels, "by": choice.by, RESCALING: rescaling}
+        return {READING: reading}
 
     def _settings_of(self, file: SceneFile) -> dict[str, Any]:
         """Return the settings that decide a scene's tiles, as its record keeps them."""
@@ -351,6 +368,21 @@ class SceneImagery:
             return file.choose(self.scenes.bands, names=self.bands)
         except BandMismatchError:
             return None
+
+    def leave_out_other_values(self) -> None:
+        """Exclude scenes with values that the hasher was not made for, as `read` will.
+
+        Raises:
+            SceneError: If strict and there is one.
+        """
+        for number in self._plan.numbers:
+            file = self.scenes.scene_files[number]
+            indexes = file.band_indexes(self.scenes.bands, names=self.bands)
+            try:
+                self.scenes.conversion(number, indexes=indexes, known=self.values)
+            except (SceneError, ValueMismatchError) as error:
+                self._plan.leave_out(number)
+                self._skip(file.key, one_line(error))
 
     def note_bands(self) -> None:
         """Add to the report, once, what was decided about the bands of the scenes."""

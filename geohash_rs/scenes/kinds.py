@@ -7,7 +7,7 @@ from contextlib import suppress
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.errors import GeoHashRSWarning, SceneError
+from geohash_rs.errors import GeoHashRSWarning, SceneError, ValueMismatchError
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.value_sample import Sample
 from geohash_rs.scenes.values import Values, gather_values
@@ -16,6 +16,7 @@ __all__ = ["kinds_of_scenes", "warn_of_kinds"]
 
 LOOKED_AT = 64  # scenes sampled per pixel type
 NAMED = 3  # scenes named per kind in a warning
+NARROW = 0.2  # a range this narrow, relative to another, is one kind of ground such as water
 
 
 def kinds_of_scenes(
@@ -51,7 +52,7 @@ def kinds_of_scenes(
         chosen = [group[i] for i in _evenly(len(group), LOOKED_AT)]
         tiles = int(counts[group].sum()) // len(chosen)
         for number in chosen:
-            with suppress(SceneError):  # reading its tiles reports the error
+            with suppress(SceneError, ValueMismatchError):  # reading its tiles reports the error
                 if (sample := scenes.sample(number, indexes=indexes[number])) is not None:
                     found.append((scenes.scene_files[number].name, sample, tiles))
     kinds = gather_values([(sample.values, sample.pixels, count) for _, sample, count in found])
@@ -60,17 +61,21 @@ def kinds_of_scenes(
 
 
 def warn_of_kinds(kinds: Sequence[Values], found: Iterable[tuple[str, Values]]) -> None:
-    """Warn if scenes hold several kinds of values, each with its own range.
+    """Warn if scenes hold several kinds of values, or numbers on two scales.
 
     Args:
         kinds: The kinds.
         found: Names of scenes and their values.
     """
+    members: list[list[tuple[str, Values]]] = [[] for _ in kinds]
+    for name, values in found:
+        fitting = (i for i, kind in enumerate(kinds) if values.fits(kind))
+        members[next(fitting, 0)].append((name, values))
+    for group in members:
+        _warn_of_scales(group)
     if len(kinds) < 2:
         return
-    names: list[list[str]] = [[] for _ in kinds]
-    for name, values in found:
-        names[next(i for i, kind in enumerate(kinds) if values.fits(kind))].append(name)
+    names = [[name for name, _ in group] for group in members]
     parts = [f"{kind}: {_listed(some)}" for kind, some in zip(kinds, names, strict=True)]
     msg = (
         f"the scenes hold {len(kinds)} kinds of values ({'; '.join(parts)}), and nothing in the "
@@ -79,6 +84,35 @@ def warn_of_kinds(kinds: Sequence[Values], found: Iterable[tuple[str, Values]]) 
         "archive, or pass value_range=(LOW, HIGH) to convert all to pictures in the same way."
     )
     warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+
+
+def _warn_of_scales(found: Sequence[tuple[str, Values]]) -> None:
+    """Warn if numbers of scenes lie apart in all bands, as those of two sensors do.
+
+    Scenes of one sensor can lie apart too: dark water next to desert. So the ranges must be wide,
+    and the gap between them wider than the lower one. Elevations have one band.
+    """
+    unsure = [(n, v) for n, v in found if v.kind == "number" and not (v.physical or v.unit)]
+    unsure.sort(key=lambda pair: sum(pair[1].low))
+    if len(unsure) < 2 or len({len(v.low) for _, v in unsure}) > 1 or len(unsure[0][1].low) < 2:
+        return
+    low, high = np.array([v.low for _, v in unsure]), np.array([v.high for _, v in unsure])
+    # row i: the scenes up to i, against those after it
+    first, top = (f.accumulate(v)[:-1] for f, v in ((np.minimum, low), (np.maximum, high)))
+    bottom, last = (
+        f.accumulate(v[::-1])[::-1][1:] for f, v in ((np.minimum, low), (np.maximum, high))
+    )
+    apart = (bottom - top > top - first) & (top - first >= NARROW * (last - bottom))
+    for i in np.flatnonzero(apart.all(axis=1))[:1].tolist():
+        lower, upper = ([name for name, _ in part] for part in (unsure[: i + 1], unsure[i + 1 :]))
+        msg = (
+            f"the scenes hold numbers on two scales ({first[i].min():.4g} to {top[i].max():.4g}: "
+            f"{_listed(lower)}; {bottom[i].min():.4g} to {last[i].max():.4g}: {_listed(upper)}), "
+            "and nothing in the files says how to convert between them, so they are compared as "
+            "they are. If they come from different sensors or levels of processing, index each "
+            "into its own archive, or write scale and offset into the files."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,12 +1,13 @@
 """Sample a few pixels of a scene to find out what its values mean, before it is read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from rasterio.io import DatasetReader
 
+from geohash_rs.errors import ValueMismatchError
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.pixels import read_window
 from geohash_rs.scenes.values import Conversion, Values, match_values, stretch_values
@@ -17,6 +18,7 @@ SPOTS = 3  # windows across and down
 SPOT_SIDE = 64  # px
 FEWEST_PIXELS = 16  # fewer do not show the range of values
 MOST_PIXELS = 4096
+PART_SIDE = 1024  # px: about the side of the windows in which sparse data are searched for
 HIGHEST_BYTE = 255
 
 
@@ -69,6 +71,9 @@ def sample_values(
 ) -> Sample | None:
     """Read some pixels from all over a scene, in a bounded number of blocks.
 
+    If they are all missing or zero, the whole scene is read up to the first window with data, which
+    at the edge of a swath may lie in one corner.
+
     Args:
         source: The open raster.
         scene: Header of the scene.
@@ -76,19 +81,22 @@ def sample_values(
         nodata: Value of missing pixels.
 
     Returns:
-        The sample; None if hardly any pixel is valid.
+        The sample; None if no pixel is valid.
+
+    Raises:
+        ValueMismatchError: If there are valid pixels, but none in all of the bands.
     """
-    bands = list(indexes)
-    parts = []
-    for window in _spots(source.width, source.height):
-        seen = read_window(source, window, indexes=bands, nodata=nodata, masked=scene.masked)
-        valid = _valid(seen.image, seen.invalid, nodata)
-        parts.append(seen.image[:, valid])
-    pixels = np.concatenate(parts, axis=1)
-    filled = pixels.any(axis=0)
-    if filled.any():  # most files without nodata fill gaps with zeros in all bands
-        pixels = pixels[:, filled]
-    if pixels.shape[1] < FEWEST_PIXELS:
+    pixels, _ = _read(source, scene, _spots(source.width, source.height), indexes, nodata)
+    if pixels.shape[1] < FEWEST_PIXELS or not pixels.any():
+        pixels, partly = _read(source, scene, _parts(source), indexes, nodata, enough=True)
+        if partly and not pixels.shape[1]:
+            msg = (
+                f"no pixel of {scene.name} is valid in all of the bands {list(indexes)}, so it is "
+                "unknown what its values mean; choose other bands, or pass "
+                "value_range=(LOW, HIGH)."
+            )
+            raise ValueMismatchError(msg)
+    if not pixels.shape[1]:
         return None
     pixels = pixels[:, :: max(1, pixels.shape[1] // MOST_PIXELS)]
     rescaling = scene.rescaling(indexes)
@@ -117,7 +125,7 @@ def scene_conversion(
     Args:
         scene: The scene.
         indexes: One-based bands to read.
-        found: The scene's values; None if unknown, which counts as the hasher's own values.
+        found: The scene's values; None if no pixel is valid.
         known: Values that the hasher accepts, its own first; empty if it accepts any.
         value_range: The scene's values that correspond to the lowest and highest of the hasher's
             own; overrides `found` unless `range_applies` is false.
@@ -141,6 +149,57 @@ def scene_conversion(
     elif found is not None:
         after = match_values(found, known, name=scene.name)
     return after if rescaling is None else rescaling.then(after)
+
+
+def _read(
+    source: DatasetReader,
+    scene: SceneFile,
+    windows: Iterable[tuple[int, int, int, int]],
+    indexes: Sequence[int],
+    nodata: float | None,
+    *,
+    enough: bool = False,
+) -> tuple[npt.NDArray[Any], bool]:
+    """Read the pixels of windows that are valid in all bands.
+
+    Args:
+        source: As in `sample_values`.
+        scene: As in `sample_values`.
+        windows: Columns, rows, widths and heights, px.
+        indexes: As in `sample_values`.
+        nodata: As in `sample_values`.
+        enough: Stop once enough of them are not zero.
+
+    Returns:
+        The pixels, shape (bands, pixels), and whether any is valid in some band. Those that are
+        zero in all bands are left out if others are not, since most files fill gaps with them.
+    """
+    parts, partly, filled = [], False, 0
+    for window in windows:
+        seen = read_window(
+            source, window, indexes=list(indexes), nodata=nodata, masked=scene.masked
+        )
+        valid = _valid(seen.image, seen.invalid, nodata)
+        partly = partly or seen.invalid is None or not seen.invalid.all()
+        pixels = seen.image[:, valid]
+        some = pixels.any(axis=0)
+        filled += int(some.sum())
+        # a few zeros suffice: whole scenes of them must not pile up
+        parts.append(pixels[:, some] if some.any() else pixels[:, :FEWEST_PIXELS])
+        if enough and filled >= FEWEST_PIXELS:
+            break
+    together = np.concatenate(parts, axis=1)
+    return together[:, together.any(axis=0)] if filled else together, partly
+
+
+def _parts(source: DatasetReader) -> Iterator[tuple[int, int, int, int]]:
+    """Divide a raster into windows of whole blocks."""
+    high, wide = source.block_shapes[0]
+    width = min(-(-PART_SIDE // wide) * wide, source.width)
+    height = max(1, PART_SIDE**2 // (width * high)) * high
+    for row in range(0, source.height, height):
+        for col in range(0, source.width, width):
+            yield col, row, min(width, source.width - col), min(height, source.height - row)
 
 
 def _spots(width: int, height: int) -> list[tuple[int, int, int, int]]:

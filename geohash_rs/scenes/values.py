@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -24,6 +25,18 @@ Kind = Literal["picture", "number", "fraction"]
 
 PERCENTILES = (1.0, 99.0)
 LARGEST_FRACTION = 2.0  # bright snow and cloud reach a reflectance of 1.6
+UNITS = MappingProxyType(  # other spellings, in lower case
+    {
+        **dict.fromkeys(("metre", "metres", "meter", "meters"), "m"),
+        **dict.fromkeys(("foot", "feet"), "ft"),
+        **dict.fromkeys(("kelvin", "kelvins", "degk", "deg_k"), "k"),
+        **dict.fromkeys(("c", "celsius", "degree_celsius", "degrees_celsius", "deg_c"), "degc"),
+        **dict.fromkeys(("\N{DEGREE SIGN}c", "degrees c", "degree celsius"), "degc"),
+        **dict.fromkeys(("percent", "per cent"), "%"),
+        **dict.fromkeys(("decibel", "decibels"), "db"),
+        **dict.fromkeys(("1", "-", "none", "unknown", "unitless", "dimensionless"), ""),
+    }
+)
 BRIGHT_BYTE = 200  # every RGB picture has pixels at least this bright in each band
 PICTURE_BANDS = 3
 
@@ -48,13 +61,15 @@ def rescaling_of(
 
     Args:
         path: Path or URI of the file.
-        own: Scale and offset of each band as the file declares them, 1 and 0 if it does not.
+        own: Scale and offset of each band as the file declares them, 1 and 0 if it does not; a
+            scale of 0 or NaN is ignored.
         dtypes: NumPy name of the type of each band. A catalogue's scale and offset are for a
             product's integers, so they are not applied to 8-bit pictures and floats.
 
     Returns:
         Scale and offset of each band.
     """
+    own = [pair if np.isfinite(pair).all() and pair[0] else (1.0, 0.0) for pair in own]
     known = _catalogued.get(path, [])
     known = known * len(own) if len(known) == 1 else known
     wide = all(np.dtype(dtype).kind in "iu" and dtype != "uint8" for dtype in dtypes)
@@ -142,13 +157,40 @@ class Values:
 
     def fits(self, other: "Values") -> bool:
         """Return whether equal values mean the same in both."""
-        if self.unit and other.unit and self.unit != other.unit:
+        units = {_unit(self.unit), _unit(other.unit)} - {""}
+        if len(units) == 2:
             return False
+        floats = self._is_physical and other._is_physical
+        if floats and units and _unit(self.unit) == _unit(other.unit):
+            return True
         if self.kind != other.kind:
+            if {self.kind, other.kind} == {"number", "fraction"} and self._overlaps(other):
+                return True
             # 8-bit values in a wider type are recognised only if they are bright.
             same_type = self.dtype == other.dtype != "" and self.physical == other.physical
             return same_type and self.within_bytes and other.within_bytes
         return self.physical == other.physical or self.kind == "fraction"
+
+    @property
+    def _is_physical(self) -> bool:
+        """Whether the values are measured in their unit, if they have one."""
+        return self.kind != "picture" and (self.physical or self.dtype[:1] == "f")
+
+    def _overlaps(self, other: "Values") -> bool:
+        """Return whether small and large values of one or two bands are a single quantity.
+
+        Elevations of flat land and the radar power of water look like fractions, unlike those of
+        hills and cities. Optical images have more bands.
+        """
+        same_type = self.dtype == other.dtype and not (self.physical or other.physical)
+        if not same_type or len(self.low) != len(other.low) or len(self.low) >= PICTURE_BANDS:
+            return False
+        bands = zip(self.low, self.high, other.low, other.high, strict=True)
+        # the ends are percentiles of a sample: pixels reach up to 2 % further
+        return all(
+            low - (high - low) / 50 <= top and bottom - (top - bottom) / 50 <= high
+            for low, high, bottom, top in bands
+        )
 
     @property
     def within_bytes(self) -> bool:
@@ -299,9 +341,18 @@ def _pooled(known: Values, parts: Sequence[npt.NDArray[Any]]) -> Values:
     if len(parts) == 1 or known.kind == "picture":
         return known
     together = Values.of_pixels(
-        np.concatenate([part.astype(np.float32) for part in parts], axis=1), dtype=known.dtype
+        np.concatenate([part.astype(np.float32) for part in parts], axis=1),
+        dtype=known.dtype,
+        physical=known.physical,
     )
-    return replace(known, low=together.low, high=together.high)
+    kind = together.kind if known.kind == "fraction" else known.kind
+    return replace(known, kind=kind, low=together.low, high=together.high)
+
+
+def _unit(unit: str) -> str:
+    """Return one spelling for all spellings of a unit."""
+    text = unit.strip().lower()
+    return UNITS.get(text, text)
 
 
 def _kind(pixels: npt.NDArray[Any], *, dtype: str, physical: bool) -> Kind:

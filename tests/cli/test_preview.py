@@ -98,3 +98,20 @@ def test_only_a_dry_run_works_without_an_archive(
 ) -> None:
     assert run("index", folder) == 2
     assert "Missing option '--archive'" in capsys.readouterr().err
+
+
+def test_scenes_whose_values_the_hasher_was_not_made_for_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = mosaic(2, 2, 2).astype(np.uint16) * 12 + 300
+    write(tmp_path / "s/a.tif", mosaic(2, 2, 1))
+    write(tmp_path / "s/b.tif", numbers)
+    options = ("--hasher", "eurosat-rgb-64", "--tile-size", TILE, "--dry-run", "--json")
+    assert run("index", tmp_path / "s", *options) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [Path(row["scene"]).name for row in found["scenes"]] == ["a.tif"]
+    [left_out] = found["left_out"]
+    assert left_out["reason"].startswith("b.tif holds uint16")
+    assert "--value-range" in left_out["reason"]
+    assert run("index", tmp_path / "s", *options, "--value-range", "300,3360") == 0
+    assert len(json.loads(capsys.readouterr().out)["scenes"]) == 2

@@ -399,3 +399,20 @@ def test_a_file_that_is_not_a_database_is_replaced(matches, tmp_path):
     (tmp_path / "a.gpkg").write_text("notes")
     write(matches, tmp_path / "a.gpkg")
     assert len(gpd.read_file(tmp_path / "a.gpkg")) == len(matches)
+
+
+def test_a_column_that_a_format_cannot_hold_is_an_error_of_the_export(matches, tmp_path):
+    mixed = matches.assign(note=[1, "a", None])
+    with pytest.raises(ExportError, match=r"cannot write .*out.parquet: .* nothing was changed"):
+        write(mixed, tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_style_that_cannot_be_stored_is_an_error_of_the_export(matches, tmp_path, monkeypatch):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("geohash_rs.export.geopackage.store_style", full)
+    found = matches.assign(tile_id=[1, 2, 3], row=0, width=64, height=64)
+    with pytest.raises(ExportError, match="disk is full; nothing was changed"):
+        write(found, tmp_path / "out.gpkg")

@@ -1,6 +1,7 @@
 """Scenes whose values differ from the hasher's: converted, or left out with the reason."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from affine import Affine
 
 from geohash_rs import Archive, Scenes, TileGrid, fit_hasher, fit_on_scenes
 from geohash_rs.errors import GeoHashRSWarning, ValueMismatchError
+from geohash_rs.scenes.kinds import warn_of_kinds
+from geohash_rs.scenes.values import Values, remember_rescaling
 from geohash_rs.store.code_counts import count_codes
 from tests.ground import TILE, mosaic, write
 
@@ -277,3 +280,54 @@ def test_a_range_of_numbers_leaves_pictures_of_8_bits_next_to_them_as_they_are(t
     ]
     assert len(said) == 1
     np.testing.assert_array_equal(codes_by_scene(both)["a.tif"], before)
+
+
+def test_numbers_of_two_sensors_in_one_folder_are_said(tmp_path):
+    image = np.random.default_rng(0).integers(200, 3000, (3, 128, 128)).astype(np.uint16)
+    write(tmp_path / "s/sentinel.tif", image)
+    write(tmp_path / "s/landsat.tif", image * 4 + 7200, transform=EAST)
+    archive = Archive.create(tmp_path / "archive", hasher="itq-16")
+    with pytest.warns(GeoHashRSWarning, match=r"two scales \(2.*: sentinel.tif; .*landsat.tif\)"):
+        assert archive.add(Scenes(tmp_path / "s"), tile_size=32).num_tiles == 32
+
+
+def of_range(low, high, bands=3):
+    return Values.of_range([low] * bands, [high] * bands, dtype="uint16")
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([of_range(8000, 20_000)], True),
+        ([of_range(8000, 20_000), of_range(500, 3200), of_range(7500, 15_000)], True),
+        ([of_range(2900, 9000)], False),  # brighter
+        ([of_range(3100, 6000)], False),  # just apart
+        ([of_range(8000, 20_000), of_range(2000, 9000)], False),  # what lies between joins them
+        ([replace(of_range(8000, 20_000), physical=True)], False),
+    ],
+)
+def test_only_scenes_that_lie_apart_in_all_bands_are_said(others, said):
+    found = [(f"{i}.tif", values) for i, values in enumerate([of_range(200, 3000), *others])]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warn_of_kinds([of_range(200, 20_000)], found)
+    assert len(told) == said
+
+
+def test_water_next_to_desert_and_hills_next_to_mountains_are_not_said():
+    for low, high in [
+        (of_range(200, 400), of_range(2000, 4000)),
+        (of_range(100, 500, 1), of_range(1500, 3000, 1)),
+    ]:
+        warn_of_kinds([of_range(0, 5000)], [("a.tif", low), ("b.tif", high)])  # no error
+
+
+def test_a_catalogue_that_states_an_offset_later_changes_a_scene(tmp_path):
+    path = str(write(tmp_path / "s/a.tif", NUMBERS))
+    archive = Archive.create(tmp_path / "archive", hasher="itq-16")
+    assert archive.add(Scenes(path), tile_size=TILE).num_tiles == 16
+    assert archive.add(Scenes(path), tile_size=TILE).unchanged == [path]
+    remember_rescaling(path, [(1.0, -1000.0)])
+    report = archive.add(Scenes(path), tile_size=TILE)
+    assert (report.unchanged, [scene for scene, _ in report.skipped]) == ([], [path])
+    assert "scale and offset applied" in report.skipped[0][1]

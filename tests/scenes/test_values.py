@@ -15,6 +15,7 @@ from geohash_rs.scenes.values import (
     check_value_range,
     gather_values,
     match_values,
+    rescaling_of,
     stretch_values,
 )
 from tests.ground import mosaic, write
@@ -216,3 +217,68 @@ def test_a_stac_item_states_scale_and_offset(tmp_path, applied, offset, version)
     assert (scenes.scene_files[0].offsets or (0.0,) * 3) == (offset,) * 3
     picture = Scenes.from_stac(item, asset="picture").scene_files[0]
     assert picture.rescaling((1, 2, 3)) is None
+
+
+@pytest.mark.parametrize("nodata", [0, None])
+@pytest.mark.parametrize("tiled", [True, False])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_data_in_one_corner_show_the_values_of_a_scene(tmp_path, nodata, tiled, dtype):
+    image = np.zeros((3, 1400, 1300), dtype)
+    image[:, -120:, -120:] = np.random.default_rng(0).integers(300, 3000, (3, 120, 120))
+    write(tmp_path / "edge.tif", image, nodata=nodata, tiled=tiled)
+    scenes = Scenes(tmp_path)
+    found = scenes.sample(0, indexes=(1, 2, 3)).values
+    assert found.kind == "number"
+    assert 300 <= min(found.low) < max(found.high) < 3000
+    with pytest.raises(ValueMismatchError, match=f"edge.tif holds {dtype} 3.* to 29"):
+        scenes.conversion(0, indexes=(1, 2, 3), known=(PICTURE,))
+
+
+def test_a_scene_without_a_pixel_in_all_bands_is_refused(tmp_path):
+    image = np.full((3, 300, 300), np.nan, np.float32)
+    image[1] = 0.25
+    write(tmp_path / "a.tif", image)
+    with pytest.raises(
+        ValueMismatchError, match=r"no pixel of a.tif is valid in all .*\[1, 2, 3\]"
+    ):
+        Scenes(tmp_path).sample(0, indexes=(1, 2, 3))
+    assert Scenes(tmp_path).sample(0, indexes=(2,)).values.kind == "fraction"
+
+
+def values(low, high, *, dtype="float32", **options):
+    kind = Values.of_range(low, high, dtype=dtype)
+    return Values.from_dict({**kind.to_dict(), **options})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (values([0], [800], unit="m"), values([5], [90], unit="Metre"), True),
+        (values([0], [800], unit="m"), values([5], [90], unit="feet"), False),
+        (values([270], [310], unit="K"), values([271], [300], unit="kelvin", physical=True), True),
+        (values([270], [310], unit="K"), values([271], [300], physical=True), False),
+        (values([0], [1], unit="1"), values([0], [1], unit="m"), True),
+        (values([0.2], [1.6]), values([0], [800]), True),  # flat and hilly land
+        (values([0.2], [1.6], unit="m"), values([300], [800], unit="metre"), True),
+        (values([0.01], [0.4]), values([280], [2900]), False),
+        (values([0.2] * 3, [1.6] * 3), values([0] * 3, [800] * 3), False),  # an optical image
+        (values([0.2], [1.6]), values([0], [800], dtype="int16"), False),
+    ],
+)
+def test_units_and_ranges_show_what_is_one_quantity(one, other, alike):
+    assert one.fits(other) is alike
+    assert other.fits(one) is alike
+
+
+def test_flat_and_hilly_land_are_gathered_as_numbers():
+    rng = np.random.default_rng(0)
+    land = [(rng.random((1, 4000)) * high).astype(np.float32) for high in (1.6, 800)]
+    samples = [(Values.of_pixels(pixels, dtype="float32"), pixels, 5) for pixels in land]
+    [kind] = gather_values(samples)
+    assert kind.kind == "number"
+    assert kind.high[0] > 700
+
+
+def test_a_scale_of_zero_is_ignored():
+    for bad in ((0.0, 5.0), (float("nan"), 0.0)):
+        assert rescaling_of("a.tif", [bad, (2.0, 1.0)], ["int16"] * 2) == [(1.0, 0.0), (2.0, 1.0)]

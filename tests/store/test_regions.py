@@ -172,3 +172,18 @@ def test_a_wide_ring_runs_through_0_as_it_is_written_and_is_said() -> None:
     assert region.bounds == (-170, -60, 170, 60)
     assert region.covers(shapely.Point(0, 0))
     parse_region(frame(shapely.box(-180, -90, 180, 90)))  # the whole globe is not in doubt
+
+
+@pytest.mark.parametrize("name", ["a.shp", "a.gpkg"])
+def test_the_order_of_corners_counts_only_in_geojson(tmp_path: Path, name: str) -> None:
+    clockwise = shapely.box(-100, 40, 100, 50, ccw=False)
+    frame(clockwise).to_file(tmp_path / name)
+    with pytest.warns(GeoHashRSWarning, match=f"{name} has .* taken to run through longitude 0"):
+        assert parse_region(tmp_path / name).bounds == (-100, 40, 100, 50)
+
+
+def test_a_file_with_a_region_outside_the_globe_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "far.wkt"
+    path.write_text("POINT (500000 5000000)")
+    with pytest.raises(RegionError, match=r"far.wkt has bounds .* outside longitude -180"):
+        parse_region(path)

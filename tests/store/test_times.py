@@ -88,3 +88,10 @@ def test_a_range_can_be_one_text(time: str, start: str | None, end: str | None) 
 def test_a_range_that_is_not_iso_8601_is_refused(time: object) -> None:
     with pytest.raises(TimeRangeError, match=r"write it like 2023-06-30|must be a pair"):
         parse_time(time)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("unit", ["W", "7D", "10Y"])
+def test_units_whose_end_is_in_doubt_are_refused(unit: str) -> None:
+    moment = np.datetime64("2023-06-30").astype(f"datetime64[{unit}]")
+    with pytest.raises(TimeRangeError, match="neither a year, a month nor a day; write it like"):
+        parse_time((None, moment))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 from torch import Tensor
 
 from geohash_rs.errors import (
@@ -26,7 +27,7 @@ from geohash_rs.scenes.bands import choose_bands, picture_bands, shared_names
 from geohash_rs.scenes.file import bands_of_raster, open_raster
 from geohash_rs.scenes.folders import is_litter, shown_name
 from geohash_rs.scenes.sensors import RGB
-from geohash_rs.scenes.values import Values
+from geohash_rs.scenes.values import Conversion, Values, rescaling_of
 
 __all__ = ["ClassFolders", "read_picture", "read_tile", "split_by_class"]
 
@@ -145,7 +146,7 @@ def read_tile(path: Path, *, bands: Sequence[str] | None = None) -> Tensor:
         bands: Bands to read of a TIFF, by what they show; all but alpha, as stored, if None.
 
     Returns:
-        Raw pixels, shape (bands, height, width).
+        Pixels, shape (bands, height, width): raw, or with the scale and offset of a TIFF applied.
 
     Raises:
         TrainingError: If it cannot be read, or lacks a band.
@@ -155,7 +156,9 @@ def read_tile(path: Path, *, bands: Sequence[str] | None = None) -> Tensor:
             with open_raster(path) as source:
                 layout, alpha = bands_of_raster(source, path)
                 chosen = choose_bands(layout, bands, scene=path.name, alpha=alpha)
-                return torch.from_numpy(source.read(chosen.indexes))
+                pixels = source.read(chosen.indexes)
+                found = _rescaling(source, path, chosen.indexes)
+                return torch.from_numpy(pixels if found is None else found.apply(pixels))
         if _is_wide_png(path):  # of which Pillow would keep the upper or lower bits
             with open_raster(path) as source:
                 pixels = source.read()[: 3 if source.count > 2 else 1]
@@ -220,6 +223,16 @@ def split_by_class(
     return [np.array(sorted(part), dtype=np.int64) for part in parts]
 
 
+def _rescaling(source: DatasetReader, path: Path, indexes: Sequence[int]) -> Conversion | None:
+    """Return the conversion of bands to physical values; None if they stay as stored."""
+    own = list(zip(source.scales, source.offsets, strict=True))
+    pairs = rescaling_of(str(path), own, source.dtypes)
+    scales, offsets = zip(*(pairs[i - 1] for i in indexes), strict=True)
+    if set(scales) == {1.0} and set(offsets) == {0.0}:
+        return None
+    return Conversion(gain=scales, shift=offsets)
+
+
 def _is_wide_png(path: Path) -> bool:
     """Return whether a file is a PNG of 16 bits."""
     with path.open("rb") as file:
@@ -258,7 +271,7 @@ def _class_folders(top: Path) -> list[Path]:
     """List the folders that may be classes: not hidden, and not named like a picture."""
     return sorted(
         p
-        for p in top.iterdir()
+        for p in _inside(top)
         if p.is_dir() and not is_litter(p.name) and p.suffix.lower() not in PICTURES | RASTERS
     )
 
@@ -330,11 +343,12 @@ def _kind_read(look: _Look | str, bands: Sequence[str] | None, path: Path) -> tu
 def _look(path: Path) -> _Look | str:
     """Read a file; return its bands and what its values are, or why it is unreadable."""
     try:
-        tile = read_tile(path).numpy()
+        tile, physical = read_tile(path).numpy(), False
         layout = tuple(Band(meaning=name, source="format") for name in RGB)
         if path.suffix.lower() in RASTERS:
             with open_raster(path) as source:
                 known, alpha = bands_of_raster(source, path)
+                physical = _rescaling(source, path, source.indexes) is not None
             layout = tuple(band for i, band in enumerate(known, 1) if i != alpha)
     except (SceneError, TrainingError) as error:
         return str(error)
@@ -344,12 +358,29 @@ def _look(path: Path) -> _Look | str:
         return _Look(layout=layout, kind="integers of more than 8 bits")
     finite = tile[:, np.isfinite(tile).all(axis=0)]
     fractions = finite.size and Values.of_pixels(finite, dtype=str(tile.dtype)).kind == "fraction"
-    return _Look(layout=layout, kind="fractions" if fractions else "floats")
+    floats = "floats (scale and offset applied)" if physical else "floats"
+    return _Look(layout=layout, kind="fractions" if fractions else floats)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """List a folder.
+
+    Raises:
+        TrainingError: If it cannot be listed.
+    """
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        msg = (
+            f"the folder {folder} cannot be listed ({error.strerror or one_line(error)}); make it "
+            "readable, or move it elsewhere if it is not a class."
+        )
+        raise TrainingError(msg) from error
 
 
 def _pictures(folder: Path) -> list[Path]:
     return sorted(
         p
-        for p in folder.iterdir()
+        for p in _inside(folder)
         if p.suffix.lower() in PICTURES | RASTERS and not is_litter(p.name) and p.is_file()
     )

@@ -38,6 +38,7 @@ Moment = str | dt.date | dt.datetime | np.datetime64 | None
 TimeLike = Sequence[Moment] | str
 
 WHOLE_UNITS = {("Y", 1), ("M", 1), ("D", 1)}
+LONG_UNITS = {"Y", "M", "W", "D"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +123,14 @@ def parse_region(region: RegionLike) -> Region:
         RegionError: If it is empty, invalid, has numbers that are not finite, or lies outside the
             valid longitudes and latitudes.
     """
+    name = "region"
     if isinstance(region, str | Path):
+        name = str(region)
         region = read_region(region)
     elif isinstance(region, gpd.GeoDataFrame | gpd.GeoSeries):
         region = region_of_frame(region, name="region")
     if isinstance(region, BaseGeometry):
-        return _from_geometry(region)
+        return _from_geometry(region, name)
     return _from_bbox(region)
 
 
@@ -140,7 +143,7 @@ def _from_bbox(values: Sequence[float]) -> Region:
             "(minlon, minlat, maxlon, maxlat)."
         )
         raise RegionError(msg) from error
-    _check_range((minlon, minlat, maxlon, maxlat))
+    _check_range((minlon, minlat, maxlon, maxlat), "region")
     if minlat > maxlat:
         msg = (
             f"region has minlat {minlat:g} above maxlat {maxlat:g}; the order is "
@@ -176,15 +179,15 @@ def _box_geometry(box: npt.NDArray[np.float64]) -> BaseGeometry:
     return polygon
 
 
-def _from_geometry(region: BaseGeometry) -> Region:
+def _from_geometry(region: BaseGeometry, name: str) -> Region:
     if region.is_empty:
-        msg = f"region is an empty {region.geom_type}; pass a geometry with coordinates."
+        msg = f"{name} is an empty {region.geom_type}; pass a geometry with coordinates."
         raise RegionError(msg)
     geometry = shapely.force_2d(region)
-    _check_range(geometry.bounds)
+    _check_range(geometry.bounds, name)
     if not geometry.is_valid:
         msg = (
-            f"region is not a valid {geometry.geom_type} ({shapely.is_valid_reason(geometry)}); "
+            f"{name} is not a valid {geometry.geom_type} ({shapely.is_valid_reason(geometry)}); "
             "repair it, for example with shapely.make_valid."
         )
         raise RegionError(msg)
@@ -215,14 +218,14 @@ def _wrap_geometry(geometry: BaseGeometry) -> BaseGeometry:
     return shapely.union_all(pieces)
 
 
-def _check_range(bounds: Sequence[float]) -> None:
+def _check_range(bounds: Sequence[float], name: str) -> None:
     if not np.all(np.isfinite(bounds)):
-        msg = f"region has bounds {tuple(bounds)}, which are not all finite numbers."
+        msg = f"{name} has bounds {tuple(bounds)}, which are not all finite numbers."
         raise RegionError(msg)
     minlon, minlat, maxlon, maxlat = bounds
     if min(minlon, maxlon) < -360 or max(minlon, maxlon) > 360 or minlat < -90 or maxlat > 90:
         msg = (
-            f"region has bounds ({minlon:g}, {minlat:g}, {maxlon:g}, {maxlat:g}), outside "
+            f"{name} has bounds ({minlon:g}, {minlat:g}, {maxlon:g}, {maxlat:g}), outside "
             "longitude -180..180 and latitude -90..90; reproject it to EPSG:4326 "
             "(x is the longitude)."
         )
@@ -235,8 +238,9 @@ def parse_time(time: TimeLike) -> TimeRange:
     Args:
         time: (start, end), both included. Each is an ISO 8601 string, a date, a datetime, or None
             for an open end. A time without a zone is UTC. An end given as a year, month, week or
-            day (or as a datetime64 of that unit) means its last moment, so ("2023", "2023") is the
-            whole year. Or both as text, ``start/end``, or one period, such as ``2023-06``.
+            day (or as a datetime64 in years, months or days) means its last moment, so
+            ("2023", "2023") is the whole year. Or both as text, ``start/end``, or one period, such
+            as ``2023-06``.
 
     Returns:
         The range in microseconds.
@@ -265,6 +269,10 @@ def _moment(value: Any, *, last: bool) -> int | None:  # noqa: ANN401 - anything
             value = value.isoformat()
         if isinstance(value, np.datetime64) and np.datetime_data(value) in WHOLE_UNITS:
             value = str(value)
+        if isinstance(value, np.datetime64) and np.datetime_data(value)[0] in LONG_UNITS:
+            # NumPy's weeks begin on Thursday
+            msg = f"its unit is neither a year, a month nor a day; {EXAMPLE}"
+            raise TypeError(msg)  # noqa: TRY301
         if isinstance(value, str):
             value = parse_iso(value)[last]
         if not isinstance(value, dt.datetime | np.datetime64):

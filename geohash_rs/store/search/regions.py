@@ -15,6 +15,7 @@ from geohash_rs.footprints.shapes import lonlat_shape
 __all__ = ["across_180", "read_region", "read_shapes", "region_of_frame", "repaired"]
 
 PARQUET = (".parquet", ".geoparquet", ".pq")
+GEOJSON = (".geojson", ".json", ".geojsonl", ".geojsons")
 MOST_NAMED = 10
 
 
@@ -112,17 +113,19 @@ def region_of_frame(frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str) -> Ba
 def across_180(shapes: np.ndarray, name: str) -> np.ndarray:
     """Read polygons with an edge over more than half of the globe, such as from 179 to -179.
 
-    The edge may run through longitude 0, as it is written, or be meant to cross 180 degrees. The
-    order of the corners decides: RFC 7946 lists those of an outline counterclockwise. A warning
-    says which was taken.
+    The edge may run through longitude 0, as it is written, or be meant to cross 180 degrees. In a
+    GeoJSON file the order of the corners decides: RFC 7946 lists those of an outline
+    counterclockwise. Shapefiles list all clockwise, and other formats in any order, so their edges
+    are taken as written. A warning says which was taken.
 
     Args:
         shapes: Geometries in longitude and latitude, shape (n,).
-        name: Name of the table in messages.
+        name: Path of the file, or name of the table in messages.
 
     Returns:
         The geometries; of those that cross 180 degrees the parts on both sides.
     """
+    is_ordered = Path(name).suffix.lower() in GEOJSON
     parts, owners = shapely.get_parts(shapes, return_index=True)
     outlines = shapely.get_exterior_ring(parts)
     result = shapes.copy()
@@ -133,7 +136,7 @@ def across_180(shapes: np.ndarray, name: str) -> np.ndarray:
         if not len(wide):
             continue
         edge = f"{name} has an edge from longitude {lon[wide[0]]:g} to {lon[wide[0] + 1]:g}"
-        if shapely.is_ccw(outlines[place]):
+        if not is_ordered or shapely.is_ccw(outlines[place]):
             msg = (
                 f"{edge}, which is taken to run through longitude 0, as it is written; if it "
                 "crosses 180 degrees, write longitudes beyond 180, such as 181."

@@ -2,6 +2,7 @@
 
 import shutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_a_class_whose_pictures_are_all_bad_is_named(folder):
 CHIP = np.random.default_rng(0).integers(20, 220, (4, 16, 16)).astype(np.uint8)
 
 
-def write_chip(path, pixels, *, texts=None, colors=None, palette=None):
+def write_chip(path, pixels, *, texts=None, colors=None, palette=None, scaling=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"driver": "GTiff", "dtype": pixels.dtype, "width": 16, "height": 16}
     with warnings.catch_warnings():
@@ -147,6 +148,8 @@ def write_chip(path, pixels, *, texts=None, colors=None, palette=None):
             target.descriptions = texts or target.descriptions
             if colors:
                 target.colorinterp = colors
+            if scaling:
+                target.scales, target.offsets = ([value] * len(pixels) for value in scaling)
 
 
 def test_chips_of_several_layouts_are_read_by_what_their_bands_show(tmp_path):
@@ -188,3 +191,30 @@ def test_a_chip_that_lacks_a_band_of_most_is_named(tmp_path):
     write_chip(tmp_path / "a/infrared.tif", CHIP[:3], texts=("nir", "red", "green"))
     with pytest.warns(GeoHashRSWarning, match=r"infrared.tif has 3 bands \(nir, red, green\), not"):
         assert len(ClassFolders.open(tmp_path)) == 3
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_scale_and_offset_of_chips_are_applied_and_tell_them_from_raw_ones(tmp_path):
+    image = np.random.default_rng(0).integers(300, 3000, (3, 16, 16)).astype(np.uint16)
+    for name in ("a", "b"):
+        write_chip(tmp_path / name / "before.tif", image, scaling=(1e-4, 0.0))
+        write_chip(tmp_path / name / "after.tif", image + 1000, scaling=(1e-4, -0.1))
+    write_chip(tmp_path / "b" / "raw.tif", image)
+    with pytest.warns(GeoHashRSWarning, match="raw.tif has 3 bands of integers of more than 8 bit"):
+        tiles = ClassFolders.open(tmp_path)
+    assert len(tiles) == 4
+    for number in range(4):
+        np.testing.assert_allclose(tiles.read(number).numpy(), image * 1e-4, atol=1e-6)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(folder, monkeypatch):
+    listed = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "c1":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(TrainingError, match=r"folder .*c1 cannot be listed \(Permission denied\)"):
+        ClassFolders.open(folder)

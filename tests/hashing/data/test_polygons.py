@@ -168,12 +168,13 @@ def test_labels_are_read_like_regions(tmp_path: Path) -> None:
     ring = [(179, -18), (-179, -18), (-179, -16), (179, -16)]
     fiji = gpd.GeoDataFrame({"class": ["b"]}, geometry=[shapely.Polygon(ring)], crs="EPSG:4326")
     fiji.to_file(path, layer="fiji")
+    fiji.to_file(tmp_path / "fiji.geojson")
     with pytest.raises(LabelError, match=r"2 layers \(bow, fiji\); choose one with layer="):
         read_labels(path, column="class")
     with pytest.warns(GeoHashRSWarning, match="1 of 1 geometries of .* were repaired"):
         assert read_labels(path, column="class", layer="bow").geometry.is_valid.all()
     with pytest.warns(GeoHashRSWarning, match="taken to cross 180 degrees"):
-        labels = read_labels(path, column="class", layer="fiji")
+        labels = read_labels(tmp_path / "fiji.geojson", column="class")
     tiles = np.array([shapely.box(-179.9, -17, -179.8, -16.9), shapely.box(0, -17, 0.1, -16.9)])
     assert label_tiles(tiles, labels).tolist() == ["b", None]
 
