@@ -36,7 +36,7 @@ __all__ = [
     "one_line",
 ]
 
-OTHER_PROJ = "another PROJ installation"
+OTHER_PROJ = ("another PROJ installation", "Cannot find proj.db", "PROJ: internal_proj_identify")
 PROJ_VARIABLES = ("PROJ_DATA", "PROJ_LIB")
 
 
@@ -163,11 +163,11 @@ class GeoHashRSWarning(UserWarning):
 def one_line(error: BaseException) -> str:
     """Return the error message on one line, or the error type if there is no message.
 
-    Where PROJ found the data of another installation, it names the variable to unset.
+    Where PROJ found data that it cannot use, it names the variable to unset.
     """
     text = " ".join(str(error).split()) or type(error).__name__
     wrong = [name for name in PROJ_VARIABLES if os.environ.get(name)]
     remedy = f"; unset {' and '.join(wrong)}, which leads there."
-    if wrong and OTHER_PROJ in text and remedy not in text:
+    if wrong and remedy not in text and any(sign in text for sign in OTHER_PROJ):
         text = text.rstrip(".") + remedy
     return text

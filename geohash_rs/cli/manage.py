@@ -131,10 +131,10 @@ def verify_command(archive: Path, as_json: bool) -> int:
 def export_command(archive: Path, output: Path, as_json: bool) -> None:
     """Write all tiles of an archive, with their footprints, to one file."""
     from geohash_rs.archive import Archive
-    from geohash_rs.export.formats import check_ending, write_batches
+    from geohash_rs.export.formats import check_output, write_batches
     from geohash_rs.store.summary import exported_tiles
 
-    check_ending(output)
+    check_output(output)
     count = write_batches(exported_tiles(Archive.open(archive, mode="r")), output)
     if as_json:
         echo_json({"tiles": count, "output": str(output)})

@@ -95,13 +95,13 @@ def query_command(
     _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
     _check_patch_options(patches, {"--window": window})
     _check_engine(archive, engine=engine)
-    from geohash_rs.export.formats import check_ending
+    from geohash_rs.export.formats import check_output
     from geohash_rs.export.geojson import geojson_features
     from geohash_rs.scenes.file import scene_key
     from geohash_rs.store.search.regions import read_region
 
     if output is not None:
-        check_ending(output)
+        check_output(output, inputs=[*some, *([] if region is None else [region])])
     with _opened(archive, engine=engine, schema=schema, table=table) as opened:
         matches = opened.query(
             patches,

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 from geohash_rs.errors import ArchiveWriteError, ExportError, GeoHashRSError, one_line
 from geohash_rs.export.csv import write_csv
 from geohash_rs.export.geojson import geojson_features, write_geojson
-from geohash_rs.export.geopackage import check_not_open, write_geopackage
+from geohash_rs.export.geopackage import check_layers, check_not_open, write_geopackage
 from geohash_rs.export.geoparquet import write_geoparquet
 from geohash_rs.export.html import write_html
 from geohash_rs.store.disk.durable import replacing
+from geohash_rs.store.disk.locks import WRITE_LOCK
+from geohash_rs.store.disk.manifest_file import MANIFEST
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["ENDINGS", "check_ending", "geojson_features", "write", "write_batches"]
+__all__ = ["ENDINGS", "check_ending", "check_output", "geojson_features", "write", "write_batches"]
 
 Writer = Callable[[Iterator["GeoDataFrame"], Path, str], int]
 
@@ -34,13 +36,15 @@ WRITERS: MappingProxyType[str, Writer] = MappingProxyType(
     }
 )
 ENDINGS = tuple(WRITERS)
+PARTS = ("segments", WRITE_LOCK)  # of an archive, next to its manifest
+ARCHIVE_DEPTH = 3  # folders: archive/segments/NAME
 
 
 def write(frame: "GeoDataFrame", path: str | os.PathLike[str], *, layer: str | None = None) -> None:
     """Write a table of footprints to one file, in the format of its extension.
 
     The file appears complete or not at all: an existing file is kept until the new one is
-    complete.
+    complete. A GeoPackage with other layers and files in the folder of an archive are not replaced.
 
     - `.geojson`, `.json`: GeoJSON (RFC 7946), always in longitude and latitude (EPSG:4326), rings
       counterclockwise, footprints split at the antimeridian, dates as RFC 3339 strings,
@@ -58,7 +62,8 @@ def write(frame: "GeoDataFrame", path: str | os.PathLike[str], *, layer: str | N
 
     Raises:
         ExportError: If the extension is unknown, the table has no CRS or a column that the format
-            cannot hold, the file cannot be written, or another program has the GeoPackage open.
+            cannot hold, the file cannot be written, it lies in an archive, or the GeoPackage has
+            other layers or is open in another program.
     """
     write_batches([frame], path, layer=layer)
 
@@ -81,25 +86,24 @@ def write_batches(
         GeoHashRSError: As raised while iterating over the tables.
     """
     target = Path(path)
-    writer = WRITERS[check_ending(target)]
+    if target.is_symlink():  # it stays one
+        target = Path(os.path.realpath(path))
+    check_output(target)
+    writer = WRITERS[target.suffix.lower()]
+    layer = layer or Path(path).stem
     batches = iter(frames)
     first = next(batches, None)
     if first is None:
         msg = f"there is no table to write to {target}; pass at least one, which may be empty."
         raise ExportError(msg)
     tables = map(_check_footprints, chain([first], batches))
-    if target.is_dir():
-        msg = f"{target} is a folder; pass the path of a file, such as {target / 'out.gpkg'}."
-        raise ExportError(msg)
-    if not target.parent.is_dir():
-        msg = f"the folder {target.parent} does not exist; create it to write {target.name} there."
-        raise ExportError(msg)
     is_geopackage = writer is write_geopackage
     try:
         if is_geopackage:
             check_not_open(target)
+            check_layers(target, layer)
         with replacing(target) as unfinished:
-            count = writer(tables, unfinished, layer or target.stem)
+            count = writer(tables, unfinished, layer)
             if is_geopackage:  # it may have been opened meanwhile
                 check_not_open(target)
         return count
@@ -123,7 +127,7 @@ def write_batches(
 
 
 def check_ending(path: str | os.PathLike[str]) -> str:
-    """Return a file's extension if it is supported, to fail before any work is done.
+    """Return a file's extension if it is supported.
 
     Args:
         path: File to write later.
@@ -145,6 +149,36 @@ def check_ending(path: str | os.PathLike[str]) -> str:
         )
         raise ExportError(msg)
     return ending
+
+
+def check_output(
+    path: str | os.PathLike[str], *, inputs: Iterable[str | os.PathLike[str]] = ()
+) -> None:
+    """Check a file that is to be written, to fail before any work is done.
+
+    Args:
+        path: The file.
+        inputs: Files that are read meanwhile.
+
+    Raises:
+        ExportError: If no format has its extension, or it is an input, a folder, in a folder that
+            does not exist, or in an archive.
+    """
+    check_ending(path)
+    real = Path(os.path.realpath(path))
+    if any(real == Path(os.path.realpath(name)) for name in inputs):
+        msg = f"{os.fspath(path)} is an input of this search; write the result to another file."
+        raise ExportError(msg)
+    for folder in real.parents[:ARCHIVE_DEPTH]:
+        if (folder / MANIFEST).is_file() and any((folder / name).exists() for name in PARTS):
+            msg = f"{os.fspath(path)} lies in the archive {folder}; write to another folder."
+            raise ExportError(msg)
+    if real.is_dir():
+        msg = f"{os.fspath(path)} is a folder; pass the path of a file, such as out.gpkg in it."
+        raise ExportError(msg)
+    if not real.parent.is_dir():
+        msg = f"the folder {Path(path).parent} does not exist; create it to write a file there."
+        raise ExportError(msg)
 
 
 def _check_footprints(frame: "GeoDataFrame") -> "GeoDataFrame":

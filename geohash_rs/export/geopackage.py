@@ -3,7 +3,7 @@
 import base64
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +15,13 @@ from geohash_rs.export.qgis_style import PICTURE_COLUMN, match_style, store_styl
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["check_not_open", "write_geopackage"]
+__all__ = ["check_layers", "check_not_open", "write_geopackage"]
 
 MATCH = ("rank", "distance", "tile_id", "datetime", "scene", "col", "row", "width", "height")
 MOST_PICTURES = 1000
 PICTURE_SIZE = 128  # px
 SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite, while the file is open
+STYLES = "layer_styles"  # table in which QGIS keeps styles
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
@@ -93,6 +94,30 @@ def check_not_open(path: Path) -> None:
             "write to another file."
         )
         raise ExportError(msg)
+
+
+def check_layers(path: Path, layer: str) -> None:
+    """Check that a GeoPackage holds nothing but the layer that will be replaced.
+
+    Args:
+        path: The file, which need not exist.
+        layer: Name of that layer.
+
+    Raises:
+        ExportError: If it has other layers.
+    """
+    import pyogrio
+
+    if not path.is_file():
+        return
+    with suppress(pyogrio.errors.DataSourceError):  # what is not a GeoPackage is replaced
+        others = sorted({str(name) for name, _ in pyogrio.list_layers(path)} - {layer, STYLES})
+        if others:
+            msg = (
+                f"{path} also holds the layers {', '.join(others)}, which would be lost; write to "
+                "another file."
+            )
+            raise ExportError(msg)
 
 
 def _is_locked(path: Path) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from geohash_rs.store.search.filters import TimeRange
+from geohash_rs.store.search.filters import Region, TimeRange
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
@@ -18,7 +18,7 @@ COUNTED_TILES = 1_000_000  # in a larger archive, scenes without a date are coun
 
 
 def explain_unmet(archive: Searchable, where: Where, *, scenes: Iterable[str], found: int) -> str:
-    """Report scenes and labels that do not exist and, if nothing was found, the dates that do.
+    """Report limits that nothing meets; those of time and region only if nothing was found.
 
     Args:
         archive: The archive.
@@ -39,6 +39,8 @@ def explain_unmet(archive: Searchable, where: Where, *, scenes: Iterable[str], f
     said += _absent("label", missing, "labels are the names of classes")
     if not found and where.time is not None:
         said += _dates(archive, where)
+    if not found and where.region is not None:
+        said += _places(archive, where, where.region)
     return " ".join(said)
 
 
@@ -70,6 +72,17 @@ def _dates(archive: Searchable, where: Where) -> list[str]:
             "(index their scenes again with a date, see --date and --filename-regex)"
         )
     return [f"{'; '.join(said)}."] if said else []
+
+
+def _places(archive: Searchable, where: Where, region: Region) -> list[str]:
+    """Report that no tile lies in the region, whatever its time, scene and label."""
+    if _exists(archive, replace(where, time=None, scenes=None, labels=None)):
+        return []
+    west, south, east, north = region.geometry.bounds
+    return [
+        f"no tile of the archive lies in the region, longitude {west:g} to {east:g} and latitude "
+        f"{south:g} to {north:g}; 'geohash-rs info' reports where its tiles lie."
+    ]
 
 
 def _exists(archive: Searchable, where: Where) -> bool:

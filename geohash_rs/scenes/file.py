@@ -25,7 +25,7 @@ from geohash_rs.scenes.folders import shown_name
 from geohash_rs.scenes.palette import in_colours
 from geohash_rs.scenes.remote import is_remote, is_virtual, read_patiently, unless_set
 from geohash_rs.scenes.sensors import product_rescaling
-from geohash_rs.scenes.sources import deciding_files
+from geohash_rs.scenes.sources import deciding_files, missing_source
 from geohash_rs.scenes.stack_vrt import stack_at
 from geohash_rs.scenes.stacks import without_grid
 from geohash_rs.scenes.state import state_of, version_of
@@ -215,6 +215,8 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
             advice = "" if is_virtual(path) else container_of(str(path))
             if advice and Path(str(path)).exists():
                 msg = f"{name} cannot be opened as a scene: it is {advice}."
+            elif source := missing_source(str(path)):
+                msg = f"{name} is made of {source}, which does not exist; restore it."
             else:
                 msg = f"{name} cannot be opened: {one_line(error)}"
             raise SceneError(msg) from error

@@ -3,6 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from html import unescape
 from pathlib import Path
 
 import rasterio
@@ -12,7 +13,7 @@ from rasterio.io import DatasetReader
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.scenes.remote import read_patiently
 
-__all__ = ["deciding_files", "is_seen", "watched_file"]
+__all__ = ["deciding_files", "is_seen", "missing_source", "watched_file"]
 
 # Side files that GDAL reads, though a mosaic or subdataset does not list them.
 SIDE_FILES = (".msk", ".ovr", ".msk.ovr", ".aux.xml")
@@ -26,6 +27,10 @@ URI_WRAPPER = re.compile(r"(?:zip|tar|gzip)(?:\+(?=\w+://)|://)|file://", re.IGN
 URL = re.compile(r"(?:/vsicurl/)?(https?://.*)", re.IGNORECASE)
 INSIDE = re.compile(r"(.+?\.(?:zip|kmz|tar|tgz|tar\.gz|gz|7z|rar))[/!].*", re.IGNORECASE)
 DRIVER = re.compile(r"[A-Za-z]\w+:")
+SOURCE = re.compile(
+    r"<Source(?:Filename|Dataset)(?:\s+relative\w+=\"(\d)\"|\s[^>]*)?>([^<]+)<", re.I
+)
+MOST_XML = 10_000_000  # bytes of a VRT file that are searched
 
 
 def deciding_files(path: str, source: DatasetReader) -> tuple[str, ...]:
@@ -137,6 +142,27 @@ def _mosaic_files(names: Sequence[str], mosaic: str) -> Iterator[str]:
                 "their files."
             )
             raise SceneError(msg)
+
+
+def missing_source(path: str) -> str | None:
+    """Find a file that a virtual raster needs and that does not exist.
+
+    Args:
+        path: Path of a raster that cannot be opened.
+
+    Returns:
+        Path of the first one; None if all exist, or it is not a local VRT file.
+    """
+    if not path.lower().endswith(".vrt") or not is_seen(path):
+        return None
+    text = Path(path).read_bytes()[:MOST_XML].decode(errors="replace")
+    for relative, name in SOURCE.findall(text):
+        place = unescape(name.strip())
+        if relative == "1":
+            place = str(Path(path).parent / place)
+        if _is_missing(place):
+            return place
+    return None
 
 
 def _is_missing(place: str) -> bool:

@@ -92,7 +92,7 @@ def read_stac(source: object, *, asset: str | None = None) -> StacScenes:
         except SceneError as error:
             scenes.unusable.append((item.get_self_href() or item.id, str(error)))
         except STAC_ERRORS as error:
-            reason = f"item {item.id} cannot be read: {one_line(error)}"
+            reason = f"item {item.id} is not a valid STAC item ({one_line(error)}); correct it."
             scenes.unusable.append((item.get_self_href() or item.id, reason))
     return scenes
 

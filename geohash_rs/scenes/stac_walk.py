@@ -117,7 +117,8 @@ def _features(data: dict[str, Any], href: str, broken: Broken) -> Iterator[pysta
         try:
             item = pystac.Item.from_dict(feature)
         except STAC_ERRORS as error:
-            broken.append((f"{href}#{name}", f"item {name} cannot be read: {one_line(error)}"))
+            reason = f"item {name} is not a valid STAC item ({one_line(error)}); correct it."
+            broken.append((f"{href}#{name}", reason))
         else:
             yield item
     links = data.get("links") or []

@@ -15,7 +15,7 @@ import shapely
 
 from geohash_rs import Archive
 from geohash_rs.cli import main
-from geohash_rs.errors import SceneError
+from geohash_rs.errors import SceneError, one_line
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -258,6 +258,29 @@ def test_an_end_of_file_is_not_taken_for_an_interrupt(run, monkeypatch, archive)
     code, _, err = run("info", archive)
     assert code == 1
     assert err.splitlines()[-1].startswith("geohash-rs: EOFError: the pipe closed (see")
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "PROJ: internal_proj_identify: Cannot find proj.db",
+        "PROJ: internal_proj_identify: SQLite error [ file is not a database ]",
+    ],
+)
+def test_data_of_proj_that_cannot_be_used_name_the_variable(problem, monkeypatch):
+    monkeypatch.setenv("PROJ_LIB", "/nowhere")
+    monkeypatch.delenv("PROJ_DATA", raising=False)
+    assert one_line(SceneError(problem)) == f"{problem}; unset PROJ_LIB, which leads there."
+    assert one_line(SceneError("an unknown CRS")) == "an unknown CRS"
+
+
+def test_a_result_does_not_replace_what_is_read(run, archive, tmp_path):
+    region = tmp_path / "r.geojson"
+    gpd.GeoDataFrame(geometry=[shapely.box(-180, -90, 180, 90)], crs=4326).to_file(region)
+    before = region.read_bytes()
+    code, _, err = run("query", archive, "--tile", 0, "--region", region, "-o", region)
+    assert (code, region.read_bytes()) == (2, before)
+    assert "r.geojson is an input of this search; write the result to another file." in err
 
 
 def test_missing_data_of_proj_lead_to_the_doctor(run, monkeypatch, archive):

@@ -20,6 +20,7 @@ from affine import Affine
 from geohash_rs.errors import ArchiveCorruptError, ExportError
 from geohash_rs.export import ENDINGS, check_ending, write, write_batches
 from geohash_rs.footprints.windows import footprints, native_footprints
+from geohash_rs.store import CodeStore
 
 ogrinfo = pytest.mark.skipif(
     shutil.which("ogrinfo") is None, reason="ogrinfo is not installed (Debian: gdal-bin)"
@@ -247,6 +248,46 @@ def test_a_folder_at_the_path_of_the_file_is_refused(matches, tmp_path):
     (tmp_path / "m.geojson").mkdir()
     with pytest.raises(ExportError, match="is a folder; pass the path of a file"):
         write(matches, tmp_path / "m.geojson")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "segments/0/m.parquet"])
+def test_a_file_in_the_folder_of_an_archive_is_not_written(matches, tmp_path, name):
+    store = CodeStore.create(tmp_path / "a", num_bits=16)
+    (tmp_path / "a/segments/0").mkdir(parents=True)
+    before = (tmp_path / "a/manifest.json").read_bytes()
+    with pytest.raises(ExportError, match=rf"{name} lies in the archive .*a; write to another"):
+        write(matches, tmp_path / "a" / name)
+    assert (tmp_path / "a/manifest.json").read_bytes() == before
+    assert store.num_tiles == 0
+
+
+def test_a_geopackage_with_other_layers_is_not_replaced(matches, tmp_path):
+    path = tmp_path / "project.gpkg"
+    matches.to_file(path, layer="my_fields")
+    before = path.read_bytes()
+    with pytest.raises(ExportError, match=r"also holds the layers my_fields, which would be lost"):
+        write(matches, path)
+    assert path.read_bytes() == before
+    write(matches, path, layer="my_fields")
+    assert len(gpd.read_file(path, layer="my_fields")) == len(matches)
+
+
+def test_styled_matches_replace_the_same_layer(matches, tmp_path):
+    full = matches.assign(tile_id=1, row=0, width=64, height=64)
+    for _ in range(2):
+        write(full, tmp_path / "m.gpkg")
+    assert "layer_styles" in gpd.list_layers(tmp_path / "m.gpkg")["name"].to_list()
+
+
+def test_a_link_stays_a_link_to_the_file_that_is_written(matches, tmp_path):
+    real, link = tmp_path / "real.gpkg", tmp_path / "link.gpkg"
+    link.symlink_to(real)
+    write(matches, link)
+    assert link.is_symlink()
+    assert gpd.list_layers(real)["name"].to_list() == ["link"]
+    (tmp_path / "real.gpkg-wal").touch()
+    with pytest.raises(ExportError, match="is open in another program.*real.gpkg-wal is next to"):
+        write(matches, link)
 
 
 def test_a_table_without_crs_is_refused(matches, tmp_path):

@@ -41,6 +41,12 @@ def test_a_time_without_tiles_reports_the_dates_and_counts_undated_tiles(mixed: 
         assert len(mixed.query(tile=0, k=3, time=("2020", "2021"))) == 0
 
 
+def test_a_region_without_tiles_is_reported_with_its_bounds(mixed: Archive) -> None:
+    expected = r"no tile .* lies in the region, longitude 52 to 53 and latitude 13 to 14"
+    with pytest.warns(GeoHashRSWarning, match=expected):
+        assert len(mixed.query(tile=0, k=3, region=(52, 13, 53, 14))) == 0
+
+
 def test_a_search_whose_limits_exist_does_not_warn(mixed: Archive) -> None:
     known = mixed.scenes()[0].scene
     with warnings.catch_warnings():

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import rasterio.shutil
+from rasterio.vrt import WarpedVRT
 
 from geohash_rs import Scenes
 from geohash_rs.errors import SceneError
+from geohash_rs.scenes.file import read_scene_file
 from geohash_rs.scenes.sources import watched_file
 from tests.ground import mosaic
 
@@ -134,3 +136,13 @@ def test_a_file_that_is_replaced_while_its_header_is_read_is_named(
     monkeypatch.setattr(file, "deciding_files", replaced_while_listed)
     with pytest.raises(SceneError, match=r"0\.tif changed while its header was read"):
         Scenes(scene)
+
+
+def test_a_warped_mosaic_names_the_source_that_is_missing(scene: Path) -> None:
+    warped = scene.with_name("warped.vrt")
+    with rasterio.open(scene) as source, WarpedVRT(source, crs="EPSG:3857") as view:
+        rasterio.shutil.copy(view, warped, driver="VRT")
+    assert read_scene_file(warped).count == read_scene_file(scene).count
+    scene.unlink()
+    with pytest.raises(SceneError, match=r"warped.vrt is made of .*0\.tif, which does not exist"):
+        read_scene_file(warped)

@@ -187,3 +187,27 @@ def test_a_file_with_a_region_outside_the_globe_is_named(tmp_path: Path) -> None
     path.write_text("POINT (500000 5000000)")
     with pytest.raises(RegionError, match=r"far.wkt has bounds .* outside longitude -180"):
         parse_region(path)
+
+
+def test_text_with_a_crs_as_in_postgis_is_read_in_it(tmp_path: Path) -> None:
+    projected = frame(BOX).to_crs("EPSG:32633").geometry.iloc[0]
+    (tmp_path / "a.wkt").write_text(f"SRID=32633;{projected.wkt}")
+    region = read_region(tmp_path / "a.wkt")
+    assert region.symmetric_difference(BOX).area < 0.02 * BOX.area
+
+
+def test_a_folder_of_parquet_files_is_one_region(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for name, shape in (("a", BOX), ("b", shapely.box(1, 1, 2, 2))):
+        frame(shape).to_parquet(tmp_path / "parts" / f"{name}.parquet")
+    assert read_region(tmp_path / "parts").bounds == (1, 1, 16, 54)
+
+
+def test_parts_that_a_file_lacks_are_named(tmp_path: Path) -> None:
+    frame(BOX).to_file(tmp_path / "a.shp")
+    (tmp_path / "a.shx").unlink()
+    with pytest.raises(RegionError, match=r"a\.shx is missing; copy all files of the shapefile"):
+        read_region(tmp_path / "a.shp")
+    frame(BOX).drop(columns="geometry").to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(RegionError, match="it holds no geometry; write it as GeoParquet"):
+        read_region(tmp_path / "a.parquet")

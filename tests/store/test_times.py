@@ -90,6 +90,11 @@ def test_a_range_that_is_not_iso_8601_is_refused(time: object) -> None:
         parse_time(time)  # type: ignore[arg-type]
 
 
+def test_an_empty_text_is_not_all_of_time() -> None:
+    with pytest.raises(TimeRangeError, match=r"time is empty; write a period, such as 2023-06"):
+        parse_time(" ")
+
+
 @pytest.mark.parametrize("unit", ["W", "7D", "10Y"])
 def test_units_whose_end_is_in_doubt_are_refused(unit: str) -> None:
     moment = np.datetime64("2023-06-30").astype(f"datetime64[{unit}]")

@@ -249,6 +249,9 @@ def parse_time(time: TimeLike) -> TimeRange:
         TimeRangeError: If it cannot be parsed or ends before it starts.
     """
     if isinstance(time, str):
+        if not time.strip():
+            msg = "time is empty; write a period, such as 2023-06, or leave it out."
+            raise TimeRangeError(msg)
         first, slash, second = time.partition("/")
         time = (first, second if slash else first)
     if len(time) != 2:

@@ -1,5 +1,6 @@
 """Read polygons of any file and CRS as one region in longitude and latitude."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -17,6 +18,7 @@ __all__ = ["across_180", "read_region", "read_shapes", "region_of_frame", "repai
 PARQUET = (".parquet", ".geoparquet", ".pq")
 GEOJSON = (".geojson", ".json", ".geojsonl", ".geojsons")
 MOST_NAMED = 10
+SRID = re.compile(r"\s*SRID=(\d+);", re.IGNORECASE)  # as PostGIS writes it
 
 
 def read_region(path: str | Path, *, layer: str | None = None) -> BaseGeometry:
@@ -24,7 +26,8 @@ def read_region(path: str | Path, *, layer: str | None = None) -> BaseGeometry:
 
     Args:
         path: GeoParquet, GeoJSON, GeoPackage, shapefile, or any other vector file that GDAL reads;
-            or well-known text in a file that ends in ``.wkt``.
+            or well-known text in a file that ends in ``.wkt``, with ``SRID=NUMBER;`` in front
+            unless it is in longitude and latitude.
         layer: Layer of a file that has several.
 
     Returns:
@@ -59,15 +62,27 @@ def read_shapes(
     file = Path(path)
     try:
         if file.suffix.lower() == ".wkt":
-            return gpd.GeoSeries.from_wkt([file.read_text("utf-8-sig")], crs=WGS84)
-        if file.suffix.lower() in PARQUET:
+            text = file.read_text("utf-8-sig")
+            given = SRID.match(text)
+            crs = int(given[1]) if given else WGS84
+            return gpd.GeoSeries.from_wkt([text[given.end() if given else 0 :]], crs=crs)
+        if file.suffix.lower() in PARQUET or (file.is_dir() and any(file.glob("**/*.parquet"))):
             return gpd.read_parquet(file)
         return gpd.read_file(file, layer=_check_layer(file, layer))
     except RegionError:
         raise
     except Exception as error:  # of GDAL, pyarrow or GEOS, which share no class
-        msg = f"{path} cannot be read as {what}: {one_line(error)}"
+        msg = f"{path} cannot be read as {what}: {_reason(error, file)}"
         raise RegionError(msg) from error
+
+
+def _reason(error: Exception, file: Path) -> str:
+    """Explain why a file of geometries cannot be read."""
+    if file.suffix.lower() == ".shp" and not file.with_suffix(".shx").exists():
+        return f"{file.with_suffix('.shx').name} is missing; copy all files of the shapefile."
+    if file.suffix.lower() in PARQUET and "geo metadata" in str(error).lower():
+        return "it holds no geometry; write it as GeoParquet, for example with geopandas."
+    return one_line(error)
 
 
 def region_of_frame(frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str) -> BaseGeometry:
