@@ -10,6 +10,7 @@ from rasterio.io import DatasetReader
 from geohash_rs.errors import ValueMismatchError
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.pixels import read_window
+from geohash_rs.scenes.resampling import is_nodata
 from geohash_rs.scenes.values import Conversion, Values, match_values, stretch_values
 
 __all__ = ["Sample", "range_applies", "sample_of_header", "sample_values", "scene_conversion"]
@@ -223,7 +224,7 @@ def _valid(
     """Find the pixels that are valid in every band."""
     valid: npt.NDArray[np.bool_] = np.isfinite(image).all(axis=0)
     if nodata is not None:
-        valid &= ~(image == nodata).any(axis=0)
+        valid &= ~is_nodata(image, nodata).any(axis=0)
     if invalid is not None:
         valid &= ~invalid
     return valid
