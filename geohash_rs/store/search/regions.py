@@ -58,11 +58,12 @@ def read_shapes(
     """
     file = Path(path)
     try:
-        if file.suffix.lower() == ".wkt":
-            return gpd.GeoSeries.from_wkt([file.read_text("utf-8-sig")], crs=WGS84)
-        if file.suffix.lower() in PARQUET:
-            return gpd.read_parquet(file)
-        return gpd.read_file(file, layer=_check_layer(file, layer))
+        with np.errstate(invalid="ignore"):  # coordinates that are not numbers are named later
+            if file.suffix.lower() == ".wkt":
+                return gpd.GeoSeries.from_wkt([file.read_text("utf-8-sig")], crs=WGS84)
+            if file.suffix.lower() in PARQUET:
+                return gpd.read_parquet(file)
+            return gpd.read_file(file, layer=_check_layer(file, layer))
     except RegionError:
         raise
     except Exception as error:  # of GDAL, pyarrow or GEOS, which share no class
