@@ -60,6 +60,18 @@ def test_a_patch_of_other_values_is_refused_with_both_ranges(coast_archive):
         searcher.patch(geotiff(dtype="uint16", photometric="rgb"), name="new.tif")
 
 
+def test_a_refused_patch_is_explained_without_options_that_the_page_does_not_have(coast_archive):
+    searcher = Searcher(Archive.open(coast_archive, mode="r"))
+    told = (
+        r"has 1 band but the hasher expects 3 \(red, green, blue\); drop a patch that has the bands"
+    )
+    with pytest.raises(PatchError, match=f"^grey.tif {told} of the archive's scenes\\.$"):
+        searcher.patch(geotiff(count=1), name="grey.tif")
+    wide = geotiff(width=4000, height=3000, photometric="rgb")
+    with pytest.raises(PatchError, match=r"^wide.tif: a patch of .* takes at most 1024\.$"):
+        searcher.patch(wide, name="wide.tif")
+
+
 @pytest.mark.parametrize(
     ("name", "options", "note"),
     [
