@@ -8,13 +8,15 @@ import pytest
 import rasterio
 import shapely
 
-from geohash_rs import Archive
-from geohash_rs.errors import PatchError
+from geohash_rs import Archive, Scenes
+from geohash_rs.errors import GeoHashRSWarning, PatchError
 from geohash_rs.pictures.scenes import PlacedScene, scenes_in_view
 from geohash_rs.serve.app import create_app
 from geohash_rs.serve.messages import SearchRequest
 from geohash_rs.serve.searching import Searcher
 from geohash_rs.serve.uploads import clean_patch
+from tests.ground import write
+from tests.indexing.test_values import NUMBERS, make
 from tests.serve.asking import asker, geotiff
 from tests.serve.conftest import start
 
@@ -172,3 +174,17 @@ def test_a_recreated_archive_hashes_with_its_new_hasher(tmp_path):
     archive.refresh()
     assert archive.hasher().name == "eurosat-rgb-64"
     assert archive.hasher() is archive.hasher()
+
+
+def test_an_answer_to_a_patch_on_another_scale_names_both_ranges(tmp_path):
+    archive = make(tmp_path / "archive", of="numbers")
+    archive.add(Scenes(write(tmp_path / "a.tif", NUMBERS)), tile_size=64)
+    searcher = Searcher(Archive.open(archive.path, mode="r"))
+    patch = write(tmp_path / "q.tif", NUMBERS[:, :64, :64] * 15)
+    with pytest.warns(GeoHashRSWarning, match=r"q.tif lie outside .* value_range=\(LOW, HIGH\)"):
+        answer = searcher.patch(patch.read_bytes(), name="q.tif")
+    [note] = [text for text in answer.notes if "outside" in text]
+    assert note.startswith("nearly all values of q.tif lie outside the range that the hasher")
+    assert note.endswith("so that its tiles look alike.")
+    patch = write(tmp_path / "q.tif", NUMBERS[:, :64, :64])
+    assert not any("outside" in text for text in searcher.patch(patch.read_bytes(), name="q").notes)
