@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -20,6 +21,9 @@ from geohash_rs.scenes.reader import TileBatch
 from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["EncodedScene", "EncodedTiles", "SceneEncoder", "encode_located", "scene_tiles_frame"]
+
+THIN_STEP = 8  # px between those kept of each tile to compare their values
+MOST_PIXELS = 4096  # of those of a batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ class EncodedScene:
         number: Position in ``Scenes.scene_files``.
         num_read: Number of tiles read.
         failure: Why the scene could not be read or hashed, or None.
-        clipped: Sum over tiles of the share of values outside the hasher's range.
+        pixels: Some pixels as the hasher sees them, shape (bands, pixels), one array per batch.
         codes: Packed codes, one array per batch.
         windows: Tiles of the codes, int64 (scene, col, row, width, height), one array per batch.
     """
@@ -55,7 +59,7 @@ class EncodedScene:
     number: int
     num_read: int = 0
     failure: str | None = None
-    clipped: float = 0.0
+    pixels: list[npt.NDArray[Any]] = field(default_factory=list)
     codes: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     windows: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
@@ -116,8 +120,15 @@ class SceneEncoder:
                 scene.failure = f"{name} cannot be hashed: {error}"
             else:
                 scene.codes.append(codes)
-                scene.clipped += len(codes) * hasher.scaling.outside(batch.images[part])
+                scene.pixels.append(_some_pixels(batch.images[part]))
                 scene.windows.append(batch.tiles[part])
+
+
+def _some_pixels(images: Tensor) -> npt.NDArray[Any]:
+    """Copy some pixels of a batch, whose memory is used again; shape (bands, pixels)."""
+    thin = images[..., ::THIN_STEP, ::THIN_STEP].numpy().swapaxes(0, 1)
+    flat = thin.reshape(len(thin), -1)
+    return flat[:, :: max(1, flat.shape[1] // MOST_PIXELS)].copy()
 
 
 def encode_located(

@@ -4,13 +4,13 @@ import warnings
 from dataclasses import dataclass, field
 
 from geohash_rs.errors import GeoHashRSWarning, SceneError
+from geohash_rs.scenes.value_doubts import explain_fill
 from geohash_rs.store.code_counts import count_codes
 from geohash_rs.store.snapshot import Answers
 
 __all__ = ["AddReport", "check_codes_differ"]
 
 FEWEST_TILES = 16  # fewer tiles may share a code by chance
-NAMED = 3  # scenes named in a warning
 
 
 @dataclass(kw_only=True)
@@ -24,7 +24,10 @@ class AddReport:
         skipped: Scenes that could not be added, and why.
         unchanged: Scenes that the archive already has; they were skipped.
         replaced: Scenes whose tiles were replaced because their file or grid has changed.
-        clipped: Scenes with nearly all values outside the range that the hasher was made for.
+        clipped: Scenes with nearly all values outside the range that the hasher was made for, or
+            on another scale.
+        doubts: Why, one sentence for each of them.
+        fills: Names of files by a usual fill value that they hold but do not declare.
         num_codes: Distinct codes of the tiles added, or of a million of them if there are more.
         notes: Choices made for the user, who can change them, one sentence each.
     """
@@ -36,6 +39,8 @@ class AddReport:
     unchanged: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     clipped: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    fills: dict[float, list[str]] = field(default_factory=dict)
     num_codes: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -56,7 +61,7 @@ class AddReport:
 
 
 def check_codes_differ(archive: Answers, report: AddReport, *, first_id: int) -> None:
-    """Count the distinct codes of a run, and warn if most of its tiles share one.
+    """Count the distinct codes of a run, and warn if its tiles can hardly be distinguished.
 
     Args:
         archive: The archive, after the run.
@@ -67,21 +72,20 @@ def check_codes_differ(archive: Answers, report: AddReport, *, first_id: int) ->
         return
     counts = count_codes(archive, first_id=first_id)
     report.num_codes = counts.num_codes
+    doubt = report.doubts[0] if report.doubts else ""
+    if len(report.doubts) > 1:
+        doubt += f" The same is true of {len(report.doubts) - 1} other scenes."
     if counts.num_tiles >= FEWEST_TILES and counts.num_alike > counts.num_tiles / 2:
-        msg = (
+        usual = (
+            "either they show nothing, or the hasher was made for different values. Compare the "
+            "values of the scenes ('gdalinfo -stats') with those of the hasher ('geohash-rs "
+            "info'), and see value_range=(LOW, HIGH)."
+        )
+        doubt = (
             f"{counts.num_alike} of {counts.num_tiles} tiles share one code, so a search cannot "
-            "distinguish them: either they show nothing, or the hasher was made for different "
-            "values. Compare the values of the scenes ('gdalinfo -stats') with those of the hasher "
-            "('geohash-rs info'), and see value_range=(LOW, HIGH)."
+            f"distinguish them: {doubt or usual}"
         )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
-    elif report.clipped:
-        names = [scene.rsplit("/", 1)[-1] for scene in report.clipped]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        msg = (
-            f"nearly all values of {', '.join(names[:NAMED])}{more} lie outside the range that "
-            "the hasher was made for, so their tiles look alike to it. Either the ground is very "
-            "dark or bright, or these scenes hold values unlike the rest: see "
-            "value_range=(LOW, HIGH)."
-        )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+    if doubt:
+        warnings.warn(doubt, GeoHashRSWarning, stacklevel=3)
+    for fill, names in report.fills.items():
+        warnings.warn(explain_fill(names, fill), GeoHashRSWarning, stacklevel=3)

@@ -26,6 +26,7 @@ from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.scenes.dates import DateRange
 from geohash_rs.scenes.file import open_raster, read_scene_file, scene_key
 from geohash_rs.scenes.pixels import TilePixels, fill_invalid
+from geohash_rs.scenes.resampling import is_nodata
 
 __all__ = ["LocatedTile", "Samples", "images_of", "located_frame"]
 
@@ -291,7 +292,7 @@ def _checked_image(sample: dict[str, Any], dataset: object, max_nodata: float) -
         raise SceneError(msg)
     pixels = image.numpy()
     nodata = getattr(dataset, "nodata", None)
-    gap = (pixels == 0) | (pixels == nodata) if nodata is not None else pixels == 0
+    gap = (pixels == 0) | is_nodata(pixels, nodata) if nodata is not None else pixels == 0
     if image.is_floating_point():
         gap = gap | ~np.isfinite(pixels)
     invalid = gap.all(axis=0)

@@ -50,14 +50,13 @@ from geohash_rs.scenes.grid import GridSettings
 from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.sources import is_seen
+from geohash_rs.scenes.value_doubts import doubt_range, find_fill
 from geohash_rs.scenes.value_sample import range_applies
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["SceneImagery"]
-
-MOSTLY = 0.95  # share of values outside a hasher's range from which tiles look alike
 
 
 class SceneImagery:
@@ -224,11 +223,20 @@ class SceneImagery:
             self._note_empty(file, earlier)
         elif earlier is not None:
             self.report.replaced.append(file.key)
-        if count and scene.clipped > MOSTLY * count:
-            self.report.clipped.append(file.key)
+        if count:
+            self._doubt_values(file, np.concatenate(scene.pixels, axis=1))
         self.report.num_scenes += count > 0
         self.report.num_tiles += count
         return replace(done, records=[record])  # even without tiles, so that it is not read again
+
+    def _doubt_values(self, file: SceneFile, pixels: npt.NDArray[Any]) -> None:
+        """Record what is doubtful about the values of a scene."""
+        if self.values and (doubt := doubt_range(pixels, self.values[0], name=file.name)):
+            self.report.clipped.append(file.key)
+            self.report.doubts.append(doubt)
+        fill = find_fill(Values.of_pixels(pixels, dtype=str(pixels.dtype)))
+        if fill is not None:
+            self.report.fills.setdefault(fill, []).append(file.name)
 
     def _note_empty(self, file: SceneFile, earlier: SceneRecord | None) -> None:
         reason = (

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,14 @@ from geohash_rs.scenes.bands import BY_ORDER, BandChoice
 from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
 from geohash_rs.scenes.grid import grid_starts
 from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_images
+from geohash_rs.scenes.value_doubts import doubt_range, explain_fill, find_fill
 from geohash_rs.scenes.value_sample import sample_of_header, sample_values, scene_conversion
 from geohash_rs.scenes.values import Conversion, Values, stretch_values
 
 __all__ = ["Patch", "read_patch"]
 
 MAX_TILES = 1024
+MOST_PIXELS = 65536  # of a patch whose values are compared
 # A patch up to this much larger or smaller than a tile counts as one tile.
 NEAR_TILE = 1.25
 # Resolutions that differ by less count as equal: UTM scale and datum shifts change them this much.
@@ -40,7 +43,7 @@ class Patch:
         tiles: Raw pixels with north up, shape (tiles, bands, height, width).
         windows: Where the tiles lie in the source, (col, row, width, height) px, shape (tiles, 4).
         footprint: What the patch covers, EPSG:4326.
-        notes: What was decided about its bands and may be wrong, one sentence each.
+        notes: What may be wrong about its bands and values, one sentence each.
     """
 
     source: str
@@ -152,12 +155,15 @@ def read_patch(
             "(col, row, width, height); choose another window."
         )
         raise PatchError(msg)
+    doubts = _value_notes(scene, images, values)
+    for note in doubts:
+        warnings.warn(note, GeoHashRSWarning, stacklevel=3)
     return Patch(
         source=scene.key,
         tiles=stack_images(images),
         windows=np.array(kept, dtype=np.int64),
         footprint=footprints(scene.transform, [whole], crs=scene.crs)[0],
-        notes=tuple(notes),
+        notes=(*notes, *doubts),
     )
 
 
@@ -205,6 +211,29 @@ def _fitting(
     after = stretch_values(found, known[0])
     rescaling = scene.rescaling(indexes)
     return after if rescaling is None else rescaling.then(after)
+
+
+def _value_notes(
+    scene: SceneFile, images: Sequence[npt.NDArray[Any]], known: Sequence[Values]
+) -> list[str]:
+    """Report what is doubtful about the values of a patch.
+
+    Args:
+        scene: The patch's file.
+        images: Its tiles, converted to the hasher's values, each (bands, height, width).
+        known: Values that the hasher accepts.
+
+    Returns:
+        Sentences for a user.
+    """
+    if not known:
+        return []
+    pixels = np.concatenate([image.reshape(len(image), -1) for image in images], axis=1)
+    pixels = pixels[:, :: max(1, pixels.shape[1] // MOST_PIXELS)]
+    doubt = doubt_range(pixels, known[0], name=scene.name)
+    fill = find_fill(Values.of_pixels(pixels, dtype=str(pixels.dtype)))
+    filled = [] if fill is None else [explain_fill([scene.name], fill, is_patch=True)]
+    return [doubt, *filled] if doubt else filled
 
 
 def _choose_bands(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import shapely
 
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
@@ -150,7 +151,8 @@ def _check_on_earth(scene: SceneFile) -> None:
         SceneError: If it cannot.
     """
     try:
-        footprints(scene.transform, [[0, 0, scene.width, scene.height]], crs=scene.crs)
+        with np.errstate(all="ignore"):  # absurd numbers are named below
+            footprints(scene.transform, [[0, 0, scene.width, scene.height]], crs=scene.crs)
     except (SceneError, shapely.GEOSException, ArithmeticError, ValueError) as error:
         msg = f"{scene.name}: {one_line(error)}"
         raise SceneError(msg) from error

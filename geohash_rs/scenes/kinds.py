@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from geohash_rs.errors import GeoHashRSWarning, SceneError, ValueMismatchError
 from geohash_rs.scenes.dataset import Scenes
+from geohash_rs.scenes.value_doubts import doubt_scales
 from geohash_rs.scenes.value_sample import Sample
 from geohash_rs.scenes.values import Values, gather_values
 
@@ -87,10 +88,11 @@ def warn_of_kinds(kinds: Sequence[Values], found: Iterable[tuple[str, Values]]) 
 
 
 def _warn_of_scales(found: Sequence[tuple[str, Values]]) -> None:
-    """Warn if numbers of scenes lie apart in all bands, as those of two sensors do.
+    """Warn if numbers of scenes have two scales in all bands, as those of two sensors do.
 
     Scenes of one sensor can lie apart too: dark water next to desert. So the ranges must be wide,
-    and the gap between them wider than the lower one. Elevations have one band.
+    and the gap between them wider than the lower one. Elevations have one band. Ranges that overlap
+    may still look like one another multiplied, see `doubt_scales`.
     """
     unsure = [(n, v) for n, v in found if v.kind == "number" and not (v.physical or v.unit)]
     unsure.sort(key=lambda pair: sum(pair[1].low))
@@ -103,11 +105,16 @@ def _warn_of_scales(found: Sequence[tuple[str, Values]]) -> None:
         f.accumulate(v[::-1])[::-1][1:] for f, v in ((np.minimum, low), (np.maximum, high))
     )
     apart = (bottom - top > top - first) & (top - first >= NARROW * (last - bottom))
+    larger = doubt_scales([values for _, values in unsure])
     for i in np.flatnonzero(apart.all(axis=1))[:1].tolist():
-        lower, upper = ([name for name, _ in part] for part in (unsure[: i + 1], unsure[i + 1 :]))
+        larger = np.arange(len(unsure)) > i
+    if larger is not None:
+        parts = []
+        for group in (~larger, larger):
+            ends = f"{low[group].min():.4g} to {high[group].max():.4g}"
+            parts.append(f"{ends}: {_listed([unsure[i][0] for i in np.flatnonzero(group)])}")
         msg = (
-            f"the scenes hold numbers on two scales ({first[i].min():.4g} to {top[i].max():.4g}: "
-            f"{_listed(lower)}; {bottom[i].min():.4g} to {last[i].max():.4g}: {_listed(upper)}), "
+            f"the scenes hold numbers on two scales ({'; '.join(parts)}), "
             "and nothing in the files says how to convert between them, so they are compared as "
             "they are. If they come from different sensors or levels of processing, index each "
             "into its own archive, or write scale and offset into the files."

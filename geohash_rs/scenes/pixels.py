@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from torch import Tensor
 
 from geohash_rs.errors import SceneError
-from geohash_rs.scenes.resampling import declares, read_resampled
+from geohash_rs.scenes.resampling import declares, is_nodata, read_resampled
 
 __all__ = [
     "TilePixels",
@@ -179,7 +179,7 @@ def fill_invalid(pixels: TilePixels, nodata: float | None) -> npt.NDArray[Any]:
     if floating:
         invalid = invalid | ~np.isfinite(image)
     if nodata is not None and (floating or nodata < 0):
-        invalid = invalid | (image == nodata)
+        invalid = invalid | is_nodata(image, nodata)
     if not invalid.any():
         return image
     valid = ~invalid
@@ -254,7 +254,7 @@ def _invalid(image: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bo
     if image.dtype.kind == "f":
         broken = ~np.isfinite(image)
         if nodata is not None:
-            broken |= image == nodata
+            broken |= is_nodata(image, nodata)
         invalid = broken.all(axis=0)
         return invalid if invalid.any() else None
     if nodata is None or np.isnan(nodata):

@@ -1,4 +1,4 @@
-"""Resample windows of rasters with a nodata value that the rasters do not declare."""
+"""Compare pixels with a nodata value, and resample rasters that do not declare theirs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from rasterio.enums import Resampling
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 
-__all__ = ["declares", "read_resampled"]
+__all__ = ["declares", "is_nodata", "read_resampled"]
 
 MARGIN = 4  # px around a window that cubic interpolation reads
 
@@ -28,6 +28,45 @@ def declares(source: DatasetReader, indexes: Sequence[int], nodata: float) -> bo
     """
     known = [source.nodatavals[index - 1] for index in indexes]
     return all(v is not None and np.array_equal(v, nodata, equal_nan=True) for v in known)
+
+
+def is_nodata(image: npt.NDArray[Any], nodata: float) -> npt.NDArray[np.bool_]:
+    """Mark the values that equal a nodata value, as GDAL compares them.
+
+    Files often state the nodata value of floats with few digits: -3.40282e+38 for the lowest
+    float32, -3.4028235e+38.
+
+    Args:
+        image: Any shape and real type.
+        nodata: The value; NaN equals nothing here.
+
+    Returns:
+        Bool, same shape. Integers must be equal; floats may differ by about four units in the last
+        place of a float32, and by more near the limits of their type.
+    """
+    if image.dtype.kind != "f":
+        return np.asarray(image == nodata)
+    low, high = _taken_for(abs(nodata), most=float(np.finfo(image.dtype).max))
+    low, high = (low, high) if nodata > 0 else (-high, -low)
+    return np.asarray((image >= low) & (image <= high))
+
+
+def _taken_for(size: float, *, most: float) -> tuple[float, float]:
+    """Return the smallest and largest positive float that GDAL takes for another one.
+
+    It compares the difference of two floats with their sum times twice the precision of float32.
+    Near the limits of the type the sum overflows, so that all floats of that size are equal.
+
+    Args:
+        size: The other one.
+        most: Largest float of the type.
+    """
+    if size > most:
+        return np.inf, np.inf
+    if size > most / 2:
+        return most / 2, most
+    near = 2 * float(np.finfo(np.float32).eps)
+    return size * (1 - near) / (1 + near), size * (1 + near) / (1 - near)
 
 
 def read_resampled(
@@ -63,7 +102,7 @@ def read_resampled(
     around = Window(left, top, right - left, bottom - top)
     inside = Window(window.col_off - left, window.row_off - top, window.width, window.height)
     pixels = np.stack([source.read(index, window=around) for index in indexes])
-    found = np.isnan(pixels) if np.isnan(nodata) else pixels == nodata
+    found = np.isnan(pixels) if np.isnan(nodata) else is_nodata(pixels, nodata)
     if not found.any():
         return None
     if masked:

@@ -10,6 +10,8 @@ from rasterio.io import DatasetReader
 from geohash_rs.errors import ValueMismatchError
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.pixels import read_window
+from geohash_rs.scenes.resampling import is_nodata
+from geohash_rs.scenes.value_doubts import explain_fill, find_fill
 from geohash_rs.scenes.values import Conversion, Values, match_values, stretch_values
 
 __all__ = ["Sample", "range_applies", "sample_of_header", "sample_values", "scene_conversion"]
@@ -147,7 +149,13 @@ def scene_conversion(
         if known and (known[0].low, known[0].high) != (given.low, given.high):
             after = stretch_values(given, known[0])
     elif found is not None:
-        after = match_values(found, known, name=scene.name)
+        try:
+            after = match_values(found, known, name=scene.name)
+        except ValueMismatchError as error:
+            if (fill := find_fill(found)) is None:
+                raise
+            msg = f"{error} Besides, {explain_fill([scene.name], fill)}"
+            raise ValueMismatchError(msg) from error
     return after if rescaling is None else rescaling.then(after)
 
 
@@ -223,7 +231,7 @@ def _valid(
     """Find the pixels that are valid in every band."""
     valid: npt.NDArray[np.bool_] = np.isfinite(image).all(axis=0)
     if nodata is not None:
-        valid &= ~(image == nodata).any(axis=0)
+        valid &= ~is_nodata(image, nodata).any(axis=0)
     if invalid is not None:
         valid &= ~invalid
     return valid

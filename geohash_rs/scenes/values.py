@@ -28,7 +28,12 @@ LARGEST_FRACTION = 2.0  # bright snow and cloud reach a reflectance of 1.6
 UNITS = MappingProxyType(  # other spellings, in lower case
     {
         **dict.fromkeys(("metre", "metres", "meter", "meters"), "m"),
-        **dict.fromkeys(("foot", "feet"), "ft"),
+        # the foot of US surveys is longer by two parts in a million
+        **dict.fromkeys(
+            ("foot", "feet", "us survey foot", "us survey feet", "us_survey_foot"), "ft"
+        ),
+        **dict.fromkeys(("foot_us", "us foot", "us-ft", "us_ft", "us ft", "ftus", "usft"), "ft"),
+        **dict.fromkeys(("survey foot", "survey feet", "international foot"), "ft"),
         **dict.fromkeys(("kelvin", "kelvins", "degk", "deg_k"), "k"),
         **dict.fromkeys(("c", "celsius", "degree_celsius", "degrees_celsius", "deg_c"), "degc"),
         **dict.fromkeys(("\N{DEGREE SIGN}c", "degrees c", "degree celsius"), "degc"),
@@ -258,8 +263,9 @@ def check_value_range(value_range: Sequence[float] | None) -> tuple[float, float
     ends = tuple(float(value) for value in value_range)
     if len(ends) != 2 or not np.isfinite(ends).all() or not ends[0] < ends[1]:
         msg = (
-            f"value_range is {tuple(value_range)}; pass the lowest and the highest value, such as "
-            "(0, 3000)."
+            f"value_range=({', '.join(f'{end:g}' for end in ends)}) does not name the lowest and "
+            "the highest value, two finite numbers in that order; pass for example "
+            "value_range=(0, 3000)."
         )
         raise ValueMismatchError(msg)
     return ends

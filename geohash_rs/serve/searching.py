@@ -13,7 +13,13 @@ import pandas as pd
 import shapely
 
 from geohash_rs.archive import Archive
-from geohash_rs.errors import GeoHashRSError, PatchError, QueryError, ValueMismatchError
+from geohash_rs.errors import (
+    BandMismatchError,
+    GeoHashRSError,
+    PatchError,
+    QueryError,
+    ValueMismatchError,
+)
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
 from geohash_rs.retrieval.image_queries import hash_patch
 from geohash_rs.retrieval.matches import Matches, rank_matches
@@ -37,6 +43,11 @@ from geohash_rs.store.search.where import Where
 __all__ = ["Searcher", "picture_size"]
 
 SIZES = (96, 192, 384)  # px of pictures of tiles
+ADVICE = (
+    (ValueMismatchError, "; drop a patch that holds the values of the archive's scenes"),
+    (BandMismatchError, "; drop a patch that has the bands of the archive's scenes"),
+)
+WORDS_OF_OPTIONS = ("; pass ", "; choose another window")  # begin what to do with an option
 
 
 def picture_size(wanted: int) -> int:
@@ -181,12 +192,10 @@ class Searcher:
             try:
                 with self._hashing:
                     query = hash_patch(self.archive, path, device=self.device)
-            except ValueMismatchError as error:  # speaks of an option that the page has not
+            except GeoHashRSError as error:
                 why = _on_page(str(error), Path(path).name, name).removesuffix(".")
-                msg = f"{why}; drop a patch that holds the values of the archive's scenes."
-                raise PatchError(msg) from error
-            except GeoHashRSError as error:  # its message names the copy
-                raise PatchError(str(error).replace(Path(path).name, name)) from error
+                advice = next((say for kind, say in ADVICE if isinstance(error, kind)), "")
+                raise PatchError(f"{why}{advice}.") from error
             picture = self._picture_of(path)
         return PatchAnswer(
             name=name,
@@ -265,4 +274,7 @@ class Searcher:
 
 def _on_page(message: str, copy: str, name: str) -> str:
     """Name a patch as the user does, and leave out the options that the page does not have."""
-    return message.replace(copy, name).partition("; pass ")[0].removesuffix(".") + "."
+    text = message.replace(copy, name)
+    for words in WORDS_OF_OPTIONS:
+        text = text.partition(words)[0]
+    return text.removesuffix(".") + "."

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from affine import Affine
 from geohash_rs import Archive, Scenes, TileGrid, fit_hasher, fit_on_scenes
 from geohash_rs.errors import GeoHashRSWarning, ValueMismatchError
 from geohash_rs.scenes.kinds import warn_of_kinds
+from geohash_rs.scenes.value_doubts import doubt_range, doubt_scales
 from geohash_rs.scenes.values import Values, remember_rescaling
 from geohash_rs.store.code_counts import count_codes
 from tests.ground import TILE, mosaic, write
@@ -19,6 +21,7 @@ from tests.ground import TILE, mosaic, write
 PICTURE = mosaic(4, 4, 7)
 NUMBERS = PICTURE.astype(np.uint16) * 12 + 300
 EAST = Affine(10, 0, 520_000, 0, -10, 5_400_000)
+PICTURE_VALUES = Values.of_range([0] * 3, [255] * 3, dtype="uint8")
 WAYS = {
     "reflectance": lambda: (NUMBERS / 10_000).astype(np.float32),
     "numbers": lambda: NUMBERS,
@@ -312,6 +315,109 @@ def test_only_scenes_that_lie_apart_in_all_bands_are_said(others, said):
         warnings.simplefilter("always")
         warn_of_kinds([of_range(200, 20_000)], found)
     assert len(told) == said
+
+
+def test_one_image_in_11_and_16_bits_is_two_scales(tmp_path):
+    """Their ranges overlap, unlike those of most pairs of sensors."""
+    image = PICTURE.astype(np.uint16) * 5 + 150
+    write(tmp_path / "s/small.tif", image)
+    write(tmp_path / "s/large.tif", image * 8, transform=EAST)
+    archive = Archive.create(tmp_path / "archive", hasher="itq-16")
+    with pytest.warns(GeoHashRSWarning, match=r"two scales \(1.*: small.tif; .*large.tif\)"):
+        archive.add(Scenes(tmp_path / "s"), tile_size=TILE)
+
+
+def test_real_places_have_one_scale_and_multiplied_ones_two(shared_data):
+    """Compare water, forest, fields and roofs with each other, in pairs and by land cover."""
+    files = sorted((shared_data / "eurosat100").rglob("*.tif"))
+    scenes = Scenes(files, bands=[4, 3, 2])
+    found = [scenes.sample(n, indexes=(4, 3, 2)).values for n in range(len(scenes.scene_files))]
+    assert doubt_scales(found) is None
+    assert not any(doubt_scales(pair) is not None for pair in combinations(found, 2))
+    kinds = {}
+    for file, values in zip(scenes.scene_files, found, strict=True):
+        kinds.setdefault(file.name.partition("_")[0], []).append(values)
+    for one, other in combinations(kinds.values(), 2):
+        assert doubt_scales([*one, *other]) is None
+    for land in ("AnnualCrop", "Highway", "Industrial", "Pasture", "Residential", "River"):
+        same = kinds[land]  # forest and water have too little contrast to be sure
+        larger = [
+            replace(v, low=tuple(x * 16 for x in v.low), high=tuple(x * 16 for x in v.high))
+            for v in same
+        ]
+        expected = [False] * len(same) + [True] * len(larger)
+        np.testing.assert_array_equal(doubt_scales([*same, *larger]), expected)
+
+
+@pytest.mark.parametrize("factor", [1 / 16, 16])
+def test_later_scenes_on_another_scale_are_named_with_both_ranges(tmp_path, factor):
+    write(tmp_path / "s/a.tif", NUMBERS)
+    archive = make(tmp_path / "archive", of="numbers")
+    other = (NUMBERS * factor).astype(np.uint16)
+    write(tmp_path / "b.tif", other[:, :TILE], transform=EAST)
+    told = r"b.tif lie outside .* made for \(\d.* to \d.*, not 336 to 3000\).* value_range=\(LOW"
+    with pytest.warns(GeoHashRSWarning, match=told):
+        report = archive.add(Scenes(tmp_path / "b.tif"), tile_size=TILE)
+    assert report.clipped == [str(tmp_path / "b.tif")]
+
+
+def test_values_on_another_scale_are_doubted_even_within_the_range():
+    own = Values.of_range([2000] * 3, [60_000] * 3, dtype="uint16")
+    pixels = np.random.default_rng(0).integers(200, 6000, (3, 5000)).astype(np.uint16)
+    assert "b.tif seem to have another scale" in doubt_range(pixels, own, name="b.tif")
+    dark = np.random.default_rng(0).integers(1990, 2600, (3, 5000)).astype(np.uint16)
+    assert doubt_range(dark, own, name="water.tif") == ""
+    assert doubt_range(pixels.astype(np.uint8), PICTURE_VALUES, name="picture.tif") == ""
+
+
+def test_a_patch_or_negative_on_another_scale_is_named(tmp_path):
+    archive = make(tmp_path / "archive", of="numbers")
+    archive.add(Scenes(write(tmp_path / "a.tif", NUMBERS)), tile_size=TILE)
+    right = write(tmp_path / "right.tif", NUMBERS[:, :TILE, :TILE])
+    for factor in (1 / 12, 15):
+        pixels = (NUMBERS[:, :TILE, :TILE] * factor).astype(np.uint16)
+        wrong = write(tmp_path / "wrong.tif", pixels)
+        for asked in ({"patch": wrong}, {"patch": right, "negatives": [wrong]}):
+            with pytest.warns(GeoHashRSWarning, match=r"values of wrong.tif lie outside .*, not"):
+                archive.query(**asked)
+    assert len(archive.query(right))  # no warning
+    filled = NUMBERS[:, :TILE, :TILE].astype(np.int16)
+    filled[:, :9] = -9999
+    with pytest.warns(GeoHashRSWarning, match="pixels of filled.tif hold -9999, .*a_nodata -9999"):
+        archive.query(write(tmp_path / "filled.tif", filled))
+
+
+@pytest.mark.parametrize(
+    ("image", "fill"),
+    [
+        (NUMBERS.astype(np.int16), -9999),
+        (NUMBERS.astype(np.int16), -32768),
+        (NUMBERS.astype(np.float32), -3.4028234663852886e38),
+        ((NUMBERS / 10_000).astype(np.float32), -9999),
+        ((NUMBERS / 10_000).astype(np.float32), 1e20),
+    ],
+)
+def test_a_fill_value_that_is_not_declared_is_named(tmp_path, image, fill):
+    image = image.copy()
+    image[:, :, :70] = fill
+    write(tmp_path / "b.tif", image)
+    archive = Archive.create(tmp_path / "archive", hasher="itq-16")
+    with pytest.warns(GeoHashRSWarning) as told:
+        archive.add(Scenes(tmp_path / "b.tif"), tile_size=TILE)
+    [said] = [str(one.message) for one in told if "fill value" in str(one.message)]
+    assert said.startswith(f"many pixels of b.tif hold {fill:.8g},")
+    assert f"pass nodata={fill:.8g}, or declare it" in said
+    known = Archive.create(tmp_path / "known", hasher="itq-16")  # no warning
+    known.add(Scenes(tmp_path / "b.tif", nodata=fill), tile_size=TILE)
+
+
+def test_a_fill_value_is_named_where_it_makes_a_scene_another_kind(tmp_path):
+    image = (NUMBERS / 10_000).astype(np.float32)
+    image[:, :, :70] = -9999
+    write(tmp_path / "b.tif", image)
+    archive = make(tmp_path / "archive", of="reflectance")
+    report = archive.add(Scenes(tmp_path / "b.tif"), tile_size=TILE)
+    assert "many pixels of b.tif hold -9999" in report.skipped[0][1]
 
 
 def test_water_next_to_desert_and_hills_next_to_mountains_are_not_said():

@@ -10,7 +10,11 @@ from rasterio.windows import Window
 
 from geohash_rs import Scenes, TileGrid
 from geohash_rs.scenes import reader as tile_reader
+from geohash_rs.scenes.dataset import Tile
+from geohash_rs.scenes.pixels import fill_invalid
 from geohash_rs.scenes.reader import TileReader
+from geohash_rs.scenes.resampling import is_nodata
+from tests.ground import write as write_image
 from tests.scenes.test_scenes import write
 
 OPEN_FILES = Path("/proc/self/fd")
@@ -106,3 +110,53 @@ def test_scenes_open_at_exit_print_nothing(folder):
         check=True,
     )
     assert done.stderr == ""
+
+
+LOWEST = -3.4028234663852886e38  # of float32
+STATED = "<PAMDataset>{}</PAMDataset>"
+STATED_OF_BAND = "<PAMRasterBand band='{}'><NoDataValue>-3.40282e+38</NoDataValue></PAMRasterBand>"
+
+
+def test_floats_equal_a_nodata_value_as_they_do_for_gdal(tmp_path):
+    image = np.random.default_rng(0).random((3, 64, 64)).astype(np.float32)
+    image[:, :, :20] = LOWEST
+    image[0, 40:, 40:] = LOWEST
+    path = write_image(tmp_path / "esri.tif", image)
+    bands = "".join(map(STATED_OF_BAND.format, (1, 2, 3)))
+    Path(f"{path}.aux.xml").write_text(STATED.format(bands))
+    with rasterio.open(path) as source:
+        hidden = source.dataset_mask() == 0
+    scenes = Scenes(path)
+    pixels = scenes.read(Tile(0, 0, 0, 64, 64), indexes=(1, 2, 3))
+    np.testing.assert_array_equal(pixels.invalid, hidden)
+    filled = fill_invalid(pixels, scenes.nodata_of(0))
+    assert 0 <= filled.min() < filled.max() <= 1
+    assert min(scenes.sample(0, indexes=(1, 2, 3)).values.low) >= 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [
+        ("float32", 0.1),
+        ("float32", -9999.9),
+        ("float32", 0.0),
+        ("float32", -3.40282e38),
+        ("float32", 1e20),
+        ("float32", np.inf),
+        ("float64", 1e40),
+        ("float64", -1.7976931348623157e308),
+        ("int16", -9999.0),
+    ],
+)
+def test_values_next_to_a_nodata_value_are_compared_as_gdal_does(tmp_path, dtype, nodata):
+    near = np.full(9, nodata, dtype)
+    if near.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            steps = np.array([-64, -8, -1, 0, 1, 8, 64]) * np.finfo(np.float32).eps
+            near[:7] = near[:7] * (1 + steps.astype(dtype))
+    near[7:] = (1, -2)
+    path = write_image(tmp_path / "near.tif", near[None, None], nodata=nodata)
+    with rasterio.open(path) as source:
+        hidden = source.dataset_mask()[0] == 0
+    same = is_nodata(near, nodata)
+    np.testing.assert_array_equal(same[np.isfinite(near)], hidden[np.isfinite(near)])

@@ -257,6 +257,15 @@ def test_a_window_beyond_a_scene_is_padded_and_marked(tmp_path):
         TileGrid(scenes, tile_size=64)
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e300, 1e160])
+def test_an_absurd_transform_is_named_without_warnings(tmp_path, size):
+    write(tmp_path / "good.tif")
+    write(tmp_path / "bad.tif", transform=Affine(size, 0, 500_000, 0, -size, 5_400_000))
+    scenes = Scenes(tmp_path)
+    assert [file.name for file in scenes.scene_files] == ["good.tif"]
+    assert "bad.tif" in scenes.unreadable[0][1]
+
+
 def test_a_nodata_value_outside_the_range_of_the_type_pads_with_zeros(tmp_path):
     path = write(tmp_path / "scene.tif")
     with rasterio.open(path) as source:

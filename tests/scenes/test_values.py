@@ -5,6 +5,7 @@ import pytest
 import rasterio
 
 from geohash_rs import Scenes
+from geohash_rs.cli.options import in_options
 from geohash_rs.errors import ValueMismatchError
 from geohash_rs.scenes import value_sample
 from geohash_rs.scenes.file import read_scene_file
@@ -160,6 +161,12 @@ def test_an_empty_range_is_refused():
     for wrong in [(3000, 0), (0, 0), (0, np.nan), (1, 2, 3)]:
         with pytest.raises(ValueMismatchError, match=r"lowest and the highest value"):
             check_value_range(wrong)
+    with pytest.raises(ValueMismatchError) as told:
+        check_value_range((5.0, 5.0))
+    assert in_options(str(told.value)) == (
+        "--value-range 5,5 does not name the lowest and the highest value, two finite numbers in "
+        "that order; pass for example --value-range 0,3000."
+    )
 
 
 def test_scale_and_offset_of_a_file_are_applied(tmp_path):
@@ -255,6 +262,9 @@ def values(low, high, *, dtype="float32", **options):
     [
         (values([0], [800], unit="m"), values([5], [90], unit="Metre"), True),
         (values([0], [800], unit="m"), values([5], [90], unit="feet"), False),
+        (values([0], [800], unit="US survey foot"), values([5], [90], unit="ftUS"), True),
+        (values([0], [800], unit="us-ft"), values([5], [90], unit="Foot"), True),
+        (values([0], [800], unit="Foot_US"), values([5], [90], unit="m"), False),
         (values([270], [310], unit="K"), values([271], [300], unit="kelvin", physical=True), True),
         (values([270], [310], unit="K"), values([271], [300], physical=True), False),
         (values([0], [1], unit="1"), values([0], [1], unit="m"), True),

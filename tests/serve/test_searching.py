@@ -8,13 +8,15 @@ import pytest
 import rasterio
 import shapely
 
-from geohash_rs import Archive
-from geohash_rs.errors import PatchError
+from geohash_rs import Archive, Scenes
+from geohash_rs.errors import GeoHashRSWarning, PatchError
 from geohash_rs.pictures.scenes import PlacedScene, scenes_in_view
 from geohash_rs.serve.app import create_app
 from geohash_rs.serve.messages import SearchRequest
 from geohash_rs.serve.searching import Searcher
 from geohash_rs.serve.uploads import clean_patch
+from tests.ground import write
+from tests.indexing.test_values import NUMBERS, make
 from tests.serve.asking import asker, geotiff
 from tests.serve.conftest import start
 
@@ -58,6 +60,18 @@ def test_a_patch_of_other_values_is_refused_with_both_ranges(coast_archive):
     searcher = Searcher(Archive.open(coast_archive, mode="r"))
     with pytest.raises(PatchError, match=r"^new.tif holds uint16 .* made for uint8 0 to 255"):
         searcher.patch(geotiff(dtype="uint16", photometric="rgb"), name="new.tif")
+
+
+def test_a_refused_patch_is_explained_without_options_that_the_page_does_not_have(coast_archive):
+    searcher = Searcher(Archive.open(coast_archive, mode="r"))
+    told = (
+        r"has 1 band but the hasher expects 3 \(red, green, blue\); drop a patch that has the bands"
+    )
+    with pytest.raises(PatchError, match=f"^grey.tif {told} of the archive's scenes\\.$"):
+        searcher.patch(geotiff(count=1), name="grey.tif")
+    wide = geotiff(width=4000, height=3000, photometric="rgb")
+    with pytest.raises(PatchError, match=r"^wide.tif: a patch of .* takes at most 1024\.$"):
+        searcher.patch(wide, name="wide.tif")
 
 
 @pytest.mark.parametrize(
@@ -160,3 +174,17 @@ def test_a_recreated_archive_hashes_with_its_new_hasher(tmp_path):
     archive.refresh()
     assert archive.hasher().name == "eurosat-rgb-64"
     assert archive.hasher() is archive.hasher()
+
+
+def test_an_answer_to_a_patch_on_another_scale_names_both_ranges(tmp_path):
+    archive = make(tmp_path / "archive", of="numbers")
+    archive.add(Scenes(write(tmp_path / "a.tif", NUMBERS)), tile_size=64)
+    searcher = Searcher(Archive.open(archive.path, mode="r"))
+    patch = write(tmp_path / "q.tif", NUMBERS[:, :64, :64] * 15)
+    with pytest.warns(GeoHashRSWarning, match=r"q.tif lie outside .* value_range=\(LOW, HIGH\)"):
+        answer = searcher.patch(patch.read_bytes(), name="q.tif")
+    [note] = [text for text in answer.notes if "outside" in text]
+    assert note.startswith("nearly all values of q.tif lie outside the range that the hasher")
+    assert note.endswith("so that its tiles look alike.")
+    patch = write(tmp_path / "q.tif", NUMBERS[:, :64, :64])
+    assert not any("outside" in text for text in searcher.patch(patch.read_bytes(), name="q").notes)

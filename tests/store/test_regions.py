@@ -143,6 +143,13 @@ def test_a_file_that_is_no_region_is_named(
         parse_region(tmp_path / name)
 
 
+def test_a_file_with_coordinates_that_are_not_numbers_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nan.gpkg"
+    frame(shapely.Point(np.nan, 1), BOX).to_file(path)
+    with pytest.raises(RegionError, match=r"nan.gpkg has coordinates that are not finite"):
+        parse_region(path)
+
+
 def test_what_has_no_place_is_named() -> None:
     with pytest.raises(RegionError, match="cannot be brought to longitude and latitude"):
         parse_region(frame(shapely.box(1e9, 1e9, 2e9, 2e9), crs="EPSG:32633"))

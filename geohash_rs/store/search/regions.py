@@ -61,19 +61,25 @@ def read_shapes(
     """
     file = Path(path)
     try:
-        if file.suffix.lower() == ".wkt":
-            text = file.read_text("utf-8-sig")
-            given = SRID.match(text)
-            crs = int(given[1]) if given else WGS84
-            return gpd.GeoSeries.from_wkt([text[given.end() if given else 0 :]], crs=crs)
-        if file.suffix.lower() in PARQUET or (file.is_dir() and any(file.glob("**/*.parquet"))):
-            return gpd.read_parquet(file)
-        return gpd.read_file(file, layer=_check_layer(file, layer))
+        with np.errstate(invalid="ignore"):  # coordinates that are not numbers are named later
+            return _read(file, layer)
     except RegionError:
         raise
     except Exception as error:  # of GDAL, pyarrow or GEOS, which share no class
         msg = f"{path} cannot be read as {what}: {_reason(error, file)}"
         raise RegionError(msg) from error
+
+
+def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame | gpd.GeoSeries:
+    """Read a file of geometries; the errors of its format pass through."""
+    if file.suffix.lower() == ".wkt":
+        text = file.read_text("utf-8-sig")
+        given = SRID.match(text)
+        crs = int(given[1]) if given else WGS84
+        return gpd.GeoSeries.from_wkt([text[given.end() if given else 0 :]], crs=crs)
+    if file.suffix.lower() in PARQUET or (file.is_dir() and any(file.glob("**/*.parquet"))):
+        return gpd.read_parquet(file)
+    return gpd.read_file(file, layer=_check_layer(file, layer))
 
 
 def _reason(error: Exception, file: Path) -> str:
