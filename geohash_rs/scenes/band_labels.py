@@ -110,6 +110,9 @@ def label_bands(
     }
     # drivers flag the first bands of any 8-bit file so, whatever its descriptions say
     invented = tuple(color.lower() for color in colors[:3]) == RGB
+    if invented and any(sources["description"]):
+        kept = zip(sources[COLOURS_SAY], names, strict=True)
+        sources[COLOURS_SAY] = ["" if name else color for color, name in kept]
     bands = []
     for position, name in enumerate(names):
         known = [(at[position], source) for source, at in sources.items() if at[position]]
