@@ -124,6 +124,11 @@ def stack_notes(files: Sequence[SceneFile], *, other_layers: Sequence[str]) -> l
         Sentences for a user.
     """
     stacks = [file for file in files if file.is_stack]
+    if not stacks and other_layers:
+        return [
+            f"{len(other_layers)} quality layers and previews of scenes are left out (such as "
+            f"{other_layers[0]}); name one as a file to index it alone."
+        ]
     if not stacks:
         return []
     first, others = stacks[0], len(other_layers)

@@ -1,12 +1,13 @@
 """Group files that are bands of one product: Sentinel-2 SAFE, Landsat, HLS and STAC items."""
 
 import re
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from geohash_rs.scenes.band_files import band_of_name, layer_of_file
+from geohash_rs.scenes.sensors import sensor_of
 from geohash_rs.scenes.stac import is_stac_path, read_stac
 
 __all__ = [
@@ -21,7 +22,10 @@ __all__ = [
 
 RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt")
 SAFE = re.compile(r"(?P<safe>.*\.SAFE)/(?:GRANULE/(?P<granule>[^/]+)/(?P<inside>.*))?", re.I)
-PICTURE = re.compile(r"(?:^|[/_.])(?:TCI|VISUAL)(?:_\d\dm)?\.\w+$", re.I)
+PICTURE = re.compile(
+    r"(?:^|[/_.])(?:TCI|VISUAL)(?:_\d\dm|(?:_(?:clip|reproject|file_format))+)?\.\w+$", re.I
+)
+PLANET = re.compile(r"(?P<scene>(?:.*/)?\d{7,8}_[^/]+?_[13][AB])(?:_|$)")
 RESOLUTION_FOLDER = re.compile(r"/R\d\dm$", re.I)
 GRID = re.compile(r"(?P<key>.+)#(?P<size>[\d.]+)m")
 
@@ -104,10 +108,12 @@ def find_stacks(files: Iterable[str]) -> Found:
     of_group: dict[str, list[str]] = {}
     layers: dict[str, str] = {}
     has_several_granules = cache(_has_several_granules)
+    whole: set[str] = set()  # products with a file of several bands
     for path in files:
         place = _place(path, has_several_granules)
         if place is None:
             found.scenes.append(path)
+            whole.update(_products_of(path))
             continue
         name, band, size = place
         of_group.setdefault(name, []).append(path)
@@ -120,6 +126,9 @@ def find_stacks(files: Iterable[str]) -> Found:
             bands[band] = (size, path)
     for name, paths in of_group.items():
         bands = groups.get(name, {})
+        if not bands and {name, _planet_scene(name)} & whole:
+            found.other_layers += paths
+            continue
         if len(bands) < 2:
             alone = _without_layers(paths, layers, is_safe=SAFE.match(f"{name}/") is not None)
             found.scenes += alone
@@ -132,6 +141,23 @@ def find_stacks(files: Iterable[str]) -> Found:
         )
     found.scenes = sorted([*found.scenes, *found.stacks])
     return found
+
+
+def _products_of(path: str) -> Iterator[str]:
+    """List the products, named as in `_place`, of which a file may be all bands."""
+    folder, _, file = path.replace("\\", "/").rpartition("/")
+    stem = file.rpartition(".")[0]
+    yield f"{folder}/{stem}"
+    yield _planet_scene(f"{folder}/{stem}")
+    if sensor_of(stem) is not None:
+        words = stem.split("_")
+        yield from (f"{folder}/{'_'.join(words[:end])}" for end in range(1, len(words)))
+
+
+def _planet_scene(name: str) -> str:
+    """Return the part of a product's name that all files of a Planet scene share; or the name."""
+    found = PLANET.match(name)
+    return found["scene"] if found else name
 
 
 def _without_layers(paths: list[str], layers: Container[str], *, is_safe: bool) -> list[str]:

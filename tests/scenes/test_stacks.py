@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -277,6 +278,21 @@ def test_a_band_alone_is_a_scene_but_its_quality_layers_are_not(tmp_path):
     assert scenes.other_layers == [str(layer)]
     alone = write(tmp_path / "b/overview.tif", band(0, 80), size=30)
     assert len(Scenes(alone.parent).scene_files) == 1
+
+
+@pytest.mark.parametrize("suffix", ["", "_clip"])
+def test_masks_and_previews_of_a_planet_order_are_not_scenes(tmp_path, suffix):
+    start = tmp_path / "20230601_101010_00_2465_3B"
+    write(Path(f"{start}_AnalyticMS_SR_8b{suffix}.tif"), np.ones((8, 20, 20)), size=3)
+    others = [f"{start}_{layer}{suffix}.tif" for layer in ("AnalyticMS_DN_udm", "Visual", "udm2")]
+    for other in others:
+        write(Path(other), np.ones((3, 20, 20)), size=3)
+    write(tmp_path / "20230602_101010_00_2465_3B_udm2.tif", np.ones((8, 20, 20)), size=3)
+    scenes = Scenes(tmp_path)
+    assert [scene.name for scene in scenes.scene_files] == [
+        f"{start.name}_AnalyticMS_SR_8b{suffix}.tif", "20230602_101010_00_2465_3B_udm2.tif"
+    ]  # fmt: skip
+    assert sorted(scenes.other_layers) == others
 
 
 def test_a_safe_folder_with_only_a_picture_in_colour_is_that_picture(tmp_path):
