@@ -155,8 +155,7 @@ def container_notes(containers: Sequence[tuple[str, str]]) -> list[str]:
     if len(containers) == 1:
         return [f"{path} is not read: it is {advice}."]
     return [
-        f"{len(containers)} files that hold other files or several rasters are not read (such as "
-        f"{path}: {advice})."
+        f"{len(containers)} files are not read because of what they are (such as {path}: {advice})."
     ]
 
 

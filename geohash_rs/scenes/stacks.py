@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 from geohash_rs.scenes.band_files import band_of_name, layer_of_file
 from geohash_rs.scenes.sensors import sensor_of
@@ -27,6 +28,7 @@ PICTURE = re.compile(
 )
 PLANET = re.compile(r"(?P<scene>(?:.*/)?\d{7,8}_[^/]+?_[13][AB])(?:_|$)")
 RESOLUTION_FOLDER = re.compile(r"/R\d\dm$", re.I)
+ZIPPED = re.compile(r"/vsizip/(?P<zip>(?!/vsi).+?\.zip)/", re.I)  # a local archive
 GRID = re.compile(r"(?P<key>.+)#(?P<size>[\d.]+)m")
 
 
@@ -189,6 +191,8 @@ def members_at(name: str) -> tuple[Member, ...]:
     if is_stac_path(name.partition("#")[0]):
         return stack_of_item(name)
     path = Path(name)
+    if (packed := ZIPPED.match(name)) is not None and path.suffix.lower() not in RASTERS:
+        return find_stacks(_rasters_in_zip(packed)).stacks.get(name.rstrip("/"), ())
     if "://" in name or name.startswith(("/vsi", "<")):
         return ()
     try:
@@ -216,7 +220,7 @@ def _place(
     text = path.replace("\\", "/")
     folder, _, file = text.rpartition("/")
     stem = file.rpartition(".")[0]
-    if "://" in text or text.startswith("/vsi") or not stem:
+    if "://" in text or (text.startswith("/vsi") and not ZIPPED.match(text)) or not stem:
         return None
     if (safe := SAFE.match(text)) is not None:
         inside = safe["inside"] or ""
@@ -233,7 +237,21 @@ def _place(
     return name, layer.band or None, layer.size
 
 
+def _rasters_in_zip(packed: re.Match[str]) -> list[str]:
+    """List the rasters in a local ZIP archive, as GDAL names them."""
+    try:
+        with ZipFile(packed["zip"]) as archive:
+            names = sorted(archive.namelist())
+    except (OSError, BadZipFile):
+        return []  # GDAL reports what is wrong
+    return [packed[0] + name for name in names if Path(name).suffix.lower() in RASTERS]
+
+
 def _has_several_granules(product: str) -> bool:
+    if (packed := ZIPPED.match(product)) is not None:
+        start = f"{product}/GRANULE/"
+        inside = [n.removeprefix(start) for n in _rasters_in_zip(packed) if n.startswith(start)]
+        return len({name.partition("/")[0] for name in inside}) > 1
     return sum(path.is_dir() for path in Path(product, "GRANULE").iterdir()) > 1
 
 
