@@ -124,6 +124,11 @@ def stack_notes(files: Sequence[SceneFile], *, other_layers: Sequence[str]) -> l
         Sentences for a user.
     """
     stacks = [file for file in files if file.is_stack]
+    if not stacks and other_layers:
+        return [
+            f"{len(other_layers)} quality layers and previews of scenes are left out (such as "
+            f"{other_layers[0]}); name one as a file to index it alone."
+        ]
     if not stacks:
         return []
     first, others = stacks[0], len(other_layers)
@@ -150,8 +155,7 @@ def container_notes(containers: Sequence[tuple[str, str]]) -> list[str]:
     if len(containers) == 1:
         return [f"{path} is not read: it is {advice}."]
     return [
-        f"{len(containers)} files that hold other files or several rasters are not read (such as "
-        f"{path}: {advice})."
+        f"{len(containers)} files are not read because of what they are (such as {path}: {advice})."
     ]
 
 

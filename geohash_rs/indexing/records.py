@@ -1,13 +1,14 @@
 """What an archive stores about a scene, and whether the scene has changed since."""
 
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from geohash_rs.errors import SceneError
 from geohash_rs.footprints.windows import ground_pixel
 from geohash_rs.indexing.samples import LocatedTile
 from geohash_rs.scenes.dataset import Scenes
-from geohash_rs.scenes.file import SceneFile
+from geohash_rs.scenes.file import SceneFile, real_path
 from geohash_rs.scenes.grid import GridSettings
 from geohash_rs.scenes.sources import is_seen
 from geohash_rs.scenes.state import checksum_of, state_of
@@ -22,6 +23,7 @@ __all__ = [
     "is_unchanged",
     "scene_record",
     "scene_settings",
+    "under_known_names",
 ]
 
 GROUND_SIZE = "ground_size"  # setting of a scene record: m per pixel of its tiles
@@ -43,6 +45,30 @@ def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
     bands = None if scenes.bands is None else list(scenes.bands)
     chosen = {} if scenes.value_range is None else {"value_range": list(scenes.value_range)}
     return {**asdict(grid), "bands": bands, "nodata": scenes.nodata, **chosen}
+
+
+def under_known_names(files: Sequence[SceneFile], known: Collection[str]) -> list[SceneFile]:
+    """Name scenes as an archive does that has the same files under other names.
+
+    Args:
+        files: The scenes.
+        known: Names of the archive's scenes.
+
+    Returns:
+        The scenes; one that a linked folder or a URI leads to has the archive's name for its file.
+    """
+    if all(file.key in known for file in files):
+        return list(files)
+    of_name: dict[str, list[str]] = {}
+    for key in known:
+        of_name.setdefault(key.rsplit("/", 1)[-1], []).append(key)
+    renamed = []
+    for file in files:
+        real = real_path(file.key)
+        near = {*of_name.get(file.name, ()), *of_name.get(real.rsplit("/", 1)[-1], ())}
+        same = sorted(key for key in near if real_path(key) == real)
+        renamed.append(file if file.key in known or not same else replace(file, key=same[0]))
+    return renamed
 
 
 def is_unchanged(

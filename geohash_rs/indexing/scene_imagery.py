@@ -38,6 +38,7 @@ from geohash_rs.indexing.records import (
     is_unchanged,
     scene_record,
     scene_settings,
+    under_known_names,
 )
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
@@ -94,6 +95,7 @@ class SceneImagery:
         self.values: Sequence[Values] = ()
         self.tile_size: int | None = grid.tile_size
         self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
+        scenes.scene_files = under_known_names(scenes.scene_files, self.known)
         self._recorded = scene_settings(scenes, grid)
         self._plan = ScenePlan(scenes, grid)
         self._encoder = SceneEncoder(scenes, self.counts)

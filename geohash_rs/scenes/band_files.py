@@ -17,7 +17,8 @@ BAND_FILE = re.compile(
 OTHER_LAYER = re.compile(
     r"(?P<product>.*?[_.]|)(?:SCL|AOT|WVP|TCI|PVI|CLD|SNW|VISUAL|THUMB\w*|PREVIEW|OVERVIEW|BROWSE|"
     r"CLOUD|SNOW|BQA|FMASK|[SV][AZ]A|UDM2?|(?:SR_)?QA\w*|ST_[A-Z]+|"
-    r"SR_(?:ATMOS|CLOUD|AEROSOL)\w*|MSK_\w+|MTL|ANG)(?:_(?P<res>\d\d)m|-jp2)?",
+    r"SR_(?:ATMOS|CLOUD|AEROSOL)\w*|MSK_\w+|MTL|ANG)"
+    r"(?:_(?P<res>\d\d)m|-jp2|(?:_(?:clip|reproject|file_format|harmonized))+)?",
     re.I,
 )
 WORD = re.compile(r"[-_.]")

@@ -15,7 +15,7 @@ from geohash_rs.scenes.sensors import (
     product_bands,
 )
 
-__all__ = ["COLOURS_SAY", "NAME_SAYS", "Band", "label_bands", "remember_names"]
+__all__ = ["COLOURS_SAY", "NAME_SAYS", "Band", "bands_of_dataset", "label_bands", "remember_names"]
 
 COLOURS_SAY, NAME_SAYS, WAVELENGTH_SAYS = "colour interpretation", "file name", "wavelength"
 # Interpretations that state a meaning; the last ones do not suit a hasher of photographs.
@@ -110,6 +110,9 @@ def label_bands(
     }
     # drivers flag the first bands of any 8-bit file so, whatever its descriptions say
     invented = tuple(color.lower() for color in colors[:3]) == RGB
+    if invented and any(sources["description"]):
+        kept = zip(sources[COLOURS_SAY], names, strict=True)
+        sources[COLOURS_SAY] = ["" if name else color for color, name in kept]
     bands = []
     for position, name in enumerate(names):
         known = [(at[position], source) for source, at in sources.items() if at[position]]
@@ -130,6 +133,34 @@ def label_bands(
         # cameras.
         bands[3] = Band(meaning="nir", source="its place after red, green and blue")
     return tuple(bands)
+
+
+def bands_of_dataset(dataset: object, count: int) -> tuple[str, ...]:
+    """Find what a TorchGeo dataset calls the bands of its images.
+
+    Args:
+        dataset: The dataset, or a subset or concatenation of datasets.
+        count: Bands of an image.
+
+    Returns:
+        One name per band; empty if the dataset does not name as many.
+    """
+    while (inner := _inner(dataset)) is not None:
+        dataset = inner
+    for attribute in ("bands", "all_bands", "all_band_names", "band_names"):
+        names = getattr(dataset, attribute, None)
+        if isinstance(names, tuple | list) and all(isinstance(name, str) for name in names):
+            if len(names) == count and len(set(names)) == count:
+                return tuple(names)
+            if names and attribute == "bands":
+                return ()  # the chosen bands; the others are the names of more than it reads
+    return ()
+
+
+def _inner(dataset: object) -> object:
+    """Return the dataset of a subset or wrapper, or the first of several; otherwise None."""
+    several = getattr(dataset, "datasets", None)
+    return several[0] if several else getattr(dataset, "dataset", None)
 
 
 def _by_file_name(path: str, count: int) -> Sequence[str]:

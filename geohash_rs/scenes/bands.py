@@ -111,7 +111,8 @@ def choose_bands(
         strange = not any(bands[i - 1].meaning for i in rest)
         open_names = not any(wanted[i][1] for i in missing)
         alike = len(rest) == 1 and (strange or open_names)
-        if alike or (strange and open_names) or (not matched and (strange or open_names)):
+        silent = strange and not _are_described(bands, rest)
+        if alike or (strange and open_names) or (not matched and (silent or open_names)):
             for position, index in zip(missing, rest, strict=True):
                 found[position] = index
             by = _sources(bands, matched) if matched else BY_ORDER
@@ -169,11 +170,24 @@ def picture_bands(bands: Sequence[Band], *, alpha: int | None = None) -> tuple[i
     return tuple(usable[:3]) if len(usable) >= 3 else tuple(usable[:1])
 
 
+def _are_described(bands: Sequence[Band], indexes: Sequence[int]) -> bool:
+    """Return whether all bands have names that say more than their number."""
+    names = [re.sub(r"\d+", "", bands[i - 1].name) for i in indexes]
+    return all(names) and len(set(names)) > 1
+
+
 def _labels(bands: Sequence[Band]) -> tuple[str, ...]:
-    """Label all bands if any is known, unknown ones by their number."""
+    """Label all bands if any is known, unknown ones by their number.
+
+    Bands that show the same, such as ``B4_p10`` and ``B4_p90``, keep their own names.
+    """
     if not any(band.meaning or band.name for band in bands):
         return ("",) * len(bands)
-    return tuple(band.label or f"band_{i}" for i, band in enumerate(bands, 1))
+    shared = Counter(band.meaning for band in bands)
+    return tuple(
+        (band.name if shared[band.meaning] > 1 and band.name else band.label) or f"band_{i}"
+        for i, band in enumerate(bands, 1)
+    )
 
 
 def _choice(bands: Sequence[Band], indexes: Sequence[int], by: str) -> BandChoice:

@@ -27,6 +27,10 @@ YEAR_DAY = re.compile(
     r"(?:^HLS\.[LS]30\.T\w{5}\.|\.A|_doy|^L[CEOTM]\d{7})(?P<text>(?:19|20)\d\d[0-3]\d\d)"
     r"(?=T\d{6}|[A-Z]{3}\d\d|[._]|$)"
 )
+# Sentinel-2 before December 2016: the first date of a name is that of processing, and only names of
+# products and data strips state when they were sensed.
+OLD_SENTINEL_2 = re.compile(r"S2[A-D]_OPER_")
+SENSED = re.compile(r"S2[A-D]_OPER_[^/]*?_[VS](?P<text>20\d{6})T\d{6}")
 # A table of scenes cannot hold other moments: https://pandas.pydata.org/docs/user_guide/timeseries.html
 EARLIEST, LATEST = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 DATE_TAGS = ("ACQUISITIONDATETIME", "TIFFTAG_DATETIME")
@@ -67,11 +71,16 @@ class DateRule:
             if given is not None and given == given:  # NaT, as in tables, is not a date either
                 return _argument_dates(given, path)
         # The signature of a signed URL contains the date of signing.
-        name = path.partition("?")[0].rsplit("/", 1)[-1]
-        return self._from_name(name) or _tag_dates(tags)
+        return self._from_name(path.partition("?")[0].replace("\\", "/")) or _tag_dates(tags)
 
-    def _from_name(self, name: str) -> DateRange | None:
+    def _from_name(self, path: str) -> DateRange | None:
+        name = path.rsplit("/", 1)[-1]
         if self.filename_regex is None:
+            if OLD_SENTINEL_2.match(name):
+                for found in SENSED.finditer(path):
+                    with suppress(ValueError):
+                        return parse_iso(found["text"])
+                return None
             for found in YEAR_DAY.finditer(name):
                 with suppress(ValueError):
                     return parse_iso(found["text"])

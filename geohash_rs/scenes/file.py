@@ -1,6 +1,8 @@
 """Read the header of one georeferenced raster file: its grid, its bands and its date."""
 
 import os
+import re
+import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -31,11 +33,19 @@ from geohash_rs.scenes.stacks import without_grid
 from geohash_rs.scenes.state import state_of, version_of
 from geohash_rs.scenes.values import Conversion, rescaling_of
 
-__all__ = ["SceneFile", "bands_of_raster", "open_raster", "read_scene_file", "scene_key"]
+__all__ = [
+    "SceneFile",
+    "bands_of_raster",
+    "open_raster",
+    "read_scene_file",
+    "real_path",
+    "scene_key",
+]
 
 # Side files are looked up by name: listing a folder of thousands takes longer than reading a tile.
 LOCAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 MOST_PAGES = 4  # named in a message
+FIRST_PAGE = re.compile(r"^(?:file://|GTIFF_DIR:1:)", re.IGNORECASE)
 DIRECT = LOCAL | {"GTIFF_DIRECT_IO": "YES"}
 
 
@@ -185,6 +195,20 @@ def scene_key(path: str | Path) -> str:
     return Path(os.path.abspath(text)).as_posix()  # noqa: PTH100 (resolve would follow links)
 
 
+def real_path(key: str) -> str:
+    """Return the one path of a file that links and URIs may name in other ways.
+
+    Args:
+        key: Name of a scene in an archive.
+
+    Returns:
+        The path without links of a local file, which may be named by a URI or as its first page;
+        other names unchanged.
+    """
+    path = FIRST_PAGE.sub("", key) or key
+    return key if is_virtual(path) else Path(os.path.realpath(path)).as_posix()
+
+
 def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
     """Open a raster; any failure becomes a SceneError.
 
@@ -199,10 +223,14 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
 
     Raises:
         SceneError: If the file is missing, empty, truncated or not a raster, or its name is not
-            UTF-8.
+            UTF-8 or not read as such.
     """
     if (shown := shown_name(path)) != str(path):
-        msg = f"{Path(shown).name} has a name that is not UTF-8, which GDAL cannot open; rename it."
+        ours = sys.getfilesystemencoding()
+        why, advice = "is not UTF-8", "rename it"
+        if ours != "utf-8" and _is_utf8(str(path)):
+            why, advice = f"Python reads as {ours}", "set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
+        msg = f"{Path(shown).name} has a name that {why}, which GDAL cannot open; {advice}."
         raise SceneError(msg)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -220,6 +248,15 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
             else:
                 msg = f"{name} cannot be opened: {one_line(error)}"
             raise SceneError(msg) from error
+
+
+def _is_utf8(path: str) -> bool:
+    """Return whether a name is UTF-8 on disk, however Python reads it."""
+    try:
+        os.fsencode(path).decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _open(path: str | Path) -> DatasetReader:

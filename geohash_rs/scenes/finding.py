@@ -12,11 +12,13 @@ import shapely
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.windows import footprints
 from geohash_rs.scenes.band_files import remember_apart
-from geohash_rs.scenes.containers import container_of
+from geohash_rs.scenes.containers import container_of, other_raster
 from geohash_rs.scenes.dates import DateRule
-from geohash_rs.scenes.file import SceneFile, read_scene_file, scene_key
+from geohash_rs.scenes.file import SceneFile, read_scene_file, real_path, scene_key
 from geohash_rs.scenes.folders import FolderSearch, is_folder, shown_name
 from geohash_rs.scenes.remote import is_virtual
+from geohash_rs.scenes.sensors import sensor_of
+from geohash_rs.scenes.sources import SIDE_FILES
 from geohash_rs.scenes.stack_vrt import SeparateScenesError
 from geohash_rs.scenes.stacks import find_stacks, members_at
 
@@ -35,8 +37,8 @@ class FoundScenes:
         unreadable: Path and reason for each file that cannot be used.
         passed_over: As in `FolderSearch`.
         other_layers: As in `geohash_rs.scenes.stacks.Found`.
-        containers: Path, and what to do with it, of each file in a folder that holds other files or
-            several rasters.
+        containers: Path and description of each file in a folder that holds other files or several
+            rasters, or is a raster that must be named, and of each mosaic of the scenes.
     """
 
     scene_files: list[SceneFile] = field(default_factory=list)
@@ -75,11 +77,14 @@ def find_scenes(
         unreadable=[(shown_name(path), shown_name(reason)) for path, reason in search.failed],
         passed_over=search.passed_over,
         other_layers=stacks.other_layers,
-        containers=[(shown_name(path), shown_name(container_of(path))) for path in search.seen],
+        containers=[
+            (shown_name(path), shown_name(container_of(path) or other_raster(path)))
+            for path in search.seen
+        ],
     )
     if strict and found.unreadable:
         raise SceneError(found.unreadable[0][1])
-    waiting = deque(stacks.scenes)
+    waiting, scenes = deque(stacks.scenes), list[SceneFile]()
     while waiting:
         path = waiting.popleft()
         try:
@@ -87,7 +92,10 @@ def find_scenes(
             scene.band_indexes(bands)
             _check_on_earth(scene)
         except GeoHashRSError as error:
-            named = stacks.stacks.get(path, ()) if isinstance(error, SeparateScenesError) else ()
+            # Files of a product, unlike those of blocks that are only numbered, belong together.
+            is_product = sensor_of(path) is not None or path.upper().endswith(".SAFE")
+            may_part = isinstance(error, SeparateScenesError) and not is_product
+            named = stacks.stacks.get(path, ()) if may_part else ()
             if members := [member.path for member in named]:
                 remember_apart(members)
                 waiting.extendleft(reversed(members))
@@ -96,10 +104,41 @@ def find_scenes(
                 raise
             found.unreadable.append((shown_name(scene_key(path)), shown_name(one_line(error))))
         else:
-            found.scene_files.append(scene)
+            scenes.append(scene)
+    _add_each_once(scenes, found)
     if not found.scene_files:
         raise SceneError(_nothing_to_read(paths, found))
     return found
+
+
+def _add_each_once(scenes: Sequence[SceneFile], found: FoundScenes) -> None:
+    """Add scenes, without mosaics of the others and files that two names lead to."""
+    sources: dict[str, SceneFile] = {}
+    for scene in scenes:
+        members = scene.files if scene.is_stack else (scene.key,)
+        sources.update((real_path(member), scene) for member in members)
+    for scene in scenes:
+        first = sources[real_path(scene.key)] if not scene.is_stack else scene
+        if first is not scene:
+            found.passed_over.append((scene.key, f"the same file as {first.key}"))
+            continue
+        parts = _parts_of_mosaic(scene)
+        whole = [sources[part] for part in parts if part in sources]
+        bands = {len(other.color_bands) for other in whole}
+        if parts and len(whole) == len(parts) and bands == {len(scene.color_bands)}:
+            others = f" and {len(whole) - 1} more" if len(whole) > 1 else ""
+            reason = f"a mosaic of scenes that are read themselves ({whole[0].name}{others})"
+            found.containers.append((scene.key, reason))
+            continue
+        found.scene_files.append(scene)
+
+
+def _parts_of_mosaic(scene: SceneFile) -> list[str]:
+    """List the files of which a virtual raster is made, without their side files."""
+    if scene.is_stack or not scene.key.lower().endswith(".vrt"):
+        return []
+    files = [real_path(file) for file in scene.files if not file.lower().endswith(SIDE_FILES)]
+    return [file for file in files if file != real_path(scene.key)]
 
 
 def scene_paths(paths: Iterable[str | Path], *, search: FolderSearch | None = None) -> list[str]:
@@ -140,8 +179,9 @@ def _is_scene_name(name: str) -> bool:
 
 def _is_container(entry: os.DirEntry[str]) -> bool:
     """Return whether a file, or folder of a Zarr store, holds other files or several rasters."""
-    is_store = entry.name.lower().endswith(ZARR)
-    return container_of(entry.name) != "" and (is_store or not is_folder(entry))
+    if is_folder(entry):
+        return entry.name.lower().endswith(ZARR)
+    return container_of(entry.name) != "" or other_raster(entry.path) != ""
 
 
 def _check_on_earth(scene: SceneFile) -> None:

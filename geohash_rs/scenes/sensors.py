@@ -1,6 +1,7 @@
 """Names of bands by sensor and by convention, and what these bands show."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 __all__ = [
@@ -42,7 +43,7 @@ SENSORS = (
     (re.compile(r"(?:^|[/_])L[ET](?:0[4-7]_|[4-7]\d)", re.I), LANDSAT_7),
     (re.compile(r"(?:^|[/_])LM(?:0[45]_|[45]\d)", re.I), MSS),
     (re.compile(r"(?:^|[/_])LM(?:0[1-3]_|[1-3]\d)", re.I), MSS_1_TO_3),
-    (re.compile(r"(?:^|/)(?:MOD|MYD|MCD)\d\d", re.I), MODIS),
+    (re.compile(r"(?:^|/)(?:MOD|MYD|MCD)\d\d|(?:^|[_.])sur_refl_b", re.I), MODIS),
 )
 
 # Multi-band products whose files may not describe their bands.
@@ -70,6 +71,13 @@ WORDS = {
     "green_i": "green05", "greeni": "green05", "green_1": "green05", "green_ii": "green",
     "swir1": "swir16", "swir_1": "swir16", "swir2": "swir22", "swir_2": "swir22",
     "panchromatic": "pan", "thermal": "lwir", "tir": "lwir", "tirs1": "lwir11", "tirs2": "lwir12",
+    "infrarot": "nir", "nahinfrarot": "nir", "nahes_infrarot": "nir", "infrarouge": "nir",
+    "proche_infrarouge": "nir", "infrarrojo": "nir", "infrarrojo_cercano": "nir",
+}  # fmt: skip
+# In German, French and Spanish.
+TRANSLATED = {
+    "rot": "red", "grün": "green", "gruen": "green", "blau": "blue", "rouge": "red",
+    "vert": "green", "bleu": "blue", "rojo": "red", "verde": "green", "azul": "blue",
 }  # fmt: skip
 POLARISATIONS = ("vv", "vh", "hh", "hv")  # of radar, such as Sentinel-1
 COMMON = {
@@ -85,7 +93,15 @@ FAMILY = {
 FAMILIES = COMMON - FAMILY.keys()
 FEW = 8  # bands b1 to b8: of any sensor, or only numbered
 NUMBERED = re.compile(r"(?:sur_refl_|sr_|st_|toa_)?b_?(0?)(\d{1,2})(a?)", re.I)
-NOT_PIXELS = {"mask", "qa", "quality", "cloud", "ratio", "index", "std", "variance", "error"}
+NOT_PIXELS = {
+    "mask", "qa", "quality", "cloud", "ratio", "index", "std", "stddev", "variance", "error",
+    "count", "diff",
+}  # fmt: skip
+# A central wavelength, or the two ends of a band, in nm: "665 nm", "Rrs_665", "630-690nm".
+NANOMETRES = re.compile(
+    r"(?:^|_|\()(?P<quantity>rrs_|rho[a-z]*_|refl[a-z]*_|)(?P<first>\d{3,4}(?:\.\d+)?)"
+    r"(?:_(?P<last>\d{3,4}(?:\.\d+)?))?(?P<unit>_?nm)?(?![a-z0-9])"
+)
 # Upper limit, in micrometres, of the wavelengths of each common name.
 SPECTRUM = (
     (0.400, ""), (0.455, "coastal"), (0.510, "blue"), (0.585, "green"), (0.625, "yellow"),
@@ -119,16 +135,17 @@ def meanings_of(names: Sequence[str], path: str = "") -> list[str]:
     Returns:
         A common name for each, or an empty string.
 
-    >>> meanings_of(["Red", "B8A", "B11", "band 7"])
-    ['red', 'nir08', 'swir16', '']
+    >>> meanings_of(["Red", "B8A_median", "B11", "560 nm", "band 7"])
+    ['red', 'nir08', 'swir16', 'green', '']
     """
-    plain = [re.sub(r"[\s\-]+", "_", name.strip().lower()) for name in names]
-    heads = [re.split(r"[,(:]", name)[0].strip("_") for name in plain]
-    sensor = sensor_of(path) if path else None
+    texts = [unicodedata.normalize("NFC", name).strip().lower() for name in names]
+    plain = [re.sub(r"[\s\-]+", "_", text) for text in texts]
+    heads = [_numbered_word(re.split(r"[,(:]", name)[0].strip("_")) for name in plain]
+    sensor = next(filter(None, map(sensor_of, (path, *texts))), None)
     if sensor is None:
         sensor = _sensor_by_names(heads)
     return [
-        _meaning(name, sensor) or _meaning(head, sensor) or _one_word(name)
+        _meaning(name, sensor) or _meaning(head, sensor) or _one_word(name) or _at_nanometres(name)
         for name, head in zip(plain, heads, strict=True)
     ]
 
@@ -193,10 +210,26 @@ def _meaning(name: str, sensor: dict[str, str]) -> str:
     return WORDS.get(name, "")
 
 
+def _numbered_word(name: str) -> str:
+    """Return the one numbered band in a longer text, such as b4 of s2_b4_median, or the text."""
+    words = re.findall(r"[^\W_]+", name)
+    found = [word for word in words if NUMBERED.fullmatch(word)]
+    return found[0] if len(found) == 1 and not NOT_PIXELS & set(words) else name
+
+
+def _at_nanometres(name: str) -> str:
+    """Find what a band shows by a wavelength in its name."""
+    found = NANOMETRES.search(name)
+    if found is None or not (found["quantity"] or found["unit"]) or "fwhm" in name:
+        return ""
+    ends = [float(end) for end in (found["first"], found["last"]) if end]
+    return at_wavelength(sum(ends) / len(ends) / 1000)
+
+
 def _one_word(name: str) -> str:
     """Find the one common name in a longer text, such as "Band 4 - Red"."""
     joined = re.sub(r"red_+edge", "rededge", re.sub(r"near_+infra_?red", "nir", name))
-    words = set(re.findall(r"[a-z]+\d*", joined))
+    words = {TRANSLATED.get(word, word) for word in re.findall(r"[^\W\d_]+\d*", joined)}
     found = words & COMMON
     return found.pop() if len(found) == 1 and not words & NOT_PIXELS else ""
 

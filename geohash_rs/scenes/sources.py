@@ -13,7 +13,7 @@ from rasterio.io import DatasetReader
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.scenes.remote import read_patiently
 
-__all__ = ["deciding_files", "is_seen", "missing_source", "watched_file"]
+__all__ = ["SIDE_FILES", "deciding_files", "is_seen", "missing_source", "watched_file"]
 
 # Side files that GDAL reads, though a mosaic or subdataset does not list them.
 SIDE_FILES = (".msk", ".ovr", ".msk.ovr", ".aux.xml")

@@ -1,12 +1,14 @@
 """Group files that are bands of one product: Sentinel-2 SAFE, Landsat, HLS and STAC items."""
 
 import re
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 from geohash_rs.scenes.band_files import band_of_name, layer_of_file
+from geohash_rs.scenes.sensors import sensor_of
 from geohash_rs.scenes.stac import is_stac_path, read_stac
 
 __all__ = [
@@ -21,8 +23,12 @@ __all__ = [
 
 RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt")
 SAFE = re.compile(r"(?P<safe>.*\.SAFE)/(?:GRANULE/(?P<granule>[^/]+)/(?P<inside>.*))?", re.I)
-PICTURE = re.compile(r"(?:^|[/_.])(?:TCI|VISUAL)(?:_\d\dm)?\.\w+$", re.I)
+PICTURE = re.compile(
+    r"(?:^|[/_.])(?:TCI|VISUAL)(?:_\d\dm|(?:_(?:clip|reproject|file_format))+)?\.\w+$", re.I
+)
+PLANET = re.compile(r"(?P<scene>(?:.*/)?\d{7,8}_[^/]+?_[13][AB])(?:_|$)")
 RESOLUTION_FOLDER = re.compile(r"/R\d\dm$", re.I)
+ZIPPED = re.compile(r"/vsizip/(?P<zip>(?!/vsi).+?\.zip)/", re.I)  # a local archive
 GRID = re.compile(r"(?P<key>.+)#(?P<size>[\d.]+)m")
 
 
@@ -104,10 +110,12 @@ def find_stacks(files: Iterable[str]) -> Found:
     of_group: dict[str, list[str]] = {}
     layers: dict[str, str] = {}
     has_several_granules = cache(_has_several_granules)
+    whole: set[str] = set()  # products with a file of several bands
     for path in files:
         place = _place(path, has_several_granules)
         if place is None:
             found.scenes.append(path)
+            whole.update(_products_of(path))
             continue
         name, band, size = place
         of_group.setdefault(name, []).append(path)
@@ -120,6 +128,9 @@ def find_stacks(files: Iterable[str]) -> Found:
             bands[band] = (size, path)
     for name, paths in of_group.items():
         bands = groups.get(name, {})
+        if not bands and {name, _planet_scene(name)} & whole:
+            found.other_layers += paths
+            continue
         if len(bands) < 2:
             alone = _without_layers(paths, layers, is_safe=SAFE.match(f"{name}/") is not None)
             found.scenes += alone
@@ -132,6 +143,23 @@ def find_stacks(files: Iterable[str]) -> Found:
         )
     found.scenes = sorted([*found.scenes, *found.stacks])
     return found
+
+
+def _products_of(path: str) -> Iterator[str]:
+    """List the products, named as in `_place`, of which a file may be all bands."""
+    folder, _, file = path.replace("\\", "/").rpartition("/")
+    stem = file.rpartition(".")[0]
+    yield f"{folder}/{stem}"
+    yield _planet_scene(f"{folder}/{stem}")
+    if sensor_of(stem) is not None:
+        words = stem.split("_")
+        yield from (f"{folder}/{'_'.join(words[:end])}" for end in range(1, len(words)))
+
+
+def _planet_scene(name: str) -> str:
+    """Return the part of a product's name that all files of a Planet scene share; or the name."""
+    found = PLANET.match(name)
+    return found["scene"] if found else name
 
 
 def _without_layers(paths: list[str], layers: Container[str], *, is_safe: bool) -> list[str]:
@@ -163,6 +191,8 @@ def members_at(name: str) -> tuple[Member, ...]:
     if is_stac_path(name.partition("#")[0]):
         return stack_of_item(name)
     path = Path(name)
+    if (packed := ZIPPED.match(name)) is not None and path.suffix.lower() not in RASTERS:
+        return find_stacks(_rasters_in_zip(packed)).stacks.get(name.rstrip("/"), ())
     if "://" in name or name.startswith(("/vsi", "<")):
         return ()
     try:
@@ -190,7 +220,7 @@ def _place(
     text = path.replace("\\", "/")
     folder, _, file = text.rpartition("/")
     stem = file.rpartition(".")[0]
-    if "://" in text or text.startswith("/vsi") or not stem:
+    if "://" in text or (text.startswith("/vsi") and not ZIPPED.match(text)) or not stem:
         return None
     if (safe := SAFE.match(text)) is not None:
         inside = safe["inside"] or ""
@@ -207,7 +237,21 @@ def _place(
     return name, layer.band or None, layer.size
 
 
+def _rasters_in_zip(packed: re.Match[str]) -> list[str]:
+    """List the rasters in a local ZIP archive, as GDAL names them."""
+    try:
+        with ZipFile(packed["zip"]) as archive:
+            names = sorted(archive.namelist())
+    except (OSError, BadZipFile):
+        return []  # GDAL reports what is wrong
+    return [packed[0] + name for name in names if Path(name).suffix.lower() in RASTERS]
+
+
 def _has_several_granules(product: str) -> bool:
+    if (packed := ZIPPED.match(product)) is not None:
+        start = f"{product}/GRANULE/"
+        inside = [n.removeprefix(start) for n in _rasters_in_zip(packed) if n.startswith(start)]
+        return len({name.partition("/")[0] for name in inside}) > 1
     return sum(path.is_dir() for path in Path(product, "GRANULE").iterdir()) > 1
 
 

@@ -273,3 +273,15 @@ def test_no_reading_process_outlives_a_failed_run(
     with pytest.raises(ArchiveWriteError, match="no space left"):
         quick.add(Scenes(scene), workers=1)
     assert not multiprocessing.active_children()
+
+
+def test_a_scene_reached_by_a_link_or_a_uri_is_not_added_again(
+    scene: Path, tmp_path: Path, quick: Archive
+) -> None:
+    quick.add(Scenes(scene))
+    count = quick.num_tiles
+    (tmp_path / "linked").symlink_to(scene.parent, target_is_directory=True)
+    for again in (tmp_path / "linked" / scene.name, f"file://{scene}", f"GTIFF_DIR:1:{scene}"):
+        report = quick.add(Scenes(again))
+        assert (report.num_tiles, quick.num_tiles) == (0, count)
+        assert report.unchanged == [str(scene)]

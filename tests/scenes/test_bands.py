@@ -54,6 +54,22 @@ LAYOUTS = {
         {"count": 3, "texts": ("Band 1 - Blue", "B3, central wavelength 560 nm", "Red (665 nm)")},
         (3, 2, 1),
     ),
+    "names from Earth Engine": (
+        "x.tif", {"count": 4, "texts": ("B8_p50", "B4_p50", "B3_p50", "B2_p50")}, (2, 3, 4)
+    ),
+    "names with a sensor": ("x.tif", {"count": 3, "texts": ("S2_B2", "S2_B3", "S2_B4")}, (3, 2, 1)),
+    "names of files": ("x.tif", {"count": 3, "texts": ("B2.tif", "B3.tif", "B4.tif")}, (3, 2, 1)),
+    "MODIS": (
+        "x.tif",
+        {"count": 3, "texts": ("sur_refl_b03", "sur_refl_b04", "sur_refl_b01")},
+        (3, 2, 1),
+    ),
+    "wavelengths in names": (
+        "x.tif", {"count": 4, "texts": ("Rrs_865", "490 nm", "520-600nm", "Rrs_665")}, (4, 3, 2)
+    ),
+    "German": ("x.tif", {"count": 3, "texts": ("Kanal 1 Blau", "Grün", "Rot")}, (3, 2, 1)),
+    "French": ("x.tif", {"count": 3, "texts": ("Bleu", "Vert", "Rouge")}, (3, 2, 1)),
+    "Spanish": ("x.tif", {"count": 3, "texts": ("azul", "verde", "rojo")}, (3, 2, 1)),
     "Landsat 5 by its product": (
         "LT05_L2SP_193023_20100601_20200607_02_T1.tif",
         {"count": 4, "dtype": "uint16", "texts": ("SR_B1", "SR_B2", "SR_B3", "SR_B4")},
@@ -94,6 +110,10 @@ def test_red_green_and_blue_are_found_wherever_they_are(tmp_path, layout):
         ({"count": 1}, "1 band but the hasher expects 3"),
         ({"count": 2, "dtype": "uint16"}, "2 bands but the hasher expects 3"),
         ({"count": 4, "dtype": "uint16"}, "4 bands but the hasher expects 3"),
+        (
+            {"count": 3, "dtype": "uint16", "texts": ("clear", "snow", "shadow")},
+            r"\(clear, snow, shadow\) but",
+        ),
         (
             {"count": 3, "texts": ("nir", "red", "green")},
             r"3 bands \(nir, red, green, without blue\) but",

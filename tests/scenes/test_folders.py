@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import rasterio
+import rasterio.shutil
 from scipy.io import netcdf_file
 
 from geohash_rs import Scenes
@@ -154,7 +155,7 @@ def test_files_that_hold_other_files_are_named_with_what_to_do(folder: Path) -> 
     assert names(scenes, folder) == ["near.tif", "unpacked.zip/inside.tif"]
     advice = {Path(path).name: text for path, text in scenes.containers}
     assert advice["a.zip"].endswith(
-        "unpack it, or name a file in it, such as /vsizip/a.zip/SCENE.tif"
+        f"unpack it, or name a file in it, such as /vsizip/{folder}/a.zip/SCENE.tif"
     )
     assert 'such as NETCDF:"b.nc":VARIABLE' in advice["b.nc"]
     assert "'gdalinfo c.hdf' lists them" in advice["c.hdf"]
@@ -192,3 +193,32 @@ def test_a_tag_of_a_camera_without_a_clock_is_not_a_date(
     assert [scene.dates for scene in Scenes(tmp_path).scene_files] == [None, None]
     with pytest.raises(SceneError, match="b.tif: datetime 0001.* is not a date between"):
         Scenes(path, datetime="0001-01-01")
+
+
+def test_a_mosaic_of_scenes_is_left_out_and_named(folder: Path, write_scene: Writer) -> None:
+    write_scene(folder / "far.tif", mosaic(1, 1, 3))
+    rasterio.shutil.copy(folder / "near.tif", folder / "all.vrt", driver="VRT")
+    shutil.copy(folder / "all.vrt", folder.parent / "alone.vrt")
+    scenes = Scenes(folder)
+    assert names(scenes, folder) == ["far.tif", "near.tif"]
+    reason = "a mosaic of scenes that are read themselves (near.tif)"
+    assert scenes.containers == [(str(folder / "all.vrt"), reason)]
+    assert names(Scenes(folder / "all.vrt"), folder) == ["all.vrt"]
+
+
+@pytest.mark.parametrize("start", ["file://", "GTIFF_DIR:1:"])
+def test_a_file_that_a_uri_names_again_is_one_scene(folder: Path, start: str) -> None:
+    scenes = Scenes([folder, f"{start}{folder / 'near.tif'}"])
+    assert len(scenes.scene_files) == len(scenes.passed_over) == 1
+    assert "the same file as" in scenes.passed_over[0][1]
+
+
+def test_rasters_that_must_be_named_are_listed(folder: Path) -> None:
+    for name, driver in (("a.dat", "ENVI"), ("b.gtiff", "GTiff")):
+        rasterio.shutil.copy(folder / "near.tif", folder / name, driver=driver)
+    (folder / "c.png").write_bytes(b"")
+    (folder / "c.pgw").write_text("1")
+    (folder / "logo.png").write_bytes(b"")
+    scenes = Scenes(folder)
+    assert [Path(path).name for path, _ in scenes.containers] == ["a.dat", "b.gtiff", "c.png"]
+    assert len(Scenes(folder / "a.dat").scene_files) == 1

@@ -299,6 +299,12 @@ def test_a_nodata_value_from_the_user_has_no_weight_in_resampled_tiles(
     ("name", "arguments", "first", "last"),
     [
         ("S2A_MSIL2A_20170617T113321.tif", {}, "2017-06-17", "2017-06-17"),
+        (
+            "S2A_OPER_PRD_MSIL1C_PDMC_20160605T113933_R022_V20151205T101010_20151205T101010.tif",
+            {},
+            "2015-12-05",
+            "2015-12-05",
+        ),
         ("LC08_L1TP_190024_20200101_20200115_01.tif", {}, "2020-01-01", "2020-01-01"),
         ("x_2021-03-04.tif", {}, "2021-03-04", "2021-03-04"),
         (
@@ -350,7 +356,15 @@ def test_a_scene_is_dated_by_its_tag_if_there_is_no_other_date(tmp_path, tag, mo
     assert first.isoformat() == f"{moment}+00:00"
 
 
-@pytest.mark.parametrize("name", ["tile_2023152.tif", "2012345.tif", "HLS.S30.2023400.tif"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tile_2023152.tif",
+        "2012345.tif",
+        "HLS.S30.2023400.tif",
+        "S2A_OPER_MSI_L1C_TL_EPA__20170605T113933_A002734_T32TQM_B02.tif",  # when it was processed
+    ],
+)
 def test_an_ambiguous_number_is_not_a_date(tmp_path, name):
     with rasterio.open(write(tmp_path / name), "r+") as target:
         target.update_tags(TIFFTAG_DATETIME="0000:00:00 00:00:00")

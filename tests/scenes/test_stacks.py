@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -279,6 +281,21 @@ def test_a_band_alone_is_a_scene_but_its_quality_layers_are_not(tmp_path):
     assert len(Scenes(alone.parent).scene_files) == 1
 
 
+@pytest.mark.parametrize("suffix", ["", "_clip"])
+def test_masks_and_previews_of_a_planet_order_are_not_scenes(tmp_path, suffix):
+    start = tmp_path / "20230601_101010_00_2465_3B"
+    write(Path(f"{start}_AnalyticMS_SR_8b{suffix}.tif"), np.ones((8, 20, 20)), size=3)
+    others = [f"{start}_{layer}{suffix}.tif" for layer in ("AnalyticMS_DN_udm", "Visual", "udm2")]
+    for other in others:
+        write(Path(other), np.ones((3, 20, 20)), size=3)
+    write(tmp_path / "20230602_101010_00_2465_3B_udm2.tif", np.ones((8, 20, 20)), size=3)
+    scenes = Scenes(tmp_path)
+    assert [scene.name for scene in scenes.scene_files] == [
+        f"{start.name}_AnalyticMS_SR_8b{suffix}.tif", "20230602_101010_00_2465_3B_udm2.tif"
+    ]  # fmt: skip
+    assert sorted(scenes.other_layers) == others
+
+
 def test_a_safe_folder_with_only_a_picture_in_colour_is_that_picture(tmp_path):
     inside = tmp_path / GRANULE / "IMG_DATA"
     for size in (10, 20):
@@ -317,3 +334,30 @@ def test_files_that_cannot_be_stacked_are_named_with_a_remedy(tmp_path):
         Scenes(tmp_path / "c")
     with pytest.raises(SceneError, match="band red cannot be opened.*remove it to read the other"):
         Scenes(tmp_path / "d")
+
+
+def test_a_product_whose_bands_do_not_fit_is_named_and_not_split(tmp_path):
+    for number, size in ((2, 30), (3, 30), (4, 90)):
+        write(tmp_path / f"{LANDSAT}_SR_B{number}.TIF", band(number, 80), size=size)
+    write(tmp_path / "other.tif", band(1, 80), size=30)
+    scenes = Scenes(tmp_path)
+    assert [scene.name for scene in scenes.scene_files] == ["other.tif"]
+    ((path, reason),) = scenes.unreadable
+    assert path == str(tmp_path / LANDSAT)
+    assert "bands do not cover the same ground (SR_B4 lies elsewhere)" in reason
+
+
+def test_a_product_in_a_zip_archive_is_one_scene(tmp_path):
+    safe = sentinel(tmp_path / "unpacked")
+    packed = tmp_path / "product.zip"
+    with ZipFile(packed, "w") as archive:
+        for file in sorted(safe.rglob("*.tif")):
+            archive.write(file, file.relative_to(safe.parent))
+        names = archive.namelist()
+    scenes = Scenes([f"/vsizip/{packed}/{name}" for name in names])
+    (scene,) = scenes.scene_files
+    assert scene.key == f"/vsizip/{packed}/{SAFE}"
+    (unpacked,) = Scenes(safe).scene_files
+    assert scene.listed == unpacked.listed
+    with open_raster(scene.key) as there, open_raster(safe) as here:
+        np.testing.assert_array_equal(there.read(), here.read())

@@ -40,6 +40,7 @@ from geohash_rs.hashing.train.validation import (
     ranking_values,
     warn_of_collapse,
 )
+from geohash_rs.scenes.band_labels import bands_of_dataset
 
 __all__ = ["CodeCollapseWarning", "HashingTask"]
 
@@ -60,7 +61,8 @@ class HashingTask(base_task()):  # type: ignore[misc]
         unfreeze: Modules of the backbone to train if it is not frozen, such as "blocks.6".
             Default: all. Normalisation layers keep the statistics of their weights.
         num_classes: Number of classes; needed for the proxy.
-        bands: Names of the bands.
+        bands: Names of the bands. Default: those that the training dataset names, as TorchGeo's
+            do; otherwise red, green, blue for three, or numbers.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}`` in raw pixel values. Default: 0
             to 255 if the first training batch lies within, otherwise its percentiles.
         loader_mean: Mean that the data loader subtracts. Default: the ``mean`` of the data module,
@@ -175,6 +177,12 @@ class HashingTask(base_task()):  # type: ignore[misc]
             trainer=self.trainer,
             monitor=self.monitor,
         )
+
+    def on_train_start(self) -> None:
+        """Take the names of the bands from the training dataset, unless they were given."""
+        if self.hparams["bands"] is None:
+            dataset = getattr(self.trainer.train_dataloader, "dataset", None)
+            self.band_names = bands_of_dataset(dataset, len(self.band_names)) or self.band_names
 
     def train(self, mode: bool = True) -> "HashingTask":  # noqa: FBT001, FBT002  (torch's own)
         """Set the mode of the head; the backbone's normalisation layers stay in evaluation mode.
@@ -330,7 +338,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
             frozen=self.hparams["freeze_backbone"],
             loader=self.loader_statistics(),
         )
-        kept["tile_size"] = self.tile_size
+        kept["tile_size"], kept["bands"] = self.tile_size, list(self.band_names)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore everything that codes depend on from a checkpoint.
@@ -341,6 +349,8 @@ class HashingTask(base_task()):  # type: ignore[misc]
         kept = restore_backbone(checkpoint, self.backbone, own=self.state_dict())
         self.pixels = LoaderPixels(self.backbone, scaling=None).to(self.device)
         self.loader, self.tile_size = tuple(kept["loader"]), kept["tile_size"]
+        if self.hparams["bands"] is None:
+            self.band_names = tuple(kept.get("bands", self.band_names))
 
     def _extractor(self, backbone: Backbone, *, device: str | torch.device) -> Extractor:
         return Extractor(

@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule
+from torchgeo.datasets import EuroSAT100
 
 from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, TrainingError
 from geohash_rs.hashing.data.balanced import BalancedBatches
@@ -68,7 +69,11 @@ def test_the_normalisation_of_torchgeos_data_modules_is_undone(shared_data, tmp_
         assert scaling.high == (255.0,) * 3
     else:
         assert 500 < scaling.high[0] < 10_000
-    assert len(task.hasher().bands) == bands
+    named = ("red", "green", "blue") if bands == 3 else EuroSAT100.all_band_names
+    assert task.hasher().bands == named
+    run.save_checkpoint(tmp_path / "task.ckpt")
+    again = HashingTask.load_from_checkpoint(tmp_path / "task.ckpt")
+    assert again.hasher().bands == named
 
 
 def test_several_labels_are_ranked_by_the_labels_they_share(tmp_path):
