@@ -1,12 +1,14 @@
 """Add the samples of any TorchGeo dataset to an archive."""
 
-from collections.abc import Generator, Iterator, Sequence, Sized
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from itertools import chain
 
 from torch import Tensor
 
 from geohash_rs._compat import is_batch_sampler
+from geohash_rs.errors import GeoHashRSWarning
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedTiles, encode_located
 from geohash_rs.indexing.records import file_record
@@ -14,6 +16,8 @@ from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.sample_values import SampleValues
 from geohash_rs.indexing.samples import LocatedTile, Samples, images_of
 from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
+from geohash_rs.scenes.bands import are_different
+from geohash_rs.scenes.sensors import meanings_of
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 
@@ -53,6 +57,7 @@ class DatasetImagery:
         self._names: set[str] = set()
         self._told: set[tuple[str, str | None]] = set()  # failures of a scene with many samples
         self._sampled: list[Batch] = []
+        self._warned = False
 
     def plan(self, bands: Sequence[str] | None, values: Sequence[Values] = ()) -> None:
         """Start reading; the bands of a dataset are known only from its samples."""
@@ -100,8 +105,32 @@ class DatasetImagery:
         self.report.num_nodata += sum(t.image is None and t.failure is None for t in fresh)
         files = [t for t in fresh if t.whole_file and t.image is not None]
         records = [file_record(tile, self.samples.dataset) for tile in files]
+        self._warn_of_bands(fresh, hasher)
         codes, tiles = encode_located(fresh, hasher)
         self._names.update(tiles["scene"])
         self.report.num_tiles += len(tiles)
         self.report.num_scenes = len(self._names)
         yield EncodedTiles(num_read=len(batch), codes=codes, tiles=tiles, records=records)
+
+    def _warn_of_bands(self, tiles: Iterable[LocatedTile], hasher: Hasher) -> None:
+        """Warn once if bands show something else than the hasher expects.
+
+        The dataset's transforms may bring them into its order, so they are read all the same.
+        """
+        if self._warned:
+            return
+        expected = meanings_of(hasher.bands)
+        for tile in tiles:
+            pairs = (
+                zip(tile.shows, expected, strict=True) if len(tile.shows) == len(expected) else ()
+            )
+            if any(are_different(*pair) for pair in pairs):
+                self._warned = True
+                msg = (
+                    f"the bands of {tile.scene} are {', '.join(s or '?' for s in tile.shows)}, but "
+                    f"the hasher expects {', '.join(hasher.bands)}, and a dataset is read in its "
+                    "own order. Pass bands=... to the dataset, or its files to Scenes(...), unless "
+                    "its transforms reorder them."
+                )
+                warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+                return

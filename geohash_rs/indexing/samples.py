@@ -24,7 +24,7 @@ from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.windows import MAX_BEND_PX, WGS84, footprints_from_rings, window_corners
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.scenes.dates import DateRange
-from geohash_rs.scenes.file import open_raster, read_scene_file, scene_key
+from geohash_rs.scenes.file import bands_of_raster, open_raster, read_scene_file, scene_key
 from geohash_rs.scenes.pixels import TilePixels, fill_invalid
 from geohash_rs.scenes.resampling import is_nodata
 
@@ -48,6 +48,7 @@ class LocatedTile:
         dates: First and last moment (UTC), or None.
         label: Name of its class, or None.
         dtype: NumPy name of the type in which its file stores pixels; empty if unknown.
+        shows: What each band shows by its file, before transforms; empty strings where unknown.
         whole_file: Whether the sample is a whole file, which makes the file a scene of one tile.
         failure: Why it could not be read, or None.
     """
@@ -61,6 +62,7 @@ class LocatedTile:
     dates: DateRange | None = None
     label: str | None = None
     dtype: str = ""
+    shows: tuple[str, ...] = ()
     whole_file: bool = False
     failure: str | None = None
 
@@ -170,7 +172,11 @@ class _BySlice(Dataset[LocatedTile]):
         self.max_nodata = max_nodata
         self.crs = dataset.crs.to_wkt()
         # In some versions, intersections and unions do not know their files; their parts do.
-        self.parts = [(part.index, part.index.geometry.to_numpy()) for part in _parts(dataset)]
+        parts = _parts(dataset)
+        self.parts = [(part.index, part.index.geometry.to_numpy()) for part in parts]
+        self.part_of = {
+            path: part for part in parts for path in part.index.get("filepath", default=())
+        }
 
     def __getitem__(self, slices: GeoSlice) -> LocatedTile:
         x, y, t = self.dataset._disambiguate_slice(slices)
@@ -192,7 +198,17 @@ class _BySlice(Dataset[LocatedTile]):
             tolerance=MAX_BEND_PX * min(abs(x.step), abs(y.step)),
             dates=_shared_dates(sources, t),
             dtype=_stored_type(tuple(names)),
+            shows=self._shown({path for path, _, _ in sources}),
         )
+
+    def _shown(self, paths: set[str]) -> tuple[str, ...]:
+        """Find what the bands of a sample show, if it is made of one file."""
+        part = self.part_of.get(*paths) if len(paths) == 1 else None
+        if part is None or getattr(part, "separate_files", False):
+            return ()
+        shown = _bands_shown(*paths)
+        indexes = getattr(part, "band_indexes", None) or range(1, len(shown) + 1)
+        return tuple(shown[i - 1] for i in indexes) if shown else ()
 
     def _sources(self, box: shapely.Polygon, t: slice) -> list[_Source]:
         """List the files from which TorchGeo makes a tile: all that intersect the slice."""
@@ -254,6 +270,16 @@ def _stored_type(names: tuple[str, ...]) -> str:
         except SceneError:
             return ""
     return str(np.result_type(*types)) if types else ""
+
+
+@lru_cache(maxsize=4096)
+def _bands_shown(path: str) -> tuple[str, ...]:
+    """Return what each band of a file shows; nothing if it cannot be opened."""
+    try:
+        with open_raster(path) as source:
+            return tuple(band.meaning for band in bands_of_raster(source, path)[0])
+    except SceneError:
+        return ()
 
 
 def _parts(dataset: GeoDataset) -> list[GeoDataset]:

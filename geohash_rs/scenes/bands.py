@@ -13,6 +13,7 @@ __all__ = [
     "BY_BANDS",
     "BY_ORDER",
     "BandChoice",
+    "are_different",
     "choose_bands",
     "is_by_meaning",
     "picture_bands",
@@ -208,7 +209,7 @@ def _find(bands: Sequence[Band], usable: Sequence[int], name: str, meaning: str)
     """Find the only band with a name or meaning."""
     own = _named(bands, usable, name)
     # B8 is near infrared of Sentinel-2 but panchromatic of Landsat
-    if own is not None and not _are_different(bands[own - 1].meaning, meaning):
+    if own is not None and not are_different(bands[own - 1].meaning, meaning):
         return own
     for each in (meaning, *NARROWER.get(meaning, ())) if meaning else ():
         same = [i for i in usable if bands[i - 1].meaning == each]
@@ -223,7 +224,16 @@ def _named(bands: Sequence[Band], usable: Sequence[int], name: str) -> int | Non
     return own[0] if len(own) == 1 else None
 
 
-def _are_different(meaning: str, other: str) -> bool:
+def are_different(meaning: str, other: str) -> bool:
+    """Return whether bands are known to show different things.
+
+    Args:
+        meaning: Common name of a band, or an empty string.
+        other: The same of another.
+
+    >>> are_different("red", "blue"), are_different("rededge", "rededge071"), are_different("red", "")
+    (True, False, False)
+    """
     return bool(meaning and other) and family_of(meaning) != family_of(other)
 
 

@@ -11,7 +11,7 @@ from torchgeo.datasets import BigEarthNet, EuroSAT100, RasterDataset
 
 from geohash_rs import Archive, Scenes
 from geohash_rs._compat import TORCHGEO_VERSION
-from geohash_rs.errors import SceneError
+from geohash_rs.errors import GeoHashRSWarning, SceneError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -76,6 +76,28 @@ def test_tiles_of_a_random_sampler_are_located(empty: Archive, scene_folder: Pat
     corners = pixel_bounds(empty.tiles(np.arange(10)), scene_folder / "a_20230601.tif")
     assert (corners >= -1e-6).all()
     assert (corners[:, 0] <= 256 + 1e-6).all()
+
+
+@deprecated
+def test_a_dataset_with_bands_in_another_order_is_named(
+    empty: Archive, scene_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bgr").mkdir()
+    path = tmp_path / "bgr" / "a_20230601.tif"
+    with rasterio.open(scene_folder / "a_20230601.tif") as source:
+        profile, pixels = source.profile, source.read()
+    with rasterio.open(path, "w", **profile | {"photometric": "MINISBLACK"}) as target:
+        target.write(pixels[::-1])
+        target.descriptions = ("blue", "green", "red")
+    dataset = Photos(tmp_path / "bgr")
+    expected = r"a_20230601\.tif are blue, green, red, but the hasher expects red, green, blue"
+    with pytest.warns(GeoHashRSWarning, match=expected) as told:
+        empty.add(dataset, sampler=GridGeoSampler(dataset, size=64, stride=64))
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GeoHashRSWarning)
+        dataset = Photos(scene_folder)
+        empty.add(dataset, sampler=GridGeoSampler(dataset, size=64, stride=64))
 
 
 @deprecated
