@@ -121,10 +121,8 @@ class DatasetImagery:
             return
         expected = meanings_of(hasher.bands)
         for tile in tiles:
-            pairs = (
-                zip(tile.shows, expected, strict=True) if len(tile.shows) == len(expected) else ()
-            )
-            if any(are_different(*pair) for pair in pairs):
+            same_count = len(tile.shows) == len(expected)
+            if same_count and any(map(are_different, tile.shows, expected)):
                 self._warned = True
                 msg = (
                     f"the bands of {tile.scene} are {', '.join(s or '?' for s in tile.shows)}, but "
