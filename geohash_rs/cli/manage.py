@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geohash_rs.cli.options import echo_json
+from geohash_rs.cli.options import echo_json, remote_scenes_option
 
 if TYPE_CHECKING:
     from geohash_rs.scenes.values import Values
@@ -127,15 +127,19 @@ def verify_command(archive: Path, as_json: bool) -> int:
 @click.command("export")
 @archive_argument
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write: .geojson, .json, .gpkg, .parquet, .csv or .html.")
+@remote_scenes_option
 @json_option
-def export_command(archive: Path, output: Path, as_json: bool) -> None:
+def export_command(archive: Path, output: Path, remote_scenes: bool, as_json: bool) -> None:
     """Write all tiles of an archive, with their footprints, to one file."""
     from geohash_rs.archive import Archive
     from geohash_rs.export.formats import check_output, write_batches
     from geohash_rs.store.summary import exported_tiles
 
     check_output(output)
-    count = write_batches(exported_tiles(Archive.open(archive, mode="r")), output)
+    if remote_scenes and output.suffix.lower() != ".html":
+        msg = "--remote-scenes needs -o with a format that has pictures, which is .html here"
+        raise click.UsageError(msg, click.get_current_context())
+    count = write_batches(exported_tiles(Archive.open(archive, mode="r")), output, remote_scenes=remote_scenes)
     if as_json:
         echo_json({"tiles": count, "output": str(output)})
     else:

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["Numbers", "bands_of", "echo_json", "in_options"]
+__all__ = ["Numbers", "bands_of", "echo_json", "in_options", "remote_scenes_option"]
 
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
     r"\b(asset|bands|checksum|date_format|datetime|edges|filename_regex|layer|max_distance|max_nodata|"
-    r"nodata|resolution|stride|tile_size|value_range|window|workers)="
+    r"nodata|remote_scenes|resolution|stride|tile_size|value_range|window|workers)="
     r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
 RENAMED = {"datetime": "date"}
+
+remote_scenes_option = click.option("--remote-scenes", is_flag=True, help="Draw scenes from wherever the archive says, such as URLs, not only from plain raster files of this machine; only if you trust its author.")
 
 
 class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]

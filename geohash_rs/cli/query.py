@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from geohash_rs.cli.options import Numbers, bands_of
+from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
 
 if TYPE_CHECKING:
     from geohash_rs.archive import Archive
@@ -47,6 +47,7 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("--crs", help="CRS of the result, such as EPSG:32633.  [default: EPSG:4326]")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html. Without this option, a table is printed.")
+@remote_scenes_option
 @click.option("--json", "as_json", is_flag=True, help="Print GeoJSON instead of a table.")
 def query_command(
     archive: str,
@@ -75,6 +76,7 @@ def query_command(
     crs: str | None,
     device: str,
     output: Path | None,
+    remote_scenes: bool,
     as_json: bool,
 ) -> None:
     """Find the tiles that look like a PATCH (a GeoTIFF), like a place, or like a tile.
@@ -94,6 +96,7 @@ def query_command(
     some = [*patches, *(text for text in negatives if not text.isdecimal())]
     _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
     _check_patch_options(patches, {"--window": window})
+    _check_pictures(output, remote_scenes=remote_scenes)
     _check_engine(archive, engine=engine)
     from geohash_rs.export.formats import check_output
     from geohash_rs.export.geojson import geojson_features
@@ -125,7 +128,7 @@ def query_command(
             device=device,
         )
     if output is not None:
-        matches.to_file(output)
+        matches.to_file(output, remote_scenes=remote_scenes)
         click.echo(f"{len(matches)} matches written to {output}.", err=True)
     if as_json:
         features = ",\n".join(geojson_features(matches))
@@ -139,6 +142,12 @@ def _check_patch_options(patches: Sequence[str], options: Mapping[str, object]) 
         if given is not None and not patches:
             msg = f"{option} needs a patch"
             raise click.UsageError(msg, click.get_current_context())
+
+
+def _check_pictures(output: Path | None, *, remote_scenes: bool) -> None:
+    if remote_scenes and (output is None or output.suffix.lower() not in (".html", ".gpkg")):
+        msg = "--remote-scenes needs -o with a format that has pictures: .html or .gpkg"
+        raise click.UsageError(msg, click.get_current_context())
 
 
 def _check_engine(archive: str, *, engine: str | None) -> None:
