@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from geohash_rs.cli.options import echo_json, remote_scenes_option
+from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
     from geohash_rs.scenes.values import Values
@@ -46,7 +47,7 @@ def info_command(archive: Path, as_json: bool) -> None:
         shown = "-" if value is None else value
         if isinstance(shown, list):
             shown = ", ".join(f"{part:.6g}" if isinstance(part, float) else str(part) for part in shown)
-        click.echo(f"{name:<{width}}  {shown}")
+        echo(f"{name:<{width}}  {shown}")
 
 
 def _values_of(hasher_file: Path) -> "tuple[Values, ...]":
@@ -80,7 +81,7 @@ def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> Non
     if as_json:
         echo_json({"removed": removed, "archive_tiles": opened.num_tiles})
     else:
-        click.echo(f"{removed} tiles removed; {archive} holds {opened.num_tiles} tiles.")
+        echo(f"{removed} tiles removed; {archive} holds {opened.num_tiles} tiles.")
 
 
 @click.command("compact")
@@ -97,7 +98,7 @@ def compact_command(archive: Path, as_json: bool) -> None:
     if as_json:
         echo_json({"segments_before": before, "segments": after, "tiles": opened.num_tiles})
     else:
-        click.echo(f"{before} segments became {after}; {archive} holds {opened.num_tiles} tiles.")
+        echo(f"{before} segments became {after}; {archive} holds {opened.num_tiles} tiles.")
 
 
 @click.command("verify")
@@ -111,16 +112,16 @@ def verify_command(archive: Path, as_json: bool) -> int:
     if as_json:
         echo_json({**asdict(report), "ok": report.ok})
     else:
-        click.echo(
+        echo(
             f"{report.num_good_tiles} of {report.num_tiles} tiles are good "
             f"({report.num_segments} segments, {report.num_bytes} bytes read)."
         )
         for orphan in report.orphans:
-            click.echo(f"left over: {orphan} (the next 'compact' removes it)")
+            echo(f"left over: {orphan} (the next 'compact' removes it)")
     for damage in report.damage:
-        click.echo(f"damaged {damage.file}: {damage.problem}", err=True)
+        echo(f"damaged {damage.file}: {damage.problem}", err=True)
     if not report.ok:
-        click.echo(f"geohash-rs: {archive} has {len(report.damage)} damaged files.", err=True)
+        echo(f"geohash-rs: {archive} has {len(report.damage)} damaged files.", err=True)
     return 0 if report.ok else 1
 
 
@@ -143,4 +144,4 @@ def export_command(archive: Path, output: Path, remote_scenes: bool, as_json: bo
     if as_json:
         echo_json({"tiles": count, "output": str(output)})
     else:
-        click.echo(f"{count} tiles written to {output}.")
+        echo(f"{count} tiles written to {output}.")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geohash_rs.cli.terminal import echo
+
 __all__ = ["Numbers", "bands_of", "echo_json", "in_options", "remote_scenes_option"]
 
 # Parameters that messages mention, and their options on the command line if named differently.
@@ -104,4 +106,4 @@ def echo_json(value: object) -> None:
     Args:
         value: Any value; what JSON cannot represent is written as text.
     """
-    click.echo(json.dumps(value, indent=2, default=str))
+    echo(*json.dumps(value, indent=2, default=str).split("\n"))

@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
+from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
     from geohash_rs.archive import Archive
@@ -129,10 +130,12 @@ def query_command(
         )
     if output is not None:
         matches.to_file(output, remote_scenes=remote_scenes)
-        click.echo(f"{len(matches)} matches written to {output}.", err=True)
+        echo(f"{len(matches)} matches written to {output}.", err=True)
     if as_json:
-        features = ",\n".join(geojson_features(matches))
-        click.echo(f'{{"type": "FeatureCollection", "features": [\n{features}\n]}}')
+        *features, last = [*(f"{one}," for one in geojson_features(matches)), "]}"]
+        if features:
+            features[-1] = features[-1][:-1]
+        echo('{"type": "FeatureCollection", "features": [', *features, last)
     elif output is None:
         _print_table(matches)
 
@@ -181,9 +184,11 @@ def _opened(archive: str, *, engine: str | None, schema: str, table: str) -> "Ar
 def _print_table(matches: object) -> None:
     import pandas as pd
 
+    from geohash_rs.export.plain_text import plain_text
+
     frame = pd.DataFrame(matches)[SHOWN]  # type: ignore[call-overload]  # matches is a frame
     if frame.empty:
-        click.echo("no matches; widen the region, time or distance.", err=True)
+        echo("no matches; widen the region, time or distance.", err=True)
         return
-    frame = frame.assign(scene=frame["scene"].map(lambda key: key.rsplit("/", 1)[-1]))
-    click.echo(frame.to_string(index=False, na_rep="-"))
+    names = frame["scene"].map(lambda key: plain_text(key.rsplit("/", 1)[-1]))
+    echo(*frame.assign(scene=names).to_string(index=False, na_rep="-").split("\n"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from geohash_rs.cli.options import remote_scenes_option
+from geohash_rs.cli.terminal import echo
 
 __all__ = ["serve_command"]
 
@@ -43,4 +44,4 @@ def serve_command(archive: Path, port: int, host: str, base_map: str | None, att
     if folders and remote_scenes:
         msg = "pass either --scenes, which draws only scenes below a folder, or --remote-scenes, which draws all"
         raise click.UsageError(msg, click.get_current_context())
-    run_server(archive, host=host, port=port, base_map=base_map, attribution=attribution, folders=folders, remote_scenes=remote_scenes, device=device, say=click.echo)
+    run_server(archive, host=host, port=port, base_map=base_map, attribution=attribution, folders=folders, remote_scenes=remote_scenes, device=device, say=echo)
