@@ -104,7 +104,7 @@ def allowance_of(tensors: Mapping[str, Tensor]) -> int:
     return LARGER * sum(4 * tensor.numel() for tensor in tensors.values()) + SLACK
 
 
-class Allowance(TorchDispatchMode):
+class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
     """Within its block, tensors made in this thread may take only so much memory.
 
     Args:
@@ -113,7 +113,7 @@ class Allowance(TorchDispatchMode):
     """
 
     def __init__(self, what: str, most: int | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.what, self.most, self.used = what, most, 0
 
     def __torch_dispatch__(

@@ -58,7 +58,7 @@ ADVICE = "; pass remote_scenes=True if you trust whoever made the archive."
 
 
 class RefusedSceneError(SceneError):
-    """A scene would be read from other sources than pictures may be."""
+    """A scene is not read from where pictures may be."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -216,7 +216,8 @@ class Searcher:
 
         with rasterio.open(path) as source:
             window = (0, 0, source.width, source.height)
-        return data_uri(encode_webp(Thumbnails().read(path, window, size=192)))
+        own = Thumbnails(Permission(remote_scenes=True))  # the copy in memory is ours
+        return data_uri(encode_webp(own.read(path, window, size=192)))
 
     def search(self, request: SearchRequest) -> Matches:
         """Find matches.
