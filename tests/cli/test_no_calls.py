@@ -76,6 +76,7 @@ def workplace(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot interrupt itself there")
 def test_commands_open_no_connection_to_another_machine(workplace):
     pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
     with socket.create_server(("127.0.0.1", 0)) as free:

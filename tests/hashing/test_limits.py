@@ -2,7 +2,6 @@
 
 import copy
 import os
-import resource
 import sys
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from geohash_rs.hashing.files import HasherContent
 from geohash_rs.hashing.hasher import Hasher
 
 NAN, MANY = float("nan"), 10**9
+resource = pytest.importorskip("resource", reason="this system does not count memory so")
 CASES = {
     "a hub": ({"backbone.model": "hf-hub:someone/model"}, "addresses and paths are not loaded"),
     "a folder": ({"backbone.model": "local-dir:/tmp/model"}, "addresses and paths are not loaded"),

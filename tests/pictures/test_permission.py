@@ -5,16 +5,21 @@ import select
 import socket
 import time
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import rasterio.shutil
+import shapely
 from affine import Affine
 
-from geohash_rs.errors import SceneError
+from geohash_rs.cli import main
+from geohash_rs.errors import GeoHashRSWarning, SceneError
 from geohash_rs.pictures.permission import Permission, RefusedSceneError
 from geohash_rs.pictures.scenes import draw_scene, place_scene
 from geohash_rs.pictures.tiles import Thumbnails
+from geohash_rs.retrieval.matches import rank_matches
 from geohash_rs.scenes import remote
 
 UTM = Affine(10, 0, 500_000, 0, -10, 5_000_000)
@@ -94,6 +99,10 @@ NAMES = {
     "a device": "/dev/zero",
     "a catalogue": "{url}/items.json#one",
 }
+
+
+if os.name == "nt":
+    del NAMES["a device"]  # which does not exist there
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
@@ -195,6 +204,11 @@ FILES = {
 }
 
 
+if os.name == "nt":  # which has no pipes, and no names that differ in case
+    for case in ("a pipe", "a pipe as a side file", "overviews in capitals"):
+        del FILES[case]
+
+
 @pytest.mark.parametrize("make", FILES.values(), ids=FILES)
 def test_a_file_that_leads_elsewhere_is_refused_unopened(make, beacon, tmp_path):
     url, calls = beacon
@@ -256,6 +270,8 @@ def imagine(folder):
 
 
 def link(folder):
+    if os.name == "nt":
+        pytest.skip("links need a privilege")
     scene(folder / "a.tif")
     (folder / "b.tif").symlink_to(folder / "a.tif")
     return folder / "b.tif"
@@ -275,6 +291,7 @@ def test_plain_rasters_are_drawn_as_without_the_check(make, tmp_path):
     )
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
 def test_only_scenes_below_the_given_folders_are_drawn(tmp_path):
     for name in ("in", "out"):
         (tmp_path / name).mkdir()
@@ -338,3 +355,48 @@ def test_a_scene_that_is_gone_is_no_matter_of_trust(tmp_path):
     with pytest.raises(SceneError, match="does not exist") as gone:
         Thumbnails().read(str(tmp_path / "a.tif"), WINDOW, size=32)
     assert not isinstance(gone.value, RefusedSceneError)
+
+
+SHOWN = {
+    "html": lambda matches, folder, **ask: matches.to_file(folder / "m.html", **ask),
+    "gpkg": lambda matches, folder, **ask: matches.to_file(folder / "m.gpkg", **ask),
+    "grid": lambda matches, _folder, **ask: matches.plot_grid(**ask),
+    "cell": lambda matches, _folder: matches._repr_html_(),
+}
+
+
+def matches_of(name, count=3):
+    tiles = gpd.GeoDataFrame(
+        {
+            "tile_id": range(count), "scene": name, "col": 0, "row": 0, "width": 64, "height": 64,
+            "datetime": pd.Timestamp("2023-06-01", tz="UTC"),
+        },
+        geometry=[shapely.box(9, 45, 9.01, 45.01)] * count,
+        crs="EPSG:4326",
+    )  # fmt: skip
+    return rank_matches(tiles, np.arange(count, dtype=np.int32), similarity=np.ones(count))
+
+
+@pytest.mark.parametrize("show", SHOWN.values(), ids=SHOWN)
+def test_every_way_to_show_matches_refuses_a_remote_scene_with_one_warning(show, beacon, tmp_path):
+    url, calls = beacon
+    with pytest.warns(GeoHashRSWarning, match=r"no picture of a\.tif.*remote_scenes=True") as told:
+        show(matches_of(f"{url}/a.tif"), tmp_path)
+    assert len(told) == 1
+    assert calls() == 0
+
+
+@pytest.mark.parametrize("name", ["html", "gpkg", "grid"])
+def test_every_way_that_can_be_told_to_reads_a_remote_scene(name, beacon, tmp_path, monkeypatch):
+    url, calls = beacon
+    monkeypatch.setattr(remote, "PAUSES", ())
+    with rasterio.Env(GDAL_HTTP_TIMEOUT="1"):
+        SHOWN[name](matches_of(f"{url}/a.tif", 1), tmp_path, remote_scenes=True)
+    assert calls() > 0
+
+
+@pytest.mark.parametrize("words", [["query", "a", "--tile", "0"], ["export", "a", "-o", "a.csv"]])
+def test_an_option_for_pictures_needs_a_file_with_pictures(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, "--remote-scenes"])
+    assert "--remote-scenes needs -o with" in capsys.readouterr().err
