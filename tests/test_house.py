@@ -323,3 +323,14 @@ def test_nothing_runs_code_from_a_file() -> None:
                 found.append(f"{path.relative_to(PACKAGE)}: {ast.unparse(node)}")
     # a reading process checks that its own error survives the way to its parent
     assert found == ["scenes/process.py: pickle.loads(pickle.dumps(error))"]
+
+
+def test_one_place_prints_to_the_terminal():
+    printing = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"print", "click.echo", "click.secho", "sys.stderr.write"}
+    }
+    assert printing == {"geohash_rs.cli.terminal"}

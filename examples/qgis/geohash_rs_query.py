@@ -18,6 +18,7 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingException,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFile,
     QgsProcessingParameterNumber,
@@ -156,6 +157,13 @@ class FindSimilar(QgsProcessingAlgorithm):
             )
         )
         self.addParameter(
+            QgsProcessingParameterBoolean(
+                "REMOTE_SCENES",
+                "Draw scenes from wherever the archive says, if I trust its author",
+                defaultValue=False,
+            )
+        )
+        self.addParameter(
             QgsProcessingParameterString("PROGRAM", "Command line", defaultValue="geohash-rs")
         )
         self.addParameter(
@@ -177,6 +185,9 @@ class FindSimilar(QgsProcessingAlgorithm):
             "-o",
             output,
         ]
+        pictures = output.lower().endswith((".gpkg", ".html"))
+        if pictures and self.parameterAsBool(parameters, "REMOTE_SCENES", context):
+            words.append("--remote-scenes")
         run(words, feedback)
         return {"OUTPUT": output}
 

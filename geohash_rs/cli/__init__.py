@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from _thread import interrupt_main
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import click
 
 from geohash_rs import __version__
 from geohash_rs.cli.options import in_options
+from geohash_rs.cli.terminal import echo
 from geohash_rs.errors import (
     ExportError,
     GeoHashRSError,
@@ -24,6 +26,7 @@ from geohash_rs.errors import (
     TimeRangeError,
     one_line,
 )
+from geohash_rs.export.plain_text import plain_text
 
 __all__ = ["app", "main"]
 
@@ -103,7 +106,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         with _no_interrupt_lost():
             code = app.main(words, prog_name="geohash-rs", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else "")
+        echo(*(error.ctx.get_help() if error.ctx else "").split("\n"))
         sys.exit(2)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "geohash-rs"
@@ -159,17 +162,19 @@ def _interrupt() -> None:
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     text = f"geohash-rs: warning: {in_options(' '.join(str(message).split()))}"
     if "tqdm" not in sys.modules:
-        click.echo(text, err=True)
+        echo(text, err=True)
         return
     from tqdm import tqdm
 
-    tqdm.write(text, file=sys.stderr)  # above a progress bar, not into it
+    tqdm.write(plain_text(text), file=sys.stderr)  # above a progress bar, not into it
 
 
 def _fail(error: Exception, words: list[str]) -> NoReturn:
     """Explain an error in one line and leave, or show where it came from."""
     if "--traceback" in words:
-        raise error
+        lines = "".join(traceback.format_exception(error)).rstrip("\n").split("\n")
+        echo(*lines, err=True)
+        sys.exit(1)
     known = isinstance(error, GeoHashRSError | OSError)
     kind = "" if known else f"{type(error).__name__}: "
     hint = "" if known else " (see 'geohash-rs --traceback ...')"
@@ -179,5 +184,5 @@ def _fail(error: Exception, words: list[str]) -> NoReturn:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    click.echo(f"geohash-rs: {in_options(message)}", err=True)
+    echo(f"geohash-rs: {in_options(message)}", err=True)
     sys.exit(code)

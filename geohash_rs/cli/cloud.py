@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from geohash_rs.cli.options import echo_json
+from geohash_rs.cli.terminal import echo
 
 __all__ = ["pull_command", "push_command"]
 
@@ -27,7 +28,7 @@ def push_command(archive: Path, url: str, as_json: bool) -> None:
     if as_json:
         echo_json({"archive": str(archive), "url": url, "files_sent": sent, "tiles": tiles})
         return
-    click.echo(f"{sent} files sent; {url} holds {tiles} tiles.")
+    echo(f"{sent} files sent; {url} holds {tiles} tiles.")
 
 
 @click.command("pull")
@@ -48,4 +49,4 @@ def pull_command(url: str, archive: Path, as_json: bool) -> None:
     if as_json:
         echo_json({"archive": str(archive), "url": url, "tiles": tiles})
         return
-    click.echo(f"{archive} holds {tiles} tiles, the same as {url}.")
+    echo(f"{archive} holds {tiles} tiles, the same as {url}.")

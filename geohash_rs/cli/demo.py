@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from geohash_rs.cli.terminal import echo
+
 __all__ = ["demo_command"]
 
 
@@ -31,4 +33,4 @@ def demo_command(folder: Path, patch: str, seed: int) -> None:
     """
     from geohash_rs.demo.run import run_demo
 
-    run_demo(folder, patch=patch, seed=seed, say=click.echo, progress=True)
+    run_demo(folder, patch=patch, seed=seed, say=lambda text: echo(*text.split("\n")), progress=True)

@@ -14,6 +14,7 @@ import click
 
 from geohash_rs import __version__
 from geohash_rs.cli.checks import CHECKS, REINSTALL
+from geohash_rs.cli.terminal import echo
 
 __all__ = ["Outcome", "doctor_command", "run_check"]
 
@@ -53,19 +54,19 @@ class Outcome:
 def doctor_command() -> int:
     """Show versions and check that everything works here; exit with code 1 if something does not."""
     for name, value in _versions():
-        click.echo(f"{name:<13} {value}")
-    click.echo()
+        echo(f"{name:<13} {value}")
+    echo("")
     failed = []
     with ThreadPoolExecutor(4) as threads:
         for name, outcome in zip(CHECKS, threads.map(diagnose, CHECKS), strict=True):
-            click.echo(f"{'ok' if outcome.ok else 'FAILED':<7} {name:<13} {outcome.found}")
+            echo(f"{'ok' if outcome.ok else 'FAILED':<7} {name:<13} {outcome.found}")
             if not outcome.ok:
-                click.echo(f"{'':<21} to do: {outcome.remedy}")
+                echo(f"{'':<21} to do: {outcome.remedy}")
                 failed.append(name)
     if failed:
         names = ", ".join(failed)
         msg = f"{len(failed)} of {len(CHECKS)} checks failed ({names}); what to do is below each."
-        click.echo(f"geohash-rs: {msg}", err=True)
+        echo(f"geohash-rs: {msg}", err=True)
     return 1 if failed else 0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from geohash_rs.cli.terminal import echo
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import CodeLengthError, TrainingError
 
@@ -170,4 +171,4 @@ def evaluate_command(
         from geohash_rs.evaluate.plots import write_plots
 
         write_plots(result, plots, root=tiles.root)
-    click.echo(summary_table(result), nl=False)
+    echo(*summary_table(result).rstrip("\n").split("\n"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from geohash_rs.cli.options import Numbers, bands_of, echo_json, in_options
+from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
     from geohash_rs.indexing.report import AddReport
@@ -127,7 +128,7 @@ def index_command(
         kept = target_folder.exists()
         _print_report(report, f"{archive} " + (f"holds {num_tiles} tiles." if kept else "was not made."))
     for scene, reason in report.skipped:
-        click.echo(f"geohash-rs: skipped {scene}: {in_options(reason)}", err=True)
+        echo(f"geohash-rs: skipped {scene}: {in_options(reason)}", err=True)
     return 1 if report.skipped else 0
 
 
@@ -143,9 +144,9 @@ def _print_report(report: "AddReport", total: str) -> None:
         parts.append(f"{report.num_nodata} tiles left out for nodata")
     if report.skipped:
         parts.append(f"{len(report.skipped)} scenes skipped")
-    click.echo(f"{', '.join(parts)}; {total}")
+    echo(f"{', '.join(parts)}; {total}")
     for note in report.notes:
-        click.echo(in_options(note))
+        echo(in_options(note))
 
 
 def _check_use(archive: Path | None, *, engine: str | None, workers: int, dry_run: bool) -> Path | None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geohash_rs.cli.options import echo_json
+from geohash_rs.cli.options import echo_json, remote_scenes_option
+from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
     from geohash_rs.scenes.values import Values
@@ -46,7 +47,7 @@ def info_command(archive: Path, as_json: bool) -> None:
         shown = "-" if value is None else value
         if isinstance(shown, list):
             shown = ", ".join(f"{part:.6g}" if isinstance(part, float) else str(part) for part in shown)
-        click.echo(f"{name:<{width}}  {shown}")
+        echo(f"{name:<{width}}  {shown}")
 
 
 def _values_of(hasher_file: Path) -> "tuple[Values, ...]":
@@ -80,7 +81,7 @@ def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> Non
     if as_json:
         echo_json({"removed": removed, "archive_tiles": opened.num_tiles})
     else:
-        click.echo(f"{removed} tiles removed; {archive} holds {opened.num_tiles} tiles.")
+        echo(f"{removed} tiles removed; {archive} holds {opened.num_tiles} tiles.")
 
 
 @click.command("compact")
@@ -97,7 +98,7 @@ def compact_command(archive: Path, as_json: bool) -> None:
     if as_json:
         echo_json({"segments_before": before, "segments": after, "tiles": opened.num_tiles})
     else:
-        click.echo(f"{before} segments became {after}; {archive} holds {opened.num_tiles} tiles.")
+        echo(f"{before} segments became {after}; {archive} holds {opened.num_tiles} tiles.")
 
 
 @click.command("verify")
@@ -111,32 +112,36 @@ def verify_command(archive: Path, as_json: bool) -> int:
     if as_json:
         echo_json({**asdict(report), "ok": report.ok})
     else:
-        click.echo(
+        echo(
             f"{report.num_good_tiles} of {report.num_tiles} tiles are good "
             f"({report.num_segments} segments, {report.num_bytes} bytes read)."
         )
         for orphan in report.orphans:
-            click.echo(f"left over: {orphan} (the next 'compact' removes it)")
+            echo(f"left over: {orphan} (the next 'compact' removes it)")
     for damage in report.damage:
-        click.echo(f"damaged {damage.file}: {damage.problem}", err=True)
+        echo(f"damaged {damage.file}: {damage.problem}", err=True)
     if not report.ok:
-        click.echo(f"geohash-rs: {archive} has {len(report.damage)} damaged files.", err=True)
+        echo(f"geohash-rs: {archive} has {len(report.damage)} damaged files.", err=True)
     return 0 if report.ok else 1
 
 
 @click.command("export")
 @archive_argument
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write: .geojson, .json, .gpkg, .parquet, .csv or .html.")
+@remote_scenes_option
 @json_option
-def export_command(archive: Path, output: Path, as_json: bool) -> None:
+def export_command(archive: Path, output: Path, remote_scenes: bool, as_json: bool) -> None:
     """Write all tiles of an archive, with their footprints, to one file."""
     from geohash_rs.archive import Archive
     from geohash_rs.export.formats import check_output, write_batches
     from geohash_rs.store.summary import exported_tiles
 
     check_output(output)
-    count = write_batches(exported_tiles(Archive.open(archive, mode="r")), output)
+    if remote_scenes and output.suffix.lower() != ".html":
+        msg = "--remote-scenes needs -o with a format that has pictures, which is .html here"
+        raise click.UsageError(msg, click.get_current_context())
+    count = write_batches(exported_tiles(Archive.open(archive, mode="r")), output, remote_scenes=remote_scenes)
     if as_json:
         echo_json({"tiles": count, "output": str(output)})
     else:
-        click.echo(f"{count} tiles written to {output}.")
+        echo(f"{count} tiles written to {output}.")

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["Numbers", "bands_of", "echo_json", "in_options"]
+from geohash_rs.cli.terminal import echo
+
+__all__ = ["Numbers", "bands_of", "echo_json", "in_options", "remote_scenes_option"]
 
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
     r"\b(asset|bands|checksum|date_format|datetime|edges|filename_regex|layer|max_distance|max_nodata|"
-    r"nodata|resolution|stride|tile_size|value_range|window|workers)="
+    r"nodata|remote_scenes|resolution|stride|tile_size|value_range|window|workers)="
     r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
 RENAMED = {"datetime": "date"}
+
+remote_scenes_option = click.option("--remote-scenes", is_flag=True, help="Draw scenes from wherever the archive says, such as URLs, not only from plain raster files of this machine; only if you trust its author.")
 
 
 class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]
@@ -102,4 +106,4 @@ def echo_json(value: object) -> None:
     Args:
         value: Any value; what JSON cannot represent is written as text.
     """
-    click.echo(json.dumps(value, indent=2, default=str))
+    echo(*json.dumps(value, indent=2, default=str).split("\n"))

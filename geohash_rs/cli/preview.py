@@ -4,9 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from geohash_rs.cli.options import echo_json, in_options
+from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
     from geohash_rs.indexing.scene_imagery import SceneImagery
@@ -74,9 +73,9 @@ def print_preview(
         _print_rows(rows)
         _print_bounded([f"left out  {path}: {reason}" for path, reason in shown])
         for note in imagery.report.notes:
-            click.echo(in_options(note))
+            echo(in_options(note))
         reading = sum(bool(row["tiles"]) for row in rows)
-        click.echo(
+        echo(
             f"{imagery.num_tiles} tiles of {reading} scenes would be read; {len(rows) - reading} "
             f"scenes are unchanged; {len(left_out)} files are left out."
         )
@@ -134,6 +133,6 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _print_bounded(lines: list[str], *, head: str = "") -> None:
     for line in [head] * bool(head and lines) + lines[:MOST_ROWS]:
-        click.echo(line)
+        echo(line)
     if len(lines) > MOST_ROWS:
-        click.echo(f"... and {len(lines) - MOST_ROWS} more (--json lists all)")
+        echo(f"... and {len(lines) - MOST_ROWS} more (--json lists all)")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from geohash_rs.cli.options import echo_json
+from geohash_rs.cli.terminal import echo
 
 __all__ = ["publish_command"]
 
@@ -29,7 +30,7 @@ def publish_command(archive: Path, dsn: str, schema: str, table: str, as_json: b
     if as_json:
         echo_json(asdict(report))
         return
-    click.echo(
+    echo(
         f"{report.num_added} tiles added and {report.num_removed} removed in "
         f"{report.num_transactions} transactions; {schema}.{table} holds {report.num_tiles} tiles."
     )

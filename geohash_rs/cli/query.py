@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from geohash_rs.cli.options import Numbers, bands_of
+from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
+from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
     from geohash_rs.archive import Archive
@@ -47,6 +48,7 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("--crs", help="CRS of the result, such as EPSG:32633.  [default: EPSG:4326]")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html. Without this option, a table is printed.")
+@remote_scenes_option
 @click.option("--json", "as_json", is_flag=True, help="Print GeoJSON instead of a table.")
 def query_command(
     archive: str,
@@ -75,6 +77,7 @@ def query_command(
     crs: str | None,
     device: str,
     output: Path | None,
+    remote_scenes: bool,
     as_json: bool,
 ) -> None:
     """Find the tiles that look like a PATCH (a GeoTIFF), like a place, or like a tile.
@@ -94,6 +97,7 @@ def query_command(
     some = [*patches, *(text for text in negatives if not text.isdecimal())]
     _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
     _check_patch_options(patches, {"--window": window})
+    _check_pictures(output, remote_scenes=remote_scenes)
     _check_engine(archive, engine=engine)
     from geohash_rs.export.formats import check_output
     from geohash_rs.export.geojson import geojson_features
@@ -125,11 +129,13 @@ def query_command(
             device=device,
         )
     if output is not None:
-        matches.to_file(output)
-        click.echo(f"{len(matches)} matches written to {output}.", err=True)
+        matches.to_file(output, remote_scenes=remote_scenes)
+        echo(f"{len(matches)} matches written to {output}.", err=True)
     if as_json:
-        features = ",\n".join(geojson_features(matches))
-        click.echo(f'{{"type": "FeatureCollection", "features": [\n{features}\n]}}')
+        *features, last = [*(f"{one}," for one in geojson_features(matches)), "]}"]
+        if features:
+            features[-1] = features[-1][:-1]
+        echo('{"type": "FeatureCollection", "features": [', *features, last)
     elif output is None:
         _print_table(matches)
 
@@ -139,6 +145,12 @@ def _check_patch_options(patches: Sequence[str], options: Mapping[str, object]) 
         if given is not None and not patches:
             msg = f"{option} needs a patch"
             raise click.UsageError(msg, click.get_current_context())
+
+
+def _check_pictures(output: Path | None, *, remote_scenes: bool) -> None:
+    if remote_scenes and (output is None or output.suffix.lower() not in (".html", ".gpkg")):
+        msg = "--remote-scenes needs -o with a format that has pictures: .html or .gpkg"
+        raise click.UsageError(msg, click.get_current_context())
 
 
 def _check_engine(archive: str, *, engine: str | None) -> None:
@@ -172,9 +184,11 @@ def _opened(archive: str, *, engine: str | None, schema: str, table: str) -> "Ar
 def _print_table(matches: object) -> None:
     import pandas as pd
 
+    from geohash_rs.export.plain_text import plain_text
+
     frame = pd.DataFrame(matches)[SHOWN]  # type: ignore[call-overload]  # matches is a frame
     if frame.empty:
-        click.echo("no matches; widen the region, time or distance.", err=True)
+        echo("no matches; widen the region, time or distance.", err=True)
         return
-    frame = frame.assign(scene=frame["scene"].map(lambda key: key.rsplit("/", 1)[-1]))
-    click.echo(frame.to_string(index=False, na_rep="-"))
+    names = frame["scene"].map(lambda key: plain_text(key.rsplit("/", 1)[-1]))
+    echo(*frame.assign(scene=names).to_string(index=False, na_rep="-").split("\n"))

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import click
 
+from geohash_rs.cli.options import remote_scenes_option
+from geohash_rs.cli.terminal import echo
+
 __all__ = ["serve_command"]
 
 
@@ -31,9 +34,14 @@ def _base_map(context: click.Context, option: click.Parameter, url: str | None) 
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other is open to the network.")
 @click.option("--base-map", metavar="URL", callback=_base_map, help="Raster tiles under the footprints, such as https://HOST/{z}/{x}/{y}.png; none by default.")
 @click.option("--attribution", help="Credit line of the base map.")
+@click.option("--scenes", "folders", multiple=True, type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER", help="Draw only scenes below this folder; can be repeated.  [default: all of this machine with the default --host; none with any other]")
+@remote_scenes_option
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
-def serve_command(archive: Path, port: int, host: str, base_map: str | None, attribution: str | None, device: str) -> None:
+def serve_command(archive: Path, port: int, host: str, base_map: str | None, attribution: str | None, folders: tuple[Path, ...], remote_scenes: bool, device: str) -> None:
     """Show ARCHIVE on a map in the browser. Search by clicking tiles or dropping GeoTIFFs."""
     from geohash_rs.serve.server import run_server
 
-    run_server(archive, host=host, port=port, base_map=base_map, attribution=attribution, device=device, say=click.echo)
+    if folders and remote_scenes:
+        msg = "pass either --scenes, which draws only scenes below a folder, or --remote-scenes, which draws all"
+        raise click.UsageError(msg, click.get_current_context())
+    run_server(archive, host=host, port=port, base_map=base_map, attribution=attribution, folders=folders, remote_scenes=remote_scenes, device=device, say=echo)

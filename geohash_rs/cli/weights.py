@@ -3,6 +3,7 @@
 import click
 
 from geohash_rs.cli.options import echo_json
+from geohash_rs.cli.terminal import echo
 
 __all__ = ["weights_command"]
 
@@ -18,4 +19,4 @@ def weights_command(as_json: bool) -> None:
         echo_json(rows)
         return
     for row in rows:
-        click.echo(f"{row['name']:<16}  {row['num_bits']!s:>5} bits  {row['about']}")
+        echo(f"{row['name']:<16}  {row['num_bits']!s:>5} bits  {row['about']}")

@@ -15,6 +15,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from shapely.geometry import Polygon, box
 
+from geohash_rs.pictures.permission import Permission
+
 __all__ = ["draw_matches"]
 
 FOUND, ASKED = "#ff3b6b", "#00c8ff"
@@ -46,6 +48,7 @@ def draw_matches(
     cell = figure.add_axes(_cell(0, 0))
     _draw_image(cell, image, ASKED, title="your patch")
     for place, match in enumerate(matches.head(2 * COLUMNS).itertuples()):
+        Permission().check(match.scene)  # an archive that was there already may name anything
         with rasterio.open(match.scene) as source:
             window = Window(match.col, match.row, match.width, match.height)
             image = source.read([1, 2, 3], window=window, boundless=True, fill_value=0)

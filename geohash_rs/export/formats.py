@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ENDINGS", "check_ending", "check_output", "geojson_features", "write", "write_batches"]
 
 Writer = Callable[[Iterator["GeoDataFrame"], Path, str], int]
+WITH_PICTURES = (".gpkg", ".html")
 
 WRITERS: MappingProxyType[str, Writer] = MappingProxyType(
     {
@@ -40,7 +42,13 @@ PARTS = ("segments", WRITE_LOCK)  # of an archive, next to its manifest
 ARCHIVE_DEPTH = 3  # folders: archive/segments/NAME
 
 
-def write(frame: "GeoDataFrame", path: str | os.PathLike[str], *, layer: str | None = None) -> None:
+def write(
+    frame: "GeoDataFrame",
+    path: str | os.PathLike[str],
+    *,
+    layer: str | None = None,
+    remote_scenes: bool = False,
+) -> None:
     """Write a table of footprints to one file, in the format of its extension.
 
     The file appears complete or not at all: an existing file is kept until the new one is
@@ -59,17 +67,23 @@ def write(frame: "GeoDataFrame", path: str | os.PathLike[str], *, layer: str | N
         frame: Footprints and attributes.
         path: File to write; its folder must exist.
         layer: Name of the layer in a GeoPackage; by default the file name without its extension.
+        remote_scenes: Whether pictures may be read from whatever the table names, such as URLs.
+            Otherwise only plain raster files of this machine are drawn.
 
     Raises:
         ExportError: If the extension is unknown, the table has no CRS or a column that the format
             cannot hold, the file cannot be written, it lies in an archive, or the GeoPackage has
             other layers or is open in another program.
     """
-    write_batches([frame], path, layer=layer)
+    write_batches([frame], path, layer=layer, remote_scenes=remote_scenes)
 
 
 def write_batches(
-    frames: Iterable["GeoDataFrame"], path: str | os.PathLike[str], *, layer: str | None = None
+    frames: Iterable["GeoDataFrame"],
+    path: str | os.PathLike[str],
+    *,
+    layer: str | None = None,
+    remote_scenes: bool = False,
 ) -> int:
     """Write tables one after another to one file, with only one in memory at a time.
 
@@ -77,6 +91,7 @@ def write_batches(
         frames: Tables with the same columns and the same CRS; at least one, which may be empty.
         path: File to write, as for `write`.
         layer: As for `write`.
+        remote_scenes: As for `write`.
 
     Returns:
         The number of rows written.
@@ -89,7 +104,8 @@ def write_batches(
     if target.is_symlink():  # it stays one
         target = Path(os.path.realpath(path))
     check_output(target)
-    writer = WRITERS[target.suffix.lower()]
+    ending = target.suffix.lower()
+    writer = _writer(ending, remote_scenes=remote_scenes)
     layer = layer or Path(path).stem
     batches = iter(frames)
     first = next(batches, None)
@@ -97,7 +113,7 @@ def write_batches(
         msg = f"there is no table to write to {target}; pass at least one, which may be empty."
         raise ExportError(msg)
     tables = map(_check_footprints, chain([first], batches))
-    is_geopackage = writer is write_geopackage
+    is_geopackage = ending == ".gpkg"
     try:
         if is_geopackage:
             check_not_open(target)
@@ -124,6 +140,15 @@ def write_batches(
             "Free disk space or choose a folder that you may write to."
         )
         raise ExportError(msg) from error
+
+
+def _writer(ending: str, *, remote_scenes: bool) -> Writer:
+    from geohash_rs.pictures.permission import Permission
+
+    writer: Callable[..., int] = WRITERS[ending]
+    if ending not in WITH_PICTURES:
+        return writer
+    return partial(writer, permission=Permission(remote_scenes=remote_scenes))
 
 
 def check_ending(path: str | os.PathLike[str]) -> str:

@@ -15,6 +15,8 @@ from geohash_rs.export.qgis_style import PICTURE_COLUMN, match_style, store_styl
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
+    from geohash_rs.pictures.permission import Permission
+
 __all__ = ["check_layers", "check_not_open", "write_geopackage"]
 
 MATCH = ("rank", "distance", "tile_id", "datetime", "scene", "col", "row", "width", "height")
@@ -25,7 +27,13 @@ STYLES = "layer_styles"  # table in which QGIS keeps styles
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def write_geopackage(frames: Iterator["GeoDataFrame"], path: Path, layer: str) -> int:
+def write_geopackage(
+    frames: Iterator["GeoDataFrame"],
+    path: Path,
+    layer: str,
+    *,
+    permission: "Permission | None" = None,
+) -> int:
     """Write tables one after another to one layer.
 
     Matches get a QGIS style that colours them by distance and shows their pictures as map tips; up
@@ -35,6 +43,7 @@ def write_geopackage(frames: Iterator["GeoDataFrame"], path: Path, layer: str) -
         frames: Tables with the same columns and CRS.
         path: File to write.
         layer: Name of the layer.
+        permission: What pictures may be read from; None allows plain raster files of this machine.
 
     Returns:
         The number of features written.
@@ -47,7 +56,7 @@ def write_geopackage(frames: Iterator["GeoDataFrame"], path: Path, layer: str) -
     for number, frame in enumerate(frames):
         table = frame
         if number == 0 and set(MATCH) <= set(frame.columns) and len(frame) <= MOST_PICTURES:
-            table = _with_pictures(frame)
+            table = _with_pictures(frame, permission)
             pictures = PICTURE_COLUMN in table.columns
         elif pictures:
             table = frame.assign(**{PICTURE_COLUMN: None})
@@ -131,10 +140,11 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _with_pictures(frame: "GeoDataFrame") -> "GeoDataFrame":
+def _with_pictures(frame: "GeoDataFrame", permission: "Permission | None") -> "GeoDataFrame":
     """Add a column of pictures as data URIs, unless no scene can be read."""
     rows = frame.drop(columns=frame.geometry.name).to_dict("records")
-    pictures = [webp and _jpeg_uri(webp) for webp in tile_pictures(rows, size=PICTURE_SIZE)]
+    read = tile_pictures(rows, size=PICTURE_SIZE, permission=permission)
+    pictures = [webp and _jpeg_uri(webp) for webp in read]
     if not any(pictures) or PICTURE_COLUMN in frame.columns:
         return frame
     return frame.assign(**{PICTURE_COLUMN: pictures})

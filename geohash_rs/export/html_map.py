@@ -16,7 +16,9 @@ from geohash_rs.footprints.web_mercator import from_square, to_square
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+    from geohash_rs.pictures.permission import Permission
     from geohash_rs.pictures.scenes import PlacedScene
+    from geohash_rs.pictures.tiles import Thumbnails
 
 __all__ = ["facts_of", "figure"]
 
@@ -56,12 +58,17 @@ def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
     return str(row.get("rank", number)), far, date
 
 
-def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> str:
+def figure(
+    rows: Sequence[dict[str, Any]],
+    shapes: npt.NDArray[np.object_],
+    permission: "Permission | None" = None,
+) -> str:
     """Draw the map.
 
     Args:
         rows: Columns of the matches.
         shapes: Their footprints in lon/lat, shape (rows,), None if missing.
+        permission: What pictures may be read from; None allows plain raster files of this machine.
 
     Returns:
         A ``figure`` element.
@@ -87,7 +94,7 @@ def figure(rows: Sequence[dict[str, Any]], shapes: npt.NDArray[np.object_]) -> s
         drawn: Array = (to_square(turned) - low) * scale
         return drawn
 
-    parts = [_scenes(rows, draw), _graticule(low, extent, scale, height)]
+    parts = [_scenes(rows, draw, permission), _graticule(low, extent, scale, height)]
     parts += [
         _footprint(row, number, shape, draw, _colour(row, rows))
         for number, (row, shape) in reversed(
@@ -139,7 +146,7 @@ def _footprint(
     )
 
 
-def _scenes(rows: Sequence[dict[str, Any]], draw: Draw) -> str:
+def _scenes(rows: Sequence[dict[str, Any]], draw: Draw, permission: "Permission | None") -> str:
     """Draw the scenes with the most matches below the footprints, latest on top."""
     from geohash_rs.pictures.scenes import draw_scene
     from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
@@ -148,10 +155,11 @@ def _scenes(rows: Sequence[dict[str, Any]], draw: Draw) -> str:
     for row in rows:
         counts[str(row.get("scene"))] = counts.get(str(row.get("scene")), 0) + 1
     names = sorted(counts, key=lambda name: -counts[name])[:MOST_SCENES]
-    scenes = [scene for scene in map(_place, names) if scene is not None]
+    thumbnails = Thumbnails(permission)
+    placed = (_place(name, thumbnails) for name in names)
+    scenes = [scene for scene in placed if scene is not None]
     scenes.sort(key=lambda scene: str(scene.date or ""))
     pictures = []
-    thumbnails = Thumbnails()
     for scene in scenes:
         west, south, east, north = scene.bounds
         corners = np.array([[west, north], [east, south]])
@@ -167,12 +175,11 @@ def _scenes(rows: Sequence[dict[str, Any]], draw: Draw) -> str:
     return "".join(pictures)
 
 
-def _place(name: str) -> "PlacedScene | None":
+def _place(name: str, thumbnails: "Thumbnails") -> "PlacedScene | None":
     from geohash_rs.pictures.scenes import place_scene
-    from geohash_rs.scenes.file import read_scene_file
 
     try:
-        scene = read_scene_file(name)
+        scene = thumbnails.header(name)
     except SceneError:
         return None
     date = scene.dates[0] if scene.dates else None

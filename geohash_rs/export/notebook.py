@@ -127,13 +127,17 @@ def _crs_name(frame: "GeoDataFrame") -> str:
     return str(frame.crs) if frame.crs is not None else "no CRS"
 
 
-def plot_grid(matches: "GeoDataFrame", *, columns: int = 6, most: int = 24) -> "Figure":
+def plot_grid(
+    matches: "GeoDataFrame", *, columns: int = 6, most: int = 24, remote_scenes: bool = False
+) -> "Figure":
     """Draw matches as a grid of pictures with matplotlib.
 
     Args:
         matches: Matches; pictures are read from their scenes.
         columns: Pictures per row.
         most: Most pictures to draw.
+        remote_scenes: Whether to read whatever the matches name, such as URLs. Otherwise only
+            plain raster files of this machine are drawn.
 
     Returns:
         The figure, to show or save.
@@ -145,6 +149,8 @@ def plot_grid(matches: "GeoDataFrame", *, columns: int = 6, most: int = 24) -> "
 
     from matplotlib.figure import Figure
     from PIL import Image
+
+    from geohash_rs.pictures.permission import Permission
 
     if columns < 1 or most < 1:
         msg = f"columns is {columns} and most is {most}; both must be at least 1."
@@ -160,7 +166,9 @@ def plot_grid(matches: "GeoDataFrame", *, columns: int = 6, most: int = 24) -> "
     axes = np.atleast_1d(figure.subplots(lines, columns, squeeze=False)).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, row, picture in zip(axes, rows, tile_pictures(rows, size=192), strict=False):
+    permission = Permission(remote_scenes=remote_scenes)
+    pictures = tile_pictures(rows, size=192, permission=permission)
+    for axis, row, picture in zip(axes, rows, pictures, strict=False):
         moment = row.get("datetime")
         date = f"{moment:%Y-%m-%d}" if moment is not None and moment == moment else ""
         axis.set_title(f"{row['rank']}: {_bits(row['distance'])}\n{date}", fontsize=8)

@@ -11,11 +11,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from geohash_rs.errors import HasherError
+from geohash_rs.hashing.limits import check_file_size
 
 __all__ = ["HasherContent", "describe_hasher", "read_metadata"]
 
 KEY = "geohash_rs"
-MOST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
+MOST_HEADER = 4 * 2**20  # bytes; names and shapes of a few thousand tensors take 1 MB
 FORMAT = 1
 
 
@@ -64,6 +65,7 @@ class HasherContent:
             HasherError: If it is not a hasher file, or of a newer format.
             SafetensorError: If its weights are damaged.
         """
+        check_file_size(len(data))
         content = read_metadata(data)
         return cls(
             description=content["description"],
@@ -115,14 +117,25 @@ def read_metadata(data: bytes) -> dict[str, Any]:
     """
     # https://github.com/huggingface/safetensors#format: 8 bytes of length, then a JSON header
     length = int.from_bytes(data[:8], "little")
+    if length > MOST_HEADER:
+        msg = (
+            f"not a hasher: its header has {length:,} bytes, but at most {MOST_HEADER:,} are read."
+        )
+        raise HasherError(msg)
     try:
         header = json.loads(data[8 : 8 + length])
         content: dict[str, Any] = json.loads(header["__metadata__"][KEY])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = "not a hasher: a safetensors file with a geohash_rs description is expected."
         raise HasherError(msg) from error
-    if content.get("format") != FORMAT:
-        msg = f"hasher format {content.get('format')} is not {FORMAT}; update geohash-rs."
+    kinds = {"format": int, "fingerprint": str, "embedded": bool, "description": dict}
+    if not isinstance(content, dict) or any(
+        not isinstance(content.get(name), kind) for name, kind in kinds.items()
+    ):
+        msg = "not a hasher: its description is incomplete; get the file again."
+        raise HasherError(msg)
+    if content["format"] != FORMAT:
+        msg = f"hasher format {content['format']} is not {FORMAT}; update geohash-rs."
         raise HasherError(msg)
     return content
 

@@ -19,6 +19,7 @@ from geohash_rs.codes import pack_codes
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.extractor import Extractor, on_device
 from geohash_rs.hashing.files import HasherContent
+from geohash_rs.hashing.limits import Allowance, allowance_of, check_description
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.heads import Head, make_head
 from geohash_rs.hashing.network.lite0 import LITE0_WEIGHTS
@@ -28,6 +29,18 @@ from geohash_rs.scenes.values import Values
 from geohash_rs.store.disk.durable import replacing
 
 __all__ = ["Hasher"]
+
+# What torch, timm and safetensors raise for what no hasher of ours has.
+DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -226,7 +239,9 @@ class Hasher:
         try:
             file = HasherContent.from_bytes(data)
             hasher = cls._rebuild(file, device=device)
-        except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except HasherError:
+            raise
+        except DAMAGE as error:
             msg = f"the hasher file is damaged ({type(error).__name__}: {error}); get it again."
             raise HasherError(msg) from error
         if hasher.fingerprint != file.fingerprint:
@@ -241,6 +256,7 @@ class Hasher:
     @classmethod
     def _rebuild(cls, file: HasherContent, *, device: str | torch.device) -> "Hasher":
         about = file.description
+        check_description(about)
         weights = file.part("backbone.") if file.embedded else {}
         names = ("bands", "tile_size", "input_size", "resolution")
         extractor = Extractor(
@@ -251,8 +267,10 @@ class Hasher:
             **{name: about[name] for name in names},
         )
         settings = dict(about["head"])
-        head = make_head(settings.pop("kind"), settings)
-        head.load_state_dict(file.part("head."))
+        parameters = file.part("head.")
+        with Allowance("the head", allowance_of(parameters)):
+            head = make_head(settings.pop("kind"), settings)
+        head.load_state_dict(parameters)
         shown = {name: about[name] for name in ("views", "name", "notes")}
         return cls(extractor, head, **shown)
 

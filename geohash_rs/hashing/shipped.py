@@ -9,6 +9,7 @@ import torch
 from geohash_rs.errors import HasherError, HasherNotFoundError
 from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.limits import check_file_size
 
 __all__ = ["list_hashers", "load_hasher", "shipped_hashers"]
 
@@ -31,16 +32,16 @@ def load_hasher(name_or_path: str | Path, *, device: str | torch.device = "cpu")
     shipped = shipped_hashers()
     if not path.is_file() and str(name_or_path) in shipped:
         path = shipped[str(name_or_path)]
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError) as error:
+    if not path.is_file():  # a pipe would be waited for
         names = ", ".join(shipped) or "none"
         msg = (
             f"no file and no shipped hasher is called {str(name_or_path)!r}; shipped: {names}. "
             'A training-free hasher such as "general-64" is fitted on the tiles of an archive: '
             'Archive.create(path, hasher="general-64").'
         )
-        raise HasherNotFoundError(msg) from error
+        raise HasherNotFoundError(msg)
+    check_file_size(path.stat().st_size)
+    data = path.read_bytes()
     try:
         return Hasher.from_bytes(data, device=device)
     except HasherError as error:

@@ -8,14 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
+from pyproj.exceptions import ProjError
+from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, RasterioError
 from rasterio.transform import from_bounds
 from rasterio.warp import reproject, transform_bounds
 
 from geohash_rs.errors import SceneError, one_line
+from geohash_rs.footprints.projection import projection_of
 from geohash_rs.footprints.web_mercator import HALF_WORLD, LIMIT
-from geohash_rs.pictures.tiles import Thumbnails, hidden_pixels, to_rgba
+from geohash_rs.pictures.tiles import MOST_PIXELS, Thumbnails, hidden_pixels, to_rgba
 from geohash_rs.scenes.bands import picture_bands
 from geohash_rs.scenes.file import open_raster
 from geohash_rs.scenes.pixels import TilePixels
@@ -25,7 +28,6 @@ __all__ = ["PlacedScene", "draw_scene", "place_scene", "scenes_in_view"]
 SIZE = 1024  # px of the longer side
 MOST_IN_VIEW = 12
 SMALLEST = 1 / 30  # of a view's longer side; smaller scenes are not drawn
-MOST_PIXELS = 4e8  # largest scene without overviews to read for a picture
 WEB_MAP = "EPSG:3857"
 
 
@@ -76,11 +78,13 @@ def place_scene(
     own = (min(xs), min(ys), max(xs), max(ys))
     try:
         with rasterio.Env():  # outside, GDAL prints its errors as well
-            lonlat = transform_bounds(crs, "EPSG:4326", *own)
+            # GDAL would fetch a CRS that is an address; PROJ does not
+            known = CRS.from_wkt(projection_of(crs).crs.to_wkt())
+            lonlat = transform_bounds(known, "EPSG:4326", *own)
             if lonlat[0] > lonlat[2] or max(abs(lonlat[1]), abs(lonlat[3])) > LIMIT:
                 return None
             box = transform_bounds("EPSG:4326", WEB_MAP, *lonlat)
-    except (RasterioError, CRSError):
+    except (SceneError, ProjError, RasterioError, CRSError):
         return None
     if not all(np.isfinite(box)) or max(map(abs, box)) > HALF_WORLD * 1.001:
         return None
@@ -128,19 +132,19 @@ def draw_scene(
 
     Args:
         scene: The scene.
-        thumbnails: Provides the brightness range of scenes.
+        thumbnails: Checks scenes, and provides their brightness range.
         size: Pixels of the longer side.
 
     Returns:
         RGBA, uint8, shape (height, width, 4), transparent outside the scene.
 
     Raises:
-        SceneError: If it cannot be read, or is large and has no overviews.
+        SceneError: If it may not or cannot be read, or is large and has no overviews.
     """
     key = scene.scene
+    header = thumbnails.header(key)
     try:
-        with open_raster(key) as source:
-            header = thumbnails.header(key)
+        with thumbnails.permission.sealed(), open_raster(key) as source:
             bands = picture_bands(header.bands, alpha=header.alpha)
             if source.width * source.height > MOST_PIXELS and not source.overviews(1):
                 msg = f"{key} is large and has no overviews; add some with 'rio overview'."

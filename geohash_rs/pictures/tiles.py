@@ -13,12 +13,14 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from geohash_rs.errors import SceneError, one_line
+from geohash_rs.pictures.permission import Permission
 from geohash_rs.scenes.bands import picture_bands
 from geohash_rs.scenes.file import SceneFile, read_scene_file
 from geohash_rs.scenes.pixels import TilePixels, north_up, read_window
 from geohash_rs.scenes.pool import RasterPool
 
 __all__ = [
+    "MOST_PIXELS",
     "Thumbnails",
     "data_uri",
     "encode_webp",
@@ -34,6 +36,7 @@ Limits = npt.NDArray[np.float64]
 LOW, HIGH = 2.0, 98.0  # percentiles that become black and white
 SAMPLE = 512  # px of the longer side of the sample that sets a scene's brightness
 KNOWN_SCENES = 4096
+MOST_PIXELS = 4e8  # largest window to read for a picture, and largest scene without overviews
 
 
 def stretch_limits(pixels: TilePixels) -> Limits:
@@ -142,10 +145,17 @@ class Thumbnails:
     """Pictures of tiles, read from their scenes; thread-safe.
 
     Eight-bit scenes are shown unchanged. Others are stretched between percentiles of the whole
-    scene, so that tiles of one scene can be compared by eye.
+    scene, so that tiles of one scene can be compared by eye. Each scene is checked before it is
+    opened, because an archive may name any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, permission: Permission | None = None) -> None:
+        """Store what pictures may be read from.
+
+        Args:
+            permission: None allows plain raster files of this machine.
+        """
+        self.permission = permission or Permission()
         self._pool = RasterPool()
         self._limits: OrderedDict[str, Limits | None] = OrderedDict()
         self._headers: OrderedDict[str, SceneFile] = OrderedDict()
@@ -163,11 +173,24 @@ class Thumbnails:
             uint8, shape (height, width, 4), with north up.
 
         Raises:
-            SceneError: If the scene is gone, or the window cannot be read.
+            SceneError: If the scene is gone or not allowed, or the window is too large or cannot
+                be read.
+        """
+        if window[2] * window[3] > MOST_PIXELS:
+            msg = f"no picture of {scene} at {tuple(window)}: the window is too large to draw."
+            raise SceneError(msg)
+        header = self.header(scene)
+        with self.permission.sealed():
+            return self._read(scene, header, window, size)
+
+    def _read(self, scene: str, header: SceneFile, window: Sequence[int], size: int) -> Image:
+        """Read the picture of one tile of a scene that may be read.
+
+        Raises:
+            SceneError: If the scene or the window cannot be read.
         """
         try:
             source = self._pool.open(scene)
-            header = self.header(scene)
             bands = picture_bands(header.bands, alpha=header.alpha)
             scale = min(1.0, size / max(window[2], window[3], 1))
             shape = max(1, round(window[3] * scale)), max(1, round(window[2] * scale))
@@ -188,7 +211,7 @@ class Thumbnails:
             raise SceneError(msg) from error
 
     def header(self, scene: str) -> SceneFile:
-        """Read what is known of a scene's bands and mask, once per scene.
+        """Check a scene, and read what is known of its bands and mask, once per scene.
 
         Args:
             scene: Path or URI.
@@ -197,13 +220,15 @@ class Thumbnails:
             Its header; a band flagged as alpha is a mask unless its values show otherwise.
 
         Raises:
-            SceneError: If it cannot be read.
+            SceneError: If it may not be read, or cannot be.
         """
         with self._lock:
             if scene in self._headers:
                 self._headers.move_to_end(scene)
                 return self._headers[scene]
-        found = read_scene_file(scene, bands=())
+        self.permission.check(scene)
+        with self.permission.sealed():
+            found = read_scene_file(scene, bands=())
         with self._lock:
             self._headers[scene] = found
             if len(self._headers) > KNOWN_SCENES:

@@ -51,6 +51,8 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
         self,
         filename: str | Path,
         driver: str | None = None,
+        *,
+        remote_scenes: bool = False,
         **options: Any,  # noqa: ANN401 - geopandas' own options pass through
     ) -> None:
         """Write to a file, in the format of its ending.
@@ -58,26 +60,32 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
         Args:
             filename: Ends in .geojson, .gpkg, .parquet, .csv or .html.
             driver: A driver of GDAL; with one, this is geopandas' own `GeoDataFrame.to_file`.
+            remote_scenes: Whether the pictures of .html and .gpkg may be read from whatever the
+                matches name, such as URLs. Otherwise only plain raster files of this machine are
+                drawn.
             **options: Further arguments of geopandas' method.
         """
         if driver is None and not options:
-            write(self, filename)
+            write(self, filename, remote_scenes=remote_scenes)
         else:
             super().to_file(filename, driver=driver, **options)
 
-    def plot_grid(self, *, columns: int = 6, most: int = 24) -> "Figure":
+    def plot_grid(
+        self, *, columns: int = 6, most: int = 24, remote_scenes: bool = False
+    ) -> "Figure":
         """Draw the matches as a grid of pictures, see `geohash_rs.export.notebook.plot_grid`.
 
         Args:
             columns: Pictures in a row.
             most: Most pictures.
+            remote_scenes: As in `to_file`.
 
         Returns:
             A matplotlib figure.
         """
         from geohash_rs.export import notebook
 
-        return notebook.plot_grid(self, columns=columns, most=most)
+        return notebook.plot_grid(self, columns=columns, most=most, remote_scenes=remote_scenes)
 
     def explore(self, **options: Any) -> Any:  # noqa: ANN401 - geopandas' own, a folium map
         """Show the matches on an interactive map, see `geohash_rs.export.notebook.explore`.

@@ -21,6 +21,7 @@ from geohash_rs import __version__
 from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError, SceneError, TileNotFoundError, one_line
 from geohash_rs.export.formats import write
+from geohash_rs.pictures.permission import Permission
 from geohash_rs.serve.cache import ByteCache
 from geohash_rs.serve.geojson import feature_collection
 from geohash_rs.serve.guard import Guard, content_security_policy
@@ -94,6 +95,7 @@ PATCH: dict[str, Any] = {
 def create_app(
     archive: Archive,
     *,
+    permission: Permission | None = None,
     hosts: Sequence[str] = (),
     any_address: bool = False,
     base_map: str | None = None,
@@ -104,6 +106,7 @@ def create_app(
 
     Args:
         archive: The archive to search, open for reading.
+        permission: What pictures may be read from; None allows plain raster files of this machine.
         hosts: Host names that it is served under, in addition to localhost.
         any_address: Whether to accept every IP address as its own.
         base_map: URL template of raster tiles with {z}, {x} and {y}; None shows no base map.
@@ -113,7 +116,7 @@ def create_app(
     Returns:
         An ASGI application that answers only its own page.
     """
-    searcher = Searcher(archive, device=device)
+    searcher = Searcher(archive, permission=permission, device=device)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

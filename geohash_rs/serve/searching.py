@@ -20,6 +20,7 @@ from geohash_rs.errors import (
     QueryError,
     ValueMismatchError,
 )
+from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
 from geohash_rs.retrieval.image_queries import hash_patch
 from geohash_rs.retrieval.matches import Matches, rank_matches
@@ -65,16 +66,21 @@ def picture_size(wanted: int) -> int:
 class Searcher:
     """An archive as the page sees it; thread-safe."""
 
-    def __init__(self, archive: Archive, *, device: str = "cpu") -> None:
+    def __init__(
+        self, archive: Archive, *, permission: Permission | None = None, device: str = "cpu"
+    ) -> None:
         """Store the archive.
 
         Args:
             archive: Open for reading.
+            permission: What pictures may be read from; None allows plain raster files of this
+                machine.
             device: Device that runs the network.
         """
         self.archive = archive
+        self.permission = permission
         self.device = device
-        self.thumbnails = Thumbnails()
+        self.thumbnails = Thumbnails(self.permission)
         self._lock = threading.Lock()  # for refreshing to another state of the archive
         self._hashing = threading.Lock()  # one patch at a time
         self._scenes = ScenePictures(archive)
@@ -91,7 +97,7 @@ class Searcher:
             if changed != self._changed:
                 self.archive.refresh()
                 self._changed = changed
-                self.thumbnails = Thumbnails()  # scene files may have been replaced
+                self.thumbnails = Thumbnails(self.permission)  # scene files may have been replaced
 
     def warm(self) -> None:
         """Compile and load what the first search needs."""
@@ -170,7 +176,7 @@ class Searcher:
 
         Raises:
             TileNotFoundError: If the archive has no such tile.
-            SceneError: If its scene is gone.
+            SceneError: If its scene is gone or may not be read.
             QueryError: If the tile has no window in a scene.
         """
         tile = self._tiles([tile_id]).iloc[0]
@@ -210,7 +216,8 @@ class Searcher:
 
         with rasterio.open(path) as source:
             window = (0, 0, source.width, source.height)
-        return data_uri(encode_webp(Thumbnails().read(path, window, size=192)))
+        own = Thumbnails(Permission(remote_scenes=True))  # the copy in memory is ours
+        return data_uri(encode_webp(own.read(path, window, size=192)))
 
     def search(self, request: SearchRequest) -> Matches:
         """Find matches.

@@ -1,11 +1,12 @@
 """Run the page on this machine until interrupted."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError
+from geohash_rs.pictures.permission import Permission
 from geohash_rs.serve.addresses import own_addresses, own_names
 
 __all__ = ["ServeError", "run_server"]
@@ -25,6 +26,8 @@ def run_server(
     port: int = 8765,
     base_map: str | None = None,
     attribution: str | None = None,
+    folders: Sequence[Path] = (),
+    remote_scenes: bool = False,
     device: str = "cpu",
     say: Callable[[str], None],
 ) -> None:
@@ -36,6 +39,9 @@ def run_server(
         port: Port to listen on; 0 picks a free one.
         base_map: URL template of raster tiles.
         attribution: Credit line of the base map.
+        folders: Draw only scenes below these. None given draws all plain raster files of this
+            machine that the archive names if only this machine can ask for them, otherwise none.
+        remote_scenes: Whether to draw scenes from wherever the archive says.
         device: Device that runs the network.
         say: Called with lines that report the page's address.
 
@@ -57,9 +63,14 @@ def run_server(
     shown = [f"[{host}]" if ":" in host else host]
     if host in EVERYWHERE:
         shown = ["localhost", *own_addresses(listening.family)]
+    alone = host in ALONE
+    permission = Permission(
+        remote_scenes=remote_scenes, folders=None if alone and not folders else tuple(folders)
+    )
     app = create_app(
         archive,
-        hosts=[host] if host in ALONE else [host, *own_names()],
+        permission=permission,
+        hosts=[host] if alone else [host, *own_names()],
         any_address=host in EVERYWHERE,
         base_map=base_map,
         attribution=attribution,
@@ -71,8 +82,10 @@ def run_server(
         + " and ".join(f"http://{n}:{port}/" for n in shown)
     )
     say("Open it in a browser; stop with Ctrl-C.")
-    if host not in ALONE:
+    if not alone:
         say(f"Listening on {host}: anyone who can reach this machine can search and view scenes.")
+    if permission.folders == () and not remote_scenes:
+        say("No pictures are drawn; name the folders of scenes that others may see with --scenes.")
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])
 

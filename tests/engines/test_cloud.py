@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import resource
 import shutil
 from collections.abc import Iterator
@@ -374,6 +375,43 @@ def test_a_pull_does_not_follow_links(tmp_path: Path) -> None:
     with pytest.raises(ArchiveCorruptError, match="segments is not a plain folder but a link"):
         pull(url, copy)
     assert sorted(Path(outside).rglob("*")) == before
+
+
+def test_neither_a_push_nor_the_cache_follows_links(tmp_path: Path) -> None:
+    url, cache = f"file://{tmp_path / 'store'}", tmp_path / "cache"
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
+    add(archive, 10)
+    push(archive.path, url)
+    for folder in ("store", "cache"):
+        outside = tmp_path / f"outside-{folder}"
+        outside.mkdir()
+        (tmp_path / folder).mkdir(exist_ok=True)
+        if (tmp_path / folder / "segments").exists():
+            shutil.move(tmp_path / folder / "segments", outside / "segments")
+            outside = outside / "segments"
+        (tmp_path / folder / "segments").symlink_to(outside)
+    before = sorted(tmp_path.glob("outside-*/**/*"))
+    codes = np.zeros((1, 8), np.uint8)
+    with pytest.raises(ArchiveCorruptError, match="segments is not a plain folder but a link"):
+        open_archive(url, cache=cache).search(codes, k=1)
+    add(archive, 11)
+    with pytest.raises(ArchiveCorruptError, match="segments is not a plain folder but a link"):
+        push(archive.path, url)
+    assert sorted(tmp_path.glob("outside-*/**/*")) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_a_pipe_in_the_cache_is_not_waited_for(tmp_path: Path) -> None:
+    url, cache = f"file://{tmp_path / 'store'}", tmp_path / "cache"
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64)
+    add(archive, 10)
+    push(archive.path, url)
+    open_archive(url, cache=cache).search(np.zeros((1, 8), np.uint8), k=1)
+    (codes,) = cache.rglob("codes.bin")
+    codes.unlink()
+    os.mkfifo(codes)
+    with pytest.raises(ArchiveCorruptError, match="is not a plain file but a link, a pipe"):
+        open_archive(url, cache=cache).search(np.zeros((1, 8), np.uint8), k=1)
 
 
 def test_a_push_to_a_folder_that_ends_at_any_moment_leaves_one_state_or_the_other(

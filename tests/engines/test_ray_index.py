@@ -1,6 +1,7 @@
 """Indexing on a real cluster of two nodes: the same tiles, even if workers die."""
 
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from geohash_rs import Archive, Scenes
 from geohash_rs.errors import (
+    ArchiveCorruptError,
     EngineError,
     GeoHashRSWarning,
     HasherMismatchError,
@@ -113,6 +115,30 @@ def test_a_node_killed_while_indexing_neither_loses_nor_duplicates_tiles(
     assert lost, "the node was killed too late to matter"
     assert (report.num_scenes, report.num_tiles, report.skipped) == (8, 46, [])
     check_same(archive, embedded)
+
+
+def test_the_folder_for_parts_leads_nowhere_else(tmp_path: Path) -> None:
+    archive, outside = tmp_path / "archive", tmp_path / "outside"
+    killed, other = archive / "staging" / ("a" * 32), archive / "staging" / "notes"
+    for folder in (outside / "inside", killed, other):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("mine", encoding="utf-8")
+    (archive / "staging" / ("b" * 32)).symlink_to(outside)
+    (killed / "link").symlink_to(outside)
+    before = {path: path.stat().st_mtime_ns for path in (outside, *outside.rglob("*"))}
+    with ray_index._staging(archive) as folder:
+        assert folder.parent == archive / "staging"
+    assert not killed.exists(), "what a killed run left is removed"
+    assert (other / "file").exists(), "nothing else is"
+    assert {path: path.stat().st_mtime_ns for path in (outside, *outside.rglob("*"))} == before
+    shutil.rmtree(archive / "staging")
+    (archive / "staging").symlink_to(outside)
+    with (
+        pytest.raises(ArchiveCorruptError, match="staging is not a plain folder but a link"),
+        ray_index._staging(archive),
+    ):
+        pass
+    assert {path: path.stat().st_mtime_ns for path in (outside, *outside.rglob("*"))} == before
 
 
 class Mortal(Indexer):

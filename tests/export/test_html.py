@@ -55,7 +55,7 @@ def test_the_page_is_self_contained_and_has_no_script(matches, tmp_path):
     assert page.count('<a id="f') == 3
     pictures = re.findall(r'<img src="data:image/webp;base64,([^"]+)"', page)
     assert len(pictures) == 2
-    assert "scene not found" in page
+    assert "no picture" in page
     with rasterio.open(matches["scene"][0]) as source:
         asked = np.moveaxis(source.read()[:, :, :64], 0, -1).astype(float)
     shown = np.asarray(Image.open(BytesIO(base64.b64decode(pictures[0]))), float)

@@ -233,7 +233,7 @@ def test_missing_scenes_and_names_with_markup_do_no_harm(tmp_path):
     )
     archive.add_codes(np.arange(32, dtype=np.uint8).reshape(4, 8), tiles)
     searcher = Searcher(archive)
-    with pytest.raises(ValueError, match="cannot be opened"):
+    with pytest.raises(ValueError, match="does not exist"):
         searcher.thumbnail(0, 96)
     with pytest.raises(ValueError, match="no hasher"):
         searcher.patch(geotiff(), name="patch.tif")

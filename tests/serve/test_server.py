@@ -15,7 +15,7 @@ from tests.serve.conftest import start, uvicorn
 def run(coast_archive, monkeypatch):
     """Run the server until it would wait; return its application and its output."""
 
-    def run_server(host):
+    def run_server(host, **options):
         said, kept = [], []
 
         def no_run(self, *, sockets):
@@ -26,7 +26,7 @@ def run(coast_archive, monkeypatch):
         listen = server._listen
         monkeypatch.setattr(server, "_listen", lambda _, port: listen("127.0.0.1", port))
         monkeypatch.setattr(uvicorn.Server, "run", no_run)
-        server.run_server(coast_archive, host=host, port=0, say=said.append)
+        server.run_server(coast_archive, host=host, port=0, say=said.append, **options)
         monkeypatch.undo()
         return kept[0], said
 
@@ -57,6 +57,42 @@ def test_a_local_server_prints_one_address_and_accepts_no_other(run, monkeypatch
     for name in ("198.51.100.7", "box", "box.local"):
         assert asker(url)("GET", "/api/archive", Host=name)[0] == 421
     stop()
+
+
+def picture(application):
+    url, stop = start(application)
+    status = asker(url)("GET", "/api/thumbnail/0.webp")[0]
+    stop()
+    return status
+
+
+def test_others_see_only_scenes_below_the_folders_that_the_server_was_started_with(
+    run, coast, tmp_path
+):
+    nothing = "No pictures are drawn; name the folders of scenes that others may see with --scenes."
+    application, said = run("127.0.0.1")
+    assert picture(application) == 200
+    assert nothing not in said
+    application, said = run("0.0.0.0")  # noqa: S104 - what is tested; it listens to this machine
+    assert picture(application) == 404
+    assert nothing in said
+    for options, status in (
+        ({"folders": [coast / "scenes"]}, 200),
+        ({"folders": [tmp_path]}, 404),
+        ({"remote_scenes": True}, 200),
+    ):
+        application, said = run("0.0.0.0", **options)  # noqa: S104 - as above
+        assert picture(application) == status
+        assert nothing not in said
+        if "folders" in options:
+            assert picture(run("127.0.0.1", **options)[0]) == status
+
+
+def test_folders_and_any_source_contradict_each_other(coast_archive, tmp_path):
+    words = [str(coast_archive), "--scenes", str(tmp_path), "--remote-scenes"]
+    answer = CliRunner().invoke(serve_command, words)
+    assert answer.exit_code == 2
+    assert "either --scenes" in answer.output
 
 
 def test_addresses_can_stand_in_a_url_and_none_is_found_without_a_network(monkeypatch):

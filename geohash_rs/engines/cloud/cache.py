@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from geohash_rs.engines.cloud.store import Options, Store
 from geohash_rs.store.disk.durable import FileEntry
 from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.plain import plain_path
 
 if TYPE_CHECKING:  # it imports torch, which search workers do not need
     from geohash_rs.archive import Archive
@@ -51,9 +52,13 @@ class CachedFiles:
         return Store(self.url, self.options).state()
 
     def find(self, name: str, entry: FileEntry) -> Path:
-        """Return the path of a file, fetching it if it is not cached; see `ArchiveFiles`."""
-        folder = self.folder / Path(name).parent / f"{entry.crc32:08x}-{entry.size}"
-        path = folder / entry.name
+        """Return the path of a file, fetching it if it is not cached; see `ArchiveFiles`.
+
+        Raises:
+            ArchiveCorruptError: If a link or a pipe is in its place in the cache.
+        """
+        place = f"{Path(name).parent.as_posix()}/{entry.crc32:08x}-{entry.size}/{entry.name}"
+        path = plain_path(self.folder, place.removeprefix("./"))
         Store(self.url, self.options).fetch(name, path, entry)
         return path
 

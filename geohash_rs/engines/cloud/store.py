@@ -27,6 +27,7 @@ from geohash_rs.store.disk.durable import (
 )
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_file import MANIFEST, parse_manifest
+from geohash_rs.store.disk.plain import plain_path
 
 __all__ = ["Options", "Store"]
 
@@ -155,11 +156,12 @@ class Store:
             source: The local file.
 
         Raises:
+            ArchiveCorruptError: If it is a folder with a link in the file's place.
             ArchiveWriteError: If it is a folder that cannot be written.
             EngineUnreachableError: If the storage does not answer or denies access.
         """
         if self._local:
-            target = Path(self._root) / name
+            target = plain_path(Path(self._root), name)
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(target) as draft:
@@ -188,11 +190,12 @@ class Store:
             manifest: Its content.
 
         Raises:
+            ArchiveCorruptError: If it is a folder with a link in the file's place.
             ArchiveWriteError: If it is a folder that cannot be written.
             EngineUnreachableError: If the storage does not answer or denies access.
         """
         if self._local:
-            target = Path(self._root) / MANIFEST
+            target = plain_path(Path(self._root), MANIFEST)
             with writing(target), replacing(target) as draft:
                 draft.write_bytes(manifest)
             return

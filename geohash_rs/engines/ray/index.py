@@ -1,6 +1,7 @@
 """Index scenes on a cluster: workers make parts, this process commits each part once."""
 
 import contextlib
+import re
 import shutil
 import time
 import uuid
@@ -29,10 +30,12 @@ from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import Edges, GridSettings
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.locks import write_lock
+from geohash_rs.store.disk.plain import is_plain_folder, plain_folder
 
 __all__ = ["index_scenes"]
 
 STAGING = "staging"  # folder of an archive in which parts are made
+PART_NAME = re.compile(r"[0-9a-f]{32}")  # of a run's folder; nothing else is removed
 POLL_SECONDS = 5.0  # between checks for newly started workers
 
 
@@ -253,10 +256,18 @@ def _join(total: AddReport, report: AddReport) -> None:
 
 @contextlib.contextmanager
 def _staging(archive: Path) -> Iterator[Path]:
-    """Make a folder for parts, and remove those of killed runs."""
-    root = archive / STAGING
+    """Make a folder for parts, and remove those of killed runs.
+
+    An archive may come from a stranger: a link is neither followed nor removed.
+
+    Raises:
+        ArchiveCorruptError: If the archive holds a link or a file in the folder's place.
+    """
+    root = plain_folder(archive, STAGING)
     root.mkdir(exist_ok=True)
     for old in root.iterdir():
+        if not PART_NAME.fullmatch(old.name) or not is_plain_folder(old):
+            continue
         with contextlib.suppress(ArchiveLockedError, OSError), write_lock(old):
             shutil.rmtree(old, ignore_errors=True)
     folder = root / uuid.uuid4().hex

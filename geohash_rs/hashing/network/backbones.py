@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from geohash_rs.errors import HasherError
+from geohash_rs.hashing.limits import Allowance
 
 __all__ = ["Backbone", "create_network"]
 
@@ -30,8 +31,23 @@ class Backbone(nn.Module):
     """
 
     def __init__(
-        self, model_name: str, *, in_chans: int = 3, stages: Sequence[str] = (), seed: int = 0
+        self,
+        model_name: str,
+        *,
+        in_chans: int = 3,
+        stages: Sequence[str] = (),
+        seed: int = 0,
+        most_bytes: int | None = None,
     ) -> None:
+        """Make the network with random weights.
+
+        Args:
+            model_name: As the attribute.
+            in_chans: As the attribute.
+            stages: As the attribute.
+            seed: Seed of the weights.
+            most_bytes: Memory that making the network may take; None for any.
+        """
         super().__init__()
         self.model_name = model_name
         self.in_chans = in_chans
@@ -40,7 +56,8 @@ class Backbone(nn.Module):
         self.raw_input = False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = create_network(model_name, in_chans)
+            with Allowance(f"the network {model_name}", most_bytes):
+                self.network = create_network(model_name, in_chans)
         config: Mapping[str, Any] = self.network.pretrained_cfg
         self.mean = _channels(config.get("mean", (0.5, 0.5, 0.5)), in_chans)
         self.std = _channels(config.get("std", (0.5, 0.5, 0.5)), in_chans)

@@ -9,6 +9,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor
 
 from geohash_rs.errors import BandMismatchError, HasherError
+from geohash_rs.hashing.limits import allowance_of
 from geohash_rs.hashing.network.backbones import Backbone, create_network
 from geohash_rs.hashing.network.lite0 import (
     LITE0,
@@ -88,7 +89,7 @@ def rebuild_backbone(
             msg = f"the file lacks the weights of {model}; save with embed_backbone=True."
             raise HasherError(msg)
         return load_backbone(LITE0, in_chans=in_chans, stages=stages)
-    backbone = Backbone(model, in_chans=in_chans, stages=stages)
+    backbone = Backbone(model, in_chans=in_chans, stages=stages, most_bytes=allowance_of(weights))
     backbone.network.load_state_dict(weights)
     backbone.weights = source["weights"]
     return backbone
