@@ -204,10 +204,12 @@ class _BySlice(Dataset[LocatedTile]):
     def _shown(self, paths: set[str]) -> tuple[str, ...]:
         """Find what the bands of a sample show, if it is made of one file."""
         part = self.part_of.get(*paths) if len(paths) == 1 else None
-        if part is None or getattr(part, "separate_files", False):
+        indexes = getattr(part, "band_indexes", None)
+        # scenes choose bands by what they show
+        if part is None or getattr(part, "separate_files", False) or callable(indexes):
             return ()
         shown = _bands_shown(*paths)
-        indexes = getattr(part, "band_indexes", None) or range(1, len(shown) + 1)
+        indexes = indexes or range(1, len(shown) + 1)
         return tuple(shown[i - 1] for i in indexes) if shown else ()
 
     def _sources(self, box: shapely.Polygon, t: slice) -> list[_Source]:

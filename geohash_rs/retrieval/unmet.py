@@ -78,10 +78,13 @@ def _places(archive: Searchable, where: Where, region: Region) -> list[str]:
     """Report that no tile lies in the region, whatever its time, scene and label."""
     if _exists(archive, replace(where, time=None, scenes=None, labels=None)):
         return []
-    west, south, east, north = region.geometry.bounds
+    where_it_is = ""
+    if region.geometry.geom_type == "Polygon":  # the bounds of several parts mislead at 180 degrees
+        west, south, east, north = region.geometry.bounds
+        where_it_is = f", longitude {west:g} to {east:g} and latitude {south:g} to {north:g}"
     return [
-        f"no tile of the archive lies in the region, longitude {west:g} to {east:g} and latitude "
-        f"{south:g} to {north:g}; 'geohash-rs info' reports where its tiles lie."
+        f"no tile of the archive lies in the region{where_it_is}; 'geohash-rs info' reports where "
+        "its tiles lie."
     ]
 
 
