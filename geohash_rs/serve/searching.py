@@ -139,14 +139,15 @@ class Searcher:
                 self.thumbnails = Thumbnails(self.permission)  # scene files may have been replaced
 
     def warm(self) -> None:
-        """Compile and load what the first search needs."""
-        if self.archive.num_bits and len(self.archive):
-            nothing = np.zeros((1, self.archive.num_bits // 8), np.uint8)
-            self.archive.search(nothing, k=1, max_distance=0, region=(0, 0, 1, 1))
-            self.archive.tiles(self.archive.search(nothing, k=1).ids[0])
+        """Compile and load what the first search needs; what is damaged is reported when used."""
+        with suppress(GeoHashRSError):
+            if self.archive.num_bits and len(self.archive):
+                nothing = np.zeros((1, self.archive.num_bits // 8), np.uint8)
+                self.archive.search(nothing, k=1, max_distance=0, region=(0, 0, 1, 1))
+                self.archive.tiles(self.archive.search(nothing, k=1).ids[0])
         hasher = self.archive.manifest.hasher
         if hasher and hasher.file:
-            with self._hashing, suppress(GeoHashRSError):  # reported when a patch is uploaded
+            with self._hashing, suppress(GeoHashRSError):
                 self.archive.hasher(device=self.device)
 
     @property

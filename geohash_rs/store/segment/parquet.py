@@ -70,9 +70,10 @@ class TileTableFile:
         """
         schema = file.schema_arrow
         for name in {*REQUIRED, *schema.names}:
-            found = schema.field(name).type if schema.get_all_field_indices(name) else None
-            if found is None or name not in COLUMNS or not COLUMNS[name](found):
-                msg = f"its column {name} has the type {found}"
+            found = [schema.field(place).type for place in schema.get_all_field_indices(name)]
+            if len(found) != 1 or name not in COLUMNS or not COLUMNS[name](found[0]):
+                types = " and ".join(map(str, found)) or "nothing"
+                msg = f"its column {name} holds {types}"
                 raise ValueError(msg)
         metadata = file.metadata
         rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
