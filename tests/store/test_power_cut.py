@@ -12,47 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geohash_rs.errors import ArchiveNotFoundError
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.records import SceneRecord
-from tests.store.helpers import make_grid
+from tests.store.helpers import everything, make_grid
 from tests.store.power_cut import Disk, write_tree
 
 EVERY = os.environ.get("GEOHASH_RS_POWER_CUT") == "all"
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no fsync of folders")
 
-State = tuple[object, ...]
-NOTHING: State = ("no archive",)
-
 
 def add(store: CodeStore, scene: str, count: int = 5, **options: object) -> None:
     codes = np.full((count, 8), count, np.uint8)
     record = SceneRecord(scene=scene, num_tiles=count)
     store.add_codes(codes, make_grid(count, scene=scene), scenes=[record], **options)
-
-
-def contents(folder: Path) -> State:
-    """Read everything that an archive holds, and check it."""
-    try:
-        store = CodeStore.open(folder, mode="r")
-    except ArchiveNotFoundError:
-        return NOTHING
-    with store:
-        report = store.verify()
-        assert report.ok, report.damage
-        tiles = [
-            (int(tile_id), scene, bytes(code))
-            for frame in store.iter_tiles()
-            for tile_id, scene, code in zip(
-                frame["tile_id"], frame["scene"], store.codes(frame["tile_id"]), strict=True
-            )
-        ]
-        hasher = store.hasher_file.read_bytes() if store.hasher_file else None
-        scenes = sorted(record.scene for record in store.scenes())
-        state = store.manifest
-        return sorted(tiles), scenes, hasher, state.next_id, tuple(state.attrs.items())
 
 
 def create(root: Path) -> None:
@@ -188,17 +162,17 @@ def test_a_power_cut_leaves_the_old_state_or_the_new_one(name, tmp_path):
     root = folder_for(tmp_path / "disk")
     with quick():
         prepare(root)
-    old = contents(root / place)
+    old = everything(root / place)
     disk = Disk(root, every=EVERY)
     with disk.watched():
         change(root)
-    new = contents(root / place)
+    new = everything(root / place)
     found = set()
     for states, allowed in ((disk.states, {repr(old), repr(new)}), (disk.after(), {repr(new)})):
         for state, when in states.items():
             copy = folder_for(tmp_path / "copy")
             write_tree(state, copy)
-            left = repr(contents(copy / place))
+            left = repr(everything(copy / place))
             assert left in allowed, f"{name}: {when}"
             found.add(left)
     disk.close()
@@ -214,7 +188,7 @@ def test_a_change_repeated_after_a_kill_survives_a_power_cut(name, tmp_path):
     root = folder_for(tmp_path / "disk")
     with quick():
         prepare(root)
-    old = contents(root / place)
+    old = everything(root / place)
     disk = Disk(root, every=False)
     with disk.watched():
         change(root)
@@ -223,18 +197,18 @@ def test_a_change_repeated_after_a_kill_survives_a_power_cut(name, tmp_path):
     for number, moment in enumerate(disk.moments[::step]):
         root = folder_for(tmp_path / "disk")  # the same path: that of the copy's origin
         write_tree({path: content for path, (content, *_) in moment.items()}, root)
-        if contents(root / place) != old:
+        if everything(root / place) != old:
             break
         again = Disk(root, every=False)
         again.resume(moment)
         with again.watched(keep=False):
             change(root)
-        new = contents(root / place)
+        new = everything(root / place)
         assert new != old
         for state in again.after():
             copy = folder_for(tmp_path / "copy")
             write_tree(state, copy)
-            assert contents(copy / place) == new, f"{name}: killed before call {number}"
+            assert everything(copy / place) == new, f"{name}: killed before call {number}"
         again.close()
     assert number > 1
 

@@ -194,7 +194,7 @@ def _checked(data: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
             msg = f"{name} of a scene is not a {kind.__name__}"
             raise ValueError(msg)
         if value is not None and name.startswith("datetime"):
-            dt.datetime.fromisoformat(value)
+            dt.datetime.fromisoformat(str(value))
     numbers = data.get("transform") or [0.0] * 6
     if len(numbers) != 6 or any(type(one) not in (int, float) for one in numbers):
         msg = "transform of a scene is not six numbers"
