@@ -148,11 +148,18 @@ def run_round(base: Path, number: int, examples: int) -> None:
     try:
         one()
     except BaseException as error:  # noqa: BLE001 - whatever it is is what is looked for
-        print(f"seed {number}, {note.read_text()}: {error!r}")
-        frames = traceback.extract_tb(error.__traceback__)
-        ours = [frame for frame in frames if "hypothesis" not in frame.filename]
-        print(*traceback.format_list(ours), *getattr(error, "__notes__", ()), sep="\n")
+        print(f"seed {number}, last: {note.read_text()}")
+        for one_error in getattr(error, "exceptions", [error]):
+            print(described(one_error))
         sys.exit(1)
+
+
+def described(error: BaseException) -> str:
+    """Return an error with the frames that are ours, and what Hypothesis drew."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "hypothesis" not in frame.filename]
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("Draw")]
+    return "\n".join([repr(error)[:300], *traceback.format_list(ours[-4:]), *notes])
 
 
 def base_copy(base: Path, scratch: Path) -> Path:
@@ -219,8 +226,7 @@ def main() -> None:
             if found:
                 findings += 1
                 print(f"== finding {findings}\n{found}", flush=True)
-            elif rounds % 10 == 0:
-                print(f"{rounds * chosen.examples:,} examples, {findings} findings", flush=True)
+            print(f"{rounds * chosen.examples:,} examples, {findings} findings", flush=True)
     print(f"{rounds * chosen.examples:,} examples, {findings} findings")
     sys.exit(bool(findings))
 
