@@ -85,9 +85,9 @@ def with_part(root: Path) -> None:
 
 
 def with_removed(root: Path) -> None:
-    with some(root) as store:
-        store.remove_tiles([1, 2])
-        store.remove_scenes(["0.tif"])
+    with some(root, count=3) as store:
+        store.remove_tiles([1, 7])
+        store.remove_scenes(["2.tif"])
 
 
 def with_copy(root: Path) -> None:
