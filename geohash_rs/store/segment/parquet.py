@@ -127,6 +127,7 @@ class TileTableFile:
             with self._lock:
                 self._check_size(groups)
                 table = self._file.read_row_groups(groups, use_threads=False)
+            table.validate(full=True)  # the numbers of texts, which are not checked when read
             _check_filled(table)
             check_wkb(table.column("geometry").to_pylist())
         except (pa.ArrowException, ValueError, IndexError, OSError) as error:
