@@ -146,7 +146,7 @@ class Connections:
             del self._by_client[connection.client]
 
     def _wait(self, connection: _Connection) -> None:
-        """Start to wait anew."""
+        """Start to wait again."""
         if connection.timer is not None:
             connection.timer.cancel()
         connection.unsent = connection.transport.get_write_buffer_size()

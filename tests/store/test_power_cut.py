@@ -129,12 +129,12 @@ COMMITS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None], str]] =
     "reserve ids": (some_of(1), opened(lambda store: store.reserve_ids(9)), "a"),
     "attributes": (some_of(1), opened(lambda store: store.update_attrs({"x": 1})), "a"),
     "adopt": (with_part, adopt, "a"),
-    "pull anew": (with_copy, pull("new/deep/b"), "new/deep/b"),
+    "pull": (with_copy, pull("new/deep/b"), "new/deep/b"),
     "pull an update": (with_copy, pull("copy"), "copy"),
-    "push anew": (with_copy, push("new/deep/b"), "new/deep/b"),
+    "push": (with_copy, push("new/deep/b"), "new/deep/b"),
     "push an update": (with_copy, push("copy"), "copy"),
 }
-AGAIN = ("create", "first add", "pull anew", "pull an update", "push anew", "push an update")
+AGAIN = ("create", "first add", "pull", "pull an update", "push", "push an update")
 
 
 def folder_for(path: Path) -> Path:
