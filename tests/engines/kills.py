@@ -251,7 +251,7 @@ class Push(Kind):
 
 
 class Pull(Push):
-    """From an address, to which `home` is pushed, to another folder, which is new every third time."""
+    """From the address that `home` is pushed to; into a new folder every third time."""
 
     def prepare(self) -> None:
         super().prepare()
