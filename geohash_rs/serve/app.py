@@ -15,11 +15,11 @@ import anyio.to_thread
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, Response
 
 from geohash_rs import __version__
 from geohash_rs.archive import Archive
-from geohash_rs.errors import GeoHashRSError, SceneError, TileNotFoundError, one_line
+from geohash_rs.errors import GeoHashRSError
 from geohash_rs.export.formats import write
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.serve.cache import ByteCache
@@ -34,6 +34,7 @@ from geohash_rs.serve.messages import (
     SearchRequest,
     TileAnswer,
 )
+from geohash_rs.serve.problems import explain_busy, explain_request, explainer
 from geohash_rs.serve.searching import Searcher, picture_size
 from geohash_rs.serve.turns import BusyError, Turns, in_own_thread
 from geohash_rs.serve.uploads import MAX_UPLOAD
@@ -65,7 +66,10 @@ BBox = Annotated[str, Query(max_length=200, description="minlon,minlat,maxlon,ma
 WRONG: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorAnswer, "description": "There is no such tile or scene."},
     422: {"model": ErrorAnswer, "description": "The request is invalid; detail says why."},
-    503: {"model": ErrorAnswer, "description": "Too many requests at once; try again."},
+    503: {
+        "model": ErrorAnswer,
+        "description": "Too many requests at once, or the archive was moved; detail says which.",
+    },
 }
 FEATURES: dict[int | str, dict[str, Any]] = {
     **WRONG,
@@ -135,9 +139,9 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_exception_handler(BusyError, _explain_busy)
-    app.add_exception_handler(GeoHashRSError, _explain)
-    app.add_exception_handler(RequestValidationError, _explain_request)
+    app.add_exception_handler(BusyError, explain_busy)
+    app.add_exception_handler(GeoHashRSError, explainer(archive.path, searcher.check))
+    app.add_exception_handler(RequestValidationError, explain_request)
     _add_pages(app)
     _add_archive(app, searcher, base_map=base_map, attribution=attribution)
     _add_pictures(app, searcher)
@@ -276,21 +280,3 @@ def _file_name(header: str) -> str:
     """Clean up a browser's file name for use in messages."""
     name = "".join(c for c in unquote(header) if c.isprintable()).replace("\\", "/")
     return name.rsplit("/", 1)[-1][:100] or "the patch"
-
-
-async def _explain(_: Request, error: Exception) -> JSONResponse:
-    missing = isinstance(error, TileNotFoundError | SceneError)
-    return JSONResponse({"detail": one_line(error)}, status_code=404 if missing else 422)
-
-
-async def _explain_busy(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": one_line(error)}, status_code=503, headers={"retry-after": "1"})
-
-
-async def _explain_request(_: Request, error: Exception) -> JSONResponse:
-    problems = error.errors() if isinstance(error, RequestValidationError) else []
-    said = "; ".join(
-        f"{'.'.join(str(part) for part in p['loc'][1:]) or 'the body'}: {p['msg']}"
-        for p in problems[:3]
-    )
-    return JSONResponse({"detail": said or "the request cannot be read"}, status_code=422)

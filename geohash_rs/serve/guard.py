@@ -4,10 +4,13 @@ import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
+
+from geohash_rs.serve.connections import MOST_REQUESTS_OF_A_CLIENT, Connections, Phase
 
 __all__ = ["Guard", "content_security_policy"]
 
@@ -85,6 +88,7 @@ class Guard:
             (b"cross-origin-resource-policy", b"same-origin"),
             (b"cross-origin-opener-policy", b"same-origin"),
         ]
+        self.connections = Connections()
         self.under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,18 +98,24 @@ class Guard:
                 await self.app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
-        refusal = self._refusal(scope, headers)
-        if refusal is not None:
-            await self._refuse(send, *refusal)
-            return
-        self.under_way += 1
+        has_body = not headers.keys().isdisjoint((b"content-length", b"transfer-encoding"))
+        self.connections.enter(scope, Phase.RECEIVING if has_body else Phase.ANSWERING)
         try:
-            await self._answer(scope, receive, send)
+            refusal = self._refusal(scope, headers)
+            if refusal is not None:
+                await self._refuse(send, *refusal)
+                return
+            self.under_way += 1
+            try:
+                await self._answer(scope, receive, send)
+            finally:
+                self.under_way -= 1
         finally:
-            self.under_way -= 1
+            self.connections.enter(scope, Phase.WAITING)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = _Body(receive, self._limit(scope))
+        whole = partial(self.connections.enter, scope, Phase.ANSWERING)
+        body = _Body(receive, self._limit(scope), whole)
         started = False
 
         async def safe(message: Message) -> None:
@@ -142,8 +152,10 @@ class Guard:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._limit(scope):
             return 413, _too_large(self._limit(scope))
-        if self.under_way >= MOST_AT_ONCE:
-            return 503, f"{MOST_AT_ONCE} requests are already in progress; try again in a second."
+        own = self.connections.requests_of(scope)
+        if self.under_way >= MOST_AT_ONCE or own > MOST_REQUESTS_OF_A_CLIENT:
+            most = MOST_AT_ONCE if self.under_way >= MOST_AT_ONCE else MOST_REQUESTS_OF_A_CLIENT
+            return 503, f"{most} requests are already in progress; try again in a second."
         return None
 
     def _is_own(self, host: str) -> bool:
@@ -174,9 +186,10 @@ class _BodyError(Exception):
 class _Body:
     """An incoming request body, counted, and timed from the first read."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
+    def __init__(self, receive: Receive, limit: int, whole: Callable[[], None]) -> None:
         self._receive = receive
         self._limit = limit
+        self._report = whole
         self._num_bytes = 0
         self._whole = False
         self._since: float | None = None
@@ -205,6 +218,8 @@ class _Body:
                 self.refusal = 413, _too_large(self._limit)
             elif message["type"] == "http.request":
                 self._whole = not message.get("more_body", False)
+                if self._whole:
+                    self._report()
                 return message
         raise _BodyError
 

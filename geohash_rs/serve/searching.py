@@ -14,6 +14,7 @@ import shapely
 
 from geohash_rs.archive import Archive
 from geohash_rs.errors import (
+    ArchiveNotFoundError,
     BandMismatchError,
     GeoHashRSError,
     PatchError,
@@ -38,6 +39,7 @@ from geohash_rs.serve.messages import (
 from geohash_rs.serve.scene_pictures import ScenePictures
 from geohash_rs.serve.uploads import clean_patch
 from geohash_rs.serve.view import parse_view, tiles_in_view
+from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 
@@ -85,29 +87,67 @@ class Searcher:
         self._hashing = threading.Lock()  # one patch at a time
         self._scenes = ScenePictures(archive)
         self._key: tuple[object, str] | None = None
-        self._changed = self._manifest_time()
+        self._seen = self._checked = self._stamp()
 
-    def _manifest_time(self) -> int:
-        return (self.archive.path / "manifest.json").stat().st_mtime_ns
+    def _stamp(self) -> tuple[int, int, int]:
+        """Return what changes with every commit, and with another archive in the same place.
+
+        Raises:
+            ArchiveNotFoundError: If the archive is not there any more.
+        """
+        try:
+            found = (self.archive.path / MANIFEST).stat()
+        except OSError as error:
+            msg = (
+                f"the archive {self.archive.path.name} is no longer where the server opened it; "
+                "it was moved or deleted. Put it back, or start the server where it is now."
+            )
+            raise ArchiveNotFoundError(msg) from error
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
+    def check(self) -> None:
+        """Check that the archive is still there, and still the one that was opened.
+
+        Raises:
+            ArchiveNotFoundError: If it was moved, deleted or replaced by another.
+        """
+        with self._lock:
+            stamp = self._stamp()
+            if stamp == self._checked:
+                return
+            known = self.archive.manifest
+            now = read_manifest(self.archive.path)
+            if now.comes_from(known.generation, known.commit) is False:
+                msg = (
+                    f"another archive or an older copy has taken the place of "
+                    f"{self.archive.path.name} since the page was loaded; load the page again."
+                )
+                raise ArchiveNotFoundError(msg)
+            self._checked = stamp
 
     def refresh(self) -> None:
-        """Move to the archive's newest state if it has changed."""
+        """Move to the archive's newest state, or to another archive in its place.
+
+        Raises:
+            ArchiveNotFoundError: If it was moved or deleted.
+        """
         with self._lock:
-            changed = self._manifest_time()
-            if changed != self._changed:
+            stamp = self._stamp()
+            if stamp != self._seen:
                 self.archive.refresh()
-                self._changed = changed
+                self._seen = self._checked = stamp
                 self.thumbnails = Thumbnails(self.permission)  # scene files may have been replaced
 
     def warm(self) -> None:
-        """Compile and load what the first search needs."""
-        if self.archive.num_bits and len(self.archive):
-            nothing = np.zeros((1, self.archive.num_bits // 8), np.uint8)
-            self.archive.search(nothing, k=1, max_distance=0, region=(0, 0, 1, 1))
-            self.archive.tiles(self.archive.search(nothing, k=1).ids[0])
+        """Compile and load what the first search needs; what is damaged is reported when used."""
+        with suppress(GeoHashRSError):
+            if self.archive.num_bits and len(self.archive):
+                nothing = np.zeros((1, self.archive.num_bits // 8), np.uint8)
+                self.archive.search(nothing, k=1, max_distance=0, region=(0, 0, 1, 1))
+                self.archive.tiles(self.archive.search(nothing, k=1).ids[0])
         hasher = self.archive.manifest.hasher
         if hasher and hasher.file:
-            with self._hashing, suppress(GeoHashRSError):  # reported when a patch is uploaded
+            with self._hashing, suppress(GeoHashRSError):
                 self.archive.hasher(device=self.device)
 
     @property
@@ -129,14 +169,17 @@ class Searcher:
 
     def view(self, bbox: str) -> str:
         """Describe the tiles in view as GeoJSON, see `tiles_in_view`."""
+        self.check()
         return tiles_in_view(self.archive.snapshot(), parse_view(bbox))
 
     def scenes(self, bbox: str) -> list[SceneAnswer]:
         """List the scenes in view that are large enough to show."""
+        self.check()
         return self._scenes.in_view(bbox)
 
     def scene_picture(self, number: int) -> bytes:
         """Draw a scene in web map projection as WebP, see `ScenePictures.draw`."""
+        self.check()
         return self._scenes.draw(number, self.thumbnails)
 
     def tile(self, tile_id: int) -> str:
@@ -149,6 +192,7 @@ class Searcher:
         Raises:
             QueryError: If there is no tile at the point.
         """
+        self.check()
         lon, lat = (float(value) for value in point)
         lon = (lon + 180) % 360 - 180
         if not -90 <= lat <= 90 or not np.isfinite(lon):
@@ -169,6 +213,7 @@ class Searcher:
         return feature(ranked.drop(columns="away"))
 
     def _tiles(self, ids: Sequence[int]) -> gpd.GeoDataFrame:
+        self.check()
         return self.archive.tiles(np.asarray(ids, dtype=np.int64))
 
     def thumbnail(self, tile_id: int, size: int) -> bytes:
@@ -194,6 +239,7 @@ class Searcher:
         Raises:
             PatchError: If it is not a GeoTIFF, is too large, has no CRS or has the wrong bands.
         """
+        self.check()
         with clean_patch(content, name=name) as path:
             try:
                 with self._hashing:
@@ -231,6 +277,7 @@ class Searcher:
         Raises:
             GeoHashRSError: If the request is invalid.
         """
+        self.check()
         archive = self.archive.snapshot()  # unaffected by a concurrent refresh
         positives = [query_of_tile(archive, tile_id) for tile_id in request.tiles]
         if request.codes:

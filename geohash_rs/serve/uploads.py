@@ -1,9 +1,10 @@
 """Read an uploaded GeoTIFF without trusting anything in it."""
 
 import re
+import struct
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 
 import rasterio
@@ -17,6 +18,8 @@ __all__ = ["MAX_PIXEL_BYTES", "MAX_UPLOAD", "clean_patch"]
 
 MAX_UPLOAD = 64 * 2**20  # bytes of the file
 MAX_PIXEL_BYTES = 256 * 2**20  # bytes of its decoded pixels
+MAX_BANDS = 1024  # describing bands takes GDAL time that grows with the square of their number
+MAX_DIRECTORIES = 100  # of pages, overviews and masks; GDAL lists them all
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF, both byte orders
 
 
@@ -35,11 +38,12 @@ def clean_patch(content: bytes, *, name: str) -> Iterator[str]:
         GDAL's path of the copy, which is deleted afterwards.
 
     Raises:
-        PatchError: If it is not a GeoTIFF, is too large when decoded, or is damaged.
+        PatchError: If it is not a GeoTIFF, has too many pixels, bands or pages, or is damaged.
     """
     if not content.startswith(SIGNATURES):
         msg = f"{name} is not a GeoTIFF; drop a .tif file that has a CRS."
         raise PatchError(msg)
+    _check_directories(content, name)
     folder = uuid.uuid4().hex  # a new folder, so that there are no sidecar files to find
     try:
         with (
@@ -55,14 +59,44 @@ def clean_patch(content: bytes, *, name: str) -> Iterator[str]:
         yield copied.name
 
 
+def _check_directories(content: bytes, name: str) -> None:
+    """Follow the chain of a TIFF's directories, as far as a patch may have any.
+
+    Raises:
+        PatchError: If there are too many.
+    """
+    order = "<" if content[:2] == b"II" else ">"
+    big = content[2:4] in (b"+\0", b"\0+")
+    link, count, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
+    place = 8 if big else 4
+    with suppress(struct.error):  # if the chain leaves the file, which GDAL will report
+        for _ in range(MAX_DIRECTORIES):
+            (start,) = struct.unpack_from(order + link, content, place)
+            if not 0 < start < len(content):
+                return
+            (entries,) = struct.unpack_from(order + count, content, start)
+            place = min(start + struct.calcsize(count) + entries * entry, len(content))
+        msg = (
+            f"{name} has more than {MAX_DIRECTORIES} pages, overviews and masks; drop a file with "
+            "one page."
+        )
+        raise PatchError(msg)
+
+
 def _copy(source: DatasetReader, name: str) -> MemoryFile:
     """Copy pixels, georeference and what says how to read them to a new file in memory.
 
     Raises:
-        PatchError: If it has no bands, several pixel types, or too many pixels.
+        PatchError: If it has no bands or too many, several pixel types, or too many pixels.
     """
     if source.count == 0:
         msg = f"{name} has no bands; drop a GeoTIFF with pixels."
+        raise PatchError(msg)
+    if source.count > MAX_BANDS:
+        msg = (
+            f"{name} has {source.count:,} bands, but the limit is {MAX_BANDS:,}; keep the bands "
+            "that the archive's scenes have."
+        )
         raise PatchError(msg)
     if len(source.subdatasets) > 1:
         msg = f"{name} has {len(source.subdatasets)} pages; drop a file with the one you mean."

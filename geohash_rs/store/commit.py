@@ -204,7 +204,7 @@ class Writer:
             ArchiveWriteError: If the manifest cannot be written; the old state then stands. Also
                 if the folder cannot be made durable; the new state then already stands.
         """
-        for name in ("scenes", "removed", "segments"):
+        for name in ("scenes", "removed", "segments", ""):  # deepest first
             if plain_folder(self.folder, name).exists():
                 with writing(self.folder / name):
                     sync_folder(self.folder / name)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from geohash_rs.errors import ArchiveExistsError
-from geohash_rs.store.disk.durable import writing
+from geohash_rs.store.disk.durable import make_folder, writing
 from geohash_rs.store.disk.hasher_file import HasherFile, with_hasher
 from geohash_rs.store.disk.locks import READ_LOCK, WRITE_LOCK, create_locks, write_lock
 from geohash_rs.store.disk.manifest import Manifest
@@ -47,7 +47,7 @@ def create_folder(folder: Path, manifest: Manifest, *, hasher: HasherFile | None
         msg = f"{folder} exists and is not empty; open it with Archive.open or choose another path."
         raise ArchiveExistsError(msg)
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         create_locks(folder)
     with write_lock(folder):
         if (folder / MANIFEST).exists():

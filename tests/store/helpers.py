@@ -1,8 +1,16 @@
 """Tiles for the tests of the archive."""
 
+from pathlib import Path
+
 import geopandas as gpd
 import numpy as np
 import shapely
+
+from geohash_rs.errors import ArchiveNotFoundError
+from geohash_rs.store.code_store import CodeStore
+
+State = tuple[object, ...]
+NOTHING: State = ("no archive",)
 
 
 def make_grid(count: int, *, scene: str = "scene.tif", west: float = 10.0) -> gpd.GeoDataFrame:
@@ -21,3 +29,25 @@ def make_grid(count: int, *, scene: str = "scene.tif", west: float = 10.0) -> gp
         geometry=shapely.box(x, y - 0.1, x + 0.1, y),
         crs="EPSG:4326",
     )
+
+
+def everything(folder: Path) -> State:
+    """Read everything that an archive holds, and check it."""
+    try:
+        store = CodeStore.open(folder, mode="r")
+    except ArchiveNotFoundError:
+        return NOTHING
+    with store:
+        report = store.verify()
+        assert report.ok, report.damage
+        tiles = [
+            (int(tile_id), scene, bytes(code))
+            for frame in store.iter_tiles()
+            for tile_id, scene, code in zip(
+                frame["tile_id"], frame["scene"], store.codes(frame["tile_id"]), strict=True
+            )
+        ]
+        hasher = store.hasher_file.read_bytes() if store.hasher_file else None
+        scenes = sorted(record.scene for record in store.scenes())
+        state = store.manifest
+        return sorted(tiles), scenes, hasher, state.next_id, tuple(state.attrs.items())

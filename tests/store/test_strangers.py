@@ -236,6 +236,17 @@ def test_codes_and_tombstones_of_another_length_are_refused(archive, name, size)
         use_everything(archive.path)
 
 
+@pytest.mark.parametrize("name", ["label_ranges", "label_texts"])
+def test_an_index_with_half_of_a_column_is_refused(archive, name):
+    archive.close()
+    path = segment_file(archive.path, "index.safetensors")
+    arrays = {key: np.array(value) for key, value in map_arrays(path).items() if key != name}
+    path.write_bytes(b"".join(bytes(piece) for piece in serialise_arrays(arrays)))
+    reseal(archive.path)
+    with pytest.raises(ArchiveCorruptError, match=f"array {name} is missing"):
+        use_everything(archive.path)
+
+
 def test_ids_out_of_order_are_refused(archive):
     archive.close()
     path = segment_file(archive.path, "index.safetensors")
@@ -269,6 +280,15 @@ def test_a_forged_header_of_the_index_is_refused(archive, header):
         use_everything(archive.path)
 
 
+def test_a_scene_log_may_leave_out_what_is_unknown(archive):
+    archive.close()
+    (log,) = (archive.path / "scenes").iterdir()
+    log.write_bytes(zlib.compress(b'{"scene": "x", "settings": {}, "num_tiles": 1}'))
+    reseal(archive.path)
+    with CodeStore.open(archive.path) as opened:
+        assert opened.scenes() == [SceneRecord(scene="x", num_tiles=1)]
+
+
 def test_a_deep_manifest_is_refused(archive):
     (archive.path / "manifest.json").write_text(DEEP)
     with pytest.raises(ArchiveCorruptError, match="is not complete JSON"):
@@ -284,8 +304,12 @@ def test_a_deep_manifest_is_refused(archive):
         (zlib.compress(b'{"scene": 5, "settings": {}, "num_tiles": 1}'), "scene of a scene is not"),
         (zlib.compress(b'{"scene": "x", "settings": {}, "num_tiles": ""}'), "num_tiles of a scene"),
         (zlib.compress(b"[1]"), "a line is a list"),
+        (
+            zlib.compress(b'{"scene": "x", "settings": {}, "num_tiles": 1, "datetime": "soon"}'),
+            "Invalid isoformat string",
+        ),
     ],
-    ids=["deep", "a bomb", "short", "a number as scene", "text as a number", "a list"],
+    ids=["deep", "a bomb", "short", "a number as scene", "text as a number", "a list", "no date"],
 )
 def test_a_forged_scene_log_is_refused(archive, content, problem):
     archive.close()
@@ -331,7 +355,11 @@ def test_a_footprint_that_could_end_the_process_is_refused_when_read(archive):
         list(opened.iter_tiles())
 
 
-@pytest.mark.parametrize("what", ["another type", "a missing column", "fewer rows", "a bomb"])
+WRONG_TABLES = ["another type", "a missing column", "a column twice", "plain text", "no ids"]
+WRONG_TABLES += ["a broken footprint", "fewer rows", "a bomb"]
+
+
+@pytest.mark.parametrize("what", WRONG_TABLES)
 def test_a_forged_table_is_refused(archive, what):
     path = segment_file(archive.path, "tiles.parquet")
     table = pq.read_table(path)
@@ -339,6 +367,18 @@ def test_a_forged_table_is_refused(archive, what):
         table = table.set_column(0, "tile_id", table.column("tile_id").cast(pa.string()))
     elif what == "a missing column":
         table = table.drop_columns(["scene"])
+    elif what == "a column twice":
+        table = table.append_column("scene", table.column("scene"))
+    elif what == "plain text":
+        place = table.column_names.index("scene")
+        table = table.set_column(place, "scene", table.column("scene").cast(pa.string()))
+    elif what == "no ids":
+        table = table.set_column(0, "tile_id", pa.nulls(5000, pa.int64()))
+    elif what == "a broken footprint":
+        values = table.column("geometry").to_pylist()
+        values[:20] = [value[:20] for value in values[:20]]  # ten tiles were removed
+        place = table.column_names.index("geometry")
+        table = table.set_column(place, "geometry", pa.array(values, pa.binary()))
     elif what == "fewer rows":
         table = table.slice(0, 4999)
     else:

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from geohash_rs.errors import (
 from geohash_rs.store.disk.durable import (
     FileEntry,
     check_size,
+    make_folder,
     replacing,
+    sync_names,
     verify_file,
     writing,
 )
@@ -182,6 +184,21 @@ class Store:
             if "/" in place:
                 with contextlib.suppress(FileExistsError):
                     self._files.mkdir(place, create_parents=False)
+
+    def settle(self, names: Iterable[str]) -> None:
+        """Make uploaded files durable before a manifest lists them; object storage does so itself.
+
+        Args:
+            names: Their names inside the archive.
+
+        Raises:
+            ArchiveWriteError: If it is a folder that cannot be made durable.
+        """
+        if self._local:
+            root = Path(self._root)
+            with writing(root):
+                make_folder(root)
+            sync_names(root, names)
 
     def send_state(self, manifest: bytes) -> None:
         """Replace the manifest at once: in a single put, or on a local disk by renaming.

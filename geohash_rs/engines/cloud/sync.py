@@ -15,7 +15,13 @@ from geohash_rs.errors import (
     ArchiveWriteError,
     EngineError,
 )
-from geohash_rs.store.disk.durable import FileEntry, verify_file, writing
+from geohash_rs.store.disk.durable import (
+    FileEntry,
+    make_folder,
+    sync_names,
+    verify_file,
+    writing,
+)
 from geohash_rs.store.disk.locks import READ_LOCK, WRITE_LOCK, create_locks, write_lock
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_file import MANIFEST, commit_manifest, read_manifest
@@ -61,7 +67,7 @@ def pull(
     home = Path(folder)
     _check_place(home)
     with writing(home):
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
         create_locks(home)
     with write_lock(home):
         listed: set[str] = set()
@@ -76,6 +82,7 @@ def pull(
             if name not in listed:
                 _remove_other(path, entry)
             store.fetch(name, path, entry)
+        sync_names(home, [name for name, _ in state.files() if name not in listed])
         commit_manifest(home, state)
     return home
 
@@ -124,6 +131,7 @@ def push(
             path = plain_path(home, name)
             verify_file(path, entry)
             store.send(name, path)
+        store.settle(name for name, _ in new)
         store.send_state((home / MANIFEST).read_bytes())
     return len(new)
 

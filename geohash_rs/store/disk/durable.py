@@ -6,7 +6,7 @@ import secrets
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from geohash_rs.errors import ArchiveCorruptError, ArchiveWriteError, GeoHashRSError
@@ -15,11 +15,13 @@ from geohash_rs.store.disk.plain import is_plain_folder, open_plain, plain_size
 __all__ = [
     "FileEntry",
     "check_size",
+    "make_folder",
     "reading",
     "remove_tree",
     "replacing",
     "seal_file",
     "sync_folder",
+    "sync_names",
     "verify_file",
     "write_file",
     "writing",
@@ -100,6 +102,13 @@ def reading(path: Path) -> Iterator[None]:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable (a no-op on Windows, where folders cannot be synced)."""
+    try:
+        _sync(folder)
+    except PermissionError:  # a folder that may be written but not listed
+        os.sync()
+
+
+def _sync(folder: Path) -> None:
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -107,6 +116,38 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_names(folder: Path, names: Iterable[str]) -> None:
+    """Make the names of files durable, and of the folders between them and theirs.
+
+    Args:
+        folder: The folder that the names start from.
+        names: Names of durable files, such as "segments/00000000/codes.bin".
+
+    Raises:
+        ArchiveWriteError: If a folder cannot be made durable.
+    """
+    places = {folder / place for name in names for place in PurePosixPath(name).parents}
+    for place in sorted(places, key=lambda place: len(place.parts), reverse=True):
+        with writing(place):
+            sync_folder(place)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, and make their names durable.
+
+    Args:
+        folder: A folder; it may exist, for example because a killed process has just made it.
+
+    Raises:
+        OSError: If one cannot be made, or the folder's own name cannot be made durable.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sync_folder(folder.parent)
+    for place in folder.absolute().parents[1:]:  # a killed process may have made any of them
+        with contextlib.suppress(OSError):  # of folders that are not the user's
+            _sync(place)
 
 
 def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> FileEntry:

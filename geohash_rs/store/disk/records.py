@@ -174,10 +174,10 @@ def _unpacked_lines(content: bytes) -> Iterator[str]:
 
 
 def _checked(data: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
-    """Check the types of a record's fields.
+    """Check the types of a record's fields; missing ones become None.
 
     Raises:
-        ValueError: If a field is missing or has another type.
+        ValueError: If a required field is missing, or one has another type or no date.
     """
     if isinstance(data, dict) and isinstance(data.get("removed"), str):
         return data
@@ -193,11 +193,13 @@ def _checked(data: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
         if type(value) is not kind and (value is not None or name in required):
             msg = f"{name} of a scene is not a {kind.__name__}"
             raise ValueError(msg)
+        if value is not None and name.startswith("datetime"):
+            dt.datetime.fromisoformat(str(value))
     numbers = data.get("transform") or [0.0] * 6
     if len(numbers) != 6 or any(type(one) not in (int, float) for one in numbers):
         msg = "transform of a scene is not six numbers"
         raise ValueError(msg)
-    return data
+    return dict.fromkeys(kinds) | data
 
 
 def record_to_json(record: SceneRecord) -> str:

@@ -31,6 +31,9 @@ class IndexArrays(Mapping[str, Array]):
         arrays: The arrays as mapped.
         num_rows: Rows of the segment.
         table_size: Length of the segment's Parquet file in bytes.
+
+    Raises:
+        ArchiveCorruptError: If only a part of a column's arrays is there.
     """
 
     def __init__(
@@ -40,6 +43,10 @@ class IndexArrays(Mapping[str, Array]):
         self.num_blocks = -(-num_rows // BLOCK)
         self._arrays = arrays
         self._checked: dict[str, Array] = {}
+        for one, other in TOGETHER:
+            if (one in arrays) != (other in arrays):
+                missing = other if one in arrays else one
+                raise ArchiveCorruptError(self._problem(missing, "is missing"))
 
     def __getitem__(self, name: str) -> Array:
         """Return an array.
@@ -184,6 +191,7 @@ RULES: dict[str, tuple[tuple[str, ...], str, Check]] = {
     "page_places": (("uint64",), "any", _page_places),
     "page_sizes": (("uint32",), "any, 2", _page_sizes),
 }
+TOGETHER = [("end_ranges", "end_values"), ("label_ranges", "label_texts")]  # of optional columns
 REQUIRED = {
     "boxes",
     "block_boxes",

@@ -2,7 +2,6 @@
 
 import functools
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.segment.arrays import map_bytes
 from geohash_rs.store.segment.layout import BLOCK
 from geohash_rs.store.segment.pages import unpacked_size
+from geohash_rs.store.segment.tiles import STAMP
 from geohash_rs.store.segment.wkb import check_wkb
 
 __all__ = ["TileTableFile", "undecodable"]
@@ -23,16 +23,13 @@ MOST_GROUP = 256 << 20  # bytes that 4,096 tiles may unpack to
 REQUIRED = ("tile_id", "scene", "col", "row", "width", "height", "datetime", "geometry")
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind.value_type if pa.types.is_dictionary(kind) else kind))
-
-
-COLUMNS: dict[str, Callable[[pa.DataType], bool]] = {
-    "tile_id": pa.types.is_int64,
-    "geometry": pa.types.is_binary,
-    **dict.fromkeys(("scene", "label"), _is_text),
-    **dict.fromkeys(("col", "row", "width", "height"), pa.types.is_int32),
-    **dict.fromkeys(("datetime", "datetime_end"), pa.types.is_timestamp),
+TEXT = pa.dictionary(pa.int32(), pa.string())
+COLUMNS = {
+    "tile_id": pa.int64(),
+    "geometry": pa.binary(),
+    **dict.fromkeys(("scene", "label"), TEXT),
+    **dict.fromkeys(("col", "row", "width", "height"), pa.int32()),
+    **dict.fromkeys(("datetime", "datetime_end"), STAMP),
 }
 
 
@@ -70,9 +67,10 @@ class TileTableFile:
         """
         schema = file.schema_arrow
         for name in {*REQUIRED, *schema.names}:
-            found = schema.field(name).type if schema.get_all_field_indices(name) else None
-            if found is None or name not in COLUMNS or not COLUMNS[name](found):
-                msg = f"its column {name} has the type {found}"
+            found = [schema.field(place).type for place in schema.get_all_field_indices(name)]
+            if found != [COLUMNS.get(name)]:
+                types = " and ".join(map(str, found)) or "nothing"
+                msg = f"its column {name} holds {types}"
                 raise ValueError(msg)
         metadata = file.metadata
         rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -129,10 +127,24 @@ class TileTableFile:
             with self._lock:
                 self._check_size(groups)
                 table = self._file.read_row_groups(groups, use_threads=False)
+            table.validate(full=True)  # the numbers of texts, which are not checked when read
+            _check_filled(table)
             check_wkb(table.column("geometry").to_pylist())
         except (pa.ArrowException, ValueError, IndexError, OSError) as error:
             raise ArchiveCorruptError(undecodable(self.path, error)) from error
         return table
+
+
+def _check_filled(table: pa.Table) -> None:
+    """Check that every tile has an id and a scene.
+
+    Raises:
+        ValueError: If one has not.
+    """
+    for name in ("tile_id", "scene"):
+        if table.column(name).null_count:
+            msg = f"its column {name} has missing values"
+            raise ValueError(msg)
 
 
 def undecodable(path: Path, error: Exception) -> str:

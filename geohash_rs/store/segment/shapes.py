@@ -14,6 +14,7 @@ import shapely
 
 from geohash_rs.errors import SceneError, TileTableError
 from geohash_rs.footprints.windows import footprints_from_rings
+from geohash_rs.store.segment.wkb import read_shapes
 
 __all__ = [
     "geo_metadata",
@@ -153,6 +154,9 @@ def stored_bounds(geometry: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
     Returns:
         As `shape_bounds`, shape (n, 4).
+
+    Raises:
+        ArchiveCorruptError: If one cannot be decoded.
     """
     column = geometry.combine_chunks()
     if isinstance(column, pa.ChunkedArray):
@@ -164,7 +168,7 @@ def stored_bounds(geometry: pa.ChunkedArray) -> npt.NDArray[np.float64]:
         if (rows["kind"] == 3).all():
             low, high = rows["xy"].min(axis=1), rows["xy"].max(axis=1)
             return np.hstack([low, high])
-    return shape_bounds(np.asarray(shapely.from_wkb(np.array(column.to_pylist(), dtype=object))))
+    return shape_bounds(read_shapes(column.to_pylist()))
 
 
 def geo_metadata(bounds: Sequence[float] | None, kinds: Sequence[str]) -> bytes:

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import shapely
 from geopandas.array import from_shapely
 
 from geohash_rs.errors import TileTableError
 from geohash_rs.store.segment.shapes import lonlat_crs, lonlat_shapes, shape_bounds, shapes_to_wkb
+from geohash_rs.store.segment.wkb import read_shapes
 
 __all__ = [
     "COLUMNS",
@@ -94,6 +94,9 @@ def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
     Returns:
         The tiles in EPSG:4326, columns tile_id, scene, col, row, width, height, datetime,
         [datetime_end], [label], geometry.
+
+    Raises:
+        ArchiveCorruptError: If a footprint cannot be decoded.
     """
     data: dict[str, Any] = {}
     for name in table.column_names:
@@ -109,9 +112,9 @@ def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
             data[name] = pd.DatetimeIndex(micros, tz="UTC")
         else:
             data[name] = column.to_numpy()
-    shapes = shapely.from_wkb(np.array(table.column("geometry").to_pylist(), dtype=object))
+    shapes = read_shapes(table.column("geometry").to_pylist())
     # set the CRS here, or geopandas compares CRSs several times
-    data["geometry"] = from_shapely(np.asarray(shapes), crs=lonlat_crs())
+    data["geometry"] = from_shapely(shapes, crs=lonlat_crs())
     return gpd.GeoDataFrame(data, geometry="geometry")
 
 

@@ -1,13 +1,19 @@
-"""Check stored footprints before GEOS reads them.
+"""Check and read stored footprints.
 
 GEOS reads collections by recursion without a limit, so a few hundred kilobytes of nested
 collections would end the process.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["check_wkb"]
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from geohash_rs.errors import ArchiveCorruptError, one_line
+
+__all__ = ["check_wkb", "read_shapes"]
 
 SIMPLE = tuple(bytes([1, kind, 0, 0, 0]) for kind in (1, 2, 3))  # little-endian, 2D
 MOST_DEPTH = 8  # collections in collections; footprints have one or none
@@ -55,3 +61,25 @@ def _end(wkb: bytes, place: int, *, depth: int) -> int:
         msg = f"a geometry of {len(wkb)} bytes is cut short"
         raise ValueError(msg) from error
     return place
+
+
+def read_shapes(values: Sequence[bytes | None]) -> npt.NDArray[np.object_]:
+    """Read footprints that `check_wkb` has checked.
+
+    Args:
+        values: WKB, n rows, None for a missing footprint.
+
+    Returns:
+        Shapely geometries, shape (n,).
+
+    Raises:
+        ArchiveCorruptError: If GEOS cannot read one.
+    """
+    try:
+        return np.asarray(shapely.from_wkb(np.array(values, dtype=object)))
+    except shapely.errors.GEOSException as error:
+        msg = (
+            f"a stored footprint cannot be decoded ({one_line(error)}); run 'geohash-rs verify' "
+            "and restore the archive from a copy."
+        )
+        raise ArchiveCorruptError(msg) from error
