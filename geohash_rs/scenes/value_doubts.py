@@ -101,7 +101,7 @@ def doubt_range(pixels: npt.NDArray[Any], own: Values, *, name: str) -> str:
         )
     elif on_other_scale(found, own):
         what = (
-            f"the values of {name} seem to have another scale than those that the hasher was made "
+            f"the values of {name} seem to have a different scale from those that the hasher was made "
             f"for ({held}, not {lowest} to {highest})"
         )
     else:

@@ -154,7 +154,7 @@ def scene_conversion(
         except ValueMismatchError as error:
             if (fill := find_fill(found)) is None:
                 raise
-            msg = f"{error} Besides, {explain_fill([scene.name], fill)}"
+            msg = f"{error} Also, {explain_fill([scene.name], fill)}"
             raise ValueMismatchError(msg) from error
     return after if rescaling is None else rescaling.then(after)
 

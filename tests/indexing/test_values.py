@@ -364,7 +364,7 @@ def test_later_scenes_on_another_scale_are_named_with_both_ranges(tmp_path, fact
 def test_values_on_another_scale_are_doubted_even_within_the_range():
     own = Values.of_range([2000] * 3, [60_000] * 3, dtype="uint16")
     pixels = np.random.default_rng(0).integers(200, 6000, (3, 5000)).astype(np.uint16)
-    assert "b.tif seem to have another scale" in doubt_range(pixels, own, name="b.tif")
+    assert "b.tif seem to have a different scale" in doubt_range(pixels, own, name="b.tif")
     dark = np.random.default_rng(0).integers(1990, 2600, (3, 5000)).astype(np.uint16)
     assert doubt_range(dark, own, name="water.tif") == ""
     assert doubt_range(pixels.astype(np.uint8), PICTURE_VALUES, name="picture.tif") == ""
