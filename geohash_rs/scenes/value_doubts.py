@@ -101,8 +101,8 @@ def doubt_range(pixels: npt.NDArray[Any], own: Values, *, name: str) -> str:
         )
     elif on_other_scale(found, own):
         what = (
-            f"the values of {name} seem to have a different scale from those that the hasher was made "
-            f"for ({held}, not {lowest} to {highest})"
+            f"the values of {name} seem to have a different scale from those that the hasher was "
+            f"made for ({held}, not {lowest} to {highest})"
         )
     else:
         return ""
