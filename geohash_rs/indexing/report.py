@@ -27,7 +27,7 @@ class AddReport:
         clipped: Scenes with nearly all values outside the range that the hasher was made for, or
             on another scale.
         doubts: Why, one sentence for each of them.
-        fills: Names of files by a usual fill value that they hold but do not declare.
+        fills: Usual fill values that files hold but do not declare, each with the file's name.
         num_codes: Distinct codes of the tiles added, or of a million of them if there are more.
         notes: Choices made for the user, who can change them, one sentence each.
     """
@@ -40,7 +40,7 @@ class AddReport:
     replaced: list[str] = field(default_factory=list)
     clipped: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
-    fills: dict[float, list[str]] = field(default_factory=dict)
+    fills: list[tuple[float, str]] = field(default_factory=list)
     num_codes: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -87,5 +87,6 @@ def check_codes_differ(archive: Answers, report: AddReport, *, first_id: int) ->
         )
     if doubt:
         warnings.warn(doubt, GeoHashRSWarning, stacklevel=3)
-    for fill, names in report.fills.items():
+    for fill in dict(report.fills):
+        names = [name for value, name in report.fills if value == fill]
         warnings.warn(explain_fill(names, fill), GeoHashRSWarning, stacklevel=3)

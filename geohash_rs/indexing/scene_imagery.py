@@ -238,7 +238,7 @@ class SceneImagery:
             self.report.doubts.append(doubt)
         fill = find_fill(Values.of_pixels(pixels, dtype=str(pixels.dtype)))
         if fill is not None:
-            self.report.fills.setdefault(fill, []).append(file.name)
+            self.report.fills.append((fill, file.name))
 
     def _note_empty(self, file: SceneFile, earlier: SceneRecord | None) -> None:
         reason = (

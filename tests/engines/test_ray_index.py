@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -220,7 +221,7 @@ def test_a_failed_commit_stops_the_workers_too(tmp_path: Path) -> None:
 
 def test_parts_of_killed_runs_are_removed(tmp_path: Path) -> None:
     archive = CodeStore.create(tmp_path / "archive", num_bits=8)
-    left = archive.path / "staging" / "old"
+    left = archive.path / "staging" / uuid.uuid4().hex
     left.mkdir(parents=True)
     (left / "part").write_text("x")
     with ray_index._staging(archive.path) as mine:
