@@ -132,10 +132,9 @@ def query_command(
         matches.to_file(output, remote_scenes=remote_scenes)
         echo(f"{len(matches)} matches written to {output}.", err=True)
     if as_json:
-        *features, last = [*(f"{one}," for one in geojson_features(matches)), "]}"]
-        if features:
-            features[-1] = features[-1][:-1]
-        echo('{"type": "FeatureCollection", "features": [', *features, last)
+        features = list(geojson_features(matches))
+        lines = [*(f"{feature}," for feature in features[:-1]), *features[-1:]]
+        echo('{"type": "FeatureCollection", "features": [', *lines, "]}")
     elif output is None:
         _print_table(matches)
 

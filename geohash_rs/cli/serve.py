@@ -39,9 +39,9 @@ def _base_map(context: click.Context, option: click.Parameter, url: str | None) 
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
 def serve_command(archive: Path, port: int, host: str, base_map: str | None, attribution: str | None, folders: tuple[Path, ...], remote_scenes: bool, device: str) -> None:
     """Show ARCHIVE on a map in the browser. Search by clicking tiles or dropping GeoTIFFs."""
-    from geohash_rs.serve.server import run_server
-
     if folders and remote_scenes:
         msg = "pass either --scenes, which draws only scenes below a folder, or --remote-scenes, which draws all"
         raise click.UsageError(msg, click.get_current_context())
+    from geohash_rs.serve.server import run_server
+
     run_server(archive, host=host, port=port, base_map=base_map, attribution=attribution, folders=folders, remote_scenes=remote_scenes, device=device, say=echo)

@@ -143,11 +143,11 @@ def write_batches(
 
 
 def _writer(ending: str, *, remote_scenes: bool) -> Writer:
-    from geohash_rs.pictures.permission import Permission
-
     writer: Callable[..., int] = WRITERS[ending]
     if ending not in WITH_PICTURES:
         return writer
+    from geohash_rs.pictures.permission import Permission  # it imports rasterio
+
     return partial(writer, permission=Permission(remote_scenes=remote_scenes))
 
 

@@ -163,7 +163,7 @@ class _Search:
         head = _head(path)
         if head is None:
             raise self.refusal(f"{self.short(name)}, which is not a file with content")
-        for side in self.beside(path):
+        for side in self.rasters_next_to(path):
             self.add(side)
         if head.lstrip().lower().startswith(VRT):
             self.check_mosaic(path)  # each time: its sources count as often as they are read
@@ -176,7 +176,7 @@ class _Search:
         self.check_raster(path, driver)
         self.passed.add(name)
 
-    def beside(self, path: Path) -> Iterator[str]:
+    def rasters_next_to(self, path: Path) -> Iterator[str]:
         """List the rasters that GDAL may open next to one.
 
         Raises:

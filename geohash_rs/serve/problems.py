@@ -69,7 +69,7 @@ def _status(error: Exception) -> int:
 
 
 async def explain_busy(_: Request, error: Exception) -> JSONResponse:
-    """Answer a request for which there is no room."""
+    """Refuse a request while the server is full."""
     return JSONResponse({"detail": one_line(error)}, status_code=503, headers={"retry-after": "1"})
 
 

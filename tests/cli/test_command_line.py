@@ -14,7 +14,6 @@ import pytest
 import shapely
 
 from geohash_rs import Archive
-from geohash_rs.cli import main
 from geohash_rs.errors import SceneError, one_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,19 +40,6 @@ def archive(tmp_path_factory):
     )
     made.add_codes(codes, tiles)
     return path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run commands in this process; return exit code, output and error output."""
-
-    def call(*words):
-        with pytest.raises(SystemExit) as left:
-            main([str(word) for word in words])
-        seen = capsys.readouterr()
-        return left.value.code or 0, seen.out, seen.err
-
-    return call
 
 
 @pytest.fixture

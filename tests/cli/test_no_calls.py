@@ -1,15 +1,12 @@
 """No command opens a connection to another machine that it was not told to open."""
 
-import json
 import socket
 import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.guarded import run_guarded, sees_native_code
-from tests.hashing.lightning_runs import SMALL
+from tests.hashing.lightning_runs import write_training
 
 # One process for all: most of a command's time is spent on imports.
 SESSION = """
@@ -60,18 +57,7 @@ NATIVE_CALL = "import rasterio; rasterio.open('/vsicurl/http://127.0.0.1:9/a.tif
 
 @pytest.fixture
 def workplace(tmp_path):
-    for name, level in (("lake", 40), ("town", 200)):
-        folder = tmp_path / "classes" / name
-        folder.mkdir(parents=True)
-        noise = np.random.default_rng(level)
-        for number in range(10):
-            pixels = noise.integers(level - 30, level + 30, (32, 32, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
-    trainer = {"accelerator": "cpu", "max_epochs": 1, "default_root_dir": str(tmp_path / "out")}
-    model = {"class_path": "geohash_rs.HashingTask", "init_args": {**SMALL, "num_classes": 2}}
-    data = {"class_path": "geohash_rs.ClassFolderDataModule", "init_args": {"root": "classes"}}
-    settings = {"trainer": trainer, "model": model, "data": data}
-    (tmp_path / "fit.yaml").write_text(json.dumps(settings), encoding="utf-8")
+    write_training(tmp_path)
     return tmp_path
 
 

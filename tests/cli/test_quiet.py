@@ -10,12 +10,10 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.ground import mosaic, write
-from tests.hashing.lightning_runs import SMALL
+from tests.hashing.lightning_runs import SMALL, write_training
 
 pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
 termios = pytest.importorskip("termios", reason="this system has no pseudo-terminals")
@@ -122,18 +120,7 @@ def test_a_session_without_mistakes_shows_no_warnings(tmp_path):
     for number, name in enumerate(("a_20230601.tif", "b_20230901.tif")):
         write(tmp_path / "scenes" / name, mosaic(2, 2, number))
     write(tmp_path / "patch.tif", mosaic(1, 1, 0))
-    for name, level in (("lake", 40), ("town", 200)):
-        folder = tmp_path / "classes" / name
-        folder.mkdir(parents=True)
-        noise = np.random.default_rng(level)
-        for number in range(10):
-            pixels = noise.integers(level - 30, level + 30, (32, 32, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
-    trainer = {"accelerator": "cpu", "max_epochs": 1, "default_root_dir": str(tmp_path / "out")}
-    model = {"class_path": "geohash_rs.HashingTask", "init_args": {**SMALL, "num_classes": 2}}
-    data = {"class_path": "geohash_rs.ClassFolderDataModule", "init_args": {"root": "classes"}}
-    settings = {"trainer": trainer, "model": model, "data": data}
-    (tmp_path / "fit.yaml").write_text(json.dumps(settings))
+    write_training(tmp_path)
     # Adds again what was removed: the first scenes of an archive are read without a cluster.
     cluster = ["index scenes --archive second --tile-size 64 --engine local"]
     more = cluster if find_spec("ray") else []

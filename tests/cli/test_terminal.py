@@ -9,7 +9,6 @@ import pytest
 import shapely
 
 from geohash_rs import Archive
-from geohash_rs.cli import main
 from geohash_rs.export.plain_text import CONTROLS, plain_cell, plain_text
 
 EVIL = "/s/\x1b]0;title\x07\x9b2J\u202eeman\r\nsecond line.tif"
@@ -33,19 +32,6 @@ def archive(tmp_path_factory):
     made = Archive.create(path, num_bits=16)
     made.add_codes(np.arange(2 * count, dtype=np.uint8).reshape(count, 2), tiles)
     return path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process; return its exit code, output and error output."""
-
-    def call(*words):
-        with pytest.raises(SystemExit) as left:
-            main([str(word) for word in words])
-        seen = capsys.readouterr()
-        return left.value.code or 0, seen.out, seen.err
-
-    return call
 
 
 def test_a_table_of_matches_has_one_line_for_each(run, archive):

@@ -1,7 +1,12 @@
-"""Small Lightning runs, and filters for the warnings that they cannot avoid."""
+"""Small Lightning runs, their files, and filters for the warnings that they cannot avoid."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 from lightning.pytorch import Trainer
+from PIL import Image
 
 SMALL = {"model": "test_resnet", "weights": False, "num_bits": 16, "input_size": 32}
 # Lightning and TorchGeo warn that loaders have few workers and that modules log rarely
@@ -24,3 +29,19 @@ def trainer(path, **settings):
         default_root_dir=path, accelerator="cpu", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, **settings,
     )  # fmt: skip
+
+
+def write_training(folder: Path) -> None:
+    """Write ``classes``, a class folder of two classes, and ``fit.yaml``, which trains on it."""
+    for name, level in (("lake", 40), ("town", 200)):
+        pictures = folder / "classes" / name
+        pictures.mkdir(parents=True)
+        noise = np.random.default_rng(level)
+        for number in range(10):
+            pixels = noise.integers(level - 30, level + 30, (32, 32, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(pictures / f"{number}.png")
+    trainer = {"accelerator": "cpu", "max_epochs": 1, "default_root_dir": str(folder / "out")}
+    model = {"class_path": "geohash_rs.HashingTask", "init_args": {**SMALL, "num_classes": 2}}
+    data = {"class_path": "geohash_rs.ClassFolderDataModule", "init_args": {"root": "classes"}}
+    settings = {"trainer": trainer, "model": model, "data": data}
+    (folder / "fit.yaml").write_text(json.dumps(settings), encoding="utf-8")

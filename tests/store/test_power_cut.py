@@ -154,14 +154,20 @@ def quick() -> Iterator[None]:
         os.fsync = real
 
 
-@pytest.mark.parametrize("name", COMMITS)
-def test_a_power_cut_leaves_the_old_state_or_the_new_one(name, tmp_path):
-    prepare, change, place = COMMITS[name]
+def prepared(name, tmp_path):
+    """Make the state before a change; return its folder, the change and the place to compare."""
     if name.startswith(("pull", "push")):
         pytest.importorskip("fsspec")
+    prepare, change, place = COMMITS[name]
     root = folder_for(tmp_path / "disk")
     with quick():
         prepare(root)
+    return root, change, place
+
+
+@pytest.mark.parametrize("name", COMMITS)
+def test_a_power_cut_leaves_the_old_state_or_the_new_one(name, tmp_path):
+    root, change, place = prepared(name, tmp_path)
     old = everything(root / place)
     disk = Disk(root, every=EVERY)
     with disk.watched():
@@ -182,12 +188,7 @@ def test_a_power_cut_leaves_the_old_state_or_the_new_one(name, tmp_path):
 
 @pytest.mark.parametrize("name", AGAIN)
 def test_a_change_repeated_after_a_kill_survives_a_power_cut(name, tmp_path):
-    prepare, change, place = COMMITS[name]
-    if name.startswith(("pull", "push")):
-        pytest.importorskip("fsspec")
-    root = folder_for(tmp_path / "disk")
-    with quick():
-        prepare(root)
+    root, change, place = prepared(name, tmp_path)
     old = everything(root / place)
     disk = Disk(root, every=False)
     with disk.watched():
