@@ -184,7 +184,8 @@ class _BySlice(Dataset[LocatedTile]):
             [(x.start, y.stop), (x.start, y.start), (x.stop, y.start), (x.stop, y.stop)]
         )
         sources = self._sources(shapely.box(x.start, y.start, x.stop, y.stop), t)
-        names = sorted({scene_key(path) for path, _, _ in sources})
+        paths = {path for path, _, _ in sources}
+        names = sorted({scene_key(path) for path in paths})
         scene = JOINT.join(names) or type(self.dataset).__name__
         try:
             sample = self.dataset[slices]
@@ -197,8 +198,8 @@ class _BySlice(Dataset[LocatedTile]):
             crs=self.crs,
             tolerance=MAX_BEND_PX * min(abs(x.step), abs(y.step)),
             dates=_shared_dates(sources, t),
-            dtype=_stored_type(tuple(names)),
-            shows=self._shown({path for path, _, _ in sources}),
+            dtype=_stored_type(paths),
+            shows=self._shown(paths),
         )
 
     def _shown(self, paths: set[str]) -> tuple[str, ...]:
@@ -208,9 +209,10 @@ class _BySlice(Dataset[LocatedTile]):
         # scenes choose bands by what they show
         if part is None or getattr(part, "separate_files", False) or callable(indexes):
             return ()
-        shown = _bands_shown(*paths)
-        indexes = indexes or range(1, len(shown) + 1)
-        return tuple(shown[i - 1] for i in indexes) if shown else ()
+        if (header := _header(*paths)) is None:
+            return ()
+        shown = header[1]
+        return tuple(shown[i - 1] for i in indexes) if indexes else shown
 
     def _sources(self, box: shapely.Polygon, t: slice) -> list[_Source]:
         """List the files from which TorchGeo makes a tile: all that intersect the slice."""
@@ -262,26 +264,21 @@ class _ByFile(Dataset[LocatedTile]):
 
 
 @lru_cache(maxsize=4096)
-def _stored_type(names: tuple[str, ...]) -> str:
-    """Return the type in which files store their pixels; an empty string if unknown."""
-    types: set[str] = set()
-    for name in names:
-        try:
-            with open_raster(name) as source:
-                types.update(source.dtypes)
-        except SceneError:
-            return ""
-    return str(np.result_type(*types)) if types else ""
-
-
-@lru_cache(maxsize=4096)
-def _bands_shown(path: str) -> tuple[str, ...]:
-    """Return what each band of a file shows; nothing if it cannot be opened."""
+def _header(path: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Return the type and what each band of a file shows; None if it cannot be opened."""
     try:
         with open_raster(path) as source:
-            return tuple(band.meaning for band in bands_of_raster(source, path)[0])
+            shown = tuple(band.meaning for band in bands_of_raster(source, path)[0])
+            return tuple(source.dtypes), shown
     except SceneError:
-        return ()
+        return None
+
+
+def _stored_type(paths: Iterable[str]) -> str:
+    """Return the type in which files store their pixels; an empty string if unknown."""
+    headers = [_header(path) for path in paths]
+    types = {dtype for header in headers if header is not None for dtype in header[0]}
+    return str(np.result_type(*types)) if types and None not in headers else ""
 
 
 def _parts(dataset: GeoDataset) -> list[GeoDataset]:
