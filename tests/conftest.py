@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,6 +155,15 @@ def quick_hasher() -> Hasher:
 
     tiles = torch.from_numpy(np.stack([ground(i % KINDS, TILE, i) for i in range(32)]))
     return fit_hasher([tiles], num_bits=16, input_size=32)
+
+
+@pytest.fixture
+def small_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit hashers that are given by name with 32 px input, for what is not about quality."""
+    from geohash_rs.hashing.fit import by_name
+
+    fit = partial(by_name.fit_hasher, input_size=32)
+    monkeypatch.setattr(by_name, "fit_hasher", fit)
 
 
 @pytest.fixture

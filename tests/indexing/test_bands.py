@@ -11,6 +11,7 @@ from geohash_rs.errors import GeoHashRSWarning
 from geohash_rs.store.summary import summarise
 from tests.ground import mosaic
 
+pytestmark = pytest.mark.usefixtures("small_input")
 UTM = Affine(10, 0, 500_000, 0, -10, 5_000_000)
 
 

@@ -28,6 +28,9 @@ patch_samplers = pytest.mark.skipif(
 )
 
 
+pytestmark = pytest.mark.usefixtures("small_input")
+
+
 class Photos(RasterDataset):
     filename_glob = "a_20230601.tif"
     filename_regex = r"a_(?P<date>\d{8})"

@@ -18,6 +18,7 @@ from geohash_rs.scenes.values import Values, remember_rescaling
 from geohash_rs.store.code_counts import count_codes
 from tests.ground import TILE, mosaic, write
 
+pytestmark = pytest.mark.usefixtures("small_input")
 PICTURE = mosaic(4, 4, 7)
 NUMBERS = PICTURE.astype(np.uint16) * 12 + 300
 EAST = Affine(10, 0, 520_000, 0, -10, 5_400_000)
