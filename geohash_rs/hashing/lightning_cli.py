@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
-from geohash_rs.errors import HasherError
+from geohash_rs.errors import GeoHashRSError, TrainingError, one_line
 
-__all__ = ["check_checkpoint", "run_lightning_cli"]
+__all__ = ["run_lightning_cli"]
+
+OWN = ("best", "last", "hpc")  # what Lightning calls checkpoints of the same run
+RESTORING = "checkpoint_connector"  # Lightning's module that reads the parts of a checkpoint
 
 
 def run_lightning_cli(args: Sequence[str]) -> None:
@@ -15,10 +19,15 @@ def run_lightning_cli(args: Sequence[str]) -> None:
     The hasher has the weights of the last epoch, or of the best one if a `ModelCheckpoint`
     monitors a measure, such as ``monitor: val_map``.
 
+    The configuration chooses the model, whatever class and settings a checkpoint names.
+
     Args:
         args: Subcommand and its options, such as ``["fit", "--config", "train.yaml"]``.
 
     Raises:
+        TrainingError: If `ckpt_path` is not that of a checkpoint on this machine, or the run cannot
+            go on from it.
+        HasherError: If a checkpoint cannot be read without running code from it.
         KeyboardInterrupt: If the run is interrupted.
         SystemExit: If the options are wrong.
     """
@@ -28,6 +37,7 @@ def run_lightning_cli(args: Sequence[str]) -> None:
     import geohash_rs.hashing.data.balanced  # noqa: F401
     import geohash_rs.hashing.data.scene_module  # noqa: F401  (registers short class names)
     from geohash_rs._compat import base_task
+    from geohash_rs.hashing.train.checkpoints import check_checkpoint
     from geohash_rs.hashing.train.quiet import mute_talk
     from geohash_rs.hashing.train.task import HashingTask
 
@@ -36,10 +46,18 @@ def run_lightning_cli(args: Sequence[str]) -> None:
     class SafeCLI(LightningCLI):  # type: ignore[misc]  # it has no types here
         """Loads checkpoints without running code from them."""
 
+        def parse_arguments(self, parser: Any, args: Any) -> None:  # noqa: ANN401
+            super().parse_arguments(parser, args)
+            chosen = self.config[self.config["subcommand"]]
+            self.checkpoint = chosen.get("ckpt_path")
+            if self.checkpoint is not None and str(self.checkpoint) not in OWN:
+                check_checkpoint(self.checkpoint)
+            # hidden from what follows, which would import the class that a checkpoint names
+            chosen["ckpt_path"] = None
+
         def before_instantiate_classes(self) -> None:
-            chosen = self.config[self.subcommand] if self.subcommand else self.config
-            check_checkpoint(chosen.get("ckpt_path"))
-            chosen["weights_only"] = True
+            chosen = self.config[self.subcommand]
+            chosen["ckpt_path"], chosen["weights_only"] = self.checkpoint, True
 
     try:
         cli = SafeCLI(
@@ -55,25 +73,21 @@ def run_lightning_cli(args: Sequence[str]) -> None:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning leaves with code 1
             raise end.__context__ from None
         raise
+    except Exception as error:
+        frames = extract_tb(error.__traceback__)
+        known = isinstance(error, GeoHashRSError)
+        if known or not any(RESTORING in frame.filename for frame in frames):
+            raise
+        msg = (
+            f"the run cannot go on from the checkpoint ({type(error).__name__}: {one_line(error)});"
+            " pass one that was saved with the same configuration."
+        )
+        raise TrainingError(msg) from error
     if args and args[0] == "fit" and isinstance(cli.model, HashingTask):
         folder = Path(cli.trainer.log_dir or cli.trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         _take_best(cli.model, cli.trainer)
         cli.model.hasher().save(folder / "hasher.safetensors")
-
-
-def check_checkpoint(path: object) -> None:
-    """Check that a checkpoint is a file on this machine.
-
-    Args:
-        path: What the user passed, or None.
-
-    Raises:
-        HasherError: If it is an address; a checkpoint is never fetched.
-    """
-    if path is not None and "://" in str(path):
-        msg = f"ckpt_path is {path}, but checkpoints are read from files only; download it first."
-        raise HasherError(msg)
 
 
 def _take_best(task: Any, trainer: Any) -> None:  # noqa: ANN401 - Lightning has no types here

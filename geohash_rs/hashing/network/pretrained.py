@@ -1,10 +1,12 @@
 """Backbones with weights from an installed package, timm, TorchGeo or a file."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor
 
@@ -19,7 +21,7 @@ from geohash_rs.hashing.network.lite0 import (
     rename_lite0,
 )
 
-__all__ = ["load_backbone", "read_state_dict", "rebuild_backbone"]
+__all__ = ["load_backbone", "read_state_dict", "read_torch_file", "rebuild_backbone"]
 
 AUXILIARY = ("AuxLogits.", "classifier.", "fc.", "head.", "heads.")
 
@@ -109,15 +111,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         HasherError: If the file holds no state dict.
     """
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        msg = f"{path} cannot be read as weights without running code from it: {error}"
-        raise HasherError(msg) from error
+    content = read_torch_file(path)
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -129,6 +123,37 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if state and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
+
+
+def read_torch_file(path: Path) -> Any:  # noqa: ANN401
+    """Read tensors and plain values from a file, without running any code in it.
+
+    Args:
+        path: A ``.safetensors`` file, or one that PyTorch saved.
+
+    Returns:
+        What it holds, usually a dictionary.
+
+    Raises:
+        HasherError: If it is damaged, or holds anything else.
+        OSError: If it cannot be opened.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about formats that are refused anyway
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # of any type: PyTorch's reader has no error of its own
+        # what PyTorch says advises to run the code
+        msg = (
+            f"{path} cannot be read as weights without running code from it: it is damaged, or "
+            "holds more than tensors and plain values; get the file again, or save only its "
+            "state_dict."
+        )
+        raise HasherError(msg) from error
 
 
 def _pretrained(model: str) -> tuple[str, dict[str, Tensor]]:

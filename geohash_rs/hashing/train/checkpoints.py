@@ -1,6 +1,8 @@
 """Extra contents of checkpoints, so that a task restored from one makes the same codes."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,11 +10,61 @@ from torch import Tensor
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.pretrained import read_torch_file
 
-__all__ = ["FINE_TUNED", "keep_backbone", "restore_backbone"]
+__all__ = ["FINE_TUNED", "check_checkpoint", "keep_backbone", "restore_backbone"]
 
 KEY = "geohash_rs"
 FINE_TUNED = "fine-tuned"  # weights that differ from those of any package or file
+# What Lightning takes from a checkpoint without looking at its type.
+PARTS: Mapping[str, type] = {
+    "state_dict": dict,
+    "pytorch-lightning_version": str,
+    "hyper_parameters": dict,
+    "epoch": int,
+    "global_step": int,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+NEEDED = ("state_dict", "pytorch-lightning_version")
+KEPT: Mapping[str, type] = {
+    "weights": str,
+    "raw_input": bool,
+    "mean": list,
+    "std": list,
+    "loader": list,
+    "tile_size": int,
+}
+
+
+def check_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Check that a path is that of a checkpoint on this machine, before Lightning reads it.
+
+    Args:
+        path: Where it should be; addresses are refused, since Lightning would fetch them.
+
+    Raises:
+        TrainingError: If there is no such file, or it is not a checkpoint.
+        HasherError: If it cannot be read without running code from it.
+    """
+    if not Path(path).is_file():
+        msg = (
+            f"there is no checkpoint {os.fspath(path)}; checkpoints are read from files only, so "
+            "download it first."
+        )
+        raise TrainingError(msg)
+    content = read_torch_file(Path(path))
+    found = content if isinstance(content, dict) else {}
+    wrong = [name for name in NEEDED if name not in found]
+    wrong += [name for name, kind in PARTS.items() if not isinstance(found.get(name, kind()), kind)]
+    if wrong:
+        msg = (
+            f"{os.fspath(path)} is not a checkpoint of Lightning: {wrong[0]} is missing or of "
+            "another type; pass a file that 'geohash-rs fit' or a Trainer saved."
+        )
+        raise TrainingError(msg)
 
 
 def keep_backbone(
@@ -59,10 +111,16 @@ def restore_backbone(
         The stored mapping.
 
     Raises:
-        TrainingError: If the checkpoint's tensors do not match the task's.
+        TrainingError: If the checkpoint's tensors do not match the task's, or what was stored with
+            them is missing.
     """
     _check_tensors(own, checkpoint)
-    kept: dict[str, Any] = checkpoint[KEY]
+    kept = checkpoint.get(KEY)
+    if not isinstance(kept, dict) or any(
+        not isinstance(kept.get(name), kind) for name, kind in KEPT.items()
+    ):
+        msg = f"the checkpoint lacks {KEY!r}, which HashingTask stores; use one that it made."
+        raise TrainingError(msg)
     backbone.weights, backbone.raw_input = kept["weights"], kept["raw_input"]
     backbone.mean, backbone.std = tuple(kept["mean"]), tuple(kept["std"])
     return kept
@@ -70,7 +128,7 @@ def restore_backbone(
 
 def _check_tensors(own: Mapping[str, Tensor], checkpoint: Mapping[str, Any]) -> None:
     found = checkpoint["state_dict"]
-    wrong = [k for k in own if k not in found or found[k].shape != own[k].shape]
+    wrong = [k for k, t in own.items() if getattr(found.get(k), "shape", None) != t.shape]
     wrong += [k for k in found if k not in own]
     if wrong:
         settings = checkpoint.get("hyper_parameters", {})

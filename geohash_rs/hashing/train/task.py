@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from geohash_rs._compat import base_task
-from geohash_rs.errors import BandMismatchError
+from geohash_rs.errors import BandMismatchError, TrainingError, one_line
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
@@ -19,6 +19,7 @@ from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.views import random_views, view
 from geohash_rs.hashing.train.checkpoints import (
     FINE_TUNED,
+    check_checkpoint,
     keep_backbone,
     restore_backbone,
 )
@@ -317,11 +318,21 @@ class HashingTask(base_task()):  # type: ignore[misc]
         """Make a task from a checkpoint, which holds all weights.
 
         Raises:
-            TrainingError: If the settings make another network.
+            TrainingError: If there is no such file, it is not a checkpoint, or the settings make
+                another network.
+            HasherError: If it cannot be read without running code from it.
         """
-        task: HashingTask = super().load_from_checkpoint(
-            checkpoint_path, map_location, **{"weights": False, "weights_only": True, **settings}
-        )
+        if not hasattr(checkpoint_path, "read"):
+            check_checkpoint(checkpoint_path)
+        # the class is this one, whatever function and class a checkpoint names
+        safe = {"weights": False, "weights_only": True, "_instantiator": None}
+        try:
+            task: HashingTask = super().load_from_checkpoint(
+                checkpoint_path, map_location, **{**safe, **settings}
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            msg = f"{checkpoint_path} does not hold what a HashingTask stores: {one_line(error)}"
+            raise TrainingError(msg) from error
         return task
 
     def on_validation_epoch_start(self) -> None:
