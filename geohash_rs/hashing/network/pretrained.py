@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor
 
-from geohash_rs.errors import BandMismatchError, HasherError
+from geohash_rs.errors import BandMismatchError, HasherError, one_line
 from geohash_rs.hashing.limits import allowance_of
 from geohash_rs.hashing.network.backbones import Backbone, create_network
 from geohash_rs.hashing.network.lite0 import (
@@ -165,11 +165,16 @@ def _pretrained(model: str) -> tuple[str, dict[str, Tensor]]:
         raise
     except Exception as error:
         msg = (
-            f"the weights of {model} cannot be downloaded ({error}); pass weights=PATH of a local "
-            f"state dict, or use {LITE0}, whose weights are installed."
+            f"the weights of {model} cannot be downloaded ({_first_sentence(error)}); pass "
+            f"weights=PATH of a local state dict, or use {LITE0}, whose weights are installed."
         )
         raise HasherError(msg) from error
     return "timm", network.state_dict()
+
+
+def _first_sentence(error: Exception) -> str:
+    """Return what went wrong, without PyTorch's advice to run the code of a file."""
+    return one_line(error).partition(". ")[0].rstrip(".")
 
 
 def _torchgeo_backbone(
@@ -193,7 +198,15 @@ def _torchgeo_backbone(
         msg = f"{weights} need {meta['in_chans']} bands ({bands}) but the tiles have {in_chans}."
         raise BandMismatchError(msg)
     backbone = Backbone(meta["model"], in_chans=meta["in_chans"], stages=stages, seed=seed)
-    _load_into(backbone, weights.get_state_dict(progress=False), origin=str(weights))
+    try:
+        state = weights.get_state_dict(progress=False, weights_only=True)
+    except Exception as error:  # of the network, the disk or PyTorch's reader
+        msg = (
+            f"{weights} cannot be downloaded, or read without running code from them "
+            f"({_first_sentence(error)}); pass weights=PATH of a local state dict."
+        )
+        raise HasherError(msg) from error
+    _load_into(backbone, state, origin=str(weights))
     backbone.weights = str(weights)
     backbone.mean, backbone.std = _raw_statistics(weights)
     backbone.raw_input = True

@@ -1,5 +1,7 @@
 """Backbones load weights from the package, TorchGeo or a file, and refuse wrong ones."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -127,6 +129,17 @@ def test_the_weights_of_another_network_are_refused(tmp_path):
     (tmp_path / "w.pt").write_text("no weights")
     with pytest.raises(HasherError, match="cannot be read as weights without running code"):
         load_backbone(weights=tmp_path / "w.pt")
+
+
+def test_code_in_downloaded_weights_does_not_run(moco, tmp_path):
+    class Stranger:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"conv1.weight": Stranger()}, tmp_path / "moco.pth")
+    with pytest.raises(HasherError, match=r"running code from them \(Weights only load failed\);"):
+        load_backbone(weights=moco)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_unknown_names_are_refused():
