@@ -12,6 +12,7 @@ import shapely
 
 from geohash_rs.errors import ExportError
 from geohash_rs.export.lonlat import lonlat_geometries
+from geohash_rs.export.plain_text import plain_text
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -59,10 +60,12 @@ def geojson_features(frame: "GeoDataFrame") -> Iterator[str]:
         str(name): json_values(frame[name]) for name in frame.columns.drop(frame.geometry.name)
     }
     for row, geometry in enumerate(geometries):
-        properties = json.dumps(
-            {name: values[row] for name, values in columns.items()},
-            ensure_ascii=False,
-            allow_nan=False,
+        properties = plain_text(  # JSON reads the same from it
+            json.dumps(
+                {name: values[row] for name, values in columns.items()},
+                ensure_ascii=False,
+                allow_nan=False,
+            )
         )
         yield (
             f'{{"type": "Feature", "geometry": {geometry or "null"}, "properties": {properties}}}'

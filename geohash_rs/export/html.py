@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from geohash_rs.errors import ExportError, GeoHashRSWarning, SceneError
 from geohash_rs.export.html_map import facts_of, figure
 from geohash_rs.export.lonlat import lonlat_geometries
+from geohash_rs.export.plain_text import plain_text
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -66,14 +67,15 @@ def write_html(
         for number, (row, picture) in enumerate(zip(rows, pictures, strict=True), 1)
     ]
     drawing = figure(rows, shapes, permission)
+    title = escape(plain_text(title))
     style = (files("geohash_rs.export") / "html.css").read_text(encoding="utf-8")
     text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "img-src data:; style-src 'unsafe-inline'\">"
-        f"<title>{escape(title)}</title><style>{style}{_pairs(count)}</style></head>\n"
-        f"<body><header><h1>{escape(title)}</h1><p>{escape(_summary(rows))}</p></header>\n"
+        f"<title>{title}</title><style>{style}{_pairs(count)}</style></head>\n"
+        f"<body><header><h1>{title}</h1><p>{escape(_summary(rows))}</p></header>\n"
         f"<main>{drawing}\n<ol>\n{''.join(cards)}</ol></main></body></html>\n"
     )
     path.write_text(text, encoding="utf-8", errors="replace")
@@ -142,7 +144,7 @@ def _card(row: dict[str, Any], number: int, picture: bytes | None) -> str:
         if picture is None
         else f'<img src="{data_uri(picture)}" alt="{about}">'
     )
-    scene = escape(Path(str(row.get("scene", ""))).name)
+    scene = escape(plain_text(Path(str(row.get("scene", ""))).name))
     return (
         f'<li id="c{number}"><a href="#f{number}">{image}<span class="rank">{escape(rank)}</span>'
         f'</a><div class="facts"><b>{escape(far)}</b><span>{escape(date)}</span>'

@@ -5,11 +5,16 @@ import re
 __all__ = ["plain_cell", "plain_text"]
 
 # Control characters move the cursor, change colours or retitle a terminal, and those of
-# bidirectional text show a name as another: https://trojansource.codes
-CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+# bidirectional text show a name as another: https://trojansource.codes. Characters without a shape
+# do so as well, but for the joiners \u200c and \u200d, which several scripts need.
+CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 # Spreadsheets take such cells for formulas, which can run programs or send other cells away:
-# https://owasp.org/www-community/attacks/CSV_Injection
-FORMULA = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")
+# https://owasp.org/www-community/attacks/CSV_Injection. Where decimals have a comma, semicolons
+# separate cells.
+FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 def plain_text(text: str) -> str:
@@ -24,11 +29,15 @@ def plain_text(text: str) -> str:
     >>> plain_text("a\x1b[2J.tif")
     'a\\u001b[2J.tif'
     """
-    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return CONTROLS.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return re.sub("....", r"\\u\g<0>", found[0].encode("utf-16-be").hex())
 
 
 def plain_cell(text: str) -> str:
-    r"""Escape control characters, and the start of a formula.
+    r"""Escape control characters, and put an apostrophe before what begins like a formula.
 
     Args:
         text: A text cell of a table.
@@ -36,8 +45,7 @@ def plain_cell(text: str) -> str:
     Returns:
         What a spreadsheet shows as text.
 
-    >>> plain_cell("=1+1"), plain_cell("/scenes/a=1.tif")
-    ("'=1+1", '/scenes/a=1.tif')
+    >>> plain_cell("=1+1"), plain_cell("/scenes/a=1.tif"), plain_cell("a;=1+1")
+    ("'=1+1", '/scenes/a=1.tif', "a;'=1+1")
     """
-    plain = plain_text(text)
-    return f"'{plain}" if FORMULA.match(plain.lstrip()) else plain
+    return FORMULA.sub(r"\1'", plain_text(text))

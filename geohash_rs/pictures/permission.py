@@ -21,7 +21,7 @@ from geohash_rs.errors import SceneError, one_line
 from geohash_rs.scenes.stac import is_stac_path
 from geohash_rs.scenes.stacks import members_at, without_grid
 
-__all__ = ["Permission", "RefusedSceneError"]
+__all__ = ["ADVICE", "Permission", "RefusedSceneError"]
 
 # How files start, and the driver that opens them. Every one has a zero byte early: where another
 # driver looks for text, such as the description of a web service, its search ends there.

@@ -1,18 +1,20 @@
 """Read and write the GeoJSON that the page and the server exchange."""
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import geopandas as gpd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from geohash_rs.errors import RegionError
+from geohash_rs.errors import RegionError, SceneError
 from geohash_rs.export.geojson import geojson_features
+from geohash_rs.export.plain_text import plain_text
 
-__all__ = ["feature", "feature_collection", "read_polygon"]
+__all__ = ["feature", "feature_collection", "read_polygon", "scene_name", "short_names"]
 
 MOST_CORNERS = 5000  # per region
 
@@ -70,6 +72,23 @@ def read_polygon(value: Mapping[str, Any], name: str) -> BaseGeometry:
     return geometry
 
 
+def scene_name(scene: str) -> str:
+    """Return the last part of a scene's path or address, as text that a page only shows."""
+    return plain_text(re.split(r"[/\\]", scene.rstrip("/\\"))[-1])
+
+
+@contextmanager
+def short_names(scene: str) -> Iterator[None]:
+    """Name a scene without its folder in errors about it.
+
+    Raises:
+        SceneError: Instead of one that names the folder.
+    """
+    try:
+        yield
+    except SceneError as error:
+        raise SceneError(str(error).replace(scene, scene_name(scene))) from error
+
+
 def _shown(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    names = [Path(scene).name for scene in frame["scene"]]
-    return frame.assign(scene_name=names)
+    return frame.assign(scene_name=[scene_name(str(scene)) for scene in frame["scene"]])

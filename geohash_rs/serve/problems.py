@@ -16,10 +16,12 @@ from geohash_rs.errors import (
     TileNotFoundError,
     one_line,
 )
+from geohash_rs.pictures.permission import ADVICE
 from geohash_rs.serve.turns import in_own_thread
 
 __all__ = ["explain_busy", "explain_request", "explainer", "without_folders"]
 
+START = "; whoever runs the server can allow it with --scenes or --remote-scenes."
 FOLDERS = re.compile(r"(?<![\w:/\\.])(?:[A-Za-z]:[\\/]|\.{0,2}/|\\\\)(?:[^/\\\n'\"<>|*?;,]+[/\\])+")
 
 
@@ -56,7 +58,7 @@ def explainer(
                 await in_own_thread(check)
             except GeoHashRSError as found:
                 error = found
-        detail = without_folders(one_line(error), archive)
+        detail = without_folders(one_line(error).replace(ADVICE, START), archive)
         return JSONResponse({"detail": detail}, status_code=_status(error))
 
     return explain

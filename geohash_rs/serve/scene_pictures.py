@@ -1,11 +1,11 @@
 """Draw an archive's scenes for the map."""
 
 import threading
-from pathlib import Path
 
 from geohash_rs.errors import QueryError
 from geohash_rs.pictures.scenes import PlacedScene, draw_scene, place_scene, scenes_in_view
 from geohash_rs.pictures.tiles import Thumbnails, encode_webp
+from geohash_rs.serve.geojson import scene_name, short_names
 from geohash_rs.serve.messages import SceneAnswer
 from geohash_rs.serve.view import parse_view
 from geohash_rs.store.code_store import CodeStore
@@ -41,7 +41,7 @@ class ScenePictures:
         return [
             SceneAnswer(
                 number=number,
-                name=Path(scene.scene).name,
+                name=scene_name(scene.scene),
                 date=None if scene.date is None else scene.date.date().isoformat(),
                 bounds=scene.bounds,
             )
@@ -66,7 +66,8 @@ class ScenePictures:
         if scene is None:
             msg = f"the archive has no scene number {number} on the map; see /api/scenes."
             raise QueryError(msg)
-        return encode_webp(draw_scene(scene, thumbnails), quality=75)
+        with short_names(scene.scene):
+            return encode_webp(draw_scene(scene, thumbnails), quality=75)
 
     def _all(self) -> dict[int, PlacedScene]:
         state = self.archive.manifest

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import geopandas as gpd
 import numpy as np
@@ -28,7 +29,7 @@ from geohash_rs.retrieval.matches import Matches, rank_matches
 from geohash_rs.retrieval.query import Query, join_queries, query_of_tile
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.serve.description import describe_archive
-from geohash_rs.serve.geojson import feature, read_polygon
+from geohash_rs.serve.geojson import feature, read_polygon, scene_name, short_names
 from geohash_rs.serve.messages import (
     ArchiveAnswer,
     KeptTile,
@@ -44,6 +45,8 @@ from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 
 __all__ = ["Searcher", "picture_size"]
+
+F = TypeVar("F", bound=gpd.GeoDataFrame)
 
 SIZES = (96, 192, 384)  # px of pictures of tiles
 ADVICE = (
@@ -184,7 +187,7 @@ class Searcher:
 
     def tile(self, tile_id: int) -> str:
         """Describe one tile as a GeoJSON feature."""
-        return feature(self._tiles([tile_id]))
+        return feature(self._shown(self._tiles([tile_id])))
 
     def tile_at(self, point: Sequence[float]) -> str:
         """Describe the tile at a point: the nearest centre wins, then the latest tile.
@@ -210,7 +213,13 @@ class Searcher:
         ranked = tiles.assign(away=away).sort_values(
             ["away", "datetime", "tile_id"], ascending=[True, False, True]
         )
-        return feature(ranked.drop(columns="away"))
+        return feature(self._shown(ranked.drop(columns="away")))
+
+    def _shown(self, frame: F) -> F:
+        """Name scenes without their folders on this machine, if others may be asking."""
+        if self.permission is None or self.permission.folders is None:
+            return frame
+        return frame.assign(scene=[scene_name(str(scene)) for scene in frame["scene"]])
 
     def _tiles(self, ids: Sequence[int]) -> gpd.GeoDataFrame:
         self.check()
@@ -229,9 +238,10 @@ class Searcher:
             msg = f"tile {tile_id} has no window in its scene, so it has no picture."
             raise QueryError(msg)
         window = [int(tile[name]) for name in ("col", "row", "width", "height")]
-        return encode_webp(
-            self.thumbnails.read(str(tile["scene"]), window, size=picture_size(size))
-        )
+        with short_names(str(tile["scene"])):
+            return encode_webp(
+                self.thumbnails.read(str(tile["scene"]), window, size=picture_size(size))
+            )
 
     def patch(self, content: bytes, *, name: str) -> PatchAnswer:
         """Hash an uploaded GeoTIFF.
@@ -285,7 +295,7 @@ class Searcher:
             positives.append(Query(codes=self._codes(request.codes), footprint=place))
         negatives = [query_of_tile(archive, tile_id) for tile_id in request.negatives]
         region = None if request.region is None else read_polygon(request.region, "region")
-        return retrieve(
+        found = retrieve(
             archive,
             join_queries(positives, negatives),
             limits=Limits(k=request.k, max_distance=request.max_distance),
@@ -293,6 +303,7 @@ class Searcher:
             exclude_overlap=request.exclude_overlap,
             distinct=request.distinct,
         )
+        return self._shown(found)
 
     def _codes(self, texts: Sequence[str]) -> npt.NDArray[np.uint8]:
         """Parse hexadecimal codes.
@@ -316,7 +327,7 @@ class Searcher:
         Returns:
             The columns of matches if all have a distance and similarity, otherwise those of tiles.
         """
-        frame = self._tiles([tile.tile_id for tile in tiles])
+        frame = self._shown(self._tiles([tile.tile_id for tile in tiles]))
         if any(tile.distance is None or tile.similarity is None for tile in tiles):
             return frame
         return rank_matches(

@@ -11,9 +11,14 @@ import shapely
 from geohash_rs import Archive
 from geohash_rs.export.plain_text import CONTROLS, plain_cell, plain_text
 
-EVIL = "/s/\x1b]0;title\x07\x9b2J\u202eeman\r\nsecond line.tif"
-SHOWN = "\\u001b]0;title\\u0007\\u009b2J\\u202eeman\\u000d\\u000asecond line.tif"
-FORMULAS = ("=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1")
+EVIL = "/s/\x1b]0;title\x07\x9b2J\u202eeman\r\nsecond line\u200b\U000e0041.tif"
+SHOWN = (
+    "\\u001b]0;title\\u0007\\u009b2J\\u202eeman\\u000d\\u000asecond line\\u200b\\udb40\\udc41.tif"
+)
+FORMULAS = (
+    "=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1", "\u200b=1",
+    "a;=1+1;b; @SUM(A1)",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +82,22 @@ def test_a_spreadsheet_finds_no_formula_and_no_control_characters(run, archive, 
     cells = [cell for row in rows for cell in row.values()]
     assert not any(CONTROLS.search(cell) for cell in cells)
     assert {row["label"] for row in rows} == {plain_cell(text) for text in FORMULAS}
-    assert all(row["label"].startswith(("'", "\\u00")) for row in rows)
+    assert all(row["label"].startswith(("'", "\\u", "a")) for row in rows)
     assert {row["scene"] for row in rows} == {f"/s/{SHOWN}"}
+    cells_by_semicolon = [part for row in rows for part in row["label"].split(";")]
+    assert not [cell for cell in cells_by_semicolon if cell.lstrip()[:1] in set("=+-@\uff1d")]
     assert float(rows[0]["WKT"].split("((")[1].split()[1].rstrip(",")) < 0, "numbers stay numbers"
+
+
+@pytest.mark.parametrize("ending", ["geojson", "html"])
+def test_a_file_of_text_shows_names_without_their_controls(run, archive, tmp_path, ending):
+    path = tmp_path / f"\u202eall.{ending}"
+    assert run("query", archive, "--tile", 0, "-k", 3, "-o", path)[0] == 0
+    text = path.read_text(encoding="utf-8")
+    assert not CONTROLS.search(text.replace("\n", ""))
+    assert text.count("\\u202eeman") >= 3
+    if ending == "geojson":
+        assert {f["properties"]["scene"] for f in json.loads(text)["features"]} == {EVIL}
 
 
 def test_plain_names_stay_as_they_are():

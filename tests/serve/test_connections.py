@@ -11,9 +11,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import rasterio
 
-from geohash_rs import Archive
+from geohash_rs import Archive, Scenes
 from geohash_rs.errors import PatchError
+from geohash_rs.pictures.permission import Permission
 from geohash_rs.serve import connections, guard, uploads
 from geohash_rs.serve.app import create_app
 from geohash_rs.serve.problems import without_folders
@@ -197,6 +199,58 @@ def test_messages_name_no_folders(coast_archive, tmp_path):
         assert " has 0 bytes but the manifest says" in detail(answer)
         assert "served/" in detail(answer)
         assert str(tmp_path) not in detail(answer)
+
+
+@pytest.fixture(scope="module")
+def quoted(tmp_path_factory):
+    """An archive of three scenes, one of them damaged, in a folder that is hard to recognise."""
+    folder = tmp_path_factory.mktemp("it's, here; (all)")
+    for number in range(3):
+        transform = rasterio.Affine(10, 0, 500_000 + 2000 * number, 0, -10, 5_400_000)
+        (folder / f"{number}.tif").write_bytes(geotiff(transform=transform))
+    path = tmp_path_factory.mktemp("quoted") / "archive"
+    Archive.create(path, hasher="lsh-16").add(Scenes(folder), tile_size=64)
+    (folder / "0.tif").write_bytes((folder / "0.tif").read_bytes()[:900])
+    return path, folder
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_others_see_no_folders_of_this_machine(quoted, others):
+    path, folder = quoted
+    permission = Permission(folders=(folder,) if others else None)
+    url, stop = start(create_app(Archive.open(path, mode="r"), permission=permission))
+    ask = asker(url)
+    answers = [
+        ask("POST", "/api/search", {"tiles": [0], "k": 3}),
+        ask("GET", "/api/tile/0"),
+        ask("GET", "/api/scenes?bbox=-180,-90,180,90"),
+        *(
+            ask("POST", "/api/export", {"format": kind, "tiles": [{"tile_id": 0}]})
+            for kind in ("csv", "geojson", "parquet")
+        ),
+    ]
+    pictures = [ask("GET", f"/api/thumbnail/{number}.webp") for number in range(3)]
+    pictures += [ask("GET", f"/api/scene/{number}.webp") for number in range(3)]
+    stop()
+    assert [answer[0] for answer in answers] == [200] * 6
+    named = [str(folder).encode() in answer[2] for answer in answers]
+    assert named == ([False] * 6 if others else [True, True, False, True, True, True])
+    assert sorted(answer[0] for answer in pictures) == [200, 200, 200, 200, 404, 404]
+    for answer in pictures:
+        if answer[0] == 404:
+            assert detail(answer).startswith("no picture of 0.tif")
+            assert "here; (all)" not in detail(answer)
+
+
+def test_a_refused_picture_names_the_options_of_the_server(quoted):
+    url, stop = start(
+        create_app(Archive.open(quoted[0], mode="r"), permission=Permission(folders=()))
+    )
+    answer = asker(url)("GET", "/api/thumbnail/0.webp")
+    stop()
+    assert answer[0] == 404
+    assert "whoever runs the server can allow it with --scenes or --remote-scenes" in detail(answer)
+    assert "remote_scenes=True" not in detail(answer)
 
 
 @pytest.mark.parametrize(

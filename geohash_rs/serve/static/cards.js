@@ -30,7 +30,7 @@ function icon(name) {
 export function picture(source, alt) {
   const image = make("img", { src: source, alt, loading: "lazy", decoding: "async", draggable: "false" });
   image.addEventListener("error", () => {
-    image.replaceWith(make("span", { class: "none", role: "img", "aria-label": alt }, "no picture: scene not found"));
+    image.replaceWith(make("span", { class: "none", role: "img", "aria-label": alt }, "no picture"));
   });
   return image;
 }
