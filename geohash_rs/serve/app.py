@@ -37,13 +37,14 @@ from geohash_rs.serve.messages import (
 )
 from geohash_rs.serve.problems import explain_busy, explain_request, explainer
 from geohash_rs.serve.searching import Searcher, picture_size
-from geohash_rs.serve.turns import BusyError, Turns, in_own_thread
+from geohash_rs.serve.turns import BusyError, Room, Turns, in_own_thread
 from geohash_rs.serve.uploads import MAX_UPLOAD
 
 __all__ = ["create_app", "maplibre_files"]
 
 THREADS = 8  # requests handled at once; others wait
-PATCHES = 2  # received and decoded at once: each takes up to 64 MB as a file, 512 MB decoded
+PATCHES = 2  # decoded at once: each takes up to 512 MB with its copy
+MOST_RECEIVED = 4 * MAX_UPLOAD  # bytes of patches that are arriving or waiting to be decoded
 SCENES = 2  # drawn at once: each is read completely, perhaps over the network
 THUMBNAILS = 6  # drawn at once: as many as a browser requests from one server
 MOST_BODY = 2 * 2**20  # bytes of a request without a patch: a thousand codes of 512 bytes
@@ -268,12 +269,16 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
 
     patches = Turns("patches", at_once=PATCHES, waiting=16)
 
+    room = Room("patches", most=MOST_RECEIVED)
+
     @app.post("/api/patch", response_model=PatchAnswer, responses=WRONG, openapi_extra=PATCH)
     async def patch(request: Request) -> PatchAnswer:
         """Hash a GeoTIFF sent as the body."""
         name = _file_name(request.headers.get("x-file-name", ""))
-        async with patches.turn():  # covers receiving too, so that waiting bodies use no memory
-            content = b"".join([piece async for piece in request.stream()])
+        async with (
+            room.receive(request.stream()) as content,  # without a turn, which slow ones would hold
+            patches.turn(),
+        ):
             return await in_own_thread(partial(searcher.patch, content, name=name))
 
     @app.post("/api/export", responses={**WRONG, 200: {"content": {t: {} for t in MEDIA.values()}}})

@@ -1,7 +1,7 @@
 """Limit how many slow requests of one kind run at once, so that other kinds do not wait."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from geohash_rs.errors import GeoHashRSError
 
-__all__ = ["BusyError", "Turns"]
+__all__ = ["BusyError", "Room", "Turns", "in_own_thread"]
 
 T = TypeVar("T")
 
@@ -69,6 +69,51 @@ class Turns:
         """
         async with self.turn():
             return await in_own_thread(call)
+
+
+class Room:
+    """The memory for the bodies of one kind of request."""
+
+    def __init__(self, kind: str, *, most: int) -> None:
+        """Set the limit.
+
+        Args:
+            kind: What the requests are for, in messages.
+            most: Most bytes to hold at once.
+        """
+        self.kind = kind
+        self.most = most
+        self._held = 0
+
+    @asynccontextmanager
+    async def receive(self, pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+        """Receive a body and hold it for the block.
+
+        Args:
+            pieces: The body as it arrives.
+
+        Yields:
+            All of it.
+
+        Raises:
+            BusyError: If there is no room for more of it.
+        """
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async for piece in pieces:
+                parts.append(piece)
+                size += len(piece)
+                self._held += len(piece)
+                if self._held > self.most:
+                    most = f"{self.most // 2**20} MB"
+                    msg = f"{most} of {self.kind} are already waiting; try again in a second."
+                    raise BusyError(msg)
+            whole = b"".join(parts)
+            parts.clear()
+            yield whole
+        finally:
+            self._held -= size
 
 
 async def in_own_thread(call: Callable[[], T]) -> T:

@@ -4,13 +4,14 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
 
 from geohash_rs import Archive
 from geohash_rs.errors import PatchError
-from geohash_rs.serve import guard, uploads
+from geohash_rs.serve import app, guard, uploads
 from geohash_rs.serve.app import create_app
 from geohash_rs.serve.searching import Searcher
 from tests.serve.asking import asker, detail, geotiff
@@ -74,6 +75,30 @@ def test_bodies_that_never_arrive_make_room_for_others(served, monkeypatch, path
     assert b"408" in told
     assert told <= {b"408", b"503"}
     assert asker(served)("POST", "/api/search", {"tiles": [1], "k": 5})[0] == 200
+
+
+def test_slow_uploads_hold_no_place_that_another_needs(served):
+    with ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(half_sent(served, "/api/patch", 1000))
+        before = time.monotonic()
+        assert asker(served)("POST", "/api/patch", geotiff())[0] == 200
+        assert time.monotonic() - before < guard.PATIENCE
+
+
+def test_uploads_take_a_limited_amount_of_memory(coast_archive, monkeypatch):
+    monkeypatch.setattr(app, "MOST_RECEIVED", 100_000)
+    url, stop = start(create_app(Archive.open(coast_archive, mode="r")))
+    ask, content = asker(url), geotiff()
+    last = time.monotonic() + BOUND
+    with half_sent(url, "/api/patch", 95_000) as slow:
+        slow.sendall(b"x" * 94_000)
+        while (answer := ask("POST", "/api/patch", content))[0] != 503:
+            assert time.monotonic() < last
+        assert "MB of patches are already waiting; try again in a second" in detail(answer)
+    while ask("POST", "/api/patch", content)[0] != 200:  # until the one that left is forgotten
+        assert time.monotonic() < last
+    stop()
 
 
 @pytest.mark.parametrize(
