@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +11,7 @@ from torch.utils.data import Dataset
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import (
     ArchiveExistsError,
-    ArchiveLockedError,
+    ArchiveNotFoundError,
     GeoHashRSError,
     HasherError,
     HasherMismatchError,
@@ -26,19 +25,19 @@ from geohash_rs.indexing.report import AddReport, check_codes_differ
 from geohash_rs.indexing.samples import Samples
 from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
+from geohash_rs.indexing.writer import when_free
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import Edges, GridSettings
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.creation import is_unused
 from geohash_rs.store.disk.hasher_file import HasherFile
-from geohash_rs.store.disk.locks import write_lock
+from geohash_rs.store.disk.locks import no_readers, write_lock
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 
 __all__ = ["Archive", "open_or_create", "remove_unused"]
 
 DEFAULT_HASHER = "general-64"
-CREATION_SECONDS = 10.0  # to wait for another process that is creating the same archive
 
 
 class Archive(CodeStore, ImageQueries):
@@ -194,11 +193,11 @@ class Archive(CodeStore, ImageQueries):
         Raises:
             BandMismatchError: If the bands do not match the hasher's.
             HasherError: If the archive holds codes made elsewhere.
+            HasherMismatchError: If the archive's file does not hold the hasher of its codes.
             SceneError: If nothing can be placed; with ``strict``, if a scene cannot be added.
             TileSizeError: If the grid's settings are out of range, or every scene is smaller than
                 a tile.
         """
-        hasher = None if self.pending_hasher else self.hasher(device=device)
         settings = IndexSettings(
             batch_size=batch_size,
             workers=workers,
@@ -207,20 +206,31 @@ class Archive(CodeStore, ImageQueries):
             strict=strict,
             progress=progress,
         )
-        if not isinstance(dataset, Scenes) or sampler is not None:
-            samples = Samples(dataset=dataset, sampler=sampler, max_nodata=max_nodata)
-            mine = DatasetImagery(self, samples, settings, tile_size=tile_size)
-            return self._checked(mine, hasher)
-        grid = GridSettings.for_hasher(
-            hasher,
-            tile_size=tile_size,
-            stride=stride,
-            edges=edges,
-            max_nodata=max_nodata,
-            resolution=resolution,
-        )
-        scenes = dataset if hasher is None else dataset.on_grid_of(hasher.bands)
-        return self._checked(SceneImagery(self, scenes, grid, settings), hasher)
+
+        def imagery(hasher: Hasher | None) -> Imagery[Any]:
+            if not isinstance(dataset, Scenes) or sampler is not None:
+                samples = Samples(dataset=dataset, sampler=sampler, max_nodata=max_nodata)
+                return DatasetImagery(self, samples, settings, tile_size=tile_size)
+            grid = GridSettings.for_hasher(
+                hasher,
+                tile_size=tile_size,
+                stride=stride,
+                edges=edges,
+                max_nodata=max_nodata,
+                resolution=resolution,
+            )
+            scenes = dataset if hasher is None else dataset.on_grid_of(hasher.bands)
+            return SceneImagery(self, scenes, grid, settings)
+
+        if self.pending_hasher:
+            try:
+                return self._checked(imagery(None), None)
+            except HasherMismatchError:
+                self.refresh()
+                if self.pending_hasher:  # otherwise another process has fitted it meanwhile
+                    raise
+        hasher = self.hasher(device=device)
+        return self._checked(imagery(hasher), hasher)
 
     def _checked(self, imagery: Imagery[Any], hasher: Hasher | None) -> AddReport:
         """Add imagery, and warn if most of its tiles share one code."""
@@ -242,11 +252,18 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
 
     Raises:
         HasherMismatchError: If the existing archive was made with another hasher.
+        ArchiveNotFoundError: If the folder holds something else.
     """
     folder = Path(path)
-    if is_unused(folder) and (created := _create(folder, hasher)) is not None:
-        return created
-    archive = Archive.open(folder)
+    while True:
+        if is_unused(folder) and (created := _create(folder, hasher)) is not None:
+            return created
+        try:
+            archive = Archive.open(folder)
+            break
+        except ArchiveNotFoundError:
+            if not is_unused(folder):  # otherwise its maker has removed it at this moment
+                raise
     if hasher is None or hasher == archive.pending_hasher:
         return archive
     name = "" if isinstance(hasher, Hasher) else str(hasher)
@@ -273,37 +290,34 @@ def _create(folder: Path, hasher: Hasher | str | Path | None) -> Archive | None:
 
     Raises:
         ArchiveExistsError: If the folder holds something else.
-        ArchiveLockedError: If the other process does not finish.
     """
-    last = time.monotonic() + CREATION_SECONDS
-    while True:
-        try:
-            return Archive.create(folder, hasher=hasher)
-        except ArchiveExistsError:
-            if not (folder / MANIFEST).exists():
-                raise
-            return None
-        except ArchiveLockedError:
-            if time.monotonic() > last:
-                raise
-            time.sleep(0.05)
+    try:
+        return when_free(lambda: Archive.create(folder, hasher=hasher))
+    except ArchiveExistsError:
+        if not (folder / MANIFEST).exists():
+            raise
+        return None
 
 
 def remove_unused(archive: Archive, *, made: Sequence[Path]) -> None:
     """Remove a newly made archive that stayed empty, so that its hasher does not bind a retry.
 
-    It is kept if anything was added to it, or if another process writes to it or has written since
-    this object last did.
+    It is kept if anything was added to it, or if another process has it open, which may be about to
+    add its first tiles.
 
     Args:
         archive: The archive; this function closes it.
         made: Folders that did not exist before, innermost first; they are removed if empty.
     """
     archive.close()
-    with contextlib.suppress(GeoHashRSError, OSError), write_lock(archive.path):
+    with (
+        contextlib.suppress(GeoHashRSError, OSError),
+        write_lock(archive.path),
+        no_readers(archive.path) as alone,
+    ):
         now, mine = read_manifest(archive.path), archive.manifest
         touched = (now.generation, now.commit) != (mine.generation, mine.commit)
-        if touched or now.segments or now.scene_logs:
+        if touched or now.segments or now.scene_logs or not alone:
             return
         (archive.path / MANIFEST).unlink()  # first, so that the lock's next holder finds no archive
         for path in archive.path.iterdir():

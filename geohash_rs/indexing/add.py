@@ -12,7 +12,7 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedTiles
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.settings import IndexSettings
-from geohash_rs.indexing.writer import ArchiveWriter
+from geohash_rs.indexing.writer import ArchiveWriter, when_free
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 
@@ -164,5 +164,6 @@ def _fit(archive: CodeStore, imagery: Imagery[Batch], sample: Iterator[Tensor]) 
         # each tile is hashed in two views; a sample of unknown size counts as full
         accelerate=imagery.num_tiles is None or 2 * imagery.num_tiles >= TRACE_TILES,
     )
-    archive.set_hasher(hasher.to_bytes(), fingerprint=hasher.fingerprint, num_bits=hasher.num_bits)
+    made, bits = hasher.fingerprint, hasher.num_bits
+    when_free(lambda: archive.set_hasher(hasher.to_bytes(), fingerprint=made, num_bits=bits))
     return hasher

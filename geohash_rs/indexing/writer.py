@@ -1,7 +1,8 @@
 """Collect encoded tiles and scene records, and commit many of them at once."""
 
 import time
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeVar
 
 import geopandas as gpd
 import numpy as np
@@ -13,11 +14,36 @@ from geohash_rs.indexing.samples import located_frame
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 
-__all__ = ["ArchiveWriter"]
+__all__ = ["ArchiveWriter", "when_free"]
 
 # Scenes are committed together, because each commit costs a few file syncs and makes a segment.
 COMMIT_TILES = 200_000
 COMMIT_SECONDS = 20.0
+WAIT_SECONDS = 10.0  # for another process that is making or changing the same archive
+
+T = TypeVar("T")
+
+
+def when_free(write: Callable[[], T]) -> T:
+    """Write to an archive, once another process that is writing has finished its commit.
+
+    Args:
+        write: A function that takes the archive's write lock.
+
+    Returns:
+        Its result.
+
+    Raises:
+        ArchiveLockedError: If the other process does not finish.
+    """
+    last = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return write()
+        except ArchiveLockedError:
+            if time.monotonic() > last:
+                raise
+            time.sleep(0.05)
 
 
 class ArchiveWriter:
@@ -63,12 +89,12 @@ class ArchiveWriter:
         """Add all uncommitted tiles to the archive at once.
 
         They replace all tiles that the archive has of these scenes, since another process may have
-        indexed the same scenes. If another process is writing, the tiles are kept for the next
+        indexed the same scenes. If another process keeps writing, the tiles are kept for the next
         commit. After any other error they are dropped, because they may already be in the archive
         and must not be added twice.
 
         Raises:
-            ArchiveLockedError: If another process is writing.
+            ArchiveLockedError: If another process keeps writing.
         """
         waiting, records, number = self.waiting, self.records, self.num_waiting
         self.waiting, self.records, self.num_waiting = [], [], 0
@@ -77,12 +103,14 @@ class ArchiveWriter:
             codes = [part.codes for part in waiting] or [none]
             frames = [part.tiles for part in waiting] or [located_frame([])]
             try:
-                self.archive.add_codes(
-                    np.concatenate(codes),
-                    gpd.GeoDataFrame(pd.concat(frames, ignore_index=True)),
-                    scenes=records,
-                    replace_scenes={record.scene for record in records},
-                    fingerprint=self.fingerprint,
+                when_free(
+                    lambda: self.archive.add_codes(
+                        np.concatenate(codes),
+                        gpd.GeoDataFrame(pd.concat(frames, ignore_index=True)),
+                        scenes=records,
+                        replace_scenes={record.scene for record in records},
+                        fingerprint=self.fingerprint,
+                    )
                 )
             except ArchiveLockedError:
                 self.waiting, self.records, self.num_waiting = waiting, records, number

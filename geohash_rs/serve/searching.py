@@ -219,7 +219,8 @@ class Searcher:
         """Name scenes without their folders on this machine, if others may be asking."""
         if self.permission is None or self.permission.folders is None:
             return frame
-        return frame.assign(scene=[scene_name(str(scene)) for scene in frame["scene"]])
+        shown: F = frame.assign(scene=[scene_name(str(scene)) for scene in frame["scene"]])
+        return shown
 
     def _tiles(self, ids: Sequence[int]) -> gpd.GeoDataFrame:
         self.check()

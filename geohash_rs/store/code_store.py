@@ -221,14 +221,17 @@ class CodeStore(Answers):
             num_bits: Bits per code.
 
         Raises:
-            HasherMismatchError: If the archive holds codes from another hasher.
+            HasherMismatchError: If the archive holds codes from another hasher, or another process
+                has stored one since this object was opened or refreshed.
             CodeLengthError: If the archive holds codes of another length.
             QueryError: If the fingerprint cannot be part of a file name.
         """
+        seen = self.manifest.hasher
         with self._writer() as writer:
             new = HasherFile(data=data, fingerprint=fingerprint, num_bits=num_bits)
             state = writer.manifest
-            if state.num_tiles and state.hasher and state.hasher.fingerprint != fingerprint:
+            settled = state.num_tiles or state.hasher != seen
+            if settled and state.hasher and state.hasher.fingerprint != fingerprint:
                 raise HasherMismatchError(
                     other_hasher(self.path, state.hasher.fingerprint, fingerprint)
                 )

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -52,6 +54,34 @@ def test_additions_of_another_process_in_the_meantime_stay(words, monkeypatch, t
         assert isinstance(CliRunner().invoke(app, words).exception, ArchiveLockedError)
         assert Archive.open(path).num_tiles == 5 * number
         path = tmp_path / "archive-2"
+
+
+def test_an_archive_that_another_process_has_open_stays(words, monkeypatch, tmp_path):
+    path, opened = tmp_path / "archive", []
+    fail(monkeypatch, path, other=opened.append)
+    assert isinstance(CliRunner().invoke(app, words).exception, ArchiveLockedError)
+    opened[0].set_hasher(b"x", fingerprint="f", num_bits=16)
+    opened[0].add_codes(np.zeros((5, 2), np.uint8), make_grid(5))
+    assert Archive.open(path).num_tiles == 5
+
+
+@pytest.mark.slow
+def test_processes_that_make_an_archive_at_the_same_moment_fill_it_together(tmp_path):
+    runs = []
+    for number in range(3):
+        scenes = tmp_path / str(number)
+        scenes.mkdir()
+        for place in range(4):
+            write(scenes / f"{place}.tif", mosaic(2, 2, number + 3 * place))
+        command = [sys.executable, "-m", "geohash_rs", "index", scenes, "--archive", tmp_path / "a"]
+        command += ["--hasher", "itq-16", "--tile-size", "32"]
+        runs.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+    errors = [run.communicate()[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 3, errors
+    archive = Archive.open(tmp_path / "a")
+    assert len(archive.scenes()) == 12
+    assert archive.verify().damage == ()
+    assert [path.name for path in archive.path.glob("hasher-*")] == [archive.hasher_file.name]
 
 
 def test_an_archive_that_nothing_could_be_added_to_leaves_nothing(words, tmp_path):

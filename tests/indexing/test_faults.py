@@ -318,10 +318,27 @@ def test_tiles_delayed_by_another_writer_are_added_when_the_run_ends(
 
     monkeypatch.setattr(quick, "add_codes", add)
     monkeypatch.setattr(archive_writer, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(archive_writer, "WAIT_SECONDS", -1.0)
     with pytest.raises(ArchiveLockedError, match="is being written"):
         quick.add(Scenes(many))
     assert calls == [4, 4]
     assert len(rows_of(quick)) == 4
+
+
+def test_a_run_waits_for_the_commit_of_another(
+    many: Path, quick: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = quick.add_codes, []
+
+    def add(*arguments: Any, **options: Any) -> object:
+        calls.append(len(arguments[0]))
+        if len(calls) <= 3:
+            raise ArchiveLockedError("is being written")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(quick, "add_codes", add)
+    assert quick.add(Scenes(many)).num_tiles == 48
+    assert calls == [48] * 4
 
 
 def test_a_run_survives_a_disk_too_full_to_merge_segments(
