@@ -16,7 +16,7 @@ import click
 
 from geohash_rs import __version__
 from geohash_rs.cli.options import in_options
-from geohash_rs.cli.terminal import echo
+from geohash_rs.cli.terminal import echo, without_keys
 from geohash_rs.errors import (
     ExportError,
     GeoHashRSError,
@@ -160,7 +160,7 @@ def _interrupt() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    text = f"geohash-rs: warning: {in_options(' '.join(str(message).split()))}"
+    text = without_keys(f"geohash-rs: warning: {in_options(' '.join(str(message).split()))}")
     if "tqdm" not in sys.modules:
         echo(text, err=True)
         return

@@ -1,10 +1,15 @@
 """Print text to the terminal; the only place that does, apart from progress bars."""
 
+import re
+
 import click
 
 from geohash_rs.export.plain_text import plain_text
 
-__all__ = ["echo"]
+__all__ = ["echo", "without_keys"]
+
+# Passwords before a host, and values of a query, which may be signatures.
+KEYS = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)|(?<=[?&])([\w.~%-]+=)[^&\s'\",;)]+")
 
 
 def echo(*lines: str, err: bool = False) -> None:
@@ -14,6 +19,17 @@ def echo(*lines: str, err: bool = False) -> None:
 
     Args:
         *lines: The lines; a line break within one is escaped too.
-        err: Print to the error output.
+        err: Print to the error output, which often ends up in logs: keys in addresses are hidden.
     """
+    if err:
+        lines = tuple(map(without_keys, lines))
     click.echo("\n".join(map(plain_text, lines)), err=err)
+
+
+def without_keys(text: str) -> str:
+    """Hide the passwords and signatures of the addresses in a text.
+
+    >>> without_keys("http://me:password@host/a.tif?sig=abc is gone")
+    'http://***@host/a.tif?sig=*** is gone'
+    """
+    return KEYS.sub(lambda found: f"{found[1] or ''}***", text)

@@ -79,8 +79,8 @@ def run_lightning_cli(args: Sequence[str]) -> None:
         if known or not any(RESTORING in frame.filename for frame in frames):
             raise
         msg = (
-            f"the run cannot go on from the checkpoint ({type(error).__name__}: {one_line(error)});"
-            " pass one that was saved with the same configuration."
+            f"the run cannot resume from the checkpoint ({type(error).__name__}: "
+            f"{one_line(error)}); pass one that was saved with the same configuration."
         )
         raise TrainingError(msg) from error
     if args and args[0] == "fit" and isinstance(cli.model, HashingTask):

@@ -74,7 +74,8 @@ def read_polygon(value: Mapping[str, Any], name: str) -> BaseGeometry:
 
 def scene_name(scene: str) -> str:
     """Return the last part of a scene's path or address, as text that a page only shows."""
-    return plain_text(re.split(r"[/\\]", scene.rstrip("/\\"))[-1])
+    path = scene.partition("?")[0] if "://" in scene else scene  # the rest may be a signature
+    return plain_text(re.split(r"[/\\]", path.rstrip("/\\"))[-1])
 
 
 @contextmanager

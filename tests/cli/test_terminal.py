@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import geopandas as gpd
 import numpy as np
@@ -67,6 +68,14 @@ def test_an_error_escapes_the_name_that_it_speaks_of(run, archive, words):
     assert code in {1, 2}
     assert "\\u001b[31m" in err
     assert not CONTROLS.search((out + err).replace("\n", ""))
+
+
+def test_an_error_hides_the_keys_of_an_address(run):
+    address = "http://me:PASSWORD@127.0.0.1:9/a.tif?sig=SECRET&X-Amz-Signature=SECRET"
+    code, _, err = run("index", address, "--archive", "new", "--hasher", "lsh-16")
+    assert code == 1
+    assert "http://***@127.0.0.1:9/a.tif?sig=***&X-Amz-Signature=***" in err
+    assert not {"PASSWORD", "SECRET"} & set(re.findall(r"\w+", err))
 
 
 def test_a_warning_escapes_the_name_that_it_speaks_of(run, archive, tmp_path):

@@ -136,7 +136,7 @@ def test_a_checkpoint_names_no_class_that_is_imported(
         ("state_dict", 1, "state_dict is missing"),
         ("pytorch-lightning_version", None, "version is missing or of another type"),
         ("loops", 7, "loops is missing or of another type"),
-        ("loops", {"fit_loop": 1}, r"cannot go on from the checkpoint \(KeyError: 'test_loop'\)"),
+        ("loops", {"fit_loop": 1}, r"cannot resume from the checkpoint \(KeyError: 'test_loop'\)"),
         ("geohash_rs", {}, "lacks 'geohash_rs', which HashingTask stores"),
     ],
 )
