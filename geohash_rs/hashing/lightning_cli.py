@@ -26,7 +26,7 @@ def run_lightning_cli(args: Sequence[str]) -> None:
 
     Raises:
         TrainingError: If `ckpt_path` is not that of a checkpoint on this machine, or the run cannot
-            go on from it.
+            resume from it.
         HasherError: If a checkpoint cannot be read without running code from it.
         KeyboardInterrupt: If the run is interrupted.
         SystemExit: If the options are wrong.
