@@ -1,6 +1,8 @@
 """Convert points between a CRS and longitude and latitude, and detect points off the Earth."""
 
+import re
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +11,15 @@ from pyproj.exceptions import ProjError
 
 from geohash_rs.errors import SceneError
 
-__all__ = ["WGS84", "Projection", "projection_of"]
+__all__ = ["WGS84", "Projection", "names_file", "projection_of"]
 
 WGS84 = "EPSG:4326"
+# PROJ opens the files that a CRS names, and waits if one is a pipe.
+FILE_IN_TEXT = re.compile(
+    r"(grids|init|file|model)\s*=[^\s\"]*[/\\]"  # a PROJ string
+    r"|(grids|file|value)\"\s*[,:]\s*\"[^\"]*[/\\]",  # WKT or PROJJSON
+    re.IGNORECASE,
+)
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -170,4 +178,31 @@ def projection_of(crs: object) -> Projection:
 
 @lru_cache(maxsize=256)
 def _of_text(text: str) -> Projection:
-    return Projection(CRS.from_user_input(text))
+    """Return the projection of a CRS, which may come from a stranger.
+
+    Raises:
+        SceneError: If it names a file by its path, or cannot be transformed.
+    """
+    found = None if names_file(text) else CRS.from_user_input(text)
+    if found is None or _names_path(found.to_json_dict()):
+        msg = (
+            "a CRS names a grid by the path of a file, which is not opened; put the grid into "
+            "PROJ's data folder and name it without a path."
+        )
+        raise SceneError(msg)
+    return Projection(found)
+
+
+def names_file(text: str) -> bool:
+    """Return whether the text of a CRS names a file by its path."""
+    return FILE_IN_TEXT.search(text) is not None
+
+
+def _names_path(part: Any) -> bool:  # noqa: ANN401 - any JSON
+    """Return whether a parameter of a CRS in PROJJSON is the path of a file."""
+    if isinstance(part, dict):
+        value = part.get("value")
+        if isinstance(value, str) and ("/" in value or "\\" in value):
+            return True
+        return any(map(_names_path, part.values()))
+    return isinstance(part, list) and any(map(_names_path, part))

@@ -15,33 +15,41 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio.enums import Interleaving
 from rasterio.errors import RasterioError
 
 from geohash_rs.errors import SceneError, one_line
+from geohash_rs.footprints.projection import names_file
 from geohash_rs.scenes.stac import is_stac_path
 from geohash_rs.scenes.stacks import members_at, without_grid
 
 __all__ = ["ADVICE", "Permission", "RefusedSceneError"]
 
 # How files start, and the driver that opens them. Every one has a zero byte early: where another
-# driver looks for text, such as the description of a web service, its search ends there.
+# driver looks for text, such as the description of a web service, its search ends there. HFA is
+# left out: such a file may keep pixels and overviews in files that it names.
 FORMATS = {
     b"II*\0": "GTiff",
     b"MM\0*": "GTiff",
     b"II+\0": "GTiff",
     b"MM\0+": "GTiff",
-    b"EHFA_HEADER_TAG\0": "HFA",
     b"\0\0\0\x0cjP  ": "JP2OpenJPEG",
     b"\x89PNG\r\n\x1a\n\0": "PNG",
     b"\xff\xd8\xff": "JPEG",
 }
 HEAD = 16  # bytes
 OPENED_TOO = (".ovr", ".msk", ".aux", ".rrd", ".rde")  # rasters that GDAL finds next to one
+READ_TOO = (".xml", ".imd", ".rpb", ".txt")  # texts that it reads completely
 VRT = b"<vrtdataset"
-MOST_XML = 16 * 2**20  # bytes of a virtual raster
+MOST_XML = 8 * 2**20  # bytes of a virtual raster or a side file; 5,000 sources take 4 MB
 MOST_SOURCES = 5000  # of one scene, those of nested virtual rasters included
 MOST_BLOCK = 2**28  # bytes that GDAL must decode at once
-NETWORK_NAME = re.compile(r"//|\\\\|/vsi|<|.*://|[A-Za-z]\w+:", re.DOTALL)  # and drivers' prefixes
+MOST_BANDS = 1000
+INTERLACED = slice(28, 29)  # byte of a PNG file that says whether each part of it needs the whole
+# Addresses, drivers' prefixes, descriptions in place of a file, and what is skipped before these.
+NETWORK_NAME = re.compile(
+    r"[\x00-\x20<{\"]|//|\\\\|/vsi|.*(://|[\n\r\t])|[A-Za-z][\w+.-]+:", re.DOTALL
+)
 # What gdalbuildvrt and gdal_translate write to combine rasters. Other elements warp, compute, or
 # name files of their own.
 ELEMENTS = re.compile(
@@ -52,6 +60,7 @@ ELEMENTS = re.compile(
     "colortablecomponent|(src|dst)(min|max)|clamp|histograms|hist(item|min|max|counts)|"
     "bucketcount|includeoutofrange|approximate"
 )
+PROJECTIONS = ("srs", "gcplist", "wkt")  # elements of a virtual raster or a side file
 # No setting opens the network to a file that passed, whatever GDAL makes of it.
 SEALED = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none", "GDAL_VRT_ENABLE_PYTHON": "NO"}
 ADVICE = "; pass remote_scenes=True if you trust whoever made the archive."
@@ -116,9 +125,12 @@ class _Search:
         """
         if is_stac_path(without_grid(self.scene).partition("#")[0]):
             raise self.refusal("a STAC catalogue")
-        self.add(self.scene)
-        if not os.path.isfile(self.scene):  # noqa: PTH113 (any text may be the name)
-            self.waiting = [member.path for member in members_at(self.scene)]
+        if NETWORK_NAME.match(self.scene):
+            raise self.refusal("what is not the path of a file here")
+        for member in members_at(self.scene):  # first, as when it is opened
+            self.add(member.path)
+        if os.path.isfile(self.scene):  # noqa: PTH113 (any text may be the name)
+            self.add(self.scene)
         if not self.waiting:
             if os.path.lexists(self.scene):
                 raise self.refusal(f"{self.short(self.scene)}, which is not a file")
@@ -139,7 +151,7 @@ class _Search:
         Raises:
             RefusedSceneError: If it is not named by a plain path, or there are too many.
         """
-        if NETWORK_NAME.match(name) or "\0" in name:
+        if NETWORK_NAME.match(name) or "\0" in name or name != name.strip():
             raise self.refusal("what is not the path of a file here")
         self.waiting.append(name)
         self.num_sources += 1
@@ -171,16 +183,17 @@ class _Search:
         driver = next((FORMATS[start] for start in FORMATS if head.startswith(start)), None)
         if driver is None or b"\0" not in head[:HEAD]:
             raise self.refusal(
-                f"{self.short(name)}, which is not a GeoTIFF, JPEG 2000, PNG, JPEG or HFA file"
+                f"{self.short(name)}, which is not a GeoTIFF, JPEG 2000, PNG or JPEG file"
             )
-        self.check_raster(path, driver)
+        self.check_raster(path, driver, whole=driver == "PNG" and any(head[INTERLACED]))
         self.passed.add(name)
 
     def rasters_next_to(self, path: Path) -> Iterator[str]:
         """List the rasters that GDAL may open next to one.
 
         Raises:
-            RefusedSceneError: If the folder holds a pipe or device, for which GDAL may wait.
+            RefusedSceneError: If the folder holds a pipe or device, for which GDAL may wait, or a
+                side file of text is too long.
         """
         folder = str(path.parent)
         if folder not in self.listed:
@@ -189,28 +202,71 @@ class _Search:
                 for entry in entries:
                     if not entry.is_file() and not entry.is_dir() and _blocks(entry.path):
                         raise self.refusal(f"a folder that holds a pipe or device, {entry.name}")
-                    if entry.name.lower().endswith(OPENED_TOO):
+                    if entry.name.lower().endswith((*OPENED_TOO, *READ_TOO)):
                         self.listed[folder].append(entry.name)
         stem = path.stem.lower()
         for other in self.listed[folder]:
-            if other.lower().startswith(f"{stem}.") and other != path.name:
-                yield os.path.join(folder, other)  # noqa: PTH118 (as the scene is written)
+            if not other.lower().startswith(f"{stem}.") or other == path.name:
+                continue
+            name = os.path.join(folder, other)  # noqa: PTH118 (as the scene is written)
+            if other.lower().endswith(OPENED_TOO):
+                yield name
+            elif os.path.getsize(name) > MOST_XML:  # noqa: PTH202 (as above)
+                raise self.refusal(f"{other}, which has more than {MOST_XML:,} bytes")
+            elif other.lower().endswith(".aux.xml"):
+                self.read_xml(Path(name))
 
-    def check_raster(self, path: Path, driver: str) -> None:
-        """Check that a raster has no overviews elsewhere, and blocks of a usual size.
+    def read_xml(self, path: Path) -> list[ET.Element]:
+        """Read the elements of an XML file, after a look at the projections that it names.
 
         Raises:
-            RefusedSceneError: If it has.
+            RefusedSceneError: If it is too long, or names a file for a projection.
+            SceneError: If it is not XML.
+        """
+        with path.open("rb") as file:
+            text = file.read(MOST_XML + 1)
+        if len(text) > MOST_XML or b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+            raise self.refusal(f"{self.short(str(path))}, which is not usual XML")
+        try:
+            elements = list(ET.fromstring(text).iter())  # noqa: S314 - short, and without entities
+        except ET.ParseError as error:
+            msg = f"{self.short(str(path))} cannot be read: {one_line(error)}"
+            raise SceneError(msg) from error
+        for element in elements:
+            tag = element.tag.rpartition("}")[2].lower()
+            texts = (element.text or "", *element.attrib.values())
+            if tag in PROJECTIONS and any(map(names_file, texts)):
+                raise self.refusal(f"{self.short(str(path))}, whose projection is read from a file")
+        return elements
+
+    def check_raster(self, path: Path, driver: str, *, whole: bool) -> None:
+        """Check that a raster has no overviews elsewhere, and bands and blocks as usual.
+
+        Raises:
+            RefusedSceneError: If it has not.
         """
         with rasterio.Env(**SEALED), rasterio.open(path, driver=driver) as source:
-            block = max((h * w for h, w in source.block_shapes), default=0)
+            self.check_bands(source.count)
+            shapes = [source.shape] if whole else source.block_shapes
+            block = max((h * w for h, w in shapes), default=0)
             size = block * max((np.dtype(t).itemsize for t in source.dtypes), default=1)
+            if driver != "GTiff" or source.interleaving != Interleaving.band:
+                size *= source.count
             elsewhere = source.tags(ns="OVERVIEWS")
         if elsewhere:
             raise self.refusal(f"{self.short(str(path))}, which has overviews in another file")
         if size > MOST_BLOCK:
             msg = f"blocks of {size / 2**20:,.0f} MB, but a picture may need {MOST_BLOCK >> 20} MB"
             raise self.refusal(msg)
+
+    def check_bands(self, count: int) -> None:
+        """Check the number of bands of a file, each of which GDAL describes.
+
+        Raises:
+            RefusedSceneError: If there are too many.
+        """
+        if count > MOST_BANDS:
+            raise self.refusal(f"{count:,} bands, but a picture may need {MOST_BANDS:,}")
 
     def check_mosaic(self, path: Path) -> None:
         """Check that a virtual raster only combines other files, and note these.
@@ -219,23 +275,21 @@ class _Search:
             RefusedSceneError: If it does more.
             SceneError: If it is not XML.
         """
-        text = path.read_bytes()[: MOST_XML + 1]
-        if len(text) > MOST_XML or b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        elements = self.read_xml(path)
+        # GDAL reads instructions, comments and literal text in other ways than Python
+        if any(mark in path.read_bytes() for mark in (b"<!", b"<?")):
             raise self.refusal(f"{self.short(str(path))}, which is not a usual virtual raster")
-        try:
-            root = ET.fromstring(text)  # noqa: S314 - short, and without entities
-        except ET.ParseError as error:
-            msg = f"{self.short(str(path))} cannot be read: {one_line(error)}"
-            raise SceneError(msg) from error
-        for element in root.iter():
+        self.check_bands(sum(element.tag.lower() == "vrtrasterband" for element in elements))
+        for element in elements:
             options = {key.lower(): value for key, value in element.attrib.items()}
             tag = element.tag.lower()
-            if ELEMENTS.fullmatch(tag) is None or "subclass" in options:
+            twice = len(options) < len(element.attrib)
+            if ELEMENTS.fullmatch(tag) is None or "subclass" in options or twice:
                 raise self.refusal(f"{self.short(str(path))}, which does more than combine rasters")
             if tag == "metadata" and options.get("domain", "").lower() == "overviews":
                 raise self.refusal(f"{self.short(str(path))}, which has overviews in another file")
             if tag == "sourcefilename":
-                self.add_source((element.text or "").strip(), path, options)
+                self.add_source(element.text or "", path, options)
 
     def add_source(self, name: str, mosaic: Path, options: dict[str, str]) -> None:
         """Note a file that a virtual raster names.

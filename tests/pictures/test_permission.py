@@ -4,11 +4,14 @@ import contextlib
 import os
 import select
 import socket
+import struct
 import time
+import zlib
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
 import rasterio
 import rasterio.shutil
@@ -97,6 +100,10 @@ NAMES = {
     "a share of Windows": "\\\\127.0.0.1\\share\\a.tif",
     "another share": "//127.0.0.1/share/a.tif",
     "a connection of VRT": "vrt:///tmp/a.tif",
+    "a file in an archive of the web": "zip+https:/127.0.0.1/a.zip",
+    "an address after a space": " http:/127.0.0.1/a.tif",
+    "an address in two lines": "ht\ntp:/127.0.0.1/a.tif",
+    "a description": '{{"type": "gdal_streamed_alg"}}',
     "a device": "/dev/zero",
     "a catalogue": "{url}/items.json#one",
 }
@@ -161,6 +168,45 @@ def polyglot(folder, url):
     return folder / "a.jpg"
 
 
+def imagine(folder, _url):
+    return scene(folder / "a.img", driver="HFA")  # pixels may lie in a file that it names
+
+
+def long_side_file(folder, _url):
+    (folder / "a.tif.aux.xml").write_bytes(b" " * (8 * 2**20 + 1))
+    return scene(folder / "a.tif")
+
+
+def many_bands(folder, _url):
+    path = mosaic(folder / "a.vrt", scene(folder / "b.tif"))
+    text = path.read_text(encoding="utf-8")
+    band = text[text.index("<VRTRasterBand") : text.index("</VRTDataset>")]
+    path.write_text(text.replace(band, band * 1001), encoding="utf-8")
+    return path
+
+
+def beside_a_file_of_its_name(folder, url):
+    """Make a stack, and a plain file that is named like the stack on another grid."""
+    inside = folder / "product"
+    inside.mkdir()
+    for number in (2, 3, 4):
+        mosaic(inside / f"S2A_T32ULE_20230601_B0{number}.vrt", f"/vsicurl/{url}/b.tif")
+    return scene(inside / "S2A_T32ULE_20230601#20m")
+
+
+def with_a_space(folder, url):
+    scene(folder / "b.tif")
+    mosaic(folder / "b.tif ", f"/vsicurl/{url}/b.tif")
+    return mosaic(folder / "a.vrt", "b.tif ", relative=1)
+
+
+def written_twice(folder, _url):
+    path = mosaic(folder / "a.vrt", scene(folder / "b.tif").name)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("relativeTo", 'RELATIVETOVRT="1" relativeTo'), encoding="utf-8")
+    return path
+
+
 REMOTE = (
     '<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="Byte" band="1">'
     "<SimpleSource><SourceFilename>/vsicurl/{url}/b.tif</SourceFilename></SimpleSource>"
@@ -201,12 +247,22 @@ FILES = {
         folder / "a.vrt",
         scene(folder / "b.tif", tags={"OVERVIEWS": {"OVERVIEW_FILE": f"/vsicurl/{url}/o.tif"}}),
     ),
+    "an Erdas file": imagine,
+    "a long side file": long_side_file,
+    "many bands": many_bands,
+    "a stack that is named like a file": beside_a_file_of_its_name,
+    "a mosaic of a name that ends in a space": with_a_space,
+    "a mosaic with an attribute twice": written_twice,
+    "a mosaic with an instruction": written(
+        "<VRTDataset><?a ></?a><b/><?c ?></VRTDataset>", "a.vrt"
+    ),
     "entities": written('<VRTDataset><!DOCTYPE a [<!ENTITY b "c">]></VRTDataset>', "a.vrt"),
 }
 
 
 if os.name == "nt":  # which has no pipes, and no names that differ in case
-    for case in ("a pipe", "a pipe as a side file", "overviews in capitals"):
+    names = ("a pipe", "a pipe as a side file", "overviews in capitals")
+    for case in (*names, "a mosaic of a name that ends in a space"):
         del FILES[case]
 
 
@@ -267,10 +323,6 @@ def png(folder):
     return scene(folder / "a.png", driver="PNG")
 
 
-def imagine(folder):
-    return scene(folder / "a.img", driver="HFA")
-
-
 def link(folder):
     if os.name == "nt":
         pytest.skip("links need a privilege")
@@ -279,9 +331,7 @@ def link(folder):
     return folder / "b.tif"
 
 
-@pytest.mark.parametrize(
-    "make", [plain, with_own_side_files, gdals_mosaic, bands, png, imagine, link]
-)
+@pytest.mark.parametrize("make", [plain, with_own_side_files, gdals_mosaic, bands, png, link])
 def test_plain_rasters_are_drawn_as_without_the_check(make, tmp_path):
     path = str(make(tmp_path))
     np.testing.assert_array_equal(
@@ -346,6 +396,67 @@ def test_a_block_that_would_fill_the_memory_is_refused(tmp_path):
         RefusedSceneError, match="blocks of 1,024 MB, but a picture may need 256 MB"
     ):
         Thumbnails().read(str(path), WINDOW, size=32)
+
+
+def test_bands_that_are_stored_together_count_together(tmp_path):
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=2048, height=2048, count=100, dtype="uint8", tiled=True,
+        blockxsize=2048, blockysize=2048, interleave="pixel", compress="deflate", sparse_ok=True,
+        crs="EPSG:32632", transform=UTM,
+    ):  # fmt: skip
+        pass
+    with pytest.raises(RefusedSceneError, match="blocks of 400 MB"):
+        Thumbnails().read(str(path), WINDOW, size=32)
+
+
+@pytest.mark.parametrize("interlaced", [0, 1])
+def test_an_interlaced_picture_counts_as_one_block(tmp_path, interlaced):
+    def part(kind, data):
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    path = tmp_path / "a.png"
+    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, interlaced)
+    start = b"\x89PNG\r\n\x1a\n"
+    path.write_bytes(start + part(b"IHDR", head) + part(b"IDAT", b"") + part(b"IEND", b""))
+    refused = "blocks of 381 MB" if interlaced else "has no CRS"
+    with pytest.raises(SceneError, match=refused):
+        Thumbnails().read(str(path), WINDOW, size=32)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("place", ["a mosaic", "a side file", "escaped"])
+def test_a_projection_that_names_a_file_is_not_read(tmp_path, place):
+    (tmp_path / "scenes").mkdir()
+    pipe = tmp_path / "grid"
+    os.mkfifo(pipe)
+    crs = f"+proj=utm +zone=32 +ellps=bessel +nadgrids={pipe}"
+    if place == "escaped":
+        crs = crs.replace("nad", "n&#97;d").replace("/", "&#47;")
+    path = scene(tmp_path / "scenes" / "b.tif")
+    if place == "a side file":
+        side = path.with_name("b.tif.aux.xml")
+        side.write_text(f"<PAMDataset><SRS>{crs}</SRS></PAMDataset>", encoding="utf-8")
+    else:
+        path = mosaic(tmp_path / "scenes" / "a.vrt", path)
+        text = path.read_text(encoding="utf-8").replace("EPSG:32632", crs)
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(RefusedSceneError, match="whose projection is read from a file"):
+        Thumbnails().read(str(path), WINDOW, size=32)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("form", ["PROJ", "WKT", "PROJJSON"])
+def test_a_recorded_projection_that_names_a_file_is_not_read(tmp_path, form):
+    crs = "+proj=utm +zone=32 +ellps=bessel +nadgrids=grid"
+    known = pyproj.CRS.from_user_input(crs)
+    text = {"PROJ": crs, "WKT": known.to_wkt(), "PROJJSON": known.to_json()}[form]
+    os.mkfifo(tmp_path / "grid")
+    for quote in ('"grid"', "=grid"):
+        text = text.replace(quote, quote.replace("grid", str(tmp_path / "grid")))
+    assert str(tmp_path) in text
+    assert place_scene("a.tif", **{**PLACE, "crs": text}) is None
 
 
 def test_a_window_too_large_to_read_is_refused(tmp_path):

@@ -295,6 +295,35 @@ def test_a_deep_manifest_is_refused(archive):
         CodeStore.open(archive.path)
 
 
+RECORD = {"scene": "x", "settings": {}, "num_tiles": 1}
+WRONG_RECORDS = [
+    {"scene": "half \ud800"},
+    {"crs": "\ud800"},
+    {"width": 10**400},
+    {"mtime_ns": -(10**30)},
+    {"transform": [10**400] * 6},
+    {"transform": [float("nan")] * 6},
+    {"settings": {"tile_size": "x"}},
+    {"settings": {"tile_size": 10**30}},
+    {"settings": {"bands": 5}},
+    {"settings": {"ground_size": [1]}},
+    {"settings": {"value_range": [0]}},
+    {"settings": {"reading": [1]}},
+    {"settings": {"reading": {"indexes": [1], "labels": [5], "by": "order"}}},
+    {"settings": {"reading": {"indexes": [1], "labels": ["red"], "by": "\ud800"}}},
+]
+
+
+@pytest.mark.parametrize("change", WRONG_RECORDS, ids=str)
+def test_a_scene_record_of_impossible_values_is_refused(archive, change):
+    archive.close()
+    (log,) = (archive.path / "scenes").iterdir()
+    log.write_bytes(zlib.compress(json.dumps(RECORD | change).encode()))
+    reseal(archive.path)
+    with pytest.raises(ArchiveCorruptError, match="of a scene|surrogates not allowed"):
+        CodeStore.open(archive.path).scenes()
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.disk.durable import FileEntry, reading, verify_file, write_file
 from geohash_rs.store.disk.plain import read_plain
+from geohash_rs.store.disk.record_settings import check_settings, is_finite
 
 __all__ = [
     "SceneRecord",
@@ -193,12 +194,18 @@ def _checked(data: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
         if type(value) is not kind and (value is not None or name in required):
             msg = f"{name} of a scene is not a {kind.__name__}"
             raise ValueError(msg)
+        if isinstance(value, str):
+            value.encode()  # half of a character is a ValueError
+        if isinstance(value, int) and abs(value) >= 1 << 63:
+            msg = f"{name} of a scene has more than 64 bits"
+            raise ValueError(msg)
         if value is not None and name.startswith("datetime"):
             dt.datetime.fromisoformat(str(value))
     numbers = data.get("transform") or [0.0] * 6
-    if len(numbers) != 6 or any(type(one) not in (int, float) for one in numbers):
-        msg = "transform of a scene is not six numbers"
+    if len(numbers) != 6 or not all(map(is_finite, numbers)):
+        msg = "transform of a scene is not six finite numbers"
         raise ValueError(msg)
+    check_settings(data["settings"])
     return dict.fromkeys(kinds) | data
 
 
