@@ -280,6 +280,30 @@ def test_a_forged_header_of_the_index_is_refused(archive, header):
         use_everything(archive.path)
 
 
+def test_logs_share_what_they_may_unpack_to(archive):
+    archive.close()
+    (log,) = (archive.path / "scenes").iterdir()
+    text = json.dumps(RECORD | {"settings": {"note": "x" * (20 << 20)}})
+    names = [log.name, "00000077"]
+    for name in names:
+        (archive.path / "scenes" / name).write_bytes(zlib.compress(text.encode()))
+    copies = [{"name": name, "size": 0, "crc32": 0} for name in names]
+    change(archive.path, lambda body: body.update(scene_logs=copies[:1]))
+    reseal(archive.path)
+    CodeStore.open(archive.path).scenes()
+    change(archive.path, lambda body: body.update(scene_logs=copies))
+    reseal(archive.path)
+    with pytest.raises(ArchiveCorruptError, match="the logs unpack to more bytes than they should"):
+        CodeStore.open(archive.path).scenes()
+
+
+def test_a_manifest_of_many_objects_is_refused(archive):
+    archive.close()
+    change(archive.path, lambda body: body.update(attrs={"a": [{}] * 1_000_000}))
+    with pytest.raises(ArchiveCorruptError, match="more than 1,000,000 objects and lists"):
+        CodeStore.open(archive.path)
+
+
 def test_a_scene_log_may_leave_out_what_is_unknown(archive):
     archive.close()
     (log,) = (archive.path / "scenes").iterdir()
@@ -328,7 +352,13 @@ def test_a_scene_record_of_impossible_values_is_refused(archive, change):
     ("content", "problem"),
     [
         (zlib.compress(DEEP.encode()), "cannot be read"),
-        (zlib.compress(bytes(200 << 20)), "unpacks to more than 67,108,864 bytes"),
+        (zlib.compress(bytes(200 << 20)), "the logs unpack to more bytes than they should"),
+        (
+            zlib.compress(
+                b'{"scene": "x", "num_tiles": 1, "settings": {"a": [%b{}]}}' % (b"{}," * 2**20)
+            ),
+            "the logs hold more than 1,048,576 objects and lists",
+        ),
         (zlib.compress(b'{"scene": "x"}')[:-4], "cut short"),
         (zlib.compress(b'{"scene": 5, "settings": {}, "num_tiles": 1}'), "scene of a scene is not"),
         (zlib.compress(b'{"scene": "x", "settings": {}, "num_tiles": ""}'), "num_tiles of a scene"),
@@ -338,7 +368,16 @@ def test_a_scene_record_of_impossible_values_is_refused(archive, change):
             "Invalid isoformat string",
         ),
     ],
-    ids=["deep", "a bomb", "short", "a number as scene", "text as a number", "a list", "no date"],
+    ids=[
+        "deep",
+        "a bomb",
+        "many objects",
+        "short",
+        "a number as scene",
+        "text as a number",
+        "a list",
+        "no date",
+    ],
 )
 def test_a_forged_scene_log_is_refused(archive, content, problem):
     archive.close()

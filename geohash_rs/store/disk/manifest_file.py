@@ -23,6 +23,7 @@ MANIFEST = "manifest.json"
 FORMAT = "geohash_rs archive"
 FORMAT_VERSION = 1
 MOST_BYTES = 32 << 20  # enough for 50,000 segments; more would take a gigabyte to parse
+MOST_PARTS = 1_000_000  # objects and lists, of which a segment has six
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -69,6 +70,8 @@ def parse_manifest(content: bytes, path: Path | str) -> Manifest:
     """
     if len(content) > MOST_BYTES:
         raise ArchiveCorruptError(_damage(path, f"has more than {MOST_BYTES:,} bytes"))
+    if content.count(b"{") + content.count(b"[") > MOST_PARTS:
+        raise ArchiveCorruptError(_damage(path, f"has more than {MOST_PARTS:,} objects and lists"))
     try:
         outer = json.loads(content)
         kind, version = outer["format"], int(outer["version"])

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.disk.durable import FileEntry, reading, verify_file, write_file
@@ -23,8 +23,9 @@ __all__ = [
     "write_scene_log",
 ]
 
-MOST_TEXT = 64 << 20  # bytes of a log that may always be unpacked
-MOST_PACKING = 64  # times that a larger log may grow when it is unpacked
+MOST_TEXT = 32 << 20  # bytes of an archive's logs that may always be unpacked
+MOST_PACKING = 32  # times that larger logs may grow when they are unpacked
+LEAST_PART = 32  # bytes of text for each object or list; a record has about 8, in 700 bytes
 CHUNK = 1 << 20
 
 
@@ -139,39 +140,53 @@ def _lines(
 ) -> Iterator[dict[str, Any]]:
     logs = list(entries)
     places = [folder / entry.name for entry in logs] if paths is None else paths
+    most = max(MOST_TEXT, MOST_PACKING * sum(entry.size for entry in logs))
+    room, parts = most, most // LEAST_PART
     for entry, path in zip(logs, places, strict=True):
         verify_file(path, entry)
         try:
             with reading(path):
                 content = read_plain(path)
-            for line in _unpacked_lines(content):
-                yield _checked(json.loads(line))
+            for line in _unpacked_lines(content, room):
+                room -= len(line)
+                parts -= line.count(b"{") + line.count(b"[")
+                if parts < 0:
+                    _refuse(f"the logs hold more than {most // LEAST_PART:,} objects and lists")
+                yield _checked(json.loads(line.decode()))
         except (zlib.error, ValueError, RecursionError) as error:
             msg = f"{path} cannot be read ({error}); restore it from a copy."
             raise ArchiveCorruptError(msg) from error
 
 
-def _unpacked_lines(content: bytes) -> Iterator[str]:
+def _unpacked_lines(content: bytes, room: int) -> Iterator[bytes]:
     """Unpack a log piece by piece, since a small file may unpack to any size.
 
     Raises:
-        ValueError: If it is longer than a log of its size can be, or cut short.
+        ValueError: If it has more bytes than there is room for, or is cut short.
     """
-    most = max(MOST_TEXT, MOST_PACKING * len(content))
     unpacking = zlib.decompressobj()
     text, rest, size = b"", content, 0
     while not unpacking.eof:
         piece = unpacking.decompress(rest, CHUNK)
         rest = unpacking.unconsumed_tail
         size += len(piece)
-        if size > most or (not piece and not rest and not unpacking.eof):
-            msg = f"it unpacks to more than {most:,} bytes" if size > most else "it is cut short"
-            raise ValueError(msg)
+        if size > room:
+            _refuse(f"the logs unpack to more bytes than they should, {size - room:,} too many")
+        if not piece and not rest and not unpacking.eof:
+            _refuse("it is cut short")
         *lines, text = (text + piece).split(b"\n")
-        for line in lines:
-            yield line.decode()
+        yield from lines
     if text:
-        yield text.decode()
+        yield text
+
+
+def _refuse(problem: str) -> NoReturn:
+    """Raise the error of a damaged log.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(problem)
 
 
 def _checked(data: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
