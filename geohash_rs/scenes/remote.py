@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 
 from geohash_rs.errors import one_line
 
-__all__ = ["ask", "is_remote", "is_virtual", "read_patiently", "unless_set"]
+__all__ = ["MOST_ANSWER", "ask", "is_remote", "is_virtual", "read_patiently", "unless_set"]
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ REMOTE = NETWORK | {
 }
 PAUSES = (0.5, 2.0)  # s before the second and third attempt
 CONNECT_SECONDS = 10.0
+MOST_ANSWER = 64 << 20  # bytes; 4,000 items of a catalogue
 STALL_SECONDS = 20.0  # a server that sends nothing for this long has stalled
 TRANSIENT = (  # failures that may pass by the next attempt
     requests.ConnectionError,
@@ -136,16 +137,22 @@ def ask(method: str, url: str, *, also: Collection[int] = ()) -> requests.Respon
         The response, with its content.
 
     Raises:
-        RequestException: If the server refuses, or fails in three attempts; it is an OSError.
+        RequestException: If the server refuses, sends more than `MOST_ANSWER`, or fails in three
+            attempts; it is an OSError.
     """
     pauses = list(PAUSES)
     while True:
         try:
-            answer = requests.request(
-                method, url, timeout=(CONNECT_SECONDS, STALL_SECONDS), allow_redirects=True
-            )
-            if answer.status_code not in also:
-                answer.raise_for_status()
+            with requests.request(
+                method,
+                url,
+                timeout=(CONNECT_SECONDS, STALL_SECONDS),
+                allow_redirects=True,
+                stream=True,
+            ) as answer:
+                if answer.status_code not in also:
+                    answer.raise_for_status()
+                answer._content = _limited(answer)  # noqa: SLF001 - what .content returns
         except TRANSIENT as error:
             code = 500 if error.response is None else error.response.status_code
             if not pauses or (code < 500 and code not in {408, 429}):
@@ -153,6 +160,21 @@ def ask(method: str, url: str, *, also: Collection[int] = ()) -> requests.Respon
         else:
             return answer
         time.sleep(pauses.pop(0))
+
+
+def _limited(answer: requests.Response) -> bytes:
+    """Read the content of a response, up to a limit.
+
+    Raises:
+        RequestException: If there is more.
+    """
+    content = bytearray()
+    for piece in answer.iter_content(1 << 16):
+        content += piece
+        if len(content) > MOST_ANSWER:
+            msg = f"the server sends more than {MOST_ANSWER:,} bytes"
+            raise requests.RequestException(msg)
+    return bytes(content)
 
 
 def _may_pass(path: str, error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from pystac.stac_io import DefaultStacIO
 from pystac.utils import make_absolute_href
 
 from geohash_rs.errors import one_line
-from geohash_rs.scenes.remote import ask
+from geohash_rs.scenes.remote import MOST_ANSWER, ask
 
 __all__ = ["STAC_ERRORS", "Broken", "PatientStacIO", "walk_items"]
 
@@ -25,6 +25,7 @@ STAC_ERRORS = (
     pystac.STACTypeError,
 )
 MAX_DEPTH = 64  # catalogues within catalogues
+MOST_PARTS = 1_000_000  # objects and lists in a file; an item has about 100
 MAX_BARREN = 1000  # consecutive catalogues without an item
 
 Broken = list[tuple[str, str]]
@@ -44,11 +45,23 @@ class PatientStacIO(DefaultStacIO):
 
         Raises:
             OSError: If it cannot be read, on the web after three attempts.
+            ValueError: If it is not a file, or would fill the memory.
         """
         if href.startswith(("http://", "https://")):
-            return ask("GET", href).content.decode("utf-8-sig")
-        text: str = super().read_text_from_href(href)
-        return text.removeprefix("\ufeff")
+            text = ask("GET", href).content.decode("utf-8-sig")
+        else:
+            path = Path(href.removeprefix("file://"))
+            if path.exists() and not path.is_file():  # reading a pipe may never end
+                msg = f"{href} is a pipe, a device or a folder, not a file"
+                raise ValueError(msg)
+            if path.is_file() and path.stat().st_size > MOST_ANSWER:
+                msg = f"{href} has more than {MOST_ANSWER:,} bytes; split it"
+                raise ValueError(msg)
+            text = super().read_text_from_href(href).removeprefix("\ufeff")
+        if text.count("{") + text.count("[") > MOST_PARTS:
+            msg = f"{href} holds more than {MOST_PARTS:,} objects and lists"
+            raise ValueError(msg)
+        return text
 
 
 def walk_items(source: object, *, broken: Broken) -> Iterator[pystac.Item]:

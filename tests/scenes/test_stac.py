@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,6 +141,42 @@ def test_a_server_of_items_that_fails_is_retried_a_few_times(
         assert len(server.requests()) == 3
         with pytest.raises(SceneError, match=r"none\.json cannot be read as STAC items: 404"):
             read_stac(f"{server.url}/none.json")
+
+
+def catalogue_of(path: Path, child: str) -> Path:
+    links = [{"rel": "child", "href": child}]
+    told = {"type": "Catalog", "id": "a", "stac_version": "1.0.0", "description": "a"}
+    path.write_text(json.dumps({**told, "links": links}))
+    return path
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("child", ["/dev/zero", "./pipe.json"])
+def test_a_catalogue_that_leads_to_a_device_or_pipe_is_not_read_for_ever(
+    tmp_path: Path, child: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    found = read_stac(catalogue_of(tmp_path / "a.json", child))
+    assert "is a pipe, a device or a folder, not a file" in found.unusable[0][1]
+    with pytest.raises(SceneError, match="is a pipe, a device or a folder, not a file"):
+        read_stac(tmp_path / "pipe.json")
+
+
+def test_catalogues_that_would_fill_the_memory_are_refused(
+    collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = tmp_path / "wide.json"
+    wide.write_text('{"type": "FeatureCollection", "features": [' + "{}," * 2**20 + "{}]}")
+    with pytest.raises(SceneError, match="holds more than 1,000,000 objects and lists"):
+        read_stac(wide)
+    size = collection.stat().st_size
+    for module in (remote, stac_walk):
+        monkeypatch.setattr(module, "MOST_ANSWER", size - 1)
+    longer = pytest.raises(SceneError, match=f"the server sends more than {size - 1:,} bytes")
+    with serving(tmp_path) as server, longer:
+        read_stac(f"{server.url}/items.json")
+    with pytest.raises(SceneError, match=f"has more than {size - 1:,} bytes; split it"):
+        read_stac(collection)
 
 
 def test_paths_and_urls_are_read_with_the_default_reader_set_in_pystac(

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError
+from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError, TileTableError
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.segment.arrays import map_arrays, serialise_arrays
+from geohash_rs.store.segment.pages import _levels
 from geohash_rs.store.segment.wkb import check_wkb
 from tests.store.helpers import make_grid
 
@@ -278,6 +279,59 @@ def test_a_forged_header_of_the_index_is_refused(archive, header):
     reseal(archive.path)
     with pytest.raises(ArchiveCorruptError, match="has a damaged header"):
         use_everything(archive.path)
+
+
+def longer(column, text):
+    """Replace the text of the first row."""
+    values = column.cast(pa.string()).to_pylist()
+    return pa.array([text, *values[1:]]).dictionary_encode()
+
+
+@pytest.mark.parametrize("name", ["scene", "label"])
+def test_a_text_that_many_rows_may_share_is_short(archive, name):
+    archive.close()
+    path = segment_file(archive.path, "tiles.parquet")
+    table = pq.read_table(path)
+    place = table.column_names.index(name)
+    for length in (16_384, 16_385):
+        other = table.set_column(place, name, longer(table.column(name), "x" * length))
+        pq.write_table(other, path, row_group_size=4096)
+        reseal(archive.path)
+        with CodeStore.open(archive.path) as opened:
+            if length == 16_384:
+                assert sum(map(len, opened.iter_tiles())) == 4990
+                continue
+            with pytest.raises(ArchiveCorruptError, match=f"column {name} has a text of 16,385"):
+                list(opened.iter_tiles())
+    with pytest.raises(TileTableError, match=f"{name!r} of tiles has a text of 16,385 bytes"):
+        CodeStore.open(archive.path).add_codes(QUERY, make_grid(1).assign(**{name: "x" * 16_385}))
+
+
+def test_a_long_text_of_the_index_is_refused(archive):
+    archive.close()
+    path = segment_file(archive.path, "index.safetensors")
+    arrays = {key: np.array(value) for key, value in map_arrays(path).items()}
+    arrays["scene_texts"] = np.full(16_385, ord("x"), np.uint8)
+    path.write_bytes(b"".join(bytes(piece) for piece in serialise_arrays(arrays)))
+    reseal(archive.path)
+    with pytest.raises(ArchiveCorruptError, match="array scene_texts has numbers that do not fit"):
+        CodeStore.open(archive.path).tiles([50])
+
+
+def test_a_footprint_is_of_limited_length(archive):
+    turn = np.linspace(0, 2 * np.pi, 80_000)
+    circle = shapely.Polygon(np.column_stack([10 + np.cos(turn), 50 + np.sin(turn)]))
+    with pytest.raises(TileTableError, match="takes 1,280,013 bytes, but at most 1,048,576"):
+        archive.add_codes(QUERY, make_grid(1).set_geometry([circle], crs="EPSG:4326"))
+    with pytest.raises(ValueError, match="over 1,048,576, is not a footprint"):
+        check_wkb([shapely.to_wkb(circle)])
+
+
+def test_levels_of_a_page_are_unpacked_only_as_far_as_it_has_rows():
+    size = 1 << 19  # of groups of eight levels, in a page of twelve rows
+    header = bytes([(size << 1 | 1) & 127 | 128, (size << 1) >> 7 & 127 | 128, (size << 1) >> 14])
+    found = _levels(header + b"\xff\x0f" + bytes(size - 2), 12)
+    assert found.tolist() == [True] * 12
 
 
 def test_logs_share_what_they_may_unpack_to(archive):

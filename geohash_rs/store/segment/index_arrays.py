@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.errors import ArchiveCorruptError
-from geohash_rs.store.segment.layout import BLOCK
+from geohash_rs.store.segment.layout import BLOCK, MOST_TEXT
 
 __all__ = ["IndexArrays"]
 
@@ -134,7 +134,9 @@ def _is_text(index: IndexArrays, name: str, array: Array) -> bool:
         array.tobytes().decode()
     except UnicodeDecodeError:
         return False
-    return int((array == 0).sum()) < max(index.num_rows, 2)
+    ends = np.flatnonzero(array == 0)
+    lengths = np.diff(ends, prepend=-1, append=len(array)) - 1
+    return len(ends) < max(index.num_rows, 2) and int(lengths.max()) <= MOST_TEXT
 
 
 def _finite(index: IndexArrays, name: str, array: Array) -> bool:

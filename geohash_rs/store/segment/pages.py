@@ -195,7 +195,8 @@ def _levels(levels: bytes, count: int) -> npt.NDArray[np.bool_] | None:
         header, place = _read_varint(levels, place)
         size = header >> 1
         if header & 1:
-            packed = np.frombuffer(levels[place : place + size], np.uint8)
+            needed = min(size, -(-(count - total) // 8))  # there may be megabytes of others
+            packed = np.frombuffer(levels[place : place + needed], np.uint8)
             pieces.append(np.unpackbits(packed, bitorder="little").astype(bool))
             place, size = place + size, 8 * size
         else:

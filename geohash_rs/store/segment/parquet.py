@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.segment.arrays import map_bytes
-from geohash_rs.store.segment.layout import BLOCK
+from geohash_rs.store.segment.layout import BLOCK, MOST_TEXT
 from geohash_rs.store.segment.pages import unpacked_size
 from geohash_rs.store.segment.tiles import STAMP
 from geohash_rs.store.segment.wkb import check_wkb
@@ -136,11 +137,17 @@ class TileTableFile:
 
 
 def _check_filled(table: pa.Table) -> None:
-    """Check that every tile has an id and a scene.
+    """Check that every tile has an id and a scene, and that texts are short.
 
     Raises:
         ValueError: If one has not.
     """
+    for name in {"scene", "label"} & {*table.column_names}:
+        for chunk in table.column(name).chunks:
+            longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
+            if longest > MOST_TEXT:
+                msg = f"its column {name} has a text of {longest:,} bytes, over {MOST_TEXT:,}"
+                raise ValueError(msg)
     for name in ("tile_id", "scene"):
         if table.column(name).null_count:
             msg = f"its column {name} has missing values"

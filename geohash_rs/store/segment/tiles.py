@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from geopandas.array import from_shapely
 
 from geohash_rs.errors import TileTableError
+from geohash_rs.store.segment.layout import MOST_FOOTPRINT, MOST_TEXT
 from geohash_rs.store.segment.shapes import lonlat_crs, lonlat_shapes, shape_bounds, shapes_to_wkb
 from geohash_rs.store.segment.wkb import read_shapes
 
@@ -58,7 +60,8 @@ def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
         The tiles, in the same order.
 
     Raises:
-        TileTableError: If a column is missing, unknown or of the wrong type.
+        TileTableError: If a column is missing, unknown or of the wrong type, or a text or footprint
+            is too long.
     """
     if not isinstance(frame, gpd.GeoDataFrame):
         msg = f"tiles is a {type(frame).__name__}, but it must be a geopandas.GeoDataFrame."
@@ -82,6 +85,13 @@ def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
         columns["label"] = _texts(frame["label"], "label", required=False)
     shapes = lonlat_shapes(frame)
     columns["geometry"] = shapes_to_wkb(shapes)
+    longest = pc.max(pc.binary_length(columns["geometry"])).as_py() or 0
+    if longest > MOST_FOOTPRINT:
+        msg = (
+            f"a footprint of tiles takes {longest:,} bytes, but at most {MOST_FOOTPRINT:,} are "
+            "stored; simplify it."
+        )
+        raise TileTableError(msg)
     return TileTable(table=pa.table(columns), bounds=shape_bounds(shapes))
 
 
@@ -145,6 +155,12 @@ def _texts(series: pd.Series, name: str, *, required: bool) -> pa.DictionaryArra
         raise TileTableError(msg) from error
     if any(text and "\0" in text for text in array.dictionary.to_pylist()):
         msg = f"column {name!r} of tiles has a text with a zero byte; remove the byte."
+        raise TileTableError(msg)
+    longest = pc.max(pc.binary_length(array.dictionary)).as_py() or 0
+    if longest > MOST_TEXT:
+        msg = (
+            f"column {name!r} of tiles has a text of {longest:,} bytes; use at most {MOST_TEXT:,}."
+        )
         raise TileTableError(msg)
     if required and array.null_count:
         msg = f"column {name!r} of tiles has {array.null_count} missing values; fill them in."

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import shapely
 
 from geohash_rs.errors import ArchiveCorruptError, one_line
+from geohash_rs.store.segment.layout import MOST_FOOTPRINT
 
 __all__ = ["check_wkb", "read_shapes"]
 
@@ -27,9 +28,13 @@ def check_wkb(values: Iterable[bytes | None]) -> None:
         values: WKB as a segment stores it, None for a missing footprint.
 
     Raises:
-        ValueError: If a value is of another kind, cut short or nested more than eightfold.
+        ValueError: If a value is of another kind, cut short, nested more than eightfold or too
+            long.
     """
     for value in values:
+        if value is not None and len(value) > MOST_FOOTPRINT:
+            msg = f"a geometry of {len(value):,} bytes, over {MOST_FOOTPRINT:,}, is not a footprint"
+            raise ValueError(msg)
         if value is not None and not value.startswith(SIMPLE):
             _end(value, 0, depth=0)
 
