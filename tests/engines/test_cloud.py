@@ -1,11 +1,14 @@
 """An archive in an S3 bucket, served on the loopback address."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import resource
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -465,3 +468,58 @@ def test_no_message_holds_a_key_of_the_address(tmp_path: Path, url: str) -> None
         except GeoHashRSError as error:
             assert "SECRETKEY" not in str(error)  # noqa: PT017 - memory:// succeeds
     assert "SECRETKEY" not in str(cached_files(url).folder) + repr(cached_files(url))
+
+
+class WebServer(ThreadingHTTPServer):
+    """Serve a folder as the simplest web server does, or more of its files than there is."""
+
+    def __init__(self, folder: Path, *, more: int = 0) -> None:
+        self.sent = 0
+
+        class Handler(SimpleHTTPRequestHandler):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args, directory=str(folder))
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def copyfile(self, source: Any, target: Any) -> None:
+                with contextlib.suppress(OSError):
+                    super().copyfile(source, target)
+                    for _ in range(more):
+                        target.write(b" " * (1 << 20))
+                        self.server.sent += 1  # type: ignore[attr-defined]  # of this server
+
+            def send_header(self, keyword: str, value: str) -> None:
+                if not (more and keyword == "Content-Length"):
+                    super().send_header(keyword, value)
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def test_an_archive_is_pulled_from_a_web_server_that_sends_whole_files_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp")
+    add(CodeStore.create(tmp_path / "a", num_bits=64), 5000)
+    monkeypatch.setattr(store, "CHUNK", 10_000)
+    with WebServer(tmp_path) as server:
+        pull(f"http://127.0.0.1:{server.server_port}/a", tmp_path / "b")
+        server.shutdown()
+    assert verify_archive(tmp_path / "b").ok
+    assert CodeStore.open(tmp_path / "b").num_tiles == 5000
+
+
+def test_a_web_server_that_sends_more_than_asked_for_does_not_fill_the_memory(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("aiohttp")
+    CodeStore.create(tmp_path / "a", num_bits=64)
+    with WebServer(tmp_path, more=3000) as server:
+        url = f"http://127.0.0.1:{server.server_port}/a"
+        with pytest.raises(ArchiveCorruptError, match="more than 33,554,432 bytes"):
+            pull(url, tmp_path / "b")
+        server.shutdown()
+    assert server.sent < 100
+    assert not (tmp_path / "b").exists()

@@ -28,7 +28,7 @@ from geohash_rs.store.disk.durable import (
     writing,
 )
 from geohash_rs.store.disk.manifest import Manifest
-from geohash_rs.store.disk.manifest_file import MANIFEST, parse_manifest
+from geohash_rs.store.disk.manifest_file import MANIFEST, MOST_BYTES, parse_manifest
 from geohash_rs.store.disk.plain import plain_path
 
 __all__ = ["Options", "Store"]
@@ -65,6 +65,7 @@ class Store:
             raise EngineError(msg) from error
         self._root = root.rstrip("/")
         self._local = isinstance(self._files, LocalFileSystem)
+        self._web = "https" in self._files.protocol  # whose servers may send more than asked for
 
     def _reason(self, error: Exception) -> str:
         """Return an error's message without the keys in the address."""
@@ -100,7 +101,7 @@ class Store:
         with self._asking(self.url):
             self._files.invalidate_cache()
             try:
-                content = self._files.cat_file(f"{self._root}/{MANIFEST}")
+                content = b"".join(self._pieces(f"{self._root}/{MANIFEST}", MOST_BYTES + 1))
             except FileNotFoundError:
                 return None
         return parse_manifest(content, f"{self.url}/{MANIFEST}")
@@ -134,20 +135,29 @@ class Store:
         Raises:
             ArchiveCorruptError: If it is missing.
         """
-        source = f"{self._root}/{name}"
-        for start in range(0, size, CHUNK):
-            end = min(start + CHUNK, size)
-            with self._asking(f"{self.url}/{name}"):
-                try:
-                    chunk = self._files.cat_file(source, start=start, end=end)
-                except FileNotFoundError as error:
-                    msg = (
-                        f"{self.url}/{name} is missing but the manifest lists it; push the "
-                        "archive again."
-                    )
-                    raise ArchiveCorruptError(msg) from error
-            yield chunk
-            if len(chunk) < end - start:
+        with self._asking(f"{self.url}/{name}"):
+            try:
+                yield from self._pieces(f"{self._root}/{name}", size)
+            except FileNotFoundError as error:
+                msg = (
+                    f"{self.url}/{name} is missing but the manifest lists it; push the "
+                    "archive again."
+                )
+                raise ArchiveCorruptError(msg) from error
+
+    def _pieces(self, source: str, most: int) -> Iterator[bytes]:
+        """Yield an object in pieces, whatever its length up to a limit."""
+        if self._web:
+            with self._files.open(source, block_size=0) as file:  # one request, read as it comes
+                while most and (piece := file.read(min(CHUNK, most))):
+                    yield piece
+                    most -= len(piece)
+            return
+        for start in range(0, most, CHUNK):
+            end = min(start + CHUNK, most)
+            piece = self._files.cat_file(source, start=start, end=end)
+            yield piece
+            if len(piece) < end - start:
                 return
 
     def send(self, name: str, source: Path) -> None:

@@ -17,7 +17,14 @@ from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_body import manifest_from_json
 from geohash_rs.store.disk.plain import read_plain
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "commit_manifest", "parse_manifest", "read_manifest"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "MOST_BYTES",
+    "commit_manifest",
+    "parse_manifest",
+    "read_manifest",
+]
 
 MANIFEST = "manifest.json"
 FORMAT = "geohash_rs archive"
