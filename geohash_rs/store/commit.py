@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from geohash_rs.errors import GeoHashRSError
+from geohash_rs.errors import ArchiveCorruptError, GeoHashRSError
 from geohash_rs.store.disk.durable import FileEntry, remove_tree, sync_folder, write_file, writing
 from geohash_rs.store.disk.locks import ReaderPin, write_lock
 from geohash_rs.store.disk.manifest import Manifest
@@ -31,6 +31,7 @@ from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["Writer", "open_writer"]
 
+MOST_IDS = 1 << 63  # they are stored as int64
 LOG_FANOUT = 16  # number of scene logs at which they are joined
 
 
@@ -95,10 +96,19 @@ class Writer:
 
         Returns:
             Their ids, int64, shape (n,), in the order given.
+
+        Raises:
+            ArchiveCorruptError: If there are no ids left.
         """
         order = curve_order(tiles.bounds)
         ids = np.empty(len(order), np.int64)
         first = self.manifest.next_id
+        if first + len(order) >= MOST_IDS:
+            msg = (
+                f"{self.folder} leaves no room for another commit: its next tile has the id "
+                f"{first}, near the limit of {MOST_IDS}; make a new archive."
+            )
+            raise ArchiveCorruptError(msg)
         ids[order] = np.arange(first, first + len(order))
         for start in range(0, len(order), MAX_ROWS):
             rows = order[start : start + MAX_ROWS]

@@ -1,5 +1,6 @@
 """Summarise an archive's contents, in figures and as a table of all its tiles."""
 
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
     manifest, counts = archive.manifest, count_codes(archive)
     records = archive.scenes()
     first, last = manifest.times or (None, None)
-    files = [path for path in archive.path.rglob("*") if path.is_file()]
+    sizes = [path.lstat() for path in archive.path.rglob("*")]  # a link may lead elsewhere
     return {
         "archive": str(archive.path),
         "tiles": archive.num_tiles,
@@ -38,7 +39,7 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
         "sharing_one_code": counts.num_alike,
         "bits": archive.num_bits,
         "segments": len(manifest.segments),
-        "bytes": sum(path.stat().st_size for path in files),
+        "bytes": sum(found.st_size for found in sizes if stat.S_ISREG(found.st_mode)),
         "hasher": archive.hasher_file.name if archive.hasher_file else archive.pending_hasher,
         "fingerprint": archive.hasher_fingerprint,
         "bbox": list(manifest.bounds) if manifest.bounds else None,

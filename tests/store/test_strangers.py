@@ -334,6 +334,28 @@ def test_levels_of_a_page_are_unpacked_only_as_far_as_it_has_rows():
     assert found.tolist() == [True] * 12
 
 
+AT_THE_LIMIT = {
+    "ids": lambda b: b.update(next_id=2**63 - 1),
+    "commits": lambda b: b.update(generation=2**63 - 1),
+    "numbers": lambda b: b.update(next_number=10**17),
+    "a folder": None,
+}
+
+
+@pytest.mark.parametrize("what", AT_THE_LIMIT)
+def test_a_state_that_could_not_be_read_back_is_not_committed(archive, what):
+    archive.close()
+    if what == "a folder":
+        (archive.path / "segments" / "999999999999999999").mkdir()
+    else:
+        change(archive.path, AT_THE_LIMIT[what])
+    before = (archive.path / "manifest.json").read_bytes()
+    with pytest.raises(ArchiveCorruptError, match="leaves no room for another commit"):
+        CodeStore.open(archive.path).add_codes(QUERY, make_grid(1))
+    assert (archive.path / "manifest.json").read_bytes() == before
+    assert CodeStore.open(archive.path).num_tiles == 4990
+
+
 def test_logs_share_what_they_may_unpack_to(archive):
     archive.close()
     (log,) = (archive.path / "scenes").iterdir()

@@ -113,15 +113,22 @@ def commit_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         ArchiveWriteError: If it cannot be written; the old state then stands. Also if the new
             state is in place but cannot be made durable; the message then says so.
+        ArchiveCorruptError: If the new state could not be read back, since a number of the old one
+            is at its limit; the old state then stands.
     """
     body = dataclasses.asdict(manifest)
+    path = folder / MANIFEST
+    try:
+        manifest_from_json(body)
+    except ValueError as error:
+        what = f"leaves no room for another commit ({one_line(error)[:300]})"
+        raise ArchiveCorruptError(_damage(path, what)) from error
     outer = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "crc32": zlib.crc32(_canonical(body)),
         "body": body,
     }
-    path = folder / MANIFEST
     with writing(path), replacing(path) as draft:
         draft.write_bytes(json.dumps(outer, indent=1).encode())
 
