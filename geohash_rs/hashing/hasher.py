@@ -212,7 +212,11 @@ class Hasher:
 
         Returns:
             A safetensors file whose metadata holds the description as JSON.
+
+        Raises:
+            HasherError: If it is larger than a file may ask for.
         """
+        check_description(self.description)  # or the file could not be read
         if embed_backbone is None:
             embed_backbone = self.backbone.weights != LITE0_WEIGHTS
         return HasherContent(

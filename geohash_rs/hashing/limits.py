@@ -22,6 +22,7 @@ MOST_TILE = 2**27  # bytes of one tile in float32, 16 of which are in the networ
 MOST_BANDS = 1000
 MOST_STAGES = 16
 MOST_SIDE = 65_536  # px
+MOST_INPUT = 1024  # px; a network on 3,000 takes 2.4 GB for one tile
 LARGER = 2  # memory that a network may take, in sizes of its weights in the file
 SLACK = 2**26  # bytes of the memory that a network may take otherwise
 MODEL = re.compile(r"\w{1,100}(\.\w{1,100})?")  # of timm: no address of a hub, no path
@@ -61,7 +62,10 @@ def check_description(about: Any) -> None:  # noqa: ANN401 - any JSON
     if unknown := set(views) - set(VIEWS):
         msg = f"the hasher has views {sorted(unknown)}; those known are {', '.join(VIEWS)}."
         raise HasherError(msg)
-    sides = [_whole(about, name, most=MOST_SIDE) for name in ("tile_size", "input_size")]
+    sides = [
+        _whole(about, name, most=most)
+        for name, most in (("tile_size", MOST_SIDE), ("input_size", MOST_INPUT))
+    ]
     size = len(bands) * max(sides) ** 2 * 4
     if size > MOST_TILE:
         msg = (
