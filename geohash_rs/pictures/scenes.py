@@ -84,7 +84,7 @@ def place_scene(
             if lonlat[0] > lonlat[2] or max(abs(lonlat[1]), abs(lonlat[3])) > LIMIT:
                 return None
             box = transform_bounds("EPSG:4326", WEB_MAP, *lonlat)
-    except (SceneError, ProjError, RasterioError, CRSError):
+    except (SceneError, ProjError, RasterioError, CRSError, ValueError, RecursionError):
         return None
     if not all(np.isfinite(box)) or max(map(abs, box)) > HALF_WORLD * 1.001:
         return None

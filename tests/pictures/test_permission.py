@@ -293,6 +293,11 @@ def test_a_projection_that_is_an_address_is_not_fetched(beacon):
     assert calls() == 0
 
 
+def test_a_projection_that_nests_deeply_places_no_scene():
+    deep = '{"a":' * 5000 + "1" + "}" * 5000
+    assert place_scene("a.tif", **{**PLACE, "crs": deep}) is None
+
+
 def plain(folder):
     return scene(folder / "a.tif")
 
