@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -28,8 +29,8 @@ from geohash_rs.store.disk import manifest_file
 from geohash_rs.store.disk.durable import FileEntry
 from geohash_rs.store.disk.locks import write_lock
 from geohash_rs.store.disk.manifest import HasherEntry
-from geohash_rs.store.disk.manifest_file import commit_manifest
 from geohash_rs.store.verification import verify_archive
+from tests.store.forger import write_manifest
 from tests.store.helpers import make_grid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,7 +168,10 @@ def test_a_manifest_cannot_name_files_elsewhere(archive, owner, name):
         "scene log": {"scene_logs": (forged,)},
         "hasher": {"hasher": HasherEntry(file=forged, fingerprint="f")},
     }[owner]
-    commit_manifest(archive.path, dataclasses.replace(state, **changed))
+    path = archive.path / "manifest.json"
+    outer = json.loads(path.read_bytes())
+    outer["body"] = dataclasses.asdict(dataclasses.replace(state, **changed))
+    write_manifest(path, outer)
     with pytest.raises(ArchiveCorruptError, match="is not a file name of an archive"):
         CodeStore.open(archive.path)
 
@@ -237,6 +241,7 @@ LIMITED = """
 import resource, signal, sys
 import numpy as np
 from geohash_rs.store.code_store import CodeStore
+from tests.store.forger import write_manifest
 from tests.store.helpers import make_grid
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 archive = CodeStore.open(sys.argv[1])
@@ -252,6 +257,7 @@ AS_NOBODY = """
 import os, sys
 import numpy as np
 from geohash_rs.store.code_store import CodeStore
+from tests.store.forger import write_manifest
 from tests.store.helpers import make_grid
 if os.getuid() == 0:
     os.setgid(65534), os.setuid(65534)
