@@ -16,7 +16,7 @@ import shapely
 from geohash_rs.errors import ArchiveCorruptError, ArchiveFormatError, TileTableError
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.hasher_file import HasherFile
-from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.disk.records import SceneRecord, read_scene_logs, write_scene_log
 from geohash_rs.store.segment.arrays import map_arrays, serialise_arrays
 from geohash_rs.store.segment.pages import _levels
 from geohash_rs.store.segment.wkb import check_wkb
@@ -293,25 +293,25 @@ def test_a_text_that_many_rows_may_share_is_short(archive, name):
     path = segment_file(archive.path, "tiles.parquet")
     table = pq.read_table(path)
     place = table.column_names.index(name)
-    for length in (16_384, 16_385):
+    for length in (65_536, 65_537):
         other = table.set_column(place, name, longer(table.column(name), "x" * length))
         pq.write_table(other, path, row_group_size=4096)
         reseal(archive.path)
         with CodeStore.open(archive.path) as opened:
-            if length == 16_384:
+            if length == 65_536:
                 assert sum(map(len, opened.iter_tiles())) == 4990
                 continue
-            with pytest.raises(ArchiveCorruptError, match=f"column {name} has a text of 16,385"):
+            with pytest.raises(ArchiveCorruptError, match=f"column {name} has a text of 65,537"):
                 list(opened.iter_tiles())
-    with pytest.raises(TileTableError, match=f"{name!r} of tiles has a text of 16,385 bytes"):
-        CodeStore.open(archive.path).add_codes(QUERY, make_grid(1).assign(**{name: "x" * 16_385}))
+    with pytest.raises(TileTableError, match=f"{name!r} of tiles has a text of 65,537 bytes"):
+        CodeStore.open(archive.path).add_codes(QUERY, make_grid(1).assign(**{name: "x" * 65_537}))
 
 
 def test_a_long_text_of_the_index_is_refused(archive):
     archive.close()
     path = segment_file(archive.path, "index.safetensors")
     arrays = {key: np.array(value) for key, value in map_arrays(path).items()}
-    arrays["scene_texts"] = np.full(16_385, ord("x"), np.uint8)
+    arrays["scene_texts"] = np.full(65_537, ord("x"), np.uint8)
     path.write_bytes(b"".join(bytes(piece) for piece in serialise_arrays(arrays)))
     reseal(archive.path)
     with pytest.raises(ArchiveCorruptError, match="array scene_texts has numbers that do not fit"):
@@ -371,6 +371,14 @@ def test_logs_share_what_they_may_unpack_to(archive):
     reseal(archive.path)
     with pytest.raises(ArchiveCorruptError, match="the logs unpack to more bytes than they should"):
         CodeStore.open(archive.path).scenes()
+
+
+def test_records_that_are_nearly_alike_are_not_taken_for_a_bomb(tmp_path):
+    settings = {"labels": ["a band"] * 500}
+    records = [SceneRecord(scene=f"{n}.tif", settings=settings) for n in range(20_000)]
+    log = write_scene_log(tmp_path / "log", records)
+    assert len(read_scene_logs(tmp_path, [log])) == len(records)  # 100 MB of text
+    assert log.size > 1 << 20
 
 
 def test_a_manifest_of_many_objects_is_refused(archive):

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 MOST_TEXT = 32 << 20  # bytes of an archive's logs that may always be unpacked
-MOST_PACKING = 32  # times that larger logs may grow when they are unpacked
+MOST_PACKING = 64  # times that larger logs may grow when they are unpacked
 LEAST_PART = 32  # bytes of text for each object or list; a record has about 8, in 700 bytes
 CHUNK = 1 << 20
 
@@ -85,7 +85,12 @@ def write_scene_log(
     """
     lines = [json.dumps({"removed": scene}) for scene in removed]
     lines += [record_to_json(record) for record in records]
-    return write_file(path, [zlib.compress("\n".join(lines).encode())])
+    text = "\n".join(lines).encode()
+    for level in (6, 1, 0):  # records that are nearly alike must not look like a bomb
+        packed = zlib.compress(text, level)
+        if len(text) <= MOST_PACKING * len(packed):
+            break
+    return write_file(path, [packed])
 
 
 def read_scene_logs(
