@@ -276,7 +276,7 @@ class _Search:
             SceneError: If it is not XML.
         """
         elements = self.read_xml(path)
-        # GDAL reads instructions, comments and literal text in other ways than Python
+        # GDAL reads instructions, comments and literal text unlike Python
         if any(mark in path.read_bytes() for mark in (b"<!", b"<?")):
             raise self.refusal(f"{self.short(str(path))}, which is not a usual virtual raster")
         self.check_bands(sum(element.tag.lower() == "vrtrasterband" for element in elements))

@@ -131,6 +131,7 @@ def create_app(
         warming.start()
         yield
         await anyio.to_thread.run_sync(warming.join)  # exiting while libraries load may crash
+        gc.unfreeze()
 
     app = FastAPI(
         title="geohash_rs",

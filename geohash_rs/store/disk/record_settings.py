@@ -16,7 +16,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         settings: JSON, from anybody.
 
     Raises:
-        ValueError: If one is of another kind than is ever written.
+        ValueError: If the type of one is never written.
     """
     for name, holds in KINDS.items():
         if name in settings and not holds(settings[name]):
