@@ -216,8 +216,8 @@ class _Search:
             elif other.lower().endswith(".aux.xml"):
                 self.read_xml(Path(name))
 
-    def read_xml(self, path: Path) -> list[ET.Element]:
-        """Read the elements of an XML file, after a look at the projections that it names.
+    def read_xml(self, path: Path) -> tuple[bytes, list[ET.Element]]:
+        """Read the text and the elements of an XML file, and check the projections that it names.
 
         Raises:
             RefusedSceneError: If it is too long, or names a file for a projection.
@@ -237,7 +237,7 @@ class _Search:
             texts = (element.text or "", *element.attrib.values())
             if tag in PROJECTIONS and any(map(names_file, texts)):
                 raise self.refusal(f"{self.short(str(path))}, whose projection is read from a file")
-        return elements
+        return text, elements
 
     def check_raster(self, path: Path, driver: str, *, whole: bool) -> None:
         """Check that a raster has no overviews elsewhere, and bands and blocks as usual.
@@ -275,9 +275,9 @@ class _Search:
             RefusedSceneError: If it does more.
             SceneError: If it is not XML.
         """
-        elements = self.read_xml(path)
+        text, elements = self.read_xml(path)
         # GDAL reads instructions, comments and literal text unlike Python
-        if any(mark in path.read_bytes() for mark in (b"<!", b"<?")):
+        if b"<!" in text or b"<?" in text:
             raise self.refusal(f"{self.short(str(path))}, which is not a usual virtual raster")
         self.check_bands(sum(element.tag.lower() == "vrtrasterband" for element in elements))
         for element in elements:

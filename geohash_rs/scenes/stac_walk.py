@@ -59,7 +59,7 @@ class PatientStacIO(DefaultStacIO):
                 raise ValueError(msg)
             text = super().read_text_from_href(href).removeprefix("\ufeff")
         if text.count("{") + text.count("[") > MOST_PARTS:
-            msg = f"{href} holds more than {MOST_PARTS:,} objects and lists"
+            msg = f"{href} holds more than {MOST_PARTS:,} objects and lists; split it"
             raise ValueError(msg)
         return text
 

@@ -269,7 +269,6 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
         return Response(feature_collection(searcher.search(request)), media_type=GEOJSON)
 
     patches = Turns("patches", at_once=PATCHES, waiting=16)
-
     room = Room("patches", most=MOST_RECEIVED)
 
     @app.post("/api/patch", response_model=PatchAnswer, responses=WRONG, openapi_extra=PATCH)

@@ -96,7 +96,7 @@ class Room:
             All of it.
 
         Raises:
-            BusyError: If there is no room for more of it.
+            BusyError: If the bodies would take more than `most`.
         """
         parts: list[bytes] = []
         size = 0
