@@ -21,7 +21,7 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.indexing.add import Imagery, add_imagery
 from geohash_rs.indexing.dataset_imagery import DatasetImagery
-from geohash_rs.indexing.report import AddReport, check_codes_differ
+from geohash_rs.indexing.report import AddReport, check_codes_differ, check_fit
 from geohash_rs.indexing.samples import Samples
 from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
@@ -237,6 +237,7 @@ class Archive(CodeStore, ImageQueries):
         first_id = self.manifest.next_id
         report = add_imagery(self, imagery, hasher)
         check_codes_differ(self, report, first_id=first_id)
+        check_fit(self, report, first_id=first_id)
         return report
 
 

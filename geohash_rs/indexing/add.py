@@ -4,10 +4,9 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Protocol, TypeVar
 
-from torch import Tensor
-
 from geohash_rs.errors import HasherNotFoundError
 from geohash_rs.hashing.fit.by_name import Unfitted
+from geohash_rs.hashing.fit.training_free import SensorTiles
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedTiles
 from geohash_rs.indexing.report import AddReport
@@ -60,12 +59,12 @@ class Imagery(Protocol[Batch]):
             TileSizeError: If every scene is smaller than a tile.
         """
 
-    def sample(self) -> Iterator[Tensor] | None:
+    def sample(self) -> Iterator[SensorTiles] | None:
         """Read a representative sample to fit a hasher on.
 
         Returns:
-            Batches of raw tiles, each of shape (tiles, bands, height, width); None if nothing can
-            be read; the report says why.
+            Batches of raw tiles, each of shape (tiles, bands, height, width), and the sensor of
+            each tile; None if nothing can be read; the report says why.
         """
 
     def read(self, bands: Sequence[str]) -> Generator[Batch, None, None]:
@@ -153,7 +152,7 @@ def pending_hasher(archive: CodeStore) -> Unfitted:
     return found
 
 
-def _fit(archive: CodeStore, imagery: Imagery[Batch], sample: Iterator[Tensor]) -> Hasher:
+def _fit(archive: CodeStore, imagery: Imagery[Batch], sample: Iterator[SensorTiles]) -> Hasher:
     """Fit the hasher that an archive was created for, and store it there."""
     hasher = pending_hasher(archive).fit(
         sample,

@@ -5,10 +5,9 @@ from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from itertools import chain
 
-from torch import Tensor
-
 from geohash_rs._compat import is_batch_sampler
 from geohash_rs.errors import GeoHashRSWarning
+from geohash_rs.hashing.fit.training_free import SensorTiles
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedTiles, encode_located
 from geohash_rs.indexing.records import file_record
@@ -20,6 +19,7 @@ from geohash_rs.scenes.bands import are_different
 from geohash_rs.scenes.sensors import meanings_of
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.health import name_sensors
 
 __all__ = ["DatasetImagery"]
 
@@ -75,7 +75,7 @@ class DatasetImagery:
         """Kinds of values of the samples; others are converted to the first."""
         return self._values.known
 
-    def sample(self) -> Iterator[Tensor]:
+    def sample(self) -> Iterator[SensorTiles]:
         """Read the first samples, and keep them."""
         count = 0
         while count < FIT_TILES and (batch := next(self._batches, None)) is not None:
@@ -84,7 +84,14 @@ class DatasetImagery:
         if count < FIT_TILES:
             self.num_tiles = count  # there are no others
         self._values.gather(self._sampled)
-        return images_of(self._values.convert(batch) for batch in self._sampled)
+        return self._of_sensors()
+
+    def _of_sensors(self) -> Iterator[SensorTiles]:
+        """Yield the first samples, with the sensor of each."""
+        kinds = sorted({(t.ground_size, t.dtype) for batch in self._sampled for t in batch})
+        sensors = dict(zip(kinds, name_sensors(*zip(*kinds, strict=True)), strict=True))
+        for images, tiles in images_of(self._values.convert(batch) for batch in self._sampled):
+            yield images, [sensors[tile.ground_size, tile.dtype] for tile in tiles]
 
     def read(self, bands: Sequence[str]) -> Generator[Batch, None, None]:
         """Read all samples, starting with those on which a hasher was fitted."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from geohash_rs.indexing.fair_sample import fair_shares
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import GridSettings
 
@@ -61,31 +62,26 @@ class ScenePlan:
         """Exclude a scene."""
         self.counts[number] = 0
 
-    def samples(self, size: int) -> Iterator[npt.NDArray[np.int64]]:
-        """Choose tiles at random: of all scenes alike, then about as many of each scene.
-
-        The second choice is for the case that a large scene, which cannot be read, took all places
-        of the first.
+    def sample(self, size: int, *, seed: int = 0) -> npt.NDArray[np.int64]:
+        """Choose tiles at random, as many of each scene as `fair_shares` allows.
 
         Args:
             size: Number of tiles.
+            seed: Seed of the choice.
 
-        Yields:
+        Returns:
             Positions among the tiles of all included scenes, ascending.
         """
-        rng = np.random.default_rng(0)
-        chosen = min(self.num_tiles, size)
-        yield np.sort(rng.choice(self.num_tiles, chosen, replace=False, shuffle=False))
-        if chosen < self.num_tiles:
-            counts = self.counts[self.numbers]
-            share = -(-size // len(counts))
-            starts = np.cumsum(counts) - counts
-            yield np.concatenate(
-                [
-                    start + np.sort(rng.choice(count, min(count, share), replace=False))
-                    for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
-                ]
-            )
+        shares = fair_shares(self.scenes.scene_files, self.counts, size=size, seed=seed)
+        rng = np.random.default_rng(seed)
+        starts = np.cumsum(self.counts) - self.counts
+        return np.concatenate(
+            [
+                starts[number] + np.sort(rng.choice(self.counts[number], share, replace=False))
+                for number, share in enumerate(shares.tolist())
+                if share
+            ]
+        )
 
     def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Lay some of the tiles.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -21,7 +21,13 @@ from torchgeo.datasets import GeoDataset
 
 from geohash_rs._compat import GeoSlice, forget_open_files, is_batch_sampler
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
-from geohash_rs.footprints.windows import MAX_BEND_PX, WGS84, footprints_from_rings, window_corners
+from geohash_rs.footprints.windows import (
+    MAX_BEND_PX,
+    WGS84,
+    footprints_from_rings,
+    ground_pixel,
+    window_corners,
+)
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.scenes.dates import DateRange
 from geohash_rs.scenes.file import bands_of_raster, open_raster, read_scene_file, scene_key
@@ -48,6 +54,7 @@ class LocatedTile:
         dates: First and last moment (UTC), or None.
         label: Name of its class, or None.
         dtype: NumPy name of the type in which its file stores pixels; empty if unknown.
+        ground_size: Side of its file's pixels on the ground, m; 0 if unknown.
         shows: What each band shows by its file, before transforms; empty strings where unknown.
         whole_file: Whether the sample is a whole file, which makes the file a scene of one tile.
         failure: Why it could not be read, or None.
@@ -62,6 +69,7 @@ class LocatedTile:
     dates: DateRange | None = None
     label: str | None = None
     dtype: str = ""
+    ground_size: float = 0.0
     shows: tuple[str, ...] = ()
     whole_file: bool = False
     failure: str | None = None
@@ -118,19 +126,21 @@ class Samples:
         )
 
 
-def images_of(batches: Iterable[Sequence[LocatedTile]]) -> Iterator[Tensor]:
+def images_of(
+    batches: Iterable[Sequence[LocatedTile]],
+) -> Iterator[tuple[Tensor, list[LocatedTile]]]:
     """Stack neighbouring images of one size and type.
 
     Args:
         batches: Located tiles, with or without an image.
 
     Yields:
-        Batches of raw tiles, each of shape (tiles, bands, height, width).
+        Batches of raw tiles, each of shape (tiles, bands, height, width), and where they are from.
     """
-    flat = (tile.image for batch in batches for tile in batch if tile.image is not None)
-    for _, group in groupby(flat, key=lambda image: (image.shape, image.dtype)):
-        while images := list(islice(group, 64)):
-            yield torch.stack(images)
+    flat = ((tile.image, tile) for batch in batches for tile in batch if tile.image is not None)
+    for _, group in groupby(flat, key=lambda one: (one[0].shape, one[0].dtype)):
+        while some := list(islice(group, 64)):
+            yield torch.stack([image for image, _ in some]), [tile for _, tile in some]
 
 
 def located_frame(tiles: Sequence[LocatedTile]) -> gpd.GeoDataFrame:
@@ -199,6 +209,7 @@ class _BySlice(Dataset[LocatedTile]):
             tolerance=MAX_BEND_PX * min(abs(x.step), abs(y.step)),
             dates=_shared_dates(sources, t),
             dtype=_stored_type(paths),
+            ground_size=_ground_size(paths),
             shows=self._shown(paths),
         )
 
@@ -211,7 +222,7 @@ class _BySlice(Dataset[LocatedTile]):
             return ()
         if (header := _header(*paths)) is None:
             return ()
-        shown = header[1]
+        shown = header.shows
         return tuple(shown[i - 1] for i in indexes) if indexes else shown
 
     def _sources(self, box: shapely.Polygon, t: slice) -> list[_Source]:
@@ -257,19 +268,28 @@ class _ByFile(Dataset[LocatedTile]):
             tolerance=MAX_BEND_PX * float(np.sqrt(abs(file.transform.determinant))),
             window=whole,
             dtype=file.dtype,
+            ground_size=file.ground_size(),
             whole_file=True,
             dates=file.dates,
             label=_class_name(self.dataset, index, sample.get("label")),
         )
 
 
+class _Header(NamedTuple):
+    dtypes: tuple[str, ...]
+    shows: tuple[str, ...]
+    ground_size: float
+
+
 @lru_cache(maxsize=4096)
-def _header(path: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """Return the type and what each band of a file shows; None if it cannot be opened."""
+def _header(path: str) -> _Header | None:
+    """Return what a file says of its pixels; None if it cannot be opened."""
     try:
         with open_raster(path) as source:
-            shown = tuple(band.meaning for band in bands_of_raster(source, path)[0])
-            return tuple(source.dtypes), shown
+            shows = tuple(band.meaning for band in bands_of_raster(source, path)[0])
+            grid = source.transform, source.width, source.height
+            across, down = ground_pixel(*grid, crs=source.crs)
+            return _Header(tuple(source.dtypes), shows, (across * down) ** 0.5)
     except SceneError:
         return None
 
@@ -277,8 +297,14 @@ def _header(path: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
 def _stored_type(paths: Iterable[str]) -> str:
     """Return the type in which files store their pixels; an empty string if unknown."""
     headers = [_header(path) for path in paths]
-    types = {dtype for header in headers if header is not None for dtype in header[0]}
+    types = {dtype for header in headers if header is not None for dtype in header.dtypes}
     return str(np.result_type(*types)) if types and None not in headers else ""
+
+
+def _ground_size(paths: Iterable[str]) -> float:
+    """Return the side of the smallest pixels of files on the ground, m; 0 if unknown."""
+    headers = [header for path in paths if (header := _header(path)) is not None]
+    return min((header.ground_size for header in headers), default=0.0)
 
 
 def _parts(dataset: GeoDataset) -> list[GeoDataset]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from geohash_rs.errors import (
     BandMismatchError,
@@ -19,9 +18,10 @@ from geohash_rs.errors import (
     ValueMismatchError,
     one_line,
 )
-from geohash_rs.hashing.fit.training_free import default_bands
+from geohash_rs.hashing.fit.training_free import SensorTiles, default_bands
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
+from geohash_rs.indexing.fair_sample import sensors_of
 from geohash_rs.indexing.notes import (
     band_notes,
     conflict_notes,
@@ -42,7 +42,7 @@ from geohash_rs.indexing.records import (
 )
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
-from geohash_rs.indexing.settings import FIT_TILES, IndexSettings
+from geohash_rs.indexing.settings import IndexSettings, fit_tiles
 from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.bands import BandChoice
 from geohash_rs.scenes.dataset import Scenes
@@ -153,16 +153,22 @@ class SceneImagery:
             self.note_bands()
             self.values = values or self.values or self._kinds(self.bands or ())
 
-    def sample(self) -> Iterator[Tensor] | None:
-        """Read random tiles, in the order of the files; some of each scene if none can be read."""
-        for positions in self._plan.samples(FIT_TILES):
-            tiles = self._plan.take(positions)
-            batches = self._read_ahead(tiles, self.bands or (), batch_size=64)
-            images = (batch.images for batch in batches if len(batch.tiles))
-            if (first := next(images, None)) is not None:
-                return self._shown(chain([first], images), len(positions))
-        self._skip_empty()
-        return None
+    def sample(self) -> Iterator[SensorTiles] | None:
+        """Read random tiles, about as many of each sensor, place, date and scene."""
+        numbers = self._plan.numbers
+        sensors = dict(zip(numbers, self._sensors(numbers), strict=True))
+        positions = self._plan.sample(fit_tiles(len(set(sensors.values()))))
+        tiles = self._plan.take(positions)
+        read = self._read_ahead(tiles, self.bands or (), batch_size=64)
+        batches = (
+            (batch.images, [sensors[number] for number in batch.tiles[:, 0].tolist()])
+            for batch in read
+            if len(batch.tiles)
+        )
+        if (first := next(batches, None)) is None:
+            self._skip_empty()
+            return None
+        return self._shown(chain([first], batches), len(positions))
 
     def read(self, bands: Sequence[str]) -> Generator[TileBatch, None, None]:
         """Read all tiles, scene by scene."""
@@ -339,12 +345,15 @@ class SceneImagery:
             )
         self.report.skip(scene, reason, strict=self.settings.strict)
 
-    def _shown(self, batches: Iterable[Tensor], total: int) -> Iterator[Tensor]:
+    def _sensors(self, numbers: Sequence[int]) -> list[str]:
+        return sensors_of([self.scenes.scene_files[number] for number in numbers])
+
+    def _shown(self, batches: Iterable[SensorTiles], total: int) -> Iterator[SensorTiles]:
         """Show a progress bar while a hasher is fitted on batches."""
         with self.settings.bar("fit", total, leave=False) as bar:
-            for batch in batches:
-                yield batch
-                bar.update(len(batch))
+            for images, sensors in batches:
+                yield images, sensors
+                bar.update(len(images))
 
     def _reading(self, file: SceneFile) -> dict[str, Any]:
         """Return the setting that says which bands of a scene are read; none if they do not fit."""

@@ -5,10 +5,17 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-__all__ = ["FIT_TILES", "IndexSettings"]
+__all__ = ["FIT_TILES", "IndexSettings", "fit_tiles"]
 
 # Most tiles on which a training-free hasher is fitted; more would cost time and change few bits.
 FIT_TILES = 2048
+SENSOR_TILES = 1024  # of each sensor, if there are several
+MOST_FIT_TILES = 8192
+
+
+def fit_tiles(num_sensors: int) -> int:
+    """Return the most tiles of so many sensors on which a training-free hasher is fitted."""
+    return min(max(FIT_TILES, SENSOR_TILES * num_sensors), MOST_FIT_TILES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rasterio.io import DatasetReader
 
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.footprints.projection import projection_of
+from geohash_rs.footprints.windows import ground_pixel
 from geohash_rs.scenes.alpha import alpha_band
 from geohash_rs.scenes.band_labels import Band, label_bands
 from geohash_rs.scenes.bands import BandChoice, choose_bands
@@ -116,6 +117,13 @@ class SceneFile:
     def dtype(self) -> str:
         """Return the NumPy name of the type that holds the pixels of all bands."""
         return str(np.result_type(*set(self.dtypes)))
+
+    def ground_size(self) -> float:
+        """Return the side of its centre pixel on the ground, m; 0 if it cannot be measured."""
+        with suppress(SceneError):
+            across, down = ground_pixel(self.transform, self.width, self.height, crs=self.crs)
+            return float(np.sqrt(across * down))
+        return 0.0
 
     def dtype_of(self, indexes: Sequence[int]) -> str:
         """Return the NumPy name of the type that holds the pixels of the given bands."""

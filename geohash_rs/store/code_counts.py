@@ -10,7 +10,7 @@ from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.snapshot import Answers
 
-__all__ = ["CodeCounts", "count_codes"]
+__all__ = ["CodeCounts", "count_codes", "live_rows"]
 
 MOST_TILES = 1_000_000  # looked at: a second; of larger archives runs of rows all over them
 RUNS = 64  # runs of rows in each segment
@@ -42,13 +42,7 @@ def count_codes(archive: Answers, *, first_id: int = 0, most: int = MOST_TILES) 
     Returns:
         The counts.
     """
-    segments = [s for s in archive.snapshot().segments if s.entry.last_id >= first_id]
-    share = min(1.0, most / max(1, sum(segment.entry.num_tiles for segment in segments)))
-    parts = [
-        _live_codes(segment, rows, first_id)
-        for segment in segments
-        for rows in _runs(segment.entry.num_tiles, share)
-    ]
+    parts = [s.codes[rows] for s, rows in live_rows(archive, first_id=first_id, most=most)]
     codes = np.concatenate(parts) if parts else np.empty((0, 1), np.uint8)
     if not len(codes):
         return CodeCounts(num_tiles=0, num_codes=0, num_alike=0)
@@ -57,21 +51,34 @@ def count_codes(archive: Answers, *, first_id: int = 0, most: int = MOST_TILES) 
     return CodeCounts(num_tiles=len(codes), num_codes=len(counts), num_alike=int(counts.max()))
 
 
+def live_rows(
+    archive: Answers, *, first_id: int = 0, most: int = MOST_TILES
+) -> Iterator[tuple[Segment, npt.NDArray[np.int64]]]:
+    """Go through the tiles of an archive; through a part of them, evenly spread, of a large one.
+
+    Args:
+        archive: The archive.
+        first_id: Only tiles with this id or a later one.
+        most: Tiles to go through, about.
+
+    Yields:
+        Segments and some rows of each that were not removed, int64, shape (rows,).
+    """
+    segments = [s for s in archive.snapshot().segments if s.entry.last_id >= first_id]
+    share = min(1.0, most / max(1, sum(segment.entry.num_tiles for segment in segments)))
+    for segment in segments:
+        for rows in _runs(segment.entry.num_tiles, share):
+            kept = np.ones(len(rows), bool)
+            if segment.removed is not None:
+                kept = ~bits_at(segment.removed, rows)
+            if segment.entry.first_id < first_id:
+                kept &= segment.ids_of(rows) >= first_id
+            yield segment, rows[kept]
+
+
 def _runs(num_rows: int, share: float) -> Iterator[npt.NDArray[np.int64]]:
     """Lay runs of rows evenly over a segment that are a share of it."""
     step = -(-num_rows // RUNS) if share < 1 else num_rows
     for start in range(0, num_rows, max(1, step)):
         stop = min(start + max(1, int(step * share)), num_rows)
         yield np.arange(start, stop, dtype=np.int64)
-
-
-def _live_codes(
-    segment: Segment, rows: npt.NDArray[np.int64], first_id: int
-) -> npt.NDArray[np.uint8]:
-    kept = np.ones(len(rows), bool)
-    if segment.removed is not None:
-        kept = ~bits_at(segment.removed, rows)
-    if segment.entry.first_id < first_id:
-        kept &= segment.ids_of(rows) >= first_id
-    codes: npt.NDArray[np.uint8] = segment.codes[rows[kept]]
-    return codes

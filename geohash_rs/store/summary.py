@@ -12,6 +12,7 @@ import numpy as np
 from geohash_rs.store.code_counts import count_codes
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.health import measure_health
 
 __all__ = ["exported_tiles", "summarise"]
 
@@ -26,7 +27,8 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
         Path, tiles, distinct codes and the most tiles that share one (of a million of the tiles of
         a larger archive), bits, segments, bytes on disk, hasher, bounding box (degrees; east above
         180 if it crosses the antimeridian), first and last time, which bands of the scenes were
-        read and what decided, and the scenes, all JSON values.
+        read and what decided, how well codes tell the tiles of each sensor apart (see
+        `SensorHealth`), and the scenes, all JSON values.
     """
     manifest, counts = archive.manifest, count_codes(archive)
     records = archive.scenes()
@@ -46,6 +48,16 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
         "first": _moment(first),
         "last": _moment(last),
         "bands": _readings(records),
+        "sensors": [
+            {
+                "sensor": one.sensor,
+                "scenes": len(one.scenes),
+                "tiles": one.num_tiles,
+                "mean_distance": round(one.mean_distance, 1),
+                "constant_bits": one.num_constant,
+            }
+            for one in (measure_health(archive) if archive.num_bits else [])
+        ],
         "scenes": [record.scene for record in records],
     }
 

@@ -22,7 +22,7 @@ from geohash_rs.engines.ray.plan import Work, divide, scenes_to_fit_on, subset
 from geohash_rs.engines.ray.worker import Indexer
 from geohash_rs.errors import ArchiveLockedError
 from geohash_rs.indexing.add import add_imagery, pending_hasher
-from geohash_rs.indexing.report import AddReport, check_codes_differ
+from geohash_rs.indexing.report import AddReport, check_codes_differ, check_fit
 from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.indexing.writer import COMMIT_SECONDS, COMMIT_TILES
@@ -121,6 +121,7 @@ def index_scenes(
         counts[first] = 0
     if not counts.any():
         check_codes_differ(archive, report, first_id=first_id)
+        check_fit(archive, report, first_id=first_id)
         return report
     connect(address)
     room = num_workers(gpu=gpu)
@@ -137,6 +138,7 @@ def index_scenes(
         with settings.bar("index", int(counts.sum())) as bar:
             run.work(Pool(Indexer, workers, data, str(staging), grid, there, gpu=gpu), bar)
     check_codes_differ(archive, report, first_id=first_id)
+    check_fit(archive, report, first_id=first_id)
     return report
 
 

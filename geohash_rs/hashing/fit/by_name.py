@@ -11,6 +11,7 @@ from geohash_rs.hashing.extractor import fitted_values
 from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.hashing.fit.training_free import (
     METHODS,
+    SensorTiles,
     fit_hasher,
     fit_head,
     parse_training_free,
@@ -66,7 +67,7 @@ class Unfitted:
 
     def fit(
         self,
-        tiles: Iterable[Tensor],
+        tiles: Iterable[Tensor | SensorTiles],
         *,
         bands: Sequence[str] | None = None,
         values: Sequence[Values] = (),
@@ -100,7 +101,7 @@ class Unfitted:
 
 def adapt_hasher(
     hasher: Hasher,
-    tiles: Iterable[Tensor],
+    tiles: Iterable[Tensor | SensorTiles],
     *,
     values: Sequence[Values] = (),
     tile_size: int | None = None,
@@ -111,8 +112,8 @@ def adapt_hasher(
 
     Args:
         hasher: A general hasher; not changed.
-        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). If the sample has
-            fewer tiles than the hasher has bits, its head is kept.
+        tiles: Batches of raw tiles, as in `fit_hasher`. If the sample has fewer tiles than the
+            hasher has bits, its head is kept.
         values: As in `fit_hasher`.
         tile_size: Side of a tile, px; None uses that of the first tile.
         accelerate: Whether to trace the backbone first.
@@ -137,8 +138,8 @@ def adapt_hasher(
         extractor.accelerate()
     if len(sample) < hasher.num_bits:
         return replace(hasher, extractor=extractor)
-    head, count = fit_head(
+    head, fitted_on = fit_head(
         extractor, batches, method="general", num_bits=hasher.num_bits, seed=seed
     )
-    notes = {**hasher.notes, "fitted_on": f"{count} unlabelled tiles"}
+    notes = {**hasher.notes, "fitted_on": fitted_on}
     return replace(hasher, extractor=extractor, head=head, notes=notes)

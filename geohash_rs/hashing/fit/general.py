@@ -8,7 +8,7 @@ from geohash_rs.hashing.fit.itq import itq_head, principal_axes
 from geohash_rs.hashing.fit.whitening import inverse_power
 from geohash_rs.hashing.network.heads import LinearHead
 
-__all__ = ["GENERAL_STAGES", "GENERAL_VIEWS", "general_head", "view_scatter"]
+__all__ = ["GENERAL_STAGES", "GENERAL_VIEWS", "general_head", "view_scatter", "whitening"]
 
 # Stages of EfficientNet-Lite0. The last layers respond to objects; these also respond to textures,
 # which dominate imagery unlike ImageNet's.
@@ -65,21 +65,48 @@ def general_head(
             f"{features.shape[1]} features)."
         )
         raise HasherError(msg)
-    generator = torch.Generator().manual_seed(seed)
     prepared = head.prepare(features.float()).double()
+    turned = head.prepare(views.flatten(0, 1).float()).double().reshape(views.shape)
     mean = prepared.mean(0)
-    axes = principal_axes(prepared - mean, max(num_bits, min(components, len(mean))), generator)
-    turned = head.prepare(views.flatten(0, 1).float()).double() @ axes
-    scatter = view_scatter(turned.reshape(*views.shape[:2], -1))
-    whitening = axes @ inverse_power(scatter, strength, floor=FLOOR)
+    axes = whitening(
+        prepared - mean, turned, num_bits=num_bits, components=components, strength=strength,
+        seed=seed,
+    )  # fmt: skip
     rotation = itq_head(
-        ((prepared - mean) @ whitening).float(), num_bits=num_bits, unit=False, seed=seed
+        ((prepared - mean) @ axes).float(), num_bits=num_bits, unit=False, seed=seed
     )
     head.get_buffer("shift").copy_(mean)
     with torch.no_grad():
-        head.projection.weight.copy_((whitening @ rotation.projection.weight.double().T).T)
+        head.projection.weight.copy_((axes @ rotation.projection.weight.double().T).T)
         head.projection.bias.zero_()
     return head
+
+
+def whitening(
+    centred: Tensor,
+    views: Tensor,
+    *,
+    num_bits: int,
+    components: int = COMPONENTS,
+    strength: float = STRENGTH,
+    seed: int = 0,
+) -> Tensor:
+    """Compute the principal axes, each direction divided by how much it changes between views.
+
+    Args:
+        centred: Prepared features with zero mean, float64, shape (tiles, num_features).
+        views: Prepared features of views, float64, shape (some tiles, views, num_features).
+        num_bits: Least number of axes.
+        components: Number of axes, as far as there are features.
+        strength: As in `general_head`.
+        seed: Seed of further axes if there are too few tiles.
+
+    Returns:
+        Columns to project features onto, float64, shape (num_features, axes).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    axes = principal_axes(centred, max(num_bits, min(components, centred.shape[1])), generator)
+    return axes @ inverse_power(view_scatter(views @ axes), strength, floor=FLOOR)
 
 
 def view_scatter(views: Tensor) -> Tensor:

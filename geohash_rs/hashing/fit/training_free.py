@@ -15,7 +15,8 @@ from geohash_rs.errors import (
     ValueMismatchError,
 )
 from geohash_rs.hashing.extractor import Extractor, fitted_values
-from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS, general_head
+from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS
+from geohash_rs.hashing.fit.grouped import grouped_head
 from geohash_rs.hashing.fit.itq import itq_head, lsh_head
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.heads import LinearHead
@@ -25,7 +26,16 @@ from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, rang
 from geohash_rs.hashing.network.views import view
 from geohash_rs.scenes.values import Values
 
-__all__ = ["default_bands", "fit_hasher", "fit_head", "parse_training_free", "peek"]
+__all__ = [
+    "SensorTiles",
+    "default_bands",
+    "fit_hasher",
+    "fit_head",
+    "parse_training_free",
+    "peek",
+]
+
+SensorTiles = tuple[Tensor, Sequence[str]]  # a batch of raw tiles, and the sensor of each
 
 METHODS = ("general", "itq", "lsh")
 TURNED_TILES = 512  # other views are used for about this many first tiles, then for every fourth
@@ -53,7 +63,7 @@ def parse_training_free(name: str) -> tuple[str, int]:
 
 
 def fit_hasher(
-    tiles: Iterable[Tensor],
+    tiles: Iterable[Tensor | SensorTiles],
     *,
     num_bits: int = 64,
     method: Literal["general", "itq", "lsh"] | str = "itq",
@@ -75,8 +85,9 @@ def fit_hasher(
     """Fit a hasher on unlabelled tiles: pretrained features, then a head that needs no labels.
 
     Args:
-        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width). Iterated over
-            once; a few thousand representative tiles of the archive are enough.
+        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width), or pairs of a
+            batch and the names of the tiles' sensors, which "general" then treats apart. Iterated
+            over once; a few thousand representative tiles of the archive are enough.
         num_bits: Bits per code.
         method: "general" (whitening by views, then ITQ: best results, up to twice the fitting
             time), "itq" or "lsh" (random hyperplanes).
@@ -136,50 +147,64 @@ def fit_hasher(
     )
     if accelerate:
         extractor.accelerate()
-    head, count = fit_head(extractor, batches, method=method, num_bits=num_bits, seed=seed)
+    head, fitted_on = fit_head(extractor, batches, method=method, num_bits=num_bits, seed=seed)
     return Hasher(
         extractor,
         head,
         views=views,
         name=name or f"{method}-{num_bits}",
-        notes={"fitted_on": f"{count} unlabelled tiles"},
+        notes={"fitted_on": fitted_on},
     )
 
 
 def fit_head(
-    extractor: Extractor, batches: Iterable[Tensor], *, method: str, num_bits: int, seed: int = 0
-) -> tuple[LinearHead, int]:
+    extractor: Extractor,
+    batches: Iterable[SensorTiles],
+    *,
+    method: str,
+    num_bits: int,
+    seed: int = 0,
+) -> tuple[LinearHead, str]:
     """Fit a head that needs no labels on the features of tiles.
 
     Args:
         extractor: Computes the features.
-        batches: Batches of raw tiles, iterated over once.
+        batches: Batches of raw tiles and the sensor of each, iterated over once.
         method: As in `fit_hasher`.
         num_bits: Bits per code.
         seed: Seed of the rotation or the hyperplanes.
 
     Returns:
-        The head, and the number of tiles it was fitted on.
+        The head, and what it was fitted on, in words.
 
     Raises:
         HasherError: If there are too few tiles, or a feature is not finite.
     """
+    plain: dict[str, list[Tensor]] = {}
+    turned: dict[str, list[Tensor]] = {}
+    for images, sensors in batches:
+        features = extractor.features(images)
+        rows: dict[str, list[int]] = {}
+        for row, sensor in enumerate(sensors):
+            rows.setdefault(sensor, []).append(row)
+        for sensor, own in rows.items():
+            count = sum(map(len, plain.get(sensor, ())))
+            plain.setdefault(sensor, []).append(features[own])
+            own = own[:: 1 if count < TURNED_TILES else 4] if method == "general" else []
+            if own:
+                others = [extractor.features(view(images[own], v)) for v in GENERAL_VIEWS[1:]]
+                turned.setdefault(sensor, []).append(torch.stack([features[own], *others], dim=1))
+    counts = {sensor: sum(map(len, parts)) for sensor, parts in sorted(plain.items())}
+    fitted_on = f"{sum(counts.values())} unlabelled tiles"
+    if len(counts) > 1:
+        fitted_on += ": " + ", ".join(f"{count} of {sensor}" for sensor, count in counts.items())
     if method != "general":
         fit = itq_head if method == "itq" else lsh_head
-        features = torch.cat([extractor.features(batch) for batch in batches])
-        return fit(features, num_bits=num_bits, seed=seed), len(features)
-    plain, turned, count = [], [], 0
-    for batch in batches:
-        plain.append(extractor.features(batch))
-        step = 1 if count < TURNED_TILES else 4
-        others = [extractor.features(view(batch[::step], name)) for name in GENERAL_VIEWS[1:]]
-        turned.append(torch.stack([plain[-1][::step], *others], dim=1))
-        count += len(batch)
-    parts = extractor.backbone.parts
-    head = general_head(
-        torch.cat(plain), torch.cat(turned), num_bits=num_bits, parts=parts, seed=seed
-    )
-    return head, count
+        together = torch.cat([part for parts in plain.values() for part in parts])
+        return fit(together, num_bits=num_bits, seed=seed), fitted_on
+    groups = [(torch.cat(plain[sensor]), torch.cat(turned[sensor])) for sensor in counts]
+    head = grouped_head(groups, num_bits=num_bits, parts=extractor.backbone.parts, seed=seed)
+    return head, fitted_on
 
 
 def default_bands(count: int) -> tuple[str, ...]:
@@ -196,24 +221,31 @@ def default_bands(count: int) -> tuple[str, ...]:
     return tuple(f"band_{i + 1}" for i in range(count))
 
 
-def peek(tiles: Iterable[Tensor], *, of_one_kind: bool = False) -> tuple[Tensor, Iterator[Tensor]]:
+def peek(
+    tiles: Iterable[Tensor | SensorTiles], *, of_one_kind: bool = False
+) -> tuple[Tensor, Iterator[SensorTiles]]:
     """Return some of the first tiles, and an iterator over all batches.
 
     Args:
-        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width).
+        tiles: Batches of raw tiles, each of shape (tiles, bands, height, width), with or without
+            the sensor of each tile.
         of_one_kind: Whether batches with values unlike those of the first are refused.
 
     Returns:
-        First tiles, those of the first one's size, and all batches including the first.
+        First tiles, those of the first one's size, and all batches including the first; those
+        without sensors get one without a name.
 
     Raises:
         HasherError: If there are no tiles, or a batch has the wrong shape.
         BandMismatchError: If the batches have different numbers of bands.
         ValueMismatchError: If batches hold values of different kinds.
     """
-    iterator = iter(tiles)
+    iterator = (one if isinstance(one, tuple) else (one, [""] * len(one)) for one in tiles)
+    read: list[SensorTiles] = []
     first: list[Tensor] = []
-    while sum(map(len, first)) < SCALING_TILES and (batch := next(iterator, None)) is not None:
+    while sum(map(len, first)) < SCALING_TILES and (pair := next(iterator, None)) is not None:
+        batch = pair[0]
+        read.append(pair)
         if batch.ndim != 4:
             msg = f"a batch has shape {tuple(batch.shape)}; use (tiles, bands, height, width)."
             raise HasherError(msg)
@@ -229,7 +261,7 @@ def peek(tiles: Iterable[Tensor], *, of_one_kind: bool = False) -> tuple[Tensor,
     same_size = [batch for batch in first if batch.shape[-2:] == first[0].shape[-2:]]
     if len({batch.dtype for batch in same_size}) > 1:  # PyTorch has no type for int16 and uint16
         same_size = [batch.float() for batch in same_size]
-    return torch.cat(same_size), chain(first, iterator)
+    return torch.cat(same_size), chain(read, iterator)
 
 
 def _check_kind(batch: Tensor, first: Tensor) -> None:

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import HasherError
 
-__all__ = ["ClassifierHead", "Head", "KernelHead", "LinearHead", "MiLaN", "make_head"]
+__all__ = [
+    "ClassifierHead",
+    "GroupedHead",
+    "Head",
+    "KernelHead",
+    "LinearHead",
+    "MiLaN",
+    "make_head",
+]
 
 
 class Head(nn.Module):
@@ -193,6 +201,53 @@ class LinearHead(Head):
         return torch.sigmoid(self.projection(self.prepare(features)))
 
 
+class GroupedHead(LinearHead):
+    """A linear head for each kind of imagery, and a linear classifier that chooses among them.
+
+    What all tiles of a sensor share, such as its sharpness and colours, takes part in no bit, and
+    which sensor a tile is from is found from the tile itself.
+
+    Args:
+        num_features: Length of the feature vectors.
+        num_bits: Bits per code.
+        num_groups: Number of kinds of imagery.
+        unit: As in `LinearHead`.
+        parts: As in `LinearHead`.
+    """
+
+    kind = "grouped"
+
+    def __init__(
+        self,
+        num_features: int,
+        num_bits: int,
+        *,
+        num_groups: int = 2,
+        unit: bool = True,
+        parts: Sequence[int] = (),
+    ) -> None:
+        super().__init__(num_features, num_bits, unit=unit, parts=parts)
+        self.num_groups = num_groups
+        self.projection = nn.Linear(num_features, num_groups * num_bits)
+        self.gate = nn.Linear(num_features, num_groups)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of every head, plus those of this kind."""
+        return super().settings | {"num_groups": self.num_groups}
+
+    def groups(self, prepared: Tensor) -> Tensor:
+        """Find the group of each tile from its prepared features, int64, shape (tiles,)."""
+        groups: Tensor = self.gate(prepared).argmax(1)
+        return groups
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Compute activations in [0, 1], shape (tiles, num_bits)."""
+        prepared = self.prepare(features)
+        all_bits = self.projection(prepared).reshape(-1, self.num_groups, self.num_bits)
+        return torch.sigmoid(all_bits[torch.arange(len(prepared)), self.groups(prepared)])
+
+
 class KernelHead(Head):
     """A threshold on a weighted sum of radial kernels around anchor tiles: the form of KSLSH.
 
@@ -264,7 +319,7 @@ class ClassifierHead(Head):
 
 
 HEADS: dict[str, type[Head]] = {
-    head.kind: head for head in (MiLaN, LinearHead, KernelHead, ClassifierHead)
+    head.kind: head for head in (MiLaN, LinearHead, GroupedHead, KernelHead, ClassifierHead)
 }
 
 
