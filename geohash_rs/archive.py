@@ -21,6 +21,8 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.indexing.add import Imagery, add_imagery
 from geohash_rs.indexing.dataset_imagery import DatasetImagery
+from geohash_rs.indexing.refit import Announce, refit_archive
+from geohash_rs.indexing.refit_report import RefitReport
 from geohash_rs.indexing.report import AddReport, check_codes_differ, check_fit
 from geohash_rs.indexing.samples import Samples
 from geohash_rs.indexing.scene_imagery import SceneImagery
@@ -232,6 +234,69 @@ class Archive(CodeStore, ImageQueries):
         hasher = self.hasher(device=device)
         return self._checked(imagery(hasher), hasher)
 
+    def refit(
+        self,
+        hasher: Hasher | str | Path | None = None,
+        *,
+        batch_size: int = 64,
+        workers: int = 0,
+        device: str = "cpu",
+        progress: bool = False,
+        announce: Announce | None = None,
+    ) -> RefitReport:
+        """Fit a hasher on all that the archive holds, and hash every tile again.
+
+        A hasher that is fitted when an archive is made knows only the first scenes. Tile ids,
+        footprints, dates and labels stay; codes and hasher change in one commit at the end, so
+        that whoever has the archive open keeps the former state until a refresh. An interrupted
+        run resumes where it was. Codes, links with a patch and published copies made before no
+        longer fit and are refused.
+
+        Scenes are read from the files that were indexed. If only a STAC item says what the bands
+        of a scene show, their scale, or which files make one scene, call `Scenes.from_stac` with
+        the item in this process first.
+
+        >>> archive = Archive.open("archive")  # doctest: +SKIP
+        >>> archive.refit()  # doctest: +SKIP
+        >>> archive.refit("general-128")  # doctest: +SKIP
+
+        Args:
+            hasher: A hasher or the path of a hasher file, which is used as it is; or the name of
+                one as for `Archive.create`, perhaps with another number of bits, which is fitted
+                on a sample of all scenes. None fits the archive's own hasher again.
+            batch_size: Most tiles to read at once; fewer if they are large.
+            workers: Processes that read; 0 reads in a thread.
+            device: Device that runs the network, such as ``cpu`` or ``cuda``.
+            progress: Show a progress bar if this is a terminal.
+            announce: Called with what is going to be done, once it is known to be possible.
+
+        Returns:
+            What was done.
+
+        Raises:
+            ArchiveLockedError: If another process is refitting the archive, or keeps writing to it.
+            ArchiveReadOnlyError: If the archive was opened for reading.
+            ArchiveWriteError: If the disk has too little room; nothing is changed.
+            HasherError: If the archive has no hasher yet, its hasher was trained and no other is
+                given, or there are too few tiles to fit one on.
+            HasherMismatchError: If another process refits the archive meanwhile.
+            HasherNotFoundError: If there is no such hasher.
+            SceneError: If tiles cannot be read again, since scenes are missing, have changed, or
+                were read by a TorchGeo dataset; it names them, and nothing is changed.
+        """
+        self._writer()  # refuses an archive that was opened for reading
+        self.refresh()
+        known = (
+            None
+            if self.hasher_file is None and not self.pending_hasher
+            else self.hasher(device=device)
+        )
+        settings = IndexSettings(
+            batch_size=batch_size, workers=workers, device=device, progress=progress
+        )
+        chosen = hasher if isinstance(hasher, Hasher) or hasher is None else str(hasher)
+        return refit_archive(self, known, chosen, settings, announce=announce)
+
     def _checked(self, imagery: Imagery[Any], hasher: Hasher | None) -> AddReport:
         """Add imagery, and warn if most of its tiles share one code."""
         first_id = self.manifest.next_id
@@ -275,14 +340,7 @@ def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = Non
     elif not isinstance(hasher, Hasher):
         asked = load_hasher(hasher)
     if asked is None or asked.fingerprint != archive.hasher_fingerprint:
-        known = archive.pending_hasher or archive.hasher().name
-        mine = _with_fingerprint(known, archive.hasher_fingerprint)
-        theirs = _with_fingerprint(asked.name, asked.fingerprint) if asked else name
-        msg = (
-            f"{folder} was made with the hasher {mine}, not {theirs}; leave out --hasher, or make "
-            "another archive."
-        )
-        raise HasherMismatchError(msg)
+        raise HasherMismatchError(_not_the_same(archive, asked, name))
     return archive
 
 
@@ -329,6 +387,22 @@ def remove_unused(archive: Archive, *, made: Sequence[Path]) -> None:
     with contextlib.suppress(OSError):
         for folder in made:
             folder.rmdir()
+
+
+def _not_the_same(archive: Archive, asked: Hasher | None, name: str) -> str:
+    """Return the message for an archive whose hasher is not the one that was asked for."""
+    known = archive.pending_hasher or archive.hasher().name
+    mine = _with_fingerprint(known, archive.hasher_fingerprint)
+    theirs = _with_fingerprint(asked.name, asked.fingerprint) if asked else name
+    if asked and asked.fingerprint in {one.fingerprint for one in archive.manifest.former}:
+        return (
+            f"{archive.path} was made with the hasher {theirs} before it was refitted to {mine}; "
+            "leave out --hasher."
+        )
+    return (
+        f"{archive.path} was made with the hasher {mine}, not {theirs}; leave out --hasher, make "
+        "another archive, or change the hasher of this one with 'geohash-rs refit'."
+    )
 
 
 def _with_fingerprint(name: str, fingerprint: str | None) -> str:

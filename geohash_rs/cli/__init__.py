@@ -38,6 +38,7 @@ COMMANDS = {
     "serve": ("serve", "Search an archive on a map in the browser."),
     "info": ("manage", "Report what an archive holds."),
     "remove": ("manage", "Remove scenes from an archive."),
+    "refit": ("refit", "Fit the hasher to all that an archive holds, and hash its tiles again."),
     "compact": ("manage", "Merge small segments, and free the space of removed tiles."),
     "verify": ("manage", "Check every file of an archive."),
     "export": ("manage", "Write all tiles of an archive to one file."),

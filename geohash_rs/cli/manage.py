@@ -118,6 +118,8 @@ def verify_command(archive: Path, as_json: bool) -> int:
         )
         for orphan in report.orphans:
             echo(f"left over: {orphan} (the next 'compact' removes it)")
+        for folder in report.unfinished:
+            echo(f"unfinished: {folder} ('refit' resumes it; delete the folder to give it up)")
     for damage in report.damage:
         echo(f"damaged {damage.file}: {damage.problem}", err=True)
     if not report.ok:

@@ -1,2 +1,4 @@
 # The public names, listed once: type checkers read this file, `__init__` loads from it.
+from .refit_report import RefitPlan as RefitPlan
+from .refit_report import RefitReport as RefitReport
 from .report import AddReport as AddReport

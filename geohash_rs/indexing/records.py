@@ -7,6 +7,7 @@ from typing import Any
 from geohash_rs.errors import SceneError
 from geohash_rs.footprints.windows import ground_pixel
 from geohash_rs.indexing.samples import LocatedTile
+from geohash_rs.scenes.bands import BandChoice
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile, real_path
 from geohash_rs.scenes.grid import GridSettings
@@ -21,6 +22,7 @@ __all__ = [
     "VERSION",
     "file_record",
     "is_unchanged",
+    "reading_of",
     "scene_record",
     "scene_settings",
     "under_known_names",
@@ -45,6 +47,23 @@ def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
     bands = None if scenes.bands is None else list(scenes.bands)
     chosen = {} if scenes.value_range is None else {"value_range": list(scenes.value_range)}
     return {**asdict(grid), "bands": bands, "nodata": scenes.nodata, **chosen}
+
+
+def reading_of(file: SceneFile, choice: BandChoice) -> dict[str, Any]:
+    """Describe which bands of a scene are read, as the setting `READING`.
+
+    Args:
+        file: The scene.
+        choice: Its bands.
+
+    Returns:
+        The setting, as JSON values.
+    """
+    indexes = list(choice.indexes)
+    found = file.rescaling(indexes)
+    rescaling = None if found is None else [list(found.gain), list(found.shift)]
+    labels = list(choice.labels)
+    return {"indexes": indexes, "labels": labels, "by": choice.by, RESCALING: rescaling}
 
 
 def under_known_names(files: Sequence[SceneFile], known: Collection[str]) -> list[SceneFile]:

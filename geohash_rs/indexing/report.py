@@ -35,7 +35,7 @@ class AddReport:
         doubts: Why, one sentence for each of them.
         fills: Usual fill values that files hold but do not declare, each with the file's name.
         num_codes: Distinct codes of the tiles added, or of a million of them if there are more.
-        unfit: Scenes that the hasher tells apart worse than those that it was fitted on.
+        unfit: Scenes whose tiles the hasher hardly distinguishes, since it was fitted on others.
         notes: Choices made for the user, who can change them, one sentence each.
     """
 

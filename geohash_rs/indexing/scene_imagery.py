@@ -33,9 +33,9 @@ from geohash_rs.indexing.notes import (
 from geohash_rs.indexing.plan import ScenePlan
 from geohash_rs.indexing.records import (
     READING,
-    RESCALING,
     VERSION,
     is_unchanged,
+    reading_of,
     scene_record,
     scene_settings,
     under_known_names,
@@ -357,13 +357,8 @@ class SceneImagery:
 
     def _reading(self, file: SceneFile) -> dict[str, Any]:
         """Return the setting that says which bands of a scene are read; none if they do not fit."""
-        if (choice := self._choice(file)) is None:
-            return {}
-        indexes, labels = list(choice.indexes), list(choice.labels)
-        found = file.rescaling(indexes)
-        rescaling = None if found is None else [list(found.gain), list(found.shift)]
-        reading = {"indexes": indexes, "labels": labels, "by": choice.by, RESCALING: rescaling}
-        return {READING: reading}
+        choice = self._choice(file)
+        return {} if choice is None else {READING: reading_of(file, choice)}
 
     def _settings_of(self, file: SceneFile) -> dict[str, Any]:
         """Return the settings that decide a scene's tiles, as its record keeps them."""

@@ -13,6 +13,7 @@ from geohash_rs.retrieval.matches import Matches
 from geohash_rs.retrieval.patch import read_patch
 from geohash_rs.retrieval.query import (
     Query,
+    check_hasher,
     join_queries,
     query_of_patch,
     query_of_point,
@@ -111,6 +112,7 @@ class ImageQueries(Searchable, Protocol):
             PatchError: If the patch cannot be read.
             SceneError: If the patch cannot be placed.
             BandMismatchError: If its bands do not fit the hasher.
+            HasherMismatchError: If the archive is refitted at this moment; repeat the call.
             ValueMismatchError: If the range of values is empty.
             RegionError: If the region is empty, invalid or out of range.
             TimeRangeError: If the time range cannot be read or ends before it starts.
@@ -133,6 +135,7 @@ class ImageQueries(Searchable, Protocol):
             for item in _several(negatives)
         ]
         with self.one_state() as archive:
+            check_hasher(archive, [*right, *(item for item in wrong if isinstance(item, Query))])
             right += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
             right += [query_of_point(archive, point)] if point is not None else []
             wrong = [i if isinstance(i, Query) else query_of_tile(archive, i) for i in wrong]

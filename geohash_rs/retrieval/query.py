@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 from torch import Tensor
 
 from geohash_rs.codes import pack_codes
-from geohash_rs.errors import QueryError, TileNotFoundError
+from geohash_rs.errors import HasherMismatchError, QueryError, TileNotFoundError
 from geohash_rs.indexing.records import GROUND_SIZE
 from geohash_rs.retrieval.patch import Patch
 from geohash_rs.store.disk.records import SceneRecord
@@ -22,6 +22,7 @@ from geohash_rs.store.searchable import Searchable, bits_of
 
 __all__ = [
     "Query",
+    "check_hasher",
     "join_queries",
     "query_of_patch",
     "query_of_point",
@@ -32,6 +33,10 @@ __all__ = [
 
 class ActivationHasher(Protocol):
     """What a query needs from a hasher."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the hasher."""
 
     def activations(self, tiles: Tensor) -> Tensor:
         """Compute activations in [0, 1], shape (tiles, bits), of raw pixels."""
@@ -50,6 +55,7 @@ class Query:
         negatives: Packed codes of what not to find, uint8, shape (negatives, bits / 8).
         left_out: Ids of tiles to leave out of the matches.
         notes: What was decided about the bands of a patch and may be wrong, one sentence each.
+        hasher: Fingerprint of the hasher that made the codes of a patch; None for other codes.
     """
 
     codes: npt.NDArray[np.uint8]
@@ -59,6 +65,28 @@ class Query:
     negatives: npt.NDArray[np.uint8] | None = None
     left_out: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    hasher: str | None = None
+
+
+def check_hasher(archive: Searchable, queries: Iterable[Query]) -> None:
+    """Check that the codes of patches can be compared with those of an archive.
+
+    Args:
+        archive: One state of the archive.
+        queries: The queries.
+
+    Raises:
+        HasherMismatchError: If the archive has been refitted since a patch was hashed.
+    """
+    known = archive.hasher_fingerprint
+    for query in queries:
+        if query.hasher is not None and query.hasher != known:
+            msg = (
+                f"the patch was hashed by hasher {query.hasher[:16]}, but the codes of "
+                f"{archive.path} are of {(known or 'none')[:16]}, perhaps because it was refitted; "
+                "hash the patch again."
+            )
+            raise HasherMismatchError(msg)
 
 
 def query_of_patch(hasher: ActivationHasher, patch: Patch) -> Query:
@@ -81,6 +109,7 @@ def query_of_patch(hasher: ActivationHasher, patch: Patch) -> Query:
         activations=activations,
         source=f"{patch.source}, window {window},",
         notes=patch.notes,
+        hasher=hasher.fingerprint,
     )
 
 

@@ -22,7 +22,7 @@ from geohash_rs.scenes.bands import shared_names
 from geohash_rs.scenes.coverage import coverage, pixel_size, slices_of
 from geohash_rs.scenes.dates import DateArgument, DateRule
 from geohash_rs.scenes.file import SceneFile, read_scene_file
-from geohash_rs.scenes.finding import find_scenes, scene_paths
+from geohash_rs.scenes.finding import FoundScenes, find_scenes, scene_paths
 from geohash_rs.scenes.pixels import TilePixels, read_window
 from geohash_rs.scenes.pool import RasterPool
 from geohash_rs.scenes.remote import is_remote, read_patiently
@@ -116,15 +116,57 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             ValueMismatchError: If the range is empty.
         """
         self.paths = [paths] if isinstance(paths, str | Path) else list(paths)
+        value_range = check_value_range(value_range)  # before anything is read
+        rule = DateRule(argument=datetime, filename_regex=filename_regex, date_format=date_format)
+        found = find_scenes(self.paths, rule=rule, bands=bands, strict=strict)
+        self._take(found, rule, bands=bands, nodata=nodata, value_range=value_range)
+        self.transforms = transforms
+
+    @classmethod
+    def of_files(
+        cls,
+        files: Sequence[SceneFile],
+        *,
+        bands: Sequence[int | str] | None = None,
+        nodata: float | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> "Scenes":
+        """Take scenes whose headers were read, in the given order, each as it is.
+
+        Args:
+            files: The scenes.
+            bands: As for the class.
+            nodata: As for the class.
+            value_range: As for the class.
+
+        Returns:
+            The scenes.
+
+        Raises:
+            ValueMismatchError: If the range is empty.
+        """
+        scenes = cls.__new__(cls)
+        scenes.paths = [file.key for file in files]
+        found = FoundScenes(scene_files=list(files))
+        scenes._take(found, DateRule(), bands=bands, nodata=nodata, value_range=value_range)
+        return scenes
+
+    def _take(
+        self,
+        found: FoundScenes,
+        rule: DateRule,
+        *,
+        bands: Sequence[int | str] | None,
+        nodata: float | None,
+        value_range: tuple[float, float] | None,
+    ) -> None:
+        """Take the scenes that were found."""
         self.bands = bands
         self.nodata = nodata
         self.value_range = check_value_range(value_range)
-        self.transforms = transforms
-        self.date_rule = DateRule(
-            argument=datetime, filename_regex=filename_regex, date_format=date_format
-        )
+        self.transforms = None
+        self.date_rule = rule
         self.separate_files = False
-        found = find_scenes(self.paths, rule=self.date_rule, bands=bands, strict=strict)
         self.scene_files = found.scene_files
         self.unreadable = found.unreadable
         self.passed_over = found.passed_over

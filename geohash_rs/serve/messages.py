@@ -33,6 +33,9 @@ class SearchRequest(Strict):
     codes: list[Code] = Field(
         default=[], max_length=1024, description="Codes of an example patch, from /api/patch."
     )
+    hasher: str | None = Field(
+        default=None, max_length=128, description="What made the codes, from /api/patch."
+    )
     place: dict[str, Any] | None = Field(
         default=None, description="Footprint of the patch, GeoJSON geometry, for exclude_overlap."
     )
@@ -100,6 +103,7 @@ class PatchAnswer(BaseModel):
 
     name: str
     codes: list[str]
+    hasher: str = Field(description="Identifies the hasher that made the codes.")
     place: dict[str, Any] = Field(description="Its footprint, GeoJSON geometry.")
     picture: str = Field(description="Data URI.")
     notes: list[str] = Field(

@@ -18,6 +18,7 @@ from geohash_rs.errors import (
     ArchiveNotFoundError,
     BandMismatchError,
     GeoHashRSError,
+    HasherMismatchError,
     PatchError,
     QueryError,
     ValueMismatchError,
@@ -43,6 +44,7 @@ from geohash_rs.serve.view import parse_view, tiles_in_view
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
+from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["Searcher", "picture_size"]
 
@@ -263,6 +265,7 @@ class Searcher:
         return PatchAnswer(
             name=name,
             codes=list(dict.fromkeys(bytes(code).hex() for code in query.codes)),
+            hasher=query.hasher or "",
             place=shapely.geometry.mapping(query.footprint) if query.footprint else {},
             picture=picture,
             notes=[_on_page(note, Path(path).name, name) for note in query.notes],
@@ -293,7 +296,7 @@ class Searcher:
         positives = [query_of_tile(archive, tile_id) for tile_id in request.tiles]
         if request.codes:
             place = None if request.place is None else read_polygon(request.place, "place")
-            positives.append(Query(codes=self._codes(request.codes), footprint=place))
+            positives.append(Query(codes=_codes(archive, request), footprint=place))
         negatives = [query_of_tile(archive, tile_id) for tile_id in request.negatives]
         region = None if request.region is None else read_polygon(request.region, "region")
         found = retrieve(
@@ -305,19 +308,6 @@ class Searcher:
             distinct=request.distinct,
         )
         return self._shown(found)
-
-    def _codes(self, texts: Sequence[str]) -> npt.NDArray[np.uint8]:
-        """Parse hexadecimal codes.
-
-        Raises:
-            QueryError: If their length differs from the archive's.
-        """
-        num_bits = self.archive.num_bits or 0
-        for text in texts:
-            if len(text) * 4 != num_bits:
-                msg = f"a code has {len(text) * 4} bits, but the archive's have {num_bits}."
-                raise QueryError(msg)
-        return np.array([list(bytes.fromhex(text)) for text in texts], dtype=np.uint8)
 
     def kept(self, tiles: Sequence[KeptTile]) -> gpd.GeoDataFrame:
         """Return kept matches as a table for export.
@@ -336,6 +326,29 @@ class Searcher:
             np.array([tile.distance for tile in tiles], dtype=np.int32),
             similarity=np.array([tile.similarity for tile in tiles], dtype=np.float64),
         )
+
+
+def _codes(archive: Snapshot, request: SearchRequest) -> npt.NDArray[np.uint8]:
+    """Parse the hexadecimal codes of a patch.
+
+    Raises:
+        HasherMismatchError: If they were made by another hasher, or before the archive was
+            refitted and nothing says by which.
+        QueryError: If their length differs from the archive's.
+    """
+    known, former = archive.hasher_fingerprint, archive.manifest.former
+    if request.hasher != known if request.hasher is not None else former:
+        msg = (
+            "the patch was hashed before this archive was refitted with another hasher, so its "
+            "codes no longer fit. Drop the patch again."
+        )
+        raise HasherMismatchError(msg)
+    num_bits = archive.num_bits or 0
+    for text in request.codes:
+        if len(text) * 4 != num_bits:
+            msg = f"a code has {len(text) * 4} bits, but the archive's have {num_bits}."
+            raise QueryError(msg)
+    return np.array([list(bytes.fromhex(text)) for text in request.codes], dtype=np.uint8)
 
 
 def _on_page(message: str, copy: str, name: str) -> str:

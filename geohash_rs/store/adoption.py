@@ -39,7 +39,7 @@ def adopt_parts(
         ArchiveWriteError: If a segment cannot be moved; the archive is then unchanged.
     """
     for folder, manifest in parts:
-        _check_part(folder, manifest, writer.manifest)
+        _check_part(folder, manifest, writer)
     # Another process may have added one of these scenes since this run started.
     renewed = {record.scene for record in scenes}
     writer.remove_scenes({*renewed, *replace_scenes})
@@ -61,16 +61,17 @@ def adopt_parts(
     merge_small_segments(writer)
 
 
-def _check_part(folder: Path, part: Manifest, home: Manifest) -> None:
+def _check_part(folder: Path, part: Manifest, writer: Writer) -> None:
     """Check that an archive can be adopted.
 
     Raises:
         HasherMismatchError: If it was made by another hasher.
         TileTableError: If its ids were not reserved in this archive, or it has removed tiles.
     """
+    home = writer.manifest
     mine, theirs = (state.hasher.fingerprint if state.hasher else None for state in (home, part))
     if (mine, home.num_bits) != (theirs, part.num_bits):
-        raise HasherMismatchError(other_hasher(folder, mine or "none", theirs or "none"))
+        raise HasherMismatchError(other_hasher(writer.folder, home, theirs or "none"))
     if part.next_id > home.next_id or any(entry.num_removed for entry in part.segments):
         msg = (
             f"{folder} cannot be adopted: its tile ids were not reserved with reserve_ids, "

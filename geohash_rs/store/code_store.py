@@ -24,6 +24,7 @@ from geohash_rs.store.disk.hasher_file import HasherFile, other_hasher, with_has
 from geohash_rs.store.disk.locks import ReaderPin
 from geohash_rs.store.disk.manifest import HasherEntry, Manifest, new_commit
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.recoding import CodesOf, switch_codes
 from geohash_rs.store.search.filters import parse_names
 from geohash_rs.store.searchable import Codes, Ids
 from geohash_rs.store.segment.read import Segment
@@ -232,9 +233,7 @@ class CodeStore(Answers):
             state = writer.manifest
             settled = state.num_tiles or state.hasher != seen
             if settled and state.hasher and state.hasher.fingerprint != fingerprint:
-                raise HasherMismatchError(
-                    other_hasher(self.path, state.hasher.fingerprint, fingerprint)
-                )
+                raise HasherMismatchError(other_hasher(self.path, state, fingerprint))
             writer.manifest = with_hasher(self.path, state, new)
             writer.commit()
 
@@ -296,7 +295,7 @@ class CodeStore(Answers):
         with self._writer() as writer:
             known = writer.manifest.hasher
             if fingerprint is not None and known is not None and known.fingerprint != fingerprint:
-                raise HasherMismatchError(other_hasher(self.path, known.fingerprint, fingerprint))
+                raise HasherMismatchError(other_hasher(self.path, writer.manifest, fingerprint))
             if fingerprint is not None and known is None:
                 writer.update(hasher=HasherEntry(file=None, fingerprint=fingerprint))
             if replaced:
@@ -351,6 +350,29 @@ class CodeStore(Answers):
                 scenes=[record for part in parts for record in part.scenes()],
                 replace_scenes=replaced,
             )
+
+    def replace_codes(
+        self, hasher: HasherFile, codes_of: CodesOf, *, scenes: Sequence[SceneRecord] = ()
+    ) -> bool:
+        """Replace the hasher and the codes of all tiles in one commit; all else stays.
+
+        Tiles keep their ids. A process that has the archive open keeps the former state until it
+        refreshes, or for good if its search is running.
+
+        Args:
+            hasher: The new hasher, perhaps with another number of bits.
+            codes_of: Returns the new codes of some live rows of a segment; None if it lacks one.
+            scenes: New records of scenes, such as with other bands.
+
+        Returns:
+            Whether there was a code for every tile; otherwise the archive is unchanged.
+
+        Raises:
+            ArchiveCorruptError: If a file of a segment is damaged; the archive is unchanged.
+            QueryError: If the hasher's fingerprint cannot be part of a file name.
+        """
+        with self._writer() as writer:
+            return switch_codes(writer, hasher, codes_of, scenes=scenes)
 
     def remove_scenes(self, scenes: Collection[str]) -> int:
         """Remove all tiles and records of the given scenes.

@@ -6,10 +6,10 @@ from pathlib import Path
 from geohash_rs.store.disk.durable import remove_tree, sync_folder
 from geohash_rs.store.disk.locks import no_readers
 from geohash_rs.store.disk.manifest import Manifest
-from geohash_rs.store.disk.plain import is_draft, is_plain_folder, made_by_us
+from geohash_rs.store.disk.plain import REFIT_NAME, is_draft, is_plain_folder, made_by_us
 from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["collect_garbage", "orphans", "owned", "remove_drafts"]
+__all__ = ["collect_garbage", "orphans", "owned", "remove_drafts", "unfinished"]
 
 
 def orphans(folder: Path, manifest: Manifest) -> list[Path]:
@@ -24,7 +24,23 @@ def orphans(folder: Path, manifest: Manifest) -> list[Path]:
     """
     named = {folder / name for name, _ in manifest.files()}
     named |= {folder / "segments" / segment.name for segment in manifest.segments}
+    named |= set(unfinished(folder, manifest))
     return sorted(path for path in owned(folder) if path not in named)
+
+
+def unfinished(folder: Path, manifest: Manifest) -> list[Path]:
+    """List the folders of interrupted refits, which another run can resume.
+
+    Args:
+        folder: The archive.
+        manifest: The state.
+
+    Returns:
+        Their paths, sorted; without the one of the hasher that the archive has by now.
+    """
+    done = f"refit-{manifest.hasher.fingerprint[:16]}" if manifest.hasher else ""
+    names = (path for path in owned(folder) if REFIT_NAME.fullmatch(path.name))
+    return sorted(path for path in names if path.name != done)
 
 
 def collect_garbage(snapshot: Snapshot) -> None:

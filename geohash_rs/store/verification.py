@@ -13,7 +13,7 @@ from geohash_rs.store.disk.manifest import Manifest, SegmentEntry
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 from geohash_rs.store.disk.plain import plain_path
 from geohash_rs.store.disk.records import read_scene_logs
-from geohash_rs.store.orphans import orphans
+from geohash_rs.store.orphans import orphans, unfinished
 from geohash_rs.store.segment.read import Segment
 
 __all__ = ["Damage", "VerifyReport", "verify_archive"]
@@ -46,6 +46,8 @@ class VerifyReport:
         damage: What is wrong; empty for an intact archive.
         orphans: Files and folders that the manifest does not refer to, left by a crash or kept for
             a reader; the next `compact` without readers removes them.
+        unfinished: Folders of interrupted refits, which the next `refit` resumes. They stay until
+            a refit is complete, or somebody deletes them.
     """
 
     num_tiles: int
@@ -54,6 +56,7 @@ class VerifyReport:
     num_bytes: int
     damage: tuple[Damage, ...]
     orphans: tuple[str, ...]
+    unfinished: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -106,6 +109,7 @@ def _report(folder: Path) -> VerifyReport:
         num_bytes=sum(entry.size for _, entry in manifest.files()),
         damage=tuple(damage),
         orphans=tuple(str(path.relative_to(folder)) for path in orphans(folder, manifest)),
+        unfinished=tuple(path.name for path in unfinished(folder, manifest)),
     )
 
 

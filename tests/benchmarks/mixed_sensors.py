@@ -16,6 +16,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,9 @@ class Features:
 
     def __call__(self, tiles: Sequence[np.ndarray]) -> torch.Tensor:
         def batches() -> Iterator[torch.Tensor]:
-            for start in range(0, len(tiles), 64):
-                yield torch.from_numpy(np.stack(tiles[start : start + 64])).float()
+            for _, same in groupby(tiles, key=np.shape):  # a few pictures are a pixel smaller
+                while batch := list(islice(same, 64)):
+                    yield torch.from_numpy(np.stack(batch)).float()
 
         return cached_features(
             self.extractor, batches(), views=GENERAL_VIEWS, folder=self.cache
@@ -339,9 +341,8 @@ def main() -> None:
             score(pair[i], codes[i], among=codes[1 - i], truth=eurosat.truth, start=0)
             for i in (0, 1)
         ]
-        print(
-            f"{name}: within {within[0]:.3f} and {within[1]:.3f}, across {across[0]:.3f} and {across[1]:.3f}"
-        )
+        shown = [" and ".join(f"{value:.3f}" for value in two) for two in (within, across)]
+        print(f"{name}: within {shown[0]}, across {shown[1]}")
 
     print("\nPatches from scenes outside the archive (a quarter of the scenes of each sensor)")
     rng = np.random.default_rng(0)

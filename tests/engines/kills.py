@@ -197,7 +197,7 @@ class Index(Kind):
             write(self.scenes() / f"a_2023060{day}.tif", mosaic(3, 2, day))
 
     def scenes(self) -> Path:
-        return self.home.with_name("index-scenes")
+        return self.home.with_name(f"{self.home.name}-scenes")
 
     def prepare(self) -> None:
         from geohash_rs import Archive
@@ -217,6 +217,35 @@ class Index(Kind):
         whole = Counter(scene for _, scene, _ in after[0])
         scenes = {*left[1]} == {*counts}
         return scenes and all(whole[scene] == count for scene, count in counts.items())
+
+
+class Refit(Index):
+    """From one of two hashers to the other, and back."""
+
+    def begin(self) -> None:
+        import torch
+
+        from geohash_rs import fit_hasher
+        from tests.ground import KINDS, TILE, ground
+
+        super().begin()
+        super().prepare()
+        super().change(self.home)
+        tiles = torch.from_numpy(np.stack([ground(i % KINDS, TILE, 50 + i) for i in range(32)]))
+        fit_hasher([tiles], num_bits=24, input_size=32).save(f"{self.home}-1.safetensors")
+        shutil.copy(f"{self.home}.safetensors", f"{self.home}-0.safetensors")
+
+    def prepare(self) -> None:
+        pass
+
+    def change(self, home: Path) -> None:
+        from geohash_rs import Archive
+
+        with Archive.open(home) as archive:
+            archive.refit(f"{self.home}-{self.number % 2}.safetensors", batch_size=4)
+
+    def is_whole(self, before: Any, left: Any, after: Any) -> bool:
+        return left in (before, after)
 
 
 class Push(Kind):
@@ -327,7 +356,7 @@ def s3() -> Iterator[dict[str, Any]]:
 def all_kinds(root: Path, dsn: str | None) -> Iterator[dict[str, Callable[[], Kind]]]:
     """Yield what makes each kind."""
     simple = {"add": Add, "remove": Remove, "compact": Compact, "hasher": Hasher}
-    simple |= {"create": Create, "index": Index}
+    simple |= {"create": Create, "index": Index, "refit": Refit}
     kinds: dict[str, Callable[[], Kind]] = {
         name: lambda name=name, kind=kind: kind(root, name) for name, kind in simple.items()
     }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.records import SceneRecord
 from tests.store.helpers import make_grid
 
@@ -30,6 +31,15 @@ def two_scenes(folder: Path) -> CodeStore:
     fill(made, 3000, scene="first.tif")
     fill(made, 500, scene="second.tif")
     return made
+
+
+def refit(archive: CodeStore, fingerprint: str, num_bits: int) -> None:
+    """Replace the hasher and the code of every tile."""
+    rng = np.random.default_rng(num_bits)
+    hasher = HasherFile(data=b"network", fingerprint=fingerprint, num_bits=num_bits)
+    archive.replace_codes(
+        hasher, lambda _, rows: rng.integers(0, 256, (len(rows), num_bits // 8), dtype=np.uint8)
+    )
 
 
 def contents(dsn: str, table: str) -> dict[int, tuple[str, str]]:

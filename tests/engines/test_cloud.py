@@ -29,6 +29,7 @@ from geohash_rs.errors import (
     QueryError,
 )
 from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.verification import verify_archive
 from tests.engines.random_archive import make_archive
@@ -77,6 +78,24 @@ def test_an_archive_pushed_and_pulled_is_the_same(bucket: Any, tmp_path: Path) -
     again = CodeStore.open(pull(url, archive.path, options=options), mode="r")
     assert len(again) == len(copy)
     assert np.array_equal(again.codes(ids), copy.codes(ids))
+
+
+def test_a_refitted_archive_replaces_what_was_pushed_before(bucket: Any, tmp_path: Path) -> None:
+    url, options = f"{bucket[0]}/refitted", bucket[1]
+    archive = CodeStore.create(tmp_path / "mine", num_bits=64)
+    add(archive, 40)
+    push(archive.path, url, options=options)
+    pull(url, tmp_path / "theirs", options=options)
+    (archive.path / "refit-0123456789abcdef").mkdir()  # of an interrupted refit: not sent
+    hasher = HasherFile(data=b"network", fingerprint="other", num_bits=16)
+    archive.replace_codes(hasher, lambda _, rows: np.full((len(rows), 2), 9, np.uint8))
+    assert push(archive.path, url, options=options) == 4  # a segment's three files, and the hasher
+    pull(url, tmp_path / "theirs", options=options)
+    theirs = CodeStore.open(tmp_path / "theirs", mode="r")
+    assert theirs.manifest == archive.manifest
+    assert theirs.codes([0]).tolist() == [[9, 9]]
+    assert theirs.verify().ok
+    assert not theirs.verify().unfinished
 
 
 def test_changes_of_another_process_are_not_overwritten(bucket: Any, tmp_path: Path) -> None:

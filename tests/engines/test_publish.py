@@ -30,7 +30,14 @@ from geohash_rs.engines.postgis.connection import connect, server_of  # noqa: E4
 from geohash_rs.engines.postgis.publication import _alone  # noqa: E402
 from geohash_rs.engines.postgis.schema import Tables  # noqa: E402
 from geohash_rs.engines.postgis.transfer import Transfer  # noqa: E402
-from tests.engines.published import Wire, contents, fill, stored, two_scenes  # noqa: E402
+from tests.engines.published import (  # noqa: E402
+    Wire,
+    contents,
+    fill,
+    refit,
+    stored,
+    two_scenes,
+)
 
 
 @pytest.fixture
@@ -49,6 +56,38 @@ def test_publishing_again_sends_only_what_changed(
     third = publish(archive, postgis, table=table)
     assert (third.num_added, third.num_removed, third.num_transactions) == (40, 0, 1)
     assert contents(postgis, table) == stored(archive)
+
+
+@pytest.mark.parametrize("num_bits", [64, 128])
+def test_tables_made_before_a_refit_are_refused(
+    archive: CodeStore, postgis: str, table: str, num_bits: int
+) -> None:
+    publish(archive, postgis, table=table)
+    before = contents(postgis, table)
+    refit(archive, "first", num_bits)
+    with pytest.raises(
+        HasherMismatchError, match=f"before .* was refitted to first. Drop the tables of .*{table}"
+    ):
+        publish(archive, postgis, table=table)
+    assert contents(postgis, table) == before
+    with PostGISArchive.open(postgis, table=table) as published:  # still whole, and of one hasher
+        assert published.num_bits == 64
+    publish(archive, postgis, table=f"{table}_2")
+    assert contents(postgis, f"{table}_2") == stored(archive)
+    refit(archive, "second", 64)
+    with pytest.raises(HasherMismatchError, match="hasher first, before .* refitted to second"):
+        publish(archive, postgis, table=f"{table}_2")
+
+
+def test_a_table_half_made_before_a_refit_is_refused(
+    archive: CodeStore, postgis: str, table: str
+) -> None:
+    with pytest.raises(EngineUnreachableError):
+        publish(archive, Wire(postgis, 1_100_000).dsn, table=table)
+    assert 0 < len(contents(postgis, table)) < 3500
+    refit(archive, "first", 64)
+    with pytest.raises(HasherMismatchError, match="was refitted to first"):
+        publish(archive, postgis, table=table)
 
 
 def test_removed_replaced_and_merged_tiles_are_synced(

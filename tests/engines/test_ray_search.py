@@ -13,11 +13,13 @@ import pytest
 from geohash_rs.errors import (
     ArchiveCorruptError,
     ArchiveNotFoundError,
+    CodeLengthError,
     EngineMissingError,
     EngineUnreachableError,
     QueryError,
 )
 from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.hasher_file import HasherFile
 from tests.engines.conftest import NODE
 from tests.engines.random_archive import RandomArchive, make_archive, make_codes
 
@@ -99,6 +101,25 @@ def test_a_growing_archive_is_searched_completely(ray_cluster: Any, tmp_path: Pa
         archive.refresh()
         assert np.isin(archive.search(query, k=40).ids[0], ids).sum() >= 39
         assert same(archive.search(query, k=40), writer.search(query, k=40))
+
+
+def test_a_refitted_archive_is_searched_as_it_was_until_it_is_refreshed(
+    ray_cluster: Any, tmp_path: Path
+) -> None:
+    truth = make_archive(tmp_path / "archive", seed=2, sizes=(300, 200))
+    query, rng = truth.codes[:3], np.random.default_rng(0)
+    with RayArchive.open(truth.folder, num_actors=1) as archive:
+        before = archive.search(query, k=40)
+        writer = CodeStore.open(truth.folder)
+        hasher = HasherFile(data=b"network", fingerprint="other", num_bits=128)
+        writer.replace_codes(hasher, lambda _, rows: make_codes(rng, len(rows), 128))
+        assert same(archive.search(query, k=40), before)
+        archive.refresh()
+        assert archive.num_bits == 128
+        with pytest.raises(CodeLengthError, match="64 bits"):
+            archive.search(query, k=40)
+        more = make_codes(rng, 3, 128)
+        assert same(archive.search(more, k=40), writer.search(more, k=40))
 
 
 def test_a_damaged_segment_is_reported_not_skipped(ray_cluster: Any, tmp_path: Path) -> None:

@@ -366,7 +366,7 @@ def test_a_first_scene_without_valid_tiles_is_named(write_scene: Writer, tmp_pat
 def test_a_large_scene_that_cannot_be_read_does_not_keep_a_hasher_from_being_fitted(
     write_scene: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scene_imagery, "FIT_TILES", 4)
+    monkeypatch.setattr(scene_imagery, "fit_tiles", lambda _: 4)
     write_scene(tmp_path / "s" / "good.tif", mosaic(2, 2, 3))
     large = write_scene(tmp_path / "s" / "a_large.tif", mosaic(20, 20, 3))
     content = large.read_bytes()

@@ -9,7 +9,7 @@ import rasterio
 import shapely
 
 from geohash_rs import Archive, Scenes
-from geohash_rs.errors import GeoHashRSWarning, PatchError
+from geohash_rs.errors import GeoHashRSWarning, HasherMismatchError, PatchError
 from geohash_rs.pictures.scenes import PlacedScene, scenes_in_view
 from geohash_rs.serve.app import create_app
 from geohash_rs.serve.messages import SearchRequest
@@ -54,6 +54,27 @@ def test_a_damaged_hasher_affects_only_patches(coast_archive, tmp_path, harm):
     assert len(searcher.search(SearchRequest(tiles=[1], k=5))) == 5
     with pytest.raises(PatchError, match="hasher|weights"):
         searcher.patch(geotiff(), name="patch.tif")
+
+
+def test_a_patch_of_before_a_refit_is_refused(quick, scene_folder):
+    quick.add(Scenes(scene_folder), tile_size=64)
+    searcher = Searcher(Archive.open(quick.path, mode="r"))
+    content = (scene_folder / "a_20230601.tif").read_bytes()
+    patch = searcher.patch(content, name="a.tif")
+    assert patch.hasher == quick.hasher_fingerprint
+    asked = {"codes": patch.codes, "hasher": patch.hasher}
+    assert len(searcher.search(SearchRequest(**asked, k=5))) == 5
+    assert len(searcher.search(SearchRequest(codes=patch.codes, k=5))) == 5
+    quick.refit()  # to another hasher with as many bits
+    assert len(searcher.search(SearchRequest(**asked, k=5))) == 5  # as the page was loaded
+    searcher.refresh()
+    for request in (asked, {"codes": patch.codes}):
+        with pytest.raises(HasherMismatchError, match="before this archive was refitted"):
+            searcher.search(SearchRequest(**request))
+    again = searcher.patch(content, name="a.tif")
+    assert len(searcher.search(SearchRequest(codes=again.codes, hasher=again.hasher, k=5))) == 5
+    with pytest.raises(HasherMismatchError, match="Drop the patch again"):
+        searcher.search(SearchRequest(codes=again.codes, hasher="0" * 64))
 
 
 def test_a_patch_of_other_values_is_refused_with_both_ranges(coast_archive):

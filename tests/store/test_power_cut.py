@@ -110,6 +110,11 @@ def other_hasher(store: CodeStore) -> None:
     store.set_hasher(b"another" * 60, fingerprint="g", num_bits=64)
 
 
+def new_codes(store: CodeStore) -> None:
+    hasher = HasherFile(data=b"another" * 60, fingerprint="g", num_bits=16)
+    store.replace_codes(hasher, lambda _, rows: np.full((len(rows), 2), 7, np.uint8))
+
+
 COMMITS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None], str]] = {
     # what is there, what is done, where to look
     "create": (nothing, create, "new/deep/a"),
@@ -126,6 +131,7 @@ COMMITS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None], str]] =
     "compact": (with_removed, opened(lambda store: store.compact()), "a"),
     "first hasher": (some_of(0), opened(other_hasher), "a"),
     "other hasher": (hashed, opened(other_hasher), "a"),
+    "replace codes": (with_removed, opened(new_codes), "a"),
     "reserve ids": (some_of(1), opened(lambda store: store.reserve_ids(9)), "a"),
     "attributes": (some_of(1), opened(lambda store: store.update_attrs({"x": 1})), "a"),
     "adopt": (with_part, adopt, "a"),

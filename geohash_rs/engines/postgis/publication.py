@@ -10,7 +10,13 @@ from psycopg import errors, sql
 from tqdm.auto import tqdm
 
 from geohash_rs.engines.postgis.connection import Connection, connect, server_errors, server_of
-from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
+from geohash_rs.engines.postgis.schema import (
+    DEFAULT_SCHEMA,
+    DEFAULT_TABLE,
+    Progress,
+    Published,
+    Tables,
+)
 from geohash_rs.engines.postgis.transfer import Transfer
 from geohash_rs.errors import CodeLengthError, EngineError, HasherMismatchError, QueryError
 from geohash_rs.store.code_store import CodeStore
@@ -70,7 +76,8 @@ def publish(
         EngineError: If the server is too old, lacks PostGIS or a privilege, or the table holds
             another archive, or a state that this one does not descend from.
         CodeLengthError: If the table holds codes of another length.
-        HasherMismatchError: If the table holds codes of another hasher.
+        HasherMismatchError: If the table holds codes of another hasher, perhaps since the archive
+            was refitted.
         ArchiveReadOnlyError: If an archive without an identity was opened for reading.
     """
     if archive.num_bits is None:
@@ -89,6 +96,7 @@ def publish(
             if before is None:
                 before = _first(archive)
                 tables.start(connection, before)
+            _check_not_refitted(archive, before, tables.progress(connection), place)
             _check_same(archive, before, place)
             done = _begin(archive, connection, tables, before, place)
         job = Transfer(archive, connection, tables, before, done=done)
@@ -147,6 +155,30 @@ def _first(archive: CodeStore) -> Published:
         next_id=0,
         num_tiles=0,
     )
+
+
+def _check_not_refitted(
+    archive: CodeStore, published: Published, progress: Progress, place: str
+) -> None:
+    """Check that the archive has not been refitted since it was published, completely or in part.
+
+    Its tiles have kept their ids, so codes of two hashers would stand side by side.
+
+    Raises:
+        HasherMismatchError: If it has been.
+    """
+    if published.identity != archive.attrs.get(IDENTITY) or progress.generation is None:
+        return
+    since = [one for one in archive.manifest.former if one.generation > progress.generation]
+    if since:
+        now = (archive.hasher_fingerprint or "none")[:16]
+        then = since[0].fingerprint[:16] or "that nothing names"
+        msg = (
+            f"{place} was made with the hasher {then}, before {archive.path} "
+            f"was refitted to {now}. Drop the tables of {place} and publish again, or publish to "
+            "another table."
+        )
+        raise HasherMismatchError(msg)
 
 
 def _check_same(archive: CodeStore, published: Published, place: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from geohash_rs.errors import HasherError
 from geohash_rs.hashing.extractor import fitted_values
 from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.hashing.fit.training_free import (
@@ -22,7 +23,7 @@ from geohash_rs.hashing.network.scaling import make_scaling, range_of
 from geohash_rs.hashing.shipped import load_hasher, shipped_hashers
 from geohash_rs.scenes.values import Values
 
-__all__ = ["Unfitted", "adapt_hasher"]
+__all__ = ["Unfitted", "adapt_hasher", "fit_again", "method_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,3 +144,74 @@ def adapt_hasher(
     )
     notes = {**hasher.notes, "fitted_on": fitted_on}
     return replace(hasher, extractor=extractor, head=head, notes=notes)
+
+
+def fit_again(
+    hasher: Hasher,
+    tiles: Iterable[Tensor | SensorTiles],
+    *,
+    values: Sequence[Values] = (),
+    tile_size: int | None = None,
+    accelerate: bool = False,
+    seed: int = 0,
+) -> Hasher:
+    """Fit a hasher that needs no labels again, with the same backbone, bands and number of bits.
+
+    Args:
+        hasher: A hasher that `Unfitted.fit` or `fit_hasher` made; not changed.
+        tiles: Batches of raw tiles, as in `fit_hasher`.
+        values: As in `fit_hasher`.
+        tile_size: Side of a tile, px; None uses that of the first tile.
+        accelerate: Whether to trace the backbone first.
+        seed: Seed of the rotation or the hyperplanes.
+
+    Returns:
+        The hasher fitted on these tiles; its codes cannot be compared with the former one's.
+
+    Raises:
+        HasherError: If it was trained, so that unlabelled tiles are not enough, or there are too
+            few tiles.
+        BandMismatchError: If the tiles have other bands.
+    """
+    if hasher.notes.get("adapts"):
+        return adapt_hasher(
+            hasher, tiles, values=values, tile_size=tile_size, accelerate=accelerate, seed=seed
+        )
+    method = method_of(hasher)
+    sample, batches = peek(tiles)
+    scaling = make_scaling(hasher.backbone, range_of(values), sample=sample)
+    extractor = replace(
+        hasher.extractor,
+        scaling=scaling,
+        values=fitted_values(values, scaling, sample=sample),
+        tile_size=tile_size or int(sample.shape[-2]),
+    )
+    if accelerate:
+        extractor.accelerate()
+    head, fitted_on = fit_head(
+        extractor, batches, method=method, num_bits=hasher.num_bits, seed=seed
+    )
+    notes = {**hasher.notes, "fitted_on": fitted_on}
+    return replace(hasher, extractor=extractor, head=head, notes=notes)
+
+
+def method_of(hasher: Hasher) -> str:
+    """Return the method by which a hasher was fitted without labels.
+
+    Args:
+        hasher: The hasher.
+
+    Returns:
+        As for `fit_hasher`.
+
+    Raises:
+        HasherError: If it was trained.
+    """
+    method = "general" if hasher.notes.get("adapts") else hasher.name.partition("-")[0]
+    if method not in METHODS or not {"fitted_on", "adapts"} & set(hasher.notes):
+        msg = (
+            f"the hasher {hasher.name} was trained, so it cannot be fitted again on unlabelled "
+            "tiles; name a hasher, such as general-64, or a hasher file."
+        )
+        raise HasherError(msg)
+    return method

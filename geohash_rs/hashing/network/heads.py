@@ -204,8 +204,8 @@ class LinearHead(Head):
 class GroupedHead(LinearHead):
     """A linear head for each kind of imagery, and a linear classifier that chooses among them.
 
-    What all tiles of a sensor share, such as its sharpness and colours, takes part in no bit, and
-    which sensor a tile is from is found from the tile itself.
+    No bit depends on what all tiles of a sensor share, such as its sharpness and colours. Which
+    sensor a tile is from is found from the tile itself.
 
     Args:
         num_features: Length of the feature vectors.

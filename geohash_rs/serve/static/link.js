@@ -9,7 +9,7 @@ function polygon(text) {
   return points.length >= 4 ? { type: "Polygon", coordinates: [points] } : null;
 }
 
-const KEYS = ["tiles", "codes", "patch", "place", "not", "k", "within", "region", "time", "others", "distinct"];
+const KEYS = ["tiles", "codes", "hasher", "patch", "place", "not", "k", "within", "region", "time", "others", "distinct"];
 
 // Whether this is a search or empty; "#panel" is neither.
 export function holds(text) {
@@ -24,6 +24,7 @@ export function write(state) {
   if (ids.length) parts.set("tiles", ids.join(","));
   if (patch && patch.codes.length <= MOST_CODES) {
     parts.set("codes", patch.codes.join(","));
+    if (patch.hasher) parts.set("hasher", patch.hasher);
     parts.set("patch", patch.name);
     if (patch.place?.type === "Polygon") parts.set("place", ring(patch.place));
   }
@@ -43,7 +44,8 @@ export function read(text) {
   const examples = (parts.get("tiles") ? whole("tiles") : []).map((id) => ({ id }));
   const codes = (parts.get("codes") ?? "").split(",").filter((code) => /^([0-9a-f]{2})+$/.test(code));
   if (codes.length) {
-    examples.push({ codes, name: parts.get("patch") ?? "patch", place: polygon(parts.get("place") ?? "") });
+    const hasher = parts.get("hasher");
+    examples.push({ codes, hasher, name: parts.get("patch") ?? "patch", place: polygon(parts.get("place") ?? "") });
   }
   const [from = "", to = ""] = (parts.get("time") ?? "").split("/");
   const day = (value) => (/^\d{4}-\d\d-\d\d$/.test(value) ? value : "");

@@ -45,6 +45,7 @@ function requestOf(patch) {
   return {
     tiles: tileIds(),
     codes: patch?.codes ?? [],
+    hasher: patch?.hasher ?? null,
     place: patch?.place ?? null,
     negatives: state.negatives,
     k: state.k,

@@ -65,17 +65,23 @@ def with_hasher(folder: Path, manifest: Manifest, hasher: HasherFile) -> Manifes
     )
 
 
-def other_hasher(folder: Path, known: str, given: str) -> str:
+def other_hasher(folder: Path, state: Manifest, given: str) -> str:
     """Return the message for codes that another hasher made than the archive's.
 
     Args:
         folder: The archive.
-        known: Fingerprint of its hasher.
+        state: Its state.
         given: Fingerprint of the codes' hasher.
 
     Returns:
         The message.
     """
+    known = state.hasher.fingerprint if state.hasher else "none"
+    if any(former.fingerprint == given for former in state.former):
+        return (
+            f"the codes were made by hasher {given[:16]}, before {folder} was refitted to "
+            f"{known[:16]}; make them again with the hasher stored in the archive."
+        )
     return (
         f"the codes were made by hasher {given[:16]} but {folder} holds codes of hasher "
         f"{known[:16]}; use the hasher stored in the archive, or make a new archive."

@@ -11,9 +11,17 @@ import numpy as np
 from geohash_rs.footprints.bounds import total_bounds
 from geohash_rs.store.disk.durable import FileEntry
 
-__all__ = ["MOST_ANCESTORS", "HasherEntry", "Manifest", "SegmentEntry", "new_commit"]
+__all__ = [
+    "MOST_ANCESTORS",
+    "FormerHasher",
+    "HasherEntry",
+    "Manifest",
+    "SegmentEntry",
+    "new_commit",
+]
 
 MOST_ANCESTORS = 1000  # commits that a state remembers: over five hours of `index`
+MOST_FORMER = 100  # hashers before the present one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +35,19 @@ class HasherEntry:
 
     file: FileEntry | None
     fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormerHasher:
+    """A hasher that made the archive's codes until the archive was refitted.
+
+    Attributes:
+        fingerprint: Identifies the hasher; empty if it was not known.
+        generation: Generation of the commit that replaced it.
+    """
+
+    fingerprint: str
+    generation: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +102,7 @@ class Manifest:
         segments: The segments, ordered by smallest tile id.
         scene_logs: Files of scene records; a later record replaces an earlier one.
         attrs: The caller's own values, JSON.
+        former: The hashers that were replaced by others, oldest first.
     """
 
     generation: int = 0
@@ -94,6 +116,7 @@ class Manifest:
     segments: tuple[SegmentEntry, ...] = ()
     scene_logs: tuple[FileEntry, ...] = ()
     attrs: dict[str, Any] = field(default_factory=dict)
+    former: tuple[FormerHasher, ...] = ()
 
     @property
     def num_tiles(self) -> int:
@@ -128,6 +151,16 @@ class Manifest:
         return dataclasses.replace(
             self, generation=self.generation + 1, commit=new_commit(), ancestors=ancestors
         )
+
+    def refitted(self) -> "Manifest":
+        """Return a copy of this state that remembers its hasher as a former one.
+
+        Returns:
+            The copy, for the commit that follows this state.
+        """
+        known = self.hasher.fingerprint if self.hasher else ""
+        gone = FormerHasher(fingerprint=known, generation=self.generation + 1)
+        return dataclasses.replace(self, former=(*self.former, gone)[-MOST_FORMER:])
 
     def comes_from(self, generation: int, commit: str) -> bool | None:
         """Return whether this state is the given commit or descends from it.

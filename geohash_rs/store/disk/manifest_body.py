@@ -11,7 +11,7 @@ from typing import Any
 
 from geohash_rs.codes import check_num_bits
 from geohash_rs.store.disk.durable import FileEntry
-from geohash_rs.store.disk.manifest import HasherEntry, Manifest, SegmentEntry
+from geohash_rs.store.disk.manifest import FormerHasher, HasherEntry, Manifest, SegmentEntry
 from geohash_rs.store.disk.plain import HASHER_NAME, NUMBER_NAME
 from geohash_rs.store.segment.layout import CODES, INDEX, TILES
 
@@ -54,6 +54,7 @@ def manifest_from_json(body: dict[str, Any]) -> Manifest:
         segments=segments,
         scene_logs=tuple(_file(entry, NUMBER_NAME) for entry in _list(body, "scene_logs")),
         attrs=dict(body["attrs"]),
+        former=tuple(_former(entry) for entry in body.get("former", ())),
     )
     names = [name for name, _ in manifest.files()]
     _require(len(set(names)) == len(names), "it lists a file twice")
@@ -104,6 +105,13 @@ def _hasher(data: dict[str, Any]) -> HasherEntry:
     return HasherEntry(
         file=None if file is None else _file(file, HASHER_NAME),
         fingerprint=_word(data["fingerprint"], "fingerprint"),
+    )
+
+
+def _former(data: dict[str, Any]) -> FormerHasher:
+    return FormerHasher(
+        fingerprint=_word(data["fingerprint"], "fingerprint"),
+        generation=_integer(data["generation"], "generation of a former hasher"),
     )
 
 

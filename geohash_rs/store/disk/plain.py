@@ -14,6 +14,7 @@ from geohash_rs.errors import ArchiveCorruptError
 __all__ = [
     "HASHER_NAME",
     "NUMBER_NAME",
+    "REFIT_NAME",
     "is_draft",
     "is_plain_folder",
     "made_by_us",
@@ -26,6 +27,7 @@ __all__ = [
 
 NUMBER_NAME = re.compile(r"[0-9]{8,18}")  # a segment's folder, a log, a file of tombstones
 HASHER_NAME = re.compile(r"hasher-[0-9A-Za-z_-]{1,16}\.safetensors")
+REFIT_NAME = re.compile(r"refit-[0-9A-Za-z_-]{1,16}")  # a folder of codes of the next hasher
 DRAFT_NAME = re.compile(r".{1,40}\.[0-9a-f]{8}\.tmp")
 # Windows has neither; there a file that is replaced by a link in this moment goes unnoticed
 CAUTIOUS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -153,6 +155,8 @@ def made_by_us(path: Path, *, place: str = "") -> bool:
         return bool(NUMBER_NAME.fullmatch(path.name)) and kind == stat.S_IFDIR
     if place:
         return bool(NUMBER_NAME.fullmatch(path.name)) and kind == stat.S_IFREG
+    if REFIT_NAME.fullmatch(path.name):
+        return kind == stat.S_IFDIR
     return bool(HASHER_NAME.fullmatch(path.name)) and kind == stat.S_IFREG
 
 
