@@ -15,6 +15,7 @@ from geohash_rs.errors import (
     GeoHashRSError,
     HasherError,
     HasherMismatchError,
+    VectorError,
 )
 from geohash_rs.hashing.fit.by_name import Unfitted
 from geohash_rs.hashing.hasher import Hasher
@@ -35,9 +36,10 @@ from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.creation import is_unused
 from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.locks import no_readers, write_lock
+from geohash_rs.store.disk.manifest import KeepVectors
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 
-__all__ = ["Archive", "open_or_create", "remove_unused"]
+__all__ = ["Archive", "check_keeps", "open_or_create", "remove_unused"]
 
 DEFAULT_HASHER = "general-64"
 
@@ -64,6 +66,7 @@ class Archive(CodeStore, ImageQueries):
         *,
         hasher: Hasher | str | Path | None = None,
         num_bits: int | None = None,
+        keep_vectors: KeepVectors = "none",
     ) -> Self:
         """Make a new archive.
 
@@ -75,6 +78,9 @@ class Archive(CodeStore, ImageQueries):
                 shipped ``general-rgb-128``, given by name, is fitted in the same way. None means
                 codes made elsewhere if ``num_bits`` is given, otherwise ``general-64``.
             num_bits: Bits per code, for codes made elsewhere.
+            keep_vectors: Whether to keep the feature vector of every tile next to its code:
+                "float16" (two bytes a number), "int8" (one byte) or "none". With vectors, tiles
+                can be hashed again without their pixels.
 
         Returns:
             The empty archive.
@@ -85,19 +91,22 @@ class Archive(CodeStore, ImageQueries):
             HasherError: If `num_bits` differs from the hasher's.
             HasherNotFoundError: If there is no such hasher.
             CodeLengthError: If codes of `num_bits` bits cannot be packed.
+            QueryError: If `keep_vectors` is unknown.
         """
         if hasher is None and num_bits is not None:
-            return super().create(path, num_bits=check_num_bits(num_bits))
+            bits = check_num_bits(num_bits)
+            return super().create(path, num_bits=bits, keep_vectors=keep_vectors)
         chosen = DEFAULT_HASHER if hasher is None else hasher
         if (unfitted := Unfitted.find(chosen)) is not None:
             _check_same_bits(num_bits, unfitted.num_bits)
-            return super().create(path, pending_hasher=unfitted.name)
+            pending = unfitted.name
+            return super().create(path, pending_hasher=pending, keep_vectors=keep_vectors)
         made = chosen if isinstance(chosen, Hasher) else load_hasher(chosen)
         _check_same_bits(num_bits, made.num_bits)
         file = HasherFile(
             data=made.to_bytes(), fingerprint=made.fingerprint, num_bits=made.num_bits
         )
-        archive = super().create(path, hasher=file)
+        archive = super().create(path, hasher=file, keep_vectors=keep_vectors)
         archive._hasher = made
         return archive
 
@@ -306,52 +315,90 @@ class Archive(CodeStore, ImageQueries):
         return report
 
 
-def open_or_create(path: str | Path, *, hasher: Hasher | str | Path | None = None) -> Archive:
+def open_or_create(
+    path: str | Path,
+    *,
+    hasher: Hasher | str | Path | None = None,
+    keep_vectors: KeepVectors | None = None,
+) -> Archive:
     """Open an archive for adding, or create it if it does not exist.
 
     Args:
         path: The folder.
         hasher: As in `Archive.create`; None keeps the hasher of an existing archive.
+        keep_vectors: As in `Archive.create`; None accepts what an existing archive does.
 
     Returns:
         The archive.
 
     Raises:
+        VectorError: If the existing archive keeps vectors in another way.
         HasherMismatchError: If the existing archive was made with another hasher.
         ArchiveNotFoundError: If the folder holds something else.
     """
     folder = Path(path)
     while True:
-        if is_unused(folder) and (created := _create(folder, hasher)) is not None:
-            return created
+        if is_unused(folder):
+            created = _create(folder, hasher, keep_vectors=keep_vectors or "none")
+            if created is not None:
+                return created
         try:
             archive = Archive.open(folder)
             break
         except ArchiveNotFoundError:
             if not is_unused(folder):  # otherwise its maker has removed it at this moment
                 raise
-    if hasher is None or hasher == archive.pending_hasher:
-        return archive
+    check_keeps(archive, keep_vectors)
+    if hasher is not None and hasher != archive.pending_hasher:
+        _check_same_hasher(archive, hasher)
+    return archive
+
+
+def check_keeps(archive: Archive, keep_vectors: KeepVectors | None) -> None:
+    """Check that an archive keeps vectors as asked.
+
+    Args:
+        archive: The archive.
+        keep_vectors: As in `open_or_create`.
+
+    Raises:
+        VectorError: If it keeps them in another way.
+    """
+    if keep_vectors not in (None, archive.keep_vectors):
+        msg = (
+            f'{archive.path} was made with keep_vectors="{archive.keep_vectors}", not '
+            f'keep_vectors="{keep_vectors}"; leave that out, or make another archive.'
+        )
+        raise VectorError(msg)
+
+
+def _check_same_hasher(archive: Archive, hasher: Hasher | str | Path) -> None:
+    """Check that an archive was made with a hasher.
+
+    Raises:
+        HasherMismatchError: If it was made with another one.
+    """
     name = "" if isinstance(hasher, Hasher) else str(hasher)
     asked = hasher if isinstance(hasher, Hasher) else None
     if Unfitted.find(hasher) is not None:
         if archive.hasher_file is not None and archive.hasher().name == name:
-            return archive  # it was fitted under that name
+            return  # it was fitted under that name
     elif not isinstance(hasher, Hasher):
         asked = load_hasher(hasher)
     if asked is None or asked.fingerprint != archive.hasher_fingerprint:
         raise HasherMismatchError(_not_the_same(archive, asked, name))
-    return archive
 
 
-def _create(folder: Path, hasher: Hasher | str | Path | None) -> Archive | None:
+def _create(
+    folder: Path, hasher: Hasher | str | Path | None, *, keep_vectors: KeepVectors
+) -> Archive | None:
     """Create an archive; return None if another process creates it at this moment.
 
     Raises:
         ArchiveExistsError: If the folder holds something else.
     """
     try:
-        return when_free(lambda: Archive.create(folder, hasher=hasher))
+        return when_free(lambda: Archive.create(folder, hasher=hasher, keep_vectors=keep_vectors))
     except ArchiveExistsError:
         if not (folder / MANIFEST).exists():
             raise

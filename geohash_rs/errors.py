@@ -33,6 +33,7 @@ __all__ = [
     "TimeRangeError",
     "TrainingError",
     "ValueMismatchError",
+    "VectorError",
     "one_line",
 ]
 
@@ -130,6 +131,10 @@ class ArchiveWriteError(GeoHashRSError, OSError):
 
 class TileTableError(GeoHashRSError, ValueError):
     """The tiles given to an archive have missing or wrong columns, or do not match their codes."""
+
+
+class VectorError(GeoHashRSError, ValueError):
+    """Feature vectors do not fit an archive, or an archive keeps none."""
 
 
 class EngineError(GeoHashRSError, RuntimeError):

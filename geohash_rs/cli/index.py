@@ -10,6 +10,7 @@ from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
     from geohash_rs.indexing.report import AddReport
+    from geohash_rs.store.disk.manifest import KeepVectors
 
 __all__ = ["index_command"]
 
@@ -18,6 +19,7 @@ __all__ = ["index_command"]
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
 @click.option("--archive", type=click.Path(path_type=Path), help="Archive folder; created if it does not exist.")
 @click.option("--hasher", help="Name of a shipped hasher, a .safetensors file, or general-BITS / itq-BITS / lsh-BITS.  [default: general-64]")
+@click.option("--keep-vectors", type=click.Choice(["float16", "int8", "none"]), help="Keep the feature vector of every tile of a new archive, with 2 bytes or 1 byte a number, so that tiles can be hashed again without their pixels.  [default: none, or as the archive was made]")
 @click.option("--tile-size", type=click.IntRange(min=1), help="Columns and rows of a tile, px.  [default: the hasher's, or 64]")
 @click.option("--stride", type=click.IntRange(min=1), help="Step between tiles, px.  [default: the tile size]")
 @click.option("--edges", type=click.Choice(["shift", "pad", "drop"]), default="shift", show_default=True, help="If the grid does not fit the scene, shift the last tile inside, pad it with nodata, or drop it.")
@@ -42,6 +44,7 @@ def index_command(
     scenes: tuple[str, ...],
     archive: Path | None,
     hasher: str | None,
+    keep_vectors: "KeepVectors | None",
     tile_size: int | None,
     stride: int | None,
     edges: str,
@@ -100,10 +103,11 @@ def index_command(
     if target_folder is None:
         from geohash_rs.cli.preview import print_preview
 
-        return print_preview(found, archive, hasher=hasher, grid=grid, as_json=as_json)
+        how = {"hasher": hasher, "keep_vectors": keep_vectors}
+        return print_preview(found, archive, how=how, grid=grid, as_json=as_json)
     is_new = is_unused(target_folder)
     made = [folder for folder in (target_folder, *target_folder.parents) if not folder.exists()]
-    target: Archive = open_or_create(target_folder, hasher=hasher)
+    target: Archive = open_or_create(target_folder, hasher=hasher, keep_vectors=keep_vectors)
     try:
         settings: dict[str, Any] = grid | {
             "batch_size": batch_size,
@@ -119,14 +123,15 @@ def index_command(
 
             report = index_scenes(target, found, address=engine, **settings)
     finally:
-        num_tiles = target.num_tiles
+        num_tiles, form = target.num_tiles, target.manifest.vectors
         if is_new:
             remove_unused(target, made=made)
     if as_json:
         echo_json({**asdict(report), "archive": str(archive), "archive_tiles": num_tiles})
     else:
         kept = target_folder.exists()
-        _print_report(report, f"{archive} " + (f"holds {num_tiles} tiles." if kept else "was not made."))
+        vectors = f", each with a {form.kind} vector of {form.row_bytes:,} bytes" if form and num_tiles else ""
+        _print_report(report, f"{archive} " + (f"holds {num_tiles} tiles{vectors}." if kept else "was not made."))
     for scene, reason in report.skipped:
         echo(f"geohash-rs: skipped {scene}: {in_options(reason)}", err=True)
     return 1 if report.skipped else 0

@@ -19,21 +19,23 @@ COLUMNS = ("tiles", "size", "dtype", "crs", "ground", "date", "bands", "scene")
 
 
 def print_preview(
-    scenes: "Scenes", archive: Path | None, *, hasher: str | None, grid: dict[str, Any], as_json: bool
+    scenes: "Scenes", archive: Path | None, *, how: dict[str, Any], grid: dict[str, Any], as_json: bool
 ) -> int:
     """List what would be read, without writing anything.
 
     Args:
         scenes: The scenes.
         archive: Archive to which they would be added, or None.
-        hasher: Name or file of the hasher of a new archive.
+        how: Hasher of a new archive and whether it keeps vectors, as for `open_or_create`.
         grid: Settings of the grid, as for `Archive.add`.
         as_json: Print all rows as JSON.
 
     Returns:
         Exit code: 1 if some scene could not be added.
     """
-    from geohash_rs.archive import Archive, open_or_create
+    from dataclasses import replace
+
+    from geohash_rs.archive import Archive, check_keeps, open_or_create
     from geohash_rs.hashing.fit.by_name import Unfitted
     from geohash_rs.indexing.scene_imagery import SceneImagery
     from geohash_rs.indexing.settings import IndexSettings
@@ -43,9 +45,10 @@ def print_preview(
     with TemporaryDirectory() as folder:  # for a new archive, deleted at the end
         is_new = archive is None or is_unused(archive)
         if is_new or archive is None:
-            target = open_or_create(Path(folder) / "archive", hasher=hasher)
+            target = open_or_create(Path(folder) / "archive", **how)
         else:
             target = Archive.open(archive, mode="r")
+            check_keeps(target, how["keep_vectors"])
         pending = Unfitted.find(target.pending_hasher)
         made = None if target.pending_hasher else target.hasher()
         settings = GridSettings.for_hasher(made, **grid)
@@ -55,6 +58,7 @@ def print_preview(
             None if expected is None else expected.bands, () if made is None else made.values
         )
         imagery.leave_out_other_values()
+        form = target.manifest.vectors
         target.close()
     skipped = imagery.report.skipped
     left_out = [*skipped, *scenes.containers, *scenes.passed_over]
@@ -79,6 +83,10 @@ def print_preview(
             f"{imagery.num_tiles} tiles of {reading} scenes would be read; {len(rows) - reading} "
             f"scenes are unchanged; {len(left_out)} files are left out."
         )
+        if form is not None and made is not None:
+            size = replace(form, length=made.backbone.num_features).row_bytes
+            total = size * imagery.num_tiles / 1e6
+            echo(f"Their {form.kind} vectors would take {total:,.1f} MB, {size:,} bytes a tile.")
     return 1 if skipped else 0
 
 

@@ -22,6 +22,7 @@ __all__ = ["Extractor", "fitted_values", "made_for", "on_device"]
 
 M = TypeVar("M", bound=nn.Module)
 
+IDENTITY = "identity"  # the view that is the tile itself
 EAGER_BATCH = 16  # tiles in the network at once: as fast as 64 with a third of the memory
 RUNTIME_BATCH = 512  # tiles whose features are collected for the head
 
@@ -40,6 +41,22 @@ def on_device(module: M, device: str | torch.device) -> M:
     if weight is not None and weight.device != torch.empty(0, device=device).device:
         module = copy.deepcopy(module)
     return module.eval().requires_grad_(requires_grad=False).to(device)
+
+
+def _finite(output: Tensor) -> Tensor:
+    """Return the output for tiles, if all of it is finite.
+
+    Raises:
+        HasherError: If some of it is not.
+    """
+    if not torch.isfinite(output).all():
+        bad = (~torch.isfinite(output)).any(1).nonzero().flatten()
+        msg = (
+            f"{len(bad)} of {len(output)} tiles gave features that are NaN or infinite (first: "
+            f"tile {int(bad[0])}); fill missing pixels before hashing."
+        )
+        raise HasherError(msg)
+    return output
 
 
 def fitted_values(
@@ -147,6 +164,15 @@ class Extractor:
             },
         }
 
+    def equals(self, other: "Extractor") -> bool:
+        """Return whether another extractor computes the same features of the same pixels."""
+        names = ("bands", "input_size", "scaling", "backbone")
+        mine, theirs = ([one.description[name] for name in names] for one in (self, other))
+        weights = [one.backbone.network.state_dict() for one in (self, other)]
+        return mine == theirs and all(
+            torch.equal(weights[0][name].cpu(), weights[1][name].cpu()) for name in weights[0]
+        )
+
     def accelerate(self) -> "Extractor":
         """Trace the backbone to run faster on a CPU; takes seconds, and pays off from 300 tiles.
 
@@ -174,7 +200,7 @@ class Extractor:
             BandMismatchError: If the tiles have another number of bands.
             HasherError: If the tiles are not such an array, or a feature is not finite.
         """
-        return self.averages(tiles, views=("identity",))
+        return self.averages(tiles, views=(IDENTITY,))
 
     def averages(self, tiles: Tensor, *, views: Sequence[str], head: Head | None = None) -> Tensor:
         """Average features, or the output of a head, over the views of each tile.
@@ -191,29 +217,55 @@ class Extractor:
             BandMismatchError: As `features`.
             HasherError: As `features`.
         """
-        self._check(tiles)
         outputs = [torch.empty(0, self.backbone.num_features if head is None else head.num_bits)]
-        step = EAGER_BATCH if self.runtime is None else RUNTIME_BATCH
         with torch.inference_mode():
-            for start in range(0, len(tiles), step):
-                features = self._passes(tiles[start : start + step], views)
+            for batch in self._batches(tiles):
+                features = self._passes(batch, views)
                 passes = [each if head is None else head(each) for each in features]
                 outputs.append(torch.stack(passes).mean(0).cpu())
-        result = torch.cat(outputs)
-        if not torch.isfinite(result).all():
-            bad = (~torch.isfinite(result)).any(1).nonzero().flatten()
-            msg = (
-                f"{len(bad)} of {len(tiles)} tiles gave features that are NaN or infinite (first: "
-                f"tile {int(bad[0])}); fill missing pixels before hashing."
-            )
-            raise HasherError(msg)
-        return result
+        return _finite(torch.cat(outputs))
+
+    def averages_and_features(
+        self, tiles: Tensor, *, views: Sequence[str], head: Head
+    ) -> tuple[Tensor, Tensor]:
+        """Average the output of a head over the views, and return the features as well.
+
+        The network runs once per view, and once more for the features if the identity is not one
+        of the views.
+
+        Args:
+            tiles: As in `features`.
+            views: As in `averages`.
+            head: The head, on the extractor's device.
+
+        Returns:
+            The averages, as `averages` computes them, and the features, as `features` does.
+
+        Raises:
+            BandMismatchError: As `features`.
+            HasherError: As `features`.
+        """
+        names = list(dict.fromkeys([*views, IDENTITY]))
+        outputs = [torch.empty(0, head.num_bits)]
+        plain = [torch.empty(0, self.backbone.num_features)]
+        with torch.inference_mode():
+            for batch in self._batches(tiles):
+                features = dict(zip(names, self._passes(batch, names), strict=True))
+                outputs.append(torch.stack([head(features[name]) for name in views]).mean(0).cpu())
+                plain.append(features[IDENTITY].cpu())
+        return _finite(torch.cat(outputs)), _finite(torch.cat(plain))
 
     def prepare(self, tiles: Tensor) -> Tensor:
         """Scale and resize raw tiles into network input, on the device, channels last."""
         raw = tiles.to(self.device, torch.float32)
         images = prepare(raw, self.scaling, size=self.input_size)
         return images.contiguous(memory_format=torch.channels_last)
+
+    def _batches(self, tiles: Tensor) -> Iterator[Tensor]:
+        """Check tiles, and yield as many at a time as the network takes."""
+        self._check(tiles)
+        step = EAGER_BATCH if self.runtime is None else RUNTIME_BATCH
+        yield from (tiles[start : start + step] for start in range(0, len(tiles), step))
 
     def _passes(self, tiles: Tensor, views: Sequence[str]) -> Iterator[Tensor]:
         """Compute the features of each view of raw tiles."""

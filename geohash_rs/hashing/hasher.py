@@ -166,6 +166,27 @@ class Hasher:
         """
         return pack_codes(self.activations(tiles).numpy())
 
+    def codes_and_features(
+        self, tiles: Tensor
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Compute packed codes and features, with the passes of the network that codes need.
+
+        One more pass is needed if the identity is not one of the hasher's views.
+
+        Args:
+            tiles: As in `activations`.
+
+        Returns:
+            Codes, the same as `codes` returns, and features of the tiles as they are, float32,
+            shape (tiles, num_features).
+
+        Raises:
+            BandMismatchError: As `activations`.
+            HasherError: As `activations`.
+        """
+        found = self.extractor.averages_and_features(tiles, views=self.views, head=self.head)
+        return pack_codes(found[0].numpy()), found[1].numpy()
+
     def accelerate(self) -> "Hasher":
         """Trace the backbone, as `Extractor.accelerate` does, and return this hasher."""
         self.extractor.accelerate()

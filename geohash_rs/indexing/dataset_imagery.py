@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 
 from geohash_rs._compat import is_batch_sampler
@@ -53,6 +54,7 @@ class DatasetImagery:
         self.bands: Sequence[str] | None = None
         self.num_tiles: int | None = None
         self._known = {record.scene for record in archive.scenes()}
+        self._form = archive.manifest.vectors
         self._values = SampleValues()
         self._names: set[str] = set()
         self._told: set[tuple[str, str | None]] = set()  # failures of a scene with many samples
@@ -113,11 +115,11 @@ class DatasetImagery:
         files = [t for t in fresh if t.whole_file and t.image is not None]
         records = [file_record(tile, self.samples.dataset) for tile in files]
         self._warn_of_bands(fresh, hasher)
-        codes, tiles = encode_located(fresh, hasher)
-        self._names.update(tiles["scene"])
-        self.report.num_tiles += len(tiles)
+        encoded = encode_located(fresh, hasher, form=self._form)
+        self._names.update(encoded.tiles["scene"])
+        self.report.num_tiles += len(encoded.tiles)
         self.report.num_scenes = len(self._names)
-        yield EncodedTiles(num_read=len(batch), codes=codes, tiles=tiles, records=records)
+        yield replace(encoded, num_read=len(batch), records=records)
 
     def _warn_of_bands(self, tiles: Iterable[LocatedTile], hasher: Hasher) -> None:
         """Warn once if bands show something else than the hasher expects.

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -12,15 +13,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from geohash_rs.errors import HasherError
+from geohash_rs.errors import HasherError, VectorError
 from geohash_rs.footprints.windows import WGS84
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.samples import LocatedTile, located_frame
+from geohash_rs.indexing.waiting_vectors import WaitingVectors
 from geohash_rs.scenes.dataset import Scenes, Tile
 from geohash_rs.scenes.reader import TileBatch
+from geohash_rs.store.disk.manifest import VectorsEntry
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.segment.vectors import check_vectors
 
 __all__ = ["EncodedScene", "EncodedTiles", "SceneEncoder", "encode_located", "scene_tiles_frame"]
+
+Hashed = tuple[npt.NDArray[np.uint8], npt.NDArray[np.floating] | None]
 
 THIN_STEP = 8  # px between those kept of each tile to compare their values
 MOST_PIXELS = 4096  # of those of a batch
@@ -34,12 +40,15 @@ class EncodedTiles:
         num_read: Number of tiles read for them.
         codes: Packed codes, uint8, shape (tiles, bits / 8).
         tiles: The tiles, with the columns of an archive.
+        vectors: Feature vectors of the tiles, float, shape (tiles, length); None if the archive
+            keeps none.
         records: Records of the scenes that are complete with these tiles.
     """
 
     num_read: int
     codes: npt.NDArray[np.uint8]
     tiles: gpd.GeoDataFrame
+    vectors: npt.NDArray[np.floating] | None = None
     records: Sequence[SceneRecord] = ()
 
 
@@ -53,10 +62,12 @@ class EncodedScene:
         failure: Why the scene could not be read or hashed, or None.
         pixels: Some pixels as the hasher sees them, shape (bands, pixels), one array per batch.
         codes: Packed codes, one array per batch.
+        vectors: Feature vectors; none if the archive keeps none.
         windows: Tiles of the codes, int64 (scene, col, row, width, height), one array per batch.
     """
 
     number: int
+    vectors: WaitingVectors
     num_read: int = 0
     failure: str | None = None
     pixels: list[npt.NDArray[Any]] = field(default_factory=list)
@@ -72,14 +83,25 @@ class EncodedScene:
 class SceneEncoder:
     """Hashes batches, and collects the results scene by scene."""
 
-    def __init__(self, scenes: Scenes, counts: npt.NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        scenes: Scenes,
+        counts: npt.NDArray[np.int64],
+        *,
+        folder: Path,
+        form: VectorsEntry | None,
+    ) -> None:
         """Start without tiles.
 
         Args:
             scenes: The scenes.
             counts: Number of tiles that will be read from each scene, shape (scenes,).
+            folder: The archive's folder.
+            form: How it keeps feature vectors; None if it keeps none.
         """
         self.scenes = scenes
+        self.folder = folder
+        self.form = form
         self.counts = counts
         self._open: dict[int, EncodedScene] = {}
 
@@ -95,7 +117,10 @@ class SceneEncoder:
         """
         numbers, counts = np.unique(batch.planned, return_counts=True)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            self._open.setdefault(number, EncodedScene(number=number)).num_read += count
+            if number not in self._open:
+                waiting = WaitingVectors(self.folder)
+                self._open[number] = EncodedScene(number=number, vectors=waiting)
+            self._open[number].num_read += count
         for number, reason in batch.failures:
             self._open[number].failure = self._open[number].failure or reason
         self._hash(batch, hasher)
@@ -108,20 +133,39 @@ class SceneEncoder:
             return
         numbers, starts = np.unique(batch.tiles[:, 0], return_index=True)
         parts = [slice(*ends) for ends in pairwise([*starts.tolist(), len(batch.tiles)])]
-        whole: npt.NDArray[np.uint8] | None = None
-        with contextlib.suppress(HasherError):  # the loop below finds the scene
-            whole = hasher.codes(batch.images)
+        whole: Hashed | None = None
+        with contextlib.suppress(HasherError, VectorError):  # the loop below finds the scene
+            whole = _hashed(batch.images, hasher, self.form)
         for number, part in zip(numbers.tolist(), parts, strict=True):
             scene = self._open[number]
             try:
-                codes = hasher.codes(batch.images[part]) if whole is None else whole[part]
-            except HasherError as error:
+                if whole is None:
+                    codes, vectors = _hashed(batch.images[part], hasher, self.form)
+                else:
+                    codes, vectors = whole[0][part], None if whole[1] is None else whole[1][part]
+            except (HasherError, VectorError) as error:
                 name = self.scenes.scene_files[number].name
                 scene.failure = f"{name} cannot be hashed: {error}"
             else:
                 scene.codes.append(codes)
+                if vectors is not None:
+                    scene.vectors.append(vectors)
                 scene.pixels.append(_some_pixels(batch.images[part]))
                 scene.windows.append(batch.tiles[part])
+
+
+def _hashed(images: Tensor, hasher: Hasher, form: VectorsEntry | None) -> Hashed:
+    """Compute codes and, if an archive keeps them, vectors in its form.
+
+    Raises:
+        HasherError: If a feature is not finite.
+        VectorError: If the archive cannot keep a vector.
+    """
+    if form is None:
+        return hasher.codes(images), None
+    codes, vectors = hasher.codes_and_features(images)
+    check_vectors(vectors, form, count=len(codes))
+    return codes, vectors.astype(np.float16) if form.kind == "float16" else vectors
 
 
 def _some_pixels(images: Tensor) -> npt.NDArray[Any]:
@@ -132,29 +176,39 @@ def _some_pixels(images: Tensor) -> npt.NDArray[Any]:
 
 
 def encode_located(
-    tiles: Sequence[LocatedTile], hasher: Hasher
-) -> tuple[npt.NDArray[np.uint8], gpd.GeoDataFrame]:
+    tiles: Sequence[LocatedTile], hasher: Hasher, *, form: VectorsEntry | None = None
+) -> EncodedTiles:
     """Hash a batch of tiles of any TorchGeo dataset.
 
     Args:
         tiles: Located tiles; those without an image are left out.
         hasher: Turns tiles into codes.
+        form: How the archive keeps feature vectors; None if it keeps none.
 
     Returns:
-        Packed codes, uint8, shape (tiles, bits / 8), and the tiles with the columns of an archive,
-        ordered so that images of one size are together.
+        Codes and tiles, ordered so that images of one size are together.
 
     Raises:
         BandMismatchError: If the bands of the dataset do not fit the hasher.
+        HasherError: If a feature is not finite.
+        VectorError: If the archive cannot keep a vector.
     """
     shapes: dict[tuple[object, ...], list[tuple[LocatedTile, Tensor]]] = {}
     for tile in tiles:
         if tile.image is not None:
             shapes.setdefault((tile.image.shape, tile.image.dtype), []).append((tile, tile.image))
-    codes = [hasher.codes(torch.stack([image for _, image in group])) for group in shapes.values()]
+    found = [
+        _hashed(torch.stack([image for _, image in group]), hasher, form)
+        for group in shapes.values()
+    ]
     placed = [tile for group in shapes.values() for tile, _ in group]
-    packed = np.concatenate(codes) if codes else np.empty((0, 0), dtype=np.uint8)
-    return packed, located_frame(placed)
+    vectors = [part for _, part in found if part is not None]
+    return EncodedTiles(
+        num_read=len(tiles),
+        codes=np.concatenate([part for part, _ in found]) if found else np.empty((0, 0), np.uint8),
+        tiles=located_frame(placed),
+        vectors=np.concatenate(vectors) if vectors else None,
+    )
 
 
 def scene_tiles_frame(scenes: Scenes, windows: npt.NDArray[np.int64]) -> gpd.GeoDataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.errors import ArchiveWriteError, HasherError, HasherMismatchError
+from geohash_rs.errors import ArchiveWriteError, HasherError, HasherMismatchError, VectorError
 from geohash_rs.hashing.fit.by_name import Unfitted, fit_again, method_of
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.shipped import load_hasher
@@ -71,6 +71,7 @@ def refit_archive(
         HasherError: If there is nothing to fit, or too few tiles.
         HasherMismatchError: If another process refits the archive meanwhile.
         SceneError: If tiles cannot be read again.
+        VectorError: If the archive keeps feature vectors that the new hasher does not compute.
     """
     return _Refit(archive, own, hasher, settings).run(announce)
 
@@ -109,6 +110,7 @@ class _Refit:
             new = self._fit(state, scenes)
         if new.fingerprint == former:
             return self._report(new, scenes, former)
+        _check_same_features(archive, self.own, new)
         file = HasherFile(data=new.to_bytes(), fingerprint=new.fingerprint, num_bits=new.num_bits)
         folder = RefitFolder.begin(archive.path, file, asked=self.asked, fitted_on=fitted_on)
         scenes.check_values(new.values)
@@ -349,3 +351,18 @@ def _check_free(state: Snapshot) -> None:
     with ExitStack() as locks:
         for path in unfinished(state.folder, state.manifest):
             locks.enter_context(write_lock(path))
+
+
+def _check_same_features(archive: CodeStore, own: Hasher | None, new: Hasher) -> None:
+    """Check that the feature vectors that an archive keeps are those of a new hasher.
+
+    Raises:
+        VectorError: If another network or other preprocessing makes them.
+    """
+    if archive.keep_vectors != "none" and (own is None or not own.extractor.equals(new.extractor)):
+        msg = (
+            f"{archive.path} keeps the feature vectors of its hasher, but {new.name} computes "
+            "others, from another network or other preprocessing; index the scenes into a new "
+            "archive with that hasher."
+        )
+        raise VectorError(msg)

@@ -98,7 +98,9 @@ class SceneImagery:
         scenes.scene_files = under_known_names(scenes.scene_files, self.known)
         self._recorded = scene_settings(scenes, grid)
         self._plan = ScenePlan(scenes, grid)
-        self._encoder = SceneEncoder(scenes, self.counts)
+        self._encoder = SceneEncoder(
+            scenes, self.counts, folder=archive.path, form=archive.manifest.vectors
+        )
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -220,7 +222,8 @@ class SceneImagery:
         try:
             if count:
                 tiles = scene_tiles_frame(self.scenes, np.concatenate(scene.windows))
-                done = replace(done, codes=np.concatenate(scene.codes), tiles=tiles)
+                codes, vectors = np.concatenate(scene.codes), scene.vectors.joined()
+                done = replace(done, codes=codes, tiles=tiles, vectors=vectors)
             recorded = self._settings_of(file)
             record = scene_record(file, count, recorded, checksum=checksum)
         except SceneError as error:

@@ -1,11 +1,12 @@
 """Collect encoded tiles and scene records, and commit many of them at once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from geohash_rs.errors import ArchiveLockedError
@@ -18,6 +19,7 @@ __all__ = ["ArchiveWriter", "when_free"]
 
 # Scenes are committed together, because each commit costs a few file syncs and makes a segment.
 COMMIT_TILES = 200_000
+COMMIT_BYTES = 128 << 20  # of feature vectors
 COMMIT_SECONDS = 20.0
 WAIT_SECONDS = 10.0  # for another process that is making or changing the same archive
 
@@ -59,7 +61,7 @@ class ArchiveWriter:
         self.archive = archive
         self.fingerprint = fingerprint
         self.waiting: list[EncodedTiles] = []
-        self.num_waiting = 0
+        self.num_waiting = self.num_bytes = 0
         self.records: list[SceneRecord] = []
         self.last = time.monotonic()
 
@@ -77,11 +79,15 @@ class ArchiveWriter:
         Args:
             encoded: Codes, tiles and records.
         """
+        size = 0 if encoded.vectors is None else encoded.vectors.nbytes
+        if self.num_bytes and self.num_bytes + size >= COMMIT_BYTES:
+            self.commit()  # without these: a scene with many vectors is committed on its own
         if len(encoded.codes):
             self.waiting.append(encoded)
             self.num_waiting += len(encoded.codes)
+            self.num_bytes += size
         self.records += encoded.records
-        many = self.num_waiting >= COMMIT_TILES
+        many = self.num_waiting >= COMMIT_TILES or self.num_bytes >= COMMIT_BYTES
         if many or time.monotonic() - self.last >= COMMIT_SECONDS:
             self.commit()
 
@@ -96,23 +102,33 @@ class ArchiveWriter:
         Raises:
             ArchiveLockedError: If another process keeps writing.
         """
-        waiting, records, number = self.waiting, self.records, self.num_waiting
-        self.waiting, self.records, self.num_waiting = [], [], 0
+        taken = self.waiting, self.records, self.num_waiting, self.num_bytes
+        waiting, records, *_ = taken
+        self.waiting, self.records, self.num_waiting, self.num_bytes = [], [], 0, 0
         if waiting or records:
             none = np.empty((0, (self.archive.num_bits or 0) // 8), dtype=np.uint8)
             codes = [part.codes for part in waiting] or [none]
             frames = [part.tiles for part in waiting] or [located_frame([])]
+            vectors = [part.vectors for part in waiting if part.vectors is not None]
             try:
                 when_free(
                     lambda: self.archive.add_codes(
                         np.concatenate(codes),
                         gpd.GeoDataFrame(pd.concat(frames, ignore_index=True)),
+                        vectors=_joined(vectors),
                         scenes=records,
                         replace_scenes={record.scene for record in records},
                         fingerprint=self.fingerprint,
                     )
                 )
             except ArchiveLockedError:
-                self.waiting, self.records, self.num_waiting = waiting, records, number
+                self.waiting, self.records, self.num_waiting, self.num_bytes = taken
                 raise
         self.last = time.monotonic()
+
+
+def _joined(vectors: Sequence[npt.NDArray[np.floating]]) -> npt.NDArray[np.floating] | None:
+    """Join arrays; a single one, which may be mapped, is not copied."""
+    if len(vectors) == 1:
+        return vectors[0]
+    return np.concatenate(vectors) if vectors else None

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from geohash_rs.errors import HasherMismatchError, TileTableError
+from geohash_rs.errors import HasherMismatchError, TileTableError, VectorError
 from geohash_rs.store.commit import Writer
 from geohash_rs.store.compaction import merge_small_segments
 from geohash_rs.store.disk.durable import sync_folder, writing
 from geohash_rs.store.disk.hasher_file import other_hasher
-from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.manifest import Manifest, VectorsEntry
 from geohash_rs.store.disk.plain import plain_folder
 from geohash_rs.store.disk.records import SceneRecord
 
@@ -36,10 +36,12 @@ def adopt_parts(
     Raises:
         HasherMismatchError: If a part was made by another hasher.
         TileTableError: If a part's ids were not reserved here, or it has removed tiles.
+        VectorError: If a part keeps its vectors in another form.
         ArchiveWriteError: If a segment cannot be moved; the archive is then unchanged.
     """
     for folder, manifest in parts:
         _check_part(folder, manifest, writer)
+        writer.update(vectors=_common_form(folder, manifest, writer.manifest))
     # Another process may have added one of these scenes since this run started.
     renewed = {record.scene for record in scenes}
     writer.remove_scenes({*renewed, *replace_scenes})
@@ -78,3 +80,27 @@ def _check_part(folder: Path, part: Manifest, writer: Writer) -> None:
             "or it has removed tiles; index its scenes again."
         )
         raise TileTableError(msg)
+
+
+def _common_form(folder: Path, part: Manifest, home: Manifest) -> VectorsEntry | None:
+    """Return the form of the vectors of an archive and of one to be adopted.
+
+    Raises:
+        VectorError: If they differ.
+    """
+    if not part.segments:
+        return home.vectors
+    mine, theirs = home.vectors, part.vectors
+    if mine is not None and theirs is not None and mine.length is None:
+        mine = dataclasses.replace(mine, length=theirs.length)
+    if mine != theirs:
+        msg = (
+            f"{folder} cannot be adopted: it keeps {_shown(theirs)}, but the archive keeps "
+            f"{_shown(mine)}; index its scenes again."
+        )
+        raise VectorError(msg)
+    return mine
+
+
+def _shown(form: VectorsEntry | None) -> str:
+    return "no vectors" if form is None else f"{form.kind} vectors of {form.length} numbers"

@@ -22,7 +22,13 @@ from geohash_rs.store.creation import create_folder
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.hasher_file import HasherFile, other_hasher, with_hasher
 from geohash_rs.store.disk.locks import ReaderPin
-from geohash_rs.store.disk.manifest import HasherEntry, Manifest, new_commit
+from geohash_rs.store.disk.manifest import (
+    HasherEntry,
+    KeepVectors,
+    Manifest,
+    VectorsEntry,
+    new_commit,
+)
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.recoding import CodesOf, switch_codes
 from geohash_rs.store.search.filters import parse_names
@@ -77,6 +83,7 @@ class CodeStore(Answers):
         num_bits: int | None = None,
         hasher: HasherFile | None = None,
         pending_hasher: str | None = None,
+        keep_vectors: KeepVectors = "none",
         attrs: Mapping[str, Any] | None = None,
     ) -> Self:
         """Make an empty archive.
@@ -87,6 +94,9 @@ class CodeStore(Answers):
             num_bits: Bits per code; optional when a hasher is given or pending.
             hasher: The hasher whose codes it will hold.
             pending_hasher: The kind of hasher still to be fitted, such as "general-64".
+            keep_vectors: Whether every tile comes with the feature vector from which its code was
+                made, and how it is kept: "float16" (two bytes a number), "int8" (one byte, and four
+                for a scale of the vector) or "none".
             attrs: Values to keep in the manifest, JSON.
 
         Returns:
@@ -97,9 +107,12 @@ class CodeStore(Answers):
             ArchiveLockedError: If another process is making an archive there.
             ArchiveWriteError: If the folder cannot be made.
             CodeLengthError: If `num_bits` cannot be packed or differs from the hasher's.
-            QueryError: If neither bits nor a hasher are given, JSON cannot hold `attrs`, or the
-                hasher's fingerprint cannot be part of a file name.
+            QueryError: If neither bits nor a hasher are given, `keep_vectors` is unknown, JSON
+                cannot hold `attrs`, or the hasher's fingerprint cannot be part of a file name.
         """
+        if keep_vectors not in ("none", "float16", "int8"):
+            msg = f"keep_vectors is {keep_vectors!r}, but it must be 'none', 'float16' or 'int8'."
+            raise QueryError(msg)
         if hasher is None and num_bits is None and pending_hasher is None:
             msg = "a new archive needs num_bits, hasher or pending_hasher; try num_bits=64."
             raise QueryError(msg)
@@ -109,6 +122,7 @@ class CodeStore(Answers):
             commit=new_commit(),
             num_bits=num_bits,
             pending_hasher=pending_hasher,
+            vectors=None if keep_vectors == "none" else VectorsEntry(kind=keep_vectors),
             attrs=_as_json(attrs or {}),
         )
         create_folder(Path(path), manifest, hasher=hasher)
@@ -257,6 +271,7 @@ class CodeStore(Answers):
         codes: Codes,
         tiles: gpd.GeoDataFrame,
         *,
+        vectors: npt.ArrayLike | None = None,
         scenes: Sequence[SceneRecord] = (),
         replace_scenes: Collection[str] = (),
         fingerprint: str | None = None,
@@ -267,6 +282,9 @@ class CodeStore(Answers):
             codes: Packed codes, uint8, shape (n, bits / 8).
             tiles: n rows: scene (text), geometry (any CRS) and, where known, col, row, width,
                 height (px), datetime, datetime_end (no zone means UTC), label (text).
+            vectors: The feature vectors from which the codes were made, float, shape (n, length);
+                required if the archive keeps vectors, otherwise None. All vectors of an archive
+                have one length.
             scenes: Records of the scenes the tiles come from.
             replace_scenes: Scenes whose current tiles are removed in the same commit.
             fingerprint: Identifies the hasher that made the codes.
@@ -279,6 +297,8 @@ class CodeStore(Answers):
             TileTableError: If codes and tiles differ in number, or a column is wrong.
             QueryError: If `replace_scenes` is a single string, or the archive has no hasher yet.
             HasherMismatchError: If another hasher made the archive's codes.
+            VectorError: If vectors are missing or not wanted, or have another shape, length or
+                type, or hold numbers that are not finite or too large to keep.
         """
         replaced = parse_names(replace_scenes, what="replace_scenes")
         if self.num_bits is None:
@@ -300,7 +320,7 @@ class CodeStore(Answers):
                 writer.update(hasher=HasherEntry(file=None, fingerprint=fingerprint))
             if replaced:
                 writer.remove_scenes(replaced)
-            ids = writer.add(codes, table)
+            ids = writer.add(codes, table, vectors=None if vectors is None else np.asarray(vectors))
             renewed = {record.scene for record in scenes}
             writer.log_scenes(scenes, removed=sorted(replaced - renewed))
             writer.commit()
@@ -340,6 +360,7 @@ class CodeStore(Answers):
         Raises:
             HasherMismatchError: If a part was made by another hasher.
             TileTableError: If a part's ids were not reserved here, or it has removed tiles.
+            VectorError: If a part keeps vectors in another form.
             QueryError: If `replace_scenes` is a single string.
         """
         replaced = parse_names(replace_scenes, what="replace_scenes")
@@ -356,8 +377,9 @@ class CodeStore(Answers):
     ) -> bool:
         """Replace the hasher and the codes of all tiles in one commit; all else stays.
 
-        Tiles keep their ids. A process that has the archive open keeps the former state until it
-        refreshes, or for good if its search is running.
+        Tiles keep their ids, and their feature vectors if the archive keeps them, so the new hasher
+        must compute the same features. A process that has the archive open keeps the former state
+        until it refreshes, or for good if its search is running.
 
         Args:
             hasher: The new hasher, perhaps with another number of bits.

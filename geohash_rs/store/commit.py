@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from geohash_rs.errors import ArchiveCorruptError, GeoHashRSError
+from geohash_rs.errors import ArchiveCorruptError, GeoHashRSError, VectorError
 from geohash_rs.store.disk.durable import FileEntry, remove_tree, sync_folder, write_file, writing
 from geohash_rs.store.disk.locks import ReaderPin, write_lock
-from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.manifest import Manifest, VectorsEntry
 from geohash_rs.store.disk.manifest_file import commit_manifest, read_manifest
 from geohash_rs.store.disk.plain import NUMBER_NAME, plain_folder
 from geohash_rs.store.disk.records import (
@@ -26,6 +26,7 @@ from geohash_rs.store.segment.bits import pack_rows
 from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.tiles import TileTable
+from geohash_rs.store.segment.vectors import check_vectors, encoded
 from geohash_rs.store.segment.write import SegmentData, curve_order, write_segment
 from geohash_rs.store.snapshot import Snapshot
 
@@ -87,19 +88,28 @@ class Writer:
         self._fresh.append(path)
         return path
 
-    def add(self, codes: npt.NDArray[np.uint8], tiles: TileTable) -> npt.NDArray[np.int64]:
+    def add(
+        self,
+        codes: npt.NDArray[np.uint8],
+        tiles: TileTable,
+        *,
+        vectors: npt.NDArray[np.floating] | None = None,
+    ) -> npt.NDArray[np.int64]:
         """Write tiles as new segments.
 
         Args:
             codes: Packed codes, shape (n, bits / 8).
             tiles: The tiles, n rows.
+            vectors: Their feature vectors, shape (n, length).
 
         Returns:
             Their ids, int64, shape (n,), in the order given.
 
         Raises:
             ArchiveCorruptError: If there are no ids left.
+            VectorError: If the vectors do not fit those that the archive keeps.
         """
+        form = self._form_of(vectors, count=len(tiles))
         order = curve_order(tiles.bounds)
         ids = np.empty(len(order), np.int64)
         first = self.manifest.next_id
@@ -115,10 +125,43 @@ class Writer:
             data = SegmentData(
                 codes=codes[rows],
                 tiles=TileTable(table=tiles.table.take(pa.array(rows)), bounds=tiles.bounds[rows]),
+                vectors=encoded(vectors, rows, form=form) if form and vectors is not None else None,
             )
             self.write(data, first_id=first + start)
         self.update(next_id=first + len(order))
         return ids
+
+    def _form_of(
+        self, vectors: npt.NDArray[np.floating] | None, *, count: int
+    ) -> VectorsEntry | None:
+        """Return the form in which vectors are to be kept; None if none are.
+
+        Raises:
+            VectorError: If they do not fit those that the archive keeps.
+        """
+        form = self.manifest.vectors
+        if vectors is None:
+            if form is None or not count:
+                return None
+            msg = (
+                f"{self.folder} keeps {form.kind} vectors, but none came with {count} tiles; pass "
+                "vectors=, or add the tiles to an archive that keeps none."
+            )
+            raise VectorError(msg)
+        if form is None:
+            msg = (
+                f"{self.folder} keeps no vectors; leave out vectors=, or make an archive with "
+                'keep_vectors="float16" or "int8".'
+            )
+            raise VectorError(msg)
+        if not self.manifest.segments:  # an empty archive takes vectors of any length
+            form = dataclasses.replace(form, length=None)
+        check_vectors(vectors, form, count=count)
+        if not count:
+            return None
+        form = dataclasses.replace(form, length=vectors.shape[1])
+        self.update(vectors=form)
+        return form
 
     def write(self, data: SegmentData, *, first_id: int = 0) -> None:
         """Write one segment and add it to the state."""

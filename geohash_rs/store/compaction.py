@@ -11,13 +11,14 @@ import pyarrow as pa
 from geohash_rs.errors import ArchiveCorruptError, GeoHashRSWarning
 from geohash_rs.store.commit import Writer
 from geohash_rs.store.disk.durable import verify_file
-from geohash_rs.store.disk.manifest import SegmentEntry
+from geohash_rs.store.disk.manifest import SegmentEntry, VectorsEntry
 from geohash_rs.store.disk.plain import plain_path
 from geohash_rs.store.orphans import collect_garbage
 from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.shapes import stored_bounds
 from geohash_rs.store.segment.tiles import TileTable
+from geohash_rs.store.segment.vectors import merged
 from geohash_rs.store.segment.write import SegmentData, curve_order
 
 __all__ = ["compact_segments", "merge_small_segments"]
@@ -126,7 +127,7 @@ def _merge(writer: Writer, group: Sequence[SegmentEntry]) -> None:
     kept = [entry for entry in writer.manifest.segments if entry.name not in names]
     writer.update(segments=tuple(kept))
     if sum(entry.num_live for entry in group):
-        writer.write(_joined(segments))
+        writer.write(_joined(segments, writer.manifest.vectors))
 
 
 def _damage(folder: Path, group: Sequence[SegmentEntry]) -> dict[str, str]:
@@ -152,7 +153,7 @@ def _verify(folder: Path, entry: SegmentEntry) -> None:
         verify_file(plain_path(folder, f"removed/{entry.tombstones.name}"), entry.tombstones)
 
 
-def _joined(segments: Sequence[Segment]) -> SegmentData:
+def _joined(segments: Sequence[Segment], form: VectorsEntry | None) -> SegmentData:
     live = [np.flatnonzero(~segment.removed_rows()) for segment in segments]
     codes = np.concatenate([item.codes[rows] for item, rows in zip(segments, live, strict=True)])
     tables = [
@@ -165,4 +166,9 @@ def _joined(segments: Sequence[Segment]) -> SegmentData:
     table = table.take(pa.array(order))
     ids = np.asarray(table.column("tile_id"))
     tiles = TileTable(table=table.drop_columns(["tile_id"]), bounds=bounds[order])
-    return SegmentData(codes=codes[order], tiles=tiles, ids=ids)
+    vectors = None
+    if form is not None:
+        sources = np.repeat(np.arange(len(live)), list(map(len, live)))[order]
+        stored = [segment.vectors(form) for segment in segments]
+        vectors = merged(stored, sources, np.concatenate(live)[order])
+    return SegmentData(codes=codes[order], tiles=tiles, ids=ids, vectors=vectors)

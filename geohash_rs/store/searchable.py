@@ -27,7 +27,7 @@ class Searchable(Protocol):
 
     `CodeStore` keeps them in a folder, `RayArchive` spreads the search of that folder over a
     cluster, `PostGISArchive` keeps them in a database. Each implements `find`, `tiles`, `codes`,
-    `scenes` and `one_state`; `search` is the same for all. All of them guarantee, and
+    `vectors`, `scenes` and `one_state`; `search` is the same for all. All of them guarantee, and
     `tests/engines/test_conformance.py` checks:
 
     - **Exact.** The matches of a query are the first k of all tiles that pass every filter,
@@ -164,6 +164,22 @@ class Searchable(Protocol):
             TileNotFoundError: If an id has no tile.
             ArchiveCorruptError: If a file is damaged.
             EngineError: If a database cannot answer.
+        """
+
+    def vectors(self, ids: Ids) -> npt.NDArray[np.float32]:
+        """Return the feature vectors from which the codes of tiles were made.
+
+        Args:
+            ids: Tile ids, shape (n,); an id may repeat.
+
+        Returns:
+            Vectors, float32, shape (n, length), as exact as the archive keeps them: float16 rounds
+            each number, int8 to 1/127 of the largest of its vector.
+
+        Raises:
+            VectorError: If the archive keeps none; a database never does.
+            TileNotFoundError: If an id has no tile.
+            ArchiveCorruptError: If a file is damaged.
         """
 
     def scenes(self) -> list[SceneRecord]:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from geohash_rs.errors import TileNotFoundError
+from geohash_rs.errors import TileNotFoundError, VectorError
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.locks import ReaderPin
-from geohash_rs.store.disk.manifest import Manifest
+from geohash_rs.store.disk.manifest import KeepVectors, Manifest
 from geohash_rs.store.disk.records import SceneRecord, read_scene_logs
 from geohash_rs.store.search.nearest import Limits, SearchResult, search_segments
 from geohash_rs.store.search.selection import overlapping_rows
@@ -27,6 +27,7 @@ from geohash_rs.store.segment.boxes import boxes_in_view
 from geohash_rs.store.segment.layout import BLOCK
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.tiles import empty_tiles, tiles_to_frame
+from geohash_rs.store.segment.vectors import parts_of
 
 __all__ = ["Answers", "Snapshot"]
 
@@ -83,6 +84,12 @@ class Answers(Searchable):
         """The kind of hasher still to be fitted, or None."""
         return self.snapshot().manifest.pending_hasher
 
+    @property
+    def keep_vectors(self) -> KeepVectors:
+        """How the feature vectors of the tiles are kept: "none", "float16" or "int8"."""
+        form = self.snapshot().manifest.vectors
+        return "none" if form is None else form.kind
+
     def scenes(self) -> list[SceneRecord]:
         """Return the scene records; see `Searchable.scenes`."""
         return list(self.snapshot().records.values())
@@ -112,6 +119,30 @@ class Answers(Searchable):
         for segment, where, rows in snapshot.locate(wanted):
             codes[where] = segment.codes[rows]
         return codes
+
+    def vectors(self, ids: Ids) -> npt.NDArray[np.float32]:
+        """Return the feature vectors of tiles; see `Searchable.vectors`.
+
+        Raises:
+            VectorError: If the archive keeps none.
+        """
+        snapshot = self.snapshot()
+        form = snapshot.manifest.vectors
+        if form is None:
+            msg = (
+                f"{self.path} keeps no vectors; index the scenes into a new archive with "
+                'keep_vectors="float16" or "int8".'
+            )
+            raise VectorError(msg)
+        wanted = np.asarray(ids, dtype=np.int64).reshape(-1)
+        # every file is found as long as its rows need before memory is taken for them
+        found = [(one.vectors(form), places, rows) for one, places, rows in snapshot.locate(wanted)]
+        length = form.length or 0
+        vectors = np.empty((len(wanted), length), np.float32)
+        for stored, places, rows in found:
+            for part in parts_of(len(rows), length):
+                vectors[places[part]] = stored.decoded(rows[part])
+        return vectors
 
     def boxes(
         self, view: Sequence[float] = (-180.0, -90.0, 180.0, 90.0)

@@ -25,7 +25,8 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
 
     Returns:
         Path, tiles, distinct codes and the most tiles that share one (of a million of the tiles of
-        a larger archive), bits, segments, bytes on disk, hasher, bounding box (degrees; east above
+        a larger archive), bits, segments, bytes on disk, how feature vectors are kept, their length
+        and the bytes of each, hasher, bounding box (degrees; east above
         180 if it crosses the antimeridian), first and last time, which bands of the scenes were
         read and what decided, how well codes tell the tiles of each sensor apart (see
         `SensorHealth`), and the scenes, all JSON values.
@@ -42,6 +43,9 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
         "bits": archive.num_bits,
         "segments": len(manifest.segments),
         "bytes": sum(found.st_size for found in sizes if stat.S_ISREG(found.st_mode)),
+        "keep_vectors": archive.keep_vectors,
+        "vector_length": manifest.vectors.length if manifest.vectors else None,
+        "vector_bytes": manifest.vectors.row_bytes if manifest.vectors else 0,
         "hasher": archive.hasher_file.name if archive.hasher_file else archive.pending_hasher,
         "fingerprint": archive.hasher_fingerprint,
         "bbox": list(manifest.bounds) if manifest.bounds else None,

@@ -99,7 +99,7 @@ def _report(folder: Path) -> VerifyReport:
     damage = [*_loose_damage(folder, manifest)]
     good = 0
     for entry in manifest.segments:
-        found = list(_segment_damage(folder, entry, manifest.num_bits or 0))
+        found = list(_segment_damage(folder, entry, manifest))
         damage += found
         good += 0 if found else entry.num_live
     return VerifyReport(
@@ -129,7 +129,7 @@ def _loose_damage(folder: Path, manifest: Manifest) -> Iterator[Damage]:
             yield Damage(file=f"scenes/{entry.name}", problem=str(error))
 
 
-def _segment_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterator[Damage]:
+def _segment_damage(folder: Path, entry: SegmentEntry, state: Manifest) -> Iterator[Damage]:
     paths = [(f"segments/{entry.name}/{file.name}", file) for file in entry.files]
     if entry.tombstones:
         paths.append((f"removed/{entry.tombstones.name}", entry.tombstones))
@@ -141,16 +141,16 @@ def _segment_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterato
             sound = False
             yield Damage(file=name, problem=str(error), num_tiles=entry.num_live)
     if sound:
-        yield from _count_damage(folder, entry, num_bits)
+        yield from _count_damage(folder, entry, state)
 
 
-def _count_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterator[Damage]:
+def _count_damage(folder: Path, entry: SegmentEntry, state: Manifest) -> Iterator[Damage]:
     """Compare the counts of intact files with each other.
 
     Raises:
         ArchiveFormatError: If a newer version of this package wrote them.
     """
-    segment = Segment(folder, entry, num_bits=num_bits)
+    segment = Segment(folder, entry, num_bits=state.num_bits or 0)
     name = f"segments/{entry.name}"
     try:
         rows = {
@@ -159,6 +159,8 @@ def _count_damage(folder: Path, entry: SegmentEntry, num_bits: int) -> Iterator[
             "tiles": segment.num_parquet_rows,
             "manifest": entry.num_tiles,
         }
+        if state.vectors is not None:
+            rows["vectors"] = len(segment.vectors(state.vectors).values)
         ids = np.sort(segment.ids_of(np.arange(len(segment))))
         removed = int(segment.removed_rows().sum())
     except ArchiveFormatError:

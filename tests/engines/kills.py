@@ -30,8 +30,9 @@ import numpy as np
 
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.hasher_file import HasherFile
+from geohash_rs.store.disk.manifest import KeepVectors
 from geohash_rs.store.disk.records import SceneRecord
-from tests.store.helpers import NOTHING, everything, make_grid
+from tests.store.helpers import NOTHING, everything, make_grid, make_vectors
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,11 +82,15 @@ def called(call: Callable[[], Any]) -> Any:
 def add(store: CodeStore, scene: str, count: int, **options: object) -> None:
     codes = np.full((count, 8), count % 251, np.uint8)
     record = SceneRecord(scene=scene, num_tiles=count)
-    store.add_codes(codes, make_grid(count, scene=scene), scenes=[record], **options)
+    vectors = make_vectors(store, count)
+    tiles = make_grid(count, scene=scene)
+    store.add_codes(codes, tiles, vectors=vectors, scenes=[record], **options)
 
 
 class Kind:
     """A change of the archive in `home`; the next round starts from the state after it."""
+
+    keep_vectors: KeepVectors = "none"
 
     def __init__(self, root: Path, name: str) -> None:
         self.home = root / name.replace(" ", "-")
@@ -93,7 +98,7 @@ class Kind:
         called(self.begin)
 
     def begin(self) -> None:
-        CodeStore.create(self.home, num_bits=64).close()
+        CodeStore.create(self.home, num_bits=64, keep_vectors=self.keep_vectors).close()
 
     def prepare(self) -> None:
         """Make what the next change needs."""
@@ -116,6 +121,8 @@ class Kind:
 
 
 class Add(Kind):
+    keep_vectors = "int8"
+
     def change(self, home: Path) -> None:
         with CodeStore.open(home) as store:
             name = f"{self.number % 9}.tif"
@@ -144,6 +151,8 @@ class Remove(Kind):
 
 
 class Compact(Kind):
+    keep_vectors = "float16"
+
     def prepare(self) -> None:
         with CodeStore.open(self.home) as store:
             store.remove_scenes([record.scene for record in store.scenes()][:-2])
@@ -203,7 +212,8 @@ class Index(Kind):
         from geohash_rs import Archive
 
         shutil.rmtree(self.home, ignore_errors=True)
-        Archive.create(self.home, hasher=f"{self.home}.safetensors").close()
+        made = f"{self.home}.safetensors"
+        Archive.create(self.home, hasher=made, keep_vectors="float16").close()
 
     def change(self, home: Path) -> None:
         from geohash_rs import Archive, Scenes
@@ -250,6 +260,8 @@ class Refit(Index):
 
 class Push(Kind):
     """From the archive in `home` to an address."""
+
+    keep_vectors = "int8"
 
     def __init__(self, root: Path, name: str, url: str, options: dict[str, Any]) -> None:
         self.url, self.options = url, options

@@ -61,6 +61,26 @@ def add(archive: CodeStore, count: int) -> np.ndarray:
     return archive.add_codes(codes, make_grid(count, scene=f"{count}.tif"))
 
 
+def test_vectors_are_pushed_pulled_and_fetched_only_when_asked_for(
+    bucket: Any, tmp_path: Path
+) -> None:
+    url, options = bucket[0] + "/vectors", bucket[1]
+    archive = CodeStore.create(tmp_path / "archive", num_bits=64, keep_vectors="int8")
+    vectors = np.random.default_rng(0).normal(size=(40, 9))
+    codes = np.zeros((40, 8), np.uint8)
+    ids = archive.add_codes(codes, make_grid(40), vectors=vectors)
+    push(archive.path, url, options=options)
+    copy = CodeStore.open(pull(url, tmp_path / "copy", options=options))
+    assert np.array_equal(copy.vectors(ids), archive.vectors(ids))
+    assert copy.keep_vectors == "int8"
+    cache = tmp_path / "cache"
+    with open_archive(url, cache=cache, options=options) as remote:
+        remote.search(codes[:1], k=5)
+        assert not list(cache.rglob("vectors.bin"))
+        assert np.array_equal(remote.vectors(ids), archive.vectors(ids))
+        assert len(list(cache.rglob("vectors.bin"))) == 1
+
+
 def test_an_archive_pushed_and_pulled_is_the_same(bucket: Any, tmp_path: Path) -> None:
     url, options = bucket[0] + "/first", bucket[1]
     truth = make_archive(tmp_path / "archive", seed=3, sizes=(500, 300, 200))

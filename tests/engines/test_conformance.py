@@ -12,6 +12,7 @@ from geohash_rs.errors import (
     RegionError,
     TileNotFoundError,
     TimeRangeError,
+    VectorError,
 )
 from geohash_rs.retrieval.query import query_of_point, query_of_tile
 from geohash_rs.retrieval.search import retrieve
@@ -134,6 +135,11 @@ def test_the_cases_find_some_tiles_and_leave_out_others(truth: RandomArchive) ->
     everything = {"the nearest", "one", "more than there are"}
     assert all(found[name] == len(truth.tiles) for name in everything), found
     assert all(found[n] < len(truth.tiles) for n in set(found) - everything), found
+
+
+def test_an_archive_without_vectors_says_so(archive: Searchable) -> None:
+    with pytest.raises(VectorError, match=r"(keeps|holds) no vectors"):
+        archive.vectors([0])
 
 
 def test_no_queries_return_no_results(archive: Searchable, truth: RandomArchive) -> None:

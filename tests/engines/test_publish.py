@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +17,7 @@ from geohash_rs.errors import (
     EngineUnreachableError,
     HasherMismatchError,
     QueryError,
+    VectorError,
 )
 from geohash_rs.store.code_store import CodeStore
 from tests.engines.random_archive import make_archive
@@ -38,6 +40,7 @@ from tests.engines.published import (  # noqa: E402
     stored,
     two_scenes,
 )
+from tests.store.helpers import make_grid  # noqa: E402
 
 
 @pytest.fixture
@@ -88,6 +91,18 @@ def test_a_table_half_made_before_a_refit_is_refused(
     refit(archive, "first", 64)
     with pytest.raises(HasherMismatchError, match="was refitted to first"):
         publish(archive, postgis, table=table)
+
+
+def test_vectors_stay_in_the_folder(postgis: str, table: str, tmp_path: Path) -> None:
+    archive = CodeStore.create(tmp_path / "kept", num_bits=64, keep_vectors="int8")
+    vectors = np.ones((30, 5), np.float32)
+    ids = archive.add_codes(np.zeros((30, 8), np.uint8), make_grid(30), vectors=vectors)
+    publish(archive, postgis, table=table)
+    assert contents(postgis, table) == stored(archive)
+    with PostGISArchive.open(postgis, table=table) as published:
+        assert len(published.codes(ids)) == 30
+        with pytest.raises(VectorError, match="holds no vectors: publishing copies codes"):
+            published.vectors(ids)
 
 
 def test_removed_replaced_and_merged_tiles_are_synced(

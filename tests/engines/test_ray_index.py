@@ -83,6 +83,25 @@ def test_the_command_makes_the_same_tiles_on_a_cluster_as_in_one_process(
     assert (len(again.unchanged), again.num_tiles) == (8, 0)
 
 
+def test_workers_keep_the_vectors_that_one_process_keeps(
+    embedded: Archive, ray_cluster: Any, second_node: Any, scene_folder: Path, tmp_path: Path
+) -> None:
+    found = []
+    for name in ("cluster", "alone"):
+        kept: dict[str, Any] = {"hasher": embedded.hasher(), "keep_vectors": "float16"}
+        archive = Archive.create(tmp_path / name, **kept)
+        if name == "cluster":
+            index_scenes(archive, Scenes(scene_folder), tile_size=64, num_actors=2)
+        else:
+            archive.add(Scenes(scene_folder), tile_size=64)
+        check_same(archive, embedded)
+        tiles = pd.concat(list(archive.iter_tiles()))
+        order = tiles.sort_values(["scene", "col", "row"])["tile_id"].to_numpy()
+        found.append(archive.vectors(order))
+    assert found[0].shape == (46, embedded.hasher().backbone.num_features)
+    np.testing.assert_allclose(found[0], found[1], rtol=0.01, atol=0.01)
+
+
 def test_a_node_killed_while_indexing_neither_loses_nor_duplicates_tiles(
     embedded: Archive,
     ray_cluster: Any,

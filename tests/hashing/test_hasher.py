@@ -58,6 +58,46 @@ def test_tiles_of_several_passes_stay_in_order(make_small, tiles):
     np.testing.assert_array_equal(hasher.codes(many), np.tile(hasher.codes(tiles), (30, 1)))
 
 
+VIEWS = [("identity",), ("rot180", "identity"), ("hflip", "vflip")]
+
+
+@pytest.mark.parametrize("views", VIEWS, ids=str)
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_codes_and_features_are_those_that_each_has_alone(make_small, tiles, views, accelerated):
+    hasher = make_small(views=views)
+    if accelerated:
+        hasher.accelerate()
+    many = tiles.repeat(4, 1, 1, 1)
+    codes, features = hasher.codes_and_features(many)
+    np.testing.assert_array_equal(codes, hasher.codes(many))
+    assert (features.dtype, features.shape) == (np.float32, (24, hasher.backbone.num_features))
+    np.testing.assert_array_equal(features, hasher.features(many).numpy())
+    none = hasher.codes_and_features(tiles[:0])
+    assert [part.shape for part in none] == [(0, 2), (0, features.shape[1])]
+
+
+PASSES = list(zip(VIEWS, [1, 2, 3], strict=True))
+
+
+@pytest.mark.parametrize(("views", "passes"), PASSES, ids=str)
+def test_features_take_no_pass_of_their_own_if_the_identity_is_a_view(
+    make_small, tiles, views, passes
+):
+    hasher = make_small(views=views)
+    seen = []
+    hook = hasher.backbone.register_forward_hook(lambda *_: seen.append(1))
+    hasher.codes_and_features(tiles)
+    hook.remove()
+    assert len(seen) == passes
+
+
+def test_features_that_are_not_finite_are_refused_with_the_codes(make_small, tiles):
+    wrong = tiles.double()
+    wrong[3] = float("nan")
+    with pytest.raises(HasherError, match=r"1 of 6 tiles gave features that are NaN .*tile 3"):
+        make_small().codes_and_features(wrong)
+
+
 def test_averages_over_all_views_do_not_depend_on_rotation(make_small, tiles):
     views = ("identity", "hflip", "vflip", "rot90", "rot180", "rot270")
     views += ("transpose", "antitranspose")

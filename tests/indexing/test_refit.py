@@ -1,5 +1,7 @@
 """Refitting: what stays and what changes, resuming, refusing, and who sees which state."""
 
+import copy
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -19,6 +21,7 @@ from geohash_rs.errors import (
     HasherError,
     HasherMismatchError,
     SceneError,
+    VectorError,
 )
 from geohash_rs.indexing import refit as refitting
 from geohash_rs.retrieval.image_queries import hash_patch
@@ -512,3 +515,37 @@ def test_a_trained_hasher_is_not_fitted_again(tmp_path, scenes):
     trained.add_codes(np.zeros((1, 8), np.uint8), make_grid(1))
     with pytest.raises(HasherError, match="ucmerced-64 was trained, .* name a hasher"):
         trained.refit()
+
+
+# --- archives that keep feature vectors ---
+
+
+def test_vectors_stay_if_the_new_hasher_computes_the_same_features(
+    quick_hasher: Hasher, scenes: Path, tmp_path: Path
+) -> None:
+    archive = Archive.create(tmp_path / "kept", hasher=quick_hasher, keep_vectors="int8")
+    archive.add(Scenes(scenes), tile_size=TILE)
+    ids = np.arange(56)
+    vectors, codes = archive.vectors(ids), archive.codes(ids)
+    head = copy.deepcopy(quick_hasher.head)
+    head.projection.weight.neg_()
+    head.projection.bias.neg_()
+    archive.refit(hasher=dataclasses.replace(quick_hasher, head=head))
+    np.testing.assert_array_equal(archive.codes(ids), ~codes)
+    np.testing.assert_array_equal(archive.vectors(ids), vectors)
+    assert archive.verify().ok
+    assert archive.keep_vectors == "int8"
+
+
+def test_a_hasher_of_other_features_is_refused_where_vectors_are_kept(
+    quick_hasher: Hasher, scenes: Path, tmp_path: Path
+) -> None:
+    extractor = dataclasses.replace(quick_hasher.extractor, input_size=48)
+    other = dataclasses.replace(quick_hasher, extractor=extractor)
+    archive = Archive.create(tmp_path / "kept", hasher=quick_hasher, keep_vectors="float16")
+    archive.add(Scenes(scenes), tile_size=TILE)
+    before = (archive.path / "manifest.json").read_bytes()
+    with pytest.raises(VectorError, match="keeps the feature vectors of its hasher, but .* others"):
+        archive.refit(hasher=other)
+    assert (archive.path / "manifest.json").read_bytes() == before
+    assert not list(archive.path.glob("refit-*"))

@@ -6,7 +6,7 @@ import numpy as np
 
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
-from tests.store.helpers import make_grid
+from tests.store.helpers import make_grid, make_vectors
 
 
 def main() -> None:
@@ -37,7 +37,8 @@ def main() -> None:
         codes = np.full((count, 8), count % 251, np.uint8)
         record = SceneRecord(scene=name, num_tiles=count)
         frame = make_grid(count, scene=name)
-        archive.add_codes(codes, frame, scenes=[record], replace_scenes=[name])
+        vectors = make_vectors(archive, count)
+        archive.add_codes(codes, frame, vectors=vectors, scenes=[record], replace_scenes=[name])
         print(f"done set {name} {count}", flush=True)
 
 

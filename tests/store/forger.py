@@ -31,7 +31,7 @@ def reseal(folder: Path) -> None:
             place = folder / "segments" / segment["name"]
             entries += [(place, file) for file in segment["files"]]
             entries += [(folder / "removed", segment["tombstones"])] * bool(segment["tombstones"])
-        entries += [(folder, body["hasher"]["file"])]
+        entries += [(folder, body["hasher"]["file"])] if body["hasher"] else []
         for place, file in entries:
             data = (place / file["name"]).read_bytes()
             file.update(size=len(data), crc32=zlib.crc32(data))

@@ -38,7 +38,7 @@ from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.summary import summarise
 from tests.store.forger import change
-from tests.store.helpers import make_grid
+from tests.store.helpers import make_grid, make_vectors
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_MEMORY = 1 << 30  # bytes above what the process had when it began
@@ -50,7 +50,7 @@ ROUND = 100  # examples
 def make_base(folder: Path, hasher: bytes) -> None:
     """Make an archive with every kind of file, and segments of every kind."""
     made = HasherFile(data=hasher, fingerprint=json_fingerprint(hasher), num_bits=16)
-    with CodeStore.create(folder, hasher=made) as store:
+    with CodeStore.create(folder, hasher=made, keep_vectors="int8") as store:
         for number in range(3):
             count = 60 + number
             tiles = make_grid(count, scene=f"{number}.tif", west=10.0 + number)
@@ -61,7 +61,8 @@ def make_base(folder: Path, hasher: bytes) -> None:
                 scene=f"{number}.tif", num_tiles=count, width=9, height=9, crs="EPSG:32633"
             )
             codes = np.arange(count * 2).astype(np.uint8).reshape(count, 2)
-            store.add_codes(codes, tiles, scenes=[record])
+            vectors = make_vectors(store, count)
+            store.add_codes(codes, tiles, vectors=vectors, scenes=[record])
             if number == 1:
                 store.remove_tiles([3, 64])
                 store.compact()  # a segment whose ids are not consecutive
@@ -112,12 +113,13 @@ def use(folder: Path, *, hasher: bool = True) -> None:
             attempt(lambda where=where: search(store, where))
         attempt(lambda: [list(store.iter_tiles()), store.scenes(), len(store)])
         attempt(lambda: store.codes([0, 5, 70]))
+        attempt(lambda: store.vectors([0, 6, 70]))
         attempt(lambda: summarise(store))
         attempt(store.verify)
         if hasher:
             attempt(store.hasher)
         attempt(lambda: store.remove_tiles([7, 8]))
-        attempt(lambda: store.add_codes(query, make_grid(1)))
+        attempt(lambda: store.add_codes(query, make_grid(1), vectors=make_vectors(store, 1)))
         attempt(store.compact)
 
 

@@ -31,6 +31,13 @@ def make_grid(count: int, *, scene: str = "scene.tif", west: float = 10.0) -> gp
     )
 
 
+def make_vectors(store: CodeStore, count: int) -> np.ndarray | None:
+    """Make a vector of eight numbers for each tile, if the archive keeps vectors."""
+    if store.keep_vectors == "none":
+        return None
+    return np.random.default_rng(count).normal(size=(count, 8)).astype(np.float32)
+
+
 def everything(folder: Path) -> State:
     """Read everything that an archive holds, and check it."""
     try:
@@ -40,13 +47,14 @@ def everything(folder: Path) -> State:
     with store:
         report = store.verify()
         assert report.ok, report.damage
-        tiles = [
-            (int(tile_id), scene, bytes(code))
-            for frame in store.iter_tiles()
-            for tile_id, scene, code in zip(
-                frame["tile_id"], frame["scene"], store.codes(frame["tile_id"]), strict=True
-            )
-        ]
+        tiles = []
+        for frame in store.iter_tiles():
+            ids = frame["tile_id"].to_numpy()
+            made = store.codes(ids)
+            if store.keep_vectors != "none":
+                made = np.hstack([made, store.vectors(ids).view(np.uint8)])
+            data = map(bytes, made)
+            tiles += list(zip(ids.tolist(), frame["scene"], data, strict=True))
         hasher = store.hasher_file.read_bytes() if store.hasher_file else None
         scenes = sorted(record.scene for record in store.scenes())
         state = store.manifest

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from geohash_rs.store.code_store import CodeStore
+from tests.store.helpers import make_vectors
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +42,7 @@ def run_and_kill(folder: Path, seed: int, delay: float) -> list[str]:
 
 def crash_rounds(folder: Path, rounds: int) -> Counter:
     """Kill writers, and check after each that the archive matches the acknowledged changes."""
-    CodeStore.create(folder, num_bits=64).close()
+    CodeStore.create(folder, num_bits=64, keep_vectors="float16").close()
     expected: dict[str, int] = {}
     counts: Counter = Counter()
     rng = np.random.default_rng(rounds)
@@ -83,7 +84,7 @@ def apply(state: dict[str, int], action: str, name: str, count: int) -> None:
 
 
 def tiles_by_scene(archive: CodeStore) -> dict[str, int]:
-    """Count tiles by scene, and check that codes and rows match."""
+    """Count tiles by scene, and check that codes, vectors and rows match."""
     found: dict[str, int] = {}
     for frame in archive.iter_tiles():
         for scene, rows in frame.groupby("scene"):
@@ -91,6 +92,10 @@ def tiles_by_scene(archive: CodeStore) -> dict[str, int]:
     for frame in archive.iter_tiles():
         codes = archive.codes(frame["tile_id"])
         assert (codes[:, 0] == frame["scene"].map(found) % 251).all()
+        places = frame["row"] // 64 * 20 + frame["col"] // 64
+        made = {count: make_vectors(archive, count).astype(np.float16) for count in found.values()}
+        expected = [made[found[scene]][n] for scene, n in zip(frame["scene"], places, strict=True)]
+        assert (archive.vectors(frame["tile_id"]) == np.array(expected)).all()
     searched = archive.search(np.zeros((1, 8), np.uint8), k=10**6).ids
     assert searched.size == len(archive) == sum(found.values())
     return found

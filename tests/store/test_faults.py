@@ -150,8 +150,8 @@ def test_a_changed_manifest_is_detected(archive):
 
 def test_a_newer_format_is_refused(archive):
     path = archive.path / "manifest.json"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 2', 1))
-    with pytest.raises(ArchiveFormatError, match="format version 2, but this .* reads up to 1"):
+    path.write_text(path.read_text().replace('"version": 1', '"version": 3', 1))
+    with pytest.raises(ArchiveFormatError, match="format version 3, but this .* reads up to 2"):
         CodeStore.open(archive.path)
 
 

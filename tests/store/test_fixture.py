@@ -10,7 +10,7 @@ import shapely
 
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
-from tests.store.write_fixture import FOLDER
+from tests.store.write_fixture import FOLDER, VECTORS, WITH_VECTORS
 
 IDS = [0, 1, 2, 3, 4, 5, 9, 10, 11]
 EARLY, LATE, END = "2021-03-04T05:06:07.000008", "2022-01-01T00:00:00", "2021-03-05T00:00:00"
@@ -107,3 +107,21 @@ def test_codes_are_read_and_searched(archive, scanner):
         ({"labels": ["", "Äcker"]}, [3, 5]),
     ):
         assert sorted(archive.search(query, k=20, **where).ids[0].tolist()) == ids
+
+
+@pytest.mark.parametrize("kind", ["float16", "int8"])
+def test_the_committed_archives_of_the_second_format_hold_their_vectors(tmp_path, kind):
+    outer = json.loads((WITH_VECTORS / kind / "manifest.json").read_bytes())
+    assert (outer["version"], outer["body"]["vectors"]) == (2, {"kind": kind, "length": 4})
+    shutil.copytree(WITH_VECTORS / kind, tmp_path / "a")
+    with CodeStore.open(tmp_path / "a") as archive:
+        assert [segment.entry.sequential for segment in archive.segments] == [False, True]
+        for _ in range(2):
+            given = (archive.codes(IDS)[:, 0] - 1) // 2  # the codes count the tiles
+            assert sorted(given) == IDS
+            found, expected = archive.vectors(IDS), VECTORS[given]
+            if kind == "int8":  # scales of 0.5, 0 and 1: the half of the third rounds to even
+                expected = np.where(expected == 0.5, 0.0, expected)
+            np.testing.assert_array_equal(found, expected)
+            assert archive.verify().ok
+            archive.compact()

@@ -15,7 +15,7 @@ import pytest
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.records import SceneRecord
-from tests.store.helpers import everything, make_grid
+from tests.store.helpers import everything, make_grid, make_vectors
 from tests.store.power_cut import Disk, write_tree
 
 EVERY = os.environ.get("GEOHASH_RS_POWER_CUT") == "all"
@@ -26,7 +26,9 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no fsync of
 def add(store: CodeStore, scene: str, count: int = 5, **options: object) -> None:
     codes = np.full((count, 8), count, np.uint8)
     record = SceneRecord(scene=scene, num_tiles=count)
-    store.add_codes(codes, make_grid(count, scene=scene), scenes=[record], **options)
+    vectors = make_vectors(store, count)
+    tiles = make_grid(count, scene=scene)
+    store.add_codes(codes, tiles, vectors=vectors, scenes=[record], **options)
 
 
 def create(root: Path) -> None:
@@ -67,8 +69,8 @@ def push(name: str) -> Callable[[Path], None]:
     return run
 
 
-def some(root: Path, name: str = "a", count: int = 2) -> CodeStore:
-    store = CodeStore.create(root / name, num_bits=64)
+def some(root: Path, name: str = "a", count: int = 2, keep_vectors: str = "none") -> CodeStore:
+    store = CodeStore.create(root / name, num_bits=64, keep_vectors=keep_vectors)
     for number in range(count):
         add(store, f"{number}.tif", 5 + number)
     return store
@@ -84,8 +86,8 @@ def with_part(root: Path) -> None:
         add(part, "part.tif")
 
 
-def with_removed(root: Path) -> None:
-    with some(root, count=3) as store:
+def with_removed(root: Path, keep_vectors: str = "none") -> None:
+    with some(root, count=3, keep_vectors=keep_vectors) as store:
         store.remove_tiles([1, 7])
         store.remove_scenes(["2.tif"])
 
@@ -97,8 +99,8 @@ def with_copy(root: Path) -> None:
         add(store, "more.tif")
 
 
-def some_of(count: int) -> Callable[[Path], None]:
-    return lambda root: some(root, count=count).close()
+def some_of(count: int, keep_vectors: str = "none") -> Callable[[Path], None]:
+    return lambda root: some(root, count=count, keep_vectors=keep_vectors).close()
 
 
 def hashed(root: Path) -> None:
@@ -121,6 +123,16 @@ COMMITS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None], str]] =
     "first add": (some_of(0), opened(lambda store: add(store, "new.tif")), "a"),
     "add": (some_of(2), opened(lambda store: add(store, "new.tif")), "a"),
     "add that merges": (some_of(7), opened(lambda store: add(store, "new.tif")), "a"),
+    "add with vectors": (
+        some_of(2, "float16"),
+        opened(lambda store: add(store, "new.tif", replace_scenes=["0.tif"])),
+        "a",
+    ),
+    "compact with vectors": (
+        lambda root: with_removed(root, "int8"),
+        opened(lambda store: store.compact()),
+        "a",
+    ),
     "replace a scene": (
         some_of(2),
         opened(lambda store: add(store, "0.tif", replace_scenes=["0.tif"])),

@@ -1,10 +1,11 @@
-"""Write the archive that `test_fixture` opens: python -m tests.store.write_fixture.
+"""Write the archives that `test_fixture` opens: python -m tests.store.write_fixture [FORMAT].
 
 Codes and footprints are invented. Do not rewrite it unless the format changes: the committed
 files come from an earlier version, and every later version must read them.
 """
 
 import datetime as dt
+import sys
 from pathlib import Path
 
 import geopandas as gpd
@@ -17,6 +18,8 @@ from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.records import SceneRecord
 
 FOLDER = Path(__file__).parent / "data" / "format_1"
+WITH_VECTORS = Path(__file__).parent / "data" / "format_2"
+VECTORS = np.array([[0.0, 1.0, -2.5, 63.5], [0.0] * 4, [-127.0, 64.0, 0.5, 1.0]] * 4, np.float32)
 
 
 def tiles(scene: str, west: float, *, ends: bool = False, labels: bool = False) -> gpd.GeoDataFrame:
@@ -43,6 +46,21 @@ def tiles(scene: str, west: float, *, ends: bool = False, labels: bool = False) 
     if labels:
         data["label"] = ["Äcker", "", None]
     return gpd.GeoDataFrame(data, geometry=shapes, crs=4326)
+
+
+def write_vectors() -> None:
+    """Write an archive with a merged segment and a second one, in each form of vectors."""
+    codes = np.arange(1, 25, dtype=np.uint8).reshape(12, 2)
+    for kind in ("float16", "int8"):
+        with CodeStore.create(WITH_VECTORS / kind, num_bits=16, keep_vectors=kind) as archive:
+            for start, scene in enumerate(("a.tif", "b.tif", "gone.tif", "c.tif")):
+                rows = slice(3 * start, 3 * start + 3)
+                frame = tiles(scene, 7.0 * start)
+                archive.add_codes(codes[rows], frame, vectors=VECTORS[rows])
+                if scene == "gone.tif":
+                    archive.remove_scenes([scene])
+                    archive.compact()
+        (WITH_VECTORS / kind / "write.lock").write_bytes(b"")  # named this process
 
 
 def main() -> None:
@@ -76,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write_vectors() if sys.argv[1:] == ["2"] else main()

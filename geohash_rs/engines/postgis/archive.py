@@ -8,6 +8,7 @@ from typing import Any, LiteralString, Self
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 from psycopg import sql
 
 from geohash_rs.engines.postgis.conditions import Conditions
@@ -15,7 +16,13 @@ from geohash_rs.engines.postgis.connection import Connection, server_of
 from geohash_rs.engines.postgis.rows import CODES, TILES, bit_text, codes_of, result_of, tiles_of
 from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
 from geohash_rs.engines.postgis.session import Session
-from geohash_rs.errors import EngineError, HasherError, QueryError, TileNotFoundError
+from geohash_rs.errors import (
+    EngineError,
+    HasherError,
+    QueryError,
+    TileNotFoundError,
+    VectorError,
+)
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.store.disk.records import SceneRecord, record_from_json
@@ -164,6 +171,18 @@ class PostGISArchive(ImageQueries):
     def codes(self, ids: Ids) -> Codes:
         """Return the codes of tiles; see `Searchable.codes`."""
         return codes_of(self._by_id(CODES, ids), num_bits=self.num_bits)
+
+    def vectors(self, ids: Ids) -> npt.NDArray[np.float32]:
+        """Refuse: `publish` copies no feature vectors; see `Searchable.vectors`.
+
+        Raises:
+            VectorError: Always.
+        """
+        msg = (
+            f"{self.path} holds no vectors: publishing copies codes and footprints only; read the "
+            "vectors from the archive's folder."
+        )
+        raise VectorError(msg)
 
     def scenes(self) -> list[SceneRecord]:
         """Return the scene records; see `Searchable.scenes`."""

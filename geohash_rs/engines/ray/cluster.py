@@ -198,15 +198,16 @@ class Pool:
         count: Number of actors to aim for.
         *args: Arguments of the class.
         gpu: Whether each actor needs its own GPU.
+        **named: Its arguments by name.
     """
 
-    def __init__(self, kind: Any, count: int, *args: Any, gpu: bool = False) -> None:  # noqa: ANN401 - any class
+    def __init__(self, kind: Any, count: int, *args: Any, gpu: bool = False, **named: Any) -> None:  # noqa: ANN401 - any class
         self.count = count
         self._unit = "GPU" if gpu else "CPU"
         self._last_error: BaseException | None = None
         self.ready: list[Actor] = []
         self._starting: dict[Any, Actor] = {}
-        self._args = args
+        self._args, self._named = args, named
         self._kind = ray.remote(
             num_cpus=1, num_gpus=int(gpu), max_restarts=0, scheduling_strategy="SPREAD"
         )(kind)
@@ -221,7 +222,7 @@ class Pool:
         if self.ready and missing > 0:
             missing = min(missing, _units(self._unit, free=True))
         for _ in range(missing):
-            actor = self._kind.remote(*self._args)
+            actor = self._kind.remote(*self._args, **self._named)
             self._starting[actor.ready.remote()] = actor
         if not self._starting:
             return

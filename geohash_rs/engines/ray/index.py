@@ -136,7 +136,9 @@ def index_scenes(
         run = _Run(archive, scenes, works, counts, report, strict=strict)
         there = replace(quiet, device="cuda" if gpu else device)  # each worker sees only its GPU
         with settings.bar("index", int(counts.sum())) as bar:
-            run.work(Pool(Indexer, workers, data, str(staging), grid, there, gpu=gpu), bar)
+            given = (data, str(staging), grid, there)
+            kept = archive.keep_vectors
+            run.work(Pool(Indexer, workers, *given, gpu=gpu, keep_vectors=kept), bar)
     check_codes_differ(archive, report, first_id=first_id)
     check_fit(archive, report, first_id=first_id)
     return report

@@ -14,6 +14,7 @@ from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.store.disk.manifest import KeepVectors
 
 __all__ = ["Indexer"]
 
@@ -26,16 +27,24 @@ class Indexer:
         staging: Folder for the parts, which every node can reach.
         grid: How tiles are cut.
         settings: How tiles are read and hashed.
+        keep_vectors: How the archive keeps feature vectors.
     """
 
     def __init__(
-        self, hasher: bytes, staging: str, grid: GridSettings, settings: IndexSettings
+        self,
+        hasher: bytes,
+        staging: str,
+        grid: GridSettings,
+        settings: IndexSettings,
+        *,
+        keep_vectors: KeepVectors = "none",
     ) -> None:
         torch.set_num_threads(1)
         self._hasher = Hasher.from_bytes(hasher, device=settings.device)
         self._staging = Path(staging)
         self._grid = grid
         self._settings = settings
+        self._keep_vectors = keep_vectors
 
     def ready(self) -> bool:
         """Return True once the packages are imported and the hasher is loaded."""
@@ -57,7 +66,7 @@ class Indexer:
             TileSizeError: If ``strict`` and a scene is smaller than a tile.
         """
         folder = self._staging / uuid.uuid4().hex  # a retry never meets an earlier attempt's files
-        archive = Archive.create(folder, hasher=self._hasher)
+        archive = Archive.create(folder, hasher=self._hasher, keep_vectors=self._keep_vectors)
         archive.reserve_ids(first_id)
         try:
             mine = SceneImagery(archive, scenes, self._grid, self._settings)

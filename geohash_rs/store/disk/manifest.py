@@ -4,7 +4,7 @@ import dataclasses
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,10 +15,14 @@ __all__ = [
     "MOST_ANCESTORS",
     "FormerHasher",
     "HasherEntry",
+    "KeepVectors",
     "Manifest",
     "SegmentEntry",
+    "VectorsEntry",
     "new_commit",
 ]
+
+KeepVectors = Literal["none", "float16", "int8"]
 
 MOST_ANCESTORS = 1000  # commits that a state remembers: over five hours of `index`
 MOST_FORMER = 100  # hashers before the present one
@@ -51,6 +55,25 @@ class FormerHasher:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VectorsEntry:
+    """The form of the feature vectors that an archive keeps next to its codes.
+
+    Attributes:
+        kind: "float16", or "int8" with one float32 scale per vector.
+        length: Numbers of a vector, or None until vectors were added.
+    """
+
+    kind: Literal["float16", "int8"]
+    length: int | None = None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that a tile's vector takes; 0 while the length is unknown."""
+        length = self.length or 0
+        return 2 * length if self.kind == "float16" else length + 4 * bool(length)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SegmentEntry:
     """One immutable set of tiles.
 
@@ -64,7 +87,7 @@ class SegmentEntry:
         bounds: (xmin, ymin, xmax, ymax) around the footprints in degrees, xmax above 180 if one
             crosses the antimeridian; None without footprints.
         times: First and last time in microseconds since 1970 UTC; None without times.
-        files: Codes, index and tiles.
+        files: Codes, index and tiles, and the vectors if the archive keeps them.
         tombstones: The bitmap of removed rows, if any.
     """
 
@@ -97,6 +120,7 @@ class Manifest:
         num_bits: Bits per code, or None until a hasher is known.
         hasher: The hasher, if one is known.
         pending_hasher: The kind of hasher still to be fitted, such as "general-64".
+        vectors: The form of the vectors that the archive keeps; None if it keeps none.
         next_id: The id of the next tile; ids are never reused.
         next_number: The number of the next file or folder.
         segments: The segments, ordered by smallest tile id.
@@ -111,6 +135,7 @@ class Manifest:
     num_bits: int | None = None
     hasher: HasherEntry | None = None
     pending_hasher: str | None = None
+    vectors: VectorsEntry | None = None
     next_id: int = 0
     next_number: int = 0
     segments: tuple[SegmentEntry, ...] = ()

@@ -11,16 +11,22 @@ from typing import Any
 
 from geohash_rs.codes import check_num_bits
 from geohash_rs.store.disk.durable import FileEntry
-from geohash_rs.store.disk.manifest import FormerHasher, HasherEntry, Manifest, SegmentEntry
+from geohash_rs.store.disk.manifest import (
+    FormerHasher,
+    HasherEntry,
+    Manifest,
+    SegmentEntry,
+    VectorsEntry,
+)
 from geohash_rs.store.disk.plain import HASHER_NAME, NUMBER_NAME
-from geohash_rs.store.segment.layout import CODES, INDEX, TILES
+from geohash_rs.store.segment.layout import CODES, INDEX, MOST_NUMBERS, TILES, VECTORS
 
 __all__ = ["manifest_from_json"]
 
 LIMIT = 1 << 63  # of ids, times and sizes: they are stored as int64
 MOST_ROWS = 1 << 31
 WORD = re.compile(r"[0-9A-Za-z_.-]{1,128}")  # of a fingerprint, a commit, the name of a hasher
-SEGMENT_NAME = re.compile("|".join(map(re.escape, (CODES, INDEX, TILES))))
+SEGMENT_NAME = re.compile("|".join(map(re.escape, (CODES, INDEX, TILES, VECTORS))))
 
 
 def manifest_from_json(body: dict[str, Any]) -> Manifest:
@@ -41,7 +47,9 @@ def manifest_from_json(body: dict[str, Any]) -> Manifest:
     if num_bits is not None:
         check_num_bits(_integer(num_bits, "num_bits"))
     hasher, pending = body["hasher"], body["pending_hasher"]
-    segments = tuple(_segment(entry, num_bits) for entry in _list(body, "segments"))
+    given = body.get("vectors")  # left out if none are kept
+    vectors = None if given is None else _vectors(given)
+    segments = tuple(_segment(entry, num_bits, vectors) for entry in _list(body, "segments"))
     manifest = Manifest(
         generation=_integer(body["generation"], "generation"),
         commit=_word(body["commit"], "commit"),
@@ -49,6 +57,7 @@ def manifest_from_json(body: dict[str, Any]) -> Manifest:
         num_bits=num_bits,
         hasher=None if hasher is None else _hasher(hasher),
         pending_hasher=None if pending is None else _word(pending, "pending_hasher"),
+        vectors=vectors,
         next_id=_integer(body["next_id"], "next_id"),
         next_number=_integer(body["next_number"], "next_number", most=10**17),
         segments=segments,
@@ -65,7 +74,9 @@ def manifest_from_json(body: dict[str, Any]) -> Manifest:
     return manifest
 
 
-def _segment(data: dict[str, Any], num_bits: int | None) -> SegmentEntry:
+def _segment(
+    data: dict[str, Any], num_bits: int | None, vectors: VectorsEntry | None
+) -> SegmentEntry:
     _require(num_bits is not None, "it has segments but no num_bits")
     name = _name(data["name"], NUMBER_NAME)
     num_tiles = _integer(data["num_tiles"], f"num_tiles of segment {name}", least=1, most=MOST_ROWS)
@@ -82,7 +93,11 @@ def _segment(data: dict[str, Any], num_bits: int | None) -> SegmentEntry:
     )
     files = tuple(_file(entry, SEGMENT_NAME) for entry in _list(data, "files"))
     sizes = {file.name: file.size for file in files}
-    _require(set(sizes) == {CODES, INDEX, TILES}, f"segment {name} has the files {sorted(sizes)}")
+    kept = {CODES, INDEX, TILES} if vectors is None else {CODES, INDEX, TILES, VECTORS}
+    _require(set(sizes) == kept, f"segment {name} has the files {sorted(sizes)}")
+    if vectors is not None:
+        fits = vectors.row_bytes > 0 and sizes[VECTORS] == num_tiles * vectors.row_bytes
+        _require(fits, f"the vectors of segment {name} have {sizes[VECTORS]} bytes")
     tombstones = data["tombstones"]
     bitmap = None if tombstones is None else _file(tombstones, NUMBER_NAME)
     _require((bitmap is None) == (removed == 0), f"segment {name} has {removed} removed tiles")
@@ -98,6 +113,14 @@ def _segment(data: dict[str, Any], num_bits: int | None) -> SegmentEntry:
         files=files,
         tombstones=bitmap,
     )
+
+
+def _vectors(data: dict[str, Any]) -> VectorsEntry:
+    kind, length = data["kind"], data["length"]
+    _require(kind in ("float16", "int8"), "kind of the vectors is unknown")
+    if length is not None:
+        _integer(length, "length of the vectors", least=1, most=MOST_NUMBERS)
+    return VectorsEntry(kind=kind, length=length)
 
 
 def _hasher(data: dict[str, Any]) -> HasherEntry:

@@ -28,7 +28,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 FORMAT = "geohash_rs archive"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest that is read; without vectors, an archive has version 1
 MOST_BYTES = 32 << 20  # enough for 50,000 segments; more would take a gigabyte to parse
 MOST_PARTS = 1_000_000  # objects and lists, of which a segment has six
 
@@ -117,6 +117,8 @@ def commit_manifest(folder: Path, manifest: Manifest) -> None:
             is at its limit; the old state then stands.
     """
     body = dataclasses.asdict(manifest)
+    if manifest.vectors is None:
+        del body["vectors"]  # as in version 1, which has none
     path = folder / MANIFEST
     try:
         manifest_from_json(body)
@@ -125,7 +127,7 @@ def commit_manifest(folder: Path, manifest: Manifest) -> None:
         raise ArchiveCorruptError(_damage(path, what)) from error
     outer = {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
+        "version": FORMAT_VERSION if manifest.vectors else 1,
         "crc32": zlib.crc32(_canonical(body)),
         "body": body,
     }

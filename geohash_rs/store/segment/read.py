@@ -12,14 +12,15 @@ import shapely
 from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.disk.durable import FileEntry
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
-from geohash_rs.store.disk.manifest import SegmentEntry
+from geohash_rs.store.disk.manifest import SegmentEntry, VectorsEntry
 from geohash_rs.store.segment.arrays import map_arrays, map_bytes
 from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.index_arrays import IndexArrays
-from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, TILES
+from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, TILES, VECTORS
 from geohash_rs.store.segment.pages import read_wkb
 from geohash_rs.store.segment.parquet import TileTableFile, undecodable
 from geohash_rs.store.segment.tiles import STAMP
+from geohash_rs.store.segment.vectors import StoredVectors
 from geohash_rs.store.segment.windows import WINDOW, window_numbers
 from geohash_rs.store.segment.wkb import check_wkb
 
@@ -52,6 +53,7 @@ class Segment:
         self.num_bits = num_bits
         self._files = FolderFiles(archive) if files is None else files
         self._texts: dict[str, list[str]] = {}
+        self._vectors: StoredVectors | None = None
 
     def __len__(self) -> int:
         return self.entry.num_tiles
@@ -78,6 +80,24 @@ class Segment:
         return self._of_size(map_bytes(path), len(self) * self.num_bits // 8, path).reshape(
             len(self), self.num_bits // 8
         )
+
+    def vectors(self, form: VectorsEntry) -> StoredVectors:
+        """Return the feature vectors of the rows, mapped.
+
+        Args:
+            form: The form in which the archive keeps them.
+
+        Returns:
+            The vectors.
+
+        Raises:
+            ArchiveCorruptError: If the length of the file does not fit the number of rows.
+        """
+        if self._vectors is None:
+            path = self._file(VECTORS)
+            data = self._of_size(map_bytes(path), len(self) * form.row_bytes, path)
+            self._vectors = StoredVectors.of(data, form, path=path)
+        return self._vectors
 
     def _of_size(self, data: Array, size: int, path: Path) -> Array:
         """Return mapped bytes, if they are as many as the rows need; compiled loops rely on it.

@@ -15,7 +15,7 @@ from geohash_rs.store.disk.durable import seal_file, sync_folder, write_file, wr
 from geohash_rs.store.disk.manifest import SegmentEntry
 from geohash_rs.store.segment.arrays import serialise_arrays
 from geohash_rs.store.segment.curve import hilbert_keys
-from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, MARGIN, STEPS, TILES
+from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, MARGIN, STEPS, TILES, VECTORS
 from geohash_rs.store.segment.pages import PAGE_BYTES, PAGE_ROWS, index_pages
 from geohash_rs.store.segment.shapes import geo_metadata
 from geohash_rs.store.segment.tiles import TileTable
@@ -41,11 +41,13 @@ class SegmentData:
         codes: uint8, shape (n, bits / 8).
         tiles: The tiles, n rows.
         ids: Tile ids, int64, shape (n,), or None for consecutive ids.
+        vectors: The content of the file of vectors, in pieces; None if none are kept.
     """
 
     codes: npt.NDArray[np.uint8]
     tiles: TileTable
     ids: npt.NDArray[np.int64] | None = None
+    vectors: Iterable[memoryview] | None = None
 
 
 def curve_order(bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -102,6 +104,9 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
         _write_parquet(path, tiles.table.add_column(0, "tile_id", pa.array(tile_ids)), bounds)
     parquet = seal_file(path)
     arrays = write_file(folder / INDEX, serialise_arrays(index | index_pages(path)))
+    files = [codes, arrays, parquet]
+    if data.vectors is not None:
+        files.append(write_file(folder / VECTORS, data.vectors))
     with writing(folder):
         sync_folder(folder)
         sync_folder(folder.parent)
@@ -114,7 +119,7 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
         sequential=ids is None,
         bounds=bounds,
         times=_total_times(index),
-        files=(codes, arrays, parquet),
+        files=tuple(files),
     )
 
 
