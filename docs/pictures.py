@@ -15,12 +15,13 @@ from pathlib import Path
 
 from curves import MEASURED, draw_curves
 from gallery import draw_footprints, draw_queries
+from sensors import draw_bits, write_hazy
 from sphinx.util import logging
 
 FOLDER = Path(__file__).parent / "_generated" / "pictures"
 EARLIER = Path(__file__).parent / "taken"
 LOG = logging.getLogger(__name__)
-DRAWN = ("grid.png", "look.png", "queries.png", "footprints.png")
+DRAWN = ("grid.png", "look.png", "queries.png", "footprints.png", "bits.png")
 TAKEN = ("page.jpg", "html.jpg")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
@@ -57,6 +58,8 @@ def make_pictures(app) -> None:
         industry = archive.query(patches["industry"], k=1)
         search = f"tiles={matches['tile_id'][0]}&not={industry['tile_id'][0]}"
         take_pictures(archive, search, folder / "matches.html")
+        hazy = write_hazy(folder / "scenes", folder / "hazy")
+        draw_bits(archive, hazy, FOLDER / "bits.png")  # changes the archive
 
 
 def take_pictures(archive, search: str, matches: Path) -> None:

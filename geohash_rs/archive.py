@@ -251,6 +251,7 @@ class Archive(CodeStore, ImageQueries):
         workers: int = 0,
         device: str = "cpu",
         progress: bool = False,
+        remote_scenes: bool = False,
         announce: Announce | None = None,
     ) -> RefitReport:
         """Fit a hasher on all that the archive holds, and hash every tile again.
@@ -258,12 +259,16 @@ class Archive(CodeStore, ImageQueries):
         A hasher that is fitted when an archive is made knows only the first scenes. Tile ids,
         footprints, dates and labels stay; codes and hasher change in one commit at the end, so
         that whoever has the archive open keeps the former state until a refresh. An interrupted
-        run resumes where it was. Codes, links with a patch and published copies made before no
-        longer fit and are refused.
+        run resumes where it was. Links with a patch, published copies, and codes that come with
+        their hasher's fingerprint no longer fit and are refused.
 
         Scenes are read from the files that were indexed. If only a STAC item says what the bands
         of a scene show, their scale, or which files make one scene, call `Scenes.from_stac` with
         the item in this process first.
+
+        An archive that keeps feature vectors needs no pixels, except those of a few hundred tiles
+        of each sensor to fit a general hasher: it hashes the vectors, and how pixel values are
+        scaled stays. Only a hasher that computes the same features is accepted.
 
         >>> archive = Archive.open("archive")  # doctest: +SKIP
         >>> archive.refit()  # doctest: +SKIP
@@ -277,6 +282,8 @@ class Archive(CodeStore, ImageQueries):
             workers: Processes that read; 0 reads in a thread.
             device: Device that runs the network, such as ``cpu`` or ``cuda``.
             progress: Show a progress bar if this is a terminal.
+            remote_scenes: Read scenes from wherever the archive says, such as URLs, not only from
+                plain raster files of this machine; only if you trust whoever made it.
             announce: Called with what is going to be done, once it is known to be possible.
 
         Returns:
@@ -292,6 +299,7 @@ class Archive(CodeStore, ImageQueries):
             HasherNotFoundError: If there is no such hasher.
             SceneError: If tiles cannot be read again, since scenes are missing, have changed, or
                 were read by a TorchGeo dataset; it names them, and nothing is changed.
+            VectorError: If the archive keeps feature vectors that the hasher does not compute.
         """
         self._writer()  # refuses an archive that was opened for reading
         self.refresh()
@@ -301,7 +309,11 @@ class Archive(CodeStore, ImageQueries):
             else self.hasher(device=device)
         )
         settings = IndexSettings(
-            batch_size=batch_size, workers=workers, device=device, progress=progress
+            batch_size=batch_size,
+            workers=workers,
+            device=device,
+            progress=progress,
+            remote_scenes=remote_scenes,
         )
         chosen = hasher if isinstance(hasher, Hasher) or hasher is None else str(hasher)
         return refit_archive(self, known, chosen, settings, announce=announce)
@@ -311,7 +323,8 @@ class Archive(CodeStore, ImageQueries):
         first_id = self.manifest.next_id
         report = add_imagery(self, imagery, hasher)
         check_codes_differ(self, report, first_id=first_id)
-        check_fit(self, report, first_id=first_id)
+        if report.num_tiles:
+            report.unfit += check_fit(self, first_id=first_id)
         return report
 
 

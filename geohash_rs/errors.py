@@ -1,6 +1,10 @@
 """Errors that say what was wrong, with the values, and what to do next."""
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 __all__ = [
     "ArchiveCorruptError",
@@ -34,6 +38,7 @@ __all__ = [
     "TrainingError",
     "ValueMismatchError",
     "VectorError",
+    "ignore_warnings",
     "one_line",
 ]
 
@@ -176,3 +181,24 @@ def one_line(error: BaseException) -> str:
     if wrong and remedy not in text and any(sign in text for sign in OTHER_PROJ):
         text = text.rstrip(".") + remedy
     return text
+
+
+@contextmanager
+def ignore_warnings(category: type[Warning] = Warning) -> Iterator[None]:
+    """Ignore warnings while a block runs, in all threads.
+
+    `warnings.catch_warnings` exchanges the filters of the whole process. Where two threads overlap,
+    the one that ends last restores what the other had set, and every later warning is lost. This
+    adds a filter and removes it from the same list, so that threads may overlap.
+
+    Args:
+        category: Warnings to ignore, those of subclasses included.
+    """
+    filters = cast("list[tuple[Any, ...]]", warnings.filters)
+    entry = ("ignore", None, category, None, 0)
+    filters.insert(0, entry)
+    try:
+        yield
+    finally:
+        if entry in filters:  # unless somebody has reset them meanwhile
+            filters.remove(entry)

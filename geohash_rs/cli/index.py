@@ -130,7 +130,7 @@ def index_command(
         echo_json({**asdict(report), "archive": str(archive), "archive_tiles": num_tiles})
     else:
         kept = target_folder.exists()
-        vectors = f", each with a {form.kind} vector of {form.row_bytes:,} bytes" if form and num_tiles else ""
+        vectors = f", with {form.kind} vectors of {form.row_bytes:,} bytes each" if form and num_tiles else ""
         _print_report(report, f"{archive} " + (f"holds {num_tiles} tiles{vectors}." if kept else "was not made."))
     for scene, reason in report.skipped:
         echo(f"geohash-rs: skipped {scene}: {in_options(reason)}", err=True)

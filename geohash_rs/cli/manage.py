@@ -11,6 +11,8 @@ from geohash_rs.cli.options import echo_json, remote_scenes_option
 from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from geohash_rs.scenes.values import Values
 
 __all__ = [
@@ -45,9 +47,23 @@ def info_command(archive: Path, as_json: bool) -> None:
     width = max(map(len, summary))
     for name, value in summary.items():
         shown = "-" if value is None else value
-        if isinstance(shown, list):
-            shown = ", ".join(f"{part:.6g}" if isinstance(part, float) else str(part) for part in shown)
-        echo(f"{name:<{width}}  {shown}")
+        lines = [shown]
+        if name == "sensors":
+            lines = [_sensor_line(sensor) for sensor in value] or ["-"]
+        elif isinstance(shown, list):
+            parts = (f"{part:.6g}" if isinstance(part, float) else str(part) for part in shown)
+            lines = [", ".join(parts)]
+        for number, line in enumerate(lines):
+            echo(f"{'' if number else name:<{width}}  {line}")
+
+
+def _sensor_line(sensor: "dict[str, Any]") -> str:
+    """Describe how well codes distinguish the tiles of a sensor."""
+    scenes = "1 scene" if sensor["scenes"] == 1 else f"{sensor['scenes']} scenes"
+    return (
+        f"{sensor['sensor']}: {sensor['tiles']} tiles of {scenes}; two tiles "
+        f"differ in {sensor['mean_distance']} bits on average; {sensor['constant_bits']} constant bits"
+    )
 
 
 def _values_of(hasher_file: Path) -> "tuple[Values, ...]":

@@ -18,7 +18,7 @@ PARAMETERS = re.compile(
 )
 RENAMED = {"datetime": "date"}
 
-remote_scenes_option = click.option("--remote-scenes", is_flag=True, help="Draw scenes from wherever the archive says, such as URLs, not only from plain raster files of this machine; only if you trust its author.")
+remote_scenes_option = click.option("--remote-scenes", is_flag=True, help="Read scenes from wherever the archive says, such as URLs, not only from plain raster files of this machine; only if you trust its author.")
 
 
 class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]

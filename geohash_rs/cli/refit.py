@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geohash_rs.cli.options import echo_json
+from geohash_rs.cli.options import echo_json, remote_scenes_option
 from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = ["refit_command"]
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Largest number of tiles to read at once; fewer if they are large.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read scenes; 0 reads in a thread.")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
+@remote_scenes_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def refit_command(
     archive: Path,
@@ -31,6 +32,7 @@ def refit_command(
     batch_size: int,
     workers: int,
     device: str,
+    remote_scenes: bool,
     as_json: bool,
 ) -> None:
     """Fit the hasher to all scenes of an archive, and hash every tile again.
@@ -49,6 +51,9 @@ def refit_command(
             echo(str(plan))
 
     opened = Archive.open(archive)
+    if asset is not None and not items:
+        msg = "--asset says which asset of STAC items was read; pass them with --items."
+        raise click.UsageError(msg)
     if items:
         from geohash_rs.scenes.dataset import Scenes
 
@@ -59,6 +64,7 @@ def refit_command(
         workers=workers,
         device=device,
         progress=not as_json,
+        remote_scenes=remote_scenes,
         announce=announce,
     )
     if as_json:

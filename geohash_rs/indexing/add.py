@@ -15,7 +15,7 @@ from geohash_rs.indexing.writer import ArchiveWriter, when_free
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.code_store import CodeStore
 
-__all__ = ["Imagery", "add_imagery", "pending_hasher"]
+__all__ = ["Imagery", "add_imagery", "fit_pending", "pending_hasher"]
 
 # Tracing the network pays off from this many tiles.
 TRACE_TILES = 300
@@ -113,9 +113,8 @@ def add_imagery(archive: CodeStore, imagery: Imagery[Batch], hasher: Hasher | No
     if imagery.num_tiles == 0:
         return imagery.report
     if hasher is None:
-        if (sample := imagery.sample()) is None:
+        if (hasher := fit_pending(archive, imagery)) is None:
             return imagery.report
-        hasher = _fit(archive, imagery, sample)
     elif (imagery.num_tiles or 0) >= TRACE_TILES:
         hasher.accelerate()
     with (
@@ -152,8 +151,22 @@ def pending_hasher(archive: CodeStore) -> Unfitted:
     return found
 
 
-def _fit(archive: CodeStore, imagery: Imagery[Batch], sample: Iterator[SensorTiles]) -> Hasher:
-    """Fit the hasher that an archive was created for, and store it there."""
+def fit_pending(archive: CodeStore, imagery: Imagery[Batch]) -> Hasher | None:
+    """Fit the hasher that an archive was created for, and store it there.
+
+    Args:
+        archive: The archive.
+        imagery: The imagery, after `Imagery.plan`.
+
+    Returns:
+        The hasher; None if nothing can be read; the report says why.
+
+    Raises:
+        HasherError: If there are too few tiles.
+        HasherNotFoundError: As in `pending_hasher`.
+    """
+    if (sample := imagery.sample()) is None:
+        return None
     hasher = pending_hasher(archive).fit(
         sample,
         bands=imagery.bands,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from geohash_rs.errors import SceneError
 from geohash_rs.indexing.records import READING, RESCALING, is_unchanged, reading_of
+from geohash_rs.pictures.permission import Permission, RefusedSceneError
 from geohash_rs.scenes.file import SceneFile, read_scene_file
 from geohash_rs.store.disk.records import SceneRecord, record_to_json
 
@@ -35,6 +36,7 @@ def archived_scene(
     bands: Sequence[str],
     same_bands: bool,
     resolution: float | None = None,
+    permission: Permission,
 ) -> ArchivedScene:
     """Check that a scene is as it was when it was indexed.
 
@@ -43,6 +45,7 @@ def archived_scene(
         bands: Bands that the new hasher expects.
         same_bands: Whether these are the bands with which the archive was made.
         resolution: Ground size of a pixel that the new hasher asks for, m; None for any.
+        permission: What may be read.
 
     Returns:
         The scene.
@@ -64,7 +67,14 @@ def archived_scene(
             "make another archive with that hasher"
         )
         raise SceneError(msg)
-    file = read_scene_file(record.scene, bands=asked)
+    try:
+        permission.check(record.scene)
+    except RefusedSceneError as error:
+        raise SceneError(str(error).removeprefix("no picture of ")) from error
+    except SceneError:  # if it is missing, reading it says so in better words
+        pass
+    with permission.sealed():
+        file = read_scene_file(record.scene, bands=asked)
     dates = None  # the run that indexed it may have been given another date
     if record.datetime is not None:
         dates = (record.datetime, record.datetime_end or record.datetime)

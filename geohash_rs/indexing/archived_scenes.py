@@ -10,8 +10,9 @@ import numpy.typing as npt
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.hashing.fit.training_free import SensorTiles
 from geohash_rs.indexing.archived_scene import archived_scene, scene_digest
-from geohash_rs.indexing.fair_sample import fair_shares, sensors_of
-from geohash_rs.indexing.settings import IndexSettings, fit_tiles
+from geohash_rs.indexing.fair_sample import SceneTraits, fair_shares
+from geohash_rs.indexing.settings import IndexSettings
+from geohash_rs.pictures.permission import Permission
 from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
@@ -58,6 +59,8 @@ class ArchivedScenes:
     Attributes:
         files: The scenes.
         counts: Number of live tiles of each, int64, shape (scenes,).
+        records: The archive's records of them.
+        problems: Scenes that cannot be read again, and why.
         renewed: Records of the scenes of which other bands are read than before.
     """
 
@@ -69,6 +72,7 @@ class ArchivedScenes:
         bands: Sequence[str],
         same_bands: bool,
         resolution: float | None = None,
+        all_of_them: bool = True,
     ) -> None:
         """Read the headers of all scenes that have tiles.
 
@@ -78,6 +82,7 @@ class ArchivedScenes:
             bands: Bands that the new hasher expects.
             same_bands: Whether these are the bands with which the archive was made.
             resolution: Ground size of a pixel that the new hasher asks for, m; None for any.
+            all_of_them: Whether all must be readable; scenes that are not are left out otherwise.
 
         Raises:
             SceneError: If tiles cannot be read again; it names their scenes and says why.
@@ -85,10 +90,11 @@ class ArchivedScenes:
         self.settings = settings
         self.bands = tuple(bands)
         tiles = count_tiles(snapshot)
+        permission = Permission(remote_scenes=settings.remote_scenes)
         self.renewed: list[SceneRecord] = []
-        problems: list[tuple[str, str]] = []
+        self.problems: list[tuple[str, str]] = []
         self.files: list[SceneFile] = []
-        self._records: list[SceneRecord] = []
+        self.records: list[SceneRecord] = []
         self._indexes: list[tuple[int, ...]] = []
         for name in sorted(tiles):
             try:
@@ -97,16 +103,18 @@ class ArchivedScenes:
                     bands=self.bands,
                     same_bands=same_bands,
                     resolution=resolution,
+                    permission=permission,
                 )
             except GeoHashRSError as error:
-                problems.append((name, one_line(error)))
+                self.problems.append((name, one_line(error)))
                 continue
             self.files.append(found.file)
-            self._records.append(found.record)
+            self.records.append(found.record)
             self._indexes.append(found.indexes)
             if found.renewed is not None:
                 self.renewed.append(found.renewed)
-        self._refuse(problems, tiles)
+        if all_of_them:
+            self._refuse(self.problems, tiles)
         self.counts = np.array([tiles[file.key] for file in self.files], np.int64)
         self._numbers = {file.key: number for number, file in enumerate(self.files)}
         self._groups = self._grouped()
@@ -136,7 +144,7 @@ class ArchivedScenes:
     def _grouped(self) -> list[_Group]:
         """Group the scenes by the settings with which they are read."""
         by_settings: dict[str, list[int]] = {}
-        for number, record in enumerate(self._records):
+        for number, record in enumerate(self.records):
             chosen = [
                 record.settings.get(name)
                 for name in ("bands", "nodata", "value_range", "resolution", "tile_size")
@@ -144,7 +152,7 @@ class ArchivedScenes:
             by_settings.setdefault(repr(chosen), []).append(number)
         groups = []
         for numbers in by_settings.values():
-            settings = self._records[numbers[0]].settings
+            settings = self.records[numbers[0]].settings
             given, side = settings.get("value_range"), int(settings["tile_size"])
             scenes = Scenes.of_files(
                 [self.files[number] for number in numbers],
@@ -160,12 +168,12 @@ class ArchivedScenes:
         """Return a number for each scene that changes with its record, the bands read included."""
         return {
             record.scene: scene_digest(record, indexes)
-            for record, indexes in zip(self._records, self._indexes, strict=True)
+            for record, indexes in zip(self.records, self._indexes, strict=True)
         }
 
     def tile_size(self) -> int | None:
         """Return the tile size with which all scenes were cut, px; None if they differ."""
-        sizes = {int(record.settings["tile_size"]) for record in self._records}
+        sizes = {int(record.settings["tile_size"]) for record in self.records}
         return sizes.pop() if len(sizes) == 1 else None
 
     def kinds(self) -> tuple[Values, ...]:
@@ -239,27 +247,35 @@ class ArchivedScenes:
         return tiles
 
     def sample(
-        self, segments: Sequence[Segment], values: Sequence[Values], *, seed: int = 0
+        self,
+        segments: Sequence[Segment],
+        values: Sequence[Values],
+        *,
+        names: Mapping[str, str],
+        size: int,
+        seed: int = 0,
     ) -> Generator[SensorTiles, None, None]:
         """Read a sample to fit a hasher on, fair to sensors, places, dates and scenes.
 
         Args:
             segments: The segments of the archive.
             values: Kinds of values, as from `kinds`.
+            names: The sensor of each scene.
+            size: Most tiles to read.
             seed: Seed of the choice.
 
         Yields:
             Batches of raw tiles, and the sensor of each tile.
         """
-        sensors = sensors_of(self.files)
-        size = fit_tiles(len(set(sensors)))
-        shares = fair_shares(self.files, self.counts, size=size, seed=seed)
+        traits = [SceneTraits.of_record(record) for record in self.records]
+        shares = fair_shares(traits, self.counts, size=size, seed=seed)
         rng = np.random.default_rng(seed)
         chosen = np.concatenate([np.empty((0, 5), np.int64), *self._drawn(segments, shares, rng)])
         chosen = chosen[in_order(chosen)]
         with self.settings.bar("fit", len(chosen), leave=False) as bar:
             for batch, tiles in self.read(chosen, values):
-                yield batch.images, [sensors[number] for number in tiles[:, 0].tolist()]
+                files = [self.files[number] for number in tiles[:, 0].tolist()]
+                yield batch.images, [names[file.key] for file in files]
                 bar.update(len(tiles))
 
     def _drawn(
@@ -272,7 +288,9 @@ class ArchivedScenes:
         ]
         seen = np.zeros(len(self.files), np.int64)
         for segment in segments:
-            tiles = self.windows(segment, np.flatnonzero(~segment.removed_rows()))
+            rows = np.flatnonzero(~segment.removed_rows())
+            here = np.array([text in self._numbers for text in segment.texts("scene")], bool)
+            tiles = self.windows(segment, rows[here[segment.numbers("scene", rows)]])
             order = np.argsort(tiles[:, 0], kind="stable")
             for number, first, count in zip(
                 *np.unique(tiles[order, 0], return_index=True, return_counts=True), strict=True

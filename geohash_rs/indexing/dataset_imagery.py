@@ -91,7 +91,13 @@ class DatasetImagery:
     def _of_sensors(self) -> Iterator[SensorTiles]:
         """Yield the first samples, with the sensor of each."""
         kinds = sorted({(t.ground_size, t.dtype) for batch in self._sampled for t in batch})
-        sensors = dict(zip(kinds, name_sensors(*zip(*kinds, strict=True)), strict=True))
+        sensors = dict(
+            zip(
+                kinds,
+                name_sensors([size for size, _ in kinds], [dtype for _, dtype in kinds]),
+                strict=True,
+            )
+        )
         for images, tiles in images_of(self._values.convert(batch) for batch in self._sampled):
             yield images, [sensors[tile.ground_size, tile.dtype] for tile in tiles]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.indexing.fair_sample import fair_shares
+from geohash_rs.indexing.fair_sample import SceneTraits, fair_shares
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import GridSettings
 
@@ -72,7 +72,8 @@ class ScenePlan:
         Returns:
             Positions among the tiles of all included scenes, ascending.
         """
-        shares = fair_shares(self.scenes.scene_files, self.counts, size=size, seed=seed)
+        traits = [SceneTraits.of_file(file) for file in self.scenes.scene_files]
+        shares = fair_shares(traits, self.counts, size=size, seed=seed)
         rng = np.random.default_rng(seed)
         starts = np.cumsum(self.counts) - self.counts
         return np.concatenate(

@@ -4,26 +4,30 @@ import errno
 import hashlib
 import shutil
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.errors import ArchiveWriteError, HasherError, HasherMismatchError, VectorError
-from geohash_rs.hashing.fit.by_name import Unfitted, fit_again, method_of
+from geohash_rs.hashing.fit.by_name import Unfitted, method_of, shares_features
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.indexing.add import TRACE_TILES
 from geohash_rs.indexing.archived_scenes import ArchivedScenes
 from geohash_rs.indexing.new_codes import count_missing, hash_missing
 from geohash_rs.indexing.refit_report import RefitPlan, RefitReport
+from geohash_rs.indexing.report import check_fit
 from geohash_rs.indexing.settings import IndexSettings
+from geohash_rs.indexing.tile_sources import PixelSource, TileSource, VectorSource, required
 from geohash_rs.indexing.writer import when_free
 from geohash_rs.store.code_counts import count_codes
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.locks import write_lock
+from geohash_rs.store.disk.manifest import VectorsEntry
 from geohash_rs.store.orphans import unfinished
 from geohash_rs.store.recoding import (
     ROW_BYTES,
@@ -96,40 +100,44 @@ class _Refit:
         archive.refresh()
         state = archive.snapshot()
         former = archive.hasher_fingerprint
-        scenes = self._scenes(state)
+        source = self._source(state)
         if self.made is not None and self.made.fingerprint == former:
-            return self._report(self.made, scenes, former)
+            return self._report(self.made, source, former)
         _check_free(state)
-        folder, fitted_on = self._resumable(state, scenes)
-        self._announce(state, scenes, folder, announce)
+        folder, fitted_on = self._resumable(state, source)
+        self._announce(state, source, folder, announce)
         if self.made is not None:
             new = self.made
         elif folder is not None:
             new = Hasher.from_bytes(folder.hasher_bytes(), device=self.settings.device)
         else:
-            new = self._fit(state, scenes)
+            new = self._fit(state, source)
         if new.fingerprint == former:
-            return self._report(new, scenes, former)
+            return self._report(new, source, former)
         _check_same_features(archive, self.own, new)
         file = HasherFile(data=new.to_bytes(), fingerprint=new.fingerprint, num_bits=new.num_bits)
         folder = RefitFolder.begin(archive.path, file, asked=self.asked, fitted_on=fitted_on)
-        scenes.check_values(new.values)
-        if scenes.num_tiles >= TRACE_TILES:
+        source.check(new)
+        if isinstance(source, PixelSource) and source.num_tiles >= TRACE_TILES:
             new.accelerate()
         with folder.alone():
             parts = CodeParts(folder.path, new.num_bits)
             while True:
-                self.num_hashed += hash_missing(state.segments, scenes, new, parts)
+                self.num_hashed += hash_missing(
+                    state.segments, source, new, parts, settings=self.settings
+                )
                 del state  # or it would keep the former files from being deleted
-                if self._switch(file, scenes, parts, former):
+                if self._switch(file, source, parts, former):
                     break
                 archive.refresh()  # another process has written meanwhile
                 _check_hasher(archive, former)
                 state = archive.snapshot()
-                scenes = self._scenes(state)
-                scenes.check_values(new.values)
+                source = self._source(state)
+                source.check(new)
         remove_refits(archive.path, [folder.path, *unfinished(archive.path, archive.manifest)])
-        return self._report(new, scenes, former)
+        if self.made is not None:  # others were fitted on all of this
+            check_fit(archive)
+        return self._report(new, source, former)
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -143,17 +151,48 @@ class _Refit:
         """Bits of the new codes."""
         return next(one.num_bits for one in (self.made, self.unfitted, self.own) if one is not None)
 
-    def _scenes(self, state: Snapshot) -> ArchivedScenes:
-        """Check the scenes of a state, and the files that say which tiles it has."""
+    def _source(self, state: Snapshot) -> TileSource:
+        """Check the files that say which tiles a state has, and what they are hashed from."""
         for entry in state.manifest.segments:
             check_segment(state.folder, entry)
-        return ArchivedScenes(
+        form = state.manifest.vectors
+        if form is not None and self.own is not None:
+            _check_length(state.folder, form, self.own)
+        if form is not None and self._vectors_serve():
+            turns = self.made is None and method_of(required(self.own)) == "general"
+            return VectorSource(state, form, self.settings, turns=turns)
+        if form is not None and self.unfitted is not None:
+            _refuse_other_features(state.folder, self.unfitted.name)
+        if self.made is not None:
+            _check_same_features(self.archive, self.own, self.made)
+        scenes = ArchivedScenes(
             state,
             self.settings,
             bands=self.bands,
             same_bands=self.own is not None and self.bands == self.own.bands,
             resolution=self.made.resolution if self.made else None,
         )
+        return PixelSource(scenes)
+
+    def _vectors_serve(self) -> bool:
+        """Return whether the new hasher needs the features that the archive's own one computes."""
+        own, new = self.own, self.made or self.own
+        if own is None or new is None or {*own.views, *new.views} != {"identity"}:
+            return False
+        if self.unfitted is not None:
+            return shares_features(own, self.unfitted)
+        return new.extractor.equals(own.extractor)
+
+    def _fit(self, state: Snapshot, source: TileSource) -> Hasher:
+        """Fit the hasher on a sample of all tiles.
+
+        Raises:
+            HasherError: If there are no tiles.
+        """
+        if not source.num_tiles:
+            msg = f"{state.folder} has no tiles to fit a hasher on; add scenes first."
+            raise HasherError(msg)
+        return source.fit(state.segments, self.own, self.unfitted)
 
     @property
     def asked(self) -> str:
@@ -163,13 +202,13 @@ class _Refit:
         own = self.own.fingerprint if self.own is not None and self.unfitted is None else ""
         return f"fit {self.name} {own}".rstrip()
 
-    def _resumable(self, state: Snapshot, scenes: ArchivedScenes) -> tuple[RefitFolder | None, str]:
+    def _resumable(self, state: Snapshot, source: TileSource) -> tuple[RefitFolder | None, str]:
         """Find what an interrupted run left; remove what was fitted on another state.
 
         Returns:
             The folder, or None; and what identifies the scenes and tiles of this state.
         """
-        basis = "" if self.made else _basis(state, scenes)
+        basis = "" if self.made else _basis(state, source)
         mine = [
             f for f in RefitFolder.all_of(state.folder, state.manifest) if f.asked == self.asked
         ]
@@ -180,7 +219,7 @@ class _Refit:
     def _announce(
         self,
         state: Snapshot,
-        scenes: ArchivedScenes,
+        source: TileSource,
         folder: RefitFolder | None,
         announce: Announce | None,
     ) -> None:
@@ -195,17 +234,17 @@ class _Refit:
         done = 0
         if folder is not None:
             parts = CodeParts(folder.path, folder.num_bits)
-            done = scenes.num_tiles - count_missing(state.segments, scenes, parts)
+            done = source.num_tiles - count_missing(state.segments, source, parts)
             need -= done * (self.num_bits // 8 + ROW_BYTES)
         free = shutil.disk_usage(state.folder).free
         plan = RefitPlan(
             archive=state.folder,
             hasher=self.name,
             num_bits=self.num_bits,
-            num_tiles=scenes.num_tiles,
+            num_tiles=source.num_tiles,
             num_done=done,
-            num_scenes=len(scenes.files),
-            source="the pixels of the scenes",
+            num_scenes=source.num_scenes,
+            source=source.name,
             fits=self.made is None and folder is None,
             num_bytes=need,
             num_free=free,
@@ -226,36 +265,11 @@ class _Refit:
         own = state.manifest.hasher
         return max(SPARE, own.file.size if own and own.file else 0)
 
-    def _fit(self, state: Snapshot, scenes: ArchivedScenes) -> Hasher:
-        """Fit the hasher on a sample of all scenes.
-
-        Raises:
-            HasherError: If there are no tiles.
-        """
-        if not scenes.num_tiles:
-            msg = f"{state.folder} has no tiles to fit a hasher on; add scenes first."
-            raise HasherError(msg)
-        values = scenes.kinds()
-        size = scenes.tile_size() or (self.own.tile_size if self.own else None)
-        fast = 2 * scenes.num_tiles >= TRACE_TILES  # each tile is hashed in two views
-        with closing(scenes.sample(state.segments, values)) as sample:
-            if self.unfitted is not None:
-                return self.unfitted.fit(
-                    sample,
-                    bands=self.bands,
-                    values=values,
-                    tile_size=size,
-                    device=self.settings.device,
-                    accelerate=fast,
-                )
-            own = _own(self.own)
-            return fit_again(own, sample, values=values, tile_size=size, accelerate=fast)
-
     def _switch(
-        self, file: HasherFile, scenes: ArchivedScenes, parts: CodeParts, former: str | None
+        self, file: HasherFile, source: TileSource, parts: CodeParts, former: str | None
     ) -> bool:
         """Commit the new codes; return False if tiles or another hasher came in between."""
-        digests = scenes.digests()
+        digests = source.digests()
 
         def codes_of(segment: Segment, rows: Rows) -> npt.NDArray[np.uint8] | None:
             if self.archive.hasher_fingerprint != former:  # of the state to be replaced
@@ -263,12 +277,12 @@ class _Refit:
             codes, known = parts.find(segment.ids_of(rows), tile_keys(segment, rows, digests))
             return codes if known.all() else None
 
-        return when_free(lambda: self.archive.replace_codes(file, codes_of, scenes=scenes.renewed))
+        return when_free(lambda: self.archive.replace_codes(file, codes_of, scenes=source.renewed))
 
-    def _report(self, new: Hasher, scenes: ArchivedScenes, former: str | None) -> RefitReport:
+    def _report(self, new: Hasher, source: TileSource, former: str | None) -> RefitReport:
         return RefitReport(
-            num_tiles=scenes.num_tiles,
-            num_scenes=len(scenes.files),
+            num_tiles=source.num_tiles,
+            num_scenes=source.num_scenes,
             num_hashed=self.num_hashed,
             num_codes=count_codes(self.archive).num_codes,
             num_bits=new.num_bits,
@@ -289,7 +303,7 @@ def _asked(
         HasherNotFoundError: If there is no such hasher.
     """
     if hasher is None:
-        method_of(_own(own))
+        method_of(required(own))
         return None, None
     if isinstance(hasher, Hasher):
         return hasher, None
@@ -304,22 +318,10 @@ def _asked(
     return load_hasher(hasher, device=device), None
 
 
-def _own(own: Hasher | None) -> Hasher:
-    """Return the archive's hasher.
-
-    Raises:
-        HasherError: If it has none.
-    """
-    if own is None:
-        msg = "the archive has no hasher to fit again; name one, such as general-64."
-        raise HasherError(msg)
-    return own
-
-
-def _basis(state: Snapshot, scenes: ArchivedScenes) -> str:
+def _basis(state: Snapshot, source: TileSource) -> str:
     """Identify what a hasher is fitted on: the scenes as recorded, and their live tiles."""
     digest = hashlib.sha256()
-    for name, number in sorted(scenes.digests().items()):
+    for name, number in sorted(source.digests().items()):
         digest.update(f"{name} {number}\n".encode())
     for segment in state.segments:
         ids = np.sort(segment.ids_of(np.flatnonzero(~segment.removed_rows())))
@@ -354,15 +356,35 @@ def _check_free(state: Snapshot) -> None:
 
 
 def _check_same_features(archive: CodeStore, own: Hasher | None, new: Hasher) -> None:
-    """Check that the feature vectors that an archive keeps are those of a new hasher.
+    """Check that the feature vectors that an archive keeps are those of a new hasher."""
+    if archive.keep_vectors != "none" and (own is None or not own.extractor.equals(new.extractor)):
+        _refuse_other_features(archive.path, new.name)
+
+
+def _check_length(archive: Path, form: VectorsEntry, own: Hasher) -> None:
+    """Check that vectors are as long as the features of an archive's hasher.
 
     Raises:
-        VectorError: If another network or other preprocessing makes them.
+        VectorError: If they are not.
     """
-    if archive.keep_vectors != "none" and (own is None or not own.extractor.equals(new.extractor)):
+    length = own.backbone.num_features
+    if form.length not in (None, length):
         msg = (
-            f"{archive.path} keeps the feature vectors of its hasher, but {new.name} computes "
-            "others, from another network or other preprocessing; index the scenes into a new "
-            "archive with that hasher."
+            f"{archive} keeps vectors of {form.length} numbers, but its hasher computes {length} "
+            "features; they are not its features. Index the scenes into a new archive."
         )
         raise VectorError(msg)
+
+
+def _refuse_other_features(archive: Path, name: str) -> NoReturn:
+    """Raise an error that says why a hasher does not go with the vectors of an archive.
+
+    Raises:
+        VectorError: Always.
+    """
+    msg = (
+        f"{archive} keeps the feature vectors of its hasher, but {name} computes others, from "
+        "another network or other preprocessing; index the scenes into a new archive with that "
+        "hasher."
+    )
+    raise VectorError(msg)

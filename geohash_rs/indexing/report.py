@@ -5,17 +5,18 @@ from dataclasses import dataclass, field
 
 from geohash_rs.errors import GeoHashRSWarning, SceneError
 from geohash_rs.hashing.files import describe_hasher
+from geohash_rs.hashing.fit.training_free import is_training_free
 from geohash_rs.scenes.value_doubts import explain_fill
 from geohash_rs.store.code_counts import count_codes
 from geohash_rs.store.code_store import CodeStore
-from geohash_rs.store.health import measure_health
+from geohash_rs.store.health import FEWEST_OF_SENSOR, STEP, measure_health
 from geohash_rs.store.snapshot import Answers
 
 __all__ = ["AddReport", "check_codes_differ", "check_fit"]
 
 FEWEST_TILES = 16  # fewer tiles may share a code by chance
-FEWEST_OF_SENSOR = 64  # fewer tiles may show one kind of ground
 APART = 0.42  # least share of the bits in which two tiles differ; a hasher that fits has half
+KNOWN = 0.8  # of the mean distance of a sensor's tiles when the hasher was fitted on them
 NAMED = 3  # scenes named in a warning
 
 
@@ -100,33 +101,75 @@ def check_codes_differ(archive: Answers, report: AddReport, *, first_id: int) ->
         warnings.warn(explain_fill(names, fill), GeoHashRSWarning, stacklevel=3)
 
 
-def check_fit(archive: CodeStore, report: AddReport, *, first_id: int) -> None:
-    """Warn if a hasher that was fitted on other imagery tells the tiles of a run badly apart.
+def check_fit(archive: CodeStore, *, first_id: int = 0) -> list[str]:
+    """Warn if a hasher that was fitted on other imagery tells tiles badly apart.
 
     Bits of a hasher that fits are ones in about half of a sensor's tiles, so that two tiles differ
     in half of them.
 
     Args:
-        archive: The archive, after the run.
-        report: Report of the run; the scenes are added to it.
-        first_id: Smallest id that a tile of the run can have.
+        archive: The archive.
+        first_id: Smallest id of the tiles that were added; sensors without such tiles are passed
+            over.
+
+    Returns:
+        The scenes of these tiles that the hasher does not fit.
     """
-    file = archive.hasher_file
-    if not report.num_tiles or file is None or "fitted_on" not in describe_hasher(file)["notes"]:
-        return
+    if (file := archive.hasher_file) is None:
+        return []
+    about = describe_hasher(file)
+    if not is_training_free(about["name"], about["notes"]):
+        return []
+    apart = about["notes"].get("apart")
+    advice = f"'geohash-rs refit {archive.path}' fits the hasher to all that the archive holds."
+    if about["name"].startswith(("itq-", "lsh-")):  # one head for all, also after a refit
+        apart = {}
+        advice = (
+            f"'geohash-rs refit {archive.path} --hasher general-{about['num_bits']}' fits a hasher "
+            "that treats each sensor apart."
+        )
+        if archive.keep_vectors != "none":
+            advice = (
+                "An archive that is made with a general hasher, such as "
+                f"general-{about['num_bits']}, treats each sensor apart."
+            )
+    unfit: list[str] = []
     for sensor in measure_health(archive):
         num_bits = len(sensor.ones)
+        # tiles that all show one kind of ground are never far apart
+        enough = min(APART * num_bits, KNOWN * _known(apart, sensor.sensor, most=num_bits))
         found = sorted(scene for scene, last in sensor.scenes.items() if last >= first_id)
-        fits = sensor.num_tiles < FEWEST_OF_SENSOR or sensor.mean_distance >= APART * num_bits
+        fits = sensor.num_tiles < FEWEST_OF_SENSOR or sensor.mean_distance >= enough
         if fits or not found:
             continue
-        report.unfit += found
+        unfit += found
         names = ", ".join(scene.rsplit("/", 1)[-1] for scene in found[:NAMED])
-        more = f" and {len(found) - NAMED} others" if len(found) > NAMED else ""
+        if (others := len(found) - NAMED) > 0:
+            names += f" and {others} other scene{'s' if others > 1 else ''}"
         msg = (
-            f"the hasher does not fit {names}{more} ({sensor.sensor}): two tiles of this sensor "
-            f"differ in {sensor.mean_distance:.1f} of {num_bits} bits on average, and "
-            f"{sensor.num_constant} bits are the same in all, so searches among them find less. "
-            f"'geohash-rs refit {archive.path}' fits the hasher to all that the archive holds."
+            f"the hasher does not fit {names} ({sensor.sensor}): two tiles of this sensor differ "
+            f"in {sensor.mean_distance:.1f} of {num_bits} bits on average, not in about half of "
+            f"them (constant bits: {sensor.num_constant}), so searches among them find less. "
+            f"{advice}"
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+    return unfit
+
+
+def _known(apart: object, sensor: str, *, most: float) -> float:
+    """Return how far apart tiles of a sensor were when the hasher was fitted, bits; else the most.
+
+    A few more scenes may change the name of a sensor a little, such as from 10 m to 11 m.
+    """
+    found = most
+    for name, distance in apart.items() if isinstance(apart, dict) else ():
+        sizes, types = zip(*(str(one).partition(" m ")[::2] for one in (name, sensor)), strict=True)
+        try:
+            low, high = sorted(map(float, sizes))
+        except ValueError:
+            alike = name == sensor
+        else:
+            alike = types[0] == types[1] and high <= STEP * low
+        if alike and isinstance(distance, int | float):
+            found = min(found, float(distance))
+    return found

@@ -21,7 +21,7 @@ from geohash_rs.errors import (
 from geohash_rs.hashing.fit.training_free import SensorTiles, default_bands
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
-from geohash_rs.indexing.fair_sample import sensors_of
+from geohash_rs.indexing.fair_sample import SceneTraits, sensors_of
 from geohash_rs.indexing.notes import (
     band_notes,
     conflict_notes,
@@ -349,7 +349,8 @@ class SceneImagery:
         self.report.skip(scene, reason, strict=self.settings.strict)
 
     def _sensors(self, numbers: Sequence[int]) -> list[str]:
-        return sensors_of([self.scenes.scene_files[number] for number in numbers])
+        files = self.scenes.scene_files
+        return sensors_of([SceneTraits.of_file(files[number]) for number in numbers])
 
     def _shown(self, batches: Iterable[SensorTiles], total: int) -> Iterator[SensorTiles]:
         """Show a progress bar while a hasher is fitted on batches."""

@@ -30,6 +30,7 @@ class IndexSettings:
             checksums for the next run.
         strict: Whether to stop at the first scene that cannot be added.
         progress: Whether to show a progress bar if the output is a terminal.
+        remote_scenes: Whether scenes that an archive names are read from wherever it says.
     """
 
     batch_size: int = 64
@@ -38,6 +39,7 @@ class IndexSettings:
     checksum: bool = False
     strict: bool = False
     progress: bool = False
+    remote_scenes: bool = False
 
     def bar(self, desc: str, total: int | None = None, *, leave: bool = True) -> Any:  # noqa: ANN401 - tqdm's
         """Start a progress bar that counts tiles.

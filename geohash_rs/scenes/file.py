@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from geohash_rs.errors import GeoHashRSError, SceneError, one_line
+from geohash_rs.errors import GeoHashRSError, SceneError, ignore_warnings, one_line
 from geohash_rs.footprints.projection import projection_of
 from geohash_rs.footprints.windows import ground_pixel
 from geohash_rs.scenes.alpha import alpha_band
@@ -240,8 +239,7 @@ def open_raster(path: str | Path, *, direct: bool = False) -> DatasetReader:
             why, advice = f"Python reads as {ours}", "set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
         msg = f"{Path(shown).name} has a name that {why}, which GDAL cannot open; {advice}."
         raise SceneError(msg)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with ignore_warnings(NotGeoreferencedWarning):  # files are opened in several threads
         try:
             with _local_settings(str(path), direct=direct):
                 return read_patiently(str(path), lambda: _open(path), forget=lambda: None)

@@ -14,11 +14,20 @@ from geohash_rs.store.code_counts import live_rows
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.snapshot import Answers
 
-__all__ = ["SensorHealth", "measure_health", "name_sensors"]
+__all__ = [
+    "FEWEST_OF_SENSOR",
+    "STEP",
+    "SensorHealth",
+    "ground_size_of",
+    "measure_health",
+    "name_sensors",
+]
 
 STEP = 1.3  # between the ground sizes of two sensors
 CONSTANT = 0.005  # most of the tiles that may differ in a bit that counts as constant
 UNKNOWN = "unknown"
+AT_ONCE = 1 << 16  # tiles whose bits are in memory as bytes
+FEWEST_OF_SENSOR = 64  # fewer tiles may show one kind of ground
 
 
 @dataclass(kw_only=True)
@@ -60,24 +69,26 @@ def measure_health(archive: Answers) -> list[SensorHealth]:
         One entry per sensor, by name. Tiles without a scene record are of an unknown one.
     """
     records = archive.scenes()
-    names = name_sensors([_ground_size(one) for one in records], [one.dtype for one in records])
+    names = name_sensors([ground_size_of(one) for one in records], [one.dtype for one in records])
     sensor_of = {record.scene: name for record, name in zip(records, names, strict=True)}
     found: dict[str, SensorHealth] = {}
     for segment, rows in live_rows(archive):
-        texts = segment.texts("scene")
-        numbers, ids = segment.numbers("scene", rows), segment.ids_of(rows)
-        bits = np.unpackbits(segment.codes[rows], axis=1)
-        for number in np.unique(numbers).tolist():
-            scene = texts[number]
-            own = numbers == number
-            sensor = sensor_of.get(scene, UNKNOWN)
-            if sensor not in found:
-                zeros = np.zeros(bits.shape[1], np.int64)
-                found[sensor] = SensorHealth(sensor=sensor, ones=zeros)
-            entry = found[sensor]
-            entry.ones += bits[own].sum(axis=0, dtype=np.int64)
-            entry.num_tiles += int(own.sum())
-            entry.scenes[scene] = max(entry.scenes.get(scene, -1), int(ids[own].max()))
+        texts, numbers = segment.texts("scene"), segment.numbers("scene", rows)
+        last = np.full(len(texts), -1, np.int64)
+        np.maximum.at(last, numbers, segment.ids_of(rows))
+        own = np.array([sensor_of.get(scene, UNKNOWN) for scene in texts])
+        for sensor in np.unique(own[last >= 0]).tolist():
+            mine = rows[(own == sensor)[numbers]]
+            entry = found.setdefault(
+                sensor, SensorHealth(sensor=sensor, ones=np.zeros(archive.num_bits or 0, np.int64))
+            )
+            for start in range(0, len(mine), AT_ONCE):
+                bits = np.unpackbits(segment.codes[mine[start : start + AT_ONCE]], axis=1)
+                entry.ones += bits.sum(axis=0, dtype=np.int64)
+            entry.num_tiles += len(mine)
+            for number in np.flatnonzero((own == sensor) & (last >= 0)).tolist():
+                scene = texts[number]
+                entry.scenes[scene] = max(entry.scenes.get(scene, -1), int(last[number]))
     return [found[sensor] for sensor in sorted(found)]
 
 
@@ -106,8 +117,15 @@ def name_sensors(sizes: Sequence[float], dtypes: Sequence[str | None]) -> list[s
     return names
 
 
-def _ground_size(record: SceneRecord) -> float:
-    """Return the side of a scene's pixels on the ground, m; 0 if it cannot be measured."""
+def ground_size_of(record: SceneRecord) -> float:
+    """Return the side of a scene's pixels on the ground, m; 0 if it cannot be measured.
+
+    Args:
+        record: The archive's record of the scene.
+
+    Returns:
+        The side.
+    """
     settings: dict[str, Any] = record.settings
     known = settings.get("ground_size")
     if known and not settings.get("resolution"):

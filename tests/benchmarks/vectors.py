@@ -4,7 +4,8 @@
 
 One invented scene of side x side tiles is indexed with general-64, which is fitted on it first. The
 forms take turns, and times are of the processor, so that a busy machine changes little. The last
-column hashes the kept vectors again. A second table reads random vectors of a larger archive.
+column hashes the kept vectors again. A second table reads random vectors of a larger archive, and a
+third refits an archive of as many tiles: those of the scene, again and again, with noise.
 """
 
 import argparse
@@ -104,6 +105,34 @@ def read(folder: Path, count: int, length: int) -> None:
             print(f"| {kind} | {sum(adding):.1f} | {rest[0]:.1f} | {rest[1]:.2f} | {rest[2]:.1f} |")
 
 
+def refit(folder: Path, count: int) -> None:
+    """Refit a larger archive from its vectors; print a row for each form."""
+    print(f"\nrefit of {count:,} tiles to general-64 and to itq-64\n")
+    print("| kept | general-64, s | itq-64, s |")
+    print("|---|---|---|")
+    rng = np.random.default_rng(0)
+    for kind in KINDS[1:]:
+        seconds = []
+        for name in ("general-64", "itq-64"):
+            archive = Archive.create(folder / f"{name}-{kind}", hasher=name, keep_vectors=kind)
+            archive.add(Scenes(folder / "s"), tile_size=TILE)
+            ids = np.arange(archive.num_tiles)
+            tiles, codes = archive.tiles(ids).drop(columns="tile_id"), archive.codes(ids)
+            vectors = archive.vectors(ids)
+            spread = 0.1 * vectors.std()
+            while archive.num_tiles < count:
+                some = ids[: count - archive.num_tiles]
+                noise = spread * rng.standard_normal((len(some), vectors.shape[1]), np.float32)
+                archive.add_codes(codes[some], tiles.iloc[some], vectors=vectors[some] + noise)
+            start = time.perf_counter()
+            report = archive.refit()
+            seconds.append(time.perf_counter() - start)
+            if report.num_hashed != count:
+                msg = f"{report.num_hashed} of {count} tiles were hashed."
+                raise RuntimeError(msg)
+        print(f"| {kind} | {seconds[0]:.0f} | {seconds[1]:.0f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=24)
@@ -113,6 +142,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         length = index(Path(scratch), chosen.side, chosen.rounds)
         read(Path(scratch), chosen.tiles, length)
+        refit(Path(scratch), chosen.tiles)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,15 @@ def test_export_writes_every_tile_with_the_columns_of_a_match(run, archive, tmp_
     assert list(read.columns) == columns
 
 
+def test_info_describes_every_sensor_on_a_line(run, archive):
+    code, out, _ = run("info", archive)
+    bits = np.unpackbits(Archive.open(archive).codes(range(30)), axis=1)
+    pairs = [(bits[i] != bits[j]).sum() for i in range(30) for j in range(i)]
+    line = f"unknown: 30 tiles of 2 scenes; two tiles differ in {np.mean(pairs):.1f} bits"
+    assert code == 0
+    assert re.search(rf"^sensors +{re.escape(line)} on average; 0 constant bits$", out, re.M)
+
+
 @pytest.mark.parametrize("command", ["info", "verify", "compact"])
 def test_maintenance_commands_print_json(run, archive, command):
     code, out, err = run(command, archive, "--json")

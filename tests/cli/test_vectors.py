@@ -37,7 +37,7 @@ def test_a_new_archive_keeps_vectors_and_says_how_large_they_are(
     planned = run(*words, "--keep-vectors", kind, "--dry-run")
     assert f"Their {kind} vectors would take 0.0 MB, {size:,} bytes a tile." in planned
     done = run(*words, "--keep-vectors", kind)
-    assert f"holds 4 tiles, each with a {kind} vector of {size:,} bytes." in done
+    assert f"holds 4 tiles, with {kind} vectors of {size:,} bytes each." in done
     archive = Archive.open(tmp_path / "archive", mode="r")
     assert archive.vectors(np.arange(4)).shape == (4, quick_hasher.backbone.num_features)
     about = json.loads(run("info", tmp_path / "archive", "--json"))

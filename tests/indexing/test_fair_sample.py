@@ -4,7 +4,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geohash_rs.indexing.fair_sample import fair_shares, sensors_of
+from geohash_rs.indexing.fair_sample import SceneTraits, fair_shares, sensors_of
 from geohash_rs.scenes.file import read_scene_file
 
 YEARS = (2019, 2020, 2021)
@@ -16,7 +16,7 @@ def scene(folder, name, *, pixel=10.0, dtype="uint16", east=500_000):
     size = {"width": 8, "height": 8, "count": 1, "dtype": dtype, "crs": "EPSG:32633"}
     with rasterio.open(path, "w", driver="GTiff", transform=grid, **size) as target:
         target.write(np.ones((1, 8, 8), dtype))
-    return read_scene_file(path)
+    return SceneTraits.of_file(read_scene_file(path))
 
 
 def test_a_sensor_is_the_size_and_type_of_its_pixels(tmp_path):

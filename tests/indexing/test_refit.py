@@ -1,9 +1,8 @@
 """Refitting: what stays and what changes, resuming, refusing, and who sees which state."""
 
-import copy
-import dataclasses
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,12 @@ from geohash_rs.errors import (
     HasherError,
     HasherMismatchError,
     SceneError,
-    VectorError,
 )
-from geohash_rs.indexing import refit as refitting
+from geohash_rs.indexing import tile_sources
 from geohash_rs.retrieval.image_queries import hash_patch
 from geohash_rs.retrieval.query import check_hasher
 from geohash_rs.store.disk.locks import write_lock
+from geohash_rs.store.disk.records import SceneRecord
 from tests.ground import KINDS, TILE, ground, mosaic, write
 from tests.store.helpers import everything, make_grid
 from tests.store.power_cut import Disk, write_tree
@@ -325,7 +324,7 @@ def test_an_interrupted_refit_resumes(filled, monkeypatch):
     filled.compact()
     (folder,) = filled.path.glob("refit-*")
     hashed, plans = count_hashed(monkeypatch), []
-    monkeypatch.setattr(refitting, "fit_again", None)  # the hasher is not fitted again
+    monkeypatch.setattr(tile_sources, "fit_again", None)  # the hasher is not fitted again
     report = Archive.open(filled.path).refit(batch_size=10, announce=plans.append)
     assert (plans[0].num_done, plans[0].fits) == (20, False)
     assert "20 of them are done" in str(plans[0])
@@ -458,6 +457,22 @@ def test_missing_and_changed_scenes_are_named(filled, scenes, other_hasher):
     assert filled.refit(other_hasher).num_tiles == 40
 
 
+def test_scenes_are_not_read_from_wherever_an_archive_says(quick, scenes, other_hasher):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        name = f"http://127.0.0.1:{server.getsockname()[1]}/scene.tif"
+        settings = {"tile_size": TILE, "resolution": None}
+        quick.add_codes(
+            np.zeros((1, 2), np.uint8),
+            make_grid(1, scene=name),
+            scenes=[SceneRecord(scene=name, num_tiles=1, settings=settings)],
+        )
+        with pytest.raises(SceneError, match=r"cannot be read again .*; pass remote_scenes=True"):
+            quick.refit(other_hasher)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
 def test_tiles_that_a_dataset_made_are_refused(quick, scenes, other_hasher):
     codes = np.zeros((3, 2), np.uint8)
     quick.add_codes(codes, make_grid(3, scene="made.tif"))
@@ -515,37 +530,3 @@ def test_a_trained_hasher_is_not_fitted_again(tmp_path, scenes):
     trained.add_codes(np.zeros((1, 8), np.uint8), make_grid(1))
     with pytest.raises(HasherError, match="ucmerced-64 was trained, .* name a hasher"):
         trained.refit()
-
-
-# --- archives that keep feature vectors ---
-
-
-def test_vectors_stay_if_the_new_hasher_computes_the_same_features(
-    quick_hasher: Hasher, scenes: Path, tmp_path: Path
-) -> None:
-    archive = Archive.create(tmp_path / "kept", hasher=quick_hasher, keep_vectors="int8")
-    archive.add(Scenes(scenes), tile_size=TILE)
-    ids = np.arange(56)
-    vectors, codes = archive.vectors(ids), archive.codes(ids)
-    head = copy.deepcopy(quick_hasher.head)
-    head.projection.weight.neg_()
-    head.projection.bias.neg_()
-    archive.refit(hasher=dataclasses.replace(quick_hasher, head=head))
-    np.testing.assert_array_equal(archive.codes(ids), ~codes)
-    np.testing.assert_array_equal(archive.vectors(ids), vectors)
-    assert archive.verify().ok
-    assert archive.keep_vectors == "int8"
-
-
-def test_a_hasher_of_other_features_is_refused_where_vectors_are_kept(
-    quick_hasher: Hasher, scenes: Path, tmp_path: Path
-) -> None:
-    extractor = dataclasses.replace(quick_hasher.extractor, input_size=48)
-    other = dataclasses.replace(quick_hasher, extractor=extractor)
-    archive = Archive.create(tmp_path / "kept", hasher=quick_hasher, keep_vectors="float16")
-    archive.add(Scenes(scenes), tile_size=TILE)
-    before = (archive.path / "manifest.json").read_bytes()
-    with pytest.raises(VectorError, match="keeps the feature vectors of its hasher, but .* others"):
-        archive.refit(hasher=other)
-    assert (archive.path / "manifest.json").read_bytes() == before
-    assert not list(archive.path.glob("refit-*"))

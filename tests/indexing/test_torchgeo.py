@@ -11,7 +11,7 @@ from torchgeo.datasets import BigEarthNet, EuroSAT100, RasterDataset
 
 from geohash_rs import Archive, Scenes
 from geohash_rs._compat import TORCHGEO_VERSION
-from geohash_rs.errors import GeoHashRSWarning, SceneError
+from geohash_rs.errors import GeoHashRSWarning, HasherError, SceneError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -210,6 +210,14 @@ def test_bigearthnet_is_placed_by_its_files(shared_data: Path, tmp_path: Path) -
     with rasterio.open(dataset._load_paths(0)[1]) as source:
         bounds = frame.to_crs(source.crs).total_bounds
         assert np.abs(np.subtract(bounds, source.bounds)).max() < 1e-5
+
+
+def test_a_sampler_without_samples_leaves_nothing_to_fit_on(
+    scene_folder: Path, tmp_path: Path
+) -> None:
+    archive = Archive.create(tmp_path / "archive", hasher="general-16")
+    with pytest.raises(HasherError, match="no tiles to fit a hasher on"):
+        archive.add(Photos(str(scene_folder)), sampler=torch.utils.data.SequentialSampler([]))
 
 
 def test_datasets_without_a_location_are_refused(empty: Archive, scene_folder: Path) -> None:

@@ -18,10 +18,10 @@ import torch
 
 from geohash_rs.archive import Archive
 from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, connect, num_workers, result_of
-from geohash_rs.engines.ray.plan import Work, divide, scenes_to_fit_on, subset
+from geohash_rs.engines.ray.plan import Work, divide, subset
 from geohash_rs.engines.ray.worker import Indexer
 from geohash_rs.errors import ArchiveLockedError
-from geohash_rs.indexing.add import add_imagery, pending_hasher
+from geohash_rs.indexing.add import fit_pending, pending_hasher
 from geohash_rs.indexing.report import AddReport, check_codes_differ, check_fit
 from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
@@ -112,16 +112,7 @@ def index_scenes(
     else:
         mine.plan(hasher.bands, hasher.values)
     report, counts, first_id = mine.report, mine.counts, archive.manifest.next_id
-    quiet = replace(settings, progress=False)
-    if hasher is None and counts.any():
-        first = scenes_to_fit_on(counts)
-        some = SceneImagery(archive, subset(scenes, first), grid, quiet, bands=mine.bands)
-        some.values = mine.values  # of all scenes, not only of those that it is fitted on
-        _join(report, add_imagery(archive, some, None))
-        counts[first] = 0
-    if not counts.any():
-        check_codes_differ(archive, report, first_id=first_id)
-        check_fit(archive, report, first_id=first_id)
+    if not counts.any() or (hasher is None and fit_pending(archive, mine) is None):
         return report
     connect(address)
     room = num_workers(gpu=gpu)
@@ -134,13 +125,14 @@ def index_scenes(
     data = archive.hasher(device=here).to_bytes()
     with _staging(archive.path.resolve()) as staging:
         run = _Run(archive, scenes, works, counts, report, strict=strict)
-        there = replace(quiet, device="cuda" if gpu else device)  # each worker sees only its GPU
+        # each worker sees only its GPU
+        there = replace(settings, progress=False, device="cuda" if gpu else device)
         with settings.bar("index", int(counts.sum())) as bar:
             given = (data, str(staging), grid, there)
             kept = archive.keep_vectors
             run.work(Pool(Indexer, workers, *given, gpu=gpu, keep_vectors=kept), bar)
     check_codes_differ(archive, report, first_id=first_id)
-    check_fit(archive, report, first_id=first_id)
+    report.unfit += check_fit(archive, first_id=first_id)
     return report
 
 

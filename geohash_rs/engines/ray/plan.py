@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from geohash_rs.scenes.dataset import Scenes
 
-__all__ = ["Work", "divide", "scenes_to_fit_on", "subset"]
+__all__ = ["Work", "divide", "subset"]
 
 PART_TILES = 50_000  # approximate size of a part: the work redone if a worker is lost
 PARTS = 4  # parts per worker, so that all workers finish at about the same time
-FIT_TILES = 4096  # tiles to index before a hasher is fitted
 
 
 @dataclass(kw_only=True)
@@ -29,22 +28,6 @@ class Work:
     numbers: list[int]
     first_id: int = 0
     tries: int = 0
-
-
-def scenes_to_fit_on(counts: npt.NDArray[np.int64]) -> list[int]:
-    """Choose scenes, spread over the list, with enough tiles to fit a hasher.
-
-    Args:
-        counts: Tiles of each scene, int64, shape (scenes,).
-
-    Returns:
-        Positions of the scenes, ascending.
-    """
-    numbers = np.flatnonzero(counts)
-    step = max(1, int(len(numbers) * counts[numbers].mean() // FIT_TILES))
-    order = np.concatenate([numbers[start::step] for start in range(step)])
-    enough = int(np.searchsorted(np.cumsum(counts[order]), FIT_TILES)) + 1
-    return sorted(order[:enough].tolist())
 
 
 def divide(counts: npt.NDArray[np.int64], workers: int) -> list[Work]:

@@ -1,6 +1,6 @@
 """Hashers, given by name, that are fitted on the first imagery of an archive."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,20 +10,30 @@ from torch import Tensor
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.extractor import fitted_values
 from geohash_rs.hashing.files import describe_hasher
+from geohash_rs.hashing.fit.general import GENERAL_STAGES
 from geohash_rs.hashing.fit.training_free import (
     METHODS,
     SensorTiles,
     fit_hasher,
     fit_head,
+    is_training_free,
     parse_training_free,
     peek,
 )
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.lite0 import LITE0, LITE0_WEIGHTS
 from geohash_rs.hashing.network.scaling import make_scaling, range_of
 from geohash_rs.hashing.shipped import load_hasher, shipped_hashers
 from geohash_rs.scenes.values import Values
 
-__all__ = ["Unfitted", "adapt_hasher", "fit_again", "method_of"]
+__all__ = [
+    "Unfitted",
+    "adapt_hasher",
+    "fit_again",
+    "fit_to_kept",
+    "method_of",
+    "shares_features",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +149,10 @@ def adapt_hasher(
         extractor.accelerate()
     if len(sample) < hasher.num_bits:
         return replace(hasher, extractor=extractor)
-    head, fitted_on = fit_head(
+    head, notes = fit_head(
         extractor, batches, method="general", num_bits=hasher.num_bits, seed=seed
     )
-    notes = {**hasher.notes, "fitted_on": fitted_on}
-    return replace(hasher, extractor=extractor, head=head, notes=notes)
+    return replace(hasher, extractor=extractor, head=head, notes={**hasher.notes, **notes})
 
 
 def fit_again(
@@ -188,11 +197,67 @@ def fit_again(
     )
     if accelerate:
         extractor.accelerate()
-    head, fitted_on = fit_head(
-        extractor, batches, method=method, num_bits=hasher.num_bits, seed=seed
+    head, notes = fit_head(extractor, batches, method=method, num_bits=hasher.num_bits, seed=seed)
+    return replace(hasher, extractor=extractor, head=head, notes={**hasher.notes, **notes})
+
+
+def fit_to_kept(
+    hasher: Hasher,
+    kept: Mapping[str, Tensor],
+    tiles: Iterable[SensorTiles],
+    *,
+    unfitted: Unfitted | None = None,
+    seed: int = 0,
+) -> Hasher:
+    """Fit a hasher that needs no labels again, on features that it computed before.
+
+    Unlike `fit_again`, this keeps how pixel values are scaled, on which the features depend.
+
+    Args:
+        hasher: As in `fit_again`.
+        kept: Features of each sensor's tiles, float32, shape (tiles, num_features).
+        tiles: Batches of raw tiles and the sensor of each; "general" compares views of some of each
+            sensor.
+        unfitted: Another name and number of bits for the hasher; `shares_features` holds for it.
+        seed: As in `fit_again`.
+
+    Returns:
+        The hasher with another head.
+
+    Raises:
+        HasherError: As in `fit_again`.
+    """
+    named = unfitted or hasher
+    head, notes = fit_head(
+        hasher.extractor,
+        tiles,
+        method=method_of(hasher),
+        num_bits=named.num_bits,
+        seed=seed,
+        kept=kept,
     )
-    notes = {**hasher.notes, "fitted_on": fitted_on}
-    return replace(hasher, extractor=extractor, head=head, notes=notes)
+    return replace(hasher, head=head, name=named.name, notes={**hasher.notes, **notes})
+
+
+def shares_features(hasher: Hasher, unfitted: Unfitted) -> bool:
+    """Return whether a hasher to be fitted needs the features that another one computes.
+
+    Args:
+        hasher: A hasher.
+        unfitted: The one to be fitted.
+
+    Returns:
+        Whether both are fitted without labels, by one method and with the same backbone.
+    """
+    if unfitted.bands is not None or hasher.notes.get("adapts"):
+        return unfitted.name == hasher.name
+    if not is_training_free(hasher.name, hasher.notes):
+        return False
+    method, backbone = method_of(hasher), hasher.backbone
+    usual = backbone.model_name == LITE0 and backbone.weights == LITE0_WEIGHTS
+    stages = GENERAL_STAGES if method == "general" else ()
+    same = usual and tuple(backbone.stages) == stages
+    return same and parse_training_free(unfitted.name)[0] == method
 
 
 def method_of(hasher: Hasher) -> str:
@@ -207,11 +272,10 @@ def method_of(hasher: Hasher) -> str:
     Raises:
         HasherError: If it was trained.
     """
-    method = "general" if hasher.notes.get("adapts") else hasher.name.partition("-")[0]
-    if method not in METHODS or not {"fitted_on", "adapts"} & set(hasher.notes):
+    if not is_training_free(hasher.name, hasher.notes):
         msg = (
             f"the hasher {hasher.name} was trained, so it cannot be fitted again on unlabelled "
             "tiles; name a hasher, such as general-64, or a hasher file."
         )
         raise HasherError(msg)
-    return method
+    return "general" if hasher.notes.get("adapts") else hasher.name.partition("-")[0]

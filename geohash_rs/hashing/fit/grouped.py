@@ -11,10 +11,13 @@ from geohash_rs.hashing.network.heads import GroupedHead, LinearHead
 
 __all__ = ["grouped_head"]
 
-OWN_AXES = 2  # tiles per bit from which on a group has axes of its own
 CERTAIN = 0.98  # share of unseen tiles whose group must be found; other groups are joined
 FOLDS = 5
 RIDGE = 0.1  # of the mean variance of a feature
+USUAL_LACK = 0.2  # share of variance that a sensor of all kinds of ground may lack
+SAME_CONTRAST = 0.85  # least spread per spread of views, against others, of a sensor of all kinds
+SHIFT = 0.01  # variance, between sensors, of what a sensor adds to a direction of the features
+MOST_SCALE = 5.0  # by which a feature of one sensor is multiplied to compare it with others
 AGREEMENT = 0.1  # weight of the shared head's signs against a group's own
 SOME = 512  # tiles of a group on which the shared head is fitted, so that all count alike
 
@@ -29,9 +32,14 @@ def grouped_head(
     """Fit the general head on unlabelled tiles of several sensors.
 
     What the tiles of a sensor have in common would otherwise take most of the bits, which then
-    are the same for all tiles of a sensor. So each sensor's mean is taken out, one head is fitted
-    on what remains of all, and each sensor then gets axes of its own, rotated so that their signs
-    agree with those of the shared head: bits mean about the same for every sensor.
+    are the same for all tiles of a sensor. So each sensor's mean is taken out, and one head is
+    fitted on what remains of all, with every feature on the same scale for every sensor. Each
+    sensor then gets axes of its own, rotated so that their signs agree with those of the shared
+    head: bits mean about the same for every sensor.
+
+    The mean of a sensor that has seen one kind of ground only is that of the ground as well. So of
+    the mean of a sensor whose tiles vary less than those of others, what could be ground is left
+    in: the part along directions in which tiles of the others vary.
 
     Args:
         groups: For each sensor, features of unlabelled tiles, float32, shape (tiles,
@@ -68,41 +76,103 @@ def grouped_head(
     turned = [
         plain.prepare(part.flatten(0, 1).float()).double().reshape(part.shape) for part in views
     ]
-    means = [part.mean(0) for part in prepared]
-    centred = [part - mean for part, mean in zip(prepared, means, strict=True)]
-    some = [part[_spread(len(part), SOME)] for part in centred]
+    offsets = _offsets(prepared, turned)
+    centred = [part - offset for part, offset in zip(prepared, offsets, strict=True)]
+    scales = _scales(centred)
+    scaled = [part * scale for part, scale in zip(centred, scales, strict=True)]
+    some = torch.cat([part[_spread(len(part), SOME)] for part in scaled])
     axes = whitening(
-        torch.cat(some),
-        torch.cat([part[_spread(len(part), SOME // 2)] for part in turned]),
+        some,
+        torch.cat(
+            [
+                (part * scale)[_spread(len(part), SOME // 2)]
+                for part, scale in zip(turned, scales, strict=True)
+            ]
+        ),
         num_bits=num_bits,
         seed=seed,
     )
     rotation = itq_head(
-        (torch.cat(some) @ axes).float(), num_bits=num_bits, unit=False, seed=seed
+        (some @ axes).float(), num_bits=num_bits, unit=False, seed=seed
     ).projection.weight.double()
     shared = axes @ rotation.T
     head = GroupedHead(num_features, num_bits, num_groups=len(members), parts=parts)
     projections = [
-        _own(part, view, shared, seed=seed) if len(part) >= OWN_AXES * num_bits else shared
-        for part, view in zip(centred, turned, strict=True)
+        _own(part, view, torch.where(like @ shared > 0, 1.0, -1.0).double(), seed=seed)
+        for part, view, like in zip(centred, turned, scaled, strict=True)
     ]
     weight, bias = _gate(prepared)
     with torch.no_grad():
         head.projection.weight.copy_(torch.cat([own.T for own in projections]))
-        offsets = [-(mean @ own) for mean, own in zip(means, projections, strict=True)]
-        head.projection.bias.copy_(torch.cat(offsets))
+        biases = [-(offset @ own) for offset, own in zip(offsets, projections, strict=True)]
+        head.projection.bias.copy_(torch.cat(biases))
         head.gate.weight.copy_(weight.T)
         head.gate.bias.copy_(bias)
     return head
 
 
-def _own(centred: Tensor, views: Tensor, shared: Tensor, *, seed: int) -> Tensor:
-    """Fit a group's own projection, whose signs agree with those of the shared one."""
-    num_bits = shared.shape[1]
+def _offsets(groups: Sequence[Tensor], views: Sequence[Tensor]) -> list[Tensor]:
+    """Estimate what the sensor, and not the ground, adds to the features of each group's tiles.
+
+    This is the mean of the group if its tiles vary about as much as those of the others, or if all
+    that they show is fainter, so that views of one tile also vary less. Otherwise, the mean
+    deviates from that of the others by the sum of what the sensor adds, of variance `SHIFT` in
+    every direction, and of the ground, whose covariance is that of the others' tiles times the
+    share of variance that the group lacks. The offset is the expected value of the first, given
+    the sum.
+
+    Args:
+        groups: Prepared features, float64, shape (tiles, num_features) each.
+        views: Those of views of some tiles, shape (some tiles, views, num_features) each.
+
+    Returns:
+        For each group, shape (num_features,).
+    """
+    means = [part.mean(0) for part in groups]
+    some = [
+        (part - mean)[_spread(len(part), SOME)] for part, mean in zip(groups, means, strict=True)
+    ]
+    spreads = torch.stack([part.square().sum(1).mean() for part in some])
+    faint = torch.stack([part.var(1, correction=0).sum(1).mean() for part in views])
+    offsets = []
+    for own, mean in enumerate(means):
+        rest = [n for n in range(len(groups)) if n != own]
+        lack = 1 - float(spreads[own] / spreads[rest].quantile(0.5))
+        lack = max(0.0, (lack - USUAL_LACK) / (1 - USUAL_LACK))
+        contrast = spreads / faint.clamp_min(1e-12)
+        if not lack or contrast[own] > SAME_CONTRAST * contrast[rest].quantile(0.5):
+            offsets.append(mean)
+            continue
+        others = torch.cat([some[n][_spread(len(some[n]), SOME // 4)] for n in rest])
+        ground = others * (lack / len(others)) ** 0.5  # the root of its covariance
+        deviation = mean - torch.stack([means[n] for n in rest]).mean(0)
+        both = ground @ ground.T + SHIFT * torch.eye(len(ground), dtype=mean.dtype)
+        offsets.append(mean - ground.T @ torch.linalg.solve(both, ground @ deviation))
+    return offsets
+
+
+def _scales(groups: Sequence[Tensor]) -> list[Tensor]:
+    """Return factors that give every feature about the same spread in every group.
+
+    Args:
+        groups: Features, float64, shape (tiles, num_features) each.
+
+    Returns:
+        For each group, shape (num_features,).
+    """
+    spreads = [part.std(0) for part in groups]
+    usual = torch.stack(spreads).mean(0)
+    return [
+        (usual / spread.clamp_min(1e-9)).clamp(1 / MOST_SCALE, MOST_SCALE) for spread in spreads
+    ]
+
+
+def _own(centred: Tensor, views: Tensor, signs: Tensor, *, seed: int) -> Tensor:
+    """Fit a group's own projection, whose signs agree with given ones."""
+    num_bits = signs.shape[1]
     white = whitening(centred, views, num_bits=num_bits, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     axes = white @ principal_axes(centred @ white, num_bits, generator)
-    signs = torch.where(centred @ shared > 0, 1.0, -1.0).double()
     projected = centred @ axes
     start = rotation_to(projected, signs)
     return axes @ rotate(projected, start, pull=AGREEMENT * signs)

@@ -25,12 +25,15 @@ from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, range_of, sample_pixels
 from geohash_rs.hashing.network.views import view
 from geohash_rs.scenes.values import Values
+from geohash_rs.store.health import FEWEST_OF_SENSOR
 
 __all__ = [
+    "TURNED_TILES",
     "SensorTiles",
     "default_bands",
     "fit_hasher",
     "fit_head",
+    "is_training_free",
     "parse_training_free",
     "peek",
 ]
@@ -60,6 +63,20 @@ def parse_training_free(name: str) -> tuple[str, int]:
         msg = f"{name!r} is not a training-free hasher; use {forms}, such as general-64."
         raise HasherNotFoundError(msg)
     return method, check_num_bits(int(bits))
+
+
+def is_training_free(name: str, notes: Mapping[str, Any]) -> bool:
+    """Return whether a hasher can be fitted again on unlabelled tiles.
+
+    Args:
+        name: Its name.
+        notes: Its notes.
+
+    Returns:
+        Whether it was fitted without labels and without training, or is made to be adapted.
+    """
+    fitted = "fitted_on" in notes and name.partition("-")[0] in METHODS
+    return fitted or bool(notes.get("adapts"))
 
 
 def fit_hasher(
@@ -147,13 +164,13 @@ def fit_hasher(
     )
     if accelerate:
         extractor.accelerate()
-    head, fitted_on = fit_head(extractor, batches, method=method, num_bits=num_bits, seed=seed)
+    head, notes = fit_head(extractor, batches, method=method, num_bits=num_bits, seed=seed)
     return Hasher(
         extractor,
         head,
         views=views,
         name=name or f"{method}-{num_bits}",
-        notes={"fitted_on": fitted_on},
+        notes=notes,
     )
 
 
@@ -164,7 +181,8 @@ def fit_head(
     method: str,
     num_bits: int,
     seed: int = 0,
-) -> tuple[LinearHead, str]:
+    kept: Mapping[str, Tensor] | None = None,
+) -> tuple[LinearHead, dict[str, Any]]:
     """Fit a head that needs no labels on the features of tiles.
 
     Args:
@@ -173,9 +191,13 @@ def fit_head(
         method: As in `fit_hasher`.
         num_bits: Bits per code.
         seed: Seed of the rotation or the hyperplanes.
+        kept: Features of each sensor's tiles, float32, shape (tiles, num_features), if they were
+            computed before. Then "general" needs batches of each sensor only to compare views of
+            tiles, and the other methods need none.
 
     Returns:
-        The head, and what it was fitted on, in words.
+        The head, and notes for the hasher: what it was fitted on, in words ("fitted_on"), and the
+        mean distance of two tiles of each sensor, bits ("apart"), unless it has few.
 
     Raises:
         HasherError: If there are too few tiles, or a feature is not finite.
@@ -194,17 +216,35 @@ def fit_head(
             if own:
                 others = [extractor.features(view(images[own], v)) for v in GENERAL_VIEWS[1:]]
                 turned.setdefault(sensor, []).append(torch.stack([features[own], *others], dim=1))
+    if kept is not None:
+        plain = {sensor: [features] for sensor, features in kept.items()}
     counts = {sensor: sum(map(len, parts)) for sensor, parts in sorted(plain.items())}
     fitted_on = f"{sum(counts.values())} unlabelled tiles"
     if len(counts) > 1:
         fitted_on += ": " + ", ".join(f"{count} of {sensor}" for sensor, count in counts.items())
-    if method != "general":
+    together = {sensor: torch.cat(plain[sensor]) for sensor in counts}
+    if method == "general":
+        groups = [(together[sensor], torch.cat(turned[sensor])) for sensor in counts]
+        parts = extractor.backbone.parts
+        head = grouped_head(groups, num_bits=num_bits, parts=parts, seed=seed)
+    else:
         fit = itq_head if method == "itq" else lsh_head
-        together = torch.cat([part for parts in plain.values() for part in parts])
-        return fit(together, num_bits=num_bits, seed=seed), fitted_on
-    groups = [(torch.cat(plain[sensor]), torch.cat(turned[sensor])) for sensor in counts]
-    head = grouped_head(groups, num_bits=num_bits, parts=extractor.backbone.parts, seed=seed)
-    return head, fitted_on
+        head = fit(torch.cat(list(together.values())), num_bits=num_bits, seed=seed)
+    apart = {
+        sensor: _mean_distance(head, features)
+        for sensor, features in together.items()
+        if len(features) >= FEWEST_OF_SENSOR
+    }
+    return head, {"fitted_on": fitted_on, "apart": apart}
+
+
+def _mean_distance(head: LinearHead, features: Tensor) -> float:
+    """Return the mean Hamming distance of the codes of two tiles, rounded."""
+    with torch.inference_mode():
+        ones = (head(features) > 0.5).sum(0).double()  # noqa: PLR2004 - as codes are packed
+    count = len(features)
+    pairs = max(1, count * (count - 1) / 2)
+    return round(float((ones * (count - ones)).sum() / pairs), 1)
 
 
 def default_bands(count: int) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Backbones with weights from an installed package, timm, TorchGeo or a file."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor
 
-from geohash_rs.errors import BandMismatchError, HasherError, one_line
+from geohash_rs.errors import BandMismatchError, HasherError, ignore_warnings, one_line
 from geohash_rs.hashing.limits import allowance_of
 from geohash_rs.hashing.network.backbones import Backbone, create_network
 from geohash_rs.hashing.network.lite0 import (
@@ -141,8 +140,7 @@ def read_torch_file(path: Path) -> Any:  # noqa: ANN401
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about formats that are refused anyway
+        with ignore_warnings():  # about formats that are refused anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise

@@ -2,7 +2,6 @@
 
 import logging
 import tempfile
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from geohash_rs.errors import ignore_warnings
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.preparation import Preparation
 from geohash_rs.hashing.network.scaling import Scaling
@@ -134,9 +134,8 @@ def _trace(module: nn.Module, example: Tensor) -> Any:  # noqa: ANN401 - onnxrun
     onnxruntime = quiet_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "module.onnx"
-        with warnings.catch_warnings(), torch.no_grad():
-            # PyTorch has deprecated its tracing exporter; the newer one also needs onnxscript.
-            warnings.simplefilter("ignore")
+        # PyTorch has deprecated its tracing exporter; the newer one also needs onnxscript.
+        with ignore_warnings(), torch.no_grad():
             torch.onnx.export(
                 module,
                 (example,),

@@ -12,7 +12,7 @@ from geohash_rs.hashing.network.heads import GroupedHead, LinearHead, make_head
 KINDS, BITS, FEATURES = 8, 16, 64
 
 
-def seen_by(sensor, *, tiles=300, seed=0, apart=4.0):
+def seen_by(sensor, *, tiles=300, seed=0, apart=4.0, contrast=1.0):
     """Features of tiles of 8 kinds, as a sensor sees them: moved, scaled and a little turned."""
     shared = torch.Generator().manual_seed(7)
     kinds = torch.randn(KINDS, FEATURES, generator=shared)
@@ -23,7 +23,7 @@ def seen_by(sensor, *, tiles=300, seed=0, apart=4.0):
     which = torch.arange(tiles) % KINDS
     place = kinds[which] + 0.4 * torch.randn(tiles, FEATURES, generator=own)
     views = place[:, None] + 0.2 * torch.randn(tiles, 2, FEATURES, generator=own)
-    return (views * (1 + sensor)) @ turned + moved, which.numpy()
+    return (views * contrast * (1 + 0.05 * sensor)) @ turned + moved, which.numpy()
 
 
 def codes_of(head, values):
@@ -68,6 +68,28 @@ def test_one_head_for_all_would_lose_what_the_groups_keep():
     values, kinds = seen_by(0, seed=1)
     lost, kept = codes_of(plain, values), codes_of(fit(0, 1, 2), values)
     assert precision(lost, kinds, lost, kinds) < precision(kept, kinds, kept, kinds) - 0.1
+
+
+@pytest.mark.parametrize("kind", [0, 3, 5])
+def test_a_sensor_that_saw_one_kind_of_ground_does_not_lose_it(kind):
+    whole, kinds = seen_by(0, apart=1.5)
+    other, others = seen_by(1, apart=1.5, tiles=800)
+    only = other[others == kind]
+    head = grouped_head([(one[:, 0], one) for one in (whole, only)], num_bits=BITS)
+    assert head.num_groups == 2
+    codes = codes_of(head, seen_by(0, seed=1, apart=1.5)[0])
+    queries = codes_of(head, only)
+    assert precision(queries, np.full(len(only), kind), codes, kinds) > 0.5  # by chance 0.125
+
+
+def test_a_faint_sensor_is_not_taken_for_one_that_saw_one_kind_of_ground():
+    clear, kinds = seen_by(0)
+    faint, others = seen_by(1, contrast=0.4)
+    head = grouped_head([(one[:, 0], one) for one in (clear, faint)], num_bits=BITS)
+    codes = codes_of(head, seen_by(1, seed=1, contrast=0.4)[0])
+    share = np.unpackbits(codes, axis=1).mean(0)
+    assert ((share > 0.1) & (share < 0.9)).all(), "no bit is constant"
+    assert precision(codes, others, codes_of(head, clear), kinds) > 0.9
 
 
 def test_a_place_is_found_across_sensors():
