@@ -262,9 +262,10 @@ class Archive(CodeStore, ImageQueries):
         run resumes where it was. Links with a patch, published copies, and codes that come with
         their hasher's fingerprint no longer fit and are refused.
 
-        Scenes are read from the files that were indexed. If only a STAC item says what the bands
-        of a scene show, their scale, or which files make one scene, call `Scenes.from_stac` with
-        the item in this process first.
+        Scenes are read from the files that were indexed, and how pixel values are scaled is chosen
+        anew from a sample of them, unless the hasher is given. If only a STAC item says what the
+        bands of a scene show, their scale, or which files make one scene, call `Scenes.from_stac`
+        with the item in this process first.
 
         An archive that keeps feature vectors needs no pixels, except those of a few hundred tiles
         of each sensor to fit a general hasher: it hashes the vectors, and how pixel values are
