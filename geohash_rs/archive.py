@@ -89,7 +89,7 @@ class Archive(CodeStore, ImageQueries):
             ArchiveExistsError: If the path exists and is not empty.
             ArchiveReadOnlyError: If the folder cannot be written.
             HasherError: If `num_bits` differs from the hasher's.
-            HasherNotFoundError: If there is no such hasher.
+            HasherNotFoundError: If the hasher is not found.
             CodeLengthError: If codes of `num_bits` bits cannot be packed.
             QueryError: If `keep_vectors` is unknown.
         """
@@ -263,7 +263,7 @@ class Archive(CodeStore, ImageQueries):
         their hasher's fingerprint no longer fit and are refused.
 
         Scenes are read from the files that were indexed, and how pixel values are scaled is chosen
-        anew from a sample of them, unless the hasher is given. If only a STAC item says what the
+        again from a sample of them, unless the hasher is given. If only a STAC item says what the
         bands of a scene show, their scale, or which files make one scene, call `Scenes.from_stac`
         with the item in this process first.
 
@@ -297,7 +297,7 @@ class Archive(CodeStore, ImageQueries):
             HasherError: If the archive has no hasher yet, its hasher was trained and no other is
                 given, or there are too few tiles to fit one on.
             HasherMismatchError: If another process refits the archive meanwhile.
-            HasherNotFoundError: If there is no such hasher.
+            HasherNotFoundError: If the hasher is not found.
             SceneError: If tiles cannot be read again, since scenes are missing, have changed, or
                 were read by a TorchGeo dataset; it names them, and nothing is changed.
             VectorError: If the archive keeps feature vectors that the hasher does not compute.

@@ -300,7 +300,7 @@ def _asked(
 
     Raises:
         HasherError: If none was asked for and the archive has none.
-        HasherNotFoundError: If there is no such hasher.
+        HasherNotFoundError: If the hasher is not found.
     """
     if hasher is None:
         method_of(required(own))

@@ -93,7 +93,7 @@ class PixelSource:
     name = "the pixels of the scenes"
 
     def __init__(self, scenes: ArchivedScenes) -> None:
-        """Hold the scenes.
+        """Take the scenes that were checked.
 
         Args:
             scenes: The scenes of all live tiles.

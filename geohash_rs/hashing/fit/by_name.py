@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geohash_rs.errors import HasherError
-from geohash_rs.hashing.extractor import fitted_values
+from geohash_rs.hashing.extractor import Extractor, fitted_values
 from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.hashing.fit.general import GENERAL_STAGES
 from geohash_rs.hashing.fit.training_free import (
@@ -138,13 +138,7 @@ def adapt_hasher(
         BandMismatchError: If the tiles have other bands.
     """
     sample, batches = peek(tiles)
-    scaling = make_scaling(hasher.backbone, range_of(values), sample=sample)
-    extractor = replace(
-        hasher.extractor,
-        scaling=scaling,
-        values=fitted_values(values, scaling, sample=sample),
-        tile_size=tile_size or int(sample.shape[-2]),
-    )
+    extractor = _scaled(hasher.extractor, sample, values=values, tile_size=tile_size)
     if accelerate:
         extractor.accelerate()
     if len(sample) < hasher.num_bits:
@@ -188,17 +182,24 @@ def fit_again(
         )
     method = method_of(hasher)
     sample, batches = peek(tiles)
-    scaling = make_scaling(hasher.backbone, range_of(values), sample=sample)
-    extractor = replace(
-        hasher.extractor,
-        scaling=scaling,
-        values=fitted_values(values, scaling, sample=sample),
-        tile_size=tile_size or int(sample.shape[-2]),
-    )
+    extractor = _scaled(hasher.extractor, sample, values=values, tile_size=tile_size)
     if accelerate:
         extractor.accelerate()
     head, notes = fit_head(extractor, batches, method=method, num_bits=hasher.num_bits, seed=seed)
     return replace(hasher, extractor=extractor, head=head, notes={**hasher.notes, **notes})
+
+
+def _scaled(
+    extractor: Extractor, sample: Tensor, *, values: Sequence[Values], tile_size: int | None
+) -> Extractor:
+    """Return an extractor for the range of values, and the size, of some raw tiles."""
+    scaling = make_scaling(extractor.backbone, range_of(values), sample=sample)
+    return replace(
+        extractor,
+        scaling=scaling,
+        values=fitted_values(values, scaling, sample=sample),
+        tile_size=tile_size or int(sample.shape[-2]),
+    )
 
 
 def fit_to_kept(

@@ -68,11 +68,11 @@ def grouped_head(
     members = [
         [n for n, own in enumerate(which) if own == group] for group in range(max(which) + 1)
     ]
-    tiles = [torch.cat([groups[n][0] for n in own]) for own in members]
     views = [torch.cat([groups[n][1] for n in own]) for own in members]
     if len(members) == 1:
-        return general_head(tiles[0], views[0], num_bits=num_bits, parts=parts, seed=seed)
-    prepared = [plain.prepare(part.float()).double() for part in tiles]
+        tiles = torch.cat([part for part, _ in groups])
+        return general_head(tiles, views[0], num_bits=num_bits, parts=parts, seed=seed)
+    prepared = [torch.cat([prepared[n] for n in own]) for own in members]
     turned = [
         plain.prepare(part.flatten(0, 1).float()).double().reshape(part.shape) for part in views
     ]
