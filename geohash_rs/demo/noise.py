@@ -11,8 +11,11 @@ __all__ = ["FloatArray", "IntArray", "Noise", "smoothstep"]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
+Column = tuple[IntArray, IntArray]
 
-LATTICE = 256  # values repeat after this many lattice cells, far outside the demo's landscape
+BITS = 8
+LATTICE = 1 << BITS  # values repeat after this many cells, far outside the demo's landscape
+PIECE = 32_768  # points at a time, whose arrays stay in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +40,7 @@ class Noise:
         Returns:
             Values in [0, 1), same shape.
         """
-        shift = channel * 71
-        found: FloatArray = self.lattice[
-            (i + 3 * shift) % LATTICE, (j + i // LATTICE + shift) % LATTICE
-        ]
-        return found
+        return self._at(*_column(i, channel), j)
 
     def smooth(self, x: FloatArray, y: FloatArray, *, scale: float, channel: int = 0) -> FloatArray:
         """Interpolate random values smoothly between lattice points.
@@ -55,12 +54,17 @@ class Noise:
         Returns:
             Values in [0, 1), same shape.
         """
-        u, v = x / np.float32(scale), y / np.float32(scale)
-        i, j = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
-        s, t = smoothstep(u - i), smoothstep(v - j)
-        south = self._mix(i, j, s, channel)
-        north = self._mix(i, j + 1, s, channel)
-        return south + (north - south) * t
+        shape, found = x.shape, np.empty(x.size)
+        x, y = x.reshape(-1), y.reshape(-1)
+        for first in range(0, len(found), PIECE):
+            piece = slice(first, first + PIECE)
+            u, v = x[piece] / np.float32(scale), y[piece] / np.float32(scale)
+            i, j = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
+            s, t = smoothstep(u - i), smoothstep(v - j)
+            west, east = _column(i, channel), _column(i + 1, channel)
+            south, north = (self._mix(west, east, row, s) for row in (j, j + 1))
+            found[piece] = south + (north - south) * t
+        return found.reshape(shape)
 
     def rough(
         self, x: FloatArray, y: FloatArray, *, scale: float, octaves: int = 4, channel: int = 0
@@ -87,9 +91,18 @@ class Noise:
             weight /= 2
         return total / np.float32(weights)
 
-    def _mix(self, i: IntArray, j: IntArray, s: FloatArray, channel: int) -> FloatArray:
-        west = self.cells(i, j, channel=channel)
-        return west + (self.cells(i + 1, j, channel=channel) - west) * s
+    def _at(self, start: IntArray, shift: IntArray, j: IntArray) -> FloatArray:
+        return self.lattice.reshape(-1).take(start | ((j + shift) & (LATTICE - 1)))
+
+    def _mix(self, west: Column, east: Column, j: IntArray, s: FloatArray) -> FloatArray:
+        left = self._at(*west, j)
+        return left + (self._at(*east, j) - left) * s
+
+
+def _column(i: IntArray, channel: int) -> Column:
+    """Return where a column starts in the flat lattice, and how far its rows are shifted."""
+    shift = channel * 71
+    return ((i + 3 * shift) & (LATTICE - 1)) << BITS, (i >> BITS) + shift
 
 
 def smoothstep(t: FloatArray) -> FloatArray:

@@ -1,5 +1,6 @@
 """Write the synthetic coast as GeoTIFF scenes in two UTM zones on two dates, and as patches."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -84,14 +85,16 @@ def write_scenes(folder: Path, *, seed: int) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     landscape = Landscape(seed=seed)
-    paths = []
-    for place in PLACES:
-        surface = place.surface(landscape)
+
+    def write(place: Place) -> list[Path]:
+        paths, surface = [], place.surface(landscape)
         for season, moment in DATES.items():
-            path = folder / f"coast_{place.name}_{moment:%Y%m%d}.tif"
-            _write(path, render(landscape, surface, season=season), place, moment)
-            paths.append(path)
-    return paths
+            paths.append(folder / f"coast_{place.name}_{moment:%Y%m%d}.tif")
+            _write(paths[-1], render(landscape, surface, season=season), place, moment)
+        return paths
+
+    with ThreadPoolExecutor(len(PLACES)) as pool:
+        return [path for paths in pool.map(write, PLACES) for path in paths]
 
 
 def write_patches(folder: Path, *, seed: int) -> dict[str, Path]:
