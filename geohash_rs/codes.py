@@ -1,11 +1,20 @@
 """Pack hashing activations into binary codes and compute Hamming distances."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.errors import CodeLengthError
 
-__all__ = ["check_codes", "check_num_bits", "hamming_distances", "pack_codes", "unpack_codes"]
+__all__ = [
+    "check_codes",
+    "check_num_bits",
+    "code_words",
+    "hamming_distances",
+    "pack_codes",
+    "unpack_codes",
+]
 
 MAX_BITS = 512
 
@@ -126,7 +135,27 @@ def hamming_distances(
             f"{codes.shape[-1] * 8}; make both with the same hasher."
         )
         raise CodeLengthError(msg)
+    queries, codes = code_words(queries), code_words(codes)
     distances = np.zeros((len(queries), len(codes)), dtype=np.int32)
-    for byte in range(codes.shape[-1]):
-        distances += np.bitwise_count(queries[:, None, byte] ^ codes[None, :, byte])
+    for word in range(codes.shape[-1]):
+        distances += np.bitwise_count(queries[:, None, word] ^ codes[None, :, word])
     return distances
+
+
+def code_words(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """View packed codes as words of 8, 4, 2 or 1 byte, the largest that divides their length.
+
+    Args:
+        codes: Packed codes, uint8, shape (n, bits / 8).
+
+    Returns:
+        Words, shape (n, words per code); the same memory if the codes are C-contiguous.
+
+    >>> code_words(np.zeros((3, 12), dtype=np.uint8)).shape
+    (3, 3)
+    """
+    codes = np.ascontiguousarray(codes)
+    for kind in (np.uint64, np.uint32, np.uint16):
+        if codes.shape[-1] % np.dtype(kind).itemsize == 0:
+            return codes.view(kind)
+    return codes

@@ -1,24 +1,59 @@
-"""Check whether the compiled loops work on this machine."""
+"""Decide whether the compiled loops are worth loading, and check that they work here."""
 
 import functools
 import warnings
+from typing import ClassVar
 
 import numpy as np
 
+from geohash_rs.codes import code_words
 from geohash_rs.errors import GeoHashRSWarning
 from geohash_rs.store.search.keys import ID_BITS, NO_KEY
 
-__all__ = ["numba_works"]
+__all__ = ["Spent", "compiling_pays", "numba_works"]
+
+
+class Spent:
+    """The work that this process did without the compiled loops, which are slow to load.
+
+    Attributes:
+        comparisons: Pairs of codes compared so far.
+        most: Pairs that take NumPy about as long as loading the loops takes, measured by
+            tests/benchmarks/first_query.py. Past it, the loops are loaded.
+    """
+
+    comparisons: ClassVar[int] = 0
+    most: ClassVar[float] = 1 << 25
+
+
+def compiling_pays(comparisons: int, *, num_bytes: int) -> bool:
+    """Return whether compiled loops should do some work, rather than NumPy.
+
+    A process that searches a small archive a few times never imports Numba, and one that searches
+    a lot spends at most about twice as long as with the better choice.
+
+    Args:
+        comparisons: The work, in pairs of codes to compare; it is added to what was spent.
+        num_bytes: Bytes of a code.
+
+    Returns:
+        Whether loading them pays or has paid, and Numba works.
+    """
+    Spent.comparisons += comparisons
+    return Spent.comparisons > Spent.most and numba_works(num_bytes)
 
 
 @functools.cache
-def numba_works() -> bool:
+def numba_works(num_bytes: int = 8) -> bool:
     """Return whether Numba compiles the scan and the result is right.
 
     If not, warn once; search then uses NumPy, which gives the same answers several times slower.
+
+    Args:
+        num_bytes: Bytes of a code; the loops are compiled for each length.
     """
     try:
-        _check()
+        _check(num_bytes)
     except Exception as error:  # noqa: BLE001 - search must work whatever breaks Numba
         warnings.warn(
             f"Numba does not work here ({error!r}); search falls back to NumPy, which gives the "
@@ -30,8 +65,8 @@ def numba_works() -> bool:
     return True
 
 
-def _check() -> None:
-    """Compile or load the kernel for 64-bit codes and check that it finds the nearest.
+def _check(num_bytes: int) -> None:
+    """Compile or load the kernel for codes of a length and check that it finds the nearest.
 
     Raises:
         RuntimeError: If it gives a wrong answer.
@@ -39,15 +74,17 @@ def _check() -> None:
     from geohash_rs.store.search import kernels  # noqa: PLC0415 - slow to import
     from geohash_rs.store.search.row_filters import NO_TESTS, frozen  # noqa: PLC0415 - as above
 
-    codes = np.array([7, 0, 3], np.uint64)
+    codes = np.zeros((3, num_bytes), np.uint8)
+    codes[[0, 2], -1] = 7, 3
+    words = code_words(codes)
     heaps, nothing = np.full((1, 2), NO_KEY, np.uint64), np.zeros(1, np.int64)
     tests = NO_TESTS._replace(partial=frozen(np.zeros(1, np.uint8)))
     tests = tests._replace(edge=tests.partial)
-    limits, any_order = np.full(1, 65, np.int64), False
+    limits, any_order = np.full(1, 8 * num_bytes + 1, np.int64), False
     rows = (
-        frozen(codes),
-        (0,),
-        codes[1:2].copy(),
+        frozen(words.reshape(-1)),
+        (0,) * words.shape[1],
+        words[1].copy(),
         np.zeros(1, np.int64),
         tests,
         frozen(np.empty(0, np.uint32)),

@@ -64,10 +64,14 @@ def _bound_of(heap: Any, bound: int, any_order: bool) -> Any:
 
 @numba.njit  # type: ignore[untyped-decorator]
 def _padded_tail(words: Any, width: int) -> Any:
-    """Copy the rows after the last whole span, zero-padded to a whole span."""
+    """Copy the rows after the last whole span, zero-padded to a whole span.
+
+    A loop, because Numba compiles an assignment of slices for seconds, for its error message.
+    """
     rest = len(words) % (SPAN * width)
     tail = np.zeros(SPAN * width, words.dtype)
-    tail[:rest] = words[len(words) - rest :]
+    for i in range(rest):
+        tail[i] = words[len(words) - rest + i]
     return tail
 
 

@@ -27,6 +27,8 @@ __all__ = [
 OUT, IN, MAYBE = 0, 1, 2
 TURN = np.array([360.0, 0.0, 360.0, 0.0])  # moves a box 360 degrees east
 SLIVER = 1e-9  # share of a footprint's area by which neighbours may overlap through rounding
+# Pairs of codes that take NumPy as long as placing a box, and as preparing a corner of a shape.
+BOX_WORK, SHAPE_WORK, CORNER_WORK = 4, 100, 10
 
 Array = npt.NDArray[Any]
 Boxes = npt.NDArray[np.float64]
@@ -45,7 +47,7 @@ def place_blocks(region: Region, segment: Segment) -> Status:
         MAYBE; uint8, shape (blocks,).
     """
     boxes = segment.index["block_boxes"]
-    loops = _loops()
+    loops = _loops(region, segment, len(boxes))
     if loops is not None:
         status = np.empty(len(boxes), np.uint8)
         loops.place_blocks(region_tests(loops, region, segment, within=True), status)
@@ -77,7 +79,7 @@ def place_rows(
     """
     status = np.full(len(rows), OUT, np.uint8)
     stored, corners = segment.index["boxes"], segment.index["block_boxes"]
-    loops = _loops()
+    loops = _loops(region, segment, len(rows))
     if loops is not None:
         loops.place_rows(rows, region_tests(loops, region, segment, within=within), status)
         return status
@@ -158,9 +160,14 @@ def region_tests(loops: Any, region: Region, segment: Segment, *, within: bool) 
     )
 
 
-def _loops() -> Any:  # noqa: ANN401 - a module of compiled functions, or None
-    """Return the compiled loops if they work here."""
-    if not compiled.numba_works():
+def _loops(region: Region, segment: Segment, count: int) -> Any:  # noqa: ANN401 - a module or None
+    """Return the compiled loops if they are worth it for a number of boxes, and work here."""
+    if region.is_boxes:
+        comparisons = BOX_WORK * count * len(region.targets)
+    else:
+        corners = shapely.get_num_coordinates(region.geometry)
+        comparisons = SHAPE_WORK * count + CORNER_WORK * int(corners)
+    if not compiled.compiling_pays(comparisons, num_bytes=segment.codes.shape[1]):
         return None
     from geohash_rs.store.search import row_filters  # noqa: PLC0415 - slow to import
 

@@ -68,9 +68,17 @@ class Scanner(Protocol):
         """
 
 
-def scanner() -> Scanner:
-    """Return the compiled scanner, or the NumPy one if Numba does not work."""
-    if not compiled.numba_works():
+def scanner(comparisons: int, *, num_bytes: int) -> Scanner:
+    """Return the compiled scanner, or the NumPy one where compiling does not pay or work.
+
+    Args:
+        comparisons: Pairs of codes to compare.
+        num_bytes: Bytes of a code.
+
+    Returns:
+        The scanner.
+    """
+    if not compiled.compiling_pays(comparisons, num_bytes=num_bytes):
         return NumpyScanner()
     from geohash_rs.store.search.scan_numba import NumbaScanner  # noqa: PLC0415 - slow to import
 
@@ -98,9 +106,9 @@ def scan_top(
         Keys, ascending, padded with NO_KEY, shape (queries, k).
     """
     found: list[Keys] = _spread(
-        lambda tasks: scanner().top(tasks, queries, k=k, limit=limit),
+        lambda scanner, tasks: scanner.top(tasks, queries, k=k, limit=limit),
         selections,
-        num_queries=len(queries),
+        queries,
         num_threads=num_threads,
     )
     if len(found) == 1:
@@ -128,9 +136,9 @@ def scan_count(
         Counts, int64, shape (queries,).
     """
     found = _spread(
-        lambda tasks: scanner().count(tasks, queries, limits=limits),
+        lambda scanner, tasks: scanner.count(tasks, queries, limits=limits),
         selections,
-        num_queries=len(queries),
+        queries,
         num_threads=num_threads,
     )
     return np.asarray(np.sum(found, axis=0, dtype=np.int64))
@@ -155,34 +163,36 @@ def scan_within(
         The keys of each query, ascending.
     """
     found = _spread(
-        lambda tasks: scanner().within(tasks, queries, limits=limits),
+        lambda scanner, tasks: scanner.within(tasks, queries, limits=limits),
         selections,
-        num_queries=len(queries),
+        queries,
         num_threads=num_threads,
     )
     return [np.sort(np.concatenate(parts)) for parts in zip(*found, strict=True)]
 
 
 def _spread(
-    work: Any,  # noqa: ANN401 - a function of tasks
+    work: Any,  # noqa: ANN401 - a function of a scanner and tasks
     selections: Sequence[Selection],
+    queries: Array,
     *,
-    num_queries: int,
     num_threads: int | None,
 ) -> list[Any]:
     """Run work on equal shares of the blocks, one thread per share."""
     total = sum(len(selection.blocks) for selection in selections)
+    comparisons = total * BLOCK * len(queries)
+    chosen = scanner(comparisons, num_bytes=queries.shape[1])
     if num_threads is None:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        enough = 1 + total * BLOCK * num_queries // THREAD_WORK
+        enough = 1 + comparisons // THREAD_WORK
         num_threads = min(processors or os.cpu_count() or 1, enough)
     num_threads = max(1, min(num_threads, total))
     if num_threads == 1:
-        return [work(_tasks(selections, 0, total))]
+        return [work(chosen, _tasks(selections, 0, total))]
     cuts = np.linspace(0, total, num_threads + 1).astype(int).tolist()
     shares = zip(cuts[:-1], cuts[1:], strict=True)
     with ThreadPoolExecutor(num_threads) as pool:
-        jobs = [pool.submit(work, _tasks(selections, *share)) for share in shares]
+        jobs = [pool.submit(work, chosen, _tasks(selections, *share)) for share in shares]
         return [job.result() for job in jobs]
 
 

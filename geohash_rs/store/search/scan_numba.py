@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geohash_rs.codes import code_words
 from geohash_rs.store.search import kernels, row_filters
 from geohash_rs.store.search.keys import NO_KEY, Keys
 from geohash_rs.store.search.placement import region_tests
@@ -70,11 +71,11 @@ def _scan(
 ) -> None:
     """Run the kernel over a task; see `kernels.scan` for what it changes."""
     segment = task.selection.segment
-    words = _words(segment.codes)
+    words = code_words(segment.codes)
     kernels.scan(
         words.reshape(-1),
         (0,) * words.shape[1],
-        _words(queries.copy()).reshape(-1),  # a copy is writable and aligned
+        code_words(queries.copy()).reshape(-1),  # a copy is writable and aligned
         task.selection.blocks[task.first : task.last],
         _tests(task.selection, task.first, task.last),
         NO_IDS if segment.entry.sequential else segment.index["ids"],
@@ -106,12 +107,3 @@ def _tests(selection: Selection, first: int, last: int) -> RowTests:
         rules[place] = numbers.ctypes.data, numbers.itemsize, rule.low, rule.high - rule.low, table
     removed = NO_BYTES if selection.removed is None else frozen(selection.removed.view())
     return tests._replace(edge=frozen(edge.astype(np.uint8)), removed=removed, rules=frozen(rules))
-
-
-def _words(codes: Array) -> Array:
-    """View codes as the widest integers that divide their length."""
-    length = codes.shape[1]
-    for kind in (np.uint64, np.uint32, np.uint16):
-        if length % np.dtype(kind).itemsize == 0:
-            return codes.view(kind)
-    return codes

@@ -1,6 +1,6 @@
-"""Compare codes with NumPy alone: the same answers as the compiled kernel, only slower."""
+"""Compare codes with NumPy alone: the same answers as the compiled kernel, without compiling it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ __all__ = ["NumpyScanner"]
 
 Array = npt.NDArray[Any]
 
+PIECE = 1 << 18  # comparisons at a time, at least a query's with the rows of a few blocks
+
 
 class NumpyScanner:
     """Compare codes with NumPy; the contract is in `scan.Scanner`."""
@@ -21,34 +23,48 @@ class NumpyScanner:
     def top(self, tasks: Iterable[Task], queries: Array, *, k: int, limit: int) -> Keys:
         """Find the k smallest keys of each query; see `scan.Scanner.top`."""
         best = np.full((len(queries), k), NO_KEY, np.uint64)
-        for keys in _key_pieces(tasks, queries, np.full(len(queries), limit)):
-            joined = np.concatenate([best, keys], axis=1)
-            best = np.partition(joined, k - 1, axis=1)[:, :k]
+        limits = np.full(len(queries), limit)
+        for some, keys in _key_pieces(tasks, queries, limits):
+            joined = np.concatenate([best[some], keys], axis=1)
+            best[some] = np.partition(joined, k - 1, axis=1)[:, :k]
+            worst = (best[some, k - 1] >> np.uint64(ID_BITS)).astype(np.int64)
+            limits[some] = np.minimum(worst, limit)  # later pieces keep fewer keys
         return np.sort(best, axis=1)
 
     def count(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> Array:
         """Count the rows within each query's limit; see `scan.Scanner.count`."""
         counts = np.zeros(len(queries), np.int64)
-        for keys in _key_pieces(tasks, queries, limits):
-            counts += np.count_nonzero(keys != NO_KEY, axis=1)
+        for some, keys in _key_pieces(tasks, queries, limits):
+            counts[some] += np.count_nonzero(keys != NO_KEY, axis=1)
         return counts
 
     def within(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> list[Keys]:
         """Collect every key within each query's limit; see `scan.Scanner.within`."""
         found: list[list[Keys]] = [[] for _ in queries]
-        for keys in _key_pieces(tasks, queries, limits):
-            for query, row in enumerate(keys):
-                found[query].append(row[row != NO_KEY])
+        for some, keys in _key_pieces(tasks, queries, limits):
+            for pieces, row in zip(found[some], keys, strict=True):
+                pieces.append(row[row != NO_KEY])
         empty = np.empty(0, np.uint64)
         return [np.sort(np.concatenate([empty, *pieces])) for pieces in found]
 
 
-def _key_pieces(tasks: Iterable[Task], queries: Array, limits: Array) -> Iterable[Keys]:
-    """Yield keys in pieces of shape (queries, rows); NO_KEY if a row does not count."""
+def _key_pieces(
+    tasks: Iterable[Task], queries: Array, limits: Array
+) -> Iterator[tuple[slice, Keys]]:
+    """Yield some queries and the keys of rows near to any of them, shape (queries, rows).
+
+    A key is NO_KEY if the row is beyond that query's limit. Limits may be lowered between pieces.
+    """
     for task in tasks:
         segment = task.selection.segment
         for rows in task.selection.rows(task.first, task.last):
-            distances = hamming_distances(queries, segment.codes[rows])
-            ids = segment.ids_of(rows).astype(np.uint64)
-            keys = (distances.astype(np.uint64) << np.uint64(ID_BITS)) | ids
-            yield np.where(distances <= limits[:, None], keys, NO_KEY)
+            codes = segment.codes[rows]
+            step = max(1, PIECE // max(1, len(rows)))
+            for first in range(0, len(queries), step):
+                some = slice(first, first + step)
+                distances = hamming_distances(queries[some], codes)
+                near = distances <= limits[some, None]
+                rows_near = np.flatnonzero(near.any(axis=0))
+                far = distances[:, rows_near].astype(np.uint64) << np.uint64(ID_BITS)
+                keys = far | segment.ids_of(rows[rows_near]).astype(np.uint64)
+                yield some, np.where(near[:, rows_near], keys, NO_KEY)
