@@ -15,6 +15,7 @@ from geohash_rs.errors import (
     GeoHashRSError,
     HasherError,
     HasherMismatchError,
+    TileSizeError,
     VectorError,
 )
 from geohash_rs.hashing.fit.by_name import Unfitted
@@ -31,7 +32,8 @@ from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.indexing.writer import when_free
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.scenes.dataset import Scenes
-from geohash_rs.scenes.grid import Edges, GridSettings
+from geohash_rs.scenes.grid import Edges
+from geohash_rs.scenes.grids import TileGrids
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.creation import is_unused
 from geohash_rs.store.disk.hasher_file import HasherFile
@@ -161,8 +163,8 @@ class Archive(CodeStore, ImageQueries):
         dataset: Scenes | Dataset[Any],
         *,
         sampler: Iterable[Any] | None = None,
-        tile_size: int | None = None,
-        stride: int | None = None,
+        tile_size: int | Sequence[int] | None = None,
+        stride: int | Sequence[int] | None = None,
         edges: Edges = "shift",
         max_nodata: float = 0.5,
         resolution: float | None = None,
@@ -183,8 +185,12 @@ class Archive(CodeStore, ImageQueries):
                 dataset: a geo dataset with ``sampler``, or a non-geo dataset whose files are
                 georeferenced.
             sampler: TorchGeo sampler, for datasets other than Scenes.
-            tile_size: Columns and rows of a tile, px; None uses the hasher's.
-            stride: Step between tiles, px; None uses the tile size.
+            tile_size: Columns and rows of a tile, px; or several sizes, in each of which scenes are
+                cut. A scene too small for some of them has tiles of the others, which a note of
+                the report says. None uses the hasher's, or the several sizes of the archive's
+                scenes if all have the same.
+            stride: Step between tiles, px; with several sizes, one for all or one for each. None
+                uses the tile size.
             edges: ``shift`` moves the last tile of a row or column back inside, ``pad`` lets it
                 overhang, ``drop`` leaves it out.
             max_nodata: Largest allowed share of invalid pixels in a tile.
@@ -206,8 +212,9 @@ class Archive(CodeStore, ImageQueries):
             HasherError: If the archive holds codes made elsewhere.
             HasherMismatchError: If the archive's file does not hold the hasher of its codes.
             SceneError: If nothing can be placed; with ``strict``, if a scene cannot be added.
-            TileSizeError: If the grid's settings are out of range, or every scene is smaller than
-                a tile.
+            TileSizeError: If the grid's settings are out of range, every scene is smaller than a
+                tile, a size is named twice, or several are named for a dataset
+                with a sampler.
         """
         settings = IndexSettings(
             batch_size=batch_size,
@@ -221,17 +228,18 @@ class Archive(CodeStore, ImageQueries):
         def imagery(hasher: Hasher | None) -> Imagery[Any]:
             if not isinstance(dataset, Scenes) or sampler is not None:
                 samples = Samples(dataset=dataset, sampler=sampler, max_nodata=max_nodata)
-                return DatasetImagery(self, samples, settings, tile_size=tile_size)
-            grid = GridSettings.for_hasher(
+                return DatasetImagery(self, samples, settings, tile_size=_only(tile_size))
+            grids = TileGrids.for_hasher(
                 hasher,
                 tile_size=tile_size,
                 stride=stride,
                 edges=edges,
                 max_nodata=max_nodata,
                 resolution=resolution,
+                known=[record.settings for record in self.scenes()],
             )
             scenes = dataset if hasher is None else dataset.on_grid_of(hasher.bands)
-            return SceneImagery(self, scenes, grid, settings)
+            return SceneImagery(self, scenes, grids, settings)
 
         if self.pending_hasher:
             try:
@@ -469,6 +477,21 @@ def _not_the_same(archive: Archive, asked: Hasher | None, name: str) -> str:
 def _with_fingerprint(name: str, fingerprint: str | None) -> str:
     """Add the fingerprint's start, which distinguishes versions of a hasher with one name."""
     return f"{name} ({fingerprint[:8]})" if fingerprint else name
+
+
+def _only(tile_size: int | Sequence[int] | None) -> int | None:
+    """Return the tile size for a dataset whose tiles its sampler cuts.
+
+    Raises:
+        TileSizeError: If there are several.
+    """
+    if isinstance(tile_size, Sequence):
+        msg = (
+            f"tile_size is {tile_size!r}, but the tiles of this dataset are those of its sampler; "
+            "pass one size, or the files as Scenes(...)."
+        )
+        raise TileSizeError(msg)
+    return tile_size
 
 
 def _check_same_bits(asked: int | None, made: int) -> None:

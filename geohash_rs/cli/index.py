@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geohash_rs.cli.options import Numbers, bands_of, echo_json, in_options
+from geohash_rs.cli.options import Numbers, Sizes, bands_of, echo_json, in_options
 from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ __all__ = ["index_command"]
 @click.option("--archive", type=click.Path(path_type=Path), help="Archive folder; created if it does not exist.")
 @click.option("--hasher", help="Name of a shipped hasher, a .safetensors file, or general-BITS / itq-BITS / lsh-BITS.  [default: general-64]")
 @click.option("--keep-vectors", type=click.Choice(["float16", "int8", "none"]), help="Keep the feature vector of every tile of a new archive, with 2 bytes or 1 byte a number, so that tiles can be hashed again without their pixels.  [default: none, or as the archive was made]")
-@click.option("--tile-size", type=click.IntRange(min=1), help="Columns and rows of a tile, px.  [default: the hasher's, or 64]")
-@click.option("--stride", type=click.IntRange(min=1), help="Step between tiles, px.  [default: the tile size]")
+@click.option("--tile-size", type=Sizes(), help="Columns and rows of a tile, px; several sizes, such as 64,128,256, cut each scene in all of them.  [default: the hasher's, or 64; the several sizes of the archive's scenes if all have the same]")
+@click.option("--stride", type=Sizes(), help="Step between tiles, px: one for all tile sizes, or one for each.  [default: the tile size]")
 @click.option("--edges", type=click.Choice(["shift", "pad", "drop"]), default="shift", show_default=True, help="If the grid does not fit the scene, shift the last tile inside, pad it with nodata, or drop it.")
 @click.option("--max-nodata", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Leave out tiles with a larger share of nodata.")
 @click.option("--resolution", type=click.FloatRange(min=0, min_open=True), help="Resample tiles of all scenes to this ground size, m per pixel.  [default: the hasher's, or each scene's own]")
@@ -45,8 +45,8 @@ def index_command(
     archive: Path | None,
     hasher: str | None,
     keep_vectors: "KeepVectors | None",
-    tile_size: int | None,
-    stride: int | None,
+    tile_size: tuple[int, ...] | None,
+    stride: tuple[int, ...] | None,
     edges: str,
     max_nodata: float,
     resolution: float | None,

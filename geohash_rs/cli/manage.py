@@ -50,6 +50,8 @@ def info_command(archive: Path, as_json: bool) -> None:
         lines = [shown]
         if name == "sensors":
             lines = [_sensor_line(sensor) for sensor in value] or ["-"]
+        elif name == "tile_sizes":
+            lines = [", ".join(f"{count} of {size} px" for size, count in value.items()) or "-"]
         elif isinstance(shown, list):
             parts = (f"{part:.6g}" if isinstance(part, float) else str(part) for part in shown)
             lines = [", ".join(parts)]

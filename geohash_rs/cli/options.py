@@ -8,7 +8,7 @@ import click
 
 from geohash_rs.cli.terminal import echo
 
-__all__ = ["Numbers", "bands_of", "echo_json", "in_options", "remote_scenes_option"]
+__all__ = ["Numbers", "Sizes", "bands_of", "echo_json", "in_options", "remote_scenes_option"]
 
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
@@ -59,6 +59,26 @@ class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.Par
             what = "whole numbers" if self.whole else "numbers"
             self.fail(f"{value!r} is not {self.names} (comma-separated {what})", param, ctx)
         return numbers
+
+
+class Sizes(click.ParamType[tuple[int, ...]] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]
+    """One number of pixels or several, comma-separated."""
+
+    name = "px,..."
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click passes anything
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int, ...]:
+        """Read the numbers."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(part.isdecimal() and int(part) for part in parts):
+            self.fail(f"{value!r} is not a whole number of pixels from 1 on, or several, comma-separated, such as 64,128", param, ctx)
+        return tuple(map(int, parts))
 
 
 def bands_of(text: str | None) -> list[int | str] | None:

@@ -39,7 +39,7 @@ def print_preview(
     from geohash_rs.hashing.fit.by_name import Unfitted
     from geohash_rs.indexing.scene_imagery import SceneImagery
     from geohash_rs.indexing.settings import IndexSettings
-    from geohash_rs.scenes.grid import GridSettings
+    from geohash_rs.scenes.grids import TileGrids
     from geohash_rs.store.creation import is_unused
 
     with TemporaryDirectory() as folder:  # for a new archive, deleted at the end
@@ -51,8 +51,9 @@ def print_preview(
             check_keeps(target, how["keep_vectors"])
         pending = Unfitted.find(target.pending_hasher)
         made = None if target.pending_hasher else target.hasher()
-        settings = GridSettings.for_hasher(made, **grid)
-        imagery = SceneImagery(target, scenes, settings, IndexSettings())
+        known = [record.settings for record in target.scenes()]
+        grids = TileGrids.for_hasher(made, **grid, known=known)
+        imagery = SceneImagery(target, scenes, grids, IndexSettings())
         expected = made or pending
         imagery.plan(
             None if expected is None else expected.bands, () if made is None else made.values

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
+from geohash_rs.cli.options import Numbers, Sizes, bands_of, remote_scenes_option
 from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("--time", "time", metavar="START/END", help="Only tiles from this time, such as 2023-01-01/2023-12-31 or 2023-06/..")
 @click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; can be repeated.")
 @click.option("--label", "labels", multiple=True, help="Only tiles with this label; can be repeated.")
+@click.option("--tile-size", type=Sizes(), help="Only tiles of this size, px, or of these, such as 64,128.")
 @click.option("--exclude-overlap", is_flag=True, help="Leave out tiles that overlap the query.")
 @click.option("--distinct", is_flag=True, help="Leave out tiles that overlap a better match.")
 @click.option("--ranking", type=click.Choice(["hamming", "asymmetric"]), default="hamming", show_default=True, help="asymmetric: give more weight to the bits of the patch that the hasher is sure of.")
@@ -68,6 +69,7 @@ def query_command(
     time: str | None,
     scenes: tuple[str, ...],
     labels: tuple[str, ...],
+    tile_size: tuple[int, ...] | None,
     exclude_overlap: bool,
     distinct: bool,
     ranking: str,
@@ -122,6 +124,7 @@ def query_command(
             time=time,
             scenes=[scene_key(scene) for scene in scenes] or None,
             labels=list(labels) or None,
+            tile_size=tile_size,
             exclude_overlap=exclude_overlap,
             ranking=ranking,  # type: ignore[arg-type]  # checked by click
             distinct=distinct,
@@ -184,8 +187,12 @@ def _print_table(matches: object) -> None:
     import pandas as pd
 
     from geohash_rs.export.plain_text import plain_text
+    from geohash_rs.store.segment.tiles import sizes_of_tiles
 
-    frame = pd.DataFrame(matches)[SHOWN]  # type: ignore[call-overload]  # matches is a frame
+    frame = pd.DataFrame(matches)  # type: ignore[call-overload]  # matches is a frame
+    sizes = pd.Series(sizes_of_tiles(frame), frame.index).astype("Int64")
+    shown = SHOWN if sizes.nunique() < 2 else [*SHOWN[:-1], "tile_size", SHOWN[-1]]
+    frame = frame.assign(tile_size=sizes)[shown]
     if frame.empty:
         echo("no matches; widen the region, time or distance.", err=True)
         return

@@ -1,6 +1,6 @@
 """Read the tiles of an archive again, from the scenes and with the settings that it records."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -10,12 +10,13 @@ import numpy.typing as npt
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.hashing.fit.training_free import SensorTiles
 from geohash_rs.indexing.archived_scene import archived_scene, scene_digest
-from geohash_rs.indexing.fair_sample import SceneTraits, fair_shares
+from geohash_rs.indexing.fair_sample import draw_tiles, drawn_rows
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
+from geohash_rs.scenes.grids import LARGER, TileGrids, recorded_sizes
 from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.state import state_of
@@ -44,12 +45,12 @@ class _Group:
 
     Attributes:
         scenes: The scenes.
-        shape: Height and width to which their tiles are resampled; None keeps their own.
+        grids: How their tiles were cut.
         numbers: Position of each among all scenes.
     """
 
     scenes: Scenes
-    shape: tuple[int, int] | None
+    grids: TileGrids
     numbers: list[int]
 
 
@@ -147,21 +148,29 @@ class ArchivedScenes:
         for number, record in enumerate(self.records):
             chosen = [
                 record.settings.get(name)
-                for name in ("bands", "nodata", "value_range", "resolution", "tile_size")
+                for name in (
+                    "bands",
+                    "nodata",
+                    "value_range",
+                    "resolution",
+                    "edges",
+                    "tile_size",
+                    LARGER,
+                )
             ]
             by_settings.setdefault(repr(chosen), []).append(number)
         groups = []
         for numbers in by_settings.values():
             settings = self.records[numbers[0]].settings
-            given, side = settings.get("value_range"), int(settings["tile_size"])
+            given = settings.get("value_range")
             scenes = Scenes.of_files(
                 [self.files[number] for number in numbers],
                 bands=settings.get("bands"),
                 nodata=settings.get("nodata"),
                 value_range=None if given is None else (given[0], given[1]),
             )
-            shape = None if settings["resolution"] is None else (side, side)
-            groups.append(_Group(scenes=scenes, shape=shape, numbers=numbers))
+            grids = TileGrids.of_settings(settings)
+            groups.append(_Group(scenes=scenes, grids=grids, numbers=numbers))
         return groups
 
     def digests(self) -> dict[str, int]:
@@ -172,9 +181,9 @@ class ArchivedScenes:
         }
 
     def tile_size(self) -> int | None:
-        """Return the tile size with which all scenes were cut, px; None if they differ."""
-        sizes = {int(record.settings["tile_size"]) for record in self.records}
-        return sizes.pop() if len(sizes) == 1 else None
+        """Return the smallest tile size of all scenes, px; None if they were cut in others."""
+        sizes = {tuple(recorded_sizes(record.settings)) for record in self.records}
+        return sizes.pop()[0] if len(sizes) == 1 else None
 
     def kinds(self) -> tuple[Values, ...]:
         """Find the kinds of values on which a hasher will be fitted, the most frequent first."""
@@ -255,7 +264,7 @@ class ArchivedScenes:
         size: int,
         seed: int = 0,
     ) -> Generator[SensorTiles, None, None]:
-        """Read a sample to fit a hasher on, fair to sensors, places, dates and scenes.
+        """Read a sample to fit a hasher on, fair to sensors, places, dates, scenes and tile sizes.
 
         Args:
             segments: The segments of the archive.
@@ -267,38 +276,15 @@ class ArchivedScenes:
         Yields:
             Batches of raw tiles, and the sensor of each tile.
         """
-        traits = [SceneTraits.of_record(record) for record in self.records]
-        shares = fair_shares(traits, self.counts, size=size, seed=seed)
-        rng = np.random.default_rng(seed)
-        chosen = np.concatenate([np.empty((0, 5), np.int64), *self._drawn(segments, shares, rng)])
+        wanted = draw_tiles(segments, self.records, size=size, seed=seed)
+        drawn = [self.windows(segment, rows) for segment, _, rows in drawn_rows(segments, wanted)]
+        chosen = np.concatenate([np.empty((0, 5), np.int64), *drawn])
         chosen = chosen[in_order(chosen)]
         with self.settings.bar("fit", len(chosen), leave=False) as bar:
             for batch, tiles in self.read(chosen, values):
                 files = [self.files[number] for number in tiles[:, 0].tolist()]
                 yield batch.images, [names[file.key] for file in files]
                 bar.update(len(tiles))
-
-    def _drawn(
-        self, segments: Sequence[Segment], shares: Ints, rng: np.random.Generator
-    ) -> Iterator[Ints]:
-        """Draw tiles of each scene at random; yield those of one segment after another."""
-        wanted = [
-            np.sort(rng.choice(int(count), int(share), replace=False))
-            for count, share in zip(self.counts, shares, strict=True)
-        ]
-        seen = np.zeros(len(self.files), np.int64)
-        for segment in segments:
-            rows = np.flatnonzero(~segment.removed_rows())
-            here = np.array([text in self._numbers for text in segment.texts("scene")], bool)
-            tiles = self.windows(segment, rows[here[segment.numbers("scene", rows)]])
-            order = np.argsort(tiles[:, 0], kind="stable")
-            for number, first, count in zip(
-                *np.unique(tiles[order, 0], return_index=True, return_counts=True), strict=True
-            ):
-                mine = wanted[number] - seen[number]
-                inside = mine[(mine >= 0) & (mine < count)]
-                seen[number] += count
-                yield tiles[order[first + inside]]
 
     def read(
         self, tiles: Ints, values: Sequence[Values]
@@ -330,7 +316,7 @@ class ArchivedScenes:
                 indexes=[self._indexes[number] for number in group.numbers],
                 batch_size=self.settings.batch_size,
                 values=values,
-                shape=group.shape,
+                shape=group.grids.shapes(group.scenes.scene_files, mine),
             )
             with closing(read_ahead(reader, workers=self.settings.workers)) as batches:
                 for batch in batches:
@@ -361,7 +347,7 @@ def count_tiles(snapshot: Snapshot) -> dict[str, int]:
 
 
 def in_order(tiles: Ints) -> Ints:
-    """Order tiles as they are laid when scenes are indexed: by scene, row and column.
+    """Order tiles as they are laid when scenes are indexed: by scene, size, row and column.
 
     Args:
         tiles: int64 (scene, col, row, width, height), shape (n, 5).
@@ -369,7 +355,7 @@ def in_order(tiles: Ints) -> Ints:
     Returns:
         Positions, int64, shape (n,).
     """
-    return np.lexsort((tiles[:, 1], tiles[:, 2], tiles[:, 0]))
+    return np.lexsort((tiles[:, 1], tiles[:, 2], tiles[:, 4], tiles[:, 3], tiles[:, 0]))
 
 
 def _check_complete(batch: TileBatch, scenes: Scenes) -> None:

@@ -1,6 +1,6 @@
-"""Choose the tiles on which a hasher is fitted, so that every sensor, place and date has a say."""
+"""Choose the tiles that a hasher is fitted on, so that each sensor, place, date and size counts."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,10 +11,12 @@ from affine import Affine
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.health import ground_size_of, name_sensors
+from geohash_rs.store.segment.read import Segment
 
-__all__ = ["SceneTraits", "fair_shares", "sensors_of"]
+__all__ = ["SceneTraits", "draw_tiles", "drawn_rows", "fair_shares", "sensors_of"]
 
 Ints = npt.NDArray[np.int64]
+Share = tuple[str, int]  # a scene and a tile size, px
 
 FINE = 10  # parts of its size to which the centre of a scene is rounded
 
@@ -102,6 +104,77 @@ def fair_shares(scenes: Sequence[SceneTraits], counts: Ints, *, size: int, seed:
 
     divide(np.flatnonzero(counts).tolist(), int(min(size, counts.sum())), 0)
     return shares
+
+
+def draw_tiles(
+    segments: Sequence[Segment], records: Sequence[SceneRecord], *, size: int, seed: int = 0
+) -> dict[Share, Ints]:
+    """Draw live tiles at random, as many of each tile size of a scene as `fair_shares` allows.
+
+    Args:
+        segments: The segments of an archive.
+        records: The scenes to draw from.
+        size: Most tiles.
+        seed: Seed of the choice.
+
+    Returns:
+        For each scene and tile size, positions among its live tiles, ascending.
+    """
+    counts: dict[Share, int] = {}
+    for segment in segments:
+        for share, rows in _shares_of(segment):
+            counts[share] = counts.get(share, 0) + len(rows)
+    places = {record.scene: place for place, record in enumerate(records)}
+    shares = sorted((s for s in counts if s[0] in places), key=lambda s: (places[s[0]], s[1]))
+    traits = [SceneTraits.of_record(record) for record in records]
+    sizes = fair_shares(
+        [traits[places[scene]] for scene, _ in shares],
+        np.array([counts[share] for share in shares], np.int64),
+        size=size,
+        seed=seed,
+    )
+    rng = np.random.default_rng(seed)
+    return {
+        share: np.sort(rng.choice(counts[share], int(most), replace=False))
+        for share, most in zip(shares, sizes, strict=True)
+    }
+
+
+def drawn_rows(
+    segments: Sequence[Segment], wanted: Mapping[Share, Ints]
+) -> Iterator[tuple[Segment, str, Ints]]:
+    """Yield the rows of tiles that were drawn.
+
+    Args:
+        segments: The segments, as for `draw_tiles`.
+        wanted: From `draw_tiles`.
+
+    Yields:
+        A segment, a scene, and rows of one tile size of this scene.
+    """
+    seen: dict[Share, int] = {}
+    for segment in segments:
+        for share, rows in _shares_of(segment):
+            if share not in wanted:
+                continue
+            mine = wanted[share] - seen.get(share, 0)
+            seen[share] = seen.get(share, 0) + len(rows)
+            inside = mine[(mine >= 0) & (mine < len(rows))]
+            if len(inside):
+                yield segment, share[0], rows[inside]
+
+
+def _shares_of(segment: Segment) -> Iterator[tuple[Share, Ints]]:
+    """Yield each scene and tile size of a segment, and the live rows that have both."""
+    rows = np.flatnonzero(~segment.removed_rows())
+    sizes = [*segment.index["size_values"].tolist(), 0]  # the last for rows without a size
+    pairs = segment.numbers("scene", rows).astype(np.int64) * len(sizes)
+    pairs += segment.numbers("size", rows)
+    order = np.argsort(pairs, kind="stable")
+    found, starts = np.unique(pairs[order], return_index=True)
+    texts = segment.texts("scene")
+    for pair, own in zip(found.tolist(), np.split(rows[order], starts[1:]), strict=True):
+        yield (texts[pair // len(sizes)], sizes[pair % len(sizes)]), own
 
 
 def _level(rooms: Ints, size: int, rng: np.random.Generator) -> Ints:

@@ -11,6 +11,7 @@ __all__ = [
     "conflict_notes",
     "container_notes",
     "range_notes",
+    "size_notes",
     "stack_notes",
     "unseen_note",
 ]
@@ -111,6 +112,32 @@ def range_notes(
         f"{out_of_range[0].name}), so value_range=({low:g}, {high:g}) does not apply to them; they "
         "are read as they are."
     ]
+
+
+def size_notes(
+    files: Sequence[SceneFile], left_out: Sequence[Sequence[tuple[int, str]]]
+) -> list[str]:
+    """Report the tile sizes in which scenes have no tiles.
+
+    Args:
+        files: The scenes.
+        left_out: The sizes that each has no tiles of, px, and why.
+
+    Returns:
+        Sentences for a user, one for each size.
+    """
+    found: dict[int, list[tuple[SceneFile, str]]] = {}
+    for file, sizes in zip(files, left_out, strict=True):
+        for size, why in sizes:
+            found.setdefault(size, []).append((file, why))
+    notes = []
+    for size, scenes in sorted(found.items()):
+        file, why = scenes[0]
+        notes.append(
+            f"{len(scenes)} of {len(files)} scenes have no tiles of {size} px, but of another size "
+            f"(such as {file.name}: {why.removesuffix('.')})."
+        )
+    return notes
 
 
 def stack_notes(files: Sequence[SceneFile], *, other_layers: Sequence[str]) -> list[str]:

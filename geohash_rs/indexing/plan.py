@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from geohash_rs.indexing.fair_sample import SceneTraits, fair_shares
 from geohash_rs.scenes.dataset import Scenes
-from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.scenes.grids import TileGrids
 
 __all__ = ["ScenePlan"]
 
@@ -24,16 +24,17 @@ class ScenePlan:
             included.
     """
 
-    def __init__(self, scenes: Scenes, grid: GridSettings) -> None:
+    def __init__(self, scenes: Scenes, grids: TileGrids) -> None:
         """Start without scenes.
 
         Args:
             scenes: The scenes.
-            grid: How tiles are cut.
+            grids: How tiles are cut.
         """
         self.scenes = scenes
-        self.grid = grid
+        self.grids = grids
         self.counts = np.zeros(len(scenes.scene_files), dtype=np.int64)
+        self._by_size = np.zeros((len(self.counts), len(grids.grids)), dtype=np.int64)
 
     @property
     def num_tiles(self) -> int:
@@ -54,16 +55,17 @@ class ScenePlan:
 
         Raises:
             SceneError: If the ground size of its pixels cannot be measured.
-            TileSizeError: If it is smaller than a tile, or a tile smaller than a pixel.
+            TileSizeError: If it is smaller than the smallest tile, or that smaller than a pixel.
         """
-        self.counts[number] = self.grid.count(self.scenes.scene_files[number])
+        self._by_size[number] = self.grids.counts(self.scenes.scene_files[number])
+        self.counts[number] = self._by_size[number].sum()
 
     def leave_out(self, number: int) -> None:
         """Exclude a scene."""
-        self.counts[number] = 0
+        self.counts[number] = self._by_size[number] = 0
 
     def sample(self, size: int, *, seed: int = 0) -> npt.NDArray[np.int64]:
-        """Choose tiles at random, as many of each scene as `fair_shares` allows.
+        """Choose tiles at random, as many of each size of a scene as `fair_shares` allows.
 
         Args:
             size: Number of tiles.
@@ -72,14 +74,16 @@ class ScenePlan:
         Returns:
             Positions among the tiles of all included scenes, ascending.
         """
-        traits = [SceneTraits.of_file(file) for file in self.scenes.scene_files]
-        shares = fair_shares(traits, self.counts, size=size, seed=seed)
+        files = self.scenes.scene_files
+        traits = [SceneTraits.of_file(file) for file in files for _ in self.grids.grids]
+        counts = self._by_size.reshape(-1)  # in the order in which tiles are laid
+        shares = fair_shares(traits, counts, size=size, seed=seed)
         rng = np.random.default_rng(seed)
-        starts = np.cumsum(self.counts) - self.counts
+        starts = np.cumsum(counts) - counts
         return np.concatenate(
             [
-                starts[number] + np.sort(rng.choice(self.counts[number], share, replace=False))
-                for number, share in enumerate(shares.tolist())
+                starts[place] + np.sort(rng.choice(counts[place], share, replace=False))
+                for place, share in enumerate(shares.tolist())
                 if share
             ]
         )
@@ -121,4 +125,4 @@ class ScenePlan:
             yield np.concatenate(waiting)
 
     def _tiles_of(self, number: int) -> npt.NDArray[np.int64]:
-        return self.grid.tiles(self.scenes.scene_files[number], number)
+        return self.grids.tiles(self.scenes.scene_files[number], number)

@@ -1,7 +1,7 @@
 """What an archive stores about a scene, and whether the scene has changed since."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from geohash_rs.errors import SceneError
@@ -10,7 +10,7 @@ from geohash_rs.indexing.samples import LocatedTile
 from geohash_rs.scenes.bands import BandChoice
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile, real_path
-from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.scenes.grids import TileGrids
 from geohash_rs.scenes.sources import is_seen
 from geohash_rs.scenes.state import checksum_of, state_of
 from geohash_rs.store.disk.records import SceneRecord
@@ -34,19 +34,19 @@ READING = "reading"  # setting: indexes, labels and rescaling of the bands read,
 RESCALING = "rescaling"  # in `READING`: scales and offsets of these bands, or None
 
 
-def scene_settings(scenes: Scenes, grid: GridSettings) -> dict[str, Any]:
+def scene_settings(scenes: Scenes, grids: TileGrids) -> dict[str, Any]:
     """Return the settings that decide which tiles a scene has and what they contain.
 
     Args:
         scenes: The scenes.
-        grid: How tiles are cut.
+        grids: How tiles are cut.
 
     Returns:
         Settings as JSON values.
     """
     bands = None if scenes.bands is None else list(scenes.bands)
     chosen = {} if scenes.value_range is None else {"value_range": list(scenes.value_range)}
-    return {**asdict(grid), "bands": bands, "nodata": scenes.nodata, **chosen}
+    return {**grids.settings(), "bands": bands, "nodata": scenes.nodata, **chosen}
 
 
 def reading_of(file: SceneFile, choice: BandChoice) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from geohash_rs.indexing.notes import (
     conflict_notes,
     container_notes,
     range_notes,
+    size_notes,
     stack_notes,
     unseen_note,
 )
@@ -47,7 +48,7 @@ from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.bands import BandChoice
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
-from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.scenes.grids import TileGrids
 from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.sources import is_seen
@@ -74,7 +75,7 @@ class SceneImagery:
         self,
         archive: CodeStore,
         scenes: Scenes,
-        grid: GridSettings,
+        grids: TileGrids,
         settings: IndexSettings,
         *,
         bands: Sequence[str] | None = None,
@@ -84,20 +85,20 @@ class SceneImagery:
         Args:
             archive: The archive.
             scenes: The scenes.
-            grid: How tiles are cut.
+            grids: How tiles are cut.
             settings: How to read and hash them.
             bands: Names of the bands that the hasher expects, or on which to fit it; None uses the
                 bands that the scenes share.
         """
-        self.archive, self.scenes, self.grid, self.settings = archive, scenes, grid, settings
+        self.archive, self.scenes, self.grids, self.settings = archive, scenes, grids, settings
         self.report = AddReport()
         self.bands = bands
         self.values: Sequence[Values] = ()
-        self.tile_size: int | None = grid.tile_size
+        self.tile_size: int | None = grids.tile_size
         self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
         scenes.scene_files = under_known_names(scenes.scene_files, self.known)
-        self._recorded = scene_settings(scenes, grid)
-        self._plan = ScenePlan(scenes, grid)
+        self._recorded = scene_settings(scenes, grids)
+        self._plan = ScenePlan(scenes, grids)
         self._encoder = SceneEncoder(
             scenes, self.counts, folder=archive.path, form=archive.manifest.vectors
         )
@@ -152,7 +153,7 @@ class SceneImagery:
         self.choose()
         if self.num_tiles:
             self._leave_out_other_bands(self.bands or ())
-            self.note_bands()
+            self.note_choices()
             self.values = values or self.values or self._kinds(self.bands or ())
 
     def sample(self) -> Iterator[SensorTiles] | None:
@@ -201,8 +202,8 @@ class SceneImagery:
             indexes=self.scenes.band_indexes(tiles, bands),
             batch_size=batch_size,
             values=self.values,
-            max_nodata=self.grid.max_nodata,
-            shape=self.grid.shape,
+            max_nodata=self.grids.max_nodata,
+            shape=self.grids.shapes(self.scenes.scene_files, tiles),
         )
         return read_ahead(reader, workers=self.settings.workers)
 
@@ -221,7 +222,10 @@ class SceneImagery:
         done = _nothing(scene)
         try:
             if count:
-                tiles = scene_tiles_frame(self.scenes, np.concatenate(scene.windows))
+                windows = np.concatenate(scene.windows)
+                tiles = scene_tiles_frame(self.scenes, windows)
+                if self.grids.resolution is not None:
+                    tiles["tile_size"] = self.grids.sides(file, windows)
                 codes, vectors = np.concatenate(scene.codes), scene.vectors.joined()
                 done = replace(done, codes=codes, tiles=tiles, vectors=vectors)
             recorded = self._settings_of(file)
@@ -251,7 +255,7 @@ class SceneImagery:
 
     def _note_empty(self, file: SceneFile, earlier: SceneRecord | None) -> None:
         reason = (
-            f"{file.name} has no tile with at most {self.grid.max_nodata:.0%} nodata, so it "
+            f"{file.name} has no tile with at most {self.grids.max_nodata:.0%} nodata, so it "
             "has none to add."
         )
         if self.settings.strict:  # ends the run before anything is removed
@@ -334,7 +338,7 @@ class SceneImagery:
             file = self.scenes.scene_files[number]
             reason = (
                 f"{file.name} has no tile that can be read with at most "
-                f"{self.grid.max_nodata:.0%} nodata, so there is nothing to fit a hasher on."
+                f"{self.grids.max_nodata:.0%} nodata, so there is nothing to fit a hasher on."
             )
             self._skip(file.key, reason)
 
@@ -402,9 +406,10 @@ class SceneImagery:
                 self._plan.leave_out(number)
                 self._skip(file.key, one_line(error))
 
-    def note_bands(self) -> None:
-        """Add to the report, once, what was decided about the bands of the scenes."""
+    def note_choices(self) -> None:
+        """Add to the report, once, what was decided about the bands and tiles of the scenes."""
         files = [self.scenes.scene_files[number] for number in self._plan.numbers]
+        self.report.notes += size_notes(files, [self.grids.left_out(file) for file in files])
         self.report.notes += stack_notes(files, other_layers=self.scenes.other_layers)
         self.report.notes += container_notes(self.scenes.containers)
         choices = [self._choice(file) for file in files]

@@ -15,7 +15,7 @@ from geohash_rs.hashing.fit.training_free import TURNED_TILES
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.add import TRACE_TILES
 from geohash_rs.indexing.archived_scenes import ArchivedScenes, count_tiles, in_order
-from geohash_rs.indexing.fair_sample import SceneTraits, fair_shares, sensors_of
+from geohash_rs.indexing.fair_sample import SceneTraits, draw_tiles, drawn_rows, sensors_of
 from geohash_rs.indexing.settings import IndexSettings, fit_tiles
 from geohash_rs.store.disk.manifest import VectorsEntry
 from geohash_rs.store.disk.records import SceneRecord
@@ -232,32 +232,12 @@ class VectorSource:
         self, segments: Sequence[Segment], records: Sequence[SceneRecord], names: dict[str, str]
     ) -> dict[str, torch.Tensor]:
         """Draw vectors of each sensor."""
-        counts = np.array([self.counts[record.scene] for record in records], np.int64)
-        traits = [SceneTraits.of_record(record) for record in records]
-        shares = fair_shares(traits, counts, size=fit_tiles(len(set(names.values()))))
-        rng = np.random.default_rng(0)
-        left = {
-            record.scene: np.sort(rng.choice(int(count), int(share), replace=False))
-            for record, count, share in zip(records, counts, shares, strict=True)
-        }
+        size = fit_tiles(len(set(names.values())))
         found: dict[str, list[torch.Tensor]] = {}
-        for segment in segments:
-            rows = np.flatnonzero(~segment.removed_rows())
-            scenes, texts = segment.numbers("scene", rows), segment.texts("scene")
-            order = np.argsort(scenes, kind="stable")
-            for number, first, count in zip(
-                *(
-                    one.tolist()
-                    for one in np.unique(scenes[order], return_index=True, return_counts=True)
-                ),
-                strict=True,
-            ):
-                own, name = rows[order[first : first + count]], texts[number]
-                chosen = own[left[name][left[name] < len(own)]]
-                left[name] = left[name][left[name] >= len(own)] - len(own)
-                if len(chosen):
-                    vectors = torch.from_numpy(segment.vectors(self.form).decoded(chosen))
-                    found.setdefault(names[name], []).append(vectors)
+        wanted = draw_tiles(segments, records, size=size)
+        for segment, scene, rows in drawn_rows(segments, wanted):
+            vectors = torch.from_numpy(segment.vectors(self.form).decoded(rows))
+            found.setdefault(names[scene], []).append(vectors)
         return {sensor: torch.cat(parts) for sensor, parts in found.items()}
 
     def hashed(self, segment: Segment, rows: Rows, hasher: Hasher) -> Coded:

@@ -18,7 +18,7 @@ from geohash_rs.retrieval.query import (
     query_of_patch,
     query_of_point,
     query_of_tile,
-    resolutions,
+    sizes_by_ground,
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
 from geohash_rs.retrieval.unmet import explain_unmet
@@ -28,7 +28,7 @@ from geohash_rs.scenes.file import scene_key
 from geohash_rs.scenes.sensors import RGB
 from geohash_rs.scenes.values import Values, check_value_range
 from geohash_rs.store.disk.records import SceneRecord
-from geohash_rs.store.search.filters import RegionLike, TimeLike
+from geohash_rs.store.search.filters import RegionLike, SizeLike, TimeLike
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
@@ -59,6 +59,7 @@ class ImageQueries(Searchable, Protocol):
         within: bool = False,
         scenes: Sequence[str] | None = None,
         labels: Sequence[str] | None = None,
+        tile_size: SizeLike | None = None,
         exclude_overlap: bool = False,
         ranking: Ranking = "hamming",
         distinct: bool = False,
@@ -75,9 +76,11 @@ class ImageQueries(Searchable, Protocol):
         Args:
             patch: Path or URI of a georeferenced raster, or several. CRS, resolution and size may
                 differ from the archive's scenes: each tile of the patch is resampled to the
-                hasher's grid.
+                hasher's grid. If the archive has several tile sizes, the patch is cut into tiles
+                of the size nearest to its shorter side, among those of ``tile_size`` if given.
             k: Number of matches; None returns all within ``max_distance``.
-            point: Longitude and latitude of the archive's tile to search with.
+            point: Longitude and latitude of the archive's tile to search with: the smallest there,
+                among those of ``tile_size`` if given; then the one with the nearest centre.
             tile: Id of the archive's tile to search with, or several.
             negatives: Ids of tiles and paths of patches to avoid. These tiles are left out of the
                 matches.
@@ -94,6 +97,7 @@ class ImageQueries(Searchable, Protocol):
             within: Only tiles that lie entirely in the region.
             scenes: Only tiles of these scenes.
             labels: Only tiles with these labels.
+            tile_size: Only tiles of this size or these sizes, px; None finds tiles of all sizes.
             exclude_overlap: Leave out tiles that overlap an example.
             ranking: "hamming" orders by distance. "asymmetric" reorders the tiles nearest to a
                 patch, and computes similarity, with more weight on the bits that the hasher is
@@ -108,7 +112,7 @@ class ImageQueries(Searchable, Protocol):
 
         Raises:
             QueryError: If there is nothing to search for, an example is both positive and negative,
-                or window, k, max_distance, ranking or crs is not valid.
+                or window, k, max_distance, tile_size, ranking or crs is not valid.
             PatchError: If the patch cannot be read.
             SceneError: If the patch cannot be placed.
             BandMismatchError: If its bands do not fit the hasher.
@@ -119,12 +123,20 @@ class ImageQueries(Searchable, Protocol):
             TileNotFoundError: If there is no such tile.
         """
         limits = Limits(k=k, max_distance=max_distance)
-        where = Where.parse(region=region, within=within, time=time, scenes=scenes, labels=labels)
+        where = Where.parse(
+            region=region,
+            within=within,
+            time=time,
+            scenes=scenes,
+            labels=labels,
+            tile_size=tile_size,
+        )
         settings: dict[str, Any] = {
             "bands": bands,
             "value_range": check_value_range(value_range),
             "stretch": True,
             "device": device,
+            "tile_sizes": where.tile_sizes,
         }
         # hash before entering the state, in which other threads may have to wait
         right = [
@@ -137,7 +149,8 @@ class ImageQueries(Searchable, Protocol):
         with self.one_state() as archive:
             check_hasher(archive, [*right, *(item for item in wrong if isinstance(item, Query))])
             right += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
-            right += [query_of_point(archive, point)] if point is not None else []
+            if point is not None:
+                right += [query_of_point(archive, point, tile_sizes=where.tile_sizes)]
             wrong = [i if isinstance(i, Query) else query_of_tile(archive, i) for i in wrong]
             matches = retrieve(
                 archive,
@@ -164,6 +177,7 @@ def hash_patch(
     value_range: tuple[float, float] | None = None,
     stretch: bool = False,
     device: str = "cpu",
+    tile_sizes: frozenset[int] | None = None,
 ) -> Query:
     """Read a patch as the archive's scenes were read, and hash it.
 
@@ -176,6 +190,7 @@ def hash_patch(
             indexed, if any.
         stretch: Whether to stretch a patch of another kind of values, with a warning, or refuse it.
         device: Device that runs the network.
+        tile_sizes: Those of the archive's tile sizes that the search is limited to, px.
 
     Returns:
         The patch as a query.
@@ -189,19 +204,18 @@ def hash_patch(
     """
     hasher = archive.hasher(device=device)
     records = [record for record in archive.scenes() if record.num_tiles]
-    sizes = {int(r.settings["tile_size"]) for r in records if "tile_size" in r.settings}
+    sizes = sizes_by_ground(records, only=tile_sizes) or {None: {hasher.tile_size}}
     key = scene_key(path)
     patch = read_patch(
         path,
         names=_names_of_scenes(records) or hasher.bands,
-        tile_size=sizes.pop() if len(sizes) == 1 else hasher.tile_size,
+        tile_sizes=sizes,
         window=window,
         bands=bands if bands is not None else _bands_of_scene(records, key),
         named=bool(records) and all(_says_what_it_shows(record) for record in records),
         unnamed=_shared([record.settings.get("bands") for record in records]),
         by_name=_shared([_indexes_by_name(record) for record in records]),
         nodata=_setting_of_scene(records, key, "nodata"),
-        resolutions=resolutions(records),
         values=[*hasher.values, *_ranges_of_scenes(records, len(hasher.bands))],
         value_range=value_range or _setting_of_scene(records, key, "value_range"),
         stretch=stretch,

@@ -1,7 +1,7 @@
 """Read a query patch: a raster file or a window of one, resampled to the hasher's grid."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,13 @@ def read_patch(
     path: str | Path,
     *,
     names: Sequence[str],
-    tile_size: int,
+    tile_sizes: Mapping[float | None, Collection[int]],
     window: Sequence[int] | None = None,
     bands: Sequence[int | str] | None = None,
     unnamed: Sequence[int | str] | None = None,
     by_name: Sequence[int] | None = None,
     named: bool = False,
     nodata: float | None = None,
-    resolutions: Sequence[float] = (),
     values: Sequence[Values] = (),
     value_range: tuple[float, float] | None = None,
     stretch: bool = False,
@@ -73,12 +72,14 @@ def read_patch(
 
     The patch keeps its own pixel grid and CRS. Each of its tiles covers as much ground as a tile
     of the archive and is resampled to as many pixels, so both look alike to the network. A patch
-    much larger than a tile is cut into tiles; the last one of a row or column is moved inside.
+    much larger than a tile is cut into tiles; the last one of a row or column is moved inside. Of
+    several tile sizes, the one nearest to the patch's shorter side is used, by ratio.
 
     Args:
         path: Path or URI of a georeferenced raster.
         names: Bands that the hasher expects.
-        tile_size: Columns and rows of a tile, px.
+        tile_sizes: Columns and rows of the archive's tiles, px, for each ground size of a pixel, m.
+            The one nearest to the patch's own is used; None stands for the patch's own.
         window: Column, row, width and height of the part to search with, px; all if None.
         bands: One-based indexes or names of the bands to use.
         unnamed: Bands to use if the file does not say what its bands show.
@@ -87,8 +88,6 @@ def read_patch(
         named: Whether the archive's scenes say what their bands show; if so, a patch that does not
             causes a warning.
         nodata: Value of missing pixels; None uses the file's own.
-        resolutions: Ground sizes of a pixel in the archive, m; the one nearest to the patch's own
-            is used. Empty keeps the patch's own.
         values: Values that the hasher accepts, its own first; empty if it accepts any.
         value_range: The patch's values that correspond to the lowest and highest of the hasher's.
         stretch: Whether to stretch a patch of another kind of values by its own range, with a
@@ -111,7 +110,7 @@ def read_patch(
         warnings.warn(note, GeoHashRSWarning, stacklevel=3)
     indexes = choice.indexes
     whole = _check_window(scene, window)
-    size = _tile_shape(scene, tile_size, resolutions)
+    tile_size, size = _fitting_size(scene, whole, tile_sizes)
     windows = _cut(whole, size)
     if len(windows) > MAX_TILES:
         msg = (
@@ -311,16 +310,33 @@ def _check_window(scene: SceneFile, window: Sequence[int] | None) -> tuple[int, 
     return col, row, width, height
 
 
-def _tile_shape(scene: SceneFile, tile_size: int, resolutions: Sequence[float]) -> tuple[int, int]:
-    """Count the patch's pixels that cover the ground of one tile, across and down."""
-    if not resolutions:
-        return tile_size, tile_size
-    across, down = ground_pixel(scene.transform, scene.width, scene.height, crs=scene.crs)
-    own = float(np.sqrt(across * down))
-    nearest = min(resolutions, key=lambda value: abs(np.log(value / own)))
-    if 1 / SAME_RESOLUTION < nearest / own < SAME_RESOLUTION:
-        return tile_size, tile_size
-    return max(1, round(tile_size * nearest / across)), max(1, round(tile_size * nearest / down))
+def _fitting_size(
+    scene: SceneFile,
+    whole: tuple[int, int, int, int],
+    tile_sizes: Mapping[float | None, Collection[int]],
+) -> tuple[int, tuple[int, int]]:
+    """Choose a tile size, and count the patch's pixels that cover its ground, across and down."""
+    known = [size for size in tile_sizes if size is not None]
+    if not known:
+        shapes = {size: (size, size) for size in sorted(tile_sizes[None])}
+    else:
+        across, down = ground_pixel(scene.transform, scene.width, scene.height, crs=scene.crs)
+        own = float(np.sqrt(across * down))
+        nearest = min(known, key=lambda value: abs(np.log(value / own)))
+        same = 1 / SAME_RESOLUTION < nearest / own < SAME_RESOLUTION
+        shapes = {
+            size: (size, size)
+            if same
+            else (max(1, round(size * nearest / across)), max(1, round(size * nearest / down)))
+            for size in sorted(tile_sizes[nearest])
+        }
+
+    def ratio(size: int) -> float:
+        across, down = shapes[size]
+        return float(abs(np.log(min(whole[2] / across, whole[3] / down))))
+
+    chosen = min(shapes, key=ratio)
+    return chosen, shapes[chosen]
 
 
 def _cut(

@@ -15,10 +15,12 @@ from geohash_rs.codes import pack_codes
 from geohash_rs.errors import HasherMismatchError, QueryError, TileNotFoundError
 from geohash_rs.indexing.records import GROUND_SIZE
 from geohash_rs.retrieval.patch import Patch
+from geohash_rs.scenes.grids import recorded_sizes
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
+from geohash_rs.store.segment.tiles import sizes_of_tiles
 
 __all__ = [
     "Query",
@@ -27,7 +29,7 @@ __all__ = [
     "query_of_patch",
     "query_of_point",
     "query_of_tile",
-    "resolutions",
+    "sizes_by_ground",
 ]
 
 
@@ -113,15 +115,19 @@ def query_of_patch(hasher: ActivationHasher, patch: Patch) -> Query:
     )
 
 
-def query_of_point(archive: Searchable, point: Sequence[float]) -> Query:
+def query_of_point(
+    archive: Searchable, point: Sequence[float], *, tile_sizes: frozenset[int] | None = None
+) -> Query:
     """Make a query from the archive's tile at a place.
 
     Args:
         archive: The archive.
         point: Longitude and latitude, degrees.
+        tile_sizes: Sizes that the tile may have, px; None allows any.
 
     Returns:
-        The code of the tile there whose centre is nearest to the point; of several, the first.
+        The code of the smallest tile there, of several the one whose centre is nearest to the
+        point, of several of those the first.
 
     Raises:
         QueryError: If the point is not valid, or no tile is there.
@@ -139,13 +145,21 @@ def query_of_point(archive: Searchable, point: Sequence[float]) -> Query:
     place = shapely.Point(lon, lat)
     num_bits = bits_of(archive)
     anything = np.zeros((1, num_bits // 8), dtype=np.uint8)
-    where = Where.parse(region=place)
+    where = Where.parse(region=place, tile_size=tile_sizes)
     here = archive.find(anything, limits=Limits(k=None, max_distance=num_bits), where=where)
     ids = np.sort(here.ids[0][here.ids[0] >= 0])
     if len(ids) == 0:
-        msg = f"no tile of the archive lies at {lon}, {lat}; see its extent with 'geohash-rs info'."
+        sizes = " or ".join(map(str, sorted(tile_sizes or ())))
+        msg = (
+            f"no tile of {f'{sizes} px of ' if sizes else ''}the archive lies at {lon}, {lat}; see "
+            f"its extent{' and tile sizes' if sizes else ''} with 'geohash-rs info'."
+        )
         raise QueryError(msg)
     tiles = archive.tiles(ids)
+    sizes_here = sizes_of_tiles(tiles)
+    if not np.isnan(sizes_here).all():
+        small = sizes_here == np.nanmin(sizes_here)
+        tiles, ids = tiles[small], ids[small]
     nearest = np.argmin(shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), place))
     return Query(
         codes=archive.codes(ids[[nearest]]),
@@ -219,18 +233,32 @@ def join_queries(positives: Sequence[Query], negatives: Sequence[Query] = ()) ->
     )
 
 
-def resolutions(records: Iterable[SceneRecord]) -> list[float]:
-    """List the ground sizes of the pixels of an archive's tiles.
+def sizes_by_ground(
+    records: Iterable[SceneRecord], *, only: frozenset[int] | None = None
+) -> dict[float | None, set[int]]:
+    """List the tile sizes of an archive for each ground size of their pixels.
 
     Args:
         records: The archive's scenes.
+        only: Sizes that a search is limited to, px; ignored if no tile has one of them.
 
     Returns:
-        Metres, ascending; sizes within two percent of each other count once.
+        Sizes, px, by metres; metres within two percent of each other count once, None is unknown.
     """
-    sizes = {record.settings.get(GROUND_SIZE) for record in records}
-    distinct: list[float] = []
-    for size in sorted(float(size) for size in sizes if size is not None):
-        if not distinct or size > distinct[-1] * 1.02:
-            distinct.append(size)
-    return distinct
+    found: dict[float, set[int]] = {}
+    unknown: set[int] = set()
+    for record in records:
+        if not (own := recorded_sizes(record.settings)):
+            continue
+        ground = record.settings.get(GROUND_SIZE)
+        sizes = unknown if ground is None else found.setdefault(float(ground), set())
+        sizes.update(own)
+    distinct: dict[float | None, set[int]] = {None: unknown} if unknown else {}
+    last = 0.0
+    for ground in sorted(found):
+        if ground > last * 1.02:
+            last = ground
+            distinct[last] = set()
+        distinct[last] |= found[ground]
+    limited = {ground: sizes & (only or sizes) for ground, sizes in distinct.items()}
+    return {ground: sizes for ground, sizes in limited.items() if sizes} or distinct

@@ -67,7 +67,7 @@ def retrieve(
         archive: The archive; if others may write to it, a fixed state of it.
         query: What to find. A tile is compared with the nearest of its codes.
         limits: Number of matches, and largest distance.
-        where: Limits on place, time, scenes and labels.
+        where: Limits on place, time, scenes, labels and tile sizes.
         exclude_overlap: Leave out tiles that overlap the query.
         ranking: As in `ImageQueries.query`.
         distinct: Leave out tiles that overlap a better match.

@@ -1,6 +1,6 @@
 """Explain which limits of a search no tile of the archive meets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,10 @@ def explain_unmet(archive: Searchable, where: Where, *, scenes: Iterable[str], f
     unseen = sorted((where.scenes or frozenset()) - set(scenes))[:MOST_NAMES]
     missing = [name for name in unseen if not _exists(archive, Where(scenes=frozenset([name])))]
     said += _absent("scene", missing, "see 'geohash-rs info --json' for its scenes")
+    sizes = sorted(where.tile_sizes or frozenset())[:MOST_NAMES]
+    sizes = sizes if len(sizes) > 1 or not found else []  # a single size has matches
+    lacking = [size for size in sizes if not _exists(archive, Where(tile_sizes=frozenset([size])))]
+    said += _absent("tile size", lacking, "see 'geohash-rs info' for its tile sizes, px")
     labels = sorted(where.labels or frozenset())[:MOST_NAMES]
     labels = labels if len(labels) > 1 or not found else []  # a single label has matches
     missing = [name for name in labels if not _exists(archive, Where(labels=frozenset([name])))]
@@ -44,7 +48,7 @@ def explain_unmet(archive: Searchable, where: Where, *, scenes: Iterable[str], f
     return " ".join(said)
 
 
-def _absent(what: str, names: list[str], hint: str) -> list[str]:
+def _absent(what: str, names: Sequence[str | int], hint: str) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
@@ -57,7 +61,7 @@ def _dates(archive: Searchable, where: Where) -> list[str]:
     records = [record for record in archive.scenes() if record.num_tiles]
     dated = [(r.datetime, r.datetime_end or r.datetime) for r in records if r.datetime is not None]
     said = []
-    if not _exists(archive, replace(where, region=None, scenes=None, labels=None)):
+    if not _exists(archive, replace(where, region=None, scenes=None, labels=None, tile_sizes=None)):
         said.append("no tile of the archive was taken in this time range")
         if dated:
             first, last = min(start for start, _ in dated), max(end for _, end in dated)
@@ -75,8 +79,8 @@ def _dates(archive: Searchable, where: Where) -> list[str]:
 
 
 def _places(archive: Searchable, where: Where, region: Region) -> list[str]:
-    """Report that no tile lies in the region, whatever its time, scene and label."""
-    if _exists(archive, replace(where, time=None, scenes=None, labels=None)):
+    """Report that no tile lies in the region, whatever its time, scene, label and size."""
+    if _exists(archive, replace(where, time=None, scenes=None, labels=None, tile_sizes=None)):
         return []
     where_it_is = ""
     if region.geometry.geom_type == "Polygon":  # the bounds of several parts mislead at 180 degrees

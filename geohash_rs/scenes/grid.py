@@ -127,7 +127,8 @@ class GridSettings:
             TileSizeError: If the scene is smaller than a tile and edges is not ``pad``, or a tile
                 is smaller than a pixel.
         """
-        cols, rows, width, height = self._axes(scene)
+        width, height = self.window(scene)
+        cols, rows = self._axes(scene)
         tiles = np.empty((len(rows), len(cols), 5), dtype=np.int64)
         tiles[..., 0], tiles[..., 1], tiles[..., 2] = number, cols, rows[:, None]
         tiles[..., 3], tiles[..., 4] = width, height
@@ -146,26 +147,31 @@ class GridSettings:
             SceneError: As in `tiles`.
             TileSizeError: As in `tiles`.
         """
-        cols, rows, _, _ = self._axes(scene)
+        cols, rows = self._axes(scene)
         return len(cols) * len(rows)
 
-    def _axes(self, scene: SceneFile) -> tuple[Windows, Windows, int, int]:
-        """Return first columns, first rows, width and height of the tiles of a scene.
+    def window(self, scene: SceneFile) -> tuple[int, int]:
+        """Return the width and height of the tiles of a scene in its own pixels.
+
+        Args:
+            scene: The scene.
+
+        Returns:
+            Columns and rows, px.
 
         Raises:
+            SceneError: As in `tiles`.
             TileSizeError: As in `tiles`.
         """
-        across = down = 1.0
-        if self.resolution is not None:
-            pixel = ground_pixel(scene.transform, scene.width, scene.height, crs=scene.crs)
-            across, down = self.resolution / pixel[0], self.resolution / pixel[1]
-            if not 1 <= self.tile_size * min(across, down) < np.inf:
-                msg = (
-                    f"resolution {self.resolution} m makes tiles of {self.tile_size} px smaller "
-                    f"than a pixel of {scene.name} ({pixel[0]:.3g} x {pixel[1]:.3g} m); use a "
-                    "larger resolution."
-                )
-                raise TileSizeError(msg)
+        across, down = self._scale(scene)
+        small = not 1 <= self.tile_size * min(across, down) < np.inf
+        if small and self.resolution is not None:
+            msg = (
+                f"resolution {self.resolution} m makes tiles of {self.tile_size} px smaller than "
+                f"a pixel of {scene.name} ({self.resolution / across:.3g} x "
+                f"{self.resolution / down:.3g} m); use a larger resolution."
+            )
+            raise TileSizeError(msg)
         width, height = max(1, round(self.tile_size * across)), max(1, round(self.tile_size * down))
         if self.edges != "pad" and (width > scene.width or height > scene.height):
             msg = (
@@ -173,9 +179,22 @@ class GridSettings:
                 f'{scene.height} px); use a smaller tile_size or edges="pad".'
             )
             raise TileSizeError(msg)
+        return width, height
+
+    def _axes(self, scene: SceneFile) -> tuple[Windows, Windows]:
+        """Return the first columns and first rows of the tiles of a scene."""
+        across, down = self._scale(scene)
+        width, height = self.window(scene)
         cols = grid_starts(scene.width, width, max(1, round(self.stride * across)), self.edges)
         rows = grid_starts(scene.height, height, max(1, round(self.stride * down)), self.edges)
-        return cols, rows, width, height
+        return cols, rows
+
+    def _scale(self, scene: SceneFile) -> tuple[float, float]:
+        """Return how many pixels of a scene, across and down, a pixel of a tile covers."""
+        if self.resolution is None:
+            return 1.0, 1.0
+        pixel = ground_pixel(scene.transform, scene.width, scene.height, crs=scene.crs)
+        return self.resolution / pixel[0], self.resolution / pixel[1]
 
 
 class TileGrid(Sampler[Tile]):

@@ -53,7 +53,7 @@ class TileReader(Dataset[TileBatch]):
         batch_size: int,
         values: Sequence[Values] = (),
         max_nodata: float = 1.0,
-        shape: tuple[int, int] | None = None,
+        shape: tuple[int, int] | npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Arrange the batches.
 
@@ -65,14 +65,15 @@ class TileReader(Dataset[TileBatch]):
             values: Values that the hasher was made for, its own first; each scene is converted to
                 those. Empty applies only scale and offset.
             max_nodata: Tiles with a larger share of invalid pixels are left out.
-            shape: Height and width to resample tiles to; None keeps their own.
+            shape: Height and width to resample tiles to, the same for all or int64, shape
+                (tiles, 2); None keeps their own.
         """
         self.scenes = scenes
         self.tiles = tiles
         self.indexes = indexes
         self.values = values
         self.max_nodata = max_nodata
-        self.shape = shape
+        self.shapes = None if shape is None else np.broadcast_to(np.array(shape), (len(tiles), 2))
         self._conversions: dict[int, Conversion | None] = {}
         self._failed: dict[int, str] = {}
         self._buffers = BufferPool()
@@ -82,7 +83,7 @@ class TileReader(Dataset[TileBatch]):
         self._final = {number for number in used.tolist() if self._is_final(number)}
         names = np.array([str(self.dtypes[number]) for number in used])
         kinds = np.unique(names, return_inverse=True)[1][np.searchsorted(used, tiles[:, 0])]
-        same = np.column_stack([kinds, tiles[:, 3:]]) if shape is None else kinds[:, None]
+        same = np.column_stack([kinds, tiles[:, 3:] if self.shapes is None else self.shapes])
         breaks = np.flatnonzero((same[1:] != same[:-1]).any(axis=1)) + 1
         edges = [0, *breaks.tolist(), len(tiles)] if len(tiles) else []
         self.spans: list[tuple[int, int]] = []
@@ -105,7 +106,9 @@ class TileReader(Dataset[TileBatch]):
         for row in _side_by_side([Tile(*values) for values in rows.tolist()]):
             for tile in self._readable(row):
                 try:
-                    seen = self._read_into(images[len(kept)], tile)
+                    seen = self._read_into(
+                        images[len(kept)], tile, resampled=self.shapes is not None
+                    )
                 except GeoHashRSError as error:
                     failed[tile.scene] = one_line(error)
                     break
@@ -126,7 +129,10 @@ class TileReader(Dataset[TileBatch]):
     def _image_of(self, position: int) -> tuple[tuple[int, int, int], np.dtype[Any]]:
         """Return shape (bands, height, width) and type of the image of a tile."""
         number, _, _, width, height = self.tiles[position].tolist()
-        return (len(self.indexes[number]), *(self.shape or (height, width))), self.dtypes[number]
+        shape = (height, width)
+        if self.shapes is not None:
+            shape = tuple(self.shapes[position].tolist())
+        return (len(self.indexes[number]), *shape), self.dtypes[number]
 
     def _bytes_of(self, position: int) -> int:
         shape, dtype = self._image_of(position)
@@ -142,7 +148,7 @@ class TileReader(Dataset[TileBatch]):
         if scene not in self._failed:
             try:
                 self._choose_conversion(scene)
-                if self.shape is None:
+                if self.shapes is None:
                     self.scenes.prefetch(row, indexes=self.indexes[scene])
             except GeoHashRSError as error:
                 self._failed[scene] = one_line(error)
@@ -177,12 +183,13 @@ class TileReader(Dataset[TileBatch]):
         turned = north_up(image, self.scenes.scene_files[number].transform)
         return turned is image and not may_have_gaps(image.dtype, self.scenes.nodata_of(number))
 
-    def _read_into(self, image: npt.NDArray[Any], tile: Tile) -> bool:
+    def _read_into(self, image: npt.NDArray[Any], tile: Tile, *, resampled: bool) -> bool:
         """Read a tile, and return whether enough of it is valid."""
         scene = self.scenes.scene_files[tile.scene]
         conversion = self._conversions[tile.scene]
         out = image if conversion is None and scene.dtype == str(image.dtype) else None
-        pixels = self.scenes.read(tile, indexes=self.indexes[tile.scene], shape=self.shape, out=out)
+        shape = (image.shape[-2], image.shape[-1]) if resampled else None
+        pixels = self.scenes.read(tile, indexes=self.indexes[tile.scene], shape=shape, out=out)
         if pixels.invalid is None and pixels.image is image and tile.scene in self._final:
             return True
         share = 0.0 if pixels.invalid is None else float(pixels.invalid.mean())

@@ -65,6 +65,7 @@ MEDIA = {
 
 TileId = Annotated[int, PathParameter(ge=0, lt=2**63)]
 BBox = Annotated[str, Query(max_length=200, description="minlon,minlat,maxlon,maxlat")]
+TileSize = Annotated[int | None, Query(ge=1, lt=2**31, description="Tile size, px.")]
 WRONG: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorAnswer, "description": "There is no such tile or scene."},
     422: {"model": ErrorAnswer, "description": "The request is invalid; detail says why."},
@@ -229,10 +230,13 @@ def _add_archive(
 
     @app.get("/api/tile-at", response_model=TileAnswer, responses=FEATURES)
     def tile_at(
-        lon: Annotated[float, Query(ge=-720, le=720)], lat: Annotated[float, Query(ge=-90, le=90)]
+        lon: Annotated[float, Query(ge=-720, le=720)],
+        lat: Annotated[float, Query(ge=-90, le=90)],
+        tile_size: TileSize = None,
     ) -> Response:
-        """Describe the tile at a point."""
-        return Response(searcher.tile_at((lon, lat)), media_type=GEOJSON)
+        """Describe the smallest tile at a point, or the tile of the given size."""
+        found = searcher.tile_at((lon, lat), tile_size=tile_size)
+        return Response(found, media_type=GEOJSON)
 
 
 def _add_pictures(app: FastAPI, searcher: Searcher) -> None:
@@ -272,14 +276,15 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
     room = Room("patches", most=MOST_RECEIVED)
 
     @app.post("/api/patch", response_model=PatchAnswer, responses=WRONG, openapi_extra=PATCH)
-    async def patch(request: Request) -> PatchAnswer:
+    async def patch(request: Request, tile_size: TileSize = None) -> PatchAnswer:
         """Hash a GeoTIFF sent as the body."""
         name = _file_name(request.headers.get("x-file-name", ""))
         async with (
             room.receive(request.stream()) as content,  # without a turn, which slow ones would hold
             patches.turn(),
         ):
-            return await in_own_thread(partial(searcher.patch, content, name=name))
+            hashed = partial(searcher.patch, content, name=name, tile_size=tile_size)
+            return await in_own_thread(hashed)
 
     @app.post("/api/export", responses={**WRONG, 200: {"content": {t: {} for t in MEDIA.values()}}})
     def export_kept(request: ExportRequest) -> Response:

@@ -34,11 +34,18 @@ def describe_archive(
         num_bits=archive.num_bits,
         bounds=archive.manifest.bounds,
         time=(_day(times[0]), _day(times[1])) if times else None,
+        tile_sizes=sorted(_sizes(archive)),
         takes_patches=bool(hasher and hasher.file),
         bands=_bands(archive),
         base_map=base_map,
         attribution=attribution,
     )
+
+
+def _sizes(archive: Archive) -> set[int]:
+    """Return the tile sizes, without going through the tiles, some of which may be removed."""
+    segments = archive.snapshot().segments
+    return {size for segment in segments for size in segment.index["size_values"].tolist()}
 
 
 def _bands(archive: Archive) -> list[str]:

@@ -18,6 +18,7 @@ __all__ = [
 TileId = Annotated[int, Field(ge=0, lt=2**63, description="Id of a tile of the archive.")]
 Code = Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,512}$", description="A hexadecimal code.")]
 Moment = Annotated[str, Field(max_length=40)]
+TileSize = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Strict(BaseModel):
@@ -52,6 +53,9 @@ class SearchRequest(Strict):
     time: tuple[Moment | None, Moment | None] | None = Field(
         default=None, description="First and last time, inclusive; null leaves an end open."
     )
+    tile_sizes: list[TileSize] | None = Field(
+        default=None, max_length=64, description="Only tiles of these sizes, px."
+    )
     exclude_overlap: bool = Field(default=False, description="No matches overlap the examples.")
     distinct: bool = Field(default=False, description="No two matches overlap each other.")
 
@@ -81,6 +85,7 @@ class ArchiveAnswer(BaseModel):
     num_bits: int | None
     bounds: tuple[float, float, float, float] | None = Field(description="Lon/lat, degrees.")
     time: tuple[str, str] | None = Field(description="First and last day.")
+    tile_sizes: list[int] = Field(description="Sizes of its tiles, px, ascending.")
     takes_patches: bool = Field(description="Whether it has a hasher to hash patches with.")
     bands: list[str] = Field(description="Bands that its hasher expects in a patch.")
     base_map: str | None = Field(description="URL template of raster tiles, if any.")

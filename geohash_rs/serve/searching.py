@@ -44,6 +44,7 @@ from geohash_rs.serve.view import parse_view, tiles_in_view
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
+from geohash_rs.store.segment.tiles import sizes_of_tiles
 from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["Searcher", "picture_size"]
@@ -191,11 +192,18 @@ class Searcher:
         """Describe one tile as a GeoJSON feature."""
         return feature(self._shown(self._tiles([tile_id])))
 
-    def tile_at(self, point: Sequence[float]) -> str:
-        """Describe the tile at a point: the nearest centre wins, then the latest tile.
+    def tile_at(self, point: Sequence[float], *, tile_size: int | None = None) -> str:
+        """Describe the tile at a point: the smallest, then the nearest centre, then the latest.
+
+        Args:
+            point: Longitude and latitude, degrees.
+            tile_size: Only tiles of this size, px.
+
+        Returns:
+            A GeoJSON feature.
 
         Raises:
-            QueryError: If there is no tile at the point.
+            QueryError: If there is no such tile at the point.
         """
         self.check()
         lon, lat = (float(value) for value in point)
@@ -208,14 +216,18 @@ class Searcher:
         tiles = archive.tiles(np.concatenate([np.empty(0, np.int64), *found]))
         here = shapely.Point(lon, lat)
         tiles = tiles[shapely.intersects(tiles.geometry.to_numpy(), here)]
+        sizes = sizes_of_tiles(tiles)
+        if tile_size is not None:
+            tiles, sizes = tiles[sizes == tile_size], sizes[sizes == tile_size]
         if tiles.empty:
-            msg = f"the archive has no tile at {lon:.5f}, {lat:.5f}."
+            of = "" if tile_size is None else f" of {tile_size} px"
+            msg = f"the archive has no tile{of} at {lon:.5f}, {lat:.5f}."
             raise QueryError(msg)
         away = shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), here).round(9)
-        ranked = tiles.assign(away=away).sort_values(
-            ["away", "datetime", "tile_id"], ascending=[True, False, True]
+        ranked = tiles.assign(size=sizes, away=away).sort_values(
+            ["size", "away", "datetime", "tile_id"], ascending=[True, True, False, True]
         )
-        return feature(self._shown(ranked.drop(columns="away")))
+        return feature(self._shown(ranked.drop(columns=["size", "away"])))
 
     def _shown(self, frame: F) -> F:
         """Name scenes without their folders on this machine, if others may be asking."""
@@ -246,8 +258,8 @@ class Searcher:
                 self.thumbnails.read(str(tile["scene"]), window, size=picture_size(size))
             )
 
-    def patch(self, content: bytes, *, name: str) -> PatchAnswer:
-        """Hash an uploaded GeoTIFF.
+    def patch(self, content: bytes, *, name: str, tile_size: int | None = None) -> PatchAnswer:
+        """Hash an uploaded GeoTIFF; in tiles of the given size, if the archive has such.
 
         Raises:
             PatchError: If it is not a GeoTIFF, is too large, has no CRS or has the wrong bands.
@@ -256,7 +268,8 @@ class Searcher:
         with clean_patch(content, name=name) as path:
             try:
                 with self._hashing:
-                    query = hash_patch(self.archive, path, device=self.device)
+                    sizes = None if tile_size is None else frozenset([tile_size])
+                    query = hash_patch(self.archive, path, device=self.device, tile_sizes=sizes)
             except GeoHashRSError as error:
                 why = _on_page(str(error), Path(path).name, name).removesuffix(".")
                 advice = next((say for kind, say in ADVICE if isinstance(error, kind)), "")
@@ -303,7 +316,7 @@ class Searcher:
             archive,
             join_queries(positives, negatives),
             limits=Limits(k=request.k, max_distance=request.max_distance),
-            where=Where.parse(region=region, time=request.time),
+            where=Where.parse(region=region, time=request.time, tile_size=request.tile_sizes),
             exclude_overlap=request.exclude_overlap,
             distinct=request.distinct,
         )

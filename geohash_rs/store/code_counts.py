@@ -1,4 +1,4 @@
-"""Count the distinct codes of an archive, to see whether its tiles can be told apart."""
+"""Count the distinct codes of an archive, to see whether its tiles differ, and its tile sizes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.snapshot import Answers
 
-__all__ = ["CodeCounts", "count_codes", "live_rows"]
+__all__ = ["CodeCounts", "count_codes", "count_sizes", "live_rows"]
 
 MOST_TILES = 1_000_000  # looked at: a second; of larger archives runs of rows all over them
 RUNS = 64  # runs of rows in each segment
@@ -49,6 +49,29 @@ def count_codes(archive: Answers, *, first_id: int = 0, most: int = MOST_TILES) 
     whole = np.ascontiguousarray(codes).view(f"V{codes.shape[1]}").reshape(-1)
     counts = np.unique(whole, return_counts=True)[1]
     return CodeCounts(num_tiles=len(codes), num_codes=len(counts), num_alike=int(counts.max()))
+
+
+def count_sizes(archive: Answers) -> dict[int, int]:
+    """Count the live tiles of each tile size.
+
+    Args:
+        archive: The archive.
+
+    Returns:
+        The counts by size, px, ascending; tiles of unknown size are left out.
+    """
+    counts: dict[int, int] = {}
+    for segment in archive.snapshot().segments:
+        values = segment.index["size_values"].tolist()
+        if "size_rows" in segment.index:
+            found = segment.index["size_rows"][~segment.removed_rows()]
+            numbers = np.bincount(found, minlength=len(values))
+        else:  # all rows have the same
+            numbers = np.full(1, segment.entry.num_live)
+        for size, count in zip(values, numbers.tolist(), strict=False):
+            if count:
+                counts[size] = counts.get(size, 0) + count
+    return dict(sorted(counts.items()))
 
 
 def live_rows(

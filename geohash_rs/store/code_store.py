@@ -281,7 +281,8 @@ class CodeStore(Answers):
         Args:
             codes: Packed codes, uint8, shape (n, bits / 8).
             tiles: n rows: scene (text), geometry (any CRS) and, where known, col, row, width,
-                height (px), datetime, datetime_end (no zone means UTC), label (text).
+                height (px), datetime, datetime_end (no zone means UTC), label (text),
+                tile_size (px, of windows that were resampled to this side).
             vectors: The feature vectors from which the codes were made, float, shape (n, length);
                 required if the archive keeps vectors, otherwise None. All vectors of an archive
                 have one length.

@@ -27,6 +27,7 @@ from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.tiles import TileTable
 from geohash_rs.store.segment.vectors import check_vectors, encoded
+from geohash_rs.store.segment.windows import TILE_SIZE
 from geohash_rs.store.segment.write import SegmentData, curve_order, write_segment
 from geohash_rs.store.snapshot import Snapshot
 
@@ -170,6 +171,8 @@ class Writer:
         entry = write_segment(folder, data, first_id=first_id)
         segments = sorted((*self.manifest.segments, entry), key=lambda item: item.first_id)
         self.update(segments=tuple(segments))
+        if TILE_SIZE in data.tiles.table.column_names:
+            self.update(tile_sizes=True)
 
     def remove_rows(self, segment: Segment, rows: npt.NDArray[np.int64]) -> int:
         """Mark rows of a segment of the base state as removed.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from geohash_rs.codes import check_codes
 from geohash_rs.errors import QueryError
 from geohash_rs.store.disk.records import SceneRecord
-from geohash_rs.store.search.filters import RegionLike, TimeLike
+from geohash_rs.store.search.filters import RegionLike, SizeLike, TimeLike
 from geohash_rs.store.search.nearest import Limits, SearchResult
 from geohash_rs.store.search.where import Where
 
@@ -73,6 +73,7 @@ class Searchable(Protocol):
         time: TimeLike | None = None,
         scenes: Collection[str] | None = None,
         labels: Collection[str] | None = None,
+        tile_size: SizeLike | None = None,
         within: bool = False,
         exclude_region: RegionLike | None = None,
         exclude_ids: Ids | None = None,
@@ -91,6 +92,8 @@ class Searchable(Protocol):
             time: Only tiles taken within (start, end), both included; None leaves an end open.
             scenes: Only tiles of these scenes; an empty collection finds nothing.
             labels: Only tiles with these labels.
+            tile_size: Only tiles of this size or these sizes, px: the side that a tile was
+                resampled to, or the longer side of its window if it was not resampled.
             within: Whether footprints must lie inside the region rather than meet it.
             exclude_region: No tiles that overlap this region; touching it is allowed.
             exclude_ids: No tiles with these ids; unknown ids are ignored.
@@ -104,7 +107,8 @@ class Searchable(Protocol):
         Raises:
             CodeLengthError: If the codes have another number of bits, or are not packed codes.
             QueryError: If k, `max_distance` or `num_threads` is out of range, k and `max_distance`
-                are both None, or scenes or labels are a single string.
+                are both None, scenes or labels are a single string, or a tile size is not a whole
+                number of pixels from 1 on.
             RegionError: If a region is empty, invalid or outside the globe.
             TimeRangeError: If the time range cannot be parsed or ends before it starts.
             ArchiveCorruptError: If a file is missing or cut short.
@@ -117,6 +121,7 @@ class Searchable(Protocol):
             time=time,
             scenes=scenes,
             labels=labels,
+            tile_size=tile_size,
             exclude_region=exclude_region,
             exclude_ids=exclude_ids,
         )
@@ -143,7 +148,8 @@ class Searchable(Protocol):
 
         Returns:
             n rows in the order of the ids: tile_id, scene, col, row, width, height, datetime,
-            geometry, in EPSG:4326; datetime_end and label may be missing if no tile has one.
+            geometry, in EPSG:4326; datetime_end, label and tile_size may be missing if no tile has
+            one of its own.
 
         Raises:
             TileNotFoundError: If an id has no tile.

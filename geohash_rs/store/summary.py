@@ -8,11 +8,14 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 
-from geohash_rs.store.code_counts import count_codes
+from geohash_rs.store.code_counts import count_codes, count_sizes
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.health import measure_health
+from geohash_rs.store.segment.tiles import COLUMNS, sizes_of_tiles
+from geohash_rs.store.segment.windows import TILE_SIZE
 
 __all__ = ["exported_tiles", "summarise"]
 
@@ -24,11 +27,11 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
         archive: The archive.
 
     Returns:
-        Path, tiles, distinct codes and the most tiles that share one (of a million of the tiles of
-        a larger archive), bits, segments, bytes on disk, how feature vectors are kept, their length
-        and the bytes of each, hasher, bounding box (degrees; east above
-        180 if it crosses the antimeridian), first and last time, which bands of the scenes were
-        read and what decided, how well codes tell the tiles of each sensor apart (see
+        Path, tiles, how many there are of each size, distinct codes and the most tiles that share
+        one (of a million of the tiles of a larger archive), bits, segments, bytes on disk, how
+        feature vectors are kept, their length and the bytes of each, hasher, bounding box (degrees;
+        east above 180 if it crosses the antimeridian), first and last time, which bands of the
+        scenes were read and what decided, how well codes tell the tiles of each sensor apart (see
         `SensorHealth`), and the scenes, all JSON values.
     """
     manifest, counts = archive.manifest, count_codes(archive)
@@ -38,6 +41,7 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
     return {
         "archive": str(archive.path),
         "tiles": archive.num_tiles,
+        "tile_sizes": {str(size): count for size, count in count_sizes(archive).items()},
         "codes": counts.num_codes,
         "sharing_one_code": counts.num_alike,
         "bits": archive.num_bits,
@@ -75,13 +79,16 @@ def exported_tiles(archive: CodeStore) -> Iterator[gpd.GeoDataFrame]:
     Yields:
         Batches of tiles; an empty archive yields one empty batch.
     """
-    empty = True
-    for frame in archive.iter_tiles():
-        empty = False
-        yield frame.drop(columns="datetime_end", errors="ignore")
-    if empty:
-        none = archive.tiles([])
-        yield none.drop(columns="datetime_end", errors="ignore")
+    state = archive.snapshot()
+    arrays = {name for segment in state.segments for name in segment.index}
+    for frame in state.iter_tiles() if state.num_tiles else [state.tiles([])]:
+        columns = {name: frame[name] for name in COLUMNS if name != "geometry"}
+        if "label_ranges" in arrays:  # of some segment, so that all batches have the same columns
+            labels = frame["label"] if "label" in frame.columns else [None] * len(frame)
+            columns["label"] = pd.Series(labels, frame.index, dtype="str")
+        if f"{TILE_SIZE}_least" in arrays:
+            columns[TILE_SIZE] = pd.Series(sizes_of_tiles(frame), frame.index).astype("Int32")
+        yield gpd.GeoDataFrame(columns, geometry=frame.geometry)
 
 
 def _readings(records: Iterable[SceneRecord]) -> list[str]:

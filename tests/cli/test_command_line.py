@@ -130,7 +130,10 @@ WRONG_USE = [
     (("query", "{archive}", "--tile", 3, "-o", "{tmp}/m.shp"), "'.shp'"),
     (("query", "{archive}", "p.tif", "--window", "1,2,x,4"), "col,row,w,h"),
     (("index", "x.tif"), "--archive"),
-    (("index", "x.tif", "--archive", "{tmp}/a", "--tile-size", 0), "0 is not in the range"),
+    (
+        ("index", "x.tif", "--archive", "{tmp}/a", "--tile-size", 0),
+        "'0' is not a whole number of pixels from 1 on",
+    ),
     (("index", "x.tif", "--archive", "s3://b/a"), "not s3://...; index into a folder, then"),
     (("index", "x.tif", "--archive", "a", "--engine", "local", "--workers", 2), "--workers 2 is"),
     (("query", "postgresql://h/d", "--tile", 3, "--engine", "local"), "--engine needs an archive"),

@@ -40,6 +40,7 @@ class RandomArchive:
         time: object = None,
         scenes: object = None,
         labels: object = None,
+        tile_size: object = None,
         exclude_region: object = None,
         exclude_ids: object = None,
     ) -> list[tuple[int, int]]:
@@ -63,10 +64,14 @@ class RandomArchive:
                 passes &= (last >= pd.Timestamp(span.start, unit="us", tz="UTC")).to_numpy()
             if span.end is not None:
                 passes &= (first <= pd.Timestamp(span.end, unit="us", tz="UTC")).to_numpy()
-        if scenes is not None:
-            passes &= np.array([scene in scenes for scene in tiles["scene"]])
-        if labels is not None:
-            passes &= np.array([label in labels for label in tiles["label"]])
+        sizes = None if tile_size is None else np.atleast_1d(tile_size).tolist()
+        for wanted, column in (
+            (scenes, tiles["scene"]),
+            (labels, tiles["label"]),
+            (sizes, sizes_of(tiles)),
+        ):
+            if wanted is not None:
+                passes &= np.array([value in wanted for value in column], bool)
         if exclude_region is not None:
             taboo = parse_region(exclude_region).geometry
             shared = shapely.area(shapely.intersection(taboo, shapes))
@@ -75,6 +80,11 @@ class RandomArchive:
             passes &= ~tiles["tile_id"].isin(list(exclude_ids)).to_numpy()
         pairs = zip(distance[passes], tiles["tile_id"][passes], strict=True)
         return sorted(pairs)[:k]
+
+
+def sizes_of(tiles: gpd.GeoDataFrame) -> pd.Series:
+    """Return the tile size of each tile: its own, or the longer side of its window."""
+    return tiles["tile_size"].fillna(tiles[["width", "height"]].max(axis=1).astype("Int32"))
 
 
 def make_tiles(rng: np.random.Generator, count: int, *, scene: str) -> gpd.GeoDataFrame:
@@ -100,16 +110,20 @@ def make_tiles(rng: np.random.Generator, count: int, *, scene: str) -> gpd.GeoDa
     col[rng.random(count) < 0.05] = pd.NA
     label = rng.choice(LABELS, count)
     label[rng.random(count) < 0.3] = None
+    own = np.random.default_rng(count)
+    size = pd.array(own.choice([64, 128], count), dtype="Int32")  # of windows that were resampled
+    size[own.random(count) < 0.5] = pd.NA
     return gpd.GeoDataFrame(
         {
             "scene": [f"{scene}_{part}.tif" for part in rng.integers(0, 3, count)],
             "col": col,
             "row": rng.integers(0, 900, count),
-            "width": 64,
-            "height": 64,
+            "width": own.choice([64, 100], count),
+            "height": own.choice([64, 90], count),
             "datetime": pd.DatetimeIndex(start).tz_localize("UTC"),
             "datetime_end": pd.DatetimeIndex(end).tz_localize("UTC"),
             "label": label,
+            "tile_size": size,
         },
         geometry=geometry,
         crs="EPSG:4326",

@@ -20,7 +20,7 @@ from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
-from tests.engines.random_archive import RandomArchive, make_archive
+from tests.engines.random_archive import RandomArchive, make_archive, sizes_of
 
 ENGINES = ["folder", "ray", "postgis", "storage"]
 KINDS = {"three segments": (300, 5000, 700), "merged segments": (60,) * 20}
@@ -93,12 +93,16 @@ CASES: dict[str, dict[str, Any]] = {
     "labels": {"labels": ['it\'s "odd", \n; DROP TABLE x; --', ""]},
     "scenes": {"scenes": ["/data/sc'en\"e, 0_0.tif", "/data/sc'en\"e, 0_1.tif", "none"]},
     "no scene": {"scenes": []},
+    "one tile size": {"tile_size": 64},
+    "some tile sizes": {"tile_size": [100, 128, 90, 10**12], "k": 500},
+    "no tile size": {"tile_size": []},
     "not over a region": {"exclude_region": (9.0, 49.0, 11.25, 51.0)},
     "not some": {"exclude_ids": [0, 1, 2, 3, 4, 5, 10**12]},
     "everything at once": {
         "region": (-61.0, -20.0, 12.0, 51.0),
         "time": ("2022-07-01", "2023-12-31"),
         "labels": ["field", "forest"],
+        "tile_size": (64, 100, 128),
         "exclude_region": CIRCLE,
         "exclude_ids": range(200),
         "max_distance": 40,
@@ -130,7 +134,7 @@ def test_search_equals_a_plain_loop(archive: Searchable, truth: RandomArchive, c
 def test_the_cases_find_some_tiles_and_leave_out_others(truth: RandomArchive) -> None:
     query = queries_for(truth)[0]
     found = {name: len(truth.loop(query, **{**case, "k": None})) for name, case in CASES.items()}
-    nothing = {"a radius that nothing meets", "before all", "no scene"}
+    nothing = {"a radius that nothing meets", "before all", "no scene", "no tile size"}
     assert all((found[name] == 0) == (name in nothing) for name in found), found
     everything = {"the nearest", "one", "more than there are"}
     assert all(found[name] == len(truth.tiles) for name in everything), found
@@ -154,7 +158,9 @@ def test_tiles_are_the_rows_that_were_added(archive: Searchable, truth: RandomAr
     frame = archive.tiles(expected["tile_id"].to_numpy())
     assert frame.crs == "EPSG:4326"
     names = ["tile_id", "scene", "col", "row", "width", "height", "datetime", "geometry"]
-    assert [name for name in frame.columns if name not in ("datetime_end", "label")] == names
+    optional = ("datetime_end", "label", "tile_size")
+    assert [name for name in frame.columns if name not in optional] == names
+    assert frame["tile_size"].tolist() == sizes_of(expected).tolist()
     for name in ("tile_id", "scene", "col", "row", "width", "height"):
         assert frame[name].tolist() == expected[name].tolist(), name
     for name in ("datetime", "datetime_end"):
@@ -205,6 +211,7 @@ def test_a_removed_tile_is_not_found(archive: Searchable, truth: RandomArchive) 
         ({"num_threads": 0}, QueryError, "num_threads is 0"),
         ({"scenes": "one.tif"}, QueryError, "scenes is the string 'one.tif'"),
         ({"labels": "farm"}, QueryError, "labels is the string 'farm'"),
+        ({"tile_size": 0}, QueryError, "tile_size is 0, but it must be a whole number"),
         ({"region": (1, 2, 3)}, RegionError, "four numbers"),
         ({"region": shapely.Polygon()}, RegionError, "empty Polygon"),
         ({"exclude_region": (0, 95, 1, 96)}, RegionError, "outside longitude"),

@@ -372,3 +372,20 @@ def test_the_command_publishes_and_reports_what_it_did(
     result = CliRunner().invoke(app, words)
     assert "0 tiles added and 0 removed" in result.output
     archive.close()
+
+
+def test_tables_of_version_0_1_0_are_refused_with_a_way_out(
+    archive: CodeStore, postgis: str, table: str
+) -> None:
+    publish(archive, postgis, table=table)
+    with psycopg.connect(postgis, autocommit=True) as connection:
+        for text in (  # as that version made them
+            sql.SQL("UPDATE {} SET format = 1").format(sql.Identifier(f"{table}_archive")),
+            sql.SQL("ALTER TABLE {} DROP COLUMN tile_size").format(sql.Identifier(table)),
+        ):
+            connection.execute(text)
+    expected = r"has format 1, which an earlier geohash_rs made.*publish the archive to another"
+    with pytest.raises(EngineError, match=expected):
+        PostGISArchive.open(postgis, table=table)
+    with pytest.raises(EngineError, match=expected):
+        publish(archive, postgis, table=table)

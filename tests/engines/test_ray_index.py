@@ -83,6 +83,29 @@ def test_the_command_makes_the_same_tiles_on_a_cluster_as_in_one_process(
     assert (len(again.unchanged), again.num_tiles) == (8, 0)
 
 
+def test_a_cluster_cuts_scenes_in_the_sizes_that_one_process_does(
+    embedded: Archive, ray_cluster: Any, second_node: Any, scene_folder: Path, tmp_path: Path
+) -> None:
+    found = {}
+    for name in ("cluster", "alone"):
+        archive = Archive.create(tmp_path / name, hasher=embedded.hasher())
+        given: dict[str, Any] = {"tile_size": (32, 64, 128), "resolution": 20}  # two of 10 m
+        if name == "cluster":
+            report = index_scenes(archive, Scenes(scene_folder), num_actors=2, **given)
+        else:
+            report = archive.add(Scenes(scene_folder), **given)
+        found[name] = archive, report
+    (mine, mine_report), (theirs, theirs_report) = found.values()
+    by = ["scene", "tile_size", "col", "row"]
+    frames = [contents(one).sort_values(by, ignore_index=True) for one in (mine, theirs)]
+    pd.testing.assert_frame_equal(*frames)
+    assert set(frames[0]["tile_size"]) > {32}
+    assert mine_report.notes == theirs_report.notes != []
+    assert mine.manifest.tile_sizes
+    again = index_scenes(mine, Scenes(scene_folder), **given)
+    assert (again.num_tiles, len(again.skipped)) == (0, len(mine_report.skipped))
+
+
 def test_workers_keep_the_vectors_that_one_process_keeps(
     embedded: Archive, ray_cluster: Any, second_node: Any, scene_folder: Path, tmp_path: Path
 ) -> None:

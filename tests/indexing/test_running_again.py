@@ -18,6 +18,7 @@ from geohash_rs.errors import ArchiveWriteError, GeoHashRSWarning, SceneError, T
 from geohash_rs.indexing import plan as scene_plan
 from geohash_rs.indexing.plan import ScenePlan
 from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.scenes.grids import TileGrids
 from tests.ground import TILE, ground, mosaic
 
 Writer = Callable[..., Path]
@@ -29,9 +30,9 @@ def scene(tmp_path: Path, write_scene: Writer) -> Path:
     return write_scene(tmp_path / "s" / "0.tif", mosaic(2, 2, 1), nodata=0)
 
 
-def settings(**changes: object) -> GridSettings:
+def settings(**changes: object) -> TileGrids:
     values = {"tile_size": 32, "stride": 20, "edges": "shift", "max_nodata": 1, "resolution": None}
-    return GridSettings(**{**values, **changes})  # type: ignore[arg-type]
+    return TileGrids(grids=(GridSettings(**{**values, **changes}),))  # type: ignore[arg-type]
 
 
 def test_a_scene_without_valid_tiles_is_named_once_and_not_read_again(

@@ -55,9 +55,9 @@ def test_an_upload_is_read_as_its_file_is(tmp_path):
         write(tmp_path / "palette.tif", NOISE[:1], colours=colours),
     ]
     for path in paths:
-        own = read_patch(path, names=RGB, tile_size=64).tiles
+        own = read_patch(path, names=RGB, tile_sizes={None: [64]}).tiles
         with clean_patch(path.read_bytes(), name=path.name) as copy:
-            sent = read_patch(copy, names=RGB, tile_size=64).tiles
+            sent = read_patch(copy, names=RGB, tile_sizes={None: [64]}).tiles
         np.testing.assert_array_equal(sent, own)
         assert own.shape == (1, 3, 64, 64)
 

@@ -62,6 +62,27 @@ def test_batches_hold_every_tile_once_with_one_pixel_type_per_batch(folder):
             np.testing.assert_array_equal(image[:, :height, :width], expected)
 
 
+def test_each_tile_can_be_resampled_to_its_own_shape(folder):
+    reader = reader_of(folder)
+    shapes = np.array([(16, 16), (24, 20), (24, 20)])[np.arange(len(reader.tiles)) % 3]
+    mixed = reader_of(folder, shape=shapes)
+    batches = [mixed[i] for i in range(len(mixed))]
+    assert np.concatenate([batch.tiles for batch in batches]).tolist() == reader.tiles.tolist()
+    alone = {}
+    for shape in {(16, 16), (24, 20)}:
+        every = reader_of(folder, shape=shape)
+        for batch in (every[i] for i in range(len(every))):
+            pairs = zip(batch.tiles.tolist(), batch.images.numpy(), strict=True)
+            alone |= {(shape, tuple(tile)): image for tile, image in pairs}
+    place = 0
+    for batch in batches:
+        for image, tile in zip(batch.images.numpy(), batch.tiles.tolist(), strict=True):
+            shape = tuple(shapes[place].tolist())
+            assert image.shape[1:] == shape
+            np.testing.assert_array_equal(image, alone[shape, tuple(tile)])
+            place += 1
+
+
 def test_batches_of_large_tiles_have_bounded_memory(folder, monkeypatch):
     monkeypatch.setattr(tile_reader, "BATCH_BYTES", 4 * 3 * 32 * 32)
     reader = reader_of(folder)

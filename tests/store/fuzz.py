@@ -55,6 +55,7 @@ def make_base(folder: Path, hasher: bytes) -> None:
             count = 60 + number
             tiles = make_grid(count, scene=f"{number}.tif", west=10.0 + number)
             tiles["label"] = [f"kind {n % 3}" if n % 4 else None for n in range(count)]
+            tiles["tile_size"] = [64 if n % 2 else 32 for n in range(count)]
             tiles["datetime"] = [f"2023-06-{n % 28 + 1:02}" for n in range(count)]
             tiles["datetime_end"] = [f"2023-07-{n % 28 + 1:02}" for n in range(count)]
             record = SceneRecord(
@@ -94,6 +95,7 @@ def use(folder: Path, *, hasher: bool = True) -> None:
         {"region": shape},
         {"labels": ["kind 1"], "scenes": ["1.tif"], "time": ("2023-06-03", "2023-06-20")},
         {"exclude_region": box, "time": ("2023-06-03", None)},
+        {"tile_size": 32},
     ]
 
     def attempt(call: Any) -> None:

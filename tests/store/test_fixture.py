@@ -105,6 +105,8 @@ def test_codes_are_read_and_searched(archive, scanner):
         ({"time": (LATE, None)}, [1, 3, 9]),
         ({"scenes": ["c.tif", "gone.tif"]}, [9, 10, 11]),
         ({"labels": ["", "Äcker"]}, [3, 5]),
+        ({"tile_size": 64}, IDS),  # whose version did not index tile sizes
+        ({"tile_size": [63, 65]}, []),
     ):
         assert sorted(archive.search(query, k=20, **where).ids[0].tolist()) == ids
 

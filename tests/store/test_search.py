@@ -50,7 +50,11 @@ def make_tiles(rng: np.random.Generator, count: int) -> gpd.GeoDataFrame:
         "scene": rng.choice(["a", "b", "c"], count),
         "datetime": start,
         "label": rng.choice(np.array(["farm", "sea", None], dtype=object), count),
+        "width": rng.choice([64, 128, 256] if rng.random() < 0.7 else [64], count),
+        "height": 64,
     }
+    if rng.random() < 0.3:
+        frame["tile_size"] = rng.choice([64, 32], count)
     if rng.random() < 0.5:
         frame["datetime_end"] = end
     return gpd.GeoDataFrame(frame, geometry=shapes, crs=4326)
@@ -90,6 +94,10 @@ def expected_keep(options, region, excluded):
             return False
         if "labels" in options and row["label"] not in options["labels"]:
             return False
+        if "tile_size" in options:
+            size = row["tile_size"] if "tile_size" in row else max(row["width"], row["height"])
+            if size not in options["tile_size"]:
+                return False
         return number not in options.get("exclude_ids", [])
 
     return keep
@@ -137,6 +145,8 @@ def draw_options(rng: np.random.Generator, ids: np.ndarray):
         options["scenes"] = ["a", "nowhere"]
     if rng.random() < 0.3:
         options["labels"] = ["sea"]
+    if rng.random() < 0.3:
+        options["tile_size"] = [(64,), (128, 32), (256, 64), (999,)][rng.integers(0, 4)]
     if rng.random() < 0.3:
         options["exclude_ids"] = rng.choice(ids, min(5, len(ids)), replace=False).tolist()
     return options, region, excluded

@@ -34,6 +34,7 @@ def archive(tmp_path):
     tiles = make_grid(5000).assign(label=[f"kind {n % 5}" for n in range(5000)])
     tiles["datetime"] = [f"2023-06-{n % 28 + 1:02}" for n in range(5000)]
     tiles["scene"] = [f"{n % 2}.tif" for n in range(5000)]
+    tiles["tile_size"] = [32 * (n % 3 + 1) for n in range(5000)]
     scenes = [SceneRecord(scene=f"{n}.tif", num_tiles=2500) for n in range(2)]
     made.add_codes(np.arange(40_000).astype(np.uint8).reshape(5000, 8), tiles, scenes=scenes)
     made.remove_tiles(np.arange(10))
@@ -85,6 +86,7 @@ def use_everything(folder):
                 {"region": shape},
                 {"labels": ["kind 1"], "scenes": ["1.tif"], "time": ("2023-06-03", "2023-06-20")},
                 {"exclude_region": box, "time": ("2023-06-03", "2023-06-20")},
+                {"tile_size": [32, 96]},
             ):
                 found = opened.search(QUERY, **limits, **where)
                 opened.tiles(np.unique(found.ids)[:300])
@@ -182,6 +184,7 @@ FORGED = {
     "the manifest as hasher": lambda b: b.update(
         hasher={"file": {"name": "manifest.json", "size": 1, "crc32": 0}, "fingerprint": "f"}
     ),
+    "tile sizes as a number": lambda b: b.update(tile_sizes=1),
     "signs of a terminal": lambda b: b.update(pending_hasher="\x1b]0;owned\x07"),
 }
 
@@ -209,6 +212,11 @@ FITTING = {
     "start_values": lambda x: x[::-1].copy(),
     "col_least": lambda x: x[:1],
     "row_above": lambda x: x[:1],
+    "size_rows": lambda x: np.full(5000, 4, np.uint8),
+    "size_ranges": lambda x: x * 0 + 0xFFFFFFFF,
+    "size_values": lambda x: x[::-1].copy(),
+    "tile_size_least": lambda x: x[:1],
+    "tile_size_above": lambda x: x[:1],
 }
 
 
@@ -237,7 +245,7 @@ def test_codes_and_tombstones_of_another_length_are_refused(archive, name, size)
         use_everything(archive.path)
 
 
-@pytest.mark.parametrize("name", ["label_ranges", "label_texts"])
+@pytest.mark.parametrize("name", ["label_ranges", "label_texts", "size_ranges", "size_values"])
 def test_an_index_with_half_of_a_column_is_refused(archive, name):
     archive.close()
     path = segment_file(archive.path, "index.safetensors")
@@ -413,6 +421,10 @@ WRONG_RECORDS = [
     {"transform": [float("nan")] * 6},
     {"settings": {"tile_size": "x"}},
     {"settings": {"tile_size": 10**30}},
+    {"settings": {"tile_size": [64, 128]}},
+    {"settings": {"larger_tiles": 128}},
+    {"settings": {"larger_tiles": [[128]]}},
+    {"settings": {"larger_tiles": [[128, 0]]}},
     {"settings": {"bands": 5}},
     {"settings": {"ground_size": [1]}},
     {"settings": {"value_range": [0]}},

@@ -56,6 +56,8 @@ class Conditions:
             conditions.one_of("scene", where.scenes)
         if where.labels is not None:
             conditions.one_of("label", where.labels)
+        if where.tile_sizes is not None:
+            conditions.sizes(where.tile_sizes)
         if where.exclude_region is not None:
             conditions.not_over(where.exclude_region)
         if where.exclude_ids is not None:
@@ -137,6 +139,16 @@ class Conditions:
         text = sql.SQL("{} = ANY(%({})s::text[])")
         wanted = sorted(item for item in texts if "\0" not in item)
         self._add(text.format(sql.Identifier(column), sql.SQL(column)), **{column: wanted})
+
+    def sizes(self, sizes: Collection[int]) -> None:
+        """Require tiles to have one of the given sizes.
+
+        Args:
+            sizes: The sizes, px; those that no row can hold are dropped.
+        """
+        text = "coalesce(tile_size, greatest(width, height)) = ANY(%(tile_sizes)s::integer[])"
+        wanted = sorted(size for size in sizes if size < 2**31)
+        self._add(sql.SQL(text), tile_sizes=wanted)
 
     def not_among(self, ids: npt.NDArray[np.int64]) -> None:
         """Exclude tiles with these ids.

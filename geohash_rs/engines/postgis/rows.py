@@ -27,6 +27,7 @@ TYPES = {
     "datetime": STAMP,
     "datetime_end": STAMP,
     "label": pa.string(),
+    "tile_size": pa.int32(),
     "geometry": pa.binary(),
 }
 
@@ -35,7 +36,7 @@ TILES = """
 SELECT wanted.place, tile_id, scene, col, "row", width, height,
        (extract(epoch FROM datetime) * 1000000::numeric)::bigint,
        (extract(epoch FROM datetime_end) * 1000000::numeric)::bigint,
-       label, ST_AsBinary(geometry, 'NDR')
+       label, tile_size, ST_AsBinary(geometry, 'NDR')
 FROM pg_catalog.unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
 JOIN {tiles} ON tile_id = wanted.id
 ORDER BY wanted.place"""
@@ -114,7 +115,7 @@ def tiles_of(rows: Sequence[tuple[Any, ...]]) -> gpd.GeoDataFrame:
     arrays = {}
     for (name, kind), values in zip(TYPES.items(), columns, strict=True):
         array = pa.array(values, pa.int64()).cast(kind) if kind == STAMP else pa.array(values, kind)
-        if name not in ("datetime_end", "label") or array.null_count < len(array):
+        if name not in ("datetime_end", "label", "tile_size") or array.null_count < len(array):
             arrays[name] = array
     return tiles_to_frame(pa.table(arrays))
 

@@ -23,9 +23,10 @@ COLUMNS = (
     "datetime",
     "datetime_end",
     "label",
+    "tile_size",
     "geometry",
 )
-FORMAT = 1
+FORMAT = 2  # format 1, of version 0.1.0, had no tile_size
 LONGEST = 63  # PostgreSQL truncates longer names without an error
 LONGEST_SUFFIX = len("_geometry")
 
@@ -37,6 +38,7 @@ CREATE TABLE {tiles} (
     col integer, "row" integer, width integer, height integer,
     datetime timestamptz, datetime_end timestamptz,
     label text,
+    tile_size integer,
     geometry geometry(Geometry, 4326)
 )"""
 ARCHIVE = """
@@ -171,7 +173,7 @@ class Tables:
             The archive, or None if nothing was published yet.
 
         Raises:
-            EngineError: If a newer version of this package published it.
+            EngineError: If a version of this package with another format published it.
         """
         row: Any = connection.execute(
             self.sql(
@@ -184,6 +186,12 @@ class Tables:
             msg = (
                 f"the table {self} has format {row[0]}, but this geohash_rs reads up to {FORMAT}; "
                 "upgrade with 'pip install -U geohash-rs'."
+            )
+            raise EngineError(msg)
+        if row[0] < FORMAT:
+            msg = (
+                f"the table {self} has format {row[0]}, which an earlier geohash_rs made, but this "
+                f"one reads format {FORMAT}; publish the archive to another table."
             )
             raise EngineError(msg)
         return Published(

@@ -6,7 +6,7 @@ import shutil
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.indexing.writer import COMMIT_SECONDS, COMMIT_TILES
 from geohash_rs.scenes.dataset import Scenes
-from geohash_rs.scenes.grid import Edges, GridSettings
+from geohash_rs.scenes.grid import Edges
+from geohash_rs.scenes.grids import TileGrids
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.locks import write_lock
 from geohash_rs.store.disk.plain import is_plain_folder, plain_folder
@@ -45,8 +46,8 @@ def index_scenes(
     *,
     address: str | None = None,
     num_actors: int | None = None,
-    tile_size: int | None = None,
-    stride: int | None = None,
+    tile_size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
     edges: Edges = "shift",
     max_nodata: float = 0.5,
     resolution: float | None = None,
@@ -68,8 +69,8 @@ def index_scenes(
         scenes: The scenes, at paths that every node can read.
         address: "ray://HOST:10001", "HOST:6379", "auto", or "local" (also None).
         num_actors: Workers, one core each; None uses all cores or, on "cuda", all GPUs.
-        tile_size: Columns and rows of a tile, px; None uses the hasher's.
-        stride: Step between tiles, px; None uses the tile size.
+        tile_size: As in `Archive.add`.
+        stride: As in `Archive.add`.
         edges: As in `Archive.add`.
         max_nodata: Largest allowed share of invalid pixels in a tile.
         resolution: Ground size of a pixel, m, to which all scenes are resampled. None uses the
@@ -89,24 +90,26 @@ def index_scenes(
         EngineError: If no worker can be started, or ``device`` needs a GPU and there is none.
         HasherError: If the archive holds codes made elsewhere.
         SceneError: With ``strict``, if a scene cannot be added.
+        TileSizeError: As in `Archive.add`.
         ValueMismatchError: With ``strict``, if the values of a scene are not those of the hasher.
     """
     gpu = torch.device(device).type == "cuda"
     here = "cpu" if gpu and not torch.cuda.is_available() else device
     hasher = None if archive.pending_hasher else archive.hasher(device=here)
-    grid = GridSettings.for_hasher(
+    grids = TileGrids.for_hasher(
         hasher,
         tile_size=tile_size,
         stride=stride,
         edges=edges,
         max_nodata=max_nodata,
         resolution=resolution,
+        known=[record.settings for record in archive.scenes()],
     )
     settings = IndexSettings(
         batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
     )
     scenes = scenes if hasher is None else scenes.on_grid_of(hasher.bands)
-    mine = SceneImagery(archive, scenes, grid, settings)
+    mine = SceneImagery(archive, scenes, grids, settings)
     if hasher is None:
         mine.plan(pending_hasher(archive).bands)
     else:
@@ -128,7 +131,7 @@ def index_scenes(
         # each worker sees only its GPU
         there = replace(settings, progress=False, device="cuda" if gpu else device)
         with settings.bar("index", int(counts.sum())) as bar:
-            given = (data, str(staging), grid, there)
+            given = (data, str(staging), grids, there)
             kept = archive.keep_vectors
             run.work(Pool(Indexer, workers, *given, gpu=gpu, keep_vectors=kept), bar)
     check_codes_differ(archive, report, first_id=first_id)

@@ -13,7 +13,7 @@ from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.scenes.dataset import Scenes
-from geohash_rs.scenes.grid import GridSettings
+from geohash_rs.scenes.grids import TileGrids
 from geohash_rs.store.disk.manifest import KeepVectors
 
 __all__ = ["Indexer"]
@@ -25,7 +25,7 @@ class Indexer:
     Args:
         hasher: The content of the hasher's file.
         staging: Folder for the parts, which every node can reach.
-        grid: How tiles are cut.
+        grids: How tiles are cut.
         settings: How tiles are read and hashed.
         keep_vectors: How the archive keeps feature vectors.
     """
@@ -34,7 +34,7 @@ class Indexer:
         self,
         hasher: bytes,
         staging: str,
-        grid: GridSettings,
+        grids: TileGrids,
         settings: IndexSettings,
         *,
         keep_vectors: KeepVectors = "none",
@@ -42,7 +42,7 @@ class Indexer:
         torch.set_num_threads(1)
         self._hasher = Hasher.from_bytes(hasher, device=settings.device)
         self._staging = Path(staging)
-        self._grid = grid
+        self._grids = grids
         self._settings = settings
         self._keep_vectors = keep_vectors
 
@@ -69,7 +69,7 @@ class Indexer:
         archive = Archive.create(folder, hasher=self._hasher, keep_vectors=self._keep_vectors)
         archive.reserve_ids(first_id)
         try:
-            mine = SceneImagery(archive, scenes, self._grid, self._settings)
+            mine = SceneImagery(archive, scenes, self._grids, self._settings)
             report = add_imagery(archive, mine, self._hasher)
         except (BandMismatchError, SceneError, TileSizeError) as error:
             if self._settings.strict:

@@ -35,12 +35,13 @@ export const archive = async () => {
 export const tiles = (bounds, signal) => get(`/api/tiles?bbox=${bboxText(bounds)}`, signal);
 export const scenes = (bounds, signal) => get(`/api/scenes?bbox=${bboxText(bounds)}`, signal);
 export const tile = (id) => get(`/api/tile/${encodeURIComponent(id)}`);
-export const tileAt = (lon, lat) => get(`/api/tile-at?lon=${lon}&lat=${lat}`);
+const sized = (size, before) => (size === null ? "" : `${before}tile_size=${size}`);
+export const tileAt = (lon, lat, size) => get(`/api/tile-at?lon=${lon}&lat=${lat}${sized(size, "&")}`);
 export const search = async (request, signal) => (await post("/api/search", request, signal)).json();
 export const exportKept = async (request) => (await post("/api/export", request)).blob();
 export const thumbnail = (id, size = 192) => `/api/thumbnail/${id}.webp?size=${size}&v=${key}`;
 export const scenePicture = (number) => `/api/scene/${number}.webp?v=${key}`;
-export const patch = async (file) => {
+export const patch = async (file, size) => {
   const headers = { "content-type": "image/tiff", "x-file-name": encodeURIComponent(file.name) };
-  return (await ask("/api/patch", { method: "POST", headers, body: file })).json();
+  return (await ask(`/api/patch${sized(size, "?")}`, { method: "POST", headers, body: file })).json();
 };

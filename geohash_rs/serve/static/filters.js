@@ -16,10 +16,17 @@ function show() {
   }
   $("from").value = state.from;
   $("to").value = state.to;
+  const size = String(state.size ?? "");
+  $("size-field").hidden = known.archive.tile_sizes.length < 2 && !size;
+  $("size").value = size;
+  if ($("size").value !== size) {
+    $("size").append(new Option(`${size} px`, size));
+    $("size").value = size;
+  }
   $("exclude").checked = state.exclude;
   $("distinct").checked = state.distinct;
   $("region-clear").disabled = !state.region;
-  const set = [state.region && "a region", (state.from || state.to) && "a time", state.radius !== null && "a radius"].filter(Boolean);
+  const set = [state.region && "a region", (state.from || state.to) && "a time", state.radius !== null && "a radius", state.size !== null && "a tile size"].filter(Boolean);
   $("filters-note").textContent = set.length ? `${set.join(", ")} set` : "";
   if (state.region !== drawn) known.view.showRegion(state.region); // do not erase corners being drawn
   drawn = state.region;
@@ -34,7 +41,7 @@ function later(apply) {
 }
 
 export function wireFilters() {
-  const { num_bits: numBits, time } = known.archive;
+  const { num_bits: numBits, time, tile_sizes: sizes } = known.archive;
   watch(show);
   $("radius").max = numBits ?? 64;
   for (const end of ["from", "to"]) {
@@ -43,6 +50,8 @@ export function wireFilters() {
     $(end).addEventListener("change", () => later(() => (state[end] = $(end).value)));
   }
   $("time-field").hidden = !time;
+  $("size").append(...sizes.map((size) => new Option(`${size} px`, size)));
+  $("size").addEventListener("change", () => change(() => (state.size = Number($("size").value) || null)));
   $("radius").addEventListener("input", () => later(() => {
     const value = Number($("radius").value);
     state.radius = value >= numBits ? null : value;

@@ -9,7 +9,7 @@ function polygon(text) {
   return points.length >= 4 ? { type: "Polygon", coordinates: [points] } : null;
 }
 
-const KEYS = ["tiles", "codes", "hasher", "patch", "place", "not", "k", "within", "region", "time", "others", "distinct"];
+const KEYS = ["tiles", "codes", "hasher", "patch", "place", "not", "k", "within", "region", "time", "size", "others", "distinct"];
 
 // Whether this is a search or empty; "#panel" is neither.
 export function holds(text) {
@@ -33,6 +33,7 @@ export function write(state) {
   if (state.radius !== null) parts.set("within", state.radius);
   if (state.region) parts.set("region", ring(state.region));
   if (state.from || state.to) parts.set("time", `${state.from}/${state.to}`);
+  if (state.size !== null) parts.set("size", state.size);
   if (state.exclude) parts.set("others", "1");
   if (state.distinct) parts.set("distinct", "1");
   return parts.toString().replaceAll("%2C", ",").replaceAll("%3B", ";").replaceAll("%2F", "/");
@@ -58,6 +59,7 @@ export function read(text) {
     region: polygon(parts.get("region") ?? ""),
     from: day(from),
     to: day(to),
+    size: whole("size").find((size) => size >= 1) ?? null,
     exclude: parts.get("others") === "1",
     distinct: parts.get("distinct") === "1",
   };

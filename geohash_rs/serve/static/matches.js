@@ -18,7 +18,7 @@ function showCards() {
     down: (match) => judge(match, false),
     keep: toggleKept,
   };
-  $("cards").replaceChildren(...drawn.map((match) => card(match, { numBits: archive.num_bits, on })));
+  $("cards").replaceChildren(...drawn.map((match) => card(match, { numBits: archive.num_bits, several: archive.tile_sizes.length > 1, on })));
   view.showMatches(drawn);
   view.point(null);
 }

@@ -52,6 +52,7 @@ function requestOf(patch) {
     max_distance: state.radius,
     region: state.region,
     time: state.from || state.to ? [state.from || null, state.to || null] : null,
+    tile_sizes: state.size === null ? null : [state.size],
     exclude_overlap: state.exclude,
     distinct: state.distinct,
   };
@@ -89,7 +90,7 @@ export async function useTile(id, { more = false } = {}) {
 
 export async function usePlace({ lng, lat }, { more = false } = {}) {
   try {
-    const { geometry, properties } = await api.tileAt(lng, lat);
+    const { geometry, properties } = await api.tileAt(lng, lat, state.size);
     places.set(properties.tile_id, geometry);
     await useTile(properties.tile_id, { more });
     return properties.tile_id;
@@ -108,7 +109,7 @@ export async function useFile(file) {
   state.note = `reading ${file.name} …`;
   show();
   try {
-    const patch = await api.patch(file);
+    const patch = await api.patch(file, state.size);
     Object.assign(state, { examples: [patch], negatives: [] });
     await search({ fit: true });
   } catch (error) {
@@ -130,6 +131,6 @@ export function judge({ geometry, properties: { tile_id: id } }, isGood) {
 export function restore({ fit }) {
   if (!link.holds(location.hash)) return;
   Object.assign(state, link.read(location.hash));
-  if (state.region || state.from || state.to || state.radius !== null) $("filters").open = true;
+  if (state.region || state.from || state.to || state.radius !== null || state.size !== null) $("filters").open = true;
   search({ fit });
 }

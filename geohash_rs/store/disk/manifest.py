@@ -127,6 +127,7 @@ class Manifest:
         scene_logs: Files of scene records; a later record replaces an earlier one.
         attrs: The caller's own values, JSON.
         former: The hashers that were replaced by others, oldest first.
+        tile_sizes: Whether tiles may have the column tile_size, which version 1 does not have.
     """
 
     generation: int = 0
@@ -142,6 +143,7 @@ class Manifest:
     scene_logs: tuple[FileEntry, ...] = ()
     attrs: dict[str, Any] = field(default_factory=dict)
     former: tuple[FormerHasher, ...] = ()
+    tile_sizes: bool = False
 
     @property
     def num_tiles(self) -> int:

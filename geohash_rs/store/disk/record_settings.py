@@ -70,6 +70,7 @@ def _is_reading(value: object) -> bool:
 KINDS: dict[str, Callable[[object], bool]] = {
     "tile_size": _is_whole,
     "stride": _is_whole,
+    "larger_tiles": _several(_several(_is_whole, count=2)),
     "edges": _is_text,
     "max_nodata": is_finite,
     "resolution": _or_none(is_finite),

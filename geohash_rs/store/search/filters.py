@@ -1,9 +1,10 @@
-"""Parse the region and the time range that a search is limited to."""
+"""Parse what a search is limited to: region, time range, names and tile sizes."""
 
 import datetime as dt
 import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,10 +24,12 @@ __all__ = [
     "BBox",
     "Region",
     "RegionLike",
+    "SizeLike",
     "TimeLike",
     "TimeRange",
     "parse_names",
     "parse_region",
+    "parse_sizes",
     "parse_time",
 ]
 
@@ -36,6 +39,7 @@ RegionLike: TypeAlias = (
 )
 Moment = str | dt.date | dt.datetime | np.datetime64 | None
 TimeLike = Sequence[Moment] | str
+SizeLike = int | Collection[int]
 
 WHOLE_UNITS = {("Y", 1), ("M", 1), ("D", 1)}
 LONG_UNITS = {"Y", "M", "W", "D"}
@@ -105,6 +109,30 @@ def parse_names(names: Collection[str], *, what: str) -> frozenset[str]:
         msg = f"{what} is the string {names!r}, but it must be a collection; pass [{names!r}]."
         raise QueryError(msg)
     return frozenset(names)
+
+
+def parse_sizes(tile_size: SizeLike) -> frozenset[int]:
+    """Check tile sizes.
+
+    Args:
+        tile_size: One size or several, px; an empty collection finds nothing.
+
+    Returns:
+        The distinct sizes.
+
+    Raises:
+        QueryError: If one is not a whole number of pixels from 1 on.
+    """
+    alone = isinstance(tile_size, str | bytes) or not isinstance(tile_size, Collection)
+    sizes: list[Any] = [tile_size] if alone else list(tile_size)  # type: ignore[arg-type]
+    for size in sizes:
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+            msg = (
+                f"tile_size is {tile_size!r}, but it must be a whole number of pixels, 1 or more, "
+                "or several of them, such as (64, 128)."
+            )
+            raise QueryError(msg)
+    return frozenset(int(size) for size in sizes)
 
 
 def parse_region(region: RegionLike) -> Region:

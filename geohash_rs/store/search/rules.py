@@ -20,7 +20,7 @@ class Rule:
     """The numbers of a column that count: a range or a set.
 
     Attributes:
-        column: "start", "end", "scene" or "label".
+        column: "start", "end", "size", "scene" or "label".
         low: First number of the range.
         high: One past its last number.
         wanted: For a set, a boolean for each number; None for a range.
@@ -50,7 +50,7 @@ class Rule:
 
 
 def rules_of(segment: Segment, where: Where) -> tuple[Rule, ...] | None:
-    """Translate time, scenes and labels into numbers of a segment.
+    """Translate time, scenes, labels and tile sizes into numbers of a segment.
 
     Args:
         segment: The segment.
@@ -62,14 +62,18 @@ def rules_of(segment: Segment, where: Where) -> tuple[Rule, ...] | None:
     rules: list[Rule] = []
     if where.time is not None:
         rules += _time_rules(segment, where.time)
-    for name, wanted in (("scene", where.scenes), ("label", where.labels)):
+    for name, wanted in (
+        ("scene", where.scenes),
+        ("label", where.labels),
+        ("size", where.tile_sizes),
+    ):
         if wanted is None:
             continue
-        texts = segment.texts(name)
-        table = np.array([text in wanted for text in texts] + [False])
+        values = segment.index["size_values"].tolist() if name == "size" else segment.texts(name)
+        table = np.array([value in wanted for value in values] + [False])
         if not table.any():
             return None
-        rules.append(Rule(column=name, low=0, high=len(texts), wanted=table))
+        rules.append(Rule(column=name, low=0, high=len(values), wanted=table))
     if any(rule.high <= rule.low for rule in rules):
         return None
     return tuple(rules)

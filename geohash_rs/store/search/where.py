@@ -1,4 +1,4 @@
-"""The filters of a search: region, time, scenes, labels and exclusions, parsed once."""
+"""The filters of a search: region, time, scenes, labels, tile sizes and exclusions, parsed once."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,10 +10,12 @@ import numpy.typing as npt
 from geohash_rs.store.search.filters import (
     Region,
     RegionLike,
+    SizeLike,
     TimeLike,
     TimeRange,
     parse_names,
     parse_region,
+    parse_sizes,
     parse_time,
 )
 
@@ -30,6 +32,7 @@ class Where:
         time: The range that tiles must have been taken in.
         scenes: Scenes that tiles must come from.
         labels: Labels that tiles must have.
+        tile_sizes: Tile sizes that tiles must have, px.
         exclude_region: A region that no footprint may overlap; touching it is allowed.
         exclude_ids: Ids that tiles must not have, int64, ascending.
     """
@@ -39,6 +42,7 @@ class Where:
     time: TimeRange | None = None
     scenes: frozenset[str] | None = None
     labels: frozenset[str] | None = None
+    tile_sizes: frozenset[int] | None = None
     exclude_region: Region | None = None
     exclude_ids: npt.NDArray[np.int64] | None = None
 
@@ -51,6 +55,7 @@ class Where:
         time: TimeLike | None = None,
         scenes: Collection[str] | None = None,
         labels: Collection[str] | None = None,
+        tile_size: SizeLike | None = None,
         exclude_region: RegionLike | None = None,
         exclude_ids: npt.NDArray[np.int64] | Collection[int] | None = None,
     ) -> Self:
@@ -62,6 +67,7 @@ class Where:
             time: As in `parse_time`.
             scenes: Scenes; an empty collection finds nothing.
             labels: Labels.
+            tile_size: As in `parse_sizes`.
             exclude_region: As in `parse_region`.
             exclude_ids: Tile ids; unknown ids are ignored.
 
@@ -71,7 +77,8 @@ class Where:
         Raises:
             RegionError: If a region is empty, invalid or outside the globe.
             TimeRangeError: If the time range cannot be parsed or ends before it starts.
-            QueryError: If scenes or labels are a single string.
+            QueryError: If scenes or labels are a single string, or a tile size is not a whole
+                number of pixels from 1 on.
         """
         return cls(
             region=None if region is None else parse_region(region),
@@ -79,6 +86,7 @@ class Where:
             time=None if time is None else parse_time(time),
             scenes=None if scenes is None else parse_names(scenes, what="scenes"),
             labels=None if labels is None else parse_names(labels, what="labels"),
+            tile_sizes=None if tile_size is None else parse_sizes(tile_size),
             exclude_region=None if exclude_region is None else parse_region(exclude_region),
             exclude_ids=(
                 None if exclude_ids is None else np.unique(np.asarray(exclude_ids, dtype=np.int64))

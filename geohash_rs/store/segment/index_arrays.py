@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.segment.layout import BLOCK, MOST_TEXT
+from geohash_rs.store.segment.sizes import index_sizes
 
 __all__ = ["IndexArrays"]
 
@@ -43,6 +44,7 @@ class IndexArrays(Mapping[str, Array]):
         self.num_blocks = -(-num_rows // BLOCK)
         self._arrays = arrays
         self._checked: dict[str, Array] = {}
+        self._sizes: dict[str, Array] | None = None
         for one, other in TOGETHER:
             if (one in arrays) != (other in arrays):
                 missing = other if one in arrays else one
@@ -61,7 +63,7 @@ class IndexArrays(Mapping[str, Array]):
         return found
 
     def __contains__(self, name: object) -> bool:
-        return name in self._arrays
+        return self._stored(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
@@ -73,15 +75,23 @@ class IndexArrays(Mapping[str, Array]):
         """Return how many distinct values a numbered column has.
 
         Args:
-            name: "start", "end", "scene" or "label".
+            name: "start", "end", "size", "scene" or "label".
         """
-        if name in ("start", "end"):
+        if name in ("start", "end", "size"):
             return len(self[f"{name}_values"])
         packed = self.get(f"{name}_texts", np.empty(0, np.uint8))
         return int((packed == 0).sum()) + bool(len(packed))
 
+    def _stored(self, name: object) -> Array | None:
+        """Return an array as mapped; of sizes, which version 0.1.0 did not store, as computed."""
+        if name not in SIZES or "size_ranges" in self._arrays:
+            return self._arrays.get(str(name))
+        if self._sizes is None:
+            self._sizes = index_sizes(self, num_rows=self.num_rows)
+        return self._sizes.get(str(name))
+
     def _check(self, name: str) -> Array:
-        array = self._arrays.get(name)
+        array = self._stored(name)
         if array is None:
             if name in REQUIRED:
                 raise ArchiveCorruptError(self._problem(name, "is missing"))
@@ -176,15 +186,15 @@ def _anything(index: IndexArrays, name: str, array: Array) -> bool:
 RULES: dict[str, tuple[tuple[str, ...], str, Check]] = {
     "boxes": (("uint16",), "rows, 4", _anything),
     "block_boxes": (("float64",), "blocks, 4", _finite),
-    "(start|end|scene|label)_rows": (("uint8", "uint16", "uint32"), "rows", _numbers_fit),
-    "(start|end|scene|label)_ranges": (("uint32",), "blocks, 2", _numbers_fit),
-    "(start|end)_values": (("int64",), "any", _ascending),
+    "(start|end|size|scene|label)_rows": (("uint8", "uint16", "uint32"), "rows", _numbers_fit),
+    "(start|end|size|scene|label)_ranges": (("uint32",), "blocks, 2", _numbers_fit),
+    "(start|end|size)_values": (("int64",), "any", _ascending),
     "end_given": (("uint8",), "bits", _anything),
     "(scene|label)_texts": (("uint8",), "any", _is_text),
     "ids": (("uint32", "uint64"), "rows", _anything),
     "id_order": (("uint32",), "rows", _order_fits),
-    "(col|row|width|height)_least": (("int32",), "blocks", _anything),
-    "(col|row|width|height)_above": (
+    "(col|row|width|height|tile_size)_least": (("int32",), "blocks", _anything),
+    "(col|row|width|height|tile_size)_above": (
         ("uint8", "uint16", "uint32", "uint64"),
         "rows",
         _anything,
@@ -193,7 +203,13 @@ RULES: dict[str, tuple[tuple[str, ...], str, Check]] = {
     "page_places": (("uint64",), "any", _page_places),
     "page_sizes": (("uint32",), "any, 2", _page_sizes),
 }
-TOGETHER = [("end_ranges", "end_values"), ("label_ranges", "label_texts")]  # of optional columns
+SIZES = ("size_values", "size_ranges", "size_rows")
+# of optional columns
+TOGETHER = [
+    ("end_ranges", "end_values"),
+    ("label_ranges", "label_texts"),
+    ("size_ranges", "size_values"),
+]
 REQUIRED = {
     "boxes",
     "block_boxes",

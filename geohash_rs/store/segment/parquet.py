@@ -29,7 +29,7 @@ COLUMNS = {
     "tile_id": pa.int64(),
     "geometry": pa.binary(),
     **dict.fromkeys(("scene", "label"), TEXT),
-    **dict.fromkeys(("col", "row", "width", "height"), pa.int32()),
+    **dict.fromkeys(("col", "row", "width", "height", "tile_size"), pa.int32()),
     **dict.fromkeys(("datetime", "datetime_end"), STAMP),
 }
 

@@ -21,7 +21,7 @@ from geohash_rs.store.segment.pages import read_wkb
 from geohash_rs.store.segment.parquet import TileTableFile, undecodable
 from geohash_rs.store.segment.tiles import STAMP
 from geohash_rs.store.segment.vectors import StoredVectors
-from geohash_rs.store.segment.windows import WINDOW, window_numbers
+from geohash_rs.store.segment.windows import TILE_SIZE, WINDOW, window_numbers
 from geohash_rs.store.segment.wkb import check_wkb
 
 __all__ = ["Segment"]
@@ -167,7 +167,7 @@ class Segment:
         """Return the numbers of a column's values for some rows.
 
         Args:
-            name: "start", "end", "scene" or "label".
+            name: "start", "end", "size", "scene" or "label".
             rows: Row numbers, shape (m,).
 
         Returns:
@@ -242,6 +242,8 @@ class Segment:
             known["datetime_end"] = self._moments("end", rows)
         if "label_ranges" in self.index:
             known["label"] = self._text_column("label", rows)
+        if f"{TILE_SIZE}_least" in self.index:
+            known[TILE_SIZE] = window_numbers(self.index, TILE_SIZE, rows, block=BLOCK)
         known["geometry"] = pa.array(self._wkb(rows), pa.binary())
         return pa.table(known)
 

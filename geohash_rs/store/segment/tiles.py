@@ -14,18 +14,21 @@ from geopandas.array import from_shapely
 from geohash_rs.errors import TileTableError
 from geohash_rs.store.segment.layout import MOST_FOOTPRINT, MOST_TEXT
 from geohash_rs.store.segment.shapes import lonlat_crs, lonlat_shapes, shape_bounds, shapes_to_wkb
+from geohash_rs.store.segment.sizes import size_of_windows
+from geohash_rs.store.segment.windows import TILE_SIZE
 from geohash_rs.store.segment.wkb import read_shapes
 
 __all__ = [
     "COLUMNS",
     "TileTable",
     "empty_tiles",
+    "sizes_of_tiles",
     "tiles_from_frame",
     "tiles_to_frame",
 ]
 
 NUMBERS = ("col", "row", "width", "height")
-OPTIONAL = ("datetime_end", "label")
+OPTIONAL = ("datetime_end", "label", TILE_SIZE)
 COLUMNS = ("tile_id", "scene", *NUMBERS, "datetime", "geometry")
 STAMP = pa.timestamp("us", tz="UTC")
 LIMIT = np.iinfo(np.int32).max
@@ -36,8 +39,8 @@ class TileTable:
     """Tiles in the stored form.
 
     Attributes:
-        table: Columns scene, col, row, width, height, datetime, [datetime_end], [label] and
-            geometry (WKB, EPSG:4326), without tile ids.
+        table: Columns scene, col, row, width, height, datetime, [datetime_end], [label],
+            [tile_size] and geometry (WKB, EPSG:4326), without tile ids.
         bounds: (xmin, ymin, xmax, ymax) of each footprint in degrees, xmax above 180 if it
             crosses the antimeridian, NaN if it is missing; float64, shape (n, 4).
     """
@@ -54,7 +57,8 @@ def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
 
     Args:
         frame: Columns scene (text), geometry (any CRS; may be missing) and, where known, col, row,
-            width, height (integers, px), datetime, datetime_end (no zone means UTC), label (text).
+            width, height (integers, px), datetime, datetime_end (no zone means UTC), label (text),
+            tile_size (integer, px, of windows that were resampled to this side).
 
     Returns:
         The tiles, in the same order.
@@ -83,6 +87,8 @@ def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
         columns["datetime_end"] = _stamps(frame, "datetime_end")
     if "label" in frame.columns:
         columns["label"] = _texts(frame["label"], "label", required=False)
+    if TILE_SIZE in frame.columns:
+        columns |= _resampled(_numbers(frame, TILE_SIZE), columns)
     shapes = lonlat_shapes(frame)
     columns["geometry"] = shapes_to_wkb(shapes)
     longest = pc.max(pc.binary_length(columns["geometry"])).as_py() or 0
@@ -103,7 +109,8 @@ def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
 
     Returns:
         The tiles in EPSG:4326, columns tile_id, scene, col, row, width, height, datetime,
-        [datetime_end], [label], geometry.
+        [datetime_end], [label], [tile_size], geometry; with tile_size, a tile that was not
+        resampled has that of its window.
 
     Raises:
         ArchiveCorruptError: If a footprint cannot be decoded.
@@ -113,7 +120,9 @@ def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
         column = table.column(name)
         if name == "geometry":
             continue
-        if name in NUMBERS and column.null_count:
+        if name == TILE_SIZE:
+            column = size_of_windows(table.column("width"), table.column("height"), given=column)
+        if name in (*NUMBERS, TILE_SIZE) and column.null_count:
             data[name] = pd.array(column.to_pylist(), dtype="Int32")
         elif name in ("scene", "label"):
             data[name] = pd.array(column.to_pylist(), dtype="str")
@@ -138,6 +147,20 @@ def empty_tiles() -> gpd.GeoDataFrame:
     kinds |= {"geometry": pa.binary()}
     schema = pa.schema([(name, kinds.get(name, pa.int32())) for name in COLUMNS])
     return tiles_to_frame(schema.empty_table())
+
+
+def sizes_of_tiles(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return the tile sizes by which a search can be limited.
+
+    Args:
+        frame: Tiles, as from `tiles_to_frame`.
+
+    Returns:
+        The sizes, px, NaN where unknown, shape (n,).
+    """
+    names = [TILE_SIZE] if TILE_SIZE in frame.columns else ["width", "height"]
+    sizes = frame[names].astype("Float64").max(axis=1)
+    return np.asarray(sizes.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def _texts(series: pd.Series, name: str, *, required: bool) -> pa.DictionaryArray:
@@ -166,6 +189,14 @@ def _texts(series: pd.Series, name: str, *, required: bool) -> pa.DictionaryArra
         msg = f"column {name!r} of tiles has {array.null_count} missing values; fill them in."
         raise TileTableError(msg)
     return array
+
+
+def _resampled(sizes: pa.Array, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """Return the column of tile sizes, or nothing if they are those of the windows."""
+    sides = size_of_windows(columns["width"], columns["height"])
+    differ = pc.coalesce(pc.not_equal(sizes, sides), sides.is_null())
+    needed = pc.any(pc.and_(sizes.is_valid(), differ)).as_py()
+    return {TILE_SIZE: sizes} if needed else {}
 
 
 def _numbers(frame: gpd.GeoDataFrame, name: str) -> pa.Array:

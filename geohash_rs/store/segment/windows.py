@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["WINDOW", "index_window", "window_numbers"]
+__all__ = ["TILE_SIZE", "WINDOW", "index_window", "window_numbers"]
 
 WINDOW = ("col", "row", "width", "height")
+TILE_SIZE = "tile_size"  # optional column: side that a window was resampled to, px
 
 Array = npt.NDArray[Any]
 
@@ -18,7 +19,7 @@ def index_window(table: pa.Table, *, block: int) -> dict[str, Array]:
     """Store each number as its offset from the smallest in its block of rows.
 
     Args:
-        table: Columns col, row, width and height, int32, n rows.
+        table: Columns col, row, width, height and, if given, tile_size, int32, n rows.
         block: Rows per block.
 
     Returns:
@@ -28,7 +29,8 @@ def index_window(table: pa.Table, *, block: int) -> dict[str, Array]:
     """
     index: dict[str, Array] = {}
     starts = np.arange(0, table.num_rows, block)
-    for name in WINDOW:
+    given = [TILE_SIZE] if TILE_SIZE in table.column_names else []
+    for name in (*WINDOW, *given):
         column = table.column(name)
         missing = np.asarray(column.is_null())
         numbers = np.asarray(column.fill_null(0)).astype(np.int64)

@@ -16,8 +16,10 @@ from geohash_rs.store.disk.manifest import SegmentEntry
 from geohash_rs.store.segment.arrays import serialise_arrays
 from geohash_rs.store.segment.curve import hilbert_keys
 from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, MARGIN, STEPS, TILES, VECTORS
+from geohash_rs.store.segment.numbered import numbered
 from geohash_rs.store.segment.pages import PAGE_BYTES, PAGE_ROWS, index_pages
 from geohash_rs.store.segment.shapes import geo_metadata
+from geohash_rs.store.segment.sizes import index_sizes
 from geohash_rs.store.segment.tiles import TileTable
 from geohash_rs.store.segment.windows import index_window
 
@@ -87,6 +89,7 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
     index |= _box_index(tiles.bounds)
     index |= _time_index(tiles.table)
     index |= index_window(tiles.table, block=BLOCK)
+    index |= index_sizes(index, num_rows=len(tiles))
     for name, key in (("scene", "scene"), ("label", "label")):
         if key in tiles.table.column_names:
             index |= _text_index(tiles.table.column(key), name)
@@ -169,7 +172,7 @@ def _time_index(table: pa.Table) -> dict[str, Array]:
         rows = np.full(len(missing), len(values), np.uint32)
         rows[~missing] = numbers
         index[f"{name}_values"] = values.astype(np.int64)
-        index |= _numbered(rows, name, len(values) + 1)
+        index |= numbered(rows, name, len(values) + 1)
     return index
 
 
@@ -196,18 +199,7 @@ def _text_index(column: pa.ChunkedArray, name: str) -> dict[str, Array]:
     rows = new[np.asarray(encoded.indices.fill_null(len(texts)))]
     packed = "\0".join(kept).encode()
     index = {f"{name}_texts": np.frombuffer(packed, np.uint8)}
-    return index | _numbered(rows, name, len(kept) + 1)
-
-
-def _numbered(rows: npt.NDArray[np.uint32], name: str, count: int) -> dict[str, Array]:
-    """Store numbers in the narrowest type that fits, with the range of each block."""
-    starts = np.arange(0, len(rows), BLOCK)
-    lows, highs = np.minimum.reduceat(rows, starts), np.maximum.reduceat(rows, starts)
-    ranges = {f"{name}_ranges": np.stack([lows, highs], axis=1)}
-    if (rows == rows[0]).all():
-        return ranges  # all rows have the same number
-    width = np.uint8 if count <= 256 else np.uint16 if count <= 65536 else np.uint32
-    return ranges | {f"{name}_rows": rows.astype(width)}
+    return index | numbered(rows, name, len(kept) + 1)
 
 
 def _id_index(ids: npt.NDArray[np.int64]) -> dict[str, Array]:
@@ -231,7 +223,7 @@ def _write_parquet(
 ) -> None:
     geometry = table.column("geometry")
     table = table.replace_schema_metadata({b"geo": geo_metadata(bounds, _kinds(geometry.chunks))})
-    encoded = ["scene", "label", "datetime", "datetime_end", "width", "height"]
+    encoded = ["scene", "label", "datetime", "datetime_end", "width", "height", "tile_size"]
     pq.write_table(
         table,
         path,
