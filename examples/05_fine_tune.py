@@ -91,7 +91,7 @@ def main():
     recipe = get_recipe("milan").with_(input_size=args.input_size)
     if args.iterations:
         recipe = recipe.with_(iterations=args.iterations)
-    features = make_features(tiles, recipe.features, cache=args.cache)
+    features = make_features(tiles, recipe.features, precision="fp32", cache=args.cache)
     (trial,) = make_trials(tiles, "paper")
     rows = trial.train
     if args.validate:

@@ -59,7 +59,7 @@ SUPERVISED = {
     "ucmerced-64": ("paper", MILAN),
     "eurosat-rgb-64": ("spatial", MILAN.with_(train_views=VIEWS[:4], input_size=192)),
 }
-GENERAL = FeatureSettings(stages=GENERAL_STAGES, input_size=224, train_views=GENERAL_VIEWS)
+GENERAL = FeatureSettings(stages=GENERAL_STAGES, input_size=128, train_views=GENERAL_VIEWS)
 EVERY = 5  # every fifth tile of EuroSAT, so that both sets weigh the same in the general head
 SEEDS = range(1)
 K = 20

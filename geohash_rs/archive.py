@@ -168,7 +168,7 @@ class Archive(CodeStore, ImageQueries):
         edges: Edges = "shift",
         max_nodata: float = 0.5,
         resolution: float | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         workers: int = 0,
         device: str = "cpu",
         checksum: bool = False,
@@ -196,7 +196,8 @@ class Archive(CodeStore, ImageQueries):
             max_nodata: Largest allowed share of invalid pixels in a tile.
             resolution: Ground size of a pixel, m, to which all scenes are resampled. None uses the
                 hasher's, or each scene's own if the hasher has none.
-            batch_size: Most tiles to read at once; fewer if they are large.
+            batch_size: Most tiles to read at once; fewer if they are large. Default: 512 of scenes,
+                64 of other datasets.
             workers: Processes that read; 0 reads in a thread.
             device: Device that runs the network, such as ``cpu`` or ``cuda``.
             checksum: Whether to compare files by checksum rather than by size and time, and to
@@ -255,7 +256,7 @@ class Archive(CodeStore, ImageQueries):
         self,
         hasher: Hasher | str | Path | None = None,
         *,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         workers: int = 0,
         device: str = "cpu",
         progress: bool = False,
@@ -287,7 +288,8 @@ class Archive(CodeStore, ImageQueries):
             hasher: A hasher or the path of a hasher file, which is used as it is; or the name of
                 one as for `Archive.create`, perhaps with another number of bits, which is fitted
                 on a sample of all scenes. None fits the archive's own hasher again.
-            batch_size: Most tiles to read at once; fewer if they are large.
+            batch_size: Most tiles to read at once; fewer if they are large. Default: 512 of scenes,
+                64 of other datasets.
             workers: Processes that read; 0 reads in a thread.
             device: Device that runs the network, such as ``cpu`` or ``cuda``.
             progress: Show a progress bar if this is a terminal.
@@ -485,6 +487,8 @@ def _only(tile_size: int | Sequence[int] | None) -> int | None:
     Raises:
         TileSizeError: If there are several.
     """
+    if isinstance(tile_size, Sequence) and len(tile_size) == 1:
+        return tile_size[0]
     if isinstance(tile_size, Sequence):
         msg = (
             f"tile_size is {tile_size!r}, but the tiles of this dataset are those of its sampler; "

@@ -32,7 +32,7 @@ __all__ = ["index_command"]
 @click.option("--date", help="When the scenes were taken, ISO 8601.  [default: STAC item, file name or TIFF tag]")
 @click.option("--filename-regex", help="Pattern with a group 'date', or 'start' and 'stop', as in TorchGeo.")
 @click.option("--date-format", default="%Y%m%d", show_default=True, help="Date format of these groups.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Largest number of tiles to read at once; fewer if they are large.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Largest number of tiles to read at once; fewer if they are large.  [default: 512]")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read scenes; 0 reads in a thread.")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
 @click.option("--checksum", is_flag=True, help="Compare files by checksum, not by size and time, and store checksums.")
@@ -57,7 +57,7 @@ def index_command(
     date: str | None,
     filename_regex: str | None,
     date_format: str,
-    batch_size: int,
+    batch_size: int | None,
     workers: int,
     device: str,
     checksum: bool,

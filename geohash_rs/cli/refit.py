@@ -19,7 +19,7 @@ __all__ = ["refit_command"]
 @click.option("--hasher", help="general-BITS, itq-BITS or lsh-BITS to fit, perhaps with other bits; or the name of a shipped hasher or a .safetensors file.  [default: the archive's own, fitted again]")
 @click.option("--items", multiple=True, metavar="ITEMS.json", help="STAC items from which scenes were indexed, if only they say what the bands show, their scale, or which files make one scene; can be repeated.")
 @click.option("--asset", help="Asset of these items that was read.  [default: as for index]")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Largest number of tiles to read at once; fewer if they are large.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Largest number of tiles to read at once; fewer if they are large.  [default: 512]")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read scenes; 0 reads in a thread.")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
 @remote_scenes_option
@@ -29,7 +29,7 @@ def refit_command(
     hasher: str | None,
     items: tuple[str, ...],
     asset: str | None,
-    batch_size: int,
+    batch_size: int | None,
     workers: int,
     device: str,
     remote_scenes: bool,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from geohash_rs.evaluate.protocols import LabelledTiles
 from geohash_rs.hashing.data.features import cached_features
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.training_free import default_bands
+from geohash_rs.hashing.network.calibration import choose_calibration
+from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, sample_pixels
 from geohash_rs.hashing.train.settings import FeatureSettings
@@ -47,6 +49,7 @@ def make_features(
     tiles: LabelledTiles,
     wanted: FeatureSettings,
     *,
+    precision: Literal["int8", "fp32"] | None = None,
     cache: str | Path | None = None,
     progress: Callable[..., Iterable[Any]] | None = None,
 ) -> Features:
@@ -55,6 +58,7 @@ def make_features(
     Args:
         tiles: The data set.
         wanted: The backbone, stages and views of the features.
+        precision: As in `fit_hasher`.
         cache: Folder to cache features in, or None.
         progress: Wraps the batches of tiles, like tqdm.
 
@@ -72,12 +76,18 @@ def make_features(
     backbone = load_backbone(
         wanted.model, weights=wanted.weights, in_chans=first.shape[1], stages=wanted.stages
     )
+    tile_size = int(first.shape[-2])
+    input_size = wanted.input_size or choose_input_size(backbone, tile_size=tile_size)
+    scaling = make_scaling(backbone, None, sample=_pixels_of_all(tiles, first))
     extractor = Extractor(
         backbone,
-        scaling=make_scaling(backbone, None, sample=_pixels_of_all(tiles, first)),
+        calibration=choose_calibration(
+            backbone, precision, sample=first, scaling=scaling, input_size=input_size
+        ),
+        scaling=scaling,
         bands=default_bands(first.shape[1]),
-        tile_size=int(first.shape[-2]),
-        input_size=wanted.input_size or backbone.input_size,
+        tile_size=tile_size,
+        input_size=input_size,
     )
     views = tuple(dict.fromkeys((*wanted.train_views, *wanted.views)))
     all_batches: Iterable[Tensor] = chain([first], batches)

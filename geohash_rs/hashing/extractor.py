@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from geohash_rs.errors import BandMismatchError, HasherError
 from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.gpu import copied, fetched, tiles_at_once
 from geohash_rs.hashing.network.heads import Head
-from geohash_rs.hashing.network.preparation import prepare
+from geohash_rs.hashing.network.integer import IntegerNetwork
+from geohash_rs.hashing.network.preparation import prepare, whole_preparation
 from geohash_rs.hashing.network.runtime import CpuRuntime, mixed_precision
 from geohash_rs.hashing.network.scaling import Scaling
 from geohash_rs.hashing.network.views import view
@@ -109,10 +111,13 @@ class Extractor:
         device: Device that runs the networks.
         values: Values for which the scaling was made, then those that are converted to them by
             their ranges. Default: the range of the scaling.
-        runtime: The backbone traced for a CPU, after a call of `accelerate`.
+        calibration: Of the backbone in int8, as in `IntegerNetwork`; None computes in fp32.
+        integer: The backbone in int8, the same on every device and processor, or None.
+        runtime: The backbone on a CPU, after a call of `accelerate`.
 
     Raises:
         BandMismatchError: If bands, backbone and scaling do not agree on the number of bands.
+        HasherError: If the backbone cannot run in int8 with this calibration and scaling.
     """
 
     backbone: Backbone
@@ -124,6 +129,8 @@ class Extractor:
     resolution: float | None = None
     device: str | torch.device = "cpu"
     values: Sequence[Values] = ()
+    calibration: Mapping[str, Tensor] | None = None
+    integer: IntegerNetwork | None = field(default=None, init=False, repr=False)
     runtime: CpuRuntime | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -140,6 +147,19 @@ class Extractor:
         backbone = on_device(self.backbone, self.device)
         backbone.to(memory_format=torch.channels_last)
         object.__setattr__(self, "backbone", backbone)
+        if self.calibration is not None:
+            self._check_int8()
+            integer = IntegerNetwork(self.backbone, self.calibration)
+            object.__setattr__(self, "integer", on_device(integer, self.device))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state to copy or pickle, without the runtime, which cannot be copied."""
+        return {**vars(self), "runtime": None}
+
+    @property
+    def precision(self) -> str:
+        """Numbers in which the backbone computes: "int8" or "fp32"."""
+        return "fp32" if self.integer is None else "int8"
 
     @property
     def made_for(self) -> tuple[Values, ...]:
@@ -161,29 +181,46 @@ class Extractor:
                 "model": self.backbone.model_name,
                 "weights": self.backbone.weights,
                 "stages": list(self.backbone.stages),
+                **({"precision": "int8"} if self.integer is not None else {}),
             },
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that features are computed with, prefix ``backbone.`` or ``int8.``, on a CPU.
+
+        ``int8.`` is the calibration of the integer network.
+        """
+        weights = self.backbone.network.state_dict()
+        calibration = self.integer.calibration if self.integer is not None else {}
+        return {
+            **{f"backbone.{name}": tensor.detach().cpu() for name, tensor in weights.items()},
+            **{f"int8.{name}": tensor for name, tensor in calibration.items()},
         }
 
     def equals(self, other: "Extractor") -> bool:
         """Return whether another extractor computes the same features of the same pixels."""
         names = ("bands", "input_size", "scaling", "backbone")
         mine, theirs = ([one.description[name] for name in names] for one in (self, other))
-        weights = [one.backbone.network.state_dict() for one in (self, other)]
+        weights = [one.tensors() for one in (self, other)]
         return mine == theirs and all(
-            torch.equal(weights[0][name].cpu(), weights[1][name].cpu()) for name in weights[0]
+            torch.equal(weights[0][name], weights[1][name]) for name in weights[0]
         )
 
     def accelerate(self) -> "Extractor":
-        """Trace the backbone to run faster on a CPU; takes seconds, and pays off from 300 tiles.
+        """Make the backbone run faster on a CPU.
 
-        Features agree with eager PyTorch to about 1e-5. If the network cannot be traced on this
-        machine, nothing changes.
+        In fp32 it is traced, which takes seconds and pays off from 300 tiles; features agree with
+        eager PyTorch to about 1e-5, and if the network cannot be traced on this machine, nothing
+        changes. In int8 this happens by itself, at once, and features stay the same.
 
         Returns:
             This extractor.
         """
         if self.runtime is None and torch.device(self.device).type == "cpu":
-            runtime = CpuRuntime.build(self.backbone, input_size=self.input_size)
+            if self.integer is None:
+                runtime = CpuRuntime.build(self.backbone, input_size=self.input_size)
+            else:
+                runtime = CpuRuntime.of_integers(self.integer, input_size=self.input_size)
             object.__setattr__(self, "runtime", runtime)
         return self
 
@@ -217,12 +254,13 @@ class Extractor:
             BandMismatchError: As `features`.
             HasherError: As `features`.
         """
+
+        def compute(batch: Tensor) -> tuple[Tensor]:
+            features = self._passes(batch, views)
+            return (torch.stack([each if head is None else head(each) for each in features]),)
+
         outputs = [torch.empty(0, self.backbone.num_features if head is None else head.num_bits)]
-        with torch.inference_mode():
-            for batch in self._batches(tiles):
-                features = self._passes(batch, views)
-                passes = [each if head is None else head(each) for each in features]
-                outputs.append(torch.stack(passes).mean(0).cpu())
+        outputs += [passes.mean(0) for (passes,) in self._results(tiles, compute)]
         return _finite(torch.cat(outputs))
 
     def averages_and_features(
@@ -246,26 +284,46 @@ class Extractor:
             HasherError: As `features`.
         """
         names = list(dict.fromkeys([*views, IDENTITY]))
+
+        def compute(batch: Tensor) -> tuple[Tensor, ...]:
+            features = dict(zip(names, self._passes(batch, names), strict=True))
+            return torch.stack([head(features[name]) for name in views]), features[IDENTITY]
+
         outputs = [torch.empty(0, head.num_bits)]
         plain = [torch.empty(0, self.backbone.num_features)]
-        with torch.inference_mode():
-            for batch in self._batches(tiles):
-                features = dict(zip(names, self._passes(batch, names), strict=True))
-                outputs.append(torch.stack([head(features[name]) for name in views]).mean(0).cpu())
-                plain.append(features[IDENTITY].cpu())
+        for passes, features in self._results(tiles, compute):
+            outputs.append(passes.mean(0))
+            plain.append(features)
         return _finite(torch.cat(outputs)), _finite(torch.cat(plain))
 
     def prepare(self, tiles: Tensor) -> Tensor:
         """Scale and resize raw tiles into network input, on the device, channels last."""
         raw = tiles.to(self.device, torch.float32)
-        images = prepare(raw, self.scaling, size=self.input_size)
+        if self.integer is None:
+            images = prepare(raw, self.scaling, size=self.input_size)
+        else:
+            height, width = raw.shape[-2:]
+            size = {"height": height, "width": width, "input_size": self.input_size}
+            images = whole_preparation(self.scaling, device=raw.device, **size)(raw)
         return images.contiguous(memory_format=torch.channels_last)
 
-    def _batches(self, tiles: Tensor) -> Iterator[Tensor]:
-        """Check tiles, and yield as many at a time as the network takes."""
+    def _results(
+        self, tiles: Tensor, compute: Callable[[Tensor], tuple[Tensor, ...]]
+    ) -> list[tuple[Tensor, ...]]:
+        """Check tiles, compute as many at a time as the network takes, and fetch the results."""
         self._check(tiles)
+        if self.integer is not None:
+            self.accelerate()
+        device = torch.device(self.device)
         step = EAGER_BATCH if self.runtime is None else RUNTIME_BATCH
-        yield from (tiles[start : start + step] for start in range(0, len(tiles), step))
+        if device.type == "cuda":
+            step = tiles_at_once(tiles, input_size=self.input_size)
+        starts = range(0, len(tiles), step)
+        batches: Iterator[Tensor] = (tiles[start : start + step] for start in starts)
+        if device.type == "cuda":
+            batches = copied(batches, device)
+        with torch.inference_mode():
+            return list(fetched(map(compute, batches)))
 
     def _passes(self, tiles: Tensor, views: Sequence[str]) -> Iterator[Tensor]:
         """Compute the features of each view of raw tiles."""
@@ -273,10 +331,31 @@ class Extractor:
             for name in views:
                 yield self.runtime(view(tiles, name), scaling=self.scaling)
             return
+        if self.integer is not None:  # as the runtime: resized after it is turned
+            raw = tiles.float()
+            for name in views:
+                yield self.integer(self.prepare(view(raw, name)))
+            return
         images = self.prepare(tiles)
         for name in views:
-            with mixed_precision(torch.device(self.device)):
-                yield self.backbone(view(images, name)).float()
+            with mixed_precision(torch.device(self.device)):  # of the backbone, not of the head
+                features = self.backbone(view(images, name)).float()
+            yield features
+
+    def _check_int8(self) -> None:
+        """Check that the integer network, which normalises and clips itself, does as the scaling.
+
+        Raises:
+            HasherError: If it does not.
+        """
+        wanted = (self.backbone.mean, self.backbone.std, True)
+        if (self.scaling.mean, self.scaling.std, self.scaling.clip) != wanted:
+            msg = (
+                f"in int8, {self.backbone.model_name} takes clipped pixels with mean "
+                f"{self.backbone.mean} and std {self.backbone.std}, but the scaling is "
+                f"{self.scaling}; make it with make_scaling, or leave out the calibration."
+            )
+            raise HasherError(msg)
 
     def _check(self, tiles: Tensor) -> None:
         if tiles.ndim != 4 or not tiles.shape[2] or not tiles.shape[3]:

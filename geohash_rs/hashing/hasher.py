@@ -216,12 +216,10 @@ class Hasher:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all weights by name, with prefix ``backbone.`` or ``head.``, on the CPU."""
-        parts = (("backbone", self.backbone.network), ("head", self.head))
-        return {
-            f"{part}.{name}": tensor.detach().cpu()
-            for part, module in parts
-            for name, tensor in module.state_dict().items()
+        """Return all weights by name, those of `Extractor.tensors` and ``head.``, on the CPU."""
+        head = self.head.state_dict().items()
+        return self.extractor.tensors() | {
+            f"head.{name}": tensor.detach().cpu() for name, tensor in head
         }
 
     def to_bytes(self, *, embed_backbone: bool | None = None) -> bytes:
@@ -264,6 +262,9 @@ class Hasher:
         try:
             file = HasherContent.from_bytes(data)
             hasher = cls._rebuild(file, device=device)
+            if hasher.fingerprint != file.fingerprint and not file.embedded:
+                # version 0.1.0 repeated the filters of three colours, whatever bands were named
+                hasher = cls._rebuild(file, device=device, named=False)
         except HasherError:
             raise
         except DAMAGE as error:
@@ -279,13 +280,21 @@ class Hasher:
         return hasher
 
     @classmethod
-    def _rebuild(cls, file: HasherContent, *, device: str | torch.device) -> "Hasher":
+    def _rebuild(
+        cls, file: HasherContent, *, device: str | torch.device, named: bool = True
+    ) -> "Hasher":
         about = file.description
         check_description(about)
         weights = file.part("backbone.") if file.embedded else {}
         names = ("bands", "tile_size", "input_size", "resolution")
+        bands = about["bands"]
+        backbone = rebuild_backbone(
+            about["backbone"], weights, in_chans=len(bands), bands=bands if named else ()
+        )
+        in_int8 = about["backbone"].get("precision") == "int8"
         extractor = Extractor(
-            rebuild_backbone(about["backbone"], weights, in_chans=len(about["bands"])),
+            backbone,
+            calibration=file.part("int8.") if in_int8 else None,
             scaling=Scaling.from_dict(about["scaling"]),
             device=device,
             values=[Values.from_dict(values) for values in about.get("values", ())],

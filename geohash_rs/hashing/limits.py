@@ -15,7 +15,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.network.views import VIEWS
 
-__all__ = ["MOST_FILE", "Allowance", "allowance_of", "check_description", "check_file_size"]
+__all__ = [
+    "MOST_FILE",
+    "PRECISIONS",
+    "Allowance",
+    "allowance_of",
+    "check_description",
+    "check_file_size",
+]
 
 MOST_FILE = 2 * 2**30  # bytes
 MOST_TILE = 2**27  # bytes of one tile in float32, 16 of which are in the network at once
@@ -25,6 +32,7 @@ MOST_SIDE = 65_536  # px
 MOST_INPUT = 1024  # px; a network on 3,000 takes 2.4 GB for one tile
 LARGER = 2  # memory that a network may take, in sizes of its weights in the file
 SLACK = 2**26  # bytes of the memory that a network may take otherwise
+PRECISIONS = ("int8", "fp32")
 MODEL = re.compile(r"\w{1,100}(\.\w{1,100})?")  # of timm: no address of a hub, no path
 
 
@@ -91,10 +99,13 @@ def _check_backbone(source: Mapping[str, Any]) -> None:
     """Check which network is to be made.
 
     Raises:
-        HasherError: If its name or its stages are not allowed.
+        HasherError: If its name, its stages or its precision are not allowed.
     """
     _fields(source, {"model": str, "weights": str, "stages": list})
     _texts(source["stages"], "stages", most=MOST_STAGES)
+    if (precision := source.get("precision", "fp32")) not in PRECISIONS:
+        msg = f"the hasher computes in {str(precision)[:40]!r}, not {' or '.join(PRECISIONS)}."
+        raise HasherError(msg)
     if not MODEL.fullmatch(source["model"]):
         msg = (
             f"the hasher's model is {source['model'][:80]!r}, which is not the name of a timm "

@@ -11,7 +11,7 @@ from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.hashing.fit.training_free import SensorTiles
 from geohash_rs.indexing.archived_scene import archived_scene, scene_digest
 from geohash_rs.indexing.fair_sample import draw_tiles, drawn_rows
-from geohash_rs.indexing.settings import IndexSettings
+from geohash_rs.indexing.settings import SCENE_BATCH, IndexSettings
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.dataset import Scenes
@@ -314,7 +314,7 @@ class ArchivedScenes:
                 group.scenes,
                 mine,
                 indexes=[self._indexes[number] for number in group.numbers],
-                batch_size=self.settings.batch_size,
+                batch_size=self.settings.batch_size or SCENE_BATCH,
                 values=values,
                 shape=group.grids.shapes(group.scenes.scene_files, mine),
             )

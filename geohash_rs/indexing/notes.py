@@ -134,8 +134,8 @@ def size_notes(
     for size, scenes in sorted(found.items()):
         file, why = scenes[0]
         notes.append(
-            f"{len(scenes)} of {len(files)} scenes have no tiles of {size} px, but of another size "
-            f"(such as {file.name}: {why.removesuffix('.')})."
+            f"{len(scenes)} of {len(files)} scenes have tiles of other sizes, but none of {size} "
+            f"px (such as {file.name}: {why.removesuffix('.')})."
         )
     return notes
 

@@ -28,7 +28,7 @@ from geohash_rs.footprints.windows import (
     ground_pixel,
     window_corners,
 )
-from geohash_rs.indexing.settings import IndexSettings
+from geohash_rs.indexing.settings import SAMPLE_BATCH, IndexSettings
 from geohash_rs.scenes.dates import DateRange
 from geohash_rs.scenes.file import bands_of_raster, open_raster, read_scene_file, scene_key
 from geohash_rs.scenes.pixels import TilePixels, fill_invalid
@@ -116,7 +116,7 @@ class Samples:
             source = _ByFile(self.dataset, self.max_nodata)
         options: dict[str, Any] = {"batch_sampler": self.sampler}
         if not is_batch_sampler(self.sampler):
-            options = {"sampler": self.sampler, "batch_size": settings.batch_size}
+            options = {"sampler": self.sampler, "batch_size": settings.batch_size or SAMPLE_BATCH}
         yield from DataLoader(
             source,
             collate_fn=list,

@@ -43,7 +43,7 @@ from geohash_rs.indexing.records import (
 )
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
-from geohash_rs.indexing.settings import IndexSettings, fit_tiles
+from geohash_rs.indexing.settings import SAMPLE_BATCH, SCENE_BATCH, IndexSettings, fit_tiles
 from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.bands import BandChoice
 from geohash_rs.scenes.dataset import Scenes
@@ -162,7 +162,7 @@ class SceneImagery:
         sensors = dict(zip(numbers, self._sensors(numbers), strict=True))
         positions = self._plan.sample(fit_tiles(len(set(sensors.values()))))
         tiles = self._plan.take(positions)
-        read = self._read_ahead(tiles, self.bands or (), batch_size=64)
+        read = self._read_ahead(tiles, self.bands or (), batch_size=SAMPLE_BATCH)
         batches = (
             (batch.images, [sensors[number] for number in batch.tiles[:, 0].tolist()])
             for batch in read
@@ -176,7 +176,9 @@ class SceneImagery:
     def read(self, bands: Sequence[str]) -> Generator[TileBatch, None, None]:
         """Read all tiles, scene by scene."""
         for tiles in self._plan.parts():
-            batches = self._read_ahead(tiles, bands, batch_size=self.settings.batch_size)
+            batches = self._read_ahead(
+                tiles, bands, batch_size=self.settings.batch_size or SCENE_BATCH
+            )
             with closing(batches):  # always ends reading processes
                 yield from batches
 

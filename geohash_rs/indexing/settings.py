@@ -5,7 +5,9 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-__all__ = ["FIT_TILES", "IndexSettings", "fit_tiles"]
+__all__ = ["FIT_TILES", "SAMPLE_BATCH", "SCENE_BATCH", "IndexSettings", "fit_tiles"]
+
+SCENE_BATCH, SAMPLE_BATCH = 512, 64  # tiles
 
 # Most tiles on which a training-free hasher is fitted; more would cost time and change few bits.
 FIT_TILES = 2048
@@ -23,7 +25,8 @@ class IndexSettings:
     """How to read and hash imagery; no setting changes the codes.
 
     Attributes:
-        batch_size: Largest number of tiles to read at once; fewer if they are large.
+        batch_size: Largest number of tiles to read at once; fewer if they are large. None reads
+            `SCENE_BATCH` of scenes, and `SAMPLE_BATCH` of other datasets, whatever their size.
         workers: Processes that read; 0 reads in a thread.
         device: Device that runs the network.
         checksum: Whether to compare files by checksum rather than by size and time, and to store
@@ -33,7 +36,7 @@ class IndexSettings:
         remote_scenes: Whether scenes that an archive names are read from wherever it says.
     """
 
-    batch_size: int = 64
+    batch_size: int | None = None
     workers: int = 0
     device: str = "cpu"
     checksum: bool = False

@@ -27,7 +27,7 @@ def test_scenes_are_indexed_searched_and_exported_by_size(run, scenes, tmp_path)
     assert code == 0, err
     assert "33 tiles of 2 scenes added" in out  # 20 + 6 + 2 and 4 + 1
     assert (
-        "1 of 2 scenes have no tiles of 256 px, but of another size (such as b.tif: --tile-size"
+        "1 of 2 scenes have tiles of other sizes, but none of 256 px (such as b.tif: --tile-size"
         in out
     )
     archive = tmp_path / "archive"

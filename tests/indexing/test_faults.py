@@ -212,7 +212,12 @@ def test_a_scene_with_non_finite_features_does_not_affect_others(
     scaling = replace(quick_hasher.scaling, high=(0.1,) * 3, clip=False)
     raw = (Values.of_range([0.0] * 3, [2550.0] * 3),)
     extractor = replace(
-        quick_hasher.extractor, scaling=scaling, values=raw, tile_size=TILE, input_size=32
+        quick_hasher.extractor,
+        scaling=scaling,
+        values=raw,
+        tile_size=TILE,
+        input_size=32,
+        calibration=None,
     )
     unclipped = Hasher(extractor, quick_hasher.head)
     for number in range(3):

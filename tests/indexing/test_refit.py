@@ -126,8 +126,9 @@ def test_tiles_stay_and_codes_are_those_of_a_new_archive(filled, scenes, other_h
     assert len(found) == len(before) > 46
     assert found == {key: expected[key] for key in found}
     assert filled.verify().ok
-    found = filled.query(scenes / "a_20230901.tif", window=(64, 64, 64, 64), k=1)
-    assert found[["col", "row", "distance"]].iloc[0].tolist() == [64, 64, 0]
+    found = filled.query(scenes / "a_20230901.tif", window=(64, 64, 64, 64), k=5)
+    same = found[found["distance"] == 0]  # other tiles may have this code of 24 bits
+    assert [64, 64] in same[["col", "row"]].values.tolist()
 
 
 def test_scenes_of_all_settings_are_read_as_they_were_indexed(tmp_path, other_hasher, quick):

@@ -120,7 +120,7 @@ def test_a_scene_too_small_for_one_size_has_tiles_of_the_others_and_a_note(
     report = quick.add(Scenes(scene.parent), tile_size=SIZES, strict=True)
     (note,) = report.notes
     assert note.startswith(
-        "1 of 2 scenes have no tiles of 256 px, but of another size (such as small.tif: tile_size "
+        "1 of 2 scenes have tiles of other sizes, but none of 256 px (such as small.tif: tile_size "
         "256 px is larger than small.tif (128 x 128 px)"
     )
     counts = {record.scene: record.num_tiles for record in quick.scenes()}
@@ -239,7 +239,7 @@ def test_sizes_that_cover_the_same_pixels_are_cut_once(quick: Archive, scene: Pa
     report = quick.add(Scenes(scene), tile_size=(32, 33), resolution=2.5)  # of 8 and 8.25 pixels
     assert in_archive(quick) == windows(320, 256, {8: 8})
     (note,) = report.notes
-    assert "have no tiles of 33 px" in note
+    assert "none of 33 px" in note
     assert "a.tif: they would cover the pixels of those of 32 px" in note
 
 

@@ -131,9 +131,9 @@ def test_more_uploads_than_can_wait_are_told_to_retry(coast_archive, monkeypatch
     done = threading.Event()
     patch = Searcher.patch
 
-    def slow(self, content, *, name):
+    def slow(self, content, **options):
         done.wait(BOUND)
-        return patch(self, content, name=name)
+        return patch(self, content, **options)
 
     monkeypatch.setattr(Searcher, "patch", slow)
     url, stop = start(create_app(Archive.open(coast_archive, mode="r")))

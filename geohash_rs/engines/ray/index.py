@@ -51,7 +51,7 @@ def index_scenes(
     edges: Edges = "shift",
     max_nodata: float = 0.5,
     resolution: float | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: str = "cpu",
     checksum: bool = False,
     strict: bool = False,
@@ -75,7 +75,7 @@ def index_scenes(
         max_nodata: Largest allowed share of invalid pixels in a tile.
         resolution: Ground size of a pixel, m, to which all scenes are resampled. None uses the
             hasher's, or each scene's own if the hasher has none.
-        batch_size: Most tiles per forward pass of the network.
+        batch_size: As in `Archive.add`.
         device: Device that runs the network; "cuda" takes one GPU per worker.
         checksum: Whether files are compared by checksum rather than by size and time.
         strict: Stop at the first scene that cannot be added.

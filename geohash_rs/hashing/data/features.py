@@ -107,7 +107,7 @@ def features_key(extractor: Extractor, *, views: Sequence[str]) -> str:
     if kind != "cpu":  # arithmetic has another precision there
         settings["device"] = kind
     digest = hashlib.sha256(json.dumps([settings, list(views)], sort_keys=True).encode())
-    for name, tensor in sorted(extractor.backbone.network.state_dict().items()):
+    for name, tensor in sorted(extractor.tensors().items()):
         digest.update(name.encode())
         digest.update(_raw_bytes(tensor))
     return digest.hexdigest()

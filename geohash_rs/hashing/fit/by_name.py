@@ -21,6 +21,7 @@ from geohash_rs.hashing.fit.training_free import (
     peek,
 )
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0, LITE0_WEIGHTS
 from geohash_rs.hashing.network.scaling import make_scaling, range_of
 from geohash_rs.hashing.shipped import load_hasher, shipped_hashers
@@ -119,7 +120,7 @@ def adapt_hasher(
     accelerate: bool = False,
     seed: int = 0,
 ) -> Hasher:
-    """Refit the head of a general hasher on unlabelled tiles, and its range of pixel values.
+    """Refit the head of a general hasher on unlabelled tiles, its range of values and input size.
 
     Args:
         hasher: A general hasher; not changed.
@@ -139,10 +140,12 @@ def adapt_hasher(
     """
     sample, batches = peek(tiles)
     extractor = _scaled(hasher.extractor, sample, values=values, tile_size=tile_size)
-    if accelerate:
-        extractor.accelerate()
     if len(sample) < hasher.num_bits:
         return replace(hasher, extractor=extractor)
+    side = choose_input_size(extractor.backbone, tile_size=extractor.tile_size)
+    extractor = replace(extractor, input_size=side)
+    if accelerate:
+        extractor.accelerate()
     head, notes = fit_head(
         extractor, batches, method="general", num_bits=hasher.num_bits, seed=seed
     )

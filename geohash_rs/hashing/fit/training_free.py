@@ -19,7 +19,9 @@ from geohash_rs.hashing.fit.general import GENERAL_STAGES, GENERAL_VIEWS
 from geohash_rs.hashing.fit.grouped import grouped_head
 from geohash_rs.hashing.fit.itq import itq_head, lsh_head
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.calibration import choose_calibration
 from geohash_rs.hashing.network.heads import LinearHead
+from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, range_of, sample_pixels
@@ -92,6 +94,7 @@ def fit_hasher(
     values: Sequence[Values] = (),
     tile_size: int | None = None,
     input_size: int | None = None,
+    precision: Literal["int8", "fp32"] | None = None,
     resolution: float | None = None,
     views: Sequence[str] = ("identity",),
     name: str = "",
@@ -119,8 +122,11 @@ def fit_hasher(
         values: Kinds of values: that of the tiles first, then those that are converted to it, as in
             `match_values`. Default: the data type of the tiles and their range.
         tile_size: Side of a tile, px. Default: the height of the first tile.
-        input_size: Side of the network's input, px. Default: the size its weights were trained
-            with.
+        input_size: Side of the network's input, px. Default: that its weights were trained
+            with; of EfficientNet-Lite, 128 for tiles of up to 96 px and 160 for up to 256 px.
+        precision: Numbers in which the backbone computes. "int8", the default where the network
+            allows it (EfficientNet-Lite), is more than twice as fast, and features are the same on
+            every device and processor.
         resolution: Ground size of a pixel, m, to which archives resample scenes; None keeps each
             scene's own.
         views: Views over which activations are averaged; each costs one pass of the network.
@@ -150,15 +156,22 @@ def fit_hasher(
     if stages is None:
         ours = (method, model, weights) == ("general", LITE0, True)
         stages = GENERAL_STAGES if ours else ()
-    backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
+    backbone = load_backbone(
+        model, weights=weights, in_chans=len(names), bands=names, stages=stages, seed=seed
+    )
     chosen = make_scaling(backbone, scaling or range_of(values), sample=sample)
+    tile_size = tile_size or int(sample.shape[-2])
+    input_size = input_size or choose_input_size(backbone, tile_size=tile_size)
     extractor = Extractor(
         backbone,
+        calibration=choose_calibration(
+            backbone, precision, sample=sample, scaling=chosen, input_size=input_size
+        ),
         scaling=chosen,
         values=fitted_values(values, chosen, sample=sample),
         bands=names,
-        tile_size=tile_size or int(sample.shape[-2]),
-        input_size=input_size or backbone.input_size,
+        tile_size=tile_size,
+        input_size=input_size,
         resolution=resolution,
         device=device,
     )

@@ -18,7 +18,9 @@ from geohash_rs.hashing.fit.itq import itq_head
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.fit.whitening import inverse_power
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.calibration import choose_calibration
 from geohash_rs.hashing.network.heads import Head, LinearHead, MiLaN
+from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.scaling import make_scaling, range_of
@@ -236,15 +238,21 @@ def fit_on_scenes(
             "nodata, so there is nothing to fit a hasher on."
         )
         raise HasherError(msg)
-    backbone = load_backbone(model, weights=weights, in_chans=len(names), stages=stages, seed=seed)
+    backbone = load_backbone(
+        model, weights=weights, in_chans=len(names), bands=names, stages=stages, seed=seed
+    )
     scaling = make_scaling(backbone, range_of(source.values), sample=sample)
+    input_size = choose_input_size(backbone, tile_size=tile_size)
     extractor = Extractor(
         backbone,
+        calibration=choose_calibration(
+            backbone, None, sample=sample, scaling=scaling, input_size=input_size
+        ),
         scaling=scaling,
         values=fitted_values(source.values, scaling, sample=sample),
         bands=names,
         tile_size=tile_size,
-        input_size=backbone.input_size,
+        input_size=input_size,
         resolution=resolution,
         device=device,
     )

@@ -1,5 +1,6 @@
 """Networks that turn tiles into feature vectors: timm models without their classifier."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -136,11 +137,10 @@ def _check_stages(network: Any, stages: Sequence[str]) -> None:  # noqa: ANN401
 
 
 def _parts(backbone: Backbone) -> tuple[int, ...]:
-    """Return the length of each part, measured on one black image."""
+    """Return the length of each part, from the shapes for one image, without computing it."""
     size = backbone.input_size
-    weight = next(backbone.parameters())
-    backbone.eval()
+    shapes = copy.deepcopy(backbone).to("meta")
+    shapes.train(mode=False)
     with torch.no_grad():
-        layers = backbone.layers(torch.zeros(1, backbone.in_chans, size, size).to(weight))
-    backbone.train()
+        layers = shapes.layers(torch.zeros(1, backbone.in_chans, size, size, device="meta"))
     return tuple(layer.shape[1] for layer in layers)

@@ -17,6 +17,7 @@ __all__ = [
     "LinearHead",
     "MiLaN",
     "make_head",
+    "precise",
 ]
 
 
@@ -153,6 +154,19 @@ class MiLaN(Head):
         return torch.sigmoid(self.bits(self.layers(prepared)))
 
 
+def precise(features: Tensor) -> Tensor:
+    """Return features in float64, if the device has it.
+
+    Processors add in different orders; in float64 that changes no bit.
+    """
+    return features if features.device.type == "mps" else features.double()
+
+
+def project(layer: nn.Linear, prepared: Tensor) -> Tensor:
+    """Apply a linear layer in the precision of prepared features."""
+    return nn.functional.linear(prepared, layer.weight.to(prepared), layer.bias.to(prepared))
+
+
 class LinearHead(Head):
     """A projection and a threshold: the form of ITQ, random hyperplanes and other linear hashes.
 
@@ -198,7 +212,8 @@ class LinearHead(Head):
 
     def forward(self, features: Tensor) -> Tensor:
         """Compute activations in [0, 1], shape (tiles, num_bits)."""
-        return torch.sigmoid(self.projection(self.prepare(features)))
+        prepared = self.prepare(precise(features))
+        return torch.sigmoid(project(self.projection, prepared)).float()
 
 
 class GroupedHead(LinearHead):
@@ -238,14 +253,18 @@ class GroupedHead(LinearHead):
 
     def groups(self, prepared: Tensor) -> Tensor:
         """Find the group of each tile from its prepared features, int64, shape (tiles,)."""
-        groups: Tensor = self.gate(prepared).argmax(1)
+        groups: Tensor = project(self.gate, prepared).argmax(1)
         return groups
 
     def forward(self, features: Tensor) -> Tensor:
         """Compute activations in [0, 1], shape (tiles, num_bits)."""
-        prepared = self.prepare(features)
-        all_bits = self.projection(prepared).reshape(-1, self.num_groups, self.num_bits)
-        return torch.sigmoid(all_bits[torch.arange(len(prepared)), self.groups(prepared)])
+        prepared = self.prepare(precise(features))
+        all_bits = project(self.projection, prepared)
+        all_bits = all_bits.reshape(-1, self.num_groups, self.num_bits)
+        chosen = all_bits[
+            torch.arange(len(prepared), device=prepared.device), self.groups(prepared)
+        ]
+        return torch.sigmoid(chosen).float()
 
 
 class KernelHead(Head):

@@ -1,14 +1,29 @@
 """Turn raw tiles into network input: scale, resize, normalise; in PyTorch or as a traced module."""
 
+from functools import lru_cache
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geohash_rs.hashing.network.heads import precise
 from geohash_rs.hashing.network.scaling import Scaling
 
-__all__ = ["Preparation", "prepare", "resize"]
+__all__ = [
+    "EIGHTHS",
+    "MAX_PREPARATIONS",
+    "Preparation",
+    "WholePreparation",
+    "prepare",
+    "resize",
+    "whole_preparation",
+]
 
 BLOCK = 32  # output rows per matrix product
+EIGHTHS = 8  # values between two whole pixels
+UNIT = 4096  # parts of 1 to which weights are rounded
 UNITS = 512  # columns of the unit matrix to resize at once
+MAX_PREPARATIONS = 32  # tile sizes whose preparation is cached
 
 
 def prepare(raw: Tensor, scaling: Scaling, *, size: int) -> Tensor:
@@ -79,9 +94,90 @@ class Preparation(nn.Module):
         return self.scaling.normalise(images)
 
 
-def _blocks(length: int, size: int) -> list[tuple[int, int, Tensor]]:
-    """Divide the matrix that resizes one side into blocks: input start, input stop, weights."""
+class WholePreparation(nn.Module):
+    """Scale and resize tiles of one size into whole pixels, the same on every processor.
+
+    Values are rounded to 1/8 of a pixel's step and weights to 1/4096. So every sum is a whole
+    number of small fractions, below 2^24 of them, which float32 holds exactly, in whatever order a
+    processor adds. PyTorch multiplies in float64 here, because a setting of the whole process may
+    round the factors of products in float32, such as `torch.set_float32_matmul_precision`.
+
+    Attributes:
+        height: Rows of a tile.
+        width: Columns of a tile.
+        low: Raw value that becomes black, per band.
+        factor: Eighths of a step per unit of raw values, per band.
+        rows: Parts of the matrix that resizes columns: start, stop and weights; empty if the tile
+            has that side already.
+        columns: The same for rows.
+    """
+
+    steps = 255 * EIGHTHS  # from black to white
+
+    def __init__(
+        self,
+        scaling: Scaling,
+        *,
+        height: int,
+        width: int,
+        input_size: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Make the matrices.
+
+        Args:
+            scaling: As in `Preparation`.
+            height: As in `Preparation`.
+            width: As in `Preparation`.
+            input_size: As in `Preparation`.
+            device: Device of the tiles.
+        """
+        super().__init__()
+        self.height, self.width = height, width
+        high, low = np.array(scaling.high, np.float32), np.array(scaling.low, np.float32)
+        factor = np.float32(self.steps) / (high - low)
+        self.low = torch.from_numpy(low)[:, None, None].to(device)
+        self.factor = torch.from_numpy(factor)[:, None, None].to(device)
+        down = _blocks(height, input_size, unit=UNIT) if height != input_size else []
+        across = _blocks(width, input_size, unit=UNIT) if width != input_size else []
+        self.rows = [(a, b, m.to(device)) for a, b, m in down]
+        self.columns = [(a, b, m.T.contiguous().to(device)) for a, b, m in across]
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """Scale and resize tiles.
+
+        Args:
+            tiles: Raw pixels, float32, shape (tiles, bands, height, width).
+
+        Returns:
+            Whole numbers from 0 to 255, float32, shape (tiles, bands, input_size, input_size); NaN
+            around pixels that are NaN.
+        """
+        images = ((tiles - self.low) * self.factor).clamp(0, self.steps).round()
+        if self.columns:
+            images = precise(images)
+            images = torch.cat([images[..., a:b] @ m.to(images) for a, b, m in self.columns], dim=3)
+            images = images.round()
+        if self.rows:
+            images = precise(images)
+            images = torch.cat([m.to(images) @ images[:, :, a:b] for a, b, m in self.rows], dim=2)
+        return (images / EIGHTHS).round().clamp(0, 255).float()
+
+
+whole_preparation = lru_cache(MAX_PREPARATIONS)(WholePreparation)  # the same for the same arguments
+
+
+def _blocks(length: int, size: int, *, unit: int | None = None) -> list[tuple[int, int, Tensor]]:
+    """Divide the matrix that resizes one side into blocks: input start, input stop, weights.
+
+    With a unit, weights are whole numbers of 1 / unit, and those of one output add up to 1.
+    """
     whole = _weights(length, size)
+    if unit is not None:
+        whole = torch.round(whole * unit)
+        largest = whole.argmax(1)
+        whole[torch.arange(size), largest] += unit - whole.sum(1)
+        whole /= unit
     blocks = []
     for first in range(0, size, BLOCK):
         part = whole[first : first + BLOCK]

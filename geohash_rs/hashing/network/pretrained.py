@@ -19,9 +19,11 @@ from geohash_rs.hashing.network.lite0 import (
     lite0_state_dict,
     rename_lite0,
 )
+from geohash_rs.scenes.sensors import meanings_of
 
 __all__ = ["load_backbone", "read_state_dict", "read_torch_file", "rebuild_backbone"]
 
+SEEN = (("nir", "nir08"), ("red",), ("green",), ("blue",))
 AUXILIARY = ("AuxLogits.", "classifier.", "fc.", "head.", "heads.")
 
 
@@ -30,6 +32,7 @@ def load_backbone(
     *,
     weights: Any = True,  # noqa: ANN401  (TorchGeo's own enum is not imported unless used)
     in_chans: int | None = None,
+    bands: Sequence[str] = (),
     stages: Sequence[str] = (),
     seed: int = 0,
 ) -> Backbone:
@@ -42,8 +45,10 @@ def load_backbone(
             for random weights; TorchGeo weights as an enum member or by name, such as
             ``"ResNet18_Weights.SENTINEL2_ALL_MOCO"``; or the path of a local state dict.
         in_chans: Number of input bands. If it differs from that of the weights, and they have
-            three, the first convolution is adapted like timm does: repeated and rescaled. None
-            uses that of TorchGeo weights, otherwise 3.
+            three, the first convolution is adapted: to red, green, blue and near infrared if these
+            are among the bands, otherwise like timm does, repeated and rescaled. None uses that of
+            TorchGeo weights, otherwise 3.
+        bands: Names of the bands, if known.
         stages: Names of modules, such as "blocks.4", whose mean output is appended.
         seed: Seed of random weights.
 
@@ -63,13 +68,18 @@ def load_backbone(
     else:
         return _torchgeo_backbone(weights, in_chans=in_chans, stages=stages, seed=seed)
     backbone = Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
-    _load_into(backbone, state, origin=source if source != "file" else str(weights))
+    origin = source if source != "file" else str(weights)
+    _load_into(backbone, state, origin=origin, bands=bands)
     backbone.weights = source
     return backbone
 
 
 def rebuild_backbone(
-    source: Mapping[str, Any], weights: Mapping[str, Tensor], *, in_chans: int
+    source: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    *,
+    in_chans: int,
+    bands: Sequence[str] = (),
 ) -> Backbone:
     """Make the backbone that a hasher file describes.
 
@@ -77,6 +87,7 @@ def rebuild_backbone(
         source: Its model, stages and source of weights.
         weights: Tensors of the network by name; empty for those of the installed package.
         in_chans: Number of input bands.
+        bands: Names of the bands, as for `load_backbone`.
 
     Returns:
         The backbone.
@@ -89,8 +100,9 @@ def rebuild_backbone(
         if (model, source["weights"]) != (LITE0, LITE0_WEIGHTS):
             msg = f"the file lacks the weights of {model}; save with embed_backbone=True."
             raise HasherError(msg)
-        return load_backbone(LITE0, in_chans=in_chans, stages=stages)
-    backbone = Backbone(model, in_chans=in_chans, stages=stages, most_bytes=allowance_of(weights))
+        return load_backbone(LITE0, in_chans=in_chans, bands=bands, stages=stages)
+    most_bytes = allowance_of(weights)
+    backbone = Backbone(model, in_chans=in_chans, stages=stages, most_bytes=most_bytes)
     backbone.network.load_state_dict(weights)
     backbone.weights = source["weights"]
     return backbone
@@ -228,7 +240,30 @@ def _setting(step: Any, name: str) -> Any:  # noqa: ANN401
     return step.flags[name] if hasattr(step, "flags") else getattr(step, name)
 
 
-def _load_into(backbone: Backbone, state: dict[str, Tensor], *, origin: str) -> None:
+def _adapted(weight: Tensor, bands: Sequence[str], *, count: int) -> Tensor:
+    """Adapt the weights of a first convolution, made for red, green and blue, to other bands.
+
+    With near infrared, each of the three inputs is the mean of a colour picture's and of a false
+    colour picture's (near infrared, red, green). Further bands are not seen.
+    """
+    meanings = meanings_of(bands)
+    places = [
+        next((meanings.index(name) for name in names if name in meanings), None) for names in SEEN
+    ]
+    if len(meanings) != count or None in places:
+        adapted: Tensor = adapt_input_conv(count, weight)
+        return adapted
+    nir, red, green, blue = places
+    seen = torch.zeros_like(weight[:, :1]).repeat(1, count, 1, 1)
+    for channel, pair in enumerate(((red, nir), (green, red), (blue, green))):
+        for place in pair:
+            seen[:, place] += weight[:, channel] / 2
+    return seen
+
+
+def _load_into(
+    backbone: Backbone, state: dict[str, Tensor], *, origin: str, bands: Sequence[str] = ()
+) -> None:
     if is_lite0(state):
         state = rename_lite0(state)
     network = backbone.network
@@ -236,15 +271,15 @@ def _load_into(backbone: Backbone, state: dict[str, Tensor], *, origin: str) -> 
     first = network.pretrained_cfg.get("first_conv")
     first = f"{first}.weight" if isinstance(first, str) else None
     if first in state and first in wanted and state[first].shape[1] != backbone.in_chans:
-        bands = state[first].shape[1]
-        if bands != 3:
+        count = state[first].shape[1]
+        if count != 3:
             msg = (
-                f"the weights of {origin} need {bands} bands but the tiles have "
+                f"the weights of {origin} need {count} bands but the tiles have "
                 f"{backbone.in_chans}; only weights of three bands can be adapted. Use tiles with "
-                f"{bands} bands, or other weights."
+                f"{count} bands, or other weights."
             )
             raise BandMismatchError(msg)
-        state = {**state, first: adapt_input_conv(backbone.in_chans, state[first])}
+        state = {**state, first: _adapted(state[first], bands, count=backbone.in_chans)}
     missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
     wrong = [k for k in wanted if k in state and wanted[k].shape != state[k].shape]
     extra = [k for k in state if k not in wanted and not k.startswith(AUXILIARY)]

@@ -1,7 +1,8 @@
-"""Run a frozen backbone fast: fused fp32 operations on a CPU, mixed precision on CUDA."""
+"""Run a frozen backbone fast: ONNX Runtime on a CPU, mixed precision on CUDA."""
 
 import logging
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
@@ -15,7 +16,13 @@ from torch import Tensor, nn
 
 from geohash_rs.errors import ignore_warnings
 from geohash_rs.hashing.network.backbones import Backbone
-from geohash_rs.hashing.network.preparation import Preparation
+from geohash_rs.hashing.network.integer import IntegerNetwork
+from geohash_rs.hashing.network.onnx_graphs import INPUT, integer_model, preparation_model
+from geohash_rs.hashing.network.preparation import (
+    MAX_PREPARATIONS,
+    Preparation,
+    WholePreparation,
+)
 from geohash_rs.hashing.network.scaling import Scaling
 from geohash_rs.hashing.network.telemetry import quiet_onnxruntime
 
@@ -23,9 +30,8 @@ __all__ = ["CpuRuntime", "mixed_precision"]
 
 logger = logging.getLogger(__name__)
 
-INPUT = "images"
 PASS_PIXELS = 256 * 256  # input pixels per thread and pass: one tile of 224 px
-MAX_PREPARATIONS = 32  # tile sizes whose preparation is cached
+INTEGER_PIXELS = 2 * PASS_PIXELS  # the same in int8
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
@@ -44,23 +50,38 @@ def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast("cuda", dtype=torch.bfloat16 if has_bfloat16 else torch.float16)
 
 
+Session = Any  # of ONNX Runtime, which has no types
+Pixels = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+
 class CpuRuntime:
-    """A backbone in ONNX Runtime: fused fp32 operations, which change almost no bits.
+    """A backbone in ONNX Runtime, in fp32, which changes almost no bits, or in int8.
 
     Each thread computes its own tiles. The data of one tile stays in a core's cache, and threads
     do not wait for each other at every layer, as they would when sharing one batch.
     """
 
-    def __init__(self, session: Any, *, input_size: int) -> None:  # noqa: ANN401 - no types
-        """Store a session; use `build`.
+    def __init__(
+        self,
+        compute: Callable[[Pixels], Floats],
+        prepare: Callable[[Scaling, int, int], Session],
+        *,
+        input_size: int,
+        pass_pixels: int,
+    ) -> None:
+        """Store how to compute; use `build` or `of_integers`.
 
         Args:
-            session: An ``onnxruntime.InferenceSession`` with one input and one output.
+            compute: Turns network input into features.
+            prepare: Makes a session that turns raw pixels of one size into network input.
             input_size: Side of the network's input, px.
+            pass_pixels: Pixels that a thread computes at once.
         """
-        self.session = session
+        self.compute = compute
         self.input_size = input_size
-        self._preparation = lru_cache(MAX_PREPARATIONS)(partial(_trace_preparation, input_size))
+        self.pass_pixels = pass_pixels
+        self._preparation = lru_cache(MAX_PREPARATIONS)(prepare)
 
     @classmethod
     def build(cls, backbone: Backbone, *, input_size: int) -> "CpuRuntime | None":
@@ -76,17 +97,47 @@ class CpuRuntime:
         """
         example = torch.zeros(2, backbone.in_chans, input_size, input_size)
         try:
-            return cls(_trace(backbone, example), input_size=input_size)
+            session = _trace(backbone, example)
         except (ImportError, RuntimeError, ValueError, TypeError) as error:
             logger.info("%s runs in eager PyTorch: %s", backbone.model_name, error)
             return None
+
+        def compute(images: Pixels) -> Floats:
+            features: Floats = session.run(None, {INPUT: images})[0]
+            return features
+
+        prepare = partial(_trace_preparation, input_size)
+        return cls(compute, prepare, input_size=input_size, pass_pixels=PASS_PIXELS)
+
+    @classmethod
+    def of_integers(cls, network: IntegerNetwork, *, input_size: int) -> "CpuRuntime":
+        """Run a network in int8; ready at once, and the results are those of PyTorch.
+
+        Args:
+            network: The network.
+            input_size: Side of its input, px.
+
+        Returns:
+            The runtime.
+        """
+        session = _session(integer_model(network, input_size=input_size))
+
+        def compute(images: Pixels) -> Floats:
+            sums = [torch.from_numpy(part) for part in session.run(None, {INPUT: images})]
+            return network.features(sums, input_size=input_size).numpy()
+
+        def prepare(scaling: Scaling, height: int, width: int) -> Session:
+            step = WholePreparation(scaling, height=height, width=width, input_size=input_size)
+            return _session(preparation_model(step))
+
+        return cls(compute, prepare, input_size=input_size, pass_pixels=INTEGER_PIXELS)
 
     def __call__(self, tiles: Tensor, *, scaling: Scaling | None = None) -> Tensor:
         """Compute features, on as many threads as PyTorch has.
 
         Args:
-            tiles: Network input, float32, shape (tiles, bands, input_size, input_size); with a
-                scaling, raw pixels of any real data type, height and width.
+            tiles: Network input, shape (tiles, bands, input_size, input_size); with a scaling, raw
+                pixels of any real data type, height and width.
             scaling: How to scale raw pixels before they are resized.
 
         Returns:
@@ -95,15 +146,16 @@ class CpuRuntime:
         """
         # NumPy has no bfloat16.
         pixels = (tiles.float() if tiles.dtype == torch.bfloat16 else tiles).detach().cpu().numpy()
-        prepare = None if scaling is None else self._preparation(scaling, *tiles.shape[-2:])
-        step = max(1, PASS_PIXELS // self.input_size**2)
+        height, width = tiles.shape[-2:]
+        prepare = None if scaling is None else self._preparation(scaling, height, width)
+        step = max(1, self.pass_pixels // max(self.input_size**2, height * width))
 
-        def run(start: int) -> npt.NDArray[np.float32]:
+        def run(start: int) -> Floats:
             raw = pixels[start : start + step]
             images = np.ascontiguousarray(raw, dtype=np.float32)
             if prepare is not None:
                 images = prepare.run(None, {INPUT: images})[0]
-            features: npt.NDArray[np.float32] = self.session.run(None, {INPUT: images})[0]
+            features = self.compute(images)
             if scaling is not None and raw.dtype.kind == "f":
                 features[_broken(raw, scaling)] = np.nan
             return features
@@ -131,7 +183,6 @@ def _trace_preparation(input_size: int, scaling: Scaling, height: int, width: in
 
 def _trace(module: nn.Module, example: Tensor) -> Any:  # noqa: ANN401 - onnxruntime has no types
     """Make a single-threaded session for any number of tiles of the example's shape."""
-    onnxruntime = quiet_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "module.onnx"
         # PyTorch has deprecated its tracing exporter; the newer one also needs onnxscript.
@@ -145,6 +196,11 @@ def _trace(module: nn.Module, example: Tensor) -> Any:  # noqa: ANN401 - onnxrun
                 output_names=["output"],
                 dynamic_axes={INPUT: {0: "tiles"}, "output": {0: "tiles"}},
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return _session(path.read_bytes())
+
+
+def _session(model: bytes) -> Session:
+    onnxruntime = quiet_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -257,4 +257,6 @@ def _per_band(value: float | Sequence[float], bands: int) -> tuple[float, ...]:
 
 
 def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+    # On a GPU, a copy from memory that is not pinned would wait for all that the GPU is doing.
+    column = torch.tensor(values, dtype=like.dtype, pin_memory=like.is_cuda)
+    return column.to(like.device, non_blocking=True).view(1, -1, 1, 1)

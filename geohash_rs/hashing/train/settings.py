@@ -48,8 +48,8 @@ class FeatureSettings(Settings):
         model: Backbone, the name of a timm model.
         weights: Weights of the backbone, as for `load_backbone`.
         stages: Modules of the backbone whose mean output is appended to the features.
-        input_size: Side of the network's input, px. Default: the size its weights were trained
-            with.
+        input_size: Side of the network's input, px. Default: in `HashingTask`, the size its
+            weights were trained with; elsewhere as in `fit_hasher`.
         train_views: Views of a tile from which training draws one at random.
         views: Views over which activations are averaged outside training; each costs a pass.
     """

@@ -143,7 +143,11 @@ class HashingTask(base_task()):  # type: ignore[misc]
         shape = HeadSettings.pick(settings)
         channels = settings["in_channels"]
         self.backbone = load_backbone(
-            wanted.model, weights=wanted.weights, in_chans=channels, stages=wanted.stages
+            wanted.model,
+            weights=wanted.weights,
+            in_chans=channels,
+            bands=settings["bands"] or (),
+            stages=wanted.stages,
         )
         self.head = shape.make(self.backbone.num_features, settings["num_bits"])
         self.model = nn.Sequential(self.backbone, self.head)

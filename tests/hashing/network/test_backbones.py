@@ -7,8 +7,10 @@ import timm
 import torch
 from torch import nn
 
+from geohash_rs import Hasher
 from geohash_rs.errors import BandMismatchError, HasherError
 from geohash_rs.hashing.fit.training_free import fit_hasher
+from geohash_rs.hashing.network import pretrained
 from geohash_rs.hashing.network.lite0 import lite0_state_dict
 from geohash_rs.hashing.network.pretrained import load_backbone
 
@@ -162,3 +164,46 @@ def test_torchgeo_weights_determine_model_bands_and_scaling(moco, by_name):
 def test_torchgeo_weights_refuse_another_number_of_bands(moco):
     with pytest.raises(BandMismatchError, match=r"need 13 bands \(B1, B2.*\) but the tiles have 3"):
         load_backbone(weights=moco, in_chans=3)
+
+
+def test_near_infrared_is_seen_as_half_of_a_false_colour_picture():
+    three = load_backbone().eval()
+    names = ("B01", "B02", "B03", "B04", "B08", "B11")
+    six = load_backbone(in_chans=6, bands=names).eval()
+    tiles = torch.rand(2, 6, 64, 64, generator=torch.Generator().manual_seed(0))
+    _, blue, green, red, nir, _ = tiles.unbind(1)
+    colours = torch.stack([(red + nir) / 2, (green + red) / 2, (blue + green) / 2], dim=1)
+    with torch.inference_mode():
+        torch.testing.assert_close(six(tiles), three(colours), rtol=1e-4, atol=1e-4)
+
+
+def test_bands_without_near_infrared_or_names_share_the_filters_of_colours():
+    unnamed = load_backbone(in_chans=4).network.conv_stem.weight
+    for names in [("red", "green", "blue", "height"), ("band_1", "band_2", "band_3", "band_4")]:
+        named = load_backbone(in_chans=4, bands=names).network.conv_stem.weight
+        assert torch.equal(named, unnamed)
+    assert unnamed.abs().sum((0, 2, 3)).min() > 0
+
+
+def test_a_hasher_of_four_bands_is_the_same_after_its_file():
+    tiles = torch.randint(0, 256, (20, 4, 48, 48), dtype=torch.uint8)
+    names = ("red", "green", "blue", "nir")
+    hasher = fit_hasher([tiles], num_bits=16, bands=names)
+    again = Hasher.from_bytes(hasher.to_bytes())
+    assert again.fingerprint == hasher.fingerprint
+    assert torch.equal(again.features(tiles), hasher.features(tiles))
+    other = fit_hasher([tiles], num_bits=16, bands=("a", "b", "c", "d"))
+    assert not torch.equal(other.features(tiles), hasher.features(tiles))
+
+
+def test_a_file_of_version_0_1_0_with_near_infrared_keeps_its_filters(monkeypatch):
+    tiles = torch.randint(0, 256, (20, 4, 48, 48), dtype=torch.uint8)
+    names = ("red", "green", "blue", "nir")
+    with monkeypatch.context() as earlier:  # when names of bands did not matter
+        earlier.setattr(pretrained, "meanings_of", lambda _bands: [])
+        former = fit_hasher([tiles], num_bits=16, bands=names, precision="fp32", input_size=64)
+        data = former.to_bytes()
+    again = Hasher.from_bytes(data)
+    assert again.bands == names
+    assert again.fingerprint == former.fingerprint
+    assert torch.equal(again.features(tiles), former.features(tiles))

@@ -25,7 +25,7 @@ def tiles() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def hasher(tiles: torch.Tensor) -> Hasher:
-    return fit_hasher([tiles], num_bits=64, input_size=64)
+    return fit_hasher([tiles], num_bits=64, input_size=64, precision="fp32")
 
 
 def test_the_traced_network_makes_the_codes_of_eager_pytorch(hasher, tiles):
