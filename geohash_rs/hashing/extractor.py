@@ -112,7 +112,7 @@ class Extractor:
         values: Values for which the scaling was made, then those that are converted to them by
             their ranges. Default: the range of the scaling.
         calibration: Of the backbone in int8, as in `IntegerNetwork`; None computes in fp32.
-        integer: The backbone in int8, the same on every device and processor, or None.
+        integer: The backbone in int8, whose features are the same on every processor, or None.
         runtime: The backbone on a CPU, after a call of `accelerate`.
 
     Raises:
@@ -191,7 +191,7 @@ class Extractor:
         ``int8.`` is the calibration of the integer network.
         """
         weights = self.backbone.network.state_dict()
-        calibration = self.integer.calibration if self.integer is not None else {}
+        calibration = {} if self.integer is None else self.integer.calibration
         return {
             **{f"backbone.{name}": tensor.detach().cpu() for name, tensor in weights.items()},
             **{f"int8.{name}": tensor for name, tensor in calibration.items()},

@@ -57,8 +57,8 @@ class TileGrids:
             The grids.
 
         Raises:
-            TileSizeError: If there is no size, one is named twice, a setting is out of range, or
-                there are not as many strides as sizes.
+            TileSizeError: If no size is given, a size is repeated, a setting is out of range, or
+                the number of strides differs from the number of sizes.
         """
         if tile_size is None and (usual := _usual(known)):
             tile_size = [size for size, _ in usual]

@@ -203,7 +203,7 @@ class Searcher:
             A GeoJSON feature.
 
         Raises:
-            QueryError: If there is no such tile at the point.
+            QueryError: If no tile of these sizes covers the point.
         """
         self.check()
         lon, lat = (float(value) for value in point)

@@ -126,7 +126,7 @@ def fit_hasher(
             with; of EfficientNet-Lite, 128 for tiles of up to 96 px and 160 for up to 256 px.
         precision: Numbers in which the backbone computes. "int8", the default where the network
             allows it (EfficientNet-Lite), is more than twice as fast, and features are the same on
-            every device and processor.
+            every processor; by design on a GPU too.
         resolution: Ground size of a pixel, m, to which archives resample scenes; None keeps each
             scene's own.
         views: Views over which activations are averaged; each costs one pass of the network.

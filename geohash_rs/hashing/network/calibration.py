@@ -42,8 +42,8 @@ def choose_calibration(
         The calibration for `IntegerNetwork`; None for fp32.
 
     Raises:
-        HasherError: If it is to be int8 and is not an EfficientNet-Lite, there is no such
-            precision, or no tile that is looked at is finite.
+        HasherError: If the precision is unknown, it is int8 for a network other than
+            EfficientNet-Lite, or all tiles that are looked at have NaN or infinite pixels.
     """
     if precision not in {None, *PRECISIONS}:
         msg = f"precision is {precision!r}; use {' or '.join(map(repr, PRECISIONS))}."
