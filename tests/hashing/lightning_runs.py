@@ -8,7 +8,9 @@ import pytest
 from lightning.pytorch import Trainer
 from PIL import Image
 
-SMALL = {"model": "test_resnet", "weights": False, "num_bits": 16, "input_size": 32}
+SMALL = {
+    "model": "test_resnet", "weights": False, "num_bits": 16, "input_size": 32, "iterations": 20
+}  # fmt: skip
 # Lightning and TorchGeo warn that loaders have few workers and that modules log rarely
 TRAINING_WARNINGS = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

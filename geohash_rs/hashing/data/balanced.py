@@ -1,6 +1,9 @@
 """Class-balanced batches of any data module; features of a frozen backbone are computed once."""
 
-from collections.abc import Iterable, Iterator
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,30 +13,29 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchgeo.datasets import GeoDataset
+from tqdm import tqdm
 
-from geohash_rs.errors import TrainingError
-from geohash_rs.hashing.data.feature_batches import (
-    Batch,
-    FeatureBatches,
-    RandomBatches,
-    ReadyBatches,
-)
+from geohash_rs.errors import GeoHashRSWarning, TrainingError
+from geohash_rs.hashing.data.feature_batches import Batch, FeatureBatches, ReadyBatches
 from geohash_rs.hashing.data.features import features_key, iterate_features
 from geohash_rs.hashing.data.raw_module import RawDataModule
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.network.scaling import SCALING_TILES, sample_pixels
-from geohash_rs.hashing.train.sampling import ClassBalancedSampler, labels_of
+from geohash_rs.hashing.train.loader_pixels import undo
+from geohash_rs.hashing.train.on_features import prepared
+from geohash_rs.hashing.train.sampling import checked_batches, labels_of, make_batches
 
-__all__ = ["BalancedBatches"]
+__all__ = ["BalancedBatches", "Found"]
+
+WHOLE_TILES = 64  # of which more than the range of pixels is measured
 
 
-class _Found(NamedTuple):
-    """Features of a part, shape (tiles, views, num_features), with labels and tile size (px)."""
+class Found(NamedTuple):
+    """Features of a part, shape (tiles, views, num_features), with the labels of the tiles."""
 
     key: str
     features: Tensor
     labels: Tensor
-    tile_size: int
 
 
 class BalancedBatches(RawDataModule):
@@ -43,13 +45,17 @@ class BalancedBatches(RawDataModule):
     of all tiles and views are computed once, before the first epoch, and batches hold features: a
     head trains in seconds. A geo data module draws tiles at random; those of one epoch are used.
 
+    A `HashingTask` with a frozen backbone does this to any data module by itself. Wrapped by hand,
+    a data module also serves a backbone that is trained, and several tasks share its batches.
+
     Args:
         data: Data module of TorchGeo, or any Lightning data module with attributes such as
             ``train_dataset``.
         cache: Folder to store features in for the next run, or None.
-        classes_per_batch: Classes in a training batch.
-        samples_per_class: Tiles of each class in a training batch.
-        num_batches: Batches in an epoch. Default: enough to see every tile once on average.
+        classes_per_batch: Classes in a training batch. Default: the task's.
+        samples_per_class: Tiles of each class in a training batch. Default: the task's.
+        num_batches: Batches in an epoch. Default: the task's iterations, spread over the trainer's
+            epochs; if it has no last epoch, enough to see every tile once on average.
         seed: Seed of the batches, and of the tiles that a geo data module draws.
     """
 
@@ -58,8 +64,8 @@ class BalancedBatches(RawDataModule):
         data: LightningDataModule,
         *,
         cache: str | None = None,
-        classes_per_batch: int = 15,
-        samples_per_class: int = 6,
+        classes_per_batch: int | None = None,
+        samples_per_class: int | None = None,
         num_batches: int | None = None,
         seed: int = 0,
     ) -> None:
@@ -68,7 +74,9 @@ class BalancedBatches(RawDataModule):
         self.cache = cache
         self.classes_per_batch, self.samples_per_class = classes_per_batch, samples_per_class
         self.num_batches, self.seed = num_batches, seed
-        self._found: dict[str, _Found] = {}
+        self.loaders: dict[str, Callable[[], Any]] = {}  # the data module's own, if replaced
+        self._found: dict[str, Found] = {}
+        self._labels: Tensor | None = None  # of a training part whose images are loaded
         self._drawn: dict[str, list[Batch]] = {}  # tiles of a geo data module, read once
 
     def prepare_data(self) -> None:
@@ -79,83 +87,123 @@ class BalancedBatches(RawDataModule):
         """Set the data module up; before a fit, compute the features of the training part."""
         self.data.trainer = self.trainer
         self.data.setup(stage)
-        if stage == "fit" and self._frozen():
-            self._task().meet_features(self._features("train").features.flatten(0, 1))
+        if stage == "fit":
+            self.prepare_fit()
+
+    def prepare_fit(self) -> None:
+        """Read the labels of the training part, and compute its features for a frozen backbone."""
+        dataset = self._dataset("train")
+        if self._frozen():
+            found = self.features("train")
+            self._task().meet_labels(found.labels)
+            self._task().meet_features(found.features.flatten(0, 1), all_tiles=True)
+        elif dataset is not None:
+            self._labels = _labels_of_dataset(dataset)
+            self._task().meet_labels(self._labels)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Load balanced batches, of features if the backbone is frozen."""
         if self._frozen():
-            found = self._features("train")
-            batches = self._feature_batches(found.features, found.labels)
-            return DataLoader(batches, batch_size=None)
+            found, head = self.features("train"), self._task().head
+            batches = FeatureBatches(
+                prepared(head, found.features),
+                found.labels,
+                self._sampler(found.labels),
+                seed=self.seed,
+            )
+            # a generator of its own: a loader would draw from the global one
+            return DataLoader(batches, batch_size=None, generator=torch.Generator())
         dataset = self._dataset("train")
         if dataset is None:
-            loader: DataLoader[Any] = self.data.train_dataloader()
-            return loader
-        labels = _labels_of_dataset(dataset)
-        if labels.ndim == 2:
-            return self._loader(dataset, shuffle=True)
-        sampler = self._sampler(labels)
-        return self._loader(dataset, batch_sampler=sampler)
+            return self._own_loader("train")
+        labels = _labels_of_dataset(dataset) if self._labels is None else self._labels
+        return self._loader(dataset, batch_sampler=self._sampler(labels))
 
     def in_order(self, part: str) -> DataLoader[Any]:
         """Load a part in order, as features if the backbone is frozen."""
         if self._frozen():
-            found = self._features(part)
+            found = self.features(part)
             pairs = zip(
                 torch.split(found.features, 256), torch.split(found.labels, 256), strict=True
             )
             ready = ReadyBatches([{"features": f, "label": y} for f, y in pairs])
-            return DataLoader(ready, batch_size=None)
+            return DataLoader(ready, batch_size=None, generator=torch.Generator())
         dataset = self._dataset(part)
-        if dataset is None:
-            loader: DataLoader[Any] = getattr(self.data, f"{part}_dataloader")()
-            return loader
-        return self._loader(dataset)
+        return self._own_loader(part) if dataset is None else self._loader(dataset)
 
-    def _features(self, part: str) -> _Found:
+    def has(self, part: str) -> bool:
+        """Return whether the data module has the part "train", "val" or "test"."""
+        return any(getattr(self.data, name, None) is not None for name in _names(part))
+
+    def features(self, part: str) -> Found:
         """Compute or read the features of a part, unless the last task used the same ones.
+
+        Args:
+            part: "train", "val" or "test".
+
+        Returns:
+            The features.
 
         Raises:
             TrainingError: If the part has no tiles, or features that are not finite.
         """
         task = self._task()
-        if not task.pixels.known:
-            task.pixels.meet(self._sample(part))
-        views = task.hparams["train_views" if part == "train" else "views"]
+        if not task.met_pixels:
+            task.meet_pixels(*self._sample(part))
+        settings = task.recipe.features
+        views = settings.train_views if part == "train" else settings.views
         extractor = task.extractor()
         key = features_key(extractor, views=views)
         if part not in self._found or self._found[part].key != key:
             self._found[part] = self._compute(part, extractor, views=views, key=key)
         self._drawn.pop(part, None)  # no longer needed
-        task.tile_size = task.tile_size or self._found[part].tile_size
         return self._found[part]
 
-    def _compute(
-        self, part: str, extractor: Extractor, *, views: Iterable[str], key: str
-    ) -> _Found:
+    def _compute(self, part: str, extractor: Extractor, *, views: Iterable[str], key: str) -> Found:
         labels: list[Tensor] = []
-        sides: list[int] = []
 
         def tiles() -> Iterator[Tensor]:
             for batch in self._drawn.pop(part, None) or self._raw_batches(part):
                 labels.append(labels_of(batch))
-                sides.append(int(batch["image"].shape[-2]))
-                yield batch["image"]
+                yield self._raw(batch["image"])
 
         every = iterate_features(extractor, tiles(), views=tuple(views), folder=self._folder())
-        features = list(every)
+        name = f"features of the {part} part"
+        features = list(tqdm(every, desc=name, unit="batch", disable=None, leave=False))
         if not features:
             raise TrainingError(self._no_tiles(part))
-        found = torch.cat(features)
+        found, target = torch.cat(features), torch.cat(labels)
         bad = ~torch.isfinite(found).flatten(1).all(1)
         if bool(bad.any()):
             msg = f"{int(bad.sum())} of {len(bad)} tiles have features that are NaN or infinite."
             raise TrainingError(msg)
-        return _Found(key, found, torch.cat(labels), sides[0])
+        if target.ndim == 2 and not bool(target.any(1).all()):
+            some = target.any(1)
+            msg = (
+                f"{int((~some).sum())} of {len(some)} tiles of the {part} part have no label and "
+                "are left out."
+            )
+            warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+            found, target = found[some], target[some]
+        return Found(key, found, target)
 
-    def _sample(self, part: str) -> Tensor:
-        """Read pixels of tiles spread evenly over a part, as `sample_pixels` does.
+    def _raw(self, images: Tensor) -> Tensor:
+        """Undo a normalisation that the data sets themselves apply.
+
+        TorchGeo's data modules normalise later, on the device; the values of their data sets are
+        raw.
+        """
+        hook = LightningDataModule.on_after_batch_transfer
+        if type(self.data).on_after_batch_transfer is not hook:
+            return images
+        mean, std = (getattr(self.data, name, value) for name, value in (("mean", 0), ("std", 1)))
+        return undo(images.float(), mean=mean, std=std)
+
+    def _sample(self, part: str) -> tuple[Tensor, Tensor]:
+        """Read tiles spread evenly over a part.
+
+        Returns:
+            Pixels of all of them, as `sample_pixels` returns them, and some of the tiles.
 
         Raises:
             TrainingError: If the part has no tiles.
@@ -172,7 +220,15 @@ class BalancedBatches(RawDataModule):
             batches = self._loader(Subset(dataset, rows)) if count else []
         if not count:
             raise TrainingError(self._no_tiles(part))
-        return sample_pixels(batch["image"][::step] for batch in batches)
+        some: list[Tensor] = []
+
+        def spread() -> Iterator[Tensor]:
+            for batch in batches:
+                tiles = self._raw(batch["image"])[::step]
+                some.append(tiles[:: max(1, SCALING_TILES // WHOLE_TILES)])
+                yield tiles
+
+        return sample_pixels(spread()), torch.cat(some)
 
     def _no_tiles(self, part: str) -> str:
         return f"the {part} part of {type(self.data).__name__} has no tiles; check its folder."
@@ -183,7 +239,7 @@ class BalancedBatches(RawDataModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             if dataset is None:
-                return list(getattr(self.data, f"{part}_dataloader")())
+                return list(self._own_loader(part))
             return self._loader(dataset)
 
     def _dataset(self, part: str) -> Dataset[Batch] | None:
@@ -192,13 +248,18 @@ class BalancedBatches(RawDataModule):
         Raises:
             TrainingError: If the data module has no such part.
         """
-        whole = getattr(self.data, "dataset", None)
-        dataset = getattr(self.data, f"{part}_dataset", None)
-        dataset = whole if dataset is None else dataset
+        candidates = (getattr(self.data, name, None) for name in _names(part))
+        dataset = next((found for found in candidates if found is not None), None)
         if dataset is None:
             msg = f"{type(self.data).__name__} has no {part}_dataset; its setup() must make one."
             raise TrainingError(msg)
         return None if isinstance(dataset, GeoDataset) else dataset
+
+    def _own_loader(self, part: str) -> DataLoader[Any]:
+        name = f"{part}_dataloader"
+        make = self.loaders.get(name) or getattr(self.data, name)
+        loader: DataLoader[Any] = make()
+        return loader
 
     def _loader(self, dataset: Dataset[Batch], **settings: Any) -> DataLoader[Any]:  # noqa: ANN401
         if "batch_sampler" not in settings:
@@ -210,27 +271,20 @@ class BalancedBatches(RawDataModule):
             **settings,
         )
 
-    def _sampler(self, labels: Tensor) -> ClassBalancedSampler:
-        return ClassBalancedSampler(
-            labels,
-            classes_per_batch=self.classes_per_batch,
-            samples_per_class=self.samples_per_class,
-            num_batches=self.num_batches,
-            seed=self.seed,
-            names=getattr(self.data, "classes", ()),
-        )
-
-    def _feature_batches(self, features: Tensor, labels: Tensor) -> FeatureBatches:
-        size = self.classes_per_batch * self.samples_per_class
-        length = self.num_batches or max(1, len(labels) // size)
-        sampler: Iterable[list[int]] = (
-            self._sampler(labels)
-            if labels.ndim == 1
-            else RandomBatches(len(labels), size=size, length=length, seed=self.seed)
-        )
-        if isinstance(sampler, ClassBalancedSampler):
-            length = len(sampler)
-        return FeatureBatches(features, labels, sampler, length=length, seed=self.seed)
+    def _sampler(self, labels: Tensor) -> Iterable[list[int]]:
+        task = self._task()
+        if task.sampler is not None:
+            return checked_batches(task.sampler(labels), count=len(labels))
+        own = {
+            "classes_per_batch": self.classes_per_batch,
+            "samples_per_class": self.samples_per_class,
+        }
+        sampling = replace(task.recipe.sampling, **{k: v for k, v in own.items() if v is not None})
+        num_batches, epochs = self.num_batches, self.trainer.max_epochs or 0
+        if num_batches is None and epochs > 0:
+            num_batches = math.ceil(sampling.iterations / epochs)
+        names = getattr(self.data, "classes", ())
+        return make_batches(labels, sampling, num_batches=num_batches, seed=self.seed, names=names)
 
     def _folder(self) -> Path | None:
         return None if self.cache is None else Path(self.cache)
@@ -244,6 +298,11 @@ class BalancedBatches(RawDataModule):
     def _frozen(self) -> bool:
         settings = getattr(self._task(), "hparams", {})
         return bool(settings.get("freeze_backbone")) and hasattr(self._task(), "meet_features")
+
+
+def _names(part: str) -> tuple[str, str]:
+    """Return the attributes of a data module that may hold a part."""
+    return f"{part}_dataset", "dataset"
 
 
 def _labels_of_dataset(dataset: Any) -> Tensor:  # noqa: ANN401 - a data set with a length

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import IterableDataset
 
-__all__ = ["Batch", "FeatureBatches", "RandomBatches", "ReadyBatches"]
+__all__ = ["Batch", "FeatureBatches", "ReadyBatches"]
 
 Batch = dict[str, Tensor]
 
 
-class ReadyBatches(Dataset[Batch]):
-    """Precomputed batches."""
+class ReadyBatches(IterableDataset[Batch]):
+    """Precomputed batches, which every process of a run gets whole."""
 
     def __init__(self, batches: list[Batch]) -> None:
         self.batches = batches
@@ -20,42 +20,31 @@ class ReadyBatches(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.batches[index]
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
 
 
 class FeatureBatches(IterableDataset[Batch]):
-    """Batches of features, with a random view of each tile."""
+    """Batches of features that a head has prepared, with a random view of each tile.
+
+    Args:
+        prepared: Prepared features, float32, shape (tiles, views, num_features).
+        labels: Labels of the tiles.
+        sampler: Batches of rows; each iteration is an epoch.
+        seed: Seed of the views; epochs continue the random sequence.
+    """
 
     def __init__(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        sampler: Iterable[list[int]],
-        *,
-        length: int,
-        seed: int,
+        self, prepared: Tensor, labels: Tensor, sampler: Iterable[list[int]], *, seed: int
     ) -> None:
-        self.features, self.labels, self.sampler, self.length = features, labels, sampler, length
+        self.prepared, self.labels, self.sampler = prepared, labels, sampler
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.sampler)  # type: ignore[arg-type]  # samplers of batches have a length
 
     def __iter__(self) -> Iterator[Batch]:
         for chosen in self.sampler:
-            rows = torch.tensor(chosen)
-            views = torch.randint(self.features.shape[1], (len(rows),), generator=self.generator)
-            yield {"features": self.features[rows, views], "label": self.labels[rows]}
-
-
-class RandomBatches:
-    """Random batches for tiles with several labels each; epochs continue the random sequence."""
-
-    def __init__(self, count: int, *, size: int, length: int, seed: int) -> None:
-        self.count, self.size, self.length = count, size, length
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for _ in range(self.length):
-            yield torch.randperm(self.count, generator=self.generator)[: self.size].tolist()
+            rows = torch.as_tensor(chosen)
+            views = torch.randint(self.prepared.shape[1], (len(rows),), generator=self.generator)
+            yield {"prepared": self.prepared[rows, views], "label": self.labels[rows]}

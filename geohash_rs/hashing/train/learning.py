@@ -1,10 +1,11 @@
 """Choose the trainable weights of a task, and make their optimizer."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
-from torch.optim import AdamW, lr_scheduler
+from torch.optim import AdamW, Optimizer, lr_scheduler
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.backbones import Backbone
@@ -37,40 +38,46 @@ def unfreeze(backbone: Backbone, chosen: Sequence[str], *, frozen: bool) -> None
 
 
 def make_optimizer(
-    backbone: Backbone,
     head: Iterable[nn.Parameter],
     *,
     settings: LearningSettings,
-    trainer: Any,  # noqa: ANN401
-    monitor: str,
-) -> dict[str, Any]:
+    steps: float,
+    backbone: Iterable[nn.Parameter] = (),
+) -> tuple[Optimizer, lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau | None]:
     """Make AdamW for the trainable weights, and its schedule.
 
     Args:
-        backbone: The backbone; only its unfrozen parts are trained.
         head: Weights of the head and the loss.
         settings: Learning rates and schedule.
-        trainer: Lightning's trainer, which knows the number of steps.
-        monitor: The measure that "plateau" monitors; higher is better.
+        steps: Number of steps of the training.
+        backbone: Weights of the backbone; only those that are not frozen are trained.
 
     Returns:
-        Optimizer and schedule in Lightning's form.
+        Optimizer and schedule. "cosine" is to be stepped after every batch, "plateau" after every
+        validation; None leaves the rate as it is.
 
     Raises:
-        TrainingError: If the schedule is unknown.
+        TrainingError: If "cosine" does not know the number of steps.
     """
-    deep = [p for p in backbone.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": list(head)}]
-    if deep:
-        groups.append({"params": deep, "lr": settings.backbone_lr or settings.lr / 10})
-    optimizer = AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
-    if settings.schedule == "cosine":
-        cosine = lr_scheduler.CosineAnnealingLR(optimizer, int(trainer.estimated_stepping_batches))
-        schedule = {"scheduler": cosine, "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
-    if settings.schedule != "plateau":
-        msg = f'schedule {settings.schedule!r} is unknown; use "plateau" or "cosine".'
+    if deep := [weight for weight in backbone if weight.requires_grad]:
+        rate = settings.lr / 10 if settings.backbone_lr is None else settings.backbone_lr
+        groups.append({"params": deep, "lr": rate})
+    on_cpu = all(weight.device.type == "cpu" for group in groups for weight in group["params"])
+    betas = (settings.betas[0], settings.betas[1])
+    optimizer = AdamW(
+        groups, settings.lr, betas, weight_decay=settings.weight_decay, fused=on_cpu or None
+    )
+    if settings.schedule == "plateau":
+        return optimizer, lr_scheduler.ReduceLROnPlateau(
+            optimizer, mode="max", patience=settings.patience
+        )
+    if settings.schedule == "constant":
+        return optimizer, None
+    if not math.isfinite(steps):
+        msg = (
+            'schedule "cosine" needs the number of steps; pass max_epochs or max_steps to the '
+            'Trainer, or schedule="constant".'
+        )
         raise TrainingError(msg)
-    plateau = lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=settings.patience)
-    schedule = {"scheduler": plateau, "monitor": monitor}
-    return {"optimizer": optimizer, "lr_scheduler": schedule}
+    return optimizer, lr_scheduler.CosineAnnealingLR(optimizer, int(steps))

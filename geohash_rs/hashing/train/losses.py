@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geohash_rs.errors import TrainingError
-from geohash_rs.hashing.train.mining import MINERS, Triplets, label_similarity
+from geohash_rs.hashing.train.mining import Triplets, label_similarity, mine
 from geohash_rs.hashing.train.settings import LossSettings
 
 __all__ = [
     "MiLaNLoss",
     "balance_loss",
+    "loss_terms",
     "pairwise_distances",
     "push_loss",
     "triplet_loss",
@@ -164,8 +165,8 @@ class MiLaNLoss(nn.Module):
         used = self.settings
         distances = pairwise_distances(activations, normalise=used.normalise)
         similarity = label_similarity(labels)
-        triplets = MINERS[used.mining](
-            distances.detach(), similarity, margin=used.margin, generator=generator
+        triplets = mine(
+            used.mining, distances.detach(), similarity, margin=used.margin, generator=generator
         )
         terms = {
             "triplet": triplet_loss(distances, triplets, margin=used.margin),
@@ -197,3 +198,33 @@ class MiLaNLoss(nn.Module):
         if labels.ndim == 2:
             return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
         return functional.cross_entropy(logits, labels, label_smoothing=self.settings.smoothing)
+
+
+def loss_terms(loss: nn.Module, activations: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Call a loss: `MiLaNLoss`, or any module that takes activations and labels.
+
+    Args:
+        loss: Returns a scalar, or scalars by name of which "loss" is to be minimised.
+        activations: In [0, 1], shape (tiles, bits).
+        labels: As for `label_similarity`.
+
+    Returns:
+        Scalars by name; "loss" is to be minimised, the others are logged.
+
+    Raises:
+        TrainingError: If the loss returns anything else, or is NaN or infinite.
+    """
+    found = loss(activations, labels)
+    terms = {"loss": found} if isinstance(found, Tensor) else found
+    name = type(loss).__name__
+    if not isinstance(terms, dict) or not isinstance(terms.get("loss"), Tensor):
+        msg = f"the loss {name} returned {type(found).__name__}; return a scalar tensor, or a "
+        msg += 'dictionary of them with the key "loss".'
+        raise TrainingError(msg)
+    if terms["loss"].numel() != 1 or not bool(torch.isfinite(terms["loss"]).all()):
+        msg = (
+            f"the loss {name} returned {terms['loss'].detach().flatten()[:4].tolist()} of shape "
+            f"{tuple(terms['loss'].shape)}; it must return one finite number for a batch."
+        )
+        raise TrainingError(msg)
+    return terms

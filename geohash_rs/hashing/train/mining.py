@@ -9,11 +9,13 @@ from geohash_rs.errors import TrainingError
 
 __all__ = [
     "MINERS",
+    "Miner",
     "Triplets",
     "batch_all",
     "batch_hard",
     "class_pairs",
     "label_similarity",
+    "mine",
     "semi_hard",
 ]
 
@@ -200,3 +202,44 @@ def _valid(similarity: Tensor) -> Tensor:
     itself = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
     more_like = similarity[:, :, None] > similarity[:, None, :]
     return more_like & ~itself[:, :, None] & ~itself[:, None, :]
+
+
+def mine(
+    miner: str | Miner,
+    distances: Tensor,
+    similarity: Tensor,
+    *,
+    margin: float,
+    generator: torch.Generator | None,
+) -> Triplets:
+    """Choose triplets with a miner, by name or of one's own.
+
+    Args:
+        miner: A name in `MINERS`, or a function like `Miner`.
+        distances: As for `Miner`.
+        similarity: As for `Miner`.
+        margin: As for `Miner`.
+        generator: As for `Miner`.
+
+    Returns:
+        The triplets.
+
+    Raises:
+        TrainingError: If the miner returns anything but three equally long rows of indices.
+    """
+    chosen = MINERS[miner] if isinstance(miner, str) else miner
+    found = chosen(distances, similarity, margin=margin, generator=generator)
+    indices = found if isinstance(found, tuple) and len(found) == 3 else ()
+    if (
+        not indices
+        or not all(isinstance(rows, Tensor) and rows.dtype == torch.int64 for rows in indices)
+        or indices[0].ndim != 1
+        or not indices[0].shape == indices[1].shape == indices[2].shape
+    ):
+        name = getattr(chosen, "__name__", type(chosen).__name__)
+        msg = (
+            f"the miner {name} returned {type(found).__name__}; return Triplets(anchors, "
+            "positives, negatives), three int64 tensors of one length."
+        )
+        raise TrainingError(msg)
+    return Triplets(*indices)

@@ -1,19 +1,20 @@
 """Train a MiLaN head on frozen features: seconds to minutes on one core."""
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from geohash_rs.errors import TrainingError
+from geohash_rs.hashing.data.feature_batches import FeatureBatches
 from geohash_rs.hashing.network.heads import MiLaN
+from geohash_rs.hashing.train.learning import make_optimizer
 from geohash_rs.hashing.train.losses import MiLaNLoss
 from geohash_rs.hashing.train.recipes import Recipe
-from geohash_rs.hashing.train.sampling import ClassBalancedSampler, ClassPairSampler
+from geohash_rs.hashing.train.sampling import make_batches
 
-__all__ = ["History", "train_head"]
+__all__ = ["History", "prepared", "train_head"]
 
 NOTE_EVERY = 50  # iterations between entries of the history
 
@@ -66,53 +67,42 @@ def train_head(
 def _train(
     features: Tensor, labels: Tensor, num_bits: int, recipe: Recipe, seed: int
 ) -> tuple[MiLaN, History]:
-    count, views, width = features.shape
     num_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
-    head = recipe.head.make(width, num_bits)
+    head = recipe.head.make(features.shape[2], num_bits)
+    criterion = MiLaNLoss(recipe.loss, num_bits=num_bits, num_classes=num_classes)
     if recipe.head.standardise:
         head.standardise(features.flatten(0, 1))
-    with torch.no_grad():  # steps before the first layer have no trainable weights
-        prepared = head.prepare(features.flatten(0, 1)).reshape(count, views, -1)
-    criterion = MiLaNLoss(recipe.loss, num_bits=num_bits, num_classes=num_classes)
-    parameters = [*head.parameters(), *criterion.parameters()]
-    optimizer = torch.optim.AdamW(
-        parameters, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True
+    steps = recipe.sampling.iterations
+    optimizer, schedule = make_optimizer(
+        [*head.parameters(), *criterion.parameters()], settings=recipe.learning, steps=steps
     )
+    rows = make_batches(labels, recipe.sampling, num_batches=steps, seed=seed)
     history = History()
     head.train()
-    for step, rows in enumerate(_batches(labels, recipe, seed)):
-        if recipe.cosine:
-            fall = 0.5 * (1 + math.cos(math.pi * step / recipe.iterations))
-            optimizer.param_groups[0]["lr"] = recipe.learning_rate * fall
-        drawn = torch.randint(views, (len(rows),))
-        terms = criterion(head.activate(prepared[rows, drawn]), labels[rows])
+    for step, batch in enumerate(FeatureBatches(prepared(head, features), labels, rows, seed=seed)):
+        terms = criterion(head.activate(batch["prepared"]), batch["label"])
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         optimizer.step()
-        if step % NOTE_EVERY == 0 or step == recipe.iterations - 1:
+        if isinstance(schedule, CosineAnnealingLR):
+            schedule.step()
+        if step % NOTE_EVERY == 0 or step == steps - 1:
             _note(history, step, terms)
     return head.eval(), history
 
 
-def _batches(labels: Tensor, recipe: Recipe, seed: int) -> Iterator[Tensor]:
-    if labels.ndim == 2:
-        # for pairs of classes, samples_per_class counts triplets of three tiles
-        size = (recipe.classes_per_batch or 3) * recipe.samples_per_class
-        for _ in range(recipe.iterations):
-            yield torch.randperm(len(labels))[:size]
-        return
-    sampler = (
-        ClassBalancedSampler(
-            labels,
-            classes_per_batch=recipe.classes_per_batch,
-            samples_per_class=recipe.samples_per_class,
-            seed=seed,
-        )
-        if recipe.classes_per_batch
-        else ClassPairSampler(labels, num_triplets=recipe.samples_per_class, seed=seed)
-    )
-    for _ in range(recipe.iterations):
-        yield sampler.draw()
+@torch.no_grad()
+def prepared(head: MiLaN, features: Tensor) -> Tensor:
+    """Do once what a head does before its first layer, which has no trainable weights.
+
+    Args:
+        head: The head.
+        features: Shape (tiles, views, num_features).
+
+    Returns:
+        Prepared features, shape (tiles, views, width of the first layer).
+    """
+    return torch.stack([head.prepare(view) for view in features.unbind(1)], dim=1)
 
 
 def _note(history: History, step: int, terms: dict[str, Tensor]) -> None:

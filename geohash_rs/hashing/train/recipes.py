@@ -1,42 +1,39 @@
 """Named training configurations: the paper's, and better ones."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.views import VIEWS
-from geohash_rs.hashing.train.settings import FeatureSettings, HeadSettings, LossSettings, Settings
+from geohash_rs.hashing.train.settings import (
+    FeatureSettings,
+    HeadSettings,
+    LearningSettings,
+    LossSettings,
+    SamplingSettings,
+)
 
 __all__ = ["RECIPES", "Recipe", "get_recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All settings for training a head on frozen features.
+    """All settings of a training.
 
     Attributes:
         features: Which features to use; by default of all views of a tile.
         head: The shape of the head.
         loss: The loss.
-        classes_per_batch: Classes per batch; 0 for the paper's pairs of classes.
-        samples_per_class: Tiles per class in a batch; for pairs of classes, triplets per batch.
-        iterations: Number of batches.
-        learning_rate: Initial learning rate.
-        betas: Decay rates of Adam.
-        weight_decay: Decoupled weight decay; 0 is plain Adam.
-        cosine: Whether the learning rate falls to zero along a cosine.
+        learning: Learning rate and schedule.
+        sampling: Size and number of the batches.
     """
 
     features: FeatureSettings = FeatureSettings(input_size=256, train_views=VIEWS)
     head: HeadSettings = HeadSettings()
     loss: LossSettings = LossSettings()
-    classes_per_batch: int = 15
-    samples_per_class: int = 6
-    iterations: int = 1500
-    learning_rate: float = 3e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.01
-    cosine: bool = True
+    learning: LearningSettings = LearningSettings()
+    sampling: SamplingSettings = SamplingSettings()
 
     def with_(self, **changes: Any) -> "Recipe":  # noqa: ANN401
         """Return a copy with some settings changed.
@@ -54,21 +51,28 @@ class Recipe:
         if unknown := sorted(set(changes) - set(known)):
             msg = f"a recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known))}."
             raise TrainingError(msg)
-        own: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Settings):
-                own[field.name] = value.pick({**asdict(value), **changes})  # type: ignore[call-overload]
-            elif field.name in changes:
-                own[field.name] = changes[field.name]
-        return replace(self, **own)
+        if "stages" not in changes and not _has_stages(changes):
+            changes["stages"] = ()
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        return replace(self, **{k: v.pick({**vars(v), **changes}) for k, v in parts.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all settings in one flat mapping of JSON values."""
+        """Return all settings in one flat mapping of JSON values; a miner by its name."""
         flat: dict[str, Any] = {}
-        for name, value in asdict(self).items():
-            flat |= value if isinstance(value, dict) else {name: value}
+        for part in fields(self):
+            flat |= vars(getattr(self, part.name))
+        if not isinstance(flat["mining"], str):
+            flat["mining"] = getattr(flat["mining"], "__qualname__", type(flat["mining"]).__name__)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in flat.items()}
+
+
+def _has_stages(changes: Mapping[str, Any]) -> bool:
+    """Return whether the network has the stages of the recipes, those of an EfficientNet."""
+    weights = changes.get("weights")
+    named = getattr(weights, "meta", {}).get("model") or changes.get("model", "efficientnet")
+    if isinstance(weights, str) and "_Weights." in weights:  # TorchGeo's
+        named = weights
+    return isinstance(named, str) and "efficientnet" in named.lower()
 
 
 STAGES = ("blocks.3", "blocks.4", "blocks.5", "blocks.6")  # of EfficientNet-Lite0
@@ -76,7 +80,13 @@ FOUR_VIEWS = ("identity", "hflip", "rot90", "rot180")
 
 # chosen by validation within the training part: docs/reference/results/retrieval.md
 MILAN = Recipe().with_(
-    stages=STAGES, components=384, dropout=0.2, noise=1.0, proxy=0.3, iterations=6000
+    input_size=None,
+    stages=STAGES,
+    components=384,
+    dropout=0.2,
+    noise=1.0,
+    proxy=0.3,
+    iterations=6000,
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -90,10 +100,10 @@ RECIPES: dict[str, Recipe] = {
         classes_per_batch=0,
         samples_per_class=30,
         iterations=10_000,
-        learning_rate=1e-4,
+        lr=1e-4,
         betas=(0.5, 0.9),
         weight_decay=0.0,
-        cosine=False,
+        schedule="constant",
     ),
     "milan": MILAN,
     "milan-views": MILAN.with_(views=FOUR_VIEWS),

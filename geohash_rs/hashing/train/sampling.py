@@ -9,12 +9,16 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from geohash_rs.errors import GeoHashRSWarning, TrainingError
+from geohash_rs.hashing.train.settings import SamplingSettings
 
 __all__ = [
     "ClassBalancedSampler",
     "ClassPairSampler",
+    "RandomBatches",
     "SingleTileWarning",
+    "checked_batches",
     "labels_of",
+    "make_batches",
     "rows_by_class",
 ]
 
@@ -169,6 +173,102 @@ class ClassPairSampler(ClassBalancedSampler):
         return torch.cat([like, _take(self.rows[second], self.num_triplets, self.generator)])
 
 
+class RandomBatches(Sampler[list[int]]):
+    """Random batches, for tiles with several labels each; epochs continue the random sequence.
+
+    Args:
+        count: Number of tiles.
+        size: Tiles in a batch; all of them if there are fewer.
+        num_batches: Batches per epoch; None draws each tile once on average.
+        seed: Seed of the batches.
+    """
+
+    def __init__(self, count: int, *, size: int, num_batches: int | None, seed: int) -> None:
+        self.count, self.size = count, size
+        self.num_batches = num_batches or max(1, count // size)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for _ in range(self.num_batches):
+            yield torch.randperm(self.count, generator=self.generator)[: self.size].tolist()
+
+
+def make_batches(
+    labels: Tensor,
+    sampling: SamplingSettings,
+    *,
+    num_batches: int | None,
+    seed: int,
+    names: Sequence[str] = (),
+) -> Sampler[list[int]]:
+    """Make the sampler that suits the labels: balanced by class, or random for several labels.
+
+    Args:
+        labels: As for `label_similarity`.
+        sampling: Sizes of the batches.
+        num_batches: As in `ClassBalancedSampler`.
+        seed: Seed of the batches.
+        names: Names of the classes.
+
+    Returns:
+        Batches of rows.
+
+    Raises:
+        TrainingError: If fewer than two classes have two tiles, or a number is too small.
+    """
+    classes, samples = sampling.classes_per_batch, sampling.samples_per_class
+    if labels.ndim == 2:
+        # for pairs of classes, samples_per_class counts triplets of three tiles
+        size = (classes or 3) * samples
+        return RandomBatches(len(labels), size=size, num_batches=num_batches, seed=seed)
+    if not classes:
+        return ClassPairSampler(
+            labels, num_triplets=samples, num_batches=num_batches, seed=seed, names=names
+        )
+    return ClassBalancedSampler(
+        labels,
+        classes_per_batch=classes,
+        samples_per_class=samples,
+        num_batches=num_batches,
+        seed=seed,
+        names=names,
+    )
+
+
+def checked_batches(batches: Any, *, count: int) -> Any:  # noqa: ANN401
+    """Check what a sampler of one's own returned, and draw its first batch to see that it can.
+
+    Args:
+        batches: Should be iterable, with the number of batches as its length.
+        count: Number of tiles.
+
+    Returns:
+        The same.
+
+    Raises:
+        TrainingError: If it has no length, or its batches do not hold rows of the tiles.
+    """
+    name = type(batches).__name__
+    if not hasattr(batches, "__len__") or not hasattr(batches, "__iter__"):
+        msg = (
+            f"the sampler returned {name}, which has no length or cannot be iterated; return an "
+            "object such as ClassBalancedSampler, with __iter__ and __len__."
+        )
+        raise TrainingError(msg)
+    first = torch.as_tensor(next(iter(batches), []))
+    whole = first.ndim == 1 and not first.is_floating_point() and len(first)
+    if not whole or int(first.min()) < 0 or int(first.max()) >= count:
+        msg = (
+            f"the first batch of the sampler {name} is {first.tolist()[:5]}; a batch lists rows "
+            f"of the {count} training tiles, from 0."
+        )
+        raise TrainingError(msg)
+    return batches
+
+
 def _warn_of_single_tiles(classes: Sequence[int], names: Sequence[str]) -> None:
     if classes:
         listed = ", ".join(str(names[c]) if names else str(c) for c in classes[:5])
@@ -176,7 +276,7 @@ def _warn_of_single_tiles(classes: Sequence[int], names: Sequence[str]) -> None:
             f"{len(classes)} classes have a single training tile and are left out ({listed}); "
             "a triplet needs two: add tiles."
         )
-        warnings.warn(msg, SingleTileWarning, stacklevel=3)
+        warnings.warn(msg, SingleTileWarning, stacklevel=4)
 
 
 def _take(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:

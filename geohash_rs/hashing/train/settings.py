@@ -9,13 +9,14 @@ from typing import Any, Literal, Self, TypeVar
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.heads import MiLaN
 from geohash_rs.hashing.network.lite0 import LITE0
-from geohash_rs.hashing.train.mining import MINERS
+from geohash_rs.hashing.train.mining import MINERS, Miner
 
 __all__ = [
     "FeatureSettings",
     "HeadSettings",
     "LearningSettings",
     "LossSettings",
+    "SamplingSettings",
     "Settings",
     "documented_by",
 ]
@@ -48,8 +49,8 @@ class FeatureSettings(Settings):
         model: Backbone, the name of a timm model.
         weights: Weights of the backbone, as for `load_backbone`.
         stages: Modules of the backbone whose mean output is appended to the features.
-        input_size: Side of the network's input, px. Default: in `HashingTask`, the size its
-            weights were trained with; elsewhere as in `fit_hasher`.
+        input_size: Side of the network's input, px. Default: it follows the side of the tiles, as
+            in `fit_hasher`.
         train_views: Views of a tile from which training draws one at random.
         views: Views over which activations are averaged outside training; each costs a pass.
     """
@@ -111,7 +112,7 @@ class LossSettings(Settings):
     """The terms of the loss and their weights.
 
     Attributes:
-        mining: "class_pairs" (the paper's), "batch_all", "batch_hard" or "semi_hard".
+        mining: "class_pairs" (the paper's), "batch_all", "batch_hard", "semi_hard" or a `Miner`.
         margin: Margin of the triplets.
         normalise: Whether activations are normalised to unit length before computing distances.
         push: Weight of the push loss.
@@ -124,7 +125,7 @@ class LossSettings(Settings):
         TrainingError: If a setting is unknown.
     """
 
-    mining: str = "batch_hard"
+    mining: str | Miner = "batch_hard"
     margin: float = 0.2
     normalise: bool = True
     push: float = 0.001
@@ -134,8 +135,11 @@ class LossSettings(Settings):
     smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.mining not in MINERS:
-            msg = f"mining {self.mining!r} is not one of {', '.join(MINERS)}."
+        if not callable(self.mining) and self.mining not in MINERS:
+            msg = (
+                f"mining {self.mining!r} is not one of {', '.join(MINERS)}; use one of these or a "
+                "function such as hashing.Miner describes."
+            )
             raise TrainingError(msg)
         if self.margin <= 0:
             msg = f"margin is {self.margin}; use a positive number such as 0.2."
@@ -144,22 +148,47 @@ class LossSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class LearningSettings(Settings):
-    """Learning rates and schedule of a task.
+    """Learning rates and their schedule.
 
     Attributes:
         lr: Learning rate.
         backbone_lr: Learning rate of the backbone's trainable parts. Default: a tenth of `lr`.
-        weight_decay: Decoupled weight decay.
-        schedule: "plateau" lowers the learning rate when the validation mAP stops improving,
-            "cosine" lowers it to zero over all steps.
+        betas: Decay rates of Adam's two means.
+        weight_decay: Decoupled weight decay; 0 is plain Adam.
+        schedule: "cosine" lowers the learning rate to zero over all steps, "plateau" when the
+            validation mAP stops improving, "constant" never.
         patience: Epochs without a better validation mAP before "plateau" lowers the rate.
+
+    Raises:
+        TrainingError: If the schedule is unknown.
     """
 
     lr: float = 3e-4
     backbone_lr: float | None = None
+    betas: Sequence[float] = (0.9, 0.999)
     weight_decay: float = 0.01
-    schedule: Literal["plateau", "cosine"] = "plateau"
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     patience: int = 10
+
+    def __post_init__(self) -> None:
+        if self.schedule not in {"cosine", "plateau", "constant"}:
+            msg = f'schedule {self.schedule!r} is unknown; use "cosine", "plateau" or "constant".'
+            raise TrainingError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingSettings(Settings):
+    """The batches of training.
+
+    Attributes:
+        classes_per_batch: Classes in a batch; 0 for the paper's pairs of classes.
+        samples_per_class: Tiles of each class in a batch; for pairs of classes, triplets.
+        iterations: Number of batches, spread over the epochs of the trainer.
+    """
+
+    classes_per_batch: int = 15
+    samples_per_class: int = 6
+    iterations: int = 1500
 
 
 def documented_by(*kinds: type[Settings]) -> Callable[[C], C]:

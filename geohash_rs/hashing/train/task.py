@@ -1,19 +1,24 @@
 """Train a hasher in TorchGeo: a task for Lightning's Trainer and TorchGeo's command line."""
 
 import copy
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from geohash_rs._compat import base_task
-from geohash_rs.errors import BandMismatchError, TrainingError, one_line
+from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, TrainingError, one_line
+from geohash_rs.hashing.data.automatic import attach, detach
+from geohash_rs.hashing.data.balanced import BalancedBatches
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.backbones import Backbone
-from geohash_rs.hashing.network.lite0 import LITE0
+from geohash_rs.hashing.network.calibration import choose_calibration
+from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.preparation import prepare
 from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.views import random_views, view
@@ -25,14 +30,17 @@ from geohash_rs.hashing.train.checkpoints import (
 )
 from geohash_rs.hashing.train.learning import make_optimizer, unfreeze
 from geohash_rs.hashing.train.loader_pixels import LoaderPixels, undo
-from geohash_rs.hashing.train.losses import MiLaNLoss
+from geohash_rs.hashing.train.losses import MiLaNLoss, loss_terms
+from geohash_rs.hashing.train.mining import Miner
 from geohash_rs.hashing.train.quiet import mute_warnings
+from geohash_rs.hashing.train.recipes import Recipe, get_recipe
 from geohash_rs.hashing.train.sampling import labels_of
 from geohash_rs.hashing.train.settings import (
     FeatureSettings,
     HeadSettings,
     LearningSettings,
     LossSettings,
+    SamplingSettings,
     documented_by,
 )
 from geohash_rs.hashing.train.validation import (
@@ -45,27 +53,42 @@ from geohash_rs.scenes.band_labels import bands_of_dataset
 
 __all__ = ["CodeCollapseWarning", "HashingTask"]
 
+RECIPE_SETTINGS = set(Recipe().to_dict()) - {"weights"}
 
-@documented_by(FeatureSettings, HeadSettings, LossSettings, LearningSettings)
+
+@documented_by(FeatureSettings, HeadSettings, LossSettings, LearningSettings, SamplingSettings)
 class HashingTask(base_task()):  # type: ignore[misc]
-    """Metric learning of binary codes, after MiLaN.
+    """Metric learning of binary codes, after MiLaN, by the best recipe known unless told otherwise.
 
     Batches are TorchGeo's: ``image`` and ``label``, or a ``mask`` whose most frequent class
     becomes the label. The data module's normalisation (its ``mean`` and ``std``) is undone,
-    because scaling belongs to the hasher. Batches of `BalancedBatches` may hold ``features``
-    instead of an image, computed once by the frozen backbone.
+    because scaling belongs to the hasher.
+
+    While the backbone is frozen, the features of all tiles and views of a data module are computed
+    once, before the first epoch, in place of its own augmentations, and batches hold the same
+    number of tiles of several classes. With loaders instead of a data module, the network runs in
+    every epoch.
 
     Args:
         in_channels: Number of bands of the images.
         num_bits: Bits per code.
+        recipe: Name of the recipe in `RECIPES` from which all settings come that are not given:
+            "milan", or "paper" for the published one.
         freeze_backbone: Whether to train only the head.
         unfreeze: Modules of the backbone to train if it is not frozen, such as "blocks.6".
             Default: all. Normalisation layers keep the statistics of their weights.
-        num_classes: Number of classes; needed for the proxy.
+        cache: Folder to store features in for the next run; None keeps them in memory, with the
+            data module; False computes them in every epoch, from its own batches.
+        precision: Numbers in which a frozen backbone computes features, as for `fit_hasher`.
+        loss: Own loss in place of MiLaN's, as `loss_terms` describes.
+        sampler: Own batches: a function of the training labels that returns an iterable with a
+            length, whose items are lists of rows.
+        num_classes: Number of classes; needed for the proxy. Default: that of the data module.
         bands: Names of the bands. Default: those that the training dataset names, as TorchGeo's
             do; otherwise red, green, blue for three, or numbers.
         scaling: ``{"kind": "range", "low": [...], "high": [...]}`` in raw pixel values. Default: 0
-            to 255 if the first training batch lies within, otherwise its percentiles.
+            to 255 if tiles of all classes lie within, otherwise their percentiles; without cached
+            features, of the first training batch.
         loader_mean: Mean that the data loader subtracts. Default: the ``mean`` of the data module,
             or of the checkpoint's data module, otherwise 0.
         loader_std: Deviation that it divides by. Default: as for `loader_mean`, otherwise 1.
@@ -85,35 +108,44 @@ class HashingTask(base_task()):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: str = LITE0,
+        model: str | nn.Module | None = None,
         weights: Any = True,  # noqa: ANN401, FBT002  (TorchGeo's order of settings)
         in_channels: int = 3,
         num_bits: int = 64,
         *,
+        recipe: str = "milan",
         freeze_backbone: bool = True,
         unfreeze: Sequence[str] = (),
-        stages: Sequence[str] = (),
-        components: int = 0,
-        train_views: Sequence[str] = ("identity",),
-        views: Sequence[str] = ("identity",),
-        hidden: tuple[int, ...] = (1024, 512),
-        dropout: float = 0.0,
-        noise: float = 0.0,
-        standardise: bool = True,
-        mining: str = "batch_hard",
-        margin: float = 0.2,
-        normalise: bool = True,
-        push: float = 0.001,
-        balance: float = 1.0,
-        balance_over: Literal["sample", "bit"] = "bit",
-        proxy: float = 0.0,
-        smoothing: float = 0.0,
+        cache: str | Literal[False] | None = None,
+        precision: Literal["int8", "fp32"] | None = None,
+        stages: Sequence[str] | None = None,
+        components: int | None = None,
+        train_views: Sequence[str] | None = None,
+        views: Sequence[str] | None = None,
+        hidden: Sequence[int] | None = None,
+        dropout: float | None = None,
+        noise: float | None = None,
+        standardise: bool | None = None,
+        loss: nn.Module | None = None,
+        mining: str | Miner | None = None,
+        margin: float | None = None,
+        normalise: bool | None = None,
+        push: float | None = None,
+        balance: float | None = None,
+        balance_over: Literal["sample", "bit"] | None = None,
+        proxy: float | None = None,
+        smoothing: float | None = None,
         num_classes: int | None = None,
-        lr: float = 3e-4,
+        lr: float | None = None,
         backbone_lr: float | None = None,
-        weight_decay: float = 0.01,
-        schedule: Literal["plateau", "cosine"] = "plateau",
-        patience: int = 10,
+        betas: Sequence[float] | None = None,
+        weight_decay: float | None = None,
+        schedule: Literal["cosine", "plateau", "constant"] | None = None,
+        patience: int | None = None,
+        sampler: Callable[[Tensor], Iterable[list[int]]] | None = None,
+        classes_per_batch: int | None = None,
+        samples_per_class: int | None = None,
+        iterations: int | None = None,
         bands: Sequence[str] | None = None,
         scaling: Mapping[str, Any] | None = None,
         loader_mean: Sequence[float] | float | None = None,
@@ -121,26 +153,31 @@ class HashingTask(base_task()):  # type: ignore[misc]
         input_size: int | None = None,
         k: int = 20,
     ) -> None:
-        self.weights = weights
+        given = {name: value for name, value in locals().items() if name in RECIPE_SETTINGS}
+        given = {name: value for name, value in given.items() if value is not None}
+        if not freeze_backbone or cache is False:  # components of one batch would be few
+            given.setdefault("components", 0)
+        vars(self)["recipe"] = get_recipe(recipe).with_(**given, weights=weights)
+        vars(self)["sampler"], vars(self)["own_loss"] = sampler, loss
+        objects = {"model": model, "mining": mining, "loss": loss, "sampler": sampler}
+        unsaved = [n for n, v in objects.items() if v is not None and not isinstance(v, str)]
+        vars(self)["ignore"] = ("weights", "loss", "sampler", *unsaved)
         super().__init__()
+        settled = {n: v for n, v in self.recipe.to_dict().items() if n not in self.ignore}
+        self.save_hyperparameters(settled)
         self.tile_size = 0
+        self.calibration: dict[str, Tensor] | None = None
         self.loader: tuple[Any, Any] = (0.0, 1.0)
         self.seen = SeenCodes()
-
-    def setup(self, stage: str) -> None:
-        """Mute Lightning's warnings that every run of this task would cause."""
-        mute_warnings()
+        self.batches: BalancedBatches | None = None
 
     def configure_models(self) -> None:
         """Make backbone and head.
 
         Raises:
-            TrainingError: If `components` is used without `standardise`.
             BandMismatchError: If the bands do not match each other or the weights.
         """
-        settings = self.hparams
-        wanted = FeatureSettings.pick({**settings, "weights": self.weights})
-        shape = HeadSettings.pick(settings)
+        settings, wanted, shape = self.hparams, self.recipe.features, self.recipe.head
         channels = settings["in_channels"]
         self.backbone = load_backbone(
             wanted.model,
@@ -157,37 +194,83 @@ class HashingTask(base_task()):  # type: ignore[misc]
             msg = f"{len(names)} bands are named but in_channels is {channels}."
             raise BandMismatchError(msg)
         self.band_names = tuple(names)
-        self.network_size = wanted.input_size or self.backbone.input_size
         self.pixels = LoaderPixels(self.backbone, scaling=settings["scaling"])
         self.register_buffer("standardised", torch.tensor(not shape.standardise))
 
     def configure_losses(self) -> None:
-        """Make the loss."""
-        self.criterion = MiLaNLoss(
-            LossSettings.pick(self.hparams),
-            num_bits=self.hparams["num_bits"],
-            num_classes=self.hparams["num_classes"],
+        """Make the loss; until the number of classes is known, without the proxy term."""
+        settings, classes = self.recipe.loss, self.hparams["num_classes"]
+        if classes is None:
+            settings = replace(settings, proxy=0.0)
+        self.criterion = self.own_loss or MiLaNLoss(
+            settings, num_bits=self.hparams["num_bits"], num_classes=classes
         )
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
         """Make AdamW for the trainable weights, and the schedule.
 
         Raises:
-            TrainingError: If the schedule is unknown.
+            TrainingError: If the schedule needs the number of steps and there is none.
         """
-        return make_optimizer(
-            self.backbone,
+        optimizer, schedule = make_optimizer(
             [*self.head.parameters(), *self.criterion.parameters()],
-            settings=LearningSettings.pick(self.hparams),
-            trainer=self.trainer,
-            monitor=self.monitor,
+            settings=self.recipe.learning,
+            steps=self.trainer.estimated_stepping_batches,
+            backbone=self.backbone.parameters(),
         )
+        if schedule is None:
+            return optimizer
+        if self.recipe.learning.schedule == "plateau":
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": schedule, "monitor": self.monitor},
+            }
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    @property
+    def network_size(self) -> int:
+        """Side of the network's input, px; it follows the tiles once their size is known."""
+        given = self.recipe.features.input_size
+        if given or not self.tile_size:
+            return given or self.backbone.input_size
+        return choose_input_size(self.backbone, tile_size=self.tile_size)
+
+    def setup(self, stage: str) -> None:
+        """Let the data module load features, if the backbone is frozen."""
+        mute_warnings()
+        data = getattr(self.trainer, "datamodule", None)
+        frozen = self.hparams["freeze_backbone"] and self.hparams["cache"] is not False
+        if isinstance(data, BalancedBatches):
+            self.batches = data
+        elif frozen and stage != "predict":
+            self.batches = attach(
+                data,
+                trainer=self.trainer,
+                cache=self.hparams["cache"],
+                seed=torch.initial_seed() % 2**31 + self.trainer.global_rank,
+            )
+            if stage == "fit" and self.batches is not None:
+                self.batches.prepare_fit()
+        if stage == "fit":
+            self._find_classes(data)
+
+    def teardown(self, stage: str) -> None:
+        """Give the data module its own loaders back."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            detach(data)
 
     def on_train_start(self) -> None:
         """Take the names of the bands from the training dataset, unless they were given."""
         if self.hparams["bands"] is None:
+            data = getattr(self.trainer, "datamodule", None)
+            own = getattr(data, "train_dataset", None)
             dataset = getattr(self.trainer.train_dataloader, "dataset", None)
-            self.band_names = bands_of_dataset(dataset, len(self.band_names)) or self.band_names
+            found = (bands_of_dataset(one, len(self.band_names)) for one in (own, dataset))
+            self.band_names = next((names for names in found if names), self.band_names)
 
     def train(self, mode: bool = True) -> "HashingTask":  # noqa: FBT001, FBT002  (torch's own)
         """Set the mode of the head; the backbone's normalisation layers stay in evaluation mode.
@@ -207,24 +290,27 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Returns:
             Activations in [0, 1], shape (tiles, num_bits).
         """
-        prepared = self._prepare(self._raw(images))
-        passes = [self.model(view(prepared, name)) for name in self.hparams["views"]]
-        return torch.stack(passes).mean(0)
+        raw, names = self._raw(images), self.recipe.features.views
+        if self.calibration is not None:  # the integer network, whose features trained the head
+            activations = self.extractor().averages(raw, views=names, head=self.head)
+            return activations.to(self.device)
+        prepared = self._prepare(raw)
+        return torch.stack([self.model(view(prepared, name)) for name in names]).mean(0)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Compute the loss of a batch."""
         labels = labels_of(batch)
-        if "features" in batch:
-            activations = self.head(batch["features"])
+        if "prepared" in batch:
+            activations = self.head.activate(batch["prepared"])
         else:
             raw = self._raw(self._images(batch))
             self.pixels.meet(raw)
-            seen = random_views(self._prepare(raw), self.hparams["train_views"])
+            seen = random_views(self._prepare(raw), self.recipe.features.train_views)
             if not bool(self.get_buffer("standardised")):
                 with torch.no_grad():
                     self.meet_features(self.backbone(seen))
             activations = self.model(seen)
-        terms = self.criterion(activations, labels)
+        terms = loss_terms(self.criterion, activations, labels)
         for name, value in terms.items():
             self.log(f"train_{name}", value, batch_size=len(labels))
         loss: Tensor = terms["loss"]
@@ -259,28 +345,65 @@ class HashingTask(base_task()):  # type: ignore[misc]
         """Log how well the test tiles find each other."""
         self._log_ranking("test")
 
-    def meet_features(self, features: Tensor) -> None:
-        """Compute mean, deviation and principal components from features, unless they are known.
+    @property
+    def met_pixels(self) -> bool:
+        """Whether the size and the range of the tiles are known."""
+        return bool(self.tile_size) and self.pixels.known
 
-        Features that hardly vary stay small.
+    def meet_pixels(self, pixels: Tensor, tiles: Tensor) -> None:
+        """Choose what depends on the pixels: their range, and the numbers of the network.
+
+        Args:
+            pixels: Raw pixels of tiles of all classes, shape (n, bands, height, width).
+            tiles: Some raw tiles, shape (tiles, bands, height, width).
+
+        Raises:
+            BandMismatchError: If they have another number of bands.
+        """
+        self._check_bands(pixels)
+        if not self.pixels.known:
+            self.pixels.meet(pixels)
+        self.tile_size = self.tile_size or int(tiles.shape[-2])
+        self.calibration = choose_calibration(
+            self.backbone,
+            self.hparams["precision"],
+            sample=tiles,
+            scaling=self.pixels.scaling(),
+            input_size=self.network_size,
+        )
+
+    def meet_features(self, features: Tensor, *, all_tiles: bool = False) -> None:
+        """Compute mean, deviation and principal components from features, unless they are known.
 
         Args:
             features: Features of training tiles, shape (tiles, num_features).
+            all_tiles: Whether these are all of them; of a single batch, features that hardly vary
+                stay small.
         """
         if bool(self.get_buffer("standardised")):
             return
         self.head.standardise(features)
-        if not self.head.components:
+        if not self.head.components and not all_tiles:
             deviation = features.std(0, correction=0)
             floor = (0.1 * deviation.mean()).clamp_min(1e-6)
             self.head.get_buffer("scale").copy_(1 / deviation.clamp_min(floor))
         self.get_buffer("standardised").fill_(value=True)
 
+    def meet_labels(self, labels: Tensor) -> None:
+        """Make the loss for as many classes as the labels have, unless their number was given.
+
+        Args:
+            labels: As for `label_similarity`.
+        """
+        several = labels.ndim == 2
+        self._meet_classes(labels.shape[1] if several else int(labels.max()) + 1)
+
     def extractor(self) -> Extractor:
         """Return the feature extractor; it shares the backbone if that is frozen."""
         frozen = self.hparams["freeze_backbone"]
         backbone = self.backbone if frozen else copy.deepcopy(self.backbone)
-        return self._extractor(backbone, device=self.device)
+        device = self.device if self._trainer is None else self._trainer.strategy.root_device
+        return self._extractor(backbone, device=device)
 
     def hasher(self, *, name: str = "", notes: Mapping[str, Any] | None = None) -> Hasher:
         """Return the trained networks as a hasher, for use in an archive.
@@ -298,7 +421,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
         return Hasher(
             self._extractor(backbone, device="cpu"),
             copy.deepcopy(self.head),
-            views=self.hparams["views"],
+            views=self.recipe.features.views,
             name=name,
             notes=notes or {},
         )
@@ -354,6 +477,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
             loader=self.loader_statistics(),
         )
         kept["tile_size"], kept["bands"] = self.tile_size, list(self.band_names)
+        kept["calibration"] = self.calibration
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore everything that codes depend on from a checkpoint.
@@ -361,7 +485,11 @@ class HashingTask(base_task()):  # type: ignore[misc]
         Raises:
             TrainingError: If its tensors do not match this task's.
         """
+        classes = checkpoint.get("hyper_parameters", {}).get("num_classes")
+        if classes is not None:
+            self._meet_classes(classes)
         kept = restore_backbone(checkpoint, self.backbone, own=self.state_dict())
+        self.calibration = kept.get("calibration")
         self.pixels = LoaderPixels(self.backbone, scaling=None).to(self.device)
         self.loader, self.tile_size = tuple(kept["loader"]), kept["tile_size"]
         if self.hparams["bands"] is None:
@@ -375,6 +503,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
             tile_size=self.tile_size or self.network_size,
             input_size=self.network_size,
             device=device,
+            calibration=self.calibration,
         )
 
     def _prepare(self, raw: Tensor) -> Tensor:
@@ -387,14 +516,39 @@ class HashingTask(base_task()):  # type: ignore[misc]
             BandMismatchError: If their number of bands differs from the task's.
         """
         images = batch["image"].float()
+        self._check_bands(images)
+        self.tile_size = self.tile_size or int(images.shape[-2])
+        return images
+
+    def _check_bands(self, images: Tensor) -> None:
         if images.shape[1] != len(self.band_names):
             msg = (
                 f"images have {images.shape[1]} bands but the task was made for "
                 f"{len(self.band_names)}; pass in_channels={images.shape[1]}."
             )
             raise BandMismatchError(msg)
-        self.tile_size = self.tile_size or int(images.shape[-2])
-        return images
+
+    def _meet_classes(self, count: int) -> None:
+        """Make the loss for a number of classes, unless it has been."""
+        if self.hparams["num_classes"] is None:
+            self.save_hyperparameters({"num_classes": count})
+            self.configure_losses()
+            self.criterion.to(self.device)
+
+    def _find_classes(self, data: Any) -> None:  # noqa: ANN401 - a data module, or None
+        """Find the number of classes that the proxy needs, or warn that there is none."""
+        if not self.recipe.loss.proxy or self.own_loss is not None:
+            return
+        dataset = getattr(data, "train_dataset", None)
+        found = getattr(data, "classes", None) or getattr(dataset, "classes", None)
+        if found:
+            self._meet_classes(len(found))
+        elif self.hparams["num_classes"] is None:
+            msg = (
+                "the data do not say how many classes there are, so the proxy term of the loss is "
+                "left out; pass num_classes=..."
+            )
+            warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
 
     def _raw(self, images: Tensor) -> Tensor:
         """Undo the data loader's normalisation."""

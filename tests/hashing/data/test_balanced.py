@@ -105,8 +105,8 @@ def test_a_resumed_run_computes_features_by_the_weights_of_its_checkpoint(tmp_pa
     resumed.fit(again, datamodule=module, ckpt_path=tmp_path / "task.ckpt")
     images = torch.stack([tile["image"] for tile in module.data.train_dataset])
     expected = task.hasher().features(images)
-    torch.testing.assert_close(module._features("train").features[:, 0], expected)
-    torch.testing.assert_close(module._features("val").features[:, 0], expected)
+    torch.testing.assert_close(module.features("train").features[:, 0], expected)
+    torch.testing.assert_close(module.features("val").features[:, 0], expected)
     assert again.hasher().scaling == task.hasher().scaling
 
 
@@ -194,7 +194,7 @@ def geo_module(tmp_path):
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_geo_data_module_trains_on_its_masks(geo_module, tmp_path, frozen):
-    task = HashingTask(**SMALL, freeze_backbone=frozen, lr=1e-2 if frozen else 1e-3)
+    task = HashingTask(**SMALL, freeze_backbone=frozen, lr=1e-2 if frozen else 1e-3, num_classes=2)
     module = BalancedBatches(geo_module, cache=str(tmp_path / "cache"), num_batches=20)
     run = trainer(tmp_path, max_epochs=3)
     run.fit(task, datamodule=module)

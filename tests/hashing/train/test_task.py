@@ -12,12 +12,14 @@ from torchgeo.datasets import EuroSAT100
 from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, TrainingError
 from geohash_rs.hashing.data.balanced import BalancedBatches
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
+from geohash_rs.hashing.train.recipes import RECIPES
 from geohash_rs.hashing.train.sampling import SingleTileWarning, labels_of
 from geohash_rs.hashing.train.settings import (
     FeatureSettings,
     HeadSettings,
     LearningSettings,
     LossSettings,
+    SamplingSettings,
 )
 from geohash_rs.hashing.train.task import CodeCollapseWarning, HashingTask
 from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, trainer
@@ -88,7 +90,8 @@ def test_several_labels_are_ranked_by_the_labels_they_share(tmp_path):
     ]
     loader = torch.utils.data.DataLoader(samples, batch_size=6)
     run = trainer(tmp_path, max_epochs=1)
-    run.fit(HashingTask(**SMALL), loader, loader)
+    with pytest.warns(GeoHashRSWarning, match="so the proxy term of the loss is left out; pass"):
+        run.fit(HashingTask(**SMALL), loader, loader)
     assert {"val_ndcg", "val_acg", "val_weighted_map"} <= set(run.callback_metrics)
 
 
@@ -151,7 +154,7 @@ def test_a_task_is_restored_from_its_checkpoint_alone(folder, tmp_path, moco, ba
         task = HashingTask(**SMALL)
     else:  # the weights determine model, mean and deviation; TorchGeo does not save their name
         module = thirteen_bands()
-        task = HashingTask(weights=moco, in_channels=13, num_bits=16, input_size=32)
+        task = HashingTask(weights=moco, in_channels=13, num_bits=16, input_size=32, proxy=0)
     run = trainer(tmp_path, max_epochs=1)
     run.fit(task, datamodule=module)
     run.save_checkpoint(tmp_path / "task.ckpt")
@@ -237,8 +240,12 @@ def test_the_label_of_a_mask_is_its_most_frequent_class():
 
 def test_the_task_has_every_setting_with_its_default_and_description():
     taken = inspect.signature(HashingTask).parameters
-    for kind in (FeatureSettings, HeadSettings, LossSettings, LearningSettings):
-        for field in fields(kind):
-            assert taken[field.name].default == field.default
+    kinds = (FeatureSettings, HeadSettings, LossSettings, LearningSettings, SamplingSettings)
+    names = [field.name for kind in kinds for field in fields(kind)]
+    assert [name for name in names if name != "weights" and taken[name].default is not None] == []
     words = HashingTask.__doc__.partition("Raises:")[0]
     assert all(f"\n    {name}: " in words for name in taken)
+    best = RECIPES["milan"].to_dict()
+    best.pop("weights")  # TorchGeo leaves them out
+    made = HashingTask(weights=False).hparams
+    assert {name: made[name] for name in best} == best

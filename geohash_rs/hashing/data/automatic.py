@@ -1,0 +1,73 @@
+"""Compute the features of any data module once, for the time of a run, without being asked."""
+
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+
+from geohash_rs.hashing.data.balanced import BalancedBatches
+
+__all__ = ["attach", "detach"]
+
+KEPT = "_geohash_rs_batches"  # attribute of a data module: its features, for the next task
+HOOKS = ("transfer_batch_to_device", "on_after_batch_transfer")
+
+
+def attach(
+    data: LightningDataModule | None,
+    *,
+    trainer: Any,  # noqa: ANN401 - Lightning has no types here
+    cache: str | None,
+    seed: int,
+) -> BalancedBatches | None:
+    """Let a data module, already set up, load batches of features until `detach`.
+
+    Lightning asks a data module for its loaders by name, so loaders and hooks are replaced on the
+    object itself. The features stay with it: another task starts at once.
+
+    Args:
+        data: The data module, or None for loaders.
+        trainer: Lightning's trainer, whose task has a frozen backbone.
+        cache: As for `BalancedBatches`.
+        seed: As for `BalancedBatches`.
+
+    Returns:
+        The `BalancedBatches` that serves the data module; None, with a message, if there are only
+        loaders, whose tiles cannot be told apart.
+    """
+    if data is not None:
+        detach(data)
+    stage = "train" if trainer.training else "val" if trainer.validating else "test"
+    if data is None or not BalancedBatches(data).has(stage):
+        what = (
+            "loaders" if data is None else f"{type(data).__name__}, which has no {stage}_dataset,"
+        )
+        rank_zero_info(
+            f"The network computes features of {what} again for every batch; pass a data module "
+            "with a train_dataset to compute them once."
+        )
+        return None
+    batches: BalancedBatches = vars(data).get(KEPT) or BalancedBatches(data)
+    batches.cache, batches.seed, batches.trainer = cache, seed, trainer
+    names = [f"{part}_dataloader" for part in ("train", "val", "test") if batches.has(part)]
+    batches.loaders = {name: getattr(data, name) for name in names}
+    for name in (*names, *HOOKS):
+        setattr(data, name, getattr(batches, name))
+    setattr(data, KEPT, batches)
+    return batches
+
+
+def detach(data: LightningDataModule) -> None:
+    """Give a data module its own loaders back.
+
+    Args:
+        data: The data module, attached or not.
+    """
+    own = vars(data)
+    batches = own.get(KEPT)
+    for name in [name for name, value in own.items() if batches and _is_of(value, batches)]:
+        delattr(data, name)
+
+
+def _is_of(value: Any, batches: BalancedBatches) -> bool:  # noqa: ANN401
+    return getattr(value, "__self__", None) is batches
