@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from geohash_rs.errors import BandMismatchError, HasherError
-from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.backbones import Backbone, check_input_size
 from geohash_rs.hashing.network.gpu import copied, fetched, tiles_at_once
 from geohash_rs.hashing.network.heads import Head
 from geohash_rs.hashing.network.integer import IntegerNetwork
@@ -117,7 +117,8 @@ class Extractor:
 
     Raises:
         BandMismatchError: If bands, backbone and scaling do not agree on the number of bands.
-        HasherError: If the backbone cannot run in int8 with this calibration and scaling.
+        HasherError: If the backbone cannot run in int8 with this calibration and scaling, or cannot
+            take images of the input size.
     """
 
     backbone: Backbone
@@ -141,6 +142,7 @@ class Extractor:
                 "scaling do not agree."
             )
             raise BandMismatchError(msg)
+        check_input_size(self.backbone, self.input_size)
         object.__setattr__(self, "bands", tuple(self.bands))
         object.__setattr__(self, "values", tuple(self.values))
         object.__setattr__(self, "device", torch.device(self.device))

@@ -52,8 +52,8 @@ class BalancedBatches(RawDataModule):
         data: Data module of TorchGeo, or any Lightning data module with attributes such as
             ``train_dataset``.
         cache: Folder to store features in for the next run, or None.
-        classes_per_batch: Classes in a training batch. Default: the task's.
-        samples_per_class: Tiles of each class in a training batch. Default: the task's.
+        classes_per_batch: Classes in a training batch. Default: the data module's, or the task's.
+        samples_per_class: Tiles of each class in a training batch. Default: likewise.
         num_batches: Batches in an epoch. Default: the task's iterations, spread over the trainer's
             epochs; if it has no last epoch, enough to see every tile once on average.
         seed: Seed of the batches, and of the tiles that a geo data module draws.
@@ -275,11 +275,9 @@ class BalancedBatches(RawDataModule):
         task = self._task()
         if task.sampler is not None:
             return checked_batches(task.sampler(labels), count=len(labels))
-        own = {
-            "classes_per_batch": self.classes_per_batch,
-            "samples_per_class": self.samples_per_class,
-        }
-        sampling = replace(task.recipe.sampling, **{k: v for k, v in own.items() if v is not None})
+        sizes = ("classes_per_batch", "samples_per_class")
+        own = {n: getattr(self, n) or getattr(self.data, n, None) for n in sizes}
+        sampling = replace(task.recipe.sampling, **{n: v for n, v in own.items() if v})
         num_batches, epochs = self.num_batches, self.trainer.max_epochs or 0
         if num_batches is None and epochs > 0:
             num_batches = math.ceil(sampling.iterations / epochs)

@@ -13,10 +13,12 @@ from geohash_rs.hashing.data.class_folders import ClassFolders, split_by_class
 from geohash_rs.hashing.data.raw_module import RawDataModule
 from geohash_rs.hashing.network.preparation import resize
 from geohash_rs.hashing.train.sampling import ClassBalancedSampler
+from geohash_rs.hashing.train.settings import SamplingSettings
 
 __all__ = ["BalancedDataModule", "ClassFolderDataModule", "ClassFolderDataset"]
 
 LOOKED_AT = 64  # files whose height is read
+DEFAULTS = SamplingSettings()
 
 
 class ClassFolderDataset(Dataset[dict[str, Tensor]]):
@@ -51,8 +53,8 @@ class BalancedDataModule(RawDataModule):
     ``label``, with an attribute ``targets`` that lists the labels.
 
     Args:
-        classes_per_batch: Classes in a training batch.
-        samples_per_class: Tiles of each class in a training batch.
+        classes_per_batch: Classes in a training batch. Default: the task's, or 15 if it has none.
+        samples_per_class: Tiles of each class in a training batch. Default: the task's, or 6.
         batch_size: Tiles in a batch of validation and test.
         num_workers: Processes that read.
         seed: Seed of the split and of the batches.
@@ -64,8 +66,8 @@ class BalancedDataModule(RawDataModule):
     def __init__(
         self,
         *,
-        classes_per_batch: int,
-        samples_per_class: int,
+        classes_per_batch: int | None,
+        samples_per_class: int | None,
         batch_size: int,
         num_workers: int,
         seed: int,
@@ -98,8 +100,8 @@ class BalancedDataModule(RawDataModule):
         part = self._part("train")
         sampler = ClassBalancedSampler(
             part.targets,
-            classes_per_batch=self.classes_per_batch,
-            samples_per_class=self.samples_per_class,
+            classes_per_batch=self.classes_per_batch or DEFAULTS.classes_per_batch,
+            samples_per_class=self.samples_per_class or DEFAULTS.samples_per_class,
             seed=self.seed,
             names=self.classes,
         )
@@ -130,8 +132,8 @@ class ClassFolderDataModule(BalancedDataModule):
         size: Side in px to which all tiles are resized. Default: the most frequent height among
             some of the files.
         fractions: Shares of training and validation; the rest is the test part.
-        classes_per_batch: Classes in a training batch.
-        samples_per_class: Tiles of each class in a training batch.
+        classes_per_batch: Classes in a training batch. Default: the task's, or 15 if it has none.
+        samples_per_class: Tiles of each class in a training batch. Default: the task's, or 6.
         batch_size: Tiles in a batch of validation and test.
         num_workers: Processes that read.
         seed: Seed of the split and of the batches.
@@ -143,8 +145,8 @@ class ClassFolderDataModule(BalancedDataModule):
         *,
         size: int | None = None,
         fractions: tuple[float, float] = (0.6, 0.2),
-        classes_per_batch: int = 15,
-        samples_per_class: int = 6,
+        classes_per_batch: int | None = None,
+        samples_per_class: int | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,

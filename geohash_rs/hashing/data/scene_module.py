@@ -98,8 +98,8 @@ class LabelledSceneDataModule(BalancedDataModule):
         edges: As in `GridSettings`.
         block_km: Side of a block of ground, km.
         fractions: Shares of training and validation; the rest is the test part.
-        classes_per_batch: Classes in a training batch.
-        samples_per_class: Tiles of each class in a training batch.
+        classes_per_batch: Classes in a training batch. Default: the task's, or 15 if it has none.
+        samples_per_class: Tiles of each class in a training batch. Default: the task's, or 6.
         batch_size: Tiles in a batch of validation and test.
         num_workers: Processes that read.
         seed: Seed of the split and of the batches.
@@ -126,8 +126,8 @@ class LabelledSceneDataModule(BalancedDataModule):
         edges: Edges = "shift",
         block_km: float = 5.0,
         fractions: tuple[float, float] = (0.6, 0.2),
-        classes_per_batch: int = 15,
-        samples_per_class: int = 6,
+        classes_per_batch: int | None = None,
+        samples_per_class: int | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,

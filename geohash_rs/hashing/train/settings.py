@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, TypeVar
 
+from torch import nn
+
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.heads import MiLaN
 from geohash_rs.hashing.network.lite0 import LITE0
@@ -46,7 +48,7 @@ class FeatureSettings(Settings):
     """The features of a tile to learn from.
 
     Attributes:
-        model: Backbone, the name of a timm model.
+        model: Backbone: the name of a timm model, or a module, as for `load_backbone`.
         weights: Weights of the backbone, as for `load_backbone`.
         stages: Modules of the backbone whose mean output is appended to the features.
         input_size: Side of the network's input, px. Default: it follows the side of the tiles, as
@@ -55,7 +57,7 @@ class FeatureSettings(Settings):
         views: Views over which activations are averaged outside training; each costs a pass.
     """
 
-    model: str = LITE0
+    model: str | nn.Module = LITE0
     weights: Any = True
     stages: Sequence[str] = ()
     input_size: int | None = None

@@ -16,7 +16,7 @@ from geohash_rs.hashing.data.balanced import BalancedBatches
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.backbones import Backbone, check_input_size
 from geohash_rs.hashing.network.calibration import choose_calibration
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.preparation import prepare
@@ -186,6 +186,8 @@ class HashingTask(base_task()):  # type: ignore[misc]
             bands=settings["bands"] or (),
             stages=wanted.stages,
         )
+        if wanted.input_size:
+            check_input_size(self.backbone, wanted.input_size)
         self.head = shape.make(self.backbone.num_features, settings["num_bits"])
         self.model = nn.Sequential(self.backbone, self.head)
         unfreeze(self.backbone, settings["unfreeze"], frozen=settings["freeze_backbone"])
