@@ -1,25 +1,22 @@
 """Train a hasher in TorchGeo: a task for Lightning's Trainer and TorchGeo's command line."""
 
 import copy
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 
 from geohash_rs._compat import base_task
-from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, TrainingError, one_line
+from geohash_rs.errors import BandMismatchError, TrainingError, one_line
 from geohash_rs.hashing.data.automatic import attach, detach
 from geohash_rs.hashing.data.balanced import BalancedBatches
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.network.backbones import Backbone, check_input_size
-from geohash_rs.hashing.network.calibration import choose_calibration
-from geohash_rs.hashing.network.input_size import choose_input_size
-from geohash_rs.hashing.network.preparation import prepare
+from geohash_rs.hashing.network.backbones import check_input_size
 from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.views import random_views, view
 from geohash_rs.hashing.train.checkpoints import (
@@ -28,8 +25,9 @@ from geohash_rs.hashing.train.checkpoints import (
     keep_backbone,
     restore_backbone,
 )
+from geohash_rs.hashing.train.data_facts import KnowsData
 from geohash_rs.hashing.train.learning import make_optimizer, unfreeze
-from geohash_rs.hashing.train.loader_pixels import LoaderPixels, undo
+from geohash_rs.hashing.train.loader_pixels import LoaderPixels
 from geohash_rs.hashing.train.losses import MiLaNLoss, loss_terms
 from geohash_rs.hashing.train.mining import Miner
 from geohash_rs.hashing.train.quiet import mute_warnings
@@ -46,9 +44,11 @@ from geohash_rs.hashing.train.settings import (
 from geohash_rs.hashing.train.validation import (
     CodeCollapseWarning,
     SeenCodes,
+    gathered,
     ranking_values,
     warn_of_collapse,
 )
+from geohash_rs.metrics.measures import bit_entropy
 from geohash_rs.scenes.band_labels import bands_of_dataset
 
 __all__ = ["CodeCollapseWarning", "HashingTask"]
@@ -57,7 +57,7 @@ RECIPE_SETTINGS = set(Recipe().to_dict()) - {"weights"}
 
 
 @documented_by(FeatureSettings, HeadSettings, LossSettings, LearningSettings, SamplingSettings)
-class HashingTask(base_task()):  # type: ignore[misc]
+class HashingTask(KnowsData, base_task()):  # type: ignore[misc]
     """Metric learning of binary codes, after MiLaN, by the best recipe known unless told otherwise.
 
     Batches are TorchGeo's: ``image`` and ``label``, or a ``mask`` whose most frequent class
@@ -165,11 +165,9 @@ class HashingTask(base_task()):  # type: ignore[misc]
         super().__init__()
         settled = {n: v for n, v in self.recipe.to_dict().items() if n not in self.ignore}
         self.save_hyperparameters(settled)
-        self.tile_size = 0
-        self.calibration: dict[str, Tensor] | None = None
-        self.loader: tuple[Any, Any] = (0.0, 1.0)
         self.seen = SeenCodes()
         self.batches: BalancedBatches | None = None
+        self._integers: Extractor | None = None
 
     def configure_models(self) -> None:
         """Make backbone and head.
@@ -232,14 +230,6 @@ class HashingTask(base_task()):  # type: ignore[misc]
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    @property
-    def network_size(self) -> int:
-        """Side of the network's input, px; it follows the tiles once their size is known."""
-        given = self.recipe.features.input_size
-        if given or not self.tile_size:
-            return given or self.backbone.input_size
-        return choose_input_size(self.backbone, tile_size=self.tile_size)
-
     def setup(self, stage: str) -> None:
         """Let the data module load features, if the backbone is frozen."""
         mute_warnings()
@@ -261,6 +251,7 @@ class HashingTask(base_task()):  # type: ignore[misc]
 
     def teardown(self, stage: str) -> None:
         """Give the data module its own loaders back."""
+        self._integers = None
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             detach(data)
@@ -294,7 +285,9 @@ class HashingTask(base_task()):  # type: ignore[misc]
         """
         raw, names = self._raw(images), self.recipe.features.views
         if self.calibration is not None:  # the integer network, whose features trained the head
-            activations = self.extractor().averages(raw, views=names, head=self.head)
+            if self._integers is None:
+                self._integers = self.extractor()
+            activations = self._integers.averages(raw, views=names, head=self.head)
             return activations.to(self.device)
         prepared = self._prepare(raw)
         return torch.stack([self.model(view(prepared, name)) for name in names]).mean(0)
@@ -347,66 +340,6 @@ class HashingTask(base_task()):  # type: ignore[misc]
         """Log how well the test tiles find each other."""
         self._log_ranking("test")
 
-    @property
-    def met_pixels(self) -> bool:
-        """Whether the size and the range of the tiles are known."""
-        return bool(self.tile_size) and self.pixels.known
-
-    def meet_pixels(self, pixels: Tensor, tiles: Tensor) -> None:
-        """Choose what depends on the pixels: their range, and the numbers of the network.
-
-        Args:
-            pixels: Raw pixels of tiles of all classes, shape (n, bands, height, width).
-            tiles: Some raw tiles, shape (tiles, bands, height, width).
-
-        Raises:
-            BandMismatchError: If they have another number of bands.
-        """
-        self._check_bands(pixels)
-        if not self.pixels.known:
-            self.pixels.meet(pixels)
-        self.tile_size = self.tile_size or int(tiles.shape[-2])
-        self.calibration = choose_calibration(
-            self.backbone,
-            self.hparams["precision"],
-            sample=tiles,
-            scaling=self.pixels.scaling(),
-            input_size=self.network_size,
-        )
-
-    def meet_features(self, features: Tensor, *, all_tiles: bool = False) -> None:
-        """Compute mean, deviation and principal components from features, unless they are known.
-
-        Args:
-            features: Features of training tiles, shape (tiles, num_features).
-            all_tiles: Whether these are all of them; of a single batch, features that hardly vary
-                stay small.
-        """
-        if bool(self.get_buffer("standardised")):
-            return
-        self.head.standardise(features)
-        if not self.head.components and not all_tiles:
-            deviation = features.std(0, correction=0)
-            floor = (0.1 * deviation.mean()).clamp_min(1e-6)
-            self.head.get_buffer("scale").copy_(1 / deviation.clamp_min(floor))
-        self.get_buffer("standardised").fill_(value=True)
-
-    def meet_labels(self, labels: Tensor) -> None:
-        """Make the loss for as many classes as the labels have, unless their number was given.
-
-        Args:
-            labels: As for `label_similarity`.
-        """
-        several = labels.ndim == 2
-        self._meet_classes(labels.shape[1] if several else int(labels.max()) + 1)
-
-    def extractor(self) -> Extractor:
-        """Return the feature extractor; it shares the backbone if that is frozen."""
-        frozen = self.hparams["freeze_backbone"]
-        backbone = self.backbone if frozen else copy.deepcopy(self.backbone)
-        device = self.device if self._trainer is None else self._trainer.strategy.root_device
-        return self._extractor(backbone, device=device)
-
     def hasher(self, *, name: str = "", notes: Mapping[str, Any] | None = None) -> Hasher:
         """Return the trained networks as a hasher, for use in an archive.
 
@@ -426,15 +359,6 @@ class HashingTask(base_task()):  # type: ignore[misc]
             views=self.recipe.features.views,
             name=name,
             notes=notes or {},
-        )
-
-    def loader_statistics(self) -> tuple[Any, Any]:
-        """Return the mean that the data loader subtracts and the deviation that it divides by."""
-        module = getattr(self._trainer, "datamodule", None) if self._trainer else None
-        mean, std = self.hparams["loader_mean"], self.hparams["loader_std"]
-        return (
-            getattr(module, "mean", self.loader[0]) if mean is None else mean,
-            getattr(module, "std", self.loader[1]) if std is None else std,
         )
 
     @classmethod
@@ -491,76 +415,32 @@ class HashingTask(base_task()):  # type: ignore[misc]
         if classes is not None:
             self._meet_classes(classes)
         kept = restore_backbone(checkpoint, self.backbone, own=self.state_dict())
-        self.calibration = kept.get("calibration")
+        self.calibration, self._integers = kept.get("calibration"), None
         self.pixels = LoaderPixels(self.backbone, scaling=None).to(self.device)
         self.loader, self.tile_size = tuple(kept["loader"]), kept["tile_size"]
         if self.hparams["bands"] is None:
             self.band_names = tuple(kept.get("bands", self.band_names))
 
-    def _extractor(self, backbone: Backbone, *, device: str | torch.device) -> Extractor:
-        return Extractor(
-            backbone,
-            scaling=self.pixels.scaling(),
-            bands=self.band_names,
-            tile_size=self.tile_size or self.network_size,
-            input_size=self.network_size,
-            device=device,
-            calibration=self.calibration,
-        )
+    def measure(self, bits: Tensor, labels: Tensor) -> dict[str, float]:
+        """Measure the codes of a whole part; a subclass may add measures of its own to log.
 
-    def _prepare(self, raw: Tensor) -> Tensor:
-        return prepare(raw, self.pixels.scaling(), size=self.network_size)
+        Args:
+            bits: Codes as zeros and ones, shape (tiles, bits).
+            labels: As for `label_similarity`.
 
-    def _images(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the images of a batch.
-
-        Raises:
-            BandMismatchError: If their number of bands differs from the task's.
+        Returns:
+            Measures by name: those of `ranking_values`, of which "map" chooses the best epoch.
         """
-        images = batch["image"].float()
-        self._check_bands(images)
-        self.tile_size = self.tile_size or int(images.shape[-2])
-        return images
-
-    def _check_bands(self, images: Tensor) -> None:
-        if images.shape[1] != len(self.band_names):
-            msg = (
-                f"images have {images.shape[1]} bands but the task was made for "
-                f"{len(self.band_names)}; pass in_channels={images.shape[1]}."
-            )
-            raise BandMismatchError(msg)
-
-    def _meet_classes(self, count: int) -> None:
-        """Make the loss for a number of classes, unless it has been."""
-        if self.hparams["num_classes"] is None:
-            self.save_hyperparameters({"num_classes": count})
-            self.configure_losses()
-            self.criterion.to(self.device)
-
-    def _find_classes(self, data: Any) -> None:  # noqa: ANN401 - a data module, or None
-        """Find the number of classes that the proxy needs, or warn that there is none."""
-        if not self.recipe.loss.proxy or self.own_loss is not None:
-            return
-        dataset = getattr(data, "train_dataset", None)
-        found = getattr(data, "classes", None) or getattr(dataset, "classes", None)
-        if found:
-            self._meet_classes(len(found))
-        elif self.hparams["num_classes"] is None:
-            msg = (
-                "the data do not say how many classes there are, so the proxy term of the loss is "
-                "left out; pass num_classes=..."
-            )
-            warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
-
-    def _raw(self, images: Tensor) -> Tensor:
-        """Undo the data loader's normalisation."""
-        mean, std = self.loader_statistics()
-        return undo(images, mean=mean, std=std)
+        return ranking_values(bits, labels, k=self.hparams["k"])
 
     def _log_ranking(self, stage: str) -> None:
         bits, labels = self.seen.take()
-        values = ranking_values(bits, labels, k=self.hparams["k"])
+        loaders = self._trainer and getattr(self._trainer, f"{stage}_dataloaders")
+        dataset = getattr(loaders, "dataset", None)
+        if isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset):
+            bits, labels = gathered((bits, labels), count=len(dataset))
+        values = self.measure(bits, labels)
         for name, value in values.items():
             self.log(f"{stage}_{name}", value, prog_bar=name == "map")
         if self._trainer is None or not self._trainer.sanity_checking:
-            warn_of_collapse(values["bit_entropy"], tiles=len(bits))
+            warn_of_collapse(float(bit_entropy(bits.numpy()).mean()), tiles=len(bits))

@@ -1,6 +1,7 @@
 """Measure how well validation tiles find each other by their codes."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from geohash_rs.errors import GeoHashRSWarning, TrainingError
 from geohash_rs.hashing.train.mining import label_similarity
 from geohash_rs.metrics import measures as metrics
 
-__all__ = ["CodeCollapseWarning", "SeenCodes", "ranking_values", "warn_of_collapse"]
+__all__ = ["CodeCollapseWarning", "SeenCodes", "gathered", "ranking_values", "warn_of_collapse"]
 
 COLLAPSED = 0.1  # mean bit entropy below which codes hold almost no information
 MOST_PAIRS = 1 << 24  # pairs of query and tile to rank at once
@@ -52,6 +53,29 @@ class SeenCodes:
         bits, labels = (torch.cat(parts) for parts in zip(*self._batches, strict=True))
         self._batches.clear()
         return bits, labels
+
+
+def gathered(rows: tuple[Tensor, Tensor], *, count: int) -> tuple[Tensor, Tensor]:
+    """Gather what the processes of a distributed run saw of a part, each one tile in turn.
+
+    Args:
+        rows: Codes and labels of this process.
+        count: Number of tiles of the part. Lightning repeats a few tiles so that all processes see
+            equally many; these would find themselves, so they are left out.
+
+    Returns:
+        Codes and labels of all tiles; those of this process if there is only one.
+    """
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return rows
+    if len(rows[0]) == count:  # every process sees all of them
+        return rows
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, rows)
+    bits, labels = (
+        torch.stack(same, dim=1).flatten(0, 1)[:count] for same in zip(*parts, strict=True)
+    )
+    return bits, labels
 
 
 def ranking_values(bits: Tensor, labels: Tensor, *, k: int) -> dict[str, float]:
