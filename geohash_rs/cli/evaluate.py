@@ -113,6 +113,7 @@ def _dataset(_context: click.Context, _option: click.Parameter, value: str | Non
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="File to write all results to.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder to write plots to.")
+@click.option("--save-hasher", type=click.Path(path_type=Path), metavar="FILE.safetensors", help="File to write a hasher with its figures to, for 'index --hasher': the longest codes of the first recipe in --methods, or of the first method, with the first seed.")
 def evaluate_command(
     dataset: str | None,
     root: Path,
@@ -130,6 +131,7 @@ def evaluate_command(
     cache: Path | None,
     json_path: Path | None,
     plots: Path | None,
+    save_hasher: Path | None,
 ) -> None:
     """Train and measure hashing methods on the same tiles, and print a Markdown table."""
     from functools import partial
@@ -162,6 +164,7 @@ def evaluate_command(
         changes={key: value for key, value in asked.items() if value is not None},
         cache=cache,
         pictures=plots is not None,
+        save_hasher=save_hasher,
         progress=partial(tqdm, disable=None),
     )
     if json_path is not None:
@@ -171,4 +174,6 @@ def evaluate_command(
         from geohash_rs.evaluate.plots import write_plots
 
         write_plots(result, plots, root=tiles.root)
+    if save_hasher is not None:
+        echo(f"The hasher is saved in {save_hasher}.", err=True)
     echo(*summary_table(result).rstrip("\n").split("\n"))

@@ -1,5 +1,6 @@
 """``geohash-rs info``, ``remove``, ``compact``, ``verify`` and ``export``: maintain an archive."""
 
+import json
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -34,13 +35,16 @@ def info_command(archive: Path, as_json: bool) -> None:
     """Report what an archive holds: tiles, scenes, hasher, extent and dates."""
     from geohash_rs.archive import Archive
     from geohash_rs.errors import HasherError
+    from geohash_rs.hashing.files import describe_hasher
     from geohash_rs.store.summary import summarise
 
     opened = Archive.open(archive, mode="r")
     summary = summarise(opened)
     if opened.hasher_file is not None:
         with suppress(HasherError):  # commands that need the hasher report a damaged file
-            summary["hasher_values"] = [str(values) for values in _values_of(opened.hasher_file)]
+            about = describe_hasher(opened.hasher_file)
+            summary["hasher_values"] = [str(values) for values in _values_of(about)]
+            summary["hasher_notes"] = dict(about["notes"])
     if as_json:
         echo_json(summary)
         return
@@ -52,6 +56,8 @@ def info_command(archive: Path, as_json: bool) -> None:
             lines = [_sensor_line(sensor) for sensor in value] or ["-"]
         elif name == "tile_sizes":
             lines = [", ".join(f"{count} of {size} px" for size, count in value.items()) or "-"]
+        elif name == "hasher_notes":
+            lines = [_note_line(key, note) for key, note in value.items()] or ["-"]
         elif isinstance(shown, list):
             parts = (f"{part:.6g}" if isinstance(part, float) else str(part) for part in shown)
             lines = [", ".join(parts)]
@@ -68,14 +74,19 @@ def _sensor_line(sensor: "dict[str, Any]") -> str:
     )
 
 
-def _values_of(hasher_file: Path) -> "tuple[Values, ...]":
-    """Read the values that a hasher was made for from the header of its file."""
+def _note_line(key: str, note: "Any") -> str:
+    """Write a note of a hasher's card, any JSON value, on a line."""
+    if isinstance(note, list) and all(isinstance(part, str) for part in note):
+        return f"{key}: {', '.join(note)}"
+    return f"{key}: {note if isinstance(note, str) else json.dumps(note, ensure_ascii=False)}"
+
+
+def _values_of(about: "dict[str, Any]") -> "tuple[Values, ...]":
+    """Return the values that a hasher was made for, from its description."""
     from geohash_rs.hashing.extractor import made_for
-    from geohash_rs.hashing.files import describe_hasher
     from geohash_rs.hashing.network.scaling import Scaling
     from geohash_rs.scenes.values import Values
 
-    about = describe_hasher(hasher_file)
     values = [Values.from_dict(each) for each in about.get("values", ())]
     return made_for(values, Scaling.from_dict(about["scaling"]))
 

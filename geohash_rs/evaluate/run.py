@@ -12,6 +12,7 @@ from geohash_rs.evaluate.fits import BASELINES, fit_head
 from geohash_rs.evaluate.measures import K, Ranker
 from geohash_rs.evaluate.pictured import picture_data
 from geohash_rs.evaluate.protocols import LabelledTiles, check_split, make_trials
+from geohash_rs.evaluate.saved import Measured, method_to_save, save_measured
 from geohash_rs.hashing.train.recipes import RECIPES, Recipe, get_recipe
 from geohash_rs.hashing.train.settings import FeatureSettings
 
@@ -42,6 +43,7 @@ def evaluate(
     changes: dict[str, Any] | None = None,
     cache: str | Path | None = None,
     pictures: bool = False,
+    save_hasher: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train and measure methods by one protocol.
@@ -64,6 +66,9 @@ def evaluate(
             resume; or None.
         pictures: Whether to add the data for the projection and the matches of `write_plots`, for
             the first recipe among the methods, or for the first method if there is no recipe.
+        save_hasher: File ending in .safetensors to write a hasher to, or None: the longest codes of
+            the first recipe among the methods, or of the first other method than "float", with the
+            first seed. Its notes hold the figures of all methods for this seed and length.
         progress: Wraps the batches of tiles and the list of training runs, like tqdm: called with
             the items, ``desc`` and ``total``.
 
@@ -74,14 +79,15 @@ def evaluate(
         tile also ndcg@20, acg@20 and weighted_map@20.
 
     Raises:
-        TrainingError: If a method, protocol or setting is unknown, or the data is not suitable for
-            training.
+        TrainingError: If a method, protocol or setting is unknown, the data is not suitable for
+            training, or there is no hasher to save.
         CodeLengthError: If codes of these lengths cannot be packed.
     """
     _check(methods, bits=bits, seeds=seeds)
     check_split(tiles, protocol, split)
     progress = progress or _unseen_progress
     recipes = {m: get_recipe(m).with_(**(changes or {})) for m in methods if m in RECIPES}
+    to_save = None if save_hasher is None else method_to_save(methods, recipes, Path(save_hasher))
     plain = Recipe().with_(train_views=("identity",), **_plain_changes(changes))
     features = _all_features(tiles, methods, recipes, plain, cache=cache, progress=progress)
     jobs = _jobs(methods, recipes, bits=bits, seeds=seeds)
@@ -90,6 +96,7 @@ def evaluate(
     histories: dict[str, Any] = {}
     curves: dict[str, Any] = {}
     pictured: dict[str, Any] = {}
+    kept: Measured | None = None
     for job in progress(jobs, desc="training", total=len(jobs)):
         trials = make_trials(tiles, protocol, seed=job.seed if split == "seed" else None)
         first = job.methods[0]
@@ -114,7 +121,13 @@ def evaluate(
             if pictures and _is_shown(job, method, shown, bits=bits):
                 pictured = {"method": method, "bits": job.bits}
                 pictured |= picture_data(ranker, tiles, trials[0])
+            if to_save is not None and _is_shown(job, method, to_save, bits=bits):
+                kept = Measured(
+                    ranker=ranker, method=method, seed=job.seed, trials=trials, split=split
+                )
     rows.sort(key=lambda row: (list(methods).index(row["method"]), row["bits"], row["seed"]))
+    if save_hasher is not None and kept is not None:
+        save_measured(Path(save_hasher), kept, tiles=tiles, rows=rows)
     settings = _settings(tiles, protocol, split=split, recipes=recipes, plain=plain)
     result = {"rows": rows, "settings": settings, "histories": histories, "curves": curves}
     return result | ({"pictures": pictured} if pictures else {})
