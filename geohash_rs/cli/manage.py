@@ -74,7 +74,7 @@ def _sensor_line(sensor: "dict[str, Any]") -> str:
     )
 
 
-def _note_line(key: str, note: "Any") -> str:
+def _note_line(key: str, note: object) -> str:
     """Write a note of a hasher's card, any JSON value, on a line."""
     if isinstance(note, list) and all(isinstance(part, str) for part in note):
         return f"{key}: {', '.join(note)}"

@@ -67,7 +67,7 @@ def evaluate(
         pictures: Whether to add the data for the projection and the matches of `write_plots`, for
             the first recipe among the methods, or for the first method if there is no recipe.
         save_hasher: File ending in .safetensors to write a hasher to, or None: the longest codes of
-            the first recipe among the methods, or of the first other method than "float", with the
+            the first recipe among the methods, or else of the first method with codes, with the
             first seed. Its notes hold the figures of all methods for this seed and length.
         progress: Wraps the batches of tiles and the list of training runs, like tqdm: called with
             the items, ``desc`` and ``total``.

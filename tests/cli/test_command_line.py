@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import shapely
 
-from geohash_rs import Archive
+from geohash_rs import Archive, Hasher
 from geohash_rs.errors import SceneError, one_line
+from geohash_rs.hashing import Backbone, Extractor, LinearHead, Scaling
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -105,6 +106,27 @@ def test_info_describes_every_sensor_on_a_line(run, archive):
     line = f"unknown: 30 tiles of 2 scenes; two tiles differ in {np.mean(pairs):.1f} bits"
     assert code == 0
     assert re.search(rf"^sensors +{re.escape(line)} on average; 0 constant bits$", out, re.M)
+
+
+def test_info_shows_the_card_of_the_hasher(run, tmp_path):
+    backbone = Backbone("test_resnet")
+    scaling = Scaling(low=(0,) * 3, high=(255,) * 3, mean=backbone.mean, std=backbone.std)
+    extractor = Extractor(
+        backbone, scaling=scaling, bands=("red", "green", "blue"), tile_size=32, input_size=32
+    )
+    notes = {
+        "not_for": "classes that\nit was not taught",
+        "classes": ["field", "lake"],
+        "figures": {"map@20": {"milan": 0.9, "float": 0.7}},
+    }
+    head = LinearHead(backbone.num_features, 8)
+    Archive.create(tmp_path / "a", hasher=Hasher(extractor, head, notes=notes))
+    code, out, _ = run("info", tmp_path / "a")
+    assert code == 0
+    assert re.search(r"^hasher_notes +classes: field, lake$", out, re.M)
+    assert re.search(r'^ +figures: {"map@20": {"float": 0.7, "milan": 0.9}}$', out, re.M)
+    assert re.search(r"^ +not_for: classes that\\u000ait was not taught$", out, re.M)
+    assert json.loads(run("info", tmp_path / "a", "--json")[1])["hasher_notes"] == notes
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "compact"])

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
+import torch
 from PIL import Image
 
 from geohash_rs.errors import CodeLengthError, TrainingError
@@ -18,7 +19,9 @@ from geohash_rs.evaluate import (
     write_plots,
 )
 from geohash_rs.hashing.data.class_folders import ClassFolders, split_by_class
+from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.hashing.train.settings import FeatureSettings
+from geohash_rs.hashing.train.validation import ranking_values
 
 SMALL = {
     "stages": (),
@@ -28,6 +31,9 @@ SMALL = {
     "classes_per_batch": 3,
     "samples_per_class": 4,
 }
+
+
+TINY = SMALL | {"model": "test_resnet", "weights": False, "input_size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +176,64 @@ def test_an_interrupted_run_resumes_with_the_same_figures(tiles, tmp_path, monke
     monkeypatch.setattr("geohash_rs.evaluate.fits.train_head", None)
     monkeypatch.setattr("geohash_rs.hashing.extractor.Extractor.features", None)
     assert run(tmp_path) == whole
+
+
+@pytest.mark.parametrize(
+    ("methods", "saved"),
+    [(("float", "itq", "milan"), "milan-16"), (("float", "itq"), "itq-16")],
+)
+def test_the_saved_hasher_gives_the_codes_that_were_measured(tiles, tmp_path, methods, saved):
+    path = tmp_path / "new" / "mine.safetensors"
+    settings = {"methods": methods, "seeds": 2, "changes": TINY, "cache": tmp_path}
+    rows = evaluate(tiles, bits=(8, 16), save_hasher=path, **settings)["rows"]
+    hasher = load_hasher(path)
+    assert hasher.name == saved
+    (trial,) = make_trials(tiles, "paper", seed=0)
+    bits = np.unpackbits(hasher.codes(next(tiles.take(trial.queries).batches())), axis=1)
+    values = ranking_values(
+        torch.from_numpy(bits), torch.from_numpy(tiles.labels[trial.queries]), k=20
+    )
+    first = {r["method"]: r["map@20"] for r in rows if r["seed"] == 0 and r["bits"] in {0, 16}}
+    assert values["map"] == pytest.approx(first[saved.split("-")[0]], abs=0.02)
+    notes = hasher.notes
+    assert notes["figures"] == {"map@20": {m: round(v, 4) for m, v in first.items()}}
+    assert notes["split"] == (
+        "protocol paper, split by seed 0: 24 tiles train, 16 others are queries and archive"
+    )
+    assert notes["data"] == tiles.root.name
+    assert notes["classes"] == list(tiles.classes)
+    assert ("classes that it was not taught" in notes["not_for"]) == (saved == "milan-16")
+    evaluate(tiles, bits=(8,), save_hasher=path, **settings)
+    assert load_hasher(path).num_bits == 8  # replaced
+
+
+def test_a_card_names_the_classes_that_were_taught_and_each_archive(tiles, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    settings = {"methods": ("itq",), "bits": (8,), "seeds": 1, "changes": TINY, "cache": tmp_path}
+    evaluate(tiles, protocol="unseen", save_hasher=path, **settings)
+    (trial,) = make_trials(tiles, "unseen", seed=0)
+    taught = sorted({tiles.classes[label] for label in tiles.labels[trial.train]})
+    assert len(taught) == 2
+    assert load_hasher(path).notes["classes"] == taught
+    rows = evaluate(tiles, protocol="clean", save_hasher=path, **settings)["rows"]
+    notes = load_hasher(path).notes
+    assert notes["figures"] == {
+        f"map@20, archive {row['archive']}": {"itq": round(row["map@20"], 4)} for row in rows
+    }
+    assert notes["split"].endswith("24 tiles train, 8 others are queries")
+
+
+def test_a_hasher_that_cannot_be_saved_is_refused_before_anything_is_computed(
+    tiles, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("geohash_rs.evaluate.run.make_features", None)
+    with pytest.raises(TrainingError, match="float ranks by the features themselves"):
+        evaluate(tiles, methods=("float",), save_hasher=tmp_path / "mine.safetensors")
+    with pytest.raises(TrainingError, match=r"mine\.pth does not end in \.safetensors"):
+        evaluate(tiles, methods=("itq",), save_hasher=tmp_path / "mine.pth")
+    (tmp_path / "a.safetensors").mkdir()
+    with pytest.raises(TrainingError, match=r"a\.safetensors is a folder"):
+        evaluate(tiles, methods=("itq",), save_hasher=tmp_path / "a.safetensors")
 
 
 def test_every_seed_makes_its_own_split_or_uses_the_lists(shared_data):

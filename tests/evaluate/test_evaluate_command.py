@@ -12,6 +12,7 @@ from PIL import Image
 from geohash_rs.cli import main
 from geohash_rs.cli.evaluate import evaluate_command
 from geohash_rs.evaluate import PROTOCOLS
+from geohash_rs.hashing.shipped import load_hasher
 
 
 @pytest.fixture
@@ -59,7 +60,13 @@ def test_a_local_state_dict_is_evaluated_and_everything_is_written(root, tmp_pat
     assert result["settings"]["recipes"]["milan"]["train_views"] == ["identity", "hflip"]
     assert result["settings"]["recipes"]["paper"]["stages"] == ["layer2"]
     assert len(list((tmp_path / "plots").glob("*.png"))) == 5
-    assert run("evaluate", "--dataset", "UC_Merced", "--root", root, *options)[1] == table
+    saved = tmp_path / "mine.safetensors"
+    options += ["--dataset", "UC_Merced", "--save-hasher", saved]
+    assert run("evaluate", "--root", root, *options) == (
+        0, table, f"The hasher is saved in {saved}.\n"
+    )  # fmt: skip
+    figures = load_hasher(saved).notes["figures"]["map@20"]
+    assert set(figures) == {"milan", "paper", "itq", "float"}
 
 
 @pytest.mark.parametrize(
@@ -93,6 +100,8 @@ def test_the_command_offers_exactly_the_existing_protocols():
         (["--dataset", "bigearthnet"], "holds no patches of BigEarthNet"),
         (["--protocol", "spatial"], "needs"),
         (["--split", "lists"], 'use split "seed"'),
+        (["--methods", "float", "--save-hasher", "mine.safetensors"], "add a method, such as"),
+        (["--save-hasher", "mine.pth"], "mine.pth does not end in .safetensors"),
         (["--model", "test_resnet", "--weights", "none.pth"], "neither a file nor weights"),
     ],
 )
