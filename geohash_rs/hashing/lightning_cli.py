@@ -99,3 +99,4 @@ def _take_best(task: Any, trainer: Any) -> None:  # noqa: ANN401 - Lightning has
         return
     state = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
     task.load_state_dict(state["state_dict"])
+    task.weigh()  # for the card: the figures of these weights

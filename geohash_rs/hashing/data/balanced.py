@@ -135,6 +135,16 @@ class BalancedBatches(RawDataModule):
         """Return whether the data module has the part "train", "val" or "test"."""
         return any(getattr(self.data, name, None) is not None for name in _names(part))
 
+    def about(self) -> tuple[str, tuple[str, ...]]:
+        """Return the name of the data, and those of the classes if they are known."""
+        root = getattr(self.data, "root", None)
+        name = type(self.data).__name__.removesuffix("DataModule")
+        if root is not None and Path(root).name:
+            name = Path(root).resolve().name
+        owners = (self.data, getattr(self.data, "train_dataset", None))
+        named = next((n for n in (getattr(o, "classes", None) for o in owners) if n), ())
+        return name, tuple(map(str, named))
+
     def features(self, part: str) -> Found:
         """Compute or read the features of a part, unless the last task used the same ones.
 
@@ -274,10 +284,11 @@ class BalancedBatches(RawDataModule):
     def _sampler(self, labels: Tensor) -> Iterable[list[int]]:
         task = self._task()
         if task.sampler is not None:
-            return checked_batches(task.sampler(labels), count=len(labels))
+            own: Iterable[list[int]] = task.sampler(labels)
+            return checked_batches(own, count=len(labels))
         sizes = ("classes_per_batch", "samples_per_class")
-        own = {n: getattr(self, n) or getattr(self.data, n, None) for n in sizes}
-        sampling = replace(task.recipe.sampling, **{n: v for n, v in own.items() if v})
+        given = {n: getattr(self, n) or getattr(self.data, n, None) for n in sizes}
+        sampling = replace(task.recipe.sampling, **{n: v for n, v in given.items() if v})
         num_batches, epochs = self.num_batches, self.trainer.max_epochs or 0
         if num_batches is None and epochs > 0:
             num_batches = math.ceil(sampling.iterations / epochs)

@@ -55,7 +55,7 @@ class Backbone(nn.Module):
         """
         super().__init__()
         own = isinstance(model, nn.Module)
-        self.model_name = model_name = type(model).__name__ if own else model
+        self.model_name = model_name = type(model).__name__ if own else str(model)
         self.in_chans = in_chans
         self.stages = tuple(stages)
         self.weights = "own" if own else "random"
@@ -63,13 +63,14 @@ class Backbone(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             with Allowance(f"the network {model_name}", most_bytes):
-                self.network = model if own else create_network(model_name, in_chans)
+                network: Any = model if own else create_network(model, in_chans)
+        self.network = network
         config: Mapping[str, Any] = getattr(self.network, "pretrained_cfg", {})
         self.mean = _channels(config.get("mean", (0.5, 0.5, 0.5)), in_chans)
         self.std = _channels(config.get("std", (0.5, 0.5, 0.5)), in_chans)
         self.input_size = int(config.get("input_size", (3, 224, 224))[-1])
         _check_stages(self.network, stages)
-        self.parts = _parts(self) if stages or own else (int(self.network.num_features),)
+        self.parts = _parts(self) if stages or own else (int(network.num_features),)
         self.num_features = sum(self.parts)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ class Backbone(nn.Module):
         return [pooled, *(outputs[name].mean((2, 3)) for name in self.stages)]
 
 
-def create_network(model_name: str, in_chans: int, *, pretrained: bool = False) -> Any:  # noqa: ANN401
+def create_network(model_name: Any, in_chans: int, *, pretrained: bool = False) -> Any:  # noqa: ANN401
     """Make a timm network without its classifier.
 
     Raises:

@@ -65,8 +65,9 @@ def load_backbone(
         HasherError: If the model or the weights are unknown or do not match.
         BandMismatchError: If the weights were trained on another number of bands, other than three.
     """
-    own = isinstance(model, nn.Module)
-    if weights is None or weights is False or (own and weights is True):
+    if weights is True and isinstance(model, nn.Module):
+        weights = None
+    if weights is None or weights is False:
         return Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
     if weights is True:
         source, state = _pretrained(model)
@@ -173,7 +174,7 @@ def read_torch_file(path: Path) -> Any:  # noqa: ANN401
         raise HasherError(msg) from error
 
 
-def _pretrained(model: str) -> tuple[str, dict[str, Tensor]]:
+def _pretrained(model: Any) -> tuple[str, dict[str, Tensor]]:  # noqa: ANN401 - checked when made
     if model == LITE0:
         return LITE0_WEIGHTS, lite0_state_dict()
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from geohash_rs._compat import base_task
 from geohash_rs.errors import BandMismatchError, GeoHashRSWarning
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.network.backbones import Backbone
@@ -20,7 +21,7 @@ from geohash_rs.hashing.train.recipes import Recipe
 __all__ = ["KnowsData"]
 
 
-class KnowsData:
+class KnowsData(base_task()):  # type: ignore[misc]
     """The part of `HashingTask` that learns, once, what codes depend on besides the weights.
 
     Attributes:

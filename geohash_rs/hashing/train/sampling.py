@@ -1,7 +1,7 @@
 """Draw batches in which every anchor has a positive and a negative."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -238,7 +238,7 @@ def make_batches(
     )
 
 
-def checked_batches(batches: Any, *, count: int) -> Any:  # noqa: ANN401
+def checked_batches(batches: Iterable[list[int]], *, count: int) -> Iterable[list[int]]:
     """Check what a sampler of one's own returned, and draw its first batch to see that it can.
 
     Args:

@@ -3,13 +3,14 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
-from geohash_rs._compat import base_task
 from geohash_rs.errors import BandMismatchError, TrainingError, one_line
 from geohash_rs.hashing.data.automatic import attach, detach
 from geohash_rs.hashing.data.balanced import BalancedBatches
@@ -19,6 +20,7 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.backbones import check_input_size
 from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.views import random_views, view
+from geohash_rs.hashing.train.card import trained_notes
 from geohash_rs.hashing.train.checkpoints import (
     FINE_TUNED,
     check_checkpoint,
@@ -48,6 +50,7 @@ from geohash_rs.hashing.train.validation import (
     ranking_values,
     warn_of_collapse,
 )
+from geohash_rs.hashing.train.worth import Worth, measure_worth, warn_if_not_worth, worth_line
 from geohash_rs.metrics.measures import bit_entropy
 from geohash_rs.scenes.band_labels import bands_of_dataset
 
@@ -57,7 +60,7 @@ RECIPE_SETTINGS = set(Recipe().to_dict()) - {"weights"}
 
 
 @documented_by(FeatureSettings, HeadSettings, LossSettings, LearningSettings, SamplingSettings)
-class HashingTask(KnowsData, base_task()):  # type: ignore[misc]
+class HashingTask(KnowsData):
     """Metric learning of binary codes, after MiLaN, by the best recipe known unless told otherwise.
 
     Batches are TorchGeo's: ``image`` and ``label``, or a ``mask`` whose most frequent class
@@ -157,16 +160,20 @@ class HashingTask(KnowsData, base_task()):  # type: ignore[misc]
         given = {name: value for name, value in given.items() if value is not None}
         if not freeze_backbone or cache is False:  # components of one batch would be few
             given.setdefault("components", 0)
-        vars(self)["recipe"] = get_recipe(recipe).with_(**given, weights=weights)
-        vars(self)["sampler"], vars(self)["own_loss"] = sampler, loss
+        # plain attributes, which need no torch module yet
+        set_plainly = partial(object.__setattr__, self)
+        set_plainly("recipe", get_recipe(recipe).with_(**given, weights=weights))
+        set_plainly("sampler", sampler)
+        set_plainly("own_loss", loss)
         objects = {"model": model, "mining": mining, "loss": loss, "sampler": sampler}
         unsaved = [n for n, v in objects.items() if v is not None and not isinstance(v, str)]
-        vars(self)["ignore"] = ("weights", "loss", "sampler", *unsaved)
+        set_plainly("ignore", ("weights", "loss", "sampler", *unsaved))
         super().__init__()
         settled = {n: v for n, v in self.recipe.to_dict().items() if n not in self.ignore}
         self.save_hyperparameters(settled)
         self.seen = SeenCodes()
         self.batches: BalancedBatches | None = None
+        self.card: dict[str, Any] = {}
         self._integers: Extractor | None = None
 
     def configure_models(self) -> None:
@@ -230,11 +237,15 @@ class HashingTask(KnowsData, base_task()):  # type: ignore[misc]
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    @property
+    def _frozen(self) -> bool:
+        return bool(self.hparams["freeze_backbone"])
+
     def setup(self, stage: str) -> None:
         """Let the data module load features, if the backbone is frozen."""
         mute_warnings()
         data = getattr(self.trainer, "datamodule", None)
-        frozen = self.hparams["freeze_backbone"] and self.hparams["cache"] is not False
+        frozen = self._frozen and self.hparams["cache"] is not False
         if isinstance(data, BalancedBatches):
             self.batches = data
         elif frozen and stage != "predict":
@@ -264,6 +275,54 @@ class HashingTask(KnowsData, base_task()):  # type: ignore[misc]
             dataset = getattr(self.trainer.train_dataloader, "dataset", None)
             found = (bands_of_dataset(one, len(self.band_names)) for one in (own, dataset))
             self.band_names = next((names for names in found if names), self.band_names)
+
+    def on_train_end(self) -> None:
+        """Say what the training is worth, unless its features are not known."""
+        worth = self.weigh()
+        if worth is None:
+            return
+        rank_zero_info(worth_line(worth))
+        if self.trainer.is_global_zero:
+            warn_if_not_worth(worth)
+            for logger in self.trainer.loggers:
+                figures = {f"worth_{name}": value for name, value in worth.figures.items()}
+                logger.log_metrics(figures, step=self.trainer.global_step)
+
+    def weigh(self) -> Worth | None:
+        """Measure the codes of the validation part next to methods that need less.
+
+        The figures become part of the hasher's notes.
+
+        Returns:
+            The figures; None without a validation part, or if features were not computed once.
+        """
+        if self.batches is None or not self.batches.has("val") or not self._frozen:
+            return None
+        train, val = self.batches.features("train"), self.batches.features("val")
+        features = val.features.to(self.device)
+        with torch.no_grad():
+            self.head.eval()
+            activations = torch.stack([self.head(each) for each in features.unbind(1)]).mean(0)
+        names = self.recipe.features
+        worth = measure_worth(
+            train.features,
+            val.features[:, names.views.index("identity") if "identity" in names.views else 0],
+            learned_labels=train.labels,
+            labels=val.labels,
+            codes=(activations > 0.5).cpu(),
+            backbone=self.backbone,
+            views=names.train_views,
+            k=self.hparams["k"],
+        )
+        name, classes = self.batches.about()
+        self.card = trained_notes(
+            "MiLaN",
+            data=name,
+            split=f"{len(train.labels):,} tiles train, {len(val.labels):,} others validate",
+            figures={f"map@{worth.k}": worth.figures},
+            classes=classes,
+        )
+        return worth
 
     def train(self, mode: bool = True) -> "HashingTask":  # noqa: FBT001, FBT002  (torch's own)
         """Set the mode of the head; the backbone's normalisation layers stay in evaluation mode.
@@ -345,7 +404,8 @@ class HashingTask(KnowsData, base_task()):  # type: ignore[misc]
 
         Args:
             name: A display name.
-            notes: Notes for its description: data, licence, figures.
+            notes: Notes for its description, such as the licence, beside those of the training:
+                data, split and figures.
 
         Returns:
             A hasher with copies of the networks.
@@ -358,7 +418,7 @@ class HashingTask(KnowsData, base_task()):  # type: ignore[misc]
             copy.deepcopy(self.head),
             views=self.recipe.features.views,
             name=name,
-            notes=notes or {},
+            notes={**self.card, **(notes or {})},
         )
 
     @classmethod
