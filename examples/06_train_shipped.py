@@ -54,7 +54,7 @@ CARDS = {
     },
 }
 # noise on the features helps on UC Merced but costs EuroSAT half a point (0.948, not 0.952)
-MILAN = RECIPES["milan"].with_(dropout=0.0, noise=0.0, iterations=3000)
+MILAN = RECIPES["milan"].with_(input_size=256, dropout=0.0, noise=0.0, iterations=3000)
 SUPERVISED = {
     "ucmerced-64": ("paper", MILAN),
     "eurosat-rgb-64": ("spatial", MILAN.with_(train_views=VIEWS[:4], input_size=192)),
@@ -191,7 +191,7 @@ def main():
     parser.add_argument("--output", type=Path, default=Path("shipped"), help="folder for the files")
     parser.add_argument("--cache", type=Path, help="folder that keeps features")
     parser.add_argument(
-        "--iterations", type=int, default=MILAN.iterations, help="fewer for a trial"
+        "--iterations", type=int, default=MILAN.sampling.iterations, help="fewer for a trial"
     )
     args = parser.parse_args()
     if unknown := set(args.names) - set(CARDS):

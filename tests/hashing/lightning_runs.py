@@ -21,6 +21,7 @@ TRAINING_WARNINGS = [
     pytest.mark.filterwarnings("ignore:.*pin_memory.*"),
     # a few steps over random weights
     pytest.mark.filterwarnings("ignore::geohash_rs.hashing.train.validation.CodeCollapseWarning"),
+    pytest.mark.filterwarnings("ignore::geohash_rs.hashing.train.worth.NotWorthWarning"),
     # a frozen backbone is in eval mode on purpose
     pytest.mark.filterwarnings("ignore:Found .* in eval mode at the start of training"),
 ]

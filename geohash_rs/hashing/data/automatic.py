@@ -58,7 +58,7 @@ def attach(
 
 
 def detach(data: LightningDataModule) -> None:
-    """Give a data module its own loaders back.
+    """Restore the own loaders of a data module.
 
     Args:
         data: The data module, attached or not.

@@ -97,6 +97,8 @@ class BalancedBatches(RawDataModule):
             found = self.features("train")
             self._task().meet_labels(found.labels)
             self._task().meet_features(found.features.flatten(0, 1), all_tiles=True)
+            if self.has("val"):  # now, not below the trainer's progress bar
+                self.features("val")
         elif dataset is not None:
             self._labels = _labels_of_dataset(dataset)
             self._task().meet_labels(self._labels)

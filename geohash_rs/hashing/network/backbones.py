@@ -70,7 +70,8 @@ class Backbone(nn.Module):
         self.std = _channels(config.get("std", (0.5, 0.5, 0.5)), in_chans)
         self.input_size = int(config.get("input_size", (3, 224, 224))[-1])
         _check_stages(self.network, stages)
-        self.parts = _parts(self) if stages or own else (int(network.num_features),)
+        length = getattr(network, "num_features", None)
+        self.parts = _parts(self) if stages or own or length is None else (int(length),)
         self.num_features = sum(self.parts)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ __all__ = ["KnowsData"]
 
 
 class KnowsData(base_task()):  # type: ignore[misc]
-    """The part of `HashingTask` that learns, once, what codes depend on besides the weights.
+    """The part of `HashingTask` that learns, once, what codes depend on apart from the weights.
 
     Attributes:
         tile_size: Side of the tiles, px; 0 until it is known.

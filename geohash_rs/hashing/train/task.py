@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -57,11 +57,12 @@ from geohash_rs.scenes.band_labels import bands_of_dataset
 __all__ = ["CodeCollapseWarning", "HashingTask"]
 
 RECIPE_SETTINGS = set(Recipe().to_dict()) - {"weights"}
+LOSS_SETTINGS = {field.name for field in fields(LossSettings)}
 
 
 @documented_by(FeatureSettings, HeadSettings, LossSettings, LearningSettings, SamplingSettings)
 class HashingTask(KnowsData):
-    """Metric learning of binary codes, after MiLaN, by the best recipe known unless told otherwise.
+    """Metric learning of binary codes, after MiLaN, by the best recipe unless you choose another.
 
     Batches are TorchGeo's: ``image`` and ``label``, or a ``mask`` whose most frequent class
     becomes the label. The data module's normalisation (its ``mean`` and ``std``) is undone,
@@ -158,6 +159,15 @@ class HashingTask(KnowsData):
     ) -> None:
         given = {name: value for name, value in locals().items() if name in RECIPE_SETTINGS}
         given = {name: value for name, value in given.items() if value is not None}
+        if cache is True:
+            msg = (
+                "cache=True names no folder; pass its path, None for memory, or False for neither."
+            )
+            raise TrainingError(msg)
+        if loss is not None and (unused := sorted(LOSS_SETTINGS & set(given))):
+            msg = f"{', '.join(unused)} belong to MiLaN's loss, which loss={type(loss).__name__} "
+            msg += "replaces; leave out one or the other."
+            raise TrainingError(msg)
         if not freeze_backbone or cache is False:  # components of one batch would be few
             given.setdefault("components", 0)
         # plain attributes, which need no torch module yet
@@ -169,7 +179,8 @@ class HashingTask(KnowsData):
         unsaved = [n for n, v in objects.items() if v is not None and not isinstance(v, str)]
         set_plainly("ignore", ("weights", "loss", "sampler", *unsaved))
         super().__init__()
-        settled = {n: v for n, v in self.recipe.to_dict().items() if n not in self.ignore}
+        left_out = {*self.ignore, *(LOSS_SETTINGS if loss is not None else ())}
+        settled = {n: v for n, v in self.recipe.to_dict().items() if n not in left_out}
         self.save_hyperparameters(settled)
         self.seen = SeenCodes()
         self.batches: BalancedBatches | None = None
@@ -261,7 +272,7 @@ class HashingTask(KnowsData):
             self._find_classes(data)
 
     def teardown(self, stage: str) -> None:
-        """Give the data module its own loaders back."""
+        """Restore the data module's own loaders."""
         self._integers = None
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
@@ -277,7 +288,7 @@ class HashingTask(KnowsData):
             self.band_names = next((names for names in found if names), self.band_names)
 
     def on_train_end(self) -> None:
-        """Say what the training is worth, unless its features are not known."""
+        """Report what the training is worth, unless its features are not known."""
         worth = self.weigh()
         if worth is None:
             return
@@ -404,7 +415,7 @@ class HashingTask(KnowsData):
 
         Args:
             name: A display name.
-            notes: Notes for its description, such as the licence, beside those of the training:
+            notes: Notes for its description, such as the licence, as well as the training's:
                 data, split and figures.
 
         Returns:
@@ -463,7 +474,7 @@ class HashingTask(KnowsData):
             loader=self.loader_statistics(),
         )
         kept["tile_size"], kept["bands"] = self.tile_size, list(self.band_names)
-        kept["calibration"] = self.calibration
+        kept["calibration"], kept["card"] = self.calibration, self.card
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore everything that codes depend on from a checkpoint.
@@ -476,6 +487,7 @@ class HashingTask(KnowsData):
             self._meet_classes(classes)
         kept = restore_backbone(checkpoint, self.backbone, own=self.state_dict())
         self.calibration, self._integers = kept.get("calibration"), None
+        self.card = dict(kept.get("card", {}))
         self.pixels = LoaderPixels(self.backbone, scaling=None).to(self.device)
         self.loader, self.tile_size = tuple(kept["loader"]), kept["tile_size"]
         if self.hparams["bands"] is None:

@@ -1,0 +1,109 @@
+"""A data module loads features that are computed once, and is itself again afterwards."""
+
+import logging
+
+import pytest
+import torch
+from lightning.pytorch import LightningDataModule
+
+from geohash_rs.errors import GeoHashRSWarning
+from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
+from geohash_rs.hashing.extractor import Extractor
+from geohash_rs.hashing.train.task import HashingTask
+from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, trainer
+
+pytestmark = TRAINING_WARNINGS
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Count the batches of which features are computed."""
+    calls, features = [], Extractor.features
+    monkeypatch.setattr(Extractor, "features", lambda *args: calls.append(1) or features(*args))
+    return calls
+
+
+def test_features_are_computed_once_for_all_tasks_of_a_data_module(folder, tmp_path, computed):
+    data = ClassFolderDataModule(str(folder), size=40)
+    own = {name: getattr(data, name) for name in ("train_dataloader", "on_after_batch_transfer")}
+    run = trainer(tmp_path, max_epochs=3)
+    run.fit(HashingTask(**SMALL), datamodule=data)
+    assert run.global_step == 3 * 7  # 20 iterations over three epochs
+    assert len(computed) == 8 + 1  # training views of one batch, the validation part once
+    assert {name: getattr(data, name) for name in own} == own
+    assert "image" in next(iter(data.train_dataloader()))
+    trainer(tmp_path, max_epochs=1).fit(HashingTask(**SMALL | {"num_bits": 32}), datamodule=data)
+    assert len(computed) == 9
+
+
+def test_features_on_disk_serve_the_next_process(folder, tmp_path, computed):
+    for _ in range(2):
+        data = ClassFolderDataModule(str(folder), size=40)
+        task = HashingTask(**SMALL, cache=str(tmp_path / "cache"))
+        trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)
+    assert len(computed) == 9
+
+
+def test_features_can_be_computed_in_every_epoch(folder, tmp_path, computed):
+    task = HashingTask(**SMALL, cache=False)
+    run = trainer(tmp_path, max_epochs=2)
+    run.fit(task, datamodule=ClassFolderDataModule(str(folder), size=40, samples_per_class=4))
+    assert (computed, run.global_step) == ([], 2)
+    assert task.weigh() is None
+
+
+def test_the_hasher_tells_the_worth_of_the_training(folder, tmp_path, caplog):
+    torch.manual_seed(0)
+    task = HashingTask(**SMALL)
+    data = ClassFolderDataModule(str(folder), size=40, fractions=(0.5, 0.4))
+    with caplog.at_level(logging.INFO):
+        trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)
+    assert "mAP@20 of 12 validation tiles: trained" in caplog.text
+    notes = task.hasher(notes={"licence": "mine"}).notes
+    assert set(notes["figures"]["map@20"]) == {
+        "trained",
+        "float",
+        "classifier",
+    }  # 15 tiles, 16 bits
+    assert (notes["data"], notes["licence"], notes["classes"][0]) == ("data", "mine", "c0")
+
+
+class Several(LightningDataModule):
+    """Tiles with several labels, some with none, normalised by the data set itself."""
+
+    mean, std = torch.tensor(100.0), torch.tensor(50.0)
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.train_dataset = self.val_dataset = [
+            {
+                "image": (torch.rand(3, 32, 32, generator=generator) * 255 - 100) / 50,
+                "label": torch.tensor([i % 5 > 0, i % 2 and i % 5 > 0, i % 5 == 1]).long(),
+            }
+            for i in range(30)
+        ]
+
+    def train_dataloader(self):
+        raise AssertionError("its data sets are read instead")
+
+    val_dataloader = train_dataloader
+
+
+def test_tiles_without_a_label_are_left_out_and_a_normalisation_is_undone(tmp_path):
+    task = HashingTask(**SMALL)
+    with pytest.warns(GeoHashRSWarning, match="6 of 30 tiles of the .* part have no label"):
+        trainer(tmp_path, max_epochs=1).fit(task, datamodule=Several())
+    assert task.hasher().scaling.high == (255.0,) * 3
+    assert task.hparams["num_classes"] == 3
+
+
+def test_without_a_data_set_the_network_runs_for_every_batch(folder, tmp_path, computed, caplog):
+    inner = ClassFolderDataModule(str(folder), size=40, samples_per_class=4)
+    inner.setup("fit")
+    with caplog.at_level(logging.INFO):
+        trainer(tmp_path, max_epochs=1).fit(
+            HashingTask(**SMALL, num_classes=3), inner.train_dataloader(), inner.val_dataloader()
+        )
+    assert computed == []
+    assert "features of loaders again for every batch; pass a data module" in caplog.text
