@@ -29,7 +29,7 @@ class Recipe:
         sampling: Size and number of the batches.
     """
 
-    features: FeatureSettings = FeatureSettings(input_size=256, train_views=VIEWS)
+    features: FeatureSettings = FeatureSettings(train_views=VIEWS)
     head: HeadSettings = HeadSettings()
     loss: LossSettings = LossSettings()
     learning: LearningSettings = LearningSettings()
@@ -81,7 +81,6 @@ FOUR_VIEWS = ("identity", "hflip", "rot90", "rot180")
 
 # chosen by validation within the training part: docs/reference/results/retrieval.md
 MILAN = Recipe().with_(
-    input_size=None,
     stages=STAGES,
     components=384,
     dropout=0.2,
