@@ -85,7 +85,9 @@ run("fit --config fit.yaml --trainer.max_epochs 100000", seconds=4)
 run("serve archive --port 0", seconds=4)
 """
 # What Lightning reports about a run.
-PROGRESS = re.compile(r"Seed set to|GPU available|[TH]PU available|`Trainer.fit` stopped|\s*$")
+PROGRESS = re.compile(
+    r"Seed set to|GPU available|[TH]PU available|Loading `train_|`Trainer.fit` stopped|\s*$"
+)
 TABLE = re.compile(r"[-\s]*$|.*\| |[\d.]+( [KM])? +(Trainable|Non-trainable|Total|Modules)")
 BAR = re.compile(r"(index|push|pull|training|features of \d+ tiles): .*\[[^\]]*\](\^C)?$")
 

@@ -111,7 +111,7 @@ class BalancedBatches(RawDataModule):
                 prepared(head, found.features),
                 found.labels,
                 self._sampler(found.labels),
-                seed=self.seed,
+                seed=self._own_seed(),
             )
             # a generator of its own: a loader would draw from the global one
             return DataLoader(batches, batch_size=None, generator=torch.Generator())
@@ -295,7 +295,13 @@ class BalancedBatches(RawDataModule):
         if num_batches is None and epochs > 0:
             num_batches = math.ceil(sampling.iterations / epochs)
         names = getattr(self.data, "classes", ())
-        return make_batches(labels, sampling, num_batches=num_batches, seed=self.seed, names=names)
+        return make_batches(
+            labels, sampling, num_batches=num_batches, seed=self._own_seed(), names=names
+        )
+
+    def _own_seed(self) -> int:
+        """Return the seed of this process, so that those of a distributed run draw differently."""
+        return self.seed + int(self.trainer.global_rank)
 
     def _folder(self) -> Path | None:
         return None if self.cache is None else Path(self.cache)

@@ -102,7 +102,7 @@ class BalancedDataModule(RawDataModule):
             part.targets,
             classes_per_batch=self.classes_per_batch or DEFAULTS.classes_per_batch,
             samples_per_class=self.samples_per_class or DEFAULTS.samples_per_class,
-            seed=self.seed,
+            seed=self.seed + (self.trainer.global_rank if self.trainer else 0),
             names=self.classes,
         )
         return DataLoader(part, batch_sampler=sampler, num_workers=self.num_workers)

@@ -264,7 +264,7 @@ class HashingTask(KnowsData):
                 data,
                 trainer=self.trainer,
                 cache=self.hparams["cache"],
-                seed=torch.initial_seed() % 2**31 + self.trainer.global_rank,
+                seed=torch.initial_seed() % 2**31,
             )
             if stage == "fit" and self.batches is not None:
                 self.batches.prepare_fit()
