@@ -1,5 +1,6 @@
 # The public names, listed once: type checkers read this file, `__init__` loads from it.
 from .code_store import CodeStore as CodeStore
+from .code_table import CodeTable as CodeTable
 from .disk.hasher_file import HasherFile as HasherFile
 from .disk.records import SceneRecord as SceneRecord
 from .search.filters import Region as Region

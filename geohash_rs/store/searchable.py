@@ -1,6 +1,6 @@
 """The contract of everything searchable: a folder, a cluster, a database."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -8,9 +8,11 @@ from typing import Protocol
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from geohash_rs.codes import check_codes
 from geohash_rs.errors import QueryError
+from geohash_rs.store.code_table import CodeTable, check_columns
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.filters import RegionLike, SizeLike, TimeLike
 from geohash_rs.store.search.nearest import Limits, SearchResult
@@ -26,9 +28,9 @@ class Searchable(Protocol):
     """Codes and tiles that give the same answer to the same query, wherever they are stored.
 
     `CodeStore` keeps them in a folder, `RayArchive` spreads the search of that folder over a
-    cluster, `PostGISArchive` keeps them in a database. Each implements `find`, `tiles`, `codes`,
-    `vectors`, `scenes` and `one_state`; `search` is the same for all. All of them guarantee, and
-    `tests/engines/test_conformance.py` checks:
+    cluster, `PostGISArchive` keeps them in a database. Each implements `find`, `rows`, `tiles`,
+    `codes`, `vectors`, `scenes` and `one_state`; `search` and `to_table` are the same for all. All
+    of them guarantee, and `tests/engines/test_conformance.py` checks:
 
     - **Exact.** The matches of a query are the first k of all tiles that pass every filter,
       ordered by (Hamming distance, tile id). Fewer than k are returned only if fewer exist.
@@ -140,6 +142,80 @@ class Searchable(Protocol):
             As `search`.
         """
 
+    def to_table(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        region: RegionLike | None = None,
+        time: TimeLike | None = None,
+        scenes: Collection[str] | None = None,
+        labels: Collection[str] | None = None,
+        tile_size: SizeLike | None = None,
+        within: bool = False,
+        exclude_region: RegionLike | None = None,
+        exclude_ids: Ids | None = None,
+    ) -> CodeTable:
+        """Return tiles and their codes as one Arrow table, which is read only when it is used.
+
+        It can be larger than memory. In one line: `to_geopandas()` and `to_xarray()` of the result.
+        Anything that takes an Arrow stream, such as DuckDB, polars or `pyarrow.table`, takes the
+        result itself.
+
+        Args:
+            columns: Names of columns, in the order wanted; None means all of tile_id, scene, col,
+                row, width, height, datetime, datetime_end, label, tile_size, code, geometry. A
+                table without geometry is read faster.
+            region: This and all further arguments choose the tiles, as in `search`.
+            time: As in `search`.
+            scenes: As in `search`.
+            labels: As in `search`.
+            tile_size: As in `search`.
+            within: As in `search`.
+            exclude_region: As in `search`.
+            exclude_ids: As in `search`.
+
+        Returns:
+            The table, without removed tiles; one of an empty archive has no rows.
+
+        Raises:
+            QueryError: If a column is unknown, or scenes, labels or sizes are refused as in
+                `search`.
+            RegionError: If a region is empty, invalid or outside the globe.
+            TimeRangeError: If the time range cannot be parsed or ends before it starts.
+            EngineError: If a database cannot answer.
+        """
+        names = check_columns(columns)
+        where = Where.parse(
+            region=region,
+            within=within,
+            time=time,
+            scenes=scenes,
+            labels=labels,
+            tile_size=tile_size,
+            exclude_region=exclude_region,
+            exclude_ids=exclude_ids,
+        )
+        with self.one_state() as still:
+            return CodeTable.of(
+                still.rows(where, columns=names),
+                names,
+                num_bits=planned_bits(still),
+                fingerprint=still.hasher_fingerprint,
+            )
+
+    def rows(self, where: Where, *, columns: Collection[str]) -> Iterable[pa.Table]:
+        """Return the tiles that pass filters, to be read a few at a time.
+
+        Args:
+            where: The filters.
+            columns: Columns of `to_table`.
+
+        Returns:
+            Pieces of at most 65,536 tiles, with these columns in any order. Each iteration reads
+            them anew: those of the present state or, of a database, of the state in which the
+            iteration began. A tile_size is the one by which a search can be limited.
+        """
+
     def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
         """Return tiles as rows, reading only the parts of the tables that hold them.
 
@@ -226,3 +302,19 @@ def bits_of(archive: Searchable) -> int:
         )
         raise QueryError(msg)
     return archive.num_bits
+
+
+def planned_bits(archive: Searchable) -> int:
+    """Return the number of bits of the codes that an archive holds or will hold.
+
+    Args:
+        archive: The archive.
+
+    Returns:
+        Bits per code; those of the name of a hasher that is still to be fitted.
+
+    Raises:
+        QueryError: If it is empty and the name of its hasher says no number.
+    """
+    bits = (archive.pending_hasher or "").rpartition("-")[2]
+    return int(bits) if archive.num_bits is None and bits.isdecimal() else bits_of(archive)

@@ -1,9 +1,10 @@
 """A state of an archive: it never changes and answers all queries."""
 
 import contextlib
+import dataclasses
 import functools
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from geohash_rs.errors import TileNotFoundError, VectorError
+from geohash_rs.store.code_table import KINDS, fixed_binary
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.locks import ReaderPin
 from geohash_rs.store.disk.manifest import KeepVectors, Manifest
 from geohash_rs.store.disk.records import SceneRecord, read_scene_logs
 from geohash_rs.store.search.nearest import Limits, SearchResult, search_segments
-from geohash_rs.store.search.selection import overlapping_rows
+from geohash_rs.store.search.selection import overlapping_rows, select
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Codes, Ids, Searchable
 from geohash_rs.store.segment.bits import bits_at
@@ -28,6 +30,7 @@ from geohash_rs.store.segment.layout import BLOCK
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.tiles import empty_tiles, tiles_to_frame
 from geohash_rs.store.segment.vectors import parts_of
+from geohash_rs.store.segment.windows import TILE_SIZE
 
 __all__ = ["Answers", "Snapshot"]
 
@@ -98,6 +101,13 @@ class Answers(Searchable):
         """Run a search whose arguments were checked; see `Searchable.find`."""
         with self.one_state() as still:
             return still.find(codes, limits=limits, where=where)
+
+    def rows(self, where: Where, *, columns: Collection[str]) -> "StoredRows":
+        """Return the tiles that pass filters; see `Searchable.rows`."""
+        snapshot = self.snapshot()
+        # with a pin of its own: it may be read after the archive was closed
+        state = dataclasses.replace(snapshot, pin=ReaderPin(snapshot.folder))
+        return StoredRows(state=state, where=where, columns=frozenset(columns))
 
     def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
         """Return tiles as rows; see `Searchable.tiles`."""
@@ -265,6 +275,18 @@ class Snapshot(Answers):
 
     def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
         """Run a search whose arguments were checked; see `Searchable.find`."""
+        dropped = self.dropped(where)
+        return search_segments(self.segments, codes, limits=limits, where=where, dropped=dropped)
+
+    def dropped(self, where: Where) -> dict[str, npt.NDArray[np.int64]]:
+        """Find the rows that filters exclude by region or id.
+
+        Args:
+            where: The filters.
+
+        Returns:
+            Row numbers by segment name.
+        """
         dropped: dict[str, npt.NDArray[np.int64]] = {}
         if where.exclude_region is not None:
             dropped = overlapping_rows(self.segments, where.exclude_region)
@@ -272,7 +294,7 @@ class Snapshot(Answers):
             for segment, _, rows in self.locate(where.exclude_ids, missing_ok=True):
                 old = dropped.get(segment.entry.name, np.empty(0, np.int64))
                 dropped[segment.entry.name] = np.concatenate([old, rows])
-        return search_segments(self.segments, codes, limits=limits, where=where, dropped=dropped)
+        return dropped
 
     def locate(
         self, ids: npt.NDArray[np.int64], *, missing_ok: bool = False
@@ -311,3 +333,43 @@ class Snapshot(Answers):
                 "column tile_id; removed tiles lose theirs."
             )
             raise TileNotFoundError(msg)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredRows:
+    """The tiles of a state that pass filters; each iteration reads them anew.
+
+    Attributes:
+        state: The state; its pin keeps its files for as long as this object is used.
+        where: The filters.
+        columns: Columns to read.
+    """
+
+    state: Snapshot
+    where: Where
+    columns: frozenset[str]
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """Read the tiles, a few blocks at a time.
+
+        Yields:
+            As `Searchable.rows`.
+
+        Raises:
+            ArchiveCorruptError: If a file is damaged.
+        """
+        dropped = self.state.dropped(self.where)
+        for segment in self.state.segments:
+            selection = select(segment, self.where, dropped=dropped.get(segment.entry.name))
+            for rows in selection.matching() if selection else ():
+                yield self._read(segment, rows)
+
+    def _read(self, segment: Segment, rows: npt.NDArray[np.int64]) -> pa.Table:
+        columns = {name: pa.nulls(len(rows), KINDS[name]) for name in self.columns}
+        stored = segment.tile_rows(rows, self.columns - {TILE_SIZE})
+        columns |= zip(stored.column_names, stored.columns, strict=True)
+        if TILE_SIZE in self.columns:
+            columns[TILE_SIZE] = segment.tile_sizes(rows)
+        if "code" in self.columns:
+            columns["code"] = fixed_binary(segment.codes[rows])
+        return pa.table(columns)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import shapely
 
@@ -139,6 +140,43 @@ def test_the_cases_find_some_tiles_and_leave_out_others(truth: RandomArchive) ->
     everything = {"the nearest", "one", "more than there are"}
     assert all(found[name] == len(truth.tiles) for name in everything), found
     assert all(found[n] < len(truth.tiles) for n in set(found) - everything), found
+
+
+FILTERS = {
+    name: {key: value for key, value in case.items() if key not in ("k", "max_distance")}
+    for name, case in CASES.items()
+}
+
+
+@pytest.mark.parametrize("case", [name for name, filters in FILTERS.items() if filters])
+def test_a_table_has_the_tiles_that_pass_the_filters(
+    archive: Searchable, truth: RandomArchive, case: str
+) -> None:
+    expected = truth.loop(truth.codes[0], k=None, **FILTERS[case])
+    found = archive.to_table(["tile_id", "code"], **FILTERS[case]).reader().read_all()
+    assert sorted(found["tile_id"].to_pylist()) == sorted(tile for _, tile in expected)
+    codes = dict(zip(truth.tiles["tile_id"], map(bytes, truth.codes), strict=True))
+    for tile, code in zip(found["tile_id"].to_pylist(), found["code"].to_pylist(), strict=True):
+        assert code == codes[tile]
+
+
+def test_a_table_has_all_that_was_added(archive: Searchable, truth: RandomArchive) -> None:
+    table = archive.to_table()
+    frame = table.to_geopandas().sort_values("tile_id", ignore_index=True)
+    assert [len(pa.table(table)), len(frame)] == [len(truth.tiles)] * 2
+    assert frame["code"].tolist() == list(map(bytes, truth.codes))
+    assert frame["tile_size"].tolist() == sizes_of(truth.tiles).tolist()
+    expected = archive.tiles(truth.tiles["tile_id"].to_numpy())
+    assert {*frame.columns} == {*expected.columns, "code"}
+    for name in expected.columns:
+        assert frame[name].equals(expected[name]), name
+
+
+def test_a_table_of_a_column_that_does_not_exist_is_refused(archive: Searchable) -> None:
+    with pytest.raises(QueryError, match=r"columns is \['colour'\]"):
+        archive.to_table(["colour"])
+    with pytest.raises(QueryError, match="labels is the string"):
+        archive.to_table(labels="farm")
 
 
 def test_an_archive_without_vectors_says_so(archive: Searchable) -> None:

@@ -22,13 +22,13 @@ from geohash_rs.store.code_store import CodeStore
 
 psycopg = pytest.importorskip("psycopg")
 
-from psycopg import conninfo  # noqa: E402 - after the skip
+from psycopg import conninfo, sql  # noqa: E402 - after the skip
 
 from geohash_rs.cli import app  # noqa: E402
 from geohash_rs.engines.postgis import PostGISArchive, publish  # noqa: E402
 from geohash_rs.engines.postgis.connection import connect  # noqa: E402
 from geohash_rs.engines.postgis.session import Session  # noqa: E402
-from tests.engines.published import end_sessions, fill, two_scenes  # noqa: E402
+from tests.engines.published import end_sessions, fill, refit, two_scenes  # noqa: E402
 
 
 @pytest.fixture
@@ -161,3 +161,41 @@ def test_the_command_queries_a_database_like_a_folder(
     words = ["query", str(archive.path), "--tile", "3", "-k", "5", "--json"]
     assert json.loads(mine.output) == json.loads(CliRunner().invoke(app, words).output)
     assert len(json.loads(mine.output)["features"]) == 5
+
+
+def test_a_table_is_read_from_one_state_and_hinders_no_search(
+    archive: CodeStore, postgis: str, table: str
+) -> None:
+    fill(archive, 20_000, scene="large.tif")
+    publish(archive, postgis, table=table)
+    with PostGISArchive.open(postgis, table=table) as published:
+        whole = published.to_table(["tile_id", "scene"])
+        reader = whole.reader()
+        first = reader.read_next_batch()
+        assert 0 < len(first) < 20_000
+        archive.remove_scenes(["large.tif"])
+        publish(archive, postgis, table=table)
+        assert published.search(archive.codes([3]), k=1).ids[0, 0] == 3
+        assert len(first) + len(reader.read_all()) == 23_500
+    assert whole.reader().read_all()["tile_id"].to_pylist() == list(range(3500))
+    with psycopg.connect(postgis) as other:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        assert other.execute(query).fetchone() == (1,)  # this one
+
+
+def test_a_table_of_codes_that_were_published_again_by_another_hasher_is_refused(
+    archive: CodeStore, postgis: str, table: str
+) -> None:
+    publish(archive, postgis, table=table)
+    with PostGISArchive.open(postgis, table=table) as published:
+        before = published.to_table(["code"])
+        assert len(before.reader().read_all()) == 3500
+        with psycopg.connect(postgis) as other:
+            for name in (table, f"{table}_archive", f"{table}_scenes"):
+                other.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+        with pytest.raises(EngineError, match="is not a complete archive"):
+            before.reader().read_all()
+        refit(archive, "another", 64)
+        publish(archive, postgis, table=table)
+        with pytest.raises(EngineError, match="codes of another hasher, than when the table"):
+            before.reader().read_all()

@@ -1,7 +1,7 @@
 """PostGISArchive: an archive published to PostGIS and searched exactly with SQL."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, LiteralString, Self
@@ -16,6 +16,7 @@ from geohash_rs.engines.postgis.connection import Connection, server_of
 from geohash_rs.engines.postgis.rows import CODES, TILES, bit_text, codes_of, result_of, tiles_of
 from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
 from geohash_rs.engines.postgis.session import Session
+from geohash_rs.engines.postgis.stream import PublishedRows
 from geohash_rs.errors import (
     EngineError,
     HasherError,
@@ -61,7 +62,7 @@ class PostGISArchive(ImageQueries):
     """
 
     def __init__(self, dsn: str, tables: Tables) -> None:
-        self._tables = tables
+        self._dsn, self._tables = dsn, tables
         self.path = Path(f"{server_of(dsn)}/{tables}")
         self._hasher: Hasher | None = None
         self._session = Session(dsn, place=str(self.path), prepare=self._prepare)
@@ -163,6 +164,17 @@ class PostGISArchive(ImageQueries):
                 values["k"] = None if limits.k is None else min(limits.k, MOST)
                 found.append(self._session.ask(statement, values))
         return result_of(found)
+
+    def rows(self, where: Where, *, columns: Collection[str]) -> PublishedRows:
+        """Return the tiles that pass filters; see `Searchable.rows`."""
+        return PublishedRows(
+            dsn=self._dsn,
+            tables=self._tables,
+            place=str(self.path),
+            published=self._published,
+            where=where,
+            columns=tuple(columns),
+        )
 
     def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
         """Return tiles as rows; see `Searchable.tiles`."""

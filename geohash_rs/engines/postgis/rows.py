@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 import geopandas as gpd
 import numpy as np
@@ -11,25 +11,24 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from geohash_rs.engines.postgis.schema import COLUMNS
+from geohash_rs.store.code_table import KINDS, fixed_binary
 from geohash_rs.store.search.nearest import SearchResult
 from geohash_rs.store.segment.tiles import STAMP, empty_tiles, tiles_to_frame
 
-__all__ = ["CODES", "TILES", "bit_text", "codes_of", "copy_rows", "result_of", "tiles_of"]
+__all__ = [
+    "CODES",
+    "SELECTED",
+    "TILES",
+    "bit_text",
+    "codes_of",
+    "copy_rows",
+    "result_of",
+    "table_of",
+    "tiles_of",
+]
 
 HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
-TYPES = {
-    "tile_id": pa.int64(),
-    "scene": pa.string(),
-    "col": pa.int32(),
-    "row": pa.int32(),
-    "width": pa.int32(),
-    "height": pa.int32(),
-    "datetime": STAMP,
-    "datetime_end": STAMP,
-    "label": pa.string(),
-    "tile_size": pa.int32(),
-    "geometry": pa.binary(),
-}
+TYPES = {name: kind for name, kind in KINDS.items() if name != "code"}
 
 # For each id in `%(ids)s`, in the given order: its position, the id, and the other columns.
 TILES = """
@@ -45,6 +44,21 @@ SELECT wanted.place, tile_id, code::text
 FROM pg_catalog.unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
 JOIN {tiles} ON tile_id = wanted.id
 ORDER BY wanted.place"""
+# What to select for each column of a table of tiles and codes.
+SELECTED: dict[str, LiteralString] = {
+    "tile_id": "tile_id",
+    "scene": "scene",
+    "col": "col",
+    "row": '"row"',
+    "width": "width",
+    "height": "height",
+    "datetime": "(extract(epoch FROM datetime) * 1000000::numeric)::bigint",
+    "datetime_end": "(extract(epoch FROM datetime_end) * 1000000::numeric)::bigint",
+    "label": "label",
+    "tile_size": "coalesce(tile_size, greatest(width, height))",
+    "code": "code::text",
+    "geometry": "ST_AsBinary(geometry, 'NDR')",
+}
 
 
 def copy_rows(codes: npt.NDArray[np.uint8], table: pa.Table) -> bytes:
@@ -95,9 +109,27 @@ def codes_of(rows: Sequence[tuple[Any, ...]], *, num_bits: int) -> npt.NDArray[n
     Returns:
         Packed codes, uint8, shape (n, bits / 8).
     """
-    text = "".join(row[2] for row in rows)
-    bits = np.frombuffer(text.encode(), np.uint8) - np.uint8(ord("0"))
-    return np.packbits(bits.reshape(-1, num_bits), axis=1)
+    return _packed([row[2] for row in rows], num_bits=num_bits)
+
+
+def table_of(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], *, num_bits: int) -> pa.Table:
+    """Convert rows to a table of tiles and codes.
+
+    Args:
+        rows: At least one row, whose values are those of `SELECTED`.
+        columns: Names of its columns.
+        num_bits: Bits per code.
+
+    Returns:
+        As from `geohash_rs.store.searchable.Searchable.rows`.
+    """
+    arrays = {}
+    for name, values in zip(columns, zip(*rows, strict=True), strict=True):
+        if name == "code":
+            arrays[name] = fixed_binary(_packed(values, num_bits=num_bits))
+        else:
+            arrays[name] = _array(values, TYPES[name])
+    return pa.table(arrays)
 
 
 def tiles_of(rows: Sequence[tuple[Any, ...]]) -> gpd.GeoDataFrame:
@@ -114,7 +146,7 @@ def tiles_of(rows: Sequence[tuple[Any, ...]]) -> gpd.GeoDataFrame:
     columns = zip(*(row[1:] for row in rows), strict=True)
     arrays = {}
     for (name, kind), values in zip(TYPES.items(), columns, strict=True):
-        array = pa.array(values, pa.int64()).cast(kind) if kind == STAMP else pa.array(values, kind)
+        array = _array(values, kind)
         if name not in ("datetime_end", "label", "tile_size") or array.null_count < len(array):
             arrays[name] = array
     return tiles_to_frame(pa.table(arrays))
@@ -138,6 +170,16 @@ def result_of(found: Sequence[Sequence[tuple[Any, ...]]]) -> SearchResult:
             ids[query, : len(rows)] = pairs[:, 0]
             distances[query, : len(rows)] = pairs[:, 1]
     return SearchResult(ids=ids, distances=distances)
+
+
+def _packed(texts: Sequence[str], *, num_bits: int) -> npt.NDArray[np.uint8]:
+    bits = np.frombuffer("".join(texts).encode(), np.uint8) - np.uint8(ord("0"))
+    return np.packbits(bits.reshape(-1, num_bits), axis=1)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Convert the values of a column; times are microseconds since 1970."""
+    return pa.array(values, pa.int64()).cast(kind) if kind == STAMP else pa.array(values, kind)
 
 
 def _bits(codes: npt.NDArray[np.uint8]) -> pa.StringArray:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from geohash_rs.errors import QueryError
 from geohash_rs.store.search.keys import ID_BITS, NO_KEY, Keys
-from geohash_rs.store.search.placement import exact
 from geohash_rs.store.search.scan import scan_count, scan_top, scan_within
 from geohash_rs.store.search.selection import Selection, select
 from geohash_rs.store.search.where import Where
@@ -97,12 +96,12 @@ def search_segments(
     while True:
         selections = _select(segments, where, dropped)
         if attempt == TRIES or (k is not None and k > HEAP_K):
-            wrong = _outside(selections, where, [s.all_placed()[1] for s in selections])
+            wrong = _outside(selections, [s.all_placed()[1] for s in selections])
             if wrong:
                 selections = _select(segments, where, _joined(dropped, wrong))
             return _result(_scan(selections, queries, limits))
         found = _scan(selections, queries, limits)
-        wrong = _outside(selections, where, _doubtful(selections, found))
+        wrong = _outside(selections, _doubtful(selections, found))
         if not wrong:
             return _result(found)
         if k is None:
@@ -162,15 +161,12 @@ def _doubtful(
 
 
 def _outside(
-    selections: Sequence[Selection], where: Where, rows: Sequence[npt.NDArray[np.int64]]
+    selections: Sequence[Selection], rows: Sequence[npt.NDArray[np.int64]]
 ) -> list[tuple[str, npt.NDArray[np.int64]]]:
     """Return the uncertain rows that turn out not to match the region."""
     wrong = []
     for selection, doubtful in zip(selections, rows, strict=True):
-        if where.region is None or not len(doubtful):
-            continue
-        shapes = selection.segment.footprints(doubtful)
-        outside = doubtful[~exact(where.region, shapes, within=where.within)]
+        outside = selection.outside(doubtful)
         if len(outside):
             wrong.append((selection.segment.entry.name, outside))
     return wrong

@@ -8,7 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.store.search.filters import Region
-from geohash_rs.store.search.placement import IN, MAYBE, OUT, overlapping, place_blocks, place_rows
+from geohash_rs.store.search.placement import (
+    IN,
+    MAYBE,
+    OUT,
+    exact,
+    overlapping,
+    place_blocks,
+    place_rows,
+)
 from geohash_rs.store.search.rules import Rule, rules_of
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.bits import bits_at
@@ -85,6 +93,31 @@ class Selection:
         """
         rows = rows[self.edge[np.searchsorted(self.blocks, rows // BLOCK)]]
         return np.asarray(rows[self._placed(rows) == MAYBE])
+
+    def outside(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Compare exact footprints with the region.
+
+        Args:
+            rows: Uncertain row numbers, shape (m,).
+
+        Returns:
+            The rows that do not match the region.
+        """
+        if self.where.region is None or not len(rows):
+            return NO_ROWS
+        shapes = self.segment.footprints(rows)
+        return rows[~exact(self.where.region, shapes, within=self.where.within)]
+
+    def matching(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield the rows that pass every filter, a few blocks at a time.
+
+        Yields:
+            Row numbers, ascending; never none.
+        """
+        for rows in self.rows(0, len(self.blocks)):
+            found = np.setdiff1d(rows, self.outside(self.uncertain(rows)), assume_unique=True)
+            if len(found):
+                yield found
 
     def all_placed(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Split the rows of the listed blocks by how sure their placement is.

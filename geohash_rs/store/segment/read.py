@@ -1,6 +1,8 @@
 """Read a segment: mapped codes, mapped index, rows of the tile table."""
 
 import functools
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -219,33 +221,51 @@ class Segment:
         """Number of rows in the Parquet file."""
         return self._table.num_rows
 
-    def tile_rows(self, rows: Array) -> pa.Table:
+    def tile_rows(self, rows: Array, columns: Collection[str] | None = None) -> pa.Table:
         """Read some rows of the tile table, from the index and single pages of footprints.
 
         Args:
             rows: Row numbers, any order, shape (m,).
+            columns: Columns to read; those that the segment lacks are left out. None reads all.
 
         Returns:
-            All columns of the rows, in the given order.
+            The columns of the rows, in the given order of rows.
 
         Raises:
             ArchiveCorruptError: If a file is damaged.
         """
-        known: dict[str, Any] = {
-            "tile_id": pa.array(self.ids_of(rows)),
-            "scene": self._text_column("scene", rows),
+        readers: dict[str, Callable[[], pa.Array]] = {
+            "tile_id": lambda: pa.array(self.ids_of(rows)),
+            "scene": lambda: self._text_column("scene", rows),
+            **{name: partial(self._window, name, rows) for name in WINDOW},
+            "datetime": lambda: self._moments("start", rows),
         }
-        for name in WINDOW:
-            known[name] = window_numbers(self.index, name, rows, block=BLOCK)
-        known["datetime"] = self._moments("start", rows)
         if "end_ranges" in self.index:
-            known["datetime_end"] = self._moments("end", rows)
+            readers["datetime_end"] = lambda: self._moments("end", rows)
         if "label_ranges" in self.index:
-            known["label"] = self._text_column("label", rows)
+            readers["label"] = lambda: self._text_column("label", rows)
         if f"{TILE_SIZE}_least" in self.index:
-            known[TILE_SIZE] = window_numbers(self.index, TILE_SIZE, rows, block=BLOCK)
-        known["geometry"] = pa.array(self._wkb(rows), pa.binary())
-        return pa.table(known)
+            readers[TILE_SIZE] = lambda: self._window(TILE_SIZE, rows)
+        readers["geometry"] = lambda: pa.array(self._wkb(rows), pa.binary())
+        return pa.table(
+            {name: read() for name, read in readers.items() if columns is None or name in columns}
+        )
+
+    def tile_sizes(self, rows: Array) -> pa.Array:
+        """Return the tile sizes by which a search can be limited.
+
+        Args:
+            rows: Row numbers, shape (m,).
+
+        Returns:
+            The sizes, px, int32, null where unknown, shape (m,).
+        """
+        values, numbers = self.index["size_values"], self.numbers("size", rows)
+        sizes = np.append(values, 0)[numbers].astype(np.int32)
+        return pa.array(sizes, mask=numbers == len(values))
+
+    def _window(self, name: str, rows: Array) -> pa.Array:
+        return window_numbers(self.index, name, rows, block=BLOCK)
 
     def _text_column(self, name: str, rows: Array) -> pa.Array:
         texts = [*self.texts(name), None]
