@@ -75,7 +75,7 @@ class CodeTable:
 
         Args:
             rows: Pieces of the table, as from `geohash_rs.store.searchable.Searchable.rows`; read
-                anew by each iteration.
+                again by each iteration.
             columns: Its columns, as from `check_columns`.
             num_bits: Bits per code.
             fingerprint: Identifies the hasher that made the codes, or None if it is unknown.

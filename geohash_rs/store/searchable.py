@@ -212,7 +212,7 @@ class Searchable(Protocol):
 
         Returns:
             Pieces of at most 65,536 tiles, with these columns in any order. Each iteration reads
-            them anew: those of the present state or, of a database, of the state in which the
+            them again: those of the present state or, of a database, of the state in which the
             iteration began. A tile_size is the one by which a search can be limited.
         """
 

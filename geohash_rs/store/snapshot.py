@@ -337,7 +337,7 @@ class Snapshot(Answers):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredRows:
-    """The tiles of a state that pass filters; each iteration reads them anew.
+    """The tiles of a state that pass filters; each iteration reads them again.
 
     Attributes:
         state: The state; its pin keeps its files for as long as this object is used.

@@ -113,6 +113,7 @@ def use(folder: Path, *, hasher: bool = True) -> None:
     with store:
         for where in wheres:
             attempt(lambda where=where: search(store, where))
+            attempt(lambda where=where: store.to_table(**where).to_geopandas())
         attempt(lambda: [list(store.iter_tiles()), store.scenes(), len(store)])
         attempt(lambda: store.codes([0, 5, 70]))
         attempt(lambda: store.vectors([0, 6, 70]))

@@ -23,7 +23,7 @@ ROWS = "SELECT {columns} FROM {tiles} WHERE {conditions} ORDER BY tile_id"
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedRows:
-    """The tiles of a published archive that pass filters; each iteration reads them anew.
+    """The tiles of a published archive that pass filters; each iteration reads them again.
 
     An iteration has its own session, so that searches need not wait for it, and reads the state of
     the tables as of its begin.
