@@ -178,6 +178,18 @@ def test_a_table_outlives_its_archive_and_frees_the_files_with_it(archive):
     assert len(list((archive.path / "segments").iterdir())) == 1
 
 
+def test_a_closed_archive_names_the_file_that_others_have_deleted_since(archive):
+    with CodeStore.open(archive.path, mode="r") as opened:
+        pass
+    assert ids_of(opened.to_table()) == LEFT
+    closed = CodeStore.open(archive.path, mode="r")
+    closed.close()
+    archive.remove_scenes(["first.tif"])
+    archive.compact()
+    with pytest.raises(ArchiveCorruptError, match="is missing but the manifest lists it"):
+        closed.to_table().to_geopandas()
+
+
 def test_a_damaged_file_is_named_when_its_rows_are_read(archive):
     tiles = CodeStore.open(archive.path, mode="r").to_table()
     broken = archive.path / "segments" / archive.manifest.segments[1].name / "tiles.parquet"
