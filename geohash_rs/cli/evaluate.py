@@ -77,7 +77,14 @@ def _dataset(_context: click.Context, _option: click.Parameter, value: str | Non
     type=click.IntRange(1),
     default=5,
     show_default=True,
-    help="Number of times to train each method, with seeds from 0.",
+    help="Number of times to train each method.",
+)
+@click.option(
+    "--first-seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the first time; each next time has the next seed.",
 )
 @click.option(
     "--split",
@@ -121,6 +128,7 @@ def evaluate_command(
     methods: list[str],
     bits: list[int],
     seeds: int,
+    first_seed: int,
     split: str,
     iterations: int | None,
     model: str | None,
@@ -160,6 +168,7 @@ def evaluate_command(
         methods=methods,
         bits=bits,
         seeds=seeds,
+        first_seed=first_seed,
         split=split,
         changes={key: value for key, value in asked.items() if value is not None},
         cache=cache,

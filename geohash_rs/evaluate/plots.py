@@ -28,10 +28,10 @@ def write_plots(
 
     - ``map_by_bits.png``: mAP@20 by code length, mean and sample standard deviation over seeds.
     - ``precision_recall.png``: precision and recall as the search radius grows, longest codes,
-      seed 0.
-    - ``losses.png``: loss terms of each recipe, longest codes, seed 0.
+      first seed.
+    - ``losses.png``: loss terms of each recipe, longest codes, first seed.
     - ``projection.png``: activations of the archive in a plane, coloured by class; for the first
-      recipe, or the first method if there is no recipe, longest codes, seed 0.
+      recipe, or the first method if there is no recipe, longest codes, first seed.
     - ``matches.png``: queries and their nearest tiles, wrong ones framed in red; for the same run.
 
     Args:
@@ -98,9 +98,10 @@ def _precision_recall(result: Mapping[str, Any]) -> Figure:
             color=_colour(index), label=method, linestyle="-" if marker else ":",
         )  # fmt: skip
     bits = max(int(name.split("-")[-2]) for name in longest.values())
+    seed = next(iter(longest.values())).split("-")[-1]
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
     radius = f"Hamming radius, {bits} bits" if bits else "radius of features"
-    axes.set_title(f"within a growing {radius}, seed 0")
+    axes.set_title(f"within a growing {radius}, seed {seed}")
     _legend_beside(figure, axes)
     return figure
 
@@ -122,7 +123,8 @@ def _losses(result: Mapping[str, Any]) -> Figure:
             )
         axes.set(xlabel="iteration", ylabel="loss")
         axes.set_yscale("symlog", linthresh=0.01)
-        axes.set_title(f"{', '.join(methods)}: {name.split('-')[-2]} bits, seed 0", fontsize=10)
+        _, bits, seed = name.rsplit("-", 2)
+        axes.set_title(f"{', '.join(methods)}: {bits} bits, seed {seed}", fontsize=10)
         _tidy(axes)
         axes.legend(fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
@@ -207,13 +209,13 @@ def _picture(path: Path) -> Any:  # noqa: ANN401
 
 
 def _longest(named: Mapping[str, Any]) -> dict[str, str]:
-    """Return, for each method, the name of its run with seed 0 and the longest codes."""
-    found: dict[str, tuple[int, str]] = {}
+    """Return, for each method, the name of its run with the longest codes and the first seed."""
+    found: dict[str, tuple[int, int, str]] = {}
     for name in named:
         method, bits, seed = name.rsplit("-", 2)
-        if seed == "0":
-            found[method] = max(found.get(method, (-1, "")), (int(bits), name))
-    return {method: name for method, (_, name) in found.items()}
+        best = (int(bits), -int(seed), name)
+        found[method] = max(found.get(method, best), best)
+    return {method: name for method, (*_, name) in found.items()}
 
 
 def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:

@@ -39,6 +39,7 @@ def evaluate(
     methods: Sequence[str] = ("milan", "itq", "lsh", "kslsh", "classifier", "float"),
     bits: Sequence[int] = (16, 24, 32),
     seeds: int = 5,
+    first_seed: int = 0,
     split: str = "seed",
     changes: dict[str, Any] | None = None,
     cache: str | Path | None = None,
@@ -58,7 +59,9 @@ def evaluate(
         methods: Names in `METHODS`: recipes of MiLaN, baselines, and "float", which ranks by the
             cosine of the features themselves.
         bits: Code lengths; "float" is measured once per seed.
-        seeds: Training runs per method and length, with seeds from 0.
+        seeds: Training runs per method and length.
+        first_seed: Seed of the first run; the others have the seeds after it. Seeds that chose no
+            setting make an honest record.
         split: With "seed", every seed makes its own split. With "lists", all use the split in the
             lists of file names next to the data; only protocols "paper" and "clean" support it.
         changes: Settings to change in all recipes, such as ``{"iterations": 100}``.
@@ -83,14 +86,15 @@ def evaluate(
             training, or there is no hasher to save.
         CodeLengthError: If codes of these lengths cannot be packed.
     """
-    _check(methods, bits=bits, seeds=seeds)
+    _check(methods, bits=bits, seeds=seeds, first_seed=first_seed)
     check_split(tiles, protocol, split)
     progress = progress or _unseen_progress
     recipes = {m: get_recipe(m).with_(**(changes or {})) for m in methods if m in RECIPES}
     to_save = None if save_hasher is None else method_to_save(methods, recipes, Path(save_hasher))
     plain = Recipe().with_(train_views=("identity",), **_plain_changes(changes))
     features = _all_features(tiles, methods, recipes, plain, cache=cache, progress=progress)
-    jobs = _jobs(methods, recipes, bits=bits, seeds=seeds)
+    numbers = range(first_seed, first_seed + seeds)
+    jobs = _jobs(methods, recipes, bits=bits, seeds=numbers)
     shown = next((method for method in methods if method in recipes), methods[0])
     rows: list[dict[str, Any]] = []
     histories: dict[str, Any] = {}
@@ -116,9 +120,9 @@ def evaluate(
                 row = {"method": method, "bits": job.bits, "protocol": protocol}
                 row |= {"archive": trial.archive, "seed": job.seed, "passes": len(views)}
                 rows.append(row | values)
-            if job.seed == 0:
+            if job.seed == first_seed:
                 curves[name] = ranker.precision_recall(tiles.labels, trials[0])
-            if pictures and _is_shown(job, method, shown, bits=bits):
+            if pictures and _is_shown(job, method, shown, bits=bits, seed=first_seed):
                 pictured = {"method": method, "bits": job.bits}
                 pictured |= picture_data(ranker, tiles, trials[0])
             if to_save is not None and _is_shown(job, method, to_save, bits=bits):
@@ -133,7 +137,7 @@ def evaluate(
     return result | ({"pictures": pictured} if pictures else {})
 
 
-def _check(methods: Sequence[str], *, bits: Sequence[int], seeds: int) -> None:
+def _check(methods: Sequence[str], *, bits: Sequence[int], seeds: int, first_seed: int) -> None:
     unknown = [m for m in methods if m not in METHODS]
     if unknown or not methods:
         said = f"methods {unknown} are unknown" if methods else "there are no methods"
@@ -142,13 +146,16 @@ def _check(methods: Sequence[str], *, bits: Sequence[int], seeds: int) -> None:
     if seeds < 1:
         msg = f"seeds is {seeds}; train at least once."
         raise TrainingError(msg)
+    if first_seed < 0:
+        msg = f"first_seed is {first_seed}; use 0 or a positive number."
+        raise TrainingError(msg)
     for length in bits:
         check_num_bits(length)
 
 
-def _is_shown(job: _Job, method: str, shown: str, *, bits: Sequence[int]) -> bool:
-    """Return whether this is the pictured run: the shown method's longest codes, seed 0."""
-    return job.seed == 0 and method == shown and job.bits in {0, max(bits)}
+def _is_shown(job: _Job, method: str, shown: str, *, bits: Sequence[int], seed: int) -> bool:
+    """Return whether this is the pictured run: the shown method's longest codes, this seed."""
+    return job.seed == seed and method == shown and job.bits in {0, max(bits)}
 
 
 def _unseen_progress(items: Iterable[Any], **_: Any) -> Iterable[Any]:  # noqa: ANN401
@@ -182,7 +189,11 @@ def _all_features(
 
 
 def _jobs(
-    methods: Sequence[str], recipes: dict[str, Recipe], *, bits: Sequence[int], seeds: int
+    methods: Sequence[str],
+    recipes: dict[str, Recipe],
+    *,
+    bits: Sequence[int],
+    seeds: Sequence[int],
 ) -> list[_Job]:
     shared: dict[Any, list[str]] = {}
     for method in methods:
@@ -191,7 +202,7 @@ def _jobs(
         shared.setdefault(key, []).append(method)
     return [
         _Job(methods=tuple(names), bits=length, seed=seed)
-        for seed in range(seeds)
+        for seed in seeds
         for names in shared.values()
         for length in (bits if names != ["float"] else (0,))
     ]

@@ -138,11 +138,13 @@ def _parts(trials):
 def test_every_method_is_measured_and_learning_beats_chance(tiles, tmp_path):
     methods = ("milan", "paper", "itq", "lsh", "kslsh", "classifier", "float")
     result = evaluate(
-        tiles, methods=methods, bits=(8, 16), seeds=2, changes=SMALL | {"mining": "batch_hard"},
-        cache=tmp_path, pictures=True,
+        tiles, methods=methods, bits=(8, 16), seeds=2, first_seed=10,
+        changes=SMALL | {"mining": "batch_hard"}, cache=tmp_path, pictures=True,
     )  # fmt: skip
     rows = result["rows"]
     assert len(rows) == 6 * 2 * 2 + 2
+    assert {row["seed"] for row in rows} == {10, 11}
+    assert set(result["curves"]) >= {"milan-8-10", "float-0-10"}
     assert json.loads(json.dumps(result)) == result
     by_method = {m: np.mean([r["map@20"] for r in rows if r["method"] == m]) for m in methods}
     assert min(by_method.values()) > 0.3  # chance is 0.2
@@ -274,6 +276,8 @@ def test_wrong_requests_are_refused(tiles, tmp_path):
         evaluate(tiles, split="lists")
     with pytest.raises(TrainingError, match="seeds is 0"):
         evaluate(tiles, seeds=0)
+    with pytest.raises(TrainingError, match="first_seed is -1"):
+        evaluate(tiles, first_seed=-1)
     with pytest.raises(CodeLengthError, match="num_bits is 20"):
         evaluate(tiles, bits=(20,))
     with pytest.raises(TrainingError, match="protocol 'mine' is not one of paper"):

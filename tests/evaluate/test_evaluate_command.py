@@ -49,6 +49,7 @@ def test_a_local_state_dict_is_evaluated_and_everything_is_written(root, tmp_pat
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     options = ["--model", "test_resnet", "--weights", str(tmp_path / "weights.pth")]
     options += ["--methods", "milan,paper,itq,float", "--bits", "8,16", "--seeds", "2"]
+    options += ["--first-seed", "3"]
     options += ["--stages", "layer2", "--input-size", "32", "--iterations", "20"]
     options += ["--train-views", "2", "--cache", str(tmp_path / "cache")]
     files = ["--json", str(tmp_path / "out" / "all.json"), "--plots", str(tmp_path / "plots")]
@@ -57,6 +58,7 @@ def test_a_local_state_dict_is_evaluated_and_everything_is_written(root, tmp_pat
     assert "| milan | test |" in table
     result = json.loads((tmp_path / "out" / "all.json").read_text())
     assert len(result["rows"]) == 3 * 2 * 2 + 2
+    assert {row["seed"] for row in result["rows"]} == {3, 4}
     assert result["settings"]["recipes"]["milan"]["train_views"] == ["identity", "hflip"]
     assert result["settings"]["recipes"]["paper"]["stages"] == ["layer2"]
     assert len(list((tmp_path / "plots").glob("*.png"))) == 5
