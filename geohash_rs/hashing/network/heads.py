@@ -20,6 +20,8 @@ __all__ = [
     "precise",
 ]
 
+LEAST_VARIANCE = 1e-4  # of a component, as a share of the largest: smaller ones are rounding
+
 
 class Head(nn.Module):
     """Base class of heads; subclasses add layers and are looked up by `kind`.
@@ -83,6 +85,8 @@ class MiLaN(Head):
         dropout: Share of hidden units to drop in training.
         components: Number of principal components, or 0 to use the features.
         noise: Standard deviation of the noise added in training.
+        whitening: How far `standardise` evens out the variances of the components, from 0, not at
+            all, to 1, all the same.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, section II
@@ -99,10 +103,12 @@ class MiLaN(Head):
         dropout: float = 0.0,
         components: int = 0,
         noise: float = 0.0,
+        whitening: float = 0.0,
     ) -> None:
         super().__init__(num_features, num_bits)
         self.components = components
         self.noise = noise
+        self.whitening = whitening
         if components:
             self.register_buffer("axes", torch.eye(num_features, components))
         self.hidden = tuple(hidden)
@@ -133,10 +139,13 @@ class MiLaN(Head):
             return
         prepared = super().prepare(features).double()
         values, vectors = torch.linalg.eigh(prepared.T @ prepared / len(prepared))
-        axes = vectors.flip(1)[:, : self.components].float()
-        # one common scale keeps the relative variances; the mean variance becomes one
-        deviation = values.flip(0)[: self.components].mean().sqrt().float()
-        self.get_buffer("axes").copy_(axes / deviation.clamp_min(1e-6))
+        values = values.flip(0)[: self.components]
+        values = values.clamp_min(values[0] * LEAST_VARIANCE)
+        # without whitening, one common scale keeps the relative variances; their mean becomes one
+        scales = values ** (-self.whitening / 2)
+        deviation = (values * scales.square()).mean().sqrt()
+        axes = vectors.flip(1)[:, : self.components] * (scales / deviation)
+        self.get_buffer("axes").copy_(axes.float())
 
     def prepare(self, features: Tensor) -> Tensor:
         """Shift and scale features, then project them to their principal components."""

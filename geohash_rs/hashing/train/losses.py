@@ -14,6 +14,7 @@ from geohash_rs.hashing.train.settings import LossSettings
 __all__ = [
     "MiLaNLoss",
     "balance_loss",
+    "keep_loss",
     "loss_terms",
     "pairwise_distances",
     "push_loss",
@@ -105,6 +106,25 @@ def balance_loss(activations: Tensor, *, over: Literal["sample", "bit"] = "sampl
     return (activations.mean(1 if over == "sample" else 0) - 0.5).square().mean()
 
 
+def keep_loss(activations: Tensor, features: Tensor) -> Tensor:
+    """Keep the similarities of features, which labels do not teach, in the codes.
+
+    ``mean over pairs of (cos(2 s_i - 1, 2 s_j - 1) - cos(z_i, z_j))^2``, z the features.
+
+    Args:
+        activations: Shape (tiles, bits).
+        features: Of the same tiles, centred, shape (tiles, num_features).
+
+    Returns:
+        The loss, a scalar in [0, 4].
+    """
+    codes = functional.normalize(2 * activations - 1, dim=1)
+    features = functional.normalize(features, dim=1)
+    wrong = (codes @ codes.T - features @ features.T).square()
+    count = len(wrong)
+    return (wrong.sum() - wrong.diagonal().sum()) / max(1, count * (count - 1))
+
+
 class MiLaNLoss(nn.Module):
     """The weighted sum of MiLaN's losses, optionally with a proxy term.
 
@@ -137,21 +157,28 @@ class MiLaNLoss(nn.Module):
             self.classifier = nn.Linear(num_bits, num_classes)
 
     def forward(
-        self, activations: Tensor, labels: Tensor, *, generator: torch.Generator | None = None
+        self,
+        activations: Tensor,
+        labels: Tensor,
+        *,
+        features: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """Compute all terms and their weighted sum.
 
         Args:
             activations: Shape (tiles, bits).
             labels: As for `label_similarity`.
+            features: Input of the head's first layer, shape (tiles, width); for the term `keep`.
             generator: The miner's random generator, or None for torch's global one.
 
         Returns:
             Scalars: "loss", the weighted sum, and each term without its weight: "triplet",
-            "push", "balance" and, if used, "proxy".
+            "push", "balance" and, if used, "proxy" and "keep".
 
         Raises:
-            TrainingError: If activations are not finite or do not match the labels.
+            TrainingError: If activations are not finite or do not match the labels, or the term
+                `keep` is used without features.
         """
         if len(activations) != len(labels):
             msg = f"there are {len(activations)} activations but {len(labels)} labels."
@@ -177,6 +204,12 @@ class MiLaNLoss(nn.Module):
         if self.classifier is not None:
             terms["proxy"] = self._proxy(activations, labels)
             loss = loss + used.proxy * terms["proxy"]
+        if used.keep:
+            if features is None:
+                msg = "the term keep compares codes with features; pass features=, or keep=0."
+                raise TrainingError(msg)
+            terms["keep"] = keep_loss(activations, features)
+            loss = loss + used.keep * terms["keep"]
         return {"loss": loss, **terms}
 
     def _proxy(self, activations: Tensor, labels: Tensor) -> Tensor:

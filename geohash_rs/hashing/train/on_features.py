@@ -80,7 +80,8 @@ def _train(
     history = History()
     head.train()
     for step, batch in enumerate(FeatureBatches(prepared(head, features), labels, rows, seed=seed)):
-        terms = criterion(head.activate(batch["prepared"]), batch["label"])
+        inputs = batch["prepared"]
+        terms = criterion(head.activate(inputs), batch["label"], features=inputs)
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         optimizer.step()

@@ -86,7 +86,11 @@ MILAN = Recipe().with_(
     dropout=0.2,
     noise=1.0,
     proxy=0.3,
-    iterations=6000,
+    keep=4.0,
+    hidden=(512, 512),
+    whitening=0.5,
+    lr=1e-3,
+    iterations=1500,
 )
 
 RECIPES: dict[str, Recipe] = {

@@ -74,18 +74,22 @@ class HeadSettings(Settings):
         dropout: Share of hidden units dropped in training; the paper uses none.
         components: Number of principal components of the standardised features to keep; 0 keeps
             the features. Components make the head small and its training fast.
+        whitening: How far the variances of the components are evened out, from 0, not at all, to
+            1, all the same. Classes often differ in components of small variance.
         noise: Deviation of the Gaussian noise added in training to the standardised features or
             components, whose own mean deviation is 1; the paper uses none.
         standardise: Whether features are scaled to mean 0 and deviation 1, as measured on the
             cached features of all training tiles, or else on the first training batch.
 
     Raises:
-        TrainingError: If `components` is used without `standardise`.
+        TrainingError: If `components` is used without `standardise`, or `whitening` is not from 0
+            to 1 or is used without `components`.
     """
 
     hidden: Sequence[int] = (1024, 512)
     dropout: float = 0.0
     components: int = 0
+    whitening: float = 0.0
     noise: float = 0.0
     standardise: bool = True
 
@@ -94,6 +98,12 @@ class HeadSettings(Settings):
             msg = (
                 f"components={self.components} needs standardise=True, since principal components "
                 "are computed from standardised features; use components=0 or standardise=True."
+            )
+            raise TrainingError(msg)
+        if not 0 <= self.whitening <= 1 or (self.whitening and not self.components):
+            msg = (
+                f"whitening={self.whitening} with components={self.components}; use a whitening "
+                "from 0 to 1, and components such as 384 to apply it to."
             )
             raise TrainingError(msg)
 
@@ -106,6 +116,7 @@ class HeadSettings(Settings):
             dropout=self.dropout,
             components=min(self.components, num_features),
             noise=self.noise,
+            whitening=self.whitening,
         )
 
 
@@ -122,6 +133,8 @@ class LossSettings(Settings):
         balance_over: "sample" (the paper's) or "bit".
         proxy: Weight of the cross-entropy of a linear classifier on the activations.
         smoothing: Label smoothing of that classifier.
+        keep: Weight of a term that keeps the similarities of features in the codes. It helps with
+            classes that training does not see, and from about 10 costs on those that it does.
 
     Raises:
         TrainingError: If a setting is unknown.
@@ -135,6 +148,7 @@ class LossSettings(Settings):
     balance_over: Literal["sample", "bit"] = "bit"
     proxy: float = 0.0
     smoothing: float = 0.0
+    keep: float = 0.0
 
     def __post_init__(self) -> None:
         if not callable(self.mining) and self.mining not in MINERS:
