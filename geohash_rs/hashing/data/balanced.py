@@ -21,9 +21,10 @@ from geohash_rs.hashing.data.features import features_key, iterate_features
 from geohash_rs.hashing.data.raw_module import RawDataModule
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.network.scaling import SCALING_TILES, sample_pixels
+from geohash_rs.hashing.train.joints import checked_batches
 from geohash_rs.hashing.train.loader_pixels import undo
 from geohash_rs.hashing.train.on_features import prepared
-from geohash_rs.hashing.train.sampling import checked_batches, labels_of, make_batches
+from geohash_rs.hashing.train.sampling import labels_of, make_batches
 
 __all__ = ["BalancedBatches", "Found"]
 
@@ -286,8 +287,7 @@ class BalancedBatches(RawDataModule):
     def _sampler(self, labels: Tensor) -> Iterable[list[int]]:
         task = self._task()
         if task.sampler is not None:
-            own: Iterable[list[int]] = task.sampler(labels)
-            return checked_batches(own, count=len(labels))
+            return checked_batches(task.sampler, labels)
         sizes = ("classes_per_batch", "samples_per_class")
         given = {n: getattr(self, n) or getattr(self.data, n, None) for n in sizes}
         sampling = replace(task.recipe.sampling, **{n: v for n, v in given.items() if v})

@@ -176,9 +176,17 @@ def _parts(backbone: Backbone) -> tuple[int, ...]:
     """Return the length of each part, from the shapes for one image.
 
     Raises:
-        HasherError: If the network does not return features.
+        HasherError: If the network does not take the image, or does not return features.
     """
-    shapes = _shapes(backbone, backbone.input_size)
+    try:
+        shapes = _shapes(backbone, backbone.input_size)
+    except Exception as error:  # of any type: it is the network's own
+        msg = (
+            f"the backbone {backbone.model_name} cannot take one image of {backbone.in_chans} x "
+            f"{backbone.input_size} x {backbone.input_size} ({one_line(error)}); pass in_channels "
+            "of the tiles, and a network for as many."
+        )
+        raise HasherError(msg) from error
     if any(len(shape) != 2 for shape in shapes):
         msg = (
             f"the backbone {backbone.model_name} returned {shapes[0]} for one image; return "

@@ -254,10 +254,18 @@ def loss_terms(loss: nn.Module, activations: Tensor, labels: Tensor) -> dict[str
         msg = f"the loss {name} returned {type(found).__name__}; return a scalar tensor, or a "
         msg += 'dictionary of them with the key "loss".'
         raise TrainingError(msg)
-    if terms["loss"].numel() != 1 or not bool(torch.isfinite(terms["loss"]).all()):
+    for term, value in terms.items():
+        one = torch.as_tensor(value).detach()
+        if one.numel() != 1 or not bool(torch.isfinite(one).all()):
+            msg = (
+                f"the loss {name} returned {one.flatten()[:4].tolist()} of shape "
+                f"{tuple(one.shape)} as {term!r}; each term must be one finite number for a batch."
+            )
+            raise TrainingError(msg)
+    if torch.is_grad_enabled() and not terms["loss"].requires_grad:
         msg = (
-            f"the loss {name} returned {terms['loss'].detach().flatten()[:4].tolist()} of shape "
-            f"{tuple(terms['loss'].shape)}; it must return one finite number for a batch."
+            f"the loss {name} returned a number that does not depend on the activations; compute "
+            "it from them, without detach() or numpy."
         )
         raise TrainingError(msg)
     return terms

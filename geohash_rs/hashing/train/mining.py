@@ -225,7 +225,8 @@ def mine(
         The triplets.
 
     Raises:
-        TrainingError: If the miner returns anything but three equally long rows of indices.
+        TrainingError: If the miner returns anything but three equally long rows of indices into
+            the batch.
     """
     chosen = MINERS[miner] if isinstance(miner, str) else miner
     found = chosen(distances, similarity, margin=margin, generator=generator)
@@ -242,4 +243,12 @@ def mine(
             "positives, negatives), three int64 tensors of one length."
         )
         raise TrainingError(msg)
+    if not isinstance(miner, str) and len(indices[0]):
+        low, high = int(torch.stack(indices).min()), int(torch.stack(indices).max())
+        if low < 0 or high >= len(distances):
+            msg = (
+                f"the miner {getattr(chosen, '__name__', type(chosen).__name__)} chose tiles {low} "
+                f"to {high} of a batch of {len(distances)}; return indices into the batch."
+            )
+            raise TrainingError(msg)
     return Triplets(*indices)

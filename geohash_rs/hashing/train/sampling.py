@@ -1,7 +1,7 @@
 """Draw batches in which every anchor has a positive and a negative."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ __all__ = [
     "ClassPairSampler",
     "RandomBatches",
     "SingleTileWarning",
-    "checked_batches",
     "labels_of",
     "make_batches",
     "rows_by_class",
@@ -236,37 +235,6 @@ def make_batches(
         seed=seed,
         names=names,
     )
-
-
-def checked_batches(batches: Iterable[list[int]], *, count: int) -> Iterable[list[int]]:
-    """Check what a sampler of one's own returned, and draw its first batch to see that it can.
-
-    Args:
-        batches: Should be iterable, with the number of batches as its length.
-        count: Number of tiles.
-
-    Returns:
-        The same.
-
-    Raises:
-        TrainingError: If it has no length, or its batches do not hold rows of the tiles.
-    """
-    name = type(batches).__name__
-    if not hasattr(batches, "__len__") or not hasattr(batches, "__iter__"):
-        msg = (
-            f"the sampler returned {name}, which has no length or cannot be iterated; return an "
-            "object such as ClassBalancedSampler, with __iter__ and __len__."
-        )
-        raise TrainingError(msg)
-    first = torch.as_tensor(next(iter(batches), []))
-    whole = first.ndim == 1 and not first.is_floating_point() and len(first)
-    if not whole or int(first.min()) < 0 or int(first.max()) >= count:
-        msg = (
-            f"the first batch of the sampler {name} is {first.tolist()[:5]}; a batch lists rows "
-            f"of the {count} training tiles, from 0."
-        )
-        raise TrainingError(msg)
-    return batches
 
 
 def _warn_of_single_tiles(classes: Sequence[int], names: Sequence[str]) -> None:

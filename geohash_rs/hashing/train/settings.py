@@ -11,6 +11,7 @@ from torch import nn
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.heads import MiLaN
 from geohash_rs.hashing.network.lite0 import LITE0
+from geohash_rs.hashing.train.joints import misfit
 from geohash_rs.hashing.train.mining import MINERS, Miner
 
 __all__ = [
@@ -137,7 +138,7 @@ class LossSettings(Settings):
             classes that training does not see, and from about 10 costs on those that it does.
 
     Raises:
-        TrainingError: If a setting is unknown.
+        TrainingError: If a setting is unknown, or a miner takes other arguments.
     """
 
     mining: str | Miner = "batch_hard"
@@ -155,6 +156,14 @@ class LossSettings(Settings):
             msg = (
                 f"mining {self.mining!r} is not one of {', '.join(MINERS)}; use one of these or a "
                 "function such as hashing.Miner describes."
+            )
+            raise TrainingError(msg)
+        if not isinstance(self.mining, str) and (
+            reason := misfit(self.mining, "distances", "similarity", margin=0.2, generator=None)
+        ):
+            msg = (
+                f"mining={self.mining!r} cannot be called as hashing.Miner describes "
+                f"({reason}); define it as miner(distances, similarity, *, margin, generator)."
             )
             raise TrainingError(msg)
         if self.margin <= 0:

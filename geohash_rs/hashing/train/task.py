@@ -28,6 +28,7 @@ from geohash_rs.hashing.train.checkpoints import (
     restore_backbone,
 )
 from geohash_rs.hashing.train.data_facts import KnowsData
+from geohash_rs.hashing.train.joints import check_loss
 from geohash_rs.hashing.train.learning import make_optimizer, unfreeze
 from geohash_rs.hashing.train.loader_pixels import LoaderPixels
 from geohash_rs.hashing.train.losses import MiLaNLoss, loss_terms
@@ -174,7 +175,7 @@ class HashingTask(KnowsData):
         set_plainly = partial(object.__setattr__, self)
         set_plainly("recipe", get_recipe(recipe).with_(**given, weights=weights))
         set_plainly("sampler", sampler)
-        set_plainly("own_loss", loss)
+        set_plainly("own_loss", check_loss(loss))
         objects = {"model": model, "mining": mining, "loss": loss, "sampler": sampler}
         unsaved = [n for n, v in objects.items() if v is not None and not isinstance(v, str)]
         set_plainly("ignore", ("weights", "loss", "sampler", *unsaved))

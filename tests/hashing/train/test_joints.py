@@ -61,7 +61,7 @@ def test_an_own_loss_is_minimised_and_its_terms_are_logged(folder, tmp_path):
     [
         (1.0, r"the loss Wrong returned float; return a scalar tensor, or a dictionary"),
         ({"triplet": torch.tensor(1.0)}, "the loss Wrong returned dict"),
-        (torch.tensor([1.0, 2.0]), r"returned \[1.0, 2.0\] of shape \(2,\); it must return one"),
+        (torch.tensor([1.0, 2.0]), r"returned \[1.0, 2.0\] of shape \(2,\) as .loss"),
         (torch.tensor(torch.nan), r"the loss Wrong returned \[nan\]"),
     ],
 )
@@ -103,7 +103,7 @@ def test_an_own_sampler_draws_the_batches(folder, tmp_path):
     assert (drawn[0], run.global_step) == (18, 14)
     with pytest.raises(TrainingError, match="the sampler returned generator, which has no length"):
         fit(folder, tmp_path, sampler=lambda labels: (row for row in labels))
-    with pytest.raises(TrainingError, match=r"first batch of the sampler list is \[0, 99\]; .* 18"):
+    with pytest.raises(TrainingError, match=r"the sampler list drew the batch \[0, 99\]; .* 18"):
         fit(folder, tmp_path, sampler=lambda labels: [[0, 99]])
 
 

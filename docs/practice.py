@@ -1,0 +1,33 @@
+"""Made-up tiles and a quiet trainer, for the blocks of the pages that train."""
+
+import logging
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLOURS = ("blue", "green", "red")
+QUIET = {"ENABLE_PROGRESS_BAR": "False", "ENABLE_MODEL_SUMMARY": "False", "ACCELERATOR": "cpu"}
+
+
+def begin() -> None:
+    """Work in an empty folder, and keep Lightning from printing."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    os.environ |= {f"PL_TRAINER_{name}": value for name, value in QUIET.items()}
+    os.chdir(tempfile.mkdtemp())
+
+
+def write_classes(folder: str, *, count: int = 12, size: int = 64) -> None:
+    """Write a folder of noisy pictures for each of three colours."""
+    rng = np.random.default_rng(0)
+    for colour, name in enumerate(COLOURS):
+        path = Path(folder, name)
+        path.mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 90, (size, size, 3))
+            pixels[..., colour] += 120
+            Image.fromarray(pixels.astype("uint8")).save(path / f"{number:02}.png")
