@@ -1,5 +1,6 @@
 """Made-up tiles and a quiet trainer, for the blocks of the pages that train."""
 
+import importlib
 import logging
 import os
 import tempfile
@@ -15,8 +16,10 @@ QUIET = {"ENABLE_PROGRESS_BAR": "False", "ENABLE_MODEL_SUMMARY": "False", "ACCEL
 
 def begin() -> None:
     """Work in an empty folder, and keep Lightning from printing."""
+    importlib.import_module("lightning.pytorch")  # which makes its logger talk
     warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     os.environ |= {f"PL_TRAINER_{name}": value for name, value in QUIET.items()}
     os.chdir(tempfile.mkdtemp())
 

@@ -22,6 +22,8 @@ from .network.views import VIEWS as VIEWS
 from .network.views import view as view
 from .shipped import shipped_hashers as shipped_hashers
 from .train.losses import MiLaNLoss as MiLaNLoss
+from .train.mining import Miner as Miner
+from .train.mining import Triplets as Triplets
 from .train.on_features import train_head as train_head
 from .train.recipes import RECIPES as RECIPES
 from .train.recipes import Recipe as Recipe
@@ -31,3 +33,4 @@ from .train.settings import FeatureSettings as FeatureSettings
 from .train.settings import HeadSettings as HeadSettings
 from .train.settings import LearningSettings as LearningSettings
 from .train.settings import LossSettings as LossSettings
+from .train.settings import SamplingSettings as SamplingSettings
