@@ -3,6 +3,7 @@
     python examples/07_your_scenes.py scenes/ mine.safetensors --labels landuse.gpkg --column class
     python examples/07_your_scenes.py scenes/ mine.safetensors
 
+To practise without labels, `geohash-rs demo` makes scenes in geohash-demo/scenes.
 Then: geohash-rs index scenes/ --archive archive --hasher mine.safetensors --tile-size 64
 """
 
@@ -11,7 +12,6 @@ import argparse
 from lightning.pytorch import Trainer
 
 from geohash_rs import HashingTask, LabelledSceneDataModule, Scenes, fit_on_scenes
-from geohash_rs.hashing import VIEWS, BalancedBatches
 
 
 def main():
@@ -24,8 +24,7 @@ def main():
     parser.add_argument("--tile-size", type=int, default=64, help="px of a tile")
     parser.add_argument("--block-km", type=float, default=5, help="side of the blocks of the split")
     parser.add_argument("--near-km", type=float, default=2, help="closer tiles count as alike")
-    parser.add_argument("--views", type=int, default=4, help="flips and turns of a tile, 1 to 8")
-    parser.add_argument("--epochs", type=int, default=10, help="each of 100 batches")
+    parser.add_argument("--iterations", type=int, help="batches; default: the recipe's number")
     parser.add_argument("--cache", help="folder that keeps features for the next run")
     args = parser.parse_args()
     name = args.output.removesuffix(".safetensors")
@@ -35,7 +34,6 @@ def main():
             tile_size=args.tile_size,
             num_bits=args.bits,
             near_km=args.near_km,
-            views=VIEWS[: args.views],
             cache=args.cache,
             name=name,
         )
@@ -54,15 +52,12 @@ def main():
     task = HashingTask(
         num_bits=args.bits,
         in_channels=len(data.train_dataset[0]["image"]),
-        num_classes=len(data.classes),
-        proxy=0.3,
-        train_views=VIEWS[: args.views],
-        schedule="cosine",
+        iterations=args.iterations,
+        cache=args.cache,
     )
-    batches = BalancedBatches(data, cache=args.cache, num_batches=100)
-    trainer = Trainer(max_epochs=args.epochs, accelerator="cpu", logger=False)
-    trainer.fit(task, datamodule=batches)
-    (figures,) = trainer.test(task, datamodule=batches, verbose=False)
+    trainer = Trainer(max_epochs=5, accelerator="cpu", logger=False)
+    trainer.fit(task, datamodule=data)
+    (figures,) = trainer.test(task, datamodule=data, verbose=False)
     print(f"mAP@20 of the test part: {figures['test_map']:.3f}")
     task.hasher(name=name).save(args.output)
 

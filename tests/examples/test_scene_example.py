@@ -45,10 +45,19 @@ def test_a_hasher_is_trained_with_polygons_and_without(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    small = ["--views", 2, "--bits", 32, "--cache", tmp_path / "features"]
+    small = ["--bits", 32, "--cache", tmp_path / "features"]
     run(monkeypatch, scenes, "plain.safetensors", "--near-km", 1.3, *small)
     assert "learned from 48 unlabelled tiles" in capsys.readouterr().out
-    labelled = ["--labels", "labels.gpkg", "--column", "kind", "--block-km", 1.3, "--epochs", 1]
+    labelled = [
+        "--labels",
+        "labels.gpkg",
+        "--column",
+        "kind",
+        "--block-km",
+        1.3,
+        "--iterations",
+        20,
+    ]
     run(monkeypatch, scenes, "trained.safetensors", *labelled, *small)
     assert "mAP@20 of the test part" in capsys.readouterr().out
     for name in ("plain", "trained"):

@@ -51,9 +51,9 @@ def test_the_best_recipe_trains_and_is_tested_from_its_configuration(
     monkeypatch.chdir(tmp_path)
     config = str(EXAMPLES / "01_train_ucmerced.yaml")
     small = [
-        "--config", config, "--data.init_args.data.dict_kwargs.root", str(ucmerced),
-        "--model.init_args.input_size", "64", "--model.init_args.components", "16",
-        "--data.init_args.num_batches", "5", "--trainer.max_epochs", "10",
+        "--config", config, "--data.dict_kwargs.root", str(ucmerced),
+        "--data.dict_kwargs.download", "false",  # the whole data set would be checked
+        "--model.init_args.input_size", "64", "--model.init_args.iterations", "20",
         "--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false",
     ]  # fmt: skip
     run_lightning_cli(["fit", *small])
@@ -66,23 +66,26 @@ def test_thirteen_bands_train_from_their_configuration(shared_data, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     run_lightning_cli([
         "fit", "--config", str(EXAMPLES / "04_thirteen_bands.yaml"),
-        "--data.init_args.data.dict_kwargs.root", str(shared_data / "eurosat100"),
-        "--model.init_args.input_size", "64", "--model.init_args.train_views", "[identity]",
-        "--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false",
+        "--data.dict_kwargs.root", str(shared_data / "eurosat100"),
+        "--model.init_args.input_size", "64", "--model.init_args.iterations", "20",
+        "--trainer.enable_progress_bar", "false",
     ])  # fmt: skip
     hasher = load_hasher("features/hasher.safetensors")
-    assert (len(hasher.bands), hasher.bands[8], hasher.num_bits) == (13, "B8A", 64)
+    # as TorchGeo's data set names them
+    assert (len(hasher.bands), hasher.bands[12], hasher.num_bits) == (13, "B8A", 64)
 
 
 def test_a_torchgeo_script_learns_to_hash(ucmerced, tmp_path, monkeypatch):
-    run("02_torchgeo_script.py", ucmerced, 2, monkeypatch=monkeypatch, folder=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    script = runpy.run_path(str(EXAMPLES / "02_torchgeo_script.py"))
+    script["main"](str(ucmerced), iterations=20)
     assert load_hasher(tmp_path / "my-hasher.safetensors").name == "ucmerced-64"
 
 
 def test_your_class_folders_train(ucmerced, tmp_path, monkeypatch, capsys):
     run(
-        "03_your_class_folder.py", ucmerced, "mine.safetensors", "--epochs", 1, "--views", 2,
-        "--tile-size", 256, "--input-size", 64, monkeypatch=monkeypatch, folder=tmp_path,
+        "03_your_class_folder.py", ucmerced, "mine.safetensors", "--iterations", 20,
+        monkeypatch=monkeypatch, folder=tmp_path,
     )  # fmt: skip
     assert "48 tiles of 4 classes: agricultural, beach" in capsys.readouterr().out
     assert load_hasher(tmp_path / "mine.safetensors").tile_size == 256
