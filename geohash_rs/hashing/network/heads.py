@@ -140,7 +140,7 @@ class MiLaN(Head):
         prepared = super().prepare(features).double()
         values, vectors = torch.linalg.eigh(prepared.T @ prepared / len(prepared))
         values = values.flip(0)[: self.components]
-        values = values.clamp_min(values[0] * LEAST_VARIANCE)
+        values = values.clamp_min(max(float(values[0]) * LEAST_VARIANCE, 1e-12))
         # without whitening, one common scale keeps the relative variances; their mean becomes one
         scales = values ** (-self.whitening / 2)
         deviation = (values * scales.square()).mean().sqrt()

@@ -233,13 +233,16 @@ class MiLaNLoss(nn.Module):
         return functional.cross_entropy(logits, labels, label_smoothing=self.settings.smoothing)
 
 
-def loss_terms(loss: nn.Module, activations: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def loss_terms(
+    loss: nn.Module, activations: Tensor, labels: Tensor, *, features: Tensor
+) -> dict[str, Tensor]:
     """Call a loss: `MiLaNLoss`, or any module that takes activations and labels.
 
     Args:
         loss: Returns a scalar, or scalars by name of which "loss" is to be minimised.
         activations: In [0, 1], shape (tiles, bits).
         labels: As for `label_similarity`.
+        features: As for `MiLaNLoss`, which alone gets them.
 
     Returns:
         Scalars by name; "loss" is to be minimised, the others are logged.
@@ -247,7 +250,8 @@ def loss_terms(loss: nn.Module, activations: Tensor, labels: Tensor) -> dict[str
     Raises:
         TrainingError: If the loss returns anything else, or is NaN or infinite.
     """
-    found = loss(activations, labels)
+    more = {"features": features} if isinstance(loss, MiLaNLoss) else {}
+    found = loss(activations, labels, **more)
     terms = {"loss": found} if isinstance(found, Tensor) else found
     name = type(loss).__name__
     if not isinstance(terms, dict) or not isinstance(terms.get("loss"), Tensor):

@@ -10,7 +10,7 @@ from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.data.feature_batches import FeatureBatches
 from geohash_rs.hashing.network.heads import MiLaN
 from geohash_rs.hashing.train.learning import make_optimizer
-from geohash_rs.hashing.train.losses import MiLaNLoss
+from geohash_rs.hashing.train.losses import MiLaNLoss, loss_terms
 from geohash_rs.hashing.train.recipes import Recipe
 from geohash_rs.hashing.train.sampling import make_batches
 
@@ -81,7 +81,7 @@ def _train(
     head.train()
     for step, batch in enumerate(FeatureBatches(prepared(head, features), labels, rows, seed=seed)):
         inputs = batch["prepared"]
-        terms = criterion(head.activate(inputs), batch["label"], features=inputs)
+        terms = loss_terms(criterion, head.activate(inputs), batch["label"], features=inputs)
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         optimizer.step()

@@ -53,6 +53,8 @@ class Recipe:
             raise TrainingError(msg)
         if "stages" not in changes and not _has_stages(changes):
             changes["stages"] = ()
+        if changes.get("components") == 0:  # nothing is left to even out
+            changes.setdefault("whitening", 0.0)
         parts = {part.name: getattr(self, part.name) for part in fields(self)}
         return replace(self, **{k: v.pick({**vars(v), **changes}) for k, v in parts.items()})
 

@@ -125,6 +125,7 @@ class HashingTask(KnowsData):
         precision: Literal["int8", "fp32"] | None = None,
         stages: Sequence[str] | None = None,
         components: int | None = None,
+        whitening: float | None = None,
         train_views: Sequence[str] | None = None,
         views: Sequence[str] | None = None,
         hidden: Sequence[int] | None = None,
@@ -140,6 +141,7 @@ class HashingTask(KnowsData):
         balance_over: Literal["sample", "bit"] | None = None,
         proxy: float | None = None,
         smoothing: float | None = None,
+        keep: float | None = None,
         num_classes: int | None = None,
         lr: float | None = None,
         backbone_lr: float | None = None,
@@ -367,16 +369,16 @@ class HashingTask(KnowsData):
         """Compute the loss of a batch."""
         labels = labels_of(batch)
         if "prepared" in batch:
-            activations = self.head.activate(batch["prepared"])
+            features = batch["prepared"]
         else:
             raw = self._raw(self._images(batch))
             self.pixels.meet(raw)
             seen = random_views(self._prepare(raw), self.recipe.features.train_views)
-            if not bool(self.get_buffer("standardised")):
-                with torch.no_grad():
-                    self.meet_features(self.backbone(seen))
-            activations = self.model(seen)
-        terms = loss_terms(self.criterion, activations, labels)
+            found = self.backbone(seen)
+            self.meet_features(found.detach())
+            features = self.head.prepare(found)
+        activations = self.head.activate(features)
+        terms = loss_terms(self.criterion, activations, labels, features=features)
         for name, value in terms.items():
             self.log(f"train_{name}", value, batch_size=len(labels))
         loss: Tensor = terms["loss"]
