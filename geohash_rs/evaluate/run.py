@@ -125,7 +125,7 @@ def evaluate(
             if pictures and _is_shown(job, method, shown, bits=bits, seed=first_seed):
                 pictured = {"method": method, "bits": job.bits}
                 pictured |= picture_data(ranker, tiles, trials[0])
-            if to_save is not None and _is_shown(job, method, to_save, bits=bits):
+            if to_save is not None and _is_shown(job, method, to_save, bits=bits, seed=first_seed):
                 kept = Measured(
                     ranker=ranker, method=method, seed=job.seed, trials=trials, split=split
                 )

@@ -83,7 +83,7 @@ def _train(
         inputs = batch["prepared"]
         terms = loss_terms(criterion, head.activate(inputs), batch["label"], features=inputs)
         optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
+        torch.autograd.backward(terms["loss"])
         optimizer.step()
         if isinstance(schedule, CosineAnnealingLR):
             schedule.step()

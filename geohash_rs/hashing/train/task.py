@@ -162,7 +162,7 @@ class HashingTask(KnowsData):
     ) -> None:
         given = {name: value for name, value in locals().items() if name in RECIPE_SETTINGS}
         given = {name: value for name, value in given.items() if value is not None}
-        if cache is True:
+        if isinstance(cache, bool) and cache:
             msg = (
                 "cache=True names no folder; pass its path, None for memory, or False for neither."
             )
