@@ -53,6 +53,8 @@ def undefined_names(text: str) -> set[str]:
                 defined |= {(one.asname or one.name).partition(".")[0] for one in node.names}
             elif isinstance(node, ast.FunctionDef | ast.ClassDef):
                 defined.add(node.name)
+            elif isinstance(node, ast.arg):
+                defined.add(node.arg)
         names = [node for node in nodes if isinstance(node, ast.Name)]
         defined |= {one.id for one in names if isinstance(one.ctx, ast.Store)}
         missing |= {one.id for one in names} - defined

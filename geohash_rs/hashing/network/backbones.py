@@ -181,6 +181,8 @@ def _parts(backbone: Backbone) -> tuple[int, ...]:
     try:
         shapes = _shapes(backbone, backbone.input_size)
     except Exception as error:  # of any type: it is the network's own
+        if backbone.weights != "own":
+            raise
         msg = (
             f"the backbone {backbone.model_name} cannot take one image of {backbone.in_chans} x "
             f"{backbone.input_size} x {backbone.input_size} ({one_line(error)}); pass in_channels "

@@ -1,4 +1,4 @@
-"""Own losses, miners, samplers and backbones take part in training; wrong ones are named."""
+"""Own losses, miners, samplers and backbones are trained with; wrong ones are named."""
 
 import pytest
 import torch

@@ -13,7 +13,7 @@ pytestmark = TRAINING_WARNINGS
 
 
 class AsInTrainHead(Callback):
-    """Give a task the first weights and random numbers that `train_head` has."""
+    """Start a task with the first weights and random numbers of `train_head`."""
 
     def __init__(self, seed):
         self.seed = seed
