@@ -360,6 +360,11 @@ class Extractor:
             raise HasherError(msg)
 
     def _check(self, tiles: Tensor) -> None:
+        if not isinstance(tiles, Tensor):
+            msg = (
+                f"tiles are {type(tiles).__name__}; pass a tensor, such as torch.as_tensor(tiles)."
+            )
+            raise HasherError(msg)
         if tiles.ndim != 4 or not tiles.shape[2] or not tiles.shape[3]:
             msg = f"tiles have shape {tuple(tiles.shape)}; use (tiles, bands, height, width)."
             raise HasherError(msg)

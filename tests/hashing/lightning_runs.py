@@ -28,10 +28,9 @@ TRAINING_WARNINGS = [
 
 
 def trainer(path, **settings):
-    return Trainer(
-        default_root_dir=path, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, **settings,
-    )  # fmt: skip
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    quiet |= {"enable_model_summary": False, "accelerator": "cpu", "default_root_dir": path}
+    return Trainer(**quiet | settings)
 
 
 def write_training(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """Compute the features of any data module once, for the time of a run, without being asked."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -51,8 +53,10 @@ def attach(
     batches.cache, batches.seed, batches.trainer = cache, seed, trainer
     names = [f"{part}_dataloader" for part in ("train", "val", "test") if batches.has(part)]
     batches.loaders = {name: getattr(data, name) for name in names}
+    batches.restore = partial(_restore, data, data.on_exception)
     for name in (*names, *HOOKS):
         setattr(data, name, getattr(batches, name))
+    data.on_exception = batches.on_exception
     setattr(data, KEPT, batches)
     return batches
 
@@ -67,6 +71,14 @@ def detach(data: LightningDataModule) -> None:
     batches = own.get(KEPT)
     for name in [name for name, value in own.items() if batches and _is_of(value, batches)]:
         delattr(data, name)
+
+
+def _restore(
+    data: LightningDataModule, own: Callable[[BaseException], None], exception: BaseException
+) -> None:
+    """Detach a data module whose run failed, since Lightning then ends no run of the task."""
+    detach(data)
+    own(exception)
 
 
 def _is_of(value: Any, batches: BalancedBatches) -> bool:  # noqa: ANN401

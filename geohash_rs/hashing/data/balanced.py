@@ -56,7 +56,8 @@ class BalancedBatches(RawDataModule):
         classes_per_batch: Classes in a training batch. Default: the data module's, or the task's.
         samples_per_class: Tiles of each class in a training batch. Default: likewise.
         num_batches: Batches in an epoch. Default: the task's iterations, spread over the trainer's
-            epochs; if it has no last epoch, enough to see every tile once on average.
+            epochs; its `max_steps` if it has no last epoch; otherwise enough to see every tile once
+            on average.
         seed: Seed of the batches, and of the tiles that a geo data module draws.
     """
 
@@ -76,9 +77,14 @@ class BalancedBatches(RawDataModule):
         self.classes_per_batch, self.samples_per_class = classes_per_batch, samples_per_class
         self.num_batches, self.seed = num_batches, seed
         self.loaders: dict[str, Callable[[], Any]] = {}  # the data module's own, if replaced
+        self.restore: Callable[[BaseException], None] = data.on_exception
         self._found: dict[str, Found] = {}
         self._labels: Tensor | None = None  # of a training part whose images are loaded
         self._drawn: dict[str, list[Batch]] = {}  # tiles of a geo data module, read once
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Let the data module know that a run failed."""
+        self.restore(exception)
 
     def prepare_data(self) -> None:
         """Run the data module's own preparation."""
@@ -161,6 +167,7 @@ class BalancedBatches(RawDataModule):
             TrainingError: If the part has no tiles, or features that are not finite.
         """
         task = self._task()
+        task.meet_bands(self._source(part))  # their names belong to the key of the features
         if not task.met_pixels:
             task.meet_pixels(*self._sample(part))
         settings = task.recipe.features
@@ -255,8 +262,8 @@ class BalancedBatches(RawDataModule):
                 return list(self._own_loader(part))
             return self._loader(dataset)
 
-    def _dataset(self, part: str) -> Dataset[Batch] | None:
-        """Return a part as an indexable dataset; None for a geo data module.
+    def _source(self, part: str) -> Any:  # noqa: ANN401 - any data set
+        """Return the data set of a part.
 
         Raises:
             TrainingError: If the data module has no such part.
@@ -266,6 +273,15 @@ class BalancedBatches(RawDataModule):
         if dataset is None:
             msg = f"{type(self.data).__name__} has no {part}_dataset; its setup() must make one."
             raise TrainingError(msg)
+        return dataset
+
+    def _dataset(self, part: str) -> Dataset[Batch] | None:
+        """Return a part as an indexable dataset; None for a geo data module.
+
+        Raises:
+            TrainingError: If the data module has no such part.
+        """
+        dataset = self._source(part)
         return None if isinstance(dataset, GeoDataset) else dataset
 
     def _own_loader(self, part: str) -> DataLoader[Any]:
@@ -294,6 +310,8 @@ class BalancedBatches(RawDataModule):
         num_batches, epochs = self.num_batches, self.trainer.max_epochs or 0
         if num_batches is None and epochs > 0:
             num_batches = math.ceil(sampling.iterations / epochs)
+        elif num_batches is None and self.trainer.max_steps > 0:
+            num_batches = int(self.trainer.max_steps)  # the only epoch
         names = getattr(self.data, "classes", ())
         return make_batches(
             labels, sampling, num_batches=num_batches, seed=self._own_seed(), names=names

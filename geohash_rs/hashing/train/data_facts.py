@@ -17,6 +17,7 @@ from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.preparation import prepare
 from geohash_rs.hashing.train.loader_pixels import LoaderPixels, undo
 from geohash_rs.hashing.train.recipes import Recipe
+from geohash_rs.scenes.band_labels import bands_of_dataset
 
 __all__ = ["KnowsData"]
 
@@ -54,6 +55,11 @@ class KnowsData(base_task()):  # type: ignore[misc]
     def met_pixels(self) -> bool:
         """Whether the size and the range of the tiles are known."""
         return bool(self.tile_size) and self.pixels.known
+
+    def meet_bands(self, dataset: object) -> None:
+        """Take the names of the bands from a dataset that has some, unless they were given."""
+        if self.hparams["bands"] is None:
+            self.band_names = bands_of_dataset(dataset, len(self.band_names)) or self.band_names
 
     def meet_pixels(self, pixels: Tensor, tiles: Tensor) -> None:
         """Choose what depends on the pixels: their range, and the numbers of the network.

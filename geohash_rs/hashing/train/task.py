@@ -51,9 +51,14 @@ from geohash_rs.hashing.train.validation import (
     ranking_values,
     warn_of_collapse,
 )
-from geohash_rs.hashing.train.worth import Worth, measure_worth, warn_if_not_worth, worth_line
+from geohash_rs.hashing.train.worth import (
+    TRAINED,
+    Worth,
+    measure_worth,
+    warn_if_not_worth,
+    worth_line,
+)
 from geohash_rs.metrics.measures import bit_entropy
-from geohash_rs.scenes.band_labels import bands_of_dataset
 
 __all__ = ["CodeCollapseWarning", "HashingTask"]
 
@@ -258,6 +263,8 @@ class HashingTask(KnowsData):
     def setup(self, stage: str) -> None:
         """Let the data module load features, if the backbone is frozen."""
         mute_warnings()
+        if stage == "fit":
+            self.card = {}
         data = getattr(self.trainer, "datamodule", None)
         frozen = self._frozen and self.hparams["cache"] is not False
         if isinstance(data, BalancedBatches):
@@ -282,13 +289,8 @@ class HashingTask(KnowsData):
             detach(data)
 
     def on_train_start(self) -> None:
-        """Take the names of the bands from the training dataset, unless they were given."""
-        if self.hparams["bands"] is None:
-            data = getattr(self.trainer, "datamodule", None)
-            own = getattr(data, "train_dataset", None)
-            dataset = getattr(self.trainer.train_dataloader, "dataset", None)
-            found = (bands_of_dataset(one, len(self.band_names)) for one in (own, dataset))
-            self.band_names = next((names for names in found if names), self.band_names)
+        """Take the names of the bands from the dataset of a loader, unless they are known."""
+        self.meet_bands(getattr(self.trainer.train_dataloader, "dataset", None))
 
     def on_train_end(self) -> None:
         """Report what the training is worth, unless its features are not known."""
@@ -313,10 +315,9 @@ class HashingTask(KnowsData):
         if self.batches is None or not self.batches.has("val") or not self._frozen:
             return None
         train, val = self.batches.features("train"), self.batches.features("val")
-        features = val.features.to(self.device)
         with torch.no_grad():
             self.head.eval()
-            activations = torch.stack([self.head(each) for each in features.unbind(1)]).mean(0)
+            activations = self._of_views(val.features.to(self.device))
         names = self.recipe.features
         worth = measure_worth(
             train.features,
@@ -391,9 +392,8 @@ class HashingTask(KnowsData):
             TrainingError: If an activation is NaN or infinite.
         """
         labels = labels_of(batch)
-        if "features" in batch:  # shape (tiles, views, num_features)
-            passes = [self.head(values) for values in batch["features"].unbind(1)]
-            activations = torch.stack(passes).mean(0)
+        if "features" in batch:
+            activations = self._of_views(batch["features"])
         else:
             activations = self(self._images(batch))
         self.seen.add(activations, labels)
@@ -405,9 +405,25 @@ class HashingTask(KnowsData):
         activations: Tensor = self(self._images(batch))
         return activations
 
+    def _of_views(self, features: Tensor) -> Tensor:
+        """Average activations over views, features of shape (tiles, views, num_features).
+
+        In float32 whatever the trainer's precision is, as the hasher will.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.stack([self.head(each) for each in features.float().unbind(1)]).mean(0)
+
     def on_validation_epoch_end(self) -> None:
-        """Log how well the validation tiles find each other."""
-        self._log_ranking("val")
+        """Log how well the validation tiles find each other, and put it on the card."""
+        values = self._log_ranking("val")
+        if self._trainer is None or not self.trainer.training:  # the sanity check, or no fit
+            return
+        if not self.card:
+            self.weigh()
+        elif self.card.get("split"):  # the figures of the other methods stay the same
+            ((measure, figures),) = self.card["figures"].items()
+            now = {measure: {**figures, TRAINED: round(values["map"], 4)}}
+            self.card = {**self.card, "figures": now}
 
     def on_test_epoch_end(self) -> None:
         """Log how well the test tiles find each other."""
@@ -489,7 +505,9 @@ class HashingTask(KnowsData):
         if classes is not None:
             self._meet_classes(classes)
         kept = restore_backbone(checkpoint, self.backbone, own=self.state_dict())
-        self.calibration, self._integers = kept.get("calibration"), None
+        # with other weights to come, the backbone computes in fp32
+        self.calibration = kept.get("calibration") if self._frozen else None
+        self._integers = None
         self.card = dict(kept.get("card", {}))
         self.pixels = LoaderPixels(self.backbone, scaling=None).to(self.device)
         self.loader, self.tile_size = tuple(kept["loader"]), kept["tile_size"]
@@ -508,7 +526,7 @@ class HashingTask(KnowsData):
         """
         return ranking_values(bits, labels, k=self.hparams["k"])
 
-    def _log_ranking(self, stage: str) -> None:
+    def _log_ranking(self, stage: str) -> dict[str, float]:
         bits, labels = self.seen.take()
         loaders = self._trainer and getattr(self._trainer, f"{stage}_dataloaders")
         dataset = getattr(loaders, "dataset", None)
@@ -519,3 +537,4 @@ class HashingTask(KnowsData):
             self.log(f"{stage}_{name}", value, prog_bar=name == "map")
         if self._trainer is None or not self._trainer.sanity_checking:
             warn_of_collapse(float(bit_entropy(bits.numpy()).mean()), tiles=len(bits))
+        return values

@@ -19,7 +19,14 @@ from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.heads import Head
 from geohash_rs.metrics import measures as metrics
 
-__all__ = ["NotWorthWarning", "Worth", "measure_worth", "warn_if_not_worth", "worth_line"]
+__all__ = [
+    "TRAINED",
+    "NotWorthWarning",
+    "Worth",
+    "measure_worth",
+    "warn_if_not_worth",
+    "worth_line",
+]
 
 TRAINED = "trained"
 UNTRAINED = ("general", "itq", "float")  # methods without training, by the start of their names

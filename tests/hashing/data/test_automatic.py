@@ -36,6 +36,17 @@ def test_features_are_computed_once_for_all_tasks_of_a_data_module(folder, tmp_p
     assert len(computed) == 9
 
 
+def test_named_bands_cost_no_second_pass(shared_data, tmp_path, computed):
+    from torchgeo.datamodules import EuroSAT100DataModule
+
+    data = EuroSAT100DataModule(root=str(shared_data / "eurosat100"), batch_size=100)
+    for _ in range(2):
+        task = HashingTask(**SMALL, in_channels=13)
+        trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)
+    assert task.hasher().bands[0] == "B01"
+    assert len(computed) == 9
+
+
 def test_features_on_disk_serve_the_next_process(folder, tmp_path, computed):
     for _ in range(2):
         data = ClassFolderDataModule(str(folder), size=40)
@@ -107,3 +118,39 @@ def test_without_a_data_set_the_network_runs_for_every_batch(folder, tmp_path, c
         )
     assert computed == []
     assert "features of loaders again for every batch; pass a data module" in caplog.text
+
+
+def test_a_data_module_is_itself_again_after_a_run_that_failed(folder, tmp_path):
+    class Fails(HashingTask):
+        def training_step(self, batch, batch_idx):
+            raise RuntimeError("in the middle")
+
+    data = ClassFolderDataModule(str(folder), size=40)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        trainer(tmp_path, max_epochs=1).fit(Fails(**SMALL), datamodule=data)
+    assert "image" in next(iter(data.train_dataloader()))
+    trainer(tmp_path, max_epochs=1).fit(HashingTask(**SMALL), datamodule=data)
+
+
+def test_the_card_of_a_checkpoint_has_the_figures_of_its_weights(folder, tmp_path):
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    torch.manual_seed(0)
+    data = ClassFolderDataModule(str(folder), size=40, fractions=(0.5, 0.4))
+    seen = {}
+
+    class Noted(HashingTask):
+        def measure(self, bits, labels):
+            values = super().measure(bits, labels)
+            seen[self.current_epoch] = values["map"]
+            return values
+
+    kept = ModelCheckpoint(tmp_path / "kept", filename="{epoch}", save_top_k=-1)
+    run = trainer(tmp_path, max_epochs=3, callbacks=[kept], enable_checkpointing=True)
+    run.fit(Noted(**SMALL), datamodule=data)
+    for epoch in range(3):
+        path = tmp_path / "kept" / f"epoch={epoch}.ckpt"
+        task = HashingTask.load_from_checkpoint(path, map_location="cpu")
+        figures = task.hasher().notes["figures"]["map@20"]
+        assert figures["trained"] == pytest.approx(seen[epoch], abs=1e-4)
+        assert "float" in figures
