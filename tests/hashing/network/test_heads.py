@@ -31,3 +31,27 @@ def test_noise_affects_only_training_and_not_the_codes():
         wanted = quiet.activate(prepared + 2.0 * torch.randn_like(prepared))
     assert torch.equal(seen, wanted)
     assert not torch.equal(seen, quiet.activate(prepared))
+
+
+def test_whitening_evens_out_the_variances_of_components():
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randn(500, 4, generator=generator) @ torch.randn(4, 6, generator=generator)
+    features = mixed + 0.1 * torch.randn(500, 6, generator=generator)
+    variances = {}
+    for whitening in (0.0, 0.5, 1.0):
+        head = MiLaN(6, 8, hidden=(4,), components=5, whitening=whitening)
+        head.standardise(features)
+        prepared = head.prepare(features)
+        variances[whitening] = prepared.var(0, correction=0)
+        torch.testing.assert_close(variances[whitening].mean(), torch.tensor(1.0))
+    plain = variances[0.0].sqrt()
+    torch.testing.assert_close(variances[0.5], plain / plain.mean(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(variances[1.0], torch.ones(5), rtol=1e-3, atol=1e-4)
+
+
+def test_whitening_does_not_blow_up_what_the_training_tiles_do_not_show():
+    generator = torch.Generator().manual_seed(0)
+    few, others = torch.randn(8, 40, generator=generator).split([4, 4])
+    head = MiLaN(40, 8, hidden=(4,), components=20, whitening=1.0)
+    head.standardise(few)  # of 4 tiles, 3 components
+    assert float(head.prepare(others).abs().max()) < 1000

@@ -12,6 +12,7 @@ from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.train.losses import (
     MiLaNLoss,
     balance_loss,
+    keep_loss,
     pairwise_distances,
     push_loss,
     triplet_loss,
@@ -120,6 +121,19 @@ def test_push_and_balance_equal_plain_loops(tiles, bits, seed):
     assert float(balance_loss(s, over="bit")) == pytest.approx(bit)
 
 
+@given(st.integers(2, 6), st.integers(1, 9), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_keep_equals_plain_loops(tiles, bits, seed):
+    s = draw(tiles, bits, seed)
+    z = torch.randn(tiles, 5, generator=torch.Generator().manual_seed(seed)).double()
+    cosine = torch.nn.functional.cosine_similarity
+    total = sum(
+        float(cosine(2 * s[i] - 1, 2 * s[j] - 1, dim=0) - cosine(z[i], z[j], dim=0)) ** 2
+        for i, j in itertools.permutations(range(tiles), 2)
+    )
+    assert float(keep_loss(s, z)) == pytest.approx(total / (tiles * (tiles - 1)))
+
+
 @pytest.mark.parametrize("method", MINERS)
 @pytest.mark.parametrize("over", ["sample", "bit"])
 @pytest.mark.parametrize("normalise", [True, False])
@@ -139,10 +153,11 @@ def test_gradients_of_the_whole_loss_equal_finite_differences(method, over, norm
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():
-    settings = LossSettings(push=0.5, balance=2.0, proxy=0.3)
+    settings = LossSettings(push=0.5, balance=2.0, proxy=0.3, keep=4.0)
     loss = MiLaNLoss(settings, num_bits=8, num_classes=3).double()
-    terms = loss(draw(), LABELS)
+    terms = loss(draw(), LABELS, features=draw(seed=1))
     whole = terms["triplet"] + 0.5 * terms["push"] + 2 * terms["balance"] + 0.3 * terms["proxy"]
+    whole = whole + 4 * terms["keep"]
     torch.testing.assert_close(terms["loss"], whole)
 
 
@@ -183,6 +198,8 @@ def test_wrong_settings_and_inputs_are_refused():
         LossSettings(margin=0)
     with pytest.raises(TrainingError, match="pass num_bits and num_classes"):
         MiLaNLoss(LossSettings(proxy=1.0))
+    with pytest.raises(TrainingError, match="pass features=, or keep=0"):
+        MiLaNLoss(LossSettings(keep=1.0))(draw(), LABELS)
     with pytest.raises(TrainingError, match="balance over 'batch'"):
         balance_loss(draw(), over="batch")
     with pytest.raises(TrainingError, match="7 activations but 3 labels"):

@@ -36,3 +36,10 @@ def test_components_without_standardised_features_are_refused():
         RECIPES["paper"].with_(components=4)
     with pytest.raises(TrainingError, match="components=4 needs standardise=True"):
         HashingTask(model="test_resnet", weights=False, components=4, standardise=False)
+
+
+def test_a_whitening_that_could_not_work_is_refused():
+    with pytest.raises(TrainingError, match=r"whitening=0.5 with components=0"):
+        RECIPES["paper"].with_(whitening=0.5)
+    with pytest.raises(TrainingError, match=r"whitening=2 with components=384"):
+        RECIPES["milan"].with_(whitening=2)
