@@ -93,10 +93,15 @@ def run_lightning_cli(args: Sequence[str]) -> None:
 def _take_best(task: Any, trainer: Any) -> None:  # noqa: ANN401 - Lightning has no types here
     """Load the weights of the best checkpoint into a task, if a checkpoint monitors a measure."""
     import torch
+    from lightning.pytorch.utilities import rank_zero_info
+
+    from geohash_rs.hashing.train.worth import worth_line
 
     kept = trainer.checkpoint_callback
     if kept is None or kept.monitor is None or not kept.best_model_path:
         return
     state = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
     task.load_state_dict(state["state_dict"])
-    task.weigh()  # for the card: the figures of these weights
+    worth = task.weigh()  # for the card
+    if worth is not None:
+        rank_zero_info(f"The best epoch is saved. {worth_line(worth)}")

@@ -53,6 +53,7 @@ def attach(
     batches.cache, batches.seed, batches.trainer = cache, seed, trainer
     names = [f"{part}_dataloader" for part in ("train", "val", "test") if batches.has(part)]
     batches.loaders = {name: getattr(data, name) for name in names}
+    batches.hooks = {name: getattr(data, name) for name in HOOKS}
     batches.restore = partial(_restore, data, data.on_exception)
     for name in (*names, *HOOKS):
         setattr(data, name, getattr(batches, name))

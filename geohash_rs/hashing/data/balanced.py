@@ -1,5 +1,6 @@
 """Class-balanced batches of any data module; features of a frozen backbone are computed once."""
 
+import hashlib
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
+from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 from tqdm import tqdm
 
@@ -24,10 +26,11 @@ from geohash_rs.hashing.network.scaling import SCALING_TILES, sample_pixels
 from geohash_rs.hashing.train.joints import checked_batches
 from geohash_rs.hashing.train.loader_pixels import undo
 from geohash_rs.hashing.train.on_features import prepared
-from geohash_rs.hashing.train.sampling import labels_of, make_batches
+from geohash_rs.hashing.train.sampling import images_of, labels_of, make_batches
 
 __all__ = ["BalancedBatches", "Found"]
 
+LOOKED_AT = 16  # tiles of a data set that are read to recognise it
 WHOLE_TILES = 64  # of which more than the range of pixels is measured
 
 
@@ -78,6 +81,8 @@ class BalancedBatches(RawDataModule):
         self.num_batches, self.seed = num_batches, seed
         self.loaders: dict[str, Callable[[], Any]] = {}  # the data module's own, if replaced
         self.restore: Callable[[BaseException], None] = data.on_exception
+        self.hooks: dict[str, Callable[..., Any]] = {}  # likewise, for batches of images
+        self._samples: dict[str, tuple[Tensor, Tensor]] = {}
         self._found: dict[str, Found] = {}
         self._labels: Tensor | None = None  # of a training part whose images are loaded
         self._drawn: dict[str, list[Batch]] = {}  # tiles of a geo data module, read once
@@ -85,6 +90,22 @@ class BalancedBatches(RawDataModule):
     def on_exception(self, exception: BaseException) -> None:
         """Let the data module know that a run failed."""
         self.restore(exception)
+
+    def transfer_batch_to_device(
+        self,
+        batch: Any,  # noqa: ANN401  (Lightning's signature)
+        device: torch.device,
+        dataloader_idx: int,
+    ) -> Any:  # noqa: ANN401
+        """Move a batch; images of a loader that was not replaced as the data module does."""
+        own = self.hooks.get("transfer_batch_to_device") if "image" in batch else None
+        move = own or super().transfer_batch_to_device
+        return move(batch, device, dataloader_idx)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
+        """Leave a batch as it is; images of a loader that was not replaced get the module's way."""
+        own = self.hooks.get("on_after_batch_transfer") if "image" in batch else None
+        return batch if own is None else own(batch, dataloader_idx)
 
     def prepare_data(self) -> None:
         """Run the data module's own preparation."""
@@ -142,7 +163,7 @@ class BalancedBatches(RawDataModule):
 
     def has(self, part: str) -> bool:
         """Return whether the data module has the part "train", "val" or "test"."""
-        return any(getattr(self.data, name, None) is not None for name in _names(part))
+        return any(getattr(self.data, name, None) is not None for name in self._names(part))
 
     def about(self) -> tuple[str, tuple[str, ...]]:
         """Return the name of the data, and those of the classes if they are known."""
@@ -167,13 +188,17 @@ class BalancedBatches(RawDataModule):
             TrainingError: If the part has no tiles, or features that are not finite.
         """
         task = self._task()
-        task.meet_bands(self._source(part))  # their names belong to the key of the features
-        if not task.met_pixels:
-            task.meet_pixels(*self._sample(part))
+        source = self._source(part)
+        tiles = _fingerprint(source)
+        task.meet_bands(source)  # their names belong to the key of the features
+        if not task.met_pixels or (part == "train" and task.met_on not in {"", "train"}):
+            if tiles not in self._samples:
+                self._samples[tiles] = self._sample(part)
+            task.meet_pixels(*self._samples[tiles], part=part)
         settings = task.recipe.features
         views = settings.train_views if part == "train" else settings.views
         extractor = task.extractor()
-        key = features_key(extractor, views=views)
+        key = f"{features_key(extractor, views=views)} {tiles}"
         if part not in self._found or self._found[part].key != key:
             self._found[part] = self._compute(part, extractor, views=views, key=key)
         self._drawn.pop(part, None)  # no longer needed
@@ -185,7 +210,7 @@ class BalancedBatches(RawDataModule):
         def tiles() -> Iterator[Tensor]:
             for batch in self._drawn.pop(part, None) or self._raw_batches(part):
                 labels.append(labels_of(batch))
-                yield self._raw(batch["image"])
+                yield self._raw(images_of(batch))
 
         every = iterate_features(extractor, tiles(), views=tuple(views), folder=self._folder())
         name = f"features of the {part} part"
@@ -232,7 +257,7 @@ class BalancedBatches(RawDataModule):
         step = 1
         if dataset is None:
             batches = self._drawn[part] = self._raw_batches(part)
-            count = sum(len(batch["image"]) for batch in batches)
+            count = sum(len(images_of(batch)) for batch in batches)
             step = max(1, count // SCALING_TILES)
         else:
             count = min(len(dataset), SCALING_TILES)
@@ -244,7 +269,7 @@ class BalancedBatches(RawDataModule):
 
         def spread() -> Iterator[Tensor]:
             for batch in batches:
-                tiles = self._raw(batch["image"])[::step]
+                tiles = self._raw(images_of(batch))[::step]
                 some.append(tiles[:: max(1, SCALING_TILES // WHOLE_TILES)])
                 yield tiles
 
@@ -262,13 +287,17 @@ class BalancedBatches(RawDataModule):
                 return list(self._own_loader(part))
             return self._loader(dataset)
 
+    def _names(self, part: str) -> tuple[str, ...]:
+        """Return the attributes of the data module that may hold a part; TorchGeo's have two."""
+        return (f"{part}_dataset", *(["dataset"] if isinstance(self.data, BaseDataModule) else []))
+
     def _source(self, part: str) -> Any:  # noqa: ANN401 - any data set
         """Return the data set of a part.
 
         Raises:
             TrainingError: If the data module has no such part.
         """
-        candidates = (getattr(self.data, name, None) for name in _names(part))
+        candidates = (getattr(self.data, name, None) for name in self._names(part))
         dataset = next((found for found in candidates if found is not None), None)
         if dataset is None:
             msg = f"{type(self.data).__name__} has no {part}_dataset; its setup() must make one."
@@ -335,9 +364,22 @@ class BalancedBatches(RawDataModule):
         return bool(settings.get("freeze_backbone")) and hasattr(self._task(), "meet_features")
 
 
-def _names(part: str) -> tuple[str, str]:
-    """Return the attributes of a data module that may hold a part."""
-    return f"{part}_dataset", "dataset"
+def _fingerprint(dataset: Any) -> str:  # noqa: ANN401 - any data set
+    """Compute what tells data sets apart, such as folds of one, without reading all tiles."""
+    digest = hashlib.sha256(type(dataset).__name__.encode())
+    if isinstance(dataset, GeoDataset):  # its tiles are drawn; its text has extent and size
+        digest.update(str(dataset).encode())
+        return digest.hexdigest()
+    about: list[Any] = [len(dataset)]
+    for name in ("indices", "targets", "labels"):
+        known = getattr(dataset, name, None)
+        about += [] if known is None else [name, *map(int, torch.as_tensor(known).flatten())]
+    digest.update(str(about).encode())
+    count = min(len(dataset), LOOKED_AT)
+    for row in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
+        image = images_of(dataset[row])
+        digest.update(image.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _labels_of_dataset(dataset: Any) -> Tensor:  # noqa: ANN401 - a data set with a length

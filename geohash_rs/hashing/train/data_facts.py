@@ -27,6 +27,7 @@ class KnowsData(base_task()):  # type: ignore[misc]
 
     Attributes:
         tile_size: Side of the tiles, px; 0 until it is known.
+        met_on: The part whose pixels were met; empty for none, or for that of a checkpoint.
         calibration: Of the backbone in int8, as in `Extractor`; None computes in fp32.
         loader: Mean that the checkpoint's data loader subtracts, and deviation that it divides by.
     """
@@ -40,6 +41,7 @@ class KnowsData(base_task()):  # type: ignore[misc]
     band_names: tuple[str, ...]
     hparams: Any
     tile_size: int = 0
+    met_on: str = ""
     calibration: dict[str, Tensor] | None = None
     loader: tuple[Any, Any] = (0.0, 1.0)
 
@@ -61,20 +63,23 @@ class KnowsData(base_task()):  # type: ignore[misc]
         if self.hparams["bands"] is None:
             self.band_names = bands_of_dataset(dataset, len(self.band_names)) or self.band_names
 
-    def meet_pixels(self, pixels: Tensor, tiles: Tensor) -> None:
+    def meet_pixels(self, pixels: Tensor, tiles: Tensor, *, part: str) -> None:
         """Choose what depends on the pixels: their range, and the numbers of the network.
 
         Args:
             pixels: Raw pixels of tiles of all classes, shape (n, bands, height, width).
             tiles: Some raw tiles, shape (tiles, bands, height, width).
+            part: The part that they are from; the training part takes the place of others.
 
         Raises:
             BandMismatchError: If they have another number of bands.
         """
         self._check_bands(pixels)
+        if self.met_on and self.hparams["scaling"] is None:
+            self.pixels.get_buffer("chosen").fill_(value=False)
         if not self.pixels.known:
             self.pixels.meet(pixels)
-        self.tile_size = self.tile_size or int(tiles.shape[-2])
+        self.tile_size, self.met_on = int(tiles.shape[-2]), part
         self.calibration = choose_calibration(
             self.backbone,
             self.hparams["precision"],

@@ -11,7 +11,7 @@ from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.train.settings import LearningSettings
 
-__all__ = ["make_optimizer", "unfreeze"]
+__all__ = ["check_steps", "make_optimizer", "unfreeze"]
 
 
 def unfreeze(backbone: Backbone, chosen: Sequence[str], *, frozen: bool) -> None:
@@ -35,6 +35,24 @@ def unfreeze(backbone: Backbone, chosen: Sequence[str], *, frozen: bool) -> None
     if not frozen:
         for name in chosen:
             modules[name].requires_grad_(requires_grad=True)
+
+
+def check_steps(settings: LearningSettings, steps: float) -> None:
+    """Check that a schedule knows as many steps as it needs.
+
+    Args:
+        settings: Learning rates and schedule.
+        steps: Number of steps of the training, or infinity.
+
+    Raises:
+        TrainingError: If "cosine" does not know the number of steps.
+    """
+    if settings.schedule == "cosine" and not math.isfinite(steps):
+        msg = (
+            'schedule "cosine" needs the number of steps; pass max_epochs or max_steps to the '
+            'Trainer, or schedule="constant".'
+        )
+        raise TrainingError(msg)
 
 
 def make_optimizer(
@@ -74,10 +92,5 @@ def make_optimizer(
         )
     if settings.schedule == "constant":
         return optimizer, None
-    if not math.isfinite(steps):
-        msg = (
-            'schedule "cosine" needs the number of steps; pass max_epochs or max_steps to the '
-            'Trainer, or schedule="constant".'
-        )
-        raise TrainingError(msg)
+    check_steps(settings, steps)
     return optimizer, lr_scheduler.CosineAnnealingLR(optimizer, int(steps))

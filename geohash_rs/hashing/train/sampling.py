@@ -16,6 +16,7 @@ __all__ = [
     "ClassPairSampler",
     "RandomBatches",
     "SingleTileWarning",
+    "images_of",
     "labels_of",
     "make_batches",
     "rows_by_class",
@@ -24,6 +25,29 @@ __all__ = [
 
 class SingleTileWarning(GeoHashRSWarning):
     """A class has a single tile, which cannot form a triplet."""
+
+
+def images_of(batch: Any) -> Tensor:  # noqa: ANN401 - whatever a loader yields
+    """Return the images of a TorchGeo batch.
+
+    Args:
+        batch: Should have an ``image``.
+
+    Returns:
+        Images, shape (tiles, bands, height, width).
+
+    Raises:
+        TrainingError: If it has none, or is another kind of object.
+    """
+    image = batch.get("image") if isinstance(batch, Mapping) else None
+    if not isinstance(image, Tensor):
+        held = sorted(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
+        msg = (
+            f"a batch of the data holds {held}; yield dictionaries with the tensors image and "
+            "label, as TorchGeo's data sets do."
+        )
+        raise TrainingError(msg)
+    return image
 
 
 def labels_of(batch: Mapping[str, Any]) -> Tensor:
@@ -71,6 +95,11 @@ def rows_by_class(labels: Sequence[int] | Tensor) -> dict[int, Tensor]:
     groups = {int(c): (values == c).nonzero().flatten() for c in torch.unique(values)}
     usable = {c: rows for c, rows in groups.items() if len(rows) > 1}
     if len(usable) < 2:
+        if len(groups) == 1:
+            msg = (
+                f"all {len(values)} training tiles are of one class; add labelled tiles of another."
+            )
+            raise TrainingError(msg)
         lonely = [c for c in groups if c not in usable]
         msg = (
             f"triplets need two classes with two tiles each, but of {len(groups)} classes in "

@@ -1,6 +1,7 @@
 """Train a hasher in TorchGeo: a task for Lightning's Trainer and TorchGeo's command line."""
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import fields, replace
 from functools import partial
@@ -29,7 +30,7 @@ from geohash_rs.hashing.train.checkpoints import (
 )
 from geohash_rs.hashing.train.data_facts import KnowsData
 from geohash_rs.hashing.train.joints import check_loss
-from geohash_rs.hashing.train.learning import make_optimizer, unfreeze
+from geohash_rs.hashing.train.learning import check_steps, make_optimizer, unfreeze
 from geohash_rs.hashing.train.loader_pixels import LoaderPixels
 from geohash_rs.hashing.train.losses import MiLaNLoss, loss_terms
 from geohash_rs.hashing.train.mining import Miner
@@ -257,6 +258,11 @@ class HashingTask(KnowsData):
         }
 
     @property
+    def _fitting(self) -> bool:
+        """Whether a fit runs, after its sanity check."""
+        return self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+
+    @property
     def _frozen(self) -> bool:
         return bool(self.hparams["freeze_backbone"])
 
@@ -265,6 +271,8 @@ class HashingTask(KnowsData):
         mute_warnings()
         if stage == "fit":
             self.card = {}
+            endless = self.trainer.max_epochs == -1 and self.trainer.max_steps == -1
+            check_steps(self.recipe.learning, math.inf if endless else 1)
         data = getattr(self.trainer, "datamodule", None)
         frozen = self._frozen and self.hparams["cache"] is not False
         if isinstance(data, BalancedBatches):
@@ -294,7 +302,7 @@ class HashingTask(KnowsData):
 
     def on_train_end(self) -> None:
         """Report what the training is worth, unless its features are not known."""
-        worth = self.weigh()
+        worth = None if self.trainer.fast_dev_run else self.weigh()
         if worth is None:
             return
         rank_zero_info(worth_line(worth))
@@ -416,7 +424,7 @@ class HashingTask(KnowsData):
     def on_validation_epoch_end(self) -> None:
         """Log how well the validation tiles find each other, and put it on the card."""
         values = self._log_ranking("val")
-        if self._trainer is None or not self.trainer.training:  # the sanity check, or no fit
+        if self._trainer is None or not self._fitting:
             return
         if not self.card:
             self.weigh()

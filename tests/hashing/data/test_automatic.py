@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningDataModule
 
-from geohash_rs.errors import GeoHashRSWarning
+from geohash_rs.errors import GeoHashRSWarning, TrainingError
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.train.task import HashingTask
@@ -154,3 +154,96 @@ def test_the_card_of_a_checkpoint_has_the_figures_of_its_weights(folder, tmp_pat
         figures = task.hasher().notes["figures"]["map@20"]
         assert figures["trained"] == pytest.approx(seen[epoch], abs=1e-4)
         assert "float" in figures
+
+
+def test_a_validation_before_the_fit_does_not_choose_the_range(tmp_path):
+    class Darker(Several):
+        def __init__(self):
+            super().__init__()
+            generator = torch.Generator().manual_seed(0)
+            for name, high in (("train", 3000), ("val", 100)):
+                tiles = [torch.rand(3, 32, 32, generator=generator) * high for _ in range(20)]
+                tiles = [(tile - 100) / 50 for tile in tiles]
+                samples = [
+                    {"image": tile, "label": torch.tensor(i % 2)} for i, tile in enumerate(tiles)
+                ]
+                setattr(self, f"{name}_dataset", samples)
+
+    task, data = HashingTask(**SMALL), Darker()
+    trainer(tmp_path).validate(task, datamodule=data, verbose=False)
+    assert task.hasher().scaling.high[0] == 255
+    trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)
+    assert task.hasher().scaling.high[0] > 2900
+
+
+def test_batches_that_are_not_torchgeos_are_named(tmp_path):
+    class Pairs(LightningDataModule):
+        train_dataset = val_dataset = [(torch.zeros(3, 8, 8), 1)] * 4
+
+        def train_dataloader(self):
+            raise AssertionError("its data sets are read instead")
+
+        val_dataloader = train_dataloader
+
+    with pytest.raises(TrainingError, match="a batch of the data holds tuple; yield dictionaries"):
+        trainer(tmp_path, max_epochs=1).fit(HashingTask(**SMALL), datamodule=Pairs())
+    endless = trainer(tmp_path, max_epochs=-1)
+    with pytest.raises(TrainingError, match="needs the number of steps; pass max_epochs"):
+        endless.fit(HashingTask(**SMALL), datamodule=Several())
+
+
+class Folds(LightningDataModule):
+    """Tiles of two classes, of which another half trains each time; normalises on the device."""
+
+    mean, std = torch.tensor(100.0), torch.tensor(50.0)
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.dataset = [
+            {
+                "image": torch.rand(3, 32, 32, generator=generator) * (90 + 160 * (i % 2)),
+                "label": torch.tensor(i % 2),
+            }
+            for i in range(40)
+        ]
+        self.fold = 0
+
+    def setup(self, stage):
+        self.train_dataset = self.dataset[20 * self.fold :][:20]
+
+    def train_dataloader(self):
+        raise AssertionError("its data sets are read instead")
+
+    def val_dataloader(self):
+        return torch.utils.data.DataLoader(self.dataset[20:32], batch_size=6)
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return batch | {"image": (batch["image"] - self.mean) / self.std}
+
+
+def test_another_fold_is_another_part(tmp_path):
+    data, seen = Folds(), []
+    for fold in range(2):
+        data.fold = fold
+        task = HashingTask(**SMALL)
+        trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)
+        seen.append(task.batches.features("train").features[:, 0])
+        expected = task.hasher().features(torch.stack([t["image"] for t in data.train_dataset]))
+        torch.testing.assert_close(seen[-1], expected, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(*seen)
+
+
+def test_a_part_with_its_own_loader_alone_is_validated_as_the_module_loads_it(tmp_path):
+    bits = []
+
+    class Noted(HashingTask):
+        def measure(self, codes, labels):
+            bits.append(codes)
+            return super().measure(codes, labels)
+
+    task, data = Noted(**SMALL), Folds()
+    trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)
+    tiles = torch.stack([tile["image"] for tile in data.dataset[20:32]])
+    assert torch.equal(bits[-1], task.hasher().activations(tiles) > 0.5)
+    assert task.card == {}

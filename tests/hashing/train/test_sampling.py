@@ -64,7 +64,7 @@ def test_two_thirds_of_a_pair_batch_are_of_one_class():
 
 
 def test_batches_without_triplets_are_refused():
-    with pytest.raises(TrainingError, match=r"of 1 classes in 5 tiles 1 have two"):
+    with pytest.raises(TrainingError, match=r"all 5 training tiles are of one class"):
         rows_by_class([7] * 5)
     with pytest.raises(TrainingError, match=r"single tiles: classes \[0, 1, 2\]"):
         ClassBalancedSampler([0, 1, 2])
