@@ -50,13 +50,13 @@ def method_to_save(methods: Sequence[str], recipes: Mapping[str, Any], path: Pat
         The first recipe, or else the first method that has a head.
 
     Raises:
-        TrainingError: If there is no such method, or no hasher can be written there.
+        TrainingError: If no method has a head, or the path cannot hold a hasher.
     """
     found = next((m for m in methods if m in recipes), None)
     found = found or next((m for m in methods if m != "float"), None)
     if found is None:
         msg = (
-            "float ranks by the features themselves, so there is no hasher to save; add a method, "
+            "float ranks by the features themselves and has no hasher to save; add a method, "
             "such as milan."
         )
         raise TrainingError(msg)
@@ -85,7 +85,7 @@ def save_measured(
     """
     head, trial = kept.ranker.head, kept.trials[0]
     if head is None:
-        msg = f"{kept.method} has no head, so there is no hasher to save; use a method that has."
+        msg = f"{kept.method} has no head to save; use a method such as milan."
         raise TrainingError(msg)
     figures: dict[str, dict[str, float]] = {}
     for row in rows:

@@ -22,7 +22,7 @@ def attach(
     cache: str | None,
     seed: int,
 ) -> BalancedBatches | None:
-    """Let a data module, already set up, load batches of features until `detach`.
+    """Make a data module that is set up load batches of features until `detach`.
 
     Lightning asks a data module for its loaders by name, so loaders and hooks are replaced on the
     object itself. The features stay with it: another task starts at once.

@@ -88,7 +88,7 @@ class BalancedBatches(RawDataModule):
         self._drawn: dict[str, list[Batch]] = {}  # tiles of a geo data module, read once
 
     def on_exception(self, exception: BaseException) -> None:
-        """Let the data module know that a run failed."""
+        """Pass a failed run on to the data module."""
         self.restore(exception)
 
     def transfer_batch_to_device(
@@ -97,13 +97,13 @@ class BalancedBatches(RawDataModule):
         device: torch.device,
         dataloader_idx: int,
     ) -> Any:  # noqa: ANN401
-        """Move a batch; images of a loader that was not replaced as the data module does."""
+        """Move a batch; the data module moves images from its own loaders."""
         own = self.hooks.get("transfer_batch_to_device") if "image" in batch else None
         move = own or super().transfer_batch_to_device
         return move(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
-        """Leave a batch as it is; images of a loader that was not replaced get the module's way."""
+        """Leave batches unchanged, except images from one of the data module's own loaders."""
         own = self.hooks.get("on_after_batch_transfer") if "image" in batch else None
         return batch if own is None else own(batch, dataloader_idx)
 

@@ -193,7 +193,7 @@ def _pretrained(model: Any) -> tuple[str, dict[str, Tensor]]:  # noqa: ANN401 - 
 
 @contextmanager
 def _no_retries() -> Iterator[None]:
-    """Let the hub answer from its cache alone if it cannot be reached; it would retry a minute."""
+    """Use only the hub's cache if the hub cannot be reached; it would retry for a minute."""
     from huggingface_hub import constants
 
     address = urlsplit(constants.ENDPOINT)

@@ -267,7 +267,7 @@ class HashingTask(KnowsData):
         return bool(self.hparams["freeze_backbone"])
 
     def setup(self, stage: str) -> None:
-        """Let the data module load features, if the backbone is frozen."""
+        """Replace the data module's loaders by those of features, if the backbone is frozen."""
         mute_warnings()
         if stage == "fit":
             self.card = {}
