@@ -541,6 +541,12 @@ class HashingTask(KnowsData):
         if isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset):
             bits, labels = gathered((bits, labels), count=len(dataset))
         values = self.measure(bits, labels)
+        if not isinstance(values, dict) or "map" not in values:
+            msg = (
+                f"measure() of {type(self).__name__} returned {values!r}; return the dictionary of "
+                "super().measure(bits, labels), with measures added."
+            )
+            raise TrainingError(msg)
         for name, value in values.items():
             self.log(f"{stage}_{name}", value, prog_bar=name == "map")
         if self._trainer is None or not self._trainer.sanity_checking:

@@ -137,3 +137,15 @@ def test_wrong_backbones_are_named():
         HashingTask(model="mine.Net")
     with pytest.raises(HasherError, match="cannot take images of 128 px .*; use input_size=224"):
         HashingTask(model="vit_tiny_patch16_224", weights=False, input_size=128)
+
+
+def test_an_own_measure_that_returns_nothing_is_named(folder, tmp_path):
+    class Forgets(HashingTask):
+        def measure(self, bits, labels):
+            super().measure(bits, labels)
+
+    data = ClassFolderDataModule(str(folder), size=40)
+    with pytest.raises(
+        TrainingError, match=r"measure\(\) of Forgets returned None; return the dict"
+    ):
+        trainer(tmp_path, max_epochs=1).fit(Forgets(**SMALL), datamodule=data)
