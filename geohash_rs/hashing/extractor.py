@@ -14,7 +14,7 @@ from geohash_rs.hashing.network.backbones import Backbone, check_input_size
 from geohash_rs.hashing.network.gpu import copied, fetched, tiles_at_once
 from geohash_rs.hashing.network.heads import Head
 from geohash_rs.hashing.network.integer import IntegerNetwork
-from geohash_rs.hashing.network.preparation import prepare, whole_preparation
+from geohash_rs.hashing.network.preparation import order_hint, prepare, whole_preparation
 from geohash_rs.hashing.network.runtime import CpuRuntime, mixed_precision
 from geohash_rs.hashing.network.scaling import Scaling
 from geohash_rs.hashing.network.views import view
@@ -371,6 +371,8 @@ class Extractor:
         if tiles.dtype.is_complex:
             msg = f"tiles are {tiles.dtype}; take their magnitude or real part before hashing."
             raise HasherError(msg)
+        if hint := order_hint(tiles.shape, bands=len(self.bands)):
+            raise BandMismatchError(hint)
         if tiles.shape[1] != len(self.bands):
             msg = (
                 f"tiles have {tiles.shape[1]} bands but the hasher expects {len(self.bands)} "

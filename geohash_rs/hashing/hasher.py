@@ -21,7 +21,7 @@ from geohash_rs.hashing.extractor import Extractor, on_device
 from geohash_rs.hashing.files import HasherContent
 from geohash_rs.hashing.limits import Allowance, allowance_of, check_description
 from geohash_rs.hashing.network.backbones import Backbone
-from geohash_rs.hashing.network.heads import Head, make_head
+from geohash_rs.hashing.network.heads import Head, MiLaN, make_head
 from geohash_rs.hashing.network.lite0 import LITE0_WEIGHTS
 from geohash_rs.hashing.network.pretrained import rebuild_backbone
 from geohash_rs.hashing.network.scaling import Scaling
@@ -59,7 +59,8 @@ class Hasher:
         notes: Notes for the description, as JSON values: data, licence, figures.
 
     Raises:
-        HasherError: If the head was made for another number of features.
+        HasherError: If the first argument is not an extractor or the second not a head, the head
+            was made for another number of features, or its components were never computed.
     """
 
     extractor: Extractor
@@ -70,6 +71,7 @@ class Hasher:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if self.head.num_features != self.backbone.num_features:
             msg = (
                 f"the head takes {self.head.num_features} features but {self.backbone.model_name} "
@@ -80,6 +82,26 @@ class Hasher:
         object.__setattr__(self, "name", self.name or f"{self.head.kind}-{self.num_bits}")
         object.__setattr__(self, "notes", dict(self.notes))
         object.__setattr__(self, "head", on_device(self.head, self.device))
+
+    def _check_kinds(self) -> None:
+        """Check that the parts are an extractor and a head that is ready.
+
+        Raises:
+            HasherError: If they are not.
+        """
+        found = (self.extractor, self.head)
+        if not isinstance(self.extractor, Extractor) or not isinstance(self.head, Head):
+            kinds = " and ".join(type(part).__name__ for part in found)
+            msg = f"a hasher is made of an extractor and a head, not of {kinds}; "
+            swapped = isinstance(self.extractor, Head) and isinstance(self.head, Extractor)
+            msg += "swap them." if swapped else "pass Hasher(extractor, head)."
+            raise HasherError(msg)
+        if isinstance(self.head, MiLaN) and not self.head.ready:
+            msg = (
+                f"the head's {self.head.components} principal components were never computed; call "
+                "head.standardise(features) with those of its training tiles, then train it."
+            )
+            raise HasherError(msg)
 
     def __repr__(self) -> str:
         return (

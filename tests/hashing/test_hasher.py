@@ -180,6 +180,8 @@ def test_tiles_that_do_not_fit_are_refused(make_small):
     hasher = make_small()
     with pytest.raises(BandMismatchError, match=r"4 bands but the hasher expects 3 \(red"):
         hasher.codes(torch.zeros(1, 4, 8, 8))
+    with pytest.raises(BandMismatchError, match=r"shape \(1, 8, 8, 3\), with their 3 bands last"):
+        hasher.codes(torch.zeros(1, 8, 8, 3))
     with pytest.raises(HasherError, match=r"shape \(3, 8, 8\)"):
         hasher.codes(torch.zeros(3, 8, 8))
     with pytest.raises(HasherError, match="complex64"):
@@ -199,6 +201,32 @@ def test_parts_that_do_not_fit_each_other_are_refused(make_small):
         Hasher(extractor, LinearHead(10, 16))
     with pytest.raises(BandMismatchError, match="2 band names"):
         Extractor(backbone, bands=("r", "g"), **settings)
+
+
+def test_swapped_parts_and_parts_of_another_kind_are_named(make_small):
+    hasher = make_small()
+    with pytest.raises(HasherError, match="not of LinearHead and Extractor; swap them"):
+        Hasher(hasher.head, hasher.extractor)
+    with pytest.raises(HasherError, match=r"not of Extractor and Linear; pass Hasher\(extractor,"):
+        Hasher(hasher.extractor, nn.Linear(4, 16))
+
+
+def test_a_head_is_standardised_and_evaluated_before_it_hashes(make_small, tiles):
+    extractor = make_small().extractor
+    width = extractor.backbone.num_features
+    head = MiLaN(width, 16, hidden=(8,), components=4, dropout=0.5, noise=1.0).train()
+    with pytest.raises(HasherError, match="4 principal components were never computed; call"):
+        Hasher(extractor, head)
+    features = extractor.features(tiles)
+    views = torch.stack([features, features], dim=1)
+    with pytest.raises(HasherError, match=rf"\(6, 2, {width}\) .* pass features.flatten\(0, 1\)"):
+        head.standardise(views)
+    with pytest.raises(HasherError, match=rf"\(6, 4\) .* \(tiles, {width}\); use those of its"):
+        head.standardise(features[:, :4])
+    head.standardise(views.flatten(0, 1))
+    hasher = Hasher(extractor, head)  # dropout and noise are off, though the head was training
+    np.testing.assert_array_equal(hasher.codes(tiles), hasher.codes(tiles))
+    assert torch.equal(hasher.activations(tiles), hasher.activations(tiles))
 
 
 def test_a_hasher_does_not_change_but_can_be_copied_with_changes(make_small, tiles):

@@ -55,7 +55,18 @@ class Head(nn.Module):
 
         Args:
             features: Training features, float, shape (tiles, num_features).
+
+        Raises:
+            HasherError: If they have another shape.
         """
+        if features.ndim != 2 or features.shape[1] != self.num_features:
+            views = features.ndim == 3 and features.shape[2] == self.num_features
+            msg = (
+                f"features have shape {tuple(features.shape)} but the head is standardised on "
+                f"(tiles, {self.num_features}); "
+                + ("pass features.flatten(0, 1)." if views else "use those of its extractor.")
+            )
+            raise HasherError(msg)
         shift, scale = self.get_buffer("shift"), self.get_buffer("scale")
         shift.copy_(features.mean(0))
         scale.copy_(1 / features.std(0, correction=0).clamp_min(1e-6))
@@ -128,11 +139,20 @@ class MiLaN(Head):
         own = {"hidden": list(self.hidden), "dropout": self.dropout, "components": self.components}
         return super().settings | own
 
+    @property
+    def ready(self) -> bool:
+        """Whether its principal components, if it uses some, have been computed."""
+        axes = self.get_buffer("axes") if self.components else None
+        return axes is None or not torch.equal(axes, torch.eye(*axes.shape, device=axes.device))
+
     def standardise(self, features: Tensor) -> None:
         """Set shift and scale from these features, and compute their principal components.
 
         Args:
             features: Training features, float, shape (tiles, num_features).
+
+        Raises:
+            HasherError: If they have another shape.
         """
         super().standardise(features)
         if not self.components:

@@ -1,5 +1,6 @@
 """Turn raw tiles into network input: scale, resize, normalise; in PyTorch or as a traced module."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = [
     "MAX_PREPARATIONS",
     "Preparation",
     "WholePreparation",
+    "order_hint",
     "prepare",
     "resize",
     "whole_preparation",
@@ -24,6 +26,24 @@ EIGHTHS = 8  # values between two whole pixels
 UNIT = 4096  # parts of 1 to which weights are rounded
 UNITS = 512  # columns of the unit matrix to resize at once
 MAX_PREPARATIONS = 32  # tile sizes whose preparation is cached
+
+
+def order_hint(shape: Sequence[int], *, bands: int) -> str:
+    """Return what to do if images have their bands last, otherwise nothing.
+
+    Args:
+        shape: Shape of a batch of images.
+        bands: Number of bands that are expected.
+
+    Returns:
+        Such as "(tiles, height, width, bands) should be ...", or an empty string.
+    """
+    if len(shape) != 4 or shape[1] == bands or shape[3] != bands:
+        return ""
+    return (
+        f"images have shape {tuple(shape)}, with their {bands} bands last; use (tiles, bands, "
+        "height, width), as images.permute(0, 3, 1, 2) makes it."
+    )
 
 
 def prepare(raw: Tensor, scaling: Scaling, *, size: int) -> Tensor:
