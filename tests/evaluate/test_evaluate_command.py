@@ -104,7 +104,7 @@ def test_the_command_offers_exactly_the_existing_protocols():
         (["--split", "lists"], 'use split "seed"'),
         (["--methods", "float", "--save-hasher", "mine.safetensors"], "add a method, such as"),
         (["--save-hasher", "mine.pth"], "mine.pth does not end in .safetensors"),
-        (["--model", "test_resnet", "--weights", "none.pth"], "neither a file nor weights"),
+        (["--model", "test_resnet", "--weights", "none.pth"], "none.pth to read weights from"),
     ],
 )
 def test_data_that_cannot_be_measured_is_reported_in_one_line(root, run, option, said):

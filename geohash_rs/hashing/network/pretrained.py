@@ -29,6 +29,7 @@ __all__ = ["load_backbone", "read_state_dict", "read_torch_file", "rebuild_backb
 
 SEEN = (("nir", "nir08"), ("red",), ("green",), ("blue",))
 REACHED_WITHIN = 5  # seconds
+WEIGHT_FILES = {".bin", ".ckpt", ".pt", ".pth", ".safetensors"}
 AUXILIARY = ("AuxLogits.", "classifier.", "fc.", "head.", "heads.")
 
 
@@ -67,6 +68,12 @@ def load_backbone(
     """
     if weights is True and isinstance(model, nn.Module):
         weights = None
+    if _names_a_file(weights) and not Path(weights).is_file():
+        msg = (
+            f"there is no file {Path(weights).absolute()} to read weights from; pass the path of a "
+            "state dict, or weights=True for pretrained ones."
+        )
+        raise HasherError(msg)
     if weights is None or weights is False:
         return Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
     if weights is True:
@@ -80,6 +87,13 @@ def load_backbone(
     _load_into(backbone, state, origin=origin, bands=bands)
     backbone.weights = source
     return backbone
+
+
+def _names_a_file(weights: Any) -> bool:  # noqa: ANN401
+    """Return whether weights are a path, rather than the name of TorchGeo's."""
+    if not isinstance(weights, str | Path):
+        return False
+    return isinstance(weights, Path) or Path(weights).suffix in WEIGHT_FILES or "/" in weights
 
 
 def rebuild_backbone(

@@ -151,6 +151,17 @@ def test_unknown_names_are_refused():
         load_backbone(weights="Nothing_Weights.AT_ALL")
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+@pytest.mark.parametrize("name", ["missing.pth", "folder/missing"])
+def test_a_file_of_weights_that_does_not_exist_is_named(tmp_path, kind, name):
+    with pytest.raises(HasherError, match=rf"there is no file {tmp_path / name} to read weights"):
+        load_backbone(weights=kind(tmp_path / name))
+    with pytest.raises(
+        HasherError, match=rf"there is no file /.*{name} to read weights from; pass"
+    ):
+        load_backbone(weights=kind(name))
+
+
 @pytest.mark.parametrize("by_name", [True, False])
 def test_torchgeo_weights_determine_model_bands_and_scaling(moco, by_name):
     tiles = torch.randint(0, 10000, (4, 13, 32, 32)).to(torch.uint16)
