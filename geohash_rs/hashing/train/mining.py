@@ -13,6 +13,7 @@ __all__ = [
     "Triplets",
     "batch_all",
     "batch_hard",
+    "check_marks",
     "class_pairs",
     "label_similarity",
     "mine",
@@ -41,7 +42,7 @@ def label_similarity(labels: Tensor, others: Tensor | None = None) -> Tensor:
         shared labels divided by the number of labels that either has (Jaccard), float32.
 
     Raises:
-        TrainingError: If the labels have another shape, or a tile has no label.
+        TrainingError: If the labels have another shape or other values, or a tile has no label.
     """
     others = labels if others is None else others
     if labels.ndim == 1 and not labels.is_floating_point():
@@ -52,6 +53,7 @@ def label_similarity(labels: Tensor, others: Tensor | None = None) -> Tensor:
             "shape (tiles,), or zeros and ones of shape (tiles, classes)."
         )
         raise TrainingError(msg)
+    check_marks(labels)
     some = labels.float()
     if not bool(some.any(1).all()):
         missing = int((~some.any(1)).sum())
@@ -59,6 +61,26 @@ def label_similarity(labels: Tensor, others: Tensor | None = None) -> Tensor:
         raise TrainingError(msg)
     shared = some @ others.float().T
     return shared / (some.sum(1)[:, None] + others.float().sum(1)[None, :] - shared)
+
+
+def check_marks(labels: Tensor) -> None:
+    """Check that several labels per tile are marked by ones, all others by zeros.
+
+    Args:
+        labels: Shape (tiles, classes).
+
+    Raises:
+        TrainingError: If there is another value.
+    """
+    wrong = (labels != 0) & (labels != 1)
+    if bool(wrong.any()):
+        msg = (
+            f"labels of shape {tuple(labels.shape)} mark classes by ones and all others by zeros, "
+            f"but {int(wrong.any(1).sum())} tiles have other values, such as "
+            f"{labels[wrong][0].item():g}; pass for example (labels > 0).long(), or one class per "
+            "tile in shape (tiles,)."
+        )
+        raise TrainingError(msg)
 
 
 class Miner(Protocol):
@@ -239,7 +261,7 @@ def mine(
     ):
         name = getattr(chosen, "__name__", type(chosen).__name__)
         msg = (
-            f"the miner {name} returned {type(found).__name__}; return Triplets(anchors, "
+            f"the miner {name} returned {_described(found)}; return Triplets(anchors, "
             "positives, negatives), three int64 tensors of one length."
         )
         raise TrainingError(msg)
@@ -252,3 +274,17 @@ def mine(
             )
             raise TrainingError(msg)
     return Triplets(*indices)
+
+
+def _described(found: object) -> str:
+    """Describe what a miner returned: its type, and those of three fields."""
+    kind = type(found).__name__
+    if not isinstance(found, tuple) or len(found) != 3:
+        return kind
+    fields = (
+        f"{name} {str(rows.dtype).removeprefix('torch.')} of shape {tuple(rows.shape)}"
+        if isinstance(rows, Tensor)
+        else f"{name} {type(rows).__name__}"
+        for name, rows in zip(Triplets._fields, found, strict=True)
+    )
+    return f"{kind} with {', '.join(fields)}"

@@ -1,17 +1,20 @@
 """Train a MiLaN head on frozen features: seconds to minutes on one core."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from geohash_rs.errors import TrainingError
+from geohash_rs.errors import TrainingError, one_line
 from geohash_rs.hashing.data.feature_batches import FeatureBatches
 from geohash_rs.hashing.network.heads import MiLaN
 from geohash_rs.hashing.train.learning import make_optimizer
 from geohash_rs.hashing.train.losses import MiLaNLoss, loss_terms
-from geohash_rs.hashing.train.recipes import Recipe
+from geohash_rs.hashing.train.mining import check_marks
+from geohash_rs.hashing.train.recipes import Recipe, get_recipe
 from geohash_rs.hashing.train.sampling import make_batches
 
 __all__ = ["History", "prepared", "train_head"]
@@ -34,10 +37,10 @@ class History:
 
 def train_head(
     features: Tensor,
-    labels: Tensor,
+    labels: Tensor | Sequence[int],
     *,
     num_bits: int,
-    recipe: Recipe,
+    recipe: Recipe | str,
     seed: int = 0,
 ) -> tuple[MiLaN, History]:
     """Train a hashing head on the features of labelled tiles.
@@ -45,19 +48,21 @@ def train_head(
     Args:
         features: Frozen features, shape (tiles, views, num_features), with the views that the
             recipe trains on.
-        labels: Class of each tile, integer, shape (tiles,); or zeros and ones, shape (tiles,
-            classes).
+        labels: Class of each tile, integer from 0, shape (tiles,); or zeros and ones, shape
+            (tiles, classes).
         num_bits: Bits per code.
-        recipe: All other settings.
+        recipe: All other settings, or their name in `RECIPES`.
         seed: Seed of weights, batches, views, dropout and noise.
 
     Returns:
         The head, in evaluation mode, and the history of its losses.
 
     Raises:
-        TrainingError: If the features are not finite or do not match the labels or recipe, or no
-            triplet can be made.
+        TrainingError: If the features are not finite or do not match the labels or recipe, the
+            labels are not such numbers, there is no such recipe, or no triplet can be made.
     """
+    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    labels = _numbers(labels)
     _check(features, labels, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -112,7 +117,39 @@ def _note(history: History, step: int, terms: dict[str, Tensor]) -> None:
         history.losses.setdefault(name, []).append(float(value.detach()))
 
 
+def _numbers(labels: Any) -> Tensor:  # noqa: ANN401 - what a user passes
+    """Return labels as a tensor of integers.
+
+    Raises:
+        TrainingError: If they are not integers from 0.
+    """
+    try:
+        found = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        msg = (
+            f"labels are {type(labels).__name__} that make no tensor ({one_line(error)}); pass the "
+            "number of each tile's class, from 0."
+        )
+        raise TrainingError(msg) from error
+    if found.ndim == 1 and (found.is_floating_point() or bool((found < 0).any())):
+        example = found[found < 0] if bool((found < 0).any()) else found
+        msg = (
+            f"labels are {str(found.dtype).removeprefix('torch.')}, such as {example[0].item()}; "
+            "number the classes from 0, as integers, and leave out tiles without a class."
+        )
+        raise TrainingError(msg)
+    if found.ndim == 2:
+        check_marks(found)
+    return found
+
+
 def _check(features: Tensor, labels: Tensor, recipe: Recipe) -> None:
+    if not isinstance(features, Tensor):
+        msg = (
+            f"features are {type(features).__name__}; pass a tensor, such as "
+            "torch.as_tensor(features)."
+        )
+        raise TrainingError(msg)
     if features.ndim != 3 or len(features) != len(labels):
         msg = (
             f"features have shape {tuple(features.shape)} and there are {len(labels)} labels; use "

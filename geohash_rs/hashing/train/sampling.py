@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from geohash_rs.errors import GeoHashRSWarning, TrainingError
+from geohash_rs.hashing.train.mining import check_marks
 from geohash_rs.hashing.train.settings import SamplingSettings
 
 __all__ = [
@@ -61,10 +62,12 @@ def labels_of(batch: Mapping[str, Any]) -> Tensor:
         Labels, shape (tiles,) or (tiles, classes).
 
     Raises:
-        TrainingError: If it has neither.
+        TrainingError: If it has neither, or several labels are not zeros and ones.
     """
     if "label" in batch:
         label: Tensor = batch["label"]
+        if label.ndim == 2:
+            check_marks(label)
         return label
     if "mask" in batch:
         mask: Tensor = batch["mask"]

@@ -43,3 +43,35 @@ def test_a_whitening_that_could_not_work_is_refused():
         RECIPES["paper"].with_(whitening=0.5)
     with pytest.raises(TrainingError, match=r"whitening=2 with components=384"):
         RECIPES["milan"].with_(whitening=2)
+
+
+def test_labels_may_be_a_list_and_a_recipe_a_name(features, monkeypatch):
+    monkeypatch.setitem(RECIPES, "small", RECIPES["paper"].with_(hidden=(4,), iterations=2))
+    labels = torch.arange(200) % 3
+    plain, _ = train_head(features, labels, num_bits=8, recipe=RECIPES["small"])
+    named, _ = train_head(features, labels.tolist(), num_bits=8, recipe="small")
+    assert torch.equal(plain(features[:, 0]), named(features[:, 0]))
+    with pytest.raises(TrainingError, match="there is no recipe 'large'; use one of paper"):
+        train_head(features, labels, num_bits=8, recipe="large")
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (["lake"] * 200, "labels are list that make no tensor .* number of each tile's class"),
+        ([0.5] * 200, "labels are float32, such as 0.5; number the classes from 0"),
+        ([-1] * 200, "labels are int64, such as -1; number the classes from 0"),
+        ([0, 1] * 50, "there are 100 labels; use"),
+        ([[0, 2]] * 200, "200 tiles have other values, such as 2; pass for example"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_labels_that_number_no_class_are_refused(features, labels, words):
+    recipe = RECIPES["paper"].with_(hidden=(4,), iterations=2)
+    with pytest.raises(TrainingError, match=words):
+        train_head(features, labels, num_bits=8, recipe=recipe)
+
+
+def test_features_that_are_no_tensor_are_refused(features):
+    with pytest.raises(TrainingError, match="features are ndarray; pass a tensor, such as"):
+        train_head(features.numpy(), [0, 1] * 100, num_bits=8, recipe="paper")

@@ -74,6 +74,32 @@ def test_triplets_beyond_the_batch_are_named(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (
+            Triplets(torch.zeros(3), torch.arange(3), torch.arange(3)),
+            r"Triplets with anchors float32 of shape \(3,\), positives int64 of shape \(3,\)",
+        ),
+        (
+            Triplets(torch.arange(3), torch.arange(2), torch.arange(3)),
+            r"anchors int64 of shape \(3,\), positives int64 of shape \(2,\), negatives",
+        ),
+        (
+            (torch.arange(3), [1], torch.arange(3)),
+            "tuple with anchors .* positives list, negatives",
+        ),
+        (torch.arange(3), "the miner wrong returned Tensor; return Triplets"),
+    ],
+)
+def test_wrong_fields_of_triplets_are_named(folder, tmp_path, found, words):
+    def wrong(distances, similarity, *, margin, generator):
+        return found
+
+    with pytest.raises(TrainingError, match=words):
+        fit(folder, tmp_path, mining=wrong)
+
+
+@pytest.mark.parametrize(
     ("sampler", "words"),
     [
         ("random", "sampler='random' is not a function of the labels"),
