@@ -128,9 +128,11 @@ def test_fit_takes_the_example_configuration(
     words = ["fit", "--config", str(example), "--data.paths", str(scene_folder)]
     words += ["--data.labels", str(labels), "--data.block_km", "1.5"]
     words += ["--model.model", "test_resnet", "--model.weights", "false", "--model.input_size=32"]
+    words += ["--model.iterations=20", "--model.cache", str(tmp_path / "features")]
     words += ["--trainer.max_epochs", "1", "--trainer.default_root_dir", str(tmp_path)]
     with pytest.raises(SystemExit) as left:
         main(words)
+    assert list((tmp_path / "features").rglob("*.safetensors"))
     assert not left.value.code
     assert load_hasher(tmp_path / "hasher.safetensors").tile_size == TILE
 
