@@ -50,6 +50,7 @@ def attach(
         )
         return None
     batches: BalancedBatches = vars(data).get(KEPT) or BalancedBatches(data)
+    batches.begin()
     batches.cache, batches.seed, batches.trainer = cache, seed, trainer
     names = [f"{part}_dataloader" for part in ("train", "val", "test") if batches.has(part)]
     batches.loaders = {name: getattr(data, name) for name in names}

@@ -1,10 +1,9 @@
 """Class-balanced batches of any data module; features of a frozen backbone are computed once."""
 
-import hashlib
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +16,17 @@ from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 from tqdm import tqdm
 
-from geohash_rs.errors import GeoHashRSWarning, TrainingError
+from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.data.feature_batches import Batch, FeatureBatches, ReadyBatches
 from geohash_rs.hashing.data.features import features_key, iterate_features
 from geohash_rs.hashing.data.raw_module import RawDataModule
+from geohash_rs.hashing.data.reading import (
+    check_finite,
+    collated,
+    labels_of_dataset,
+    recognise,
+    some_label,
+)
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.network.scaling import SCALING_TILES, sample_pixels
 from geohash_rs.hashing.train.joints import checked_batches
@@ -30,7 +36,6 @@ from geohash_rs.hashing.train.sampling import images_of, labels_of, make_batches
 
 __all__ = ["BalancedBatches", "Found"]
 
-LOOKED_AT = 16  # tiles of a data set that are read to recognise it
 WHOLE_TILES = 64  # of which more than the range of pixels is measured
 
 
@@ -84,6 +89,7 @@ class BalancedBatches(RawDataModule):
         self.hooks: dict[str, Callable[..., Any]] = {}  # likewise, for batches of images
         self._samples: dict[str, tuple[Tensor, Tensor]] = {}
         self._found: dict[str, Found] = {}
+        self._tiles: dict[str, tuple[Any, str]] = {}  # of this run: data set, what tells it apart
         self._labels: Tensor | None = None  # of a training part whose images are loaded
         self._drawn: dict[str, list[Batch]] = {}  # tiles of a geo data module, read once
 
@@ -113,10 +119,15 @@ class BalancedBatches(RawDataModule):
 
     def setup(self, stage: str) -> None:
         """Set the data module up; before a fit, compute the features of the training part."""
+        self.begin()
         self.data.trainer = self.trainer
         self.data.setup(stage)
         if stage == "fit":
             self.prepare_fit()
+
+    def begin(self) -> None:
+        """Begin a run, before which the data sets may have changed."""
+        self._tiles.clear()
 
     def prepare_fit(self) -> None:
         """Read the labels of the training part, and compute its features for a frozen backbone."""
@@ -128,7 +139,7 @@ class BalancedBatches(RawDataModule):
             if self.has("val"):  # now, not below the trainer's progress bar
                 self.features("val")
         elif dataset is not None:
-            self._labels = _labels_of_dataset(dataset)
+            self._labels = labels_of_dataset(dataset)
             self._task().meet_labels(self._labels)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -146,8 +157,8 @@ class BalancedBatches(RawDataModule):
         dataset = self._dataset("train")
         if dataset is None:
             return self._own_loader("train")
-        labels = _labels_of_dataset(dataset) if self._labels is None else self._labels
-        return self._loader(dataset, batch_sampler=self._sampler(labels))
+        labels = labels_of_dataset(dataset) if self._labels is None else self._labels
+        return self._loader(dataset, part="train", batch_sampler=self._sampler(labels))
 
     def in_order(self, part: str) -> DataLoader[Any]:
         """Load a part in order, as features if the backbone is frozen."""
@@ -159,7 +170,7 @@ class BalancedBatches(RawDataModule):
             ready = ReadyBatches([{"features": f, "label": y} for f, y in pairs])
             return DataLoader(ready, batch_size=None, generator=torch.Generator())
         dataset = self._dataset(part)
-        return self._own_loader(part) if dataset is None else self._loader(dataset)
+        return self._own_loader(part) if dataset is None else self._loader(dataset, part=part)
 
     def has(self, part: str) -> bool:
         """Return whether the data module has the part "train", "val" or "test"."""
@@ -189,7 +200,7 @@ class BalancedBatches(RawDataModule):
         """
         task = self._task()
         source = self._source(part)
-        tiles = _fingerprint(source)
+        tiles = self._recognised(part, source)
         task.meet_bands(source)  # their names belong to the key of the features
         if not task.met_pixels or (part == "train" and task.met_on not in {"", "train"}):
             if tiles not in self._samples:
@@ -209,8 +220,10 @@ class BalancedBatches(RawDataModule):
 
         def tiles() -> Iterator[Tensor]:
             for batch in self._drawn.pop(part, None) or self._raw_batches(part):
+                images = images_of(batch)
+                check_finite(images, part=part, first=sum(map(len, labels)))
                 labels.append(labels_of(batch))
-                yield self._raw(images_of(batch))
+                yield self._raw(images)
 
         every = iterate_features(extractor, tiles(), views=tuple(views), folder=self._folder())
         name = f"features of the {part} part"
@@ -222,15 +235,8 @@ class BalancedBatches(RawDataModule):
         if bool(bad.any()):
             msg = f"{int(bad.sum())} of {len(bad)} tiles have features that are NaN or infinite."
             raise TrainingError(msg)
-        if target.ndim == 2 and not bool(target.any(1).all()):
-            some = target.any(1)
-            msg = (
-                f"{int((~some).sum())} of {len(some)} tiles of the {part} part have no label and "
-                "are left out."
-            )
-            warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
-            found, target = found[some], target[some]
-        return Found(key, found, target)
+        some = some_label(target, part=part)
+        return Found(key, found[some], target[some])
 
     def _raw(self, images: Tensor) -> Tensor:
         """Undo a normalisation that the data sets themselves apply.
@@ -262,7 +268,7 @@ class BalancedBatches(RawDataModule):
         else:
             count = min(len(dataset), SCALING_TILES)
             rows = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
-            batches = self._loader(Subset(dataset, rows)) if count else []
+            batches = self._loader(Subset(dataset, rows), part=part) if count else []
         if not count:
             raise TrainingError(self._no_tiles(part))
         some: list[Tensor] = []
@@ -285,7 +291,14 @@ class BalancedBatches(RawDataModule):
             torch.manual_seed(self.seed)
             if dataset is None:
                 return list(self._own_loader(part))
-            return self._loader(dataset)
+            return self._loader(dataset, part=part)
+
+    def _recognised(self, part: str, source: Any) -> str:  # noqa: ANN401 - any data set
+        """Return what tells a part from others; tiles of it are read once in a run."""
+        known = self._tiles.get(part)
+        if known is None or known[0] is not source:
+            known = self._tiles[part] = (source, recognise(source))
+        return known[1]
 
     def _names(self, part: str) -> tuple[str, ...]:
         """Return the attributes of the data module that may hold a part; TorchGeo's have two."""
@@ -319,13 +332,19 @@ class BalancedBatches(RawDataModule):
         loader: DataLoader[Any] = make()
         return loader
 
-    def _loader(self, dataset: Dataset[Batch], **settings: Any) -> DataLoader[Any]:  # noqa: ANN401
+    def _loader(
+        self,
+        dataset: Dataset[Batch],
+        *,
+        part: str,
+        **settings: Any,  # noqa: ANN401
+    ) -> DataLoader[Any]:
         if "batch_sampler" not in settings:
             settings["batch_size"] = getattr(self.data, "batch_size", None) or 64
         return DataLoader(
             dataset,
             num_workers=getattr(self.data, "num_workers", 0),
-            collate_fn=getattr(self.data, "collate_fn", None),
+            collate_fn=partial(collated, collate=getattr(self.data, "collate_fn", None), part=part),
             **settings,
         )
 
@@ -362,33 +381,3 @@ class BalancedBatches(RawDataModule):
     def _frozen(self) -> bool:
         settings = getattr(self._task(), "hparams", {})
         return bool(settings.get("freeze_backbone")) and hasattr(self._task(), "meet_features")
-
-
-def _fingerprint(dataset: Any) -> str:  # noqa: ANN401 - any data set
-    """Compute what tells data sets apart, such as folds of one, without reading all tiles."""
-    digest = hashlib.sha256(type(dataset).__name__.encode())
-    if isinstance(dataset, GeoDataset):  # its tiles are drawn; its text has extent and size
-        digest.update(str(dataset).encode())
-        return digest.hexdigest()
-    about: list[Any] = [len(dataset)]
-    for name in ("indices", "targets", "labels"):
-        known = getattr(dataset, name, None)
-        about += [] if known is None else [name, *map(int, torch.as_tensor(known).flatten())]
-    digest.update(str(about).encode())
-    count = min(len(dataset), LOOKED_AT)
-    for row in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
-        image = images_of(dataset[row])
-        digest.update(image.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _labels_of_dataset(dataset: Any) -> Tensor:  # noqa: ANN401 - a data set with a length
-    """Read the label of every tile, from a list if there is one, otherwise tile by tile."""
-    for name in ("targets", "labels"):
-        known = getattr(dataset, name, None)
-        if known is not None and len(known) == len(dataset):
-            return torch.as_tensor(known)
-    samples = (dataset[index] for index in range(len(dataset)))
-    return torch.cat(
-        [labels_of({k: v[None] for k, v in s.items() if isinstance(v, Tensor)}) for s in samples]
-    )
