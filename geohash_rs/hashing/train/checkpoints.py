@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geohash_rs.errors import TrainingError
 from geohash_rs.hashing.network.backbones import Backbone
@@ -28,6 +28,7 @@ PARTS: Mapping[str, type] = {
     "optimizer_states": list,
     "lr_schedulers": list,
 }
+SHAPE = ("model", "num_bits", "stages", "components")  # settings that the tensors depend on
 NEEDED = ("state_dict", "pytorch-lightning_version")
 KEPT: Mapping[str, type] = {
     "weights": str,
@@ -68,7 +69,12 @@ def check_checkpoint(path: str | os.PathLike[str]) -> None:
 
 
 def keep_backbone(
-    checkpoint: dict[str, Any], backbone: Backbone, *, frozen: bool, loader: tuple[Any, Any]
+    checkpoint: dict[str, Any],
+    backbone: Backbone,
+    *,
+    frozen: bool,
+    loader: tuple[Any, Any],
+    loss: nn.Module | None,
 ) -> dict[str, Any]:
     """Store the source of the weights and the pixel statistics that they expect.
 
@@ -80,6 +86,7 @@ def keep_backbone(
         backbone: The backbone.
         frozen: Whether its weights are unchanged since loading.
         loader: Mean that the data loader subtracts, and deviation that it divides by.
+        loss: The task's own loss, or None for MiLaN's; its name is stored.
 
     Returns:
         The stored mapping, to which a task may add.
@@ -90,15 +97,22 @@ def keep_backbone(
         "mean": list(backbone.mean),
         "std": list(backbone.std),
         "loader": [torch.as_tensor(values).tolist() for values in loader],
+        "loss": _name(loss),
     }
     checkpoint[KEY] = kept
-    known = checkpoint.get("hyper_parameters", {})
-    checkpoint["hyper_parameters"] = {**known, "model": backbone.model_name}
+    known = {**checkpoint.get("hyper_parameters", {}), "model": backbone.model_name}
+    checkpoint["hyper_parameters"] = known
+    kept["shape"] = {name: known.get(name) for name in SHAPE}
     return kept
 
 
 def restore_backbone(
-    checkpoint: Mapping[str, Any], backbone: Backbone, *, own: Mapping[str, Tensor]
+    checkpoint: Mapping[str, Any],
+    backbone: Backbone,
+    *,
+    own: Mapping[str, Tensor],
+    settings: Mapping[str, Any],
+    loss: nn.Module | None,
 ) -> dict[str, Any]:
     """Restore what `keep_backbone` stored; Lightning loads the tensors afterwards.
 
@@ -106,15 +120,17 @@ def restore_backbone(
         checkpoint: The saved checkpoint.
         backbone: The backbone, made with the same settings; changed in place.
         own: Tensors of the task.
+        settings: Settings of the task.
+        loss: The task's own loss, or None for MiLaN's.
 
     Returns:
         The stored mapping.
 
     Raises:
-        TrainingError: If the checkpoint's tensors do not match the task's, or what was stored with
-            them is missing.
+        TrainingError: If the checkpoint's tensors do not match the task's, it was trained with
+            another loss, or what was stored with the tensors is missing.
     """
-    _check_tensors(own, checkpoint)
+    _check_tensors(own, checkpoint, settings=settings, loss=loss)
     kept = checkpoint.get(KEY)
     if not isinstance(kept, dict) or any(
         not isinstance(kept.get(name), kind) for name, kind in KEPT.items()
@@ -126,16 +142,39 @@ def restore_backbone(
     return kept
 
 
-def _check_tensors(own: Mapping[str, Tensor], checkpoint: Mapping[str, Any]) -> None:
-    found = checkpoint["state_dict"]
+def _name(loss: nn.Module | None) -> str:
+    return "" if loss is None else type(loss).__name__
+
+
+def _check_tensors(
+    own: Mapping[str, Tensor],
+    checkpoint: Mapping[str, Any],
+    *,
+    settings: Mapping[str, Any],
+    loss: nn.Module | None,
+) -> None:
+    found, kept = checkpoint["state_dict"], checkpoint.get(KEY) or {}
     wrong = [k for k, t in own.items() if getattr(found.get(k), "shape", None) != t.shape]
     wrong += [k for k in found if k not in own]
-    if wrong:
-        settings = checkpoint.get("hyper_parameters", {})
-        msg = (
-            f"the checkpoint belongs to another network: {len(wrong)} of {len(own)} tensors differ,"
-            f" such as {wrong[0]}; it was made with model={settings.get('model')!r}, "
-            f"num_bits={settings.get('num_bits')}, stages={settings.get('stages')}, "
-            f"components={settings.get('components')}; make the task with the same settings."
-        )
+    if not wrong:
+        return
+    trained, given = kept.get("loss", ""), _name(loss)
+    if all(name.startswith("criterion.") for name in wrong) and trained != given:
+        before = f"loss={trained}, whose class it does not hold" if trained else "MiLaN's loss"
+        remedy = f"pass loss={trained}(...) again" if trained else f"leave out loss={given}"
+        msg = f"the checkpoint was trained with {before}; {remedy}."
         raise TrainingError(msg)
+    # Lightning has replaced the settings by those that were passed, except in what is kept
+    made = kept.get("shape") or checkpoint.get("hyper_parameters", {})
+    before = ", ".join(f"{name}={made.get(name)!r}" for name in SHAPE)
+    now = ", ".join(
+        f"{name}={settings.get(name)!r}"
+        for name in SHAPE
+        if settings.get(name) != made.get(name) and name in settings
+    )
+    msg = (
+        f"the checkpoint belongs to another network: {len(wrong)} of {len(own)} tensors differ,"
+        f" such as {wrong[0]}; it was made with {before}, the task with {now or 'the same'}; make "
+        "the task with the same settings."
+    )
+    raise TrainingError(msg)

@@ -14,12 +14,32 @@ from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.calibration import choose_calibration
 from geohash_rs.hashing.network.heads import MiLaN
 from geohash_rs.hashing.network.input_size import choose_input_size
-from geohash_rs.hashing.network.preparation import prepare
+from geohash_rs.hashing.network.preparation import order_hint, prepare
 from geohash_rs.hashing.train.loader_pixels import LoaderPixels, undo
 from geohash_rs.hashing.train.recipes import Recipe
 from geohash_rs.scenes.band_labels import bands_of_dataset
 
-__all__ = ["KnowsData"]
+__all__ = ["KnowsData", "warn_of_unnamed_bands"]
+
+COLOURS = ("red", "green", "blue")
+
+
+def warn_of_unnamed_bands(backbone: Backbone, *, named: bool) -> None:
+    """Warn if weights of three colours were spread over bands without knowing what these show.
+
+    Args:
+        backbone: The network.
+        named: Whether the bands are named.
+    """
+    made_for_these = backbone.raw_input or backbone.weights in {"own", "random"}
+    if named or made_for_these or backbone.in_chans <= len(COLOURS):
+        return
+    msg = (
+        f"in_channels={backbone.in_chans} without bands: the weights for red, green and blue are "
+        "repeated over the bands, whatever these show; name them in the order of the channels, "
+        'such as bands=["B02", "B03", "B04", "B08"].'
+    )
+    warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
 
 
 class KnowsData(base_task()):  # type: ignore[misc]
@@ -74,7 +94,7 @@ class KnowsData(base_task()):  # type: ignore[misc]
         Raises:
             BandMismatchError: If they have another number of bands.
         """
-        self._check_bands(pixels)
+        self._check_bands(tiles)
         if self.met_on and self.hparams["scaling"] is None:
             self.pixels.get_buffer("chosen").fill_(value=False)
         if not self.pixels.known:
@@ -157,7 +177,7 @@ class KnowsData(base_task()):  # type: ignore[misc]
 
     def _check_bands(self, images: Tensor) -> None:
         if images.shape[1] != len(self.band_names):
-            msg = (
+            msg = order_hint(images.shape, bands=len(self.band_names)) or (
                 f"images have {images.shape[1]} bands but the task was made for "
                 f"{len(self.band_names)}; pass in_channels={images.shape[1]}."
             )

@@ -28,7 +28,7 @@ from geohash_rs.hashing.train.checkpoints import (
     keep_backbone,
     restore_backbone,
 )
-from geohash_rs.hashing.train.data_facts import KnowsData
+from geohash_rs.hashing.train.data_facts import KnowsData, warn_of_unnamed_bands
 from geohash_rs.hashing.train.joints import check_loss
 from geohash_rs.hashing.train.learning import check_steps, make_optimizer, unfreeze
 from geohash_rs.hashing.train.loader_pixels import LoaderPixels
@@ -221,6 +221,7 @@ class HashingTask(KnowsData):
             msg = f"{len(names)} bands are named but in_channels is {channels}."
             raise BandMismatchError(msg)
         self.band_names = tuple(names)
+        warn_of_unnamed_bands(self.backbone, named=bool(settings["bands"]))
         self.pixels = LoaderPixels(self.backbone, scaling=settings["scaling"])
         self.register_buffer("standardised", torch.tensor(not shape.standardise))
 
@@ -447,7 +448,16 @@ class HashingTask(KnowsData):
 
         Returns:
             A hasher with copies of the networks.
+
+        Raises:
+            TrainingError: If the task has not met the features that its head is standardised on.
         """
+        if not bool(self.get_buffer("standardised")):
+            msg = (
+                "the head knows neither mean nor deviation of any feature, so its codes would mean "
+                "nothing; run Trainer.fit, or load a checkpoint, before hasher()."
+            )
+            raise TrainingError(msg)
         backbone = copy.deepcopy(self.backbone)
         if not self.hparams["freeze_backbone"]:
             backbone.weights = FINE_TUNED
@@ -499,6 +509,7 @@ class HashingTask(KnowsData):
             self.backbone,
             frozen=self.hparams["freeze_backbone"],
             loader=self.loader_statistics(),
+            loss=self.own_loss,
         )
         kept["tile_size"], kept["bands"] = self.tile_size, list(self.band_names)
         kept["calibration"], kept["card"] = self.calibration, self.card
@@ -512,7 +523,13 @@ class HashingTask(KnowsData):
         classes = checkpoint.get("hyper_parameters", {}).get("num_classes")
         if classes is not None:
             self._meet_classes(classes)
-        kept = restore_backbone(checkpoint, self.backbone, own=self.state_dict())
+        kept = restore_backbone(
+            checkpoint,
+            self.backbone,
+            own=self.state_dict(),
+            settings={**self.hparams, "model": self.backbone.model_name},
+            loss=self.own_loss,
+        )
         # with other weights to come, the backbone computes in fp32
         self.calibration = kept.get("calibration") if self._frozen else None
         self._integers = None

@@ -171,7 +171,7 @@ def test_a_validation_before_the_fit_does_not_choose_the_range(tmp_path):
 
     task, data = HashingTask(**SMALL), Darker()
     trainer(tmp_path).validate(task, datamodule=data, verbose=False)
-    assert task.hasher().scaling.high[0] == 255
+    assert task.extractor().scaling.high[0] == 255
     trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)
     assert task.hasher().scaling.high[0] > 2900
 

@@ -1,10 +1,12 @@
 """Own losses, miners, samplers and backbones are trained with; wrong ones are named."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
 
-from geohash_rs.errors import HasherError, TrainingError
+from geohash_rs.errors import GeoHashRSWarning, HasherError, TrainingError
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
 from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.hashing.train.mining import Triplets
@@ -149,3 +151,33 @@ def test_an_own_measure_that_returns_nothing_is_named(folder, tmp_path):
         TrainingError, match=r"measure\(\) of Forgets returned None; return the dict"
     ):
         trainer(tmp_path, max_epochs=1).fit(Forgets(**SMALL), datamodule=data)
+
+
+def test_a_checkpoint_names_the_loss_that_it_was_trained_with(folder, tmp_path):
+    for loss, name in ((Contrastive(), "own"), (None, "milan")):
+        task, run = fit(folder, tmp_path, loss=loss, proxy=None if loss else 0.3)
+        run.save_checkpoint(tmp_path / f"{name}.ckpt")
+        again = HashingTask.load_from_checkpoint(tmp_path / f"{name}.ckpt", loss=loss)
+        assert again.hasher().fingerprint == task.hasher().fingerprint
+    words = r"trained with loss=Contrastive, whose class it does not hold; pass loss=Contrastive\("
+    with pytest.raises(TrainingError, match=words):
+        HashingTask.load_from_checkpoint(tmp_path / "own.ckpt")
+    other, data = HashingTask(**SMALL, loss=Contrastive()), ClassFolderDataModule(str(folder))
+    with pytest.raises(TrainingError, match="MiLaN's loss; leave out loss=Contrastive"):
+        trainer(tmp_path).test(other, data, ckpt_path=tmp_path / "milan.ckpt", verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({"weights": True}, True),
+        ({"weights": True, "bands": ["blue", "green", "red", "nir"]}, False),
+        ({"weights": False}, False),
+    ],
+    ids=str,
+)
+def test_weights_of_three_colours_warn_of_unnamed_bands(settings, warned):
+    words = "in_channels=4 without bands: the weights for red, green and blue are repeated"
+    expected = pytest.warns(GeoHashRSWarning, match=words) if warned else nullcontext()
+    with expected:
+        HashingTask(in_channels=4, **settings)

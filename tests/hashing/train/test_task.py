@@ -126,15 +126,17 @@ def test_a_range_that_ends_at_zero_is_kept():
     task = HashingTask(**SMALL, scaling=decibels)
     with pytest.warns(GeoHashRSWarning, match="3000 to 3000, nearly all beyond the -25 to 0"):
         task.pixels.meet(torch.full((4, 3, 8, 8), 3000.0))
-    assert task.hasher().scaling.high == (0.0,) * 3
-    assert task.hasher().scaling.low == (-25.0,) * 3
+    assert task.extractor().scaling.high == (0.0,) * 3
+    with pytest.raises(TrainingError, match="neither mean nor deviation .* run Trainer.fit, or"):
+        task.hasher()
+    assert task.extractor().scaling.low == (-25.0,) * 3
     task = HashingTask(**SMALL)
     raw = torch.linspace(-25, 0, 4 * 3 * 64).reshape(4, 3, 8, 8).clamp(max=-1)
     raw[:, :, :4] = 0
     task.pixels.meet(raw)
     with pytest.warns(GeoHashRSWarning, match="nearly all beyond"):
         task.pixels.meet(torch.full((4, 3, 8, 8), 3000.0))
-    assert task.hasher().scaling.high == (0.0,) * 3
+    assert task.extractor().scaling.high == (0.0,) * 3
 
 
 class Normalising(ClassFolderDataModule):
@@ -213,6 +215,9 @@ def test_a_checkpoint_of_another_network_is_refused(folder, tmp_path):
     other = HashingTask(**SMALL | {"num_bits": 32})
     with pytest.raises(TrainingError, match=r"another network: .* tensors differ.* num_bits=16"):
         trainer(tmp_path).test(other, module, ckpt_path=tmp_path / "task.ckpt", verbose=False)
+    words = "made with model='test_resnet', num_bits=16, .* the task with num_bits=32; make the"
+    with pytest.raises(TrainingError, match=words):
+        HashingTask.load_from_checkpoint(tmp_path / "task.ckpt", num_bits=32)
 
 
 def test_one_class_or_single_tiles_are_refused_and_a_class_of_one_tile_is_left_out(
