@@ -42,16 +42,21 @@ def make_small():
     return make
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Make pictures of three classes of coloured noise, which any backbone can distinguish."""
+def write_pictures(folder):
+    """Write pictures of three classes of coloured noise, which any backbone can distinguish."""
     rng = np.random.default_rng(0)
     for index in range(3):
-        (tmp_path / "data" / f"c{index}").mkdir(parents=True)
+        (folder / f"c{index}").mkdir(parents=True)
         for number in range(10):
             pixels = 60 + 40 * index + rng.normal(0, 5 + 15 * index, (40, 40, 3))
             picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-            picture.save(tmp_path / "data" / f"c{index}" / f"{number}.png")
+            picture.save(folder / f"c{index}" / f"{number}.png")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Make a folder of three classes."""
+    write_pictures(tmp_path / "data")
     return tmp_path / "data"
 
 

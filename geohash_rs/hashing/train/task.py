@@ -2,15 +2,13 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
-from torch.utils.data import IterableDataset
 
 from geohash_rs.errors import BandMismatchError, TrainingError, one_line
 from geohash_rs.hashing.data.automatic import attach, detach
@@ -21,18 +19,18 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.backbones import check_input_size
 from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.views import random_views, view
-from geohash_rs.hashing.train.card import trained_notes
 from geohash_rs.hashing.train.checkpoints import (
     FINE_TUNED,
     check_checkpoint,
     keep_backbone,
     restore_backbone,
 )
-from geohash_rs.hashing.train.data_facts import KnowsData, warn_of_unnamed_bands
+from geohash_rs.hashing.train.data_facts import warn_of_unnamed_bands
 from geohash_rs.hashing.train.joints import check_loss
 from geohash_rs.hashing.train.learning import check_steps, make_optimizer, unfreeze
 from geohash_rs.hashing.train.loader_pixels import LoaderPixels
 from geohash_rs.hashing.train.losses import MiLaNLoss, loss_terms
+from geohash_rs.hashing.train.measured import IsMeasured
 from geohash_rs.hashing.train.mining import Miner
 from geohash_rs.hashing.train.quiet import mute_warnings
 from geohash_rs.hashing.train.recipes import Recipe, get_recipe
@@ -45,21 +43,7 @@ from geohash_rs.hashing.train.settings import (
     SamplingSettings,
     documented_by,
 )
-from geohash_rs.hashing.train.validation import (
-    CodeCollapseWarning,
-    SeenCodes,
-    gathered,
-    ranking_values,
-    warn_of_collapse,
-)
-from geohash_rs.hashing.train.worth import (
-    TRAINED,
-    Worth,
-    measure_worth,
-    warn_if_not_worth,
-    worth_line,
-)
-from geohash_rs.metrics.measures import bit_entropy
+from geohash_rs.hashing.train.validation import CodeCollapseWarning, SeenCodes, ranking_values
 
 __all__ = ["CodeCollapseWarning", "HashingTask"]
 
@@ -68,7 +52,7 @@ LOSS_SETTINGS = {field.name for field in fields(LossSettings)}
 
 
 @documented_by(FeatureSettings, HeadSettings, LossSettings, LearningSettings, SamplingSettings)
-class HashingTask(KnowsData):
+class HashingTask(IsMeasured):
     """Metric learning of binary codes, after MiLaN, by the best recipe unless you choose another.
 
     Batches are TorchGeo's: ``image`` and ``label``, or a ``mask`` whose most frequent class
@@ -192,8 +176,8 @@ class HashingTask(KnowsData):
         settled = {n: v for n, v in self.recipe.to_dict().items() if n not in left_out}
         self.save_hyperparameters(settled)
         self.seen = SeenCodes()
-        self.batches: BalancedBatches | None = None
-        self.card: dict[str, Any] = {}
+        self.batches = None
+        self.card = {}
         self._integers: Extractor | None = None
 
     def configure_models(self) -> None:
@@ -258,15 +242,6 @@ class HashingTask(KnowsData):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    @property
-    def _fitting(self) -> bool:
-        """Whether a fit runs, after its sanity check."""
-        return self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-
-    @property
-    def _frozen(self) -> bool:
-        return bool(self.hparams["freeze_backbone"])
-
     def setup(self, stage: str) -> None:
         """Replace the data module's loaders by those of features, if the backbone is frozen."""
         mute_warnings()
@@ -300,53 +275,6 @@ class HashingTask(KnowsData):
     def on_train_start(self) -> None:
         """Take the names of the bands from the dataset of a loader, unless they are known."""
         self.meet_bands(getattr(self.trainer.train_dataloader, "dataset", None))
-
-    def on_train_end(self) -> None:
-        """Report what the training is worth, unless its features are not known."""
-        worth = None if self.trainer.fast_dev_run else self.weigh()
-        if worth is None:
-            return
-        rank_zero_info(worth_line(worth))
-        if self.trainer.is_global_zero:
-            warn_if_not_worth(worth)
-            for logger in self.trainer.loggers:
-                figures = {f"worth_{name}": value for name, value in worth.figures.items()}
-                logger.log_metrics(figures, step=self.trainer.global_step)
-
-    def weigh(self) -> Worth | None:
-        """Measure the codes of the validation part next to methods that need less.
-
-        The figures become part of the hasher's notes.
-
-        Returns:
-            The figures; None without a validation part, or if features were not computed once.
-        """
-        if self.batches is None or not self.batches.has("val") or not self._frozen:
-            return None
-        train, val = self.batches.features("train"), self.batches.features("val")
-        with torch.no_grad():
-            self.head.eval()
-            activations = self._of_views(val.features.to(self.device))
-        names = self.recipe.features
-        worth = measure_worth(
-            train.features,
-            val.features[:, names.views.index("identity") if "identity" in names.views else 0],
-            learned_labels=train.labels,
-            labels=val.labels,
-            codes=(activations > 0.5).cpu(),
-            backbone=self.backbone,
-            views=names.train_views,
-            k=self.hparams["k"],
-        )
-        name, classes = self.batches.about()
-        self.card = trained_notes(
-            "MiLaN",
-            data=name,
-            split=f"{len(train.labels):,} tiles train, {len(val.labels):,} others validate",
-            figures={f"map@{worth.k}": worth.figures},
-            classes=classes,
-        )
-        return worth
 
     def train(self, mode: bool = True) -> "HashingTask":  # noqa: FBT001, FBT002  (torch's own)
         """Set the mode of the head; the backbone's normalisation layers stay in evaluation mode.
@@ -394,49 +322,22 @@ class HashingTask(KnowsData):
         loss: Tensor = terms["loss"]
         return loss
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Store the codes of a batch.
+    def measure(self, bits: Tensor, labels: Tensor) -> dict[str, float]:
+        """Measure the codes of a whole part; a subclass may add measures of its own to log.
 
-        Raises:
-            TrainingError: If an activation is NaN or infinite.
+        Args:
+            bits: Codes as zeros and ones, shape (tiles, bits).
+            labels: As for `label_similarity`.
+
+        Returns:
+            Measures by name: those of `ranking_values`, of which "map" chooses the best epoch.
         """
-        labels = labels_of(batch)
-        if "features" in batch:
-            activations = self._of_views(batch["features"])
-        else:
-            activations = self(self._images(batch))
-        self.seen.add(activations, labels)
-
-    test_step = validation_step
+        return ranking_values(bits, labels, k=self.hparams["k"])
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Compute activations of a batch."""
         activations: Tensor = self(self._images(batch))
         return activations
-
-    def _of_views(self, features: Tensor) -> Tensor:
-        """Average activations over views, features of shape (tiles, views, num_features).
-
-        In float32 whatever the trainer's precision is, as the hasher will.
-        """
-        with torch.autocast(features.device.type, enabled=False):
-            return torch.stack([self.head(each) for each in features.float().unbind(1)]).mean(0)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log how well the validation tiles find each other, and put it on the card."""
-        values = self._log_ranking("val")
-        if self._trainer is None or not self._fitting:
-            return
-        if not self.card:
-            self.weigh()
-        elif self.card.get("split"):  # the figures of the other methods stay the same
-            ((measure, figures),) = self.card["figures"].items()
-            now = {measure: {**figures, TRAINED: round(values["map"], 4)}}
-            self.card = {**self.card, "figures": now}
-
-    def on_test_epoch_end(self) -> None:
-        """Log how well the test tiles find each other."""
-        self._log_ranking("test")
 
     def hasher(self, *, name: str = "", notes: Mapping[str, Any] | None = None) -> Hasher:
         """Return the trained networks as a hasher, for use in an archive.
@@ -496,12 +397,6 @@ class HashingTask(KnowsData):
             raise TrainingError(msg) from error
         return task
 
-    def on_validation_epoch_start(self) -> None:
-        """Discard the codes of an interrupted validation or test."""
-        self.seen = SeenCodes()
-
-    on_test_epoch_start = on_validation_epoch_start
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store everything else that codes depend on with the tensors."""
         kept = keep_backbone(
@@ -538,34 +433,3 @@ class HashingTask(KnowsData):
         self.loader, self.tile_size = tuple(kept["loader"]), kept["tile_size"]
         if self.hparams["bands"] is None:
             self.band_names = tuple(kept.get("bands", self.band_names))
-
-    def measure(self, bits: Tensor, labels: Tensor) -> dict[str, float]:
-        """Measure the codes of a whole part; a subclass may add measures of its own to log.
-
-        Args:
-            bits: Codes as zeros and ones, shape (tiles, bits).
-            labels: As for `label_similarity`.
-
-        Returns:
-            Measures by name: those of `ranking_values`, of which "map" chooses the best epoch.
-        """
-        return ranking_values(bits, labels, k=self.hparams["k"])
-
-    def _log_ranking(self, stage: str) -> dict[str, float]:
-        bits, labels = self.seen.take()
-        loaders = self._trainer and getattr(self._trainer, f"{stage}_dataloaders")
-        dataset = getattr(loaders, "dataset", None)
-        if isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset):
-            bits, labels = gathered((bits, labels), count=len(dataset))
-        values = self.measure(bits, labels)
-        if not isinstance(values, dict) or "map" not in values:
-            msg = (
-                f"measure() of {type(self).__name__} returned {values!r}; return the dictionary of "
-                "super().measure(bits, labels), with measures added."
-            )
-            raise TrainingError(msg)
-        for name, value in values.items():
-            self.log(f"{stage}_{name}", value, prog_bar=name == "map")
-        if self._trainer is None or not self._trainer.sanity_checking:
-            warn_of_collapse(float(bit_entropy(bits.numpy()).mean()), tiles=len(bits))
-        return values

@@ -14,7 +14,7 @@ from geohash_rs.hashing.data.balanced import BalancedBatches
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.train.task import HashingTask
-from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, trainer
+from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, keep_some, trainer
 
 pytestmark = TRAINING_WARNINGS
 
@@ -48,16 +48,18 @@ def test_a_head_trains_on_features_that_are_computed_once(folder, tmp_path, monk
 
 
 class TwoKinds(LightningDataModule):
-    """Tiles of 16 bits, all of a dark class before all of a bright one."""
+    """Tiles of 16 bits, three batches of a dark class before three of a bright one."""
+
+    batch_size = 8
 
     def setup(self, stage):
         generator = torch.Generator().manual_seed(0)
         self.train_dataset = self.val_dataset = [
             {
-                "image": torch.rand(3, 40, 40, generator=generator) * (100 if i < 80 else 3000),
-                "label": torch.tensor(i // 80),
+                "image": torch.rand(3, 40, 40, generator=generator) * (100 if i < 24 else 3000),
+                "label": torch.tensor(i // 24),
             }
-            for i in range(160)
+            for i in range(48)
         ]
 
 
@@ -144,13 +146,6 @@ def test_torchgeos_data_modules_yield_features_of_raw_pixels(shared_data, tmp_pa
         assert 500 < scaling.high[0] < 10_000
     assert torch.isfinite(run.callback_metrics["val_map"])
     assert len(task.hasher().bands) == bands
-
-
-def keep_some(module, parts):
-    for part in parts:
-        dataset = getattr(module, f"{part}_dataset")
-        rows = range(0, len(dataset), 20)
-        setattr(module, f"{part}_dataset", torch.utils.data.Subset(dataset, rows))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from geohash_rs.hashing.train.settings import (
     SamplingSettings,
 )
 from geohash_rs.hashing.train.task import CodeCollapseWarning, HashingTask
-from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, trainer
+from tests.hashing.lightning_runs import SMALL, TRAINING_WARNINGS, keep_some, trainer
 
 pytestmark = TRAINING_WARNINGS
 
@@ -64,6 +64,9 @@ def test_the_normalisation_of_torchgeos_data_modules_is_undone(shared_data, tmp_
     bands = 3 if name.startswith("UC") else 13
     torch.manual_seed(0)  # another order may begin without clouds, and warn of them later
     module = getattr(datamodules, name)(root=str(root), batch_size=8)
+    if bands == 3:  # every 20th of 1,260 tiles, to save time
+        setup = module.setup
+        module.setup = lambda stage: (setup(stage), keep_some(module, ("train", "val")))
     task = HashingTask(**SMALL, in_channels=bands)
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=2)
     run.fit(task, datamodule=module)
