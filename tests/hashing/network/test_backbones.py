@@ -1,5 +1,6 @@
 """Backbones load weights from the package, TorchGeo or a file, and refuse wrong ones."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from geohash_rs import Hasher
 from geohash_rs.errors import BandMismatchError, HasherError
 from geohash_rs.hashing.fit.training_free import fit_hasher
 from geohash_rs.hashing.network import pretrained
+from geohash_rs.hashing.network.backbones import Backbone, check_input_size
 from geohash_rs.hashing.network.lite0 import lite0_state_dict
 from geohash_rs.hashing.network.pretrained import load_backbone
 
@@ -218,3 +220,16 @@ def test_a_file_of_version_0_1_0_with_near_infrared_keeps_its_filters(monkeypatc
     assert again.bands == names
     assert again.fingerprint == former.fingerprint
     assert torch.equal(again.features(tiles), former.features(tiles))
+
+
+def test_a_size_is_tried_once_for_a_network_and_its_copies(monkeypatch):
+    backbone = load_backbone("test_resnet", weights=False)
+    tried = []
+    layers = Backbone.layers
+    monkeypatch.setattr(Backbone, "layers", lambda *args: tried.append(1) or layers(*args))
+    check_input_size(backbone, 48)
+    check_input_size(backbone, 48)
+    check_input_size(copy.deepcopy(backbone), 48)
+    assert len(tried) == 1
+    check_input_size(backbone, 64)
+    assert len(tried) == 2
