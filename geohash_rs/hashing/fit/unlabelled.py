@@ -193,7 +193,7 @@ def fit_on_scenes(
         max_tiles: Approximate number of tiles to learn from, in random whole places.
         model: Backbone, the name of a timm model.
         weights: Weights of the backbone, as for `load_backbone`.
-        stages: Names of modules whose mean output is appended to the features.
+        stages: Names of modules whose pooled output is appended, as for `load_backbone`.
         bands: Names of the bands. Default: what all scenes share, as in `Scenes.shared_bands`,
             else as in `fit_hasher`.
         name: A display name. Default: method and bits.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from geohash_rs.errors import HasherError, one_line
 from geohash_rs.hashing.limits import Allowance
+from geohash_rs.hashing.network.pooling import module_of, pool
 
 __all__ = ["Backbone", "check_input_size", "create_network"]
 
@@ -21,7 +22,8 @@ class Backbone(nn.Module):
         model_name: Name of the timm model, or of the class of a module of one's own.
         in_chans: Number of input bands.
         stages: Names of modules, such as "blocks.4", whose output, averaged over the image, is
-            appended to the features.
+            appended to the features; with ":covariance" behind the name, how its channels vary
+            together over the image, as in `covariance`.
         accepted: Sides of images, px, that the network is known to take.
         num_features: Length of the feature vector.
         parts: Lengths of its parts: the network's own features, then those of each stage.
@@ -88,7 +90,7 @@ class Backbone(nn.Module):
         return torch.cat(self.layers(images), dim=1)
 
     def layers(self, images: Tensor) -> list[Tensor]:
-        """Compute the parts of the features: the network's own, then the mean of each stage.
+        """Compute the parts of the features: the network's own, then those of each stage.
 
         Args:
             images: As in `forward`.
@@ -100,13 +102,14 @@ class Backbone(nn.Module):
             return [self.network(images)]
         outputs: dict[str, Tensor] = {}
         modules = dict(self.network.named_modules())
-        hooks = [modules[name].register_forward_hook(_keep(outputs, name)) for name in self.stages]
+        names = {module_of(stage) for stage in self.stages}
+        hooks = [modules[name].register_forward_hook(_keep(outputs, name)) for name in names]
         try:
             pooled = self.network(images)
         finally:
             for hook in hooks:
                 hook.remove()
-        return [pooled, *(outputs[name].mean((2, 3)) for name in self.stages)]
+        return [pooled, *(pool(stage, outputs[module_of(stage)]) for stage in self.stages)]
 
 
 def create_network(model_name: Any, in_chans: int, *, pretrained: bool = False) -> Any:  # noqa: ANN401
@@ -146,7 +149,7 @@ def _keep(outputs: dict[str, Tensor], name: str) -> Any:  # noqa: ANN401
 
 def _check_stages(network: Any, stages: Sequence[str]) -> None:  # noqa: ANN401
     modules = dict(network.named_modules())
-    if missing := [stage for stage in stages if stage not in modules]:
+    if missing := [stage for stage in stages if module_of(stage) not in modules]:
         info = [entry["module"] for entry in getattr(network, "feature_info", [])]
         msg = f"the network has no modules {missing}; its feature stages are {', '.join(info)}."
         raise HasherError(msg)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.pooling import module_of
 
 __all__ = ["HEAD", "Convolution", "Folded", "fits_integers", "folded_layers"]
 
@@ -105,7 +106,7 @@ def fits_integers(backbone: Backbone) -> bool:
     Args:
         backbone: The network.
     """
-    inner = [name for name in backbone.stages if name.count(".") != 1]
+    inner = [name for name in backbone.stages if module_of(name).count(".") != 1]
     return "efficientnet_lite" in backbone.model_name and not backbone.raw_input and not inner
 
 

@@ -158,13 +158,12 @@ class MiLaN(Head):
         if not self.components:
             return
         prepared = super().prepare(features).double()
-        values, vectors = torch.linalg.eigh(prepared.T @ prepared / len(prepared))
-        values = values.flip(0)[: self.components]
+        values, vectors = _principal(prepared, most=self.components)
         values = values.clamp_min(max(float(values[0]) * LEAST_VARIANCE, 1e-12))
         # without whitening, one common scale keeps the relative variances; their mean becomes one
         scales = values ** (-self.whitening / 2)
         deviation = (values * scales.square()).mean().sqrt()
-        axes = vectors.flip(1)[:, : self.components] * (scales / deviation)
+        axes = vectors * (scales / deviation)
         self.get_buffer("axes").copy_(axes.float())
 
     def prepare(self, features: Tensor) -> Tensor:
@@ -181,6 +180,29 @@ class MiLaN(Head):
         if self.training and self.noise:
             prepared = prepared + self.noise * torch.randn_like(prepared)
         return torch.sigmoid(self.bits(self.layers(prepared)))
+
+
+def _principal(centred: Tensor, *, most: int) -> tuple[Tensor, Tensor]:
+    """Compute principal components.
+
+    Args:
+        centred: Float64, shape (tiles, features).
+        most: How many to compute.
+
+    Returns:
+        Variances, in falling order, and axes as columns; zeros for what fewer tiles do not have.
+    """
+    few = len(centred) < centred.shape[1]  # then the products of tiles are the smaller matrix
+    square = centred @ centred.T if few else centred.T @ centred
+    values, vectors = torch.linalg.eigh(square / len(centred))
+    values, vectors = values.flip(0)[:most], vectors.flip(1)[:, :most]
+    if few:
+        real = values > values[0] * 1e-10  # the rest is rounding
+        vectors = nn.functional.normalize(centred.T @ vectors, dim=0) * real
+        missing = most - len(values)
+        values = nn.functional.pad(values, (0, missing))
+        vectors = nn.functional.pad(vectors, (0, missing))
+    return values, vectors
 
 
 def precise(features: Tensor) -> Tensor:

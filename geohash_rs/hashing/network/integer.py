@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.folded import HEAD, Folded, folded_layers
+from geohash_rs.hashing.network.pooling import COVARIANCE, products, upper
 
 __all__ = ["MOST", "IntegerNetwork", "mean_pixel_of"]
 
@@ -89,9 +90,11 @@ class IntegerNetwork(nn.Module):
             if layer.shape.opens:
                 entered = result
             result = layer.add(layer(result), entered)
-            if layer.shape.stage in self.parts:
+            if (stage := layer.shape.stage) in self.parts:
                 # exact for inputs of any size, and keeps NaN
-                sums[layer.shape.stage] = result.sum((2, 3), dtype=torch.float64)
+                sums[stage] = result.sum((2, 3), dtype=torch.float64)
+            if stage + COVARIANCE in self.parts:
+                sums[stage + COVARIANCE] = products(result)
         return self.features([sums[name] for name in self.parts], input_size=pixels.shape[-1])
 
     @property
@@ -103,20 +106,26 @@ class IntegerNetwork(nn.Module):
         """Compute features from the sums of activations over the image.
 
         Args:
-            sums: Of each of `parts`, whole numbers, shape (tiles, length of the part).
+            sums: Of each of `parts`: whole numbers, shape (tiles, length of the part); for
+                covariances, those of `products`.
             input_size: Side of the input, px.
 
         Returns:
             Features, float32, shape (tiles, num_features).
         """
-        means, length = {}, input_size
+        found, length = {}, input_size
+        given = dict(zip(self.parts, sums, strict=True))
         for layer in self.rounded:
-            length = layer.shape.length(length)
-            if layer.shape.stage in self.parts:
-                total = sums[self.parts.index(layer.shape.stage)].float() - layer.zero * length**2
-                # One product, rounded alike everywhere: CUDA divides by a number inexactly.
-                means[layer.shape.stage] = total * float(np.float32(layer.scale / length**2))
-        return torch.cat([means[name] for name in self.parts], dim=1)
+            length, stage = layer.shape.length(length), layer.shape.stage
+            # One product, rounded alike everywhere: CUDA divides by a number inexactly.
+            step = np.float32(layer.scale / length**2)
+            if stage in given:
+                found[stage] = (given[stage].float() - layer.zero * length**2) * float(step)
+            if (stage := stage + COVARIANCE) in given:
+                values = upper(given[stage])
+                step = np.float32(step / np.sqrt(len(layer.weight)))
+                found[stage] = (values.sign() * values.abs().sqrt()).float() * float(step)
+        return torch.cat([found[name] for name in self.parts], dim=1)
 
 
 class RoundedLayer(nn.Module):

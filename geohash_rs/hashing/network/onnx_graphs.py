@@ -7,6 +7,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from geohash_rs.hashing.network.integer import IntegerNetwork
+from geohash_rs.hashing.network.pooling import COVARIANCE, projection
 from geohash_rs.hashing.network.preparation import EIGHTHS, WholePreparation
 
 __all__ = ["INPUT", "integer_model", "preparation_model"]
@@ -56,7 +57,7 @@ def integer_model(network: IntegerNetwork, *, input_size: int) -> bytes:
     Returns:
         A model with the input `INPUT`, uint8, shape (tiles, bands, input_size, input_size). For
         each part of the features it has an output of that name with the sum of its activations,
-        int32, shape (tiles, length of the part).
+        int32, shape (tiles, length of the part); for covariances, those of `products`.
     """
     graph = _Graph()
     axes = graph.constant(np.array([2, 3], np.int64))
@@ -91,15 +92,35 @@ def integer_model(network: IntegerNetwork, *, input_size: int) -> bytes:
         if about.adds:
             result = graph.add("QLinearAdd", [result, *out, *entered, *out], domain=RUNTIME_OPS)
         side = about.length(side)
-        if about.stage in network.parts:
+        if (stage := about.stage) in network.parts:
             whole = graph.add("Cast", [result], to=TensorProto.INT32)
-            sums[about.stage] = graph.add("ReduceSum", [whole, axes], keepdims=0)
+            sums[stage] = graph.add("ReduceSum", [whole, axes], keepdims=0)
+        if (stage := stage + COVARIANCE) in network.parts:
+            sums[stage] = _products(graph, result, channels=len(weight), places=side**2)
     outputs = []
     for name in network.parts:
         graph.nodes.append(helper.make_node("Identity", [sums[name]], [name]))
-        outputs.append(helper.make_tensor_value_info(name, TensorProto.INT32, ["tiles", None]))
+        kind = (TensorProto.INT32, ["tiles", None])
+        if name.endswith(COVARIANCE):
+            kind = (TensorProto.DOUBLE, ["tiles", None, None])
+        outputs.append(helper.make_tensor_value_info(name, *kind))
     shape: list[str | int | None] = ["tiles", network.in_chans, input_size, input_size]
     return graph.model(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, shape), outputs)
+
+
+def _products(graph: _Graph, images: str, *, channels: int, places: int) -> str:
+    """Add `products` of an output of this many channels and places."""
+    whole = graph.add("Cast", [images], to=TensorProto.DOUBLE)
+    shape = graph.constant(np.array([0, channels, places], np.int64))
+    signs = graph.constant(projection(channels).double().numpy())
+    seen = graph.add("MatMul", [signs, graph.add("Reshape", [whole, shape])])
+    turned = graph.add("Transpose", [seen], perm=[0, 2, 1])
+    square = graph.add("MatMul", [seen, turned])
+    last = graph.constant(np.array([2], np.int64))
+    total = graph.add("ReduceSum", [seen, last], keepdims=1)
+    apart = graph.add("MatMul", [total, graph.add("Transpose", [total], perm=[0, 2, 1])])
+    times = graph.add("Mul", [square, graph.constant(np.float64(places))])
+    return graph.add("Sub", [times, apart])
 
 
 def preparation_model(preparation: WholePreparation) -> bytes:

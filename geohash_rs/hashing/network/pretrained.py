@@ -56,7 +56,8 @@ def load_backbone(
             are among the bands, otherwise like timm does, repeated and rescaled. None uses that of
             TorchGeo weights, otherwise 3.
         bands: Names of the bands, if known.
-        stages: Names of modules, such as "blocks.4", whose mean output is appended.
+        stages: Names of modules, such as "blocks.4", whose mean output is appended; those with
+            ":covariance" behind it append covariances of the output, as in `Backbone`.
         seed: Seed of random weights.
 
     Returns:

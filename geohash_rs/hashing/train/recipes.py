@@ -78,7 +78,10 @@ def _has_stages(changes: Mapping[str, Any]) -> bool:
     return isinstance(named, str) and "efficientnet" in named.lower()
 
 
-STAGES = ("blocks.3", "blocks.4", "blocks.5", "blocks.6")  # of EfficientNet-Lite0
+STAGES = (  # of EfficientNet-Lite0
+    *("blocks.3", "blocks.4", "blocks.5", "blocks.6"),
+    *("blocks.4:covariance", "blocks.5:covariance"),
+)
 FOUR_VIEWS = ("identity", "hflip", "rot90", "rot180")
 
 # chosen by validation within the training part: docs/reference/results/retrieval.md

@@ -51,7 +51,8 @@ class FeatureSettings(Settings):
     Attributes:
         model: Backbone: the name of a timm model, or a module, as for `load_backbone`.
         weights: Weights of the backbone, as for `load_backbone`.
-        stages: Modules of the backbone whose mean output is appended to the features.
+        stages: Modules of the backbone, such as "blocks.4", whose mean output is appended to the
+            features; with ":covariance" behind the name, covariances over the image.
         input_size: Side of the network's input, px. Default: it follows the side of the tiles, as
             in `fit_hasher`.
         train_views: Views of a tile from which training draws one at random.

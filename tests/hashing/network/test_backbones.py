@@ -1,8 +1,10 @@
 """Backbones load weights from the package, TorchGeo or a file, and refuse wrong ones."""
 
 import copy
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -14,6 +16,7 @@ from geohash_rs.hashing.fit.training_free import fit_hasher
 from geohash_rs.hashing.network import pretrained
 from geohash_rs.hashing.network.backbones import Backbone, check_input_size
 from geohash_rs.hashing.network.lite0 import lite0_state_dict
+from geohash_rs.hashing.network.pooling import projection
 from geohash_rs.hashing.network.pretrained import load_backbone
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -59,6 +62,29 @@ def test_stages_append_the_mean_of_earlier_layers(lite0):
     torch.testing.assert_close(features[:, :1280], lite0(IMAGES).detach())
     torch.testing.assert_close(features[:, 1280:1392], earlier[0].mean((2, 3)))
     torch.testing.assert_close(features[:, 1392:], earlier[1].mean((2, 3)))
+
+
+def test_a_stage_may_append_how_channels_vary_together(lite0):
+    with_stages = load_backbone(stages=("blocks.4", "blocks.4:covariance")).eval()
+    assert with_stages.num_features == 1280 + 112 + 528
+    with torch.inference_mode():
+        features = with_stages(IMAGES)
+        _, (output,) = with_stages.network.forward_intermediates(IMAGES, indices=[3])
+    seen = (projection(112) / 112**0.5) @ output.flatten(2)
+    rows, columns = np.triu_indices(32)
+    for found, places in zip(features[:, 1392:].numpy(), seen.numpy(), strict=True):
+        wanted = np.cov(places, bias=True)[rows, columns]
+        np.testing.assert_allclose(found, np.sign(wanted) * np.sqrt(abs(wanted)), atol=2e-3)
+    flat = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    with_stages(flat).sum().backward()
+    assert torch.isfinite(flat.grad).all()
+
+
+def test_signs_are_the_same_everywhere():
+    signs = projection(192)
+    assert signs.shape == (32, 192)
+    assert set(signs.flatten().tolist()) == {-1.0, 1.0}
+    assert hashlib.sha256(signs.numpy().tobytes()).hexdigest().startswith("6ec9952d16c3a08d")
 
 
 def test_stages_that_do_not_exist_are_refused():

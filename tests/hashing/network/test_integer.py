@@ -29,7 +29,8 @@ LITE0 = "tf_efficientnet_lite0"
 
 @pytest.fixture(scope="module")
 def backbone():
-    return load_backbone(LITE0, stages=GENERAL_STAGES).eval()
+    stages = (*GENERAL_STAGES, "blocks.4:covariance", "blocks.5:covariance")
+    return load_backbone(LITE0, stages=stages).eval()
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +184,9 @@ def test_the_calibration_is_of_the_tiles_it_was_measured_on(backbone, tiles):
     network = IntegerNetwork(backbone, own)
     with torch.inference_mode():
         exact = backbone((pixels / 255 - 0.5) / 0.5)
-        assert (network(pixels).mean(0) - exact.mean(0)).abs().mean() < 0.02 * exact.abs().mean()
+        wrong = (network(pixels).mean(0) - exact.mean(0)).abs()
+    means = slice(0, sum(backbone.parts[:-2]))  # without covariances, which are not calibrated
+    assert wrong[means].mean() < 0.02 * exact[:, means].abs().mean()
 
 
 def test_every_view_is_the_same_without_the_runtime(tiles, monkeypatch):
