@@ -163,7 +163,7 @@ class MiLaN(Head):
         # without whitening, one common scale keeps the relative variances; their mean becomes one
         scales = values ** (-self.whitening / 2)
         deviation = (values * scales.square()).mean().sqrt()
-        axes = vectors * (scales / deviation)
+        axes = vectors.double() * (scales / deviation)
         self.get_buffer("axes").copy_(axes.float())
 
     def prepare(self, features: Tensor) -> Tensor:
@@ -190,15 +190,16 @@ def _principal(centred: Tensor, *, most: int) -> tuple[Tensor, Tensor]:
         most: How many to compute.
 
     Returns:
-        Variances, in falling order, and axes as columns; zeros for what fewer tiles do not have.
+        Variances in falling order, and axes as columns; zeros for what fewer tiles do not have.
     """
     few = len(centred) < centred.shape[1]  # then the products of tiles are the smaller matrix
     square = centred @ centred.T if few else centred.T @ centred
-    values, vectors = torch.linalg.eigh(square / len(centred))
+    # in float32 in half the time, and far more precise than features are
+    values, vectors = torch.linalg.eigh((square / len(centred)).float())
     values, vectors = values.flip(0)[:most], vectors.flip(1)[:, :most]
     if few:
-        real = values > values[0] * 1e-10  # the rest is rounding
-        vectors = nn.functional.normalize(centred.T @ vectors, dim=0) * real
+        real = values > values[0] * 1e-5  # the rest is rounding
+        vectors = nn.functional.normalize(centred.T @ vectors.double(), dim=0) * real
         missing = most - len(values)
         values = nn.functional.pad(values, (0, missing))
         vectors = nn.functional.pad(vectors, (0, missing))

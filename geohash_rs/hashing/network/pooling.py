@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["COVARIANCE", "covariance", "module_of", "pool", "products", "projection", "upper"]
 
 COVARIANCE = ":covariance"  # behind the name of a stage
-WIDTH = 32  # projections of the channels: all pairs of channels would be too many features
+WIDTH = 48  # projections of the channels: all pairs of channels would be too many features
 LEAST = 1e-9  # below the root, so that its gradient is finite
 
 
