@@ -55,3 +55,17 @@ def test_whitening_does_not_blow_up_what_the_training_tiles_do_not_show():
     head = MiLaN(40, 8, hidden=(4,), components=20, whitening=1.0)
     head.standardise(few)  # of 4 tiles, 3 components
     assert float(head.prepare(others).abs().max()) < 1000
+
+
+def test_components_of_few_tiles_are_those_of_their_covariance():
+    generator = torch.Generator().manual_seed(0)
+    few, others = torch.randn(40, 90, generator=generator).split([30, 10])
+    head = MiLaN(90, 8, hidden=(4,), components=35)
+    head.standardise(few)
+    scaled = ((few - few.mean(0)) / few.std(0, correction=0)).double()
+    _, vectors = torch.linalg.eigh(scaled.T @ scaled)
+    wanted = (scaled @ vectors.flip(1)[:, :29]).abs().float()  # 30 tiles have 29 components
+    found = head.prepare(few).abs()
+    scale = float(found[:, 0].norm() / wanted[:, 0].norm())
+    torch.testing.assert_close(found[:, :29], wanted * scale, rtol=1e-3, atol=1e-3)
+    assert not head.prepare(others)[:, 29:].any()
