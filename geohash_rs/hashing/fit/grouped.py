@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from geohash_rs.hashing.fit.general import general_head, whitening
-from geohash_rs.hashing.fit.itq import itq_head, principal_axes, rotate, rotation_to
+from geohash_rs.hashing.fit.itq import itq_head, principal_axes
 from geohash_rs.hashing.network.heads import GroupedHead, LinearHead
+from geohash_rs.hashing.network.rotations import rotate, rotation_to
 
 __all__ = ["grouped_head"]
 

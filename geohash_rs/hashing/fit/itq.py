@@ -7,8 +7,9 @@ from torch import Tensor
 
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.network.heads import LinearHead
+from geohash_rs.hashing.network.rotations import orthonormal, random_rotation, rotate
 
-__all__ = ["itq_head", "lsh_head", "principal_axes", "rotate", "rotation_to"]
+__all__ = ["itq_head", "lsh_head", "principal_axes"]
 
 
 def itq_head(
@@ -64,44 +65,9 @@ def itq_head(
         )
         raise HasherError(msg)
     axes = principal_axes(centred, num_bits, generator)
-    start = _random_rotation(num_bits, generator)
+    start = random_rotation(num_bits, generator)
     _set_projection(head, axes @ rotate(centred @ axes, start, iterations=iterations), mean)
     return head
-
-
-def rotate(
-    projected: Tensor, rotation: Tensor, *, iterations: int = 50, pull: Tensor | float = 0.0
-) -> Tensor:
-    """Rotate projections so that taking their signs loses less.
-
-    Args:
-        projected: Projections on as many axes as there are bits, float64, shape (tiles, num_bits).
-        rotation: Where to start, shape (num_bits, num_bits).
-        iterations: Number of alternations.
-        pull: Values added to the signs that the rotation is drawn towards, shape (tiles, num_bits).
-
-    Returns:
-        The rotation, shape (num_bits, num_bits).
-    """
-    for _ in range(iterations):
-        signs = torch.where(projected @ rotation > 0, 1.0, -1.0).double()
-        rotation = rotation_to(projected, signs + pull)
-    return rotation
-
-
-def rotation_to(projected: Tensor, signs: Tensor) -> Tensor:
-    """Solve the orthogonal Procrustes problem ``min ||signs - projected R||`` for the rotation R.
-
-    Args:
-        projected: Projections, float64, shape (tiles, num_bits).
-        signs: Bits as 1 and -1, float64, shape (tiles, num_bits).
-
-    Returns:
-        The rotation, shape (num_bits, num_bits).
-    """
-    left, _, right = torch.linalg.svd(projected.T @ signs)
-    rotation: Tensor = left @ right
-    return rotation
 
 
 def lsh_head(features: Tensor, *, num_bits: int, seed: int = 0) -> LinearHead:
@@ -156,16 +122,7 @@ def principal_axes(centred: Tensor, count: int, generator: torch.Generator) -> T
     else:
         axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :rank]
     extra = torch.randn(len(axes), count - rank, generator=generator, dtype=axes.dtype)
-    return _orthonormal(torch.cat([axes, extra], dim=1))
-
-
-def _random_rotation(size: int, generator: torch.Generator) -> Tensor:
-    return _orthonormal(torch.randn(size, size, generator=generator, dtype=torch.float64))
-
-
-def _orthonormal(columns: Tensor) -> Tensor:
-    basis: Tensor = torch.linalg.qr(columns)[0]
-    return basis
+    return orthonormal(torch.cat([axes, extra], dim=1))
 
 
 def _set_projection(head: LinearHead, directions: Tensor, mean: Tensor) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import HasherError
+from geohash_rs.hashing.network.rotations import random_rotation, rotate
 
 __all__ = [
     "ClassifierHead",
@@ -98,9 +99,14 @@ class MiLaN(Head):
         noise: Standard deviation of the noise added in training.
         whitening: How far `standardise` evens out the variances of the components, from 0, not at
             all, to 1, all the same.
+        itq: Weight of a fixed projection, that of ITQ, which is added to the output of the layers
+            before the sigmoid; 0 for none.
+
+    Raises:
+        HasherError: If `itq` is used without `components`.
 
     References:
-        Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, section II
+        Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258, section II; ITQ as in `itq_head`
     """
 
     kind = "milan"
@@ -115,13 +121,20 @@ class MiLaN(Head):
         components: int = 0,
         noise: float = 0.0,
         whitening: float = 0.0,
+        itq: float = 0.0,
     ) -> None:
         super().__init__(num_features, num_bits)
+        if itq and not components:
+            msg = f"itq={itq} rotates components, but components=0; use components=384, or itq=0."
+            raise HasherError(msg)
         self.components = components
         self.noise = noise
         self.whitening = whitening
+        self.itq = itq
         if components:
             self.register_buffer("axes", torch.eye(num_features, components))
+        if itq:  # the first components, as far as there are bits
+            self.register_buffer("projection", torch.zeros(min(components, num_bits), num_bits))
         self.hidden = tuple(hidden)
         self.dropout = dropout
         layers: list[nn.Module] = []
@@ -137,7 +150,7 @@ class MiLaN(Head):
     def settings(self) -> dict[str, Any]:
         """Settings of every head, plus those of this kind."""
         own = {"hidden": list(self.hidden), "dropout": self.dropout, "components": self.components}
-        return super().settings | own
+        return super().settings | own | ({"itq": self.itq} if self.itq else {})
 
     @property
     def ready(self) -> bool:
@@ -146,7 +159,7 @@ class MiLaN(Head):
         return axes is None or not torch.equal(axes, torch.eye(*axes.shape, device=axes.device))
 
     def standardise(self, features: Tensor) -> None:
-        """Set shift and scale from these features, and compute their principal components.
+        """Set shift and scale from these features, their principal components and ITQ's rotation.
 
         Args:
             features: Training features, float, shape (tiles, num_features).
@@ -159,12 +172,20 @@ class MiLaN(Head):
             return
         prepared = super().prepare(features).double()
         values, vectors = _principal(prepared, most=self.components)
+        vectors = vectors.double()
         values = values.clamp_min(max(float(values[0]) * LEAST_VARIANCE, 1e-12))
         # without whitening, one common scale keeps the relative variances; their mean becomes one
         scales = values ** (-self.whitening / 2)
         deviation = (values * scales.square()).mean().sqrt()
-        axes = vectors.double() * (scales / deviation)
-        self.get_buffer("axes").copy_(axes.float())
+        self.get_buffer("axes").copy_((vectors * (scales / deviation)).float())
+        if self.itq:
+            count = min(self.components, self.num_bits)
+            projected = prepared @ vectors[:, :count]
+            start = random_rotation(self.num_bits, torch.Generator().manual_seed(0))
+            rotation = rotate(projected, start[:count].to(projected))
+            weight = self.itq / (projected @ rotation).square().mean().sqrt().clamp_min(1e-6)
+            unwhitened = (deviation / scales[:count])[:, None] * rotation
+            self.get_buffer("projection").copy_((weight * unwhitened).float())
 
     def prepare(self, features: Tensor) -> Tensor:
         """Shift and scale features, then project them to their principal components."""
@@ -177,9 +198,14 @@ class MiLaN(Head):
 
     def activate(self, prepared: Tensor) -> Tensor:
         """Compute activations of prepared features."""
+        quiet = prepared  # the layers need not learn to undo noise of the projection
         if self.training and self.noise:
             prepared = prepared + self.noise * torch.randn_like(prepared)
-        return torch.sigmoid(self.bits(self.layers(prepared)))
+        logits = self.bits(self.layers(prepared))
+        if self.itq:
+            projection = self.get_buffer("projection")
+            logits = logits + quiet[:, : len(projection)] @ projection
+        return torch.sigmoid(logits)
 
 
 def _principal(centred: Tensor, *, most: int) -> tuple[Tensor, Tensor]:

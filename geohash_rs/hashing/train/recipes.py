@@ -53,8 +53,8 @@ class Recipe:
             raise TrainingError(msg)
         if "stages" not in changes and not _has_stages(changes):
             changes["stages"] = ()
-        if changes.get("components") == 0:  # nothing is left to even out
-            changes.setdefault("whitening", 0.0)
+        if changes.get("components") == 0:  # nothing is left to even out or rotate
+            changes = {"whitening": 0.0, "itq": 0.0} | changes
         parts = {part.name: getattr(self, part.name) for part in fields(self)}
         return replace(self, **{k: v.pick({**vars(v), **changes}) for k, v in parts.items()})
 
@@ -117,6 +117,7 @@ RECIPES: dict[str, Recipe] = {
     "milan": MILAN,
     "milan-views": MILAN.with_(views=FOUR_VIEWS),
     "milan-8-views": MILAN.with_(views=VIEWS),
+    "milan-open": MILAN.with_(itq=3.0),  # for classes without labels, too
 }
 
 

@@ -78,20 +78,23 @@ class HeadSettings(Settings):
             the features. Components make the head small and its training fast.
         whitening: How far the variances of the components are evened out, from 0, not at all, to
             1, all the same. Classes often differ in components of small variance.
+        itq: Weight of a fixed projection without labels, that of ITQ, which is added to the output
+            of the layers; 0 for none. It helps with classes that training does not see.
         noise: Deviation of the Gaussian noise added in training to the standardised features or
             components, whose own mean deviation is 1; the paper uses none.
         standardise: Whether features are scaled to mean 0 and deviation 1, as measured on the
             cached features of all training tiles, or else on the first training batch.
 
     Raises:
-        TrainingError: If `components` is used without `standardise`, or `whitening` is not from 0
-            to 1 or is used without `components`.
+        TrainingError: If `components` is used without `standardise`, `whitening` is not from 0 to
+            1, `itq` is negative, or one of these two is used without `components`.
     """
 
     hidden: Sequence[int] = (1024, 512)
     dropout: float = 0.0
     components: int = 0
     whitening: float = 0.0
+    itq: float = 0.0
     noise: float = 0.0
     standardise: bool = True
 
@@ -108,6 +111,12 @@ class HeadSettings(Settings):
                 "from 0 to 1, and components such as 384 to apply it to."
             )
             raise TrainingError(msg)
+        if self.itq < 0 or (self.itq and not self.components):
+            msg = (
+                f"itq={self.itq} with components={self.components}; use itq=0 or a positive weight "
+                "such as 2, and components such as 384 to rotate."
+            )
+            raise TrainingError(msg)
 
     def make(self, num_features: int, num_bits: int) -> MiLaN:
         """Make a head of this shape with new weights."""
@@ -119,6 +128,7 @@ class HeadSettings(Settings):
             components=min(self.components, num_features),
             noise=self.noise,
             whitening=self.whitening,
+            itq=self.itq,
         )
 
 

@@ -116,6 +116,7 @@ class HashingTask(IsMeasured):
         stages: Sequence[str] | None = None,
         components: int | None = None,
         whitening: float | None = None,
+        itq: float | None = None,
         train_views: Sequence[str] | None = None,
         views: Sequence[str] | None = None,
         hidden: Sequence[int] | None = None,

@@ -1,8 +1,10 @@
 """Effects on a head that occur only in training."""
 
+import pytest
 import torch
 
-from geohash_rs.hashing.network.heads import MiLaN
+from geohash_rs.errors import HasherError
+from geohash_rs.hashing.network.heads import MiLaN, make_head
 
 
 def test_rounded_weights_keep_shift_and_scale_of_features_of_any_size():
@@ -69,3 +71,37 @@ def test_components_of_few_tiles_are_those_of_their_covariance():
     scale = float(found[:, 0].norm() / wanted[:, 0].norm())
     torch.testing.assert_close(found[:, :29], wanted * scale, rtol=1e-3, atol=1e-3)
     assert not head.prepare(others)[:, 29:].any()
+
+
+@pytest.mark.parametrize("num_bits", [8, 16])  # fewer and more bits than components
+def test_the_projection_keeps_what_the_features_know_until_the_layers_change_it(num_bits):
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.tensor([3.0] * 8 + [0.1] * 12)
+    features = torch.randn(300, 20, generator=generator) * scales
+    features = features @ torch.randn(20, 20, generator=generator)
+    head = MiLaN(20, num_bits, hidden=(4,), components=12, whitening=1.0, itq=2.0).eval()
+    head.standardise(features)
+    torch.nn.init.zeros_(head.bits.weight)
+    torch.nn.init.zeros_(head.bits.bias)
+    with torch.no_grad():
+        logits = torch.logit(head(features).double(), eps=1e-9)
+    standard = (features - features.mean(0)) / features.std(0, correction=0)
+    left, values, _ = torch.linalg.svd(standard.double(), full_matrices=False)
+    kept = min(12, num_bits)
+    known = left[:, :kept] * values[:kept]  # principal components, not whitened
+    scale = logits.square().sum() / known.square().sum()
+    torch.testing.assert_close(logits @ logits.T, known @ known.T * scale, rtol=1e-3, atol=1e-2)
+    assert float(logits.square().mean().sqrt()) == pytest.approx(2.0, rel=1e-3)
+    assert float(logits.abs().mean()) > 0.81 * 2.0  # nearer to signs than 0.80 of normal deviates
+
+
+def test_a_head_with_a_projection_is_remade_from_its_settings():
+    features = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    head = MiLaN(6, 8, hidden=(4,), components=5, whitening=0.5, itq=2.0).eval()
+    head.standardise(features)
+    again = make_head("milan", head.settings).eval()
+    again.load_state_dict(head.state_dict())
+    assert torch.equal(again(features), head(features))
+    assert "itq" not in MiLaN(6, 8, components=5).settings  # as in files of earlier versions
+    with pytest.raises(HasherError, match="components=0; use components=384, or itq=0"):
+        MiLaN(6, 8, itq=2.0)

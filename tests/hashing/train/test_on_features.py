@@ -8,6 +8,7 @@ from geohash_rs.hashing.train.losses import MiLaNLoss
 from geohash_rs.hashing.train.on_features import train_head
 from geohash_rs.hashing.train.recipes import RECIPES
 from geohash_rs.hashing.train.task import HashingTask
+from geohash_rs.metrics import mean_average_precision
 
 
 @pytest.fixture
@@ -75,3 +76,34 @@ def test_labels_that_number_no_class_are_refused(features, labels, words):
 def test_features_that_are_no_tensor_are_refused(features):
     with pytest.raises(TrainingError, match="features are ndarray; pass a tensor, such as"):
         train_head(features.numpy(), [0, 1] * 100, num_bits=8, recipe="paper")
+
+
+def test_a_projection_that_could_not_work_is_refused():
+    with pytest.raises(TrainingError, match="itq=2 with components=0"):
+        RECIPES["paper"].with_(itq=2)
+    with pytest.raises(TrainingError, match="itq=-1 with components=384"):
+        RECIPES["milan"].with_(itq=-1)
+    assert RECIPES["milan-open"].with_(components=0).head.itq == 0
+
+
+def test_the_projection_finds_classes_that_training_did_not_see():
+    generator = torch.Generator().manual_seed(0)
+
+    labels = torch.arange(4).repeat_interleave(30)
+    known = torch.randn(120, 24, generator=generator) * 2
+    known[:, :4] += 8 * torch.eye(4)[labels]  # only four features matter to the known classes
+    classes = torch.arange(6).repeat_interleave(30)
+    means = torch.randn(6, 24, generator=generator) * 3
+    means[:, :4] = 0  # and none of them to the others
+    unseen = means[classes] + torch.randn(180, 24, generator=generator)
+    found = {}
+    for name in ("milan", "milan-open"):
+        recipe = RECIPES[name].with_(keep=0.0, iterations=300, train_views=("identity",))
+        recipe = recipe.with_(classes_per_batch=4)
+        head, _ = train_head(known[:, None], labels, num_bits=16, recipe=recipe)
+        with torch.no_grad():
+            signs = torch.where(head(unseen) > 0.5, 1.0, -1.0)
+        distances = ((16 - signs @ signs.T) / 2).fill_diagonal_(torch.inf).double().numpy()
+        relevant = (classes[:, None] == classes).numpy()
+        found[name] = mean_average_precision(distances, relevant, k=20)
+    assert found["milan-open"] > found["milan"] + 0.1, found
