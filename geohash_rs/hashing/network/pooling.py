@@ -12,7 +12,7 @@ __all__ = ["COVARIANCE", "covariance", "module_of", "pool", "products", "project
 
 COVARIANCE = ":covariance"  # behind the name of a stage
 WIDTH = 48  # projections of the channels: all pairs of channels would be too many features
-LEAST = 1e-9  # below the root, so that its gradient is finite
+LEAST = 1e-4  # below the root, so that its gradient stays small
 
 
 def module_of(stage: str) -> str:

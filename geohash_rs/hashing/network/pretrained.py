@@ -19,9 +19,9 @@ from geohash_rs.hashing.network.backbones import Backbone, create_network
 from geohash_rs.hashing.network.lite0 import (
     LITE0,
     LITE0_WEIGHTS,
-    is_lite0,
+    is_lite,
     lite0_state_dict,
-    rename_lite0,
+    rename_lite,
 )
 from geohash_rs.scenes.sensors import meanings_of
 
@@ -307,9 +307,9 @@ def _adapted(weight: Tensor, bands: Sequence[str], *, count: int) -> Tensor:
 def _load_into(
     backbone: Backbone, state: dict[str, Tensor], *, origin: str, bands: Sequence[str] = ()
 ) -> None:
-    if is_lite0(state):
-        state = rename_lite0(state)
     network = backbone.network
+    if is_lite(state) and "efficientnet" in backbone.model_name:
+        state = rename_lite(state, blocks=[len(stage) for stage in network.blocks])
     wanted = network.state_dict()
     first = getattr(network, "pretrained_cfg", {}).get("first_conv")
     first = f"{first}.weight" if isinstance(first, str) else None
