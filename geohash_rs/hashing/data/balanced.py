@@ -109,9 +109,9 @@ class BalancedBatches(RawDataModule):
         return move(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
-        """Leave batches unchanged, except images from one of the data module's own loaders."""
+        """Augment images by `train_aug`, or as the data module does if its own loader has them."""
         own = self.hooks.get("on_after_batch_transfer") if "image" in batch else None
-        return batch if own is None else own(batch, dataloader_idx)
+        return (own or super().on_after_batch_transfer)(batch, dataloader_idx)
 
     def prepare_data(self) -> None:
         """Run the data module's own preparation."""

@@ -1,9 +1,11 @@
 """Data modules with fixed splits and balanced batches: the base class, and class folders."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -170,11 +172,21 @@ class ClassFolderDataModule(BalancedDataModule):
         tiles = ClassFolders.open(self.root)
         self.classes = tiles.classes
         size = _usual_height(tiles) if self.size is None else self.size
-        rows = split_by_class(tiles.labels, fractions=self.fractions, seed=self.seed)
         return {
-            name: ClassFolderDataset(tiles.take(part), size=size)
-            for name, part in zip(("train", "val", "test"), rows, strict=True)
+            name: ClassFolderDataset(tiles.take(rows), size=size)
+            for name, rows in zip(("train", "val", "test"), self.split(tiles), strict=True)
         }
+
+    def split(self, tiles: ClassFolders) -> Sequence[npt.ArrayLike]:
+        """Split the tiles; a subclass may use lists of its own.
+
+        Args:
+            tiles: All tiles.
+
+        Returns:
+            Rows of the training, validation and test part.
+        """
+        return split_by_class(tiles.labels, fractions=self.fractions, seed=self.seed)
 
 
 def _usual_height(tiles: ClassFolders) -> int:

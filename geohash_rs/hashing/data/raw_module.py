@@ -14,7 +14,8 @@ __all__ = ["RawDataModule"]
 class RawDataModule(BaseDataModule):  # type: ignore[misc]
     """A TorchGeo data module whose batches are not normalised.
 
-    Subclasses load their validation and test part in order.
+    Subclasses load their validation and test part in order. As in TorchGeo, ``train_aug`` may be
+    set to augment training batches, here of raw pixels.
     """
 
     mean = torch.tensor(0.0)
@@ -42,5 +43,7 @@ class RawDataModule(BaseDataModule):  # type: ignore[misc]
         return {key: v.to(device) for key, v in batch.items() if isinstance(v, Tensor)}
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
-        """Leave the batch as it is: TorchGeo would normalise it here."""
-        return batch
+        """Augment images in training by `train_aug`; TorchGeo would also normalise them here."""
+        training = self.trainer is not None and self.trainer.training
+        augmented = training and self.train_aug is not None and "image" in batch
+        return self.train_aug(batch) if augmented else batch

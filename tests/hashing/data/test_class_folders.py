@@ -48,6 +48,21 @@ def test_tiles_keep_their_size_unless_another_is_asked_for(folder):
     assert small.train_dataset[0]["image"].shape == (3, 24, 24)
 
 
+def test_a_subclass_splits_the_tiles_by_itself(folder):
+    class EveryFifth(ClassFolderDataModule):
+        def split(self, tiles):
+            rows = range(len(tiles))
+            return [r for r in rows if r % 5], [], rows[::5]
+
+    module = EveryFifth(str(folder))
+    module.setup("fit")
+    assert [len(module.parts[name]) for name in ("train", "val", "test")] == [24, 0, 6]
+    assert module.test_dataset.targets == [0, 0, 1, 1, 2, 2]
+    assert torch.equal(module.test_dataset[1]["image"], read_tile(folder / "c0" / "5.png").float())
+    with pytest.raises(TrainingError, match="the val part of .* has no tiles"):
+        module.val_dataloader()
+
+
 def test_resizing_does_not_exceed_the_values_of_a_tile(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from torchgeo.datasets import EuroSAT100
 
 from geohash_rs.errors import BandMismatchError, GeoHashRSWarning, TrainingError
@@ -46,14 +47,42 @@ def test_a_head_learns_and_its_hasher_makes_the_same_codes(folder, tmp_path):
     assert (hasher.tile_size, hasher.num_bits) == (40, 16)
 
 
-def test_fine_tuning_changes_the_backbone(folder, tmp_path):
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_fine_tuning_changes_the_backbone(folder, tmp_path, wrapped):
     module = ClassFolderDataModule(str(folder), size=40, samples_per_class=4)
-    task = HashingTask(**SMALL, freeze_backbone=False)
+    module = BalancedBatches(module) if wrapped else module
+    cut = []
+
+    def left_half(batch):
+        assert float(batch["image"].max()) > 1.5  # raw pixels
+        cut.append(len(batch["label"]))
+        return {**batch, "image": batch["image"][..., :20].repeat(1, 1, 1, 2)}
+
+    module.train_aug = left_half
+    task = HashingTask(**SMALL, freeze_backbone=False, num_classes=3)
     before = [p.clone() for p in task.backbone.parameters()]
-    trainer(tmp_path, max_epochs=1).fit(task, datamodule=module)
+    average = EMAWeightAveraging(decay=0.5)
+    run = trainer(tmp_path, max_epochs=2, callbacks=[average])
+    run.fit(task, datamodule=module)
+    assert len(cut) == run.global_step  # none of validation
     pairs = zip(before, task.backbone.parameters(), strict=True)
     assert any(not torch.equal(old, new) for old, new in pairs)
-    assert task.hasher().backbone.weights == "fine-tuned"
+    hasher = task.hasher()
+    assert hasher.backbone.weights == "fine-tuned"
+    images = next(iter(module.test_dataloader()))["image"]
+    task.eval()
+    with torch.inference_mode():
+        expected = task(images)
+    torch.testing.assert_close(hasher.activations(images), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_noise_and_kept_similarities_are_for_frozen_features():
+    settings = {"model": "test_resnet", "weights": False}
+    frozen, moving = (HashingTask(**settings, freeze_backbone=f) for f in (True, False))
+    assert (frozen.head.noise, frozen.criterion.settings.keep) == (1.0, 4.0)
+    assert (moving.head.noise, moving.criterion.settings.keep) == (0.0, 0.0)
+    asked = HashingTask(**settings, freeze_backbone=False, noise=0.5, keep=2.0)
+    assert (asked.head.noise, asked.criterion.settings.keep) == (0.5, 2.0)
 
 
 @pytest.mark.parametrize("name", ["UCMercedDataModule", "EuroSAT100DataModule"])
