@@ -55,9 +55,11 @@ CARDS = {
 }
 # noise on the features helps on UC Merced but costs EuroSAT half a point (0.948, not 0.952)
 MILAN = RECIPES["milan"].with_(
+    stages=("blocks.3", "blocks.4", "blocks.5", "blocks.6"),
     input_size=256,
     hidden=(1024, 512),
     whitening=0.0,
+    itq=0.0,
     keep=0.0,
     dropout=0.0,
     noise=0.0,

@@ -94,6 +94,7 @@ MILAN = Recipe().with_(
     keep=4.0,
     hidden=(512, 512),
     whitening=0.5,
+    itq=3.0,
     lr=1e-3,
     iterations=1500,
 )
@@ -117,7 +118,6 @@ RECIPES: dict[str, Recipe] = {
     "milan": MILAN,
     "milan-views": MILAN.with_(views=FOUR_VIEWS),
     "milan-8-views": MILAN.with_(views=VIEWS),
-    "milan-open": MILAN.with_(itq=3.0),  # for classes without labels, too
 }
 
 
