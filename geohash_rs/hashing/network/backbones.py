@@ -154,7 +154,7 @@ def _check_stages(network: Any, stages: Any) -> None:  # noqa: ANN401 - what a u
     """Check the names of stages.
 
     Raises:
-        HasherError: If they are no list of names, one is there twice, or the network lacks one.
+        HasherError: If they are not a list of names, one is there twice, or the network lacks one.
     """
     if isinstance(stages, str) or not all(isinstance(stage, str) for stage in stages):
         msg = f'stages is {stages!r}; use a list of names, such as ["blocks.4"].'
