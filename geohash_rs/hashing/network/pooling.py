@@ -1,12 +1,15 @@
 """Pool the output of a stage over the image: its means, or how its channels vary together."""
 
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from geohash_rs.errors import HasherError
 
 __all__ = ["COVARIANCE", "covariance", "module_of", "pool", "products", "projection", "upper"]
 
@@ -20,16 +23,27 @@ def module_of(stage: str) -> str:
     return stage.removesuffix(COVARIANCE)
 
 
-def pool(stage: str, output: Tensor) -> Tensor:
+def pool(stage: str, output: Tensor | None) -> Tensor:
     """Pool the output of a module as its stage asks.
 
     Args:
         stage: Name of the module, with `COVARIANCE` behind it for `covariance`, not the mean.
-        output: Shape (tiles, channels, height, width).
+        output: Shape (tiles, channels, height, width); None if the network does not run the module.
 
     Returns:
         Shape (tiles, channels), or (tiles, `WIDTH` * (`WIDTH` + 1) / 2).
+
+    Raises:
+        HasherError: If the output has another shape.
     """
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        shape = getattr(output, "shape", None)
+        found = type(output).__name__ if shape is None else f"of shape {tuple(shape)}"
+        msg = (
+            f"the output of the stage {module_of(stage)!r} is {found}, not of (tiles, channels, "
+            "height, width), and cannot be pooled; name modules whose output is, or no stages."
+        )
+        raise HasherError(msg)
     return covariance(output) if stage.endswith(COVARIANCE) else output.mean((2, 3))
 
 
@@ -38,6 +52,8 @@ def covariance(output: Tensor) -> Tensor:
 
     The means of channels say what there is in the image; their covariances also, what occurs in the
     same places. Each is replaced by its signed square root, which is of the same unit as the means.
+    Sums of products are computed in float32 also where the network computes in float16, which ends
+    at 65,504.
 
     Args:
         output: Shape (tiles, channels, height, width).
@@ -51,11 +67,17 @@ def covariance(output: Tensor) -> Tensor:
         2016, https://arxiv.org/abs/1511.06062
     """
     channels, places = output.shape[1], output.shape[2] * output.shape[3]
-    signs = projection(channels).to(output)
-    seen = signs @ output.flatten(2) / channels**0.5
-    seen = seen - seen.mean(2, keepdim=True)
-    values = upper(seen @ seen.transpose(1, 2) / places)
-    return values.sign() * (values.abs() + LEAST).sqrt()
+    with _full_precision(output):
+        seen = projection(channels).to(output.device) @ output.float().flatten(2) / channels**0.5
+        seen = seen - seen.mean(2, keepdim=True)
+        values = upper(seen @ seen.transpose(1, 2) / places)
+        values = values.sign() * (values.abs() + LEAST).sqrt()
+    return values.to(output.dtype)
+
+
+def _full_precision(output: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which float32 stays float32, whatever the context around it."""
+    return nullcontext() if output.is_meta else torch.autocast(output.device.type, enabled=False)
 
 
 def products(whole: Tensor) -> Tensor:

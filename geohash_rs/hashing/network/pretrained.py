@@ -323,6 +323,7 @@ def _load_into(
             )
             raise BandMismatchError(msg)
         state = {**state, first: _adapted(state[first], bands, count=backbone.in_chans)}
+        backbone.adapted = True
     missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
     wrong = [k for k in wanted if k in state and wanted[k].shape != state[k].shape]
     extra = [k for k in state if k not in wanted and not k.startswith(AUXILIARY)]

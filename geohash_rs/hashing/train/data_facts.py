@@ -31,8 +31,7 @@ def warn_of_unnamed_bands(backbone: Backbone, *, named: bool) -> None:
         backbone: The network.
         named: Whether the bands are named.
     """
-    made_for_these = backbone.raw_input or backbone.weights in {"own", "random"}
-    if named or made_for_these or backbone.in_chans <= len(COLOURS):
+    if named or not backbone.adapted or backbone.in_chans <= len(COLOURS):
         return
     msg = (
         f"in_channels={backbone.in_chans} without bands: the weights for red, green and blue are "

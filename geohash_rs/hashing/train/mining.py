@@ -70,8 +70,14 @@ def check_marks(labels: Tensor) -> None:
         labels: Shape (tiles, classes).
 
     Raises:
-        TrainingError: If there is another value.
+        TrainingError: If there is another value, or a single class.
     """
+    if labels.shape[1] == 1:
+        msg = (
+            f"labels of shape {tuple(labels.shape)} have a single column, which would be one class "
+            "that a tile shows or not; for one class per tile, pass labels.flatten()."
+        )
+        raise TrainingError(msg)
     wrong = (labels != 0) & (labels != 1)
     if bool(wrong.any()):
         msg = (

@@ -140,7 +140,7 @@ def _numbers(labels: Any) -> Tensor:  # noqa: ANN401 - what a user passes
         raise TrainingError(msg)
     if found.ndim == 2:
         check_marks(found)
-    return found
+    return found.long() if found.dtype == torch.bool else found
 
 
 def _check(features: Tensor, labels: Tensor, recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """The settings of training, grouped by what they configure."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -87,7 +88,7 @@ class HeadSettings(Settings):
 
     Raises:
         TrainingError: If `components` is used without `standardise`, `whitening` is not from 0 to
-            1, `itq` is negative, or one of these two is used without `components`.
+            1, `itq` is negative or not finite, or one of these two is used without `components`.
     """
 
     hidden: Sequence[int] = (1024, 512)
@@ -111,7 +112,7 @@ class HeadSettings(Settings):
                 "from 0 to 1, and components such as 384 to apply it to."
             )
             raise TrainingError(msg)
-        if self.itq < 0 or (self.itq and not self.components):
+        if not 0 <= self.itq < math.inf or (self.itq and not self.components):
             msg = (
                 f"itq={self.itq} with components={self.components}; use itq=0 or a positive weight "
                 "such as 2, and components such as 384 to rotate."

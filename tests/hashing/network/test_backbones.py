@@ -16,7 +16,7 @@ from geohash_rs.hashing.fit.training_free import fit_hasher
 from geohash_rs.hashing.network import pretrained
 from geohash_rs.hashing.network.backbones import Backbone, check_input_size
 from geohash_rs.hashing.network.lite0 import lite0_state_dict
-from geohash_rs.hashing.network.pooling import projection
+from geohash_rs.hashing.network.pooling import covariance, projection
 from geohash_rs.hashing.network.pretrained import load_backbone
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -87,9 +87,52 @@ def test_signs_are_the_same_everywhere():
     assert hashlib.sha256(signs.numpy().tobytes()).hexdigest().startswith("b861e572874d8b19")
 
 
-def test_stages_that_do_not_exist_are_refused():
-    with pytest.raises(HasherError, match=r"no modules \['blocks.9'\]; .* blocks.0, blocks.1"):
-        load_backbone(weights=False, stages=("blocks.9",))
+def test_covariances_in_half_precision_do_not_overflow():
+    output = 10 * torch.randn(2, 20, 60, 60, generator=torch.Generator().manual_seed(0))
+    exact = covariance(output)
+    assert float(exact.abs().max()) ** 2 * 60**2 > torch.finfo(torch.float16).max
+    with torch.autocast("cpu", dtype=torch.float16):
+        half = covariance(output.half())
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half.float(), exact, rtol=0.01, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("stages", "match"),
+    [
+        (
+            ["blocks.9"],
+            r"no modules \['blocks.9'\]; .* blocks.0, blocks.1, blocks.2, .*blocks.6\.$",
+        ),
+        (["blocks.4:mean"], "no modules .*blocks.4:mean.* what may follow a name is :covariance"),
+        ("blocks.4", r"stages is 'blocks.4'; use a list of names"),
+        ([4], r"stages is \[4\]; use a list of names"),
+        (["blocks.4", "blocks.5", "blocks.4"], "stages name blocks.4 more than once"),
+        ([":covariance"], r"stage '' is of shape \(1, 1280\), not of"),
+    ],
+)
+def test_stages_that_cannot_be_used_are_refused(stages, match):
+    with pytest.raises(HasherError, match=match):
+        load_backbone(weights=False, stages=stages)
+
+
+@pytest.mark.parametrize("name", ["blocks.4", "blocks.4:covariance"])
+def test_stages_that_are_no_maps_are_refused(name):
+    with pytest.raises(HasherError, match=r"stage 'blocks.4' is of shape \(1, 197, 192\), not of"):
+        load_backbone("vit_tiny_patch16_224", weights=False, stages=[name])
+
+
+def test_a_stage_that_the_network_does_not_run_is_refused():
+    class Unused(torch.nn.Sequential):
+        def __init__(self):
+            super().__init__(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+            self.spare = torch.nn.Conv2d(3, 8, 1)
+
+        def forward(self, images):
+            return self[1](self[0](images))
+
+    with pytest.raises(HasherError, match="stage 'spare' is NoneType, not of .tiles, channels"):
+        load_backbone(Unused(), stages=["spare"])
 
 
 def test_other_band_counts_adapt_the_first_convolution_as_timm_does(lite0):

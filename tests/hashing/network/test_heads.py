@@ -105,3 +105,16 @@ def test_a_head_with_a_projection_is_remade_from_its_settings():
     assert "itq" not in MiLaN(6, 8, components=5).settings  # as in files of earlier versions
     with pytest.raises(HasherError, match="components=0; use components=384, or itq=0"):
         MiLaN(6, 8, itq=2.0)
+
+
+@pytest.mark.parametrize(
+    ("features", "match"),
+    [
+        (torch.full((9, 6), torch.nan), "9 of 9 rows of features are NaN or infinite"),
+        (torch.zeros(0, 6), "0 of 0 rows .*; pass those of one tile or more"),
+    ],
+    ids=["nan", "none"],
+)
+def test_a_head_is_not_standardised_on_features_that_are_no_numbers(features, match):
+    with pytest.raises(HasherError, match=match):
+        MiLaN(6, 8, components=5).standardise(features)

@@ -8,6 +8,7 @@ from torch import nn
 
 from geohash_rs.errors import GeoHashRSWarning, HasherError, TrainingError
 from geohash_rs.hashing.data.class_folder_module import ClassFolderDataModule
+from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.hashing.train.mining import Triplets
 from geohash_rs.hashing.train.sampling import ClassBalancedSampler
@@ -181,3 +182,10 @@ def test_weights_of_three_colours_warn_of_unnamed_bands(settings, warned):
     expected = pytest.warns(GeoHashRSWarning, match=words) if warned else nullcontext()
     with expected:
         HashingTask(in_channels=4, **settings)
+
+
+def test_a_file_of_weights_for_these_bands_does_not_warn(tmp_path):
+    own = load_backbone(in_chans=4, weights=False).network.state_dict()
+    torch.save(own, tmp_path / "four.pth")
+    task = HashingTask(in_channels=4, weights=str(tmp_path / "four.pth"))
+    assert torch.equal(task.backbone.network.conv_stem.weight, own["conv_stem.weight"])

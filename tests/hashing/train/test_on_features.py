@@ -52,6 +52,10 @@ def test_labels_may_be_a_list_and_a_recipe_a_name(features, monkeypatch):
     plain, _ = train_head(features, labels, num_bits=8, recipe=RECIPES["small"])
     named, _ = train_head(features, labels.tolist(), num_bits=8, recipe="small")
     assert torch.equal(plain(features[:, 0]), named(features[:, 0]))
+    halves = labels == 1
+    marked, _ = train_head(features, halves, num_bits=8, recipe="small")
+    counted, _ = train_head(features, halves.long(), num_bits=8, recipe="small")
+    assert torch.equal(marked(features[:, 0]), counted(features[:, 0]))
     with pytest.raises(TrainingError, match="there is no recipe 'large'; use one of paper"):
         train_head(features, labels, num_bits=8, recipe="large")
 
@@ -63,6 +67,7 @@ def test_labels_may_be_a_list_and_a_recipe_a_name(features, monkeypatch):
         ([0.5] * 200, "labels are float32, such as 0.5; number the classes from 0"),
         ([-1] * 200, "labels are int64, such as -1; number the classes from 0"),
         ([0, 1] * 50, "there are 100 labels; use"),
+        ([[0], [1]] * 100, r"shape \(200, 1\) have a single column.* pass labels.flatten"),
         ([[0, 2]] * 200, "200 tiles have other values, such as 2; pass for example"),
     ],
     ids=lambda value: str(value)[:12],
@@ -83,6 +88,8 @@ def test_a_projection_that_could_not_work_is_refused():
         RECIPES["paper"].with_(itq=2)
     with pytest.raises(TrainingError, match="itq=-1 with components=384"):
         RECIPES["milan"].with_(itq=-1)
+    with pytest.raises(TrainingError, match="itq=nan with components=384"):
+        RECIPES["milan"].with_(itq=float("nan"))
     assert RECIPES["milan"].with_(components=0).head.itq == 0
 
 
