@@ -21,6 +21,7 @@ __all__ = [
     "precise",
 ]
 
+MOST_ROWS = 2**14  # to compute components from, or four times the features if these are more
 LEAST_VARIANCE = 1e-4  # of a component, as a share of the largest: smaller ones are rounding
 
 
@@ -177,7 +178,9 @@ class MiLaN(Head):
         super().standardise(features)
         if not self.components:
             return
-        prepared = super().prepare(features).double()
+        most = max(MOST_ROWS, 4 * features.shape[1])
+        step = len(features) // most | 1  # odd, so that it does not meet the same view each time
+        prepared = super().prepare(features[::step]).double()
         values, vectors = _principal(prepared, most=self.components)
         vectors = vectors.double()
         values = values.clamp_min(max(float(values[0]) * LEAST_VARIANCE, 1e-12))
