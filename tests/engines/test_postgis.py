@@ -178,9 +178,15 @@ def test_a_table_is_read_from_one_state_and_hinders_no_search(
         assert published.search(archive.codes([3]), k=1).ids[0, 0] == 3
         assert len(first) + len(reader.read_all()) == 23_500
     assert whole.reader().read_all()["tile_id"].to_pylist() == list(range(3500))
-    with psycopg.connect(postgis) as other:
+    with psycopg.connect(postgis, autocommit=True) as other:
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        assert other.execute(query).fetchone() == (1,)  # this one
+        query += " AND backend_type = 'client backend'"
+        for _ in range(100):  # a server notices only after a moment that a connection was closed
+            connections = other.execute(query).fetchone()
+            if connections == (1,):  # this one
+                break
+            time.sleep(0.1)
+        assert connections == (1,)
 
 
 def test_a_table_of_codes_that_were_published_again_by_another_hasher_is_refused(

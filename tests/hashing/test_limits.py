@@ -48,7 +48,7 @@ CASES = {
     "a scaling that is not a number": ({"scaling.low": [NAN] * 3}, "3 finite numbers"),
     "a scaling for other bands": ({"scaling.low": [0.0] * 2}, "3 finite numbers"),
     "many stages": ({"backbone.stages": ["blocks.1"] * 17}, "17 stages, but at most 16"),
-    "the whole as a stage": ({"backbone.stages": [""]}, "damaged"),
+    "the whole as a stage": ({"backbone.stages": [""]}, "cannot be pooled"),
     "values that are none": ({"values": [{"low": 3}]}, "damaged"),
     "no backbone": ({"backbone": None}, "backbone of the hasher is missing"),
     "notes that are text": ({"notes": "text"}, "notes of the hasher is missing or not a dict"),
