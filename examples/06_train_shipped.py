@@ -59,7 +59,6 @@ MILAN = RECIPES["milan"].with_(
     input_size=256,
     hidden=(1024, 512),
     whitening=0.0,
-    itq=0.0,
     keep=0.0,
     dropout=0.0,
     noise=0.0,

@@ -94,7 +94,6 @@ MILAN = Recipe().with_(
     keep=4.0,
     hidden=(512, 512),
     whitening=0.5,
-    itq=3.0,
     lr=1e-3,
     iterations=1500,
 )
@@ -118,6 +117,7 @@ RECIPES: dict[str, Recipe] = {
     "milan": MILAN,
     "milan-views": MILAN.with_(views=FOUR_VIEWS),
     "milan-8-views": MILAN.with_(views=VIEWS),
+    "milan-open": MILAN.with_(itq=3.0),  # for classes without labels, too
 }
 
 

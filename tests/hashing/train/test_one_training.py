@@ -1,5 +1,6 @@
 """Lightning's loop and `train_head` make the same head, with the same pieces."""
 
+import pytest
 import torch
 from lightning.pytorch import Callback
 
@@ -30,10 +31,11 @@ class AsInTrainHead(Callback):
         torch.set_rng_state(state)
 
 
-def test_a_trainer_makes_the_head_that_train_head_makes(folder, tmp_path):
+@pytest.mark.parametrize("recipe", ["milan", "milan-open"])
+def test_a_trainer_makes_the_head_that_train_head_makes(folder, tmp_path, recipe):
     data = ClassFolderDataModule(str(folder), size=40)
     torch.manual_seed(5)
-    task = HashingTask(**SMALL, samples_per_class=4)
+    task = HashingTask(**SMALL, recipe=recipe, samples_per_class=4)
     trainer(tmp_path, max_epochs=4, callbacks=[AsInTrainHead(5)]).fit(task, datamodule=data)
     found = task.batches.features("train")
     head, _ = train_head(
