@@ -59,7 +59,7 @@ def train_head(
 
     Raises:
         TrainingError: If the features are not finite or do not match the labels or recipe, the
-            labels are not such numbers, there is no such recipe, or no triplet can be made.
+            labels have another form, the recipe is unknown, or no triplet can be made.
     """
     recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
     labels = _numbers(labels)
