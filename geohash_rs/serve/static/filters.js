@@ -14,8 +14,9 @@ function show() {
     $("k").append(new Option(state.k, state.k));
     $("k").value = String(state.k);
   }
-  $("from").value = state.from;
-  $("to").value = state.to;
+  for (const end of ["from", "to"]) {
+    if ($(end).value !== state[end]) $(end).value = state[end]; // "" would erase a date being typed
+  }
   const size = String(state.size ?? "");
   $("size-field").hidden = known.archive.tile_sizes.length < 2 && !size;
   $("size").value = size;
