@@ -2,13 +2,17 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from geohash_rs.codes import check_num_bits
+from geohash_rs.embeddings.vectors import add_vectors, check_embedding, fit_on_vectors
 from geohash_rs.errors import (
     ArchiveExistsError,
     ArchiveNotFoundError,
@@ -18,8 +22,9 @@ from geohash_rs.errors import (
     TileSizeError,
     VectorError,
 )
+from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.fit.by_name import Unfitted
-from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.hasher import Hasher, as_features
 from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.indexing.add import Imagery, add_imagery
 from geohash_rs.indexing.dataset_imagery import DatasetImagery
@@ -40,6 +45,7 @@ from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.locks import no_readers, write_lock
 from geohash_rs.store.disk.manifest import KeepVectors
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
+from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["Archive", "check_keeps", "open_or_create", "remove_unused"]
 
@@ -250,7 +256,56 @@ class Archive(CodeStore, ImageQueries):
                 if self.pending_hasher:  # otherwise another process has fitted it meanwhile
                     raise
         hasher = self.hasher(device=device)
+        if not hasher.reads_pixels:
+            msg = (
+                f"{self.path} holds vectors of {hasher.embedding}, and no network makes such "
+                "vectors of imagery here; add imagery to another archive."
+            )
+            raise HasherError(msg)
         return self._checked(imagery(hasher), hasher)
+
+    def add_embeddings(
+        self,
+        vectors: npt.ArrayLike,
+        tiles: gpd.GeoDataFrame,
+        *,
+        embedding: Embedding | None = None,
+        scenes: Sequence[SceneRecord] = (),
+        replace_scenes: Collection[str] = (),
+    ) -> npt.NDArray[np.int64]:
+        """Hash vectors that somebody else computed, and add them with their tiles, in one commit.
+
+        The first vectors decide what the archive holds: a hasher that is to be fitted, such as
+        "general-256", is fitted on them. Later ones must be of the same embedding.
+
+        >>> archive.add_embeddings(vectors, tiles)  # doctest: +SKIP
+
+        Args:
+            vectors: Vectors, float, shape (n, dimensions).
+            tiles: n rows, as in `add_codes`.
+            embedding: Model, version and variant of the vectors. None does not say, so that only
+                their length is compared with that of the archive's vectors.
+            scenes: Records of the files that hold the vectors.
+            replace_scenes: Scenes whose current tiles are removed in the same commit.
+
+        Returns:
+            Ids of the tiles, int64, shape (n,), in the order given.
+
+        Raises:
+            HasherError: If the archive's hasher reads pixels, or there are too few vectors to fit
+                one on.
+            HasherMismatchError: If the archive's vectors come from another embedding.
+            TileTableError: If vectors and tiles differ in number, or a column is wrong.
+            VectorError: If vectors are not floats of one length, or one is zero, NaN or infinite.
+        """
+        self._writer()  # refuses an archive that was opened for reading
+        given = as_features(vectors)
+        found = embedding or Embedding("", given.shape[1])
+        if self.pending_hasher:
+            self.refresh()
+        hasher = fit_on_vectors(self, given, found) if self.pending_hasher else self.hasher()
+        check_embedding(hasher, found, what="the vectors")
+        return add_vectors(self, hasher, given, tiles, scenes=scenes, replace_scenes=replace_scenes)
 
     def refit(
         self,

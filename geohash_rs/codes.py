@@ -16,7 +16,7 @@ __all__ = [
     "unpack_codes",
 ]
 
-MAX_BITS = 512
+MAX_BITS = 1024
 
 
 def check_num_bits(num_bits: int) -> int:
@@ -29,7 +29,7 @@ def check_num_bits(num_bits: int) -> int:
         The same number.
 
     Raises:
-        CodeLengthError: If the number is not a multiple of 8 between 8 and 512.
+        CodeLengthError: If the number is not a multiple of 8 between 8 and 1,024.
     """
     if num_bits % 8 or not 8 <= num_bits <= MAX_BITS:
         msg = (
@@ -82,7 +82,7 @@ def pack_codes(activations: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
         Codes, uint8, shape (tiles, bits / 8), most significant bit first.
 
     Raises:
-        CodeLengthError: If the number of bits is not a multiple of 8 between 8 and 512.
+        CodeLengthError: If the number of bits is not a multiple of 8 between 8 and 1,024.
 
     References:
         Roy et al., MiLaN, 2021, https://arxiv.org/abs/1904.01258

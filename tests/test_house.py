@@ -29,6 +29,7 @@ ROOMS = (
     "export",
     "hashing",
     "indexing",
+    "embeddings",
     "retrieval",
     "archive",
     "demo",

@@ -35,6 +35,7 @@ def info_command(archive: Path, as_json: bool) -> None:
     """Report what an archive holds: tiles, scenes, hasher, extent and dates."""
     from geohash_rs.archive import Archive
     from geohash_rs.errors import HasherError
+    from geohash_rs.hashing.embedding import Embedding
     from geohash_rs.hashing.files import describe_hasher
     from geohash_rs.store.summary import summarise
 
@@ -43,7 +44,10 @@ def info_command(archive: Path, as_json: bool) -> None:
     if opened.hasher_file is not None:
         with suppress(HasherError):  # commands that need the hasher report a damaged file
             about = describe_hasher(opened.hasher_file)
-            summary["hasher_values"] = [str(values) for values in _values_of(about)]
+            if "embedding" in about:
+                summary["hasher_embedding"] = str(Embedding.from_description(about, device="cpu"))
+            else:
+                summary["hasher_values"] = [str(values) for values in _values_of(about)]
             summary["hasher_notes"] = dict(about["notes"])
     if as_json:
         echo_json(summary)

@@ -85,7 +85,7 @@ def print_preview(
             f"scenes are unchanged; {len(left_out)} files are left out."
         )
         if form is not None and made is not None:
-            size = replace(form, length=made.backbone.num_features).row_bytes
+            size = replace(form, length=made.num_features).row_bytes
             total = size * imagery.num_tiles / 1e6
             echo(f"Their {form.kind} vectors would take {total:,.1f} MB, {size:,} bytes a tile.")
     return 1 if skipped else 0

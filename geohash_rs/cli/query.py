@@ -26,6 +26,7 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.argument("patches", metavar="[PATCH]...", nargs=-1)
 @click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place.")
 @click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile that has this id; can be repeated.")
+@click.option("--vector", type=click.Path(path_type=Path), metavar="FILE.npy", help="Search with the feature vector, or the vectors, in this file.")
 @click.option("--negative", "negatives", multiple=True, metavar="ID|PATCH", help="Tile or patch to avoid: a negative example; can be repeated.")
 @click.option("-k", type=click.IntRange(min=1), help="Number of matches.  [default: 20; all if only --max-distance is set]")
 @click.option("--window", type=Numbers("col,row,w,h", whole=True), help="Part of the patch to search with, px.")
@@ -42,7 +43,7 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("--tile-size", type=Sizes(), help="Only tiles of this size, px, or of these, such as 64,128.")
 @click.option("--exclude-overlap", is_flag=True, help="Leave out tiles that overlap the query.")
 @click.option("--distinct", is_flag=True, help="Leave out tiles that overlap a better match.")
-@click.option("--ranking", type=click.Choice(["hamming", "asymmetric"]), default="hamming", show_default=True, help="asymmetric: give more weight to the bits of the patch that the hasher is sure of.")
+@click.option("--ranking", type=click.Choice(["hamming", "asymmetric", "vectors"]), default="hamming", show_default=True, help="asymmetric: give more weight to the bits of the patch that the hasher is sure of. vectors: order the nearest 1,000 tiles by the feature vectors that the archive keeps.")
 @click.option("--engine", metavar="ADDRESS", help="Distribute the search over a Ray cluster: local, auto, HOST:6379 or ray://HOST:10001.")
 @click.option("--schema", default="public", show_default=True, help="Schema of an archive in PostGIS.")
 @click.option("--table", default="geohash_tiles", show_default=True, help="Table of an archive in PostGIS.")
@@ -56,6 +57,7 @@ def query_command(
     patches: tuple[str, ...],
     point: tuple[float, ...] | None,
     tiles: tuple[int, ...],
+    vector: Path | None,
     negatives: tuple[str, ...],
     k: int | None,
     window: tuple[int, ...] | None,
@@ -87,8 +89,8 @@ def query_command(
     Several patches and tiles are all examples of what to find. From an archive in object storage,
     only the files that the search needs are fetched, to the user's cache folder.
     """
-    if not patches and not tiles and point is None:
-        msg = "pass a PATCH.tif, --point or --tile to search with"
+    if not patches and not tiles and point is None and vector is None:
+        msg = "pass a PATCH.tif, --point, --tile or --vector to search with"
         raise click.UsageError(msg, click.get_current_context())
     if bbox is not None and region is not None:
         msg = "pass --bbox or --region, not both"
@@ -113,6 +115,7 @@ def query_command(
             patches,
             point=point,
             tile=tiles,
+            vector=vector,
             negatives=[int(text) if text.isdecimal() else text for text in negatives],
             k=20 if k is None and max_distance is None else k,
             window=window,
@@ -192,6 +195,8 @@ def _print_table(matches: object) -> None:
     frame = pd.DataFrame(matches)  # type: ignore[call-overload]  # matches is a frame
     sizes = pd.Series(sizes_of_tiles(frame), frame.index).astype("Int64")
     shown = SHOWN if sizes.nunique() < 2 else [*SHOWN[:-1], "tile_size", SHOWN[-1]]
+    if frame["col"].isna().all():  # of vectors that somebody else computed
+        shown = [name for name in shown if name not in ("col", "row")]
     frame = frame.assign(tile_size=sizes)[shown]
     if frame.empty:
         echo("no matches; widen the region, time or distance.", err=True)

@@ -199,8 +199,10 @@ class Extractor:
             **{f"int8.{name}": tensor for name, tensor in calibration.items()},
         }
 
-    def equals(self, other: "Extractor") -> bool:
+    def equals(self, other: object) -> bool:
         """Return whether another extractor computes the same features of the same pixels."""
+        if not isinstance(other, Extractor):
+            return False
         names = ("bands", "input_size", "scaling", "backbone")
         mine, theirs = ([one.description[name] for name in names] for one in (self, other))
         weights = [one.tensors() for one in (self, other)]

@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from geohash_rs.codes import pack_codes
-from geohash_rs.errors import HasherError
+from geohash_rs.errors import HasherError, VectorError
+from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.extractor import Extractor, on_device
 from geohash_rs.hashing.files import HasherContent
 from geohash_rs.hashing.limits import Allowance, allowance_of, check_description
@@ -28,7 +29,7 @@ from geohash_rs.hashing.network.scaling import Scaling
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.disk.durable import replacing
 
-__all__ = ["Hasher"]
+__all__ = ["Hasher", "as_features", "check_features"]
 
 # What torch, timm and safetensors raise for what no hasher of ours has.
 DAMAGE = (
@@ -43,6 +44,70 @@ DAMAGE = (
 )
 
 
+ROWS = 4096  # vectors in the head at once
+
+
+def as_features(vectors: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """Return feature vectors that were computed before as an array.
+
+    Args:
+        vectors: The vectors.
+
+    Returns:
+        The vectors, float, shape (n, length).
+
+    Raises:
+        VectorError: If they are not floats of one length.
+    """
+    try:
+        found = np.asarray(vectors)
+    except ValueError as error:  # lists of unequal length
+        msg = f"vectors are not of one length: {error}"
+        raise VectorError(msg) from error
+    if found.dtype.kind != "f" or found.ndim != 2 or not found.shape[1]:
+        msg = f"vectors are {found.dtype} of shape {found.shape}; pass floats of shape (n, length)."
+        raise VectorError(msg)
+    return found
+
+
+def check_features(vectors: npt.ArrayLike, *, length: int) -> npt.NDArray[np.floating]:
+    """Check feature vectors that were computed before.
+
+    Args:
+        vectors: The vectors.
+        length: Numbers that each must have.
+
+    Returns:
+        The vectors, float, shape (n, length).
+
+    Raises:
+        VectorError: If they are not floats of this length, or one is zero, NaN or infinite.
+    """
+    found = as_features(vectors)
+    if found.shape[1] != length:
+        msg = f"vectors have {found.shape[1]} numbers each, but the hasher takes {length}."
+        raise VectorError(msg)
+    with np.errstate(over="ignore"):
+        sizes = np.abs(found).max(axis=1, initial=0).astype(np.float32)
+    wrong = np.flatnonzero(~(np.isfinite(sizes) & (sizes > 0)))
+    if len(wrong):
+        msg = (
+            f"{len(wrong)} of {len(found)} vectors are zero, NaN or infinite as float32 (first: "
+            f"vector {wrong[0]}); leave them out."
+        )
+        raise VectorError(msg)
+    return found
+
+
+def _head(file: HasherContent) -> Head:
+    """Make the head that a file describes."""
+    settings, parameters = dict(file.description["head"]), file.part("head.")
+    with Allowance("the head", allowance_of(parameters)):
+        head = make_head(settings.pop("kind"), settings)
+    head.load_state_dict(parameters)
+    return head
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Hasher:
     """An extractor and its head, which turn raw tiles into codes.
@@ -51,7 +116,7 @@ class Hasher:
 
     Attributes:
         extractor: Turns raw tiles into features. Its bands, scaling, sizes and backbone are also
-            attributes of the hasher.
+            attributes of the hasher. Or the embedding that features come from.
         head: Network from features to activations; it is frozen and moved to the device.
         views: Views of a tile over which activations are averaged; each costs one pass of the
             network: "identity", "hflip", "vflip", "rot90", "rot180", "rot270".
@@ -63,7 +128,7 @@ class Hasher:
             was made for another number of features, or its components were never computed.
     """
 
-    extractor: Extractor
+    extractor: Extractor | Embedding
     head: Head
     _: KW_ONLY
     views: Sequence[str] = ("identity",)
@@ -72,10 +137,11 @@ class Hasher:
 
     def __post_init__(self) -> None:
         self._check_kinds()
-        if self.head.num_features != self.backbone.num_features:
+        made = self.embedding or self.backbone
+        if self.head.num_features != made.num_features:
             msg = (
-                f"the head takes {self.head.num_features} features but {self.backbone.model_name} "
-                f"makes {self.backbone.num_features}; make the head for this backbone."
+                f"the head takes {self.head.num_features} features but {self._source} makes "
+                f"{made.num_features}; make the head for these features."
             )
             raise HasherError(msg)
         object.__setattr__(self, "views", tuple(self.views))
@@ -90,7 +156,8 @@ class Hasher:
             HasherError: If they are not.
         """
         found = (self.extractor, self.head)
-        if not isinstance(self.extractor, Extractor) or not isinstance(self.head, Head):
+        makers = (Extractor, Embedding)
+        if not isinstance(self.extractor, makers) or not isinstance(self.head, Head):
             kinds = " and ".join(type(part).__name__ for part in found)
             msg = f"a hasher is made of an extractor and a head, not of {kinds}; "
             swapped = isinstance(self.extractor, Head) and isinstance(self.head, Extractor)
@@ -104,10 +171,17 @@ class Hasher:
             raise HasherError(msg)
 
     def __repr__(self) -> str:
+        if self.embedding is not None:
+            return f"Hasher({self.name!r}, num_bits={self.num_bits}, embedding={self._source!r})"
         return (
             f"Hasher({self.name!r}, num_bits={self.num_bits}, bands={self.bands}, "
-            f"tile_size={self.tile_size}, backbone={self.backbone.model_name!r})"
+            f"tile_size={self.tile_size}, backbone={self._source!r})"
         )
+
+    @property
+    def _source(self) -> str:
+        """What the features come from, in words."""
+        return str(self.embedding) if self.embedding is not None else self.backbone.model_name
 
     @property
     def num_bits(self) -> int:
@@ -115,14 +189,41 @@ class Hasher:
         return self.head.num_bits
 
     @property
+    def num_features(self) -> int:
+        """Numbers of a feature vector."""
+        return self.head.num_features
+
+    @property
+    def embedding(self) -> Embedding | None:
+        """The embedding that the features come from; None if a network computes them."""
+        return self.extractor if isinstance(self.extractor, Embedding) else None
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether it hashes tiles; otherwise it takes only vectors that were computed elsewhere."""
+        return self.embedding is None or self.embedding.reads_pixels
+
+    @property
+    def network(self) -> Extractor:
+        """The extractor, if it has a network.
+
+        Raises:
+            HasherError: If the features come from an embedding.
+        """
+        if isinstance(self.extractor, Extractor):
+            return self.extractor
+        msg = f"{self.name} hashes vectors of {self.extractor}, so it has no network."
+        raise HasherError(msg)
+
+    @property
     def backbone(self) -> Backbone:
-        """The extractor's backbone."""
-        return self.extractor.backbone
+        """The extractor's backbone; see `network`."""
+        return self.network.backbone
 
     @property
     def scaling(self) -> Scaling:
-        """The extractor's scaling."""
-        return self.extractor.scaling
+        """The extractor's scaling; see `network`."""
+        return self.network.scaling
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -209,6 +310,40 @@ class Hasher:
         found = self.extractor.averages_and_features(tiles, views=self.views, head=self.head)
         return pack_codes(found[0].numpy()), found[1].numpy()
 
+    def activations_of(self, vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Compute hashing activations of features that were computed before.
+
+        Args:
+            vectors: Feature vectors, float, shape (n, num_features).
+
+        Returns:
+            Activations in [0, 1], float32, shape (n, num_bits).
+
+        Raises:
+            VectorError: If vectors have another shape or type, or are zero, NaN or infinite.
+        """
+        found = check_features(vectors, length=self.num_features)
+        outputs = [np.empty((0, self.num_bits), np.float32)]
+        with torch.inference_mode():
+            for start in range(0, len(found), ROWS):
+                part = np.ascontiguousarray(found[start : start + ROWS], dtype=np.float32)
+                outputs.append(self.head(torch.from_numpy(part).to(self.device)).cpu().numpy())
+        return np.concatenate(outputs)
+
+    def codes_of(self, vectors: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Compute packed codes of features that were computed before.
+
+        Args:
+            vectors: As in `activations_of`.
+
+        Returns:
+            Codes, uint8, shape (n, num_bits / 8), most significant bit first.
+
+        Raises:
+            VectorError: As `activations_of`.
+        """
+        return pack_codes(self.activations_of(vectors))
+
     def accelerate(self) -> "Hasher":
         """Trace the backbone, as `Extractor.accelerate` does, and return this hasher."""
         self.extractor.accelerate()
@@ -218,7 +353,8 @@ class Hasher:
     def fingerprint(self) -> str:
         """SHA-256, hex, of all weights and of the settings on which codes depend."""
         settings = {k: v for k, v in self.description.items() if k not in {"name", "notes"}}
-        settings["backbone"] = {k: v for k, v in settings["backbone"].items() if k != "weights"}
+        if "backbone" in settings:
+            settings["backbone"] = {k: v for k, v in settings["backbone"].items() if k != "weights"}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for name, tensor in sorted(self.tensors().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -259,7 +395,7 @@ class Hasher:
         """
         check_description(self.description)  # or the file could not be read
         if embed_backbone is None:
-            embed_backbone = self.backbone.weights != LITE0_WEIGHTS
+            embed_backbone = self.embedding is None and self.backbone.weights != LITE0_WEIGHTS
         return HasherContent(
             description=self.description,
             fingerprint=self.fingerprint,
@@ -307,6 +443,9 @@ class Hasher:
     ) -> "Hasher":
         about = file.description
         check_description(about)
+        shown = {name: about[name] for name in ("views", "name", "notes")}
+        if "embedding" in about:
+            return cls(Embedding.from_description(about, device=device), _head(file), **shown)
         weights = file.part("backbone.") if file.embedded else {}
         names = ("bands", "tile_size", "input_size", "resolution")
         bands = about["bands"]
@@ -322,13 +461,7 @@ class Hasher:
             values=[Values.from_dict(values) for values in about.get("values", ())],
             **{name: about[name] for name in names},
         )
-        settings = dict(about["head"])
-        parameters = file.part("head.")
-        with Allowance("the head", allowance_of(parameters)):
-            head = make_head(settings.pop("kind"), settings)
-        head.load_state_dict(parameters)
-        shown = {name: about[name] for name in ("views", "name", "notes")}
-        return cls(extractor, head, **shown)
+        return cls(extractor, _head(file), **shown)
 
     def save(self, path: str | os.PathLike[str], *, embed_backbone: bool | None = None) -> None:
         """Write the hasher to one ``.safetensors`` file; an interrupted write changes nothing.

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.network.views import VIEWS
+from geohash_rs.store.segment.layout import MOST_NUMBERS
 
 __all__ = [
     "MOST_FILE",
@@ -62,8 +63,16 @@ def check_description(about: Any) -> None:  # noqa: ANN401 - any JSON
     Raises:
         HasherError: If a field is missing or has another type, or more is asked for than allowed.
     """
-    _fields(about, {"name": str, "views": list, "bands": list, "notes": dict, "backbone": dict,
-                    "scaling": dict, "head": dict})  # fmt: skip
+    kinds: dict[str, type] = {
+        "name": str,
+        "views": list,
+        "bands": list,
+        "notes": dict,
+        "head": dict,
+    }
+    by_network = "embedding" not in (about if isinstance(about, dict) else {})
+    sources = {"backbone": dict, "scaling": dict} if by_network else {"embedding": dict}
+    _fields(about, kinds | sources)
     bands, views = about["bands"], about["views"]
     _texts(bands, "bands", most=MOST_BANDS)
     _texts(views, "views", most=len(VIEWS))
@@ -85,9 +94,13 @@ def check_description(about: Any) -> None:  # noqa: ANN401 - any JSON
     if resolution is not None and not (_is_finite(resolution) and resolution > 0):
         msg = f"resolution of the hasher is {resolution!r}; it must be null or more than 0."
         raise HasherError(msg)
-    for name in ("low", "high", "mean", "std"):
-        _numbers(about["scaling"].get(name), f"scaling {name}", count=len(bands))
-    _check_backbone(about["backbone"])
+    if by_network:
+        for name in ("low", "high", "mean", "std"):
+            _numbers(about["scaling"].get(name), f"scaling {name}", count=len(bands))
+        _check_backbone(about["backbone"])
+    else:
+        _fields(about["embedding"], dict.fromkeys(("model", "version", "variant"), str))
+        _whole(about["embedding"], "dimensions", most=MOST_NUMBERS)
     _fields(about["head"], {"kind": str})
     values = about.get("values", [])
     if not isinstance(values, list) or len(values) > MOST_BANDS:

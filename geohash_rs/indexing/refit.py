@@ -152,19 +152,31 @@ class _Refit:
         return next(one.num_bits for one in (self.made, self.unfitted, self.own) if one is not None)
 
     def _source(self, state: Snapshot) -> TileSource:
-        """Check the files that say which tiles a state has, and what they are hashed from."""
+        """Check the files that say which tiles a state has, and what they are hashed from.
+
+        Raises:
+            HasherError: If they are codes of vectors that were not kept.
+        """
         for entry in state.manifest.segments:
             check_segment(state.folder, entry)
         form = state.manifest.vectors
         if form is not None and self.own is not None:
             _check_length(state.folder, form, self.own)
         if form is not None and self._vectors_serve():
-            turns = self.made is None and method_of(required(self.own)) == "general"
+            own = required(self.own)
+            turns = self.made is None and own.embedding is None and method_of(own) == "general"
             return VectorSource(state, form, self.settings, turns=turns)
         if form is not None and self.unfitted is not None:
             _refuse_other_features(state.folder, self.unfitted.name)
         if self.made is not None:
             _check_same_features(self.archive, self.own, self.made)
+        if self.own is not None and not self.own.reads_pixels:
+            msg = (
+                f"{state.folder} holds codes of vectors but not the vectors, so they cannot be "
+                'hashed again; index the vectors into a new archive, with keep_vectors="int8" if '
+                "its hasher may change."
+            )
+            raise HasherError(msg)
         scenes = ArchivedScenes(
             state,
             self.settings,
@@ -367,7 +379,7 @@ def _check_length(archive: Path, form: VectorsEntry, own: Hasher) -> None:
     Raises:
         VectorError: If they are not.
     """
-    length = own.backbone.num_features
+    length = own.num_features
     if form.length not in (None, length):
         msg = (
             f"{archive} keeps vectors of {form.length} numbers, but its hasher computes {length} "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from geohash_rs.errors import GeoHashRSWarning, QueryError
+from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.records import READING
 from geohash_rs.retrieval.matches import Matches
@@ -18,10 +19,12 @@ from geohash_rs.retrieval.query import (
     query_of_patch,
     query_of_point,
     query_of_tile,
+    query_of_vectors,
     sizes_by_ground,
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
 from geohash_rs.retrieval.unmet import explain_unmet
+from geohash_rs.retrieval.vectors import VectorLike, read_vectors
 from geohash_rs.scenes.band_labels import NAME_SAYS
 from geohash_rs.scenes.bands import BY_ORDER, is_by_meaning
 from geohash_rs.scenes.file import scene_key
@@ -49,6 +52,7 @@ class ImageQueries(Searchable, Protocol):
         k: int | None = 20,
         point: Sequence[float] | None = None,
         tile: int | Sequence[int] | None = None,
+        vector: VectorLike | None = None,
         negatives: Sequence[int | str | Path] | None = None,
         window: Sequence[int] | None = None,
         bands: Sequence[int | str] | None = None,
@@ -64,13 +68,14 @@ class ImageQueries(Searchable, Protocol):
         ranking: Ranking = "hamming",
         distinct: bool = False,
         crs: object = None,
+        extractor: Extractor | None = None,
         device: str = "cpu",
     ) -> Matches:
         """Find the tiles that look like GeoTIFF patches, like a place, or like other tiles.
 
-        Patches, tiles and a point can be combined: all are examples of what to find, and each tile
-        is compared with the nearest example. ``negatives`` are examples of what not to find. With
-        them, the tiles nearest to the other examples are ordered by
+        Patches, tiles, vectors and a point can be combined: all are examples of what to find, and
+        each tile is compared with the nearest example. ``negatives`` are examples of what not to
+        find. With them, the tiles nearest to the other examples are ordered by
         `geohash_rs.retrieval.ranking.feedback_scores`, which become the column similarity.
 
         Args:
@@ -82,6 +87,9 @@ class ImageQueries(Searchable, Protocol):
             point: Longitude and latitude of the archive's tile to search with: the smallest there,
                 among those of ``tile_size`` if given; then the one with the nearest centre.
             tile: Id of the archive's tile to search with, or several.
+            vector: Feature vector to search with, float, shape (length,), or several, shape (n,
+                length); or the path of a ``.npy`` file of them. They must come from the network or
+                the embedding that the archive's features come from.
             negatives: Ids of tiles and paths of patches to avoid. These tiles are left out of the
                 matches.
             window: Column, row, width and height of the part of a single patch to use, px.
@@ -101,9 +109,13 @@ class ImageQueries(Searchable, Protocol):
             exclude_overlap: Leave out tiles that overlap an example.
             ranking: "hamming" orders by distance. "asymmetric" reorders the tiles nearest to a
                 patch, and computes similarity, with more weight on the bits that the hasher is
-                sure of.
+                sure of. "vectors" reorders the 1,000 tiles nearest by code, or ten for each match
+                if that is more, by the cosine of the feature vectors that the archive keeps, which
+                becomes the column similarity.
             distinct: Leave out tiles that overlap a better match.
             crs: CRS of the result; None means EPSG:4326.
+            extractor: The network that made the vectors of an archive of embeddings; patches can be
+                searched with only if it is given.
             device: Device that runs the network.
 
         Returns:
@@ -121,6 +133,8 @@ class ImageQueries(Searchable, Protocol):
             RegionError: If the region is empty, invalid or out of range.
             TimeRangeError: If the time range cannot be read or ends before it starts.
             TileNotFoundError: If there is no such tile.
+            VectorError: If a vector has another length, or is zero, NaN or infinite; or the archive
+                keeps no vectors to order by.
         """
         limits = Limits(k=k, max_distance=max_distance)
         where = Where.parse(
@@ -137,20 +151,27 @@ class ImageQueries(Searchable, Protocol):
             "stretch": True,
             "device": device,
             "tile_sizes": where.tile_sizes,
+            "extractor": extractor,
         }
+        ordered: dict[str, Any] = {"with_vectors": ranking == "vectors"}
         # hash before entering the state, in which other threads may have to wait
         right = [
-            hash_patch(self, path, window=window, **settings) for path in _patches(patch, window)
+            hash_patch(self, path, window=window, **settings, **ordered)
+            for path in _patches(patch, window)
         ]
+        if vector is not None:
+            found, source = read_vectors(vector)
+            right.append(query_of_vectors(self.hasher(device=device), found, source=source))
         wrong = [
             hash_patch(self, item, **settings) if _is_path(item) else item
             for item in _several(negatives)
         ]
         with self.one_state() as archive:
             check_hasher(archive, [*right, *(item for item in wrong if isinstance(item, Query))])
-            right += [query_of_tile(archive, tile_id) for tile_id in _several(tile)]
+            right += [query_of_tile(archive, tile_id, **ordered) for tile_id in _several(tile)]
             if point is not None:
-                right += [query_of_point(archive, point, tile_sizes=where.tile_sizes)]
+                sizes = where.tile_sizes
+                right += [query_of_point(archive, point, tile_sizes=sizes, **ordered)]
             wrong = [i if isinstance(i, Query) else query_of_tile(archive, i) for i in wrong]
             matches = retrieve(
                 archive,
@@ -178,6 +199,8 @@ def hash_patch(
     stretch: bool = False,
     device: str = "cpu",
     tile_sizes: frozenset[int] | None = None,
+    extractor: Extractor | None = None,
+    with_vectors: bool = False,
 ) -> Query:
     """Read a patch as the archive's scenes were read, and hash it.
 
@@ -191,6 +214,8 @@ def hash_patch(
         stretch: Whether to stretch a patch of another kind of values, with a warning, or refuse it.
         device: Device that runs the network.
         tile_sizes: Those of the archive's tile sizes that the search is limited to, px.
+        extractor: As in `ImageQueries.query`.
+        with_vectors: Whether features are needed to order by.
 
     Returns:
         The patch as a query.
@@ -202,7 +227,10 @@ def hash_patch(
         BandMismatchError: If its bands do not fit the hasher.
         ValueMismatchError: If its values do not fit the hasher, and ``stretch`` is false.
     """
-    hasher = archive.hasher(device=device)
+    own = archive.hasher(device=device)
+    if own.embedding is not None and not own.reads_pixels and extractor is None:
+        own.embedding.refuse_pixels()
+    hasher = own if extractor is None else Hasher(extractor, own.head, views=own.views)
     records = [record for record in archive.scenes() if record.num_tiles]
     sizes = sizes_by_ground(records, only=tile_sizes) or {None: {hasher.tile_size}}
     key = scene_key(path)
@@ -220,7 +248,8 @@ def hash_patch(
         value_range=value_range or _setting_of_scene(records, key, "value_range"),
         stretch=stretch,
     )
-    return query_of_patch(hasher, patch)
+    found = query_of_patch(hasher, patch, with_vectors=with_vectors)
+    return found if extractor is None else replace(found, hasher=own.fingerprint)
 
 
 def _patches(given: Any, window: Sequence[int] | None) -> list[Any]:  # noqa: ANN401 - as below

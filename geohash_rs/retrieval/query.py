@@ -29,6 +29,7 @@ __all__ = [
     "query_of_patch",
     "query_of_point",
     "query_of_tile",
+    "query_of_vectors",
     "sizes_by_ground",
 ]
 
@@ -43,6 +44,12 @@ class ActivationHasher(Protocol):
     def activations(self, tiles: Tensor) -> Tensor:
         """Compute activations in [0, 1], shape (tiles, bits), of raw pixels."""
 
+    def features(self, tiles: Tensor) -> Tensor:
+        """Compute features, shape (tiles, length), of raw pixels."""
+
+    def activations_of(self, vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Compute activations, shape (n, bits), of features."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
@@ -56,6 +63,8 @@ class Query:
         source: Id of the archive's tile, or path and window of the patch.
         negatives: Packed codes of what not to find, uint8, shape (negatives, bits / 8).
         left_out: Ids of tiles to leave out of the matches.
+        vectors: Feature vectors from which the codes were made, float32, shape (tiles, length);
+            None unless they are needed to order by.
         notes: What was decided about the bands of a patch and may be wrong, one sentence each.
         hasher: Fingerprint of the hasher that made the codes of a patch; None for other codes.
     """
@@ -66,6 +75,7 @@ class Query:
     source: int | str | None = None
     negatives: npt.NDArray[np.uint8] | None = None
     left_out: tuple[int, ...] = ()
+    vectors: npt.NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
     hasher: str | None = None
 
@@ -91,12 +101,13 @@ def check_hasher(archive: Searchable, queries: Iterable[Query]) -> None:
             raise HasherMismatchError(msg)
 
 
-def query_of_patch(hasher: ActivationHasher, patch: Patch) -> Query:
+def query_of_patch(hasher: ActivationHasher, patch: Patch, *, with_vectors: bool = False) -> Query:
     """Make a query from a patch.
 
     Args:
         hasher: The hasher of the archive.
         patch: The patch.
+        with_vectors: Whether features are needed to order by.
 
     Returns:
         The codes and activations of its tiles.
@@ -110,13 +121,45 @@ def query_of_patch(hasher: ActivationHasher, patch: Patch) -> Query:
         footprint=patch.footprint,
         activations=activations,
         source=f"{patch.source}, window {window},",
+        vectors=hasher.features(patch.tiles).numpy() if with_vectors else None,
         notes=patch.notes,
         hasher=hasher.fingerprint,
     )
 
 
+def query_of_vectors(
+    hasher: ActivationHasher, vectors: npt.NDArray[np.floating], *, source: str
+) -> Query:
+    """Make a query from feature vectors.
+
+    Args:
+        hasher: The hasher of the archive.
+        vectors: The vectors, float, shape (n, num_features).
+        source: What they are, such as a file's name.
+
+    Returns:
+        Their codes and activations; it has no place on the Earth.
+
+    Raises:
+        VectorError: If they have another length, or one is zero, NaN or infinite.
+    """
+    activations = hasher.activations_of(vectors)
+    return Query(
+        codes=pack_codes(activations),
+        footprint=None,
+        activations=activations,
+        source=source,
+        vectors=vectors.astype(np.float32),
+        hasher=hasher.fingerprint,
+    )
+
+
 def query_of_point(
-    archive: Searchable, point: Sequence[float], *, tile_sizes: frozenset[int] | None = None
+    archive: Searchable,
+    point: Sequence[float],
+    *,
+    tile_sizes: frozenset[int] | None = None,
+    with_vectors: bool = False,
 ) -> Query:
     """Make a query from the archive's tile at a place.
 
@@ -124,6 +167,7 @@ def query_of_point(
         archive: The archive.
         point: Longitude and latitude, degrees.
         tile_sizes: Sizes that the tile may have, px; None allows any.
+        with_vectors: Whether its feature vector is needed to order by.
 
     Returns:
         The code of the smallest tile there, of several the one whose centre is nearest to the
@@ -165,15 +209,17 @@ def query_of_point(
         codes=archive.codes(ids[[nearest]]),
         footprint=tiles.geometry.iloc[nearest],
         source=int(ids[nearest]),
+        vectors=archive.vectors(ids[[nearest]]) if with_vectors else None,
     )
 
 
-def query_of_tile(archive: Searchable, tile_id: int) -> Query:
+def query_of_tile(archive: Searchable, tile_id: int, *, with_vectors: bool = False) -> Query:
     """Make a query from a tile of the archive.
 
     Args:
         archive: The archive.
         tile_id: Its id.
+        with_vectors: Whether its feature vector is needed to order by.
 
     Returns:
         Its code.
@@ -195,6 +241,7 @@ def query_of_tile(archive: Searchable, tile_id: int) -> Query:
         codes=archive.codes(ids),
         footprint=archive.tiles(ids).geometry.iloc[0],
         source=tile_id,
+        vectors=archive.vectors(ids) if with_vectors else None,
     )
 
 
@@ -214,7 +261,10 @@ def join_queries(positives: Sequence[Query], negatives: Sequence[Query] = ()) ->
     """
     if not positives:
         lack = f"only {len(negatives)} negative ones" if negatives else "none"
-        msg = f"a search needs a positive example, but has {lack}; pass a patch, a tile or a point."
+        msg = (
+            f"a search needs a positive example, but has {lack}; pass a patch, a vector, a tile or "
+            "a point."
+        )
         raise QueryError(msg)
     right = {query.source for query in positives}
     both = [query.source for query in negatives if query.source in right - {None}]
@@ -224,10 +274,12 @@ def join_queries(positives: Sequence[Query], negatives: Sequence[Query] = ()) ->
         raise QueryError(msg)
     places = [query.footprint for query in positives if query.footprint is not None]
     activations = [query.activations for query in positives if query.activations is not None]
+    vectors = [query.vectors for query in positives if query.vectors is not None]
     return Query(
         codes=np.concatenate([query.codes for query in positives]),
         footprint=shapely.union_all(places) if places else None,
         activations=np.concatenate(activations) if len(activations) == len(positives) else None,
+        vectors=np.concatenate(vectors) if len(vectors) == len(positives) else None,
         negatives=np.concatenate([query.codes for query in negatives]) if negatives else None,
         left_out=tuple(q.source for q in negatives if isinstance(q.source, int)),
     )

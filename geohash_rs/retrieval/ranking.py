@@ -8,7 +8,7 @@ import shapely
 
 from geohash_rs.codes import hamming_distances, unpack_codes
 
-__all__ = ["asymmetric_similarity", "distinct_rows", "feedback_scores"]
+__all__ = ["asymmetric_similarity", "cosine_similarity", "distinct_rows", "feedback_scores"]
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -79,6 +79,34 @@ def asymmetric_similarity(codes: Array, activations: Array) -> Floats:
         signs = 2.0 * unpack_codes(codes[start : start + step]) - 1
         similarity[start : start + step] = (0.5 + 0.5 * signs @ weights.T).max(axis=1)
     return similarity
+
+
+def cosine_similarity(vectors: Array, examples: Array) -> Floats:
+    """Compare feature vectors of tiles with those of examples, which tell more than bits.
+
+    Args:
+        vectors: Vectors of the tiles, float, shape (tiles, length).
+        examples: Vectors of the examples, shape (examples, length).
+
+    Returns:
+        Cosine of the angle to the most similar example, -1 to 1, shape (tiles,).
+    """
+    wanted = _unit(examples)
+    similarity = np.empty(len(vectors))
+    step = max(1, AT_ONCE // wanted.size)
+    for start in range(0, len(vectors), step):
+        part = _unit(vectors[start : start + step]) @ wanted.T
+        similarity[start : start + step] = part.max(axis=1)
+    return similarity
+
+
+def _unit(vectors: Array) -> Floats:
+    """Return vectors in float64, brought to length one; zeros stay."""
+    found = vectors.astype(np.float64)
+    largest = np.abs(found).max(axis=1, keepdims=True)  # or squares of large numbers overflow
+    found /= np.where(largest > 0, largest, 1)
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    return np.asarray(found / np.where(lengths > 0, lengths, 1))
 
 
 def distinct_rows(footprints: Array, *, most: int | None) -> npt.NDArray[np.int64]:

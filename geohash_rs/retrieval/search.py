@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import geopandas as gpd
 import numpy as np
@@ -14,7 +14,12 @@ from pyproj.exceptions import CRSError
 from geohash_rs.errors import QueryError
 from geohash_rs.retrieval.matches import Matches, rank_matches
 from geohash_rs.retrieval.query import Query
-from geohash_rs.retrieval.ranking import asymmetric_similarity, distinct_rows, feedback_scores
+from geohash_rs.retrieval.ranking import (
+    asymmetric_similarity,
+    cosine_similarity,
+    distinct_rows,
+    feedback_scores,
+)
 from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
@@ -22,7 +27,7 @@ from geohash_rs.store.searchable import Searchable
 
 __all__ = ["Ranking", "retrieve"]
 
-Ranking = Literal["hamming", "asymmetric"]
+Ranking = Literal["hamming", "asymmetric", "vectors"]
 
 # Number of tiles nearest by Hamming distance to reorder: at least, and per match.
 CANDIDATES, CANDIDATES_PER_MATCH = 1000, 10
@@ -157,24 +162,30 @@ def _similarity_of(
     Raises:
         QueryError: If the ranking is unknown, or the query lacks what it needs.
     """
-    if ranking not in {"hamming", "asymmetric"}:
-        msg = f"ranking is {ranking!r}; use 'hamming' or 'asymmetric'."
+    if ranking not in get_args(Ranking):
+        msg = f"ranking is {ranking!r}; use 'hamming', 'asymmetric' or 'vectors'."
         raise QueryError(msg)
-    negatives, activations = query.negatives, query.activations
+    negatives, activations, vectors = query.negatives, query.activations, query.vectors
     if ranking == "hamming":
         if negatives is None:
             return None
         return lambda ids: feedback_scores(archive.codes(ids), query.codes, negatives)
     if negatives is not None:
         msg = (
-            "ranking is 'asymmetric', but negative examples have their own ranking; leave one of "
+            f"ranking is {ranking!r}, but negative examples have their own ranking; leave one of "
             "the two out."
         )
         raise QueryError(msg)
+    if ranking == "vectors":
+        if vectors is None:
+            msg = "ranking is 'vectors', but the query has none; make it with their features."
+            raise QueryError(msg)
+        return lambda ids: cosine_similarity(archive.vectors(ids), vectors)
     if activations is None:
         msg = (
             "ranking is 'asymmetric', but the archive stores only bits of its tiles, not "
-            "activations; search with patches only, such as the scene and window of the tile."
+            "activations; search with patches or vectors only, such as the scene and window of "
+            "the tile."
         )
         raise QueryError(msg)
     return lambda ids: asymmetric_similarity(archive.codes(ids), activations)

@@ -293,7 +293,7 @@ def test_matches_stay_matches_when_sliced_and_become_frames_without_geometry(
         ({"tile": 0, "k": None}, QueryError, "both None"),
         ({"tile": 0, "max_distance": -1}, QueryError, "max_distance is -1"),
         ({"tile": 0, "crs": "EPSG:0"}, QueryError, "crs 'EPSG:0' is not known"),
-        ({}, QueryError, "pass a patch, a tile or a point"),
+        ({}, QueryError, "pass a patch, a vector, a tile or a point"),
         ({"tile": 56}, TileNotFoundError, "56"),
         ({"tile": -1}, TileNotFoundError, "-1"),
         ({"tile": 10**20}, TileNotFoundError, "100000000000000000000"),

@@ -10,9 +10,10 @@ from torch import Tensor
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.extractor import Extractor, fitted_values
 from geohash_rs.hashing.files import describe_hasher
+from geohash_rs.hashing.fit.embeddings import fit_embedding
 from geohash_rs.hashing.fit.general import GENERAL_STAGES
 from geohash_rs.hashing.fit.training_free import (
-    METHODS,
+    OF_VECTORS,
     SensorTiles,
     fit_hasher,
     fit_head,
@@ -73,7 +74,7 @@ class Unfitted:
             if not about["notes"].get("adapts"):
                 return None
             return cls(name=name, num_bits=about["num_bits"], bands=tuple(about["bands"]))
-        if name.partition("-")[0] not in METHODS:
+        if name.partition("-")[0] not in OF_VECTORS:
             return None
         return cls(name=name, num_bits=parse_training_free(name)[1])
 
@@ -139,7 +140,7 @@ def adapt_hasher(
         BandMismatchError: If the tiles have other bands.
     """
     sample, batches = peek(tiles)
-    extractor = _scaled(hasher.extractor, sample, values=values, tile_size=tile_size)
+    extractor = _scaled(hasher.network, sample, values=values, tile_size=tile_size)
     if len(sample) < hasher.num_bits:
         return replace(hasher, extractor=extractor)
     side = choose_input_size(extractor.backbone, tile_size=extractor.tile_size)
@@ -185,7 +186,7 @@ def fit_again(
         )
     method = method_of(hasher)
     sample, batches = peek(tiles)
-    extractor = _scaled(hasher.extractor, sample, values=values, tile_size=tile_size)
+    extractor = _scaled(hasher.network, sample, values=values, tile_size=tile_size)
     if accelerate:
         extractor.accelerate()
     head, notes = fit_head(extractor, batches, method=method, num_bits=hasher.num_bits, seed=seed)
@@ -232,8 +233,16 @@ def fit_to_kept(
         HasherError: As in `fit_again`.
     """
     named = unfitted or hasher
+    if hasher.embedding is not None:
+        return fit_embedding(
+            torch.cat(list(kept.values())).numpy(),
+            embedding=hasher.embedding,
+            method=parse_training_free(named.name)[0],
+            num_bits=named.num_bits,
+            seed=seed,
+        )
     head, notes = fit_head(
-        hasher.extractor,
+        hasher.network,
         tiles,
         method=method_of(hasher),
         num_bits=named.num_bits,
@@ -251,8 +260,11 @@ def shares_features(hasher: Hasher, unfitted: Unfitted) -> bool:
         unfitted: The one to be fitted.
 
     Returns:
-        Whether both are fitted without labels, by one method and with the same backbone.
+        Whether both are fitted without labels, by one method and with the same backbone; or on
+        vectors of an embedding.
     """
+    if hasher.embedding is not None:
+        return unfitted.bands is None
     if unfitted.bands is not None or hasher.notes.get("adapts"):
         return unfitted.name == hasher.name
     if not is_training_free(hasher.name, hasher.notes):

@@ -30,6 +30,7 @@ from geohash_rs.scenes.values import Values
 from geohash_rs.store.health import FEWEST_OF_SENSOR
 
 __all__ = [
+    "OF_VECTORS",
     "TURNED_TILES",
     "SensorTiles",
     "default_bands",
@@ -43,6 +44,7 @@ __all__ = [
 SensorTiles = tuple[Tensor, Sequence[str]]  # a batch of raw tiles, and the sensor of each
 
 METHODS = ("general", "itq", "lsh")
+OF_VECTORS = (*METHODS, "signs")  # of an embedding
 TURNED_TILES = 512  # other views are used for about this many first tiles, then for every fourth
 
 
@@ -60,7 +62,7 @@ def parse_training_free(name: str) -> tuple[str, int]:
         CodeLengthError: If the bits cannot be packed.
     """
     method, _, bits = name.partition("-")
-    if method not in METHODS or not bits.isdigit():
+    if method not in OF_VECTORS or not bits.isdigit():
         forms = ", ".join(f"{known}-BITS" for known in METHODS)
         msg = f"{name!r} is not a training-free hasher; use {forms}, such as general-64."
         raise HasherNotFoundError(msg)
@@ -77,7 +79,7 @@ def is_training_free(name: str, notes: Mapping[str, Any]) -> bool:
     Returns:
         Whether it was fitted without labels and without training, or is made to be adapted.
     """
-    fitted = "fitted_on" in notes and name.partition("-")[0] in METHODS
+    fitted = "fitted_on" in notes and name.partition("-")[0] in OF_VECTORS
     return fitted or bool(notes.get("adapts"))
 
 
