@@ -64,7 +64,7 @@ class Embedding:
 
     @property
     def input_size(self) -> int:
-        """Side of the network's input, px: there is no network."""
+        """Side of the network's input, px: no network is used."""
         return self.tile_size
 
     @property
@@ -133,7 +133,7 @@ class Embedding:
             raise HasherMismatchError(msg)
 
     def accelerate(self) -> Self:
-        """Do nothing: there is no network."""
+        """Do nothing, as no network is used."""
         return self
 
     def features(self, tiles: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class Embedding:
         self.refuse_pixels()
 
     def refuse_pixels(self) -> NoReturn:
-        """Say why no patch can be hashed.
+        """Refuse to hash pixels, and state why.
 
         Raises:
             HasherError: Always.

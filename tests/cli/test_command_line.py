@@ -88,7 +88,7 @@ def test_query_takes_positive_and_negative_examples(run, archive):
 def test_asymmetric_ranking_without_a_patch_says_what_it_needs(run, archive):
     code, out, err = run("query", archive, "--tile", 3, "--ranking", "asymmetric")
     assert (code, out) == (2, "")
-    assert "search with patches only" in err
+    assert "search with patches or vectors only" in err
 
 
 def test_export_writes_every_tile_with_the_columns_of_a_match(run, archive, tmp_path):
@@ -137,8 +137,8 @@ def test_maintenance_commands_print_json(run, archive, command):
 
 
 WRONG_USE = [
-    (("query", "{archive}"), "pass a PATCH.tif, --point or --tile"),
-    (("query", "{archive}", "--negative", 3), "pass a PATCH.tif, --point or --tile"),
+    (("query", "{archive}"), "pass a PATCH.tif, --point, --tile or --vector"),
+    (("query", "{archive}", "--negative", 3), "pass a PATCH.tif, --point, --tile or --vector"),
     (("query", "{archive}", "--tile", 3, "--window", "1,2,3,4"), "--window needs a patch"),
     (("query", "{archive}", "--tile", 3, "--bands", "1,2,3"), "--bands needs a patch"),
     (("query", "{archive}", "--tile", 3, "--ranking", "best"), "'best' is not one of"),

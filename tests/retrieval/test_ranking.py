@@ -263,7 +263,7 @@ def test_positive_and_negative_windows_of_one_file_are_allowed() -> None:
         ({"tile": 3, "negatives": [4.5]}, QueryError, "tile id 4.5 is not a whole number"),
         ({"tile": "three"}, QueryError, "tile id 'three' is not a whole number"),
         ({"tile": 3, "ranking": "best"}, QueryError, "ranking is 'best'; use 'hamming'"),
-        ({"tile": 3, "ranking": "asymmetric"}, QueryError, "search with patches only"),
+        ({"tile": 3, "ranking": "asymmetric"}, QueryError, "search with patches or vectors only"),
         (
             {"tile": 3, "negatives": [4], "ranking": "asymmetric"},
             QueryError,
