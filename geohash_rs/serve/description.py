@@ -1,5 +1,7 @@
 """Describe the archive for the page."""
 
+from typing import Any
+
 import numpy as np
 
 from geohash_rs.archive import Archive
@@ -25,7 +27,7 @@ def describe_archive(
         Counts, bounds, range of days and the bands of a patch. If the hasher cannot be read, bands
         are empty: searching by tile still works, and uploading a patch reports the error.
     """
-    hasher, times = archive.manifest.hasher, archive.manifest.times
+    about, times = _hasher(archive), archive.manifest.times
     return ArchiveAnswer(
         name=archive.path.resolve().name,
         key=key,
@@ -35,8 +37,8 @@ def describe_archive(
         bounds=archive.manifest.bounds,
         time=(_day(times[0]), _day(times[1])) if times else None,
         tile_sizes=sorted(_sizes(archive)),
-        takes_patches=bool(hasher and hasher.file),
-        bands=_bands(archive),
+        takes_patches=about is not None and ("embedding" not in about or bool(about["bands"])),
+        bands=(about or {}).get("bands", []),
         base_map=base_map,
         attribution=attribution,
     )
@@ -48,12 +50,13 @@ def _sizes(archive: Archive) -> set[int]:
     return {size for segment in segments for size in segment.index["size_values"].tolist()}
 
 
-def _bands(archive: Archive) -> list[str]:
+def _hasher(archive: Archive) -> dict[str, Any] | None:
+    """Return the description of the hasher; empty if it cannot be read, None if there is none."""
     try:
         file = archive.hasher_file
-        return [] if file is None else list(describe_hasher(file)["bands"])
+        return None if file is None else describe_hasher(file)
     except (GeoHashRSError, OSError):
-        return []
+        return {}
 
 
 def _day(moment: np.datetime64) -> str:

@@ -103,7 +103,7 @@ export async function usePlace({ lng, lat }, { more = false } = {}) {
 export async function useFile(file) {
   say();
   if (!known.archive.takes_patches) {
-    say("This archive has no hasher, so it cannot search with a GeoTIFF; click a tile instead.");
+    say("This archive has no hasher that reads pixels, so it cannot search with a GeoTIFF; click a tile instead.");
     return;
   }
   state.note = `reading ${file.name} …`;
