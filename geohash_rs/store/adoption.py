@@ -44,6 +44,8 @@ def adopt_parts(
         writer.update(vectors=_common_form(folder, manifest, writer.manifest))
         if manifest.tile_sizes:
             writer.update(tile_sizes=True)
+        if manifest.sources:
+            writer.update(sources=True)
     # Another process may have added one of these scenes since this run started.
     renewed = {record.scene for record in scenes}
     writer.remove_scenes({*renewed, *replace_scenes})

@@ -282,7 +282,8 @@ class CodeStore(Answers):
             codes: Packed codes, uint8, shape (n, bits / 8).
             tiles: n rows: scene (text), geometry (any CRS) and, where known, col, row, width,
                 height (px), datetime, datetime_end (no zone means UTC), label (text),
-                tile_size (px, of windows that were resampled to this side).
+                tile_size (px, of windows that were resampled to this side), source (text, up to
+                8,192 bytes, such as the URI of the image from which a code was made).
             vectors: The feature vectors from which the codes were made, float, shape (n, length);
                 required if the archive keeps vectors, otherwise None. All vectors of an archive
                 have one length.

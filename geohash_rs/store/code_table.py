@@ -13,7 +13,7 @@ import shapely
 
 from geohash_rs.errors import ExportError, QueryError
 from geohash_rs.store.segment.shapes import geo_metadata, lonlat_crs
-from geohash_rs.store.segment.tiles import STAMP, tiles_to_frame
+from geohash_rs.store.segment.tiles import SOURCE, STAMP, tiles_to_frame
 from geohash_rs.store.segment.windows import TILE_SIZE, WINDOW
 from geohash_rs.store.segment.wkb import read_shapes
 
@@ -30,6 +30,7 @@ KINDS: Mapping[str, pa.DataType] = {
     "datetime_end": STAMP,
     "label": pa.string(),
     TILE_SIZE: pa.int32(),
+    SOURCE: pa.string(),
     "code": pa.binary(),  # of the length of a code
     "geometry": pa.binary(),
 }
@@ -54,9 +55,9 @@ class CodeTable:
 
     Attributes:
         schema: The columns asked for, among tile_id, scene, col, row, width, height (px of the
-            scene), datetime, datetime_end (UTC), label, tile_size (px), code (the packed bits,
-            fixed-size binary) and geometry (the footprint, `geoarrow.wkb` in EPSG:4326); null where
-            a tile has none.
+            scene), datetime, datetime_end (UTC), label, tile_size (px), source (of what
+            the code was made), code (the packed bits, fixed-size binary) and geometry (the
+            footprint, `geoarrow.wkb` in EPSG:4326); null where a tile has none.
     """
 
     schema: pa.Schema

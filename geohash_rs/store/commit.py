@@ -25,7 +25,7 @@ from geohash_rs.store.orphans import orphans
 from geohash_rs.store.segment.bits import pack_rows
 from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.segment.read import Segment
-from geohash_rs.store.segment.tiles import TileTable
+from geohash_rs.store.segment.tiles import SOURCE, TileTable
 from geohash_rs.store.segment.vectors import check_vectors, encoded
 from geohash_rs.store.segment.windows import TILE_SIZE
 from geohash_rs.store.segment.write import SegmentData, curve_order, write_segment
@@ -173,6 +173,8 @@ class Writer:
         self.update(segments=tuple(segments))
         if TILE_SIZE in data.tiles.table.column_names:
             self.update(tile_sizes=True)
+        if SOURCE in data.tiles.table.column_names:
+            self.update(sources=True)
 
     def remove_rows(self, segment: Segment, rows: npt.NDArray[np.int64]) -> int:
         """Mark rows of a segment of the base state as removed.

@@ -163,8 +163,8 @@ class Searchable(Protocol):
 
         Args:
             columns: Names of columns, in the order wanted; None means all of tile_id, scene, col,
-                row, width, height, datetime, datetime_end, label, tile_size, code, geometry. A
-                table without geometry is read faster.
+                row, width, height, datetime, datetime_end, label, tile_size, source, code,
+                geometry. A table without geometry is read faster.
             region: This and all further arguments choose the tiles, as in `search`.
             time: As in `search`.
             scenes: As in `search`.
@@ -224,8 +224,8 @@ class Searchable(Protocol):
 
         Returns:
             n rows in the order of the ids: tile_id, scene, col, row, width, height, datetime,
-            geometry, in EPSG:4326; datetime_end, label and tile_size may be missing if no tile has
-            one of its own.
+            geometry, in EPSG:4326; datetime_end, label, tile_size and source may be missing if no
+            tile has one of its own.
 
         Raises:
             TileNotFoundError: If an id has no tile.

@@ -14,7 +14,7 @@ from geohash_rs.store.code_counts import count_codes, count_sizes
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.health import measure_health
-from geohash_rs.store.segment.tiles import COLUMNS, sizes_of_tiles
+from geohash_rs.store.segment.tiles import COLUMNS, SOURCE, sizes_of_tiles
 from geohash_rs.store.segment.windows import TILE_SIZE
 
 __all__ = ["exported_tiles", "summarise"]
@@ -83,9 +83,11 @@ def exported_tiles(archive: CodeStore) -> Iterator[gpd.GeoDataFrame]:
     arrays = {name for segment in state.segments for name in segment.index}
     for frame in state.iter_tiles() if state.num_tiles else [state.tiles([])]:
         columns = {name: frame[name] for name in COLUMNS if name != "geometry"}
-        if "label_ranges" in arrays:  # of some segment, so that all batches have the same columns
-            labels = frame["label"] if "label" in frame.columns else [None] * len(frame)
-            columns["label"] = pd.Series(labels, frame.index, dtype="str")
+        # of some segment, so that all batches have the same columns
+        for name, array in (("label", "label_ranges"), (SOURCE, f"{SOURCE}_page_rows")):
+            if array in arrays:
+                texts = frame[name] if name in frame.columns else [None] * len(frame)
+                columns[name] = pd.Series(texts, frame.index, dtype="str")
         if f"{TILE_SIZE}_least" in arrays:
             columns[TILE_SIZE] = pd.Series(sizes_of_tiles(frame), frame.index).astype("Int32")
         yield gpd.GeoDataFrame(columns, geometry=frame.geometry)

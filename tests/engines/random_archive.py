@@ -113,6 +113,9 @@ def make_tiles(rng: np.random.Generator, count: int, *, scene: str) -> gpd.GeoDa
     own = np.random.default_rng(count)
     size = pd.array(own.choice([64, 128], count), dtype="Int32")  # of windows that were resampled
     size[own.random(count) < 0.5] = pd.NA
+    source = np.array([f's3://ti\'les/"{scene}"/{n},\n.tif' for n in range(count)], dtype=object)
+    source[own.random(count) < 0.1] = None
+    source[own.random(count) < 0.1] = ""
     return gpd.GeoDataFrame(
         {
             "scene": [f"{scene}_{part}.tif" for part in rng.integers(0, 3, count)],
@@ -124,6 +127,7 @@ def make_tiles(rng: np.random.Generator, count: int, *, scene: str) -> gpd.GeoDa
             "datetime_end": pd.DatetimeIndex(end).tz_localize("UTC"),
             "label": label,
             "tile_size": size,
+            "source": source,
         },
         geometry=geometry,
         crs="EPSG:4326",

@@ -196,7 +196,7 @@ def test_tiles_are_the_rows_that_were_added(archive: Searchable, truth: RandomAr
     frame = archive.tiles(expected["tile_id"].to_numpy())
     assert frame.crs == "EPSG:4326"
     names = ["tile_id", "scene", "col", "row", "width", "height", "datetime", "geometry"]
-    optional = ("datetime_end", "label", "tile_size")
+    optional = ("datetime_end", "label", "tile_size", "source")
     assert [name for name in frame.columns if name not in optional] == names
     assert frame["tile_size"].tolist() == sizes_of(expected).tolist()
     for name in ("tile_id", "scene", "col", "row", "width", "height"):
@@ -205,9 +205,10 @@ def test_tiles_are_the_rows_that_were_added(archive: Searchable, truth: RandomAr
         assert frame[name].dtype == "datetime64[us, UTC]"
         given = expected[name].dt.as_unit("us")
         assert frame[name].equals(given.astype("datetime64[us, UTC]")), name
-    given, got = expected["label"], frame["label"]
-    assert got.isna().tolist() == given.isna().tolist()
-    assert got.dropna().tolist() == given.dropna().tolist()
+    for name in ("label", "source"):
+        given, got = expected[name], frame[name]
+        assert got.isna().tolist() == given.isna().tolist()
+        assert got.dropna().tolist() == given.dropna().tolist()
     mine, theirs = frame.geometry.to_numpy(), expected.geometry.to_numpy()
     assert shapely.equals_identical(mine, theirs).sum() == (~shapely.is_missing(theirs)).sum()
     assert (shapely.is_missing(mine) == shapely.is_missing(theirs)).all()

@@ -56,6 +56,7 @@ def make_base(folder: Path, hasher: bytes) -> None:
             tiles = make_grid(count, scene=f"{number}.tif", west=10.0 + number)
             tiles["label"] = [f"kind {n % 3}" if n % 4 else None for n in range(count)]
             tiles["tile_size"] = [64 if n % 2 else 32 for n in range(count)]
+            tiles["source"] = [f"{n}.tif" if n % 3 else None for n in range(count)]
             tiles["datetime"] = [f"2023-06-{n % 28 + 1:02}" for n in range(count)]
             tiles["datetime_end"] = [f"2023-07-{n % 28 + 1:02}" for n in range(count)]
             record = SceneRecord(

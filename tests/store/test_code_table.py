@@ -30,6 +30,7 @@ COLUMNS = {
     "datetime_end": pa.timestamp("us", tz="UTC"),
     "label": pa.string(),
     "tile_size": pa.int32(),
+    "source": pa.string(),
     "code": pa.binary(8),
     "geometry": pa.binary(),
 }

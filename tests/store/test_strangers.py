@@ -35,6 +35,7 @@ def archive(tmp_path):
     tiles["datetime"] = [f"2023-06-{n % 28 + 1:02}" for n in range(5000)]
     tiles["scene"] = [f"{n % 2}.tif" for n in range(5000)]
     tiles["tile_size"] = [32 * (n % 3 + 1) for n in range(5000)]
+    tiles["source"] = [f"{n}.tif" for n in range(5000)]
     scenes = [SceneRecord(scene=f"{n}.tif", num_tiles=2500) for n in range(2)]
     made.add_codes(np.arange(40_000).astype(np.uint8).reshape(5000, 8), tiles, scenes=scenes)
     made.remove_tiles(np.arange(10))
@@ -185,6 +186,7 @@ FORGED = {
         hasher={"file": {"name": "manifest.json", "size": 1, "crc32": 0}, "fingerprint": "f"}
     ),
     "tile sizes as a number": lambda b: b.update(tile_sizes=1),
+    "sources as a number": lambda b: b.update(sources=1),
     "signs of a terminal": lambda b: b.update(pending_hasher="\x1b]0;owned\x07"),
 }
 
@@ -209,6 +211,9 @@ FITTING = {
     "page_rows": lambda x: x * 0 + 7,
     "page_places": lambda x: x * 0 + (1 << 60),
     "page_sizes": lambda x: x * 0 + 0xFFFFFFFF,
+    "source_page_rows": lambda x: x * 0 + 7,
+    "source_page_places": lambda x: x * 0 + (1 << 60),
+    "source_page_sizes": lambda x: x * 0 + 0xFFFFFFFF,
     "start_values": lambda x: x[::-1].copy(),
     "col_least": lambda x: x[:1],
     "row_above": lambda x: x[:1],

@@ -42,6 +42,11 @@ def varied_tiles(rng: np.random.Generator, count: int, *, missing: float) -> gpd
         words = [["farm", "sea", None], ["", None], [""], [None]][rng.integers(0, 4)]
         labels = rng.choice(np.array(words, dtype=object), count)
         frame["label"] = labels
+    if rng.random() < 0.7:
+        sources = np.array([f"s3://tiles/{'x' * int(n)}/é.tif" for n in rng.integers(0, 99, count)])
+        sources = sources.astype(object)
+        sources[rng.random(count) < missing] = None
+        frame["source"] = sources
     return gpd.GeoDataFrame(frame, geometry=shapes, crs=4326)
 
 

@@ -13,7 +13,7 @@ import pyarrow.csv as pc
 from geohash_rs.engines.postgis.schema import COLUMNS
 from geohash_rs.store.code_table import KINDS, fixed_binary
 from geohash_rs.store.search.nearest import SearchResult
-from geohash_rs.store.segment.tiles import STAMP, empty_tiles, tiles_to_frame
+from geohash_rs.store.segment.tiles import OPTIONAL, STAMP, empty_tiles, tiles_to_frame
 
 __all__ = [
     "CODES",
@@ -35,7 +35,7 @@ TILES = """
 SELECT wanted.place, tile_id, scene, col, "row", width, height,
        (extract(epoch FROM datetime) * 1000000::numeric)::bigint,
        (extract(epoch FROM datetime_end) * 1000000::numeric)::bigint,
-       label, tile_size, ST_AsBinary(geometry, 'NDR')
+       label, tile_size, source, ST_AsBinary(geometry, 'NDR')
 FROM pg_catalog.unnest(%(ids)s::bigint[]) WITH ORDINALITY AS wanted(id, place)
 JOIN {tiles} ON tile_id = wanted.id
 ORDER BY wanted.place"""
@@ -56,6 +56,7 @@ SELECTED: dict[str, LiteralString] = {
     "datetime_end": "(extract(epoch FROM datetime_end) * 1000000::numeric)::bigint",
     "label": "label",
     "tile_size": "coalesce(tile_size, greatest(width, height))",
+    "source": "source",
     "code": "code::text",
     "geometry": "ST_AsBinary(geometry, 'NDR')",
 }
@@ -77,7 +78,7 @@ def copy_rows(codes: npt.NDArray[np.uint8], table: pa.Table) -> bytes:
         for name in COLUMNS
         if name != "code"
     }
-    for name in ("scene", "label"):
+    for name in ("scene", "label", "source"):
         columns[name] = columns[name].cast(pa.string())
     columns["code"] = _bits(codes)
     columns["geometry"] = _hex(columns["geometry"])
@@ -147,7 +148,7 @@ def tiles_of(rows: Sequence[tuple[Any, ...]]) -> gpd.GeoDataFrame:
     arrays = {}
     for (name, kind), values in zip(TYPES.items(), columns, strict=True):
         array = _array(values, kind)
-        if name not in ("datetime_end", "label", "tile_size") or array.null_count < len(array):
+        if name not in OPTIONAL or array.null_count < len(array):
             arrays[name] = array
     return tiles_to_frame(pa.table(arrays))
 

@@ -24,9 +24,10 @@ COLUMNS = (
     "datetime_end",
     "label",
     "tile_size",
+    "source",
     "geometry",
 )
-FORMAT = 2  # format 1, of version 0.1.0, had no tile_size
+FORMAT = 2  # format 1, of version 0.1.0, had no tile_size and no source
 LONGEST = 63  # PostgreSQL truncates longer names without an error
 LONGEST_SUFFIX = len("_geometry")
 
@@ -39,6 +40,7 @@ CREATE TABLE {tiles} (
     datetime timestamptz, datetime_end timestamptz,
     label text,
     tile_size integer,
+    source text,
     geometry geometry(Geometry, 4326)
 )"""
 ARCHIVE = """

@@ -128,6 +128,7 @@ class Manifest:
         attrs: The caller's own values, JSON.
         former: The hashers that were replaced by others, oldest first.
         tile_sizes: Whether tiles may have the column tile_size, which version 1 does not have.
+        sources: Whether tiles may have the column source, which version 1 does not have.
     """
 
     generation: int = 0
@@ -144,6 +145,7 @@ class Manifest:
     attrs: dict[str, Any] = field(default_factory=dict)
     former: tuple[FormerHasher, ...] = ()
     tile_sizes: bool = False
+    sources: bool = False
 
     @property
     def num_tiles(self) -> int:

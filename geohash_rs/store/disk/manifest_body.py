@@ -65,8 +65,10 @@ def manifest_from_json(body: dict[str, Any]) -> Manifest:
         attrs=dict(body["attrs"]),
         former=tuple(_former(entry) for entry in body.get("former", ())),
         tile_sizes=body.get("tile_sizes", False),  # left out if false
+        sources=body.get("sources", False),
     )
     _require(isinstance(manifest.tile_sizes, bool), "tile_sizes is not true or false")
+    _require(isinstance(manifest.sources, bool), "sources is not true or false")
     names = [name for name, _ in manifest.files()]
     _require(len(set(names)) == len(names), "it lists a file twice")
     _require(

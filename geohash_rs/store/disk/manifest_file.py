@@ -28,7 +28,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 FORMAT = "geohash_rs archive"
-FORMAT_VERSION = 2  # the newest that is read; without vectors and tile sizes, it is version 1
+FORMAT_VERSION = 2  # the newest that is read; without what only it has, it is version 1
 MOST_BYTES = 32 << 20  # enough for 50,000 segments; more would take a gigabyte to parse
 MOST_PARTS = 1_000_000  # objects and lists, of which a segment has six
 
@@ -119,8 +119,9 @@ def commit_manifest(folder: Path, manifest: Manifest) -> None:
     body = dataclasses.asdict(manifest)
     if manifest.vectors is None:
         del body["vectors"]  # as in version 1, which has none
-    if not manifest.tile_sizes:
-        del body["tile_sizes"]
+    for name in ("tile_sizes", "sources"):
+        if not body[name]:
+            del body[name]
     path = folder / MANIFEST
     try:
         manifest_from_json(body)
@@ -129,7 +130,7 @@ def commit_manifest(folder: Path, manifest: Manifest) -> None:
         raise ArchiveCorruptError(_damage(path, what)) from error
     outer = {
         "format": FORMAT,
-        "version": FORMAT_VERSION if manifest.vectors or manifest.tile_sizes else 1,
+        "version": FORMAT_VERSION if {"vectors", "tile_sizes", "sources"} & {*body} else 1,
         "crc32": zlib.crc32(_canonical(body)),
         "body": body,
     }

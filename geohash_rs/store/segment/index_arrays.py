@@ -21,7 +21,7 @@ __all__ = ["IndexArrays"]
 Array = npt.NDArray[Any]
 Check = Callable[["IndexArrays", str, Array], bool]
 
-MOST_PAGE = 256 << 20  # bytes that a page of footprints may unpack to
+MOST_PAGE = 256 << 20  # bytes that a page of footprints or sources may unpack to
 
 
 class IndexArrays(Mapping[str, Array]):
@@ -168,13 +168,16 @@ def _pages_start(index: IndexArrays, name: str, array: Array) -> bool:
 
 
 def _page_places(index: IndexArrays, name: str, array: Array) -> bool:
-    return len(array) == len(index["page_rows"]) and int(array.max()) <= index.table_size
+    return (
+        len(array) == len(index[name.replace("places", "rows")])
+        and int(array.max()) <= index.table_size
+    )
 
 
 def _page_sizes(index: IndexArrays, name: str, array: Array) -> bool:
-    if len(array) != len(index["page_rows"]):
+    if len(array) != len(index[name.replace("sizes", "rows")]):
         return False
-    ends = index["page_places"] + array[:, 0].astype(np.uint64)
+    ends = index[name.replace("sizes", "places")] + array[:, 0].astype(np.uint64)
     return int(ends.max()) <= index.table_size and int(array[:, 1].max()) <= MOST_PAGE
 
 
@@ -199,9 +202,9 @@ RULES: dict[str, tuple[tuple[str, ...], str, Check]] = {
         "rows",
         _anything,
     ),
-    "page_rows": (("uint32",), "any", _pages_start),
-    "page_places": (("uint64",), "any", _page_places),
-    "page_sizes": (("uint32",), "any, 2", _page_sizes),
+    "(source_)?page_rows": (("uint32",), "any", _pages_start),
+    "(source_)?page_places": (("uint64",), "any", _page_places),
+    "(source_)?page_sizes": (("uint32",), "any, 2", _page_sizes),
 }
 SIZES = ("size_values", "size_ranges", "size_rows")
 # of optional columns
@@ -209,6 +212,8 @@ TOGETHER = [
     ("end_ranges", "end_values"),
     ("label_ranges", "label_texts"),
     ("size_ranges", "size_values"),
+    ("source_page_rows", "source_page_places"),
+    ("source_page_rows", "source_page_sizes"),
 ]
 REQUIRED = {
     "boxes",

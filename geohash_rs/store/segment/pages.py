@@ -1,7 +1,7 @@
-"""Read single footprints from a Parquet file by page, without its metadata or whole row groups.
+"""Read single footprints and sources from a Parquet file by page, without its metadata.
 
 Parquet readers decode a column one row group at a time. A segment's index therefore records where
-each page of footprints starts, so fetching a tile decompresses one page of about 256 footprints.
+each page of these columns starts, so fetching a tile decompresses one page of about 256 values.
 
 Reference:
     https://parquet.apache.org/docs/file-format/data-pages/
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from geohash_rs.errors import ArchiveWriteError
 from geohash_rs.store.segment.arrays import map_bytes
 
-__all__ = ["PAGE_BYTES", "PAGE_ROWS", "index_pages", "read_wkb", "unpacked_size"]
+__all__ = ["PAGE_BYTES", "PAGE_ROWS", "index_pages", "read_values", "unpacked_size"]
 
 PAGE_ROWS = 256  # rows after which the writer checks whether a page is full
 PAGE_BYTES = 16_384  # size of a full page; 256 quadrilaterals take 24,832
@@ -32,30 +32,32 @@ MOST_DEPTH = 4  # structs in structs of a page header; statistics make it two
 Array = npt.NDArray[Any]
 
 
-def index_pages(path: Path) -> dict[str, Array]:
-    """Locate the pages of footprints.
+def index_pages(path: Path, column: str = "geometry") -> dict[str, Array]:
+    """Locate the pages of a column of bytes or text.
 
     Args:
-        path: A Parquet file with a column "geometry", compressed by zstd.
+        path: A Parquet file, compressed by zstd.
+        column: The column, which has no dictionary.
 
     Returns:
         `page_rows`, the first row of each page, uint32, shape (pages,); `page_places`, the offset
         of its compressed values, uint64, shape (pages,); `page_sizes`, their size in bytes,
-        compressed and uncompressed, uint32, shape (pages, 2).
+        compressed and uncompressed, uint32, shape (pages, 2). Those of another column than
+        "geometry" have its name before theirs, such as `source_page_rows`.
 
     Raises:
-        ArchiveWriteError: If `read_wkb` cannot read this kind of page.
+        ArchiveWriteError: If `read_values` cannot read this kind of page.
     """
     metadata = pq.read_metadata(path)
-    column = metadata.schema.names.index("geometry")
-    described = metadata.schema.column(column)
+    place_of = metadata.schema.names.index(column)
+    described = metadata.schema.column(place_of)
     if (described.max_definition_level, described.max_repetition_level) != (1, 0):
         raise ArchiveWriteError(errno.ENOTSUP, _unreadable(path))
     data = map_bytes(path).data
     pages: list[tuple[int, int, int, int]] = []
     row = 0
     for group in range(metadata.num_row_groups):
-        chunk = metadata.row_group(group).column(column)
+        chunk = metadata.row_group(group).column(place_of)
         if chunk.compression != "ZSTD" or chunk.has_dictionary_page:
             raise ArchiveWriteError(errno.ENOTSUP, _unreadable(path))
         place, last = chunk.data_page_offset, row + chunk.num_values
@@ -66,11 +68,17 @@ def index_pages(path: Path) -> dict[str, Array]:
             pages.append((row, place, header[3], header[2]))
             row, place = row + header[5][1], place + header[3]
     rows, places, packed, unpacked = np.array(pages, np.int64).reshape(-1, 4).T
+    prefix = _prefix(column)
     return {
-        "page_rows": rows.astype(np.uint32),
-        "page_places": places.astype(np.uint64),
-        "page_sizes": np.stack([packed, unpacked], axis=1).astype(np.uint32),
+        f"{prefix}page_rows": rows.astype(np.uint32),
+        f"{prefix}page_places": places.astype(np.uint64),
+        f"{prefix}page_sizes": np.stack([packed, unpacked], axis=1).astype(np.uint32),
     }
+
+
+def _prefix(column: str) -> str:
+    """Return the start of the names of a column's arrays; footprints came first and have none."""
+    return "" if column == "geometry" else f"{column}_"
 
 
 def unpacked_size(data: memoryview, place: int, size: int) -> int:
@@ -109,17 +117,25 @@ def _unreadable(path: Path) -> str:
     )
 
 
-def read_wkb(data: Array, index: Mapping[str, Array], rows: Array, *, num_rows: int) -> Array:
-    """Read the footprints of some rows.
+def read_values(
+    data: Array,
+    index: Mapping[str, Array],
+    rows: Array,
+    *,
+    num_rows: int,
+    column: str = "geometry",
+) -> Array:
+    """Read the values of some rows.
 
     Args:
         data: The Parquet file's bytes, mapped.
         index: Contains the arrays of `index_pages`.
         rows: Row numbers, any order, shape (m,).
         num_rows: Number of rows in the file.
+        column: The column.
 
     Returns:
-        WKB as bytes, None for a missing footprint, shape (m,).
+        WKB or UTF-8 as bytes, None for a missing value, shape (m,).
 
     Raises:
         ValueError: If a page does not match the index.
@@ -127,7 +143,8 @@ def read_wkb(data: Array, index: Mapping[str, Array], rows: Array, *, num_rows: 
     """
     rows = np.asarray(rows, np.int64)
     found = np.empty(len(rows), object)
-    starts, places, sizes = index["page_rows"], index["page_places"], index["page_sizes"]
+    names = [f"{_prefix(column)}page_{name}" for name in ("rows", "places", "sizes")]
+    starts, places, sizes = (index[name] for name in names)
     pages = np.searchsorted(starts, rows, "right") - 1
     if not len(rows):
         return found

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.segment.arrays import map_bytes
-from geohash_rs.store.segment.layout import BLOCK, MOST_TEXT
+from geohash_rs.store.segment.layout import BLOCK, MOST_SOURCE, MOST_TEXT
 from geohash_rs.store.segment.pages import unpacked_size
-from geohash_rs.store.segment.tiles import STAMP
+from geohash_rs.store.segment.tiles import SOURCE, SOURCES, STAMP
 from geohash_rs.store.segment.wkb import check_wkb
 
 __all__ = ["TileTableFile", "undecodable"]
@@ -28,6 +28,7 @@ TEXT = pa.dictionary(pa.int32(), pa.string())
 COLUMNS = {
     "tile_id": pa.int64(),
     "geometry": pa.binary(),
+    SOURCE: SOURCES,
     **dict.fromkeys(("scene", "label"), TEXT),
     **dict.fromkeys(("col", "row", "width", "height", "tile_size"), pa.int32()),
     **dict.fromkeys(("datetime", "datetime_end"), STAMP),
@@ -142,11 +143,13 @@ def _check_filled(table: pa.Table) -> None:
     Raises:
         ValueError: If one has not.
     """
-    for name in {"scene", "label"} & {*table.column_names}:
+    for name in {"scene", "label", SOURCE} & {*table.column_names}:
+        most = MOST_SOURCE if name == SOURCE else MOST_TEXT
         for chunk in table.column(name).chunks:
-            longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
-            if longest > MOST_TEXT:
-                msg = f"its column {name} has a text of {longest:,} bytes, over {MOST_TEXT:,}"
+            texts = chunk if name == SOURCE else chunk.dictionary
+            longest = pc.max(pc.binary_length(texts)).as_py() or 0
+            if longest > most:
+                msg = f"its column {name} has a text of {longest:,} bytes, over {most:,}"
                 raise ValueError(msg)
     for name in ("tile_id", "scene"):
         if table.column(name).null_count:

@@ -1,7 +1,8 @@
 """Read a segment: mapped codes, mapped index, rows of the tile table."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from geohash_rs.store.disk.manifest import SegmentEntry, VectorsEntry
 from geohash_rs.store.segment.arrays import map_arrays, map_bytes
 from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.index_arrays import IndexArrays
-from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, TILES, VECTORS
-from geohash_rs.store.segment.pages import read_wkb
+from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, MOST_SOURCE, TILES, VECTORS
+from geohash_rs.store.segment.pages import read_values
 from geohash_rs.store.segment.parquet import TileTableFile, undecodable
-from geohash_rs.store.segment.tiles import STAMP
+from geohash_rs.store.segment.tiles import SOURCE, SOURCES, STAMP
 from geohash_rs.store.segment.vectors import StoredVectors
 from geohash_rs.store.segment.windows import TILE_SIZE, WINDOW, window_numbers
 from geohash_rs.store.segment.wkb import check_wkb
@@ -222,7 +223,7 @@ class Segment:
         return self._table.num_rows
 
     def tile_rows(self, rows: Array, columns: Collection[str] | None = None) -> pa.Table:
-        """Read some rows of the tile table, from the index and single pages of footprints.
+        """Read some rows of the tile table, from the index and single pages.
 
         Args:
             rows: Row numbers, any order, shape (m,).
@@ -246,6 +247,8 @@ class Segment:
             readers["label"] = lambda: self._text_column("label", rows)
         if f"{TILE_SIZE}_least" in self.index:
             readers[TILE_SIZE] = lambda: self._window(TILE_SIZE, rows)
+        if f"{SOURCE}_page_rows" in self.index:
+            readers[SOURCE] = lambda: self._sources(rows)
         readers["geometry"] = lambda: pa.array(self._wkb(rows), pa.binary())
         return pa.table(
             {name: read() for name, read in readers.items() if columns is None or name in columns}
@@ -285,14 +288,35 @@ class Segment:
         Raises:
             ArchiveCorruptError: If the Parquet file is damaged.
         """
-        try:
-            shapes = read_wkb(self._table.content, self.index, rows, num_rows=len(self))
+        with self._decoding():
+            shapes = read_values(self._table.content, self.index, rows, num_rows=len(self))
             check_wkb(shapes)
+        return shapes
+
+    def _sources(self, rows: Array) -> pa.Array:
+        """Read sources, null where missing.
+
+        Raises:
+            ArchiveCorruptError: If the Parquet file is damaged.
+        """
+        data, count = self._table.content, len(self)
+        with self._decoding():
+            found = read_values(data, self.index, rows, num_rows=count, column=SOURCE)
+            return _source_texts(found)
+
+    @contextlib.contextmanager
+    def _decoding(self) -> Iterator[None]:
+        """Name the Parquet file in errors of decoding it.
+
+        Raises:
+            ArchiveCorruptError: If it is damaged.
+        """
+        try:
+            yield
         except ArchiveCorruptError:  # of the index, which has another file
             raise
         except (ValueError, IndexError, OSError) as error:
             raise ArchiveCorruptError(undecodable(self.folder / TILES, error)) from error
-        return shapes
 
     def footprints(self, rows: Array) -> npt.NDArray[np.object_]:
         """Read the exact footprints of rows.
@@ -327,6 +351,19 @@ class Segment:
             ArchiveCorruptError: If the Parquet file is damaged.
         """
         return self._table.blocks(first, last)
+
+
+def _source_texts(values: Array) -> pa.Array:
+    """Decode sources from UTF-8.
+
+    Raises:
+        ValueError: If one is too long or is not UTF-8.
+    """
+    longest = max((len(value) for value in values if value is not None), default=0)
+    if longest > MOST_SOURCE:
+        msg = f"a source has {longest:,} bytes, over {MOST_SOURCE:,}"
+        raise ValueError(msg)
+    return pa.array(values, pa.large_binary()).cast(SOURCES)
 
 
 def _find(stored: Array, order: Array, offset: int) -> int:

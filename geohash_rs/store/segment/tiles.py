@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from geopandas.array import from_shapely
 
 from geohash_rs.errors import TileTableError
-from geohash_rs.store.segment.layout import MOST_FOOTPRINT, MOST_TEXT
+from geohash_rs.store.segment.layout import MOST_FOOTPRINT, MOST_SOURCE, MOST_TEXT
 from geohash_rs.store.segment.shapes import lonlat_crs, lonlat_shapes, shape_bounds, shapes_to_wkb
 from geohash_rs.store.segment.sizes import size_of_windows
 from geohash_rs.store.segment.windows import TILE_SIZE
@@ -20,6 +20,9 @@ from geohash_rs.store.segment.wkb import read_shapes
 
 __all__ = [
     "COLUMNS",
+    "OPTIONAL",
+    "SOURCE",
+    "SOURCES",
     "TileTable",
     "empty_tiles",
     "sizes_of_tiles",
@@ -27,8 +30,10 @@ __all__ = [
     "tiles_to_frame",
 ]
 
+SOURCE = "source"  # optional column: image or product from which a code was made
+SOURCES = pa.large_string()  # two million of them may take more than 2 GiB
 NUMBERS = ("col", "row", "width", "height")
-OPTIONAL = ("datetime_end", "label", TILE_SIZE)
+OPTIONAL = ("datetime_end", "label", TILE_SIZE, SOURCE)
 COLUMNS = ("tile_id", "scene", *NUMBERS, "datetime", "geometry")
 STAMP = pa.timestamp("us", tz="UTC")
 LIMIT = np.iinfo(np.int32).max
@@ -40,7 +45,7 @@ class TileTable:
 
     Attributes:
         table: Columns scene, col, row, width, height, datetime, [datetime_end], [label],
-            [tile_size] and geometry (WKB, EPSG:4326), without tile ids.
+            [tile_size], [source] and geometry (WKB, EPSG:4326), without tile ids.
         bounds: (xmin, ymin, xmax, ymax) of each footprint in degrees, xmax above 180 if it
             crosses the antimeridian, NaN if it is missing; float64, shape (n, 4).
     """
@@ -58,7 +63,8 @@ def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
     Args:
         frame: Columns scene (text), geometry (any CRS; may be missing) and, where known, col, row,
             width, height (integers, px), datetime, datetime_end (no zone means UTC), label (text),
-            tile_size (integer, px, of windows that were resampled to this side).
+            tile_size (integer, px, of windows that were resampled to this side), source (text, such
+            as the URI of the image from which a code was made).
 
     Returns:
         The tiles, in the same order.
@@ -89,6 +95,8 @@ def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
         columns["label"] = _texts(frame["label"], "label", required=False)
     if TILE_SIZE in frame.columns:
         columns |= _resampled(_numbers(frame, TILE_SIZE), columns)
+    if SOURCE in frame.columns:
+        columns |= _sources(frame[SOURCE])
     shapes = lonlat_shapes(frame)
     columns["geometry"] = shapes_to_wkb(shapes)
     longest = pc.max(pc.binary_length(columns["geometry"])).as_py() or 0
@@ -109,8 +117,8 @@ def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
 
     Returns:
         The tiles in EPSG:4326, columns tile_id, scene, col, row, width, height, datetime,
-        [datetime_end], [label], [tile_size], geometry; with tile_size, a tile that was not
-        resampled has that of its window.
+        [datetime_end], [label], [tile_size], [source], geometry; with tile_size, a tile that was
+        not resampled has that of its window.
 
     Raises:
         ArchiveCorruptError: If a footprint cannot be decoded.
@@ -124,7 +132,7 @@ def tiles_to_frame(table: pa.Table) -> gpd.GeoDataFrame:
             column = size_of_windows(table.column("width"), table.column("height"), given=column)
         if name in (*NUMBERS, TILE_SIZE) and column.null_count:
             data[name] = pd.array(column.to_pylist(), dtype="Int32")
-        elif name in ("scene", "label"):
+        elif name in ("scene", "label", SOURCE):
             data[name] = pd.array(column.to_pylist(), dtype="str")
         elif pa.types.is_timestamp(column.type):
             micros = column.cast(pa.timestamp("us")).to_numpy()
@@ -176,19 +184,51 @@ def _texts(series: pd.Series, name: str, *, required: bool) -> pa.DictionaryArra
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         msg = f"column {name!r} of tiles must hold text: {error}"
         raise TileTableError(msg) from error
-    if any(text and "\0" in text for text in array.dictionary.to_pylist()):
-        msg = f"column {name!r} of tiles has a text with a zero byte; remove the byte."
-        raise TileTableError(msg)
-    longest = pc.max(pc.binary_length(array.dictionary)).as_py() or 0
-    if longest > MOST_TEXT:
-        msg = (
-            f"column {name!r} of tiles has a text of {longest:,} bytes; use at most {MOST_TEXT:,}."
-        )
-        raise TileTableError(msg)
+    _check_texts(array.dictionary, name, most=MOST_TEXT)
     if required and array.null_count:
         msg = f"column {name!r} of tiles has {array.null_count} missing values; fill them in."
         raise TileTableError(msg)
     return array
+
+
+def _sources(series: pd.Series) -> dict[str, pa.Array]:
+    """Return the column of sources, without a dictionary; nothing if all are missing.
+
+    Raises:
+        TileTableError: If one is not text, has a zero byte or is too long.
+    """
+    try:
+        array = pa.array(series, from_pandas=True)
+        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        array = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        msg = f"column {SOURCE!r} of tiles must hold text: {error}"
+        raise TileTableError(msg) from error
+    if array.null_count == len(array):
+        return {}
+    if array.type not in (pa.string(), SOURCES):
+        msg = (
+            f"column {SOURCE!r} of tiles must hold text, but it holds {array.type}; convert it to "
+            "text first, so that nothing of it is lost."
+        )
+        raise TileTableError(msg)
+    _check_texts(array, SOURCE, most=MOST_SOURCE)
+    return {SOURCE: array.cast(SOURCES)}
+
+
+def _check_texts(texts: pa.Array, name: str, *, most: int) -> None:
+    """Check texts to be stored.
+
+    Raises:
+        TileTableError: If one has a zero byte or is too long.
+    """
+    if pc.any(pc.match_substring(texts, "\0")).as_py():
+        msg = f"column {name!r} of tiles has a text with a zero byte; remove the byte."
+        raise TileTableError(msg)
+    longest = pc.max(pc.binary_length(texts)).as_py() or 0
+    if longest > most:
+        msg = f"column {name!r} of tiles has a text of {longest:,} bytes; use at most {most:,}."
+        raise TileTableError(msg)
 
 
 def _resampled(sizes: pa.Array, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:

@@ -20,7 +20,7 @@ from geohash_rs.store.segment.numbered import numbered
 from geohash_rs.store.segment.pages import PAGE_BYTES, PAGE_ROWS, index_pages
 from geohash_rs.store.segment.shapes import geo_metadata
 from geohash_rs.store.segment.sizes import index_sizes
-from geohash_rs.store.segment.tiles import TileTable
+from geohash_rs.store.segment.tiles import SOURCE, TileTable
 from geohash_rs.store.segment.windows import index_window
 
 __all__ = [
@@ -106,7 +106,10 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
     with writing(path):
         _write_parquet(path, tiles.table.add_column(0, "tile_id", pa.array(tile_ids)), bounds)
     parquet = seal_file(path)
-    arrays = write_file(folder / INDEX, serialise_arrays(index | index_pages(path)))
+    index |= index_pages(path)
+    if SOURCE in tiles.table.column_names:
+        index |= index_pages(path, SOURCE)
+    arrays = write_file(folder / INDEX, serialise_arrays(index))
     files = [codes, arrays, parquet]
     if data.vectors is not None:
         files.append(write_file(folder / VECTORS, data.vectors))
@@ -223,6 +226,7 @@ def _write_parquet(
 ) -> None:
     geometry = table.column("geometry")
     table = table.replace_schema_metadata({b"geo": geo_metadata(bounds, _kinds(geometry.chunks))})
+    paged = ("geometry", SOURCE)  # read by page, hence without a dictionary
     encoded = ["scene", "label", "datetime", "datetime_end", "width", "height", "tile_size"]
     pq.write_table(
         table,
@@ -235,7 +239,7 @@ def _write_parquet(
         compression_level=3,
         use_dictionary=[name for name in encoded if name in table.column_names],
         column_encoding=dict.fromkeys(("tile_id", "col", "row"), "DELTA_BINARY_PACKED"),
-        write_statistics=[name for name in table.column_names if name != "geometry"],
+        write_statistics=[name for name in table.column_names if name not in paged],
     )
 
 
