@@ -382,6 +382,7 @@ def test_tables_of_version_0_1_0_are_refused_with_a_way_out(
         for text in (  # as that version made them
             sql.SQL("UPDATE {} SET format = 1").format(sql.Identifier(f"{table}_archive")),
             sql.SQL("ALTER TABLE {} DROP COLUMN tile_size").format(sql.Identifier(table)),
+            sql.SQL("ALTER TABLE {} DROP COLUMN source").format(sql.Identifier(table)),
         ):
             connection.execute(text)
     expected = r"has format 1, which an earlier geohash_rs made.*publish the archive to another"

@@ -13,6 +13,7 @@ import pytest
 from geohash_rs.errors import ArchiveCorruptError, TileTableError
 from geohash_rs.export.formats import write_batches
 from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.segment import layout
 from geohash_rs.store.segment.arrays import map_arrays, serialise_arrays
 from geohash_rs.store.segment.pages import index_pages
@@ -137,6 +138,16 @@ def test_an_adopted_part_brings_its_sources(tmp_path):
     store.adopt([part])
     assert manifest(store) == (2, True)
     check(store, dict(zip(ids.tolist(), named(10), strict=True)))
+
+
+def test_new_codes_leave_the_sources(tmp_path):
+    store = CodeStore.create(tmp_path / "a", num_bits=8)
+    ids = store.add_codes(codes(30), make_grid(30).assign(source=named(30)))
+    store.remove_tiles(ids[:3])
+    hasher = HasherFile(data=b"network", fingerprint="other", num_bits=16)
+    assert store.replace_codes(hasher, lambda _, rows: np.zeros((len(rows), 2), np.uint8))
+    assert manifest(store) == (2, True)
+    check(store, dict(zip(ids[3:].tolist(), named(30)[3:], strict=True)))
 
 
 @pytest.mark.parametrize("ending", [".csv", ".geojson", ".parquet", ".gpkg", ".html"])

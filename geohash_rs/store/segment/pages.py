@@ -8,7 +8,8 @@ Reference:
 """
 
 import errno
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ PAGE_ROWS = 256  # rows after which the writer checks whether a page is full
 PAGE_BYTES = 16_384  # size of a full page; 256 quadrilaterals take 24,832
 QUAD_BYTES = 93  # size of a quadrilateral's WKB, the common case
 QUAD = np.dtype([("size", "<u4"), ("wkb", f"V{QUAD_BYTES}")])
+LENGTH = struct.Struct("<I")  # of a value, before it
 DATA_PAGE, PLAIN = 0, 0  # PageType and Encoding of parquet.thrift
 MOST_DEPTH = 4  # structs in structs of a page header; statistics make it two
 
@@ -42,8 +44,8 @@ def index_pages(path: Path, column: str = "geometry") -> dict[str, Array]:
     Returns:
         `page_rows`, the first row of each page, uint32, shape (pages,); `page_places`, the offset
         of its compressed values, uint64, shape (pages,); `page_sizes`, their size in bytes,
-        compressed and uncompressed, uint32, shape (pages, 2). Those of another column than
-        "geometry" have its name before theirs, such as `source_page_rows`.
+        compressed and uncompressed, uint32, shape (pages, 2). Names of arrays of any
+        column except "geometry" begin with that of the column, such as `source_page_rows`.
 
     Raises:
         ArchiveWriteError: If `read_values` cannot read this kind of page.
@@ -176,25 +178,29 @@ def _values(body: bytes, wanted: Array, *, count: int) -> Array:
                 first = start + number * QUAD.itemsize + 4
                 taken[place] = body[first : first + QUAD_BYTES]
             return taken
-    edges = list(_edges(body, start, num_there))
+    ends = _ends(body, start, num_there)
     for place, number in zip(places, numbers, strict=True):
-        taken[place] = body[slice(*edges[number])]
+        taken[place] = body[ends[number] + 4 : ends[number + 1]]
     return taken
 
 
-def _edges(body: bytes, place: int, count: int) -> Iterator[tuple[int, int]]:
-    """Iterate over length-prefixed values and yield their byte ranges.
+def _ends(body: bytes, place: int, count: int) -> list[int]:
+    """Return where each of the length-prefixed values of a page ends, after where the first starts.
 
     Raises:
         ValueError: If the values do not fill the page exactly.
     """
-    for _ in range(count):
-        first = place + 4
-        place = first + int.from_bytes(body[place:first], "little")
-        yield first, place
+    ends = [place]
+    try:
+        for _ in range(count):
+            place += 4 + LENGTH.unpack_from(body, place)[0]
+            ends.append(place)
+    except struct.error:
+        place = len(body) + 1
     if place != len(body):
-        msg = f"a page of {len(body)} bytes has values up to byte {place}"
+        msg = f"a page of {len(body)} bytes does not end where the last of its {count} values does"
         raise ValueError(msg)
+    return ends
 
 
 def _levels(levels: bytes, count: int) -> npt.NDArray[np.bool_] | None:
