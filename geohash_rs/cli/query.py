@@ -189,7 +189,6 @@ def _opened(archive: str, *, engine: str | None, schema: str, table: str) -> "Ar
 def _print_table(matches: object) -> None:
     import pandas as pd
 
-    from geohash_rs.export.plain_text import plain_text
     from geohash_rs.store.segment.tiles import sizes_of_tiles
 
     frame = pd.DataFrame(matches)  # type: ignore[call-overload]  # matches is a frame
@@ -197,9 +196,18 @@ def _print_table(matches: object) -> None:
     shown = SHOWN if sizes.nunique() < 2 else [*SHOWN[:-1], "tile_size", SHOWN[-1]]
     if frame["col"].isna().all():  # of vectors that somebody else computed
         shown = [name for name in shown if name not in ("col", "row")]
+    if "source" in frame.columns:
+        frame["source"] = frame["source"].map(_last_part, na_action="ignore")
+        shown = [*shown, "source"]
     frame = frame.assign(tile_size=sizes)[shown]
     if frame.empty:
         echo("no matches; widen the region, time or distance.", err=True)
         return
-    names = frame["scene"].map(lambda key: plain_text(key.rsplit("/", 1)[-1]))
+    names = frame["scene"].map(_last_part)
     echo(*frame.assign(scene=names).to_string(index=False, na_rep="-").split("\n"))
+
+
+def _last_part(address: str) -> str:
+    from geohash_rs.export.plain_text import plain_text
+
+    return plain_text(address.rsplit("/", 1)[-1])
