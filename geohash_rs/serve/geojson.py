@@ -92,4 +92,7 @@ def short_names(scene: str) -> Iterator[None]:
 
 
 def _shown(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    return frame.assign(scene_name=[scene_name(str(scene)) for scene in frame["scene"]])
+    shown = frame["scene"]
+    if "source" in frame.columns:  # of a vector: the image, not the table that holds it
+        shown = frame["source"].fillna(shown)
+    return frame.assign(scene_name=[scene_name(str(name)) for name in shown])

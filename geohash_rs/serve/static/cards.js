@@ -40,7 +40,7 @@ const day = (moment) => (moment ? moment.slice(0, 10) : "no date");
 const sizeOf = ({ tile_size: size, width, height }) => size ?? Math.max(width, height);
 
 export function card(match, { numBits, several, on }) {
-  const { rank, distance, similarity, tile_id: id, scene, scene_name: name, datetime } = match.properties;
+  const { rank, distance, similarity, tile_id: id, scene, source, scene_name: name, datetime } = match.properties;
   const about = `Match ${rank}: tile ${id}, ${distance} of ${numBits} bits differ, ${day(datetime)}`;
   const show = make("button", { type: "button", class: "picture", "aria-label": `${about}. Show on the map`, title: scene },
     picture(api.thumbnail(id), ""), make("span", { class: "rank", "aria-hidden": "true" }, String(rank)));
@@ -54,7 +54,7 @@ export function card(match, { numBits, several, on }) {
     make("div", { class: "facts" },
       make("b", {}, `${distance} bit${distance === 1 ? "" : "s"}`),
       make("meter", { min: 0, max: 1, value: similarity, "aria-label": `similarity of match ${rank}` }),
-      make("span", {}, several ? `${sizeOf(match.properties)} px, ${day(datetime)}` : day(datetime)), make("span", { title: scene }, name)),
+      make("span", {}, several ? `${sizeOf(match.properties)} px, ${day(datetime)}` : day(datetime)), make("span", { title: source ?? scene }, name)),
     make("div", { class: "acts" }, act("up", "Like this"), act("down", "Not like this"), act("keep", "Keep")));
   item.addEventListener("pointerenter", () => on.point(match));
   item.addEventListener("pointerleave", () => on.point(null));
