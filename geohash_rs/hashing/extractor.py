@@ -72,8 +72,10 @@ def fitted_values(
         sample: Raw tiles from which it was chosen.
 
     Returns:
-        The same kinds, the first with the range of the scaling.
+        The same kinds, the first with the range of the scaling if it clips values.
     """
+    if values and not scaling.clip:
+        return tuple(values)
     low, high = scaling.reach
     if not values:
         return (Values.of_range(low, high, dtype=str(sample.dtype).removeprefix("torch.")),)
@@ -183,6 +185,7 @@ class Extractor:
                 "model": self.backbone.model_name,
                 "weights": self.backbone.weights,
                 "stages": list(self.backbone.stages),
+                **({"image_size": self.backbone.image_size} if self.backbone.image_size else {}),
                 **({"precision": "int8"} if self.integer is not None else {}),
             },
         }

@@ -452,11 +452,15 @@ class Hasher:
         backbone = rebuild_backbone(
             about["backbone"], weights, in_chans=len(bands), bands=bands if named else ()
         )
+        scaling = Scaling.from_dict(about["scaling"])
         in_int8 = about["backbone"].get("precision") == "int8"
+        if not in_int8:  # what its weights expect, which another fit needs; in int8 it is timm's
+            backbone.mean, backbone.std = scaling.mean, scaling.std
+            backbone.raw_input = not scaling.clip
         extractor = Extractor(
             backbone,
             calibration=file.part("int8.") if in_int8 else None,
-            scaling=Scaling.from_dict(about["scaling"]),
+            scaling=scaling,
             device=device,
             values=[Values.from_dict(values) for values in about.get("values", ())],
             **{name: about[name] for name in names},

@@ -112,9 +112,11 @@ def _check_backbone(source: Mapping[str, Any]) -> None:
     """Check which network is to be made.
 
     Raises:
-        HasherError: If its name, its stages or its precision are not allowed.
+        HasherError: If its name, its stages, its image size or its precision are not allowed.
     """
     _fields(source, {"model": str, "weights": str, "stages": list})
+    if "image_size" in source:
+        _whole(source, "image_size", most=MOST_INPUT)
     _texts(source["stages"], "stages", most=MOST_STAGES)
     if (precision := source.get("precision", "fp32")) not in PRECISIONS:
         msg = f"the hasher computes in {str(precision)[:40]!r}, not {' or '.join(PRECISIONS)}."

@@ -24,7 +24,7 @@ from geohash_rs.hashing.fit.training_free import (
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0, LITE0_WEIGHTS
-from geohash_rs.hashing.network.scaling import make_scaling, range_of
+from geohash_rs.hashing.network.scaling import make_scaling
 from geohash_rs.hashing.shipped import load_hasher, shipped_hashers
 from geohash_rs.scenes.values import Values
 
@@ -197,7 +197,7 @@ def _scaled(
     extractor: Extractor, sample: Tensor, *, values: Sequence[Values], tile_size: int | None
 ) -> Extractor:
     """Return an extractor for the range of values, and the size, of some raw tiles."""
-    scaling = make_scaling(extractor.backbone, range_of(values), sample=sample)
+    scaling = make_scaling(extractor.backbone, None, sample=sample, values=values)
     return replace(
         extractor,
         scaling=scaling,

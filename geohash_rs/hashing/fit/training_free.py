@@ -24,7 +24,7 @@ from geohash_rs.hashing.network.heads import LinearHead
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.pretrained import load_backbone
-from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, range_of, sample_pixels
+from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, sample_pixels
 from geohash_rs.hashing.network.views import view
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.health import FEWEST_OF_SENSOR
@@ -161,7 +161,7 @@ def fit_hasher(
     backbone = load_backbone(
         model, weights=weights, in_chans=len(names), bands=names, stages=stages, seed=seed
     )
-    chosen = make_scaling(backbone, scaling or range_of(values), sample=sample)
+    chosen = make_scaling(backbone, scaling, sample=sample, values=values)
     tile_size = tile_size or int(sample.shape[-2])
     input_size = input_size or choose_input_size(backbone, tile_size=tile_size)
     extractor = Extractor(

@@ -23,7 +23,7 @@ from geohash_rs.hashing.network.heads import Head, LinearHead, MiLaN
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.pretrained import load_backbone
-from geohash_rs.hashing.network.scaling import make_scaling, range_of
+from geohash_rs.hashing.network.scaling import make_scaling
 from geohash_rs.hashing.train.on_features import train_head
 from geohash_rs.hashing.train.recipes import Recipe
 from geohash_rs.scenes.dataset import Scenes, Tile
@@ -241,7 +241,7 @@ def fit_on_scenes(
     backbone = load_backbone(
         model, weights=weights, in_chans=len(names), bands=names, stages=stages, seed=seed
     )
-    scaling = make_scaling(backbone, range_of(source.values), sample=sample)
+    scaling = make_scaling(backbone, None, sample=sample, values=source.values)
     input_size = choose_input_size(backbone, tile_size=tile_size)
     extractor = Extractor(
         backbone,

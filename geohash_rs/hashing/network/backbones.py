@@ -25,6 +25,7 @@ class Backbone(nn.Module):
         stages: Names of modules, such as "blocks.4", whose output, averaged over the image, is
             appended to the features; with ":covariance" behind the name, how its channels vary
             together over the image, as in `covariance`.
+        image_size: Side, px, for which its positions were made, if it is not timm's.
         accepted: Sides of images, px, that the network is known to take.
         num_features: Length of the feature vector.
         parts: Lengths of its parts: the network's own features, then those of each stage.
@@ -42,6 +43,7 @@ class Backbone(nn.Module):
         *,
         in_chans: int = 3,
         stages: Sequence[str] = (),
+        image_size: int | None = None,
         seed: int = 0,
         most_bytes: int | None = None,
     ) -> None:
@@ -52,6 +54,7 @@ class Backbone(nn.Module):
                 width), into features, shape (tiles, features).
             in_chans: As the attribute.
             stages: As the attribute.
+            image_size: As the attribute; only for networks of a fixed size, such as transformers.
             seed: Seed of the weights.
             most_bytes: Memory that making the network may take; None for any.
 
@@ -63,18 +66,21 @@ class Backbone(nn.Module):
         self.model_name = model_name = type(model).__name__ if own else str(model)
         self.in_chans = in_chans
         self.stages = tuple(stages)
+        self.image_size = image_size
         self.weights = "own" if own else "random"
         self.adapted = False
         self.raw_input = False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             with Allowance(f"the network {model_name}", most_bytes):
-                network: Any = model if own else create_network(model, in_chans)
+                network: Any = (
+                    model if own else create_network(model, in_chans, image_size=image_size)
+                )
         self.network = network
         config: Mapping[str, Any] = getattr(self.network, "pretrained_cfg", {})
         self.mean = _channels(config.get("mean", (0.5, 0.5, 0.5)), in_chans)
         self.std = _channels(config.get("std", (0.5, 0.5, 0.5)), in_chans)
-        self.input_size = int(config.get("input_size", (3, 224, 224))[-1])
+        self.input_size = image_size or int(config.get("input_size", (3, 224, 224))[-1])
         self.accepted = {self.input_size}
         _check_stages(self.network, stages)
         length = getattr(network, "num_features", None)
@@ -115,11 +121,23 @@ class Backbone(nn.Module):
         return [pooled, *(pool(stage, outputs.get(module_of(stage))) for stage in self.stages)]
 
 
-def create_network(model_name: Any, in_chans: int, *, pretrained: bool = False) -> Any:  # noqa: ANN401
+def create_network(
+    model_name: Any,  # noqa: ANN401 - what a user passes
+    in_chans: int,
+    *,
+    image_size: int | None = None,
+    pretrained: bool = False,
+) -> Any:  # noqa: ANN401
     """Make a timm network without its classifier.
 
+    Args:
+        model_name: Name of a timm model.
+        in_chans: Number of input bands.
+        image_size: As in `Backbone`.
+        pretrained: Whether to load timm's weights.
+
     Raises:
-        HasherError: If timm does not have this model.
+        HasherError: If timm does not have this model, or its size cannot be chosen.
     """
     if not isinstance(model_name, str):
         msg = f"the backbone is {model_name!r}; use a timm name or a module, such as MyNet()."
@@ -133,7 +151,16 @@ def create_network(model_name: Any, in_chans: int, *, pretrained: bool = False) 
             "timm.models.register_model before a hasher with it is loaded."
         )
         raise HasherError(msg)
-    return timm.create_model(model_name, in_chans=in_chans, num_classes=0, pretrained=pretrained)
+    sized = {} if image_size is None else {"img_size": image_size}
+    try:
+        return timm.create_model(
+            model_name, in_chans=in_chans, num_classes=0, pretrained=pretrained, **sized
+        )
+    except TypeError as error:
+        if image_size is None:
+            raise
+        msg = f"the network {model_name} does not take images of a chosen size; leave out the size."
+        raise HasherError(msg) from error
 
 
 def _channels(values: Sequence[float], in_chans: int) -> tuple[float, ...]:

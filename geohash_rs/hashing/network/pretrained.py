@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+import timm
 import torch
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
@@ -23,14 +24,26 @@ from geohash_rs.hashing.network.lite0 import (
     lite0_state_dict,
     rename_lite,
 )
+from geohash_rs.hashing.network.torchgeo_weights import TorchGeoWeights, is_weights_name
 from geohash_rs.scenes.sensors import meanings_of
 
-__all__ = ["load_backbone", "read_state_dict", "read_torch_file", "rebuild_backbone"]
+__all__ = [
+    "check_weights_file",
+    "file_to_fetch",
+    "load_backbone",
+    "read_state_dict",
+    "read_torch_file",
+    "rebuild_backbone",
+]
 
 SEEN = (("nir", "nir08"), ("red",), ("green",), ("blue",))
 REACHED_WITHIN = 5  # seconds
 WEIGHT_FILES = {".bin", ".ckpt", ".pt", ".pth", ".safetensors"}
-AUXILIARY = ("AuxLogits.", "classifier.", "fc.", "head.", "heads.")
+# What timm calls classifiers, which a backbone does without.
+AUXILIARY = (
+    "AuxLogits.", "aux_head.", "classif.", "classifier.", "fc.", "head.", "head_dist.", "heads.",
+    "heads_dist.", "last_linear.",
+)  # fmt: skip
 
 
 def load_backbone(
@@ -45,12 +58,14 @@ def load_backbone(
     """Make a backbone and load its weights.
 
     Args:
-        model: Name of a timm model, or a module as for `Backbone`, which keeps its weights unless
-            a file is named. TorchGeo weights determine the model themselves.
+        model: Name of a timm model or of TorchGeo weights, or a module as for `Backbone`, which
+            keeps its weights unless a file is named. TorchGeo weights determine the network, the
+            bands and the pixel values.
         weights: True for the model's pretrained weights (for ``tf_efficientnet_lite0`` those
-            installed with this package, for others timm's, which are downloaded); False or None
-            for random weights; TorchGeo weights as an enum member or by name, such as
-            ``"ResNet18_Weights.SENTINEL2_ALL_MOCO"``; or the path of a local state dict.
+            installed with this package, for others timm's or TorchGeo's, which are downloaded);
+            False or None for random weights; TorchGeo weights as an enum member or by name, such as
+            ``"ResNet18_Weights.SENTINEL2_ALL_MOCO"``; or the path of a local state dict, such as
+            the file that would be downloaded.
         in_chans: Number of input bands. If it differs from that of the weights, and they have
             three, the first convolution is adapted: to red, green, blue and near infrared if these
             are among the bands, otherwise like timm does, repeated and rescaled. None uses that of
@@ -64,37 +79,65 @@ def load_backbone(
         The backbone, in training mode with gradients on, like any new torch module.
 
     Raises:
-        HasherError: If the model or the weights are unknown or do not match.
+        HasherError: If the model or the weights are unknown or do not match, or they cannot be
+            downloaded; it then names the file to fetch.
         BandMismatchError: If the weights were trained on another number of bands, other than three.
     """
     if weights is True and isinstance(model, nn.Module):
         weights = None
-    if _names_a_file(weights) and not Path(weights).is_file():
-        msg = (
-            f"there is no file {Path(weights).absolute()} to read weights from; pass the path of a "
-            "state dict, or weights=True for pretrained ones."
-        )
-        raise HasherError(msg)
+    file = Path(weights) if _names_a_file(weights) else None
+    if file is not None:
+        check_weights_file(weights)
     if weights is None or weights is False:
         return Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
+    if is_weights_name(model) and (file is not None or weights is True):
+        return _torchgeo_backbone(model, file, in_chans=in_chans, stages=stages, seed=seed)
     if weights is True:
         source, state = _pretrained(model)
-    elif isinstance(weights, str | Path) and Path(weights).is_file():
-        source, state = "file", read_state_dict(Path(weights))
+    elif file is not None:
+        source, state = "file", read_state_dict(file)
     else:
-        return _torchgeo_backbone(weights, in_chans=in_chans, stages=stages, seed=seed)
+        return _torchgeo_backbone(weights, None, in_chans=in_chans, stages=stages, seed=seed)
     backbone = Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
-    origin = source if source != "file" else str(weights)
-    _load_into(backbone, state, origin=origin, bands=bands)
+    _load_into(backbone, state, origin=source if file is None else str(file), bands=bands)
     backbone.weights = source
     return backbone
+
+
+def check_weights_file(weights: str | Path) -> None:
+    """Check that a file of weights exists.
+
+    Args:
+        weights: Its path.
+
+    Raises:
+        HasherError: If it does not, or it is the address of a file elsewhere.
+    """
+    if "://" in str(weights):
+        msg = (
+            f"{weights} is an address, but weights are only read from files of this machine; "
+            "download it and pass the path, weights=FILE."
+        )
+        raise HasherError(msg)
+    if not Path(weights).is_file():
+        msg = (
+            f"there is no file {Path(weights).absolute()} to read weights from; pass the path of a "
+            "state dict, or leave it out for pretrained weights."
+        )
+        raise HasherError(msg)
 
 
 def _names_a_file(weights: Any) -> bool:  # noqa: ANN401
     """Return whether weights are a path, rather than the name of TorchGeo's."""
     if not isinstance(weights, str | Path):
         return False
-    return isinstance(weights, Path) or Path(weights).suffix in WEIGHT_FILES or "/" in weights
+    path = Path(weights)
+    return (
+        isinstance(weights, Path)
+        or path.suffix in WEIGHT_FILES
+        or "/" in weights
+        or (path.is_file() and not is_weights_name(weights))
+    )
 
 
 def rebuild_backbone(
@@ -107,7 +150,7 @@ def rebuild_backbone(
     """Make the backbone that a hasher file describes.
 
     Args:
-        source: Its model, stages and source of weights.
+        source: Its model, stages and source of weights, and the image size if that is its own.
         weights: Tensors of the network by name; empty for those of the installed package.
         in_chans: Number of input bands.
         bands: Names of the bands, as for `load_backbone`.
@@ -124,8 +167,13 @@ def rebuild_backbone(
             msg = f"the file lacks the weights of {model}; save with embed_backbone=True."
             raise HasherError(msg)
         return load_backbone(LITE0, in_chans=in_chans, bands=bands, stages=stages)
-    most_bytes = allowance_of(weights)
-    backbone = Backbone(model, in_chans=in_chans, stages=stages, most_bytes=most_bytes)
+    backbone = Backbone(
+        model,
+        in_chans=in_chans,
+        stages=stages,
+        image_size=source.get("image_size"),
+        most_bytes=allowance_of(weights),
+    )
     backbone.network.load_state_dict(weights)
     backbone.weights = source["weights"]
     return backbone
@@ -199,8 +247,9 @@ def _pretrained(model: Any) -> tuple[str, dict[str, Tensor]]:  # noqa: ANN401 - 
         raise
     except Exception as error:
         msg = (
-            f"the weights of {model} cannot be downloaded ({_first_sentence(error)}); pass "
-            f"weights=PATH of a local state dict, or use {LITE0}, whose weights are installed."
+            f"the weights of {model} cannot be downloaded ({_first_sentence(error)}); fetch "
+            f"{file_to_fetch(model) or 'them'} in another way and pass weights=FILE, or use "
+            f"{LITE0}, whose weights are installed."
         )
         raise HasherError(msg) from error
     return "timm", network.state_dict()
@@ -230,57 +279,69 @@ def _first_sentence(error: Exception) -> str:
     return one_line(error).partition(". ")[0].rstrip(".")
 
 
+def file_to_fetch(model: str) -> str:
+    """Return the address of the file that timm downloads for a model; empty if it has none.
+
+    Args:
+        model: Name of a timm model.
+    """
+    config = timm.get_pretrained_cfg(model)
+    if config is None:
+        return ""
+    if config.hf_hub_id:
+        name = config.hf_hub_filename or "model.safetensors"
+        return f"https://huggingface.co/{config.hf_hub_id}/resolve/main/{name}"
+    return str(config.url or "")
+
+
 def _torchgeo_backbone(
-    weights: Any,  # noqa: ANN401
+    name: Any,  # noqa: ANN401 - TorchGeo's enum
+    file: Path | None,
     *,
     in_chans: int | None,
     stages: Sequence[str],
     seed: int,
 ) -> Backbone:
-    from torchgeo.models import get_weight  # takes seconds to import
-
-    if isinstance(weights, str):
-        try:
-            weights = get_weight(weights)
-        except (ValueError, KeyError) as error:
-            msg = f"weights {weights!r} are neither a file nor weights of TorchGeo: {error}"
-            raise HasherError(msg) from error
-    meta = weights.meta
-    if in_chans is not None and in_chans != meta["in_chans"]:
-        bands = ", ".join(meta.get("bands", ())) or "unnamed"
-        msg = f"{weights} need {meta['in_chans']} bands ({bands}) but the tiles have {in_chans}."
-        raise BandMismatchError(msg)
-    backbone = Backbone(meta["model"], in_chans=meta["in_chans"], stages=stages, seed=seed)
-    try:
-        state = weights.get_state_dict(progress=False, weights_only=True)
-    except Exception as error:  # of the network, the disk or PyTorch's reader
+    """Make the network of TorchGeo weights, and load them from a file, otherwise from their hub."""
+    weights = TorchGeoWeights.find(name)
+    if weights.problem:
+        msg = f"{weights} cannot be a backbone: {weights.problem}; use other weights."
+        raise HasherError(msg)
+    if in_chans is not None and in_chans != weights.in_chans:
+        bands = ", ".join(map(str, weights.meta.get("bands", ()))) or "unnamed"
         msg = (
-            f"{weights} cannot be downloaded, or read without running code from them "
-            f"({_first_sentence(error)}); pass weights=PATH of a local state dict."
+            f"{weights} need {weights.in_chans} bands ({bands}) but the tiles have {in_chans}; "
+            "choose these bands, or weights for yours ('geohash-rs backbones --bands ...')."
         )
-        raise HasherError(msg) from error
-    _load_into(backbone, state, origin=str(weights))
+        raise BandMismatchError(msg)
+    backbone = Backbone(
+        weights.model,
+        in_chans=weights.in_chans,
+        stages=stages,
+        image_size=weights.image_size,
+        seed=seed,
+    )
+    _load_into(backbone, _torchgeo_state(weights, file), origin=str(file or weights))
     backbone.weights = str(weights)
-    backbone.mean, backbone.std = _raw_statistics(weights)
-    backbone.raw_input = True
+    backbone.mean, backbone.std, backbone.raw_input = weights.statistics()
+    backbone.input_size = weights.input_size or backbone.input_size
     return backbone
 
 
-def _raw_statistics(weights: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:  # noqa: ANN401
-    """Combine the normalisations that TorchGeo weights were trained with into one, in raw units."""
-    channels = int(weights.meta["in_chans"])
-    mean, std = torch.zeros(channels), torch.ones(channels)
-    for step in weights.transforms.modules():
-        if type(step).__name__ == "Normalize":
-            shift = torch.as_tensor(_setting(step, "mean"), dtype=torch.float32).flatten()
-            scale = torch.as_tensor(_setting(step, "std"), dtype=torch.float32).flatten()
-            mean, std = mean + std * shift, std * scale
-    return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def _setting(step: Any, name: str) -> Any:  # noqa: ANN401
-    """Read a setting of torchvision's Normalize, or of Kornia's, which stores it in `flags`."""
-    return step.flags[name] if hasattr(step, "flags") else getattr(step, name)
+def _torchgeo_state(weights: TorchGeoWeights, file: Path | None) -> dict[str, Tensor]:
+    """Read the tensors of TorchGeo weights, from a file or from their hub."""
+    if file is not None:
+        return read_state_dict(file)
+    try:
+        state: dict[str, Tensor] = weights.entry.get_state_dict(progress=False, weights_only=True)
+    except Exception as error:  # of the network, the disk or PyTorch's reader
+        msg = (
+            f"{weights} cannot be downloaded, or read without running code from them "
+            f"({_first_sentence(error)}); fetch {weights.entry.url} in another way and pass "
+            f"weights=FILE with {weights} as the model."
+        )
+        raise HasherError(msg) from error
+    return state
 
 
 def _adapted(weight: Tensor, bands: Sequence[str], *, count: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Scale raw pixel values of any sensor and data type to the range that a network expects."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geohash_rs.errors import HasherError
+from geohash_rs.errors import GeoHashRSWarning, HasherError, ValueMismatchError
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.scenes.values import Values
 
@@ -16,7 +17,6 @@ __all__ = [
     "Scaling",
     "estimate_range",
     "make_scaling",
-    "range_of",
     "sample_pixels",
 ]
 
@@ -24,6 +24,9 @@ SCALING_TILES = 512  # tiles sampled to choose the range of pixel values
 PERCENTILES = [0.01, 0.99]
 THIN_STEP = 8  # px between those that are sampled from a tile to be hashed
 THIN_SIDE = 64  # rows and columns sampled from each tile
+HIGHEST_BYTE = 255.0
+# Reflectance in the numbers of Sentinel-2: https://sentiwiki.copernicus.eu/web/s2-processing
+REFLECTANCE_1 = 10_000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +106,11 @@ class Scaling:
         if self.clip:
             return self.low, self.high
         # Weights that take raw values have a mean and deviation such as 123 and 58 for pictures.
-        highs = tuple(mean + std for mean, std in zip(self.mean, self.std, strict=True))
-        if 2 < max(highs) <= 255:
-            highs = (255.0,) * len(highs)
-        return (0.0,) * len(highs), highs
+        tops = [mean + std for mean, std in zip(self.mean, self.std, strict=True)]
+        if 2 < max(tops) <= HIGHEST_BYTE:
+            tops = [HIGHEST_BYTE] * len(tops)
+        ends = zip(tops, self.low, self.high, strict=True)
+        return self.low, tuple(low + top * (high - low) for top, low, high in ends)
 
     def outside(self, tiles: Tensor) -> float:
         """Return the share of values that are clipped, so that they all look alike.
@@ -160,7 +164,11 @@ class Scaling:
 
 
 def make_scaling(
-    backbone: Backbone, scaling: Mapping[str, Any] | None, *, sample: Tensor
+    backbone: Backbone,
+    scaling: Mapping[str, Any] | None,
+    *,
+    sample: Tensor,
+    values: Sequence[Values] = (),
 ) -> Scaling:
     """Choose the scaling of raw pixels for a backbone.
 
@@ -168,21 +176,75 @@ def make_scaling(
         backbone: The network, which has the mean and deviation that it expects.
         scaling: The user's scaling, or None.
         sample: Raw tiles to estimate the range from if there is no scaling.
+        values: Kinds of the tiles' values, if they are known; others are converted to the first.
 
     Returns:
         The scaling; without a user's scaling, that of TorchGeo weights if the backbone has them.
 
     Raises:
         HasherError: If the scaling is not understood, or a band has no finite pixel.
+        ValueMismatchError: If the weights expect other values than those of the tiles.
     """
-    if scaling is None and not backbone.raw_input:
-        scaling = estimate_range(sample)
+    if scaling is None and backbone.raw_input:
+        return _raw_scaling(backbone, values[0] if values else _values_of(sample))
+    chosen = scaling or _range_of(values) or estimate_range(sample)
     return Scaling.from_mapping(
-        scaling, mean=backbone.mean, std=backbone.std, raw_input=backbone.raw_input
+        chosen, mean=backbone.mean, std=backbone.std, raw_input=backbone.raw_input
     )
 
 
-def range_of(values: Sequence[Values]) -> dict[str, Any] | None:
+def _raw_scaling(backbone: Backbone, found: Values) -> Scaling:
+    """Choose the scaling for weights that expect pixels in units of their own.
+
+    Reflectance as a fraction becomes the numbers of Sentinel-2. Pictures, which such weights have
+    not seen, are stretched to the same range, with a warning.
+
+    Raises:
+        ValueMismatchError: If the weights expect other values.
+    """
+    mean, std = backbone.mean, backbone.std
+    tops = [a + b for a, b in zip(mean, std, strict=True)]
+    if max(tops) < 0 <= min(found.low):
+        msg = (
+            f"the scenes hold {found}, but {backbone.weights} were trained on decibels, values "
+            f"around {min(mean):.3g} to {max(mean):.3g}; convert the scenes to decibels."
+        )
+        raise ValueMismatchError(msg)
+    if max(tops) > HIGHEST_BYTE:
+        bytes_too = [m == 0 and s == HIGHEST_BYTE for m, s in zip(mean, std, strict=True)]
+        if any(bytes_too):
+            msg = (
+                f"{backbone.weights} were trained on 8-bit pictures in {sum(bytes_too)} of "
+                f"{len(mean)} bands and on numbers in the others, but the scenes hold {found} in "
+                "all; use other weights, or fit_hasher with scaling=... of each band."
+            )
+            raise ValueMismatchError(msg)
+        if found.kind == "picture":
+            msg = (
+                f"the scenes hold {found}, but {backbone.weights} were trained on the numbers of "
+                "a sensor, such as reflectance times 10,000; the pictures are stretched to that "
+                "range, and matches may be poor. Use scenes with these numbers, or other weights."
+            )
+            warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+            whole = {"kind": "range", "low": 0.0, "high": HIGHEST_BYTE}
+            return Scaling.from_mapping(whole, mean=mean, std=std, raw_input=True)
+        if found.kind == "fraction":
+            low, high = (0.0,) * len(mean), (1 / REFLECTANCE_1,) * len(mean)
+            return Scaling(low=low, high=high, mean=tuple(mean), std=tuple(std), clip=False)
+    return Scaling.from_mapping(None, mean=mean, std=std, raw_input=True)
+
+
+def _values_of(tiles: Tensor) -> Values:
+    """Describe the values of raw tiles."""
+    pixels = sample_pixels([tiles])[0, :, 0]
+    finite = pixels[:, torch.isfinite(pixels).all(0)].numpy()
+    if not finite.shape[1]:
+        msg = f"{len(tiles)} tiles have no pixel that is finite in all bands; fit on other tiles."
+        raise HasherError(msg)
+    return Values.of_pixels(finite, dtype=str(tiles.dtype).removeprefix("torch."))
+
+
+def _range_of(values: Sequence[Values]) -> dict[str, Any] | None:
     """Choose the range of pixel values if there are several kinds of them.
 
     Args:
