@@ -23,10 +23,11 @@ from geohash_rs.errors import (
     VectorError,
 )
 from geohash_rs.hashing.embedding import Embedding
-from geohash_rs.hashing.fit.by_name import Unfitted
+from geohash_rs.hashing.fit.backbone_choice import AT, BackboneChoice
+from geohash_rs.hashing.fit.by_name import Unfitted, with_backbone
 from geohash_rs.hashing.hasher import Hasher, as_features
 from geohash_rs.hashing.shipped import load_hasher
-from geohash_rs.indexing.add import Imagery, add_imagery
+from geohash_rs.indexing.add import Imagery, add_imagery, pending_hasher
 from geohash_rs.indexing.dataset_imagery import DatasetImagery
 from geohash_rs.indexing.refit import Announce, refit_archive
 from geohash_rs.indexing.refit_report import RefitReport
@@ -47,7 +48,7 @@ from geohash_rs.store.disk.manifest import KeepVectors
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 from geohash_rs.store.disk.records import SceneRecord
 
-__all__ = ["Archive", "check_keeps", "open_or_create", "remove_unused"]
+__all__ = ["Archive", "check_asked", "chosen_backbone", "open_or_create", "remove_unused"]
 
 DEFAULT_HASHER = "general-64"
 
@@ -74,9 +75,16 @@ class Archive(CodeStore, ImageQueries):
         *,
         hasher: Hasher | str | Path | None = None,
         num_bits: int | None = None,
+        backbone: str | None = None,
+        weights: Any = None,  # noqa: ANN401  (TorchGeo's enum is not imported here)
+        stages: Sequence[str] = (),
         keep_vectors: KeepVectors = "none",
     ) -> Self:
         """Make a new archive.
+
+        >>> Archive.create(
+        ...     "archive", hasher="general-64", backbone="ResNet50_Weights.SENTINEL2_ALL_MOCO"
+        ... )  # doctest: +SKIP
 
         Args:
             path: A folder that does not exist yet, or holds nothing but the remains of an
@@ -86,6 +94,13 @@ class Archive(CodeStore, ImageQueries):
                 shipped ``general-rgb-128``, given by name, is fitted in the same way. None means
                 codes made elsewhere if ``num_bits`` is given, otherwise ``general-64``.
             num_bits: Bits per code, for codes made elsewhere.
+            backbone: Network of a hasher that is to be fitted: the name of a timm model or of
+                TorchGeo weights. Default: that of the weights, otherwise
+                ``tf_efficientnet_lite0``.
+            weights: Its weights: the path of a state dict, or TorchGeo weights. Default: those that
+                timm or TorchGeo download. A file must stay there until imagery is added; then the
+                archive's hasher holds the weights.
+            stages: Layers whose mean output is added to the features, as for `load_backbone`.
             keep_vectors: Whether to keep the feature vector of every tile next to its code:
                 "float16" (two bytes a number), "int8" (one byte) or "none". With vectors, tiles
                 can be hashed again without their pixels.
@@ -96,18 +111,21 @@ class Archive(CodeStore, ImageQueries):
         Raises:
             ArchiveExistsError: If the path exists and is not empty.
             ArchiveReadOnlyError: If the folder cannot be written.
-            HasherError: If `num_bits` differs from the hasher's.
+            HasherError: If `num_bits` differs from the hasher's, or the backbone, its weights or
+                stages do not exist, or the hasher does not take another backbone.
             HasherNotFoundError: If the hasher is not found.
             CodeLengthError: If codes of `num_bits` bits cannot be packed.
             QueryError: If `keep_vectors` is unknown.
         """
+        if (choice := chosen_backbone(backbone, weights, stages)) is not None:
+            hasher = _named(hasher, choice)
         if hasher is None and num_bits is not None:
             bits = check_num_bits(num_bits)
             return super().create(path, num_bits=bits, keep_vectors=keep_vectors)
         chosen = DEFAULT_HASHER if hasher is None else hasher
         if (unfitted := Unfitted.find(chosen)) is not None:
             _check_same_bits(num_bits, unfitted.num_bits)
-            pending = unfitted.name
+            pending = unfitted.pending
             return super().create(path, pending_hasher=pending, keep_vectors=keep_vectors)
         made = chosen if isinstance(chosen, Hasher) else load_hasher(chosen)
         _check_same_bits(num_bits, made.num_bits)
@@ -245,7 +263,8 @@ class Archive(CodeStore, ImageQueries):
                 resolution=resolution,
                 known=[record.settings for record in self.scenes()],
             )
-            scenes = dataset if hasher is None else dataset.on_grid_of(hasher.bands)
+            bands = (hasher or pending_hasher(self)).bands
+            scenes = dataset if bands is None else dataset.on_grid_of(bands)
             return SceneImagery(self, scenes, grids, settings)
 
         if self.pending_hasher:
@@ -311,6 +330,9 @@ class Archive(CodeStore, ImageQueries):
         self,
         hasher: Hasher | str | Path | None = None,
         *,
+        backbone: str | None = None,
+        weights: Any = None,  # noqa: ANN401  (TorchGeo's enum is not imported here)
+        stages: Sequence[str] = (),
         batch_size: int | None = None,
         workers: int = 0,
         device: str = "cpu",
@@ -342,7 +364,11 @@ class Archive(CodeStore, ImageQueries):
         Args:
             hasher: A hasher or the path of a hasher file, which is used as it is; or the name of
                 one as for `Archive.create`, perhaps with another number of bits, which is fitted
-                on a sample of all scenes. None fits the archive's own hasher again.
+                on a sample of all scenes, with the backbone that was chosen for the archive. None
+                fits the archive's own hasher again.
+            backbone: Another network for the hasher to fit, as in `Archive.create`.
+            weights: Its weights, as in `Archive.create`.
+            stages: Its layers, as in `Archive.create`.
             batch_size: Most tiles to read at once; fewer if they are large. Default: 512 of scenes,
                 64 of other datasets.
             workers: Processes that read; 0 reads in a thread.
@@ -360,7 +386,7 @@ class Archive(CodeStore, ImageQueries):
             ArchiveReadOnlyError: If the archive was opened for reading.
             ArchiveWriteError: If the disk has too little room; nothing is changed.
             HasherError: If the archive has no hasher yet, its hasher was trained and no other is
-                given, or there are too few tiles to fit one on.
+                given, there are too few tiles to fit one on, or the backbone does not exist.
             HasherMismatchError: If another process refits the archive meanwhile.
             HasherNotFoundError: If the hasher is not found.
             SceneError: If tiles cannot be read again, since scenes are missing, have changed, or
@@ -382,6 +408,8 @@ class Archive(CodeStore, ImageQueries):
             remote_scenes=remote_scenes,
         )
         chosen = hasher if isinstance(hasher, Hasher) or hasher is None else str(hasher)
+        if (choice := chosen_backbone(backbone, weights, stages)) is not None:
+            chosen = _named(chosen or _method_and_bits(self), choice)
         return refit_archive(self, known, chosen, settings, announce=announce)
 
     def _checked(self, imagery: Imagery[Any], hasher: Hasher | None) -> AddReport:
@@ -398,6 +426,7 @@ def open_or_create(
     path: str | Path,
     *,
     hasher: Hasher | str | Path | None = None,
+    backbone: BackboneChoice | None = None,
     keep_vectors: KeepVectors | None = None,
 ) -> Archive:
     """Open an archive for adding, or create it if it does not exist.
@@ -405,6 +434,8 @@ def open_or_create(
     Args:
         path: The folder.
         hasher: As in `Archive.create`; None keeps the hasher of an existing archive.
+        backbone: The backbone of a hasher that is to be fitted; None keeps that of an existing
+            archive.
         keep_vectors: As in `Archive.create`; None accepts what an existing archive does.
 
     Returns:
@@ -412,13 +443,15 @@ def open_or_create(
 
     Raises:
         VectorError: If the existing archive keeps vectors in another way.
+        HasherError: If the hasher does not take another backbone.
         HasherMismatchError: If the existing archive was made with another hasher.
         ArchiveNotFoundError: If the folder holds something else.
     """
     folder = Path(path)
     while True:
         if is_unused(folder):
-            created = _create(folder, hasher, keep_vectors=keep_vectors or "none")
+            made = hasher if backbone is None else _named(hasher, backbone)
+            created = _create(folder, made, keep_vectors=keep_vectors or "none")
             if created is not None:
                 return created
         try:
@@ -427,21 +460,73 @@ def open_or_create(
         except ArchiveNotFoundError:
             if not is_unused(folder):  # otherwise its maker has removed it at this moment
                 raise
-    check_keeps(archive, keep_vectors)
-    if hasher is not None and hasher != archive.pending_hasher:
-        _check_same_hasher(archive, hasher)
+    check_asked(archive, hasher=hasher, backbone=backbone, keep_vectors=keep_vectors)
     return archive
 
 
-def check_keeps(archive: Archive, keep_vectors: KeepVectors | None) -> None:
-    """Check that an archive keeps vectors as asked.
+def chosen_backbone(
+    backbone: str | None,
+    weights: Any,  # noqa: ANN401  (TorchGeo's enum is not imported here)
+    stages: Sequence[str],
+) -> BackboneChoice | None:
+    """Check the backbone that a user asks for.
+
+    Args:
+        backbone: As in `Archive.create`.
+        weights: As in `Archive.create`.
+        stages: As in `Archive.create`.
+
+    Returns:
+        The backbone; None if none was asked for.
+
+    Raises:
+        HasherError: As `BackboneChoice.choose`.
+    """
+    if backbone is None and weights is None and not stages:
+        return None
+    return BackboneChoice.choose(backbone, weights=weights, stages=stages)
+
+
+def _named(hasher: Hasher | str | Path | None, backbone: BackboneChoice) -> str:
+    """Name a hasher to be fitted with a backbone; None has the default number of bits.
+
+    Raises:
+        HasherError: If the hasher is one that has been fitted.
+    """
+    if isinstance(hasher, Hasher):
+        msg = f"the hasher {hasher.name} has a backbone; leave out backbone, weights and stages."
+        raise HasherError(msg)
+    return with_backbone(DEFAULT_HASHER if hasher is None else str(hasher), backbone)
+
+
+def _method_and_bits(archive: Archive) -> str | None:
+    """Return such as "general-64" from the name of an archive's hasher; None if it says neither."""
+    known = archive.pending_hasher
+    if known is None and archive.hasher_file is not None:
+        known = archive.hasher().name
+    plain = (known or "").partition(AT)[0]
+    return plain if Unfitted.find(plain) is not None else None
+
+
+def check_asked(
+    archive: Archive,
+    *,
+    hasher: Hasher | str | Path | None,
+    backbone: BackboneChoice | None,
+    keep_vectors: KeepVectors | None,
+) -> None:
+    """Check that an existing archive is as asked.
 
     Args:
         archive: The archive.
+        hasher: As in `open_or_create`.
+        backbone: As in `open_or_create`.
         keep_vectors: As in `open_or_create`.
 
     Raises:
-        VectorError: If it keeps them in another way.
+        HasherError: If the hasher does not take another backbone.
+        HasherMismatchError: If the archive was made with another hasher.
+        VectorError: If it keeps vectors in another way.
     """
     if keep_vectors not in (None, archive.keep_vectors):
         msg = (
@@ -449,6 +534,10 @@ def check_keeps(archive: Archive, keep_vectors: KeepVectors | None) -> None:
             f'keep_vectors="{keep_vectors}"; leave that out, or make another archive.'
         )
         raise VectorError(msg)
+    if backbone is not None:
+        hasher = _named(hasher or _method_and_bits(archive), backbone)
+    if hasher is not None and hasher != archive.pending_hasher:
+        _check_same_hasher(archive, hasher)
 
 
 def _check_same_hasher(archive: Archive, hasher: Hasher | str | Path) -> None:
@@ -459,7 +548,10 @@ def _check_same_hasher(archive: Archive, hasher: Hasher | str | Path) -> None:
     """
     name = "" if isinstance(hasher, Hasher) else str(hasher)
     asked = hasher if isinstance(hasher, Hasher) else None
-    if Unfitted.find(hasher) is not None:
+    if (unfitted := Unfitted.find(hasher)) is not None:
+        name = unfitted.name
+        if unfitted.pending == archive.pending_hasher:
+            return
         if archive.hasher_file is not None and archive.hasher().name == name:
             return  # it was fitted under that name
     elif not isinstance(hasher, Hasher):
@@ -523,11 +615,12 @@ def _not_the_same(archive: Archive, asked: Hasher | None, name: str) -> str:
     if asked and asked.fingerprint in {one.fingerprint for one in archive.manifest.former}:
         return (
             f"{archive.path} was made with the hasher {theirs} before it was refitted to {mine}; "
-            "leave out --hasher."
+            "leave out --hasher and --backbone."
         )
     return (
-        f"{archive.path} was made with the hasher {mine}, not {theirs}; leave out --hasher, make "
-        "another archive, or change the hasher of this one with 'geohash-rs refit'."
+        f"{archive.path} was made with the hasher {mine}, not {theirs}; leave out --hasher "
+        "and --backbone, make another archive, or change the hasher of this one with 'geohash-rs "
+        "refit'."
     )
 
 

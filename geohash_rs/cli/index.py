@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geohash_rs.cli.options import Numbers, Sizes, bands_of, echo_json, in_options
+from geohash_rs.cli.options import (
+    Numbers,
+    Sizes,
+    backbone_of,
+    backbone_options,
+    bands_of,
+    echo_json,
+    in_options,
+)
 from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -19,6 +27,7 @@ __all__ = ["index_command"]
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
 @click.option("--archive", type=click.Path(path_type=Path), help="Archive folder; created if it does not exist.")
 @click.option("--hasher", help="Name of a shipped hasher, a .safetensors file, or general-BITS / itq-BITS / lsh-BITS.  [default: general-64]")
+@backbone_options
 @click.option("--keep-vectors", type=click.Choice(["float16", "int8", "none"]), help="Keep the feature vector of every tile of a new archive, with 2 bytes or 1 byte a number, so that tiles can be hashed again without their pixels.  [default: none, or as the archive was made]")
 @click.option("--tile-size", type=Sizes(), help="Columns and rows of a tile, px; several sizes, such as 64,128,256, cut each scene in all of them.  [default: the hasher's, or 64; the several sizes of the archive's scenes if all have the same]")
 @click.option("--stride", type=Sizes(), help="Step between tiles, px: one for all tile sizes, or one for each.  [default: the tile size]")
@@ -44,6 +53,9 @@ def index_command(
     scenes: tuple[str, ...],
     archive: Path | None,
     hasher: str | None,
+    backbone: str | None,
+    weights: str | None,
+    layers: tuple[str, ...],
     keep_vectors: "KeepVectors | None",
     tile_size: tuple[int, ...] | None,
     stride: tuple[int, ...] | None,
@@ -100,14 +112,18 @@ def index_command(
         "max_nodata": max_nodata,
         "resolution": resolution,
     }
+    how: dict[str, Any] = {
+        "hasher": hasher,
+        "backbone": backbone_of(backbone, weights, layers),
+        "keep_vectors": keep_vectors,
+    }
     if target_folder is None:
         from geohash_rs.cli.preview import print_preview
 
-        how = {"hasher": hasher, "keep_vectors": keep_vectors}
         return print_preview(found, archive, how=how, grid=grid, as_json=as_json)
     is_new = is_unused(target_folder)
     made = [folder for folder in (target_folder, *target_folder.parents) if not folder.exists()]
-    target: Archive = open_or_create(target_folder, hasher=hasher, keep_vectors=keep_vectors)
+    target: Archive = open_or_create(target_folder, **how)
     try:
         settings: dict[str, Any] = grid | {
             "batch_size": batch_size,

@@ -2,23 +2,60 @@
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from geohash_rs.cli.terminal import echo
 
-__all__ = ["Numbers", "Sizes", "bands_of", "echo_json", "in_options", "remote_scenes_option"]
+if TYPE_CHECKING:
+    from geohash_rs.hashing.fit.backbone_choice import BackboneChoice
+
+__all__ = ["Numbers", "Sizes", "backbone_of", "backbone_options", "bands_of", "echo_json", "in_options", "remote_scenes_option"]
 
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
-    r"\b(asset|bands|checksum|date_format|datetime|edges|filename_regex|keep_vectors|layer|max_distance|max_nodata|"
-    r"nodata|remote_scenes|resolution|stride|tile_size|value_range|window|workers)="
+    r"\b(asset|backbone|bands|checksum|date_format|datetime|edges|filename_regex|keep_vectors|layer|max_distance|max_nodata|"
+    r"nodata|remote_scenes|resolution|stride|tile_size|value_range|weights|window|workers)="
     r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
 RENAMED = {"datetime": "date"}
 
 remote_scenes_option = click.option("--remote-scenes", is_flag=True, help="Read scenes from wherever the archive says, such as URLs, not only from plain raster files of this machine; only if you trust its author.")
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def backbone_options(command: F) -> F:
+    """Add the options that choose a backbone to a command."""
+    options = (
+        click.option("--backbone", metavar="NAME", help="Network of a hasher that is fitted on the scenes: a timm model or TorchGeo weights, see 'geohash-rs backbones'.  [default: tf_efficientnet_lite0]"),
+        click.option("--weights", metavar="NAME|FILE", help="Weights of the backbone: a file with a state dict, or the name of TorchGeo weights.  [default: downloaded by timm or TorchGeo]"),
+        click.option("--layer", "layers", multiple=True, metavar="STAGE", help="Layer of the backbone whose mean output is added to the features, such as layer3; can be repeated."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def backbone_of(backbone: str | None, weights: str | None, layers: tuple[str, ...]) -> "BackboneChoice | None":
+    """Check the backbone that these options choose.
+
+    Args:
+        backbone: Value of ``--backbone``.
+        weights: Value of ``--weights``.
+        layers: Values of ``--layer``.
+
+    Returns:
+        The backbone; None without options.
+    """
+    if not (backbone or weights or layers):
+        return None
+    from geohash_rs.archive import chosen_backbone
+
+    return chosen_backbone(backbone, weights, layers)
 
 
 class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]

@@ -26,7 +26,8 @@ def print_preview(
     Args:
         scenes: The scenes.
         archive: Archive to which they would be added, or None.
-        how: Hasher of a new archive and whether it keeps vectors, as for `open_or_create`.
+        how: Hasher and backbone of a new archive and whether it keeps vectors, as for
+            `open_or_create`.
         grid: Settings of the grid, as for `Archive.add`.
         as_json: Print all rows as JSON.
 
@@ -35,7 +36,7 @@ def print_preview(
     """
     from dataclasses import replace
 
-    from geohash_rs.archive import Archive, check_keeps, open_or_create
+    from geohash_rs.archive import Archive, check_asked, open_or_create
     from geohash_rs.hashing.fit.by_name import Unfitted
     from geohash_rs.indexing.scene_imagery import SceneImagery
     from geohash_rs.indexing.settings import IndexSettings
@@ -48,16 +49,16 @@ def print_preview(
             target = open_or_create(Path(folder) / "archive", **how)
         else:
             target = Archive.open(archive, mode="r")
-            check_keeps(target, how["keep_vectors"])
+            check_asked(target, **how)
         pending = Unfitted.find(target.pending_hasher)
         made = None if target.pending_hasher else target.hasher()
         known = [record.settings for record in target.scenes()]
         grids = TileGrids.for_hasher(made, **grid, known=known)
-        imagery = SceneImagery(target, scenes, grids, IndexSettings())
         expected = made or pending
-        imagery.plan(
-            None if expected is None else expected.bands, () if made is None else made.values
-        )
+        bands = None if expected is None else expected.bands
+        scenes = scenes if bands is None else scenes.on_grid_of(bands)
+        imagery = SceneImagery(target, scenes, grids, IndexSettings())
+        imagery.plan(bands, () if made is None else made.values)
         imagery.leave_out_other_values()
         form = target.manifest.vectors
         target.close()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geohash_rs.cli.options import echo_json, remote_scenes_option
+from geohash_rs.cli.options import backbone_options, echo_json, remote_scenes_option
 from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ __all__ = ["refit_command"]
 @click.command("refit")
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.option("--hasher", help="general-BITS, itq-BITS or lsh-BITS to fit, perhaps with other bits; or the name of a shipped hasher or a .safetensors file.  [default: the archive's own, fitted again]")
+@backbone_options
 @click.option("--items", multiple=True, metavar="ITEMS.json", help="STAC items from which scenes were indexed, if only they say what the bands show, their scale, or which files make one scene; can be repeated.")
 @click.option("--asset", help="Asset of these items that was read.  [default: as for index]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Largest number of tiles to read at once; fewer if they are large.  [default: 512]")
@@ -27,6 +28,9 @@ __all__ = ["refit_command"]
 def refit_command(
     archive: Path,
     hasher: str | None,
+    backbone: str | None,
+    weights: str | None,
+    layers: tuple[str, ...],
     items: tuple[str, ...],
     asset: str | None,
     batch_size: int | None,
@@ -60,6 +64,9 @@ def refit_command(
         Scenes.from_stac(*items, asset=asset)  # what items say is remembered in this process
     report = opened.refit(
         hasher,
+        backbone=backbone,
+        weights=weights,
+        stages=layers,
         batch_size=batch_size,
         workers=workers,
         device=device,

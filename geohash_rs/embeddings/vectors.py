@@ -65,7 +65,7 @@ def fitted_for(
         HasherError: If there are too few vectors, or the hasher reads pixels only.
         VectorError: If vectors are zero, NaN or infinite.
     """
-    if pending.bands is not None:
+    if pending.reads_pixels:
         msg = f"{pending.name} reads pixels, so it cannot hash vectors; use general-BITS."
         raise HasherError(msg)
     method, num_bits = parse_training_free(pending.name)

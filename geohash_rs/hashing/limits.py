@@ -17,6 +17,7 @@ from geohash_rs.hashing.network.views import VIEWS
 from geohash_rs.store.segment.layout import MOST_NUMBERS
 
 __all__ = [
+    "MODEL",
     "MOST_FILE",
     "PRECISIONS",
     "Allowance",

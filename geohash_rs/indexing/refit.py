@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.errors import ArchiveWriteError, HasherError, HasherMismatchError, VectorError
-from geohash_rs.hashing.fit.by_name import Unfitted, method_of, shares_features
+from geohash_rs.hashing.fit.by_name import Unfitted, keep_backbone, method_of, shares_features
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.indexing.add import TRACE_TILES
@@ -326,7 +326,7 @@ def _asked(
                 f"{unfitted.name}; pass a hasher file."
             )
             raise HasherError(msg)
-        return None, unfitted
+        return None, keep_backbone(unfitted, own)
     return load_hasher(hasher, device=device), None
 
 

@@ -316,5 +316,5 @@ def planned_bits(archive: Searchable) -> int:
     Raises:
         QueryError: If it is empty and the name of its hasher says no number.
     """
-    bits = (archive.pending_hasher or "").rpartition("-")[2]
+    bits = (archive.pending_hasher or "").partition("@")[0].rpartition("-")[2]
     return int(bits) if archive.num_bits is None and bits.isdecimal() else bits_of(archive)

@@ -108,12 +108,10 @@ def index_scenes(
     settings = IndexSettings(
         batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
     )
-    scenes = scenes if hasher is None else scenes.on_grid_of(hasher.bands)
+    bands = (hasher or pending_hasher(archive)).bands
+    scenes = scenes if bands is None else scenes.on_grid_of(bands)
     mine = SceneImagery(archive, scenes, grids, settings)
-    if hasher is None:
-        mine.plan(pending_hasher(archive).bands)
-    else:
-        mine.plan(hasher.bands, hasher.values)
+    mine.plan(bands, () if hasher is None else hasher.values)
     report, counts, first_id = mine.report, mine.counts, archive.manifest.next_id
     if not counts.any() or (hasher is None and fit_pending(archive, mine) is None):
         return report

@@ -10,9 +10,11 @@ from torch import Tensor
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.extractor import Extractor, fitted_values
 from geohash_rs.hashing.files import describe_hasher
+from geohash_rs.hashing.fit.backbone_choice import AT, BackboneChoice
 from geohash_rs.hashing.fit.embeddings import fit_embedding
 from geohash_rs.hashing.fit.general import GENERAL_STAGES
 from geohash_rs.hashing.fit.training_free import (
+    METHODS,
     OF_VECTORS,
     SensorTiles,
     fit_hasher,
@@ -22,6 +24,7 @@ from geohash_rs.hashing.fit.training_free import (
     peek,
 )
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0, LITE0_WEIGHTS
 from geohash_rs.hashing.network.scaling import make_scaling
@@ -33,8 +36,10 @@ __all__ = [
     "adapt_hasher",
     "fit_again",
     "fit_to_kept",
+    "keep_backbone",
     "method_of",
     "shares_features",
+    "with_backbone",
 ]
 
 
@@ -43,21 +48,44 @@ class Unfitted:
     """A hasher, given by name, that has not been fitted yet.
 
     Attributes:
-        name: Such as "general-64" or "itq-128", or the shipped "general-rgb-128".
+        name: Such as "general-64", "itq-128@resnet50", or the shipped "general-rgb-128".
         num_bits: Bits per code.
         bands: Bands that it expects; None takes those of the tiles.
+        backbone: Its backbone, if one was chosen.
+        own: A fitted hasher whose backbone it takes.
+        is_shipped: Whether a hasher of this name comes with the package, to be adapted.
     """
 
     name: str
     num_bits: int
     bands: tuple[str, ...] | None = None
+    backbone: BackboneChoice | None = None
+    own: Hasher | None = None
+    is_shipped: bool = False
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether it cannot be fitted on vectors that were computed elsewhere."""
+        return self.is_shipped or self.backbone is not None
+
+    @property
+    def pending(self) -> str:
+        """The name by which an archive remembers it, with all that is needed to fit it."""
+        if self.backbone is None or self.backbone.is_default:
+            return self.name
+        return f"{self.name.partition(AT)[0]}{AT}{self.backbone}"
+
+    @property
+    def method(self) -> str:
+        """The method by which it is fitted, as for `fit_hasher`."""
+        return "general" if self.is_shipped else self.name.partition("-")[0]
 
     @classmethod
     def find(cls, name: object) -> "Unfitted | None":
         """Look up a name.
 
         Args:
-            name: A name; other objects are never found.
+            name: A name, such as `with_backbone` makes; other objects are never found.
 
         Returns:
             The hasher to fit, or None if the name is unknown, or is that of a file or of a shipped
@@ -65,6 +93,7 @@ class Unfitted:
 
         Raises:
             HasherNotFoundError: If the name starts with a method but is not METHOD-BITS.
+            HasherError: If its backbone is one of weights that TorchGeo does not have.
             CodeLengthError: If codes of this length cannot be packed.
         """
         if not isinstance(name, str) or Path(name).is_file():
@@ -73,10 +102,17 @@ class Unfitted:
             about = describe_hasher(shipped)
             if not about["notes"].get("adapts"):
                 return None
-            return cls(name=name, num_bits=about["num_bits"], bands=tuple(about["bands"]))
+            bands = tuple(about["bands"])
+            return cls(name=name, num_bits=about["num_bits"], bands=bands, is_shipped=True)
         if name.partition("-")[0] not in OF_VECTORS:
             return None
-        return cls(name=name, num_bits=parse_training_free(name)[1])
+        plain, named, rest = name.partition(AT)
+        num_bits = parse_training_free(plain)[1]
+        if not named:
+            return cls(name=name, num_bits=num_bits)
+        choice = BackboneChoice.parse(rest)
+        title = plain if choice.is_default else f"{plain}{AT}{choice.title}"
+        return cls(name=title, num_bits=num_bits, bands=choice.bands, backbone=choice)
 
     def fit(
         self,
@@ -91,25 +127,80 @@ class Unfitted:
         """Fit the hasher; arguments are those of `fit_hasher`.
 
         Raises:
-            HasherError: If there are too few tiles.
+            HasherError: If there are too few tiles, or the weights of its backbone are gone, have
+                changed, or cannot be downloaded.
             BandMismatchError: If the tiles have other bands.
         """
-        if self.bands is not None:
+        if self.own is not None:
+            return fit_again(
+                self.own,
+                tiles,
+                values=values,
+                tile_size=tile_size,
+                accelerate=accelerate,
+                unfitted=self,
+            )
+        if self.is_shipped:
             shipped = load_hasher(self.name, device=device)
             return adapt_hasher(
                 shipped, tiles, values=values, tile_size=tile_size, accelerate=accelerate
             )
-        method, num_bits = parse_training_free(self.name)
+        chosen = {} if self.backbone is None else self.backbone.settings()
         return fit_hasher(
             tiles,
-            num_bits=num_bits,
-            method=method,
+            num_bits=self.num_bits,
+            method=self.method,
+            name=self.name,
+            **chosen,
             bands=bands,
             values=values,
             tile_size=tile_size,
             device=device,
             accelerate=accelerate,
         )
+
+
+def with_backbone(name: str, choice: BackboneChoice) -> str:
+    """Name a hasher that is to be fitted with a chosen backbone.
+
+    Args:
+        name: A method and bits, such as "general-64".
+        choice: The backbone.
+
+    Returns:
+        Such as "general-64@resnet50".
+
+    Raises:
+        HasherError: If a hasher of that name takes no backbone.
+    """
+    known = Unfitted.find(name)
+    if known is None or known.reads_pixels or known.method not in METHODS:
+        msg = (
+            f"the hasher {name} does not take another backbone; choose one for general-BITS, "
+            "itq-BITS or lsh-BITS, such as general-64."
+        )
+        raise HasherError(msg)
+    return f"{name}{AT}{choice}"
+
+
+def keep_backbone(unfitted: Unfitted, own: Hasher | None) -> Unfitted:
+    """Let a hasher that is to be fitted keep the backbone that was chosen for an archive.
+
+    Args:
+        unfitted: The hasher to fit.
+        own: The archive's hasher, or None.
+
+    Returns:
+        The hasher to fit, with the backbone of the other one; the same if it names a backbone, or
+        the other one was trained or has the default backbone.
+    """
+    if own is None or own.embedding is not None or unfitted.reads_pixels:
+        return unfitted
+    chosen = not _is_usual(own.backbone) and not own.notes.get("adapts")
+    if not chosen or not is_training_free(own.name, own.notes):
+        return unfitted
+    _, named, backbone = own.name.partition(AT)
+    return replace(unfitted, name=f"{unfitted.name}{named}{backbone}", bands=own.bands, own=own)
 
 
 def adapt_hasher(
@@ -160,9 +251,10 @@ def fit_again(
     values: Sequence[Values] = (),
     tile_size: int | None = None,
     accelerate: bool = False,
+    unfitted: Unfitted | None = None,
     seed: int = 0,
 ) -> Hasher:
-    """Fit a hasher that needs no labels again, with the same backbone, bands and number of bits.
+    """Fit a hasher that needs no labels again, with the same backbone and bands.
 
     Args:
         hasher: A hasher that `Unfitted.fit` or `fit_hasher` made; not changed.
@@ -170,6 +262,7 @@ def fit_again(
         values: As in `fit_hasher`.
         tile_size: Side of a tile, px; None uses that of the first tile.
         accelerate: Whether to trace the backbone first.
+        unfitted: Another name, method and number of bits for the hasher.
         seed: Seed of the rotation or the hyperplanes.
 
     Returns:
@@ -184,13 +277,21 @@ def fit_again(
         return adapt_hasher(
             hasher, tiles, values=values, tile_size=tile_size, accelerate=accelerate, seed=seed
         )
-    method = method_of(hasher)
+    method, named = method_of(hasher), unfitted or hasher
+    if unfitted is not None:
+        method = unfitted.method
     sample, batches = peek(tiles)
     extractor = _scaled(hasher.network, sample, values=values, tile_size=tile_size)
     if accelerate:
         extractor.accelerate()
-    head, notes = fit_head(extractor, batches, method=method, num_bits=hasher.num_bits, seed=seed)
-    return replace(hasher, extractor=extractor, head=head, notes={**hasher.notes, **notes})
+    head, notes = fit_head(extractor, batches, method=method, num_bits=named.num_bits, seed=seed)
+    return replace(
+        hasher,
+        extractor=extractor,
+        head=head,
+        name=named.name,
+        notes={**hasher.notes, **notes},
+    )
 
 
 def _scaled(
@@ -264,16 +365,21 @@ def shares_features(hasher: Hasher, unfitted: Unfitted) -> bool:
         vectors of an embedding.
     """
     if hasher.embedding is not None:
-        return unfitted.bands is None
-    if unfitted.bands is not None or hasher.notes.get("adapts"):
+        return not unfitted.reads_pixels
+    if unfitted.is_shipped or hasher.notes.get("adapts"):
         return unfitted.name == hasher.name
-    if not is_training_free(hasher.name, hasher.notes):
+    if not is_training_free(hasher.name, hasher.notes) or unfitted.method != method_of(hasher):
         return False
-    method, backbone = method_of(hasher), hasher.backbone
-    usual = backbone.model_name == LITE0 and backbone.weights == LITE0_WEIGHTS
-    stages = GENERAL_STAGES if method == "general" else ()
-    same = usual and tuple(backbone.stages) == stages
-    return same and parse_training_free(unfitted.name)[0] == method
+    chosen = unfitted.backbone is not None and not unfitted.backbone.is_default
+    if unfitted.own is not None or chosen:
+        return unfitted.own is hasher
+    stages = GENERAL_STAGES if unfitted.method == "general" else ()
+    return _is_usual(hasher.backbone) and tuple(hasher.backbone.stages) == stages
+
+
+def _is_usual(backbone: Backbone) -> bool:
+    """Return whether a network is the default one, with its own weights."""
+    return backbone.model_name == LITE0 and backbone.weights == LITE0_WEIGHTS
 
 
 def method_of(hasher: Hasher) -> str:

@@ -137,7 +137,7 @@ def create_network(
         pretrained: Whether to load timm's weights.
 
     Raises:
-        HasherError: If timm does not have this model, or its size cannot be chosen.
+        HasherError: If timm does not have this model.
     """
     if not isinstance(model_name, str):
         msg = f"the backbone is {model_name!r}; use a timm name or a module, such as MyNet()."
@@ -152,15 +152,9 @@ def create_network(
         )
         raise HasherError(msg)
     sized = {} if image_size is None else {"img_size": image_size}
-    try:
-        return timm.create_model(
-            model_name, in_chans=in_chans, num_classes=0, pretrained=pretrained, **sized
-        )
-    except TypeError as error:
-        if image_size is None:
-            raise
-        msg = f"the network {model_name} does not take images of a chosen size; leave out the size."
-        raise HasherError(msg) from error
+    return timm.create_model(
+        model_name, in_chans=in_chans, num_classes=0, pretrained=pretrained, **sized
+    )
 
 
 def _channels(values: Sequence[float], in_chans: int) -> tuple[float, ...]:

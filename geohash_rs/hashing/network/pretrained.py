@@ -302,11 +302,13 @@ def _torchgeo_backbone(
     stages: Sequence[str],
     seed: int,
 ) -> Backbone:
-    """Make the network of TorchGeo weights, and load them from a file, otherwise from their hub."""
+    """Make the network of TorchGeo weights, and load them from a file, otherwise from their hub.
+
+    Raises:
+        BandMismatchError: If the tiles have another number of bands.
+    """
     weights = TorchGeoWeights.find(name)
-    if weights.problem:
-        msg = f"{weights} cannot be a backbone: {weights.problem}; use other weights."
-        raise HasherError(msg)
+    weights.check()
     if in_chans is not None and in_chans != weights.in_chans:
         bands = ", ".join(map(str, weights.meta.get("bands", ()))) or "unnamed"
         msg = (
@@ -329,7 +331,11 @@ def _torchgeo_backbone(
 
 
 def _torchgeo_state(weights: TorchGeoWeights, file: Path | None) -> dict[str, Tensor]:
-    """Read the tensors of TorchGeo weights, from a file or from their hub."""
+    """Read the tensors of TorchGeo weights, from a file or from their hub.
+
+    Raises:
+        HasherError: If they cannot be downloaded.
+    """
     if file is not None:
         return read_state_dict(file)
     try:

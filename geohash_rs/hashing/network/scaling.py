@@ -235,7 +235,11 @@ def _raw_scaling(backbone: Backbone, found: Values) -> Scaling:
 
 
 def _values_of(tiles: Tensor) -> Values:
-    """Describe the values of raw tiles."""
+    """Describe the values of raw tiles.
+
+    Raises:
+        HasherError: If no pixel is finite in all bands.
+    """
     pixels = sample_pixels([tiles])[0, :, 0]
     finite = pixels[:, torch.isfinite(pixels).all(0)].numpy()
     if not finite.shape[1]:

@@ -94,6 +94,16 @@ class TorchGeoWeights:
             return "TorchGeo does not state the number of their bands"
         return ""
 
+    def check(self) -> None:
+        """Check that the weights can be a backbone.
+
+        Raises:
+            HasherError: If they cannot.
+        """
+        if self.problem:
+            msg = f"{self} cannot be a backbone: {self.problem}; use other weights."
+            raise HasherError(msg)
+
     @property
     def in_chans(self) -> int:
         """Number of bands."""

@@ -119,7 +119,8 @@ class Manifest:
             last `MOST_ANCESTORS` are kept.
         num_bits: Bits per code, or None until a hasher is known.
         hasher: The hasher, if one is known.
-        pending_hasher: The kind of hasher still to be fitted, such as "general-64".
+        pending_hasher: The kind of hasher still to be fitted, such as "general-64" or, with another
+            backbone than the default one, "general-64@resnet50".
         vectors: The form of the vectors that the archive keeps; None if it keeps none.
         next_id: The id of the next tile; ids are never reused.
         next_number: The number of the next file or folder.
@@ -169,6 +170,13 @@ class Manifest:
             return None
         firsts, lasts = zip(*ranges, strict=True)
         return np.datetime64(min(firsts), "us"), np.datetime64(max(lasts), "us")
+
+    @property
+    def is_first_format(self) -> bool:
+        """Whether version 0.1.0 can read this state."""
+        other_backbone = "@" in (self.pending_hasher or "")
+        columns = self.tile_sizes or self.sources
+        return self.vectors is None and not columns and not other_backbone
 
     def following(self) -> "Manifest":
         """Return a copy of this state for the next commit.

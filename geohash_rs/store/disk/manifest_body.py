@@ -25,7 +25,8 @@ __all__ = ["manifest_from_json"]
 
 LIMIT = 1 << 63  # of ids, times and sizes: they are stored as int64
 MOST_ROWS = 1 << 31
-WORD = re.compile(r"[0-9A-Za-z_.-]{1,128}")  # of a fingerprint, a commit, the name of a hasher
+WORD = re.compile(r"[0-9A-Za-z_.-]{1,128}")  # of a fingerprint, a commit
+MOST_PENDING = 5000  # characters, as it may name a file of weights
 SEGMENT_NAME = re.compile("|".join(map(re.escape, (CODES, INDEX, TILES, VECTORS))))
 
 
@@ -56,7 +57,7 @@ def manifest_from_json(body: dict[str, Any]) -> Manifest:
         ancestors=tuple(_word(name, "ancestors") for name in _list(body, "ancestors")),
         num_bits=num_bits,
         hasher=None if hasher is None else _hasher(hasher),
-        pending_hasher=None if pending is None else _word(pending, "pending_hasher"),
+        pending_hasher=None if pending is None else _line(pending, "pending_hasher"),
         vectors=vectors,
         next_id=_integer(body["next_id"], "next_id"),
         next_number=_integer(body["next_number"], "next_number", most=10**17),
@@ -201,6 +202,12 @@ def _word(value: Any, what: str) -> str:  # noqa: ANN401
     _require(
         not value or bool(WORD.fullmatch(value)), f"{what} may contain letters and digits only"
     )
+    return str(value)
+
+
+def _line(value: Any, what: str) -> str:  # noqa: ANN401
+    _require(isinstance(value, str) and len(value) <= MOST_PENDING, f"{what} is not short text")
+    _require(value.isprintable(), f"{what} has characters that cannot be printed")
     return str(value)
 
 

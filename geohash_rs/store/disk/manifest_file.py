@@ -28,7 +28,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 FORMAT = "geohash_rs archive"
-FORMAT_VERSION = 2  # the newest that is read; without what only it has, it is version 1
+FORMAT_VERSION = 2  # the newest that is read; see `Manifest.is_first_format`
 MOST_BYTES = 32 << 20  # enough for 50,000 segments; more would take a gigabyte to parse
 MOST_PARTS = 1_000_000  # objects and lists, of which a segment has six
 
@@ -130,7 +130,7 @@ def commit_manifest(folder: Path, manifest: Manifest) -> None:
         raise ArchiveCorruptError(_damage(path, what)) from error
     outer = {
         "format": FORMAT,
-        "version": FORMAT_VERSION if {"vectors", "tile_sizes", "sources"} & {*body} else 1,
+        "version": 1 if manifest.is_first_format else FORMAT_VERSION,
         "crc32": zlib.crc32(_canonical(body)),
         "body": body,
     }
