@@ -50,6 +50,7 @@ COMMANDS = {
     "test": ("fit", "Measure a trained hasher on the test tiles."),
     "evaluate": ("evaluate", "Compare hashing methods on class folders."),
     "weights": ("weights", "List the hashers that can be used by name."),
+    "backbones": ("backbones", "List networks that can be a hasher's backbone."),
     "doctor": ("doctor", "Show versions, and check that everything works on this machine."),
 }
 AGAIN_SECONDS = 0.05  # until what dropped an interrupt has ended

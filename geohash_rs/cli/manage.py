@@ -48,6 +48,9 @@ def info_command(archive: Path, as_json: bool) -> None:
                 summary["hasher_embedding"] = str(Embedding.from_description(about, device="cpu"))
             else:
                 summary["hasher_values"] = [str(values) for values in _values_of(about)]
+            summary["hasher_name"] = about["name"]
+            if "backbone" in about:
+                summary["hasher_backbone"] = _backbone_line(about["backbone"])
             summary["hasher_notes"] = dict(about["notes"])
     if as_json:
         echo_json(summary)
@@ -76,6 +79,12 @@ def _sensor_line(sensor: "dict[str, Any]") -> str:
         f"{sensor['sensor']}: {sensor['tiles']} tiles of {scenes}; two tiles "
         f"differ in {sensor['mean_distance']} bits on average; {sensor['constant_bits']} constant bits"
     )
+
+
+def _backbone_line(backbone: "dict[str, Any]") -> str:
+    """Describe the network of a hasher and its weights."""
+    stages = "".join(f" + {stage}" for stage in backbone["stages"])
+    return f"{backbone['model']}{stages}, weights: {backbone['weights']}"
 
 
 def _note_line(key: str, note: object) -> str:

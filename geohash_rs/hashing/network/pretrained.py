@@ -1,8 +1,9 @@
 """Backbones with weights from an installed package, timm, TorchGeo or a file."""
 
 import socket
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -339,12 +340,15 @@ def _torchgeo_state(weights: TorchGeoWeights, file: Path | None) -> dict[str, Te
     if file is not None:
         return read_state_dict(file)
     try:
-        state: dict[str, Tensor] = weights.entry.get_state_dict(progress=False, weights_only=True)
+        with redirect_stdout(sys.stderr):  # PyTorch says there what it downloads
+            state: dict[str, Tensor] = weights.entry.get_state_dict(
+                progress=False, weights_only=True
+            )
     except Exception as error:  # of the network, the disk or PyTorch's reader
         msg = (
             f"{weights} cannot be downloaded, or read without running code from them "
             f"({_first_sentence(error)}); fetch {weights.entry.url} in another way and pass "
-            f"weights=FILE with {weights} as the model."
+            f"weights=FILE next to the name {weights}."
         )
         raise HasherError(msg) from error
     return state

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from geohash_rs.errors import GeoHashRSWarning, HasherError, ValueMismatchError
 from geohash_rs.hashing.network.backbones import Backbone
+from geohash_rs.hashing.network.torchgeo_weights import mixes_values
 from geohash_rs.scenes.values import Values
 
 __all__ = [
@@ -211,12 +212,11 @@ def _raw_scaling(backbone: Backbone, found: Values) -> Scaling:
         )
         raise ValueMismatchError(msg)
     if max(tops) > HIGHEST_BYTE:
-        bytes_too = [m == 0 and s == HIGHEST_BYTE for m, s in zip(mean, std, strict=True)]
-        if any(bytes_too):
+        if mixes_values(mean, std):
             msg = (
-                f"{backbone.weights} were trained on 8-bit pictures in {sum(bytes_too)} of "
-                f"{len(mean)} bands and on numbers in the others, but the scenes hold {found} in "
-                "all; use other weights, or fit_hasher with scaling=... of each band."
+                f"{backbone.weights} were trained on 8-bit pictures in some bands and on numbers "
+                f"in others, but the scenes hold {found} in all; use other weights, or fit_hasher "
+                "with a scaling=... of each band."
             )
             raise ValueMismatchError(msg)
         if found.kind == "picture":

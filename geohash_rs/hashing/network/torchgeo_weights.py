@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from geohash_rs.errors import HasherError
 from geohash_rs.scenes.sensors import RGB, meanings_of
 
-__all__ = ["TorchGeoWeights", "is_weights_name"]
+__all__ = ["TorchGeoWeights", "is_weights_name", "mixes_values"]
 
 NAME = re.compile(r"\w+_Weights\.\w+")
 # A product of each sensor, whose name tells `meanings_of` what numbered bands show.
@@ -149,6 +149,11 @@ class TorchGeoWeights:
         ]
         return self.image_size or (sizes[-1] if sizes else None)
 
+    @property
+    def mixes_values(self) -> bool:
+        """Whether they expect 8-bit pictures in some bands and numbers in others."""
+        return mixes_values(*self.statistics()[:2])
+
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
         """Combine the normalisations that the weights were trained with into one.
 
@@ -169,6 +174,18 @@ class TorchGeoWeights:
                 continue
             mean, std = mean + std * shift, std * scale
         return tuple(mean.tolist()), tuple(std.tolist()), raw
+
+
+def mixes_values(mean: Sequence[float], std: Sequence[float]) -> bool:
+    """Return whether weights expect 8-bit pictures in some bands and numbers in others.
+
+    Args:
+        mean: Mean of each band, of raw pixels.
+        std: Their standard deviation.
+    """
+    ends = [a + b for a, b in zip(mean, std, strict=True)]
+    of_bytes = [a == 0 and b == BYTE for a, b in zip(mean, std, strict=True)]
+    return any(of_bytes) and max(ends) > BYTE
 
 
 def _setting(step: Any, name: str) -> Any:  # noqa: ANN401
