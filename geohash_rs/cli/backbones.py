@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -36,18 +37,19 @@ def backbones_command(pattern: str, bands: str | None, sensor: str, gsd: float |
     asked = bands is not None or sensor or gsd is not None
     rows = known_backbones(pattern, bands=_bands_of(bands), sensor=sensor, gsd=gsd)
     if as_json:
-        echo_json([row.to_dict() for row in rows])
+        echo_json([row.to_dict() for row in rows if row.fits_file])
         return
-    shown = rows if pattern or asked else [row for row in rows if row.origin != "torchgeo"]
-    _print_rows(shown[:MOST_ROWS])
-    if len(shown) > MOST_ROWS:
-        echo(f"... and {len(shown) - MOST_ROWS} more (--json lists all)")
+    listed = rows if pattern or asked else [row for row in rows if row.origin != "torchgeo"]
+    shown = list(islice((row for row in listed if row.fits_file), MOST_ROWS))
+    _print_rows(shown)
+    if len(listed) > len(shown) == MOST_ROWS:
+        echo(f"... and up to {len(listed) - MOST_ROWS} more (--json lists all)")
     if not shown:
         echo("no backbone is known for that; leave out some of the options.")
     if bands is not None and any(row.origin != "torchgeo" for row in shown):
         echo("Weights of photographs are adapted to other bands: to red, green, blue and nir, or else by repeating their filters.")
     counted = Counter(row.sensor for row in rows if row.origin == "torchgeo")
-    if len(shown) < len(rows):
+    if len(listed) < len(rows):
         parts = ", ".join(f"{count} of {name}" for name, count in sorted(counted.items()))
         echo(f"More with --sensor: {parts} (TorchGeo). More of timm with a part of their name, such as resnet.")
 

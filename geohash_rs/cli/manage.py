@@ -14,6 +14,7 @@ from geohash_rs.cli.terminal import echo
 if TYPE_CHECKING:
     from typing import Any
 
+    from geohash_rs.archive import Archive
     from geohash_rs.scenes.values import Values
 
 __all__ = [
@@ -34,24 +35,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def info_command(archive: Path, as_json: bool) -> None:
     """Report what an archive holds: tiles, scenes, hasher, extent and dates."""
     from geohash_rs.archive import Archive
-    from geohash_rs.errors import HasherError
-    from geohash_rs.hashing.embedding import Embedding
-    from geohash_rs.hashing.files import describe_hasher
     from geohash_rs.store.summary import summarise
 
     opened = Archive.open(archive, mode="r")
     summary = summarise(opened)
-    if opened.hasher_file is not None:
-        with suppress(HasherError):  # commands that need the hasher report a damaged file
-            about = describe_hasher(opened.hasher_file)
-            if "embedding" in about:
-                summary["hasher_embedding"] = str(Embedding.from_description(about, device="cpu"))
-            else:
-                summary["hasher_values"] = [str(values) for values in _values_of(about)]
-            summary["hasher_name"] = about["name"]
-            if "backbone" in about:
-                summary["hasher_backbone"] = _backbone_line(about["backbone"])
-            summary["hasher_notes"] = dict(about["notes"])
+    summary |= _about_hasher(opened)
     if as_json:
         echo_json(summary)
         return
@@ -79,6 +67,27 @@ def _sensor_line(sensor: "dict[str, Any]") -> str:
         f"{sensor['sensor']}: {sensor['tiles']} tiles of {scenes}; two tiles "
         f"differ in {sensor['mean_distance']} bits on average; {sensor['constant_bits']} constant bits"
     )
+
+
+def _about_hasher(archive: "Archive") -> "dict[str, Any]":
+    """Describe the hasher of an archive, if its file can be read."""
+    from geohash_rs.errors import HasherError
+    from geohash_rs.hashing.embedding import Embedding
+    from geohash_rs.hashing.files import describe_hasher
+
+    found: dict[str, Any] = {}
+    if archive.hasher_file is None:
+        return found
+    with suppress(HasherError):  # commands that need the hasher report a damaged file
+        about = describe_hasher(archive.hasher_file)
+        found["hasher_name"] = about["name"]
+        if "embedding" in about:
+            found["hasher_embedding"] = str(Embedding.from_description(about, device="cpu"))
+        else:
+            found["hasher_backbone"] = _backbone_line(about["backbone"])
+            found["hasher_values"] = [str(values) for values in _values_of(about)]
+        found["hasher_notes"] = dict(about["notes"])
+    return found
 
 
 def _backbone_line(backbone: "dict[str, Any]") -> str:

@@ -89,6 +89,11 @@ class KnownBackbone:
         return _count(self.model, self.in_chans, self.image_size)
 
     @property
+    def fits_file(self) -> bool:
+        """Whether a hasher file can hold the weights, as far as their number is known."""
+        return BYTES * (self.num_parameters or 0) <= MOST_FILE
+
+    @property
     def hub(self) -> str:
         """Where the weights come from, in few words, such as "timm/resnet50.a1_in1k"."""
         address = urlsplit(self.source)
@@ -144,8 +149,7 @@ def known_backbones(
         gsd: Ground size of a pixel, m.
 
     Returns:
-        The backbones: first those trained on the sensor or bands, then the default, then timm's;
-        without those that are too large for a hasher file.
+        The backbones: first those trained on the sensor or bands, then the default, then timm's.
 
     Raises:
         HasherError: If no weights name the sensor.
@@ -159,7 +163,6 @@ def known_backbones(
         and (bands is None or one.fits_bands(bands))
         and (not wanted or one.fits_sensor(wanted))
         and (gsd is None or one.fits_gsd(gsd))
-        and BYTES * (one.num_parameters or 0) <= MOST_FILE
     ]
 
 
@@ -250,4 +253,4 @@ def _count(model: str, in_chans: int, image_size: int | None) -> int | None:
             network = create_network(model, in_chans, image_size=image_size)
     except Exception:  # noqa: BLE001 - of any type: networks of timm that need real tensors
         return None
-    return sum(weight.numel() for weight in network.parameters())
+    return sum(int(weight.numel()) for weight in network.parameters())
