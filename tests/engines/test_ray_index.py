@@ -11,7 +11,9 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 from geohash_rs import Archive, Scenes
 from geohash_rs.errors import (
@@ -212,6 +214,19 @@ def test_a_scene_that_kills_its_workers_is_reported_and_the_others_are_kept(
     assert scene.endswith("a_20230604.tif")
     assert "workers died while indexing it" in reason
     assert report.num_tiles == len(archive) == 12
+
+
+def test_a_cluster_fits_a_hasher_with_the_chosen_backbone(
+    ray_cluster: Any, second_node: Any, tmp_path: Path
+) -> None:
+    write(tmp_path / "scenes" / "s.tif", mosaic(4, 3, 1))
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
+    choice = {"backbone": "test_resnet", "weights": tmp_path / "w.safetensors"}
+    archives = [Archive.create(tmp_path / name, hasher="itq-8", **choice) for name in "ab"]
+    index_scenes(archives[0], Scenes(tmp_path / "scenes"), tile_size=64, num_actors=1)
+    archives[1].add(Scenes(tmp_path / "scenes"), tile_size=64)
+    assert archives[0].hasher().backbone.model_name == "test_resnet"
+    check_same(*archives)
 
 
 def test_changed_scenes_are_replaced_and_bad_ones_reported(
