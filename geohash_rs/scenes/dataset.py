@@ -12,6 +12,7 @@ import shapely
 import torch
 from affine import Affine
 from rasterio.errors import RasterioError
+from rasterio.windows import Window
 from torchgeo.datasets import RasterDataset
 
 from geohash_rs._compat import GeoSlice, location_keys
@@ -301,6 +302,50 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             )
 
         return self._patiently(scene, read, what=f" at {tuple(tile[1:])}")
+
+    def read_block(
+        self,
+        number: int,
+        window: tuple[int, int, int, int],
+        *,
+        indexes: Sequence[int],
+        out: npt.NDArray[Any],
+    ) -> npt.NDArray[np.bool_] | None:
+        """Read a window of a scene as it is stored.
+
+        Args:
+            number: Position in ``scene_files``.
+            window: Column, row, width and height, px, inside the scene.
+            indexes: One-based bands.
+            out: Array to read into, shape (bands, height, width).
+
+        Returns:
+            Pixels that the scene's own mask hides, shape (height, width); None if it has none.
+
+        Raises:
+            SceneError: If the scene cannot be read.
+        """
+        scene = self.scene_files[number]
+
+        def read() -> npt.NDArray[np.bool_] | None:
+            source = self._pool.open(scene.source, direct=scene.plain)
+            place = Window(*window)
+            source.read(list(indexes), window=place, out=out)
+            return source.dataset_mask(window=place) == 0 if scene.masked else None
+
+        return self._patiently(scene, read, what=f" at {window}")
+
+    def block_shape(self, number: int) -> tuple[int, int]:
+        """Return the height and width of the blocks of a scene, px.
+
+        Args:
+            number: Position in ``scene_files``.
+
+        Raises:
+            SceneError: If the scene cannot be opened.
+        """
+        high, wide = self._pool.open(self.scene_files[number].source).block_shapes[0]
+        return int(high), int(wide)
 
     def nodata_of(self, number: int) -> float | None:
         """Return the nodata value of a scene, or None.
