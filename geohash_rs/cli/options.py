@@ -12,7 +12,7 @@ __all__ = ["Numbers", "Sizes", "bands_of", "echo_json", "in_options", "remote_sc
 
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
-    r"\b(asset|bands|checksum|date_format|datetime|edges|filename_regex|keep_vectors|layer|max_distance|max_nodata|"
+    r"\b(asset|bands|checksum|date_format|datetime|edges|embedding|filename_regex|keep_vectors|layer|max_distance|max_nodata|"
     r"nodata|remote_scenes|resolution|stride|tile_size|value_range|window|workers)="
     r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )

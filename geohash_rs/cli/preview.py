@@ -8,6 +8,7 @@ from geohash_rs.cli.options import echo_json, in_options
 from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
+    from geohash_rs.indexing.embedded import embedding_of_scenes, prepared_scenes
     from geohash_rs.indexing.scene_imagery import SceneImagery
     from geohash_rs.scenes.dataset import Scenes
     from geohash_rs.scenes.file import SceneFile
@@ -19,7 +20,13 @@ COLUMNS = ("tiles", "size", "dtype", "crs", "ground", "date", "bands", "scene")
 
 
 def print_preview(
-    scenes: "Scenes", archive: Path | None, *, how: dict[str, Any], grid: dict[str, Any], as_json: bool
+    scenes: "Scenes",
+    archive: Path | None,
+    *,
+    how: dict[str, Any],
+    grid: dict[str, Any],
+    embedding: str | None = None,
+    as_json: bool,
 ) -> int:
     """List what would be read, without writing anything.
 
@@ -28,6 +35,7 @@ def print_preview(
         archive: Archive to which they would be added, or None.
         how: Hasher of a new archive and whether it keeps vectors, as for `open_or_create`.
         grid: Settings of the grid, as for `Archive.add`.
+        embedding: What the bands of the scenes are, as for `Archive.add`.
         as_json: Print all rows as JSON.
 
     Returns:
@@ -52,8 +60,11 @@ def print_preview(
         pending = Unfitted.find(target.pending_hasher)
         made = None if target.pending_hasher else target.hasher()
         known = [record.settings for record in target.scenes()]
-        grids = TileGrids.for_hasher(made, **grid, known=known)
-        imagery = SceneImagery(target, scenes, grids, IndexSettings())
+        pixels = embedding_of_scenes(embedding, made, scenes)
+        if pixels is not None:
+            scenes = prepared_scenes(scenes, pixels)
+        grids = TileGrids.for_hasher(made or pixels, **grid, known=known)
+        imagery = SceneImagery(target, scenes, grids, IndexSettings(), embedding=pixels)
         expected = made or pending
         imagery.plan(
             None if expected is None else expected.bands, () if made is None else made.values

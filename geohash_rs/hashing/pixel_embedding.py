@@ -12,7 +12,7 @@ from torch import Tensor
 from geohash_rs.errors import BandMismatchError, HasherError
 from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.network.heads import Head
-from geohash_rs.hashing.pixels.products import ENCODED, PRODUCTS, RAW, Product
+from geohash_rs.hashing.pixels.products import ENCODED, PRODUCTS, RAW
 from geohash_rs.hashing.pixels.sums import NOTHING, TileSums, sum_tiles, valid_pixels
 from geohash_rs.scenes.values import Conversion
 
@@ -77,7 +77,7 @@ class PixelEmbedding(Embedding):
         text: str,
         *,
         num_bands: int | None = None,
-        tile_size: int = 1,
+        tile_size: int | None = None,
         pooling: Pooling = "mean",
         device: str | torch.device = "cpu",
     ) -> Self:
@@ -88,7 +88,8 @@ class PixelEmbedding(Embedding):
                 presto or copernicus-embed; or ``raw``, ``raw:MODEL`` and so on for any other
                 raster whose bands are a vector.
             num_bands: Bands of the rasters; needed for ``raw`` only.
-            tile_size: Side of a tile, px.
+            tile_size: Side of a tile, px; None uses the product's, which is 16, or 1 of
+                copernicus-embed.
             pooling: As in the class.
             device: As in `Embedding`.
 
@@ -108,48 +109,6 @@ class PixelEmbedding(Embedding):
         if product.name == RAW:
             model, said = (said[0], said[1:]) if said else ("", [])
         version, variant = (*said, "", "")[:2]
-        return cls.of_product(
-            product,
-            model=model,
-            num_bands=num_bands,
-            version=version,
-            variant=variant,
-            tile_size=tile_size,
-            pooling=pooling,
-            device=device,
-        )
-
-    @classmethod
-    def of_product(
-        cls,
-        product: Product,
-        *,
-        model: str,
-        num_bands: int | None,
-        version: str = "",
-        variant: str = "",
-        tile_size: int = 1,
-        pooling: Pooling = "mean",
-        device: str | torch.device = "cpu",
-    ) -> Self:
-        """Make the embedding of a product.
-
-        Args:
-            product: The product.
-            model: Name of the model.
-            num_bands: As in `of`.
-            version: Version; "" means the product's own.
-            variant: Variant.
-            tile_size: As in `of`.
-            pooling: As in `of`.
-            device: As in `of`.
-
-        Returns:
-            The embedding.
-
-        Raises:
-            HasherError: If the rasters have another number of bands, or none is known.
-        """
         bands = product.bands or tuple(f"dim_{i}" for i in range(num_bands or 0))
         if not bands or num_bands not in (None, len(bands)):
             need = f"{len(bands)} bands" if bands else "a known number of bands"
@@ -161,7 +120,7 @@ class PixelEmbedding(Embedding):
             version=version or product.version,
             variant=variant,
             bands=bands,
-            tile_size=tile_size,
+            tile_size=tile_size or product.tile_size,
             encoded=product.encoded,
             pooling=pooling,
             device=device,
@@ -305,8 +264,8 @@ class PixelEmbedding(Embedding):
             msg = f"tiles have {tiles.shape[1]} bands, but {self} has {len(self.bands)}."
             raise BandMismatchError(msg)
         whole = np.array([[0, 0, tiles.shape[3], tiles.shape[2]]], np.int64)
-        found = [self.pool(tile, whole)[0] for tile in tiles.cpu().numpy()]
-        features = np.concatenate([np.empty((0, self.dimensions), np.float32), *found])
+        pooled = [self.pool(tile, whole)[0] for tile in tiles.cpu().numpy()]
+        features = np.concatenate([np.empty((0, self.dimensions), np.float32), *pooled])
         nothing = np.flatnonzero(~features.any(axis=1))
         if len(nothing):
             msg = (
@@ -356,7 +315,8 @@ class PixelEmbedding(Embedding):
 
     def _heads(self, features: Tensor, head: Head) -> Tensor:
         with torch.inference_mode():
-            parts = [head(part.to(self.device)).cpu() for part in features.split(ROWS)]
+            starts = range(0, len(features), ROWS)
+            parts = [head(features[i : i + ROWS].to(self.device)).cpu() for i in starts]
         return torch.cat([torch.empty(0, head.num_bits), *parts])
 
     def _is_encoded(self, dtype: np.dtype[Any]) -> bool:
@@ -395,4 +355,4 @@ def _table() -> npt.NDArray[np.float32]:
 
 
 TABLE = _table()
-ROWS = 4096  # features in the head at once
+ROWS = 16_384  # features in the head at once

@@ -8,6 +8,7 @@ from geohash_rs.errors import HasherNotFoundError
 from geohash_rs.hashing.fit.by_name import Unfitted
 from geohash_rs.hashing.fit.training_free import SensorTiles
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.indexing.encode import EncodedTiles
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.settings import IndexSettings
@@ -31,12 +32,14 @@ class Imagery(Protocol[Batch]):
         report: What was added so far, and what was not.
         bands: Names of the bands, after `plan`; None names them by number.
         tile_size: Columns and rows of a tile, px; None uses those of the samples.
+        embedding: The embedding whose vectors the pixels are; None if they are pictures.
     """
 
     settings: IndexSettings
     report: AddReport
     bands: Sequence[str] | None
     tile_size: int | None
+    embedding: PixelEmbedding | None
 
     @property
     def values(self) -> Sequence[Values]:
@@ -175,6 +178,7 @@ def fit_pending(archive: CodeStore, imagery: Imagery[Batch]) -> Hasher | None:
         device=imagery.settings.device,
         # each tile is hashed in two views; a sample of unknown size counts as full
         accelerate=imagery.num_tiles is None or 2 * imagery.num_tiles >= TRACE_TILES,
+        embedding=imagery.embedding,
     )
     made, bits = hasher.fingerprint, hasher.num_bits
     when_free(lambda: archive.set_hasher(hasher.to_bytes(), fingerprint=made, num_bits=bits))

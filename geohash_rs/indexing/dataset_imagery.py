@@ -10,6 +10,7 @@ from geohash_rs._compat import is_batch_sampler
 from geohash_rs.errors import GeoHashRSWarning
 from geohash_rs.hashing.fit.training_free import SensorTiles
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.indexing.encode import EncodedTiles, encode_located
 from geohash_rs.indexing.records import file_record
 from geohash_rs.indexing.report import AddReport
@@ -40,6 +41,7 @@ class DatasetImagery:
         settings: IndexSettings,
         *,
         tile_size: int | None = None,
+        embedding: PixelEmbedding | None = None,
     ) -> None:
         """Read which scenes the archive has.
 
@@ -48,7 +50,9 @@ class DatasetImagery:
             samples: The dataset's samples.
             settings: How to read and hash them.
             tile_size: Tile size to store in a newly fitted hasher; None uses that of the samples.
+            embedding: The embedding whose vectors the pixels are; None if they are pictures.
         """
+        self.embedding = embedding
         self.samples, self.settings, self.tile_size = samples, settings, tile_size
         self.report = AddReport()
         self.bands: Sequence[str] | None = None
@@ -85,7 +89,8 @@ class DatasetImagery:
             count += len(batch)
         if count < FIT_TILES:
             self.num_tiles = count  # there are no others
-        self._values.gather(self._sampled)
+        if self.embedding is None:
+            self._values.gather(self._sampled)
         return self._of_sensors()
 
     def _of_sensors(self) -> Iterator[SensorTiles]:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,6 +38,7 @@ from geohash_rs.scenes.value_sample import (
     scene_conversion,
 )
 from geohash_rs.scenes.values import Conversion, Values, check_value_range
+from geohash_rs.scenes.yearly import dates_by_convention, year_of_folder
 
 __all__ = ["Scenes", "Tile"]
 
@@ -403,6 +405,31 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             value_range=self.value_range,
         )
 
+    def of_whole_years(self) -> "Scenes":
+        """Return scenes that are dated by the folders whose names are years.
+
+        Dates that were given, and those of conventions for file names, stay.
+
+        Returns:
+            The scenes; these if no date changes.
+        """
+        rule = self.date_rule
+        if rule.argument is not None or rule.filename_regex is not None:
+            return self
+        files = [
+            replace(
+                file, dates=dates_by_convention(file.key) or year_of_folder(file.key) or file.dates
+            )
+            for file in self.scene_files
+        ]
+        if files == self.scene_files:
+            return self
+        other = copy.copy(self)
+        other._pool = RasterPool()
+        other.scene_files = files
+        other._set_index()
+        return other
+
     def on_grid_of(self, names: Sequence[str]) -> "Scenes":
         """Return scenes whose separate band files are read on the finest grid of the given bands.
 
@@ -526,7 +553,9 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         col, row = ~scene.transform @ (middle.x, middle.y)
         return Tile(number, round(col - width / 2), round(row - height / 2), width, height)
 
-    def tile_footprints(self, tiles: Sequence[Tile]) -> npt.NDArray[np.object_]:
+    def tile_footprints(
+        self, tiles: Sequence[Tile] | npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.object_]:
         """Compute the footprints of tiles in longitude and latitude.
 
         Args:

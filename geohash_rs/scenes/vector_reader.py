@@ -15,9 +15,10 @@ from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.reader import TileBatch
 from geohash_rs.scenes.values import Conversion
 
-__all__ = ["Pool", "VectorReader"]
+__all__ = ["Pool", "VectorReader", "few_blocks"]
 
 WINDOW_BYTES = 64_000_000  # of pixels read at once; more if a single block of all bands is larger
+BLOCK = 1024  # px: side of AlphaEarth's blocks
 ROWS = 256  # least number of rows read at once, so that small blocks do not cost one call each
 
 Ints = npt.NDArray[np.int64]
@@ -79,6 +80,11 @@ class VectorReader(Dataset[TileBatch]):
         breaks = np.flatnonzero((same[1:] != same[:-1]).any(axis=1)) + 1
         edges = [0, *breaks.tolist(), len(tiles)] if len(tiles) else []
         self.spans = list(zip(edges[:-1], edges[1:], strict=True))
+
+    @property
+    def gdal_settings(self) -> dict[str, str]:
+        """Settings for GDAL while reading in a thread: blocks are decompressed on all cores."""
+        return {"GDAL_NUM_THREADS": str(torch.get_num_threads())}
 
     def __len__(self) -> int:
         """Count the batches."""
@@ -165,3 +171,29 @@ class VectorReader(Dataset[TileBatch]):
         down = min(fits, math.ceil(ROWS / high), math.ceil(scene.height / high))
         across = min(max(1, fits // down), math.ceil(scene.width / wide))
         return across * wide, down * high
+
+
+def few_blocks(tiles: Ints, *, size: int, seed: int = 0) -> Ints:
+    """Choose tiles in few blocks, of every scene as far as the size allows.
+
+    Args:
+        tiles: int64 (scene, col, row, width, height), shape (tiles, 5), scene by scene.
+        size: Number of tiles to reach.
+        seed: Seed of the choice.
+
+    Returns:
+        The tiles of random blocks of 1024 px: of one block of each scene, then of a second one, and
+        so on until there are enough; in the order given.
+    """
+    blocks = tiles[:, :3].copy()
+    blocks[:, 1:] //= BLOCK
+    known, owner, counts = np.unique(blocks, axis=0, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(known))
+    order = order[np.argsort(known[order, 0], kind="stable")]
+    scenes = known[order, 0]
+    first = np.concatenate([[True], scenes[1:] != scenes[:-1]])
+    turn = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    order = order[np.argsort(turn, kind="stable")]
+    enough = int(np.searchsorted(np.cumsum(counts[order]), size)) + 1
+    chosen: Ints = tiles[np.isin(owner.reshape(-1), order[:enough])]
+    return chosen

@@ -25,6 +25,7 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0, LITE0_WEIGHTS
 from geohash_rs.hashing.network.scaling import make_scaling, range_of
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.hashing.shipped import load_hasher, shipped_hashers
 from geohash_rs.scenes.values import Values
 
@@ -87,13 +88,16 @@ class Unfitted:
         tile_size: int | None = None,
         device: str | torch.device = "cpu",
         accelerate: bool = False,
+        embedding: PixelEmbedding | None = None,
     ) -> Hasher:
-        """Fit the hasher; arguments are those of `fit_hasher`.
+        """Fit the hasher; arguments are those of `fit_hasher`, and the embedding of the pixels.
 
         Raises:
             HasherError: If there are too few tiles.
             BandMismatchError: If the tiles have other bands.
         """
+        if embedding is not None:
+            return self._fit_pixels(tiles, embedding, tile_size=tile_size, device=device)
         if self.bands is not None:
             shipped = load_hasher(self.name, device=device)
             return adapt_hasher(
@@ -109,6 +113,34 @@ class Unfitted:
             tile_size=tile_size,
             device=device,
             accelerate=accelerate,
+        )
+
+    def _fit_pixels(
+        self,
+        tiles: Iterable[Tensor | SensorTiles],
+        embedding: PixelEmbedding,
+        *,
+        tile_size: int | None,
+        device: str | torch.device,
+    ) -> Hasher:
+        """Fit the hasher on means of an embedding's pixels, without a network.
+
+        Raises:
+            HasherError: If there are too few tiles, or the hasher is one of pictures.
+        """
+        if self.bands is not None:
+            msg = (
+                f"{self.name} is a hasher of pictures, but the pixels are vectors of {embedding}; "
+                "use general-BITS."
+            )
+            raise HasherError(msg)
+        method, num_bits = parse_training_free(self.name)
+        batches = (one[0] if isinstance(one, tuple) else one for one in tiles)
+        none = torch.empty(0, embedding.num_features)
+        vectors = torch.cat([none, *map(embedding.features, batches)])
+        made = replace(embedding, tile_size=tile_size or embedding.tile_size, device=device)
+        return fit_embedding(
+            vectors.numpy(), embedding=made, method=method, num_bits=num_bits, name=self.name
         )
 
 

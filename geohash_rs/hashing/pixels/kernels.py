@@ -22,7 +22,7 @@ def valid_encoded(pixels: Array, valid: Array) -> None:
 
     Args:
         pixels: int8, shape (bands, height, width).
-        valid: To fill, uint8 0 or 1, shape (height, width).
+        valid: To fill, int8, shape (height, width): -1 (all bits) for these, 0 for others.
     """
     bands, height, width = pixels.shape
     some, broken = np.zeros(width, np.int8), np.zeros(width, np.uint8)
@@ -35,7 +35,7 @@ def valid_encoded(pixels: Array, valid: Array) -> None:
                 some[x] |= values[x]
                 broken[x] |= np.uint8(values[x] == np.int8(-128))
         for x in range(width):
-            valid[y, x] = np.uint8(some[x] != 0 and broken[x] == 0)
+            valid[y, x] = np.int8(-1) if some[x] != 0 and broken[x] == 0 else np.int8(0)
 
 
 @cached_njit
@@ -46,7 +46,7 @@ def valid_numbers(pixels: Array, low: float, high: float, valid: Array) -> None:
         pixels: Any real type, shape (bands, height, width).
         low: Values from this one on are nodata.
         high: Up to this one; lower than `low` if there is no nodata.
-        valid: To fill, uint8 0 or 1, shape (height, width).
+        valid: To fill, int8, shape (height, width): -1 (all bits) for these, 0 for others.
     """
     bands, height, width = pixels.shape
     some, broken = np.zeros(width, np.uint8), np.zeros(width, np.uint8)
@@ -60,7 +60,7 @@ def valid_numbers(pixels: Array, low: float, high: float, valid: Array) -> None:
                 some[x] |= np.uint8(v != 0.0)
                 broken[x] |= np.uint8(v - v != 0.0) | np.uint8(v >= low and v <= high)
         for x in range(width):
-            valid[y, x] = np.uint8(some[x] != 0 and broken[x] == 0)
+            valid[y, x] = np.int8(-1) if some[x] != 0 and broken[x] == 0 else np.int8(0)
 
 
 @cached_njit
@@ -79,47 +79,25 @@ def sum_encoded(
         counts: Valid pixels to fill, int64, shape (tiles,).
     """
     bands, _, width = pixels.shape
-    top, bottom = windows[0, 1], windows[0, 1] + windows[0, 3]
+    rows = range(windows[0, 1], windows[0, 1] + windows[0, 3])
     lines, squares = np.zeros(width, np.int32), np.zeros(width, np.int64)
-    for y in range(top, bottom):
-        row = valid[y]
-        for x in range(width):
-            lines[x] += np.int32(row[x])
-    complete = True
-    for x in range(width):
-        complete = complete and lines[x] == bottom - top
-    for i in range(len(windows)):
-        counts[i] = lines[windows[i, 0] : windows[i, 0] + windows[i, 2]].sum()
+    _count(valid, windows, counts)
     for band in range(bands):
         lines[:] = 0
-        for y in range(top, bottom):
-            values = pixels[band, y]
-            if complete:
-                for x in range(width):
-                    v = np.int32(values[x])
-                    lines[x] += v * abs(v)
-            else:
-                row = valid[y]
-                for x in range(width):
-                    v = np.int32(values[x]) * np.int32(row[x])
-                    lines[x] += v * abs(v)
-        for i in range(len(windows)):
-            total = np.int64(0)
-            for x in range(windows[i, 0], windows[i, 0] + windows[i, 2]):
-                total += lines[x]
-            first[i, band] = total
+        for y in rows:
+            values, row = pixels[band, y], valid[y]
+            for x in range(width):
+                v = np.int32(values[x] & row[x])
+                lines[x] += v * abs(v)
+        _across(lines, windows, first, band)
         if second.size:
             squares[:] = 0
-            for y in range(top, bottom):
+            for y in rows:
                 values, row = pixels[band, y], valid[y]
                 for x in range(width):
-                    v = np.int64(values[x]) * np.int64(row[x])
-                    squares[x] += v * v * v * v
-            for i in range(len(windows)):
-                total = np.int64(0)
-                for x in range(windows[i, 0], windows[i, 0] + windows[i, 2]):
-                    total += squares[x]
-                second[i, band] = total
+                    wide = np.int64(values[x] & row[x])
+                    squares[x] += wide * wide * wide * wide
+            _across(squares, windows, second, band)
 
 
 @cached_njit
@@ -137,30 +115,40 @@ def sum_floats(
         counts: As in `sum_encoded`.
     """
     bands, _, width = pixels.shape
-    top, bottom = windows[0, 1], windows[0, 1] + windows[0, 3]
+    rows = range(windows[0, 1], windows[0, 1] + windows[0, 3])
     lines, squares = np.zeros(width, np.float64), np.zeros(width, np.float64)
-    for i in range(len(windows)):
-        count = np.int64(0)
-        for y in range(top, bottom):
-            for x in range(windows[i, 0], windows[i, 0] + windows[i, 2]):
-                count += np.int64(valid[y, x])
-        counts[i] = count
+    _count(valid, windows, counts)
     for band in range(bands):
         lines[:] = 0.0
         squares[:] = 0.0
-        for y in range(top, bottom):
+        for y in rows:
             values, row = pixels[band, y], valid[y]
             for x in range(width):
-                lines[x] += np.float64(values[x]) if row[x] else 0.0
-            if second.size:
-                for x in range(width):
-                    v = np.float64(values[x]) if row[x] else 0.0
-                    squares[x] += v * v
-        for i in range(len(windows)):
-            total, square = 0.0, 0.0
-            for x in range(windows[i, 0], windows[i, 0] + windows[i, 2]):
-                total += lines[x]
-                square += squares[x]
-            first[i, band] = total
-            if second.size:
-                second[i, band] = square
+                v = np.float64(values[x]) if row[x] else 0.0
+                lines[x] += v
+                squares[x] += v * v
+        _across(lines, windows, first, band)
+        if second.size:
+            _across(squares, windows, second, band)
+
+
+@cached_njit
+def _count(valid: Array, windows: Array, counts: Array) -> None:
+    """Count the valid pixels of tiles."""
+    for i in range(len(windows)):
+        col, row, width, height = windows[i]
+        count = np.int64(0)
+        for y in range(row, row + height):
+            for x in range(col, col + width):
+                count -= np.int64(valid[y, x])
+        counts[i] = count
+
+
+@cached_njit
+def _across(lines: Array, windows: Array, sums: Array, band: int) -> None:
+    """Add the columns of each tile, in order, to sums that are 0."""
+    for i in range(len(windows)):
+        total = sums[i, band]
+        for x in range(windows[i, 0], windows[i, 0] + windows[i, 2]):
+            total += lines[x]
+        sums[i, band] = total

@@ -30,6 +30,7 @@ class Product:
         file_name: Pattern of its files' names, or None.
         datasets: TorchGeo's classes that read it.
         yearly: Whether each file is of a whole year.
+        tile_size: Side of a tile unless another is asked for, px.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Product:
     file_name: re.Pattern[str] | None = None
     datasets: tuple[str, ...] = ()
     yearly: bool = False
+    tile_size: int = 16
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -86,6 +88,7 @@ COPERNICUS = Product(
     bands=_numbered(768),
     file_name=re.compile(r"embed_map_"),
     datasets=("CopernicusEmbed",),
+    tile_size=1,  # 0.25 degrees
 )
 
 PRODUCTS: Mapping[str, Product] = MappingProxyType(

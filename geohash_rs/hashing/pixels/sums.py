@@ -35,9 +35,7 @@ class TileSums(NamedTuple):
     counts: npt.NDArray[np.int64]
 
 
-def valid_pixels(
-    pixels: Array, *, encoded: bool, nodata: float | None
-) -> npt.NDArray[np.uint8]:
+def valid_pixels(pixels: Array, *, encoded: bool, nodata: float | None) -> npt.NDArray[np.int8]:
     """Find the pixels that hold a vector.
 
     Args:
@@ -46,30 +44,30 @@ def valid_pixels(
         nodata: Value of pixels without data, of those that are not encoded; None if there is none.
 
     Returns:
-        uint8 1 or 0, shape (height, width): whether no band is nodata or not finite, and not all
-        are 0, since a vector of length zero points nowhere. A nodata value of 0 is nothing only if
-        all bands have it.
+        int8, shape (height, width): -1 where no band is nodata or not finite and not all are 0,
+        since a vector of length zero points nowhere; 0 elsewhere. A nodata value of 0 is nothing
+        only if all bands have it.
     """
     nodata = None if nodata == 0 or nodata is None or np.isnan(nodata) else nodata
     compiled = _kernels() if pixels.size >= COMPILED else None
     if compiled is not None:
-        valid = np.empty(pixels.shape[1:], np.uint8)
+        valid = np.empty(pixels.shape[1:], np.int8)
         if encoded:
             compiled.valid_encoded(pixels, valid)
         else:
             low, high = nodata_ends(pixels.dtype, nodata)
             compiled.valid_numbers(pixels, low, high, valid)
         return valid
-    broken = pixels == NOTHING if encoded else ~np.isfinite(pixels)
+    whole = pixels != NOTHING if encoded else np.isfinite(pixels)
     if not encoded and nodata is not None:
-        broken |= is_nodata(pixels, nodata)
-    found: Array = pixels.any(axis=0) & ~broken.any(axis=0)
-    return found.astype(np.uint8)
+        whole &= ~is_nodata(pixels, nodata)
+    found = np.logical_and(pixels.any(axis=0), whole.all(axis=0))
+    return -found.astype(np.int8)
 
 
 def sum_tiles(
     pixels: Array,
-    valid: npt.NDArray[np.uint8],
+    valid: npt.NDArray[np.int8],
     windows: npt.NDArray[np.int64],
     *,
     encoded: bool,
@@ -137,22 +135,31 @@ def _added(values: Array) -> Array:
 def _kernels() -> ModuleType | None:
     """Load the compiled loops; warn once and return None if Numba does not work here."""
     try:
-        from geohash_rs.hashing.pixels import kernels  # noqa: PLC0415 - slow to import
-
-        pixels = np.array([[[3, -2]]], np.int8)
-        valid, sums, count = np.empty((1, 2), np.uint8), np.zeros((1, 1), np.int64), np.zeros(1, np.int64)
-        kernels.valid_encoded(pixels, valid)
-        window = np.array([[0, 0, 2, 1]], np.int64)
-        kernels.sum_encoded(pixels, valid, window, sums, np.zeros((0, 0), np.int64), count)
-        if (sums[0, 0], count[0]) != (5, 2):
-            msg = f"the compiled loops found {sums[0, 0]} and {count[0]} instead of 5 and 2"
-            raise RuntimeError(msg)
+        return _checked_kernels()
     except Exception as error:  # noqa: BLE001 - reading must work whatever breaks Numba
         warnings.warn(
-            f"Numba does not work here ({error!r}); embeddings are read with NumPy, which gives the "
-            "same vectors but is many times slower. Reinstall numba to fix it.",
+            f"Numba does not work here ({error!r}); embeddings are read with NumPy, which gives "
+            "the same vectors but is many times slower. Reinstall numba to fix it.",
             GeoHashRSWarning,
             stacklevel=2,
         )
         return None
+
+
+def _checked_kernels() -> ModuleType:
+    """Load the compiled loops and check that they add up.
+
+    Raises:
+        RuntimeError: If they do not.
+    """
+    from geohash_rs.hashing.pixels import kernels  # noqa: PLC0415 - slow to import
+
+    pixels, valid = np.array([[[3, -2]]], np.int8), np.empty((1, 2), np.int8)
+    sums, count = np.zeros((1, 1), np.int64), np.zeros(1, np.int64)
+    kernels.valid_encoded(pixels, valid)
+    window = np.array([[0, 0, 2, 1]], np.int64)
+    kernels.sum_encoded(pixels, valid, window, sums, np.zeros((0, 0), np.int64), count)
+    if (int(sums[0, 0]), int(count[0])) != (5, 2):
+        msg = f"the compiled loops found {sums[0, 0]} and {count[0]} instead of 5 and 2"
+        raise RuntimeError(msg)
     return kernels
