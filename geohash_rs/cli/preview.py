@@ -8,7 +8,6 @@ from geohash_rs.cli.options import echo_json, in_options
 from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from geohash_rs.indexing.embedded import embedding_of_scenes, prepared_scenes
     from geohash_rs.indexing.scene_imagery import SceneImagery
     from geohash_rs.scenes.dataset import Scenes
     from geohash_rs.scenes.file import SceneFile
@@ -45,6 +44,7 @@ def print_preview(
 
     from geohash_rs.archive import Archive, check_keeps, open_or_create
     from geohash_rs.hashing.fit.by_name import Unfitted
+    from geohash_rs.indexing.embedded import embedding_of_scenes, prepared_scenes
     from geohash_rs.indexing.scene_imagery import SceneImagery
     from geohash_rs.indexing.settings import IndexSettings
     from geohash_rs.scenes.grids import TileGrids

@@ -107,12 +107,16 @@ def add_imagery(archive: CodeStore, imagery: Imagery[Batch], hasher: Hasher | No
 
     Raises:
         BandMismatchError: As in `Imagery.plan`.
-        HasherError: If there are too few tiles to fit the hasher on.
+        HasherError: If there are too few tiles to fit the hasher on, or it is one of pictures but
+            the imagery is an embedding.
         HasherNotFoundError: If this version of the package has no hasher of the pending name.
         SceneError: With ``strict``, if a scene cannot be added.
         TileSizeError: As in `Imagery.plan`.
     """
-    imagery.plan((hasher or pending_hasher(archive)).bands, () if hasher is None else hasher.values)
+    expected = hasher or pending_hasher(archive)
+    if isinstance(expected, Unfitted) and imagery.embedding is not None:
+        expected.check_takes(imagery.embedding)
+    imagery.plan(expected.bands, () if hasher is None else hasher.values)
     if imagery.num_tiles == 0:
         return imagery.report
     if hasher is None:

@@ -19,7 +19,7 @@ AEF = PixelEmbedding.of("alphaearth")
 
 
 def by_hand(pixels: np.ndarray) -> np.ndarray:
-    """Decode AlphaEarth's pixels, average those that are not -128, and bring the mean to length 1."""
+    """Decode AlphaEarth's pixels, average those that are not -128, bring the mean to length 1."""
     stored = pixels.astype(np.float64)
     vectors = np.sign(stored) * (np.abs(stored) / 127.5) ** 2
     seen = ~(pixels == -128).any(axis=0)

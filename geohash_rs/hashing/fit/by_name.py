@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from geohash_rs.errors import HasherError
+from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.extractor import Extractor, fitted_values
 from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.hashing.fit.embeddings import fit_embedding
@@ -115,6 +116,22 @@ class Unfitted:
             accelerate=accelerate,
         )
 
+    def check_takes(self, embedding: Embedding) -> None:
+        """Check that the hasher can be fitted on vectors of an embedding.
+
+        Args:
+            embedding: The embedding.
+
+        Raises:
+            HasherError: If it is a hasher of pictures.
+        """
+        if self.bands is not None:
+            msg = (
+                f"{self.name} is a hasher of pictures, but the pixels are vectors of {embedding}; "
+                "use general-BITS."
+            )
+            raise HasherError(msg)
+
     def _fit_pixels(
         self,
         tiles: Iterable[Tensor | SensorTiles],
@@ -128,12 +145,7 @@ class Unfitted:
         Raises:
             HasherError: If there are too few tiles, or the hasher is one of pictures.
         """
-        if self.bands is not None:
-            msg = (
-                f"{self.name} is a hasher of pictures, but the pixels are vectors of {embedding}; "
-                "use general-BITS."
-            )
-            raise HasherError(msg)
+        self.check_takes(embedding)
         method, num_bits = parse_training_free(self.name)
         batches = (one[0] if isinstance(one, tuple) else one for one in tiles)
         none = torch.empty(0, embedding.num_features)
