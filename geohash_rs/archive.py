@@ -26,9 +26,11 @@ from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.fit.backbone_choice import AT, BackboneChoice
 from geohash_rs.hashing.fit.by_name import Unfitted, with_backbone
 from geohash_rs.hashing.hasher import Hasher, as_features
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.indexing.add import Imagery, add_imagery, pending_hasher
 from geohash_rs.indexing.dataset_imagery import DatasetImagery
+from geohash_rs.indexing.embedded import embedding_of_dataset, embedding_of_scenes, prepared_scenes
 from geohash_rs.indexing.refit import Announce, refit_archive
 from geohash_rs.indexing.refit_report import RefitReport
 from geohash_rs.indexing.report import AddReport, check_codes_differ, check_fit
@@ -192,6 +194,7 @@ class Archive(CodeStore, ImageQueries):
         edges: Edges = "shift",
         max_nodata: float = 0.5,
         resolution: float | None = None,
+        embedding: PixelEmbedding | str | None = None,
         batch_size: int | None = None,
         workers: int = 0,
         device: str = "cpu",
@@ -220,6 +223,10 @@ class Archive(CodeStore, ImageQueries):
             max_nodata: Largest allowed share of invalid pixels in a tile.
             resolution: Ground size of a pixel, m, to which all scenes are resampled. None uses the
                 hasher's, or each scene's own if the hasher has none.
+            embedding: What the bands of the rasters are, if they are a published embedding rather
+                than a picture: "alphaearth", "tessera:VERSION", "presto", "copernicus-embed" or
+                "raw", as for `PixelEmbedding.of`; no network is run then. None uses that of the
+                archive, or recognises a product by its band and file names.
             batch_size: Most tiles to read at once; fewer if they are large. Default: 512 of scenes,
                 64 of other datasets.
             workers: Processes that read; 0 reads in a thread.
@@ -234,8 +241,9 @@ class Archive(CodeStore, ImageQueries):
 
         Raises:
             BandMismatchError: If the bands do not match the hasher's.
-            HasherError: If the archive holds codes made elsewhere.
-            HasherMismatchError: If the archive's file does not hold the hasher of its codes.
+            HasherError: If the archive holds codes made elsewhere, or the embedding is unknown.
+            HasherMismatchError: If the archive's file does not hold the hasher of its codes, or the
+                rasters are of another embedding.
             SceneError: If nothing can be placed; with ``strict``, if a scene cannot be added.
             TileSizeError: If the grid's settings are out of range, every scene is smaller than a
                 tile, a size is named twice, or several are named for a dataset
@@ -252,10 +260,15 @@ class Archive(CodeStore, ImageQueries):
 
         def imagery(hasher: Hasher | None) -> Imagery[Any]:
             if not isinstance(dataset, Scenes) or sampler is not None:
-                samples = Samples(dataset=dataset, sampler=sampler, max_nodata=max_nodata)
-                return DatasetImagery(self, samples, settings, tile_size=_only(tile_size))
+                pixels = embedding_of_dataset(embedding, hasher, dataset)
+                samples = Samples(
+                    dataset=dataset, sampler=sampler, max_nodata=max_nodata, embedding=pixels
+                )
+                size = _only(tile_size)
+                return DatasetImagery(self, samples, settings, tile_size=size, embedding=pixels)
+            pixels = embedding_of_scenes(embedding, hasher, dataset)
             grids = TileGrids.for_hasher(
-                hasher,
+                hasher or pixels,
                 tile_size=tile_size,
                 stride=stride,
                 edges=edges,
@@ -263,6 +276,9 @@ class Archive(CodeStore, ImageQueries):
                 resolution=resolution,
                 known=[record.settings for record in self.scenes()],
             )
+            if pixels is not None:
+                scenes = prepared_scenes(dataset, pixels)
+                return SceneImagery(self, scenes, grids, settings, embedding=pixels)
             bands = (hasher or pending_hasher(self)).bands
             scenes = dataset if bands is None else dataset.on_grid_of(bands)
             return SceneImagery(self, scenes, grids, settings)

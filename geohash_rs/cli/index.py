@@ -41,6 +41,7 @@ __all__ = ["index_command"]
 @click.option("--date", help="When the scenes were taken, ISO 8601.  [default: STAC item, file name or TIFF tag]")
 @click.option("--filename-regex", help="Pattern with a group 'date', or 'start' and 'stop', as in TorchGeo.")
 @click.option("--date-format", default="%Y%m%d", show_default=True, help="Date format of these groups.")
+@click.option("--embedding", metavar="NAME[:VERSION]", help="What the bands of the rasters are, if they are a published embedding and no picture: alphaearth, tessera:VERSION, presto, copernicus-embed, or raw (as they are).  [default: the archive's, or recognised by band and file names]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Largest number of tiles to read at once; fewer if they are large.  [default: 512]")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read scenes; 0 reads in a thread.")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
@@ -69,6 +70,7 @@ def index_command(
     date: str | None,
     filename_regex: str | None,
     date_format: str,
+    embedding: str | None,
     batch_size: int | None,
     workers: int,
     device: str,
@@ -120,12 +122,13 @@ def index_command(
     if target_folder is None:
         from geohash_rs.cli.preview import print_preview
 
-        return print_preview(found, archive, how=how, grid=grid, as_json=as_json)
+        return print_preview(found, archive, how=how, grid=grid, embedding=embedding, as_json=as_json)
     is_new = is_unused(target_folder)
     made = [folder for folder in (target_folder, *target_folder.parents) if not folder.exists()]
     target: Archive = open_or_create(target_folder, **how)
     try:
         settings: dict[str, Any] = grid | {
+            "embedding": embedding,
             "batch_size": batch_size,
             "device": device,
             "checksum": checksum,

@@ -16,8 +16,8 @@ __all__ = ["Numbers", "Sizes", "backbone_of", "backbone_options", "bands_of", "e
 
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
-    r"\b(asset|backbone|bands|checksum|date_format|datetime|edges|filename_regex|keep_vectors|layer|max_distance|max_nodata|"
-    r"nodata|remote_scenes|resolution|stride|tile_size|value_range|weights|window|workers)="
+    r"\b(asset|backbone|bands|checksum|date_format|datetime|edges|embedding|filename_regex|keep_vectors|layer|"
+    r"max_distance|max_nodata|nodata|remote_scenes|resolution|stride|tile_size|value_range|weights|window|workers)="
     r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
 RENAMED = {"datetime": "date"}

@@ -19,7 +19,13 @@ COLUMNS = ("tiles", "size", "dtype", "crs", "ground", "date", "bands", "scene")
 
 
 def print_preview(
-    scenes: "Scenes", archive: Path | None, *, how: dict[str, Any], grid: dict[str, Any], as_json: bool
+    scenes: "Scenes",
+    archive: Path | None,
+    *,
+    how: dict[str, Any],
+    grid: dict[str, Any],
+    embedding: str | None = None,
+    as_json: bool,
 ) -> int:
     """List what would be read, without writing anything.
 
@@ -29,6 +35,7 @@ def print_preview(
         how: Hasher and backbone of a new archive and whether it keeps vectors, as for
             `open_or_create`.
         grid: Settings of the grid, as for `Archive.add`.
+        embedding: What the bands of the scenes are, as for `Archive.add`.
         as_json: Print all rows as JSON.
 
     Returns:
@@ -38,6 +45,7 @@ def print_preview(
 
     from geohash_rs.archive import Archive, check_asked, open_or_create
     from geohash_rs.hashing.fit.by_name import Unfitted
+    from geohash_rs.indexing.embedded import embedding_of_scenes, prepared_scenes
     from geohash_rs.indexing.scene_imagery import SceneImagery
     from geohash_rs.indexing.settings import IndexSettings
     from geohash_rs.scenes.grids import TileGrids
@@ -53,11 +61,15 @@ def print_preview(
         pending = Unfitted.find(target.pending_hasher)
         made = None if target.pending_hasher else target.hasher()
         known = [record.settings for record in target.scenes()]
-        grids = TileGrids.for_hasher(made, **grid, known=known)
+        pixels = embedding_of_scenes(embedding, made, scenes)
+        if pixels is not None:
+            scenes = prepared_scenes(scenes, pixels)
+        grids = TileGrids.for_hasher(made or pixels, **grid, known=known)
         expected = made or pending
         bands = None if expected is None else expected.bands
-        scenes = scenes if bands is None else scenes.on_grid_of(bands)
-        imagery = SceneImagery(target, scenes, grids, IndexSettings())
+        if pixels is None and bands is not None:
+            scenes = scenes.on_grid_of(bands)
+        imagery = SceneImagery(target, scenes, grids, IndexSettings(), embedding=pixels)
         imagery.plan(bands, () if made is None else made.values)
         imagery.leave_out_other_values()
         form = target.manifest.vectors

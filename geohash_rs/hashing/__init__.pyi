@@ -22,6 +22,7 @@ from .network.runtime import CpuRuntime as CpuRuntime
 from .network.scaling import Scaling as Scaling
 from .network.views import VIEWS as VIEWS
 from .network.views import view as view
+from .pixel_embedding import PixelEmbedding as PixelEmbedding
 from .shipped import shipped_hashers as shipped_hashers
 from .train.losses import MiLaNLoss as MiLaNLoss
 from .train.mining import Miner as Miner

@@ -26,6 +26,7 @@ from geohash_rs.hashing.network.heads import Head, MiLaN, make_head
 from geohash_rs.hashing.network.lite0 import LITE0_WEIGHTS
 from geohash_rs.hashing.network.pretrained import rebuild_backbone
 from geohash_rs.hashing.network.scaling import Scaling
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.disk.durable import replacing
 
@@ -197,6 +198,11 @@ class Hasher:
     def embedding(self) -> Embedding | None:
         """The embedding that the features come from; None if a network computes them."""
         return self.extractor if isinstance(self.extractor, Embedding) else None
+
+    @property
+    def pixels(self) -> PixelEmbedding | None:
+        """The embedding of pixels that features are means of; None for all other features."""
+        return self.extractor if isinstance(self.extractor, PixelEmbedding) else None
 
     @property
     def reads_pixels(self) -> bool:
@@ -445,7 +451,8 @@ class Hasher:
         check_description(about)
         shown = {name: about[name] for name in ("views", "name", "notes")}
         if "embedding" in about:
-            return cls(Embedding.from_description(about, device=device), _head(file), **shown)
+            kind = PixelEmbedding if "pixels" in about else Embedding
+            return cls(kind.from_description(about, device=device), _head(file), **shown)
         weights = file.part("backbone.") if file.embedded else {}
         names = ("bands", "tile_size", "input_size", "resolution")
         bands = about["bands"]

@@ -75,7 +75,7 @@ def check_description(about: Any) -> None:  # noqa: ANN401 - any JSON
     sources = {"backbone": dict, "scaling": dict} if by_network else {"embedding": dict}
     _fields(about, kinds | sources)
     bands, views = about["bands"], about["views"]
-    _texts(bands, "bands", most=MOST_BANDS)
+    _texts(bands, "bands", most=MOST_BANDS if by_network else MOST_NUMBERS)
     _texts(views, "views", most=len(VIEWS))
     if unknown := set(views) - set(VIEWS):
         msg = f"the hasher has views {sorted(unknown)}; those known are {', '.join(VIEWS)}."
@@ -85,7 +85,7 @@ def check_description(about: Any) -> None:  # noqa: ANN401 - any JSON
         for name, most in (("tile_size", MOST_SIDE), ("input_size", MOST_INPUT))
     ]
     size = len(bands) * max(sides) ** 2 * 4
-    if size > MOST_TILE:
+    if by_network and size > MOST_TILE:
         msg = (
             f"a tile of the hasher takes {size:,} bytes ({len(bands)} bands of {max(sides)} x "
             f"{max(sides)} px), but at most {MOST_TILE:,} are allowed; get another hasher."
@@ -102,6 +102,9 @@ def check_description(about: Any) -> None:  # noqa: ANN401 - any JSON
     else:
         _fields(about["embedding"], dict.fromkeys(("model", "version", "variant"), str))
         _whole(about["embedding"], "dimensions", most=MOST_NUMBERS)
+        if "pixels" in about:
+            _fields(about, {"pixels": dict})
+            _fields(about["pixels"], {"encoded": bool, "pooling": str})
     _fields(about["head"], {"kind": str})
     values = about.get("values", [])
     if not isinstance(values, list) or len(values) > MOST_BANDS:

@@ -8,6 +8,7 @@ from geohash_rs.errors import HasherNotFoundError
 from geohash_rs.hashing.fit.by_name import Unfitted
 from geohash_rs.hashing.fit.training_free import SensorTiles
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.indexing.encode import EncodedTiles
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.settings import IndexSettings
@@ -31,12 +32,14 @@ class Imagery(Protocol[Batch]):
         report: What was added so far, and what was not.
         bands: Names of the bands, after `plan`; None names them by number.
         tile_size: Columns and rows of a tile, px; None uses those of the samples.
+        embedding: The embedding whose vectors the pixels are; None if they are pictures.
     """
 
     settings: IndexSettings
     report: AddReport
     bands: Sequence[str] | None
     tile_size: int | None
+    embedding: PixelEmbedding | None
 
     @property
     def values(self) -> Sequence[Values]:
@@ -104,12 +107,16 @@ def add_imagery(archive: CodeStore, imagery: Imagery[Batch], hasher: Hasher | No
 
     Raises:
         BandMismatchError: As in `Imagery.plan`.
-        HasherError: If there are too few tiles to fit the hasher on.
+        HasherError: If there are too few tiles to fit the hasher on, or it is one of pictures but
+            the imagery is an embedding.
         HasherNotFoundError: If this version of the package has no hasher of the pending name.
         SceneError: With ``strict``, if a scene cannot be added.
         TileSizeError: As in `Imagery.plan`.
     """
-    imagery.plan((hasher or pending_hasher(archive)).bands, () if hasher is None else hasher.values)
+    expected = hasher or pending_hasher(archive)
+    if isinstance(expected, Unfitted) and imagery.embedding is not None:
+        expected.check_takes(imagery.embedding)
+    imagery.plan(expected.bands, () if hasher is None else hasher.values)
     if imagery.num_tiles == 0:
         return imagery.report
     if hasher is None:
@@ -175,6 +182,7 @@ def fit_pending(archive: CodeStore, imagery: Imagery[Batch]) -> Hasher | None:
         device=imagery.settings.device,
         # each tile is hashed in two views; a sample of unknown size counts as full
         accelerate=imagery.num_tiles is None or 2 * imagery.num_tiles >= TRACE_TILES,
+        embedding=imagery.embedding,
     )
     made, bits = hasher.fingerprint, hasher.num_bits
     when_free(lambda: archive.set_hasher(hasher.to_bytes(), fingerprint=made, num_bits=bits))

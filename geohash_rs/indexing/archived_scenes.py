@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.hashing.fit.training_free import SensorTiles
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.indexing.archived_scene import archived_scene, scene_digest
 from geohash_rs.indexing.fair_sample import draw_tiles, drawn_rows
 from geohash_rs.indexing.settings import SCENE_BATCH, IndexSettings
@@ -21,6 +22,7 @@ from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.state import state_of
 from geohash_rs.scenes.values import Values
+from geohash_rs.scenes.vector_reader import VectorReader
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.segment.layout import BLOCK
 from geohash_rs.store.segment.read import Segment
@@ -74,6 +76,7 @@ class ArchivedScenes:
         same_bands: bool,
         resolution: float | None = None,
         all_of_them: bool = True,
+        embedding: PixelEmbedding | None = None,
     ) -> None:
         """Read the headers of all scenes that have tiles.
 
@@ -84,11 +87,12 @@ class ArchivedScenes:
             same_bands: Whether these are the bands with which the archive was made.
             resolution: Ground size of a pixel that the new hasher asks for, m; None for any.
             all_of_them: Whether all must be readable; scenes that are not are left out otherwise.
+            embedding: The embedding whose vectors the pixels are; None if they are pictures.
 
         Raises:
             SceneError: If tiles cannot be read again; it names their scenes and says why.
         """
-        self.settings = settings
+        self.settings, self.embedding = settings, embedding
         self.bands = tuple(bands)
         tiles = count_tiles(snapshot)
         permission = Permission(remote_scenes=settings.remote_scenes)
@@ -310,14 +314,20 @@ class ArchivedScenes:
             mine[:, 0] = place[mine[:, 0]]
             if not len(mine):
                 continue
-            reader = TileReader(
-                group.scenes,
-                mine,
-                indexes=[self._indexes[number] for number in group.numbers],
-                batch_size=self.settings.batch_size or SCENE_BATCH,
-                values=values,
-                shape=group.grids.shapes(group.scenes.scene_files, mine),
-            )
+            indexes = [self._indexes[number] for number in group.numbers]
+            reader: TileReader | VectorReader
+            if self.embedding is not None:
+                pool = self.embedding.pool
+                reader = VectorReader(group.scenes, mine, indexes=indexes, pool=pool)
+            else:
+                reader = TileReader(
+                    group.scenes,
+                    mine,
+                    indexes=indexes,
+                    batch_size=self.settings.batch_size or SCENE_BATCH,
+                    values=values,
+                    shape=group.grids.shapes(group.scenes.scene_files, mine),
+                )
             with closing(read_ahead(reader, workers=self.settings.workers)) as batches:
                 for batch in batches:
                     _check_complete(batch, group.scenes)

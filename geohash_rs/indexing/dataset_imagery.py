@@ -10,6 +10,7 @@ from geohash_rs._compat import is_batch_sampler
 from geohash_rs.errors import GeoHashRSWarning
 from geohash_rs.hashing.fit.training_free import SensorTiles
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.indexing.encode import EncodedTiles, encode_located
 from geohash_rs.indexing.records import file_record
 from geohash_rs.indexing.report import AddReport
@@ -40,6 +41,7 @@ class DatasetImagery:
         settings: IndexSettings,
         *,
         tile_size: int | None = None,
+        embedding: PixelEmbedding | None = None,
     ) -> None:
         """Read which scenes the archive has.
 
@@ -48,7 +50,9 @@ class DatasetImagery:
             samples: The dataset's samples.
             settings: How to read and hash them.
             tile_size: Tile size to store in a newly fitted hasher; None uses that of the samples.
+            embedding: The embedding whose vectors the pixels are; None if they are pictures.
         """
+        self.embedding = embedding
         self.samples, self.settings, self.tile_size = samples, settings, tile_size
         self.report = AddReport()
         self.bands: Sequence[str] | None = None
@@ -77,7 +81,7 @@ class DatasetImagery:
         """Kinds of values of the samples; others are converted to the first."""
         return self._values.known
 
-    def sample(self) -> Iterator[SensorTiles]:
+    def sample(self) -> Iterator[SensorTiles] | None:
         """Read the first samples, and keep them."""
         count = 0
         while count < FIT_TILES and (batch := next(self._batches, None)) is not None:
@@ -85,7 +89,12 @@ class DatasetImagery:
             count += len(batch)
         if count < FIT_TILES:
             self.num_tiles = count  # there are no others
-        self._values.gather(self._sampled)
+        tiles = [tile for batch in self._sampled for tile in batch]
+        if tiles and all(tile.failure is not None for tile in tiles):
+            self._report_failures(tiles)
+            return None
+        if self.embedding is None:
+            self._values.gather(self._sampled)
         return self._of_sensors()
 
     def _of_sensors(self) -> Iterator[SensorTiles]:
@@ -112,11 +121,7 @@ class DatasetImagery:
         fresh = [tile for tile in batch if not (tile.whole_file and tile.scene in self._known)]
         self.report.unchanged += sorted({t.scene for t in batch} - {t.scene for t in fresh})
         fresh = self._values.convert(fresh)
-        for tile in fresh:
-            told = (tile.scene, tile.failure)
-            if tile.failure is not None and told not in self._told:
-                self._told.add(told)
-                self.report.skip(tile.scene, tile.failure, strict=self.settings.strict)
+        self._report_failures(fresh)
         self.report.num_nodata += sum(t.image is None and t.failure is None for t in fresh)
         files = [t for t in fresh if t.whole_file and t.image is not None]
         records = [file_record(tile, self.samples.dataset) for tile in files]
@@ -126,6 +131,14 @@ class DatasetImagery:
         self.report.num_tiles += len(encoded.tiles)
         self.report.num_scenes = len(self._names)
         yield replace(encoded, num_read=len(batch), records=records)
+
+    def _report_failures(self, tiles: Iterable[LocatedTile]) -> None:
+        """Report why samples could not be read, once for each scene and reason."""
+        for tile in tiles:
+            told = (tile.scene, tile.failure)
+            if tile.failure is not None and told not in self._told:
+                self._told.add(told)
+                self.report.skip(tile.scene, tile.failure, strict=self.settings.strict)
 
     def _warn_of_bands(self, tiles: Iterable[LocatedTile], hasher: Hasher) -> None:
         """Warn once if bands show something else than the hasher expects.

@@ -18,7 +18,7 @@ from geohash_rs.footprints.windows import WGS84
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.samples import LocatedTile, located_frame
 from geohash_rs.indexing.waiting_vectors import WaitingVectors
-from geohash_rs.scenes.dataset import Scenes, Tile
+from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.reader import TileBatch
 from geohash_rs.store.disk.manifest import VectorsEntry
 from geohash_rs.store.disk.records import SceneRecord
@@ -28,6 +28,7 @@ __all__ = ["EncodedScene", "EncodedTiles", "SceneEncoder", "encode_located", "sc
 
 Hashed = tuple[npt.NDArray[np.uint8], npt.NDArray[np.floating] | None]
 
+PIXELS = 4  # dimensions of a batch of tiles; one of an embedding's vectors has two
 THIN_STEP = 8  # px between those kept of each tile to compare their values
 MOST_PIXELS = 4096  # of those of a batch
 
@@ -60,10 +61,12 @@ class EncodedScene:
         number: Position in ``Scenes.scene_files``.
         num_read: Number of tiles read.
         failure: Why the scene could not be read or hashed, or None.
-        pixels: Some pixels as the hasher sees them, shape (bands, pixels), one array per batch.
+        pixels: Some pixels as the hasher sees them, shape (bands, pixels), one array per batch;
+            none of an embedding.
         codes: Packed codes, one array per batch.
         vectors: Feature vectors; none if the archive keeps none.
         windows: Tiles of the codes, int64 (scene, col, row, width, height), one array per batch.
+        footprints: Polygons of tiles of an embedding, one array per batch.
     """
 
     number: int
@@ -73,6 +76,7 @@ class EncodedScene:
     pixels: list[npt.NDArray[Any]] = field(default_factory=list)
     codes: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     windows: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    footprints: list[npt.NDArray[np.object_]] = field(default_factory=list)
 
     @property
     def num_tiles(self) -> int:
@@ -150,7 +154,10 @@ class SceneEncoder:
                 scene.codes.append(codes)
                 if vectors is not None:
                     scene.vectors.append(vectors)
-                scene.pixels.append(_some_pixels(batch.images[part]))
+                if batch.images.ndim == PIXELS:
+                    scene.pixels.append(_some_pixels(batch.images[part]))
+                else:  # many tiles, whose blocks take long to read meanwhile
+                    scene.footprints.append(self.scenes.tile_footprints(batch.tiles[part]))
                 scene.windows.append(batch.tiles[part])
 
 
@@ -211,19 +218,25 @@ def encode_located(
     )
 
 
-def scene_tiles_frame(scenes: Scenes, windows: npt.NDArray[np.int64]) -> gpd.GeoDataFrame:
+def scene_tiles_frame(
+    scenes: Scenes,
+    windows: npt.NDArray[np.int64],
+    *,
+    footprints: npt.NDArray[np.object_] | None = None,
+) -> gpd.GeoDataFrame:
     """Make a table of scene tiles with their footprints.
 
     Args:
         scenes: The scenes.
         windows: int64 (scene, col, row, width, height), shape (tiles, 5).
+        footprints: Their polygons, if they are known, shape (tiles,).
 
     Returns:
         The columns scene, col, row, width, height, datetime, datetime_end and geometry.
     """
     used, numbers = np.unique(windows[:, 0], return_inverse=True)
     files = [scenes.scene_files[number] for number in used]
-    geometry = scenes.tile_footprints([Tile(*row) for row in windows.tolist()])
+    geometry = scenes.tile_footprints(windows) if footprints is None else footprints
     columns = {"scene": np.array([file.key for file in files], dtype=object)[numbers]}
     columns |= {
         name: windows[:, i] for i, name in enumerate(("col", "row", "width", "height"), start=1)

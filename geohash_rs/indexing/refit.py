@@ -183,6 +183,7 @@ class _Refit:
             bands=self.bands,
             same_bands=self.own is not None and self.bands == self.own.bands,
             resolution=self.made.resolution if self.made else None,
+            embedding=given.pixels if (given := self.made or self.own) is not None else None,
         )
         return PixelSource(scenes)
 

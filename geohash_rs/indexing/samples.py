@@ -12,8 +12,10 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyproj
 import shapely
 import torch
+from affine import Affine
 from rasterio.errors import RasterioError
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
@@ -28,6 +30,8 @@ from geohash_rs.footprints.windows import (
     ground_pixel,
     window_corners,
 )
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
+from geohash_rs.indexing.embedded import check_version
 from geohash_rs.indexing.settings import SAMPLE_BATCH, IndexSettings
 from geohash_rs.scenes.dates import DateRange
 from geohash_rs.scenes.file import bands_of_raster, open_raster, read_scene_file, scene_key
@@ -37,6 +41,7 @@ from geohash_rs.scenes.resampling import is_nodata
 __all__ = ["LocatedTile", "Samples", "images_of", "located_frame"]
 
 _Source = tuple[str, pd.Timestamp, pd.Timestamp]  # path, first and last moment
+ON_GRID = 0.01  # px by which slices may differ from the pixel grid
 JOINT = " + "  # between the names of files that were combined into one tile
 
 
@@ -84,11 +89,13 @@ class Samples:
         sampler: A sampler of TorchGeo or PyTorch, or a batch sampler. A geo dataset needs one.
         max_nodata: Samples with a larger share of pixels that are 0, nodata or not finite in all
             bands are left out. TorchGeo fills pixels outside its files with such values.
+        embedding: The embedding whose vectors the pixels are; None if they are pictures.
     """
 
     dataset: Dataset[Any]
     sampler: Iterable[Any] | None = None
     max_nodata: float = 0.5
+    embedding: PixelEmbedding | None = None
 
     def read(self, settings: IndexSettings) -> Generator[list[LocatedTile], None, None]:
         """Read samples in batches, each with its location.
@@ -111,9 +118,9 @@ class Samples:
                     "stride=64)."
                 )
                 raise SceneError(msg)
-            source = _BySlice(self.dataset, self.max_nodata)
+            source = _BySlice(self.dataset, self.max_nodata, self.embedding)
         else:
-            source = _ByFile(self.dataset, self.max_nodata)
+            source = _ByFile(self.dataset, self.max_nodata, self.embedding)
         options: dict[str, Any] = {"batch_sampler": self.sampler}
         if not is_batch_sampler(self.sampler):
             options = {"sampler": self.sampler, "batch_size": settings.batch_size or SAMPLE_BATCH}
@@ -177,9 +184,12 @@ def located_frame(tiles: Sequence[LocatedTile]) -> gpd.GeoDataFrame:
 class _BySlice(Dataset[LocatedTile]):
     """A geo dataset whose samples are located by the slices of the sampler."""
 
-    def __init__(self, dataset: GeoDataset, max_nodata: float) -> None:
+    def __init__(
+        self, dataset: GeoDataset, max_nodata: float, embedding: PixelEmbedding | None
+    ) -> None:
         self.dataset = dataset
         self.max_nodata = max_nodata
+        self.embedding = embedding
         self.crs = dataset.crs.to_wkt()
         # In some versions, intersections and unions do not know their files; their parts do.
         parts = _parts(dataset)
@@ -198,12 +208,14 @@ class _BySlice(Dataset[LocatedTile]):
         names = sorted({scene_key(path) for path in paths})
         scene = JOINT.join(names) or type(self.dataset).__name__
         try:
+            if self.embedding is not None:
+                self._check_pixels(self.embedding, paths, x, y)
             sample = self.dataset[slices]
         except (RasterioError, OSError, IndexError, GeoHashRSError) as error:
             return LocatedTile(scene=scene, failure=one_line(error.__cause__ or error))
         return LocatedTile(
             scene=scene,
-            image=_checked_image(sample, self.dataset, self.max_nodata),
+            image=self._image(sample, paths),
             ring=ring,
             crs=self.crs,
             tolerance=MAX_BEND_PX * min(abs(x.step), abs(y.step)),
@@ -212,6 +224,45 @@ class _BySlice(Dataset[LocatedTile]):
             ground_size=_ground_size(paths),
             shows=self._shown(paths),
         )
+
+    def _image(self, sample: dict[str, Any], paths: set[str]) -> Tensor | None:
+        """Return the image of a sample, if enough of it is valid."""
+        if self.embedding is None:
+            return _checked_image(sample, self.dataset, self.max_nodata)
+        return _stored_vectors(
+            sample, self.dataset, self.max_nodata, self.embedding, dtype=_stored_type(paths)
+        )
+
+    def _check_pixels(
+        self, embedding: PixelEmbedding, paths: Iterable[str], x: slice, y: slice
+    ) -> None:
+        """Check that a sample has the version of an embedding, and its pixels as they are stored.
+
+        Raises:
+            HasherMismatchError: If it is of another version.
+            SceneError: If TorchGeo resamples encoded numbers, which must be decoded first.
+        """
+        for path in sorted(paths):
+            _check_once(embedding, path)
+            header = _header(path)
+            if header is None or not embedding.encoded or header.dtypes[0] != "int8":
+                continue
+            grid = header.transform
+            offsets = (
+                (x.start - grid.c) / grid.a,
+                (y.start - grid.f) / grid.e,
+                x.step / grid.a,
+                y.step / grid.e,
+            )
+            whole = all(abs(value - round(value)) <= ON_GRID for value in offsets)
+            same = abs(abs(offsets[2]) - 1) + abs(abs(offsets[3]) - 1) <= ON_GRID
+            if not (whole and same and self.dataset.crs == header.crs):
+                msg = (
+                    f"{Path(path).name} is resampled by TorchGeo, but its numbers must be decoded "
+                    "first; sample on its pixel grid, in its CRS and resolution (such as with "
+                    "GridGeoSampler), or pass the files to Scenes(...)."
+                )
+                raise SceneError(msg)
 
     def _shown(self, paths: set[str]) -> tuple[str, ...]:
         """Find what the bands of a sample show, if it is made of one file."""
@@ -244,9 +295,12 @@ class _BySlice(Dataset[LocatedTile]):
 class _ByFile(Dataset[LocatedTile]):
     """A non-geo dataset whose files are georeferenced."""
 
-    def __init__(self, dataset: Dataset[Any], max_nodata: float) -> None:
+    def __init__(
+        self, dataset: Dataset[Any], max_nodata: float, embedding: PixelEmbedding | None
+    ) -> None:
         self.dataset = dataset
         self.max_nodata = max_nodata
+        self.embedding = embedding
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]  # Dataset itself declares no length
@@ -256,13 +310,19 @@ class _ByFile(Dataset[LocatedTile]):
         scene = scene_key(paths[0] if len(paths) == 1 else Path(paths[0]).parent)
         try:
             file = read_scene_file(paths[0])
+            if self.embedding is not None:
+                _check_once(self.embedding, paths[0])
             sample = self.dataset[index]
         except (RasterioError, OSError, GeoHashRSError) as error:
             return LocatedTile(scene=scene, whole_file=True, failure=one_line(error))
         whole = (0, 0, file.width, file.height)
         return LocatedTile(
             scene=scene,
-            image=_checked_image(sample, self.dataset, self.max_nodata),
+            image=_checked_image(sample, self.dataset, self.max_nodata)
+            if self.embedding is None
+            else _stored_vectors(
+                sample, self.dataset, self.max_nodata, self.embedding, dtype=file.dtype
+            ),
             ring=window_corners(file.transform, [whole])[0],
             crs=file.crs,
             tolerance=MAX_BEND_PX * float(np.sqrt(abs(file.transform.determinant))),
@@ -279,6 +339,8 @@ class _Header(NamedTuple):
     dtypes: tuple[str, ...]
     shows: tuple[str, ...]
     ground_size: float
+    transform: Affine
+    crs: object
 
 
 @lru_cache(maxsize=4096)
@@ -289,7 +351,9 @@ def _header(path: str) -> _Header | None:
             shows = tuple(band.meaning for band in bands_of_raster(source, path)[0])
             grid = source.transform, source.width, source.height
             across, down = ground_pixel(*grid, crs=source.crs)
-            return _Header(tuple(source.dtypes), shows, (across * down) ** 0.5)
+            size = (across * down) ** 0.5
+            crs = pyproj.CRS.from_wkt(source.crs.to_wkt())
+            return _Header(tuple(source.dtypes), shows, size, source.transform, crs)
     except SceneError:
         return None
 
@@ -331,6 +395,23 @@ def _start_worker(_: int) -> None:
 
 
 def _checked_image(sample: dict[str, Any], dataset: object, max_nodata: float) -> Tensor | None:
+    pixels = _image_of(sample, dataset).numpy()
+    nodata = getattr(dataset, "nodata", None)
+    gap = (pixels == 0) | is_nodata(pixels, nodata) if nodata is not None else pixels == 0
+    if pixels.dtype.kind == "f":
+        gap = gap | ~np.isfinite(pixels)
+    invalid = gap.all(axis=0)
+    if invalid.mean() > max_nodata or invalid.all():
+        return None
+    return torch.from_numpy(fill_invalid(TilePixels(pixels, invalid), nodata))
+
+
+def _image_of(sample: dict[str, Any], dataset: object) -> Tensor:
+    """Return the image of a sample.
+
+    Raises:
+        SceneError: If it has none of shape (bands, height, width).
+    """
     image = sample.get("image")
     if not isinstance(image, Tensor) or image.ndim != 3:
         found = (
@@ -341,15 +422,38 @@ def _checked_image(sample: dict[str, Any], dataset: object, max_nodata: float) -
             "height, width); use a dataset of images, not of time series."
         )
         raise SceneError(msg)
-    pixels = image.numpy()
+    return image
+
+
+@lru_cache(maxsize=4096)
+def _check_once(embedding: PixelEmbedding, path: str) -> None:
+    check_version(embedding, path)
+
+
+def _stored_vectors(
+    sample: dict[str, Any],
+    dataset: object,
+    max_nodata: float,
+    embedding: PixelEmbedding,
+    *,
+    dtype: str,
+) -> Tensor | None:
+    """Return the pixels of a sample of an embedding as its file stores them; None if too few hold.
+
+    TorchGeo turns all numbers into float32, and fills what is outside its files with nodata or 0.
+    """
+    image = _image_of(sample, dataset)
+    if dtype and np.dtype(dtype).kind in "iu":
+        stored = image.to(getattr(torch, dtype, torch.float32))
+        # a transform may have decoded them
+        image = stored if torch.equal(stored.to(image.dtype), image) else image
     nodata = getattr(dataset, "nodata", None)
-    gap = (pixels == 0) | is_nodata(pixels, nodata) if nodata is not None else pixels == 0
-    if image.is_floating_point():
-        gap = gap | ~np.isfinite(pixels)
-    invalid = gap.all(axis=0)
-    if invalid.mean() > max_nodata or invalid.all():
-        return None
-    return torch.from_numpy(fill_invalid(TilePixels(pixels, invalid), nodata))
+    pixels = image.numpy()
+    if nodata is not None and pixels.dtype.kind == "f":
+        pixels = np.where(is_nodata(pixels, nodata).any(axis=0), np.nan, pixels)
+    _, valid = embedding.pool(pixels, np.array([[0, 0, *pixels.shape[:0:-1]]], np.int64))
+    share = 1 - float(valid[0]) / (pixels.shape[1] * pixels.shape[2])
+    return None if share > max_nodata or share == 1.0 else torch.from_numpy(pixels)
 
 
 def _source_files(dataset: Any, index: int) -> list[str]:  # noqa: ANN401 - any class of TorchGeo

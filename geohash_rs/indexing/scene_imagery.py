@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from geohash_rs.errors import (
     BandMismatchError,
     GeoHashRSWarning,
+    HasherMismatchError,
     SceneError,
     TileSizeError,
     ValueMismatchError,
@@ -20,6 +22,8 @@ from geohash_rs.errors import (
 )
 from geohash_rs.hashing.fit.training_free import SensorTiles, default_bands
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
+from geohash_rs.indexing.embedded import check_version
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
 from geohash_rs.indexing.fair_sample import SceneTraits, sensors_of
 from geohash_rs.indexing.notes import (
@@ -55,10 +59,15 @@ from geohash_rs.scenes.sources import is_seen
 from geohash_rs.scenes.value_doubts import doubt_range, find_fill
 from geohash_rs.scenes.value_sample import range_applies
 from geohash_rs.scenes.values import Values
+from geohash_rs.scenes.vector_reader import VectorReader, few_blocks
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["SceneImagery"]
+
+FIT_VECTORS = 8192  # on which a hasher of an embedding is fitted
+KEPT_BYTES = 256_000_000  # of vectors that are kept while a hasher is fitted on some
+SPREAD = 16  # times as many tiles are drawn as are read, from one block in about so many
 
 
 class SceneImagery:
@@ -69,6 +78,8 @@ class SceneImagery:
     Attributes:
         counts: Number of tiles to read from each scene, int64, shape (scenes,).
         known: The archive's records by scene, from the start of the run.
+        keeps_vectors: Whether `sample` may keep the vectors of an embedding that it reads, so that
+            `read` need not read them again.
     """
 
     def __init__(
@@ -79,6 +90,7 @@ class SceneImagery:
         settings: IndexSettings,
         *,
         bands: Sequence[str] | None = None,
+        embedding: PixelEmbedding | None = None,
     ) -> None:
         """Read which scenes the archive has.
 
@@ -89,11 +101,15 @@ class SceneImagery:
             settings: How to read and hash them.
             bands: Names of the bands that the hasher expects, or on which to fit it; None uses the
                 bands that the scenes share.
+            embedding: The embedding whose vectors the pixels are; None if they are pictures.
         """
         self.archive, self.scenes, self.grids, self.settings = archive, scenes, grids, settings
         self.report = AddReport()
-        self.bands = bands
+        self.embedding = embedding
+        self.bands = bands if embedding is None else embedding.bands
         self.values: Sequence[Values] = ()
+        self.keeps_vectors = True
+        self._vectors: list[TileBatch] = []
         self.tile_size: int | None = grids.tile_size
         self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
         scenes.scene_files = under_known_names(scenes.scene_files, self.known)
@@ -153,11 +169,16 @@ class SceneImagery:
         self.choose()
         if self.num_tiles:
             self._leave_out_other_bands(self.bands or ())
+            if self.embedding is not None:
+                self._leave_out_other_versions(self.embedding)
             self.note_choices()
-            self.values = values or self.values or self._kinds(self.bands or ())
+            if self.embedding is None:
+                self.values = values or self.values or self._kinds(self.bands or ())
 
     def sample(self) -> Iterator[SensorTiles] | None:
         """Read random tiles, about as many of each sensor, place, date and scene."""
+        if self.embedding is not None:
+            return self._sample_vectors(self.embedding)
         numbers = self._plan.numbers
         sensors = dict(zip(numbers, self._sensors(numbers), strict=True))
         positions = self._plan.sample(fit_tiles(len(set(sensors.values()))))
@@ -175,6 +196,10 @@ class SceneImagery:
 
     def read(self, bands: Sequence[str]) -> Generator[TileBatch, None, None]:
         """Read all tiles, scene by scene."""
+        if self._vectors:
+            known, self._vectors = self._vectors, []
+            yield from known
+            return
         for tiles in self._plan.parts():
             batches = self._read_ahead(
                 tiles, bands, batch_size=self.settings.batch_size or SCENE_BATCH
@@ -195,9 +220,42 @@ class SceneImagery:
             indexes[number] = file.band_indexes(self.scenes.bands, names=bands)
         return kinds_of_scenes(self.scenes, self.counts, indexes=indexes)
 
+    def _sample_vectors(self, embedding: PixelEmbedding) -> Iterator[SensorTiles] | None:
+        """Read vectors to fit a hasher on: all that are to be read, or those of some blocks.
+
+        A tile is a small part of a block, so that random tiles would cost as much as all.
+        """
+        everything = self.num_tiles * embedding.num_features * 4 <= KEPT_BYTES
+        if everything and self.keeps_vectors:
+            with self.settings.bar("read", self.num_tiles, leave=False) as bar:
+                for batch in self.read(embedding.bands):
+                    self._vectors.append(batch)
+                    bar.update(len(batch.planned))
+            found = [batch.images for batch in self._vectors]
+        else:
+            drawn = self._plan.take(self._plan.sample(SPREAD * FIT_VECTORS))
+            tiles = few_blocks(drawn, size=FIT_VECTORS)
+            read = self._read_ahead(tiles, embedding.bands, batch_size=SAMPLE_BATCH)
+            found = [batch.images for batch in read]
+        if not any(map(len, found)):
+            self._skip_empty()
+            return None
+        vectors = torch.cat([part for part in found if len(part)])
+        rows = np.sort(np.random.default_rng(0).permutation(len(vectors))[:FIT_VECTORS])
+        return iter([(vectors[rows], [""] * len(rows))])
+
     def _read_ahead(
         self, tiles: npt.NDArray[np.int64], bands: Sequence[str], *, batch_size: int
     ) -> Generator[TileBatch, None, None]:
+        if self.embedding is not None:
+            vectors = VectorReader(
+                self.scenes,
+                tiles,
+                indexes=self.scenes.band_indexes(tiles, bands),
+                pool=self.embedding.pool,
+                max_nodata=self.grids.max_nodata,
+            )
+            return read_ahead(vectors, workers=self.settings.workers)
         reader = TileReader(
             self.scenes,
             tiles,
@@ -225,7 +283,8 @@ class SceneImagery:
         try:
             if count:
                 windows = np.concatenate(scene.windows)
-                tiles = scene_tiles_frame(self.scenes, windows)
+                known = np.concatenate(scene.footprints) if scene.footprints else None
+                tiles = scene_tiles_frame(self.scenes, windows, footprints=known)
                 if self.grids.resolution is not None:
                     tiles["tile_size"] = self.grids.sides(file, windows)
                 codes, vectors = np.concatenate(scene.codes), scene.vectors.joined()
@@ -240,7 +299,7 @@ class SceneImagery:
             self._note_empty(file, earlier)
         elif earlier is not None:
             self.report.replaced.append(file.key)
-        if count:
+        if count and self.embedding is None:
             self._doubt_values(file, np.concatenate(scene.pixels, axis=1))
         self.report.num_scenes += count > 0
         self.report.num_tiles += count
@@ -334,6 +393,16 @@ class SceneImagery:
         if first is not None and not self.num_tiles and not self.report.unchanged:
             raise first
 
+    def _leave_out_other_versions(self, embedding: PixelEmbedding) -> None:
+        """Exclude scenes whose tags name another version or variant of an embedding."""
+        for number in self._plan.numbers:
+            file = self.scenes.scene_files[number]
+            try:
+                check_version(embedding, file)
+            except (HasherMismatchError, SceneError) as error:
+                self._plan.leave_out(number)
+                self._skip(file.key, str(error))
+
     def _skip_empty(self) -> None:
         """Record that there is nothing in the scenes to fit a hasher on."""
         for number in self._plan.numbers:
@@ -402,6 +471,8 @@ class SceneImagery:
         for number in self._plan.numbers:
             file = self.scenes.scene_files[number]
             indexes = file.band_indexes(self.scenes.bands, names=self.bands)
+            if self.embedding is not None:
+                continue
             try:
                 self.scenes.conversion(number, indexes=indexes, known=self.values)
             except (SceneError, ValueMismatchError) as error:

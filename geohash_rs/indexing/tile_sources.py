@@ -108,16 +108,20 @@ class PixelSource:
 
     def check(self, hasher: Hasher) -> None:
         """Check that the values of all scenes can be converted to those of a hasher."""
-        self.scenes.check_values(hasher.values)
+        if hasher.pixels is None:
+            self.scenes.check_values(hasher.values)
 
     def fit(self, segments: Sequence[Segment], own: Hasher | None, new: Unfitted | None) -> Hasher:
         """Fit a hasher on a sample of all scenes."""
-        scenes, values = self.scenes, self.scenes.kinds()
+        scenes = self.scenes
+        values = () if scenes.embedding is not None else scenes.kinds()
         tile_size = scenes.tile_size() or (own.tile_size if own else None)
         fast = 2 * scenes.num_tiles >= TRACE_TILES  # each tile is hashed in two views
         names = _sensors(scenes.records)
         size = fit_tiles(len(set(names.values())))
         with closing(scenes.sample(segments, values, names=names, size=size)) as sample:
+            if new is None and scenes.embedding is not None:
+                new = Unfitted(name=required(own).name, num_bits=required(own).num_bits)
             if new is None:
                 own = required(own)
                 return fit_again(own, sample, values=values, tile_size=tile_size, accelerate=fast)
@@ -128,6 +132,7 @@ class PixelSource:
                 tile_size=tile_size,
                 device=scenes.settings.device,
                 accelerate=fast,
+                embedding=scenes.embedding,
             )
 
     def hashed(self, segment: Segment, rows: Rows, hasher: Hasher) -> Coded:

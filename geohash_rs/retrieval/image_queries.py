@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from geohash_rs.errors import GeoHashRSWarning, QueryError
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.hasher import Hasher
+from geohash_rs.indexing.embedded import check_version
 from geohash_rs.indexing.records import READING
 from geohash_rs.retrieval.matches import Matches
 from geohash_rs.retrieval.patch import read_patch
@@ -222,6 +223,8 @@ def hash_patch(
 
     Raises:
         HasherError: If the archive has no hasher (yet).
+        HasherMismatchError: If the patch holds another version of the archive's embedding.
+        QueryError: If a range of values is given for vectors.
         PatchError: If the patch cannot be read.
         SceneError: If it cannot be placed.
         BandMismatchError: If its bands do not fit the hasher.
@@ -234,6 +237,14 @@ def hash_patch(
     records = [record for record in archive.scenes() if record.num_tiles]
     sizes = sizes_by_ground(records, only=tile_sizes) or {None: {hasher.tile_size}}
     key = scene_key(path)
+    if hasher.pixels is not None:
+        check_version(hasher.pixels, str(path))
+        if value_range is not None:
+            msg = (
+                f"value_range stretches pictures, but patches hold vectors of {hasher.pixels}, "
+                "which are never stretched; leave it out."
+            )
+            raise QueryError(msg)
     patch = read_patch(
         path,
         names=_names_of_scenes(records) or hasher.bands,
@@ -247,6 +258,7 @@ def hash_patch(
         values=[*hasher.values, *_ranges_of_scenes(records, len(hasher.bands))],
         value_range=value_range or _setting_of_scene(records, key, "value_range"),
         stretch=stretch,
+        pool=None if hasher.pixels is None else hasher.pixels.pool,
     )
     found = query_of_patch(hasher, patch, with_vectors=with_vectors)
     return found if extractor is None else replace(found, hasher=own.fingerprint)

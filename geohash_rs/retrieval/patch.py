@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import rasterio.windows
+import torch
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from shapely.geometry.base import BaseGeometry
@@ -23,8 +25,11 @@ from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_
 from geohash_rs.scenes.value_doubts import doubt_range, explain_fill, find_fill
 from geohash_rs.scenes.value_sample import sample_of_header, sample_values, scene_conversion
 from geohash_rs.scenes.values import Conversion, Values, stretch_values
+from geohash_rs.scenes.vector_reader import Pool
 
 __all__ = ["Patch", "read_patch"]
+
+Window = tuple[int, int, int, int]  # column, row, width, height
 
 MAX_TILES = 1024
 MOST_PIXELS = 65536  # of a patch whose values are compared
@@ -40,7 +45,8 @@ class Patch:
 
     Attributes:
         source: Path or URI that it was read from.
-        tiles: Raw pixels with north up, shape (tiles, bands, height, width).
+        tiles: Raw pixels with north up, shape (tiles, bands, height, width); or vectors of an
+            embedding, shape (tiles, length).
         windows: Where the tiles lie in the source, (col, row, width, height) px, shape (tiles, 4).
         footprint: What the patch covers, EPSG:4326.
         notes: What may be wrong about its bands and values, one sentence each.
@@ -67,6 +73,7 @@ def read_patch(
     values: Sequence[Values] = (),
     value_range: tuple[float, float] | None = None,
     stretch: bool = False,
+    pool: Pool | None = None,
 ) -> Patch:
     """Read a patch as tiles for a hasher.
 
@@ -92,9 +99,11 @@ def read_patch(
         value_range: The patch's values that correspond to the lowest and highest of the hasher's.
         stretch: Whether to stretch a patch of another kind of values by its own range, with a
             warning, or refuse it.
+        pool: Turns the patch's own pixels into vectors, if it is of an embedding; they are neither
+            converted nor resampled.
 
     Returns:
-        The tiles of the patch.
+        The tiles of the patch, or their vectors.
 
     Raises:
         SceneError: If the file cannot be opened or placed.
@@ -120,50 +129,117 @@ def read_patch(
         )
         raise PatchError(msg)
     nodata = scene.nodata if nodata is None else nodata
-    images, kept = [], []
+    doubts: list[str] = []
     with open_raster(scene.source) as source:
-        if value_range is not None or not values:
-            conversion = scene_conversion(
-                scene, indexes, found=None, known=values, value_range=value_range
+        if pool is not None:
+            tiles, kept = _vectors(
+                source, scene, windows, indexes=indexes, nodata=nodata, pool=pool
             )
         else:
-            found = _sample(source, scene, indexes, nodata)
-            conversion = _fitting(scene, indexes, found, values, stretch=stretch)
-        for one in windows:
-            try:
-                pixels = read_window(
-                    source,
-                    one,
-                    indexes=indexes,
-                    nodata=nodata,
-                    masked=scene.masked,
-                    shape=(tile_size, tile_size),
+            if value_range is not None or not values:
+                conversion = scene_conversion(
+                    scene, indexes, found=None, known=values, value_range=value_range
                 )
-            except (RasterioError, OSError) as error:
-                reason = one_line(error.__cause__ or error)
-                msg = f"{scene.name} cannot be read at {one}: {reason}"
-                raise PatchError(msg) from error
-            if pixels.invalid is None or not pixels.invalid.all():
-                image = fill_invalid(pixels, nodata)
-                image = image if conversion is None else conversion.apply(image)
-                images.append(north_up(image, scene.transform))
-                kept.append(one)
-    if not images:
+            else:
+                found = _sample(source, scene, indexes, nodata)
+                conversion = _fitting(scene, indexes, found, values, stretch=stretch)
+            images, kept = _images(
+                source,
+                scene,
+                windows,
+                indexes=indexes,
+                nodata=nodata,
+                side=tile_size,
+                conversion=conversion,
+            )
+            tiles = stack_images(images)
+            doubts = _value_notes(scene, images, values) if images else []
+    if not kept:
         msg = (
             f"{scene.name} holds nothing but nodata in window {','.join(map(str, whole))} "
             "(col, row, width, height); choose another window."
         )
         raise PatchError(msg)
-    doubts = _value_notes(scene, images, values)
     for note in doubts:
         warnings.warn(note, GeoHashRSWarning, stacklevel=3)
     return Patch(
         source=scene.key,
-        tiles=stack_images(images),
+        tiles=tiles,
         windows=np.array(kept, dtype=np.int64),
         footprint=footprints(scene.transform, [whole], crs=scene.crs)[0],
         notes=(*notes, *doubts),
     )
+
+
+def _images(
+    source: DatasetReader,
+    scene: SceneFile,
+    windows: Sequence[Window],
+    *,
+    indexes: Sequence[int],
+    nodata: float | None,
+    side: int,
+    conversion: Conversion | None,
+) -> tuple[list[npt.NDArray[Any]], list[Window]]:
+    """Read windows as pictures of a hasher's tile size, and say which have valid pixels.
+
+    Raises:
+        PatchError: If one cannot be read.
+    """
+    images, kept = [], []
+    for one in windows:
+        try:
+            pixels = read_window(
+                source,
+                one,
+                indexes=indexes,
+                nodata=nodata,
+                masked=scene.masked,
+                shape=(side, side),
+            )
+        except (RasterioError, OSError) as error:
+            raise PatchError(_unreadable(scene, one, error)) from error
+        if pixels.invalid is None or not pixels.invalid.all():
+            image = fill_invalid(pixels, nodata)
+            image = image if conversion is None else conversion.apply(image)
+            images.append(north_up(image, scene.transform))
+            kept.append(one)
+    return images, kept
+
+
+def _vectors(
+    source: DatasetReader,
+    scene: SceneFile,
+    windows: Sequence[Window],
+    *,
+    indexes: Sequence[int],
+    nodata: float | None,
+    pool: Pool,
+) -> tuple[Tensor, list[Window]]:
+    """Turn the stored pixels of windows into vectors, and say which have one.
+
+    Raises:
+        PatchError: If one cannot be read.
+    """
+    found, kept = [torch.empty(0)], []
+    for one in windows:
+        place = rasterio.windows.Window(*one)
+        try:
+            pixels = source.read(list(indexes), window=place)
+            hidden = source.dataset_mask(window=place) == 0 if scene.masked else None
+        except (RasterioError, OSError) as error:
+            raise PatchError(_unreadable(scene, one, error)) from error
+        whole = np.array([[0, 0, *one[2:]]], np.int64)
+        rescaling = scene.rescaling(indexes)
+        vectors, _ = pool(pixels, whole, hidden=hidden, nodata=nodata, rescaling=rescaling)
+        if vectors.any():
+            found.append(torch.from_numpy(vectors))
+            kept.append(one)
+    return torch.cat(found[1:] or found), kept
+
+
+def _unreadable(scene: SceneFile, window: Window, error: Exception) -> str:
+    return f"{scene.name} cannot be read at {window}: {one_line(error.__cause__ or error)}"
 
 
 def _sample(

@@ -10,6 +10,7 @@ import rasterio
 from geohash_rs.errors import ReadingError
 from geohash_rs.scenes.process import ReadingProcess
 from geohash_rs.scenes.reader import TileBatch, TileReader
+from geohash_rs.scenes.vector_reader import VectorReader
 
 __all__ = ["read_ahead"]
 
@@ -19,7 +20,9 @@ CACHE_BYTES = 256_000_000  # decoded blocks kept by all readers together
 POLL_SECONDS = 1.0  # between checks for processes that died without closing their pipe
 
 
-def read_ahead(reader: TileReader, *, workers: int = 0) -> Generator[TileBatch, None, None]:
+def read_ahead(
+    reader: TileReader | VectorReader, *, workers: int = 0
+) -> Generator[TileBatch, None, None]:
     """Read batches in order while the caller works on earlier ones.
 
     A process that dies is replaced and its batches are read again.
@@ -37,8 +40,8 @@ def read_ahead(reader: TileReader, *, workers: int = 0) -> Generator[TileBatch, 
     yield from _in_processes(reader, workers) if workers else _in_thread(reader)
 
 
-def _in_thread(reader: TileReader) -> Generator[TileBatch, None, None]:
-    settings = rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES)
+def _in_thread(reader: TileReader | VectorReader) -> Generator[TileBatch, None, None]:
+    settings = rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, **reader.gdal_settings)
     waiting: deque[Future[TileBatch]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="read-tiles") as thread:
         thread.submit(settings.__enter__).result()
@@ -55,7 +58,9 @@ def _in_thread(reader: TileReader) -> Generator[TileBatch, None, None]:
             thread.submit(settings.__exit__).result()
 
 
-def _in_processes(reader: TileReader, workers: int) -> Generator[TileBatch, None, None]:
+def _in_processes(
+    reader: TileReader | VectorReader, workers: int
+) -> Generator[TileBatch, None, None]:
     crew = _Crew(reader, workers)
     try:
         for index in range(len(reader)):
@@ -67,7 +72,7 @@ def _in_processes(reader: TileReader, workers: int) -> Generator[TileBatch, None
 class _Crew:
     """Processes that share the batches of a run."""
 
-    def __init__(self, reader: TileReader, workers: int) -> None:
+    def __init__(self, reader: TileReader | VectorReader, workers: int) -> None:
         self.reader = reader
         self.workers = workers
         self.processes: list[ReadingProcess] = []

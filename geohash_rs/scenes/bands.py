@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from geohash_rs.errors import BandMismatchError
 from geohash_rs.scenes.band_labels import Band
@@ -220,7 +221,8 @@ def _find(bands: Sequence[Band], usable: Sequence[int], name: str, meaning: str)
 
 def _named(bands: Sequence[Band], usable: Sequence[int], name: str) -> int | None:
     """Find the only band with a name of its own."""
-    own = [i for i in usable if _plain(bands[i - 1].name) == _plain(name)]
+    wanted = _plain(name)
+    own = [i for i in usable if _plain(bands[i - 1].name) == wanted]
     return own[0] if len(own) == 1 else None
 
 
@@ -237,6 +239,7 @@ def are_different(meaning: str, other: str) -> bool:
     return bool(meaning and other) and family_of(meaning) != family_of(other)
 
 
+@lru_cache(maxsize=4096)  # of an embedding, hundreds of names are compared with hundreds
 def _plain(name: str) -> str:
     """Normalise a name for comparison: ``B04`` and ``SR_B4`` are the same band of a sensor."""
     return re.sub(r"^(?:sr_)?b0?(?=\d)", "b", name.strip().lower())

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,6 +13,7 @@ import shapely
 import torch
 from affine import Affine
 from rasterio.errors import RasterioError
+from rasterio.windows import Window
 from torchgeo.datasets import RasterDataset
 
 from geohash_rs._compat import GeoSlice, location_keys
@@ -36,6 +38,7 @@ from geohash_rs.scenes.value_sample import (
     scene_conversion,
 )
 from geohash_rs.scenes.values import Conversion, Values, check_value_range
+from geohash_rs.scenes.yearly import dates_by_convention, year_of_folder
 
 __all__ = ["Scenes", "Tile"]
 
@@ -302,6 +305,50 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
 
         return self._patiently(scene, read, what=f" at {tuple(tile[1:])}")
 
+    def read_block(
+        self,
+        number: int,
+        window: tuple[int, int, int, int],
+        *,
+        indexes: Sequence[int],
+        out: npt.NDArray[Any],
+    ) -> npt.NDArray[np.bool_] | None:
+        """Read a window of a scene as it is stored.
+
+        Args:
+            number: Position in ``scene_files``.
+            window: Column, row, width and height, px, inside the scene.
+            indexes: One-based bands.
+            out: Array to read into, shape (bands, height, width).
+
+        Returns:
+            Pixels that the scene's own mask hides, shape (height, width); None if it has none.
+
+        Raises:
+            SceneError: If the scene cannot be read.
+        """
+        scene = self.scene_files[number]
+
+        def read() -> npt.NDArray[np.bool_] | None:
+            source = self._pool.open(scene.source, direct=scene.plain)
+            place = Window(*window)
+            source.read(list(indexes), window=place, out=out)
+            return source.dataset_mask(window=place) == 0 if scene.masked else None
+
+        return self._patiently(scene, read, what=f" at {window}")
+
+    def block_shape(self, number: int) -> tuple[int, int]:
+        """Return the height and width of the blocks of a scene, px.
+
+        Args:
+            number: Position in ``scene_files``.
+
+        Raises:
+            SceneError: If the scene cannot be opened.
+        """
+        high, wide = self._pool.open(self.scene_files[number].source).block_shapes[0]
+        return int(high), int(wide)
+
     def nodata_of(self, number: int) -> float | None:
         """Return the nodata value of a scene, or None.
 
@@ -357,6 +404,31 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             known=known,
             value_range=self.value_range,
         )
+
+    def of_whole_years(self) -> "Scenes":
+        """Return scenes that are dated by the folders whose names are years.
+
+        Dates that were given, and those of conventions for file names, stay.
+
+        Returns:
+            The scenes; these if no date changes.
+        """
+        rule = self.date_rule
+        if rule.argument is not None or rule.filename_regex is not None:
+            return self
+        files = [
+            replace(
+                file, dates=dates_by_convention(file.key) or year_of_folder(file.key) or file.dates
+            )
+            for file in self.scene_files
+        ]
+        if files == self.scene_files:
+            return self
+        other = copy.copy(self)
+        other._pool = RasterPool()
+        other.scene_files = files
+        other._set_index()
+        return other
 
     def on_grid_of(self, names: Sequence[str]) -> "Scenes":
         """Return scenes whose separate band files are read on the finest grid of the given bands.
@@ -481,7 +553,9 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
         col, row = ~scene.transform @ (middle.x, middle.y)
         return Tile(number, round(col - width / 2), round(row - height / 2), width, height)
 
-    def tile_footprints(self, tiles: Sequence[Tile]) -> npt.NDArray[np.object_]:
+    def tile_footprints(
+        self, tiles: Sequence[Tile] | npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.object_]:
         """Compute the footprints of tiles in longitude and latitude.
 
         Args:

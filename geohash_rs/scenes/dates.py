@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from geohash_rs.errors import SceneError
+from geohash_rs.scenes.yearly import dates_by_convention
 from geohash_rs.store.times import EXAMPLE, parse_iso
 
 __all__ = ["DATE_TAGS", "DateArgument", "DateRange", "DateRule"]
@@ -71,7 +72,9 @@ class DateRule:
             if given is not None and given == given:  # NaT, as in tables, is not a date either
                 return _argument_dates(given, path)
         # The signature of a signed URL contains the date of signing.
-        return self._from_name(path.partition("?")[0].replace("\\", "/")) or _tag_dates(tags)
+        path = path.partition("?")[0].replace("\\", "/")
+        known = dates_by_convention(path) if self.filename_regex is None else None
+        return known or self._from_name(path) or _tag_dates(tags)
 
     def _from_name(self, path: str) -> DateRange | None:
         name = path.rsplit("/", 1)[-1]

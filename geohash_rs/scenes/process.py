@@ -18,6 +18,7 @@ import torch
 
 from geohash_rs.errors import ReadingError
 from geohash_rs.scenes.reader import TileBatch, TileReader
+from geohash_rs.scenes.vector_reader import VectorReader
 
 __all__ = ["ReadingProcess"]
 
@@ -35,7 +36,7 @@ class ReadingProcess:
         asked: Batches that were requested and not yet received.
     """
 
-    def __init__(self, reader: TileReader, *, cache: int) -> None:
+    def __init__(self, reader: TileReader | VectorReader, *, cache: int) -> None:
         """Start the process.
 
         Args:
@@ -118,7 +119,7 @@ def _how(exitcode: int | None) -> str:
     return f"by {names.get(-exitcode, exitcode)}" if exitcode < 0 else f"with exit code {exitcode}"
 
 
-def _serve(connection: Connection, reader: TileReader, cache: int) -> None:
+def _serve(connection: Connection, reader: TileReader | VectorReader, cache: int) -> None:
     """Serve requests until the parent ends, however it ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends this process
@@ -143,7 +144,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _answer(reader: TileReader, index: int) -> memoryview:
+def _answer(reader: TileReader | VectorReader, index: int) -> memoryview:
     """Read a batch and pickle it, or pickle the error."""
     try:
         return ForkingPickler.dumps(reader[index])

@@ -29,7 +29,8 @@ class TileBatch:
     """Tiles that were read together.
 
     Attributes:
-        images: Raw pixels with north up and without gaps, shape (tiles, bands, height, width).
+        images: Raw pixels with north up and without gaps, shape (tiles, bands, height, width); or
+            vectors of an embedding, float32, shape (tiles, length).
         tiles: int64 (scene, col, row, width, height), shape (tiles, 5).
         planned: Scene of each tile in the batch, int64, including tiles left out for nodata.
         failures: Position of the scene and reason, for tiles that could not be read.
@@ -90,6 +91,11 @@ class TileReader(Dataset[TileBatch]):
         for begin, end in pairwise(edges):
             step = min(batch_size, max(1, BATCH_BYTES // self._bytes_of(begin)))
             self.spans += [(i, min(i + step, end)) for i in range(begin, end, step)]
+
+    @property
+    def gdal_settings(self) -> dict[str, str]:
+        """Settings for GDAL while reading in a thread: the network has the other cores."""
+        return {}
 
     def __len__(self) -> int:
         """Count the batches."""

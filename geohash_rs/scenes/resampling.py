@@ -10,7 +10,7 @@ from rasterio.enums import Resampling
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 
-__all__ = ["declares", "is_nodata", "read_resampled"]
+__all__ = ["declares", "is_nodata", "nodata_ends", "read_resampled"]
 
 MARGIN = 4  # px around a window that cubic interpolation reads
 
@@ -46,9 +46,26 @@ def is_nodata(image: npt.NDArray[Any], nodata: float) -> npt.NDArray[np.bool_]:
     """
     if image.dtype.kind != "f":
         return np.asarray(image == nodata)
-    low, high = _taken_for(abs(nodata), most=float(np.finfo(image.dtype).max))
-    low, high = (low, high) if nodata > 0 else (-high, -low)
+    low, high = nodata_ends(image.dtype, nodata)
     return np.asarray((image >= low) & (image <= high))
+
+
+def nodata_ends(dtype: np.dtype[Any], nodata: float | None) -> tuple[float, float]:
+    """Return the lowest and highest number that `is_nodata` marks.
+
+    Args:
+        dtype: Type of the pixels.
+        nodata: The value; None marks nothing.
+
+    Returns:
+        Both ends; infinity and minus infinity if nothing is marked.
+    """
+    if nodata is None or np.isnan(nodata):
+        return np.inf, -np.inf
+    if dtype.kind != "f":
+        return nodata, nodata
+    low, high = _taken_for(abs(nodata), most=float(np.finfo(dtype).max))
+    return (low, high) if nodata > 0 else (-high, -low)
 
 
 def _taken_for(size: float, *, most: float) -> tuple[float, float]:

@@ -21,7 +21,9 @@ from geohash_rs.engines.ray.cluster import LOST, TRIES, Actor, Pool, connect, nu
 from geohash_rs.engines.ray.plan import Work, divide, subset
 from geohash_rs.engines.ray.worker import Indexer
 from geohash_rs.errors import ArchiveLockedError
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.indexing.add import fit_pending, pending_hasher
+from geohash_rs.indexing.embedded import embedding_of_scenes, prepared_scenes
 from geohash_rs.indexing.report import AddReport, check_codes_differ, check_fit
 from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
@@ -51,6 +53,7 @@ def index_scenes(
     edges: Edges = "shift",
     max_nodata: float = 0.5,
     resolution: float | None = None,
+    embedding: PixelEmbedding | str | None = None,
     batch_size: int | None = None,
     device: str = "cpu",
     checksum: bool = False,
@@ -75,6 +78,7 @@ def index_scenes(
         max_nodata: Largest allowed share of invalid pixels in a tile.
         resolution: Ground size of a pixel, m, to which all scenes are resampled. None uses the
             hasher's, or each scene's own if the hasher has none.
+        embedding: As in `Archive.add`.
         batch_size: As in `Archive.add`.
         device: Device that runs the network; "cuda" takes one GPU per worker.
         checksum: Whether files are compared by checksum rather than by size and time.
@@ -88,7 +92,8 @@ def index_scenes(
         BandMismatchError: If no scene has the bands of the hasher.
         EngineUnreachableError: If no cluster answers.
         EngineError: If no worker can be started, or ``device`` needs a GPU and there is none.
-        HasherError: If the archive holds codes made elsewhere.
+        HasherError: If the archive holds codes made elsewhere, or the embedding is unknown.
+        HasherMismatchError: If the rasters are of another embedding than the archive's.
         SceneError: With ``strict``, if a scene cannot be added.
         TileSizeError: As in `Archive.add`.
         ValueMismatchError: With ``strict``, if the values of a scene are not those of the hasher.
@@ -96,8 +101,9 @@ def index_scenes(
     gpu = torch.device(device).type == "cuda"
     here = "cpu" if gpu and not torch.cuda.is_available() else device
     hasher = None if archive.pending_hasher else archive.hasher(device=here)
+    pixels = embedding_of_scenes(embedding, hasher, scenes)
     grids = TileGrids.for_hasher(
-        hasher,
+        hasher or pixels,
         tile_size=tile_size,
         stride=stride,
         edges=edges,
@@ -109,8 +115,12 @@ def index_scenes(
         batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
     )
     bands = (hasher or pending_hasher(archive)).bands
-    scenes = scenes if bands is None else scenes.on_grid_of(bands)
-    mine = SceneImagery(archive, scenes, grids, settings)
+    if pixels is not None:
+        scenes = prepared_scenes(scenes, pixels)
+    elif bands is not None:
+        scenes = scenes.on_grid_of(bands)
+    mine = SceneImagery(archive, scenes, grids, settings, embedding=pixels)
+    mine.keeps_vectors = False  # the workers read them
     mine.plan(bands, () if hasher is None else hasher.values)
     report, counts, first_id = mine.report, mine.counts, archive.manifest.next_id
     if not counts.any() or (hasher is None and fit_pending(archive, mine) is None):

@@ -69,7 +69,8 @@ class Indexer:
         archive = Archive.create(folder, hasher=self._hasher, keep_vectors=self._keep_vectors)
         archive.reserve_ids(first_id)
         try:
-            mine = SceneImagery(archive, scenes, self._grids, self._settings)
+            pixels = self._hasher.pixels
+            mine = SceneImagery(archive, scenes, self._grids, self._settings, embedding=pixels)
             report = add_imagery(archive, mine, self._hasher)
         except (BandMismatchError, SceneError, TileSizeError) as error:
             if self._settings.strict:

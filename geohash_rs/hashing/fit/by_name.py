@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from geohash_rs.errors import HasherError
+from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.extractor import Extractor, fitted_values
 from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.hashing.fit.backbone_choice import AT, BackboneChoice
@@ -28,6 +29,7 @@ from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0, LITE0_WEIGHTS
 from geohash_rs.hashing.network.scaling import make_scaling
+from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.hashing.shipped import load_hasher, shipped_hashers
 from geohash_rs.scenes.values import Values
 
@@ -123,14 +125,17 @@ class Unfitted:
         tile_size: int | None = None,
         device: str | torch.device = "cpu",
         accelerate: bool = False,
+        embedding: PixelEmbedding | None = None,
     ) -> Hasher:
-        """Fit the hasher; arguments are those of `fit_hasher`.
+        """Fit the hasher; arguments are those of `fit_hasher`, and the embedding of the pixels.
 
         Raises:
             HasherError: If there are too few tiles, or the weights of its backbone are gone, have
                 changed, or cannot be downloaded.
             BandMismatchError: If the tiles have other bands.
         """
+        if embedding is not None:
+            return self._fit_pixels(tiles, embedding, tile_size=tile_size, device=device)
         if self.own is not None:
             return fit_again(
                 self.own,
@@ -157,6 +162,45 @@ class Unfitted:
             tile_size=tile_size,
             device=device,
             accelerate=accelerate,
+        )
+
+    def check_takes(self, embedding: Embedding) -> None:
+        """Check that the hasher can be fitted on vectors of an embedding.
+
+        Args:
+            embedding: The embedding.
+
+        Raises:
+            HasherError: If it is a hasher of pictures.
+        """
+        if self.reads_pixels:
+            msg = (
+                f"{self.name} is a hasher of pictures, but the pixels are vectors of {embedding}; "
+                "use general-BITS."
+            )
+            raise HasherError(msg)
+
+    def _fit_pixels(
+        self,
+        tiles: Iterable[Tensor | SensorTiles],
+        embedding: PixelEmbedding,
+        *,
+        tile_size: int | None,
+        device: str | torch.device,
+    ) -> Hasher:
+        """Fit the hasher on means of an embedding's pixels, without a network.
+
+        Raises:
+            HasherError: If there are too few tiles, or the hasher is one of pictures.
+        """
+        self.check_takes(embedding)
+        method, num_bits = parse_training_free(self.name)
+        batches = (one[0] if isinstance(one, tuple) else one for one in tiles)
+        none = torch.empty(0, embedding.num_features)
+        vectors = torch.cat([none, *map(embedding.features, batches)])
+        made = replace(embedding, tile_size=tile_size or embedding.tile_size, device=device)
+        return fit_embedding(
+            vectors.numpy(), embedding=made, method=method, num_bits=num_bits, name=self.name
         )
 
 

@@ -70,6 +70,7 @@ def _stamped(compiled: Any) -> Callable[..., Any]:  # noqa: ANN401 - Numba's dis
     Numba checks only the function's own module: https://github.com/numba/numba/issues/1833
     """
     files = [Path(__file__).parents[1] / f"{name}.py" for name in SOURCES]
+    files.append(Path(compiled.py_func.__code__.co_filename))  # of another room
     with contextlib.suppress(AttributeError, OSError):
         stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files)
         compiled._cache._cache_file._source_stamp = stamps

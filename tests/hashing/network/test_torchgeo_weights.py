@@ -66,7 +66,7 @@ def test_what_cannot_be_downloaded_is_named_with_what_to_fetch(moco, monkeypatch
     monkeypatch.setattr(moco.value, "url", (tmp_path / "none.pth").as_uri())
     with pytest.raises(
         HasherError,
-        match=r"fetch file:.*none\.pth in another way and pass weights=FILE next to the name ResNet18",
+        match=r"fetch file:.*none\.pth in another way and pass weights=FILE next to the name",
     ):
         load_backbone(MOCO)
 

@@ -1,0 +1,1 @@
+"""The pixels of published embeddings: their products, and sums over tiles."""
