@@ -48,11 +48,9 @@ def is_table_path(path: str | os.PathLike[str]) -> bool:
         path: The path.
     """
     text = os.fspath(path)
-    if text.lower().endswith(ENDINGS) and not is_folder(text):
-        return True
-    return (
-        is_folder(text) and next(iter(FolderSearch(wanted=_is_table).files(text)), None) is not None
-    )
+    if not Path(text).is_dir():
+        return text.lower().endswith(ENDINGS)
+    return next(iter(FolderSearch(wanted=_is_table).files(text)), None) is not None
 
 
 def are_tables(data: object) -> bool:

@@ -1,13 +1,38 @@
 """What a user may say about tables of vectors, where their columns do not say it."""
 
-from dataclasses import dataclass
-from typing import Any, TypedDict
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypedDict
+
+import geopandas as gpd
+import numpy.typing as npt
+import pandas as pd
 
 from geohash_rs.errors import SceneError
 from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.scenes.dates import DateArgument
 
-__all__ = ["TableOptions", "TableSettings"]
+__all__ = ["TableOptions", "TableSettings", "Tables", "refuse_options", "table_settings"]
+
+
+class ArrowStream(Protocol):
+    """Anything that gives Arrow data as a stream: a table, a reader, a relation of DuckDB."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return a capsule of the stream."""
+
+
+Tables = (
+    str
+    | os.PathLike[str]
+    | Sequence[str | os.PathLike[str]]
+    | tuple[npt.ArrayLike, gpd.GeoDataFrame]
+    | pd.DataFrame
+    | ArrowStream
+)
+
+MOST_METRES = 1_000_000
 
 
 class TableOptions(TypedDict, total=False):
@@ -63,4 +88,42 @@ class TableSettings:
             raise SceneError(msg)
 
 
-MOST_METRES = 1_000_000
+def table_settings(options: Mapping[str, Any], *, also: Mapping[str, Any]) -> TableSettings:
+    """Check the options of `Archive.add` for tables.
+
+    Args:
+        options: As `TableOptions`.
+        also: Options for imagery, of which none may be given.
+
+    Returns:
+        The settings.
+
+    Raises:
+        SceneError: If an option is unknown, out of range, or for imagery.
+    """
+    known = {one.name for one in fields(TableSettings)}
+    wrong = [name for name in options if name not in known]
+    wrong += [name for name, value in also.items() if value is not None]
+    if wrong:
+        listed = ", ".join(f"{name}=..." for name in wrong)
+        msg = f"{listed} cannot be used with a table of vectors, which takes {sorted(known)}."
+        raise SceneError(msg)
+    return TableSettings(**options)
+
+
+def refuse_options(options: Mapping[str, Any]) -> None:
+    """Check that no option for tables is given with imagery.
+
+    Args:
+        options: As `TableOptions`.
+
+    Raises:
+        SceneError: If there is one.
+    """
+    if options:
+        listed = ", ".join(f"{name}=..." for name in options)
+        msg = (
+            f"{listed} is for tables of vectors, not for imagery; leave it out, or pass the path "
+            "of a Parquet file."
+        )
+        raise SceneError(msg)

@@ -284,13 +284,14 @@ def _as_lonlat(
     shapes: GeometryArray, bounds: npt.NDArray[np.float64]
 ) -> tuple[GeometryArray, Mask]:
     """Split degrees at the antimeridian where needed; all other footprints stay bit for bit."""
-    off: Mask = ~_in_degrees(bounds)
+    inside = _in_degrees(bounds)
+    off: Mask = np.asarray(~inside)
     found = shapes.copy()
     found[off] = None
-    beyond = np.flatnonzero(~off & ((bounds[:, 0] < -180) | (bounds[:, 2] > 180)))
+    beyond = np.flatnonzero(inside & ((bounds[:, 0] < -180) | (bounds[:, 2] > 180)))
     if len(beyond):
         found[beyond] = lonlat_polygons(shapes[beyond], lonlat_crs())
-    wide = ~off & (bounds[:, 2] - bounds[:, 0] > WIDE)
+    wide = inside & (bounds[:, 2] - bounds[:, 0] > WIDE)
     for row in np.flatnonzero(wide & (shapely.get_type_id(shapes) == POLYGON)):
         found[row] = split_at_antimeridian(shapely.get_coordinates(shapes[row].exterior)[:-1])
     return found, off

@@ -107,7 +107,7 @@ class RowReader:
         sizes = np.abs(found).max(axis=1, initial=0)
         faults.leave_out(~np.isfinite(sizes), f"with NaN or infinite numbers in {name!r}")
         faults.leave_out(sizes == 0, f"with a vector of zeros in {name!r}")
-        return np.ascontiguousarray(found, dtype=np.float32)
+        return np.require(found, np.float32, ["C", "W"])  # torch takes no read-only memory
 
     def _moments(self, batch: pa.RecordBatch, faults: Faults) -> tuple[Any, Any]:
         """Read first and last moments, datetime64[us], shape (n,)."""

@@ -63,28 +63,43 @@ class VectorBatch:
 class VectorSource(Protocol):
     """A file, table or group of a store that holds vectors of one model.
 
-    Making one reads no vectors, only what the file says about itself.
-
-    Attributes:
-        key: Name of the scene in an archive: absolute path or URI, or a name given to a table.
-        name: A short name for messages.
-        embedding: The model of the vectors, and their number of dimensions.
-        record: The present state of the source and all choices that decide on its tiles, without
-            `num_tiles`, `PROGRESS` and `LEFT_OUT`, which are added: a source whose record is
-            otherwise the same is not read again.
-        files: The local files that it is made of, to compare by checksum; none for a table in
-            memory, whose record has a checksum itself.
-        notes: Choices made for the user, one sentence each.
-        num_rows: Number of vectors, for a progress bar; None if unknown.
+    Making one reads at most a few vectors.
     """
 
-    key: str
-    name: str
-    embedding: Embedding
-    record: SceneRecord
-    files: Sequence[str]
-    notes: Sequence[str]
-    num_rows: int | None
+    @property
+    def key(self) -> str:
+        """Name of the scene in an archive: absolute path or URI, or a name given to a table."""
+
+    @property
+    def name(self) -> str:
+        """A short name for messages."""
+
+    @property
+    def embedding(self) -> Embedding:
+        """The model of the vectors, and their number of dimensions."""
+
+    @property
+    def record(self) -> SceneRecord:
+        """The present state of the source and all choices that decide on its tiles.
+
+        Without `num_tiles`, `PROGRESS` and `LEFT_OUT`, which are added: a source whose record is
+        otherwise the same is not read again.
+        """
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The local files that it is made of, to compare by checksum.
+
+        None for a table in memory, whose record has a checksum itself.
+        """
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Choices made for the user, one sentence each."""
+
+    @property
+    def num_rows(self) -> int | None:
+        """Number of vectors, for a progress bar; None if unknown."""
 
     def sample(self, size: int, *, seed: int = 0) -> Vectors:
         """Read vectors from all parts of the source, to fit a hasher on.
