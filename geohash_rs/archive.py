@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+from torch.utils.data import Dataset
 
 from geohash_rs.codes import check_num_bits
 from geohash_rs.embeddings.inputs import add_tables, are_tables
@@ -252,10 +253,11 @@ class Archive(CodeStore, ImageQueries):
             check_codes_differ(self, report, first_id=first_id)
             return report
         refuse_options(table)
+        images: Any = dataset
 
         def imagery(hasher: Hasher | None) -> Imagery[Any]:
-            if not isinstance(dataset, Scenes) or sampler is not None:
-                samples = Samples(dataset=dataset, sampler=sampler, max_nodata=max_nodata)
+            if not isinstance(images, Scenes) or sampler is not None:
+                samples = Samples(dataset=images, sampler=sampler, max_nodata=max_nodata)
                 return DatasetImagery(self, samples, settings, tile_size=_only(tile_size))
             grids = TileGrids.for_hasher(
                 hasher,
@@ -266,7 +268,7 @@ class Archive(CodeStore, ImageQueries):
                 resolution=resolution,
                 known=[record.settings for record in self.scenes()],
             )
-            scenes = dataset if hasher is None else dataset.on_grid_of(hasher.bands)
+            scenes = images if hasher is None else images.on_grid_of(hasher.bands)
             return SceneImagery(self, scenes, grids, settings)
 
         if self.pending_hasher:

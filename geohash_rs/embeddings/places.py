@@ -215,7 +215,7 @@ def check_units(shapes: GeometryArray, crs: CRS, *, what: str) -> None:
 
 def _in_degrees(bounds: npt.NDArray[np.float64]) -> Mask:
     low, high = np.array([-360.0, -90.0] * 2), np.array([360.0, 90.0] * 2)
-    found: Mask = ((bounds >= low) & (bounds <= high)).all(axis=1)
+    found: Mask = np.asarray(((bounds >= low) & (bounds <= high)).all(axis=1))
     return found
 
 
