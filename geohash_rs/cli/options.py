@@ -12,8 +12,9 @@ __all__ = ["Numbers", "Sizes", "bands_of", "echo_json", "in_options", "remote_sc
 
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
-    r"\b(asset|bands|checksum|date_format|datetime|edges|filename_regex|keep_vectors|layer|max_distance|max_nodata|"
-    r"nodata|remote_scenes|resolution|stride|tile_size|value_range|window|workers)="
+    r"\b(asset|bands|checksum|crs|date_format|datetime|edges|filename_regex|footprint_m|geometry_column|keep_vectors|"
+    r"layer|max_distance|max_nodata|model|nodata|remote_scenes|resolution|scale_column|source_column|stride|"
+    r"tile_size|time_column|value_range|vector_column|window|workers)="
     r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
 RENAMED = {"datetime": "date"}

@@ -25,6 +25,7 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.scenes.file import scene_key
+from geohash_rs.scenes.finding import SCENE_ENDINGS
 from geohash_rs.scenes.folders import FolderSearch, shown_name
 from geohash_rs.scenes.remote import is_virtual
 from geohash_rs.store.code_store import CodeStore
@@ -42,7 +43,7 @@ ENDINGS = (".parquet", ".geoparquet", ".gpq", ".pq", ".parq")
 
 
 def is_table_path(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is that of a Parquet file, or of a folder that holds one.
+    """Return whether a path is that of a Parquet file, or of a folder of tables and not of scenes.
 
     Args:
         path: The path.
@@ -50,7 +51,14 @@ def is_table_path(path: str | os.PathLike[str]) -> bool:
     text = os.fspath(path)
     if not Path(text).is_dir():
         return text.lower().endswith(ENDINGS)
-    return next(iter(FolderSearch(wanted=_is_table).files(text)), None) is not None
+    wanted = (*ENDINGS, *SCENE_ENDINGS)
+    search = FolderSearch(wanted=lambda name: name.lower().endswith(wanted))
+    found = False
+    for name in search.files(text):
+        if not _is_table(name):
+            return False
+        found = True
+    return found
 
 
 def are_tables(data: object) -> bool:

@@ -52,7 +52,7 @@ def open_table(
     about = about_table(rows.schema, rows.native)
     try:
         columns = find_columns(rows.schema, about, settings)
-        if settings.date is not None:
+        if settings.datetime is not None:
             columns = Columns(
                 vector=columns.vector,
                 place=columns.place,
@@ -86,7 +86,6 @@ def open_table(
         "crs": placing.crs.to_string(),
         "footprint_m": placing.footprint_m,
         "dates": None if dates is None else [moment.isoformat() for moment in dates],
-        "embedding": [embedding.model, embedding.version, embedding.variant],
     }
     record = SceneRecord(
         scene=key,
@@ -229,14 +228,16 @@ def _dates(
     """Return the dates of all rows, where no column has them."""
     if columns.time:
         return None
-    if settings.date is None and about.dates is not None:
+    if settings.datetime is None and about.dates is not None:
         notes.append(f"no column has dates; the metadata of the file say {_shown(about.dates)}.")
         return about.dates
-    found = DateRule(argument=settings.date).dates(key, {})
-    if found is not None and settings.date is None:
+    found = DateRule(argument=settings.datetime).dates(key, {})
+    if found is not None and settings.datetime is None:
         notes.append(f"no column has dates; the name of the file says {_shown(found)}.")
     elif found is None:
-        notes.append("nothing says when the images were taken; pass time_column=... or date=...")
+        notes.append(
+            "nothing says when the images were taken; pass time_column=... or datetime=..."
+        )
     return found
 
 
@@ -250,13 +251,13 @@ def _embedding(length: int, about: TableAbout, settings: TableSettings) -> Embed
     Raises:
         SceneError: If the user names one of another length.
     """
-    given = settings.embedding
+    given = settings.model
     if given is None:
         return Embedding(about.model, length, version=about.version)
     if isinstance(given, str):
         return Embedding(given, length)
     if given.dimensions != length:
-        msg = f"its vectors have {length} numbers, but embedding=... says {given}."
+        msg = f"its vectors have {length} numbers, but model=... says {given}."
         raise SceneError(msg)
     return given
 
@@ -275,5 +276,5 @@ def _choices(columns: Columns, length: int, embedding: Embedding, kind: str) -> 
     if columns.source:
         parts.append(f"source images from {columns.source!r}")
     model = " ".join(part for part in (embedding.model, embedding.version) if part)
-    said = f"their model is {model}" if model else "no model is named (embedding=NAME does)"
+    said = f"their model is {model}" if model else "no model is named (model=NAME does)"
     return f"{', '.join(parts)}; {said}."

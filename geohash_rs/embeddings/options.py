@@ -47,8 +47,8 @@ class TableOptions(TypedDict, total=False):
         scale_column: Column of numbers by which vectors of integers are to be multiplied.
         footprint_m: Side of the square footprint, m, where a table holds only points.
         crs: CRS of the coordinates, whatever the file says.
-        date: Date of all vectors, as in `Scenes`, whatever the table says.
-        embedding: Model of the vectors, whatever the file says; or its name.
+        datetime: Date of all vectors, as in `Scenes`, whatever the table says.
+        model: Name of the model of the vectors, or an `Embedding`, whatever the file says.
         name: Name of a table that is not a file, by which a later version replaces it.
     """
 
@@ -59,8 +59,8 @@ class TableOptions(TypedDict, total=False):
     scale_column: str
     footprint_m: float
     crs: Any
-    date: DateArgument
-    embedding: Embedding | str
+    datetime: DateArgument
+    model: Embedding | str
     name: str
 
 
@@ -75,8 +75,8 @@ class TableSettings:
     scale_column: str | None = None
     footprint_m: float | None = None
     crs: Any = None
-    date: DateArgument | None = None
-    embedding: Embedding | str | None = None
+    datetime: DateArgument | None = None
+    model: Embedding | str | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:

@@ -68,30 +68,26 @@ def plan_sources(
         SceneError: With ``strict``, if a source does not fit.
     """
     known = {record.scene: record for record in archive.scenes()}
-    fresh: list[Planned] = []
-    for source in sources:
-        earlier = known.get(source.key)
-        if _is_same(earlier, source, checksum=settings.checksum):
-            start = (earlier.settings if earlier else {}).get(PROGRESS)
-            if start is None:
-                report.unchanged.append(source.key)
-                continue
-            fresh.append(Planned(source=source, start=int(start), earlier=earlier))
-        else:
-            fresh.append(Planned(source=source, start=0, earlier=earlier))
-    expected = expected_embedding(hasher, [one.source for one in fresh])
-    planned = []
-    for one in fresh:
-        what = f"the vectors of {one.source.name}"
+    found = list(sources)
+    expected = expected_embedding(hasher, found)
+    planned: list[Planned] = []
+    for source in found:
+        what = f"the vectors of {source.name}"
         try:
             if hasher is not None:
-                check_embedding(hasher, one.source.embedding, what=what)
+                check_embedding(hasher, source.embedding, what=what)
             elif expected is not None:
-                expected.check_fits(one.source.embedding, what=what)
+                expected.check_fits(source.embedding, what=what)
         except HasherMismatchError as error:
-            report.skip(one.source.key, one_line(error), strict=settings.strict)
-        else:
-            planned.append(one)
+            report.skip(source.key, one_line(error), strict=settings.strict)
+            continue
+        earlier, start = known.get(source.key), 0
+        if earlier is not None and _is_same(earlier, source, checksum=settings.checksum):
+            if PROGRESS not in earlier.settings:
+                report.unchanged.append(source.key)
+                continue
+            start = int(earlier.settings[PROGRESS]) if source.files else 0
+        planned.append(Planned(source=source, start=start, earlier=earlier))
     return planned
 
 
@@ -111,10 +107,8 @@ def expected_embedding(hasher: Hasher | None, sources: Sequence[VectorSource]) -
     return named[0] if named else sources[0].embedding
 
 
-def _is_same(record: SceneRecord | None, source: VectorSource, *, checksum: bool) -> bool:
+def _is_same(record: SceneRecord, source: VectorSource, *, checksum: bool) -> bool:
     """Return whether an archive has read a source, or a part of it, in its present state."""
-    if record is None:
-        return False
     now = source.record
     if source.files and checksum and record.checksum is not None and record.size == now.size:
         now = replace(now, checksum=checksum_of(source.files), mtime_ns=record.mtime_ns)
