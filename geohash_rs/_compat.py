@@ -4,6 +4,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
+import pandas as pd
 import torch
 from affine import Affine
 from pyproj import CRS
@@ -14,6 +15,7 @@ from torchgeo.samplers import BatchGeoSampler
 __all__ = [
     "TORCHGEO_VERSION",
     "GeoSlice",
+    "embedding_table",
     "forget_open_files",
     "is_batch_sampler",
     "location_keys",
@@ -81,3 +83,28 @@ def base_task() -> type:
         from torchgeo.tasks import BaseTask
     base: type = BaseTask
     return base
+
+
+EMBEDDINGS = {"ClayEmbeddings", "EarthEmbeddings", "EarthIndexEmbeddings", "MajorTOMEmbeddings"}
+
+
+def embedding_table(dataset: object) -> tuple[pd.DataFrame, str] | None:
+    """Return the table of one of TorchGeo's datasets of published embeddings, which came with 0.9.
+
+    They are recognised by name, so that nothing is imported that 0.8 lacks.
+
+    Args:
+        dataset: Any object.
+
+    Returns:
+        The table, and the file or folder that it was read from; None for any other object.
+    """
+    names = {
+        kind.__name__
+        for kind in type(dataset).__mro__
+        if kind.__module__.split(".")[0] == "torchgeo"
+    }
+    data = getattr(dataset, "data", None)
+    if not names & EMBEDDINGS or not isinstance(data, pd.DataFrame):
+        return None
+    return data, str(getattr(dataset, "root", ""))

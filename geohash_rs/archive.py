@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import geopandas as gpd
 import numpy as np
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from geohash_rs.codes import check_num_bits
+from geohash_rs.embeddings.inputs import add_tables, are_tables
+from geohash_rs.embeddings.options import TableOptions, Tables, refuse_options, table_settings
 from geohash_rs.embeddings.vectors import add_vectors, check_embedding, fit_on_vectors
 from geohash_rs.errors import (
     ArchiveExistsError,
@@ -186,7 +188,7 @@ class Archive(CodeStore, ImageQueries):
 
     def add(
         self,
-        dataset: Scenes | Dataset[Any],
+        dataset: Scenes | Dataset[Any] | Tables,
         *,
         sampler: Iterable[Any] | None = None,
         tile_size: int | Sequence[int] | None = None,
@@ -201,16 +203,21 @@ class Archive(CodeStore, ImageQueries):
         checksum: bool = False,
         strict: bool = False,
         progress: bool = False,
+        **table: Unpack[TableOptions],
     ) -> AddReport:
-        """Hash imagery and add its tiles.
+        """Hash imagery, or vectors that somebody else computed, and add the tiles.
 
         A scene that is already in the archive, from the same file and on the same grid, is
-        skipped; if its file or grid changed, its tiles are replaced.
+        skipped; if its file or grid changed, its tiles are replaced. So are tables of vectors.
+
+        >>> archive.add("clay/", footprint_m=2560)  # doctest: +SKIP
 
         Args:
             dataset: `Scenes`, whose tiles are cut on each scene's own grid; or any TorchGeo
                 dataset: a geo dataset with ``sampler``, or a non-geo dataset whose files are
-                georeferenced.
+                georeferenced. Or tables of vectors: Parquet files and folders of them, a
+                GeoDataFrame, Arrow data or a relation of DuckDB, ``(vectors, GeoDataFrame)``, or
+                one of TorchGeo's datasets of embeddings.
             sampler: TorchGeo sampler, for datasets other than Scenes.
             tile_size: Columns and rows of a tile, px; or several sizes, in each of which scenes are
                 cut. A scene too small for some of them has tiles of the others, which a note of
@@ -235,6 +242,7 @@ class Archive(CodeStore, ImageQueries):
                 store checksums for later runs.
             strict: Stop at the first scene that cannot be added instead of reporting it.
             progress: Show a progress bar if this is a terminal.
+            **table: Options for tables of vectors, see `TableOptions`, such as ``vector_column``.
 
         Returns:
             What was added, left out and skipped.
@@ -258,15 +266,30 @@ class Archive(CodeStore, ImageQueries):
             progress=progress,
         )
 
+        if are_tables(dataset):
+            cut: dict[str, Any] = {"sampler": sampler, "tile_size": tile_size, "stride": stride}
+            cut["resolution"] = resolution
+            options = table_settings(table, also=cut)
+
+            def known() -> Hasher | None:
+                return None if self.pending_hasher else self.hasher(device=device)
+
+            first_id = self.manifest.next_id
+            report = add_tables(self, dataset, options, settings, known)
+            check_codes_differ(self, report, first_id=first_id)
+            return report
+        refuse_options(table)
+        images: Any = dataset
+
         def imagery(hasher: Hasher | None) -> Imagery[Any]:
-            if not isinstance(dataset, Scenes) or sampler is not None:
-                pixels = embedding_of_dataset(embedding, hasher, dataset)
+            if not isinstance(images, Scenes) or sampler is not None:
+                pixels = embedding_of_dataset(embedding, hasher, images)
                 samples = Samples(
-                    dataset=dataset, sampler=sampler, max_nodata=max_nodata, embedding=pixels
+                    dataset=images, sampler=sampler, max_nodata=max_nodata, embedding=pixels
                 )
                 size = _only(tile_size)
                 return DatasetImagery(self, samples, settings, tile_size=size, embedding=pixels)
-            pixels = embedding_of_scenes(embedding, hasher, dataset)
+            pixels = embedding_of_scenes(embedding, hasher, images)
             grids = TileGrids.for_hasher(
                 hasher or pixels,
                 tile_size=tile_size,
@@ -277,10 +300,10 @@ class Archive(CodeStore, ImageQueries):
                 known=[record.settings for record in self.scenes()],
             )
             if pixels is not None:
-                scenes = prepared_scenes(dataset, pixels)
+                scenes = prepared_scenes(images, pixels)
                 return SceneImagery(self, scenes, grids, settings, embedding=pixels)
             bands = (hasher or pending_hasher(self)).bands
-            scenes = dataset if bands is None else dataset.on_grid_of(bands)
+            scenes = images if bands is None else images.on_grid_of(bands)
             return SceneImagery(self, scenes, grids, settings)
 
         if self.pending_hasher:

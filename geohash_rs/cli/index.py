@@ -1,20 +1,12 @@
 """``geohash-rs index``: add scenes to an archive."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from geohash_rs.cli.options import (
-    Numbers,
-    Sizes,
-    backbone_of,
-    backbone_options,
-    bands_of,
-    echo_json,
-    in_options,
-)
-from geohash_rs.cli.terminal import echo
+from geohash_rs.cli.adding import add_and_report
+from geohash_rs.cli.options import Numbers, Sizes, backbone_of, backbone_options, bands_of
 
 if TYPE_CHECKING:
     from geohash_rs.indexing.report import AddReport
@@ -42,6 +34,14 @@ __all__ = ["index_command"]
 @click.option("--filename-regex", help="Pattern with a group 'date', or 'start' and 'stop', as in TorchGeo.")
 @click.option("--date-format", default="%Y%m%d", show_default=True, help="Date format of these groups.")
 @click.option("--embedding", metavar="NAME[:VERSION]", help="What the bands of the rasters are, if they are a published embedding and no picture: alphaearth, tessera:VERSION, presto, copernicus-embed, or raw (as they are).  [default: the archive's, or recognised by band and file names]")
+@click.option("--vector-column", help="Of tables of vectors: the column of the vectors.  [default: found by name and type]")
+@click.option("--geometry-column", help="Of tables: the column of the footprints, or LON,LAT, two columns with the centres.  [default: as the file says, or found by name]")
+@click.option("--time-column", help="Of tables: the column of the dates, or FIRST,LAST, two columns.  [default: found by name and type]")
+@click.option("--source-column", help="Of tables: the column that names the image behind each vector.  [default: found by name]")
+@click.option("--scale-column", help="Of tables: the column by which vectors of integers are multiplied.  [default: found by name]")
+@click.option("--footprint-m", type=click.FloatRange(min=0, min_open=True), help="Of tables with points: the side of the square footprint around each, m.")
+@click.option("--crs", help="Of tables: the CRS of the coordinates, such as EPSG:32633.  [default: as the file says]")
+@click.option("--model", help="Of tables: the model that made the vectors.  [default: as the file says]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Largest number of tiles to read at once; fewer if they are large.  [default: 512]")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read scenes; 0 reads in a thread.")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
@@ -71,6 +71,14 @@ def index_command(
     filename_regex: str | None,
     date_format: str,
     embedding: str | None,
+    vector_column: str | None,
+    geometry_column: str | None,
+    time_column: str | None,
+    source_column: str | None,
+    scale_column: str | None,
+    footprint_m: float | None,
+    crs: str | None,
+    model: str | None,
     batch_size: int | None,
     workers: int,
     device: str,
@@ -82,18 +90,28 @@ def index_command(
 ) -> int:
     """Add GeoTIFF scenes (files, folders or URIs, or those of STAC items in .json) to an archive.
 
+    Or tables of vectors that somebody else computed: Parquet files, or folders of them.
+
     Scenes that the archive already has are skipped, unless their files have changed. The exit code
     is 1 if a scene could not be added; all others are added.
     """
     target_folder = _check_use(archive, engine=engine, workers=workers, dry_run=dry_run)
-    from dataclasses import asdict
-    from typing import Any
-
-    from geohash_rs.archive import Archive, open_or_create, remove_unused
+    from geohash_rs.archive import Archive
+    from geohash_rs.cli.index_tables import are_tables_given, index_tables
     from geohash_rs.scenes.dataset import Scenes
     from geohash_rs.scenes.stac import is_stac_path
-    from geohash_rs.store.creation import is_unused
 
+    how: dict[str, Any] = {
+        "hasher": hasher,
+        "backbone": backbone_of(backbone, weights, layers),
+        "keep_vectors": keep_vectors,
+    }
+    if are_tables_given(scenes):
+        options: dict[str, Any] = {"datetime": date, "vector_column": vector_column, "geometry_column": geometry_column}
+        options |= {"time_column": time_column, "source_column": source_column, "crs": crs, "model": model}
+        options |= {"scale_column": scale_column, "footprint_m": footprint_m}
+        checks = {"device": device, "checksum": checksum, "strict": strict}
+        return index_tables(scenes, archive, options=options, how=how, checks=checks, dry_run=dry_run, as_json=as_json)
     items = [path for path in scenes if is_stac_path(path)]
     found = Scenes.from_stac(
         *items,
@@ -114,63 +132,27 @@ def index_command(
         "max_nodata": max_nodata,
         "resolution": resolution,
     }
-    how: dict[str, Any] = {
-        "hasher": hasher,
-        "backbone": backbone_of(backbone, weights, layers),
-        "keep_vectors": keep_vectors,
-    }
     if target_folder is None:
         from geohash_rs.cli.preview import print_preview
 
         return print_preview(found, archive, how=how, grid=grid, embedding=embedding, as_json=as_json)
-    is_new = is_unused(target_folder)
-    made = [folder for folder in (target_folder, *target_folder.parents) if not folder.exists()]
-    target: Archive = open_or_create(target_folder, **how)
-    try:
-        settings: dict[str, Any] = grid | {
-            "embedding": embedding,
-            "batch_size": batch_size,
-            "device": device,
-            "checksum": checksum,
-            "strict": strict,
-            "progress": not as_json,
-        }
+    settings: dict[str, Any] = grid | {
+        "embedding": embedding,
+        "batch_size": batch_size,
+        "device": device,
+        "checksum": checksum,
+        "strict": strict,
+        "progress": not as_json,
+    }
+
+    def add(target: Archive) -> "AddReport":
         if engine is None:
-            report = target.add(found, workers=workers, **settings)
-        else:
-            from geohash_rs.engines.ray.index import index_scenes
+            return target.add(found, workers=workers, **settings)
+        from geohash_rs.engines.ray.index import index_scenes
 
-            report = index_scenes(target, found, address=engine, **settings)
-    finally:
-        num_tiles, form = target.num_tiles, target.manifest.vectors
-        if is_new:
-            remove_unused(target, made=made)
-    if as_json:
-        echo_json({**asdict(report), "archive": str(archive), "archive_tiles": num_tiles})
-    else:
-        kept = target_folder.exists()
-        vectors = f", with {form.kind} vectors of {form.row_bytes:,} bytes each" if form and num_tiles else ""
-        _print_report(report, f"{archive} " + (f"holds {num_tiles} tiles{vectors}." if kept else "was not made."))
-    for scene, reason in report.skipped:
-        echo(f"geohash-rs: skipped {scene}: {in_options(reason)}", err=True)
-    return 1 if report.skipped else 0
+        return index_scenes(target, found, address=engine, **settings)
 
-
-def _print_report(report: "AddReport", total: str) -> None:
-    parts = [f"{report.num_tiles} tiles of {report.num_scenes} scenes added"]
-    if report.replaced:
-        parts.append(f"{len(report.replaced)} of them replaced")
-    if report.num_codes:
-        parts.append(f"{report.num_codes} distinct codes")
-    if report.unchanged:
-        parts.append(f"{len(report.unchanged)} scenes unchanged")
-    if report.num_nodata:
-        parts.append(f"{report.num_nodata} tiles left out for nodata")
-    if report.skipped:
-        parts.append(f"{len(report.skipped)} scenes skipped")
-    echo(f"{', '.join(parts)}; {total}")
-    for note in report.notes:
-        echo(in_options(note))
+    return add_and_report(target_folder, add, how=how, as_json=as_json)
 
 
 def _check_use(archive: Path | None, *, engine: str | None, workers: int, dry_run: bool) -> Path | None:

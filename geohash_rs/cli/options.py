@@ -16,8 +16,9 @@ __all__ = ["Numbers", "Sizes", "backbone_of", "backbone_options", "bands_of", "e
 
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
-    r"\b(asset|backbone|bands|checksum|date_format|datetime|edges|embedding|filename_regex|keep_vectors|layer|"
-    r"max_distance|max_nodata|nodata|remote_scenes|resolution|stride|tile_size|value_range|weights|window|workers)="
+    r"\b(asset|backbone|bands|checksum|crs|date_format|datetime|edges|embedding|filename_regex|footprint_m|"
+    r"geometry_column|keep_vectors|layer|max_distance|max_nodata|model|nodata|remote_scenes|resolution|scale_column|"
+    r"source_column|stride|tile_size|time_column|value_range|vector_column|weights|window|workers)="
     r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
 RENAMED = {"datetime": "date"}

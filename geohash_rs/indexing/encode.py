@@ -43,7 +43,9 @@ class EncodedTiles:
         tiles: The tiles, with the columns of an archive.
         vectors: Feature vectors of the tiles, float, shape (tiles, length); None if the archive
             keeps none.
-        records: Records of the scenes that are complete with these tiles.
+        records: Records of the scenes that are complete with these tiles, or of one that is added
+            in several parts, how far it is.
+        continues: Whether the tiles of these scenes that the archive holds stay.
     """
 
     num_read: int
@@ -51,6 +53,7 @@ class EncodedTiles:
     tiles: gpd.GeoDataFrame
     vectors: npt.NDArray[np.floating] | None = None
     records: Sequence[SceneRecord] = ()
+    continues: bool = False
 
 
 @dataclass(kw_only=True)

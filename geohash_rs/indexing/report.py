@@ -28,6 +28,8 @@ class AddReport:
         num_tiles: Tiles added.
         num_scenes: Scenes (or files) that they come from.
         num_nodata: Tiles left out because too many of their pixels are nodata.
+        num_left_out: Vectors of tables left out because they, or their footprints, cannot be used;
+            the notes say which and why.
         skipped: Scenes that could not be added, and why.
         unchanged: Scenes that the archive already has; they were skipped.
         replaced: Scenes whose tiles were replaced because their file or grid has changed.
@@ -43,6 +45,7 @@ class AddReport:
     num_tiles: int = 0
     num_scenes: int = 0
     num_nodata: int = 0
+    num_left_out: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)

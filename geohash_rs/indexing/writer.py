@@ -62,7 +62,8 @@ class ArchiveWriter:
         self.fingerprint = fingerprint
         self.waiting: list[EncodedTiles] = []
         self.num_waiting = self.num_bytes = 0
-        self.records: list[SceneRecord] = []
+        self.records: dict[str, SceneRecord] = {}
+        self.replaced: set[str] = set()
         self.last = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -86,7 +87,10 @@ class ArchiveWriter:
             self.waiting.append(encoded)
             self.num_waiting += len(encoded.codes)
             self.num_bytes += size
-        self.records += encoded.records
+        renewed = {record.scene: record for record in encoded.records}
+        self.records |= renewed
+        if not encoded.continues:
+            self.replaced |= renewed.keys()
         many = self.num_waiting >= COMMIT_TILES or self.num_bytes >= COMMIT_BYTES
         if many or time.monotonic() - self.last >= COMMIT_SECONDS:
             self.commit()
@@ -95,16 +99,17 @@ class ArchiveWriter:
         """Add all uncommitted tiles to the archive at once.
 
         They replace all tiles that the archive has of these scenes, since another process may have
-        indexed the same scenes. If another process keeps writing, the tiles are kept for the next
-        commit. After any other error they are dropped, because they may already be in the archive
-        and must not be added twice.
+        indexed the same scenes, except of one that is added in several parts. If another process
+        keeps writing, the tiles are kept for the next commit. After any other error they are
+        dropped, because they may already be in the archive and must not be added twice.
 
         Raises:
             ArchiveLockedError: If another process keeps writing.
         """
-        taken = self.waiting, self.records, self.num_waiting, self.num_bytes
-        waiting, records, *_ = taken
-        self.waiting, self.records, self.num_waiting, self.num_bytes = [], [], 0, 0
+        taken = self.waiting, self.records, self.replaced, self.num_waiting, self.num_bytes
+        waiting, records, replaced, *_ = taken
+        self.waiting, self.records, self.replaced = [], {}, set()
+        self.num_waiting = self.num_bytes = 0
         if waiting or records:
             none = np.empty((0, (self.archive.num_bits or 0) // 8), dtype=np.uint8)
             codes = [part.codes for part in waiting] or [none]
@@ -116,13 +121,14 @@ class ArchiveWriter:
                         np.concatenate(codes),
                         gpd.GeoDataFrame(pd.concat(frames, ignore_index=True)),
                         vectors=_joined(vectors),
-                        scenes=records,
-                        replace_scenes={record.scene for record in records},
+                        scenes=list(records.values()),
+                        replace_scenes=replaced,
                         fingerprint=self.fingerprint,
                     )
                 )
             except ArchiveLockedError:
-                self.waiting, self.records, self.num_waiting, self.num_bytes = taken
+                self.waiting, self.records, self.replaced = taken[:3]
+                self.num_waiting, self.num_bytes = taken[3:]
                 raise
         self.last = time.monotonic()
 

@@ -22,7 +22,7 @@ from geohash_rs.scenes.sources import SIDE_FILES
 from geohash_rs.scenes.stack_vrt import SeparateScenesError
 from geohash_rs.scenes.stacks import find_stacks, members_at
 
-__all__ = ["FoundScenes", "find_scenes", "scene_paths"]
+__all__ = ["SCENE_ENDINGS", "FoundScenes", "find_scenes", "scene_paths"]
 
 SCENE_ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 ZARR = ".zarr"  # a folder that is one store

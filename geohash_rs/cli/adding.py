@@ -1,0 +1,78 @@
+"""Open or make the archive that ``geohash-rs index`` adds to, and print what was added."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geohash_rs.cli.options import echo_json, in_options
+from geohash_rs.cli.terminal import echo
+
+if TYPE_CHECKING:
+    from geohash_rs.archive import Archive
+    from geohash_rs.indexing.report import AddReport
+
+__all__ = ["add_and_report"]
+
+
+def add_and_report(
+    folder: Path,
+    add: "Callable[[Archive], AddReport]",
+    *,
+    how: dict[str, Any],
+    as_json: bool,
+    noun: str = "scene",
+) -> int:
+    """Add to an archive, which is made if it does not exist, and print the report.
+
+    Args:
+        folder: The archive.
+        add: Adds to it.
+        how: Hasher of a new archive and whether it keeps vectors, as for `open_or_create`.
+        as_json: Print the report as JSON.
+        noun: What the tiles come from.
+
+    Returns:
+        Exit code: 1 if something could not be added.
+    """
+    from dataclasses import asdict
+
+    from geohash_rs.archive import open_or_create, remove_unused
+    from geohash_rs.store.creation import is_unused
+
+    is_new = is_unused(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    target = open_or_create(folder, **how)
+    try:
+        report = add(target)
+    finally:
+        num_tiles, form = target.num_tiles, target.manifest.vectors
+        if is_new:
+            remove_unused(target, made=made)
+    if as_json:
+        echo_json({**asdict(report), "archive": str(folder), "archive_tiles": num_tiles})
+    else:
+        kept = folder.exists()
+        vectors = f", with {form.kind} vectors of {form.row_bytes:,} bytes each" if form and num_tiles else ""
+        _print_report(report, f"{folder} " + (f"holds {num_tiles} tiles{vectors}." if kept else "was not made."), noun)
+    for scene, reason in report.skipped:
+        echo(f"geohash-rs: skipped {scene}: {in_options(reason)}", err=True)
+    return 1 if report.skipped else 0
+
+
+def _print_report(report: "AddReport", total: str, noun: str) -> None:
+    parts = [f"{report.num_tiles} tiles of {report.num_scenes} {noun}s added"]
+    if report.replaced:
+        parts.append(f"{len(report.replaced)} of them replaced")
+    if report.num_codes:
+        parts.append(f"{report.num_codes} distinct codes")
+    if report.unchanged:
+        parts.append(f"{len(report.unchanged)} {noun}s unchanged")
+    if report.num_nodata:
+        parts.append(f"{report.num_nodata} tiles left out for nodata")
+    if report.num_left_out:
+        parts.append(f"{report.num_left_out} rows left out")
+    if report.skipped:
+        parts.append(f"{len(report.skipped)} {noun}s skipped")
+    echo(f"{', '.join(parts)}; {total}")
+    for note in report.notes:
+        echo(in_options(note))
