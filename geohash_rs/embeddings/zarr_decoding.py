@@ -28,7 +28,7 @@ class Decoding:
         offset: What is added then.
         array: Scales of the pixels, by which their numbers are multiplied; None if there are none.
         axes: Places of time (None without), row and column among its axes.
-        nothing: Scale of a pixel without vector, besides NaN and the infinite ones; or None.
+        nothing: Scale of a pixel without vector, as well as NaN and the infinite ones; or None.
         nodata: Number of a pixel without vector, in all of its dimensions; or None.
     """
 
@@ -119,7 +119,7 @@ def decoding_of(
             missing or of another shape.
     """
     said = about.get("geoemb:quantization")
-    nodata = next(
+    nodata: Any = next(
         (array.attrs[name] for name in ("_FillValue", "nodata") if name in array.attrs), None
     )
     if said is None:

@@ -130,7 +130,7 @@ def open_groups(path: str, *, embedding: Embedding | str | None = None) -> list[
         if root.metadata.zarr_format != 3:
             msg = (
                 f"{path} is a Zarr store of version {root.metadata.zarr_format}, and the "
-                "convention 'geoemb:' is for version 3; write it anew, such as by "
+                "convention 'geoemb:' is for version 3; write it again, such as by "
                 "'zarr migrate v3'."
             )
             raise SceneError(msg)

@@ -43,7 +43,7 @@ def read_times(group: "Group", name: str | None, steps: int) -> tuple[Span | Non
         return tuple(_moment(value) for value in values)
     if units and units["unit"] in UNITS and values.dtype.kind in "iu":
         start = np.datetime64(units["start"].replace(" ", "T"), "us")
-        unit = UNITS[units["unit"]]
+        unit: Any = UNITS[units["unit"]]
         return tuple(_moment(start + np.timedelta64(int(value), unit)) for value in values)
     if values.dtype.kind in "iu" and ((YEARS[0] <= values) & (values <= YEARS[1])).all():
         return tuple(_year(int(value)) for value in values)

@@ -62,7 +62,7 @@ class CodeFacts:
 
     @property
     def source_uris(self) -> list[str]:
-        """Addresses of the scenes; a URN of one that is no address and no absolute path."""
+        """Addresses of the scenes; a URN where it is neither address nor absolute path."""
         return [_uri(scene) for scene in self.scenes]
 
     @property

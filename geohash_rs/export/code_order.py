@@ -55,7 +55,7 @@ def in_curve_order(
         Tables of at most 131,072 tiles.
 
     Raises:
-        ExportError: If the table has other tiles than when the ranks were made, as one of a
+        ExportError: If the number of tiles differs from when the ranks were made, as one of a
             database can.
     """
     numbered = _numbered(table, ranks)

@@ -89,7 +89,7 @@ def write_code_zarr(
 
 
 def _pieces(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Cut tables anew, so that each fills a chunk and no chunk is written twice."""
+    """Cut tables again, so that each fills a chunk and no chunk is written twice."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)

@@ -54,7 +54,7 @@ def write_codes(
 
     Raises:
         ExportError: If the ending is another, the folder does not exist, the path lies in an
-            archive or names a folder that is no Zarr group, zarr is not installed, columns are
+            archive or names a folder without a Zarr group, zarr is not installed, columns are
             missing, no tile has a date and `stac` is set, or the disk is full.
         ArchiveCorruptError: If a file of the archive is damaged.
         EngineError: If a database cannot answer.
@@ -107,8 +107,8 @@ def check_codes_output(path: str | os.PathLike[str]) -> None:
         check_zarr()
     if target.is_dir() and (ending != ".zarr" or not (target / "zarr.json").is_file()):
         msg = (
-            f"{target} is a folder and no Zarr group, so it is not replaced; choose another name "
-            "or remove it."
+            f"{target} is a folder without a Zarr group, so it is not replaced; choose another "
+            "name or remove it."
         )
         raise ExportError(msg)
 

@@ -86,9 +86,7 @@ class ArchiveAnswer(BaseModel):
     bounds: tuple[float, float, float, float] | None = Field(description="Lon/lat, degrees.")
     time: tuple[str, str] | None = Field(description="First and last day.")
     tile_sizes: list[int] = Field(description="Sizes of its tiles, px, ascending.")
-    takes_patches: bool = Field(
-        description="Whether it has a hasher that reads pixels."
-    )
+    takes_patches: bool = Field(description="Whether it has a hasher that reads pixels.")
     bands: list[str] = Field(description="Bands that its hasher expects in a patch.")
     base_map: str | None = Field(description="URL template of raster tiles, if any.")
     attribution: str | None

@@ -322,8 +322,8 @@ def test_bad_outputs_are_refused_before_any_work(archive, tmp_path):
     (tmp_path / "folder.parquet").mkdir()
     for name, words in {
         "codes.csv": r"written to \.parquet or \.zarr",
-        "folder.zarr": "is a folder and no Zarr group",
-        "folder.parquet": "is a folder and no Zarr group",
+        "folder.zarr": "is a folder without a Zarr group",
+        "folder.parquet": "is a folder without a Zarr group",
         "nowhere/codes.zarr": "does not exist",
         "archive/codes.parquet": "lies in the archive",
     }.items():
