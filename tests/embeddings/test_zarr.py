@@ -9,7 +9,8 @@ import zarr
 from affine import Affine
 from pyproj import Transformer
 
-from geohash_rs.embeddings.zarr_source import zarr_sources
+from geohash_rs import Archive
+from geohash_rs.embeddings.zarr_source import ZarrSource, zarr_sources
 from geohash_rs.errors import SceneError, TileSizeError
 
 PLACE = {
@@ -371,3 +372,79 @@ def test_a_damaged_chunk_is_named(tmp_path):
             path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(SceneError, match="utm32, rows 0 to 50, cannot be read"):
         list(source.batches())
+
+
+# --- into an archive ---
+
+
+def test_a_store_becomes_an_archive_that_is_searched_by_tile_point_and_vector(tmp_path):
+    write_tessera(tmp_path / "t.zarr", height=160, width=160)
+    archive = Archive.create(tmp_path / "a", hasher="general-8", keep_vectors="float16")
+    report = archive.add(tmp_path / "t.zarr", tile_size=8)
+    assert report.num_scenes == 4
+    assert report.num_tiles == len(archive) > 1000
+    tiles = archive.to_table().to_geopandas()
+    sources = {one.key: one for one in zarr_sources(tmp_path / "t.zarr", tile_size=8)}
+    assert set(tiles["scene"]) == set(sources)
+    hasher = archive.hasher()
+    for key, source in sources.items():
+        _, vectors, rows = all_of(source)
+        places = {(row.col, row.row): one for row, one in zip(rows, vectors, strict=True)}
+        mine = tiles[tiles["scene"] == key]
+        expected = np.array([places[one.col, one.row] for one in mine.itertuples()])
+        ids = mine["tile_id"].to_numpy()
+        np.testing.assert_array_equal(archive.codes(ids), hasher.codes_of(expected))
+        np.testing.assert_allclose(archive.vectors(ids), expected, atol=1e-3)
+    found = archive.query(vector=expected[5], k=3)
+    assert found["distance"].iloc[0] == 0
+    again = archive.add(tmp_path / "t.zarr", tile_size=8)
+    assert (again.num_tiles, sorted(again.unchanged)) == (0, sorted(sources))
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr("geohash_rs.embeddings.zarr_source.BLOCK", 8 * 32 * 32)
+    write_tessera(tmp_path / "t.zarr", years=(2023,), height=160, width=160)
+    whole = Archive.create(tmp_path / "whole", hasher="general-8")
+    whole.add(tmp_path / "t.zarr", tile_size=8)
+    archive = Archive.create(tmp_path / "a", hasher="general-8")
+    read = ZarrSource._block
+    numbers = []
+
+    def failing(self, number):
+        numbers.append(number)
+        if len(numbers) > 80:
+            raise SceneError("the disk was unplugged")
+        return read(self, number)
+
+    monkeypatch.setattr("geohash_rs.indexing.writer.COMMIT_TILES", 50, raising=False)
+    monkeypatch.setattr(ZarrSource, "_block", failing)
+    archive.add(tmp_path / "t.zarr", tile_size=8)
+    assert len(archive) < len(whole)
+    monkeypatch.setattr(ZarrSource, "_block", read)
+    archive.add(tmp_path / "t.zarr", tile_size=8)
+    names = ["scene", "col", "row"]
+    one, other = (
+        made.to_table([*names, "tile_id"]).reader().read_all().to_pandas()
+        for made in (whole, archive)
+    )
+    assert sorted(map(tuple, one[names].to_numpy())) == sorted(map(tuple, other[names].to_numpy()))
+
+
+def test_another_version_of_the_model_is_refused(tmp_path):
+    write_tessera(tmp_path / "t.zarr", height=160, width=160)
+    archive = Archive.create(tmp_path / "a", hasher="general-8")
+    archive.add(tmp_path / "t.zarr", tile_size=8)
+    about = told("geoemb:model", "https://geotessera.org/model/2.0")
+    write_tessera(tmp_path / "new.zarr", height=160, width=160, change=about)
+    report = archive.add(tmp_path / "new.zarr", tile_size=8)
+    assert report.num_tiles == 0
+    assert all("come from tessera 2.0" in reason for _, reason in report.skipped)
+
+
+def test_options_of_tables_and_scenes_are_refused(tmp_path):
+    write_tessera(tmp_path / "t.zarr")
+    archive = Archive.create(tmp_path / "a", hasher="general-8")
+    with pytest.raises(SceneError, match="footprint_m=... cannot be used with a Zarr store"):
+        archive.add(tmp_path / "t.zarr", footprint_m=10)
+    with pytest.raises(SceneError, match="stride=... cannot be used with a Zarr store"):
+        archive.add(tmp_path / "t.zarr", stride=8)
