@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from geohash_rs.codes import check_num_bits
 from geohash_rs.embeddings.inputs import add_tables, are_tables
 from geohash_rs.embeddings.options import TableOptions, Tables, refuse_options, table_settings
+from geohash_rs.embeddings.stores import StoreSettings, add_stores, are_stores
 from geohash_rs.embeddings.vectors import add_vectors, check_embedding, fit_on_vectors
 from geohash_rs.errors import (
     ArchiveExistsError,
@@ -217,7 +218,8 @@ class Archive(CodeStore, ImageQueries):
                 dataset: a geo dataset with ``sampler``, or a non-geo dataset whose files are
                 georeferenced. Or tables of vectors: Parquet files and folders of them, a
                 GeoDataFrame, Arrow data or a relation of DuckDB, ``(vectors, GeoDataFrame)``, or
-                one of TorchGeo's datasets of embeddings.
+                one of TorchGeo's datasets of embeddings. Or the path of a Zarr store of vectors,
+                whose tiles are of 16 px unless ``tile_size`` says otherwise.
             sampler: TorchGeo sampler, for datasets other than Scenes.
             tile_size: Columns and rows of a tile, px; or several sizes, in each of which scenes are
                 cut. A scene too small for some of them has tiles of the others, which a note of
@@ -266,15 +268,19 @@ class Archive(CodeStore, ImageQueries):
             progress=progress,
         )
 
+        def known() -> Hasher | None:
+            return None if self.pending_hasher else self.hasher(device=device)
+
+        cut: dict[str, Any] = {"sampler": sampler, "stride": stride, "resolution": resolution}
+        first_id = self.manifest.next_id
+        if are_stores(dataset):
+            side = _only(tile_size)
+            chosen = StoreSettings.of(table, tile_size=side, max_nodata=max_nodata, also=cut)
+            report = add_stores(self, dataset, chosen, settings, known)
+            check_codes_differ(self, report, first_id=first_id)
+            return report
         if are_tables(dataset):
-            cut: dict[str, Any] = {"sampler": sampler, "tile_size": tile_size, "stride": stride}
-            cut["resolution"] = resolution
-            options = table_settings(table, also=cut)
-
-            def known() -> Hasher | None:
-                return None if self.pending_hasher else self.hasher(device=device)
-
-            first_id = self.manifest.next_id
+            options = table_settings(table, also=cut | {"tile_size": tile_size})
             report = add_tables(self, dataset, options, settings, known)
             check_codes_differ(self, report, first_id=first_id)
             return report

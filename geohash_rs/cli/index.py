@@ -90,13 +90,15 @@ def index_command(
 ) -> int:
     """Add GeoTIFF scenes (files, folders or URIs, or those of STAC items in .json) to an archive.
 
-    Or tables of vectors that somebody else computed: Parquet files, or folders of them.
+    Or tables of vectors that somebody else computed: Parquet files, or folders of them. Or Zarr
+    stores of such vectors, by --tile-size, --max-nodata and --model.
 
     Scenes that the archive already has are skipped, unless their files have changed. The exit code
     is 1 if a scene could not be added; all others are added.
     """
     target_folder = _check_use(archive, engine=engine, workers=workers, dry_run=dry_run)
     from geohash_rs.archive import Archive
+    from geohash_rs.cli.index_stores import are_stores_given, index_stores
     from geohash_rs.cli.index_tables import are_tables_given, index_tables
     from geohash_rs.scenes.dataset import Scenes
     from geohash_rs.scenes.stac import is_stac_path
@@ -106,6 +108,10 @@ def index_command(
         "backbone": backbone_of(backbone, weights, layers),
         "keep_vectors": keep_vectors,
     }
+    if are_stores_given(scenes):
+        sizes = {"tile_size": tile_size, "max_nodata": max_nodata, "model": model}
+        checks = {"device": device, "checksum": checksum, "strict": strict}
+        return index_stores(scenes, target_folder, options=sizes, how=how, checks=checks, as_json=as_json)
     if are_tables_given(scenes):
         options: dict[str, Any] = {"datetime": date, "vector_column": vector_column, "geometry_column": geometry_column}
         options |= {"time_column": time_column, "source_column": source_column, "crs": crs, "model": model}

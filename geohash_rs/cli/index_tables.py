@@ -48,7 +48,8 @@ def are_tables_given(paths: Sequence[str]) -> bool:
         msg = f"{tables[0]} is a table of vectors and {others[0]} is not; index them in two runs"
         raise click.UsageError(msg, context)
     given = [n for n in context.params if context.get_parameter_source(n) is not ParameterSource.DEFAULT]
-    unfit = [f"--{n.replace('_', '-')}" for n in given if n in (OF_SCENES if tables else OF_TABLES)]
+    flags = {one.name: one.opts[0] for one in context.command.params}
+    unfit = [flags[n] for n in given if n in (OF_SCENES if tables else OF_TABLES)]
     if unfit:
         what = "scenes, not for tables of vectors" if tables else "tables of vectors, not for scenes"
         msg = f"{', '.join(unfit)} is for {what}; leave it out"

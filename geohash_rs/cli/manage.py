@@ -180,21 +180,46 @@ def verify_command(archive: Path, as_json: bool) -> int:
 
 @click.command("export")
 @archive_argument
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write: .geojson, .json, .gpkg, .parquet, .csv or .html.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="What to write: .geojson, .json, .gpkg, .csv or .html; with the codes: .parquet or .zarr.")
+@click.option("--stac", is_flag=True, help="Write a STAC item and collection next to .parquet or .zarr, which describe the codes.")
 @remote_scenes_option
 @json_option
-def export_command(archive: Path, output: Path, remote_scenes: bool, as_json: bool) -> None:
+def export_command(archive: Path, output: Path, stac: bool, remote_scenes: bool, as_json: bool) -> None:
     """Write all tiles of an archive, with their footprints, to one file."""
     from geohash_rs.archive import Archive
+    from geohash_rs.export.codes import CODE_ENDINGS, check_codes_output, write_codes
     from geohash_rs.export.formats import check_output, write_batches
     from geohash_rs.store.summary import exported_tiles
 
-    check_output(output)
+    with_codes = output.suffix.lower() in CODE_ENDINGS
+    if with_codes:
+        check_codes_output(output)
+    else:
+        check_output(output)
     if remote_scenes and output.suffix.lower() != ".html":
         msg = "--remote-scenes needs -o with a format that has pictures, which is .html here"
         raise click.UsageError(msg, click.get_current_context())
-    count = write_batches(exported_tiles(Archive.open(archive, mode="r")), output, remote_scenes=remote_scenes)
+    if stac and not with_codes:
+        msg = f"--stac describes codes, so it needs -o with {' or '.join(CODE_ENDINGS)}"
+        raise click.UsageError(msg, click.get_current_context())
+    opened = Archive.open(archive, mode="r")
+    if with_codes:
+        count = write_codes(opened.to_table(), output, model=_model_of(opened), stac=stac)
+    else:
+        count = write_batches(exported_tiles(opened), output, remote_scenes=remote_scenes)
     if as_json:
         echo_json({"tiles": count, "output": str(output)})
     else:
         echo(f"{count} tiles written to {output}.")
+
+
+def _model_of(archive: "Archive") -> str:
+    """Return the name of the model that the features come from, or of the hasher."""
+    from geohash_rs.hashing.files import describe_hasher
+
+    if archive.hasher_file is None:
+        return ""
+    about = describe_hasher(archive.hasher_file)
+    embedding = about.get("embedding", {})
+    parts = [embedding.get(name) for name in ("model", "version", "variant")]
+    return " ".join(part for part in parts if part) or str(about["name"])

@@ -1,5 +1,6 @@
 """The formats for tables of footprints, chosen by file extension."""
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,16 @@ from geohash_rs.store.disk.manifest_file import MANIFEST
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-__all__ = ["ENDINGS", "check_ending", "check_output", "geojson_features", "write", "write_batches"]
+__all__ = [
+    "ENDINGS",
+    "check_ending",
+    "check_output",
+    "check_place",
+    "geojson_features",
+    "reporting",
+    "write",
+    "write_batches",
+]
 
 Writer = Callable[[Iterator["GeoDataFrame"], Path, str], int]
 WITH_PICTURES = (".gpkg", ".html")
@@ -114,7 +124,7 @@ def write_batches(
         raise ExportError(msg)
     tables = map(_check_footprints, chain([first], batches))
     is_geopackage = ending == ".gpkg"
-    try:
+    with reporting(target):
         if is_geopackage:
             check_not_open(target)
             check_layers(target, layer)
@@ -122,7 +132,25 @@ def write_batches(
             count = writer(tables, unfinished, layer)
             if is_geopackage:  # it may have been opened meanwhile
                 check_not_open(target)
-        return count
+    return count
+
+
+@contextlib.contextmanager
+def reporting(target: Path) -> Iterator[None]:
+    """Report whatever fails while a file is written as an error of its export.
+
+    Args:
+        target: The file.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ExportError: If the file cannot be written or may not be durable.
+        GeoHashRSError: Passed on unchanged.
+    """
+    try:
+        yield
     except ArchiveWriteError as error:  # the file was written but may not be durable
         raise ExportError(error.strerror) from error
     except GeoHashRSError:
@@ -190,6 +218,24 @@ def check_output(
             does not exist, or in an archive.
     """
     check_ending(path)
+    check_place(path, inputs=inputs)
+    if Path(path).is_dir():
+        msg = f"{os.fspath(path)} is a folder; pass the path of a file, such as out.gpkg in it."
+        raise ExportError(msg)
+
+
+def check_place(
+    path: str | os.PathLike[str], *, inputs: Iterable[str | os.PathLike[str]] = ()
+) -> None:
+    """Check that something may be written at a path, whatever its format.
+
+    Args:
+        path: File or folder to write.
+        inputs: Files that are read meanwhile.
+
+    Raises:
+        ExportError: If it is an input, or lies in an archive or a folder that does not exist.
+    """
     real = Path(os.path.realpath(path))
     if any(real == Path(os.path.realpath(name)) for name in inputs):
         msg = f"{os.fspath(path)} is an input of this search; write the result to another file."
@@ -198,9 +244,6 @@ def check_output(
         if (folder / MANIFEST).is_file() and any((folder / name).exists() for name in PARTS):
             msg = f"{os.fspath(path)} lies in the archive {folder}; write to another folder."
             raise ExportError(msg)
-    if real.is_dir():
-        msg = f"{os.fspath(path)} is a folder; pass the path of a file, such as out.gpkg in it."
-        raise ExportError(msg)
     if not real.parent.is_dir():
         msg = f"the folder {Path(path).parent} does not exist; create it to write a file there."
         raise ExportError(msg)

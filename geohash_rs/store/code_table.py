@@ -20,7 +20,7 @@ from geohash_rs.store.segment.wkb import read_shapes
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["KINDS", "CodeTable", "check_columns", "fixed_binary"]
+__all__ = ["KINDS", "METADATA", "CodeTable", "byte_rows", "check_columns", "fixed_binary"]
 
 KINDS: Mapping[str, pa.DataType] = {
     "tile_id": pa.int64(),
@@ -177,7 +177,7 @@ class CodeTable:
                 coords[name] = _values(column)
         data = {}
         if "code" in table.column_names:
-            data["code"] = (("tile", "byte"), _bytes_of(table.column("code")))
+            data["code"] = (("tile", "byte"), byte_rows(table.column("code")))
         about = json.loads(self.schema.metadata[METADATA])
         attrs = {name: value for name, value in about.items() if value is not None}
         return xarray.Dataset(
@@ -242,8 +242,15 @@ def fixed_binary(codes: npt.NDArray[np.uint8]) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(codes.shape[1]), len(codes), [None, data])
 
 
-def _bytes_of(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """Return fixed-size binary values as bytes, uint8, shape (n, bytes)."""
+def byte_rows(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    """Return codes of a table as an array.
+
+    Args:
+        column: Fixed-size binary, n rows without null.
+
+    Returns:
+        Packed codes, uint8, shape (n, bits / 8).
+    """
     width = column.type.byte_width
     codes = np.empty((len(column), width), np.uint8)
     row = 0

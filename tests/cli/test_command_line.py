@@ -99,6 +99,17 @@ def test_export_writes_every_tile_with_the_columns_of_a_match(run, archive, tmp_
     assert list(read.columns) == columns
 
 
+@pytest.mark.parametrize("name", ["codes.parquet", "codes.zarr"])
+def test_export_writes_codes_and_stac(run, archive, tmp_path, name):
+    code, out, _ = run("export", archive, "-o", tmp_path / name, "--stac", "--json")
+    assert code == 0
+    assert json.loads(out) == {"tiles": len(Archive.open(archive)), "output": str(tmp_path / name)}
+    item = json.loads((tmp_path / "codes.item.json").read_text())
+    models = [link["href"] for link in item["links"] if link["rel"] == "emb:model"]
+    assert models == ["urn:geohash-rs:model:unknown"]
+    assert (tmp_path / "codes.collection.json").is_file()
+
+
 def test_info_describes_every_sensor_on_a_line(run, archive):
     code, out, _ = run("info", archive)
     bits = np.unpackbits(Archive.open(archive).codes(range(30)), axis=1)
@@ -166,6 +177,7 @@ WRONG_USE = [
     ),
     (("nonsense",), "nonsense"),
     (("info", "{archive}", "--nonsense"), "--nonsense"),
+    (("export", "{archive}", "-o", "{tmp}/all.csv", "--stac"), "needs -o with .parquet or .zarr"),
 ]
 
 
@@ -189,6 +201,11 @@ FAILURES = [
     (("index", "{tmp}/empty.tif", "--archive", "{tmp}/new"), "empty.tif"),
     (("index", "{tmp}/nowhere.tif", "--archive", "{tmp}/new"), "nowhere.tif"),
     (("export", "{archive}", "-o", "{tmp}/none/all.geojson"), "does not exist"),
+    (("export", "{archive}", "-o", "{tmp}/none/codes.zarr"), "does not exist"),
+    (
+        ("export", "{archive}", "-o", "{tmp}/all.geojson", "--stac"),
+        "needs -o with .parquet or .zarr",
+    ),
 ]
 
 

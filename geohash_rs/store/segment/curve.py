@@ -3,10 +3,25 @@
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["hilbert_keys"]
+__all__ = ["box_keys", "hilbert_keys"]
 
 ORDER = 26  # bits per axis: 60 cm of longitude at the equator
 CHUNK = 1 << 14  # rows at a time, so that the working set stays in the cache
+
+
+def box_keys(bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
+    """Return the position of the middle of each box along the curve.
+
+    Args:
+        bounds: Boxes of footprints in degrees, xmax above 180 across the antimeridian, NaN if
+            missing, shape (n, 4).
+
+    Returns:
+        Keys, as `hilbert_keys`.
+    """
+    longitudes = (bounds[:, 0] + bounds[:, 2]) / 2
+    longitudes = np.where(longitudes > 180, longitudes - 360, longitudes)
+    return hilbert_keys(longitudes, (bounds[:, 1] + bounds[:, 3]) / 2)
 
 
 def hilbert_keys(

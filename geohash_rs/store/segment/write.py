@@ -14,7 +14,7 @@ from geohash_rs.footprints.bounds import total_bounds
 from geohash_rs.store.disk.durable import seal_file, sync_folder, write_file, writing
 from geohash_rs.store.disk.manifest import SegmentEntry
 from geohash_rs.store.segment.arrays import serialise_arrays
-from geohash_rs.store.segment.curve import hilbert_keys
+from geohash_rs.store.segment.curve import box_keys
 from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, MARGIN, STEPS, TILES, VECTORS
 from geohash_rs.store.segment.numbered import numbered
 from geohash_rs.store.segment.pages import PAGE_BYTES, PAGE_ROWS, index_pages
@@ -61,10 +61,7 @@ def curve_order(bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     Returns:
         Row numbers, int64, shape (n,); tiles without a footprint come last.
     """
-    longitudes = (bounds[:, 0] + bounds[:, 2]) / 2
-    longitudes = np.where(longitudes > 180, longitudes - 360, longitudes)
-    keys = hilbert_keys(longitudes, (bounds[:, 1] + bounds[:, 3]) / 2)
-    return np.argsort(keys, kind="stable")
+    return np.argsort(box_keys(bounds), kind="stable")
 
 
 def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> SegmentEntry:
