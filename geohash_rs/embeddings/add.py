@@ -12,7 +12,7 @@ from geohash_rs.embeddings.notes import Outcome, listed, notes_of
 from geohash_rs.embeddings.plan import Planned, expected_embedding, plan_sources
 from geohash_rs.embeddings.source import LEFT_OUT, PROGRESS, VectorBatch, Vectors, VectorSource
 from geohash_rs.embeddings.vectors import MOST_SAMPLE, fit_on_vectors
-from geohash_rs.errors import SceneError, VectorError, one_line
+from geohash_rs.errors import HasherError, SceneError, VectorError, one_line
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedTiles
 from geohash_rs.indexing.report import AddReport
@@ -93,7 +93,7 @@ def _fitted(
     """Fit the pending hasher on a sample of all sources, as many vectors of each.
 
     Raises:
-        HasherError: If there are too few vectors.
+        HasherError: If there are too few vectors, or all are equal.
         SceneError: With ``strict``, if a source cannot be read.
     """
     places = np.unique(np.linspace(0, len(planned) - 1, MOST_SOURCES).astype(np.int64)).tolist()
@@ -117,7 +117,16 @@ def _fitted(
     expected = expected_embedding(None, [one.source for one in planned])
     if expected is None:
         return left, None
-    return left, fit_on_vectors(archive, np.concatenate(found), expected)
+    sample = np.concatenate(found)
+    if len(sample) > 1 and (sample == sample[0]).all():
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        msg = (
+            f"all {len(sample)} vectors of {left[0].source.name}{more} that were looked at are "
+            "equal, so no hasher can be fitted; check what wrote them, or choose with "
+            "vector_column=..."
+        )
+        raise HasherError(msg)
+    return left, fit_on_vectors(archive, sample, expected)
 
 
 def _encoded(
