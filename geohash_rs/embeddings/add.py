@@ -237,11 +237,19 @@ class _Writer(ArchiveWriter):
             self.archive.refresh()
             now = self.archive.snapshot().records
             if changed := sorted(key for key in continued if now.get(key) != before[key]):
-                for key in changed:
-                    self.records.pop(key)
+                self._drop(changed)
                 msg = (
                     f"another process has added or removed {changed[0]} meanwhile; run again once "
                     "it has finished."
                 )
                 raise SceneError(msg)
         super().commit()
+
+    def _drop(self, scenes: Sequence[str]) -> None:
+        """Forget what waits of some scenes."""
+        self.records = {k: record for k, record in self.records.items() if k not in scenes}
+        self.waiting = [
+            part for part in self.waiting if not {one.scene for one in part.records} & {*scenes}
+        ]
+        self.num_waiting = sum(len(part.codes) for part in self.waiting)
+        self.num_bytes = sum(0 if p.vectors is None else p.vectors.nbytes for p in self.waiting)

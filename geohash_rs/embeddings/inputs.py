@@ -206,13 +206,13 @@ def _in_memory(table: pa.Table, settings: TableSettings) -> TableSource:
     return replace(source, key=key, name=given or key, reader=reader, record=record)
 
 
-def _is_pair(data: Sequence[Any]) -> bool:
+def _is_pair(data: object) -> bool:
     """Return whether something is vectors with their tiles."""
     return (
-        len(data) == 2
+        isinstance(data, list | tuple)
+        and len(data) == 2
         and isinstance(data[1], gpd.GeoDataFrame)
         and not isinstance(data[0], str | os.PathLike)
-        and np.ndim(data[0]) != 0
     )
 
 

@@ -53,7 +53,8 @@ def test_native_geometries_of_parquet_are_read(version, crs, made, tmp_path):
     duckdb = pytest.importorskip("duckdb", minversion="1.5")
     shapes = made.shapes if crs is None else shapely.box(4e5, 5e6, np.arange(60) + 400_001.0, 6e6)
     table = pa.table({"v": published.lists(made.vectors), "wkb": shapely.to_wkb(shapes)})
-    kind = "GEOMETRY" if crs is None else f"GEOMETRY('{crs}')"
+    said = "" if crs is None else json.dumps(CRS(crs).to_json_dict()).replace("'", "''")
+    kind = "GEOMETRY" if crs is None else f"GEOMETRY('{said}')"
     path = tmp_path / "t.parquet"
     with duckdb.connect() as connection:
         connection.register("made", table)
