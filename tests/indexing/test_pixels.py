@@ -22,6 +22,7 @@ from geohash_rs.errors import (
     ValueMismatchError,
 )
 from geohash_rs.hashing import PixelEmbedding
+from tests.benchmarks.pixels import main as benchmark
 from tests.pixels import (
     ALPHAEARTH_BANDS,
     BOTTOM_UP,
@@ -343,6 +344,12 @@ def test_undated_folders_with_a_year_date_alphaearth_but_no_picture(tmp_path, pi
     given = Archive.create(tmp_path / "given", hasher="lsh-64")
     given.add(Scenes(path, datetime="2020-05-01"))
     assert str(given.tiles([0])["datetime"].iloc[0])[:10] == "2020-05-01"
+
+
+def test_the_benchmark_reads_the_same_raster_in_each_way(capsys):
+    benchmark(["--side", "160", "--rounds", "1", "--bits", "32"])
+    rows = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines()[4:]]
+    assert rows == ["rasterio", "vectors", "index", "index and fit"]
 
 
 # --- TorchGeo ---

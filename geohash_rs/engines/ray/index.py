@@ -93,7 +93,7 @@ def index_scenes(
         EngineUnreachableError: If no cluster answers.
         EngineError: If no worker can be started, or ``device`` needs a GPU and there is none.
         HasherError: If the archive holds codes made elsewhere, or the embedding is unknown.
-        HasherMismatchError: If the rasters are of another embedding than the archive's.
+        HasherMismatchError: If the rasters are not of the archive's embedding.
         SceneError: With ``strict``, if a scene cannot be added.
         TileSizeError: As in `Archive.add`.
         ValueMismatchError: With ``strict``, if the values of a scene are not those of the hasher.
