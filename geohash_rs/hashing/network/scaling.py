@@ -184,7 +184,7 @@ def make_scaling(
 
     Raises:
         HasherError: If the scaling is not understood, or a band has no finite pixel.
-        ValueMismatchError: If the weights expect other values than those of the tiles.
+        ValueMismatchError: If the weights expect values unlike those of the tiles.
     """
     if scaling is None and backbone.raw_input:
         return _raw_scaling(backbone, values[0] if values else _values_of(sample))

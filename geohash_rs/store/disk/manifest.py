@@ -119,8 +119,8 @@ class Manifest:
             last `MOST_ANCESTORS` are kept.
         num_bits: Bits per code, or None until a hasher is known.
         hasher: The hasher, if one is known.
-        pending_hasher: The kind of hasher still to be fitted, such as "general-64" or, with another
-            backbone than the default one, "general-64@resnet50".
+        pending_hasher: The kind of hasher still to be fitted, such as "general-64" or, with a
+            chosen backbone, "general-64@resnet50".
         vectors: The form of the vectors that the archive keeps; None if it keeps none.
         next_id: The id of the next tile; ids are never reused.
         next_number: The number of the next file or folder.
