@@ -9,6 +9,7 @@ from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.fit.itq import itq_head, lsh_head
+from geohash_rs.hashing.fit.nearest import nearest_head
 from geohash_rs.hashing.hasher import Hasher, check_features
 from geohash_rs.hashing.network.heads import LinearHead
 
@@ -72,4 +73,4 @@ def _signs(features: Tensor, *, num_bits: int, seed: int) -> LinearHead:  # noqa
     return head
 
 
-HEADS = {"general": itq_head, "itq": itq_head, "lsh": lsh_head, "signs": _signs}
+HEADS = {"general": nearest_head, "itq": itq_head, "lsh": lsh_head, "signs": _signs}
