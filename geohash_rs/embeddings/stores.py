@@ -44,10 +44,10 @@ class StoreSettings:
         """Check the options of `Archive.add` for Zarr stores.
 
         Args:
-            options: As `TableOptions`, of which only `model` may be given.
+            options: As `TableOptions`, of which only `model` is taken.
             tile_size: As the attribute.
             max_nodata: As the attribute.
-            also: Options for imagery, of which none may be given.
+            also: Options for imagery, all of which are refused.
 
         Returns:
             The settings.
