@@ -1,4 +1,4 @@
-"""Say what was chosen for the user while vectors were read, and which of them were left out."""
+"""Report what was chosen for the user while vectors were read, and which of them were left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

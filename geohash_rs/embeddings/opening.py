@@ -263,7 +263,7 @@ def _embedding(length: int, about: TableAbout, settings: TableSettings) -> Embed
 
 
 def _choices(columns: Columns, length: int, embedding: Embedding, kind: str) -> str:
-    """Say what is read from where."""
+    """Report what is read from where."""
     parts = [f"vectors of {length} numbers ({kind}) from {columns.vector!r}"]
     if columns.scale:
         parts.append(f"their scale from {columns.scale!r}")

@@ -207,7 +207,7 @@ def check_units(shapes: GeometryArray, crs: CRS, *, what: str) -> None:
         raise SceneError(msg)
     if not crs.is_projected and not degrees.any():
         msg = (
-            f"{what} holds coordinates that are no degrees ({span}), but its CRS is {crs.name!r}; "
+            f"{what} holds coordinates that are not degrees ({span}), but its CRS is {crs.name!r}; "
             'pass the CRS that they are in, such as crs="EPSG:32633".'
         )
         raise SceneError(msg)
