@@ -75,7 +75,7 @@ def as_arrow(data: Any, *, folder: Path) -> pa.Table:  # noqa: ANN401 - anything
         The table.
 
     Raises:
-        SceneError: If a column cannot be represented, or the stream stops.
+        SceneError: If a column cannot be represented, or the stream stops with an error.
         ArchiveWriteError: If the file cannot be written.
     """
     try:

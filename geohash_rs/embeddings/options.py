@@ -93,7 +93,7 @@ def table_settings(options: Mapping[str, Any], *, also: Mapping[str, Any]) -> Ta
 
     Args:
         options: As `TableOptions`.
-        also: Options for imagery, all of which are refused.
+        also: Options for imagery, each of which must be None.
 
     Returns:
         The settings.
