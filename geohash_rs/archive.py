@@ -272,6 +272,7 @@ class Archive(CodeStore, ImageQueries):
             return None if self.pending_hasher else self.hasher(device=device)
 
         cut: dict[str, Any] = {"sampler": sampler, "stride": stride, "resolution": resolution}
+        cut["embedding"] = embedding
         first_id = self.manifest.next_id
         if are_stores(dataset):
             side = _only(tile_size)
@@ -320,12 +321,7 @@ class Archive(CodeStore, ImageQueries):
                 if self.pending_hasher:  # otherwise another process has fitted it meanwhile
                     raise
         hasher = self.hasher(device=device)
-        if not hasher.reads_pixels:
-            msg = (
-                f"{self.path} holds vectors of {hasher.embedding}, and no network makes such "
-                "vectors of imagery here; add imagery to another archive."
-            )
-            raise HasherError(msg)
+        _check_reads_pixels(self, hasher)
         return self._checked(imagery(hasher), hasher)
 
     def add_embeddings(
@@ -672,6 +668,20 @@ def _not_the_same(archive: Archive, asked: Hasher | None, name: str) -> str:
 def _with_fingerprint(name: str, fingerprint: str | None) -> str:
     """Add the fingerprint's start, which distinguishes versions of a hasher with one name."""
     return f"{name} ({fingerprint[:8]})" if fingerprint else name
+
+
+def _check_reads_pixels(archive: Archive, hasher: Hasher) -> None:
+    """Check that imagery can be added to an archive.
+
+    Raises:
+        HasherError: If its hasher takes only vectors that were computed elsewhere.
+    """
+    if not hasher.reads_pixels:
+        msg = (
+            f"{archive.path} holds vectors of {hasher.embedding}, and no network makes such "
+            "vectors of imagery here; add imagery to another archive."
+        )
+        raise HasherError(msg)
 
 
 def _only(tile_size: int | Sequence[int] | None) -> int | None:

@@ -108,6 +108,9 @@ def index_command(
         "backbone": backbone_of(backbone, weights, layers),
         "keep_vectors": keep_vectors,
     }
+    if embedding is not None and (are_stores_given(scenes) or are_tables_given(scenes)):
+        msg = "--embedding says what the bands of rasters are; name the model of tables and stores of vectors with --model"
+        raise click.UsageError(msg, click.get_current_context())
     if are_stores_given(scenes):
         sizes = {"tile_size": tile_size, "max_nodata": max_nodata, "model": model}
         checks = {"device": device, "checksum": checksum, "strict": strict}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from geohash_rs.scenes.band_labels import COLOURS_SAY, NAME_SAYS
-from geohash_rs.scenes.bands import BY_ORDER, BandChoice
+from geohash_rs.scenes.bands import BY_ORDER, BandChoice, enumerated
 from geohash_rs.scenes.file import SceneFile
 
 __all__ = [
@@ -30,7 +30,7 @@ def band_notes(
     Returns:
         Sentences for a user.
     """
-    shown, notes = ", ".join(names), []
+    shown, notes = enumerated(names), []
     more = [file for file in files if len(file.color_bands) > len(names)]
     if more:
         notes.append(

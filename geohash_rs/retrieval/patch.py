@@ -18,7 +18,7 @@ from torch import Tensor
 from geohash_rs.errors import GeoHashRSWarning, PatchError, ValueMismatchError, one_line
 from geohash_rs.footprints.windows import footprints, ground_pixel
 from geohash_rs.scenes.band_labels import COLOURS_SAY
-from geohash_rs.scenes.bands import BY_ORDER, BandChoice
+from geohash_rs.scenes.bands import BY_ORDER, BandChoice, enumerated
 from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
 from geohash_rs.scenes.grid import grid_starts
 from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_images
@@ -352,7 +352,7 @@ def _band_notes(
     if named and choice.by == BY_ORDER and len(names) > 1:
         notes.append(
             f"{scene.name} does not say what its bands show, so they are read in order as "
-            f"{', '.join(names)}; pass bands=... if that is wrong."
+            f"{enumerated(names)}; pass bands=... if that is wrong."
         )
     if in_archive and choice.indexes != tuple(in_archive) and COLOURS_SAY in choice.by:
         notes.append(

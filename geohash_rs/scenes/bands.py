@@ -16,11 +16,13 @@ __all__ = [
     "BandChoice",
     "are_different",
     "choose_bands",
+    "enumerated",
     "is_by_meaning",
     "picture_bands",
     "shared_names",
 ]
 
+MOST_NAMED = 16  # in a message
 BY_BANDS, BY_ORDER = "the bands asked for", "order"
 # Names a hasher may expect, and narrower names a file may use.
 NARROWER = {
@@ -52,8 +54,9 @@ class BandChoice:
 
     def __str__(self) -> str:
         """Describe which bands are read and why: ``3,2,1 (red, green, blue) by description``."""
-        shown = ", ".join(label or "?" for label in self.labels)
-        return f"{','.join(map(str, self.indexes))} ({shown}) by {self.by}"
+        shown = enumerated([label or "?" for label in self.labels])
+        numbers = enumerated(list(map(str, self.indexes))).replace(", ", ",")
+        return f"{numbers} ({shown}) by {self.by}"
 
     @property
     def knows(self) -> bool:
@@ -289,4 +292,14 @@ def _mismatch(
 
 def _listed(bands: Sequence[Band], indexes: Sequence[int]) -> str:
     labels = [bands[i - 1].label or "?" for i in indexes]
-    return ", ".join(labels) if any(label != "?" for label in labels) else "none"
+    return enumerated(labels) if any(label != "?" for label in labels) else "none"
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """List names of bands; of more than 16, only the first three and the last.
+
+    >>> enumerated([f"A{i:02d}" for i in range(64)])
+    'A00, A01, A02, ..., A63'
+    """
+    shown = [*names[:3], "...", names[-1]] if len(names) > MOST_NAMED else names
+    return ", ".join(shown)

@@ -20,7 +20,7 @@ from geohash_rs.footprints.projection import projection_of
 from geohash_rs.footprints.windows import ground_pixel
 from geohash_rs.scenes.alpha import alpha_band
 from geohash_rs.scenes.band_labels import Band, label_bands
-from geohash_rs.scenes.bands import BandChoice, choose_bands
+from geohash_rs.scenes.bands import BandChoice, choose_bands, enumerated
 from geohash_rs.scenes.containers import container_of
 from geohash_rs.scenes.dates import DateRange, DateRule
 from geohash_rs.scenes.folders import shown_name
@@ -150,7 +150,7 @@ class SceneFile:
     def listed(self) -> str:
         """List the bands, such as ``red, green, blue, nir``; unnamed ones by number."""
         labels = [self.bands[index - 1].label or str(index) for index in self.color_bands]
-        return ", ".join(labels)
+        return enumerated(labels)
 
     def choose(
         self, bands: Sequence[int | str] | None = None, *, names: Sequence[str] | None = None
