@@ -318,7 +318,7 @@ class ArchivedScenes:
             reader: TileReader | VectorReader
             if self.embedding is not None:
                 pool = self.embedding.pool
-                reader = VectorReader(group.scenes, mine, indexes=indexes, pool=pool)
+                reader = VectorReader(group.scenes, mine, indexes=indexes, pool=pool, in_order=True)
             else:
                 reader = TileReader(
                     group.scenes,

@@ -29,7 +29,7 @@ def read_ahead(
 
     Args:
         reader: The batches.
-        workers: Reading processes; 0 reads in a thread of this process, without a copy.
+        workers: Reading processes; 0 reads in threads of this process, without a copy.
 
     Yields:
         The batches in order.
@@ -37,25 +37,27 @@ def read_ahead(
     Raises:
         ReadingError: If processes die repeatedly, or cannot be started.
     """
-    yield from _in_processes(reader, workers) if workers else _in_thread(reader)
+    yield from _in_processes(reader, workers) if workers else _in_threads(reader)
 
 
-def _in_thread(reader: TileReader | VectorReader) -> Generator[TileBatch, None, None]:
-    settings = rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, **reader.gdal_settings)
+def _in_threads(reader: TileReader | VectorReader) -> Generator[TileBatch, None, None]:
     waiting: deque[Future[TileBatch]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="read-tiles") as thread:
-        thread.submit(settings.__enter__).result()
+    with ThreadPoolExecutor(reader.threads, thread_name_prefix="read-tiles") as threads:
         try:
             for index in range(len(reader)):
-                waiting.append(thread.submit(reader.__getitem__, index))
-                if len(waiting) > BATCHES_AHEAD:
+                waiting.append(threads.submit(_read, reader, index))
+                if len(waiting) > BATCHES_AHEAD * reader.threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
-            thread.submit(settings.__exit__).result()
+
+
+def _read(reader: TileReader | VectorReader, index: int) -> TileBatch:
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        return reader[index]
 
 
 def _in_processes(

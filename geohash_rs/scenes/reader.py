@@ -93,9 +93,9 @@ class TileReader(Dataset[TileBatch]):
             self.spans += [(i, min(i + step, end)) for i in range(begin, end, step)]
 
     @property
-    def gdal_settings(self) -> dict[str, str]:
-        """Settings for GDAL while reading in a thread: the network has the other cores."""
-        return {}
+    def threads(self) -> int:
+        """Threads that may read batches at once: the network has the other cores."""
+        return 1
 
     def __len__(self) -> int:
         """Count the batches."""

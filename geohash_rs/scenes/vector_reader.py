@@ -1,6 +1,7 @@
 """Read rasters of vectors block by block, and turn the pixels of each tile into one vector."""
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -39,6 +40,19 @@ class Pool(Protocol):
         """Compute the vector of each tile, zero if it has none, and count its valid pixels."""
 
 
+class _OfThread(threading.local):
+    """What each reading thread has for itself.
+
+    Attributes:
+        last: Position of the scene that it read last.
+        buffers: Memory for pixels.
+    """
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+        self.buffers = BufferPool()
+
+
 class VectorReader(Dataset[TileBatch]):
     """A dataset of batches, as `TileReader` is, whose images are vectors of shape (tiles, length).
 
@@ -55,6 +69,7 @@ class VectorReader(Dataset[TileBatch]):
         indexes: Sequence[tuple[int, ...]],
         pool: Pool,
         max_nodata: float = 1.0,
+        in_order: bool = False,
     ) -> None:
         """Arrange the batches.
 
@@ -65,26 +80,32 @@ class VectorReader(Dataset[TileBatch]):
             pool: Turns pixels into vectors.
             max_nodata: Tiles with a larger share of invalid pixels are left out, and all that have
                 no vector.
+            in_order: Whether batches must keep the order of the tiles; otherwise tiles of a scene
+                come block by block, in smaller batches.
         """
         self.scenes = scenes
-        self.tiles = tiles
         self.indexes = indexes
         self.pool = pool
         self.max_nodata = max_nodata
         self._failed: dict[int, str] = {}
-        self._buffers = BufferPool()
-        self._last: int | None = None
-        self._sides = {number: self._window(number) for number in np.unique(tiles[:, 0]).tolist()}
-        heights = np.array([self._sides[number][1] for number in tiles[:, 0].tolist()], np.int64)
-        same = np.column_stack([tiles[:, [0, 3, 4]], tiles[:, 2] // np.maximum(heights, 1)])
+        self._own = _OfThread()
+        numbers, scene = np.unique(tiles[:, 0], return_inverse=True)
+        self._sides = {number: self._window(number) for number in numbers.tolist()}
+        sides = np.array([self._sides[number] for number in numbers.tolist()]).reshape(-1, 2)[scene]
+        same = np.column_stack([tiles[:, [0, 3, 4]], tiles[:, 2] // sides[:, 1]])
+        if not in_order:
+            same = np.column_stack([same, tiles[:, 1] // sides[:, 0]])
+            order = np.lexsort(same.T[::-1])  # stable: those of a block keep their order
+            same, tiles = same[order], tiles[order]
+        self.tiles = tiles
         breaks = np.flatnonzero((same[1:] != same[:-1]).any(axis=1)) + 1
         edges = [0, *breaks.tolist(), len(tiles)] if len(tiles) else []
         self.spans = list(zip(edges[:-1], edges[1:], strict=True))
 
     @property
-    def gdal_settings(self) -> dict[str, str]:
-        """Settings for GDAL while reading in a thread: blocks are decompressed on all cores."""
-        return {"GDAL_NUM_THREADS": str(torch.get_num_threads())}
+    def threads(self) -> int:
+        """Threads that may read batches at once: there is no network to leave cores to."""
+        return torch.get_num_threads()
 
     def __len__(self) -> int:
         """Count the batches."""
@@ -95,9 +116,9 @@ class VectorReader(Dataset[TileBatch]):
         start, end = self.spans[index]
         rows = self.tiles[start:end]
         number = int(rows[0, 0])
-        if self._last not in (None, number):
-            self.scenes.close(self._last)  # frees its blocks for the next scene
-        self._last = number
+        if self._own.last not in (None, number):
+            self.scenes.close(self._own.last)  # frees its blocks for the next scene
+        self._own.last = number
         found: list[tuple[Ints, npt.NDArray[np.float32]]] = []
         if number not in self._failed:
             try:
@@ -116,8 +137,13 @@ class VectorReader(Dataset[TileBatch]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Drop buffers when sent to another process."""
-        return self.__dict__ | {"_buffers": BufferPool(), "_last": None}
+        """Leave out buffers when sent to another process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_own"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Start in another process without buffers."""
+        self.__dict__.update(state)
+        self._own = _OfThread()
 
     def _pooled(self, number: int, rows: Ints) -> Iterator[tuple[Ints, npt.NDArray[np.float32]]]:
         """Read tiles of one scene, a few blocks at a time.
@@ -143,7 +169,7 @@ class VectorReader(Dataset[TileBatch]):
             right, bottom = clipped[:, 2:].max(axis=0).tolist()
             window = (left, top, right - left, bottom - top)
             shape = (len(indexes), bottom - top, right - left)
-            out = self._buffers.lend(shape, scene.dtype_of(indexes))
+            out = self._own.buffers.lend(shape, scene.dtype_of(indexes))
             hidden = self.scenes.read_block(number, window, indexes=indexes, out=out)
             inside = clipped - [left, top, left, top]
             inside[:, 2:] -= inside[:, :2]
