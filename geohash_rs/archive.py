@@ -244,7 +244,8 @@ class Archive(CodeStore, ImageQueries):
                 store checksums for later runs.
             strict: Stop at the first scene that cannot be added instead of reporting it.
             progress: Show a progress bar if this is a terminal.
-            **table: Options for tables of vectors, see `TableOptions`, such as ``vector_column``.
+            **table: Options for tables of vectors, such as ``vector_column``; listed in the guide
+                to published embeddings.
 
         Returns:
             What was added, left out and skipped.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from geohash_rs.embeddings.notes import Outcome, listed, notes_of
 from geohash_rs.embeddings.plan import Planned, expected_embedding, plan_sources
 from geohash_rs.embeddings.source import LEFT_OUT, PROGRESS, VectorBatch, Vectors, VectorSource
-from geohash_rs.embeddings.vectors import MOST_SAMPLE, fit_on_vectors
+from geohash_rs.embeddings.vectors import fit_on_vectors
 from geohash_rs.errors import HasherError, SceneError, VectorError, one_line
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.encode import EncodedTiles
@@ -29,6 +29,7 @@ from geohash_rs.store.segment.vectors import check_vectors
 __all__ = ["add_sources"]
 
 MOST_SOURCES = 64  # that a sample is taken from
+SAMPLE = 10_000  # vectors to fit a hasher on; twice as many of 768 numbers take 1.25 GB
 
 
 def add_sources(
@@ -101,7 +102,7 @@ def _fitted(
     failed = set()
     for done, place in enumerate(places):
         source = planned[place].source
-        room = MOST_SAMPLE - sum(map(len, samples))
+        room = SAMPLE - sum(map(len, samples))
         try:
             samples.append(source.sample(-(-room // (len(places) - done))))
         except SceneError as error:

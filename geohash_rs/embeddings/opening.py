@@ -10,7 +10,7 @@ from geohash_rs.embeddings.faults import Faults
 from geohash_rs.embeddings.metadata import CRS84, TableAbout, about_table
 from geohash_rs.embeddings.numbers import length_of, plain
 from geohash_rs.embeddings.options import TableSettings
-from geohash_rs.embeddings.places import Placing, check_units, read_crs
+from geohash_rs.embeddings.places import Placing, check_units, is_lonlat, read_crs
 from geohash_rs.embeddings.rows import RowReader
 from geohash_rs.embeddings.table_rows import TableRows, Unreadable
 from geohash_rs.embeddings.tables import TableSource
@@ -83,7 +83,7 @@ def open_table(
         "columns": columns.names,
         "length": length,
         "quantization": None if quantization is None else list(quantization),
-        "crs": placing.crs.to_string(),
+        "crs": "EPSG:4326" if is_lonlat(placing.crs) else placing.crs.to_string(),
         "footprint_m": placing.footprint_m,
         "dates": None if dates is None else [moment.isoformat() for moment in dates],
     }
