@@ -1,7 +1,5 @@
 """An archive that indexes imagery and answers queries by patch."""
 
-import contextlib
-import shutil
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -12,50 +10,36 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from geohash_rs.codes import check_num_bits
-from geohash_rs.embeddings.inputs import add_tables, are_tables
-from geohash_rs.embeddings.options import TableOptions, Tables, refuse_options, table_settings
-from geohash_rs.embeddings.stores import StoreSettings, add_stores, are_stores
+from geohash_rs.embeddings.options import TableOptions, Tables
+from geohash_rs.embeddings.published import add_published
 from geohash_rs.embeddings.vectors import add_vectors, check_embedding, fit_on_vectors
-from geohash_rs.errors import (
-    ArchiveExistsError,
-    ArchiveNotFoundError,
-    GeoHashRSError,
-    HasherError,
-    HasherMismatchError,
-    TileSizeError,
-    VectorError,
-)
+from geohash_rs.errors import HasherError, HasherMismatchError
 from geohash_rs.hashing.embedding import Embedding
-from geohash_rs.hashing.fit.backbone_choice import AT, BackboneChoice
-from geohash_rs.hashing.fit.by_name import Unfitted, with_backbone
+from geohash_rs.hashing.fit.asked import (
+    DEFAULT_HASHER,
+    chosen_backbone,
+    method_and_bits,
+    name_with_backbone,
+)
+from geohash_rs.hashing.fit.by_name import Unfitted
 from geohash_rs.hashing.hasher import Hasher, as_features
 from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.hashing.shipped import load_hasher
-from geohash_rs.indexing.add import Imagery, add_imagery, pending_hasher
-from geohash_rs.indexing.dataset_imagery import DatasetImagery
-from geohash_rs.indexing.embedded import embedding_of_dataset, embedding_of_scenes, prepared_scenes
+from geohash_rs.indexing.add import Imagery, add_imagery
+from geohash_rs.indexing.imagery import imagery_of_dataset, imagery_of_scenes
 from geohash_rs.indexing.refit import Announce, refit_archive
 from geohash_rs.indexing.refit_report import RefitReport
 from geohash_rs.indexing.report import AddReport, check_codes_differ, check_fit
-from geohash_rs.indexing.samples import Samples
-from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
-from geohash_rs.indexing.writer import when_free
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import Edges
-from geohash_rs.scenes.grids import TileGrids
 from geohash_rs.store.code_store import CodeStore
-from geohash_rs.store.creation import is_unused
 from geohash_rs.store.disk.hasher_file import HasherFile
-from geohash_rs.store.disk.locks import no_readers, write_lock
 from geohash_rs.store.disk.manifest import KeepVectors
-from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 from geohash_rs.store.disk.records import SceneRecord
 
-__all__ = ["Archive", "check_asked", "chosen_backbone", "open_or_create", "remove_unused"]
-
-DEFAULT_HASHER = "general-64"
+__all__ = ["Archive"]
 
 
 class Archive(CodeStore, ImageQueries):
@@ -123,7 +107,7 @@ class Archive(CodeStore, ImageQueries):
             QueryError: If `keep_vectors` is unknown.
         """
         if (choice := chosen_backbone(backbone, weights, stages)) is not None:
-            hasher = _named(hasher, choice)
+            hasher = name_with_backbone(hasher, choice)
         if hasher is None and num_bits is not None:
             bits = check_num_bits(num_bits)
             return super().create(path, num_bits=bits, keep_vectors=keep_vectors)
@@ -272,47 +256,51 @@ class Archive(CodeStore, ImageQueries):
         def known() -> Hasher | None:
             return None if self.pending_hasher else self.hasher(device=device)
 
-        cut: dict[str, Any] = {"sampler": sampler, "stride": stride, "resolution": resolution}
-        cut["embedding"] = embedding
         first_id = self.manifest.next_id
-        if are_stores(dataset):
-            side = _only(tile_size)
-            chosen = StoreSettings.of(table, tile_size=side, max_nodata=max_nodata, also=cut)
-            report = add_stores(self, dataset, chosen, settings, known)
-            check_codes_differ(self, report, first_id=first_id)
-            return report
-        if are_tables(dataset):
-            options = table_settings(table, also=cut | {"tile_size": tile_size})
-            report = add_tables(self, dataset, options, settings, known)
-            check_codes_differ(self, report, first_id=first_id)
-            return report
-        refuse_options(table)
+        published = add_published(
+            self,
+            dataset,
+            table,
+            settings,
+            known,
+            tile_size=tile_size,
+            max_nodata=max_nodata,
+            imagery={
+                "sampler": sampler,
+                "stride": stride,
+                "resolution": resolution,
+                "embedding": embedding,
+            },
+        )
+        if published is not None:
+            check_codes_differ(self, published, first_id=first_id)
+            return published
         images: Any = dataset
 
         def imagery(hasher: Hasher | None) -> Imagery[Any]:
-            if not isinstance(images, Scenes) or sampler is not None:
-                pixels = embedding_of_dataset(embedding, hasher, images)
-                samples = Samples(
-                    dataset=images, sampler=sampler, max_nodata=max_nodata, embedding=pixels
+            if isinstance(images, Scenes) and sampler is None:
+                return imagery_of_scenes(
+                    self,
+                    images,
+                    hasher,
+                    settings,
+                    embedding=embedding,
+                    tile_size=tile_size,
+                    stride=stride,
+                    edges=edges,
+                    max_nodata=max_nodata,
+                    resolution=resolution,
                 )
-                size = _only(tile_size)
-                return DatasetImagery(self, samples, settings, tile_size=size, embedding=pixels)
-            pixels = embedding_of_scenes(embedding, hasher, images)
-            grids = TileGrids.for_hasher(
-                hasher or pixels,
+            return imagery_of_dataset(
+                self,
+                images,
+                hasher,
+                settings,
+                sampler=sampler,
+                embedding=embedding,
                 tile_size=tile_size,
-                stride=stride,
-                edges=edges,
                 max_nodata=max_nodata,
-                resolution=resolution,
-                known=[record.settings for record in self.scenes()],
             )
-            if pixels is not None:
-                scenes = prepared_scenes(images, pixels)
-                return SceneImagery(self, scenes, grids, settings, embedding=pixels)
-            bands = (hasher or pending_hasher(self)).bands
-            scenes = images if bands is None else images.on_grid_of(bands)
-            return SceneImagery(self, scenes, grids, settings)
 
         if self.pending_hasher:
             try:
@@ -451,7 +439,8 @@ class Archive(CodeStore, ImageQueries):
         )
         chosen = hasher if isinstance(hasher, Hasher) or hasher is None else str(hasher)
         if (choice := chosen_backbone(backbone, weights, stages)) is not None:
-            chosen = _named(chosen or _method_and_bits(self), choice)
+            own = method_and_bits(None if known is None else known.name)
+            chosen = name_with_backbone(chosen or own, choice)
         return refit_archive(self, known, chosen, settings, announce=announce)
 
     def _checked(self, imagery: Imagery[Any], hasher: Hasher | None) -> AddReport:
@@ -462,213 +451,6 @@ class Archive(CodeStore, ImageQueries):
         if report.num_tiles:
             report.unfit += check_fit(self, first_id=first_id)
         return report
-
-
-def open_or_create(
-    path: str | Path,
-    *,
-    hasher: Hasher | str | Path | None = None,
-    backbone: BackboneChoice | None = None,
-    keep_vectors: KeepVectors | None = None,
-) -> Archive:
-    """Open an archive for adding, or create it if it does not exist.
-
-    Args:
-        path: The folder.
-        hasher: As in `Archive.create`; None keeps the hasher of an existing archive.
-        backbone: The backbone of a hasher that is to be fitted; None keeps that of an existing
-            archive.
-        keep_vectors: As in `Archive.create`; None accepts what an existing archive does.
-
-    Returns:
-        The archive.
-
-    Raises:
-        VectorError: If the existing archive keeps vectors in another way.
-        HasherError: If the hasher does not take another backbone.
-        HasherMismatchError: If the existing archive was made with another hasher.
-        ArchiveNotFoundError: If the folder holds something else.
-    """
-    folder = Path(path)
-    while True:
-        if is_unused(folder):
-            made = hasher if backbone is None else _named(hasher, backbone)
-            created = _create(folder, made, keep_vectors=keep_vectors or "none")
-            if created is not None:
-                return created
-        try:
-            archive = Archive.open(folder)
-            break
-        except ArchiveNotFoundError:
-            if not is_unused(folder):  # otherwise its maker has removed it at this moment
-                raise
-    check_asked(archive, hasher=hasher, backbone=backbone, keep_vectors=keep_vectors)
-    return archive
-
-
-def chosen_backbone(
-    backbone: str | None,
-    weights: Any,  # noqa: ANN401  (TorchGeo's enum is not imported here)
-    stages: Sequence[str],
-) -> BackboneChoice | None:
-    """Check the backbone that a user asks for.
-
-    Args:
-        backbone: As in `Archive.create`.
-        weights: As in `Archive.create`.
-        stages: As in `Archive.create`.
-
-    Returns:
-        The backbone; None if none was asked for.
-
-    Raises:
-        HasherError: As `BackboneChoice.choose`.
-    """
-    if backbone is None and weights is None and not stages:
-        return None
-    return BackboneChoice.choose(backbone, weights=weights, stages=stages)
-
-
-def _named(hasher: Hasher | str | Path | None, backbone: BackboneChoice) -> str:
-    """Name a hasher to be fitted with a backbone; None has the default number of bits.
-
-    Raises:
-        HasherError: If the hasher is one that has been fitted.
-    """
-    if isinstance(hasher, Hasher):
-        msg = f"the hasher {hasher.name} has a backbone; leave out backbone, weights and stages."
-        raise HasherError(msg)
-    return with_backbone(DEFAULT_HASHER if hasher is None else str(hasher), backbone)
-
-
-def _method_and_bits(archive: Archive) -> str | None:
-    """Return such as "general-64" from the name of an archive's hasher; None if it says neither."""
-    known = archive.pending_hasher
-    if known is None and archive.hasher_file is not None:
-        known = archive.hasher().name
-    plain = (known or "").partition(AT)[0]
-    return plain if Unfitted.find(plain) is not None else None
-
-
-def check_asked(
-    archive: Archive,
-    *,
-    hasher: Hasher | str | Path | None,
-    backbone: BackboneChoice | None,
-    keep_vectors: KeepVectors | None,
-) -> None:
-    """Check that an existing archive is as asked.
-
-    Args:
-        archive: The archive.
-        hasher: As in `open_or_create`.
-        backbone: As in `open_or_create`.
-        keep_vectors: As in `open_or_create`.
-
-    Raises:
-        HasherError: If the hasher does not take another backbone.
-        HasherMismatchError: If the archive was made with another hasher.
-        VectorError: If it keeps vectors in another way.
-    """
-    if keep_vectors not in (None, archive.keep_vectors):
-        msg = (
-            f'{archive.path} was made with keep_vectors="{archive.keep_vectors}", not '
-            f'keep_vectors="{keep_vectors}"; leave that out, or make another archive.'
-        )
-        raise VectorError(msg)
-    if backbone is not None:
-        hasher = _named(hasher or _method_and_bits(archive), backbone)
-    if hasher is not None and hasher != archive.pending_hasher:
-        _check_same_hasher(archive, hasher)
-
-
-def _check_same_hasher(archive: Archive, hasher: Hasher | str | Path) -> None:
-    """Check that an archive was made with a hasher.
-
-    Raises:
-        HasherMismatchError: If it was made with another one.
-    """
-    name = "" if isinstance(hasher, Hasher) else str(hasher)
-    asked = hasher if isinstance(hasher, Hasher) else None
-    if (unfitted := Unfitted.find(hasher)) is not None:
-        name = unfitted.name
-        if unfitted.pending == archive.pending_hasher:
-            return
-        if archive.hasher_file is not None and archive.hasher().name == name:
-            return  # it was fitted under that name
-    elif not isinstance(hasher, Hasher):
-        asked = load_hasher(hasher)
-    if asked is None or asked.fingerprint != archive.hasher_fingerprint:
-        raise HasherMismatchError(_not_the_same(archive, asked, name))
-
-
-def _create(
-    folder: Path, hasher: Hasher | str | Path | None, *, keep_vectors: KeepVectors
-) -> Archive | None:
-    """Create an archive; return None if another process creates it at this moment.
-
-    Raises:
-        ArchiveExistsError: If the folder holds something else.
-    """
-    try:
-        return when_free(lambda: Archive.create(folder, hasher=hasher, keep_vectors=keep_vectors))
-    except ArchiveExistsError:
-        if not (folder / MANIFEST).exists():
-            raise
-        return None
-
-
-def remove_unused(archive: Archive, *, made: Sequence[Path]) -> None:
-    """Remove a newly made archive that stayed empty, so that its hasher does not bind a retry.
-
-    It is kept if anything was added to it, or if another process has it open, which may be about to
-    add its first tiles.
-
-    Args:
-        archive: The archive; this function closes it.
-        made: Folders that did not exist before, innermost first; they are removed if empty.
-    """
-    archive.close()
-    with (
-        contextlib.suppress(GeoHashRSError, OSError),
-        write_lock(archive.path),
-        no_readers(archive.path) as alone,
-    ):
-        now, mine = read_manifest(archive.path), archive.manifest
-        touched = (now.generation, now.commit) != (mine.generation, mine.commit)
-        if touched or now.segments or now.scene_logs or not alone:
-            return
-        (archive.path / MANIFEST).unlink()  # first, so that the lock's next holder finds no archive
-        for path in archive.path.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-    with contextlib.suppress(OSError):
-        for folder in made:
-            folder.rmdir()
-
-
-def _not_the_same(archive: Archive, asked: Hasher | None, name: str) -> str:
-    """Return the message for an archive whose hasher is not the one that was asked for."""
-    known = archive.pending_hasher or archive.hasher().name
-    mine = _with_fingerprint(known, archive.hasher_fingerprint)
-    theirs = _with_fingerprint(asked.name, asked.fingerprint) if asked else name
-    if asked and asked.fingerprint in {one.fingerprint for one in archive.manifest.former}:
-        return (
-            f"{archive.path} was made with the hasher {theirs} before it was refitted to {mine}; "
-            "leave out --hasher and --backbone."
-        )
-    return (
-        f"{archive.path} was made with the hasher {mine}, not {theirs}; leave out --hasher "
-        "and --backbone, make another archive, or change the hasher of this one with 'geohash-rs "
-        "refit'."
-    )
-
-
-def _with_fingerprint(name: str, fingerprint: str | None) -> str:
-    """Add the fingerprint's start, which distinguishes versions of a hasher with one name."""
-    return f"{name} ({fingerprint[:8]})" if fingerprint else name
 
 
 def _check_reads_pixels(archive: Archive, hasher: Hasher) -> None:
@@ -683,23 +465,6 @@ def _check_reads_pixels(archive: Archive, hasher: Hasher) -> None:
             "vectors of imagery here; add imagery to another archive."
         )
         raise HasherError(msg)
-
-
-def _only(tile_size: int | Sequence[int] | None) -> int | None:
-    """Return the tile size for a dataset whose tiles its sampler cuts.
-
-    Raises:
-        TileSizeError: If there are several.
-    """
-    if isinstance(tile_size, Sequence) and len(tile_size) == 1:
-        return tile_size[0]
-    if isinstance(tile_size, Sequence):
-        msg = (
-            f"tile_size is {tile_size!r}, but the tiles of this dataset are those of its sampler; "
-            "pass one size, or the files as Scenes(...)."
-        )
-        raise TileSizeError(msg)
-    return tile_size
 
 
 def _check_same_bits(asked: int | None, made: int) -> None:

@@ -32,6 +32,7 @@ ROOMS = (
     "embeddings",
     "retrieval",
     "archive",
+    "opening",
     "demo",
     "engines",
     "serve",
@@ -46,7 +47,8 @@ KNOWN_BY = {
     "engines": {"cli"},
     "evaluate": {"cli"},
     "serve": {"cli"},
-    "archive": {"cli", "demo", "engines", "serve"},
+    "archive": {"cli", "demo", "engines", "opening", "serve"},
+    "opening": {"cli", "demo", "engines", "serve"},
     "metrics": {"evaluate", "hashing"},
 }
 STORE_KNOWS = {"codes", "errors", "footprints"}

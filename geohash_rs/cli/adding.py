@@ -36,7 +36,7 @@ def add_and_report(
     """
     from dataclasses import asdict
 
-    from geohash_rs.archive import open_or_create, remove_unused
+    from geohash_rs.opening import open_or_create, remove_unused
     from geohash_rs.store.creation import is_unused
 
     is_new = is_unused(folder)

@@ -103,13 +103,14 @@ def _preview(
     """List what would be read, without writing anything."""
     from dataclasses import replace
 
-    from geohash_rs.archive import Archive, check_asked, open_or_create
+    from geohash_rs.archive import Archive
     from geohash_rs.embeddings.inputs import find_tables, open_files
     from geohash_rs.embeddings.notes import sentence_of
     from geohash_rs.embeddings.options import table_settings
     from geohash_rs.embeddings.plan import plan_sources
     from geohash_rs.indexing.report import AddReport
     from geohash_rs.indexing.settings import IndexSettings
+    from geohash_rs.opening import check_asked, open_or_create
     from geohash_rs.store.creation import is_unused
 
     report, settings, strict = AddReport(), IndexSettings(**checks), bool(checks["strict"])

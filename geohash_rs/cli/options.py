@@ -54,7 +54,7 @@ def backbone_of(backbone: str | None, weights: str | None, layers: tuple[str, ..
     """
     if not (backbone or weights or layers):
         return None
-    from geohash_rs.archive import chosen_backbone
+    from geohash_rs.hashing.fit.asked import chosen_backbone
 
     return chosen_backbone(backbone, weights, layers)
 

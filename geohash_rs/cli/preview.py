@@ -43,12 +43,11 @@ def print_preview(
     """
     from dataclasses import replace
 
-    from geohash_rs.archive import Archive, check_asked, open_or_create
+    from geohash_rs.archive import Archive
     from geohash_rs.hashing.fit.by_name import Unfitted
-    from geohash_rs.indexing.embedded import embedding_of_scenes, prepared_scenes
-    from geohash_rs.indexing.scene_imagery import SceneImagery
+    from geohash_rs.indexing.imagery import imagery_of_scenes
     from geohash_rs.indexing.settings import IndexSettings
-    from geohash_rs.scenes.grids import TileGrids
+    from geohash_rs.opening import check_asked, open_or_create
     from geohash_rs.store.creation import is_unused
 
     with TemporaryDirectory() as folder:  # for a new archive, deleted at the end
@@ -60,21 +59,16 @@ def print_preview(
             check_asked(target, **how)
         pending = Unfitted.find(target.pending_hasher)
         made = None if target.pending_hasher else target.hasher()
-        known = [record.settings for record in target.scenes()]
-        pixels = embedding_of_scenes(embedding, made, scenes)
-        if pixels is not None:
-            scenes = prepared_scenes(scenes, pixels)
-        grids = TileGrids.for_hasher(made or pixels, **grid, known=known)
+        imagery = imagery_of_scenes(
+            target, scenes, made, IndexSettings(), embedding=embedding, **grid
+        )
         expected = made or pending
         bands = None if expected is None else expected.bands
-        if pixels is None and bands is not None:
-            scenes = scenes.on_grid_of(bands)
-        imagery = SceneImagery(target, scenes, grids, IndexSettings(), embedding=pixels)
         imagery.plan(bands, () if made is None else made.values)
         imagery.leave_out_other_values()
         form = target.manifest.vectors
         target.close()
-    skipped = imagery.report.skipped
+    scenes, skipped = imagery.scenes, imagery.report.skipped
     left_out = [*skipped, *scenes.containers, *scenes.passed_over]
     left_out += [(path, "a quality layer or preview of a scene") for path in scenes.other_layers]
     reasons = dict(skipped)

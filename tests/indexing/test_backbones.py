@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from geohash_rs import Archive, Scenes, fit_hasher, load_hasher
-from geohash_rs.archive import open_or_create
 from geohash_rs.errors import (
     ArchiveCorruptError,
     BandMismatchError,
@@ -26,6 +25,7 @@ from geohash_rs.errors import (
 from geohash_rs.hashing.fit import by_name
 from geohash_rs.hashing.fit.backbone_choice import BackboneChoice
 from geohash_rs.indexing import add
+from geohash_rs.opening import open_or_create
 from geohash_rs.store.disk import manifest_body
 from tests.ground import TILE, mosaic, write
 

@@ -13,7 +13,6 @@ import torch
 from affine import Affine
 
 from geohash_rs import Archive, Scenes, load_hasher
-from geohash_rs.archive import open_or_create
 from geohash_rs.errors import (
     ArchiveExistsError,
     ArchiveNotFoundError,
@@ -26,6 +25,7 @@ from geohash_rs.errors import (
 )
 from geohash_rs.hashing.fit.training_free import fit_hasher
 from geohash_rs.indexing import scene_imagery
+from geohash_rs.opening import open_or_create
 from tests.ground import TILE, ground, mosaic
 
 Writer = Callable[..., Path]

@@ -12,7 +12,6 @@ import torch
 from affine import Affine
 
 from geohash_rs import Archive, Hasher, Scenes, fit_hasher
-from geohash_rs.archive import open_or_create
 from geohash_rs.errors import (
     ArchiveLockedError,
     ArchiveReadOnlyError,
@@ -22,6 +21,7 @@ from geohash_rs.errors import (
     SceneError,
 )
 from geohash_rs.indexing import tile_sources
+from geohash_rs.opening import open_or_create
 from geohash_rs.retrieval.image_queries import hash_patch
 from geohash_rs.retrieval.query import check_hasher
 from geohash_rs.store.disk.locks import write_lock

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from geohash_rs import Archive, Hasher, Scenes
-from geohash_rs.archive import open_or_create
 from geohash_rs.codes import pack_codes
 from geohash_rs.errors import VectorError
 from geohash_rs.indexing import waiting_vectors
 from geohash_rs.indexing import writer as archive_writer
 from geohash_rs.indexing.encode import EncodedTiles
 from geohash_rs.indexing.waiting_vectors import WaitingVectors
+from geohash_rs.opening import open_or_create
 from geohash_rs.store.code_store import CodeStore
 from tests.ground import TILE, mosaic, write
 from tests.store.helpers import make_grid

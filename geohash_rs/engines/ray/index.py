@@ -23,14 +23,12 @@ from geohash_rs.engines.ray.worker import Indexer
 from geohash_rs.errors import ArchiveLockedError
 from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.indexing.add import fit_pending, pending_hasher
-from geohash_rs.indexing.embedded import embedding_of_scenes, prepared_scenes
+from geohash_rs.indexing.imagery import imagery_of_scenes
 from geohash_rs.indexing.report import AddReport, check_codes_differ, check_fit
-from geohash_rs.indexing.scene_imagery import SceneImagery
 from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.indexing.writer import COMMIT_SECONDS, COMMIT_TILES
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import Edges
-from geohash_rs.scenes.grids import TileGrids
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.locks import write_lock
 from geohash_rs.store.disk.plain import is_plain_folder, plain_folder
@@ -101,25 +99,22 @@ def index_scenes(
     gpu = torch.device(device).type == "cuda"
     here = "cpu" if gpu and not torch.cuda.is_available() else device
     hasher = None if archive.pending_hasher else archive.hasher(device=here)
-    pixels = embedding_of_scenes(embedding, hasher, scenes)
-    grids = TileGrids.for_hasher(
-        hasher or pixels,
+    settings = IndexSettings(
+        batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
+    )
+    bands = (hasher or pending_hasher(archive)).bands
+    mine = imagery_of_scenes(
+        archive,
+        scenes,
+        hasher,
+        settings,
+        embedding=embedding,
         tile_size=tile_size,
         stride=stride,
         edges=edges,
         max_nodata=max_nodata,
         resolution=resolution,
-        known=[record.settings for record in archive.scenes()],
     )
-    settings = IndexSettings(
-        batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
-    )
-    bands = (hasher or pending_hasher(archive)).bands
-    if pixels is not None:
-        scenes = prepared_scenes(scenes, pixels)
-    elif bands is not None:
-        scenes = scenes.on_grid_of(bands)
-    mine = SceneImagery(archive, scenes, grids, settings, embedding=pixels)
     mine.keeps_vectors = False  # the workers read them
     mine.plan(bands, () if hasher is None else hasher.values)
     report, counts, first_id = mine.report, mine.counts, archive.manifest.next_id
@@ -135,11 +130,11 @@ def index_scenes(
         base += int(counts[work.numbers].sum())
     data = archive.hasher(device=here).to_bytes()
     with _staging(archive.path.resolve()) as staging:
-        run = _Run(archive, scenes, works, counts, report, strict=strict)
+        run = _Run(archive, mine.scenes, works, counts, report, strict=strict)
         # each worker sees only its GPU
         there = replace(settings, progress=False, device="cuda" if gpu else device)
         with settings.bar("index", int(counts.sum())) as bar:
-            given = (data, str(staging), grids, there)
+            given = (data, str(staging), mine.grids, there)
             kept = archive.keep_vectors
             run.work(Pool(Indexer, workers, *given, gpu=gpu, keep_vectors=kept), bar)
     check_codes_differ(archive, report, first_id=first_id)
