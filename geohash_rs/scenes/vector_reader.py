@@ -19,6 +19,7 @@ from geohash_rs.scenes.values import Conversion
 __all__ = ["Pool", "VectorReader", "few_blocks"]
 
 WINDOW_BYTES = 64_000_000  # of pixels read at once; more if a single block of all bands is larger
+MOST_THREADS = 4  # each holds two windows
 BLOCK = 1024  # px: side of AlphaEarth's blocks
 ROWS = 256  # least number of rows read at once, so that small blocks do not cost one call each
 
@@ -105,7 +106,7 @@ class VectorReader(Dataset[TileBatch]):
     @property
     def threads(self) -> int:
         """Threads that may read batches at once: there is no network to leave cores to."""
-        return torch.get_num_threads()
+        return min(torch.get_num_threads(), MOST_THREADS)
 
     def __len__(self) -> int:
         """Count the batches."""
