@@ -45,7 +45,10 @@ class ParquetRows:
         self.path = path
         self._state = state_of([str(path)])
         with self._open() as file:
-            self.schema = file.schema_arrow
+            # metadata that were added while a file was written are not in its Arrow schema
+            said = {**(file.schema_arrow.metadata or {}), **(file.metadata.metadata or {})}
+            said.pop(b"ARROW:schema", None)
+            self.schema = file.schema_arrow.with_metadata(said)
             self.num_rows = int(file.metadata.num_rows)
             groups = range(file.metadata.num_row_groups)
             counts = [file.metadata.row_group(group).num_rows for group in groups]

@@ -12,7 +12,7 @@ from geohash_rs.errors import SceneError
 if TYPE_CHECKING:
     from zarr import Array, Group
 
-__all__ = ["Decoding", "decoding_of"]
+__all__ = ["Decoding", "check_no_codes", "decoding_of"]
 
 Numbers = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -94,6 +94,24 @@ class Decoding:
         return vectors, valid
 
 
+def check_no_codes(about: Mapping[str, Any], *, label: str) -> None:
+    """Check that a group does not hold binary codes, as `write_codes` writes them.
+
+    Args:
+        about: Attributes of the group and of those above it.
+        label: Names the group in messages.
+
+    Raises:
+        SceneError: If it does.
+    """
+    if (about.get("geoemb:quantization") or {}).get("method") == "binary":
+        msg = (
+            f"{label} holds binary codes, which are not vectors; add them to an archive with "
+            "add_codes."
+        )
+        raise SceneError(msg)
+
+
 def decoding_of(
     group: "Group",
     array: "Array[Any]",
@@ -115,8 +133,8 @@ def decoding_of(
         How.
 
     Raises:
-        SceneError: If the numbers are codes, of a kind that cannot be decoded, or the scales are
-            missing or of another shape.
+        SceneError: If the numbers are of a kind that cannot be decoded, or the scales are missing
+            or of another shape.
     """
     said = about.get("geoemb:quantization")
     nodata: Any = next(
@@ -131,12 +149,6 @@ def decoding_of(
             raise SceneError(msg)
         return Decoding(nodata=nodata)
     method, scale = said.get("method"), said.get("scale")
-    if method == "binary":
-        msg = (
-            f"{label} holds binary codes, which are not vectors; add them to an archive with "
-            "add_codes."
-        )
-        raise SceneError(msg)
     kind = (scale or {}).get("type")
     if kind == "scalar":
         offset = float(scale.get("offset", 0.0))

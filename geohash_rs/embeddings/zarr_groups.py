@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyproj
 from affine import Affine
 
-from geohash_rs.embeddings.zarr_decoding import Decoding, decoding_of
+from geohash_rs.embeddings.zarr_decoding import Decoding, check_no_codes, decoding_of
 from geohash_rs.embeddings.zarr_times import Span, read_times
 from geohash_rs.errors import GeoHashRSError, SceneError, one_line
 from geohash_rs.hashing.embedding import Embedding
@@ -195,6 +195,7 @@ def _described(
     if kind not in ("pixel", "chip"):
         msg = f"{label} has geoemb:type {kind!r}, but it must be 'pixel' or 'chip'."
         raise SceneError(msg)
+    check_no_codes(about, label=label)
     axes, time_name = _axes(array, about, label)
     time, band, row, col = axes
     dimensions = array.shape[band]

@@ -12,6 +12,8 @@ from pyproj import Transformer
 from geohash_rs import Archive
 from geohash_rs.embeddings.zarr_source import ZarrSource, zarr_sources
 from geohash_rs.errors import SceneError, TileSizeError
+from geohash_rs.export import write_codes
+from tests.store.helpers import make_grid
 
 PLACE = {
     "proj:code": "EPSG:32632",
@@ -448,3 +450,13 @@ def test_options_of_tables_and_scenes_are_refused(tmp_path):
         archive.add(tmp_path / "t.zarr", footprint_m=10)
     with pytest.raises(SceneError, match="stride=... cannot be used with a Zarr store"):
         archive.add(tmp_path / "t.zarr", stride=8)
+
+
+@pytest.mark.parametrize("name", ["codes.parquet", "codes.zarr"])
+def test_exported_codes_are_not_taken_for_vectors(tmp_path, name):
+    made = Archive.create(tmp_path / "codes", num_bits=64)
+    made.add_codes(np.arange(240, dtype=np.uint8).reshape(30, 8), make_grid(30))
+    write_codes(made.to_table(), tmp_path / name)
+    archive = Archive.create(tmp_path / "a", hasher="general-8")
+    with pytest.raises(SceneError, match=r"by 'binary' without a scale|holds binary codes"):
+        archive.add(tmp_path / name, strict=True)
