@@ -19,7 +19,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import faiss
 import geopandas as gpd
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from shapely import box
 
 from geohash_rs import Archive, fit_hasher
+from geohash_rs.hashing import Extractor
 from geohash_rs.hashing.data.class_folders import ClassFolders
 from geohash_rs.hashing.data.features import cached_features
 from geohash_rs.hashing.embedding import Embedding
@@ -50,12 +51,15 @@ def network_features(data: Path, name: str, cache: Path | None) -> np.ndarray:
     """Compute the features of a data set's tiles."""
     tiles = ClassFolders.open(data / name)
     hasher = fit_hasher([next(tiles.batches(size=64))], method="itq", num_bits=8)
-    extractor = hasher.extractor.accelerate()
-    return cached_features(extractor, tiles.batches(), folder=cache)[:, 0].numpy()
+    extractor = hasher.accelerate().extractor
+    if not isinstance(extractor, Extractor):
+        raise TypeError(type(extractor))
+    found = cached_features(extractor, tiles.batches(), folder=cache)[:, 0]
+    return np.asarray(found.numpy())
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def split(vectors: np.ndarray, queries: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -182,7 +186,7 @@ def measure(
         } | {way: None if ids is None else recall(true, ids) for way, ids in found.items()}
 
 
-def bytes_per_tile(kept: str, num_bits: int = 256) -> float:
+def bytes_per_tile(kept: Literal["none", "int8"], num_bits: int = 256) -> float:
     """Return the bytes on disk of a tile, in an archive of random vectors."""
     rng = np.random.default_rng(0)
     embedding = Embedding("", DISK_LENGTH)
