@@ -5,12 +5,12 @@
 
 The vectors are Clay's of the file in the data, and features of EfficientNet-Lite0 of UC Merced and
 EuroSAT RGB. Queries are held out. recall@10 is the share of the ten nearest by exact float cosine
-that are among the ten found. Ours are searched through an archive: by code, and with the vectors
-kept as int8 and the 1,000 nearest by code reordered by them. One column
-fits the hasher on other vectors than those that are searched, and "asymmetric" reorders by the
-query's activations. FAISS gets as many bytes a vector; where a row has none, the
-length is not possible. Signs of fewer bits than dimensions are those of some dimensions drawn at
-random, and RaBitQ, which adds 8 bytes a vector, gets principal components as far as bytes reach.
+that are among the ten found. Ours are searched through an archive: by code,
+reordered by the query's activations ("asymmetric"), and with the vectors kept as int8 and the 1,000
+nearest by code reordered by them. One column fits the hasher on other vectors than those that are
+searched. FAISS gets as many bytes a vector; where a row has none, the length is not possible. Signs
+of fewer bits than dimensions are those of some dimensions drawn at random, and RaBitQ, which adds 8
+bytes a vector, gets principal components as far as bytes reach.
 The last table is the size of an archive on disk.
 """
 
@@ -19,7 +19,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import faiss
 import geopandas as gpd
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from shapely import box
 
 from geohash_rs import Archive, fit_hasher
+from geohash_rs.hashing import Extractor
 from geohash_rs.hashing.data.class_folders import ClassFolders
 from geohash_rs.hashing.data.features import cached_features
 from geohash_rs.hashing.embedding import Embedding
@@ -50,12 +51,15 @@ def network_features(data: Path, name: str, cache: Path | None) -> np.ndarray:
     """Compute the features of a data set's tiles."""
     tiles = ClassFolders.open(data / name)
     hasher = fit_hasher([next(tiles.batches(size=64))], method="itq", num_bits=8)
-    extractor = hasher.extractor.accelerate()
-    return cached_features(extractor, tiles.batches(), folder=cache)[:, 0].numpy()
+    extractor = hasher.accelerate().extractor
+    if not isinstance(extractor, Extractor):
+        raise TypeError(type(extractor))
+    found = cached_features(extractor, tiles.batches(), folder=cache)[:, 0]
+    return np.asarray(found.numpy())
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def split(vectors: np.ndarray, queries: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -182,7 +186,7 @@ def measure(
         } | {way: None if ids is None else recall(true, ids) for way, ids in found.items()}
 
 
-def bytes_per_tile(kept: str, num_bits: int = 256) -> float:
+def bytes_per_tile(kept: Literal["none", "int8"], num_bits: int = 256) -> float:
     """Return the bytes on disk of a tile, in an archive of random vectors."""
     rng = np.random.default_rng(0)
     embedding = Embedding("", DISK_LENGTH)
