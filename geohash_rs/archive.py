@@ -12,7 +12,12 @@ from torch.utils.data import Dataset
 from geohash_rs.codes import check_num_bits
 from geohash_rs.embeddings.options import TableOptions, Tables
 from geohash_rs.embeddings.published import add_published
-from geohash_rs.embeddings.vectors import add_vectors, check_embedding, fit_on_vectors
+from geohash_rs.embeddings.vectors import (
+    add_vectors,
+    check_addable,
+    check_embedding,
+    fit_on_vectors,
+)
 from geohash_rs.errors import HasherError, HasherMismatchError
 from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.fit.asked import (
@@ -352,6 +357,7 @@ class Archive(CodeStore, ImageQueries):
         found = embedding or Embedding("", given.shape[1])
         if self.pending_hasher:
             self.refresh()
+        check_addable(self, given, tiles)
         hasher = fit_on_vectors(self, given, found) if self.pending_hasher else self.hasher()
         check_embedding(hasher, found, what="the vectors")
         return add_vectors(self, hasher, given, tiles, scenes=scenes, replace_scenes=replace_scenes)

@@ -16,8 +16,10 @@ from geohash_rs.indexing.add import pending_hasher
 from geohash_rs.indexing.writer import when_free
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.segment.tiles import tiles_from_frame
+from geohash_rs.store.segment.vectors import check_vectors
 
-__all__ = ["add_vectors", "check_embedding", "fit_on_vectors", "fitted_for"]
+__all__ = ["add_vectors", "check_addable", "check_embedding", "fit_on_vectors", "fitted_for"]
 
 MOST_SAMPLE = 20_000  # vectors to fit a hasher on
 
@@ -98,6 +100,29 @@ def check_embedding(hasher: Hasher, embedding: Embedding, *, what: str) -> None:
     hasher.embedding.check_fits(embedding, what=what)
 
 
+def check_addable(
+    archive: CodeStore, vectors: npt.NDArray[np.floating], tiles: gpd.GeoDataFrame
+) -> None:
+    """Check vectors and tiles before a hasher is fitted on them, which binds the archive.
+
+    Args:
+        archive: The archive.
+        vectors: Vectors, float, shape (n, length).
+        tiles: As in `CodeStore.add_codes`.
+
+    Raises:
+        TileTableError: If vectors and tiles differ in number, or a column is wrong.
+        VectorError: If the archive cannot keep such vectors.
+    """
+    if len(vectors) != len(tiles):
+        msg = f"there are {len(vectors)} vectors but {len(tiles)} tiles; pass one vector per tile."
+        raise TileTableError(msg)
+    if archive.pending_hasher:
+        tiles_from_frame(tiles)
+        if archive.manifest.vectors is not None:
+            check_vectors(vectors, archive.manifest.vectors, count=len(tiles))
+
+
 def add_vectors(
     archive: CodeStore,
     hasher: Hasher,
@@ -125,9 +150,7 @@ def add_vectors(
         TileTableError: If vectors and tiles differ in number, or a column is wrong.
         VectorError: If vectors have another length, or are zero, NaN or infinite.
     """
-    if len(vectors) != len(tiles):
-        msg = f"there are {len(vectors)} vectors but {len(tiles)} tiles; pass one vector per tile."
-        raise TileTableError(msg)
+    check_addable(archive, vectors, tiles)
     kept = archive.manifest.vectors is not None
     return archive.add_codes(
         hasher.codes_of(vectors),

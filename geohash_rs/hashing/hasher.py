@@ -46,13 +46,15 @@ DAMAGE = (
 
 
 ROWS = 4096  # vectors in the head at once
+LEAST = 1e-12  # of a vector's largest number: shorter ones are not brought to length one
 
 
-def as_features(vectors: npt.ArrayLike) -> npt.NDArray[np.floating]:
+def as_features(vectors: npt.ArrayLike, *, one: bool = False) -> npt.NDArray[np.floating]:
     """Return feature vectors that were computed before as an array.
 
     Args:
         vectors: The vectors.
+        one: Whether a single vector, shape (length,), may be given.
 
     Returns:
         The vectors, float, shape (n, length).
@@ -60,11 +62,18 @@ def as_features(vectors: npt.ArrayLike) -> npt.NDArray[np.floating]:
     Raises:
         VectorError: If they are not floats of one length.
     """
+    if isinstance(vectors, Tensor):
+        given = vectors.detach().cpu()  # NumPy has no bfloat16
+        vectors = (given.float() if given.dtype == torch.bfloat16 else given).numpy()
+    if np.ma.is_masked(vectors):
+        msg = "vectors have masked numbers, which stand for none; leave these vectors out."
+        raise VectorError(msg)
     try:
         found = np.asarray(vectors)
-    except ValueError as error:  # lists of unequal length
+    except (TypeError, ValueError) as error:  # lists of unequal length
         msg = f"vectors are not of one length: {error}"
         raise VectorError(msg) from error
+    found = found[None] if one and found.ndim == 1 else found
     if found.dtype.kind != "f" or found.ndim != 2 or not found.shape[1]:
         msg = f"vectors are {found.dtype} of shape {found.shape}; pass floats of shape (n, length)."
         raise VectorError(msg)
@@ -90,11 +99,11 @@ def check_features(vectors: npt.ArrayLike, *, length: int) -> npt.NDArray[np.flo
         raise VectorError(msg)
     with np.errstate(over="ignore"):
         sizes = np.abs(found).max(axis=1, initial=0).astype(np.float32)
-    wrong = np.flatnonzero(~(np.isfinite(sizes) & (sizes > 0)))
+    wrong = np.flatnonzero(~(np.isfinite(sizes) & (sizes >= LEAST)))
     if len(wrong):
         msg = (
-            f"{len(wrong)} of {len(found)} vectors are zero, NaN or infinite as float32 (first: "
-            f"vector {wrong[0]}); leave them out."
+            f"{len(wrong)} of {len(found)} vectors are zero (below {LEAST:g}), NaN or infinite as "
+            f"float32 (first: vector {wrong[0]}); leave them out."
         )
         raise VectorError(msg)
     return found

@@ -32,12 +32,7 @@ def read_vectors(given: VectorLike) -> tuple[npt.NDArray[np.floating], str]:
     if isinstance(given, str | Path):
         source = Path(given).name
         given = _load(Path(given))
-    try:
-        array = np.atleast_2d(np.asarray(given))
-    except ValueError as error:  # lists of unequal length
-        msg = f"vectors are not of one length: {error}"
-        raise VectorError(msg) from error
-    found = as_features(array)
+    found = as_features(given, one=True)
     if not len(found):
         msg = f"{source} holds no vector; pass at least one."
         raise VectorError(msg)

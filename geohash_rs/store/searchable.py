@@ -256,7 +256,7 @@ class Searchable(Protocol):
 
         Returns:
             Vectors, float32, shape (n, length), as exact as the archive keeps them: float16 rounds
-            each number, int8 to 1/127 of the largest of its vector.
+            each number; int8 rounds a rotated vector to 1/127 of its largest number.
 
         Raises:
             VectorError: If the archive keeps none; a database never does.

@@ -172,6 +172,33 @@ def test_vectors_and_tiles_differ_in_number(archive):
         archive.add_embeddings(VECTORS[:3], tiles_for(2))
 
 
+def test_a_first_call_that_fails_leaves_the_archive_open_to_others(tmp_path):
+    archive = Archive.create(tmp_path / "a", hasher="general-32", keep_vectors="float16")
+    unplaced = gpd.GeoDataFrame({"scene": ["a"] * 600}, geometry=tiles_for(600).geometry.array)
+    for vectors, tiles, error in (
+        (VECTORS, tiles_for(5), TileTableError),
+        (VECTORS, unplaced.set_crs(None, allow_override=True), TileTableError),
+        (VECTORS * 1e6, tiles_for(600), VectorError),
+        (VECTORS * 1e-9, tiles_for(600), VectorError),
+    ):
+        with pytest.raises(error):
+            archive.add_embeddings(vectors, tiles, embedding=Embedding("wrong", 48))
+    again = Archive.open(archive.path)
+    assert again.pending_hasher == "general-32"
+    again.add_embeddings(VECTORS[:, :40], tiles_for(600), embedding=Embedding("right", 40))
+
+
+def test_tensors_are_vectors_too_and_masked_numbers_are_not(archive):
+    for kind in (torch.float32, torch.float64, torch.bfloat16):
+        tensor = torch.tensor(VECTORS[7], dtype=kind, requires_grad=True)
+        assert archive.query(vector=tensor, k=1)["tile_id"].tolist() == [archive.ids[7]]
+    masked = np.ma.masked_array(VECTORS[7], mask=[True] + [False] * 47)
+    with pytest.raises(VectorError, match="masked"):
+        archive.query(vector=masked)
+    with pytest.raises(VectorError, match="below 1e-12"):
+        archive.query(vector=VECTORS[7] * 1e-20)
+
+
 def test_pixels_and_vectors_do_not_mix(archive, tmp_path):
     scene = write(tmp_path / "scene.tif", ground(0, 64, 0))
     with pytest.raises(HasherError, match="another archive"):

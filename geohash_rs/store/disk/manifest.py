@@ -59,7 +59,7 @@ class VectorsEntry:
     """The form of the feature vectors that an archive keeps next to its codes.
 
     Attributes:
-        kind: "float16", or "int8" with one float32 scale per vector.
+        kind: "float16", or "int8" with one float32 scale per rotated vector.
         length: Numbers of a vector, or None until vectors were added.
     """
 

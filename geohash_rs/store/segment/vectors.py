@@ -1,7 +1,8 @@
 """Keep the feature vectors from which codes were made, as float16 or as int8 with scales.
 
 A file of float16 is row after row. A file of int8 starts with one float32 scale per row; the rows
-follow, each to be multiplied by its scale. All are little-endian, without a header.
+follow, each to be multiplied by its scale and rotated back, as `rotation` says. All are
+little-endian, without a header.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from geohash_rs.errors import ArchiveCorruptError, VectorError
 from geohash_rs.store.disk.manifest import VectorsEntry
 from geohash_rs.store.segment.layout import MOST_NUMBERS
+from geohash_rs.store.segment.rotation import rotated, rotated_back
 
 __all__ = ["StoredVectors", "check_vectors", "encoded", "merged", "parts_of"]
 
@@ -22,6 +24,7 @@ Array = npt.NDArray[Any]
 
 HALF, SCALE = np.dtype("<f2"), np.dtype("<f4")
 LARGEST = {"float16": 65504.0, "int8": 1e38}
+LEAST = {"float16": 2.0**-14, "int8": 1e-38}  # below, numbers lose their digits
 STEPS = 127  # of an int8 on each side of zero
 PART_BYTES = 1 << 24  # of the float32 numbers that are in memory at once
 
@@ -74,7 +77,8 @@ class StoredVectors:
         vectors = self.values[rows].astype(np.float32)
         if self.scales is not None:
             with np.errstate(over="ignore", invalid="ignore"):  # seen below
-                vectors *= self.scales[rows, None]
+                scaled = vectors * self.scales[rows, None].astype(np.float64)
+                vectors = rotated_back(scaled).astype(np.float32)
         if not np.isfinite(vectors).all():
             msg = (
                 f"{self.path} holds vectors with NaN or infinite numbers, which are never kept; it "
@@ -118,6 +122,16 @@ def check_vectors(vectors: Array, form: VectorsEntry, *, count: int) -> None:
                 "tile out or scale all vectors."
             )
             raise VectorError(msg)
+        largest = np.abs(vectors[part]).max(axis=1)
+        small = (largest > 0) & (largest < LEAST[form.kind])
+        if small.any():
+            row = int(np.flatnonzero(small)[0])
+            msg = (
+                f"no number of vector {part.start + row} exceeds {largest[row]:g}, but an archive "
+                f'with keep_vectors="{form.kind}" keeps no vectors whose largest number is below '
+                f"{LEAST[form.kind]:g}; scale all vectors."
+            )
+            raise VectorError(msg)
 
 
 def _first_wrong(vector: Array, most: float) -> float:
@@ -143,13 +157,14 @@ def encoded(
             yield _bytes(vectors[rows[part]].astype(HALF, copy=False))
         return
     scales = np.empty(len(rows), SCALE)
+    values = np.empty((len(rows), vectors.shape[1]), np.int8)
     for part in parts:
-        scales[part] = np.abs(vectors[rows[part]]).max(axis=1) / STEPS
+        turned = rotated(vectors[rows[part]])
+        scales[part] = np.abs(turned).max(axis=1) / STEPS
+        used = np.where(scales[part] > 0, scales[part], 1)  # 0 of vectors of zeros
+        values[part] = np.clip(np.rint(turned / used[:, None]), -STEPS, STEPS)
     yield _bytes(scales)
-    scales[scales == 0] = 1  # of vectors of zeros
-    for part in parts:
-        steps = vectors[rows[part]].astype(np.float32) / scales[part, None]
-        yield _bytes(np.clip(np.rint(steps), -STEPS, STEPS).astype(np.int8))
+    yield _bytes(values)
 
 
 def merged(

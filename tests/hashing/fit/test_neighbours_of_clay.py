@@ -23,4 +23,4 @@ def test_an_archive_of_clay_vectors_keeps_more_neighbours_than_signs(
         tmp_path / "a", base, asked, num_bits=256, fitted_on=other, rankings=["hamming", "vectors"]
     )
     assert recall(true, found["hamming"]) > recall(true, signs) + 0.05
-    assert recall(true, found["vectors"]) >= 0.95
+    assert recall(true, found["vectors"]) >= 0.98
