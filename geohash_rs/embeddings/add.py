@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from geohash_rs.embeddings.notes import Outcome, listed, notes_of
 from geohash_rs.embeddings.plan import Planned, expected_embedding, plan_sources
@@ -29,6 +30,7 @@ from geohash_rs.store.segment.vectors import check_vectors
 __all__ = ["add_sources"]
 
 MOST_SOURCES = 64  # that a sample is taken from
+COMMIT_ROWS = 30_000  # 200,000 with their footprints take 0.4 GB more
 SAMPLE = 10_000  # vectors to fit a hasher on; twice as many of 768 numbers take 1.25 GB
 
 
@@ -225,6 +227,12 @@ def _ahead(batches: Iterator[VectorBatch]) -> Generator[VectorBatch, None, None]
 class _Writer(ArchiveWriter):
     """Commits parts of sources, unless another process has changed what they continue."""
 
+    def take(self, encoded: EncodedTiles) -> None:
+        """Accept tiles, as `ArchiveWriter.take`, and commit before their footprints fill memory."""
+        super().take(encoded)
+        if self.num_waiting >= COMMIT_ROWS:
+            self.commit()
+
     def commit(self) -> None:
         """Add what waits, as `ArchiveWriter.commit`.
 
@@ -245,6 +253,7 @@ class _Writer(ArchiveWriter):
                 )
                 raise SceneError(msg)
         super().commit()
+        pa.default_memory_pool().release_unused()  # or it keeps what merging segments took
 
     def _drop(self, scenes: Sequence[str]) -> None:
         """Forget what waits of some scenes."""

@@ -106,6 +106,7 @@ class ParquetRows:
                         reason = f"of a row group that cannot be read ({one_line(error)[:200]})"
                         yield row, Unreadable(count=end - row, reason=reason)
                         row = end
+                pa.default_memory_pool().release_unused()
         self.check_unchanged()
 
     def check_unchanged(self) -> None:

@@ -104,7 +104,7 @@ class RowReader:
         elif self.quantization is not None:
             scales, offsets = (np.asarray(part, np.float32) for part in self.quantization)
             found = found * scales + offsets
-        sizes = np.abs(found).max(axis=1, initial=0)
+        sizes = np.maximum(found.max(axis=1, initial=0), -found.min(axis=1, initial=0))
         faults.leave_out(~np.isfinite(sizes), f"with NaN or infinite numbers in {name!r}")
         faults.leave_out(sizes == 0, f"with a vector of zeros in {name!r}")
         return np.require(found, np.float32, ["C", "W"])  # torch takes no read-only memory

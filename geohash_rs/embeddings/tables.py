@@ -16,7 +16,7 @@ from geohash_rs.store.disk.records import SceneRecord
 
 __all__ = ["TableSource"]
 
-BATCH_BYTES = 16 << 20  # of the vectors of a batch
+BATCH_BYTES = 8 << 20  # of the vectors of a batch
 MOST_ROWS = 16_384  # of a batch
 SPOTS = 64  # parts of a table that a sample is taken from
 PLENTY = 10  # rows decoded for each of a sample
