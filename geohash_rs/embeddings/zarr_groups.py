@@ -1,9 +1,11 @@
 """What the groups of a Zarr store say about their vectors, by the convention `geoemb:`."""
 
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +22,17 @@ from geohash_rs.hashing.embedding import Embedding
 if TYPE_CHECKING:
     from zarr import Array, Group
 
-__all__ = ["ZarrGroup", "is_zarr", "open_groups"]
+__all__ = ["DamagedChunkError", "ZarrGroup", "is_zarr", "open_groups"]
 
 NAMES = ("embeddings", "embedding")  # of the array; otherwise the only one of enough axes
 TESSERA = re.compile(r"https?://geotessera\.org/model/(?P<version>[^/]+)/?")
 MOST_DEPTH = 4  # groups in groups
+# What codecs and checksums raise; the errors of a disk or network may pass.
+DAMAGE = (ValueError, TypeError, KeyError, RuntimeError, EOFError, zlib.error, BadGzipFile)
+
+
+class DamagedChunkError(SceneError):
+    """A part of a store is there but cannot be decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +88,14 @@ class ZarrGroup:
             shape (height, width). Elsewhere, vectors are 0.
 
         Raises:
+            DamagedChunkError: If a chunk cannot be decoded.
             SceneError: If the store cannot be read.
         """
         time, band, row, col = self.axes
-        label = f"{self.name or 'the root'}, rows {rows.start} to {rows.stop},"
+        label = (
+            f"{self.name or 'the root'}, rows {rows.start} to {rows.stop}, columns {cols.start} to "
+            f"{cols.stop},"
+        )
         with _reading(label):
             scales, valid = self.decoding.scales(step, rows, cols)
             if valid is not None and not valid.any():
@@ -149,6 +161,7 @@ def _reading(label: str) -> Iterator[None]:
     """Name the store in whatever error occurs while it is read.
 
     Raises:
+        DamagedChunkError: If it can be reached, but not decoded.
         GeoHashRSError: Passed on unchanged.
         SceneError: If it cannot be read.
     """
@@ -156,9 +169,9 @@ def _reading(label: str) -> Iterator[None]:
         yield
     except GeoHashRSError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        msg = f"{label} cannot be read as a Zarr store: {one_line(error)}."
-        raise SceneError(msg) from error
+    except (OSError, *DAMAGE) as error:
+        msg = f"{label} cannot be read as a Zarr store: {one_line(error).rstrip('.')}."
+        raise (DamagedChunkError if isinstance(error, DAMAGE) else SceneError)(msg) from error
 
 
 def _with_vectors(

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.embeddings.source import Flaw, VectorBatch, Vectors
-from geohash_rs.embeddings.zarr_groups import ZarrGroup, open_groups
-from geohash_rs.errors import TileSizeError
+from geohash_rs.embeddings.zarr_groups import DamagedChunkError, ZarrGroup, open_groups
+from geohash_rs.errors import TileSizeError, one_line
 from geohash_rs.footprints.windows import footprints
 from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.scenes.state import state_of
@@ -138,8 +138,11 @@ class ZarrSource:
         height, width = self.group.shape
         rows = slice(row, min(row + self._side, height))
         cols = slice(col, min(col + self._side, width))
-        pixels, valid = self.group.read(self.step, rows, cols)
-        windows = _windows(valid.shape, self.tile_size)
+        windows = _windows((rows.stop - row, cols.stop - col), self.tile_size)
+        try:
+            pixels, valid = self.group.read(self.step, rows, cols)
+        except DamagedChunkError as error:
+            return self._lost(number, len(windows), one_line(error))
         sums, counts = _tile_sums(pixels, valid, self.tile_size)
         with np.errstate(invalid="ignore", divide="ignore"):
             vectors = sums / counts[:, None]
@@ -164,6 +167,21 @@ class ZarrSource:
             tiles=self._tiles(places[good]),
             stop=number + 1,
             left_out=left_out,
+        )
+
+    def _lost(self, number: int, count: int, why: str) -> VectorBatch:
+        """Return the batch of a block that cannot be decoded."""
+        # nobody sees whether a store elsewhere was restored
+        first = "" if self.files else ", remove this scene"
+        reason = (
+            f"of a block that cannot be read; restore the store from its source{first} and add it "
+            "again"
+        )
+        return VectorBatch(
+            vectors=np.empty((0, self.embedding.dimensions), np.float32),
+            tiles=self._tiles(np.empty((0, 4), np.int64)),
+            stop=number + 1,
+            left_out=[Flaw(reason=reason, count=count, first=why.rstrip("."))],
         )
 
     def _tiles(self, windows: Windows) -> gpd.GeoDataFrame:
@@ -215,14 +233,11 @@ def zarr_sources(
             msg = f"{text} holds chips, which are tiles themselves; leave out the tile size."
             raise TileSizeError(msg)
         size = 1 if group.is_chip else tile_size or TILE_SIZE
-        notes = [f"{text}: tiles of {size} px"] if tile_size is None and not group.is_chip else []
+        notes = [f"tiles of {size} px"] if tile_size is None and not group.is_chip else []
         if group.time_name and None in group.times:
-            notes.append(f"{text}: no date can be read on the axis {group.time_name!r}")
-        for step, span in enumerate(group.times):
-            parts = [whole, group.name]
-            if group.time_name:
-                parts.append(str(step) if span is None else str(span[0])[:10])
-            key = "/".join(part for part in parts if part)
+            notes.append(f"no date can be read on the axis {group.time_name!r}")
+        for step, label in enumerate(_step_labels(group)):
+            key = "/".join(part for part in (whole, group.name, label) if part)
             sources.append(
                 ZarrSource(
                     key=key,
@@ -235,8 +250,18 @@ def zarr_sources(
                     notes=notes,
                 )
             )
-            notes = []
     return sources
+
+
+def _step_labels(group: ZarrGroup) -> list[str]:
+    """Name the steps in time: by day, by moment if that is not midnight, or by number."""
+    if not group.time_name:
+        return [""]
+    labels: list[str] = []
+    for step, span in enumerate(group.times):
+        label = str(step) if span is None else str(span[0]).removesuffix("T00:00:00.000000")
+        labels.append(f"{label} (step {step})" if label in labels else label)
+    return labels
 
 
 def _files(store: Path, group: ZarrGroup, step: int) -> list[str]:

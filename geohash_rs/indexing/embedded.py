@@ -41,13 +41,11 @@ def embedding_of_scenes(
         HasherError: If what was named is unknown, the scenes have another number of bands, or there
             are several versions and nothing says which they are.
         HasherMismatchError: If the archive was made for another embedding, or the scenes are of
-            several versions.
+            several versions or products, or only some of them are known to be of a product.
     """
     files = scenes.scene_files
-    product = None
     if asked is None and hasher is None:
-        found = [product_of_scene(file) for file in files]
-        product = found[0] if len({one and one.name for one in found}) == 1 else None
+        product = _only_product(files)
         asked = None if product is None else product.name
     count = len(files[0].band_indexes(scenes.bands))
     embedding = _chosen(asked, hasher, num_bands=count)
@@ -132,6 +130,36 @@ def check_version(embedding: PixelEmbedding, source: SceneFile | str) -> None:
         version, variant = _said(product, source)
         other = replace(embedding, version=version, variant=variant)
         embedding.check_fits(other, what=f"the vectors of {_name(source)}")
+
+
+def _only_product(files: Sequence[SceneFile]) -> Product | None:
+    """Return the product of which all scenes are; None if none is of any.
+
+    Raises:
+        HasherMismatchError: If they are of several, or only some are known to be of one.
+    """
+    found: dict[str, tuple[Product, SceneFile]] = {}
+    others = []
+    for file in files:
+        product = product_of_scene(file)
+        if product is None:
+            others.append(file)
+        else:
+            found.setdefault(product.name, (product, file))
+    if not found:
+        return None
+    first, _ = next(iter(found.values()))
+    if len(found) == 1 and not others:
+        return first
+    kinds = [f"{product.title} in {file.name}" for product, file in found.values()]
+    kinds += [f"another raster in {file.name}" for file in others[:1]]
+    msg = (
+        f"the scenes cannot be compared with each other: {', '.join(kinds)}; index each into its "
+        "own archive"
+    )
+    if len(found) == 1 and all(len(file.color_bands) == len(first.bands) for file in others):
+        msg += f', or pass embedding="{first.name}" if all of them hold it'
+    raise HasherMismatchError(f"{msg}.")
 
 
 def _chosen(asked: Asked, hasher: Hasher | None, *, num_bands: int | None) -> PixelEmbedding | None:

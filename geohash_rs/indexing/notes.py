@@ -14,7 +14,11 @@ __all__ = [
     "size_notes",
     "stack_notes",
     "unseen_note",
+    "vector_notes",
 ]
+
+
+MANY_BANDS = 32  # more than most cameras have, and fewer than an embedding
 
 
 def band_notes(
@@ -202,3 +206,27 @@ def unseen_note(unseen: Sequence[tuple[str, str]]) -> str:
         "has changed; compare by checksum (checksum=True, --checksum) if its server states one, or "
         "remove the scene and add it again."
     )
+
+
+def vector_notes(files: Sequence[SceneFile]) -> list[str]:
+    """Report pictures that may be an embedding instead.
+
+    Args:
+        files: Scenes that are hashed as pictures.
+
+    Returns:
+        Sentences for a user.
+    """
+    many = [file for file in files if len(file.color_bands) >= MANY_BANDS]
+    if not many:
+        return []
+    first = many[0]
+    count = len(first.color_bands)
+    encoded = (count, first.dtype) == (64, "int8")
+    perhaps, name = (", perhaps AlphaEarth", "alphaearth") if encoded else ("", "raw:MODEL")
+    return [
+        f"{len(many)} of {len(files)} scenes look like an embedding{perhaps} (such as "
+        f"{first.name}: {count} bands of {first.dtype}), but are hashed as pictures. If their "
+        "bands are a vector for each pixel, add them to another archive and name it, such as "
+        f'embedding="{name}".'
+    ]

@@ -1,7 +1,7 @@
 """Add scenes to an archive: hash new ones, skip known ones, name those that fail."""
 
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
@@ -34,6 +34,7 @@ from geohash_rs.indexing.notes import (
     size_notes,
     stack_notes,
     unseen_note,
+    vector_notes,
 )
 from geohash_rs.indexing.plan import ScenePlan
 from geohash_rs.indexing.records import (
@@ -184,13 +185,14 @@ class SceneImagery:
         positions = self._plan.sample(fit_tiles(len(set(sensors.values()))))
         tiles = self._plan.take(positions)
         read = self._read_ahead(tiles, self.bands or (), batch_size=SAMPLE_BATCH)
+        failures: dict[int, str] = {}
         batches = (
             (batch.images, [sensors[number] for number in batch.tiles[:, 0].tolist()])
-            for batch in read
+            for batch in _noting(read, failures)
             if len(batch.tiles)
         )
         if (first := next(batches, None)) is None:
-            self._skip_empty()
+            self._skip_empty(failures)
             return None
         return self._shown(chain([first], batches), len(positions))
 
@@ -225,10 +227,11 @@ class SceneImagery:
 
         A tile is a small part of a block, so that random tiles would cost as much as all.
         """
+        failures: dict[int, str] = {}
         everything = self.num_tiles * embedding.num_features * 4 <= KEPT_BYTES
         if everything and self.keeps_vectors:
             with self.settings.bar("read", self.num_tiles, leave=False) as bar:
-                for batch in self.read(embedding.bands):
+                for batch in _noting(self.read(embedding.bands), failures):
                     self._vectors.append(batch)
                     bar.update(len(batch.planned))
             found = [batch.images for batch in self._vectors]
@@ -236,9 +239,9 @@ class SceneImagery:
             drawn = self._plan.take(self._plan.sample(SPREAD * FIT_VECTORS))
             tiles = few_blocks(drawn, size=FIT_VECTORS)
             read = self._read_ahead(tiles, embedding.bands, batch_size=SAMPLE_BATCH)
-            found = [batch.images for batch in read]
+            found = [batch.images for batch in _noting(read, failures)]
         if not any(map(len, found)):
-            self._skip_empty()
+            self._skip_empty(failures)
             return None
         vectors = torch.cat([part for part in found if len(part)])
         rows = np.sort(np.random.default_rng(0).permutation(len(vectors))[:FIT_VECTORS])
@@ -403,15 +406,19 @@ class SceneImagery:
                 self._plan.leave_out(number)
                 self._skip(file.key, str(error))
 
-    def _skip_empty(self) -> None:
-        """Record that there is nothing in the scenes to fit a hasher on."""
+    def _skip_empty(self, failures: Mapping[int, str]) -> None:
+        """Record that there is nothing in the scenes to fit a hasher on.
+
+        Args:
+            failures: Why scenes could not be read, by their number.
+        """
         for number in self._plan.numbers:
             file = self.scenes.scene_files[number]
-            reason = (
+            empty = (
                 f"{file.name} has no tile that can be read with at most "
                 f"{self.grids.max_nodata:.0%} nodata, so there is nothing to fit a hasher on."
             )
-            self._skip(file.key, reason)
+            self._skip(file.key, failures.get(number, empty))
 
     def _skip(self, scene: str, reason: str) -> None:
         """Record that a scene cannot be added, and that its earlier tiles stay."""
@@ -488,10 +495,19 @@ class SceneImagery:
         choices = [self._choice(file) for file in files]
         if self.scenes.bands is None and self.bands is not None:
             self.report.notes += band_notes(files, choices, names=self.bands)
+        if self.scenes.bands is None and self.embedding is None:
+            self.report.notes += vector_notes(files)
         self.report.notes += conflict_notes(files, choices)
         out_of_range = [file for file in files if self._is_out_of_range(file)]
         if self.scenes.value_range is not None and out_of_range:
             self.report.notes += range_notes(files, out_of_range, self.scenes.value_range)
+
+
+def _noting(batches: Iterable[TileBatch], failures: dict[int, str]) -> Iterator[TileBatch]:
+    """Yield batches, and note why scenes could not be read."""
+    for batch in batches:
+        failures.update(batch.failures)
+        yield batch
 
 
 def _nothing(scene: EncodedScene) -> EncodedTiles:

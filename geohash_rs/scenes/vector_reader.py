@@ -125,7 +125,8 @@ class VectorReader(Dataset[TileBatch]):
             try:
                 found = list(self._pooled(number, rows))
             except GeoHashRSError as error:
-                self._failed[number] = one_line(error)
+                name, reason = self.scenes.scene_files[number].name, one_line(error)
+                self._failed[number] = reason if name in reason else f"{name}: {reason}"
         kept = np.concatenate([np.empty(0, np.int64), *(places for places, _ in found)])
         order = np.argsort(kept)
         vectors = [part for _, part in found] or [np.empty((0, 0), np.float32)]

@@ -366,16 +366,6 @@ def test_stores_of_version_2_other_stores_and_no_stores_are_refused(tmp_path):
         zarr_sources(tmp_path / "none.zarr", tile_size=0)
 
 
-def test_a_damaged_chunk_is_named(tmp_path):
-    write_tessera(tmp_path / "t.zarr")
-    source = zarr_sources(tmp_path / "t.zarr")[0]
-    for path in (tmp_path / "t.zarr/utm32/embeddings/c/0").rglob("*"):
-        if path.is_file():
-            path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(SceneError, match="utm32, rows 0 to 50, cannot be read"):
-        list(source.batches())
-
-
 # --- into an archive ---
 
 
