@@ -1,5 +1,6 @@
 """``geohash-rs backbones``: list networks that can be a hasher's backbone."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -17,6 +18,7 @@ __all__ = ["backbones_command"]
 
 MOST_ROWS = 60
 MOST_BANDS = 4  # named in a row; of more, their number
+NUMBER = re.compile(r"[+-]?\d+")
 HEAD = ("name", "bands", "sensor", "ground", "weights", "input", "licence", "from")
 
 
@@ -58,7 +60,14 @@ def _bands_of(text: str | None) -> int | Sequence[str] | None:
     """Read a number of bands, or their names."""
     if text is None:
         return None
-    return int(text) if text.strip().isdecimal() else [part.strip() for part in text.split(",")]
+    parts = [part.strip() for part in text.split(",")]
+    count = int(parts[0]) if len(parts) == 1 and NUMBER.fullmatch(parts[0]) else None
+    if count is None and all(parts):
+        return parts
+    if count is None or count < 1:
+        msg = f"{text!r} is not a number of bands from 1 on, or names of bands such as red,green,blue"
+        raise click.BadParameter(msg, param_hint="--bands")
+    return count
 
 
 def _print_rows(rows: "Sequence[KnownBackbone]") -> None:

@@ -105,7 +105,7 @@ def index_command(
 
     how: dict[str, Any] = {
         "hasher": hasher,
-        "backbone": backbone_of(backbone, weights, layers),
+        "backbone": backbone_of(backbone, weights, layers, archive=archive),
         "keep_vectors": keep_vectors,
     }
     if embedding is not None and (are_stores_given(scenes) or are_tables_given(scenes)):

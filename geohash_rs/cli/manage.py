@@ -193,7 +193,7 @@ def export_command(archive: Path, output: Path, stac: bool, remote_scenes: bool,
 
     with_codes = output.suffix.lower() in CODE_ENDINGS
     if with_codes:
-        check_codes_output(output)
+        check_codes_output(output, stac=stac)
     else:
         check_output(output)
     if remote_scenes and output.suffix.lower() != ".html":
@@ -214,12 +214,13 @@ def export_command(archive: Path, output: Path, stac: bool, remote_scenes: bool,
 
 
 def _model_of(archive: "Archive") -> str:
-    """Return the name of the model that the features come from, or of the hasher."""
+    """Return the name of the model whose vectors were hashed; "" if nobody said."""
     from geohash_rs.hashing.files import describe_hasher
 
     if archive.hasher_file is None:
         return ""
     about = describe_hasher(archive.hasher_file)
-    embedding = about.get("embedding", {})
-    parts = [embedding.get(name) for name in ("model", "version", "variant")]
-    return " ".join(part for part in parts if part) or str(about["name"])
+    if "embedding" not in about:
+        return _backbone_line(about["backbone"])
+    parts = [about["embedding"].get(name) for name in ("model", "version", "variant")]
+    return " ".join(part for part in parts if part)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -41,22 +42,46 @@ def backbone_options(command: F) -> F:
     return command
 
 
-def backbone_of(backbone: str | None, weights: str | None, layers: tuple[str, ...]) -> "BackboneChoice | None":
+def backbone_of(backbone: str | None, weights: str | None, layers: tuple[str, ...], *, archive: Path | None) -> "BackboneChoice | None":
     """Check the backbone that these options choose.
 
     Args:
         backbone: Value of ``--backbone``.
         weights: Value of ``--weights``.
         layers: Values of ``--layer``.
+        archive: The archive to add to, which may exist already; None for a dry run without one.
 
     Returns:
         The backbone; None without options.
+
+    Raises:
+        HasherError: As `BackboneChoice.choose`; if the archive has a hasher, the message says that
+            the options are not needed.
     """
     if not (backbone or weights or layers):
         return None
+    from geohash_rs.errors import HasherError
     from geohash_rs.hashing.fit.asked import chosen_backbone
 
-    return chosen_backbone(backbone, weights, layers)
+    try:
+        return chosen_backbone(backbone, weights, layers)
+    except HasherError as error:
+        if archive is None or not _has_hasher(archive):
+            raise
+        problem = str(error).rpartition("; ")[0] or str(error).rstrip(".")
+        msg = f"{problem}; {archive} holds its hasher with all weights, so leave out --backbone, --weights and --layer."
+        raise HasherError(msg) from error
+
+
+def _has_hasher(folder: Path) -> bool:
+    """Return whether a folder is an archive whose hasher is fitted."""
+    from geohash_rs.archive import Archive
+    from geohash_rs.errors import GeoHashRSError
+
+    try:
+        return Archive.open(folder, mode="r").hasher_file is not None
+    except GeoHashRSError:
+        return False
 
 
 class Numbers(click.ParamType[tuple[float, ...]] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from geohash_rs.store.code_table import METADATA, CodeTable
 from geohash_rs.store.segment.shapes import stored_bounds
 
-__all__ = ["CodeFacts"]
+__all__ = ["HASHER", "CodeFacts"]
 
+HASHER = "urn:geohash-rs:hasher:"  # and a fingerprint
 MOST_SCENES = 100  # that are listed; the column `scene` has all
 
 
@@ -28,7 +29,7 @@ class CodeFacts:
     Attributes:
         num_bits: Bits of a code.
         fingerprint: Identifies the hasher, or None if it is unknown.
-        model: Name or address of the model whose features were hashed, or "".
+        model: Name or address of the model whose vectors were hashed, or "".
         num_tiles: Tiles seen.
         bounds: (xmin, ymin, xmax, ymax) of all footprints, degrees; None without one.
         times: First and last time, UTC; None without one.
@@ -53,12 +54,13 @@ class CodeFacts:
 
     @property
     def model_uri(self) -> str:
-        """Address of the model; a URN of its name or of the hasher's fingerprint without one."""
-        if "://" in self.model:
-            return self.model
-        if self.model or not self.fingerprint:
-            return f"urn:geohash-rs:model:{quote(self.model or 'unknown', safe='')}"
-        return f"urn:geohash-rs:hasher:{quote(self.fingerprint, safe='')}"
+        """URN of the hasher: what says, as a model does, which codes can be compared."""
+        return f"{HASHER}{quote(self.fingerprint or 'unknown', safe='')}"
+
+    @property
+    def features(self) -> dict[str, str]:
+        """Under the key that is written, the model whose vectors were hashed, if it is known."""
+        return {"geohash_rs:features": self.model} if self.model else {}
 
     @property
     def source_uris(self) -> list[str]:

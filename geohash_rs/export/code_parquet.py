@@ -102,7 +102,8 @@ def _emb(facts: CodeFacts) -> dict[str, Any]:
     """Return the metadata of embeddings, with the keys that Earth Index writes."""
     about: dict[str, Any] = {
         "version": VERSION,
-        "model": {"id": facts.model or facts.fingerprint, "source": facts.model_uri},
+        "model": {"id": facts.fingerprint, "source": facts.model_uri},
+        **facts.features,
         "embedding": {
             "dim": facts.num_bits,
             "data_type": "uint8",

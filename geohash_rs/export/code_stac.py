@@ -1,12 +1,14 @@
 """A STAC item and a collection that describe exported codes, with the extension for embeddings."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 from geohash_rs.errors import ExportError
-from geohash_rs.export.code_facts import CodeFacts
+from geohash_rs.export.code_facts import HASHER, CodeFacts
 
-__all__ = ["stac_documents"]
+__all__ = ["check_stac", "stac_documents", "stac_paths"]
 
 VERSION = "1.0.0"  # the one that the extension's schema builds on
 EXTENSION = "https://stac-extensions.github.io/embeddings/v0.0.1/schema.json"
@@ -14,6 +16,41 @@ ITEM_ASSETS = "https://stac-extensions.github.io/item-assets/v1.0.0/schema.json"
 MEDIA = {".parquet": "application/vnd.apache.parquet", ".zarr": "application/vnd+zarr"}
 GLOBE = [-180.0, -90.0, 180.0, 90.0]
 USE = ["retrieval"]
+KINDS = ("item", "collection")
+
+
+def stac_paths(data: Path) -> tuple[Path, Path]:
+    """Return where the item and the collection of exported codes lie."""
+    item, collection = (data.with_name(f"{data.name}.{kind}.json") for kind in KINDS)
+    return item, collection
+
+
+def check_stac(data: Path) -> None:
+    """Check that the documents replace nothing but former ones of the same file or folder.
+
+    Args:
+        data: The file or folder that holds the codes.
+
+    Raises:
+        ExportError: If there is something else in their place.
+    """
+    for path, named in zip(stac_paths(data), (data.name, f"{data.name}-collection"), strict=True):
+        if os.path.lexists(path) and not _is_ours(path, named):
+            msg = (
+                f"{path} does not describe {data.name} as exported by geohash-rs, so it is not "
+                "replaced; choose another name for the codes, or move the file away."
+            )
+            raise ExportError(msg)
+
+
+def _is_ours(path: Path, named: str) -> bool:
+    """Return whether a file is a document of this id that `stac_documents` wrote."""
+    try:
+        said = json.loads(path.read_bytes())
+        models = [link["href"] for link in said["links"] if link["rel"] == "emb:model"]
+        return bool(said["id"] == named and models and models[0].startswith(HASHER))
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return False
 
 
 def stac_documents(data: Path, facts: CodeFacts) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -49,8 +86,8 @@ def stac_documents(data: Path, facts: CodeFacts) -> tuple[dict[str, Any], dict[s
         "type": "Feature",
         "stac_version": VERSION,
         "stac_extensions": [EXTENSION],
-        "id": data.stem,
-        "collection": f"{data.stem}-collection",
+        "id": data.name,
+        "collection": f"{data.name}-collection",
         **_place(facts),
         "properties": {
             "datetime": None if first != last else first,
@@ -58,9 +95,10 @@ def stac_documents(data: Path, facts: CodeFacts) -> tuple[dict[str, Any], dict[s
             "end_datetime": last,
             "emb:quantization": facts.quantization,
             "emb:fit_for_use": USE,
+            **facts.features,
         },
         "links": [
-            _link("collection", f"{data.stem}.collection.json", "application/json"),
+            _link("collection", stac_paths(data)[1].name, "application/json"),
             _link("emb:model", facts.model_uri),
             *sources,
         ],
@@ -71,7 +109,7 @@ def stac_documents(data: Path, facts: CodeFacts) -> tuple[dict[str, Any], dict[s
         "type": "Collection",
         "stac_version": VERSION,
         "stac_extensions": [EXTENSION, ITEM_ASSETS],
-        "id": f"{data.stem}-collection",
+        "id": f"{data.name}-collection",
         "description": (
             f"Binary codes of {facts.num_tiles} tiles, {facts.num_bits} bits each, packed into "
             "bytes with the most significant bit first. Tiles that look alike have codes of a "
@@ -90,8 +128,9 @@ def stac_documents(data: Path, facts: CodeFacts) -> tuple[dict[str, Any], dict[s
             **({"chip_size": [size, size]} if size else {}),
         },
         "emb:fit_for_use": USE,
+        **facts.features,
         "links": [
-            _link("item", f"{data.stem}.item.json", "application/geo+json"),
+            _link("item", stac_paths(data)[0].name, "application/geo+json"),
             _link("emb:model", facts.model_uri),
             *(sources or [_link("emb:source-data", "urn:geohash-rs:source:unknown")]),
         ],

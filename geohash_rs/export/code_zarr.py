@@ -180,4 +180,5 @@ def _attributes(facts: CodeFacts) -> dict[str, Any]:
             "bit_order": "big",
             "hasher": facts.fingerprint,
         },
+        **facts.features,
     }

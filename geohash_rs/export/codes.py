@@ -11,7 +11,7 @@ from geohash_rs.errors import ExportError
 from geohash_rs.export.code_facts import CodeFacts
 from geohash_rs.export.code_order import curve_ranks, in_curve_order
 from geohash_rs.export.code_parquet import write_code_parquet
-from geohash_rs.export.code_stac import stac_documents
+from geohash_rs.export.code_stac import check_stac, stac_documents, stac_paths
 from geohash_rs.export.code_zarr import check_zarr, write_code_zarr
 from geohash_rs.export.formats import check_place, reporting
 from geohash_rs.store.code_table import CodeTable
@@ -45,9 +45,10 @@ def write_codes(
     Args:
         table: All columns of an archive, as from `archive.to_table()`; filters may be set.
         path: File or folder to write; a former one is replaced.
-        model: Name or address of the model whose features were hashed; "" if it is unknown.
-        stac: Whether to write a STAC item and a collection too, of the same name with the endings
-            `.item.json` and `.collection.json`.
+        model: Name or address of the model whose vectors were hashed, "" if it is unknown; it is
+            written as `geohash_rs:features`. The model of the codes is the hasher.
+        stac: Whether to write a STAC item and a collection too, such as `codes.parquet.item.json`
+            and `codes.parquet.collection.json`.
 
     Returns:
         The number of tiles.
@@ -55,14 +56,15 @@ def write_codes(
     Raises:
         ExportError: If the ending is another, the folder does not exist, the path lies in an
             archive or names a folder without a Zarr group, zarr is not installed, columns are
-            missing, no tile has a date and `stac` is set, or the disk is full.
+            missing, or the disk is full. With `stac`, also if no tile has a date, or a file in the
+            place of a document is none of this output.
         ArchiveCorruptError: If a file of the archive is damaged.
         EngineError: If a database cannot answer.
 
     >>> write_codes(archive.to_table(), "codes.parquet")  # doctest: +SKIP
     """
     target = Path(os.path.realpath(path))
-    check_codes_output(target)
+    check_codes_output(target, stac=stac)
     missing = {"code", "geometry", "scene", "datetime", "datetime_end", "tile_size"}.difference(
         table.schema.names
     )
@@ -81,18 +83,18 @@ def write_codes(
         else:
             write_code_parquet(tables, draft, schema=table.schema, facts=facts)
         documents = stac_documents(target, facts) if stac else ()  # refused before any is in place
-    for kind, document in zip(("item", "collection"), documents, strict=False):
-        described = target.with_name(f"{target.stem}.{kind}.json")
+    for described, document in zip(stac_paths(target), documents, strict=False):
         with reporting(described), replacing(described) as draft:
             draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return facts.num_tiles
 
 
-def check_codes_output(path: str | os.PathLike[str]) -> None:
+def check_codes_output(path: str | os.PathLike[str], *, stac: bool = False) -> None:
     """Check a path that codes are to be written to, to fail before any work is done.
 
     Args:
         path: File or folder.
+        stac: As in `write_codes`.
 
     Raises:
         ExportError: As `write_codes`.
@@ -111,6 +113,8 @@ def check_codes_output(path: str | os.PathLike[str]) -> None:
             "name or remove it."
         )
         raise ExportError(msg)
+    if stac:
+        check_stac(Path(os.path.realpath(path)))
 
 
 @contextmanager

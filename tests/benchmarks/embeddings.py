@@ -7,10 +7,10 @@ The vectors are Clay's of the file in the data, and features of EfficientNet-Lit
 EuroSAT RGB. Queries are held out. recall@10 is the share of the ten nearest by exact float cosine
 that are among the ten found. Ours are searched through an archive: by code,
 reordered by the query's activations ("asymmetric"), and with the vectors kept as int8 and the 1,000
-nearest by code reordered by them. One column fits the hasher on other vectors than those that are
-searched. FAISS gets as many bytes a vector; where a row has none, the length is not possible. Signs
-of fewer bits than dimensions are those of some dimensions drawn at random, and RaBitQ, which adds 8
-bytes a vector, gets principal components as far as bytes reach.
+nearest by code reordered by them. One column fits the hasher on vectors different from those that
+are searched. FAISS gets as many bytes a vector; where a row has none, the length is not possible.
+Signs of fewer bits than dimensions are those of some dimensions drawn at random, and RaBitQ, which
+adds 8 bytes a vector, gets principal components as far as bytes reach.
 The last table is the size of an archive on disk.
 """
 

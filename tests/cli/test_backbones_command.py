@@ -84,6 +84,13 @@ def test_what_is_unknown_is_said(run):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("bands", ["0", "-1", "", "red,,blue"])
+def test_bands_that_no_image_has_are_refused(run, bands):
+    code, out, err = run("backbones", f"--bands={bands}")
+    assert (code, out) == (2, "")
+    assert f"{bands!r} is not a number of bands from 1 on" in err
+
+
 def test_index_takes_a_backbone_and_finds_it_again(run, tmp_path, scene_folder, weights):
     words = ["index", scene_folder, "--archive", tmp_path / "a", "--tile-size", TILE]
     chosen = ["--backbone", "test_resnet", "--weights", weights]
@@ -95,6 +102,11 @@ def test_index_takes_a_backbone_and_finds_it_again(run, tmp_path, scene_folder, 
     weights_gone = weights.rename(tmp_path / "elsewhere.safetensors")
     code, out, _ = run(*words)
     assert (code, "3 scenes unchanged" in out) == (0, True)
+    for more in ([], ["--dry-run"]):
+        code, out, err = run(*words, *chosen, *layers, *more)
+        assert (code, out) == (1, "")
+        assert f"there is no file {weights} to read weights from; {tmp_path / 'a'} holds" in err
+        assert "leave out --backbone, --weights and --layer." in err
     weights_gone.rename(weights)
     code, out, _ = run(*words, *chosen, *layers)
     assert (code, "3 scenes unchanged" in out) == (0, True)
@@ -118,6 +130,9 @@ def test_a_dry_run_checks_the_backbone_and_its_bands(run, tmp_path, scene_folder
     assert (code, "without coastal" in err) == (1, True)
     code, _, err = run(*words, "--weights", "https://example.org/w.pth")
     assert (code, "download it and pass the path, --weights FILE." in err) == (1, True)
+    new = ["--archive", tmp_path / "a"]
+    code, _, err = run(*words, *new, "--backbone", "test_resnet", "--weights", "gone.pth")
+    assert (code, "or leave it out for pretrained weights" in err) == (1, True)
 
 
 def test_a_new_archive_whose_backbone_cannot_be_loaded_is_not_left_behind(

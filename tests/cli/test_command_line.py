@@ -10,6 +10,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
@@ -104,10 +105,27 @@ def test_export_writes_codes_and_stac(run, archive, tmp_path, name):
     code, out, _ = run("export", archive, "-o", tmp_path / name, "--stac", "--json")
     assert code == 0
     assert json.loads(out) == {"tiles": len(Archive.open(archive)), "output": str(tmp_path / name)}
-    item = json.loads((tmp_path / "codes.item.json").read_text())
+    item = json.loads((tmp_path / f"{name}.item.json").read_text())
     models = [link["href"] for link in item["links"] if link["rel"] == "emb:model"]
-    assert models == ["urn:geohash-rs:model:unknown"]
-    assert (tmp_path / "codes.collection.json").is_file()
+    assert models == ["urn:geohash-rs:hasher:unknown"]
+    assert "geohash_rs:features" not in item["properties"]
+    assert (tmp_path / f"{name}.collection.json").is_file()
+
+
+def test_export_names_the_hasher_of_codes_and_the_network_behind_it(run, archive_folder, tmp_path):
+    assert run("export", archive_folder, "-o", tmp_path / "codes.parquet")[0] == 0
+    emb = json.loads(pq.read_metadata(tmp_path / "codes.parquet").metadata[b"emb"])
+    archive = Archive.open(archive_folder, mode="r")
+    assert emb["model"]["source"] == f"urn:geohash-rs:hasher:{archive.hasher_fingerprint}"
+    assert emb["geohash_rs:features"].startswith(archive.hasher().backbone.model_name)
+
+
+def test_export_checks_the_places_of_stac_before_any_work(run, archive, tmp_path):
+    (tmp_path / "codes.parquet.item.json").write_text("mine")
+    code, out, err = run("export", archive, "-o", tmp_path / "codes.parquet", "--stac")
+    assert (code, out) == (2, "")
+    assert "codes.parquet.item.json does not describe codes.parquet" in err
+    assert not (tmp_path / "codes.parquet").exists()
 
 
 def test_info_describes_every_sensor_on_a_line(run, archive):

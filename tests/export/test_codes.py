@@ -14,6 +14,7 @@ import shapely
 import xarray
 import zarr
 
+from geohash_rs import Archive
 from geohash_rs.errors import ArchiveCorruptError, ExportError
 from geohash_rs.export import code_order, code_parquet, code_zarr, write_codes
 from geohash_rs.store import CodeStore
@@ -109,7 +110,8 @@ def test_boxes_let_a_reader_skip_rows_and_the_metadata_say_what_the_numbers_are(
     assert 0 < len(some) < len(whole)
     metadata = pq.read_metadata(path).metadata
     about = json.loads(metadata[b"emb"])
-    assert about["model"] == {"id": "https://host/model", "source": "https://host/model"}
+    assert about["model"] == {"id": None, "source": "urn:geohash-rs:hasher:unknown"}
+    assert about["geohash_rs:features"] == "https://host/model"
     assert about["embedding"] == {
         "dim": 64,
         "data_type": "uint8",
@@ -200,7 +202,8 @@ def test_the_zarr_group_has_the_attributes_of_the_convention(archive, tmp_path):
     assert (raw["zarr_format"], raw["node_type"]) == (3, "group")
     check_geoemb(raw["attributes"])
     about = raw["attributes"]
-    assert about["geoemb:model"] == "urn:geohash-rs:model:clay%20v1.5"
+    assert about["geoemb:model"] == "urn:geohash-rs:hasher:unknown"
+    assert about["geohash_rs:features"] == "clay v1.5"
     assert about["geoemb:dimensions"] == 64
     assert about["geoemb:quantization"]["method"] == "binary"
     assert "https://host/a.tif" in about["geoemb:source_data"]
@@ -232,19 +235,19 @@ def check_geoemb(attributes):
 @pytest.mark.parametrize("ending", [".parquet", ".zarr"])
 def test_a_stac_item_and_collection_describe_the_codes(archive, tmp_path, ending):
     write_codes(archive.to_table(), tmp_path / f"codes{ending}", stac=True)
-    item = json.loads((tmp_path / "codes.item.json").read_text())
-    collection = json.loads((tmp_path / "codes.collection.json").read_text())
+    item = json.loads((tmp_path / f"codes{ending}.item.json").read_text())
+    collection = json.loads((tmp_path / f"codes{ending}.collection.json").read_text())
     check_emb(item, collection)
     assert collection["emb:dimensions"] == 64
     assert item["properties"]["emb:quantization"]["original_dtype"] == "float32"
     assert collection["emb:chip_layout"] == {"layout_type": "variable_grid", "chip_size": [64, 64]}
-    read = pystac.Item.from_file(tmp_path / "codes.item.json")
+    read = pystac.Item.from_file(tmp_path / f"codes{ending}.item.json")
     assert read.assets["embeddings"].get_absolute_href() == str(tmp_path / f"codes{ending}")
     whole = archive.to_table().to_geopandas().total_bounds
     np.testing.assert_allclose(read.bbox, whole)
     assert read.common_metadata.start_datetime.isoformat() == "2023-06-01T00:00:00+00:00"
-    parent = pystac.Collection.from_file(tmp_path / "codes.collection.json")
-    assert [one.id for one in parent.get_items()] == ["codes"]
+    parent = pystac.Collection.from_file(tmp_path / f"codes{ending}.collection.json")
+    assert [one.id for one in parent.get_items()] == [f"codes{ending}"]
     sources = [link["href"] for link in item["links"] if link["rel"] == "emb:source-data"]
     assert set(sources) == {
         "file:///data/b.tif",
@@ -278,6 +281,71 @@ def check_emb(item, collection):
     rels = [link["rel"] for link in collection["links"]]
     assert {"emb:model", "emb:source-data", "item"} <= set(rels)
     assert {"license", "description", "extent", "id"} <= set(collection)
+
+
+def test_each_format_has_documents_of_its_own_that_are_written_again(archive, tmp_path):
+    table = archive.to_table()
+    for _ in range(2):
+        for name in ("codes.parquet", "codes.zarr"):
+            write_codes(table, tmp_path / name, stac=True)
+    for name in ("codes.parquet", "codes.zarr"):
+        item = pystac.Item.from_file(tmp_path / f"{name}.item.json")
+        assert item.assets["embeddings"].href == name
+        assert item.get_single_link("collection").get_href() == f"{name}.collection.json"
+        parent = pystac.Collection.from_file(tmp_path / f"{name}.collection.json")
+        assert (parent.id, item.collection_id) == (f"{name}-collection", f"{name}-collection")
+        assert [one.id for one in parent.get_items()] == [item.id] == [name]
+
+
+@pytest.mark.parametrize("kind", ["item", "collection"])
+@pytest.mark.parametrize("content", ["my notes", "[]", '{"id": "codes.zarr"}', "other", "folder"])
+def test_a_file_that_is_no_document_of_the_output_is_not_replaced(archive, tmp_path, kind, content):
+    theirs = tmp_path / f"codes.zarr.{kind}.json"
+    if content == "other":
+        write_codes(archive.to_table(), tmp_path / "other.zarr", stac=True)
+        content = (tmp_path / f"other.zarr.{kind}.json").read_text()
+    if content == "folder":
+        theirs.mkdir()
+    else:
+        theirs.write_text(content)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ExportError, match=rf"{theirs.name} does not describe codes\.zarr"):
+        write_codes(archive.to_table(), tmp_path / "codes.zarr", stac=True)
+    assert sorted(tmp_path.iterdir()) == before
+    assert theirs.is_dir() or theirs.read_text() == content
+    write_codes(archive.to_table(), tmp_path / "codes.zarr")  # writes no document
+
+
+def said_of_model(folder):
+    """Return the model and the features that each description of codes.* in a folder names."""
+    found = []
+    for kind in ("parquet.item", "parquet.collection", "zarr.item", "zarr.collection"):
+        document = json.loads((folder / f"codes.{kind}.json").read_text())
+        links = [link["href"] for link in document["links"] if link["rel"] == "emb:model"]
+        features = document.get("properties", document).get("geohash_rs:features")
+        found += [(*links, features)]
+    emb = json.loads(pq.read_metadata(folder / "codes.parquet").metadata[b"emb"])
+    about = json.loads((folder / "codes.zarr" / "zarr.json").read_text())["attributes"]
+    found += [(emb["model"]["source"], emb.get("geohash_rs:features"))]
+    return [*found, (about["geoemb:model"], about.get("geohash_rs:features"))]
+
+
+def test_the_model_of_codes_is_their_hasher_and_the_embedding_is_named_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    urns = []
+    for name in ("one", "two"):
+        vectors = rng.normal(size=(300, 32)).astype(np.float32)
+        frame = make_grid(300)
+        archive = Archive.create(tmp_path / name / "archive", hasher="general-64")
+        archive.add((vectors, frame), model="clay-v1.5")
+        for ending in (".parquet", ".zarr"):
+            output = tmp_path / name / f"codes{ending}"
+            write_codes(archive.to_table(), output, model="clay-v1.5", stac=True)
+        urns.append(f"urn:geohash-rs:hasher:{archive.hasher_fingerprint}")
+        assert set(said_of_model(tmp_path / name)) == {(urns[-1], "clay-v1.5")}
+        emb = json.loads(pq.read_metadata(tmp_path / name / "codes.parquet").metadata[b"emb"])
+        assert emb["model"]["id"] == archive.hasher_fingerprint
+    assert urns[0] != urns[1]  # both were fitted as general-64, but cannot be compared
 
 
 def test_without_a_date_stac_is_refused_and_nothing_is_written(tmp_path):
