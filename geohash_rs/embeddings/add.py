@@ -30,7 +30,7 @@ from geohash_rs.store.segment.vectors import check_vectors
 __all__ = ["add_sources"]
 
 MOST_SOURCES = 64  # that a sample is taken from
-COMMIT_ROWS = 30_000  # 200,000 with their footprints take 0.4 GB more
+COMMIT_ROWS = 50_000  # 200,000 with their footprints take 0.4 GB more
 SAMPLE = 10_000  # vectors to fit a hasher on; twice as many of 768 numbers take 1.25 GB
 
 
