@@ -67,7 +67,8 @@ class RowReader:
         times = np.stack([first, last], axis=1).view(np.int64)
         bounds = np.asarray(shapely.bounds(shapes))
         marks: list[npt.NDArray[Any]] = [vectors, bounds, times, _marks_of(sources)]
-        faults.leave_out(seen.find(row_digests(marks), ~faults.bad), "there twice")
+        digests = row_digests(marks)
+        faults.leave_out(seen.find(digests, ~faults.bad), "there twice")
         good = np.flatnonzero(~faults.bad)
         columns: dict[str, Any] = {"scene": np.full(len(good), self.key, dtype=object)}
         if self.columns.time or self.dates is not None:
@@ -81,6 +82,7 @@ class RowReader:
             stop=start + batch.num_rows,
             left_out=faults.left_out,
             mended=faults.mended,
+            digests=digests[good],
         )
 
     def vectors(self, batch: pa.RecordBatch, faults: Faults) -> Vectors:
