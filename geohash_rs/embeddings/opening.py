@@ -20,7 +20,7 @@ from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.scenes.dates import DateRange, DateRule
 from geohash_rs.store.disk.records import SceneRecord
 
-__all__ = ["open_table"]
+__all__ = ["open_table", "quantization_of"]
 
 HEAD = 1024  # rows that are looked at before a table is read
 
@@ -63,7 +63,7 @@ def open_table(
             )
         head = _head(rows, columns)
         notes = list(columns.notes)
-        quantization = _quantization(rows.schema, columns, about, notes)
+        quantization = quantization_of(rows.schema, columns, about, notes)
         length = _length(head, columns, about)
         placing = _placing(head, columns, about, settings, notes)
         dates = _dates(key, columns, about, settings, notes)
@@ -145,10 +145,19 @@ def _length(head: pa.RecordBatch, columns: Columns, about: TableAbout) -> int:
     return found
 
 
-def _quantization(
+def quantization_of(
     schema: pa.Schema, columns: Columns, about: TableAbout, notes: list[str]
 ) -> tuple[Any, Any] | None:
     """Return how integers become numbers; None if they are numbers.
+
+    Args:
+        schema: Schema of the table.
+        columns: Its columns.
+        about: What its metadata say.
+        notes: Receives a sentence if nothing gives a scale.
+
+    Returns:
+        What they are multiplied by, and what is then added.
 
     Raises:
         SceneError: If they were made by a method that cannot be undone.
@@ -218,9 +227,7 @@ def _placing(
             f"{settings.footprint_m:g} m around one."
         )
     elif settings.footprint_m is not None:
-        notes.append(
-            f"{named} footprints; footprint_m={settings.footprint_m:g} is for points."
-        )
+        notes.append(f"{named} footprints; footprint_m={settings.footprint_m:g} is for points.")
     return placing
 
 

@@ -272,7 +272,7 @@ def _from_wkb(column: pa.Array) -> tuple[GeometryArray, Mask]:
 
 
 def _are_numbers(shapes: GeometryArray) -> Mask:
-    """Return which shapes have only coordinates that one can reckon with."""
+    """Return which shapes have only finite coordinates of a sensible size."""
     corners, owners = shapely.get_coordinates(shapes, return_index=True)
     found = np.ones(len(shapes), np.bool_)
     found[owners[~(np.abs(corners) < HUGE).all(axis=1)]] = False

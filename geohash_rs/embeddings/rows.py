@@ -22,7 +22,7 @@ from geohash_rs.scenes.dates import DateRange
 from geohash_rs.store.segment.layout import MOST_TEXT
 from geohash_rs.store.segment.shapes import lonlat_crs
 
-__all__ = ["RowReader"]
+__all__ = ["RowReader", "decoded"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,21 +95,7 @@ class RowReader:
         Returns:
             float32, shape (n, length).
         """
-        name = self.columns.vector
-        found = read_vectors(batch.column(name), length=self.length, faults=faults, name=name)
-        if self.columns.scale is not None:
-            scale = plain(batch.column(self.columns.scale)).cast(pa.float32())
-            factors = scale.to_numpy(zero_copy_only=False)
-            unusable = ~np.isfinite(factors) | (factors == 0)
-            faults.leave_out(unusable, f"without a finite scale in {self.columns.scale!r}")
-            found = found * factors[:, None]
-        elif self.quantization is not None:
-            scales, offsets = (np.asarray(part, np.float32) for part in self.quantization)
-            found = found * scales + offsets
-        sizes = np.abs(found).max(axis=1, initial=0)
-        faults.leave_out(~np.isfinite(sizes), f"with NaN or infinite numbers in {name!r}")
-        faults.leave_out(sizes == 0, f"with a vector of zeros in {name!r}")
-        return np.require(found, np.float32, ["C", "W"])  # torch takes no read-only memory
+        return decoded(batch, self.columns, self.quantization, length=self.length, faults=faults)
 
     def _moments(self, batch: pa.RecordBatch, faults: Faults) -> tuple[Any, Any]:
         """Read first and last moments, datetime64[us], shape (n,)."""
@@ -146,6 +132,43 @@ class RowReader:
         faults.mend(wrong, f"without the text in {name!r}, which is too long or has a zero byte")
         texts[wrong] = None
         return texts
+
+
+def decoded(
+    batch: pa.RecordBatch,
+    columns: Columns,
+    quantization: tuple[Any, Any] | None,
+    *,
+    length: int,
+    faults: Faults,
+) -> Vectors:
+    """Read and decode the vectors of a batch.
+
+    Args:
+        batch: n rows.
+        columns: The columns.
+        quantization: As in `RowReader`.
+        length: Numbers of a vector.
+        faults: Receives the rows whose vectors cannot be used.
+
+    Returns:
+        float32, shape (n, length).
+    """
+    name = columns.vector
+    found = read_vectors(batch.column(name), length=length, faults=faults, name=name)
+    if columns.scale is not None:
+        scale = plain(batch.column(columns.scale)).cast(pa.float32())
+        factors = scale.to_numpy(zero_copy_only=False)
+        unusable = ~np.isfinite(factors) | (factors == 0)
+        faults.leave_out(unusable, f"without a finite scale in {columns.scale!r}")
+        found = found * factors[:, None]
+    elif quantization is not None:
+        scales, offsets = (np.asarray(part, np.float32) for part in quantization)
+        found = found * scales + offsets
+    sizes = np.abs(found).max(axis=1, initial=0)
+    faults.leave_out(~np.isfinite(sizes), f"with NaN or infinite numbers in {name!r}")
+    faults.leave_out(sizes == 0, f"with a vector of zeros in {name!r}")
+    return np.require(found, np.float32, ["C", "W"])  # torch takes no read-only memory
 
 
 def _marks_of(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.uint64]:

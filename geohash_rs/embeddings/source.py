@@ -46,8 +46,8 @@ class VectorBatch:
         stop: Position in the source from which to go on after this batch.
         left_out: What was read for this batch and is not in it.
         mended: What is in it although something of it was missing or had to be repaired.
-        digests: A number for each row, to find equal rows of other sources, uint64, shape (n,); None
-            if equal rows mean nothing.
+        digests: A number for each row, to find equal rows of other sources, uint64, shape (n,);
+            None if equal rows mean nothing.
     """
 
     vectors: Vectors

@@ -375,7 +375,9 @@ def test_an_archive_that_began_unnamed_takes_one_named_model(tmp_path):
         assert f"from {other}, but the archive's from clay 1.5 (16 dimensions)" in reason
         with pytest.raises(HasherMismatchError, match=r"the archive's from clay 1\.5"):
             archive.add_embeddings(
-                made[2].vectors, gpd.GeoDataFrame(geometry=made[2].shapes, crs=4326), embedding=other
+                made[2].vectors,
+                gpd.GeoDataFrame(geometry=made[2].shapes, crs=4326),
+                embedding=other,
             )
     report = archive.add(paths[3], model="clay")
     assert (report.num_tiles, report.skipped) == (60, [])
