@@ -83,8 +83,8 @@ def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
         names = [one.source.name for one in repeated]
         count = sum(one.num_repeated for one in repeated)
         note = (
-            f"{count} rows are also in a file before them, with the same vector, footprint, date and "
-            "source; they are added all the same."
+            f"{count} rows are also in a file before them, with the same vector, footprint, date "
+            "and source; they are added all the same."
         )
         found.append(sentence_of(names, note))
     others = [one for one in outcomes[NAMED:] if one.left_out or one.mended]

@@ -132,7 +132,7 @@ class ImageQueries(Searchable, Protocol):
             SceneError: If the patch cannot be placed.
             BandMismatchError: If its bands do not fit the hasher.
             HasherMismatchError: If the archive is refitted at this moment; repeat the call. Or if
-                the file of a vector names another model than the archive's.
+                the file of a vector names a model that is not the archive's.
             ValueMismatchError: If the range of values is empty.
             RegionError: If the region is empty, invalid or out of range.
             TimeRangeError: If the time range cannot be read or ends before it starts.

@@ -82,7 +82,7 @@ def _load(path: Path) -> npt.NDArray[Any]:
         return np.array(open_memmap(path, mode="r"))
     except (OSError, ValueError, EOFError) as error:
         msg = (
-            f"{path} cannot be read as vectors ({error}); pass a .npy file of floats, or a row of a "
-            "Parquet file as FILE.parquet:ROW."
+            f"{path} cannot be read as vectors ({error}); pass a .npy file of floats, or a row of "
+            "a Parquet file as FILE.parquet:ROW."
         )
         raise VectorError(msg) from error
