@@ -359,7 +359,7 @@ class Archive(CodeStore, ImageQueries):
             self.refresh()
         check_addable(self, given, tiles)
         hasher = fit_on_vectors(self, given, found) if self.pending_hasher else self.hasher()
-        check_embedding(hasher, found, what="the vectors")
+        check_embedding(hasher, found, what="the vectors", records=self.scenes())
         return add_vectors(self, hasher, given, tiles, scenes=scenes, replace_scenes=replace_scenes)
 
     def refit(

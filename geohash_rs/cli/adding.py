@@ -60,19 +60,22 @@ def add_and_report(
 
 
 def _print_report(report: "AddReport", total: str, noun: str) -> None:
-    parts = [f"{report.num_tiles} tiles of {report.num_scenes} {noun}s added"]
+    def counted(number: int) -> str:
+        return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+    parts = [f"{report.num_tiles} tiles of {counted(report.num_scenes)} added"]
     if report.replaced:
         parts.append(f"{len(report.replaced)} of them replaced")
     if report.num_codes:
         parts.append(f"{report.num_codes} distinct codes")
     if report.unchanged:
-        parts.append(f"{len(report.unchanged)} {noun}s unchanged")
+        parts.append(f"{counted(len(report.unchanged))} unchanged")
     if report.num_nodata:
         parts.append(f"{report.num_nodata} tiles left out for nodata")
     if report.num_left_out:
         parts.append(f"{report.num_left_out} rows left out")
     if report.skipped:
-        parts.append(f"{len(report.skipped)} {noun}s skipped")
+        parts.append(f"{counted(len(report.skipped))} skipped")
     echo(f"{', '.join(parts)}; {total}")
     for note in report.notes:
         echo(in_options(note))

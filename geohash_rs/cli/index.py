@@ -99,7 +99,7 @@ def index_command(
     target_folder = _check_use(archive, engine=engine, workers=workers, dry_run=dry_run)
     from geohash_rs.archive import Archive
     from geohash_rs.cli.index_stores import are_stores_given, index_stores
-    from geohash_rs.cli.index_tables import are_tables_given, index_tables
+    from geohash_rs.cli.index_tables import are_tables_given, index_tables, note_tables_among_scenes
     from geohash_rs.scenes.dataset import Scenes
     from geohash_rs.scenes.stac import is_stac_path
 
@@ -121,6 +121,7 @@ def index_command(
         options |= {"scale_column": scale_column, "footprint_m": footprint_m}
         checks = {"device": device, "checksum": checksum, "strict": strict}
         return index_tables(scenes, archive, options=options, how=how, checks=checks, dry_run=dry_run, as_json=as_json)
+    note_tables_among_scenes(scenes)
     items = [path for path in scenes if is_stac_path(path)]
     found = Scenes.from_stac(
         *items,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from geohash_rs.embeddings.plan import Planned
     from geohash_rs.indexing.report import AddReport
 
-__all__ = ["are_tables_given", "index_tables"]
+__all__ = ["are_tables_given", "index_tables", "note_tables_among_scenes"]
 
 OF_TABLES = ("vector_column", "geometry_column", "time_column", "source_column", "scale_column", "footprint_m", "crs", "model")
 OF_SCENES = (
@@ -55,6 +55,24 @@ def are_tables_given(paths: Sequence[str]) -> bool:
         msg = f"{', '.join(unfit)} is for {what}; leave it out"
         raise click.UsageError(msg, context)
     return bool(tables)
+
+
+def note_tables_among_scenes(paths: Sequence[str]) -> None:
+    """Name the tables of vectors in folders of scenes, which are not read.
+
+    Args:
+        paths: Files, folders or URIs of scenes.
+    """
+    from geohash_rs.embeddings.inputs import tables_among_scenes
+
+    for path in paths:
+        if tables := tables_among_scenes(path):
+            more = f" and {len(tables) - 1} more" if len(tables) > 1 else ""
+            echo(
+                f"geohash-rs: {path} holds scenes, so its Parquet files are not read ({tables[0]}{more}); if they "
+                "are tables of vectors, index them in another run, by their own paths.",
+                err=True,
+            )
 
 
 def index_tables(
@@ -137,19 +155,24 @@ def _preview(
             notes.setdefault(note, []).append(one.source.name)
     lines = [f"{row['rows']:>10} rows  {row['table']}" for row in rows]
     lines += [f"left out  {path}: {in_options(reason)}" for path, reason in report.skipped]
-    for line in lines[:MOST_ROWS] + [in_options(sentence_of(names, note)) for note, names in notes.items()]:
+    said_of_all = [*(sentence_of(names, note) for note, names in notes.items()), *report.notes]
+    for line in lines[:MOST_ROWS] + [in_options(note) for note in said_of_all]:
         echo(line)
     if len(lines) > MOST_ROWS:
         echo(f"... and {len(lines) - MOST_ROWS} more (--json lists all)")
     total = sum(row["rows"] for row in rows)
     echo(
-        f"{total} rows of {len(rows)} tables would be read; {len(report.unchanged)} tables are "
-        f"unchanged; {len(report.skipped)} are left out."
+        f"{total} rows of {_counted(len(rows))} would be read; {_counted(len(report.unchanged))} "
+        f"unchanged; {len(report.skipped)} left out."
     )
     if form is not None and planned:
         size = replace(form, length=planned[0].source.embedding.dimensions).row_bytes
         echo(f"Their {form.kind} vectors would take {size * total / 1e6:,.1f} MB, {size:,} bytes a tile.")
     return 1 if report.skipped else 0
+
+
+def _counted(number: int) -> str:
+    return "1 table" if number == 1 else f"{number} tables"
 
 
 def _row(one: "Planned") -> dict[str, Any]:

@@ -26,7 +26,7 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.argument("patches", metavar="[PATCH]...", nargs=-1)
 @click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place.")
 @click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile that has this id; can be repeated.")
-@click.option("--vector", type=click.Path(path_type=Path), metavar="FILE.npy", help="Search with the feature vector, or the vectors, in this file.")
+@click.option("--vector", metavar="FILE.npy|FILE.parquet:ROW", help="Search with the feature vector, or the vectors, in this file, or with that in this row of a table, from 0.")
 @click.option("--negative", "negatives", multiple=True, metavar="ID|PATCH", help="Tile or patch to avoid: a negative example; can be repeated.")
 @click.option("-k", type=click.IntRange(min=1), help="Number of matches.  [default: 20; all if only --max-distance is set]")
 @click.option("--window", type=Numbers("col,row,w,h", whole=True), help="Part of the patch to search with, px.")
@@ -57,7 +57,7 @@ def query_command(
     patches: tuple[str, ...],
     point: tuple[float, ...] | None,
     tiles: tuple[int, ...],
-    vector: Path | None,
+    vector: str | None,
     negatives: tuple[str, ...],
     k: int | None,
     window: tuple[int, ...] | None,

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from geohash_rs.embeddings.notes import Outcome, listed, notes_of
 from geohash_rs.embeddings.plan import Planned, expected_embedding, plan_sources
+from geohash_rs.embeddings.repeats import Repeats
 from geohash_rs.embeddings.source import LEFT_OUT, PROGRESS, VectorBatch, Vectors, VectorSource
 from geohash_rs.embeddings.vectors import fit_on_vectors
 from geohash_rs.errors import HasherError, SceneError, VectorError, one_line
@@ -29,6 +30,7 @@ from geohash_rs.store.segment.vectors import check_vectors
 
 __all__ = ["add_sources"]
 
+MOST_SEEN = 1 << 24  # rows that are compared with those of later sources; 128 MiB
 MOST_SOURCES = 64  # that a sample is taken from
 COMMIT_ROWS = 50_000  # 200,000 with their footprints take 0.4 GB more
 SAMPLE = 10_000  # vectors to fit a hasher on; twice as many of 768 numbers take 1.25 GB
@@ -68,6 +70,7 @@ def add_sources(
         return report
     total = sum(one.source.num_rows or 0 for one in planned)
     outcomes = []
+    seen = Repeats(most=MOST_SEEN)
     with (
         _Writer(archive, hasher.fingerprint) as writer,
         settings.bar("index", total or None) as bar,
@@ -77,7 +80,7 @@ def add_sources(
             outcomes.append(outcome)
             bar.update(sum(one.before))
             try:
-                for encoded in _encoded(archive, one, hasher, settings, outcome):
+                for encoded in _encoded(archive, one, hasher, settings, outcome, seen):
                     bar.update(encoded.num_read)
                     writer.take(encoded)
             except (SceneError, VectorError) as error:
@@ -138,6 +141,7 @@ def _encoded(
     hasher: Hasher,
     settings: IndexSettings,
     outcome: Outcome,
+    seen: Repeats,
 ) -> Iterator[EncodedTiles]:
     """Read and hash a source, batch by batch.
 
@@ -151,6 +155,9 @@ def _encoded(
     with closing(_ahead(source.batches(one.start))) as batches:
         for batch in batches:
             outcome.take(batch)
+            if batch.digests is not None:
+                every = np.ones(len(batch.digests), np.bool_)
+                outcome.num_repeated += int(seen.find(batch.digests, every).sum())
             num_tiles += len(batch.vectors)
             left_out += batch.num_left_out
             if num_tiles == 0:

@@ -11,7 +11,7 @@ from geohash_rs.embeddings.numbers import holds_vectors, plain
 from geohash_rs.embeddings.options import TableSettings
 from geohash_rs.errors import SceneError
 
-__all__ = ["Columns", "find_columns"]
+__all__ = ["Columns", "find_columns", "find_vectors"]
 
 VECTORS = ("embedding", "embeddings", "vector", "vectors", "features", "feature", "emb")
 GEOMETRIES = ("geometry", "geom", "footprint", "wkb_geometry", "wkb")
@@ -93,13 +93,7 @@ def find_columns(schema: pa.Schema, about: TableAbout, settings: TableSettings) 
             that the user names is missing or has another type.
     """
     search = _Search(schema)
-    vector = search.vector(settings.vector_column)
-    kind = plain(schema.field(vector).type).value_type
-    scale = None
-    if settings.scale_column is not None:
-        scale = search.named(settings.scale_column, _is_number, "scale_column", "numbers")
-    elif pa.types.is_integer(kind):
-        scale = search.first((*SCALES, f"{vector}_scale"), _is_number)
+    vector, scale = search.numbers(settings)
     return Columns(
         vector=vector,
         place=search.place(settings.geometry_column, about),
@@ -108,6 +102,22 @@ def find_columns(schema: pa.Schema, about: TableAbout, settings: TableSettings) 
         scale=scale,
         notes=tuple(search.notes),
     )
+
+
+def find_vectors(schema: pa.Schema) -> Columns:
+    """Choose only the columns of the vectors and their scale, as `find_columns` does.
+
+    Args:
+        schema: The schema of a table.
+
+    Returns:
+        The columns, without a place.
+
+    Raises:
+        SceneError: If there are no vectors, or several columns could be meant.
+    """
+    vector, scale = _Search(schema).numbers(TableSettings())
+    return Columns(vector=vector, place=(), scale=scale)
 
 
 class _Search:
@@ -140,6 +150,20 @@ class _Search:
             msg = f"its column {name!r} is of type {one.type}, not {what}; correct {option}."
             raise SceneError(msg)
         return name
+
+    def numbers(self, settings: TableSettings) -> tuple[str, str | None]:
+        """Find the vectors and, of vectors of integers, their scale.
+
+        Raises:
+            SceneError: As `find_columns`.
+        """
+        vector = self.vector(settings.vector_column)
+        kind = plain(self.schema.field(vector).type).value_type
+        if settings.scale_column is not None:
+            return vector, self.named(settings.scale_column, _is_number, "scale_column", "numbers")
+        is_integer = pa.types.is_integer(kind)
+        names = (*SCALES, f"{vector}_scale")
+        return vector, self.first(names, _is_number) if is_integer else None
 
     def vector(self, asked: str | None) -> str:
         """Find the vectors.

@@ -36,6 +36,7 @@ __all__ = [
     "is_table_path",
     "open_files",
     "open_tables",
+    "tables_among_scenes",
 ]
 
 ENDINGS = (".parquet", ".geoparquet", ".gpq", ".pq", ".parq")
@@ -50,14 +51,31 @@ def is_table_path(path: str | os.PathLike[str]) -> bool:
     text = os.fspath(path)
     if not Path(text).is_dir():
         return text.lower().endswith(ENDINGS)
+    tables, others = _inside(text)
+    return bool(tables) and not others
+
+
+def tables_among_scenes(path: str | os.PathLike[str]) -> list[str]:
+    """List the Parquet files of a folder that also holds scenes, which are read instead of them.
+
+    Args:
+        path: The path of anything.
+
+    Returns:
+        Their paths; none if it is not such a folder.
+    """
+    text = os.fspath(path)
+    tables, others = _inside(text) if Path(text).is_dir() else ([], False)
+    return tables if others else []
+
+
+def _inside(folder: str) -> tuple[list[str], bool]:
+    """Return the Parquet files in a folder, and whether it also holds scenes."""
     wanted = (*ENDINGS, *SCENE_ENDINGS)
     search = FolderSearch(wanted=lambda name: name.lower().endswith(wanted))
-    found = False
-    for name in search.files(text):
-        if not _is_table(name):
-            return False
-        found = True
-    return found
+    found = sorted(search.files(folder))
+    tables = [name for name in found if _is_table(name)]
+    return tables, len(tables) < len(found)
 
 
 def are_tables(data: object) -> bool:

@@ -19,6 +19,7 @@ class Outcome:
         num_tiles: Vectors added.
         left_out: Rows left out, by reason.
         mended: Rows added although something was wrong with them, by what.
+        num_repeated: Rows added that other sources of the run also hold.
         failure: Why the rest could not be added, or None.
     """
 
@@ -26,6 +27,7 @@ class Outcome:
     num_tiles: int = 0
     left_out: dict[str, Flaw] = field(default_factory=dict)
     mended: dict[str, Flaw] = field(default_factory=dict)
+    num_repeated: int = 0
     failure: str | None = None
 
     @property
@@ -76,6 +78,15 @@ def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
             found.append(f"{one.source.name}: {what}.")
         if one.mended and one.num_tiles:
             found.append(f"{one.source.name}: rows added all the same: {listed(one.mended)}.")
+    repeated = [one for one in outcomes if one.num_repeated]
+    if repeated:
+        names = [one.source.name for one in repeated]
+        count = sum(one.num_repeated for one in repeated)
+        note = (
+            f"{count} rows are also in a file before them, with the same vector, footprint, date "
+            "and source; they are added all the same."
+        )
+        found.append(sentence_of(names, note))
     others = [one for one in outcomes[NAMED:] if one.left_out or one.mended]
     if others:
         count = sum(one.num_left_out for one in others)

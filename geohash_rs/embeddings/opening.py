@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from geohash_rs.embeddings.columns import Columns, find_columns
 from geohash_rs.embeddings.faults import Faults
+from geohash_rs.embeddings.known import MODEL, said_of
 from geohash_rs.embeddings.metadata import CRS84, TableAbout, about_table
 from geohash_rs.embeddings.numbers import length_of, plain
 from geohash_rs.embeddings.options import TableSettings
@@ -19,7 +20,7 @@ from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.scenes.dates import DateRange, DateRule
 from geohash_rs.store.disk.records import SceneRecord
 
-__all__ = ["open_table"]
+__all__ = ["open_table", "quantization_of"]
 
 HEAD = 1024  # rows that are looked at before a table is read
 
@@ -62,7 +63,7 @@ def open_table(
             )
         head = _head(rows, columns)
         notes = list(columns.notes)
-        quantization = _quantization(rows.schema, columns, about, notes)
+        quantization = quantization_of(rows.schema, columns, about, notes)
         length = _length(head, columns, about)
         placing = _placing(head, columns, about, settings, notes)
         dates = _dates(key, columns, about, settings, notes)
@@ -92,7 +93,7 @@ def open_table(
         dtype=str(kind.to_pandas_dtype()().dtype),
         size=None if state is None else state[0],
         mtime_ns=None if state is None else state[1],
-        settings={"vectors": chosen},
+        settings={"vectors": chosen, MODEL: said_of(embedding)},
     )
     return TableSource(
         key=key,
@@ -144,10 +145,19 @@ def _length(head: pa.RecordBatch, columns: Columns, about: TableAbout) -> int:
     return found
 
 
-def _quantization(
+def quantization_of(
     schema: pa.Schema, columns: Columns, about: TableAbout, notes: list[str]
 ) -> tuple[Any, Any] | None:
     """Return how integers become numbers; None if they are numbers.
+
+    Args:
+        schema: Schema of the table.
+        columns: Its columns.
+        about: What its metadata say.
+        notes: Receives a sentence if nothing gives a scale.
+
+    Returns:
+        What they are multiplied by, and what is then added.
 
     Raises:
         SceneError: If they were made by a method that cannot be undone.
@@ -196,29 +206,28 @@ def _placing(
         encoding=None if centres else (known.encoding if known else "wkb"),
         crs=read_crs(settings.crs if settings.crs is not None else said or CRS84),
         footprint_m=settings.footprint_m,
+        confirmed=settings.crs is not None,
     )
     faults = Faults(head.num_rows, str)
     shapes = placing.shapes(head, faults)
-    named = " and ".join(map(repr, columns.place))
+    named = " and ".join(map(repr, columns.place)) + (" hold" if centres else " holds")
     if settings.crs is None:
-        check_units(shapes, placing.crs, what=f"its column {named}" if not centres else named)
+        check_units(shapes, placing.crs, what=named if centres else f"its column {named}")
     kinds = {shape.geom_type for shape in shapes[~faults.bad]}
     points = bool(kinds) and kinds <= {"Point", "MultiPoint"}
     if points and settings.footprint_m is None:
         msg = (
-            f"{named} holds only points, so nothing says how large a chip is; pass "
+            f"{named} only points, so nothing says how large a chip is; pass "
             "footprint_m=METRES, the side of its square."
         )
         raise SceneError(msg)
     if points:
         notes.append(
-            f"{named} holds only points, so each footprint is a square of "
+            f"{named} only points, so each footprint is a square of "
             f"{settings.footprint_m:g} m around one."
         )
     elif settings.footprint_m is not None:
-        notes.append(
-            f"{named} holds footprints; footprint_m={settings.footprint_m:g} is for points."
-        )
+        notes.append(f"{named} footprints; footprint_m={settings.footprint_m:g} is for points.")
     return placing
 
 

@@ -28,6 +28,7 @@ GeometryArray = npt.NDArray[np.object_]
 
 POINT, POLYGON, MULTIPOINT, MULTIPOLYGON = 0, 3, 4, 6  # of shapely.get_type_id
 NATIVE = ("point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon")
+HUGE = 1e30  # whose squares and sums overflow
 WIDE = 180.0  # degrees: a footprint that seems wider lies across the antimeridian
 
 
@@ -40,12 +41,14 @@ class Placing:
         encoding: "wkb" or a GeoArrow layout; None for centres.
         crs: CRS of the coordinates.
         footprint_m: Side of the square around a point, m; None if points have no footprint.
+        confirmed: Whether the user names the CRS, so that small coordinates are not questioned.
     """
 
     columns: tuple[str, ...]
     encoding: str | None
     crs: CRS
     footprint_m: float | None
+    confirmed: bool = False
 
     def shapes(self, batch: pa.RecordBatch, faults: Faults) -> GeometryArray:
         """Read geometries or centres as they are.
@@ -74,6 +77,10 @@ class Placing:
         lost = shapely.is_missing(shapes)
         faults.leave_out(unsafe | (lost & ~missing), f"whose geometry in {named} cannot be read")
         faults.leave_out(shapely.is_empty(shapes), f"with an empty geometry in {named}")
+        lost = ~_are_numbers(shapes)
+        reason = f"with NaN, infinite or far too large coordinates in {named}"
+        faults.leave_out(lost, reason)
+        shapes[lost] = None  # GEOS raises an error for some
         return shapes
 
     def footprints(self, batch: pa.RecordBatch, faults: Faults) -> GeometryArray:
@@ -88,6 +95,8 @@ class Placing:
             where a row is left out, shape (n,).
         """
         shapes = self.shapes(batch, faults)
+        if self.crs.is_projected and not self.confirmed:
+            self._find_degrees(shapes, faults)
         kinds = shapely.get_type_id(shapes)
         points, areas = np.isin(kinds, (POINT, MULTIPOINT)), np.isin(kinds, (POLYGON, MULTIPOLYGON))
         if self.footprint_m is None:
@@ -103,6 +112,24 @@ class Placing:
             found[rows] = self._placed(shapes[rows], rows, faults)
         found[faults.bad] = None
         return found
+
+    def _find_degrees(self, shapes: GeometryArray, faults: Faults) -> None:
+        """Leave out degrees that are said to be metres: a place far outside the CRS's area."""
+        area = self.crs.area_of_use
+        bounds = shapely.bounds(shapes)
+        rows = np.flatnonzero(_in_degrees(bounds) & ~faults.bad)
+        if area is None or not len(rows):
+            return
+        centres = (bounds[rows, :2] + bounds[rows, 2:]) / 2
+        lon, lat = projection_of(self.crs).to_lonlat(centres).T
+        east = (lon - area.west) % 360 <= (area.east - area.west) % 360
+        whole = area.east - area.west >= 360
+        inside = (east | whole) & (lat >= area.south) & (lat <= area.north)
+        reason = (
+            f"with coordinates that look like degrees, since in {self.crs.name!r}, in "
+            f"{self.crs.axis_info[0].unit_name}s, they are outside its area (crs=... decides)"
+        )
+        _leave_out(faults, rows[~inside], reason)
 
     def _lay(
         self,
@@ -130,8 +157,8 @@ class Placing:
         shapes = shapely.force_2d(shapes) if shapely.has_z(shapes).any() else shapes.copy()
         broken = np.flatnonzero(~shapely.is_valid(shapes))
         if len(broken):
-            shapes[broken] = [_areas_of(shape) for shape in shapely.make_valid(shapes[broken])]
-            lost = shapely.is_empty(shapes)
+            shapes[broken] = [_repaired(shape) for shape in shapes[broken]]
+            lost = shapely.is_empty(shapes) | shapely.is_missing(shapes)
             shapes[lost] = None
             _leave_out(faults, rows[lost], "whose footprint has no area")
             mended = np.zeros_like(faults.bad)
@@ -186,7 +213,7 @@ def check_units(shapes: GeometryArray, crs: CRS, *, what: str) -> None:
     Args:
         shapes: Some geometries, None where there is none.
         crs: The CRS that the file states.
-        what: The columns, for the message.
+        what: The columns and a verb, for the message, such as "'lon' and 'lat' hold".
 
     Raises:
         SceneError: If all are degrees although the CRS is projected, or the reverse.
@@ -200,14 +227,14 @@ def check_units(shapes: GeometryArray, crs: CRS, *, what: str) -> None:
     span = f"x from {low[0]:.10g} to {high[0]:.10g}, y from {low[1]:.10g} to {high[1]:.10g}"
     if crs.is_projected and degrees.all():
         msg = (
-            f"{what} holds coordinates that look like degrees ({span}), but its CRS is "
+            f"{what} coordinates that look like degrees ({span}), but its CRS is "
             f"{crs.name!r}, in {crs.axis_info[0].unit_name}s; if they are longitude and latitude, "
             'pass crs="EPSG:4326", otherwise pass the same CRS as crs=... to confirm it.'
         )
         raise SceneError(msg)
     if not crs.is_projected and not degrees.any():
         msg = (
-            f"{what} holds coordinates that are not degrees ({span}), but its CRS is {crs.name!r}; "
+            f"{what} coordinates that are not degrees ({span}), but its CRS is {crs.name!r}; "
             'pass the CRS that they are in, such as crs="EPSG:32633".'
         )
         raise SceneError(msg)
@@ -240,7 +267,16 @@ def _from_wkb(column: pa.Array) -> tuple[GeometryArray, Mask]:
                 check_wkb([value])
             except ValueError:
                 unsafe[row], values[row] = True, None
-    return np.asarray(shapely.from_wkb(values, on_invalid="ignore"), dtype=object), unsafe
+    with np.errstate(invalid="ignore"):  # NaN among the coordinates is found later
+        return np.asarray(shapely.from_wkb(values, on_invalid="ignore"), dtype=object), unsafe
+
+
+def _are_numbers(shapes: GeometryArray) -> Mask:
+    """Return which shapes have only finite coordinates of a sensible size."""
+    corners, owners = shapely.get_coordinates(shapes, return_index=True)
+    found = np.ones(len(shapes), np.bool_)
+    found[owners[~(np.abs(corners) < HUGE).all(axis=1)]] = False
+    return found
 
 
 def _is_flat(value: bytes) -> bool:
@@ -273,8 +309,13 @@ def _from_native(column: pa.Array, encoding: str) -> GeometryArray:
         raise SceneError(msg) from error
 
 
-def _areas_of(shape: Any) -> Any:  # noqa: ANN401 - shapely's
-    """Return the areas of a repaired shape without its lines and points."""
+def _repaired(shape: Any) -> Any:  # noqa: ANN401 - shapely's
+    """Return the areas of a repaired shape without its lines and points; None if there are none."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            shape = shapely.make_valid(shape)
+    except shapely.errors.GEOSException:  # such as of coordinates near the largest number
+        return None
     if shape.geom_type in ("Polygon", "MultiPolygon"):
         return shape
     return shapely.union_all([p for p in shapely.get_parts(shape) if p.geom_type == "Polygon"])

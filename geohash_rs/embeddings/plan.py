@@ -3,6 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from geohash_rs.embeddings.known import (
+    MODEL,
+    completed,
+    embedding_of,
+    known_embedding,
+    said_of,
+)
+from geohash_rs.embeddings.notes import sentence_of
 from geohash_rs.embeddings.source import LEFT_OUT, PROGRESS, VectorSource
 from geohash_rs.embeddings.vectors import check_embedding
 from geohash_rs.errors import HasherMismatchError, one_line
@@ -69,14 +77,16 @@ def plan_sources(
     """
     known = {record.scene: record for record in archive.scenes()}
     found = list(sources)
-    expected = expected_embedding(hasher, found)
+    keys = {source.key for source in found}
+    kept = [record for key, record in known.items() if key not in keys]
+    expected = expected_embedding(hasher, found, kept)
     planned: list[Planned] = []
     for source in found:
         what = f"the vectors of {source.name}"
         try:
             if hasher is not None:
                 check_embedding(hasher, source.embedding, what=what)
-            elif expected is not None:
+            if expected is not None:
                 expected.check_fits(source.embedding, what=what)
         except HasherMismatchError as error:
             report.skip(source.key, one_line(error), strict=settings.strict)
@@ -88,23 +98,38 @@ def plan_sources(
                 continue
             start = int(earlier.settings[PROGRESS]) if source.files else 0
         planned.append(Planned(source=source, start=start, earlier=earlier))
+    if hasher is not None and hasher.embedding is not None and archive.num_tiles:
+        before = known_embedding(hasher.embedding, known.values())
+        named = [one.source for one in planned if one.source.embedding.model]
+        if named and not before.model:
+            note = (
+                f"the model is {named[0].embedding.model}, but nothing says which model made the "
+                "archive's earlier vectors, so only their length was compared."
+            )
+            report.notes.append(sentence_of([source.name for source in named], note))
     return planned
 
 
-def expected_embedding(hasher: Hasher | None, sources: Sequence[VectorSource]) -> Embedding | None:
+def expected_embedding(
+    hasher: Hasher | None, sources: Sequence[VectorSource], records: Iterable[SceneRecord] = ()
+) -> Embedding | None:
     """Return the embedding that all vectors must be of.
 
     Args:
         hasher: The archive's hasher, or None.
         sources: The sources to add.
+        records: The archive's scenes that none of them replaces.
 
     Returns:
         That of the hasher; otherwise the first that is named, or the first; None without sources.
+        What it does not say is what the records say, and then the sources.
     """
-    if hasher is not None or not sources:
-        return None if hasher is None else hasher.embedding
-    named = [source.embedding for source in sources if source.embedding.model]
-    return named[0] if named else sources[0].embedding
+    found = [source.embedding for source in sources]
+    if hasher is not None:
+        first = hasher.embedding
+    else:
+        first = next((one for one in found if one.model), found[0] if found else None)
+    return None if first is None else completed(known_embedding(first, records), found)
 
 
 def _is_same(record: SceneRecord, source: VectorSource, *, checksum: bool) -> bool:
@@ -115,4 +140,8 @@ def _is_same(record: SceneRecord, source: VectorSource, *, checksum: bool) -> bo
     elif source.files:
         now = replace(now, checksum=record.checksum)
     kept = {k: v for k, v in record.settings.items() if k not in {PROGRESS, LEFT_OUT}}
+    earlier = embedding_of(record, dimensions=source.embedding.dimensions)
+    if earlier is not None:  # who names the model once need not do so in every run
+        said = said_of(completed(source.embedding, [earlier]))
+        now = replace(now, settings={**now.settings, MODEL: said})
     return replace(record, num_tiles=0, settings=kept) == now

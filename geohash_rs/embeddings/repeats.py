@@ -24,8 +24,14 @@ class Repeats:
         total: The sum of the digests, which is that of the same rows in any order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, most: int | None = None) -> None:
+        """Start without any.
+
+        Args:
+            most: Rows to remember, of 8 bytes each; None remembers all.
+        """
         self.total = 0
+        self._most = most
         self._runs: list[Digests] = []  # sorted, each less than half as long as the one before
 
     def find(self, digests: Digests, wanted: Mask) -> Mask:
@@ -48,7 +54,8 @@ class Repeats:
             at = np.minimum(np.searchsorted(run, own), len(run) - 1)
             known |= run[at] == own
         found[places[firsts[known]]] = True
-        self._remember(own[~known])
+        room = None if self._most is None else max(0, self._most - sum(map(len, self._runs)))
+        self._remember(own[~known][:room])
         return found
 
     def _remember(self, own: Digests) -> None:

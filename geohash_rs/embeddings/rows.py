@@ -18,11 +18,12 @@ from geohash_rs.embeddings.numbers import plain, read_vectors
 from geohash_rs.embeddings.places import Placing
 from geohash_rs.embeddings.repeats import Repeats, row_digests
 from geohash_rs.embeddings.source import VectorBatch, Vectors
+from geohash_rs.hashing.hasher import LEAST
 from geohash_rs.scenes.dates import DateRange
 from geohash_rs.store.segment.layout import MOST_TEXT
 from geohash_rs.store.segment.shapes import lonlat_crs
 
-__all__ = ["RowReader"]
+__all__ = ["RowReader", "decoded"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,8 @@ class RowReader:
         times = np.stack([first, last], axis=1).view(np.int64)
         bounds = np.asarray(shapely.bounds(shapes))
         marks: list[npt.NDArray[Any]] = [vectors, bounds, times, _marks_of(sources)]
-        faults.leave_out(seen.find(row_digests(marks), ~faults.bad), "there twice")
+        digests = row_digests(marks)
+        faults.leave_out(seen.find(digests, ~faults.bad), "there twice")
         good = np.flatnonzero(~faults.bad)
         columns: dict[str, Any] = {"scene": np.full(len(good), self.key, dtype=object)}
         if self.columns.time or self.dates is not None:
@@ -81,6 +83,7 @@ class RowReader:
             stop=start + batch.num_rows,
             left_out=faults.left_out,
             mended=faults.mended,
+            digests=digests[good],
         )
 
     def vectors(self, batch: pa.RecordBatch, faults: Faults) -> Vectors:
@@ -93,21 +96,7 @@ class RowReader:
         Returns:
             float32, shape (n, length).
         """
-        name = self.columns.vector
-        found = read_vectors(batch.column(name), length=self.length, faults=faults, name=name)
-        if self.columns.scale is not None:
-            scale = plain(batch.column(self.columns.scale)).cast(pa.float32())
-            factors = scale.to_numpy(zero_copy_only=False)
-            unusable = ~np.isfinite(factors) | (factors == 0)
-            faults.leave_out(unusable, f"without a finite scale in {self.columns.scale!r}")
-            found = found * factors[:, None]
-        elif self.quantization is not None:
-            scales, offsets = (np.asarray(part, np.float32) for part in self.quantization)
-            found = found * scales + offsets
-        sizes = np.maximum(found.max(axis=1, initial=0), -found.min(axis=1, initial=0))
-        faults.leave_out(~np.isfinite(sizes), f"with NaN or infinite numbers in {name!r}")
-        faults.leave_out(sizes == 0, f"with a vector of zeros in {name!r}")
-        return np.require(found, np.float32, ["C", "W"])  # torch takes no read-only memory
+        return decoded(batch, self.columns, self.quantization, length=self.length, faults=faults)
 
     def _moments(self, batch: pa.RecordBatch, faults: Faults) -> tuple[Any, Any]:
         """Read first and last moments, datetime64[us], shape (n,)."""
@@ -144,6 +133,43 @@ class RowReader:
         faults.mend(wrong, f"without the text in {name!r}, which is too long or has a zero byte")
         texts[wrong] = None
         return texts
+
+
+def decoded(
+    batch: pa.RecordBatch,
+    columns: Columns,
+    quantization: tuple[Any, Any] | None,
+    *,
+    length: int,
+    faults: Faults,
+) -> Vectors:
+    """Read and decode the vectors of a batch.
+
+    Args:
+        batch: n rows.
+        columns: The columns.
+        quantization: As in `RowReader`.
+        length: Numbers of a vector.
+        faults: Receives the rows whose vectors cannot be used.
+
+    Returns:
+        float32, shape (n, length).
+    """
+    name = columns.vector
+    found = read_vectors(batch.column(name), length=length, faults=faults, name=name)
+    if columns.scale is not None:
+        scale = plain(batch.column(columns.scale)).cast(pa.float32())
+        factors = scale.to_numpy(zero_copy_only=False)
+        unusable = ~np.isfinite(factors) | (factors == 0)
+        faults.leave_out(unusable, f"without a finite scale in {columns.scale!r}")
+        found = found * factors[:, None]
+    elif quantization is not None:
+        scales, offsets = (np.asarray(part, np.float32) for part in quantization)
+        found = found * scales + offsets
+    sizes = np.maximum(found.max(axis=1, initial=0), -found.min(axis=1, initial=0))
+    faults.leave_out(~np.isfinite(sizes), f"with NaN or infinite numbers in {name!r}")
+    faults.leave_out(sizes < LEAST, f"with a vector of zeros in {name!r}")
+    return np.require(found, np.float32, ["C", "W"])  # torch takes no read-only memory
 
 
 def _marks_of(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.uint64]:

@@ -46,6 +46,8 @@ class VectorBatch:
         stop: Position in the source from which to go on after this batch.
         left_out: What was read for this batch and is not in it.
         mended: What is in it although something of it was missing or had to be repaired.
+        digests: A number for each row, to find equal rows of other sources, uint64, shape (n,);
+            None if equal rows mean nothing.
     """
 
     vectors: Vectors
@@ -53,6 +55,7 @@ class VectorBatch:
     stop: int
     left_out: Sequence[Flaw] = ()
     mended: Sequence[Flaw] = ()
+    digests: npt.NDArray[np.uint64] | None = None
 
     @property
     def num_left_out(self) -> int:

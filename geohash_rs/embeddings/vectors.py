@@ -1,11 +1,12 @@
 """Hash vectors that somebody else computed, and add them to an archive."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 
+from geohash_rs.embeddings.known import known_embedding
 from geohash_rs.errors import HasherError, TileTableError
 from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.fit.by_name import Unfitted
@@ -78,13 +79,16 @@ def fitted_for(
     )
 
 
-def check_embedding(hasher: Hasher, embedding: Embedding, *, what: str) -> None:
+def check_embedding(
+    hasher: Hasher, embedding: Embedding, *, what: str, records: Iterable[SceneRecord] = ()
+) -> None:
     """Check that a hasher takes the vectors of an embedding.
 
     Args:
         hasher: The archive's hasher.
         embedding: Where the vectors come from.
         what: What they are, for the message.
+        records: The archive's scenes, which may name a model that the hasher does not.
 
     Raises:
         HasherError: If it reads pixels.
@@ -97,7 +101,7 @@ def check_embedding(hasher: Hasher, embedding: Embedding, *, what: str) -> None:
             "archive."
         )
         raise HasherError(msg)
-    hasher.embedding.check_fits(embedding, what=what)
+    known_embedding(hasher.embedding, records).check_fits(embedding, what=what)
 
 
 def check_addable(

@@ -11,6 +11,7 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 
+from geohash_rs.embeddings.known import MODEL, said_of
 from geohash_rs.embeddings.source import Flaw, VectorBatch, Vectors
 from geohash_rs.embeddings.zarr_groups import DamagedChunkError, ZarrGroup, open_groups
 from geohash_rs.errors import TileSizeError, one_line
@@ -73,7 +74,7 @@ class ZarrSource:
             "scale": decoding.scale,
             "offset": decoding.offset,
             "cell": list(self.group.cell),
-            "model": str(self.embedding),
+            MODEL: said_of(self.embedding),
         }
         return SceneRecord(
             scene=self.key,

@@ -30,7 +30,7 @@ from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.disk.durable import replacing
 
-__all__ = ["Hasher", "as_features", "check_features"]
+__all__ = ["LEAST", "Hasher", "as_features", "check_features"]
 
 # What torch, timm and safetensors raise for what no hasher of ours has.
 DAMAGE = (

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from geohash_rs.embeddings.known import known_embedding
 from geohash_rs.errors import GeoHashRSWarning, QueryError
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.hasher import Hasher
@@ -89,7 +90,8 @@ class ImageQueries(Searchable, Protocol):
                 among those of ``tile_size`` if given; then the one with the nearest centre.
             tile: Id of the archive's tile to search with, or several.
             vector: Feature vector to search with, float, shape (length,), or several, shape (n,
-                length); or the path of a ``.npy`` file of them. They must come from the network or
+                length); or the path of a ``.npy`` file of them; or a row of a Parquet file, such as
+                "clay.parquet:17". They must come from the network or
                 the embedding that the archive's features come from.
             negatives: Ids of tiles and paths of patches to avoid. These tiles are left out of the
                 matches.
@@ -129,7 +131,8 @@ class ImageQueries(Searchable, Protocol):
             PatchError: If the patch cannot be read.
             SceneError: If the patch cannot be placed.
             BandMismatchError: If its bands do not fit the hasher.
-            HasherMismatchError: If the archive is refitted at this moment; repeat the call.
+            HasherMismatchError: If the archive is refitted at this moment; repeat the call. Or if
+                the file of a vector names a model that is not the archive's.
             ValueMismatchError: If the range of values is empty.
             RegionError: If the region is empty, invalid or out of range.
             TimeRangeError: If the time range cannot be read or ends before it starts.
@@ -161,8 +164,12 @@ class ImageQueries(Searchable, Protocol):
             for path in _patches(patch, window)
         ]
         if vector is not None:
-            found, source = read_vectors(vector)
-            right.append(query_of_vectors(self.hasher(device=device), found, source=source))
+            found, source, embedding = read_vectors(vector)
+            hasher = self.hasher(device=device)
+            if embedding is not None and hasher.embedding is not None:
+                known = known_embedding(hasher.embedding, self.scenes())
+                known.check_fits(embedding, what=f"the vectors of {source.rpartition(':')[0]}")
+            right.append(query_of_vectors(hasher, found, source=source))
         wrong = [
             hash_patch(self, item, **settings) if _is_path(item) else item
             for item in _several(negatives)

@@ -106,7 +106,7 @@ def test_a_skipped_scene_is_named_once_and_binds_no_archive(words, tmp_path, cap
         with pytest.raises(SystemExit, match="1"):
             main([*words, str(broken), "--tile-size", "64"])
         out, err = capsys.readouterr()
-        assert "1 scenes skipped" in out
+        assert "1 scene skipped" in out
         assert out.count(" was not made.") == (not left)
         assert (out + err).count("broken.tif") == err.count("broken.tif") > 0
         assert len(err.splitlines()) == 1

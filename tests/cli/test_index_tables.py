@@ -28,12 +28,12 @@ def test_a_table_is_indexed_and_then_unchanged(run, clay, tmp_path):
     ]
     code, out, err = run(*words)
     assert (code, err) == (0, "")
-    assert "60 tiles of 1 tables added" in out
+    assert "60 tiles of 1 table added" in out
     assert "with int8 vectors of 20 bytes each" in out
     assert "no model is named (--model NAME does)" in out
     code, out, _ = run(*words)
     assert code == 0
-    assert "1 tables unchanged" in out
+    assert "1 table unchanged" in out
 
 
 def test_columns_are_chosen_by_options(run, clay, tmp_path):
@@ -57,7 +57,7 @@ def test_a_dry_run_lists_tables_and_writes_nothing(run, clay, tmp_path):
     centres = published.earth_embeddings(tmp_path / "centres.parquet", published.chips(70, 16))
     code, out, _ = run("index", clay, centres, "--dry-run", "--keep-vectors", "int8")
     assert code == 1
-    assert "60 rows of 1 tables would be read" in out
+    assert "60 rows of 1 table would be read" in out
     assert "pass --footprint-m METRES" in out
     assert "20 bytes a tile" in out
     code, out, _ = run("index", clay, centres, "--dry-run", "--footprint-m", 3840, "--json")
@@ -103,6 +103,9 @@ def test_options_of_tables_are_refused_with_scenes_and_both_together(run, clay, 
 def test_a_folder_of_scenes_with_a_table_in_it_is_one_of_scenes(run, clay, tmp_path):
     write(tmp_path / "s" / "0.tif", mosaic(2, 2, 1))
     published.clay(tmp_path / "s" / "clay.parquet", published.chips(60, 16))
-    code, out, _ = run("index", tmp_path / "s", "--dry-run")
+    code, out, err = run("index", tmp_path / "s", "--dry-run")
     assert code == 0
     assert "tiles of 1 scenes would be read" in out
+    assert f"{tmp_path / 's'} holds scenes, so its Parquet files are not read" in err
+    assert f"({tmp_path / 's' / 'clay.parquet'})" in err
+    assert "in another run" in err

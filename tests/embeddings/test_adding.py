@@ -18,7 +18,9 @@ from geohash_rs import Archive
 from geohash_rs.embeddings import tables
 from geohash_rs.embeddings.inputs import open_files
 from geohash_rs.embeddings.options import TableSettings
-from geohash_rs.errors import SceneError, VectorError
+from geohash_rs.embeddings.repeats import Repeats
+from geohash_rs.errors import HasherMismatchError, SceneError, VectorError
+from geohash_rs.hashing import Embedding
 from geohash_rs.indexing import writer
 from geohash_rs.indexing.report import AddReport
 from tests.embeddings import published
@@ -130,6 +132,7 @@ def test_a_killed_process_leaves_what_it_committed(made, tmp_path):
 import os
 from geohash_rs import Archive
 from geohash_rs.embeddings import tables
+from geohash_rs.hashing import Embedding
 from geohash_rs.indexing import writer
 from geohash_rs.indexing.report import AddReport
 tables.MOST_ROWS, writer.COMMIT_TILES = 10, 20
@@ -355,3 +358,57 @@ def test_embeddings_of_torchgeo_are_added_like_their_files(name, layout, how, ma
     )
     pd.testing.assert_frame_equal(mine[[*columns, "code"]], others[[*columns, "code"]])
     assert archive.hasher().embedding.model == other.hasher().embedding.model
+
+
+def test_an_archive_that_began_unnamed_takes_one_named_model(tmp_path):
+    archive = Archive.create(tmp_path / "archive", hasher="lsh-16")
+    made = [published.chips(60, 16, seed=seed) for seed in range(4)]
+    paths = [published.clay(tmp_path / f"{n}.parquet", one) for n, one in enumerate(made)]
+    assert archive.add(paths[0]).skipped == []
+    report = archive.add(paths[1], model=Embedding("clay", 16, version="1.5"))
+    told = [note for note in report.notes if "only their length was compared" in note]
+    assert len(told) == 1
+    assert told[0].startswith("1.parquet: the model is clay")
+    for other in (Embedding("tessera", 16), Embedding("clay", 16, version="1")):
+        report = archive.add(paths[2], model=other)
+        ((_, reason),) = report.skipped
+        assert f"from {other}, but the archive's from clay 1.5 (16 dimensions)" in reason
+        with pytest.raises(HasherMismatchError, match=r"the archive's from clay 1\.5"):
+            archive.add_embeddings(
+                made[2].vectors,
+                gpd.GeoDataFrame(geometry=made[2].shapes, crs=4326),
+                embedding=other,
+            )
+    report = archive.add(paths[3], model="clay")
+    assert (report.num_tiles, report.skipped) == (60, [])
+    assert not any("only their length" in note for note in report.notes)
+    assert archive.add(paths).unchanged == [str(paths[n]) for n in (0, 1, 3)]
+
+
+def test_naming_the_model_later_records_it(tmp_path):
+    archive = Archive.create(tmp_path / "archive", hasher="lsh-16")
+    path = published.clay(tmp_path / "a.parquet", published.chips(60, 16))
+    other = published.clay(tmp_path / "b.parquet", published.chips(60, 16, seed=1))
+    archive.add(path)
+    assert archive.add(path, model="clay").replaced == [str(path)]
+    assert archive.add(path).unchanged == [str(path)]
+    assert "the archive's from clay" in archive.add(other, model="tessera").skipped[0][1]
+
+
+def test_rows_that_two_files_of_a_run_hold_are_counted(made, tmp_path):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    published.clay(folder / "a.parquet", made)
+    published.clay(folder / "b.parquet", made)
+    published.clay(folder / "c.parquet", published.chips(90, 16, seed=5))
+    _, frame, report = add(tmp_path, folder)
+    assert len(frame) == 270
+    (note,) = [note for note in report.notes if "also in a file before them" in note]
+    assert note.startswith("b.parquet: 90 rows")
+
+
+def test_repeats_remember_no_more_rows_than_they_may():
+    seen = Repeats(most=10)
+    digests, every = np.arange(20, dtype=np.uint64), np.ones(20, np.bool_)
+    assert not seen.find(digests, every).any()
+    assert seen.find(digests, every).sum() == 10

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import struct
 
 import numpy as np
 import pyarrow as pa
@@ -118,6 +119,52 @@ def test_footprints_that_cross_themselves_are_repaired_and_counted(made, tmp_pat
     assert [flaw.count for flaw in batches[0].mended] == [1]
     assert batches[0].tiles.geometry.iloc[11].is_valid
     assert batches[0].tiles.geometry.iloc[11].area == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("crs", ["OGC:CRS84", "EPSG:32633"])
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_coordinates_that_are_not_finite_leave_only_their_row_out(crs, number, made, tmp_path):
+    boxes = shapely.box(np.arange(60), 40, np.arange(60) + 1, 41)
+    if crs != "OGC:CRS84":
+        west = np.arange(60) * 1e3 + 4e5
+        boxes = shapely.box(west, 5e6, west + 1e3, 5_001_000)
+    shapes = list(shapely.to_wkb(boxes))
+    start = struct.pack("<BIII", 1, 3, 1, 4)
+    shapes[7] = start + struct.pack("<8d", 0, 0, number, 1, 1, 1, 0, 0)
+    shapes[9] = shapely.to_wkb(shapely.Polygon([(0, 0), (1e308, 1e308), (1e308, 0), (0, 1e308)]))
+    path = table(tmp_path / "t.parquet", made, geometry=shapes, metadata=published.geo(crs))
+    archive, _, report = add(tmp_path, path)
+    assert (report.num_tiles, report.num_left_out, archive.num_tiles) == (58, 2, 58)
+    reason = "2 with NaN, infinite or far too large coordinates in 'geometry' (first: row 7 "
+    assert any(reason in note for note in report.notes)
+
+
+@pytest.mark.parametrize("places", [[3, 1500], range(1030, 2000)])
+def test_degrees_among_metres_are_left_out_and_named(places, tmp_path):
+    made = published.chips(2000, 16)
+    west = np.arange(2000) * 10 + 4e5
+    shapes = shapely.box(west, 5e6, west + 10, 5_000_010)
+    shapes[list(places)] = shapely.box(13, 45, 13.1, 45.1)
+    geometry = shapely.to_wkb(shapes)
+    path = table(
+        tmp_path / "t.parquet", made, geometry=geometry, metadata=published.geo("EPSG:32633")
+    )
+    _, frame, report = add(tmp_path, path)
+    assert len(frame) == 2000 - len(places)
+    assert frame.total_bounds[:2] == pytest.approx([13.73, 45.15], abs=0.02)
+    assert any(f"{len(places)} with coordinates that look like degrees" in n for n in report.notes)
+    _, batches = read(path, crs="EPSG:32633")
+    assert sum(batch.num_left_out for batch in batches) == 0
+
+
+def test_small_coordinates_inside_the_area_of_a_crs_are_kept(made, tmp_path):
+    shapes = shapely.box(np.arange(60) * 100, 50, np.arange(60) * 100 + 100.0, 80)
+    geometry = shapely.to_wkb(shapes)
+    path = table(
+        tmp_path / "t.parquet", made, geometry=geometry, metadata=published.geo("EPSG:3857")
+    )
+    _, batches = read(path)
+    assert len(batches[0].vectors) == 60
 
 
 @pytest.mark.parametrize("place", [(200.0, 400.0), (10.0, -91.0), (np.nan, 5.0), (None, 5.0)])

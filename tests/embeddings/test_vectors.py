@@ -23,6 +23,7 @@ from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.embeddings import fit_embedding
 from geohash_rs.hashing.network.pretrained import load_backbone
 from geohash_rs.hashing.network.scaling import make_scaling
+from tests.embeddings import published
 from tests.ground import ground, write
 
 CLAY = Embedding("clay", 48, version="1.5")
@@ -254,3 +255,41 @@ def test_a_hasher_of_another_space_has_another_fingerprint():
     made = fit_embedding(VECTORS, embedding=CLAY, method="signs", num_bits=48)
     other = dataclasses.replace(made, extractor=Embedding("clay", 48, version="2"))
     assert made.fingerprint != other.fingerprint
+
+
+def test_a_row_of_a_table_is_a_vector(tmp_path, capsys):
+    made = published.chips(3000, 16)
+    path = published.earth_index(tmp_path / "e.parquet", made)
+    archive = Archive.create(tmp_path / "a", hasher="lsh-64")
+    archive.add(path)
+    for row in (0, 17, 2999):
+        found = archive.query(vector=f"{path}:{row}", k=1)
+        assert found.geometry.iloc[0].equals(made.shapes[row])
+        assert found["distance"].tolist() == [0]
+    with pytest.raises(SystemExit, match="0"):
+        main(["query", str(archive.path), "--vector", f"{path}:17", "-k", "1", "--json"])
+    (one,) = json.loads(capsys.readouterr().out)["features"]
+    assert one["properties"]["distance"] == 0
+    other = published.earth_index(tmp_path / "o.parquet", made, emb={"model": {"id": "other"}})
+    with pytest.raises(HasherMismatchError, match=r"the vectors of o\.parquet come from other"):
+        archive.query(vector=f"{other}:1")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("c.parquet", r"is a table; name the row .*c\.parquet:17"),
+        ("c.parquet:x", "names the row 'x'; pass a whole number"),
+        ("c.parquet:-1", "names the row '-1'"),
+        ("c.parquet:60", "has no row 60; its 60 rows"),
+        ("c.parquet:7", "row 7 is one with NaN or infinite numbers in 'embeddings'"),
+        ("missing.parquet:7", r"missing\.parquet cannot be read as Parquet"),
+    ],
+)
+def test_a_row_that_holds_no_vector_is_refused(name, says, tmp_path):
+    made = published.chips(60, 16)
+    archive = Archive.create(tmp_path / "a", hasher="lsh-16")
+    made.vectors[7] = np.nan
+    archive.add(published.clay(tmp_path / "c.parquet", made))
+    with pytest.raises(VectorError, match=says):
+        archive.query(vector=f"{tmp_path}/{name}")
