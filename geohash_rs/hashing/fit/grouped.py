@@ -140,7 +140,7 @@ def _offsets(groups: Sequence[Tensor], views: Sequence[Tensor]) -> list[Tensor]:
         (part - mean)[_spread(len(part), SOME)] for part, mean in zip(groups, means, strict=True)
     ]
     spreads = torch.stack([part.square().sum(1).mean() for part in some])
-    faint = torch.stack([part.var(1, correction=0).sum(1).mean() for part in views])
+    faint = torch.stack([_changes(part) for part in views])
     offsets = []
     for own, mean in enumerate(means):
         rest = [n for n in range(len(groups)) if n != own]
@@ -156,6 +156,13 @@ def _offsets(groups: Sequence[Tensor], views: Sequence[Tensor]) -> list[Tensor]:
         both = ground @ ground.T + SHIFT * torch.eye(len(ground), dtype=mean.dtype)
         offsets.append(mean - ground.T @ torch.linalg.solve(both, ground @ deviation))
     return offsets
+
+
+def _changes(views: Tensor) -> Tensor:
+    """Return the mean variance of features between views of a tile; NaN without views."""
+    if not len(views):
+        return views.new_tensor(torch.nan)
+    return views.var(1, correction=0).sum(1).mean()
 
 
 def _scales(groups: Sequence[Tensor]) -> list[Tensor]:
