@@ -389,9 +389,11 @@ class Archive(CodeStore, ImageQueries):
         bands of a scene show, their scale, or which files make one scene, call `Scenes.from_stac`
         with the item in this process first.
 
-        An archive that keeps feature vectors needs no pixels, except those of a few hundred tiles
-        of each sensor to fit a general hasher: it hashes the vectors, and how pixel values are
-        scaled stays. Only a hasher that computes the same features is accepted.
+        An archive that keeps feature vectors needs no pixels: it hashes the vectors, and how pixel
+        values are scaled stays. A name, such as "itq-64", is another head on the same features.
+        To fit a general hasher it reads a few hundred tiles of each sensor; if no scene of a
+        sensor can be read, a warning says so, and the head is fitted to the vectors alone. A
+        hasher or a backbone that computes other features is refused.
 
         >>> archive = Archive.open("archive")  # doctest: +SKIP
         >>> archive.refit()  # doctest: +SKIP

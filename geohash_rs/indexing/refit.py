@@ -91,7 +91,8 @@ class _Refit:
         settings: IndexSettings,
     ) -> None:
         self.archive, self.own, self.settings = archive, own, settings
-        self.made, self.unfitted = _asked(own, hasher, device=settings.device)
+        kept = archive.keep_vectors != "none"
+        self.made, self.unfitted = _asked(own, hasher, kept=kept, device=settings.device)
         self.name = next(one.name for one in (self.made, self.unfitted, own) if one is not None)
         self.num_hashed = 0
 
@@ -164,7 +165,7 @@ class _Refit:
             _check_length(state.folder, form, self.own)
         if form is not None and self._vectors_serve():
             own = required(self.own)
-            turns = self.made is None and own.embedding is None and method_of(own) == "general"
+            turns = self.made is None and own.embedding is None and self._method(own) == "general"
             return VectorSource(state, form, self.settings, turns=turns)
         if form is not None and self.unfitted is not None:
             _refuse_other_features(state.folder, self.unfitted.name)
@@ -195,6 +196,10 @@ class _Refit:
         if self.unfitted is not None:
             return shares_features(own, self.unfitted)
         return new.extractor.equals(own.extractor)
+
+    def _method(self, own: Hasher) -> str:
+        """Return the method by which the new hasher is fitted."""
+        return method_of(own) if self.unfitted is None else self.unfitted.method
 
     def _fit(self, state: Snapshot, source: TileSource) -> Hasher:
         """Fit the hasher on a sample of all tiles.
@@ -307,7 +312,7 @@ class _Refit:
 
 
 def _asked(
-    own: Hasher | None, hasher: Hasher | str | Path | None, *, device: str
+    own: Hasher | None, hasher: Hasher | str | Path | None, *, kept: bool, device: str
 ) -> tuple[Hasher | None, Unfitted | None]:
     """Return the hasher that was asked for, or the one to fit; neither fits the own one again.
 
@@ -327,7 +332,7 @@ def _asked(
                 f"{unfitted.name}; pass a hasher file."
             )
             raise HasherError(msg)
-        return None, keep_backbone(unfitted, own)
+        return None, keep_backbone(unfitted, own, always=kept)
     return load_hasher(hasher, device=device), None
 
 

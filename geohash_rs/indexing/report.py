@@ -131,11 +131,6 @@ def check_fit(archive: CodeStore, *, first_id: int = 0) -> list[str]:
             f"'geohash-rs refit {archive.path} --hasher general-{about['num_bits']}' fits a hasher "
             "that treats each sensor apart."
         )
-        if archive.keep_vectors != "none":
-            advice = (
-                "An archive that is made with a general hasher, such as "
-                f"general-{about['num_bits']}, treats each sensor apart."
-            )
     unfit: list[str] = []
     for sensor in measure_health(archive):
         num_bits = len(sensor.ones)

@@ -1,5 +1,6 @@
 """What the new codes of an archive's tiles are made from: pixels, or feature vectors it keeps."""
 
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Protocol
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from geohash_rs.codes import pack_codes
-from geohash_rs.errors import HasherError, SceneError
+from geohash_rs.errors import GeoHashRSWarning, HasherError, SceneError
 from geohash_rs.hashing.fit.by_name import Unfitted, fit_again, fit_to_kept
 from geohash_rs.hashing.fit.training_free import TURNED_TILES
 from geohash_rs.hashing.hasher import Hasher
@@ -171,7 +172,9 @@ class VectorSource:
         """
         self.name = "their feature vectors"
         if turns:
-            self.name += f" (and the pixels of about {TURNED_TILES} of each sensor)"
+            self.name += (
+                f" (and the pixels of about {TURNED_TILES} of each sensor, if they can be read)"
+            )
         self.state, self.form, self.settings, self.turns = state, form, settings, turns
         self.counts = count_tiles(state)
         self.num_tiles, self.num_scenes = sum(self.counts.values()), len(self.counts)
@@ -200,7 +203,7 @@ class VectorSource:
             raise SceneError(msg)
 
     def fit(self, segments: Sequence[Segment], own: Hasher | None, new: Unfitted | None) -> Hasher:
-        """Fit a hasher on a sample of the vectors; a general one also turns some tiles."""
+        """Fit a hasher on a sample of the vectors; a general one also turns tiles, if it can."""
         own = required(own)
         records = [self.state.records.get(name) or SceneRecord(scene=name) for name in self.counts]
         names = _sensors(records)
@@ -210,28 +213,28 @@ class VectorSource:
         scenes = ArchivedScenes(
             self.state, self.settings, bands=own.bands, same_bands=True, all_of_them=False
         )
-        self._check_readable(scenes, names)
+        self._warn_of_unreadable(scenes, names)
+        if not scenes.files:
+            return fit_to_kept(own, kept, (), unfitted=new)
         size = TURNED_TILES * len(kept)
         if 2 * size >= TRACE_TILES:
             own.accelerate()
         with closing(scenes.sample(segments, own.values, names=names, size=size)) as turned:
             return fit_to_kept(own, kept, turned, unfitted=new)
 
-    def _check_readable(self, scenes: ArchivedScenes, names: dict[str, str]) -> None:
-        """Check that a scene of each sensor can be read.
-
-        Raises:
-            SceneError: If none can; it names one.
-        """
+    def _warn_of_unreadable(self, scenes: ArchivedScenes, names: dict[str, str]) -> None:
+        """Warn of each sensor of which no scene can be read; name one of its scenes."""
         known = {names[file.key] for file in scenes.files}
         for scene, why in scenes.problems:
             if (sensor := names[scene]) not in known:
+                known.add(sensor)
                 msg = (
-                    f"no scene of {sensor} can be read, but a general hasher is fitted to how "
-                    f"features change when a tile is turned ({scene}: {why.rstrip('.')}). Put one "
-                    "back, name a hasher file, or remove its scenes with 'geohash-rs remove'."
+                    f"no scene of {sensor} can be read ({scene}: {why.rstrip('.')}), so the "
+                    "general hasher is fitted to its feature vectors without seeing how they "
+                    "change when a tile is turned. To let it see that, put one back and refit "
+                    "again."
                 )
-                raise SceneError(msg)
+                warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
 
     def _sample(
         self, segments: Sequence[Segment], records: Sequence[SceneRecord], names: dict[str, str]

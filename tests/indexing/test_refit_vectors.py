@@ -12,7 +12,7 @@ from affine import Affine
 
 from geohash_rs import Archive, Hasher, Scenes
 from geohash_rs.codes import pack_codes
-from geohash_rs.errors import SceneError, VectorError
+from geohash_rs.errors import GeoHashRSWarning, HasherError, SceneError, VectorError
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.indexing import tile_sources
 from geohash_rs.store.disk.manifest import KeepVectors
@@ -117,19 +117,107 @@ def test_a_general_hasher_looks_at_turned_tiles_of_every_sensor(
     former, seen = archive.hasher(), count_passes(monkeypatch)
     plans = []
     archive.refit("general-24", announce=plans.append)
-    assert "vectors (and the pixels of about 20 of each sensor) by general-24" in str(plans[0])
+    assert "the pixels of about 20 of each sensor, if they can be read) by" in str(plans[0])
     assert sum(seen) == 2 * 2 * 20  # two sensors, two views of 20 tiles each
     assert archive.hasher().extractor.equals(former.extractor)
     np.testing.assert_array_equal(archive.codes(ids_of(archive)), codes_of_vectors(archive))
     (scenes / "a_20230601.tif").unlink()  # tiles of the other date are turned instead
-    archive.refit("general-32")
+    seen.clear()
+    report = archive.refit("general-32")
+    assert sum(seen) == 2 * 2 * 20
+    assert "without" not in report.fitted_on
     (scenes / "fine.tif").unlink()
-    before = archive.hasher_fingerprint
-    with pytest.raises(
-        SceneError, match=r"no scene of 2 m uint8 can be read, .*fine.tif: .* Put one back"
+    seen.clear()
+    with pytest.warns(
+        GeoHashRSWarning, match=r"no scene of 2 m uint8 can be read \(.*fine.tif: .* put one back"
     ):
-        archive.refit("general-16")
-    assert archive.hasher_fingerprint == before
+        report = archive.refit("general-16")
+    assert sum(seen) == 2 * 2 * 20  # all of the other sensor
+    assert report.fitted_on.endswith(
+        "35 of 2 m uint8, without turned views of 2 m uint8, since no scene can be read"
+    )
+    np.testing.assert_array_equal(archive.codes(ids_of(archive)), codes_of_vectors(archive))
+
+
+@pytest.mark.usefixtures("small_input")
+@pytest.mark.parametrize("only", ["*.tif", "a_*.tif"])
+def test_a_general_hasher_needs_no_scene_if_none_can_be_read(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only: str
+) -> None:
+    archive = Archive.create(tmp_path / "kept", hasher="general-16", keep_vectors="int8")
+    archive.add(Scenes(sorted(scenes.glob(only))), tile_size=TILE)
+    former = archive.hasher()
+    scenes.rename(tmp_path / "elsewhere")
+    seen = count_passes(monkeypatch)
+    for name in (None, "general-32"):
+        with pytest.warns(GeoHashRSWarning, match="no scene of .* can be read"):
+            report = archive.refit(name)
+        assert (seen, report.num_hashed) == ([], archive.num_tiles)
+        assert "without turned views" in report.fitted_on
+        assert report.fitted_on == archive.hasher().notes["fitted_on"]
+        assert (archive.hasher().name, archive.num_bits) == (report.hasher, report.num_bits)
+        np.testing.assert_array_equal(archive.codes(ids_of(archive)), codes_of_vectors(archive))
+        codes = np.unpackbits(archive.codes(ids_of(archive)), axis=1)
+        assert not {0, len(codes)} & set(codes.sum(0).tolist())  # every bit tells tiles apart
+    assert archive.num_bits == 32
+    assert archive.hasher().extractor.equals(former.extractor)
+    assert archive.verify().ok
+
+
+LAYERS = "@tf_efficientnet_lite0+blocks.5+blocks.4"
+
+
+@pytest.mark.usefixtures("small_input")
+@pytest.mark.parametrize("name", ["itq-32", "lsh-32"])
+def test_another_head_keeps_the_layers_of_the_archive(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    archive = kept(tmp_path / "kept", "general-16", scenes)
+    former, moved = archive.hasher(), scenes.rename(tmp_path / "elsewhere")
+    seen = count_passes(monkeypatch)
+    report = archive.refit(name)
+    assert seen == []
+    assert (report.num_hashed, report.hasher, archive.num_bits) == (105, name + LAYERS, 32)
+    assert archive.hasher().extractor.equals(former.extractor)
+    np.testing.assert_array_equal(archive.codes(ids_of(archive)), codes_of_vectors(archive))
+    assert archive.refit().hasher == name + LAYERS  # again, of the same method
+    assert archive.refit("itq-16").hasher == "itq-16" + LAYERS
+    moved.rename(scenes)
+    assert archive.refit("general-24").hasher == "general-24"
+    assert archive.hasher().extractor.equals(former.extractor)
+
+
+@pytest.mark.usefixtures("small_input")
+def test_a_patch_finds_itself_after_another_head_was_fitted(scenes: Path, tmp_path: Path) -> None:
+    archive = kept(tmp_path / "kept", "general-64", scenes)
+    archive.refit("itq-64")
+    hasher = Archive.open(archive.path).hasher()
+    tiles = torch.from_numpy(mosaic(6, 6, 2)[:, :TILE, :TILE][None])
+    (scene,) = (one for one in archive.tiles(ids_of(archive))["scene"].unique() if "0901" in one)
+    first = archive.tiles(ids_of(archive)).query("scene == @scene and col == 0 and row == 0")
+    stored = archive.codes(first["tile_id"].to_numpy())
+    assert np.unpackbits(hasher.codes(tiles) ^ stored).sum() <= 1  # float16 rounds the features
+
+
+@pytest.mark.usefixtures("small_input")
+def test_a_hasher_that_was_shipped_keeps_its_features_under_another_head(
+    scenes: Path, tmp_path: Path
+) -> None:
+    archive = kept(tmp_path / "kept", "general-rgb-128", scenes)
+    former = archive.hasher()
+    shutil.rmtree(scenes)
+    report = archive.refit("itq-64")
+    hasher = archive.hasher()
+    assert hasher.extractor.equals(former.extractor)
+    assert (report.num_bits, hasher.num_bits) == (64, 64)
+    assert not {"adapts", "figures"} & set(hasher.notes)  # they are of the former head
+    assert archive.refit().hasher == report.hasher
+
+
+def test_signs_of_features_are_refused(quick_hasher: Hasher, scenes: Path, tmp_path: Path) -> None:
+    archive = kept(tmp_path / "kept", quick_hasher, scenes)
+    with pytest.raises(HasherError, match="method 'signs' is not one of"):
+        archive.refit("signs-64")
 
 
 def test_tiles_that_a_dataset_made_are_hashed_again(
@@ -209,7 +297,9 @@ def test_a_hasher_of_other_features_is_refused(
     before = (archive.path / "manifest.json").read_bytes()
     with pytest.raises(VectorError, match="keeps the feature vectors of its hasher, but .* others"):
         archive.refit(hasher=other)
-    with pytest.raises(VectorError, match="but lsh-16 computes others"):
-        archive.refit(hasher="lsh-16")
+    with pytest.raises(VectorError, match="but general-16 computes others"):
+        archive.refit("general-16", backbone="tf_efficientnet_lite0")
+    with pytest.raises(VectorError, match="but general-rgb-128 computes others"):
+        archive.refit(hasher="general-rgb-128")
     assert (archive.path / "manifest.json").read_bytes() == before
     assert not list(archive.path.glob("refit-*"))

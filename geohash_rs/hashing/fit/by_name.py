@@ -227,23 +227,29 @@ def with_backbone(name: str, choice: BackboneChoice) -> str:
     return f"{name}{AT}{choice}"
 
 
-def keep_backbone(unfitted: Unfitted, own: Hasher | None) -> Unfitted:
+def keep_backbone(unfitted: Unfitted, own: Hasher | None, *, always: bool = False) -> Unfitted:
     """Let a hasher that is to be fitted keep the backbone that was chosen for an archive.
 
     Args:
         unfitted: The hasher to fit.
         own: The archive's hasher, or None.
+        always: Whether it keeps the default backbone too, with its layers, as it must if the
+            archive keeps features.
 
     Returns:
         The hasher to fit, with the backbone of the other one; the same if it names a backbone, or
-        the other one was trained or has the default backbone.
+        the other one was trained or, unless `always`, has the default backbone.
     """
     if own is None or own.embedding is not None or unfitted.reads_pixels:
         return unfitted
     chosen = not _is_usual(own.backbone) and not own.notes.get("adapts")
-    if not chosen or not is_training_free(own.name, own.notes):
+    if not (chosen or always) or not is_training_free(own.name, own.notes):
         return unfitted
     _, named, backbone = own.name.partition(AT)
+    if _is_usual(own.backbone):
+        usual = tuple(own.backbone.stages) == _usual_stages(unfitted)
+        choice = BackboneChoice(model=LITE0, stages=tuple(own.backbone.stages))
+        named, backbone = ("", "") if usual else (AT, choice.title)
     return replace(unfitted, name=f"{unfitted.name}{named}{backbone}", bands=own.bands, own=own)
 
 
@@ -367,8 +373,9 @@ def fit_to_kept(
         hasher: As in `fit_again`.
         kept: Features of each sensor's tiles, float32, shape (tiles, num_features).
         tiles: Batches of raw tiles and the sensor of each; "general" compares views of some of each
-            sensor.
-        unfitted: Another name and number of bits for the hasher; `shares_features` holds for it.
+            sensor, as far as there are tiles of it.
+        unfitted: Another name, method and number of bits for the hasher; `shares_features` holds
+            for it.
         seed: As in `fit_again`.
 
     Returns:
@@ -389,12 +396,14 @@ def fit_to_kept(
     head, notes = fit_head(
         hasher.network,
         tiles,
-        method=method_of(hasher),
+        method=unfitted.method if unfitted is not None else method_of(hasher),
         num_bits=named.num_bits,
         seed=seed,
         kept=kept,
     )
-    return replace(hasher, head=head, name=named.name, notes={**hasher.notes, **notes})
+    shipped = hasher.notes.get("adapts") and named.name != hasher.name  # its notes are of its head
+    notes = notes if shipped else {**hasher.notes, **notes}
+    return replace(hasher, head=head, name=named.name, notes=notes)
 
 
 def shares_features(hasher: Hasher, unfitted: Unfitted) -> bool:
@@ -405,20 +414,25 @@ def shares_features(hasher: Hasher, unfitted: Unfitted) -> bool:
         unfitted: The one to be fitted.
 
     Returns:
-        Whether both are fitted without labels, by one method and with the same backbone; or on
-        vectors of an embedding.
+        Whether both are fitted without labels and with the same backbone; or on vectors of an
+        embedding.
     """
     if hasher.embedding is not None:
         return not unfitted.reads_pixels
+    if unfitted.own is not None:
+        return unfitted.own is hasher
     if unfitted.is_shipped or hasher.notes.get("adapts"):
         return unfitted.name == hasher.name
-    if not is_training_free(hasher.name, hasher.notes) or unfitted.method != method_of(hasher):
-        return False
     chosen = unfitted.backbone is not None and not unfitted.backbone.is_default
-    if unfitted.own is not None or chosen:
-        return unfitted.own is hasher
-    stages = GENERAL_STAGES if unfitted.method == "general" else ()
-    return _is_usual(hasher.backbone) and tuple(hasher.backbone.stages) == stages
+    if chosen or not is_training_free(hasher.name, hasher.notes):
+        return False
+    stages = tuple(hasher.backbone.stages)
+    return _is_usual(hasher.backbone) and stages == _usual_stages(unfitted)
+
+
+def _usual_stages(unfitted: Unfitted) -> tuple[str, ...]:
+    """Return the stages of the default network that a hasher has which names no backbone."""
+    return GENERAL_STAGES if unfitted.method == "general" else ()
 
 
 def _is_usual(backbone: Backbone) -> bool:

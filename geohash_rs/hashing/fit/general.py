@@ -95,7 +95,8 @@ def whitening(
 
     Args:
         centred: Prepared features with zero mean, float64, shape (tiles, num_features).
-        views: Prepared features of views, float64, shape (some tiles, views, num_features).
+        views: Prepared features of views, float64, shape (some tiles, views, num_features); without
+            any, no direction is divided.
         num_bits: Least number of axes.
         components: Number of axes, as far as there are features.
         strength: As in `general_head`.
@@ -106,6 +107,8 @@ def whitening(
     """
     generator = torch.Generator().manual_seed(seed)
     axes = principal_axes(centred, max(num_bits, min(components, centred.shape[1])), generator)
+    if not len(views):
+        return axes
     return axes @ inverse_power(view_scatter(views @ axes), strength, floor=FLOOR)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from geohash_rs.hashing.fit.general import general_head, whitening
 from geohash_rs.hashing.fit.itq import itq_head, principal_axes
+from geohash_rs.hashing.fit.nearest import nearest_head
 from geohash_rs.hashing.network.heads import GroupedHead, LinearHead
 from geohash_rs.hashing.network.rotations import rotate, rotation_to
 
@@ -42,10 +43,13 @@ def grouped_head(
     the mean of a sensor whose tiles vary less than those of others, what could be ground is left
     in: the part along directions in which tiles of the others vary.
 
+    Without views of any tile, nothing says which directions change when a tile is turned: no
+    direction shrinks, and the head of one sensor is that of an embedding.
+
     Args:
         groups: For each sensor, features of unlabelled tiles, float32, shape (tiles,
             num_features), and of several views of some of them, shape (some tiles, views,
-            num_features).
+            num_features); of no tiles if no pixels are at hand.
         num_bits: Bits per code.
         parts: Lengths of the parts of the feature vector that are normalised separately.
         seed: Seed of the rotations.
@@ -72,6 +76,8 @@ def grouped_head(
     views = [torch.cat([groups[n][1] for n in own]) for own in members]
     if len(members) == 1:
         tiles = torch.cat([part for part, _ in groups])
+        if not len(views[0]):
+            return nearest_head(tiles, num_bits=num_bits, parts=parts, seed=seed)
         return general_head(tiles, views[0], num_bits=num_bits, parts=parts, seed=seed)
     prepared = [torch.cat([prepared[n] for n in own]) for own in members]
     turned = [
@@ -134,14 +140,14 @@ def _offsets(groups: Sequence[Tensor], views: Sequence[Tensor]) -> list[Tensor]:
         (part - mean)[_spread(len(part), SOME)] for part, mean in zip(groups, means, strict=True)
     ]
     spreads = torch.stack([part.square().sum(1).mean() for part in some])
-    faint = torch.stack([part.var(1, correction=0).sum(1).mean() for part in views])
+    faint = torch.stack([_changes(part) for part in views])
     offsets = []
     for own, mean in enumerate(means):
         rest = [n for n in range(len(groups)) if n != own]
         lack = 1 - float(spreads[own] / spreads[rest].quantile(0.5))
         lack = max(0.0, (lack - USUAL_LACK) / (1 - USUAL_LACK))
-        contrast = spreads / faint.clamp_min(1e-12)
-        if not lack or contrast[own] > SAME_CONTRAST * contrast[rest].quantile(0.5):
+        contrast = spreads / faint.clamp_min(1e-12)  # NaN without views: as if the ground lacks
+        if not lack or contrast[own] > SAME_CONTRAST * contrast[rest].nanquantile(0.5):
             offsets.append(mean)
             continue
         others = torch.cat([some[n][_spread(len(some[n]), SOME // 4)] for n in rest])
@@ -150,6 +156,13 @@ def _offsets(groups: Sequence[Tensor], views: Sequence[Tensor]) -> list[Tensor]:
         both = ground @ ground.T + SHIFT * torch.eye(len(ground), dtype=mean.dtype)
         offsets.append(mean - ground.T @ torch.linalg.solve(both, ground @ deviation))
     return offsets
+
+
+def _changes(views: Tensor) -> Tensor:
+    """Return the mean variance of features between views of a tile; NaN without views."""
+    if not len(views):
+        return views.new_tensor(torch.nan)
+    return views.var(1, correction=0).sum(1).mean()
 
 
 def _scales(groups: Sequence[Tensor]) -> list[Tensor]:

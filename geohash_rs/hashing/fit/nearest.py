@@ -16,7 +16,7 @@ MOST_ROWS = 20_000  # to fit on; more change nothing
 LEAST_VARIANCE = 1e-10  # of an axis, as a share of the largest: smaller ones are rounding
 FEWEST_TO_CHOOSE = 64  # vectors; with fewer, the first way is taken
 ROWS_TO_CHOOSE, QUERIES, NEIGHBOURS = 6000, 400, 10
-BITS_OF_ITQ = 128  # with more bits, ITQ keeps fewer neighbours than the rotation it starts from
+BITS_OF_ITQ = 128  # with more bits, ITQ mostly keeps fewer than the rotation it starts from
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class Way:
 WAYS = (Way(), Way(spread=0.2), Way(spread=0.4), Way(strength=0.25, iterations=15))
 
 
-def nearest_head(features: Tensor, *, num_bits: int, seed: int = 0) -> LinearHead:
+def nearest_head(
+    features: Tensor, *, num_bits: int, parts: tuple[int, ...] = (), seed: int = 0
+) -> LinearHead:
     """Fit hyperplanes after which the nearest codes are those of the nearest vectors by cosine.
 
     The vectors, at unit length, are projected onto as many principal axes as there are bits. A
@@ -52,13 +54,14 @@ def nearest_head(features: Tensor, *, num_bits: int, seed: int = 0) -> LinearHea
     Args:
         features: Vectors, float32, shape (n, num_features).
         num_bits: Bits per code, also more than num_features.
+        parts: Lengths of the parts of a vector that are normalised separately.
         seed: Seed of the rotation, the order of the thresholds and the halves.
 
     Returns:
         The fitted head.
 
     Raises:
-        HasherError: If there is one vector, or all are equal.
+        HasherError: If there are fewer than two vectors, or all are equal.
         CodeLengthError: If the bits cannot be packed.
 
     References:
@@ -66,13 +69,14 @@ def nearest_head(features: Tensor, *, num_bits: int, seed: int = 0) -> LinearHea
         into a compact image representation, CVPR 2010,
         https://doi.org/10.1109/CVPR.2010.5540039; ITQ as in `itq_head`
     """
-    head = LinearHead(features.shape[1], num_bits)
+    head = LinearHead(features.shape[1], num_bits, parts=parts)
     generator = torch.Generator().manual_seed(seed)
     if len(features) > MOST_ROWS:
         features = features[torch.randperm(len(features), generator=generator)[:MOST_ROWS]]
     prepared = head.prepare(features.double())
     if len(prepared) < 2 or not float((prepared - prepared[0]).abs().max()) > 1e-6:
-        alike = f"all {len(features)} vectors are equal" if len(features) > 1 else "there is one"
+        count = len(features)
+        alike = f"all {count} vectors are equal" if count > 1 else f"there {_few(count)}"
         msg = (
             f"a head learns how vectors differ, but {alike}; fit on more vectors, or use "
             "lsh-64, which needs none that differ."
@@ -85,6 +89,11 @@ def nearest_head(features: Tensor, *, num_bits: int, seed: int = 0) -> LinearHea
         head.projection.weight.copy_(directions.T)
         head.projection.bias.copy_(-thresholds)
     return head
+
+
+def _few(count: int) -> str:
+    """Say that there is one vector, or none."""
+    return "is one" if count else "are none"
 
 
 def _best_way(prepared: Tensor, *, num_bits: int, seed: int) -> Way:

@@ -146,9 +146,7 @@ def fit_hasher(
         ValueMismatchError: If batches hold different kinds of values, and ``values`` is not given.
         CodeLengthError: If the bits cannot be packed.
     """
-    if method not in METHODS:
-        msg = f"method {method!r} is not one of {sorted(METHODS)}."
-        raise HasherError(msg)
+    _check_method(method)
     check_num_bits(num_bits)
     sample, batches = peek(tiles, of_one_kind=not values)
     names = tuple(bands) if bands is not None else default_bands(sample.shape[1])
@@ -207,16 +205,17 @@ def fit_head(
         num_bits: Bits per code.
         seed: Seed of the rotation or the hyperplanes.
         kept: Features of each sensor's tiles, float32, shape (tiles, num_features), if they were
-            computed before. Then "general" needs batches of each sensor only to compare views of
-            tiles, and the other methods need none.
+            computed before. Then "general" needs batches only to compare views of tiles, does
+            without for a sensor of which there are none, and the other methods need none.
 
     Returns:
         The head, and notes for the hasher: what it was fitted on, in words ("fitted_on"), and the
         mean distance of two tiles of each sensor, bits ("apart"), unless it has few.
 
     Raises:
-        HasherError: If there are too few tiles, or a feature is not finite.
+        HasherError: If the method is unknown, there are too few tiles, or a feature is not finite.
     """
+    _check_method(method)
     plain: dict[str, list[Tensor]] = {}
     turned: dict[str, list[Tensor]] = {}
     for images, sensors in batches:
@@ -239,7 +238,11 @@ def fit_head(
         fitted_on += ": " + ", ".join(f"{count} of {sensor}" for sensor, count in counts.items())
     together = {sensor: torch.cat(plain[sensor]) for sensor in counts}
     if method == "general":
-        groups = [(together[sensor], torch.cat(turned[sensor])) for sensor in counts]
+        if unturned := [sensor for sensor in counts if sensor not in turned]:
+            of = f" of {', '.join(unturned)}" if len(counts) > 1 else ""
+            fitted_on += f", without turned views{of}, since no scene can be read"
+        none = torch.empty(0, len(GENERAL_VIEWS), next(iter(together.values())).shape[1])
+        groups = [(together[sensor], torch.cat(turned.get(sensor, [none]))) for sensor in counts]
         parts = extractor.backbone.parts
         head = grouped_head(groups, num_bits=num_bits, parts=parts, seed=seed)
     else:
@@ -251,6 +254,17 @@ def fit_head(
         if len(features) >= FEWEST_OF_SENSOR
     }
     return head, {"fitted_on": fitted_on, "apart": apart}
+
+
+def _check_method(method: str) -> None:
+    """Check that tiles of pictures can be hashed by a method.
+
+    Raises:
+        HasherError: If they cannot.
+    """
+    if method not in METHODS:
+        msg = f"method {method!r} is not one of {sorted(METHODS)}."
+        raise HasherError(msg)
 
 
 def _mean_distance(head: LinearHead, features: Tensor) -> float:

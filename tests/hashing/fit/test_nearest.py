@@ -95,8 +95,18 @@ def test_bits_without_spread_divide_the_vectors_in_half() -> None:
     assert np.array_equal(np.unpackbits(codes, axis=1).sum(axis=0), np.full(64, 25))
 
 
-@pytest.mark.parametrize("count", [1, 5, 500])
-def test_vectors_that_do_not_differ_are_refused(count: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "there are none"), (1, "there is one;"), (5, "all 5 vectors"), (500, "all 500 vectors")],
+)
+def test_vectors_that_do_not_differ_are_refused(count: int, said: str) -> None:
     vectors = torch.ones(count, 16) * torch.arange(1.0, 1 + count)[:, None]  # of one direction
-    with pytest.raises(HasherError, match="there is one" if count == 1 else f"all {count} vectors"):
+    with pytest.raises(HasherError, match=said):
         nearest_head(vectors, num_bits=64)
+
+
+def test_parts_of_a_vector_count_alike() -> None:
+    vectors = vectors_like_features(300, 48, falling=1.0)
+    louder = vectors * np.where(np.arange(48) < 32, 1, 8).astype(np.float32)
+    head = nearest_head(torch.from_numpy(vectors), num_bits=64, parts=(32, 16))
+    assert np.array_equal(codes_by(head, vectors), codes_by(head, louder))
