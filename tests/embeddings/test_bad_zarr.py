@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from zarr.codecs import BloscCodec, GzipCodec
 
 from geohash_rs import Archive
 from geohash_rs.embeddings.zarr_source import zarr_sources
@@ -59,6 +60,30 @@ def test_a_step_without_any_good_block_is_skipped_by_its_reason(store, tmp_path)
     assert scene.endswith("t.zarr/utm32/2023-01-01")
     assert "of a block that cannot be read" in reason
     assert "rows 0 to 96" in reason
+
+
+@pytest.mark.parametrize("codec", [GzipCodec(), BloscCodec(), None])
+def test_other_codecs_are_found_damaged_too(tmp_path, codec):
+    vectors = np.random.default_rng(1).normal(size=(2, 8, 32, 32)).astype(np.float32)
+    group = write_floats(tmp_path / "a.zarr", vectors, names=("time", "band", "y", "x"))
+    del group["embeddings"]
+    array = group.create_array(
+        "embeddings",
+        shape=vectors.shape,
+        chunks=(1, 8, 32, 32),
+        dtype=np.float32,
+        compressors=codec,
+        dimension_names=["time", "band", "y", "x"],
+    )
+    array[...] = vectors
+    path = tmp_path / "a.zarr/embeddings/c/0/0/0/0"
+    path.write_bytes(path.read_bytes()[:1000])
+    archive = Archive.create(tmp_path / "archive", hasher="general-8")
+    report = archive.add(tmp_path / "a.zarr", tile_size=4)
+    assert report.num_tiles == 64
+    ((scene, reason),) = report.skipped
+    assert scene.endswith("a.zarr/0")
+    assert "64 of a block that cannot be read" in reason
 
 
 def test_a_store_that_is_out_of_reach_is_not_taken_for_damaged(store, monkeypatch):
