@@ -54,7 +54,7 @@ def as_features(vectors: npt.ArrayLike, *, one: bool = False) -> npt.NDArray[np.
 
     Args:
         vectors: The vectors.
-        one: Whether a single vector, shape (length,), may be given.
+        one: Whether a single vector, shape (length,), is accepted too.
 
     Returns:
         The vectors, float, shape (n, length).
