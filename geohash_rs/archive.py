@@ -10,6 +10,7 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from geohash_rs.codes import check_num_bits
+from geohash_rs.embeddings.known import records_of, remember
 from geohash_rs.embeddings.options import TableOptions, Tables
 from geohash_rs.embeddings.published import add_published
 from geohash_rs.embeddings.vectors import (
@@ -359,8 +360,10 @@ class Archive(CodeStore, ImageQueries):
             self.refresh()
         check_addable(self, given, tiles)
         hasher = fit_on_vectors(self, given, found) if self.pending_hasher else self.hasher()
-        check_embedding(hasher, found, what="the vectors", records=self.scenes())
-        return add_vectors(self, hasher, given, tiles, scenes=scenes, replace_scenes=replace_scenes)
+        check_embedding(hasher, found, what="the vectors", records=records_of(self))
+        ids = add_vectors(self, hasher, given, tiles, scenes=scenes, replace_scenes=replace_scenes)
+        remember(self, found)
+        return ids
 
     def refit(
         self,

@@ -211,7 +211,6 @@ def _report(one: Planned, outcome: Outcome, report: AddReport, settings: IndexSe
     reason = outcome.failure
     if reason is None and not outcome.num_tiles and not one.resumes:
         why = f": {listed(outcome.left_out)}" if outcome.left_out else ""
-        why = f": {listed(outcome.left_out)}" if outcome.left_out else ""
         reason = f"{one.source.name} has no vector that can be used{why}."
     if reason is not None:
         if one.earlier is not None and one.earlier.num_tiles and not outcome.num_tiles:

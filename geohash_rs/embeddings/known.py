@@ -4,9 +4,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from geohash_rs.hashing.embedding import Embedding
+from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 
-__all__ = ["MODEL", "completed", "embedding_of", "known_embedding", "said_of"]
+__all__ = [
+    "MODEL",
+    "completed",
+    "embedding_of",
+    "known_embedding",
+    "records_of",
+    "remember",
+    "said_of",
+]
 
 MODEL = "vectors_model"  # setting of a scene's record
 
@@ -25,6 +34,31 @@ def said_of(embedding: Embedding) -> dict[str, str]:
         "version": embedding.version,
         "variant": embedding.variant,
     }
+
+
+def remember(archive: CodeStore, embedding: Embedding) -> None:
+    """Store what the first named vectors say that came without a record of their scene.
+
+    Args:
+        archive: The archive, open for writing.
+        embedding: Where the vectors come from.
+    """
+    if embedding.model and MODEL not in archive.manifest.attrs:
+        archive.update_attrs({MODEL: said_of(embedding)})
+
+
+def records_of(archive: CodeStore) -> list[SceneRecord]:
+    """Return the records that may name a model: those of the scenes, and of what came without any.
+
+    Args:
+        archive: The archive.
+
+    Returns:
+        The records.
+    """
+    said = archive.manifest.attrs.get(MODEL)
+    own = [] if said is None else [SceneRecord(scene="", settings={MODEL: said})]
+    return [*archive.scenes(), *own]
 
 
 def embedding_of(record: SceneRecord, *, dimensions: int) -> Embedding | None:

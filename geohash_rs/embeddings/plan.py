@@ -8,6 +8,7 @@ from geohash_rs.embeddings.known import (
     completed,
     embedding_of,
     known_embedding,
+    records_of,
     said_of,
 )
 from geohash_rs.embeddings.notes import sentence_of
@@ -75,7 +76,7 @@ def plan_sources(
         HasherError: If the hasher reads pixels.
         SceneError: With ``strict``, if a source does not fit.
     """
-    known = {record.scene: record for record in archive.scenes()}
+    known = {record.scene: record for record in records_of(archive)}
     found = list(sources)
     keys = {source.key for source in found}
     kept = [record for key, record in known.items() if key not in keys]

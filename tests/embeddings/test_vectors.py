@@ -189,6 +189,18 @@ def test_a_first_call_that_fails_leaves_the_archive_open_to_others(tmp_path):
     again.add_embeddings(VECTORS[:, :40], tiles_for(600), embedding=Embedding("right", 40))
 
 
+def test_the_first_named_model_binds_an_archive_of_unnamed_vectors(tmp_path):
+    archive = Archive.create(tmp_path / "a", hasher="general-32")
+    archive.add_embeddings(VECTORS, tiles_for(600))
+    archive.add_embeddings(VECTORS[:9], tiles_for(9), embedding=CLAY)
+    archive = Archive.open(archive.path)
+    for other in (Embedding("tessera", 48), Embedding("clay", 48, version="2")):
+        with pytest.raises(HasherMismatchError, match="clay 1.5"):
+            archive.add_embeddings(VECTORS[:9], tiles_for(9), embedding=other)
+    archive.add_embeddings(VECTORS[:9], tiles_for(9), embedding=CLAY)
+    assert archive.num_tiles == 618
+
+
 def test_tensors_are_vectors_too_and_masked_numbers_are_not(archive):
     for kind in (torch.float32, torch.float64, torch.bfloat16):
         tensor = torch.tensor(VECTORS[7], dtype=kind, requires_grad=True)
