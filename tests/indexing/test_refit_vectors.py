@@ -199,7 +199,7 @@ def test_a_patch_finds_itself_after_another_head_was_fitted(scenes: Path, tmp_pa
     assert np.unpackbits(hasher.codes(tiles) ^ stored).sum() <= 1  # float16 rounds the features
 
 
-@pytest.mark.usefixtures("small_input")
+@pytest.mark.filterwarnings("ignore:the hasher does not fit")
 def test_a_hasher_that_was_shipped_keeps_its_features_under_another_head(
     scenes: Path, tmp_path: Path
 ) -> None:
