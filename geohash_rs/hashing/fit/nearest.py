@@ -92,7 +92,7 @@ def nearest_head(
 
 
 def _few(count: int) -> str:
-    """State that there is one vector, or none."""
+    """Return the words for one vector, or none."""
     return "is one" if count else "are none"
 
 
