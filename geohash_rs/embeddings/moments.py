@@ -54,13 +54,13 @@ def read_moments(array: pa.Array) -> tuple[Moments, Moments]:
     elif pa.types.is_date(values.type):
         days = values.cast(pa.date32()).cast(pa.int32())
         first = _filled(days).astype("datetime64[D]").astype("datetime64[us]")
-        first[days.is_null().to_numpy(zero_copy_only=False)] = np.datetime64("NaT")
+        first[days.is_null().to_numpy(zero_copy_only=False)] = np.datetime64("NaT", "us")
         last = first + (DAY - LAST)
     else:
         first, last = _parsed(values.cast(pa.string()))
     off = ~((first >= EARLIEST) & (last < LATEST))
     first, last = first.copy(), last.copy()
-    first[off] = last[off] = np.datetime64("NaT")
+    first[off] = last[off] = np.datetime64("NaT", "us")
     return first, last
 
 
@@ -75,7 +75,7 @@ def _instants(values: pa.Array) -> Moments:
         missing = missing | (np.abs(numbers) > np.iinfo(np.int64).max // factor)
         micros = np.where(missing, 0, numbers) * factor
     found = micros.astype("datetime64[us]")
-    found[missing] = np.datetime64("NaT")
+    found[missing] = np.datetime64("NaT", "us")
     return found
 
 

@@ -115,7 +115,7 @@ class RowReader:
         named = " and ".join(map(repr, names))
         faults.mend(wrong, f"without a date that can be read in {named}")
         faults.mend(turned, f"without a date, since that in {named} ends before it starts")
-        first[wrong | turned] = last[wrong | turned] = np.datetime64("NaT")
+        first[wrong | turned] = last[wrong | turned] = np.datetime64("NaT", "us")
         return first, last
 
     def _sources(self, batch: pa.RecordBatch, faults: Faults) -> npt.NDArray[np.object_]:
