@@ -1,8 +1,11 @@
 """Open or make the archive that ``geohash-rs index`` adds to, and print what was added."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
 
 from geohash_rs.cli.options import echo_json, in_options
 from geohash_rs.cli.terminal import echo
@@ -11,7 +14,44 @@ if TYPE_CHECKING:
     from geohash_rs.archive import Archive
     from geohash_rs.indexing.report import AddReport
 
-__all__ = ["add_and_report"]
+__all__ = ["add_and_report", "all_are", "given_options"]
+
+
+def all_are(paths: Sequence[str], is_one: Callable[[str], bool], *, noun: str) -> bool:
+    """Return whether all paths of a command are of one kind.
+
+    Args:
+        paths: Files, folders or URIs.
+        is_one: Returns whether a path is of this kind.
+        noun: What such a path is called.
+
+    Returns:
+        Whether all are; False if none is.
+
+    Raises:
+        UsageError: If some are and others are not.
+    """
+    found = [path for path in paths if is_one(path)]
+    others = [path for path in paths if path not in found]
+    if found and others:
+        msg = f"{found[0]} is {noun} and {others[0]} is not; index them in two runs"
+        raise click.UsageError(msg, click.get_current_context())
+    return bool(found)
+
+
+def given_options() -> dict[str, str]:
+    """Return the options that the user gave to the running command.
+
+    Returns:
+        The option of each parameter, such as "--tile-size" of tile_size; arguments are included.
+    """
+    context = click.get_current_context()
+    flags = {one.name: one.opts[0] for one in context.command.params if one.name is not None}
+    return {
+        name: flag
+        for name, flag in flags.items()
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
 
 
 def add_and_report(

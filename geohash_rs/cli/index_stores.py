@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from geohash_rs.cli.adding import add_and_report
+from geohash_rs.cli.adding import add_and_report, all_are, given_options
 from geohash_rs.cli.options import echo_json, in_options
 from geohash_rs.cli.terminal import echo
 
@@ -37,18 +36,12 @@ def are_stores_given(paths: Sequence[str]) -> bool:
     """
     from geohash_rs.embeddings.zarr_groups import is_zarr
 
-    context = click.get_current_context()
-    stores = [path for path in paths if is_zarr(path)]
-    others = [path for path in paths if path not in stores]
-    if stores and others:
-        msg = f"{stores[0]} is a Zarr store and {others[0]} is not; index them in two runs"
-        raise click.UsageError(msg, context)
-    given = [n for n in context.params if context.get_parameter_source(n) is not ParameterSource.DEFAULT]
-    unfit = [f"--{n.replace('_', '-')}" for n in given if n not in FIT]
+    stores = all_are(paths, is_zarr, noun="a Zarr store")
+    unfit = [flag for name, flag in given_options().items() if name not in FIT]
     if stores and unfit:
         msg = f"{', '.join(unfit)} does not apply to Zarr stores; leave it out"
-        raise click.UsageError(msg, context)
-    return bool(stores)
+        raise click.UsageError(msg, click.get_current_context())
+    return stores
 
 
 def index_stores(

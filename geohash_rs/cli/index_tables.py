@@ -6,9 +6,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from geohash_rs.cli.adding import add_and_report
+from geohash_rs.cli.adding import add_and_report, all_are, given_options
 from geohash_rs.cli.options import echo_json, in_options
 from geohash_rs.cli.terminal import echo
 
@@ -41,20 +40,13 @@ def are_tables_given(paths: Sequence[str]) -> bool:
     """
     from geohash_rs.embeddings.inputs import is_table_path
 
-    context = click.get_current_context()
-    tables = [path for path in paths if is_table_path(path)]
-    others = [path for path in paths if path not in tables]
-    if tables and others:
-        msg = f"{tables[0]} is a table of vectors and {others[0]} is not; index them in two runs"
-        raise click.UsageError(msg, context)
-    given = [n for n in context.params if context.get_parameter_source(n) is not ParameterSource.DEFAULT]
-    flags = {one.name: one.opts[0] for one in context.command.params}
-    unfit = [flags[n] for n in given if n in (OF_SCENES if tables else OF_TABLES)]
+    tables = all_are(paths, is_table_path, noun="a table of vectors")
+    unfit = [flag for name, flag in given_options().items() if name in (OF_SCENES if tables else OF_TABLES)]
     if unfit:
         what = "scenes, not for tables of vectors" if tables else "tables of vectors, not for scenes"
         msg = f"{', '.join(unfit)} is for {what}; leave it out"
-        raise click.UsageError(msg, context)
-    return bool(tables)
+        raise click.UsageError(msg, click.get_current_context())
+    return tables
 
 
 def note_tables_among_scenes(paths: Sequence[str]) -> None:
