@@ -414,10 +414,13 @@ class Scenes(RasterDataset):  # type: ignore[misc]  # TorchGeo's classes are unt
             The scenes; these if no date changes.
         """
         rule = self.date_rule
-        if rule.argument is not None or rule.filename_regex is not None:
+        given = rule.argument if callable(rule.argument) else None  # such as STAC items
+        if rule.filename_regex is not None or (rule.argument is not None and given is None):
             return self
         files = [
-            replace(
+            file
+            if given is not None and given(file.source) is not None
+            else replace(
                 file, dates=dates_by_convention(file.key) or year_of_folder(file.key) or file.dates
             )
             for file in self.scene_files

@@ -334,6 +334,17 @@ def test_the_command_line_takes_a_name(tmp_path, scene, capsys):
     assert "embedding 'alphaerth' is not known" in capsys.readouterr().err
 
 
+def test_the_command_line_finds_the_year_of_a_folder(tmp_path, pixels):
+    path = write_raster(tmp_path / "2022" / "tile.tif", pixels, nodata=-128, names=ALPHAEARTH_BANDS)
+    words = ["index", str(path), "--archive", str(tmp_path / "a"), "--hasher", "lsh-64"]
+    with pytest.raises(SystemExit, match="0"):
+        main(words)
+    with pytest.raises(SystemExit, match="0"):
+        main([*words[:3], str(tmp_path / "b"), *words[4:], "--date", "2020-05-01"])
+    dates = [Archive.open(tmp_path / name).tiles([0])["datetime"].iloc[0] for name in "ab"]
+    assert [str(date)[:10] for date in dates] == ["2022-01-01", "2020-05-01"]
+
+
 def test_undated_folders_with_a_year_date_alphaearth_but_no_picture(tmp_path, pixels):
     path = write_raster(tmp_path / "2022" / "tile.tif", pixels, nodata=-128, names=ALPHAEARTH_BANDS)
     archive = Archive.create(tmp_path / "archive", hasher="lsh-64")
