@@ -122,7 +122,9 @@ class CodeStore(Answers):
             commit=new_commit(),
             num_bits=num_bits,
             pending_hasher=pending_hasher,
-            vectors=None if keep_vectors == "none" else VectorsEntry(kind=keep_vectors),
+            vectors=None
+            if keep_vectors == "none"
+            else VectorsEntry(kind=keep_vectors, rotated=keep_vectors == "int8"),
             attrs=_as_json(attrs or {}),
         )
         create_folder(Path(path), manifest, hasher=hasher)

@@ -336,9 +336,9 @@ def test_a_scene_of_other_bands_is_reported_once_before_any_worker_starts(
     write(tmp_path / "s" / "gray.tif", mosaic(1, 1, 2)[:1])
     monkeypatch.setattr(ray_index, "connect", mock.Mock(side_effect=EngineError("planned")))
     reports: list[Any] = []
-    real = ray_index.SceneImagery
+    real = ray_index.imagery_of_scenes
     monkeypatch.setattr(
-        ray_index, "SceneImagery", lambda *a, **k: reports.append(real(*a, **k)) or reports[-1]
+        ray_index, "imagery_of_scenes", lambda *a, **k: reports.append(real(*a, **k)) or reports[-1]
     )
     with pytest.raises(EngineError, match="planned"):
         index_scenes(new_archive(tmp_path, embedded), Scenes(tmp_path / "s"), tile_size=64)

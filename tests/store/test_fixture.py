@@ -10,7 +10,7 @@ import shapely
 
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
-from tests.store.write_fixture import FOLDER, VECTORS, WITH_VECTORS
+from tests.store.write_fixture import FOLDER, VECTORS, WITH_VECTORS, tiles
 
 IDS = [0, 1, 2, 3, 4, 5, 9, 10, 11]
 EARLY, LATE, END = "2021-03-04T05:06:07.000008", "2022-01-01T00:00:00", "2021-03-05T00:00:00"
@@ -109,6 +109,20 @@ def test_codes_are_read_and_searched(archive, scanner):
         ({"tile_size": [63, 65]}, []),
     ):
         assert sorted(archive.search(query, k=20, **where).ids[0].tolist()) == ids
+
+
+def test_vectors_added_to_an_archive_of_the_second_format_are_kept_as_the_others(tmp_path):
+    shutil.copytree(WITH_VECTORS / "int8", tmp_path / "a")
+    with CodeStore.open(tmp_path / "a") as archive:
+        vectors = np.array([[127.0, 1, -2, 0], [0, 0, 0, 0], [254, 2, -4, 6]], np.float32)
+        codes, places = np.zeros((3, 2), np.uint8), tiles("new.tif", 40.0)
+        ids = archive.add_codes(codes, places, vectors=vectors)
+        archive.compact()
+        np.testing.assert_array_equal(archive.vectors(ids), vectors)
+        assert (
+            "rotated"
+            not in json.loads((tmp_path / "a" / "manifest.json").read_bytes())["body"]["vectors"]
+        )
 
 
 @pytest.mark.parametrize("kind", ["float16", "int8"])

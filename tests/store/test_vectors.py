@@ -302,10 +302,9 @@ def test_an_archive_without_vectors_has_the_first_format_still(tmp_path):
 def test_an_archive_with_vectors_is_refused_by_readers_of_the_first_format(store):
     add(store, 3)
     outer = json.loads((store.path / "manifest.json").read_bytes())
-    assert (outer["version"], outer["body"]["vectors"]) == (
-        2,
-        {"kind": store.keep_vectors, "length": LENGTH},
-    )
+    said = {"kind": store.keep_vectors, "length": LENGTH}
+    said |= {"rotated": True} if store.keep_vectors == "int8" else {}
+    assert (outer["version"], outer["body"]["vectors"]) == (2, said)
 
 
 def test_the_summary_names_what_is_kept(store, tmp_path):

@@ -59,12 +59,14 @@ class VectorsEntry:
     """The form of the feature vectors that an archive keeps next to its codes.
 
     Attributes:
-        kind: "float16", or "int8" with one float32 scale per rotated vector.
+        kind: "float16", or "int8" with one float32 scale per vector.
         length: Numbers of a vector, or None until vectors were added.
+        rotated: Whether vectors of int8 were rotated first, as in all new archives.
     """
 
     kind: Literal["float16", "int8"]
     length: int | None = None
+    rotated: bool = False
 
     @property
     def row_bytes(self) -> int:

@@ -125,7 +125,9 @@ def _vectors(data: dict[str, Any]) -> VectorsEntry:
     _require(kind in ("float16", "int8"), "kind of the vectors is unknown")
     if length is not None:
         _integer(length, "length of the vectors", least=1, most=MOST_NUMBERS)
-    return VectorsEntry(kind=kind, length=length)
+    rotated = data.get("rotated", False)  # left out before int8 was rotated
+    _require(rotated in (False, kind == "int8"), "rotation of the vectors is not of this kind")
+    return VectorsEntry(kind=kind, length=length, rotated=rotated)
 
 
 def _hasher(data: dict[str, Any]) -> HasherEntry:

@@ -119,6 +119,8 @@ def commit_manifest(folder: Path, manifest: Manifest) -> None:
     body = dataclasses.asdict(manifest)
     if manifest.vectors is None:
         del body["vectors"]  # as in version 1, which has none
+    elif not manifest.vectors.rotated:
+        del body["vectors"]["rotated"]
     for name in ("tile_sizes", "sources"):
         if not body[name]:
             del body[name]

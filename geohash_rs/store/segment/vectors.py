@@ -1,7 +1,7 @@
 """Keep the feature vectors from which codes were made, as float16 or as int8 with scales.
 
 A file of float16 is row after row. A file of int8 starts with one float32 scale per row; the rows
-follow, each to be multiplied by its scale and rotated back, as `rotation` says. All are
+follow, each to be multiplied by its scale and, if the archive says so, rotated back. All are
 little-endian, without a header.
 """
 
@@ -37,11 +37,13 @@ class StoredVectors:
         path: Their file, for messages.
         values: float16 or int8, shape (n, length).
         scales: What to multiply each row by, float32, shape (n,); None for float16.
+        rotated: Whether the rows are to be rotated back.
     """
 
     path: Path
     values: Array
     scales: npt.NDArray[np.float32] | None
+    rotated: bool = False
 
     @classmethod
     def of(cls, data: Array, form: VectorsEntry, *, path: Path) -> "StoredVectors":
@@ -60,7 +62,8 @@ class StoredVectors:
             return cls(path=path, values=data.view(HALF).reshape(-1, length), scales=None)
         edge = SCALE.itemsize * (len(data) // form.row_bytes)
         values = data[edge:].view(np.int8).reshape(-1, length)
-        return cls(path=path, values=values, scales=data[:edge].view(SCALE))
+        scales = data[:edge].view(SCALE)
+        return cls(path=path, values=values, scales=scales, rotated=form.rotated)
 
     def decoded(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return some vectors.
@@ -78,7 +81,8 @@ class StoredVectors:
         if self.scales is not None:
             with np.errstate(over="ignore", invalid="ignore"):  # seen below
                 scaled = vectors * self.scales[rows, None].astype(np.float64)
-                vectors = rotated_back(scaled).astype(np.float32)
+                turned = rotated_back(scaled) if self.rotated else scaled
+                vectors = turned.astype(np.float32)
         if not np.isfinite(vectors).all():
             msg = (
                 f"{self.path} holds vectors with NaN or infinite numbers, which are never kept; it "
@@ -159,7 +163,8 @@ def encoded(
     scales = np.empty(len(rows), SCALE)
     values = np.empty((len(rows), vectors.shape[1]), np.int8)
     for part in parts:
-        turned = rotated(vectors[rows[part]])
+        own = vectors[rows[part]]
+        turned = rotated(own) if form.rotated else own.astype(np.float64)
         scales[part] = np.abs(turned).max(axis=1) / STEPS
         used = np.where(scales[part] > 0, scales[part], 1)  # 0 of vectors of zeros
         values[part] = np.clip(np.rint(turned / used[:, None]), -STEPS, STEPS)
