@@ -4,7 +4,8 @@
         [--keep-vectors none]
 
 One GeoParquet file is written in row groups of 10,000. A process of its own indexes it; its private
-memory (RssAnon) is read every 20 ms. "rest" is what it takes when the package is imported.
+memory (RssAnon) is read every 20 ms. "rest" is what it takes when the package is imported. The
+bytes of a tile are those after `compact`.
 """
 
 import argparse
@@ -19,10 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from geohash_rs import Archive
+
 GROUP = 10_000  # rows
 INDEX = """
 import sys, time
-from pathlib import Path
 from geohash_rs import Archive
 table, folder, hasher, keep = sys.argv[1:]
 archive = Archive.create(folder, hasher=hasher, keep_vectors=keep)
@@ -30,8 +32,6 @@ print("ready", flush=True)
 start, used = time.perf_counter(), time.process_time()
 report = archive.add(table)
 print(time.perf_counter() - start, time.process_time() - used, report.num_tiles)
-archive.compact()
-print(sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()))
 """
 
 
@@ -84,10 +84,14 @@ def measure(folder: Path, *, rows: int, dimensions: int, bits: int, keep: str) -
             peak = max(peak, private_bytes(process.pid))
             time.sleep(0.02)
         seconds, used, added = process.stdout.readline().split()
-        size = int(process.stdout.readline())
     if int(added) != rows:
         msg = f"{added} of {rows} rows were added"
         raise RuntimeError(msg)
+    archive = Archive.open(folder / "archive")
+    archive.compact()
+    archive.close()
+    files = [path for path in (folder / "archive").rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
     print(f"{rows:,} x {dimensions} float32, general-{bits}, vectors kept: {keep}\n")
     print("| s | processor, s | peak, MB | rest, MB | bytes a tile |\n|---|---|---|---|---|")
     print(
