@@ -21,6 +21,7 @@ from geohash_rs.embeddings.vectors import (
 )
 from geohash_rs.errors import HasherError, HasherMismatchError
 from geohash_rs.hashing.embedding import Embedding
+from geohash_rs.hashing.feature_arrays import as_features
 from geohash_rs.hashing.fit.asked import (
     DEFAULT_HASHER,
     chosen_backbone,
@@ -28,7 +29,7 @@ from geohash_rs.hashing.fit.asked import (
     name_with_backbone,
 )
 from geohash_rs.hashing.fit.by_name import Unfitted
-from geohash_rs.hashing.hasher import Hasher, as_features
+from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.hashing.shipped import load_hasher
 from geohash_rs.indexing.add import Imagery, add_imagery

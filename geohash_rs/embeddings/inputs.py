@@ -1,7 +1,7 @@
 """Recognise tables of vectors among what is to be added, and open them."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geohash_rs._compat import embedding_table
-from geohash_rs.embeddings.add import add_sources
 from geohash_rs.embeddings.arrow import ArrowRows, as_arrow, with_vectors
 from geohash_rs.embeddings.opening import open_table
 from geohash_rs.embeddings.options import TableSettings
@@ -20,17 +19,13 @@ from geohash_rs.embeddings.parquet import ParquetRows
 from geohash_rs.embeddings.repeats import Repeats
 from geohash_rs.embeddings.tables import TableSource
 from geohash_rs.errors import SceneError
-from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.report import AddReport
-from geohash_rs.indexing.settings import IndexSettings
 from geohash_rs.scenes.file import scene_key
 from geohash_rs.scenes.finding import SCENE_ENDINGS
 from geohash_rs.scenes.folders import FolderSearch, shown_name
 from geohash_rs.scenes.remote import is_virtual
-from geohash_rs.store.code_store import CodeStore
 
 __all__ = [
-    "add_tables",
     "are_tables",
     "find_tables",
     "is_table_path",
@@ -235,27 +230,3 @@ def _is_pair(data: object) -> bool:
 
 def _is_table(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
-
-
-def add_tables(
-    archive: CodeStore,
-    data: Any,  # noqa: ANN401 - see `are_tables`
-    options: TableSettings,
-    settings: IndexSettings,
-    hasher_of: Callable[[], Hasher | None],
-) -> AddReport:
-    """Add tables of vectors to an archive.
-
-    Args:
-        archive: The archive.
-        data: As in `open_tables`.
-        options: What the user says of the tables.
-        settings: How to read and hash them.
-        hasher_of: Returns the archive's hasher; None while it is pending.
-
-    Returns:
-        What was added, and what was not. Raises the errors of `open_tables` and `add_sources`.
-    """
-    report = AddReport()
-    sources = open_tables(data, options, report, folder=archive.path, strict=settings.strict)
-    return add_sources(archive, sources, hasher_of(), settings, report)

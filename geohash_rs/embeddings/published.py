@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from geohash_rs.embeddings.inputs import add_tables, are_tables
+from geohash_rs.embeddings.add import add_sources
+from geohash_rs.embeddings.inputs import are_tables, open_tables
 from geohash_rs.embeddings.options import refuse_options, table_settings
-from geohash_rs.embeddings.stores import StoreSettings, add_stores, are_stores
+from geohash_rs.embeddings.stores import StoreSettings, are_stores, open_stores
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.imagery import single_tile_size
 from geohash_rs.indexing.report import AddReport
@@ -40,19 +41,22 @@ def add_published(
 
     Returns:
         What was added, and what was not; None if the data are imagery. Raises the errors of
-        `add_stores` and `add_tables`.
+        `open_stores`, `open_tables` and `add_sources`.
 
     Raises:
         SceneError: If an option does not apply to the data.
         TileSizeError: If several tile sizes are given for a store.
     """
+    report = AddReport()
     if are_stores(data):
         side = single_tile_size(tile_size)
         chosen = StoreSettings.of(options, tile_size=side, max_nodata=max_nodata, also=imagery)
-        return add_stores(archive, data, chosen, settings, hasher_of)
+        sources = open_stores(data, chosen, report, strict=settings.strict)
+        return add_sources(archive, sources, hasher_of(), settings, report)
     if are_tables(data):
         also = {**imagery, "tile_size": tile_size}
         said = table_settings(options, also=also)
-        return add_tables(archive, data, said, settings, hasher_of)
+        tables = open_tables(data, said, report, folder=archive.path, strict=settings.strict)
+        return add_sources(archive, tables, hasher_of(), settings, report)
     refuse_options(options)
     return None

@@ -18,7 +18,7 @@ from geohash_rs.embeddings.numbers import plain, read_vectors
 from geohash_rs.embeddings.places import Placing
 from geohash_rs.embeddings.repeats import Repeats, row_digests
 from geohash_rs.embeddings.source import VectorBatch, Vectors
-from geohash_rs.hashing.hasher import LEAST
+from geohash_rs.hashing.feature_arrays import LEAST
 from geohash_rs.scenes.dates import DateRange
 from geohash_rs.store.segment.layout import MOST_TEXT
 from geohash_rs.store.segment.shapes import lonlat_crs

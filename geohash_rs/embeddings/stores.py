@@ -1,21 +1,17 @@
 """Recognise Zarr stores of vectors among what is to be added, and open them."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from geohash_rs.embeddings.add import add_sources
 from geohash_rs.embeddings.zarr_groups import is_zarr
 from geohash_rs.embeddings.zarr_source import ZarrSource, zarr_sources
 from geohash_rs.errors import SceneError
 from geohash_rs.hashing.embedding import Embedding
-from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.report import AddReport
-from geohash_rs.indexing.settings import IndexSettings
-from geohash_rs.store.code_store import CodeStore
 
-__all__ = ["StoreSettings", "add_stores", "are_stores", "open_stores"]
+__all__ = ["StoreSettings", "are_stores", "open_stores"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,27 +110,3 @@ def open_stores(
         except SceneError as error:
             report.skip(os.fspath(path), str(error), strict=strict)
     return sources
-
-
-def add_stores(
-    archive: CodeStore,
-    data: Any,  # noqa: ANN401 - see `are_stores`
-    chosen: StoreSettings,
-    settings: IndexSettings,
-    hasher_of: Callable[[], Hasher | None],
-) -> AddReport:
-    """Add the vectors of Zarr stores to an archive.
-
-    Args:
-        archive: The archive.
-        data: Path or paths of the stores.
-        chosen: What the user says of the stores.
-        settings: How to read and hash them.
-        hasher_of: Returns the archive's hasher; None while it is pending.
-
-    Returns:
-        What was added, and what was not. Raises the errors of `open_stores` and `add_sources`.
-    """
-    report = AddReport()
-    sources = open_stores(data, chosen, report, strict=settings.strict)
-    return add_sources(archive, sources, hasher_of(), settings, report)

@@ -44,7 +44,7 @@ class ZarrGroup:
         array: The vectors.
         axes: Places of time (None without), vector, row and column among the array's axes.
         times: First and last moment of each step in time, or None of one without a date; one step
-            if there is no axis of time.
+            without an axis of time.
         time_name: Name of the axis of time, or None.
         transform: From columns and rows to the CRS.
         crs: As text.

@@ -16,9 +16,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from geohash_rs.codes import pack_codes
-from geohash_rs.errors import HasherError, VectorError
+from geohash_rs.errors import HasherError
 from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.extractor import Extractor, on_device
+from geohash_rs.hashing.feature_arrays import check_features
 from geohash_rs.hashing.files import HasherContent
 from geohash_rs.hashing.limits import Allowance, allowance_of, check_description
 from geohash_rs.hashing.network.backbones import Backbone
@@ -30,7 +31,7 @@ from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.disk.durable import replacing
 
-__all__ = ["LEAST", "Hasher", "as_features", "check_features"]
+__all__ = ["Hasher"]
 
 # What torch, timm and safetensors raise for what no hasher of ours has.
 DAMAGE = (
@@ -44,69 +45,7 @@ DAMAGE = (
     ValueError,
 )
 
-
 ROWS = 4096  # vectors in the head at once
-LEAST = 1e-12  # of a vector's largest number: shorter ones are not brought to length one
-
-
-def as_features(vectors: npt.ArrayLike, *, one: bool = False) -> npt.NDArray[np.floating]:
-    """Return feature vectors that were computed before as an array.
-
-    Args:
-        vectors: The vectors.
-        one: Whether a single vector, shape (length,), is accepted too.
-
-    Returns:
-        The vectors, float, shape (n, length).
-
-    Raises:
-        VectorError: If they are not floats of one length.
-    """
-    if isinstance(vectors, Tensor):
-        given = vectors.detach().cpu()  # NumPy has no bfloat16
-        vectors = (given.float() if given.dtype == torch.bfloat16 else given).numpy()
-    if np.ma.is_masked(vectors):
-        msg = "vectors have masked numbers, which stand for none; leave these vectors out."
-        raise VectorError(msg)
-    try:
-        found = np.asarray(vectors)
-    except (TypeError, ValueError) as error:  # lists of unequal length
-        msg = f"vectors are not of one length: {error}"
-        raise VectorError(msg) from error
-    found = found[None] if one and found.ndim == 1 else found
-    if found.dtype.kind != "f" or found.ndim != 2 or not found.shape[1]:
-        msg = f"vectors are {found.dtype} of shape {found.shape}; pass floats of shape (n, length)."
-        raise VectorError(msg)
-    return found
-
-
-def check_features(vectors: npt.ArrayLike, *, length: int) -> npt.NDArray[np.floating]:
-    """Check feature vectors that were computed before.
-
-    Args:
-        vectors: The vectors.
-        length: Numbers that each must have.
-
-    Returns:
-        The vectors, float, shape (n, length).
-
-    Raises:
-        VectorError: If they are not floats of this length, or one is zero, NaN or infinite.
-    """
-    found = as_features(vectors)
-    if found.shape[1] != length:
-        msg = f"vectors have {found.shape[1]} numbers each, but the hasher takes {length}."
-        raise VectorError(msg)
-    with np.errstate(over="ignore"):
-        sizes = np.abs(found).max(axis=1, initial=0).astype(np.float32)
-    wrong = np.flatnonzero(~(np.isfinite(sizes) & (sizes >= LEAST)))
-    if len(wrong):
-        msg = (
-            f"{len(wrong)} of {len(found)} vectors are zero (below {LEAST:g}), NaN or infinite as "
-            f"float32 (first: vector {wrong[0]}); leave them out."
-        )
-        raise VectorError(msg)
-    return found
 
 
 def _head(file: HasherContent) -> Head:

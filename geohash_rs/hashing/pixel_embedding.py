@@ -138,7 +138,7 @@ class PixelEmbedding(Embedding):
 
     @property
     def input_size(self) -> int:
-        """Side of the network's input, px: there is no network."""
+        """Side of the network's input, px: no network is used."""
         return 1
 
     @property

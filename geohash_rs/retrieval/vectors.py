@@ -11,7 +11,7 @@ from geohash_rs.embeddings.inputs import is_table_path
 from geohash_rs.embeddings.one_row import vector_of_row
 from geohash_rs.errors import VectorError
 from geohash_rs.hashing.embedding import Embedding
-from geohash_rs.hashing.hasher import as_features
+from geohash_rs.hashing.feature_arrays import as_features
 
 __all__ = ["VectorLike", "read_vectors"]
 

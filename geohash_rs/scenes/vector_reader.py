@@ -105,7 +105,7 @@ class VectorReader(Dataset[TileBatch]):
 
     @property
     def threads(self) -> int:
-        """Threads that may read batches at once: there is no network to leave cores to."""
+        """Threads that may read batches at once: no network needs a core."""
         return min(torch.get_num_threads(), MOST_THREADS)
 
     def __len__(self) -> int:

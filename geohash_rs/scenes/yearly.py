@@ -45,7 +45,7 @@ def year_of_folder(path: str) -> DateRange | None:
         path: Path or URI, with forward slashes.
 
     Returns:
-        First and last moment in UTC; None if there is no such folder.
+        First and last moment in UTC; None without such a folder.
 
     >>> year_of_folder("aef/2023/west/tile.tif")[1].isoformat()
     '2023-12-31T23:59:59.999999+00:00'

@@ -228,7 +228,7 @@ def with_backbone(name: str, choice: BackboneChoice) -> str:
 
 
 def keep_backbone(unfitted: Unfitted, own: Hasher | None, *, always: bool = False) -> Unfitted:
-    """Let a hasher that is to be fitted keep the backbone that was chosen for an archive.
+    """Keep the backbone that was chosen for an archive in a hasher that is to be fitted.
 
     Args:
         unfitted: The hasher to fit.

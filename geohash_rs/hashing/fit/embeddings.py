@@ -8,9 +8,10 @@ from torch import Tensor
 from geohash_rs.codes import check_num_bits
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.embedding import Embedding
+from geohash_rs.hashing.feature_arrays import check_features
 from geohash_rs.hashing.fit.itq import itq_head, lsh_head
 from geohash_rs.hashing.fit.nearest import nearest_head
-from geohash_rs.hashing.hasher import Hasher, check_features
+from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.heads import LinearHead
 
 __all__ = ["fit_embedding"]

@@ -45,7 +45,7 @@ def valid_numbers(pixels: Array, low: float, high: float, valid: Array) -> None:
     Args:
         pixels: Any real type, shape (bands, height, width).
         low: Values from this one on are nodata.
-        high: Up to this one; lower than `low` if there is no nodata.
+        high: Up to this one; lower than `low` without nodata.
         valid: To fill, int8, shape (height, width): -1 (all bits) for these, 0 for others.
     """
     bands, height, width = pixels.shape
