@@ -15,7 +15,9 @@ __all__ = [
     "ArchiveReadOnlyError",
     "ArchiveWriteError",
     "BandMismatchError",
+    "CalibrationError",
     "CodeLengthError",
+    "ConceptError",
     "EngineError",
     "EngineMissingError",
     "EngineUnreachableError",
@@ -156,6 +158,14 @@ class EngineUnreachableError(GeoHashRSError, ConnectionError):
 
 class LabelError(GeoHashRSError, ValueError):
     """Polygons with classes cannot be read or used."""
+
+
+class CalibrationError(GeoHashRSError, ValueError):
+    """A precision cannot be promised: labels are missing or too few, or do not fit the archive."""
+
+
+class ConceptError(GeoHashRSError, ValueError):
+    """Marks cannot teach a concept, or a concept does not fit an archive."""
 
 
 class ExportError(GeoHashRSError, ValueError):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
@@ -13,7 +14,14 @@ from geohash_rs.errors import GeoHashRSWarning, RegionError, SceneError, one_lin
 from geohash_rs.footprints.projection import WGS84
 from geohash_rs.footprints.shapes import lonlat_shape
 
-__all__ = ["across_180", "read_region", "read_shapes", "region_of_frame", "repaired"]
+__all__ = [
+    "across_180",
+    "read_region",
+    "read_shapes",
+    "region_of_frame",
+    "repaired",
+    "shapes_of_frame",
+]
 
 PARQUET = (".parquet", ".geoparquet", ".pq")
 GEOJSON = (".geojson", ".json", ".geojsonl", ".geojsons")
@@ -94,6 +102,24 @@ def _reason(error: Exception, file: Path) -> str:
 def region_of_frame(frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str) -> BaseGeometry:
     """Join the geometries of a table to one region on the globe.
 
+    Args:
+        frame: The table, as for `shapes_of_frame`.
+        name: Its name in messages.
+
+    Returns:
+        A valid shapely geometry in longitude and latitude.
+
+    Raises:
+        RegionError: If it holds no geometry, or one that has no longitude and latitude.
+    """
+    return _union(shapes_of_frame(frame, name=name), name)
+
+
+def shapes_of_frame(
+    frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str
+) -> npt.NDArray[np.object_]:
+    """Bring the geometries of a table to longitude and latitude.
+
     Invalid geometries are repaired, with a warning.
 
     Args:
@@ -101,7 +127,7 @@ def region_of_frame(frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str) -> Ba
         name: Its name in messages.
 
     Returns:
-        A valid shapely geometry in longitude and latitude.
+        Valid shapely geometries, without those that are missing or empty, at least one.
 
     Raises:
         RegionError: If it holds no geometry, or one that has no longitude and latitude.
@@ -116,17 +142,25 @@ def region_of_frame(frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str) -> Ba
         raise RegionError(msg)
     if frame.crs is None:
         msg = f"{name} has no CRS, so its coordinates are taken as longitude and latitude."
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=4)
     shapes = repaired(shapes, name)
     if frame.crs is None or frame.crs.is_geographic:
         shapes = across_180(shapes, name)
+    if frame.crs is None or frame.crs == WGS84:
+        return shapes
     try:
-        if frame.crs is not None and frame.crs != WGS84:
-            crs = frame.crs.to_wkt()
-            shapes = np.array([lonlat_shape(shape, crs) for shape in shapes], dtype=object)
-        joined: BaseGeometry = shapely.union_all(shapes)
+        crs = frame.crs.to_wkt()
+        return np.array([lonlat_shape(shape, crs) for shape in shapes], dtype=object)
     except (SceneError, shapely.GEOSException, ValueError) as error:
         msg = f"{name} cannot be brought to longitude and latitude: {one_line(error)}"
+        raise RegionError(msg) from error
+
+
+def _union(shapes: npt.NDArray[np.object_], name: str) -> BaseGeometry:
+    try:
+        joined: BaseGeometry = shapely.union_all(shapes)
+    except (shapely.GEOSException, ValueError) as error:
+        msg = f"{name} cannot be joined to one region: {one_line(error)}"
         raise RegionError(msg) from error
     return joined
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,28 @@ from geohash_rs.store.search.filters import (
     parse_time,
 )
 
-__all__ = ["Where"]
+__all__ = ["Where", "WhereOptions"]
+
+
+class WhereOptions(TypedDict, total=False):
+    """Which tiles of an archive are meant, as a user says it.
+
+    Attributes:
+        region: Only tiles that meet this: a shapely geometry in lon/lat, or (minlon, minlat,
+            maxlon, maxlat); minlon > maxlon crosses the dateline.
+        within: Only tiles that lie entirely in the region.
+        time: Only tiles from this range, (first, last), inclusive; None leaves an end open.
+        scenes: Only tiles of these scenes.
+        labels: Only tiles with these labels.
+        tile_size: Only tiles of this size or these sizes, px.
+    """
+
+    region: RegionLike | None
+    within: bool
+    time: TimeLike | None
+    scenes: Collection[str] | None
+    labels: Collection[str] | None
+    tile_size: SizeLike | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,1 @@
+"""Concepts: what marks have taught, and the maps that follow from it."""

@@ -1,0 +1,676 @@
+"""A concept: what marks have taught, applied to every tile of an archive."""
+
+import dataclasses
+import datetime as dt
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, Unpack
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.codes import hamming_distances
+from geohash_rs.concepts.areas import Areas, areas_of
+from geohash_rs.concepts.concept_file import Saved, load, save
+from geohash_rs.concepts.draw import drawn, judged
+from geohash_rs.concepts.learning import NUM_BACKGROUND, Model, fit_model
+from geohash_rs.concepts.mark import Mark, check_marks, codes_of_marks, joined, recognised
+from geohash_rs.concepts.marking import Shown, marks_of
+from geohash_rs.concepts.raster import write_rasters
+from geohash_rs.concepts.scores import Histogram, histogram_of
+from geohash_rs.concepts.suggestions import choose, num_candidates
+from geohash_rs.errors import CalibrationError, ConceptError, GeoHashRSWarning, HasherMismatchError
+from geohash_rs.retrieval.image_queries import ImageQueries
+from geohash_rs.retrieval.matches import Matches, rank_matches
+from geohash_rs.retrieval.ranking import distinct_rows
+from geohash_rs.retrieval.unmet import explain_unmet
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where, WhereOptions
+from geohash_rs.store.searchable import Searchable, bits_of
+from geohash_rs.trust.labels import label_archive
+from geohash_rs.trust.promise import Promise, promise_of
+
+__all__ = ["Concept", "new_marks"]
+
+Array = npt.NDArray[Any]
+Ids = npt.NDArray[np.int64]
+
+DEEPER = 4  # factor by which a search is widened when too many of its tiles overlap
+LIKELY = 0.5  # score from which a tile counts as likely
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Concept:
+    """What marks have taught about an archive; made by `Archive.learn` or `Archive.concept`.
+
+    It gives each tile a cost, the sum of the weights of the bits that differ from a code, and a
+    score from 0 to 1 that falls with the cost. A score ranks; only a calibration says how often it
+    is right. The archive is never changed: save the concept to a file of your own.
+
+    >>> concept = archive.learn(right=[12, "pit.tif"], wrong=[7])  # doctest: +SKIP
+    >>> concept.suggest(8)  # to be judged next  # doctest: +SKIP
+    >>> concept = concept.learn(right=[40, 41], wrong=[95])  # doctest: +SKIP
+    >>> concept.save("pits.concept")  # doctest: +SKIP
+
+    Attributes:
+        archive: The archive whose tiles it scores.
+        name: What it is called.
+        marks: The judgements, oldest first.
+        model: The weights that they taught.
+        hasher: Fingerprint of the hasher whose bits are weighed; None if it is unknown.
+        created: When it was learnt, UTC.
+        promise: How often it is right, by cost; None until it is calibrated.
+        calibrated: How it was calibrated, in words and numbers.
+        notes: What is doubtful about the marks, one sentence each.
+    """
+
+    archive: ImageQueries = field(repr=False)
+    name: str
+    marks: tuple[Mark, ...] = field(repr=False)
+    model: Model = field(repr=False)
+    hasher: str | None
+    created: dt.datetime
+    promise: Promise | None = field(default=None, repr=False)
+    calibrated: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_marks(cls, archive: ImageQueries, marks: Iterable[Mark], *, name: str) -> Self:
+        """Learn from marks.
+
+        Args:
+            archive: The archive.
+            marks: The judgements, at most one of each tile.
+            name: What the concept is called.
+
+        Returns:
+            The concept, not calibrated.
+
+        Raises:
+            ConceptError: If no mark is right, or a code has another length than the archive's.
+        """
+        known = tuple(marks)
+        notes = check_marks(known)
+        with archive.one_state() as still:
+            num_bytes = bits_of(still) // 8
+            if wrong := [mark for mark in known if len(mark.code) != num_bytes]:
+                msg = (
+                    f"a mark has a code of {8 * len(wrong[0].code)} bits, but those of "
+                    f"{still.path} have {8 * num_bytes}; mark tiles of this archive."
+                )
+                raise ConceptError(msg)
+            background = still.sample(NUM_BACKGROUND)[1]
+            hasher = still.hasher_fingerprint
+        model = fit_model(
+            codes_of_marks(known, right=True, num_bytes=num_bytes),
+            codes_of_marks(known, right=False, num_bytes=num_bytes),
+            background,
+        )
+        return cls(
+            archive=archive,
+            name=name,
+            marks=known,
+            model=model,
+            hasher=hasher,
+            created=dt.datetime.now(dt.UTC).replace(microsecond=0),
+            notes=notes,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, archive: ImageQueries) -> Self:
+        """Read a concept from a file, for an archive with codes of the same hasher.
+
+        Args:
+            path: The file.
+            archive: The archive whose tiles it will score.
+
+        Returns:
+            The concept.
+
+        Raises:
+            ConceptError: If the file is not a concept, or is damaged.
+            HasherMismatchError: If another hasher made the codes of the archive.
+        """
+        saved = load(path)
+        return cls(archive=archive, **vars(saved)).on(archive)
+
+    def save(self, path: str | Path) -> None:
+        """Write the concept to one small JSON file; an existing one is replaced as a whole.
+
+        Args:
+            path: The file, such as "pits.concept".
+
+        Raises:
+            ExportError: If it cannot be written, or lies in an archive.
+        """
+        names = [item.name for item in dataclasses.fields(Saved)]
+        save(Saved(**{name: getattr(self, name) for name in names}), path)
+
+    def on(self, archive: ImageQueries) -> Self:
+        """Apply the concept to another archive with codes of the same hasher.
+
+        Ids of marked tiles that mean other tiles there are dropped; their codes still teach. A
+        calibration stays: it holds for places like those that were labelled.
+
+        Args:
+            archive: The other archive.
+
+        Returns:
+            The concept for that archive.
+
+        Raises:
+            HasherMismatchError: If another hasher made its codes.
+        """
+        bits = 8 * len(self.model.weights.code)
+        if archive.hasher_fingerprint != self.hasher or bits_of(archive) != bits:
+            msg = (
+                f"{self.name} weighs {bits} bits of the hasher {(self.hasher or 'unknown')[:16]}, "
+                f"but the codes of {archive.path} have {bits_of(archive)} bits of "
+                f"{(archive.hasher_fingerprint or 'unknown')[:16]}; learn it again there."
+            )
+            raise HasherMismatchError(msg)
+        with archive.one_state() as still:
+            marks = tuple(recognised(still, self.marks))
+        return dataclasses.replace(self, archive=archive, marks=marks)
+
+    def __str__(self) -> str:
+        right = sum(mark.right for mark in self.marks)
+        known = "calibrated" if self.promise is not None else "not calibrated"
+        bits = 8 * len(self.model.weights.code)
+        return f"{self.name}: {right} right, {len(self.marks) - right} wrong, {bits} bits, {known}"
+
+    def learn(
+        self,
+        *,
+        right: Shown = None,
+        wrong: Shown = None,
+        forget: Iterable[int] = (),
+        layer: str | None = None,
+        device: str = "cpu",
+    ) -> Self:
+        """Learn from more marks. A calibration does not hold for what is learnt, and is dropped.
+
+        Args:
+            right: As in `Archive.learn`; a new judgement of a tile replaces the old one.
+            wrong: As in `Archive.learn`.
+            forget: Ids of tiles whose marks are taken back.
+            layer: As in `Archive.learn`.
+            device: As in `Archive.learn`.
+
+        Returns:
+            The new concept; this one stays as it is.
+
+        Raises:
+            ConceptError: As `Archive.learn`, or if a tile to forget is not marked.
+            GeoHashRSError: As `Archive.learn`.
+        """
+        new = new_marks(self.archive, right=right, wrong=wrong, layer=layer, device=device)
+        gone = set(forget)
+        if unknown := gone - {mark.tile for mark in self.marks}:
+            msg = f"tile {min(unknown)} is not marked in {self.name}, so it cannot be forgotten."
+            raise ConceptError(msg)
+        kept = [mark for mark in self.marks if mark.tile is None or mark.tile not in gone]
+        return self.of_marks(self.archive, joined(kept, new), name=self.name)
+
+    def query(
+        self,
+        k: int | None = 20,
+        *,
+        precision: float | None = None,
+        min_score: float | None = None,
+        distinct: bool = False,
+        exclude_marks: bool = False,
+        crs: object = None,
+        **where: Unpack[WhereOptions],
+    ) -> Matches:
+        """Find the tiles with the highest scores, of all tiles, exactly.
+
+        Args:
+            k: Number of tiles; None returns all within the limit of precision or score.
+            precision: Only tiles for which this precision can be promised, above 0 and below 1.
+            min_score: Only tiles with at least this score, 0 to 1.
+            distinct: Leave out tiles that overlap a better one.
+            exclude_marks: Leave out tiles that are marked.
+            crs: CRS of the result; None means EPSG:4326.
+            **where: Limits on tiles, as in `Archive.query`: region, within, time, scenes, labels,
+                tile_size.
+
+        Returns:
+            Matches by falling score, ties by tile id. The column similarity is the score, distance
+            the Hamming distance to the nearest mark that is right, and precision what can be
+            promised for this and all better tiles, if the concept is calibrated.
+
+        Raises:
+            CalibrationError: If a precision is asked of a concept without calibration, or labels
+                are too few to promise it.
+            ConceptError: If the score is out of range.
+            HasherMismatchError: If the archive was refitted.
+            QueryError: If k or another limit is not valid.
+        """
+        limits = Limits(k=k, max_distance=self.most_cost(precision=precision, min_score=min_score))
+        parsed = Where.parse(**where)
+        if exclude_marks:
+            parsed = dataclasses.replace(parsed, exclude_ids=self._marked())
+        with self.archive.one_state() as still:
+            ids, costs, tiles = self._best(still, limits, parsed, distinct=distinct)
+            matches = self._matches(still, ids, costs, tiles)
+            unmet = explain_unmet(still, parsed, scenes=matches["scene"], found=len(matches))
+        if unmet:
+            warnings.warn(unmet, GeoHashRSWarning, stacklevel=2)
+        return matches if crs is None else matches.to_crs(crs)
+
+    def suggest(self, k: int = 8, **where: Unpack[WhereOptions]) -> Matches:
+        """Find the tiles whose judgement teaches most: uncertain, and unlike each other.
+
+        Args:
+            k: Number of tiles.
+            **where: As in `query`.
+
+        Returns:
+            Tiles that are not marked yet, in the order in which to judge them; columns as in
+            `query`.
+
+        Raises:
+            HasherMismatchError: If the archive was refitted.
+            QueryError: If a limit is not valid.
+        """
+        Limits(k=k)
+        parsed = dataclasses.replace(Where.parse(**where), exclude_ids=self._marked())
+        with self.archive.one_state() as still:
+            limits = Limits(k=num_candidates(k))
+            ids, costs, _ = self._best(still, limits, parsed)
+            num_bytes = len(self.model.weights.code)
+            rows = choose(
+                still.codes(ids),
+                costs,
+                self.model,
+                codes_of_marks(self.marks, right=True, num_bytes=num_bytes),
+                codes_of_marks(self.marks, right=False, num_bytes=num_bytes),
+                k=min(k, len(ids)),
+            )
+            return self._matches(still, ids[rows], costs[rows], still.tiles(ids[rows]))
+
+    def check(
+        self,
+        k: int = 60,
+        *,
+        min_score: float = LIKELY,
+        seed: int = 0,
+        **where: Unpack[WhereOptions],
+    ) -> Matches:
+        """Draw tiles at random from those above a score, to find out how many are right.
+
+        Judge every one of them, then call `checked`. Marked tiles are not drawn.
+
+        Args:
+            k: Number of tiles to judge.
+            min_score: Smallest score of the tiles drawn, 0 to 1.
+            seed: Seed of the draw.
+            **where: As in `query`.
+
+        Returns:
+            Fewer than k tiles if there are not so many, in a random order; columns as in `query`.
+
+        Raises:
+            ConceptError: If the score is out of range, or no tile reaches it.
+            HasherMismatchError: If the archive was refitted.
+            QueryError: If a limit is not valid.
+        """
+        Limits(k=k)
+        with self.archive.one_state() as still:
+            ids, costs = self._draw(still, min_score=min_score, seed=seed, where=where)
+            ids, costs = ids[:k], costs[:k]
+            return self._matches(still, ids, costs, still.tiles(ids))
+
+    def checked(
+        self,
+        *,
+        right: Iterable[int],
+        wrong: Iterable[int],
+        min_score: float = LIKELY,
+        seed: int = 0,
+        delta: float = 0.1,
+        **where: Unpack[WhereOptions],
+    ) -> Self:
+        """Calibrate with the judgement of tiles that `check` drew.
+
+        They must be the first of that draw, without gaps: whoever judges only clear cases would
+        promise too much. The tiles were drawn from this archive, so the promise is about it.
+
+        Args:
+            right: Ids of tiles that are right.
+            wrong: Ids of the others; count those that you cannot judge as wrong.
+            min_score: As given to `check`.
+            seed: As given to `check`.
+            delta: Failure rate of a promise, 0 to 1.
+            **where: As given to `check`.
+
+        Returns:
+            The calibrated concept.
+
+        Raises:
+            CalibrationError: If the tiles are not those of the draw, or too few.
+            ConceptError: As `check`.
+        """
+        with self.archive.one_state() as still:
+            ids, costs = self._draw(still, min_score=min_score, seed=seed, where=where)
+        is_right = judged(ids, right=right, wrong=wrong)
+        count = len(is_right)
+        # drawn at random from the tiles themselves, so each is a block of its own
+        promise = promise_of(costs[:count], is_right, np.arange(count), delta=delta)
+        how = {
+            "by": "random tiles of the archive, judged one by one",
+            "tiles": count,
+            "seed": seed,
+            "min_score": min_score,
+        }
+        return dataclasses.replace(self, promise=promise, calibrated=how)
+
+    def calibrate(
+        self,
+        labels: gpd.GeoDataFrame | str | Path,
+        *,
+        column: str,
+        right: str | Iterable[str],
+        layer: str | None = None,
+        min_share: float = 0.5,
+        block_km: float | None = None,
+        delta: float = 0.1,
+        **where: Unpack[WhereOptions],
+    ) -> Self:
+        """Find out with a layer of labels how often the concept is right, by score.
+
+        The promise holds for places like those that are labelled, in the same mixture. Tiles are
+        counted in blocks of ground, because neighbours are alike. Marked tiles do not count.
+
+        Args:
+            labels: Polygons or points with a class, in any vector file or as a table.
+            column: Column with the class.
+            right: The classes that are right; all others are wrong.
+            layer: Layer of a file that has several.
+            min_share: Smallest share of a tile that a polygon must cover.
+            block_km: Side of a block of ground, km; None chooses it by the size of tiles.
+            delta: Failure rate of a promise, 0 to 1.
+            **where: Limits on the tiles that count, as in `query`.
+
+        Returns:
+            The calibrated concept.
+
+        Raises:
+            CalibrationError: If a class is not in the labels, or there are too few.
+            LabelError: If the labels cannot be read or cover no tile.
+        """
+        classes = {right} if isinstance(right, str) else {str(name) for name in right}
+        with self.archive.one_state() as still:
+            found = label_archive(
+                still,
+                labels,
+                column=column,
+                layer=layer,
+                min_share=min_share,
+                block_km=block_km,
+                where=Where.parse(**where),
+            )
+            known = {str(name) for name in found.labels}
+            if missing := sorted(classes - known):
+                msg = (
+                    f"no labelled tile has the class {missing[0]!r}; their classes are "
+                    f"{', '.join(sorted(known))}."
+                )
+                raise CalibrationError(msg)
+            rows = np.flatnonzero(~np.isin(found.ids, self._marked()))
+            costs = self.model.weights.costs(still.codes(found.ids[rows]))
+        is_right = np.isin(found.labels[rows].astype(str), sorted(classes))
+        promise = promise_of(costs, is_right, found.blocks[rows], delta=delta)
+        how = {
+            "by": f"labels in the column {column}: {', '.join(sorted(classes))} is right",
+            "tiles": len(rows),
+            "blocks": len(np.unique(found.blocks[rows])),
+            "block_km": found.block_km,
+        }
+        return dataclasses.replace(self, promise=promise, calibrated=how)
+
+    def histogram(self, *, bins: int = 64, **where: Unpack[WhereOptions]) -> Histogram:
+        """Count the tiles by score.
+
+        Args:
+            bins: Number of equal steps of score.
+            **where: As in `query`.
+
+        Returns:
+            The counts, and what can be promised at each step.
+        """
+        with self.archive.one_state() as still:
+            _, costs = self.scored(still, Where.parse(**where))
+        return histogram_of(self.model, costs, bins=bins, promise=self.promise)
+
+    def map(
+        self,
+        *,
+        precision: float | None = None,
+        min_score: float | None = None,
+        dates: str = "apart",
+        min_area_km2: float = 0.0,
+        by: gpd.GeoDataFrame | str | Path | None = None,
+        by_column: str | None = None,
+        by_layer: str | None = None,
+        **where: Unpack[WhereOptions],
+    ) -> Areas:
+        """Draw the ground of all tiles above a precision or a score as dissolved polygons.
+
+        Args:
+            precision: Precision that must be promised, above 0 and below 1.
+            min_score: Smallest score, 0 to 1. Without either it is 0.5, with a warning that nobody
+                knows how often this is right.
+            dates: "apart" draws each day by itself, "merged" all ground that is found on any day.
+            min_area_km2: Areas below this and gaps below this are dropped and filled.
+            by: Polygons of regions, a file or a table, to cut areas at and to sum up by.
+            by_column: Column of their names; None numbers them.
+            by_layer: Layer of a file that has several.
+            **where: As in `query`.
+
+        Returns:
+            Areas, with area, mean score and number of tiles; totals are in `Areas.totals`.
+
+        Raises:
+            CalibrationError: As `query`.
+            ConceptError: If another argument is not valid.
+            HasherMismatchError: If the archive was refitted.
+            RegionError: If the regions cannot be read.
+        """
+        if precision is None and min_score is None:
+            min_score = LIKELY
+            if self.promise is None:
+                msg = (
+                    f"{self.name} is not calibrated, so nobody knows how often its areas are "
+                    f"right; drawn from score {min_score}. See Concept.check and calibrate."
+                )
+                warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+        most = self.most_cost(precision=precision, min_score=min_score)
+        with self.archive.one_state() as still:
+            ids, costs = self.scored(still, Where.parse(**where), most=most)
+            return areas_of(
+                still,
+                ids,
+                costs,
+                model=self.model,
+                promise=self.promise,
+                most=most,
+                dates=dates,
+                min_area_km2=min_area_km2,
+                by=by,
+                by_column=by_column,
+                by_layer=by_layer,
+            )
+
+    def rasters(self, folder: str | Path, **where: Unpack[WhereOptions]) -> list[Path]:
+        """Write the scores as Cloud Optimized GeoTIFFs, one pixel a tile, one file a scene grid.
+
+        Args:
+            folder: Where to write; made if it is missing.
+            **where: As in `query`.
+
+        Returns:
+            The files.
+
+        Raises:
+            ExportError: If they cannot be written.
+            HasherMismatchError: If the archive was refitted.
+        """
+        with self.archive.one_state() as still:
+            ids, costs = self.scored(still, Where.parse(**where))
+            return write_rasters(still, ids, self.model.scores(costs), Path(folder))
+
+    def most_cost(self, *, precision: float | None = None, min_score: float | None = None) -> int:
+        """Find the largest cost that a precision or score allows.
+
+        Args:
+            precision: Precision that must be promised, above 0 and below 1.
+            min_score: Smallest score, 0 to 1.
+
+        Returns:
+            The cost; that of the worst code if there is no limit, below 0 if nothing can pass.
+
+        Raises:
+            CalibrationError: If the precision cannot be promised.
+            ConceptError: If the score is out of range.
+        """
+        most = self.model.weights.most
+        if min_score is not None:
+            if not 0 <= min_score <= 1:
+                msg = f"min_score is {min_score}; a score lies between 0 and 1."
+                raise ConceptError(msg)
+            most = min(most, self.model.cost_at(min_score))
+        if precision is not None:
+            if self.promise is None:
+                msg = (
+                    f"{self.name} is not calibrated, so no precision can be promised; judge tiles "
+                    "that Concept.check draws, or pass labels to Concept.calibrate."
+                )
+                raise CalibrationError(msg)
+            most = min(most, self.promise.limit(precision))
+        return most
+
+    def scored(
+        self, still: Searchable, where: Where, *, most: int | None = None
+    ) -> tuple[Ids, npt.NDArray[np.int32]]:
+        """Score all tiles.
+
+        Args:
+            still: One state of the archive.
+            where: Limits on tiles.
+            most: Largest cost; None scores all.
+
+        Returns:
+            Ids and costs, by cost, ties by id, shape (tiles,).
+
+        Raises:
+            HasherMismatchError: If the archive was refitted.
+        """
+        limit = self.model.weights.most if most is None else most
+        if limit < 0:
+            return np.empty(0, np.int64), np.empty(0, np.int32)
+        return self._find(still, Limits(k=None, max_distance=limit), where)
+
+    def _find(
+        self, still: Searchable, limits: Limits, where: Where
+    ) -> tuple[Ids, npt.NDArray[np.int32]]:
+        if still.hasher_fingerprint != self.hasher:
+            msg = (
+                f"{still.path} was refitted after {self.name} was learnt, so its bits mean "
+                "something else; learn the concept again from its marks."
+            )
+            raise HasherMismatchError(msg)
+        found = still.find(self.model.weights, limits=limits, where=where)
+        real = found.ids[0] >= 0
+        return found.ids[0][real], found.distances[0][real]
+
+    def _best(
+        self, still: Searchable, limits: Limits, where: Where, *, distinct: bool = False
+    ) -> tuple[Ids, npt.NDArray[np.int32], gpd.GeoDataFrame]:
+        """Find the best tiles; with `distinct`, those that overlap no better one."""
+        most, k = limits.max_distance, limits.k
+        if most is not None and most < 0:
+            none = np.empty(0, np.int64)
+            return none, np.empty(0, np.int32), still.tiles(none)
+        depth = k if k is None or not distinct else DEEPER * k
+        while True:
+            ids, costs = self._find(still, dataclasses.replace(limits, k=depth), where)
+            tiles = still.tiles(ids)
+            if not distinct:
+                return ids, costs, tiles
+            rows = distinct_rows(tiles.geometry.to_numpy(), most=k)
+            if depth is None or len(rows) == k or len(ids) < depth:
+                return ids[rows], costs[rows], tiles.iloc[rows]
+            depth *= DEEPER
+
+    def _draw(
+        self, still: Searchable, *, min_score: float, seed: int, where: WhereOptions
+    ) -> tuple[Ids, npt.NDArray[np.int32]]:
+        """Order the tiles above a score at random.
+
+        Raises:
+            ConceptError: If there is none.
+        """
+        parsed = dataclasses.replace(Where.parse(**where), exclude_ids=self._marked())
+        ids, costs = self.scored(still, parsed, most=self.most_cost(min_score=min_score))
+        if not len(ids):
+            msg = f"no unmarked tile has a score of {min_score} or more; draw from lower scores."
+            raise ConceptError(msg)
+        order = drawn(ids, seed=seed)
+        return ids[order], costs[order]
+
+    def _marked(self) -> Ids:
+        return np.array(sorted(m.tile for m in self.marks if m.tile is not None), dtype=np.int64)
+
+    def _matches(
+        self, still: Searchable, ids: Ids, costs: Array, tiles: gpd.GeoDataFrame
+    ) -> Matches:
+        right = codes_of_marks(self.marks, right=True, num_bytes=len(self.model.weights.code))
+        nearest = np.empty(len(ids), np.int32)
+        step = max(1, (1 << 22) // len(right))
+        for start in range(0, len(ids), step):
+            part = slice(start, start + step)
+            nearest[part] = hamming_distances(right, still.codes(ids[part])).min(axis=0)
+        if self.promise is not None:
+            tiles = tiles.assign(precision=self.promise.precision_of(costs))
+        return rank_matches(tiles, nearest, similarity=self.model.scores(costs))
+
+
+def new_marks(
+    archive: ImageQueries,
+    *,
+    right: Shown,
+    wrong: Shown,
+    layer: str | None = None,
+    where: Where | None = None,
+    device: str = "cpu",
+) -> list[Mark]:
+    """Make marks of what is right and what is wrong; see `marks_of`.
+
+    Args:
+        archive: The archive.
+        right: What is right.
+        wrong: What is wrong.
+        layer: Layer of a vector file that has several.
+        where: Limits on the tiles that places and shapes mark.
+        device: Device that hashes patches.
+
+    Returns:
+        The marks.
+
+    Raises:
+        ConceptError: If one tile is both right and wrong.
+        GeoHashRSError: As `marks_of` raises.
+    """
+    found = [
+        mark
+        for kind, shown in ((True, right), (False, wrong))
+        for mark in marks_of(archive, shown, right=kind, layer=layer, where=where, device=device)
+    ]
+    if any(mark.right for mark in found):
+        check_marks(found)  # that none is both, while it is known what was said now
+    return found

@@ -1,0 +1,141 @@
+"""A mark: the judgement that a tile or a patch is right or wrong."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.errors import ConceptError, TileNotFoundError
+from geohash_rs.store.searchable import Searchable
+
+__all__ = ["Mark", "check_marks", "codes_of_marks", "joined", "recognised"]
+
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A judgement of one tile.
+
+    Attributes:
+        right: Whether it shows what is wanted.
+        code: Its packed code, bits / 8 bytes.
+        tile: Its id in the archive; None for a tile of a patch, or of another archive.
+        source: Its scene, or the path and window of the patch.
+        place: Longitude and latitude of its centre, degrees, or None if it has no place.
+    """
+
+    right: bool
+    code: bytes
+    tile: int | None = None
+    source: str = ""
+    place: tuple[float, float] | None = None
+
+    @property
+    def key(self) -> tuple[int | None, str, bytes]:
+        """Identifies what was judged: a tile by its id, part of a patch by its code."""
+        return (self.tile, "", b"") if self.tile is not None else (None, self.source, self.code)
+
+
+def codes_of_marks(marks: Iterable[Mark], *, right: bool, num_bytes: int) -> npt.NDArray[np.uint8]:
+    """Return the codes of the marks of one kind.
+
+    Args:
+        marks: Marks.
+        right: Which kind.
+        num_bytes: Bytes of a code.
+
+    Returns:
+        Packed codes, uint8, shape (marks of this kind, num_bytes).
+    """
+    chosen = b"".join(mark.code for mark in marks if mark.right == right)
+    return np.frombuffer(chosen, np.uint8).reshape(-1, num_bytes)
+
+
+def joined(old: Iterable[Mark], new: Sequence[Mark]) -> tuple[Mark, ...]:
+    """Add marks; a new judgement replaces an older one of the same tile.
+
+    Args:
+        old: Earlier marks.
+        new: Later marks, each of another tile.
+
+    Returns:
+        All of them, the earlier ones first.
+    """
+    again = {mark.key for mark in new}
+    return (*(mark for mark in old if mark.key not in again), *new)
+
+
+def check_marks(marks: Sequence[Mark]) -> tuple[str, ...]:
+    """Check that marks can teach something.
+
+    Args:
+        marks: All marks of a concept.
+
+    Returns:
+        What is doubtful about them, one sentence each.
+
+    Raises:
+        ConceptError: If none is right, or one tile is both right and wrong.
+    """
+    right = {mark.key: mark for mark in marks if mark.right}
+    wrong = {mark.key: mark for mark in marks if not mark.right}
+    if not right:
+        lack = f"only {len(wrong)} wrong ones" if wrong else "none"
+        msg = f"a concept needs a mark that is right, but has {lack}; pass right=[...]."
+        raise ConceptError(msg)
+    if both := [_name(right[key]) for key in right if key in wrong]:
+        more = f" and {len(both) - MOST_NAMED} more" if len(both) > MOST_NAMED else ""
+        msg = (
+            f"{', '.join(both[:MOST_NAMED])}{more} is marked both right and wrong; leave one of "
+            "the two out."
+        )
+        raise ConceptError(msg)
+    notes = []
+    if not wrong:
+        notes.append(
+            "no mark is wrong, so the rest of the archive stands for what is not wanted; judge "
+            "suggestions to tell the two apart."
+        )
+    alike = {mark.code for mark in right.values()} & {mark.code for mark in wrong.values()}
+    if alike:
+        several = sum(mark.code in alike for mark in marks)
+        notes.append(
+            f"{several} marks contradict each other: their tiles have the same codes, but some are "
+            "right and some wrong. The codes cannot tell them apart."
+        )
+    return tuple(notes)
+
+
+def recognised(archive: Searchable, marks: Iterable[Mark]) -> list[Mark]:
+    """Drop the ids of marks that mean no tile of an archive, or another one.
+
+    Args:
+        archive: One state of the archive.
+        marks: Marks.
+
+    Returns:
+        The marks; what is left without an id still has its code.
+    """
+    return [
+        mark
+        if mark.tile is None or _is_here(archive, mark)
+        else dataclasses.replace(mark, tile=None)
+        for mark in marks
+    ]
+
+
+def _is_here(archive: Searchable, mark: Mark) -> bool:
+    ids = np.array([mark.tile], dtype=np.int64)
+    try:
+        if bytes(archive.codes(ids)[0]) != mark.code:
+            return False
+        return str(archive.tiles(ids)["scene"].iloc[0]) == mark.source
+    except TileNotFoundError:
+        return False
+
+
+def _name(mark: Mark) -> str:
+    return f"tile {mark.tile}" if mark.tile is not None else mark.source

@@ -1,0 +1,247 @@
+"""Turn what a user points at into marks: tile ids, patches, places, shapes of a vector layer."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from geohash_rs.concepts.mark import Mark
+from geohash_rs.errors import ConceptError, RegionError
+from geohash_rs.footprints.projection import WGS84
+from geohash_rs.retrieval.image_queries import ImageQueries, hash_patch
+from geohash_rs.retrieval.query import Query, check_hasher, query_of_point, query_of_tile
+from geohash_rs.store.search.filters import parse_region
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.regions import read_shapes, shapes_of_frame
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import Searchable, bits_of
+
+__all__ = ["Shown", "marks_of", "tiles_of_shapes"]
+
+LAYERS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".kml", ".gml", ".parquet", ".wkt")
+MIN_SHARE = 0.5  # of a tile that a polygon must cover to mark it
+
+Shown = (
+    int
+    | str
+    | Path
+    | tuple[float, float]
+    | BaseGeometry
+    | gpd.GeoDataFrame
+    | gpd.GeoSeries
+    | Iterable[Any]
+    | None
+)
+
+
+def marks_of(
+    archive: ImageQueries,
+    shown: Shown,
+    *,
+    right: bool,
+    layer: str | None = None,
+    where: Where | None = None,
+    device: str = "cpu",
+) -> list[Mark]:
+    """Make marks of what a user shows.
+
+    Args:
+        archive: The archive.
+        shown: A tile id; the path of a patch, or of a vector layer; a longitude and latitude; a
+            shapely geometry in longitude and latitude; a table of geometries; or several of these.
+            A point marks the tile whose centre is nearest. A polygon marks all tiles of which it
+            covers half, or, if there is none, the tile around its middle.
+        right: Whether they are right or wrong.
+        layer: Layer of a vector file that has several.
+        where: Limits on the tiles that a place or a shape marks, such as a time.
+        device: Device that hashes patches.
+
+    Returns:
+        One mark for each tile, in the order given.
+
+    Raises:
+        ConceptError: If something is not one of these, or a layer marks no tile.
+        GeoHashRSError: As `ImageQueries.query` raises for patches, points and tiles.
+    """
+    limits = where or Where()
+    patches: dict[int, Query] = {}
+    items = _several(shown)
+    for number, item in enumerate(items):  # before the state is held: hashing takes long
+        if isinstance(item, str | Path) and not _is_layer(item):
+            patches[number] = hash_patch(archive, item, stretch=True, device=device)
+    found: dict[tuple[int | None, str, bytes], Mark] = {}
+    with archive.one_state() as still:
+        check_hasher(still, patches.values())
+        for number, item in enumerate(items):
+            if number in patches:
+                marks = _of_patch(patches[number], right=right)
+            else:
+                ids = _tiles_of(still, item, layer=layer, where=limits)
+                marks = _of_tiles(still, ids, right=right)
+            found.update({mark.key: mark for mark in marks})
+    return list(found.values())
+
+
+def _several(shown: Any) -> list[Any]:  # noqa: ANN401 - one thing, several or None
+    if shown is None:
+        return []
+    one = isinstance(shown, str | Path | BaseGeometry | gpd.GeoDataFrame | gpd.GeoSeries)
+    if one or _is_pair(shown) or not isinstance(shown, Iterable):
+        return [shown]
+    return list(shown)
+
+
+def _is_pair(item: object) -> bool:
+    """Return whether something is a longitude and latitude rather than two tile ids."""
+    return isinstance(item, tuple) and len(item) == 2 and any(isinstance(x, float) for x in item)
+
+
+def _is_layer(item: str | Path) -> bool:
+    return Path(item).suffix.lower() in LAYERS
+
+
+def _of_patch(query: Query, *, right: bool) -> list[Mark]:
+    source = str(query.source).rstrip(",")
+    place = None if query.footprint is None else _centre(query.footprint)
+    codes = dict.fromkeys(bytes(code) for code in query.codes)
+    return [Mark(right=right, code=code, source=source, place=place) for code in codes]
+
+
+def _of_tiles(archive: Searchable, ids: npt.NDArray[np.int64], *, right: bool) -> list[Mark]:
+    if not len(ids):
+        return []
+    tiles, codes = archive.tiles(ids), archive.codes(ids)
+    rows = zip(ids.tolist(), codes, tiles["scene"], tiles.geometry, strict=True)
+    return [
+        Mark(
+            right=right,
+            code=bytes(code),
+            tile=tile,
+            source=str(scene),
+            place=None if shape is None or shape.is_empty else _centre(shape),
+        )
+        for tile, code, scene, shape in rows
+    ]
+
+
+def _centre(shape: BaseGeometry) -> tuple[float, float]:
+    point = shapely.centroid(max(getattr(shape, "geoms", [shape]), key=shapely.area))
+    return round(float(point.x), 7), round(float(point.y), 7)
+
+
+def _tiles_of(
+    archive: Searchable,
+    item: Any,
+    *,
+    layer: str | None,
+    where: Where,  # noqa: ANN401 - see `Shown`
+) -> npt.NDArray[np.int64]:
+    """Return the ids of the tiles that one thing marks.
+
+    Raises:
+        ConceptError: If it is not a thing that marks tiles.
+    """
+    if isinstance(item, int | np.integer) and not isinstance(item, bool):
+        query_of_tile(archive, int(item))  # checks the id
+        return np.array([item], dtype=np.int64)
+    if isinstance(item, str | Path):
+        try:
+            table = read_shapes(item, layer=layer, what="marks")
+        except RegionError as error:
+            raise ConceptError(str(error)) from error
+        return tiles_of_shapes(archive, table, name=str(item), where=where)
+    if isinstance(item, gpd.GeoDataFrame | gpd.GeoSeries):
+        return tiles_of_shapes(archive, item, name="the layer of marks", where=where)
+    if isinstance(item, BaseGeometry):
+        one = gpd.GeoSeries([item], crs=WGS84)
+        return tiles_of_shapes(archive, one, name="the shape", where=where)
+    if isinstance(item, tuple | list) and len(item) == 2:
+        query = query_of_point(archive, item, tile_sizes=where.tile_sizes)
+        return np.array([query.source], dtype=np.int64)
+    msg = (
+        f"{item!r} does not mark a tile; pass a tile id, the path of a patch or a vector layer, "
+        "(longitude, latitude), or a shapely geometry."
+    )
+    raise ConceptError(msg)
+
+
+def tiles_of_shapes(
+    archive: Searchable,
+    table: Any,
+    *,
+    name: str,
+    where: Where,  # noqa: ANN401 - as read_shapes
+) -> npt.NDArray[np.int64]:
+    """Find the tiles that the shapes of a layer mark.
+
+    Args:
+        archive: The archive, in one state.
+        table: Points or polygons in any CRS.
+        name: Name of the layer for messages.
+        where: Limits on the tiles.
+
+    Returns:
+        Ids, ascending, int64, shape (tiles,).
+
+    Raises:
+        ConceptError: If there is no geometry, no CRS, or no shape meets a tile.
+    """
+    shapes = _lonlat_shapes(table, name)
+    region = shapely.union_all(shapes)
+    nothing = np.zeros((1, bits_of(archive) // 8), np.uint8)
+    everything = Limits(k=None, max_distance=bits_of(archive))
+    inside = dataclasses.replace(where, region=parse_region(region), within=False)
+    found = archive.find(nothing, limits=everything, where=inside)
+    ids = np.sort(found.ids[0][found.ids[0] >= 0])
+    if not len(ids):
+        msg = (
+            f"no shape of {name} meets a tile of {archive.path}; its bounds are "
+            f"{_bounds(region)} in longitude and latitude. Compare with 'geohash-rs info'."
+        )
+        raise ConceptError(msg)
+    footprints = archive.tiles(ids).geometry.to_numpy()
+    marked = np.zeros(len(ids), dtype=bool)
+    tree = shapely.STRtree(footprints)
+    shape, tile = tree.query(shapes, predicate="intersects")
+    areas = shapely.area(footprints)
+    covered = shapely.area(shapely.intersection(shapes[shape], footprints[tile]))
+    enough = covered >= MIN_SHARE * areas[tile]
+    marked[tile[enough]] = True
+    small = np.setdiff1d(np.arange(len(shapes)), shape[enough])
+    middles = shapely.point_on_surface(shapes[small])
+    centres = shapely.centroid(footprints)
+    for point in middles:
+        near = tree.query(point, predicate="intersects")
+        if len(near):
+            marked[near[np.argmin(shapely.distance(centres[near], point))]] = True
+    return ids[marked]
+
+
+def _lonlat_shapes(table: Any, name: str) -> npt.NDArray[np.object_]:  # noqa: ANN401 - as above
+    """Return the points and polygons of a layer in longitude and latitude.
+
+    Raises:
+        ConceptError: If there is none, or one has no place on the Earth.
+    """
+    if not isinstance(table, gpd.GeoDataFrame | gpd.GeoSeries):
+        msg = f"{name} holds no geometry; pass a layer of points or polygons."
+        raise ConceptError(msg)
+    try:
+        shapes = shapely.get_parts(shapes_of_frame(table, name=name))
+    except RegionError as error:
+        raise ConceptError(str(error)) from error
+    kinds = sorted({shape.geom_type for shape in shapes} - {"Point", "Polygon"})
+    if kinds:
+        msg = f"{name} holds {', '.join(kinds)}; marks are points or polygons."
+        raise ConceptError(msg)
+    return np.asarray(shapes, dtype=object)
+
+
+def _bounds(region: BaseGeometry) -> Sequence[float]:
+    return [round(float(value), 4) for value in region.bounds]
