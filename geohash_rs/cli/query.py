@@ -2,27 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Unpack
 
 import click
-from click.core import ParameterSource
 
-from geohash_rs.cli.options import Numbers, Sizes, bands_of, remote_scenes_option
+from geohash_rs.cli.asked import (
+    Asked,
+    archive_argument,
+    check_engine,
+    engine_options,
+    opened,
+    where_of,
+    where_options,
+)
+from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
 from geohash_rs.cli.terminal import echo
 
-if TYPE_CHECKING:
-    from geohash_rs.archive import Archive
-    from geohash_rs.engines.postgis.archive import PostGISArchive
-
 __all__ = ["query_command"]
-
-DATABASES = ("postgresql://", "postgres://")
 
 SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 
 
 @click.command("query")
-@click.argument("archive", metavar="ARCHIVE|s3://...|postgresql://...")
+@archive_argument
 @click.argument("patches", metavar="[PATCH]...", nargs=-1)
 @click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place.")
 @click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile that has this id; can be repeated.")
@@ -33,20 +35,11 @@ SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 @click.option("--bands", help="Bands of the patch: one-based indexes or names, such as 4,3,2.")
 @click.option("--value-range", type=Numbers("low,high"), help="The patch's values that correspond to the lowest and highest that the hasher was made for.  [default: detect and compare]")
 @click.option("--max-distance", type=click.IntRange(min=0), help="Largest Hamming distance, bits, inclusive.")
-@click.option("--bbox", type=Numbers("minlon,minlat,maxlon,maxlat"), help="Only tiles that intersect this box; minlon > maxlon crosses the dateline.")
-@click.option("--region", type=click.Path(path_type=Path), help="Only tiles that intersect the polygons in this file: GeoPackage, GeoJSON, GeoParquet or shapefile, in any CRS.")
-@click.option("--layer", help="Layer of that file, if it has several.")
-@click.option("--within", is_flag=True, help="Only tiles that lie entirely in the region.")
-@click.option("--time", "time", metavar="START/END", help="Only tiles from this time, such as 2023-01-01/2023-12-31 or 2023-06/..")
-@click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; can be repeated.")
-@click.option("--label", "labels", multiple=True, help="Only tiles with this label; can be repeated.")
-@click.option("--tile-size", type=Sizes(), help="Only tiles of this size, px, or of these, such as 64,128.")
+@where_options
 @click.option("--exclude-overlap", is_flag=True, help="Leave out tiles that overlap the query.")
 @click.option("--distinct", is_flag=True, help="Leave out tiles that overlap a better match.")
 @click.option("--ranking", type=click.Choice(["hamming", "asymmetric", "vectors"]), default="hamming", show_default=True, help="asymmetric: give more weight to the bits of the patch that the hasher is sure of. vectors: order the nearest 1,000 tiles by the feature vectors that the archive keeps.")
-@click.option("--engine", metavar="ADDRESS", help="Distribute the search over a Ray cluster: local, auto, HOST:6379 or ray://HOST:10001.")
-@click.option("--schema", default="public", show_default=True, help="Schema of an archive in PostGIS.")
-@click.option("--table", default="geohash_tiles", show_default=True, help="Table of an archive in PostGIS.")
+@engine_options
 @click.option("--crs", help="CRS of the result, such as EPSG:32633.  [default: EPSG:4326]")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html. Without this option, a table is printed.")
@@ -64,25 +57,15 @@ def query_command(
     bands: str | None,
     value_range: tuple[float, float] | None,
     max_distance: int | None,
-    bbox: tuple[float, ...] | None,
-    region: Path | None,
-    layer: str | None,
-    within: bool,
-    time: str | None,
-    scenes: tuple[str, ...],
-    labels: tuple[str, ...],
-    tile_size: tuple[int, ...] | None,
     exclude_overlap: bool,
     distinct: bool,
     ranking: str,
-    engine: str | None,
-    schema: str,
-    table: str,
     crs: str | None,
     device: str,
     output: Path | None,
     remote_scenes: bool,
     as_json: bool,
+    **asked: Unpack[Asked],
 ) -> None:
     """Find the tiles that look like a PATCH (a GeoTIFF), like a place, or like a tile.
 
@@ -92,26 +75,19 @@ def query_command(
     if not patches and not tiles and point is None and vector is None:
         msg = "pass a PATCH.tif, --point, --tile or --vector to search with"
         raise click.UsageError(msg, click.get_current_context())
-    if bbox is not None and region is not None:
-        msg = "pass --bbox or --region, not both"
-        raise click.UsageError(msg, click.get_current_context())
-    if layer is not None and region is None:
-        msg = "--layer needs --region"
-        raise click.UsageError(msg, click.get_current_context())
     some = [*patches, *(text for text in negatives if not text.isdecimal())]
     _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
     _check_patch_options(patches, {"--window": window})
     _check_pictures(output, remote_scenes=remote_scenes)
-    _check_engine(archive, engine=engine)
+    check_engine(archive, asked)
     from geohash_rs.export.formats import check_output
     from geohash_rs.export.geojson import geojson_features
-    from geohash_rs.scenes.file import scene_key
-    from geohash_rs.store.search.regions import read_region
 
     if output is not None:
-        check_output(output, inputs=[*some, *([] if region is None else [region])])
-    with _opened(archive, engine=engine, schema=schema, table=table) as opened:
-        matches = opened.query(
+        check_output(output, inputs=[*some, *filter(None, [asked["region"]])])
+    where = where_of(asked)
+    with opened(archive, asked) as searched:
+        matches = searched.query(
             patches,
             point=point,
             tile=tiles,
@@ -122,12 +98,7 @@ def query_command(
             bands=bands_of(bands),
             value_range=value_range,
             max_distance=max_distance,
-            region=bbox if region is None else read_region(region, layer=layer),
-            within=within,
-            time=time,
-            scenes=[scene_key(scene) for scene in scenes] or None,
-            labels=list(labels) or None,
-            tile_size=tile_size,
+            **where,
             exclude_overlap=exclude_overlap,
             ranking=ranking,  # type: ignore[arg-type]  # checked by click
             distinct=distinct,
@@ -156,34 +127,6 @@ def _check_pictures(output: Path | None, *, remote_scenes: bool) -> None:
     if remote_scenes and (output is None or output.suffix.lower() not in (".html", ".gpkg")):
         msg = "--remote-scenes needs -o with a format that has pictures: .html or .gpkg"
         raise click.UsageError(msg, click.get_current_context())
-
-
-def _check_engine(archive: str, *, engine: str | None) -> None:
-    if engine is not None and archive.startswith(DATABASES):
-        msg = "--engine needs an archive in a folder or in object storage; a database searches by itself"
-        raise click.UsageError(msg, click.get_current_context())
-    given = [name for name in ("schema", "table") if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT]
-    if given and not archive.startswith(DATABASES):
-        msg = f"--{given[0]} needs an archive in PostGIS, which {archive} is not; leave it out, or pass a postgresql:// address"
-        raise click.UsageError(msg, click.get_current_context())
-
-
-def _opened(archive: str, *, engine: str | None, schema: str, table: str) -> "Archive | PostGISArchive":
-    if archive.startswith(DATABASES):
-        from geohash_rs.engines.postgis.archive import PostGISArchive
-
-        return PostGISArchive.open(archive, schema=schema, table=table)
-    if engine is not None:
-        from geohash_rs.engines.ray.archive import RayArchive
-
-        return RayArchive.open(archive, address=engine)
-    if "://" in archive:
-        from geohash_rs.engines.cloud.cache import open_archive
-
-        return open_archive(archive)
-    from geohash_rs.archive import Archive
-
-    return Archive.open(archive, mode="r")
 
 
 def _print_table(matches: object) -> None:

@@ -1,7 +1,7 @@
 """Search any archive that has a hasher by imagery: with a patch, a place or a tile."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,8 +63,8 @@ class ImageQueries(Searchable, Protocol):
         region: RegionLike | None = None,
         time: TimeLike | None = None,
         within: bool = False,
-        scenes: Sequence[str] | None = None,
-        labels: Sequence[str] | None = None,
+        scenes: Collection[str] | None = None,
+        labels: Collection[str] | None = None,
         tile_size: SizeLike | None = None,
         exclude_overlap: bool = False,
         ranking: Ranking = "hamming",

@@ -1,0 +1,155 @@
+"""Options of all commands that ask an archive: where it is, and which of its tiles are meant."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from geohash_rs.cli.options import Numbers, Sizes
+
+if TYPE_CHECKING:
+    from geohash_rs.archive import Archive
+    from geohash_rs.engines.postgis.archive import PostGISArchive
+    from geohash_rs.store.search.where import WhereOptions
+
+__all__ = ["Asked", "archive_argument", "check_engine", "engine_options", "opened", "where_of", "where_options"]
+
+DATABASES = ("postgresql://", "postgres://")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+archive_argument = click.argument("archive", metavar="ARCHIVE|s3://...|postgresql://...")
+
+
+class Asked(TypedDict):
+    """Values of the options of `engine_options` and `where_options`."""
+
+    engine: str | None
+    schema: str
+    table: str
+    bbox: tuple[float, ...] | None
+    region: Path | None
+    layer: str | None
+    within: bool
+    time: str | None
+    scenes: tuple[str, ...]
+    labels: tuple[str, ...]
+    tile_size: tuple[int, ...] | None
+
+
+def _add(command: F, *options: Callable[[F], F]) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def engine_options(command: F) -> F:
+    """Add the options that say which engine searches to a command."""
+    return _add(
+        command,
+        click.option("--engine", metavar="ADDRESS", help="Distribute the search over a Ray cluster: local, auto, HOST:6379 or ray://HOST:10001."),
+        click.option("--schema", default="public", show_default=True, help="Schema of an archive in PostGIS."),
+        click.option("--table", default="geohash_tiles", show_default=True, help="Table of an archive in PostGIS."),
+    )
+
+
+def where_options(command: F) -> F:
+    """Add the options that limit a search to some tiles to a command."""
+    return _add(
+        command,
+        click.option("--bbox", type=Numbers("minlon,minlat,maxlon,maxlat"), help="Only tiles that intersect this box; minlon > maxlon crosses the dateline."),
+        click.option("--region", type=click.Path(path_type=Path), help="Only tiles that intersect the polygons in this file: GeoPackage, GeoJSON, GeoParquet or shapefile, in any CRS."),
+        click.option("--layer", help="Layer of that file, if it has several."),
+        click.option("--within", is_flag=True, help="Only tiles that lie entirely in the region."),
+        click.option("--time", "time", metavar="START/END", help="Only tiles from this time, such as 2023-01-01/2023-12-31 or 2023-06/.."),
+        click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; can be repeated."),
+        click.option("--label", "labels", multiple=True, help="Only tiles with this label; can be repeated."),
+        click.option("--tile-size", type=Sizes(), help="Only tiles of this size, px, or of these, such as 64,128."),
+    )
+
+
+def where_of(asked: Asked) -> "WhereOptions":
+    """Read the values of `where_options`.
+
+    Args:
+        asked: The values.
+
+    Returns:
+        Keyword arguments of a search.
+
+    Raises:
+        click.UsageError: If two of them contradict each other.
+        RegionError: If the region cannot be read.
+    """
+    if asked["bbox"] is not None and asked["region"] is not None:
+        msg = "pass --bbox or --region, not both"
+        raise click.UsageError(msg, click.get_current_context())
+    if asked["layer"] is not None and asked["region"] is None:
+        msg = "--layer needs --region"
+        raise click.UsageError(msg, click.get_current_context())
+    from geohash_rs.scenes.file import scene_key
+    from geohash_rs.store.search.regions import read_region
+
+    file = asked["region"]
+    return {
+        "region": asked["bbox"] if file is None else read_region(file, layer=asked["layer"]),
+        "within": asked["within"],
+        "time": asked["time"],
+        "scenes": [scene_key(scene) for scene in asked["scenes"]] or None,
+        "labels": list(asked["labels"]) or None,
+        "tile_size": asked["tile_size"],
+    }
+
+
+def check_engine(archive: str, asked: Asked) -> None:
+    """Check that the options of an engine fit the address of an archive.
+
+    Args:
+        archive: The address.
+        asked: The values of the options.
+
+    Raises:
+        click.UsageError: If they do not.
+    """
+    is_database = archive.startswith(DATABASES)
+    if asked["engine"] is not None and is_database:
+        msg = "--engine needs an archive in a folder or in object storage; a database searches by itself"
+        raise click.UsageError(msg, click.get_current_context())
+    given = [name for name in ("schema", "table") if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given and not is_database:
+        msg = f"--{given[0]} needs an archive in PostGIS, which {archive} is not; leave it out, or pass a postgresql:// address"
+        raise click.UsageError(msg, click.get_current_context())
+
+
+def opened(archive: str, asked: Asked) -> "Archive | PostGISArchive":
+    """Open an archive for reading, wherever it is.
+
+    Args:
+        archive: A folder, an address in object storage, or a postgresql:// address.
+        asked: The values of the options.
+
+    Returns:
+        The archive.
+
+    Raises:
+        click.UsageError: If an option does not fit the address.
+        GeoHashRSError: If it cannot be opened.
+    """
+    check_engine(archive, asked)
+    if archive.startswith(DATABASES):
+        from geohash_rs.engines.postgis.archive import PostGISArchive
+
+        return PostGISArchive.open(archive, schema=asked["schema"], table=asked["table"])
+    if asked["engine"] is not None:
+        from geohash_rs.engines.ray.archive import RayArchive
+
+        return RayArchive.open(archive, address=asked["engine"])
+    if "://" in archive:
+        from geohash_rs.engines.cloud.cache import open_archive
+
+        return open_archive(archive)
+    from geohash_rs.archive import Archive
+
+    return Archive.open(archive, mode="r")
