@@ -35,6 +35,8 @@ COMMANDS = {
     "demo": ("demo", "Make scenes, index them, search them and draw the result, offline."),
     "index": ("index", "Add GeoTIFF scenes to an archive."),
     "query": ("query", "Find the tiles that look like a patch, a place or a tile."),
+    "learn": ("learn", "Learn what is meant from marks, and write it to a small file."),
+    "judge": ("learn", "List the tiles whose judgement teaches a concept most."),
     "serve": ("serve", "Search an archive on a map in the browser."),
     "info": ("manage", "Report what an archive holds."),
     "remove": ("manage", "Remove scenes from an archive."),

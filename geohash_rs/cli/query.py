@@ -17,10 +17,9 @@ from geohash_rs.cli.asked import (
 )
 from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
 from geohash_rs.cli.terminal import echo
+from geohash_rs.cli.tile_table import check_pictures, print_tiles
 
 __all__ = ["query_command"]
-
-SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 
 
 @click.command("query")
@@ -78,7 +77,7 @@ def query_command(
     some = [*patches, *(text for text in negatives if not text.isdecimal())]
     _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
     _check_patch_options(patches, {"--window": window})
-    _check_pictures(output, remote_scenes=remote_scenes)
+    check_pictures(output, remote_scenes=remote_scenes)
     check_engine(archive, asked)
     from geohash_rs.export.formats import check_output
     from geohash_rs.export.geojson import geojson_features
@@ -113,7 +112,7 @@ def query_command(
         lines = [*(f"{feature}," for feature in features[:-1]), *features[-1:]]
         echo('{"type": "FeatureCollection", "features": [', *lines, "]}")
     elif output is None:
-        _print_table(matches)
+        print_tiles(matches)
 
 
 def _check_patch_options(patches: Sequence[str], options: Mapping[str, object]) -> None:
@@ -121,36 +120,3 @@ def _check_patch_options(patches: Sequence[str], options: Mapping[str, object]) 
         if given is not None and not patches:
             msg = f"{option} needs a patch"
             raise click.UsageError(msg, click.get_current_context())
-
-
-def _check_pictures(output: Path | None, *, remote_scenes: bool) -> None:
-    if remote_scenes and (output is None or output.suffix.lower() not in (".html", ".gpkg")):
-        msg = "--remote-scenes needs -o with a format that has pictures: .html or .gpkg"
-        raise click.UsageError(msg, click.get_current_context())
-
-
-def _print_table(matches: object) -> None:
-    import pandas as pd
-
-    from geohash_rs.store.segment.tiles import sizes_of_tiles
-
-    frame = pd.DataFrame(matches)  # type: ignore[call-overload]  # matches is a frame
-    sizes = pd.Series(sizes_of_tiles(frame), frame.index).astype("Int64")
-    shown = SHOWN if sizes.nunique() < 2 else [*SHOWN[:-1], "tile_size", SHOWN[-1]]
-    if frame["col"].isna().all():  # of vectors that somebody else computed
-        shown = [name for name in shown if name not in ("col", "row")]
-    if "source" in frame.columns:
-        frame["source"] = frame["source"].map(_last_part, na_action="ignore")
-        shown = [*shown, "source"]
-    frame = frame.assign(tile_size=sizes)[shown]
-    if frame.empty:
-        echo("no matches; widen the region, time or distance.", err=True)
-        return
-    names = frame["scene"].map(_last_part)
-    echo(*frame.assign(scene=names).to_string(index=False, na_rep="-").split("\n"))
-
-
-def _last_part(address: str) -> str:
-    from geohash_rs.export.plain_text import plain_text
-
-    return plain_text(address.rsplit("/", 1)[-1])

@@ -190,6 +190,7 @@ class Concept:
         forget: Iterable[int] = (),
         layer: str | None = None,
         device: str = "cpu",
+        **where: Unpack[WhereOptions],
     ) -> Self:
         """Learn from more marks. A calibration does not hold for what is learnt, and is dropped.
 
@@ -199,6 +200,7 @@ class Concept:
             forget: Ids of tiles whose marks are taken back.
             layer: As in `Archive.learn`.
             device: As in `Archive.learn`.
+            **where: As in `Archive.learn`.
 
         Returns:
             The new concept; this one stays as it is.
@@ -207,7 +209,14 @@ class Concept:
             ConceptError: As `Archive.learn`, or if a tile to forget is not marked.
             GeoHashRSError: As `Archive.learn`.
         """
-        new = new_marks(self.archive, right=right, wrong=wrong, layer=layer, device=device)
+        new = new_marks(
+            self.archive,
+            right=right,
+            wrong=wrong,
+            layer=layer,
+            where=Where.parse(**where),
+            device=device,
+        )
         gone = set(forget)
         if unknown := gone - {mark.tile for mark in self.marks}:
             msg = f"tile {min(unknown)} is not marked in {self.name}, so it cannot be forgotten."

@@ -168,7 +168,11 @@ def parse(content: bytes, *, name: str) -> Saved:
 
 
 def _checked(body: dict[str, Any]) -> Saved:
-    """Build a concept; what is wrong raises an error of any kind."""
+    """Build a concept; what is wrong raises an error of any kind.
+
+    Raises:
+        ConceptError: If a tile is marked twice.
+    """
     given = body["model"]
     model = Model(
         weights=BitWeights(
@@ -247,7 +251,11 @@ def _text(given: Any, *, most: int = MOST_TEXT) -> str:  # noqa: ANN401 - JSON
 
 
 def _plain(given: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """Check that a description is a flat table of texts and numbers."""
+    """Check that a description is a flat table of texts and numbers.
+
+    Raises:
+        ConceptError: If it is not.
+    """
     if not isinstance(given, dict) or len(given) > 100:
         msg = "the description of the calibration is not a table"
         raise ConceptError(msg)

@@ -137,10 +137,10 @@ def _centre(shape: BaseGeometry) -> tuple[float, float]:
 
 def _tiles_of(
     archive: Searchable,
-    item: Any,
+    item: Any,  # noqa: ANN401 - see `Shown`
     *,
     layer: str | None,
-    where: Where,  # noqa: ANN401 - see `Shown`
+    where: Where,
 ) -> npt.NDArray[np.int64]:
     """Return the ids of the tiles that one thing marks.
 
@@ -173,10 +173,10 @@ def _tiles_of(
 
 def tiles_of_shapes(
     archive: Searchable,
-    table: Any,
+    table: gpd.GeoDataFrame | gpd.GeoSeries,
     *,
     name: str,
-    where: Where,  # noqa: ANN401 - as read_shapes
+    where: Where,
 ) -> npt.NDArray[np.int64]:
     """Find the tiles that the shapes of a layer mark.
 
@@ -223,7 +223,7 @@ def tiles_of_shapes(
     return ids[marked]
 
 
-def _lonlat_shapes(table: Any, name: str) -> npt.NDArray[np.object_]:  # noqa: ANN401 - as above
+def _lonlat_shapes(table: gpd.GeoDataFrame | gpd.GeoSeries, name: str) -> npt.NDArray[np.object_]:
     """Return the points and polygons of a layer in longitude and latitude.
 
     Raises:
