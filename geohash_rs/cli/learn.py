@@ -156,7 +156,7 @@ def judge_command(
         else:
             tiles = loaded.suggest(k or 8, **limits)
     if output is None:
-        print_tiles(tiles)
+        print_tiles(tiles, scores=True)
         return
     write(to_judge(tiles), output, remote_scenes=remote_scenes)
     then = "geohash-rs calibrate" if at_random else "geohash-rs learn"

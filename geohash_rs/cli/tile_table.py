@@ -26,11 +26,12 @@ def check_pictures(output: Path | None, *, remote_scenes: bool) -> None:
         raise click.UsageError(msg, click.get_current_context())
 
 
-def print_tiles(tiles: object) -> None:
+def print_tiles(tiles: object, *, scores: bool = False) -> None:
     """Print a table of tiles.
 
     Args:
         tiles: Matches.
+        scores: Whether their similarity is a score to show.
     """
     import pandas as pd
 
@@ -39,12 +40,15 @@ def print_tiles(tiles: object) -> None:
     frame = pd.DataFrame(tiles)  # type: ignore[call-overload]  # a frame
     sizes = pd.Series(sizes_of_tiles(frame), frame.index).astype("Int64")
     shown = SHOWN if sizes.nunique() < 2 else [*SHOWN[:-1], "tile_size", SHOWN[-1]]
+    shown = [shown[0], *(["score"] if scores else []), *shown[1:]]
+    if "precision" in frame.columns:
+        shown = [shown[0], "precision", *shown[1:]]
     if frame["col"].isna().all():  # of vectors that somebody else computed
         shown = [name for name in shown if name not in ("col", "row")]
     if "source" in frame.columns:
         frame["source"] = frame["source"].map(_last_part, na_action="ignore")
         shown = [*shown, "source"]
-    frame = frame.assign(tile_size=sizes)[shown]
+    frame = frame.assign(tile_size=sizes, score=frame["similarity"].round(3))[shown]
     if frame.empty:
         echo("no matches; widen the region, time or distance.", err=True)
         return

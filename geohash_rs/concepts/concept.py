@@ -4,46 +4,38 @@ import dataclasses
 import datetime as dt
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.codes import hamming_distances
 from geohash_rs.concepts.areas import Areas, areas_of
 from geohash_rs.concepts.concept_file import Saved, load, save
 from geohash_rs.concepts.draw import drawn, judged
-from geohash_rs.concepts.learning import NUM_BACKGROUND, Model, fit_model
+from geohash_rs.concepts.learning import NUM_BACKGROUND, fit_model
 from geohash_rs.concepts.mark import Mark, check_marks, codes_of_marks, joined, recognised
-from geohash_rs.concepts.marking import Shown, marks_of
+from geohash_rs.concepts.marking import Shown, new_marks
 from geohash_rs.concepts.raster import write_rasters
-from geohash_rs.concepts.scores import Histogram, histogram_of
-from geohash_rs.concepts.suggestions import choose, num_candidates
+from geohash_rs.concepts.scored import Ids, ScoredTiles
 from geohash_rs.errors import CalibrationError, ConceptError, GeoHashRSWarning, HasherMismatchError
 from geohash_rs.retrieval.image_queries import ImageQueries
-from geohash_rs.retrieval.matches import Matches, rank_matches
-from geohash_rs.retrieval.ranking import distinct_rows
-from geohash_rs.retrieval.unmet import explain_unmet
+from geohash_rs.retrieval.matches import Matches
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where, WhereOptions
 from geohash_rs.store.searchable import Searchable, bits_of
 from geohash_rs.trust.labels import label_archive
-from geohash_rs.trust.promise import Promise, promise_of
+from geohash_rs.trust.promise import promise_of
 
-__all__ = ["Concept", "new_marks"]
+__all__ = ["Concept"]
 
-Array = npt.NDArray[Any]
-Ids = npt.NDArray[np.int64]
-
-DEEPER = 4  # factor by which a search is widened when too many of its tiles overlap
 LIKELY = 0.5  # score from which a tile counts as likely
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Concept:
+class Concept(ScoredTiles):
     """What marks have taught about an archive; made by `Archive.learn` or `Archive.concept`.
 
     It gives each tile a cost, the sum of the weights of the bits that differ from a code, and a
@@ -55,27 +47,8 @@ class Concept:
     >>> concept = concept.learn(right=[40, 41], wrong=[95])  # doctest: +SKIP
     >>> concept.save("pits.concept")  # doctest: +SKIP
 
-    Attributes:
-        archive: The archive whose tiles it scores.
-        name: What it is called.
-        marks: The judgements, oldest first.
-        model: The weights that they taught.
-        hasher: Fingerprint of the hasher whose bits are weighed; None if it is unknown.
-        created: When it was learnt, UTC.
-        promise: How often it is right, by cost; None until it is calibrated.
-        calibrated: How it was calibrated, in words and numbers.
-        notes: What is doubtful about the marks, one sentence each.
+    Its attributes are those of `ScoredTiles`.
     """
-
-    archive: ImageQueries = field(repr=False)
-    name: str
-    marks: tuple[Mark, ...] = field(repr=False)
-    model: Model = field(repr=False)
-    hasher: str | None
-    created: dt.datetime
-    promise: Promise | None = field(default=None, repr=False)
-    calibrated: dict[str, Any] | None = None
-    notes: tuple[str, ...] = ()
 
     @classmethod
     def of_marks(cls, archive: ImageQueries, marks: Iterable[Mark], *, name: str) -> Self:
@@ -176,12 +149,6 @@ class Concept:
             marks = tuple(recognised(still, self.marks))
         return dataclasses.replace(self, archive=archive, marks=marks)
 
-    def __str__(self) -> str:
-        right = sum(mark.right for mark in self.marks)
-        known = "calibrated" if self.promise is not None else "not calibrated"
-        bits = 8 * len(self.model.weights.code)
-        return f"{self.name}: {right} right, {len(self.marks) - right} wrong, {bits} bits, {known}"
-
     def learn(
         self,
         *,
@@ -224,84 +191,6 @@ class Concept:
         kept = [mark for mark in self.marks if mark.tile is None or mark.tile not in gone]
         return self.of_marks(self.archive, joined(kept, new), name=self.name)
 
-    def query(
-        self,
-        k: int | None = 20,
-        *,
-        precision: float | None = None,
-        min_score: float | None = None,
-        distinct: bool = False,
-        exclude_marks: bool = False,
-        crs: object = None,
-        **where: Unpack[WhereOptions],
-    ) -> Matches:
-        """Find the tiles with the highest scores, of all tiles, exactly.
-
-        Args:
-            k: Number of tiles; None returns all within the limit of precision or score.
-            precision: Only tiles for which this precision can be promised, above 0 and below 1.
-            min_score: Only tiles with at least this score, 0 to 1.
-            distinct: Leave out tiles that overlap a better one.
-            exclude_marks: Leave out tiles that are marked.
-            crs: CRS of the result; None means EPSG:4326.
-            **where: Limits on tiles, as in `Archive.query`: region, within, time, scenes, labels,
-                tile_size.
-
-        Returns:
-            Matches by falling score, ties by tile id. The column similarity is the score, distance
-            the Hamming distance to the nearest mark that is right, and precision what can be
-            promised for this and all better tiles, if the concept is calibrated.
-
-        Raises:
-            CalibrationError: If a precision is asked of a concept without calibration, or labels
-                are too few to promise it.
-            ConceptError: If the score is out of range.
-            HasherMismatchError: If the archive was refitted.
-            QueryError: If k or another limit is not valid.
-        """
-        limits = Limits(k=k, max_distance=self.most_cost(precision=precision, min_score=min_score))
-        parsed = Where.parse(**where)
-        if exclude_marks:
-            parsed = dataclasses.replace(parsed, exclude_ids=self._marked())
-        with self.archive.one_state() as still:
-            ids, costs, tiles = self._best(still, limits, parsed, distinct=distinct)
-            matches = self._matches(still, ids, costs, tiles)
-            unmet = explain_unmet(still, parsed, scenes=matches["scene"], found=len(matches))
-        if unmet:
-            warnings.warn(unmet, GeoHashRSWarning, stacklevel=2)
-        return matches if crs is None else matches.to_crs(crs)
-
-    def suggest(self, k: int = 8, **where: Unpack[WhereOptions]) -> Matches:
-        """Find the tiles whose judgement teaches most: uncertain, and unlike each other.
-
-        Args:
-            k: Number of tiles.
-            **where: As in `query`.
-
-        Returns:
-            Tiles that are not marked yet, in the order in which to judge them; columns as in
-            `query`.
-
-        Raises:
-            HasherMismatchError: If the archive was refitted.
-            QueryError: If a limit is not valid.
-        """
-        Limits(k=k)
-        parsed = dataclasses.replace(Where.parse(**where), exclude_ids=self._marked())
-        with self.archive.one_state() as still:
-            limits = Limits(k=num_candidates(k))
-            ids, costs, _ = self._best(still, limits, parsed)
-            num_bytes = len(self.model.weights.code)
-            rows = choose(
-                still.codes(ids),
-                costs,
-                self.model,
-                codes_of_marks(self.marks, right=True, num_bytes=num_bytes),
-                codes_of_marks(self.marks, right=False, num_bytes=num_bytes),
-                k=min(k, len(ids)),
-            )
-            return self._matches(still, ids[rows], costs[rows], still.tiles(ids[rows]))
-
     def check(
         self,
         k: int = 60,
@@ -332,7 +221,7 @@ class Concept:
         with self.archive.one_state() as still:
             ids, costs = self._draw(still, min_score=min_score, seed=seed, where=where)
             ids, costs = ids[:k], costs[:k]
-            return self._matches(still, ids, costs, still.tiles(ids))
+            return self.matches(still, ids, costs, still.tiles(ids))
 
     def checked(
         self,
@@ -430,7 +319,7 @@ class Concept:
                     f"{', '.join(sorted(known))}."
                 )
                 raise CalibrationError(msg)
-            rows = np.flatnonzero(~np.isin(found.ids, self._marked()))
+            rows = np.flatnonzero(~np.isin(found.ids, self.marked))
             costs = self.model.weights.costs(still.codes(found.ids[rows]))
         is_right = np.isin(found.labels[rows].astype(str), sorted(classes))
         promise = promise_of(costs, is_right, found.blocks[rows], delta=delta)
@@ -441,20 +330,6 @@ class Concept:
             "block_km": found.block_km,
         }
         return dataclasses.replace(self, promise=promise, calibrated=how)
-
-    def histogram(self, *, bins: int = 64, **where: Unpack[WhereOptions]) -> Histogram:
-        """Count the tiles by score.
-
-        Args:
-            bins: Number of equal steps of score.
-            **where: As in `query`.
-
-        Returns:
-            The counts, and what can be promised at each step.
-        """
-        with self.archive.one_state() as still:
-            _, costs = self.scored(still, Where.parse(**where))
-        return histogram_of(self.model, costs, bins=bins, promise=self.promise)
 
     def map(
         self,
@@ -533,89 +408,6 @@ class Concept:
             ids, costs = self.scored(still, Where.parse(**where))
             return write_rasters(still, ids, self.model.scores(costs), Path(folder))
 
-    def most_cost(self, *, precision: float | None = None, min_score: float | None = None) -> int:
-        """Find the largest cost that a precision or score allows.
-
-        Args:
-            precision: Precision that must be promised, above 0 and below 1.
-            min_score: Smallest score, 0 to 1.
-
-        Returns:
-            The cost; that of the worst code if there is no limit, below 0 if nothing can pass.
-
-        Raises:
-            CalibrationError: If the precision cannot be promised.
-            ConceptError: If the score is out of range.
-        """
-        most = self.model.weights.most
-        if min_score is not None:
-            if not 0 <= min_score <= 1:
-                msg = f"min_score is {min_score}; a score lies between 0 and 1."
-                raise ConceptError(msg)
-            most = min(most, self.model.cost_at(min_score))
-        if precision is not None:
-            if self.promise is None:
-                msg = (
-                    f"{self.name} is not calibrated, so no precision can be promised; judge tiles "
-                    "that Concept.check draws, or pass labels to Concept.calibrate."
-                )
-                raise CalibrationError(msg)
-            most = min(most, self.promise.limit(precision))
-        return most
-
-    def scored(
-        self, still: Searchable, where: Where, *, most: int | None = None
-    ) -> tuple[Ids, npt.NDArray[np.int32]]:
-        """Score all tiles.
-
-        Args:
-            still: One state of the archive.
-            where: Limits on tiles.
-            most: Largest cost; None scores all.
-
-        Returns:
-            Ids and costs, by cost, ties by id, shape (tiles,).
-
-        Raises:
-            HasherMismatchError: If the archive was refitted.
-        """
-        limit = self.model.weights.most if most is None else most
-        if limit < 0:
-            return np.empty(0, np.int64), np.empty(0, np.int32)
-        return self._find(still, Limits(k=None, max_distance=limit), where)
-
-    def _find(
-        self, still: Searchable, limits: Limits, where: Where
-    ) -> tuple[Ids, npt.NDArray[np.int32]]:
-        if still.hasher_fingerprint != self.hasher:
-            msg = (
-                f"{still.path} was refitted after {self.name} was learnt, so its bits mean "
-                "something else; learn the concept again from its marks."
-            )
-            raise HasherMismatchError(msg)
-        found = still.find(self.model.weights, limits=limits, where=where)
-        real = found.ids[0] >= 0
-        return found.ids[0][real], found.distances[0][real]
-
-    def _best(
-        self, still: Searchable, limits: Limits, where: Where, *, distinct: bool = False
-    ) -> tuple[Ids, npt.NDArray[np.int32], gpd.GeoDataFrame]:
-        """Find the best tiles; with `distinct`, those that overlap no better one."""
-        most, k = limits.max_distance, limits.k
-        if most is not None and most < 0:
-            none = np.empty(0, np.int64)
-            return none, np.empty(0, np.int32), still.tiles(none)
-        depth = k if k is None or not distinct else DEEPER * k
-        while True:
-            ids, costs = self._find(still, dataclasses.replace(limits, k=depth), where)
-            tiles = still.tiles(ids)
-            if not distinct:
-                return ids, costs, tiles
-            rows = distinct_rows(tiles.geometry.to_numpy(), most=k)
-            if depth is None or len(rows) == k or len(ids) < depth:
-                return ids[rows], costs[rows], tiles.iloc[rows]
-            depth *= DEEPER
-
     def _draw(
         self, still: Searchable, *, min_score: float, seed: int, where: WhereOptions
     ) -> tuple[Ids, npt.NDArray[np.int32]]:
@@ -624,62 +416,10 @@ class Concept:
         Raises:
             ConceptError: If there is none.
         """
-        parsed = dataclasses.replace(Where.parse(**where), exclude_ids=self._marked())
+        parsed = dataclasses.replace(Where.parse(**where), exclude_ids=self.marked)
         ids, costs = self.scored(still, parsed, most=self.most_cost(min_score=min_score))
         if not len(ids):
             msg = f"no unmarked tile has a score of {min_score} or more; draw from lower scores."
             raise ConceptError(msg)
         order = drawn(ids, seed=seed)
         return ids[order], costs[order]
-
-    def _marked(self) -> Ids:
-        return np.array(sorted(m.tile for m in self.marks if m.tile is not None), dtype=np.int64)
-
-    def _matches(
-        self, still: Searchable, ids: Ids, costs: Array, tiles: gpd.GeoDataFrame
-    ) -> Matches:
-        right = codes_of_marks(self.marks, right=True, num_bytes=len(self.model.weights.code))
-        nearest = np.empty(len(ids), np.int32)
-        step = max(1, (1 << 22) // len(right))
-        for start in range(0, len(ids), step):
-            part = slice(start, start + step)
-            nearest[part] = hamming_distances(right, still.codes(ids[part])).min(axis=0)
-        if self.promise is not None:
-            tiles = tiles.assign(precision=self.promise.precision_of(costs))
-        return rank_matches(tiles, nearest, similarity=self.model.scores(costs))
-
-
-def new_marks(
-    archive: ImageQueries,
-    *,
-    right: Shown,
-    wrong: Shown,
-    layer: str | None = None,
-    where: Where | None = None,
-    device: str = "cpu",
-) -> list[Mark]:
-    """Make marks of what is right and what is wrong; see `marks_of`.
-
-    Args:
-        archive: The archive.
-        right: What is right.
-        wrong: What is wrong.
-        layer: Layer of a vector file that has several.
-        where: Limits on the tiles that places and shapes mark.
-        device: Device that hashes patches.
-
-    Returns:
-        The marks.
-
-    Raises:
-        ConceptError: If one tile is both right and wrong.
-        GeoHashRSError: As `marks_of` raises.
-    """
-    found = [
-        mark
-        for kind, shown in ((True, right), (False, wrong))
-        for mark in marks_of(archive, shown, right=kind, layer=layer, where=where, device=device)
-    ]
-    if any(mark.right for mark in found):
-        check_marks(found)  # that none is both, while it is known what was said now
-    return found

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from geohash_rs.concepts.mark import Mark
+from geohash_rs.concepts.mark import Mark, check_marks
 from geohash_rs.errors import ConceptError, RegionError
 from geohash_rs.footprints.projection import WGS84
 from geohash_rs.retrieval.image_queries import ImageQueries, hash_patch
@@ -22,7 +22,7 @@ from geohash_rs.store.search.regions import read_shapes, shapes_of_frame
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
 
-__all__ = ["Shown", "marks_of", "tiles_of_shapes"]
+__all__ = ["Shown", "marks_of", "new_marks", "tiles_of_shapes"]
 
 LAYERS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".kml", ".gml", ".parquet", ".wkt")
 MIN_SHARE = 0.5  # of a tile that a polygon must cover to mark it
@@ -86,6 +86,42 @@ def marks_of(
                 marks = _of_tiles(still, ids, right=right)
             found.update({mark.key: mark for mark in marks})
     return list(found.values())
+
+
+def new_marks(
+    archive: ImageQueries,
+    *,
+    right: Shown,
+    wrong: Shown,
+    layer: str | None = None,
+    where: Where | None = None,
+    device: str = "cpu",
+) -> list[Mark]:
+    """Make marks of what is right and what is wrong; see `marks_of`.
+
+    Args:
+        archive: The archive.
+        right: What is right.
+        wrong: What is wrong.
+        layer: Layer of a vector file that has several.
+        where: Limits on the tiles that places and shapes mark.
+        device: Device that hashes patches.
+
+    Returns:
+        The marks.
+
+    Raises:
+        ConceptError: If one tile is both right and wrong.
+        GeoHashRSError: As `marks_of` raises.
+    """
+    found = [
+        mark
+        for kind, shown in ((True, right), (False, wrong))
+        for mark in marks_of(archive, shown, right=kind, layer=layer, where=where, device=device)
+    ]
+    if any(mark.right for mark in found):
+        check_marks(found)  # that none is both, while it is known what was said now
+    return found
 
 
 def _several(shown: Any) -> list[Any]:  # noqa: ANN401 - one thing, several or None

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Protocol, Unpack
 
-from geohash_rs.concepts.concept import Concept, new_marks
+from geohash_rs.concepts.concept import Concept
 from geohash_rs.concepts.concept_file import check_name
-from geohash_rs.concepts.marking import Shown
+from geohash_rs.concepts.marking import Shown, new_marks
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.store.search.where import Where, WhereOptions
 
