@@ -14,6 +14,8 @@ from geohash_rs.store.search.weights import BitWeights
 
 __all__ = ["Spent", "compiling_pays", "numba_works"]
 
+WEIGHING = 8  # times as long as a distance takes NumPy for a cost
+
 
 class Spent:
     """The work that this process did without the compiled loops, which are slow to load.
@@ -42,7 +44,7 @@ def compiling_pays(comparisons: int, *, num_bytes: int, weighed: bool = False) -
     Returns:
         Whether loading them pays or has paid, and Numba works.
     """
-    Spent.comparisons += comparisons
+    Spent.comparisons += comparisons * (WEIGHING if weighed else 1)
     return Spent.comparisons > Spent.most and numba_works(num_bytes, weighed=weighed)
 
 

@@ -16,7 +16,7 @@ from geohash_rs.store.search.selection import Selection, select
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.read import Segment
 
-__all__ = ["Limits", "SearchResult", "search_segments"]
+__all__ = ["Limits", "SearchResult", "result_of_keys", "search_segments"]
 
 Array = npt.NDArray[Any]
 HEAP_K = 4096  # for larger k, finding the k-th distance by counting is faster than a heap
@@ -92,7 +92,7 @@ def search_segments(
         The result; as wide as the most matches of any query, at most k.
     """
     if not num_queries(asked):
-        return _result([])
+        return result_of_keys([])
     k = limits.k
     attempt = 0
     while True:
@@ -101,14 +101,14 @@ def search_segments(
             wrong = _outside(selections, [s.all_placed()[1] for s in selections])
             if wrong:
                 selections = _select(segments, where, _joined(dropped, wrong))
-            return _result(_scan(selections, asked, limits))
+            return result_of_keys(_scan(selections, asked, limits))
         found = _scan(selections, asked, limits)
         wrong = _outside(selections, _doubtful(selections, found))
         if not wrong:
-            return _result(found)
+            return result_of_keys(found)
         if k is None:
             ids = np.concatenate([_ids_of(selections, name, rows) for name, rows in wrong])
-            return _result([keys[~np.isin(_ids(keys), ids)] for keys in found])
+            return result_of_keys([keys[~np.isin(_ids(keys), ids)] for keys in found])
         dropped = _joined(dropped, wrong)
         attempt += 1
 
@@ -192,7 +192,15 @@ def _joined(
     return joined
 
 
-def _result(found: Sequence[Keys]) -> SearchResult:
+def result_of_keys(found: Sequence[Keys]) -> SearchResult:
+    """Unpack keys.
+
+    Args:
+        found: The keys of each query, ascending, without `NO_KEY`.
+
+    Returns:
+        The result.
+    """
     width = max((len(keys) for keys in found), default=0)
     ids = np.full((len(found), width), -1, np.int64)
     distances = np.full((len(found), width), -1, np.int32)
