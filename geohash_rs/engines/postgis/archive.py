@@ -50,7 +50,7 @@ LIMIT %(k)s"""
 SAMPLE = """
 SELECT tile_id, tile_id, code::text
 FROM {tiles}
-ORDER BY tile_id % {modulus} * {factor} % {modulus}, tile_id
+ORDER BY tile_id %% {modulus}::bigint * {factor}::bigint %% {modulus}::bigint, tile_id
 LIMIT %(count)s"""
 
 

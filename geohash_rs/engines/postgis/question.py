@@ -14,7 +14,7 @@ __all__ = ["Question", "questions_of"]
 
 # qualified and cast to their exact types, as explained at `archive.SEARCH`
 DISTANCE = "pg_catalog.bit_count(code # %(query)s::bit({num_bits}))"
-PART = """{factor} * pg_catalog.bit_count(
+PART = """{factor}::bigint * pg_catalog.bit_count(
     (code # %(query)s::bit({num_bits})) & {mask}::bit({num_bits}))"""
 
 
@@ -53,7 +53,7 @@ def questions_of(asked: Asked) -> Iterator[Question]:
 
 def _weighed(weights: BitWeights) -> Question:
     values = {"query": bit_text(weights.code[None]).tobytes().decode()}
-    parts: list[sql.Composable] = [sql.SQL("0")]
+    parts: list[sql.Composable] = [sql.SQL("0::bigint")]
     for digit in range(int(weights.weights.max()).bit_length()):
         name = f"mask_{digit}"
         chosen = (weights.weights >> digit & 1).astype(np.uint8)
