@@ -16,7 +16,7 @@ from geohash_rs.store.search.weights import MOST_COST, BitWeights
 from geohash_rs.store.search.where import Where
 from tests.store.helpers import make_grid
 
-TILES = 9000  # two whole blocks, and a tail that is no whole span
+TILES = 9000  # two whole blocks, and a tail that ends inside a span
 
 
 def draw_weights(rng: np.random.Generator, num_bits: int, *, heavy: float) -> np.ndarray:
