@@ -8,6 +8,7 @@ import numpy.typing as npt
 from geohash_rs.errors import CodeLengthError
 
 __all__ = [
+    "MAX_BITS",
     "check_codes",
     "check_num_bits",
     "code_words",

@@ -339,10 +339,12 @@ class CodeStore(Answers):
 
         Returns:
             The first id; none of them is assigned to any other tile.
+
+        Raises:
+            ArchiveCorruptError: If there are not as many left.
         """
         with self._writer() as writer:
-            first = writer.manifest.next_id
-            writer.update(next_id=first + count)
+            first = writer.take_ids(count)
             writer.commit()
         return first
 

@@ -23,7 +23,7 @@ from geohash_rs.store.disk.records import (
 )
 from geohash_rs.store.orphans import orphans
 from geohash_rs.store.segment.bits import pack_rows
-from geohash_rs.store.segment.layout import MAX_ROWS
+from geohash_rs.store.segment.layout import ID_BITS, MAX_ROWS
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.tiles import SOURCE, TileTable
 from geohash_rs.store.segment.vectors import check_vectors, encoded
@@ -33,7 +33,7 @@ from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["Writer", "open_writer"]
 
-MOST_IDS = 1 << 63  # they are stored as int64
+MOST_IDS = 1 << ID_BITS
 LOG_FANOUT = 16  # number of scene logs at which they are joined
 
 
@@ -113,13 +113,7 @@ class Writer:
         form = self._form_of(vectors, count=len(tiles))
         order = curve_order(tiles.bounds)
         ids = np.empty(len(order), np.int64)
-        first = self.manifest.next_id
-        if first + len(order) >= MOST_IDS:
-            msg = (
-                f"{self.folder} leaves no room for another commit: its next tile has the id "
-                f"{first}, near the limit of {MOST_IDS}; make a new archive."
-            )
-            raise ArchiveCorruptError(msg)
+        first = self.take_ids(len(order))
         ids[order] = np.arange(first, first + len(order))
         for start in range(0, len(order), MAX_ROWS):
             rows = order[start : start + MAX_ROWS]
@@ -129,8 +123,29 @@ class Writer:
                 vectors=encoded(vectors, rows, form=form) if form and vectors is not None else None,
             )
             self.write(data, first_id=first + start)
-        self.update(next_id=first + len(order))
         return ids
+
+    def take_ids(self, count: int) -> int:
+        """Take the next ids; no other tile will have them.
+
+        Args:
+            count: Number of ids.
+
+        Returns:
+            The first of them.
+
+        Raises:
+            ArchiveCorruptError: If there are not as many left.
+        """
+        first = self.manifest.next_id
+        if first + count >= MOST_IDS:
+            msg = (
+                f"{self.folder} leaves no room for another commit: its next tile has the id "
+                f"{first}, near the limit of {MOST_IDS}; make a new archive."
+            )
+            raise ArchiveCorruptError(msg)
+        self.update(next_id=first + count)
+        return first
 
     def _form_of(
         self, vectors: npt.NDArray[np.floating] | None, *, count: int

@@ -14,11 +14,13 @@ from geohash_rs.codes import check_codes
 from geohash_rs.errors import QueryError
 from geohash_rs.store.code_table import CodeTable, check_columns
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.search.asked import Asked
 from geohash_rs.store.search.filters import RegionLike, SizeLike, TimeLike
 from geohash_rs.store.search.nearest import Limits, SearchResult
+from geohash_rs.store.search.weights import BitWeights
 from geohash_rs.store.search.where import Where
 
-__all__ = ["Codes", "Ids", "Searchable", "bits_of"]
+__all__ = ["Codes", "Ids", "Searchable", "bits_of", "check_asked"]
 
 Codes = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64] | Collection[int]
@@ -29,11 +31,12 @@ class Searchable(Protocol):
 
     `CodeStore` keeps them in a folder, `RayArchive` spreads the search of that folder over a
     cluster, `PostGISArchive` keeps them in a database. Each implements `find`, `rows`, `tiles`,
-    `codes`, `vectors`, `scenes` and `one_state`; `search` and `to_table` are the same for all. All
-    of them guarantee, and `tests/engines/test_conformance.py` checks:
+    `codes`, `vectors`, `scenes`, `sample` and `one_state`; `search` and `to_table` are the same for
+    all. All of them guarantee, and `tests/engines/test_conformance.py` checks:
 
     - **Exact.** The matches of a query are the first k of all tiles that pass every filter,
-      ordered by (Hamming distance, tile id). Fewer than k are returned only if fewer exist.
+      ordered by (Hamming distance, tile id) or, if bits have weights, by (cost, tile id). Fewer
+      than k are returned only if fewer exist.
     - **A radius is inclusive**: a tile at ``max_distance`` counts.
     - **A region** matches every footprint that touches it. With ``within``, a footprint must lie
       inside but may touch the border. Regions and footprints across the antimeridian are split
@@ -130,16 +133,20 @@ class Searchable(Protocol):
         queries = check_codes(codes, num_bits=bits_of(self), what="query codes")
         return self.find(queries, limits=limits, where=where)
 
-    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
-        """Run a `search` whose arguments were checked.
+    def find(self, asked: Asked, *, limits: Limits, where: Where) -> SearchResult:
+        """Run a `search` whose arguments were checked, or find the cheapest tiles by bit weights.
 
         Args:
-            codes: Query codes, uint8, shape (queries, bits / 8).
+            asked: Query codes, uint8, shape (queries, bits / 8), or the weights of one query.
             limits: How many matches, and how near.
             where: The filters.
 
         Returns:
-            As `search`.
+            As `search`; costs instead of distances if bits have weights.
+
+        Raises:
+            CodeLengthError: If the weights are for another number of bits.
+            QueryError: If weights are given and the archive has no codes yet.
         """
 
     def to_table(
@@ -264,6 +271,25 @@ class Searchable(Protocol):
             ArchiveCorruptError: If a file is damaged.
         """
 
+    def sample(self, count: int) -> tuple[npt.NDArray[np.int64], Codes]:
+        """Return tiles spread over the archive, and their codes; always the same ones.
+
+        They are the live tiles with the smallest (id % 2147483647 * 742938285) % 2147483647, ties
+        by id: a scattering of ids that every engine can compute.
+
+        Args:
+            count: Number of tiles; fewer are returned only if fewer exist.
+
+        Returns:
+            Tile ids, int64, shape (m,), ascending, and their packed codes, uint8, shape
+            (m, bits / 8).
+
+        Raises:
+            QueryError: If `count` is less than 1.
+            ArchiveCorruptError: If a file is damaged.
+            EngineError: If a database cannot answer.
+        """
+
     def scenes(self) -> list[SceneRecord]:
         """Return the scene records, in the order they were added.
 
@@ -318,3 +344,22 @@ def planned_bits(archive: Searchable) -> int:
     """
     bits = (archive.pending_hasher or "").partition("@")[0].rpartition("-")[2]
     return int(bits) if archive.num_bits is None and bits.isdecimal() else bits_of(archive)
+
+
+def check_asked(archive: Searchable, asked: Asked) -> Asked:
+    """Check that weights are as long as an archive's codes; codes were checked by `search`.
+
+    Args:
+        archive: The archive.
+        asked: Query codes, or weights.
+
+    Returns:
+        The same.
+
+    Raises:
+        CodeLengthError: If the weights are for another number of bits.
+        QueryError: If weights are given and the archive has no codes yet.
+    """
+    if isinstance(asked, BitWeights):
+        asked.check_bits(bits_of(archive), what=f"the codes of {archive.path}")
+    return asked

@@ -20,10 +20,12 @@ from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.locks import ReaderPin
 from geohash_rs.store.disk.manifest import KeepVectors, Manifest
 from geohash_rs.store.disk.records import SceneRecord, read_scene_logs
+from geohash_rs.store.search.asked import Asked
 from geohash_rs.store.search.nearest import Limits, SearchResult, search_segments
+from geohash_rs.store.search.sampling import sample_segments
 from geohash_rs.store.search.selection import overlapping_rows, select
 from geohash_rs.store.search.where import Where
-from geohash_rs.store.searchable import Codes, Ids, Searchable
+from geohash_rs.store.searchable import Codes, Ids, Searchable, check_asked
 from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.boxes import boxes_in_view
 from geohash_rs.store.segment.layout import BLOCK
@@ -97,10 +99,15 @@ class Answers(Searchable):
         """Return the scene records; see `Searchable.scenes`."""
         return list(self.snapshot().records.values())
 
-    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
+    def find(self, asked: Asked, *, limits: Limits, where: Where) -> SearchResult:
         """Run a search whose arguments were checked; see `Searchable.find`."""
         with self.one_state() as still:
-            return still.find(codes, limits=limits, where=where)
+            return still.find(asked, limits=limits, where=where)
+
+    def sample(self, count: int) -> tuple[npt.NDArray[np.int64], Codes]:
+        """Return tiles spread over the archive; see `Searchable.sample`."""
+        snapshot = self.snapshot()  # kept, so that its files are
+        return sample_segments(snapshot.segments, count, num_bits=snapshot.manifest.num_bits or 0)
 
     def rows(self, where: Where, *, columns: Collection[str]) -> "StoredRows":
         """Return the tiles that pass filters; see `Searchable.rows`."""
@@ -273,10 +280,10 @@ class Snapshot(Answers):
         paths = [self.files.find(f"scenes/{entry.name}", entry) for entry in logs]
         return read_scene_logs(self.folder / "scenes", logs, paths=paths)
 
-    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
+    def find(self, asked: Asked, *, limits: Limits, where: Where) -> SearchResult:
         """Run a search whose arguments were checked; see `Searchable.find`."""
-        dropped = self.dropped(where)
-        return search_segments(self.segments, codes, limits=limits, where=where, dropped=dropped)
+        asked, dropped = check_asked(self, asked), self.dropped(where)
+        return search_segments(self.segments, asked, limits=limits, where=where, dropped=dropped)
 
     def dropped(self, where: Where) -> dict[str, npt.NDArray[np.int64]]:
         """Find the rows that filters exclude by region or id.

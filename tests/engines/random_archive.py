@@ -33,6 +33,7 @@ class RandomArchive:
         self,
         query: np.ndarray,
         *,
+        weights: np.ndarray | int = 1,
         k: int | None = 20,
         max_distance: int | None = None,
         region: object = None,
@@ -47,7 +48,7 @@ class RandomArchive:
         """Search by comparing everything with everything, without any index or shortcut."""
         tiles = self.tiles
         bits = np.unpackbits(self.codes ^ query, axis=1)
-        distance = bits.sum(axis=1, dtype=int)
+        distance = (bits * np.asarray(weights, int)).sum(axis=1)
         passes = np.ones(len(tiles), bool)
         shapes = tiles.geometry.to_numpy()
         if max_distance is not None:

@@ -19,6 +19,7 @@ from geohash_rs.retrieval.query import query_of_point, query_of_tile
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.weights import BitWeights
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
 from tests.engines.random_archive import RandomArchive, make_archive, sizes_of
@@ -130,6 +131,75 @@ def test_search_equals_a_plain_loop(archive: Searchable, truth: RandomArchive, c
         assert list(zip(distances[real], ids[real], strict=True)) == pairs
         assert not real[len(pairs) :].any()
         assert (distances[~real] == -1).all()
+
+
+def weights_for(truth: RandomArchive, kind: str) -> np.ndarray:
+    """Return one weight per bit."""
+    num_bits = truth.codes.shape[1] * 8
+    if kind == "the heaviest":
+        weights = np.random.default_rng(num_bits).exponential(size=num_bits) ** 3
+        weights[[1, -1]] = 0
+        weights = (weights / weights.sum() * 65_000).astype(int)
+        weights[0] += 65_535 - weights.sum()
+    else:
+        weights = {"one bit": np.arange(num_bits) == 3, "none": np.zeros(num_bits)}[kind]
+    return weights.astype(np.uint16)
+
+
+def cost_limit(distance: int, weights: np.ndarray) -> int:
+    """Return a cost that limits a search about as much as a distance."""
+    return int(np.sort(weights)[-distance:].sum() // 2) if distance else 0
+
+
+@pytest.mark.parametrize("kind", ["the heaviest", "one bit", "none"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_search_by_weights_equals_a_plain_loop(
+    archive: Searchable, truth: RandomArchive, case: str, kind: str
+) -> None:
+    weights, code = weights_for(truth, kind), queries_for(truth)[0]
+    options = dict(CASES[case])
+    if "max_distance" in options:
+        options["max_distance"] = cost_limit(options["max_distance"], weights)
+    expected = truth.loop(code, weights=weights, **options)
+    limits = Limits(k=options.pop("k", 20), max_distance=options.pop("max_distance", None))
+    asked = BitWeights(code=code, weights=weights)
+    found = archive.find(asked, limits=limits, where=Where.parse(**options))
+    assert (found.ids.dtype, found.distances.dtype) == (np.int64, np.int32)
+    assert list(zip(found.distances[0], found.ids[0], strict=True)) == expected
+
+
+def test_weights_of_one_are_the_distance(archive: Searchable, truth: RandomArchive) -> None:
+    code = truth.codes[9]
+    ones = BitWeights(code=code, weights=np.ones(8 * len(code), np.uint16))
+    found = archive.find(ones, limits=Limits(k=300), where=Where())
+    expected = archive.search(code[None], k=300)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+def test_weights_of_another_length_are_refused(archive: Searchable, truth: RandomArchive) -> None:
+    bits = truth.codes.shape[1] * 8
+    short = BitWeights(code=np.zeros(2, np.uint8), weights=np.ones(16, np.uint16))
+    with pytest.raises(CodeLengthError, match=rf"for 16 bits, but the codes of .* have {bits}"):
+        archive.find(short, limits=Limits(k=3), where=Where())
+
+
+@pytest.mark.parametrize("count", [1, 50, 1000, 10**6, 2**70])
+def test_a_sample_is_the_same_everywhere(
+    archive: Searchable, truth: RandomArchive, count: int
+) -> None:
+    every = truth.tiles["tile_id"].tolist()
+    chosen = sorted(every, key=lambda one: (one % 2147483647 * 742938285 % 2147483647, one))
+    expected = sorted(chosen[:count])
+    ids, codes = archive.sample(count)
+    assert (ids.dtype, codes.dtype) == (np.int64, np.uint8)
+    assert ids.tolist() == expected
+    np.testing.assert_array_equal(codes, truth.codes[np.isin(every, expected)])
+
+
+def test_a_sample_of_nothing_is_refused(archive: Searchable) -> None:
+    with pytest.raises(QueryError, match="count is 0"):
+        archive.sample(0)
 
 
 def test_the_cases_find_some_tiles_and_leave_out_others(truth: RandomArchive) -> None:

@@ -174,6 +174,7 @@ FORGED = {
     "times beyond all": lambda b: b["segments"][0].update(times=[-(10**30), 10**30]),
     "ids from nowhere": lambda b: b["segments"][0].update(first_id=HUGE, last_id=HUGE + 4999),
     "ids beyond int64": lambda b: b["segments"][0].update(first_id=10**30, last_id=10**30),
+    "a next id that no search can pack": lambda b: b.update(next_id=2**47),
     "a negative next id": lambda b: b.update(next_id=-1),
     "a next number of 300 digits": lambda b: b.update(next_number=10**300),
     "attributes as a list": lambda b: b.update(attrs=[[1, 2, 3]]),
@@ -348,7 +349,7 @@ def test_levels_of_a_page_are_unpacked_only_as_far_as_it_has_rows():
 
 
 AT_THE_LIMIT = {
-    "ids": lambda b: b.update(next_id=2**63 - 1),
+    "ids": lambda b: b.update(next_id=2**47 - 1),
     "commits": lambda b: b.update(generation=2**63 - 1),
     "numbers": lambda b: b.update(next_number=10**17),
     "a folder": None,

@@ -13,7 +13,8 @@ from psycopg import sql
 
 from geohash_rs.engines.postgis.conditions import Conditions
 from geohash_rs.engines.postgis.connection import Connection, server_of
-from geohash_rs.engines.postgis.rows import CODES, TILES, bit_text, codes_of, result_of, tiles_of
+from geohash_rs.engines.postgis.question import questions_of
+from geohash_rs.engines.postgis.rows import CODES, TILES, codes_of, result_of, tiles_of
 from geohash_rs.engines.postgis.schema import DEFAULT_SCHEMA, DEFAULT_TABLE, Published, Tables
 from geohash_rs.engines.postgis.session import Session
 from geohash_rs.engines.postgis.stream import PublishedRows
@@ -27,9 +28,11 @@ from geohash_rs.errors import (
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.store.disk.records import SceneRecord, record_from_json
+from geohash_rs.store.search.asked import Asked, worst_distance
 from geohash_rs.store.search.nearest import Limits, SearchResult
+from geohash_rs.store.search.sampling import FACTOR, MODULUS, check_count
 from geohash_rs.store.search.where import Where
-from geohash_rs.store.searchable import Codes, Ids
+from geohash_rs.store.searchable import Codes, Ids, check_asked
 
 __all__ = ["PostGISArchive"]
 
@@ -39,11 +42,16 @@ MOST = 2**62  # a LIMIT above any number of tiles
 # pg_catalog and arguments cast to their exact types: the schema of PostGIS, which may be `public`,
 # could define a better match, which would be called instead.
 SEARCH = """
-SELECT tile_id, pg_catalog.bit_count(code # %(query)s::bit({num_bits})) AS distance
+SELECT tile_id, {distance} AS distance
 FROM {tiles}
 WHERE {conditions}
 ORDER BY distance, tile_id
 LIMIT %(k)s"""
+SAMPLE = """
+SELECT tile_id, tile_id, code::text
+FROM {tiles}
+ORDER BY tile_id %% {modulus}::bigint * {factor}::bigint %% {modulus}::bigint, tile_id
+LIMIT %(count)s"""
 
 
 class PostGISArchive(ImageQueries):
@@ -144,26 +152,40 @@ class PostGISArchive(ImageQueries):
             self._hasher = Hasher.from_bytes(bytes(data), device=device)
         return self._hasher
 
-    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
+    def find(self, asked: Asked, *, limits: Limits, where: Where) -> SearchResult:
         """Run a search whose arguments were checked; see `Searchable.find`.
 
         Raises:
+            CodeLengthError: If weights are for another number of bits.
             QueryError: If `num_threads` is given; the server decides.
         """
         if limits.num_threads is not None:
             msg = f"num_threads is {limits.num_threads}, but the database decides; leave it out."
             raise QueryError(msg)
-        conditions = Conditions.of(where, limits.max_distance, num_bits=self.num_bits)
-        statement = self._tables.sql(
-            SEARCH, num_bits=sql.Literal(self.num_bits), conditions=conditions.joined()
-        )
+        k = None if limits.k is None else min(limits.k, MOST)
         found = []
         with self.one_state():
-            for text in bit_text(codes):
-                values = {**conditions.values, "query": text.tobytes().decode()}
-                values["k"] = None if limits.k is None else min(limits.k, MOST)
+            for question in questions_of(check_asked(self, asked)):
+                conditions = Conditions.of(where)
+                if limits.max_distance is not None:
+                    most = min(limits.max_distance, worst_distance(asked))
+                    conditions.near(question.distance, most)
+                statement = self._tables.sql(
+                    SEARCH, distance=question.distance, conditions=conditions.joined()
+                )
+                values = {**conditions.values, **question.values, "k": k}
                 found.append(self._session.ask(statement, values))
         return result_of(found)
+
+    def sample(self, count: int) -> tuple[npt.NDArray[np.int64], Codes]:
+        """Return tiles spread over the archive; see `Searchable.sample`."""
+        statement = self._tables.sql(
+            SAMPLE, modulus=sql.Literal(MODULUS), factor=sql.Literal(FACTOR)
+        )
+        rows = self._session.ask(statement, {"count": min(check_count(count), MOST)})
+        rows.sort()
+        codes = codes_of(rows, num_bits=self.num_bits)
+        return np.array([row[0] for row in rows], np.int64), codes
 
     def rows(self, where: Where, *, columns: Collection[str]) -> PublishedRows:
         """Return the tiles that pass filters; see `Searchable.rows`."""

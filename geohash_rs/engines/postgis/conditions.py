@@ -34,20 +34,16 @@ class Conditions:
         self._parts: list[sql.Composable] = [sql.SQL("true")]
 
     @classmethod
-    def of(cls, where: Where, max_distance: int | None, *, num_bits: int) -> "Conditions":
-        """Return the conditions of a search.
+    def of(cls, where: Where) -> "Conditions":
+        """Return the conditions of filters.
 
         Args:
             where: The filters.
-            max_distance: The largest distance that counts, or None.
-            num_bits: Bits per code.
 
         Returns:
             The conditions.
         """
         conditions = cls()
-        if max_distance is not None:
-            conditions.near(min(max_distance, num_bits), num_bits=num_bits)
         if where.region is not None:
             conditions.place(where.region, within=where.within)
         if where.time is not None:
@@ -68,15 +64,14 @@ class Conditions:
         """Join the conditions with AND."""
         return sql.SQL(" AND ").join(self._parts)
 
-    def near(self, distance: int, *, num_bits: int) -> None:
-        """Require tiles to be within a distance of the parameter `query`, inclusive.
+    def near(self, distance: sql.Composable, most: int) -> None:
+        """Require tiles to be within a distance, inclusive.
 
         Args:
-            distance: Hamming distance in bits.
-            num_bits: Bits per code.
+            distance: The expression of `question.Question`.
+            most: The largest distance, or cost, that counts.
         """
-        text = sql.SQL("pg_catalog.bit_count(code # %(query)s::bit({})) <= %(max_distance)s")
-        self._add(text.format(sql.Literal(num_bits)), max_distance=distance)
+        self._add(sql.SQL("{} <= %(max_distance)s").format(distance), max_distance=most)
 
     def place(self, region: Region, *, within: bool) -> None:
         """Require tiles to be in a region.

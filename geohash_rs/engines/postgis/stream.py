@@ -55,7 +55,7 @@ class PublishedRows:
             EngineError: If the tables now hold another archive, or the server reports an error.
         """
         num_bits = self.published.num_bits
-        conditions = Conditions.of(self.where, None, num_bits=num_bits)
+        conditions = Conditions.of(self.where)
         columns = sql.SQL(", ").join(sql.SQL(SELECTED[name]) for name in self.columns)
         statement = self.tables.sql(ROWS, columns=columns, conditions=conditions.joined())
         connection = connect(self.dsn, read_only=True)

@@ -13,9 +13,10 @@ from geohash_rs.engines.ray.cluster import connect
 from geohash_rs.engines.ray.search import Searchers
 from geohash_rs.errors import QueryError
 from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
+from geohash_rs.store.search.asked import Asked, num_queries
 from geohash_rs.store.search.nearest import Limits, SearchResult
 from geohash_rs.store.search.where import Where
-from geohash_rs.store.searchable import Codes, Searchable
+from geohash_rs.store.searchable import Searchable, check_asked
 from geohash_rs.store.snapshot import Answers, Snapshot
 
 __all__ = ["RayArchive"]
@@ -130,14 +131,15 @@ class Spread(Answers):
         """Run several queries against this state."""
         return contextlib.nullcontext(self)
 
-    def find(self, codes: Codes, *, limits: Limits, where: Where) -> SearchResult:
+    def find(self, asked: Asked, *, limits: Limits, where: Where) -> SearchResult:
         """Search on all actors; see `Searchable.find`.
 
         Raises:
             EngineError: If no actor can be started.
         """
+        asked = check_asked(self, asked)
         if limits.num_threads is None:
             limits = dataclasses.replace(limits, num_threads=1)  # an actor reserves one core
-        if not self.still.segments or not len(codes):
-            return self.still.find(codes, limits=limits, where=where)
-        return self.searchers.search(self.still.manifest, codes, limits=limits, where=where)
+        if not self.still.segments or not num_queries(asked):
+            return self.still.find(asked, limits=limits, where=where)
+        return self.searchers.search(self.still.manifest, asked, limits=limits, where=where)

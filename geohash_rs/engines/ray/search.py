@@ -16,7 +16,9 @@ from geohash_rs.errors import EngineError
 from geohash_rs.store.disk.files import ArchiveFiles
 from geohash_rs.store.disk.locks import ReaderPin
 from geohash_rs.store.disk.manifest import Manifest
-from geohash_rs.store.search.nearest import Limits, SearchResult
+from geohash_rs.store.search.asked import Asked
+from geohash_rs.store.search.keys import NO_KEY, keys_of
+from geohash_rs.store.search.nearest import Limits, SearchResult, result_of_keys
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.snapshot import Snapshot
 
@@ -43,11 +45,9 @@ class Searcher:
         pin = ReaderPin(files.folder)
         self._shares[share] = Snapshot.of(files.folder, manifest, pin=pin, files=files)
 
-    def search(
-        self, share: int, codes: npt.NDArray[np.uint8], limits: Limits, where: Where
-    ) -> Found:
+    def search(self, share: int, asked: Asked, limits: Limits, where: Where) -> Found:
         """Search a share in the same way as a local archive."""
-        found = self._shares[share].find(codes, limits=limits, where=where)
+        found = self._shares[share].find(asked, limits=limits, where=where)
         return found.ids, found.distances
 
 
@@ -75,7 +75,7 @@ class Searchers:
     def search(
         self,
         manifest: Manifest,
-        codes: npt.NDArray[np.uint8],
+        asked: Asked,
         *,
         limits: Limits,
         where: Where,
@@ -84,7 +84,7 @@ class Searchers:
 
         Args:
             manifest: The state to search.
-            codes: Packed codes, uint8, shape (queries, bits / 8).
+            asked: Packed codes, uint8, shape (queries, bits / 8), or the weights of one query.
             limits: How many matches, and how near.
             where: The filters.
 
@@ -95,22 +95,22 @@ class Searchers:
             EngineError: If no actor can be started, or several die of one share.
         """
         with self._asking:
-            return self._search(manifest, codes, limits, where)
+            return self._search(manifest, asked, limits, where)
 
     def _search(
-        self, manifest: Manifest, codes: npt.NDArray[np.uint8], limits: Limits, where: Where
+        self, manifest: Manifest, asked: Asked, limits: Limits, where: Where
     ) -> SearchResult:
         if manifest is not self._manifest:
             self._manifest, self._shares = manifest, share_out(manifest, self.pool.count)
             self._placed = {}
         found: dict[int, Found] = {}
         losses: Counter[int] = Counter()
-        sent = ray.put(codes)
+        sent = ray.put(asked)
         while missing := [share for share in range(len(self._shares)) if share not in found]:
             self.pool.fill()
             self._spread()
-            asked = {share: self._ask(share, sent, limits, where) for share in missing}
-            for share, (actor, call) in asked.items():
+            calls = {share: self._ask(share, sent, limits, where) for share in missing}
+            for share, (actor, call) in calls.items():
                 try:
                     found[share] = result_of(call)
                 except LOST:
@@ -119,13 +119,13 @@ class Searchers:
             self._check_losses(losses)
         return merge_results([found[share] for share in sorted(found)], k=limits.k)
 
-    def _ask(self, share: int, codes: Any, limits: Limits, where: Where) -> tuple[Actor, Any]:  # noqa: ANN401 - a reference of Ray's
+    def _ask(self, share: int, asked: Any, limits: Limits, where: Where) -> tuple[Actor, Any]:  # noqa: ANN401 - a reference of Ray's
         actor = self._placed.get(share)
         if actor is None:
             actor = min(self.pool.ready, key=lambda one: list(self._placed.values()).count(one))
             self._placed[share] = actor
             actor.take.remote(share, self.files, self._shares[share])
-        return actor, actor.search.remote(share, codes, limits, where)
+        return actor, actor.search.remote(share, asked, limits, where)
 
     def _spread(self) -> None:
         """Take surplus shares away from overloaded actors, so that new ones get them."""
@@ -190,13 +190,6 @@ def merge_results(parts: Sequence[Found], *, k: int | None) -> SearchResult:
     Returns:
         The nearest of all, ties by lowest tile id.
     """
-    ids = np.concatenate([part[0] for part in parts], axis=1)
-    distances = np.concatenate([part[1] for part in parts], axis=1)
-    far = np.where(ids < 0, np.iinfo(np.int32).max, distances)
-    order = np.lexsort((ids, far), axis=1)
-    width = int((ids >= 0).sum(axis=1).max(initial=0))
-    order = order[:, : width if k is None else min(k, width)]
-    return SearchResult(
-        ids=np.take_along_axis(ids, order, axis=1),
-        distances=np.take_along_axis(distances, order, axis=1),
-    )
+    sets = [np.where(ids < 0, NO_KEY, keys_of(far, ids)) for ids, far in parts]
+    keys = np.sort(np.concatenate(sets, axis=1), axis=1, kind="stable")  # merges sorted sets
+    return result_of_keys([row[row != NO_KEY][:k] for row in keys])

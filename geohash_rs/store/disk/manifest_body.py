@@ -19,11 +19,19 @@ from geohash_rs.store.disk.manifest import (
     VectorsEntry,
 )
 from geohash_rs.store.disk.plain import HASHER_NAME, NUMBER_NAME
-from geohash_rs.store.segment.layout import CODES, INDEX, MOST_NUMBERS, TILES, VECTORS
+from geohash_rs.store.segment.layout import (
+    CODES,
+    ID_BITS,
+    INDEX,
+    MOST_NUMBERS,
+    TILES,
+    VECTORS,
+)
 
 __all__ = ["manifest_from_json"]
 
-LIMIT = 1 << 63  # of ids, times and sizes: they are stored as int64
+LIMIT = 1 << 63  # of times and sizes: they are stored as int64
+MOST_ID = (1 << ID_BITS) - 1
 MOST_ROWS = 1 << 31
 WORD = re.compile(r"[0-9A-Za-z_.-]{1,128}")  # of a fingerprint, a commit
 MOST_PENDING = 5000  # characters, as it may name a file of weights
@@ -59,7 +67,7 @@ def manifest_from_json(body: dict[str, Any]) -> Manifest:
         hasher=None if hasher is None else _hasher(hasher),
         pending_hasher=None if pending is None else _line(pending, "pending_hasher"),
         vectors=vectors,
-        next_id=_integer(body["next_id"], "next_id"),
+        next_id=_integer(body["next_id"], "next_id", most=MOST_ID),
         next_number=_integer(body["next_number"], "next_number", most=10**17),
         segments=segments,
         scene_logs=tuple(_file(entry, NUMBER_NAME) for entry in _list(body, "scene_logs")),

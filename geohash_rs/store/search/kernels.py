@@ -1,7 +1,8 @@
 """The compiled loop over packed codes: the k nearest, or all within a distance.
 
 Codes stay in the L1 cache while every query passes over them. Single rows are tested only if one
-of the 512 rows of their span is near enough.
+of the 512 rows of their span is near enough. The same loop finds the k cheapest by weights: it is
+compiled once without and once with masks.
 """
 
 from typing import Any
@@ -16,6 +17,7 @@ from geohash_rs.store.search.lanes import (
     SPAN,
     any_near,
     code_of,
+    cost_of,
     fetch_ahead,
     lowest_bit,
     near,
@@ -63,6 +65,12 @@ def _bound_of(heap: Any, bound: int, any_order: bool) -> Any:
 
 
 @numba.njit  # type: ignore[untyped-decorator]
+def _coarse(bound: Any, shift: Any) -> Any:
+    """Return one more than the largest distance below a bound, in units of 2^shift."""
+    return ((bound - 1) >> shift) + 1
+
+
+@numba.njit  # type: ignore[untyped-decorator]
 def _padded_tail(words: Any, width: int) -> Any:
     """Copy the rows after the last whole span, zero-padded to a whole span.
 
@@ -80,6 +88,7 @@ def scan(
     words: Any,
     shape: Any,
     queries: Any,
+    weighing: Any,
     blocks: Any,
     tests: Any,
     ids: Any,
@@ -96,6 +105,7 @@ def scan(
         words: The codes, shape (n * w,).
         shape: Any tuple of w numbers; makes w, the words per code, a compile-time constant.
         queries: Words, shape (queries * w,).
+        weighing: Weighing of the one query, or `NOT_WEIGHED`.
         blocks: Blocks to scan, shape (m,).
         tests: RowTests of the blocks.
         ids: Ids minus `first_id`, shape (n,), or (0,) if ids follow the rows.
@@ -114,10 +124,12 @@ def scan(
     tail = _padded_tail(words, width)
     piece = max(SPAN, CACHE_BYTES // (width * words.itemsize) // SPAN * SPAN)
     keep = heaps.shape[1] > 0
+    counting = not keep and not len(keys)
     known, good = np.zeros(BLOCK // GROUP, np.uint64), np.zeros(BLOCK // GROUP, np.uint64)
     partly, edge, removed, rules = tests.partial, tests.edge, tests.removed, tests.rules
     boxes, corners, targets, edges = tests.boxes, tests.corners, tests.targets, tests.edges
     inside_only = tests.inside_only
+    masks, tables, shift = weighing.masks, weighing.tables, weighing.shift
     nearby = np.empty(len(edges), np.int64)
     num_nearby = 0
     for place in range(len(blocks)):
@@ -134,6 +146,7 @@ def scan(
             for q in range(len(limits)):
                 query = code_of(queries, q, shape)
                 bound = limits[q]
+                close = _coarse(bound, shift)
                 for span in range(start, stop, SPAN):
                     whole = span < last_span
                     source, at = (words, span) if whole else (tail, 0)
@@ -141,10 +154,10 @@ def scan(
                         ahead = span * width + AHEAD_BYTES // words.itemsize
                         for word in range(ahead, ahead + SPAN * width, LINE // words.itemsize):
                             fetch_ahead(words, word)
-                    if not any_near(source, at, query, bound):
+                    if not any_near(source, at, query, masks, close):
                         continue
                     for group in range(0, min(SPAN, stop - span), GROUP):
-                        hits = near(source, at + group, query, bound)
+                        hits = near(source, at + group, query, masks, close)
                         first = span + group
                         if stop - first < GROUP:
                             hits &= (np.uint64(1) << np.uint64(stop - first)) - np.uint64(1)
@@ -171,15 +184,18 @@ def scan(
                                     if status == 0:
                                         good[slot] &= ~(np.uint64(1) << np.uint64(i))
                             hits &= good[slot]
-                        if not keep and not len(keys):
+                        if counting and not len(tables):
                             ends[q] += np.int64(popcount(hits))
                             continue
                         while hits:
                             row = first + lowest_bit(hits)
                             hits &= hits - np.uint64(1)
-                            far = np.uint64(0)
-                            for j in range(width):
-                                far += np.uint64(popcount(words[row * width + j] ^ query[j]))
+                            far = cost_of(words, row, query, masks, tables)
+                            if far >= np.uint64(bound):
+                                continue
+                            if counting:
+                                ends[q] += 1
+                                continue
                             ident = np.uint64(ids[row]) if len(ids) else np.uint64(row)
                             key = (far << np.uint64(ID_BITS)) | (ident + first_id)
                             if not keep:
@@ -188,4 +204,5 @@ def scan(
                             elif key < heaps[q, 0]:
                                 _sift(heaps[q], key)
                                 bound = _bound_of(heaps[q], bound, any_order)
+                                close = _coarse(bound, shift)
                 limits[q] = bound

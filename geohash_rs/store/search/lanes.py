@@ -2,6 +2,9 @@
 
 Numba does not reliably vectorise loops over codes of several words, so these few steps are written
 as 512-bit LLVM vectors, which LLVM splits for processors with narrower registers.
+
+With weights, the steps sum 2^j times the differing bits of a mask, for a few masks j: never more
+than the cost, in units of `weighing.Weighing.shift`. So they drop most codes; the rest are weighed.
 """
 
 from collections.abc import Callable
@@ -17,6 +20,7 @@ __all__ = [
     "SPAN",
     "any_near",
     "code_of",
+    "cost_of",
     "in_range",
     "lowest_bit",
     "near",
@@ -56,7 +60,8 @@ def lowest_bit(typing_context: Any, value: Any) -> tuple[Any, Build]:
 @intrinsic  # type: ignore[untyped-decorator]
 def code_of(typing_context: Any, codes: Any, number: Any, shape: Any) -> tuple[Any, Build]:
     """Return one of many codes as a tuple of the same length as `shape`."""
-    signature = types.UniTuple(codes.dtype, shape.count)(codes, types.intp, shape)
+    words = types.Tuple([codes.dtype] * shape.count)
+    signature = words(codes, types.intp, shape)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
         array = context.make_array(signature.args[0])(context, builder, args[0])
@@ -72,9 +77,11 @@ def code_of(typing_context: Any, codes: Any, number: Any, shape: Any) -> tuple[A
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def any_near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -> tuple[Any, Build]:
-    """Return whether any of SPAN codes, starting at a row, is nearer than the bound."""
-    signature = types.boolean(words, types.intp, code, types.int64)
+def any_near(
+    typing_context: Any, words: Any, row: Any, code: Any, masks: Any, bound: Any
+) -> tuple[Any, Build]:
+    """Return whether any of SPAN codes, starting at a row, may be nearer than the bound."""
+    signature = types.boolean(words, types.intp, code, masks, types.int64)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
         if signature.args[2].count > MOST_WORDS:
@@ -86,28 +93,49 @@ def any_near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -
             if smallest is not None:
                 distances = _call(builder, "umin", smallest, distances)
             smallest = distances
-        found = _below(builder, smallest, args[3])
+        found = _below(builder, smallest, args[4])
         return builder.icmp_unsigned("!=", found, ir.Constant(found.type, 0))
 
     return signature, build
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def near(typing_context: Any, words: Any, row: Any, code: Any, bound: Any) -> tuple[Any, Build]:
-    """Return a mask of which of 64 codes, starting at `row`, are nearer than the bound."""
-    signature = types.uint64(words, types.intp, code, types.int64)
+def near(
+    typing_context: Any, words: Any, row: Any, code: Any, masks: Any, bound: Any
+) -> tuple[Any, Build]:
+    """Return a mask of which of 64 codes, starting at `row`, may be nearer than the bound.
+
+    Without masks, exactly those that are. With masks, some others too.
+    """
+    signature = types.uint64(words, types.intp, code, masks, types.int64)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
         if signature.args[2].count > MOST_WORDS:
+            if signature.args[3].count:
+                return ir.Constant(ir.IntType(64), -1)
             return context.compile_internal(builder, _near_loop, signature, args)
         joined = ir.Constant(ir.IntType(64), 0)
         for first in range(0, GROUP, _lanes(signature)):
             bits = _differing(context, builder, signature, args, first)
             distances = _gathered(builder, bits, signature.args[2].count)
-            found = _below(builder, distances, args[3])
+            found = _below(builder, distances, args[4])
             found = builder.zext(found, joined.type) if found.type.width < GROUP else found
             joined = builder.or_(joined, builder.shl(found, ir.Constant(joined.type, first)))
         return joined
+
+    return signature, build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def cost_of(
+    typing_context: Any, words: Any, row: Any, code: Any, masks: Any, tables: Any
+) -> tuple[Any, Build]:
+    """Return the exact distance of one code or, if there are masks, its cost by tables."""
+    signature = types.uint64(words, types.intp, code, masks, tables)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> ir.Value:
+        loop = _cost_loop if signature.args[3].count else _distance_loop
+        return context.compile_internal(builder, loop, signature, args)
 
     return signature, build
 
@@ -171,7 +199,10 @@ def _lanes(signature: Any) -> int:
 
 
 def _differing(context: Any, builder: Any, signature: Any, args: Any, first: int) -> ir.Value:
-    """Count the differing bits of each word of as many codes as a vector has lanes."""
+    """Count the differing bits of each word of as many codes as a vector has lanes.
+
+    With masks, sum 2^j times the differing bits of mask j.
+    """
     array = context.make_array(signature.args[0])(context, builder, args[0])
     count, lanes = signature.args[2].count, _lanes(signature)
     item = context.get_data_type(signature.args[0].dtype)
@@ -179,12 +210,27 @@ def _differing(context: Any, builder: Any, signature: Any, args: Any, first: int
     row = builder.add(args[1], ir.Constant(args[1].type, first))
     start = builder.mul(row, ir.Constant(row.type, count))
     codes = _load(builder, array.data, start, kind)
-    code = ir.Constant(ir.VectorType(item, count), ir.Undefined)
+    differing = builder.xor(codes, _repeated(builder, args[2], 0, kind, count))
+    num_masks = signature.args[3].count // count
+    if not num_masks:
+        return _call(builder, "ctpop", differing)
+    total = None
+    for j in reversed(range(num_masks)):
+        mask = _repeated(builder, args[3], j * count, kind, count)
+        bits = _call(builder, "ctpop", builder.and_(differing, mask))
+        total = bits if total is None else builder.add(builder.add(total, total), bits)
+    return total
+
+
+def _repeated(
+    builder: Any, words: ir.Value, first: int, kind: ir.VectorType, count: int
+) -> ir.Value:
+    """Fill a vector with `count` words of a tuple, starting at `first`, again and again."""
+    code = ir.Constant(ir.VectorType(kind.element, count), ir.Undefined)
     for j in range(count):
         place = ir.Constant(ir.IntType(32), j)
-        code = builder.insert_element(code, builder.extract_value(args[2], j), place)
-    repeated = builder.shuffle_vector(code, code, _places(j % count for j in range(lanes * count)))
-    return _call(builder, "ctpop", builder.xor(codes, repeated))
+        code = builder.insert_element(code, builder.extract_value(words, first + j), place)
+    return builder.shuffle_vector(code, code, _places(j % count for j in range(kind.count)))
 
 
 def _gathered(builder: Any, bits: ir.Value, count: int) -> ir.Value:
@@ -251,7 +297,7 @@ def _call(builder: Any, name: str, *values: ir.Value) -> ir.Value:
     return builder.call(function, values)
 
 
-def _near_loop(words: Any, row: int, code: Any, bound: int) -> Any:
+def _near_loop(words: Any, row: int, code: Any, masks: Any, bound: int) -> Any:
     """Do what `near` does for codes of many words."""
     found = numba.uint64(0)
     for i in range(GROUP):
@@ -261,3 +307,24 @@ def _near_loop(words: Any, row: int, code: Any, bound: int) -> Any:
         if total < bound:
             found |= numba.uint64(1) << numba.uint64(i)
     return found
+
+
+def _distance_loop(words: Any, row: int, code: Any, masks: Any, tables: Any) -> Any:
+    """Do what `cost_of` does without masks."""
+    total = numba.uint64(0)
+    for j in range(len(code)):
+        total += numba.uint64(popcount(words[row * len(code) + j] ^ code[j]))
+    return total
+
+
+def _cost_loop(words: Any, row: int, code: Any, masks: Any, tables: Any) -> Any:
+    """Do what `cost_of` does with masks: look each byte up, the lowest of a word first."""
+    total = numba.uint64(0)
+    place = 0
+    for j in range(len(code)):
+        word = numba.uint64(words[row * len(code) + j])
+        for _ in range(words.itemsize):
+            total += numba.uint64(tables[place + (word & numba.uint64(255))])
+            word >>= numba.uint64(8)
+            place += 256
+    return total

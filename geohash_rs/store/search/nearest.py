@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.errors import QueryError
+from geohash_rs.store.search.asked import Asked, num_queries, worst_distance
 from geohash_rs.store.search.keys import ID_BITS, NO_KEY, Keys
 from geohash_rs.store.search.scan import scan_count, scan_top, scan_within
 from geohash_rs.store.search.selection import Selection, select
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.read import Segment
 
-__all__ = ["Limits", "SearchResult", "search_segments"]
+__all__ = ["Limits", "SearchResult", "result_of_keys", "search_segments"]
 
 Array = npt.NDArray[Any]
 HEAP_K = 4096  # for larger k, finding the k-th distance by counting is faster than a heap
@@ -28,7 +29,8 @@ class SearchResult:
 
     Attributes:
         ids: Tile ids, int64, shape (queries, found); -1 where a query has fewer.
-        distances: Hamming distances, int32, shape (queries, found); -1 where a query has fewer.
+        distances: Hamming distances or, if bits have weights, costs, int32, shape (queries, found);
+            -1 where a query has fewer.
     """
 
     ids: npt.NDArray[np.int64]
@@ -41,7 +43,7 @@ class Limits:
 
     Attributes:
         k: Matches per query, or None for all within `max_distance`.
-        max_distance: The largest Hamming distance that counts, or None.
+        max_distance: The largest distance or, of a search by weights, cost that counts; or None.
         num_threads: Number of threads, or None to choose automatically.
 
     Raises:
@@ -59,7 +61,7 @@ class Limits:
             raise QueryError(msg)
         for name, least, hint in (
             ("k", 1, "it counts matches"),
-            ("max_distance", 0, "it counts bits"),
+            ("max_distance", 0, "0 finds equal codes"),
             ("num_threads", 1, "None chooses"),
         ):
             value = getattr(self, name)
@@ -71,7 +73,7 @@ class Limits:
 
 def search_segments(
     segments: Sequence[Segment],
-    queries: npt.NDArray[np.uint8],
+    asked: Asked,
     *,
     limits: Limits,
     where: Where,
@@ -81,7 +83,7 @@ def search_segments(
 
     Args:
         segments: The snapshot.
-        queries: Packed codes, uint8, shape (queries, bits / 8).
+        asked: Packed codes, uint8, shape (queries, bits / 8), or the weights of one query.
         limits: How many matches, and how near.
         where: The filters; rows that it excludes are in `dropped`.
         dropped: Rows that do not count, by segment name.
@@ -89,8 +91,8 @@ def search_segments(
     Returns:
         The result; as wide as the most matches of any query, at most k.
     """
-    if not len(queries):
-        return _result([])
+    if not num_queries(asked):
+        return result_of_keys([])
     k = limits.k
     attempt = 0
     while True:
@@ -99,14 +101,14 @@ def search_segments(
             wrong = _outside(selections, [s.all_placed()[1] for s in selections])
             if wrong:
                 selections = _select(segments, where, _joined(dropped, wrong))
-            return _result(_scan(selections, queries, limits))
-        found = _scan(selections, queries, limits)
+            return result_of_keys(_scan(selections, asked, limits))
+        found = _scan(selections, asked, limits)
         wrong = _outside(selections, _doubtful(selections, found))
         if not wrong:
-            return _result(found)
+            return result_of_keys(found)
         if k is None:
             ids = np.concatenate([_ids_of(selections, name, rows) for name, rows in wrong])
-            return _result([keys[~np.isin(_ids(keys), ids)] for keys in found])
+            return result_of_keys([keys[~np.isin(_ids(keys), ids)] for keys in found])
         dropped = _joined(dropped, wrong)
         attempt += 1
 
@@ -118,25 +120,26 @@ def _select(
     return [selection for selection in selections if selection]
 
 
-def _scan(selections: Sequence[Selection], queries: Array, limits: Limits) -> list[Keys]:
+def _scan(selections: Sequence[Selection], asked: Asked, limits: Limits) -> list[Keys]:
     """Scan without reading footprints and return each query's keys, ascending."""
+    count = num_queries(asked)
     if not selections:
-        return [np.empty(0, np.uint64) for _ in queries]
-    k, num_threads, limit = limits.k, limits.num_threads, queries.shape[1] * 8
+        return [np.empty(0, np.uint64) for _ in range(count)]
+    k, num_threads, limit = limits.k, limits.num_threads, worst_distance(asked)
     if limits.max_distance is not None:
         limit = min(limits.max_distance, limit)
     if k is None:
-        far = np.full(len(queries), limit)
-        return scan_within(selections, queries, limits=far, num_threads=num_threads)
+        far = np.full(count, limit)
+        return scan_within(selections, asked, limits=far, num_threads=num_threads)
     if k <= HEAP_K:
-        keys = scan_top(selections, queries, k=k, limit=limit, num_threads=num_threads)
+        keys = scan_top(selections, asked, k=k, limit=limit, num_threads=num_threads)
         return [row[row != NO_KEY] for row in keys]
-    low, high = np.zeros(len(queries), np.int64), np.full(len(queries), limit, np.int64)
+    low, high = np.zeros(count, np.int64), np.full(count, limit, np.int64)
     while (low < high).any():
         middle = (low + high) // 2
-        counts = scan_count(selections, queries, limits=middle, num_threads=num_threads)
+        counts = scan_count(selections, asked, limits=middle, num_threads=num_threads)
         low, high = np.where(counts < k, middle + 1, low), np.where(counts < k, high, middle)
-    found = scan_within(selections, queries, limits=high, num_threads=num_threads)
+    found = scan_within(selections, asked, limits=high, num_threads=num_threads)
     return [keys[:k] for keys in found]
 
 
@@ -189,7 +192,15 @@ def _joined(
     return joined
 
 
-def _result(found: Sequence[Keys]) -> SearchResult:
+def result_of_keys(found: Sequence[Keys]) -> SearchResult:
+    """Unpack keys.
+
+    Args:
+        found: The keys of each query, ascending, without `NO_KEY`.
+
+    Returns:
+        The result.
+    """
     width = max((len(keys) for keys in found), default=0)
     ids = np.full((len(found), width), -1, np.int64)
     distances = np.full((len(found), width), -1, np.int32)

@@ -1,4 +1,4 @@
-"""Scan selected rows for the codes nearest to the queries, with the fastest available scanner."""
+"""Scan selected rows for the codes nearest to what is asked, with the fastest available scanner."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.store.search import compiled
+from geohash_rs.store.search.asked import Asked, num_bytes_of, num_queries
 from geohash_rs.store.search.keys import Keys
 from geohash_rs.store.search.scan_numpy import NumpyScanner
 from geohash_rs.store.search.selection import Selection, Task
+from geohash_rs.store.search.weights import BitWeights
 from geohash_rs.store.segment.layout import BLOCK
 
 __all__ = [
@@ -30,12 +32,12 @@ THREAD_WORK = 1 << 21  # comparisons that justify starting another thread
 class Scanner(Protocol):
     """Compares codes. Every scanner gives the same answers."""
 
-    def top(self, tasks: Iterable[Task], queries: Array, *, k: int, limit: int) -> Keys:
+    def top(self, tasks: Iterable[Task], asked: Asked, *, k: int, limit: int) -> Keys:
         """Find the k smallest keys of each query.
 
         Args:
             tasks: Rows to compare with.
-            queries: Packed codes, uint8, shape (queries, bits / 8).
+            asked: Packed codes, uint8, shape (queries, bits / 8), or the weights of one query.
             k: Number of keys per query.
             limit: The largest distance that counts.
 
@@ -43,24 +45,24 @@ class Scanner(Protocol):
             Keys, ascending, padded with NO_KEY, shape (queries, k).
         """
 
-    def count(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> Array:
+    def count(self, tasks: Iterable[Task], asked: Asked, *, limits: Array) -> Array:
         """Count the rows within a distance of each query.
 
         Args:
             tasks: Rows to compare with.
-            queries: Packed codes, uint8, shape (queries, bits / 8).
+            asked: Packed codes, uint8, shape (queries, bits / 8), or the weights of one query.
             limits: The largest distance that counts, for each query.
 
         Returns:
             Counts, int64, shape (queries,).
         """
 
-    def within(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> list[Keys]:
+    def within(self, tasks: Iterable[Task], asked: Asked, *, limits: Array) -> list[Keys]:
         """Collect the keys of all rows within a distance of each query.
 
         Args:
             tasks: Rows to compare with.
-            queries: Packed codes, uint8, shape (queries, bits / 8).
+            asked: Packed codes, uint8, shape (queries, bits / 8), or the weights of one query.
             limits: The largest distance that counts, for each query.
 
         Returns:
@@ -68,17 +70,18 @@ class Scanner(Protocol):
         """
 
 
-def scanner(comparisons: int, *, num_bytes: int) -> Scanner:
+def scanner(comparisons: int, *, num_bytes: int, weighed: bool = False) -> Scanner:
     """Return the compiled scanner, or the NumPy one where compiling does not pay or work.
 
     Args:
         comparisons: Pairs of codes to compare.
         num_bytes: Bytes of a code.
+        weighed: Whether bits have weights.
 
     Returns:
         The scanner.
     """
-    if not compiled.compiling_pays(comparisons, num_bytes=num_bytes):
+    if not compiled.compiling_pays(comparisons, num_bytes=num_bytes, weighed=weighed):
         return NumpyScanner()
     from geohash_rs.store.search.scan_numba import NumbaScanner  # noqa: PLC0415 - slow to import
 
@@ -87,7 +90,7 @@ def scanner(comparisons: int, *, num_bytes: int) -> Scanner:
 
 def scan_top(
     selections: Sequence[Selection],
-    queries: Array,
+    asked: Asked,
     *,
     k: int,
     limit: int,
@@ -97,7 +100,7 @@ def scan_top(
 
     Args:
         selections: Rows to scan.
-        queries: Packed codes, uint8, shape (queries, bits / 8).
+        asked: Packed codes, uint8, shape (queries, bits / 8), or the weights of one query.
         k: Number of keys per query.
         limit: The largest distance that counts.
         num_threads: Number of threads; None uses up to one per processor, as the work justifies.
@@ -106,9 +109,9 @@ def scan_top(
         Keys, ascending, padded with NO_KEY, shape (queries, k).
     """
     found: list[Keys] = _spread(
-        lambda scanner, tasks: scanner.top(tasks, queries, k=k, limit=limit),
+        lambda scanner, tasks: scanner.top(tasks, asked, k=k, limit=limit),
         selections,
-        queries,
+        asked,
         num_threads=num_threads,
     )
     if len(found) == 1:
@@ -119,7 +122,7 @@ def scan_top(
 
 def scan_count(
     selections: Sequence[Selection],
-    queries: Array,
+    asked: Asked,
     *,
     limits: Array,
     num_threads: int | None = None,
@@ -128,7 +131,7 @@ def scan_count(
 
     Args:
         selections: Rows to scan.
-        queries: Packed codes, uint8, shape (queries, bits / 8).
+        asked: Packed codes, uint8, shape (queries, bits / 8), or the weights of one query.
         limits: The largest distance that counts, for each query.
         num_threads: As in `scan_top`.
 
@@ -136,9 +139,9 @@ def scan_count(
         Counts, int64, shape (queries,).
     """
     found = _spread(
-        lambda scanner, tasks: scanner.count(tasks, queries, limits=limits),
+        lambda scanner, tasks: scanner.count(tasks, asked, limits=limits),
         selections,
-        queries,
+        asked,
         num_threads=num_threads,
     )
     return np.asarray(np.sum(found, axis=0, dtype=np.int64))
@@ -146,7 +149,7 @@ def scan_count(
 
 def scan_within(
     selections: Sequence[Selection],
-    queries: Array,
+    asked: Asked,
     *,
     limits: Array,
     num_threads: int | None = None,
@@ -155,7 +158,7 @@ def scan_within(
 
     Args:
         selections: Rows to scan.
-        queries: Packed codes, uint8, shape (queries, bits / 8).
+        asked: Packed codes, uint8, shape (queries, bits / 8), or the weights of one query.
         limits: The largest distance that counts, for each query.
         num_threads: As in `scan_top`.
 
@@ -163,25 +166,27 @@ def scan_within(
         The keys of each query, ascending.
     """
     found = _spread(
-        lambda scanner, tasks: scanner.within(tasks, queries, limits=limits),
+        lambda scanner, tasks: scanner.within(tasks, asked, limits=limits),
         selections,
-        queries,
+        asked,
         num_threads=num_threads,
     )
-    return [np.sort(np.concatenate(parts)) for parts in zip(*found, strict=True)]
+    # a stable sort merges sorted parts, three times as fast as another full sort
+    return [np.sort(np.concatenate(parts), kind="stable") for parts in zip(*found, strict=True)]
 
 
 def _spread(
     work: Any,  # noqa: ANN401 - a function of a scanner and tasks
     selections: Sequence[Selection],
-    queries: Array,
+    asked: Asked,
     *,
     num_threads: int | None,
 ) -> list[Any]:
     """Run work on equal shares of the blocks, one thread per share."""
     total = sum(len(selection.blocks) for selection in selections)
-    comparisons = total * BLOCK * len(queries)
-    chosen = scanner(comparisons, num_bytes=queries.shape[1])
+    comparisons = total * BLOCK * num_queries(asked)
+    weighed = isinstance(asked, BitWeights)
+    chosen = scanner(comparisons, num_bytes=num_bytes_of(asked), weighed=weighed)
     if num_threads is None:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         enough = 1 + comparisons // THREAD_WORK

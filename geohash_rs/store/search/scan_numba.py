@@ -1,17 +1,20 @@
 """Compare codes with compiled kernels that scan the mapped codes at memory speed."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.codes import code_words
 from geohash_rs.store.search import kernels, row_filters
+from geohash_rs.store.search.asked import Asked, num_queries
 from geohash_rs.store.search.keys import NO_KEY, Keys
 from geohash_rs.store.search.placement import region_tests
 from geohash_rs.store.search.row_filters import NO_BYTES, NO_TESTS, RowTests, frozen
 from geohash_rs.store.search.selection import Selection, Task
+from geohash_rs.store.search.weighing import NOT_WEIGHED, Weighing, weighing_of
+from geohash_rs.store.search.weights import BitWeights
 from geohash_rs.store.segment.layout import BLOCK
 
 __all__ = ["NumbaScanner"]
@@ -25,43 +28,69 @@ NO_KEYS = np.empty(0, np.uint64)
 class NumbaScanner:
     """Compare codes with Numba; the contract is in `scan.Scanner`."""
 
-    def top(self, tasks: Iterable[Task], queries: Array, *, k: int, limit: int) -> Keys:
+    def top(self, tasks: Iterable[Task], asked: Asked, *, k: int, limit: int) -> Keys:
         """Find the k smallest keys of each query; see `scan.Scanner.top`."""
-        heaps = np.full((len(queries), k), NO_KEY, np.uint64)
-        limits = np.full(len(queries), limit + 1, np.int64)
+        question = Question.of(asked)
+        heaps = np.full((num_queries(asked), k), NO_KEY, np.uint64)
+        limits = np.full(num_queries(asked), limit + 1, np.int64)
         highest = -1
         for task in tasks:
             entry = task.selection.segment.entry
             first = entry.first_id + int(task.selection.blocks[task.first]) * BLOCK
             ordered = entry.sequential and first > highest
-            _scan(task, queries, limits, heaps=heaps, any_order=not ordered)
+            _scan(task, question, limits, heaps=heaps, any_order=not ordered)
             highest = max(highest, entry.last_id)
         return np.sort(heaps, axis=1)
 
-    def count(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> Array:
+    def count(self, tasks: Iterable[Task], asked: Asked, *, limits: Array) -> Array:
         """Count the rows within each query's limit; see `scan.Scanner.count`."""
-        counts = np.zeros(len(queries), np.int64)
-        for task in tasks:
-            _scan(task, queries, limits + 1, ends=counts)
-        return counts
+        return _counted(tasks, Question.of(asked), limits)
 
-    def within(self, tasks: Iterable[Task], queries: Array, *, limits: Array) -> list[Keys]:
+    def within(self, tasks: Iterable[Task], asked: Asked, *, limits: Array) -> list[Keys]:
         """Collect every key within each query's limit; see `scan.Scanner.within`."""
-        found: list[list[Keys]] = [[NO_KEYS] for _ in queries]
+        question = Question.of(asked)
+        found: list[list[Keys]] = [[NO_KEYS] for _ in range(num_queries(asked))]
         for task in tasks:
-            counts = self.count([task], queries, limits=limits)
+            counts = _counted([task], question, limits)
             ends = np.cumsum(counts)
             keys = np.empty(int(ends[-1]), np.uint64)
             if len(keys):
-                _scan(task, queries, limits + 1, keys=keys, ends=ends - counts)
+                _scan(task, question, limits + 1, keys=keys, ends=ends - counts)
             for query, (begin, end) in enumerate(zip(ends - counts, ends, strict=True)):
                 found[query].append(keys[begin:end])
         return [np.sort(np.concatenate(pieces)) for pieces in found]
 
 
+class Question(NamedTuple):
+    """What is asked, as the kernel takes it.
+
+    Attributes:
+        codes: Packed codes, writable and aligned, uint8, shape (queries, bits / 8).
+        weighing: The weights of the one query, or `NOT_WEIGHED`.
+    """
+
+    codes: npt.NDArray[np.uint8]
+    weighing: Weighing
+
+    @classmethod
+    def of(cls, asked: Asked) -> "Question":
+        """Prepare queries."""
+        if isinstance(asked, BitWeights):
+            return cls(asked.code[None].copy(), weighing_of(asked))
+        return cls(asked.copy(), NOT_WEIGHED)
+
+
+def _counted(tasks: Iterable[Task], question: Question, limits: Array) -> Array:
+    """Count the rows within each query's limit."""
+    counts = np.zeros(len(question.codes), np.int64)
+    for task in tasks:
+        _scan(task, question, limits + 1, ends=counts)
+    return counts
+
+
 def _scan(
     task: Task,
-    queries: Array,
+    question: Question,
     limits: Array,
     *,
     heaps: Array | None = None,
@@ -75,16 +104,17 @@ def _scan(
     kernels.scan(
         words.reshape(-1),
         (0,) * words.shape[1],
-        code_words(queries.copy()).reshape(-1),  # a copy is writable and aligned
+        code_words(question.codes).reshape(-1),
+        question.weighing,
         task.selection.blocks[task.first : task.last],
         _tests(task.selection, task.first, task.last),
         NO_IDS if segment.entry.sequential else segment.index["ids"],
         np.uint64(segment.entry.first_id),
         limits,
-        np.empty((len(queries), 0), np.uint64) if heaps is None else heaps,
+        np.empty((len(question.codes), 0), np.uint64) if heaps is None else heaps,
         any_order,
         keys,
-        np.zeros(len(queries), np.int64) if ends is None else ends,
+        np.zeros(len(question.codes), np.int64) if ends is None else ends,
     )
 
 

@@ -3,6 +3,7 @@
 __all__ = [
     "BLOCK",
     "CODES",
+    "ID_BITS",
     "INDEX",
     "MARGIN",
     "MAX_ROWS",
@@ -16,6 +17,7 @@ __all__ = [
 ]
 
 BLOCK = 4096  # rows that share a box and a time range
+ID_BITS = 47  # of a tile id; a search packs it into 64 bits with a distance or a cost
 MAX_ROWS = 1 << 21  # rows per segment, to limit the memory needed to write one
 CODES, INDEX, TILES = "codes.bin", "index.safetensors", "tiles.parquet"
 VECTORS = "vectors.bin"  # only if the archive keeps vectors
