@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.concepts.areas import Areas, areas_of
-from geohash_rs.concepts.concept_file import Saved, load, save
+from geohash_rs.concepts.concept_file import Saved, read_concept, write_concept
 from geohash_rs.concepts.draw import drawn, judged
 from geohash_rs.concepts.learning import NUM_BACKGROUND, fit_model
 from geohash_rs.concepts.mark import Mark, check_marks, codes_of_marks, joined, recognised
@@ -93,7 +93,7 @@ class Concept(ScoredTiles):
         )
 
     @classmethod
-    def load(cls, path: str | Path, archive: ImageQueries) -> Self:
+    def open(cls, path: str | Path, archive: ImageQueries) -> Self:
         """Read a concept from a file, for an archive with codes of the same hasher.
 
         Args:
@@ -107,7 +107,7 @@ class Concept(ScoredTiles):
             ConceptError: If the file is not a concept, or is damaged.
             HasherMismatchError: If another hasher made the codes of the archive.
         """
-        saved = load(path)
+        saved = read_concept(path)
         return cls(archive=archive, **vars(saved)).on(archive)
 
     def save(self, path: str | Path) -> None:
@@ -120,7 +120,7 @@ class Concept(ScoredTiles):
             ExportError: If it cannot be written, or lies in an archive.
         """
         names = [item.name for item in dataclasses.fields(Saved)]
-        save(Saved(**{name: getattr(self, name) for name in names}), path)
+        write_concept(Saved(**{name: getattr(self, name) for name in names}), path)
 
     def on(self, archive: ImageQueries) -> Self:
         """Apply the concept to another archive with codes of the same hasher.

@@ -17,7 +17,7 @@ from geohash_rs.store.disk.plain import read_plain
 from geohash_rs.store.search.weights import BitWeights
 from geohash_rs.trust.promise import Promise
 
-__all__ = ["Saved", "check_name", "load", "parse", "save", "text_of"]
+__all__ = ["Saved", "check_name", "parse_concept", "read_concept", "text_of", "write_concept"]
 
 FORMAT = "geohash_rs concept"
 VERSION = 1
@@ -58,7 +58,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def save(saved: Saved, path: str | Path) -> None:
+def write_concept(saved: Saved, path: str | Path) -> None:
     """Write a concept to a file; an existing one is replaced as a whole.
 
     Args:
@@ -108,7 +108,7 @@ def text_of(saved: Saved) -> str:
     return "{\n" + ",\n".join([*lines, f'  "marks": [\n{marks}\n  ]']) + "\n}\n"
 
 
-def load(path: str | Path) -> Saved:
+def read_concept(path: str | Path) -> Saved:
     """Read a concept from a file.
 
     Args:
@@ -126,10 +126,10 @@ def load(path: str | Path) -> Saved:
         reason = getattr(error, "strerror", None) or one_line(error)
         msg = f"{path} cannot be read: {reason.rstrip('.')}; pass the path of a .concept file."
         raise ConceptError(msg) from error
-    return parse(content, name=str(path))
+    return parse_concept(content, name=str(path))
 
 
-def parse(content: bytes, *, name: str) -> Saved:
+def parse_concept(content: bytes, *, name: str) -> Saved:
     """Check the content of a file of a concept.
 
     Args:

@@ -68,4 +68,4 @@ class Teaching(ImageQueries, Protocol):
             ConceptError: If the file is not a concept, or is damaged.
             HasherMismatchError: If another hasher made this archive's codes.
         """
-        return Concept.load(path, self)
+        return Concept.open(path, self)
