@@ -4,7 +4,7 @@
 
 The archive is that of tests/benchmarks/search.py. All methods run in one process, in turn, warm,
 with as many threads as there are processors unless named otherwise. Weights are drawn in three
-ways: all alike, uniform, and heavy-tailed, where few bits decide. Answers are compared with NumPy's.
+ways: all alike, uniform, and heavy-tailed, where few bits decide. Answers must equal NumPy's.
 """
 
 import argparse

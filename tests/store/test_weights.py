@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 from geohash_rs.codes import hamming_distances, unpack_codes
 from geohash_rs.errors import CodeLengthError, QueryError
 from geohash_rs.store.code_store import CodeStore
-from geohash_rs.store.search import compiled
-from geohash_rs.store.search.nearest import HEAP_K, Limits
+from geohash_rs.store.search import compiled, nearest
+from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.weighing import weighing_of
 from geohash_rs.store.search.weights import MOST_COST, BitWeights
 from geohash_rs.store.search.where import Where
@@ -143,6 +143,7 @@ def test_both_scanners_find_the_cheapest_ties_included(
     archive: CodeStore, monkeypatch: pytest.MonkeyPatch, scanner: str, heavy: float
 ) -> None:
     monkeypatch.setattr(compiled.Spent, "most", float("inf") if scanner == "NumPy" else -1)
+    monkeypatch.setattr(nearest, "WEIGHED_HEAP_K", 5000)
     ids, codes = archive.sample(10**6)
     rng = np.random.default_rng(3)
     weights = draw_weights(rng, archive.num_bits, heavy=heavy)
@@ -158,7 +159,8 @@ def test_both_scanners_find_the_cheapest_ties_included(
     assert 100 < len(placed) < len(ids) - 100
     for limits, where, kept in [
         (Limits(k=25), Where(), order),
-        (Limits(k=HEAP_K + 7), Where(), order),
+        (Limits(k=5000), Where(), order),
+        (Limits(k=5007), Where(), order),
         (
             Limits(k=25, num_threads=2),
             Where.parse(region=region),

@@ -13,6 +13,7 @@ from geohash_rs.store.search.asked import Asked, num_queries, worst_distance
 from geohash_rs.store.search.keys import ID_BITS, NO_KEY, Keys
 from geohash_rs.store.search.scan import scan_count, scan_top, scan_within
 from geohash_rs.store.search.selection import Selection, select
+from geohash_rs.store.search.weights import BitWeights
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.read import Segment
 
@@ -20,6 +21,7 @@ __all__ = ["Limits", "SearchResult", "result_of_keys", "search_segments"]
 
 Array = npt.NDArray[Any]
 HEAP_K = 4096  # for larger k, finding the k-th distance by counting is faster than a heap
+WEIGHED_HEAP_K = 1 << 17  # the same if bits have weights: a cost takes two to three times the scans
 TRIES = 4  # scans before every uncertain footprint on the region's edge is read
 
 
@@ -131,7 +133,7 @@ def _scan(selections: Sequence[Selection], asked: Asked, limits: Limits) -> list
     if k is None:
         far = np.full(count, limit)
         return scan_within(selections, asked, limits=far, num_threads=num_threads)
-    if k <= HEAP_K:
+    if k <= (WEIGHED_HEAP_K if isinstance(asked, BitWeights) else HEAP_K):
         keys = scan_top(selections, asked, k=k, limit=limit, num_threads=num_threads)
         return [row[row != NO_KEY] for row in keys]
     low, high = np.zeros(count, np.int64), np.full(count, limit, np.int64)
