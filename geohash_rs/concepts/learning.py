@@ -1,6 +1,7 @@
 """Learn from judged tiles which bits matter, and from which cost on a tile is more likely wrong."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 NUM_BACKGROUND = 16_384  # codes of the archive that a model is told apart from
 
-# Chosen on UC Merced, confirmed on EuroSAT: tests/benchmarks/marks.py
+# Chosen on UC Merced and EuroSAT, with other queries than those of tests/benchmarks/marks.py
 BACKGROUND_WEIGHT = 30.0  # what the background weighs, in wrong marks: a few of it may be right
 MOST_OF_ONE = 0.05  # what one code of it weighs at most, if there are few
 RIDGE_PER_BIT = 0.5  # so codes of any length start with log odds of variance 2
@@ -27,7 +28,7 @@ STEPS, SMALLEST_STEP, LARGEST_CHANGE = 25, 1e-3, 4.0  # of Newton's method
 WORK = 1 << 25  # squared bits times codes of the background: longer codes learn from fewer
 FEWEST_CODES = 2048
 
-NUM_THRESHOLDS, NUM_NEARER = 48, 16
+NUM_THRESHOLDS, NUM_NEARER, NUM_FARTHER = 48, 16, 4
 SLOPES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # per standard deviation of the background's costs
 QUARTER = np.log(3)  # log odds of 0.75
 
@@ -145,8 +146,8 @@ def _signs(codes: Codes) -> npt.NDArray[np.float32]:
     return np.asarray(2 * unpack_codes(codes).astype(np.float32) - 1)
 
 
-def _sigmoid(log_odds: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    return 1 / (1 + np.exp(-np.clip(log_odds, -700 if log_odds.dtype == np.float64 else -80, None)))
+def _sigmoid(log_odds: Any) -> Any:  # noqa: ANN401 - float32 or float64, as given
+    return 1 / (1 + np.exp(-np.maximum(log_odds, -80)))
 
 
 def _regression(
@@ -210,8 +211,8 @@ def _calibrated(
     """Find the cost from which tiles are more likely wrong.
 
     Every threshold and slope of a grid is weighed by how well it explains the marks. Thresholds
-    are costs of the background, evenly spaced in the logarithm of their rank, and costs nearer than
-    all of it, in case the class is rarer than one in the background.
+    are costs of the background, evenly spaced in the logarithm of their rank, and a few nearer than
+    all of it, in case the class is rarer than one in the background, and farther than all of it.
 
     Args:
         weights: The weights.
@@ -225,7 +226,8 @@ def _calibrated(
     known = np.sort(np.asarray(background, dtype=np.float64))
     ranks = np.unique(np.rint(np.geomspace(1, len(known), NUM_THRESHOLDS)).astype(np.int64))
     nearer = np.linspace(0, known[0], NUM_NEARER, endpoint=False)
-    thresholds = np.concatenate([nearer, known[ranks - 1]])
+    farther = np.linspace(weights.most, known[-1], NUM_FARTHER, endpoint=False)
+    thresholds = np.concatenate([nearer, known[ranks - 1], farther])
     slopes = np.array(SLOPES) / max(float(known.std()), weights.most / 100, 1.0)
     evidence = np.zeros((len(thresholds), len(slopes)))
     for cost, is_right in zip(costs, judged, strict=True):

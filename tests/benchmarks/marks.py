@@ -9,7 +9,8 @@ tiles come first or last, whatever the method. It is done when 0.9 of the first 
 class, N the number of its tiles. Ties are in a random order. All see the same codes, or the float
 features that were hashed. The archive's codes, those of marked tiles among them, are the
 background. "best" shows the best tiles that are not judged, "unsure" those nearest to a probability
-of one half. Constants of concepts were chosen on UC Merced with other queries (seed 1).
+of one half. Constants of concepts were chosen on both sets with queries of seed 1, which include 29
+percent of those of seed 0 in UC Merced and 13 percent in EuroSAT.
 """
 
 import argparse
@@ -38,7 +39,7 @@ HASHER, BITS = "general", 64
 BATCH, LARGER_BATCH, LARGER_FROM = 8, 16, 64
 ENOUGH = 0.9
 SHOWN_AT = (0, 8, 16, 32, 64, 128)
-STRENGTH = 10.0  # C of the logistic regression, the best of 0.1, 1, 10, 100 on UC Merced
+STRENGTH = 10.0  # C of the logistic regression; from 1 to 1000 it is as good on UC Merced
 
 
 @dataclass(frozen=True)
