@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import geopandas as gpd
-import numpy as np
 
 from geohash_rs.embeddings.known import known_embedding
-from geohash_rs.errors import (
-    CalibrationError,
-    GeoHashRSWarning,
-    HasherMismatchError,
-    QueryError,
-)
+from geohash_rs.errors import GeoHashRSWarning, QueryError
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.embedded import check_version
 from geohash_rs.indexing.records import READING
 from geohash_rs.retrieval.matches import Matches
 from geohash_rs.retrieval.patch import read_patch
+from geohash_rs.retrieval.precision import (
+    add_precision,
+    check_one_example,
+    fitting,
+    nearest_allowed,
+)
 from geohash_rs.retrieval.query import (
     Query,
     check_hasher,
@@ -165,16 +165,14 @@ class ImageQueries(Searchable, Protocol):
             VectorError: If a vector has another length, or is zero, NaN or infinite; or the archive
                 keeps no vectors to order by.
         """
-        calibration = self.calibration
         if precision is not None:
-            if ranking != "hamming" or _several(negatives):
-                msg = (
-                    "a precision can only be promised for matches in the order of their distance; "
-                    "leave out negatives and ranking, or learn a concept, which takes both."
-                )
-                raise QueryError(msg)
-            nearest = _limit(calibration, precision, place=self.path)
-            max_distance = nearest if max_distance is None else min(nearest, max_distance)
+            max_distance = nearest_allowed(
+                self.calibration,
+                precision,
+                max_distance=max_distance,
+                in_order=ranking == "hamming" and not _several(negatives),
+                place=self.path,
+            )
         limits = Limits(k=k, max_distance=max_distance)
         where = Where.parse(
             region=region,
@@ -217,13 +215,9 @@ class ImageQueries(Searchable, Protocol):
                 right += [query_of_point(archive, point, tile_sizes=sizes, **ordered)]
             wrong = [i if isinstance(i, Query) else query_of_tile(archive, i) for i in wrong]
             query = join_queries(right, wrong)
-            if precision is not None and len(query.codes) > 1:
-                msg = (
-                    f"a precision is promised for one tile, but the examples are "
-                    f"{len(query.codes)}; pass one tile, or learn a concept from all of them."
-                )
-                raise QueryError(msg)
-            calibration = _fitting(calibration, archive, needed=precision is not None)
+            if precision is not None:
+                check_one_example(query)
+            calibration = fitting(self.calibration, archive, needed=precision is not None)
             matches = retrieve(
                 archive,
                 query,
@@ -237,17 +231,7 @@ class ImageQueries(Searchable, Protocol):
             unmet = explain_unmet(archive, where, scenes=matches["scene"], found=len(matches))
             if unmet:
                 warnings.warn(unmet, GeoHashRSWarning, stacklevel=2)
-            if precision is not None and matches.empty and not unmet:
-                msg = (
-                    f"no tile lies within {max_distance} bits, up to which a precision of "
-                    f"{precision:g} can be promised; ask for less, or pass another example."
-                )
-                warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
-            if calibration is not None:
-                promised = calibration.promise.precision_of(matches["distance"])
-                if len(query.codes) > 1:
-                    promised = np.full(len(matches), np.nan)
-                matches.insert(len(matches.columns) - 1, "precision", promised)
+            add_precision(matches, calibration, query, asked=precision, max_distance=max_distance)
             return matches
 
     def calibrate(
@@ -297,40 +281,6 @@ class ImageQueries(Searchable, Protocol):
                 delta=delta,
             )
         return self.calibration
-
-
-def _limit(calibration: Calibration | None, precision: float, *, place: Path) -> int:
-    """Return the distance up to which a precision can be promised.
-
-    Raises:
-        CalibrationError: If there is none, or no calibration.
-    """
-    if calibration is None:
-        msg = (
-            f"{place} is not calibrated, so no precision can be promised; call calibrate with "
-            "labels, or assign a Calibration that was loaded."
-        )
-        raise CalibrationError(msg)
-    return calibration.promise.limit(precision)
-
-
-def _fitting(
-    calibration: Calibration | None, archive: Searchable, *, needed: bool
-) -> Calibration | None:
-    """Return a calibration if it holds for the codes; one that is not needed is only warned of.
-
-    Raises:
-        HasherMismatchError: If it does not hold, and is needed.
-    """
-    try:
-        if calibration is not None:
-            calibration.check(archive)
-    except HasherMismatchError as error:
-        if needed:
-            raise
-        warnings.warn(f"{error} The column precision is left out.", GeoHashRSWarning, stacklevel=3)
-        return None
-    return calibration
 
 
 def hash_patch(

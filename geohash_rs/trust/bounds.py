@@ -191,4 +191,5 @@ def beta_quantile(a: npt.ArrayLike, b: npt.ArrayLike, level: float) -> Floats:
     below = np.cumsum(density, axis=1) - density / 2
     below /= density.sum(axis=1, keepdims=True)
     at = np.array([np.interp(level, *pair) for pair in zip(below, logit, strict=True)])
-    return 1 / (1 + np.exp(-at))
+    found: Floats = 1 / (1 + np.exp(-at))
+    return found

@@ -16,7 +16,6 @@ from geohash_rs.codes import check_num_bits, hamming_distances
 from geohash_rs.errors import (
     ArchiveCorruptError,
     CalibrationError,
-    CodeLengthError,
     HasherMismatchError,
     one_line,
 )
@@ -178,7 +177,7 @@ class Calibration:
             raise CalibrationError(msg)
         try:
             return cls._checked(body)
-        except (KeyError, TypeError, ValueError, OverflowError, CodeLengthError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)
             msg = f"{path} is damaged: {what.rstrip('.')}. Calibrate again."
             raise CalibrationError(msg) from error
