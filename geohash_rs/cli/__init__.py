@@ -36,6 +36,7 @@ COMMANDS = {
     "index": ("index", "Add GeoTIFF scenes to an archive."),
     "query": ("query", "Find the tiles that look like a patch, a place or a tile."),
     "learn": ("learn", "Learn what is meant from marks, and write it to a small file."),
+    "calibrate": ("calibrate", "Find out with labels how often matches are right."),
     "judge": ("learn", "List the tiles whose judgement teaches a concept most."),
     "serve": ("serve", "Search an archive on a map in the browser."),
     "info": ("manage", "Report what an archive holds."),

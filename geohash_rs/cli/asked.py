@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from geohash_rs.engines.postgis.archive import PostGISArchive
     from geohash_rs.store.search.where import WhereOptions
 
-__all__ = ["Asked", "archive_argument", "check_engine", "engine_options", "opened", "where_of", "where_options"]
+__all__ = ["Asked", "Engine", "archive_argument", "check_engine", "engine_options", "opened", "where_of", "where_options"]
 
 DATABASES = ("postgresql://", "postgres://")
 
@@ -23,12 +23,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 archive_argument = click.argument("archive", metavar="ARCHIVE|s3://...|postgresql://...")
 
 
-class Asked(TypedDict):
-    """Values of the options of `engine_options` and `where_options`."""
+class Engine(TypedDict):
+    """Values of the options of `engine_options`."""
 
     engine: str | None
     schema: str
     table: str
+
+
+class Asked(Engine):
+    """Values of the options of `engine_options` and `where_options`."""
+
     bbox: tuple[float, ...] | None
     region: Path | None
     layer: str | None
@@ -103,7 +108,7 @@ def where_of(asked: Asked) -> "WhereOptions":
     }
 
 
-def check_engine(archive: str, asked: Asked) -> None:
+def check_engine(archive: str, asked: Engine) -> None:
     """Check that the options of an engine fit the address of an archive.
 
     Args:
@@ -123,7 +128,7 @@ def check_engine(archive: str, asked: Asked) -> None:
         raise click.UsageError(msg, click.get_current_context())
 
 
-def opened(archive: str, asked: Asked) -> "Archive | PostGISArchive":
+def opened(archive: str, asked: Engine) -> "Archive | PostGISArchive":
     """Open an archive for reading, wherever it is.
 
     Args:

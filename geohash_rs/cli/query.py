@@ -15,6 +15,7 @@ from geohash_rs.cli.asked import (
     where_of,
     where_options,
 )
+from geohash_rs.cli.calibrate import read_calibration
 from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
 from geohash_rs.cli.terminal import echo
 from geohash_rs.cli.tile_table import check_pictures, print_tiles
@@ -29,11 +30,13 @@ __all__ = ["query_command"]
 @click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile that has this id; can be repeated.")
 @click.option("--vector", metavar="FILE.npy|FILE.parquet:ROW", help="Search with the feature vector, or the vectors, in this file, or with that in this row of a table, from 0.")
 @click.option("--negative", "negatives", multiple=True, metavar="ID|PATCH", help="Tile or patch to avoid: a negative example; can be repeated.")
-@click.option("-k", type=click.IntRange(min=1), help="Number of matches.  [default: 20; all if only --max-distance is set]")
+@click.option("-k", type=click.IntRange(min=1), help="Number of matches.  [default: 20; all if only --max-distance or --precision is set]")
 @click.option("--window", type=Numbers("col,row,w,h", whole=True), help="Part of the patch to search with, px.")
 @click.option("--bands", help="Bands of the patch: one-based indexes or names, such as 4,3,2.")
 @click.option("--value-range", type=Numbers("low,high"), help="The patch's values that correspond to the lowest and highest that the hasher was made for.  [default: detect and compare]")
 @click.option("--max-distance", type=click.IntRange(min=0), help="Largest Hamming distance, bits, inclusive.")
+@click.option("--precision", type=float, help="Only tiles within the distance up to which this share of tiles can be promised to be right, such as 0.9; needs a calibration.")
+@click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="File of 'geohash-rs calibrate'.  [default: ARCHIVE.calibration, if it exists]")
 @where_options
 @click.option("--exclude-overlap", is_flag=True, help="Leave out tiles that overlap the query.")
 @click.option("--distinct", is_flag=True, help="Leave out tiles that overlap a better match.")
@@ -56,6 +59,8 @@ def query_command(
     bands: str | None,
     value_range: tuple[float, float] | None,
     max_distance: int | None,
+    precision: float | None,
+    calibration: Path | None,
     exclude_overlap: bool,
     distinct: bool,
     ranking: str,
@@ -86,17 +91,19 @@ def query_command(
         check_output(output, inputs=[*some, *filter(None, [asked["region"]])])
     where = where_of(asked)
     with opened(archive, asked) as searched:
+        searched.calibration = read_calibration(archive, calibration)
         matches = searched.query(
             patches,
             point=point,
             tile=tiles,
             vector=vector,
             negatives=[int(text) if text.isdecimal() else text for text in negatives],
-            k=20 if k is None and max_distance is None else k,
+            k=20 if k is None and max_distance is None and precision is None else k,
             window=window,
             bands=bands_of(bands),
             value_range=value_range,
             max_distance=max_distance,
+            precision=precision,
             **where,
             exclude_overlap=exclude_overlap,
             ranking=ranking,  # type: ignore[arg-type]  # checked by click

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import geopandas as gpd
+
 from geohash_rs.embeddings.known import known_embedding
 from geohash_rs.errors import GeoHashRSWarning, QueryError
 from geohash_rs.hashing.extractor import Extractor
@@ -14,6 +16,12 @@ from geohash_rs.indexing.embedded import check_version
 from geohash_rs.indexing.records import READING
 from geohash_rs.retrieval.matches import Matches
 from geohash_rs.retrieval.patch import read_patch
+from geohash_rs.retrieval.precision import (
+    add_precision,
+    check_one_example,
+    fitting,
+    nearest_allowed,
+)
 from geohash_rs.retrieval.query import (
     Query,
     check_hasher,
@@ -37,12 +45,20 @@ from geohash_rs.store.search.filters import RegionLike, SizeLike, TimeLike
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
+from geohash_rs.trust.calibration import Calibration, calibrate_queries
 
 __all__ = ["ImageQueries", "hash_patch"]
 
 
 class ImageQueries(Searchable, Protocol):
-    """Queries by imagery for a searchable archive with a hasher; inherit it after the archive."""
+    """Queries by imagery for a searchable archive with a hasher; inherit it after the archive.
+
+    Attributes:
+        calibration: How often matches are right, by distance; None until `calibrate` has found out
+            or a loaded one is assigned. The archive itself does not keep it.
+    """
+
+    calibration: Calibration | None = None
 
     def hasher(self, *, device: str = "cpu") -> Hasher:
         """Return the hasher that makes the codes."""
@@ -60,6 +76,7 @@ class ImageQueries(Searchable, Protocol):
         bands: Sequence[int | str] | None = None,
         value_range: tuple[float, float] | None = None,
         max_distance: int | None = None,
+        precision: float | None = None,
         region: RegionLike | None = None,
         time: TimeLike | None = None,
         within: bool = False,
@@ -85,7 +102,7 @@ class ImageQueries(Searchable, Protocol):
                 differ from the archive's scenes: each tile of the patch is resampled to the
                 hasher's grid. If the archive has several tile sizes, the patch is cut into tiles
                 of the size nearest to its shorter side, among those of ``tile_size`` if given.
-            k: Number of matches; None returns all within ``max_distance``.
+            k: Number of matches; None returns all within ``max_distance`` or ``precision``.
             point: Longitude and latitude of the archive's tile to search with: the smallest there,
                 among those of ``tile_size`` if given; then the one with the nearest centre.
             tile: Id of the archive's tile to search with, or several.
@@ -102,6 +119,9 @@ class ImageQueries(Searchable, Protocol):
                 lowest and highest that the hasher was made for. None compares their own values
                 with these; a patch of another kind is stretched by its own range, with a warning.
             max_distance: Largest Hamming distance, bits, inclusive.
+            precision: Only tiles within the distance up to which this share of tiles, above 0 and
+                below 1, can be promised to be right, as `calibrate` explains. It needs a
+                calibration and one example of one tile.
             region: Only tiles that intersect this: a shapely geometry in lon/lat, or (minlon,
                 minlat, maxlon, maxlat); minlon > maxlon crosses the dateline.
             time: Only tiles from this range, (first, last), inclusive; None leaves an end open.
@@ -123,16 +143,21 @@ class ImageQueries(Searchable, Protocol):
 
         Returns:
             Matches, nearest first, ties by lowest tile id; with another ranking, by descending
-            similarity, ties by distance, then tile id.
+            similarity, ties by distance, then tile id. With a calibration, the column precision
+            says what can be promised for this and all nearer tiles; NaN if nothing, or if there are
+            several examples.
 
         Raises:
+            CalibrationError: If a precision is asked for without a calibration, is out of range, or
+                cannot be promised with the labels there are.
             QueryError: If there is nothing to search for, an example is both positive and negative,
                 or window, k, max_distance, tile_size, ranking or crs is not valid.
             PatchError: If the patch cannot be read.
             SceneError: If the patch cannot be placed.
             BandMismatchError: If its bands do not fit the hasher.
             HasherMismatchError: If the archive is refitted at this moment; repeat the call. Or if
-                the file of a vector names a model that is not the archive's.
+                the file of a vector names a model that is not the archive's, or the calibration is
+                of another hasher.
             ValueMismatchError: If the range of values is empty.
             RegionError: If the region is empty, invalid or out of range.
             TimeRangeError: If the time range cannot be read or ends before it starts.
@@ -140,6 +165,14 @@ class ImageQueries(Searchable, Protocol):
             VectorError: If a vector has another length, or is zero, NaN or infinite; or the archive
                 keeps no vectors to order by.
         """
+        if precision is not None:
+            max_distance = nearest_allowed(
+                self.calibration,
+                precision,
+                max_distance=max_distance,
+                in_order=ranking == "hamming" and not _several(negatives),
+                place=self.path,
+            )
         limits = Limits(k=k, max_distance=max_distance)
         where = Where.parse(
             region=region,
@@ -181,9 +214,13 @@ class ImageQueries(Searchable, Protocol):
                 sizes = where.tile_sizes
                 right += [query_of_point(archive, point, tile_sizes=sizes, **ordered)]
             wrong = [i if isinstance(i, Query) else query_of_tile(archive, i) for i in wrong]
+            query = join_queries(right, wrong)
+            if precision is not None:
+                check_one_example(query)
+            calibration = fitting(self.calibration, archive, needed=precision is not None)
             matches = retrieve(
                 archive,
-                join_queries(right, wrong),
+                query,
                 limits=limits,
                 where=where,
                 exclude_overlap=exclude_overlap,
@@ -194,7 +231,56 @@ class ImageQueries(Searchable, Protocol):
             unmet = explain_unmet(archive, where, scenes=matches["scene"], found=len(matches))
             if unmet:
                 warnings.warn(unmet, GeoHashRSWarning, stacklevel=2)
+            add_precision(matches, calibration, query, asked=precision, max_distance=max_distance)
             return matches
+
+    def calibrate(
+        self,
+        labels: gpd.GeoDataFrame | str | Path,
+        *,
+        column: str,
+        layer: str | None = None,
+        min_share: float = 0.5,
+        block_km: float | None = None,
+        delta: float = 0.1,
+    ) -> Calibration:
+        """Find out with labels how often the matches of a query are right, by distance.
+
+        Each labelled tile is a query for the labelled tiles of other blocks of ground, and a tile
+        is right if it has the query's class. Afterwards `query` takes ``precision`` and returns the
+        column precision. What is promised holds for places like those that were labelled, in the
+        same mixture, pooled over all queries, and fails in at most a share ``delta`` of
+        calibrations. The archive is not changed; `Calibration.save` keeps the result.
+
+        Args:
+            labels: Polygons or points with classes, a file or a table. Ground without a label does
+                not count, so label places as they come, not only those that are sought.
+            column: Column with the class.
+            layer: Layer of a file that has several.
+            min_share: Smallest share of a tile that a class must cover.
+            block_km: Side of a block of ground, km, whose tiles count as one place; None uses ten
+                times the side of a tile, but at least 1 km.
+            delta: Failure rate, above 0 and below 0.5.
+
+        Returns:
+            The calibration, which `calibration` then refers to.
+
+        Raises:
+            LabelError: If the labels cannot be read, cover no tile, or contradict each other.
+            CalibrationError: If there is one class only, or too few blocks.
+            QueryError: If the archive is empty.
+        """
+        with self.one_state() as archive:
+            self.calibration = calibrate_queries(
+                archive,
+                labels,
+                column=column,
+                layer=layer,
+                min_share=min_share,
+                block_km=block_km,
+                delta=delta,
+            )
+        return self.calibration
 
 
 def hash_patch(

@@ -12,19 +12,24 @@ from geohash_rs.errors import LabelError, RegionError
 from geohash_rs.footprints.windows import WGS84
 from geohash_rs.store.search.regions import across_180, read_shapes, repaired
 
-__all__ = ["label_tiles", "read_labels"]
+__all__ = ["check_labels", "class_shares", "label_tiles", "read_labels"]
+
+POINTS, POLYGONS = {0, 4}, {3, 6}  # shapely's numbers of types, single and multiple
 
 
-def read_labels(path: str | Path, *, column: str, layer: str | None = None) -> gpd.GeoDataFrame:
+def read_labels(
+    path: str | Path, *, column: str, layer: str | None = None, points: bool = False
+) -> gpd.GeoDataFrame:
     """Read polygons with their classes.
 
     Args:
         path: GeoPackage, GeoJSON, GeoParquet or any other vector file that geopandas reads.
         column: Name of the column with the class; numbers become text.
         layer: Layer of a file that has several.
+        points: Whether the file may hold points instead of polygons.
 
     Returns:
-        One row per polygon: the columns label (text) and geometry, in the file's own CRS.
+        One row per polygon or point: the columns label (text) and geometry, in the file's own CRS.
 
     Raises:
         LabelError: If the file cannot be read, has several layers and none is chosen, has no CRS,
@@ -37,16 +42,19 @@ def read_labels(path: str | Path, *, column: str, layer: str | None = None) -> g
     if not isinstance(table, gpd.GeoDataFrame) or table.empty:
         msg = f"{path} holds no geometry; pass a file of polygons, each with a class."
         raise LabelError(msg)
-    return check_labels(table, column=column, name=str(path))
+    return check_labels(table, column=column, name=str(path), points=points)
 
 
-def check_labels(layer: gpd.GeoDataFrame, *, column: str, name: str) -> gpd.GeoDataFrame:
+def check_labels(
+    layer: gpd.GeoDataFrame, *, column: str, name: str, points: bool = False
+) -> gpd.GeoDataFrame:
     """Convert polygons with their classes to the form of `read_labels`.
 
     Args:
         layer: The polygons.
         column: Name of the column with the class.
         name: Name of the layer for messages.
+        points: As in `read_labels`.
 
     Returns:
         As `read_labels`.
@@ -64,15 +72,17 @@ def check_labels(layer: gpd.GeoDataFrame, *, column: str, name: str) -> gpd.GeoD
     shapes = layer.geometry.to_numpy()
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     kinds = set(np.unique(shapely.get_type_id(shapes[~empty])).tolist())
-    if empty.all() or kinds - {3, 6}:  # polygon, multipolygon
+    if empty.all() or (kinds - POLYGONS and not (points and kinds <= POINTS)):
         found = sorted(set(layer.geometry.geom_type.dropna()) - {"Polygon", "MultiPolygon"})
-        msg = f"{name} holds {', '.join(found) or 'nothing'}; labels must be polygons."
+        allowed = "polygons or points, not both" if points else "polygons"
+        msg = f"{name} holds {', '.join(found) or 'nothing'}; labels must be {allowed}."
         raise LabelError(msg)
     without = int((layer[column].isna() & ~empty).sum())
     if without:
+        shapes_are = "points" if kinds <= POINTS else "polygons"
         msg = (
-            f"{without} of {len(layer)} polygons of {name} have no {column}; fill the column, or "
-            "drop them."
+            f"{without} of {len(layer)} {shapes_are} of {name} have no {column}; fill the column, "
+            "or drop them."
         )
         raise LabelError(msg)
     kept = layer[~empty]
@@ -110,6 +120,25 @@ def label_tiles(
         msg = f"min_share is {min_share}; use a share of a tile above 0 and at most 1."
         raise LabelError(msg)
     result = np.full(len(footprints), None, dtype=object)
+    best = class_shares(footprints, labels)
+    best = best.sort_values(["tile", "share", "label"], ascending=[True, False, True])
+    best = best.drop_duplicates("tile")
+    best = best[best["share"] >= min_share * (1 - 1e-9)]
+    result[best["tile"].to_numpy()] = best["label"].to_numpy()
+    return result
+
+
+def class_shares(footprints: npt.NDArray[np.object_], labels: gpd.GeoDataFrame) -> pd.DataFrame:
+    """Measure how much of each tile each class covers, as `label_tiles` does.
+
+    Args:
+        footprints: Footprints of the tiles, EPSG:4326, shape (tiles,).
+        labels: Polygons, as returned by `read_labels`.
+
+    Returns:
+        One row for each tile and class that meet: tile (index of the footprint), label, share (0 to
+        1 of the tile).
+    """
     tiles = gpd.GeoSeries(footprints, crs=WGS84).to_crs(labels.crs).to_numpy()
     shapes = labels.geometry.to_numpy()
     tile, polygon = shapely.STRtree(shapes).query(tiles, predicate="intersects")
@@ -121,16 +150,11 @@ def label_tiles(
         }
     )
     if parts.empty:
-        return result
+        return parts[["tile", "label"]].assign(share=np.empty(0))
     parts = parts.sort_values(["tile", "label"], kind="stable", ignore_index=True)
     new = (parts[["tile", "label"]] != parts[["tile", "label"]].shift()).any(axis=1)
     starts = np.flatnonzero(new)
     groups = np.split(parts["part"].to_numpy(), starts[1:])
     area = shapely.area([shapely.union_all(group) for group in groups])
-    best = parts.iloc[starts][["tile", "label"]]
-    best["share"] = area / shapely.area(tiles)[best["tile"].to_numpy()]
-    best = best.sort_values(["tile", "share", "label"], ascending=[True, False, True])
-    best = best.drop_duplicates("tile")
-    best = best[best["share"] >= min_share * (1 - 1e-9)]
-    result[best["tile"].to_numpy()] = best["label"].to_numpy()
-    return result
+    found = parts.iloc[starts][["tile", "label"]].reset_index(drop=True)
+    return found.assign(share=area / shapely.area(tiles)[found["tile"].to_numpy()])

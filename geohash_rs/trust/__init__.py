@@ -1,0 +1,1 @@
+"""How often a search is right: labels become promises about precision."""

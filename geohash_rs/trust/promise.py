@@ -1,0 +1,382 @@
+"""Promise how many of the nearest tiles are right, from labels that lie in blocks of ground.
+
+What is guaranteed: for each precision on its own, the tiles up to ``Promise.limit(precision)`` are
+right less often than that in at most a share ``delta`` of all calibrations, for places like those
+that were labelled, in the same mixture, pooled over all queries. Thresholds are tested from the
+nearest to the farthest, and the first that fails ends the test (fixed-sequence testing), so that
+many thresholds cost nothing. What is approximate: each single test is a survey statistician's bound
+for blocks of unequal size, not one for finite samples; those find nothing where blocks differ in
+size. `tests/benchmarks/promises.py` measures how often promises are broken.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.errors import CalibrationError
+from geohash_rs.trust.bounds import Floats, Ints, Moments, share_bounds
+
+__all__ = ["MOST_THRESHOLDS", "Promise", "promise_of", "promise_of_counts"]
+
+MOST_THRESHOLDS = 200
+FEWEST_TILES = 10  # nearest tiles from which on there are thresholds
+FEWEST_BLOCKS = 10
+SLACK = 1.2  # times the blocks that would do if all were right: where the test begins
+STRICT = 0.8  # lower precisions begin where this one does
+PRECISIONS = np.arange(1, 100) / 100  # that are tested
+MOST_SAVED = 100_000  # thresholds of a file
+COLUMNS = ("values", "tiles", "right", "blocks", "share", "low", "high", "promised")
+WHOLE = COLUMNS[:4]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Promise:
+    """How often tiles are right up to each threshold; all arrays have shape (thresholds,).
+
+    Attributes:
+        values: Thresholds, ascending, int64: tiles at this distance (or cost) or nearer.
+        tiles: Labelled tiles (or pairs of a query and a tile) up to the threshold, int64.
+        right: Those of them that are right, int64.
+        blocks: Blocks of ground in which they lie, int64; of pairs, those of the queries.
+        share: Share that is right, float64.
+        low: Lower end of an interval for it that fails with rate delta, float64.
+        high: Upper end of that interval, float64.
+        promised: Highest precision, in whole percent, whose limit lies here or beyond, float64,
+            never rising; 0 where nothing can be promised.
+        delta: Failure rate.
+
+    References:
+        Angelopoulos et al., Learn then test: calibrating predictive algorithms to achieve risk
+        control, https://arxiv.org/abs/2110.01052; bounds as in
+        `geohash_rs.trust.bounds.share_bounds`
+    """
+
+    values: Ints
+    tiles: Ints
+    right: Ints
+    blocks: Ints
+    share: Floats
+    low: Floats
+    high: Floats
+    promised: Floats
+    delta: float
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def precision_of(self, values: npt.ArrayLike) -> Floats:
+        """Return what can be promised for all tiles up to some distances or costs.
+
+        Args:
+            values: Distances or costs, shape (n,).
+
+        Returns:
+            The precision of the next threshold, shape (n,); NaN where nothing can be promised.
+        """
+        rows = np.searchsorted(self.values, np.asarray(values))
+        known = np.append(np.where(self.promised > 0, self.promised, np.nan), np.nan)
+        found: Floats = known[rows]
+        return found
+
+    def limit(self, precision: float) -> int:
+        """Return the largest distance or cost up to which a precision can be promised.
+
+        Args:
+            precision: Share of tiles that must be right, above 0 and below 1.
+
+        Returns:
+            The threshold, inclusive.
+
+        Raises:
+            CalibrationError: If the precision is out of range, or cannot be promised; the message
+                says how many labels are missing, or that more labels do not help.
+        """
+        check_precision(precision)
+        good = np.flatnonzero(self.promised >= precision - 1e-9)
+        if not len(good):
+            raise CalibrationError(self._missing(precision))
+        return int(self.values[good[-1]])
+
+    def _missing(self, precision: float) -> str:
+        """Explain why a precision cannot be promised, and what would help."""
+        what = f"a precision of {precision:g} cannot be promised with failure rate {self.delta:g}"
+        best = float(self.promised.max(initial=0))
+        instead = f"ask for {best:g}, or " if best > 0 else ""
+        needed = math.ceil(needed_blocks(precision, self.delta))
+        most = int(self.blocks.max(initial=0))
+        if most < needed:
+            return (
+                f"{what}: labelled tiles lie in {most} blocks of ground, and at least {needed} are "
+                f"needed, {needed - most} more; {instead}label more places."
+            )
+        above = self.share > precision
+        enough = above & (self.blocks >= needed)
+        if not enough.any():
+            highest = self.share[self.blocks >= needed].max()
+            return (
+                f"{what}: of the nearest tiles in {needed} blocks or more, at most {highest:.0%} "
+                f"are right, so more labels would not help; {instead}use another hasher, or a "
+                "concept with more marks."
+            )
+        row = int(np.flatnonzero(enough)[np.argmax((self.share - precision)[enough])])
+        gap = (self.share[row] - self.low[row]) / (self.share[row] - precision)
+        more = math.ceil(self.blocks[-1] * max(gap**2 - 1, 0.1))
+        return (
+            f"{what}: {self.share[row]:.0%} of the nearest {self.tiles[row]} labelled tiles are "
+            f"right, but they lie in {self.blocks[row]} blocks of ground, which show only "
+            f"{self.low[row]:.0%}; {instead}label about {more} blocks more."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a dict of lists and numbers."""
+        lists = {name: getattr(self, name).tolist() for name in COLUMNS}
+        return {**lists, "delta": self.delta}
+
+    @classmethod
+    def from_json(cls, given: object) -> "Promise":
+        """Build it from what `to_json` returned.
+
+        Args:
+            given: What was read from a file, whoever wrote it.
+
+        Returns:
+            The promise.
+
+        Raises:
+            CalibrationError: If something is missing, or cannot be.
+        """
+        if not isinstance(given, dict) or set(given) != {*COLUMNS, "delta"}:
+            msg = f"a promise has the entries {', '.join(COLUMNS)} and delta, and no others."
+            raise CalibrationError(msg)
+        arrays = {name: _column(given[name], name) for name in COLUMNS}
+        if len({len(array) for array in arrays.values()}) != 1:
+            msg = "the columns of a promise differ in length."
+            raise CalibrationError(msg)
+        if isinstance(given["delta"], bool) or not isinstance(given["delta"], int | float):
+            msg = f"delta is {str(given['delta'])[:40]!r} instead of a number."
+            raise CalibrationError(msg)
+        promise = cls(**arrays, delta=check_delta(float(given["delta"])))
+        low, share, high = promise.low, promise.share, promise.high
+        sound = (
+            (np.diff(promise.values) > 0).all()
+            and (np.diff(promise.promised) <= 0).all()
+            and (promise.right <= promise.tiles).all()
+            and (promise.blocks <= promise.tiles).all()
+            and ((low <= share + 1e-6) & (share <= high + 1e-6)).all()
+            and (promise.promised <= np.maximum.accumulate(share[::-1])[::-1] + 1e-6).all()
+        )
+        if not sound:
+            msg = "the figures of a promise contradict each other."
+            raise CalibrationError(msg)
+        return promise
+
+
+def promise_of(
+    values: npt.ArrayLike,
+    right: npt.ArrayLike,
+    blocks: npt.ArrayLike,
+    *,
+    delta: float = 0.1,
+    most: int = MOST_THRESHOLDS,
+) -> Promise:
+    """Find out from labelled tiles how often tiles are right up to each distance or cost.
+
+    Args:
+        values: Distance or cost of each labelled tile, whole numbers, shape (tiles,).
+        right: Whether it is right, shape (tiles,).
+        blocks: Number of its block of ground, shape (tiles,).
+        delta: Failure rate of a promise, above 0 and below 0.5.
+        most: Largest number of thresholds, which are chosen by the values alone.
+
+    Returns:
+        The promise.
+
+    Raises:
+        CalibrationError: If there are too few tiles or blocks, the arrays differ in length, or
+            delta is out of range.
+    """
+    check_delta(delta)
+    costs, good, places = np.asarray(values), np.asarray(right, dtype=bool), np.asarray(blocks)
+    if not costs.shape == good.shape == places.shape or costs.ndim != 1:
+        msg = (
+            f"values, right and blocks have the shapes {costs.shape}, {good.shape} and "
+            f"{places.shape}; pass one of each for every labelled tile."
+        )
+        raise CalibrationError(msg)
+    _, numbers = np.unique(places, return_inverse=True)
+    _check_blocks(int(numbers.max(initial=-1)) + 1)
+    grid = thresholds(costs, most=most)
+    steps = np.searchsorted(grid, costs)
+    moments = Moments.count(steps, good, numbers.reshape(-1), num_steps=len(grid))
+    return _promise(grid, moments, delta=delta, paired=False)
+
+
+def promise_of_counts(values: npt.ArrayLike, tiles: Ints, right: Ints, *, delta: float) -> Promise:
+    """Find out from counted pairs of a query and a tile how often tiles are right.
+
+    Args:
+        values: Distances, ascending, shape (distances,).
+        tiles: Pairs at each distance whose query lies in each block, int64, shape (blocks,
+            distances). Each pair counts both ways round.
+        right: Those of them whose tiles have the same class, same shape.
+        delta: Failure rate of a promise, above 0 and below 0.5.
+
+    Returns:
+        The promise.
+
+    Raises:
+        CalibrationError: If there are too few blocks, or delta is out of range.
+    """
+    check_delta(delta)
+    _check_blocks(int((tiles.sum(axis=1) > 0).sum()))
+    moments = Moments.of_counts(tiles, right)
+    return _promise(np.asarray(values, dtype=np.int64), moments, delta=delta, paired=True)
+
+
+def check_precision(precision: float) -> float:
+    """Check that a precision can be asked for.
+
+    Args:
+        precision: The precision.
+
+    Returns:
+        The same.
+
+    Raises:
+        CalibrationError: If it is not above 0 and below 1.
+    """
+    if not 0 < precision < 1:
+        sure = " No number of labels can show that every tile is right." if precision == 1 else ""
+        msg = f"precision is {precision}; use a share above 0 and below 1, such as 0.9.{sure}"
+        raise CalibrationError(msg)
+    if precision > PRECISIONS[-1]:
+        msg = f"precision is {precision}; at most {PRECISIONS[-1]} is tested."
+        raise CalibrationError(msg)
+    return precision
+
+
+def check_delta(delta: float) -> float:
+    """Check a failure rate.
+
+    Args:
+        delta: The rate.
+
+    Returns:
+        The same.
+
+    Raises:
+        CalibrationError: If it is not between 0.001 and below 0.5.
+    """
+    if not 0.001 <= delta < 0.5:
+        msg = f"delta is {delta}; it is a failure rate from 0.001 to below 0.5, such as 0.1."
+        raise CalibrationError(msg)
+    return delta
+
+
+def needed_blocks(precision: float, delta: float) -> float:
+    """Return the blocks of equal size from which on a precision is tested.
+
+    If all tiles are right in n blocks, ``delta = precision^n``.
+
+    Args:
+        precision: The precision.
+        delta: Failure rate.
+
+    Returns:
+        The number, with some slack for wrong tiles.
+    """
+    return max(FEWEST_BLOCKS, SLACK * math.log(delta) / math.log(max(precision, STRICT)))
+
+
+def thresholds(values: npt.NDArray[Any], *, most: int) -> Ints:
+    """Choose thresholds by how many tiles lie below, in equal ratios, whatever is right.
+
+    Args:
+        values: Whole numbers, shape (tiles,).
+        most: Largest number of thresholds.
+
+    Returns:
+        Distinct values, ascending, int64; the last is the largest.
+    """
+    ordered = np.sort(values)
+    first = min(FEWEST_TILES, len(ordered))
+    ranks = np.unique(np.geomspace(first, len(ordered), most).round().astype(np.int64))
+    return np.unique(ordered[ranks - 1]).astype(np.int64)
+
+
+def _promise(values: Ints, moments: Moments, *, delta: float, paired: bool) -> Promise:
+    held = moments.tiles > 0
+    values = values[held]
+    moments = Moments(**{name: getattr(moments, name)[held] for name in Moments.__annotations__})
+    bound, _ = share_bounds(moments, paired=paired, level=delta)
+    low, high = share_bounds(moments, paired=paired, level=delta / 2)
+    blocks = np.minimum(moments.equal_blocks(paired=paired), moments.blocks)
+    blocks[moments.blocks < FEWEST_BLOCKS] = 0
+    return Promise(
+        values=values,
+        tiles=moments.tiles.astype(np.int64),
+        right=moments.right.astype(np.int64),
+        blocks=moments.blocks,
+        share=moments.right / moments.tiles,
+        low=low,
+        high=high,
+        promised=promised(bound, blocks, delta=delta),
+        delta=delta,
+    )
+
+
+def promised(bound: Floats, blocks: Floats, *, delta: float) -> Floats:
+    """Test each precision from the strictest threshold that has enough blocks to the loosest.
+
+    Args:
+        bound: Lower bounds of the precision at level 1 - delta, shape (thresholds,).
+        blocks: Blocks of equal size that say as much, shape (thresholds,).
+        delta: Failure rate.
+
+    Returns:
+        Highest precision whose test reaches each threshold, and the tests of all lower precisions
+        too; 0 if none, shape (thresholds,).
+    """
+    found = np.zeros(len(bound))
+    reached = len(bound) - 1
+    for precision in PRECISIONS.tolist():
+        enough = np.flatnonzero(blocks >= needed_blocks(precision, delta))
+        if not len(enough):
+            break
+        first = int(enough[0])
+        failed = np.flatnonzero(bound[first:] < precision)
+        last = first + int(failed[0]) - 1 if len(failed) else len(bound) - 1
+        reached = min(reached, last)
+        if reached < first:
+            break
+        found[: reached + 1] = precision
+    return found
+
+
+def _check_blocks(count: int) -> None:
+    if count < FEWEST_BLOCKS:
+        msg = (
+            f"labelled tiles lie in {count} blocks of ground, and at least {FEWEST_BLOCKS} are "
+            f"needed, {FEWEST_BLOCKS - count} more; label more places, or use a smaller block_km "
+            "if places that far apart are not alike."
+        )
+        raise CalibrationError(msg)
+
+
+def _column(given: object, name: str) -> npt.NDArray[Any]:
+    """Check a column of a file.
+
+    Raises:
+        CalibrationError: If it is not a list of numbers in range.
+    """
+    whole = name in WHOLE
+    kinds = int if whole else int | float
+    top = 2**53 if whole else 1
+    items = given if isinstance(given, list) and len(given) <= MOST_SAVED else [None]
+    if not all(isinstance(n, kinds) and not isinstance(n, bool) and 0 <= n <= top for n in items):
+        msg = f"{name} is not a list of {'whole numbers' if whole else 'shares'}."
+        raise CalibrationError(msg)
+    return np.array(items, dtype=np.int64 if whole else np.float64)
