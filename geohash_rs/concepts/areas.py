@@ -1,0 +1,332 @@
+"""Turn the tiles that a concept covers into areas on the map."""
+
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+
+from geohash_rs.concepts.area_table import AREA_COLUMNS, Areas
+from geohash_rs.concepts.cells import Grid, grids_of
+from geohash_rs.concepts.outlines import (
+    SNAP_PX,
+    footprint_outlines,
+    grid_outlines,
+    joined,
+    lonlat_outlines,
+    united,
+)
+from geohash_rs.concepts.regions import Regions
+from geohash_rs.errors import GeoHashRSWarning, QueryError
+from geohash_rs.footprints.ground import ring_km2, square_km
+from geohash_rs.footprints.projection import WGS84, projection_of
+from geohash_rs.store.disk.records import SceneRecord
+
+__all__ = ["Dates", "areas_of", "check_dates"]
+
+Dates = Literal["apart", "merged"]
+WINDOW = ["col", "row", "width", "height"]
+LEAST_KM2 = 1e-12  # of what is left of an area at the border of a region: rounding
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+GeometryArray = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Cells:
+    """Tiles of one grid: their rows in the table, and their positions on it."""
+
+    grid: Grid
+    rows: Ints
+    across: Ints
+    down: Ints
+
+
+def areas_of(
+    tiles: gpd.GeoDataFrame,
+    records: Sequence[SceneRecord],
+    *,
+    dates: Dates = "apart",
+    min_area_km2: float = 0.0,
+    by: Regions | None = None,
+    tile_sizes: Collection[int] | None = None,
+) -> Areas:
+    """Dissolve tiles into areas.
+
+    A tile answers for its part of the scene's grid: tiles that overlap share the overlap, what
+    overhangs the scene counts for nothing, gaps stay gaps. Of several tile sizes in a scene the
+    smallest decides. Scenes of one day are joined, and ground that several of them show counts
+    once. Tiles that no grid explains, such as vectors and codes made elsewhere, are joined by their
+    footprints.
+
+    Args:
+        tiles: The tiles that the concept covers, as from `Searchable.tiles`, with a column score
+            and, where a promise is known, precision.
+        records: The archive's records, at least those of the tiles' scenes that have one.
+        dates: "apart" makes areas for each UTC day on which scenes were taken; "merged" shows what
+            was covered on any day.
+        min_area_km2: Areas smaller than this are left out, then gaps in areas smaller than this are
+            filled; square kilometres.
+        by: Regions at whose borders areas are cut. Ground outside all of them is left out, with a
+            warning; ground in several counts in each.
+        tile_sizes: The tile sizes that were asked for, px; None means all.
+
+    Returns:
+        The areas; none if there are no tiles, with a warning.
+
+    Raises:
+        QueryError: If `dates` is neither, or `min_area_km2` is negative or not a number.
+        SceneError: If a scene's CRS cannot be converted to longitude and latitude.
+    """
+    check_dates(dates, min_area_km2)
+    days = _days(tiles)
+    placed, points, loose = _placed(tiles, {one.scene: one for one in records}, tile_sizes)
+    parts, used = [], []
+    apart = dates == "apart"
+    groups = np.unique(days[np.concatenate([*(one.rows for one in placed), loose]).astype(int)])
+    for day in groups if apart else [None]:
+        mine = loose if day is None else loose[_is_day(days[loose], day)]
+        chosen = placed if day is None else list(_of_day(placed, days, day))
+        rows = np.concatenate([*(one.rows for one in chosen), mine]).astype(np.int64)
+        shapes = _sieved(_outlined(tiles, chosen, mine), min_area_km2)
+        frame = _measured(shapes, points, rows, tiles)
+        cut = shapes
+        if by is not None:
+            cut, regions, areas = _cut(shapes, by)
+            # a part without the middle of a tile in it is as good as its area
+            whole = frame.drop(columns=["geometry", "tiles"]).iloc[areas].reset_index(drop=True)
+            frame = _measured(cut, points, rows, tiles).fillna(whole)
+            frame["region"] = by.names[regions]
+        if apart:
+            frame["date"] = pd.DatetimeIndex([day] * len(frame), tz="UTC")
+        parts.append(frame)
+        used.append((shapes, cut))
+    if by is not None:
+        _warn_outside(used)
+    empty = _empty(tiles, by=by, apart=apart)
+    frame = pd.concat(parts, ignore_index=True) if parts else empty
+    frame["area"] = np.arange(1, len(frame) + 1)
+    areas = Areas(frame[[name for name in AREA_COLUMNS if name in frame.columns]], crs=WGS84)
+    areas.regions = by
+    areas.days = pd.DatetimeIndex(groups, tz="UTC") if apart else None
+    if not len(areas):
+        why = "no tile passes" if not len(tiles) else "nothing is left of the tiles that pass"
+        msg = (
+            f"the map is empty: {why}; ask for a lower precision or score, a wider region or time, "
+            "or a smaller min_area_km2."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+    return areas
+
+
+def check_dates(dates: str, min_area_km2: float) -> None:
+    """Check the settings of a map before anything is computed.
+
+    Args:
+        dates: "apart" or "merged".
+        min_area_km2: Square kilometres.
+
+    Raises:
+        QueryError: If `dates` is neither, or `min_area_km2` is negative or not a number.
+    """
+    if dates not in ("apart", "merged"):
+        msg = f"dates is {dates!r}; choose apart or merged."
+        raise QueryError(msg)
+    if not 0 <= min_area_km2 < np.inf:
+        msg = f"min_area_km2 is {min_area_km2}; it must be 0 or more."
+        raise QueryError(msg)
+
+
+def _days(tiles: gpd.GeoDataFrame) -> npt.NDArray[np.datetime64]:
+    """Return the UTC day of each tile, NaT where unknown."""
+    stamps = pd.to_datetime(tiles["datetime"], utc=True).dt.tz_localize(None)
+    return stamps.to_numpy(dtype="datetime64[D]").astype("datetime64[s]")
+
+
+def _placed(
+    tiles: gpd.GeoDataFrame, records: Mapping[str, SceneRecord], sizes: Collection[int] | None
+) -> tuple[list[_Cells], Floats, Ints]:
+    """Find each tile on its scene's grid.
+
+    Returns:
+        The tiles of each scene whose grid decides; the middle of each tile's ground, degrees, shape
+        (tiles, 2); and the rows of tiles that have a footprint but no grid.
+    """
+    windows = tiles[WINDOW].astype("Float64").to_numpy(dtype=np.float64, na_value=-1).astype(int)
+    codes, scenes = pd.factorize(tiles["scene"])
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order])) + 1
+    points = np.full((len(tiles), 2), np.nan)
+    placed, loose = [], []
+    for rows in np.split(order, starts) if len(order) else []:
+        record = records.get(scenes[codes[rows[0]]])
+        grids = [] if record is None else grids_of(record, sizes=sizes)
+        left = np.ones(len(rows), np.bool_)
+        for number, grid in enumerate(grids):
+            across, down = grid.find(windows[rows])
+            found = left & (across >= 0)
+            left &= ~found
+            if number == 0 and found.any():  # larger tiles say nothing that the smallest do not
+                cells = _Cells(grid=grid, rows=rows[found], across=across[found], down=down[found])
+                points[cells.rows] = _middles(cells)
+                placed.append(cells)
+        loose.append(rows[left])
+    free = np.concatenate([np.empty(0, np.int64), *loose])
+    footprints = np.asarray(tiles.geometry.array, dtype=object)
+    free = np.sort(free[~(shapely.is_missing(footprints[free]) | shapely.is_empty(footprints[free]))])
+    unknown = np.flatnonzero(np.isnan(points).any(axis=1) & ~shapely.is_missing(footprints))
+    points[unknown] = shapely.get_coordinates(shapely.point_on_surface(footprints[unknown]))
+    return placed, points, free
+
+
+def _middles(cells: _Cells) -> Floats:
+    """Return the middle of each tile's ground in longitude and latitude, NaN off the Earth."""
+    projection = projection_of(cells.grid.crs)
+    lonlat = projection.to_lonlat(cells.grid.centres(cells.across, cells.down))
+    lonlat[~np.isfinite(lonlat).all(axis=1)] = np.nan
+    beyond = np.abs(lonlat[:, 0]) > 180
+    lonlat[beyond, 0] = (lonlat[beyond, 0] + 180) % 360 - 180
+    return lonlat
+
+
+def _of_day(
+    placed: Sequence[_Cells], days: npt.NDArray[np.datetime64], day: np.datetime64
+) -> Iterator[_Cells]:
+    """Choose the tiles of one day; that of tiles without a date is NaT."""
+    for one in placed:
+        mine = _is_day(days[one.rows], day)
+        if mine.all():
+            yield one
+        elif mine.any():
+            yield _Cells(
+                grid=one.grid, rows=one.rows[mine], across=one.across[mine], down=one.down[mine]
+            )
+
+
+def _is_day(
+    days: npt.NDArray[np.datetime64], day: np.datetime64
+) -> npt.NDArray[np.bool_]:
+    return np.isnat(days) if np.isnat(day) else np.asarray(days == day)
+
+
+def _outlined(tiles: gpd.GeoDataFrame, placed: Sequence[_Cells], loose: Ints) -> GeometryArray:
+    """Outline the ground of tiles, in longitude and latitude, each place once."""
+    same: dict[tuple[object, ...], list[_Cells]] = {}
+    for one in placed:  # scenes with one grid, such as dates of one place, are drawn at once
+        same.setdefault(one.grid.key, []).append(one)
+    by_crs: dict[tuple[str, int], list[tuple[Grid, GeometryArray]]] = {}
+    for cells in same.values():
+        grid = cells[0].grid
+        across = np.concatenate([one.across for one in cells])
+        down = np.concatenate([one.down for one in cells])
+        outlines = grid_outlines(grid, across, down)
+        by_crs.setdefault((grid.crs, _turn(grid, outlines)), []).append((grid, outlines))
+    groups = []
+    for members in by_crs.values():
+        finest = min((grid for grid, _ in members), key=lambda grid: grid.pixel)
+        whole = joined([outlines for _, outlines in members], snap=SNAP_PX * finest.pixel)
+        groups.append(lonlat_outlines(whole, finest))
+    if len(loose):
+        groups.append(footprint_outlines(np.asarray(tiles.geometry.array, dtype=object)[loose]))
+    return united(groups)
+
+
+def _turn(grid: Grid, outlines: GeometryArray) -> int:
+    """Number how far longitudes go on beyond 180: what is one place must have the same ones."""
+    if not projection_of(grid.crs).plain:
+        return 0
+    west, _, east, _ = shapely.total_bounds(outlines)
+    return 0 if -180 <= west and east <= 180 else hash(grid.key)
+
+
+def _sieved(shapes: GeometryArray, least: float) -> GeometryArray:
+    """Leave out small areas, then fill small gaps; the largest first."""
+    sizes = square_km(shapes)
+    shapes = shapes[sizes >= least] if least else shapes
+    if least:
+        parts, owners = shapely.get_parts(shapes, return_index=True)
+        rings, ring_owners = shapely.get_rings(parts, return_index=True)
+        is_hole = np.r_[False, ring_owners[1:] == ring_owners[:-1]][: len(rings)]
+        kept = ~is_hole | (ring_km2(rings) >= least)
+        filled = shapely.polygons(rings[kept], indices=ring_owners[kept])
+        several = np.bincount(owners, minlength=len(shapes))[owners] > 1
+        shapes = shapes.copy()
+        shapes[owners[~several]] = filled[~several]
+        for owner in np.unique(owners[several]):
+            shapes[owner] = shapely.multipolygons(filled[owners == owner])
+    return shapes[np.argsort(-square_km(shapes), kind="stable")]
+
+
+def _cut(shapes: GeometryArray, by: Regions) -> tuple[GeometryArray, Ints, Ints]:
+    """Cut areas at the borders of regions.
+
+    Returns:
+        The parts, by region and within one the largest first, and the region and area of each.
+    """
+    shapely.prepare(by.shapes)
+    region, area = shapely.STRtree(shapes).query(by.shapes, predicate="intersects")
+    parts = shapes[area]
+    crossing = ~shapely.contains(by.shapes[region], parts)
+    cut = shapely.intersection(by.shapes[region[crossing]], parts[crossing])
+    parts[crossing] = _only_polygons(cut)
+    sizes = square_km(parts)
+    order = np.lexsort((-sizes, region))
+    order = order[sizes[order] > LEAST_KM2]
+    return parts[order], region[order], area[order]
+
+
+def _only_polygons(shapes: GeometryArray) -> GeometryArray:
+    """Drop the lines and points where areas only touch a region."""
+    kept = np.empty(len(shapes), dtype=object)
+    for row, shape in enumerate(shapes):
+        parts = shapely.get_parts(shapely.get_parts(shape))
+        parts = parts[shapely.get_type_id(parts) == 3]
+        kept[row] = parts[0] if len(parts) == 1 else shapely.MultiPolygon(list(parts))
+    return kept
+
+
+def _measured(
+    shapes: GeometryArray, points: Floats, rows: Ints, tiles: gpd.GeoDataFrame
+) -> pd.DataFrame:
+    """Measure areas, and average the tiles that have their middle in them."""
+    shapely.prepare(shapes)
+    inside, which = shapely.STRtree(shapely.points(points[rows])).query(shapes, "intersects")
+    counts = np.bincount(inside, minlength=len(shapes))
+    scores = tiles["score"].to_numpy(dtype=np.float64)[rows]
+    sums = np.bincount(inside, weights=scores[which], minlength=len(shapes))
+    means = np.divide(sums, counts, out=np.full(len(shapes), np.nan), where=counts > 0)
+    found = {"area_km2": square_km(shapes), "score": means, "tiles": counts}
+    if "precision" in tiles.columns:
+        least = np.full(len(shapes), np.inf)
+        np.minimum.at(least, inside, tiles["precision"].to_numpy(dtype=np.float64)[rows][which])
+        found["precision"] = np.where(counts > 0, least, np.nan)
+    return pd.DataFrame({**found, "geometry": gpd.array.from_shapely(shapes, crs=WGS84)})
+
+
+def _empty(tiles: gpd.GeoDataFrame, *, by: Regions | None, apart: bool) -> pd.DataFrame:
+    """Make a table without rows that has the right columns."""
+    none = np.empty(0, dtype=object)
+    frame = _measured(none, np.empty((0, 2)), np.empty(0, np.int64), tiles)
+    if by is not None:
+        frame["region"] = none
+    if apart:
+        frame["date"] = pd.DatetimeIndex([], dtype="datetime64[s, UTC]")
+    return frame
+
+
+def _warn_outside(used: Sequence[tuple[GeometryArray, GeometryArray]]) -> None:
+    """Warn if areas lie outside all regions."""
+    found = sum(float(square_km(shapes).sum()) for shapes, _ in used)
+    inside = sum(float(square_km(np.array([shapely.union_all(cut)])).sum()) for _, cut in used)
+    if found - inside > 1e-6 * found:
+        msg = (
+            f"{found - inside:.4g} of {found:.4g} km2 lie outside all regions and are left out; "
+            "map without by=... to see them."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)

@@ -1,0 +1,164 @@
+"""Write scores as rasters: one pixel a tile, on the grid of each scene."""
+
+import os
+import warnings
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import rasterio
+from affine import Affine
+
+from geohash_rs.concepts.cells import Axis, Grid, grids_of
+from geohash_rs.errors import ExportError, GeoHashRSWarning
+from geohash_rs.export.formats import check_place, reporting
+from geohash_rs.store.disk.durable import replacing
+from geohash_rs.store.disk.records import SceneRecord
+
+__all__ = ["raster_of", "write_rasters"]
+
+WINDOW = ["col", "row", "width", "height"]
+MOST_STEM = 120  # characters of a scene's name that the name of its raster keeps
+UNSAFE = '<>:"|?*\\'  # not in names of files on Windows
+
+Scores = npt.NDArray[np.float32]
+
+
+def write_rasters(
+    tiles: pd.DataFrame,
+    records: Sequence[SceneRecord],
+    folder: str | os.PathLike[str],
+    *,
+    name: str,
+    tile_sizes: Collection[int] | None = None,
+) -> list[Path]:
+    """Write the scores of tiles as cloud-optimised GeoTIFFs, one for each scene and tile size.
+
+    A pixel is a tile: as large as the step between tiles, its middle that of the tile. Only where a
+    last tile was moved back into its scene, the pixel stays where the grid would have put it.
+    Float32, NaN where the scene has no tile or the filters left it out; with overviews.
+
+    Args:
+        tiles: Columns scene, col, row, width, height and score; all tiles to be drawn.
+        records: The archive's records.
+        folder: Where to write; made if it does not exist, files of an earlier run are replaced.
+        name: Name of what is scored; it goes into the names of the files and their tags.
+        tile_sizes: Only grids of these tile sizes, px; None means all.
+
+    Returns:
+        The files, in the order of the records: SCENE_NAME.tif, with the tile size in front of the
+        ending where a scene has several, and a number where scenes have one name.
+
+    Raises:
+        ExportError: If no tile is of a scene's grid, the folder lies in an archive, or a file
+            cannot be written.
+    """
+    target = Path(folder)
+    check_place(target / "raster.tif" if target.is_dir() else target)
+    by_scene = {record.scene: record for record in records}
+    windows = tiles[WINDOW].astype("Float64").to_numpy(dtype=np.float64, na_value=-1).astype(int)
+    scores = tiles["score"].to_numpy(dtype=np.float32)
+    codes, scenes = pd.factorize(tiles["scene"])
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order])) + 1
+    rows_of = {
+        scenes[codes[rows[0]]]: rows
+        for rows in (np.split(order, starts) if len(order) else [])
+    }
+    written: list[Path] = []
+    drawn = 0
+    with reporting(target):
+        target.mkdir(exist_ok=True)
+    for scene, record in by_scene.items():
+        rows = rows_of.get(scene)
+        if rows is None:
+            continue
+        grids = grids_of(record, sizes=tile_sizes)
+        for grid in grids:
+            across, down = grid.find(windows[rows])
+            found = across >= 0
+            if not found.any():
+                continue
+            values = np.full((len(grid.rows.starts), len(grid.cols.starts)), np.nan, np.float32)
+            values[down[found], across[found]] = scores[rows[found]]
+            size = f"_{grid.tile_size}" if len(grids) > 1 else ""
+            path = _unused(target, f"{_stem(scene)}_{_safe(name)}{size}", written)
+            _write(path, values, grid, record, name)
+            written.append(path)
+            drawn += int(found.sum())
+    if not written:
+        msg = (
+            f"none of the {len(tiles):,} tiles is of a scene's grid, so there is no raster to "
+            "write; map them as areas instead."
+        )
+        raise ExportError(msg)
+    if drawn < len(tiles):
+        msg = (
+            f"{len(tiles) - drawn:,} of {len(tiles):,} tiles are not of a scene's grid and are in "
+            "no raster."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+    return written
+
+
+def raster_of(grid: Grid) -> Affine:
+    """Return the transform of a raster with one pixel for each tile of a grid.
+
+    Args:
+        grid: The grid.
+
+    Returns:
+        From pixel to the CRS of the scene.
+    """
+    left, top = _origin(grid.cols), _origin(grid.rows)
+    return (
+        grid.transform
+        @ Affine.translation(left, top)
+        @ Affine.scale(grid.cols.stride, grid.rows.stride)
+    )
+
+
+def _origin(axis: Axis) -> float:
+    """Return where the first pixel begins so that its middle is that of the first tile."""
+    return float(axis.starts[0]) + (axis.size - axis.stride) / 2
+
+
+def _write(path: Path, values: Scores, grid: Grid, record: SceneRecord, name: str) -> None:
+    profile = {
+        "driver": "COG",
+        "dtype": "float32",
+        "count": 1,
+        "width": values.shape[1],
+        "height": values.shape[0],
+        "crs": grid.crs,
+        "transform": raster_of(grid),
+        "nodata": np.nan,
+        "compress": "deflate",
+        "predictor": "floating_point",
+        "overview_resampling": "average",
+    }
+    with reporting(path), replacing(path) as draft:
+        with rasterio.open(draft, "w", **profile) as file:
+            file.write(values, 1)
+            file.set_band_description(1, f"score of {name}")
+            file.update_tags(TIFFTAG_IMAGEDESCRIPTION=f"score of {name}, one pixel a tile")
+            if record.datetime is not None:
+                file.update_tags(TIFFTAG_DATETIME=f"{record.datetime:%Y:%m:%d %H:%M:%S}")
+
+
+def _stem(scene: str) -> str:
+    last = scene.rstrip("/").rsplit("/", 1)[-1]
+    return _safe(last.rpartition(".")[0] or last)[:MOST_STEM]
+
+
+def _safe(text: str) -> str:
+    return "".join("_" if c in UNSAFE or c == "/" or not c.isprintable() else c for c in text)
+
+
+def _unused(folder: Path, stem: str, written: Iterable[Path]) -> Path:
+    """Return a name that no other raster of this run has."""
+    names = {path.name.lower() for path in written}
+    tries = (f"{stem}{suffix}.tif" for suffix in ("", *(f"_{n}" for n in range(2, len(names) + 3))))
+    return folder / next(one for one in tries if one.lower() not in names)
