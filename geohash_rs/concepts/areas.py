@@ -1,9 +1,11 @@
 """Turn the tiles that a concept covers into areas on the map."""
 
+import dataclasses
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Self
 
 import geopandas as gpd
 import numpy as np
@@ -21,21 +23,24 @@ from geohash_rs.concepts.outlines import (
     lonlat_outlines,
     united,
 )
-from geohash_rs.concepts.regions import Regions
+from geohash_rs.concepts.learning import Model
+from geohash_rs.concepts.regions import Regions, regions_of
+from geohash_rs.concepts.tile_rows import rows_by_scene, tile_rows, windows_of
 from geohash_rs.errors import GeoHashRSWarning, QueryError
 from geohash_rs.footprints.ground import ring_km2, square_km
 from geohash_rs.footprints.projection import WGS84, projection_of
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.searchable import Searchable
+from geohash_rs.trust.promise import Promise
 
-__all__ = ["Dates", "areas_of", "check_dates"]
+__all__ = ["areas_of", "check_map", "dissolved"]
 
-Dates = Literal["apart", "merged"]
-WINDOW = ["col", "row", "width", "height"]
 LEAST_KM2 = 1e-12  # of what is left of an area at the border of a region: rounding
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 GeometryArray = npt.NDArray[np.object_]
+Footprints = Callable[[Ints], GeometryArray]  # of the tiles in these rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,11 +53,89 @@ class _Cells:
     down: Ints
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Loose:
+    """Tiles of no grid: their rows in the table, and their footprints."""
+
+    rows: Ints
+    shapes: GeometryArray
+
+    @classmethod
+    def of(cls, rows: Ints, footprints: Footprints) -> Self:
+        """Look up footprints; a tile without one is nowhere."""
+        shapes = footprints(rows) if len(rows) else np.empty(0, dtype=object)
+        there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
+        return cls(rows=rows[there], shapes=shapes[there])
+
+    def of_day(self, days: npt.NDArray[np.datetime64], day: np.datetime64) -> Self:
+        """Choose the tiles of one day."""
+        mine = _is_day(days[self.rows], day)
+        return dataclasses.replace(self, rows=self.rows[mine], shapes=self.shapes[mine])
+
+
 def areas_of(
-    tiles: gpd.GeoDataFrame,
+    archive: Searchable,
+    ids: Ints,
+    costs: npt.NDArray[np.int32],
+    *,
+    model: Model,
+    promise: Promise | None,
+    dates: str,
+    min_area_km2: float,
+    by: gpd.GeoDataFrame | str | Path | None,
+    by_column: str | None,
+    by_layer: str | None,
+    tile_sizes: Collection[int] | None,
+) -> Areas:
+    """Dissolve the tiles of an archive that a concept covers.
+
+    Args:
+        archive: One state of it.
+        ids: The tiles, each once, shape (n,).
+        costs: Their costs, shape (n,).
+        model: What their scores follow from.
+        promise: What is known about precision by cost.
+        dates: As in `dissolved`.
+        min_area_km2: As in `dissolved`.
+        by: As in `regions_of`; None sums up everything.
+        by_column: As in `regions_of`.
+        by_layer: As in `regions_of`.
+        tile_sizes: As in `dissolved`.
+
+    Returns:
+        The areas.
+
+    Raises:
+        QueryError: As in `dissolved`.
+        RegionError: As in `regions_of`.
+        SceneError: As in `dissolved`.
+    """
+    check_map(dates, min_area_km2)
+    regions = None if by is None else regions_of(by, column=by_column, layer=by_layer)
+    tiles = tile_rows(archive, ids).assign(score=model.scores(costs))
+    if promise is not None:
+        tiles["precision"] = promise.precision_of(costs)
+
+    def footprints(rows: Ints) -> GeometryArray:
+        return np.asarray(archive.tiles(ids[rows]).geometry.array, dtype=object)
+
+    return dissolved(
+        tiles,
+        archive.scenes(),
+        footprints=footprints,
+        dates=dates,
+        min_area_km2=min_area_km2,
+        by=regions,
+        tile_sizes=tile_sizes,
+    )
+
+
+def dissolved(
+    tiles: pd.DataFrame,
     records: Sequence[SceneRecord],
     *,
-    dates: Dates = "apart",
+    footprints: Footprints,
+    dates: str = "apart",
     min_area_km2: float = 0.0,
     by: Regions | None = None,
     tile_sizes: Collection[int] | None = None,
@@ -66,9 +149,11 @@ def areas_of(
     footprints.
 
     Args:
-        tiles: The tiles that the concept covers, as from `Searchable.tiles`, with a column score
-            and, where a promise is known, precision.
+        tiles: The tiles that the concept covers, as from `tile_rows`, with a column score and,
+            where a promise is known, precision.
         records: The archive's records, at least those of the tiles' scenes that have one.
+        footprints: Returns the footprints of rows of tiles in EPSG:4326, None where missing; asked
+            only for tiles that no grid explains.
         dates: "apart" makes areas for each UTC day on which scenes were taken; "merged" shows what
             was covered on any day.
         min_area_km2: Areas smaller than this are left out, then gaps in areas smaller than this are
@@ -84,17 +169,19 @@ def areas_of(
         QueryError: If `dates` is neither, or `min_area_km2` is negative or not a number.
         SceneError: If a scene's CRS cannot be converted to longitude and latitude.
     """
-    check_dates(dates, min_area_km2)
+    check_map(dates, min_area_km2)
     days = _days(tiles)
-    placed, points, loose = _placed(tiles, {one.scene: one for one in records}, tile_sizes)
+    placed, points, loose = _placed(tiles, records, tile_sizes, footprints)
     parts, used = [], []
     apart = dates == "apart"
-    groups = np.unique(days[np.concatenate([*(one.rows for one in placed), loose]).astype(int)])
+    covering = np.concatenate([*(one.rows for one in placed), loose.rows])
+    groups = np.unique(days[covering])
     for day in groups if apart else [None]:
-        mine = loose if day is None else loose[_is_day(days[loose], day)]
-        chosen = placed if day is None else list(_of_day(placed, days, day))
-        rows = np.concatenate([*(one.rows for one in chosen), mine]).astype(np.int64)
-        shapes = _sieved(_outlined(tiles, chosen, mine), min_area_km2)
+        chosen, rest, rows = placed, loose, covering
+        if day is not None:
+            chosen, rest = list(_of_day(placed, days, day)), loose.of_day(days, day)
+            rows = covering[_is_day(days[covering], day)]
+        shapes = _sieved(_outlined(chosen, rest.shapes), min_area_km2)
         frame = _measured(shapes, points, rows, tiles)
         cut = shapes
         if by is not None:
@@ -109,8 +196,8 @@ def areas_of(
         used.append((shapes, cut))
     if by is not None:
         _warn_outside(used)
-    empty = _empty(tiles, by=by, apart=apart)
-    frame = pd.concat(parts, ignore_index=True) if parts else empty
+    none = [] if parts else [_empty(tiles, by=by, apart=apart)]
+    frame = pd.concat([*parts, *none], ignore_index=True)
     frame["area"] = np.arange(1, len(frame) + 1)
     areas = Areas(frame[[name for name in AREA_COLUMNS if name in frame.columns]], crs=WGS84)
     areas.regions = by
@@ -125,7 +212,7 @@ def areas_of(
     return areas
 
 
-def check_dates(dates: str, min_area_km2: float) -> None:
+def check_map(dates: str, min_area_km2: float) -> None:
     """Check the settings of a map before anything is computed.
 
     Args:
@@ -143,30 +230,30 @@ def check_dates(dates: str, min_area_km2: float) -> None:
         raise QueryError(msg)
 
 
-def _days(tiles: gpd.GeoDataFrame) -> npt.NDArray[np.datetime64]:
+def _days(tiles: pd.DataFrame) -> npt.NDArray[np.datetime64]:
     """Return the UTC day of each tile, NaT where unknown."""
     stamps = pd.to_datetime(tiles["datetime"], utc=True).dt.tz_localize(None)
     return stamps.to_numpy(dtype="datetime64[D]").astype("datetime64[s]")
 
 
 def _placed(
-    tiles: gpd.GeoDataFrame, records: Mapping[str, SceneRecord], sizes: Collection[int] | None
-) -> tuple[list[_Cells], Floats, Ints]:
+    tiles: pd.DataFrame,
+    records: Sequence[SceneRecord],
+    sizes: Collection[int] | None,
+    footprints: Footprints,
+) -> tuple[list[_Cells], Floats, _Loose]:
     """Find each tile on its scene's grid.
 
     Returns:
         The tiles of each scene whose grid decides; the middle of each tile's ground, degrees, shape
-        (tiles, 2); and the rows of tiles that have a footprint but no grid.
+        (tiles, 2); and the tiles that have a footprint but no grid.
     """
-    windows = tiles[WINDOW].astype("Float64").to_numpy(dtype=np.float64, na_value=-1).astype(int)
-    codes, scenes = pd.factorize(tiles["scene"])
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.diff(codes[order])) + 1
+    windows = windows_of(tiles)
+    known = {one.scene: one for one in records}
     points = np.full((len(tiles), 2), np.nan)
-    placed, loose = [], []
-    for rows in np.split(order, starts) if len(order) else []:
-        record = records.get(scenes[codes[rows[0]]])
-        grids = [] if record is None else grids_of(record, sizes=sizes)
+    placed, free = [], [np.empty(0, np.int64)]
+    for scene, rows in rows_by_scene(tiles).items():
+        grids = grids_of(known[scene], sizes=sizes) if scene in known else []
         left = np.ones(len(rows), np.bool_)
         for number, grid in enumerate(grids):
             across, down = grid.find(windows[rows])
@@ -176,13 +263,19 @@ def _placed(
                 cells = _Cells(grid=grid, rows=rows[found], across=across[found], down=down[found])
                 points[cells.rows] = _middles(cells)
                 placed.append(cells)
-        loose.append(rows[left])
-    free = np.concatenate([np.empty(0, np.int64), *loose])
-    footprints = np.asarray(tiles.geometry.array, dtype=object)
-    free = np.sort(free[~(shapely.is_missing(footprints[free]) | shapely.is_empty(footprints[free]))])
-    unknown = np.flatnonzero(np.isnan(points).any(axis=1) & ~shapely.is_missing(footprints))
-    points[unknown] = shapely.get_coordinates(shapely.point_on_surface(footprints[unknown]))
-    return placed, points, free
+        free.append(rows[left])
+    loose = _Loose.of(np.concatenate(free), footprints)
+    points[loose.rows] = _inside(loose.shapes)
+    lost = np.concatenate([np.empty(0, np.int64), *(one.rows for one in placed)])
+    lost = lost[np.isnan(points[lost]).any(axis=1)]
+    points[lost] = _inside(footprints(lost)) if len(lost) else points[lost]
+    return placed, points, loose
+
+
+def _inside(shapes: GeometryArray) -> Floats:
+    """Return a point in each shape."""
+    found: Floats = shapely.get_coordinates(shapely.point_on_surface(shapes)).reshape(-1, 2)
+    return found
 
 
 def _middles(cells: _Cells) -> Floats:
@@ -209,13 +302,11 @@ def _of_day(
             )
 
 
-def _is_day(
-    days: npt.NDArray[np.datetime64], day: np.datetime64
-) -> npt.NDArray[np.bool_]:
+def _is_day(days: npt.NDArray[np.datetime64], day: np.datetime64) -> npt.NDArray[np.bool_]:
     return np.isnat(days) if np.isnat(day) else np.asarray(days == day)
 
 
-def _outlined(tiles: gpd.GeoDataFrame, placed: Sequence[_Cells], loose: Ints) -> GeometryArray:
+def _outlined(placed: Sequence[_Cells], loose: GeometryArray) -> GeometryArray:
     """Outline the ground of tiles, in longitude and latitude, each place once."""
     same: dict[tuple[object, ...], list[_Cells]] = {}
     for one in placed:  # scenes with one grid, such as dates of one place, are drawn at once
@@ -233,7 +324,7 @@ def _outlined(tiles: gpd.GeoDataFrame, placed: Sequence[_Cells], loose: Ints) ->
         whole = joined([outlines for _, outlines in members], snap=SNAP_PX * finest.pixel)
         groups.append(lonlat_outlines(whole, finest))
     if len(loose):
-        groups.append(footprint_outlines(np.asarray(tiles.geometry.array, dtype=object)[loose]))
+        groups.append(footprint_outlines(loose))
     return united(groups)
 
 
@@ -292,7 +383,7 @@ def _only_polygons(shapes: GeometryArray) -> GeometryArray:
 
 
 def _measured(
-    shapes: GeometryArray, points: Floats, rows: Ints, tiles: gpd.GeoDataFrame
+    shapes: GeometryArray, points: Floats, rows: Ints, tiles: pd.DataFrame
 ) -> pd.DataFrame:
     """Measure areas, and average the tiles that have their middle in them."""
     shapely.prepare(shapes)
@@ -309,7 +400,7 @@ def _measured(
     return pd.DataFrame({**found, "geometry": gpd.array.from_shapely(shapes, crs=WGS84)})
 
 
-def _empty(tiles: gpd.GeoDataFrame, *, by: Regions | None, apart: bool) -> pd.DataFrame:
+def _empty(tiles: pd.DataFrame, *, by: Regions | None, apart: bool) -> pd.DataFrame:
     """Make a table without rows that has the right columns."""
     none = np.empty(0, dtype=object)
     frame = _measured(none, np.empty((0, 2)), np.empty(0, np.int64), tiles)

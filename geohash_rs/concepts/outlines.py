@@ -42,7 +42,9 @@ def grid_outlines(grid: Grid, across: Ints, down: Ints) -> GeometryArray:
     shapes = [shape for shape, _ in rasterio.features.shapes(cells, mask=cells.view(np.bool_))]
     rings = list(chain.from_iterable(shape["coordinates"] for shape in shapes))
     corners = np.array(list(chain.from_iterable(rings))).astype(np.int64)
-    points = grid.place(grid.cols.borders[left + corners[:, 0]], grid.rows.borders[top + corners[:, 1]])
+    points = grid.place(
+        grid.cols.borders[left + corners[:, 0]], grid.rows.borders[top + corners[:, 1]]
+    )
     lines = shapely.linearrings(points, indices=_repeated([len(ring) for ring in rings]))
     owners = _repeated([len(shape["coordinates"]) for shape in shapes])
     outlines: GeometryArray = shapely.polygons(lines, indices=owners)
@@ -133,8 +135,11 @@ def united(groups: Sequence[GeometryArray]) -> GeometryArray:
     alone = np.bincount(clusters, minlength=len(outlines))[clusters] == 1
     order = np.flatnonzero(~alone)[np.argsort(clusters[~alone], kind="stable")]
     starts = np.flatnonzero(np.diff(clusters[order])) + 1
-    whole = [shapely.union_all(outlines[part], grid_size=SNAP_DEGREES) for part in np.split(order, starts)]
-    return np.concatenate([outlines[alone], np.array([None, *map(_polygons_of, whole)], dtype=object)[1:]])
+    whole = [
+        shapely.union_all(outlines[part], grid_size=SNAP_DEGREES)
+        for part in np.split(order, starts)
+    ]
+    return np.concatenate([outlines[alone], np.array(list(map(_polygons_of, whole)), dtype=object)])
 
 
 def _polygons_of(whole: shapely.Geometry) -> shapely.Geometry:

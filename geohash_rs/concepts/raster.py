@@ -2,24 +2,24 @@
 
 import os
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import rasterio
 from affine import Affine
 
 from geohash_rs.concepts.cells import Axis, Grid, grids_of
+from geohash_rs.concepts.tile_rows import rows_by_scene, tile_rows, windows_of
 from geohash_rs.errors import ExportError, GeoHashRSWarning
 from geohash_rs.export.formats import check_place, reporting
 from geohash_rs.store.disk.durable import replacing
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.searchable import Searchable
 
 __all__ = ["raster_of", "write_rasters"]
 
-WINDOW = ["col", "row", "width", "height"]
 MOST_STEM = 120  # characters of a scene's name that the name of its raster keeps
 UNSAFE = '<>:"|?*\\'  # not in names of files on Windows
 
@@ -27,8 +27,9 @@ Scores = npt.NDArray[np.float32]
 
 
 def write_rasters(
-    tiles: pd.DataFrame,
-    records: Sequence[SceneRecord],
+    archive: Searchable,
+    ids: npt.NDArray[np.int64],
+    scores: npt.NDArray[np.float64],
     folder: str | os.PathLike[str],
     *,
     name: str,
@@ -41,14 +42,15 @@ def write_rasters(
     Float32, NaN where the scene has no tile or the filters left it out; with overviews.
 
     Args:
-        tiles: Columns scene, col, row, width, height and score; all tiles to be drawn.
-        records: The archive's records.
+        archive: One state of it.
+        ids: The tiles to be drawn, each once, shape (n,).
+        scores: Their scores, shape (n,).
         folder: Where to write; made if it does not exist, files of an earlier run are replaced.
         name: Name of what is scored; it goes into the names of the files and their tags.
         tile_sizes: Only grids of these tile sizes, px; None means all.
 
     Returns:
-        The files, in the order of the records: SCENE_NAME.tif, with the tile size in front of the
+        The files, in the order of the scenes: SCENE_NAME.tif, with the tile size in front of the
         ending where a scene has several, and a number where scenes have one name.
 
     Raises:
@@ -57,38 +59,20 @@ def write_rasters(
     """
     target = Path(folder)
     check_place(target / "raster.tif" if target.is_dir() else target)
-    by_scene = {record.scene: record for record in records}
-    windows = tiles[WINDOW].astype("Float64").to_numpy(dtype=np.float64, na_value=-1).astype(int)
-    scores = tiles["score"].to_numpy(dtype=np.float32)
-    codes, scenes = pd.factorize(tiles["scene"])
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.diff(codes[order])) + 1
-    rows_of = {
-        scenes[codes[rows[0]]]: rows
-        for rows in (np.split(order, starts) if len(order) else [])
-    }
-    written: list[Path] = []
-    drawn = 0
-    with reporting(target):
-        target.mkdir(exist_ok=True)
-    for scene, record in by_scene.items():
-        rows = rows_of.get(scene)
-        if rows is None:
-            continue
-        grids = grids_of(record, sizes=tile_sizes)
-        for grid in grids:
+    tiles = tile_rows(archive, ids)
+    windows, by_scene = windows_of(tiles), rows_by_scene(tiles)
+    drawings = []
+    for record in archive.scenes():
+        rows = by_scene.get(record.scene, np.empty(0, np.int64))
+        for grid in grids_of(record, sizes=tile_sizes) if len(rows) else []:
             across, down = grid.find(windows[rows])
             found = across >= 0
-            if not found.any():
-                continue
             values = np.full((len(grid.rows.starts), len(grid.cols.starts)), np.nan, np.float32)
             values[down[found], across[found]] = scores[rows[found]]
-            size = f"_{grid.tile_size}" if len(grids) > 1 else ""
-            path = _unused(target, f"{_stem(scene)}_{_safe(name)}{size}", written)
-            _write(path, values, grid, record, name)
-            written.append(path)
-            drawn += int(found.sum())
-    if not written:
+            if found.any():
+                drawings.append((record, grid, values, int(found.sum())))
+    drawn = sum(count for *_, count in drawings)
+    if not drawn:
         msg = (
             f"none of the {len(tiles):,} tiles is of a scene's grid, so there is no raster to "
             "write; map them as areas instead."
@@ -99,7 +83,15 @@ def write_rasters(
             f"{len(tiles) - drawn:,} of {len(tiles):,} tiles are not of a scene's grid and are in "
             "no raster."
         )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+    with reporting(target):
+        target.mkdir(exist_ok=True)
+    written: list[Path] = []
+    for record, grid, values, _ in drawings:
+        size = f"_{grid.tile_size}" if len(grids_of(record)) > 1 else ""
+        path = _unused(target, f"{_stem(record.scene)}_{_safe(name)}{size}", written)
+        _write(path, values, grid, record, name)
+        written.append(path)
     return written
 
 

@@ -12,7 +12,7 @@ import shapely
 
 from geohash_rs.errors import GeoHashRSWarning, RegionError
 from geohash_rs.footprints.ground import square_km
-from geohash_rs.store.search.regions import lonlat_shapes, read_shapes
+from geohash_rs.store.search.regions import read_shapes, shapes_of_frame
 
 __all__ = ["Regions", "regions_of"]
 
@@ -73,17 +73,17 @@ def regions_of(
             f"left out, first {names[~there][0]!r}."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
-        names, shapes = names[there], shapes[there]
+        names, shapes, frame = names[there], shapes[there], frame[there]
     kinds = set(shapely.get_type_id(shapes).tolist())
     if not kinds <= POLYGONS or not kinds:
         others = sorted({shape.geom_type for shape in shapes} - {"Polygon", "MultiPolygon"})
         msg = f"{name} holds {', '.join(others) or 'no geometry'}, but regions are polygons."
         raise RegionError(msg)
-    shapes = lonlat_shapes(shapes, frame.crs, name=name)
+    shapes = shapes_of_frame(frame, name=name)
     codes, distinct = pd.factorize(names)
     if len(distinct) < len(names):
         whole = [shapely.union_all(shapes[codes == code]) for code in range(len(distinct))]
-        shapes = np.array([None, *whole], dtype=object)[1:]
+        shapes = np.array(whole, dtype=object)
     return Regions(names=np.asarray(distinct, dtype=object), shapes=shapes, km2=square_km(shapes))
 
 

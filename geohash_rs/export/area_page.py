@@ -36,9 +36,7 @@ HEADINGS = {
 }
 
 
-def write_page(
-    areas: "GeoDataFrame", totals: pd.DataFrame, path: Path, *, title: str
-) -> None:
+def write_page(areas: "GeoDataFrame", totals: pd.DataFrame, path: Path, *, title: str) -> None:
     """Write areas as one page.
 
     Args:

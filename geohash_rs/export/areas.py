@@ -19,9 +19,7 @@ __all__ = ["AREAS", "TOTALS", "write_areas"]
 AREAS, TOTALS = "areas", "totals"  # layers of a GeoPackage
 
 
-def write_areas(
-    areas: "GeoDataFrame", totals: "DataFrame", path: str | os.PathLike[str]
-) -> None:
+def write_areas(areas: "GeoDataFrame", totals: "DataFrame", path: str | os.PathLike[str]) -> None:
     """Write areas to one file, in the format of its extension.
 
     - `.gpkg`: the layers ``areas`` and ``totals``, styled for QGIS; totals have the polygons of

@@ -97,7 +97,9 @@ class View:
     def outline(self, shape: "BaseGeometry") -> str:
         """Convert a polygon or multipolygon in lon/lat to an SVG path."""
         return "".join(
-            "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in self.draw(shapely.get_coordinates(ring))) + "Z"
+            "M"
+            + "L".join(f"{x:.2f} {y:.2f}" for x, y in self.draw(shapely.get_coordinates(ring)))
+            + "Z"
             for part in shapely.get_parts(shape)
             for ring in shapely.get_rings(part)
         )
