@@ -7,13 +7,23 @@ import numpy as np
 import numpy.typing as npt
 import rasterio.features
 import shapely
+import shapely.affinity
 
 from geohash_rs.concepts.cells import Grid, Ints
-from geohash_rs.footprints.projection import Projection, projection_of
+from geohash_rs.footprints.ground import ring_km2
+from geohash_rs.footprints.projection import WGS84, Projection, projection_of
 from geohash_rs.footprints.rings import edge_bends
 from geohash_rs.footprints.shapes import lonlat_polygons
 
-__all__ = ["footprint_outlines", "grid_outlines", "joined", "lonlat_outlines", "united"]
+__all__ = [
+    "filled",
+    "footprint_outlines",
+    "grid_outlines",
+    "joined",
+    "lonlat_outlines",
+    "polygons_of",
+    "united",
+]
 
 MAX_BEND_PX = 0.5  # how far a straight edge may stray from the true one, as of footprints
 SNAP_PX = 1e-3  # corners of two scenes that are nearer than this are one
@@ -66,7 +76,31 @@ def lonlat_outlines(outlines: GeometryArray, grid: Grid) -> GeometryArray:
     if not projection.plain and len(outlines):
         length = _straight_length(outlines, projection, tolerance / 2)
         outlines = shapely.segmentize(outlines, length)
-    return lonlat_polygons(outlines, grid.crs, tolerance=tolerance)
+    lonlat = lonlat_polygons(outlines, grid.crs, tolerance=tolerance)
+    for pole, _ in projection.poles:
+        for row in np.flatnonzero(_may_touch(outlines, pole)):
+            quarters = shapely.intersection(outlines[row], _quarters(outlines[row], pole))
+            quarters = [polygons_of(one) for one in quarters if one.area > 0]
+            pieces = lonlat_polygons(
+                np.array(quarters, dtype=object), grid.crs, tolerance=tolerance
+            )
+            lonlat[row] = polygons_of(shapely.union_all(pieces, grid_size=SNAP_DEGREES))
+    return lonlat
+
+
+def _may_touch(outlines: GeometryArray, pole: FloatArray) -> npt.NDArray[np.bool_]:
+    xmin, ymin, xmax, ymax = shapely.bounds(outlines).reshape(-1, 4).T
+    found: npt.NDArray[np.bool_] = (xmin <= pole[0]) & (pole[0] <= xmax)
+    return found & (ymin <= pole[1]) & (pole[1] <= ymax)
+
+
+def _quarters(outline: shapely.Geometry, pole: FloatArray) -> GeometryArray:
+    """Divide the plane at a pole: a ring that meets it several times has no way around it."""
+    reach = float(np.abs(np.subtract(outline.bounds, [*pole, *pole])).max()) + 1
+    x, y = pole
+    corners = [(x + dx * reach, y + dy * reach) for dx in (-1, 1) for dy in (-1, 1)]
+    boxes = [shapely.box(min(x, a), min(y, b), max(x, a), max(y, b)) for a, b in corners]
+    return np.array(boxes, dtype=object)
 
 
 def footprint_outlines(footprints: GeometryArray) -> GeometryArray:
@@ -139,11 +173,45 @@ def united(groups: Sequence[GeometryArray]) -> GeometryArray:
         shapely.union_all(outlines[part], grid_size=SNAP_DEGREES)
         for part in np.split(order, starts)
     ]
-    return np.concatenate([outlines[alone], np.array(list(map(_polygons_of, whole)), dtype=object)])
+    return np.concatenate([outlines[alone], np.array(list(map(polygons_of, whole)), dtype=object)])
 
 
-def _polygons_of(whole: shapely.Geometry) -> shapely.Geometry:
-    """Keep what has an area."""
+def filled(outline: shapely.Geometry, least: float) -> shapely.Geometry:
+    """Fill small gaps in an outline, also those across 180 degrees.
+
+    Args:
+        outline: A polygon or multipolygon in longitude and latitude, split at 180 degrees.
+        least: Gaps of this size or larger stay, km2.
+
+    Returns:
+        The outline without the others.
+    """
+    parts = shapely.get_parts(outline)
+    bounds = shapely.bounds(parts)
+    east = bounds[bounds[:, 0] >= 0]
+    is_split = len(parts) > 1 and bounds[:, 0].min() == -180 and bounds[:, 2].max() == 180
+    if is_split and bounds[bounds[:, 0] < 0, 2].max() < east[:, 0].min(initial=0):
+        moved = [shapely.affinity.translate(part, 360.0 * (part.bounds[0] < 0)) for part in parts]
+        parts = shapely.get_parts(shapely.union_all(moved, grid_size=SNAP_DEGREES))
+    whole = []
+    for part in parts:
+        gaps = np.array(part.interiors, dtype=object)
+        kept = gaps[ring_km2(gaps) >= least]
+        whole.append(part if len(kept) == len(gaps) else shapely.Polygon(part.exterior, kept))
+    united = whole[0] if len(whole) == 1 else shapely.MultiPolygon(whole)
+    filled: shapely.Geometry = lonlat_polygons(np.array([united], dtype=object), WGS84)[0]
+    return filled
+
+
+def polygons_of(whole: shapely.Geometry) -> shapely.Geometry:
+    """Keep what has an area.
+
+    Args:
+        whole: Any geometry.
+
+    Returns:
+        A polygon or multipolygon, which may be empty.
+    """
     parts = shapely.get_parts(shapely.get_parts(whole))
     parts = parts[shapely.area(parts) > 0]
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(list(parts))
@@ -161,7 +229,7 @@ def _across_180(outlines: GeometryArray) -> Ints:
     one, other = shapely.STRtree(at_west).query(at_east, predicate="intersects")
     shared = shapely.length(shapely.intersection(np.take(at_east, one), np.take(at_west, other)))
     pairs: Ints = np.stack([east[one], west[other]])[:, shared > SNAP_DEGREES]
-    return pairs
+    return pairs[:, pairs[0] != pairs[1]]  # one may be on both sides already
 
 
 def _stretch(outline: shapely.Geometry, meridian: float) -> shapely.Geometry:
@@ -184,7 +252,7 @@ def _clusters(count: int, pairs: Ints) -> Ints:
 
 
 def _straight_length(outlines: GeometryArray, projection: Projection, tolerance: float) -> float:
-    """Find a length up to which edges around some outlines are straight in longitude and latitude."""
+    """Find a length up to which edges are straight in longitude and latitude as well."""
     xmin, ymin, xmax, ymax = shapely.total_bounds(outlines)
     length = max(xmax - xmin, ymax - ymin)
     frame = shapely.box(xmin, ymin, xmax, ymax).exterior

@@ -131,13 +131,17 @@ def _write(path: Path, values: Scores, grid: Grid, record: SceneRecord, name: st
         "predictor": "floating_point",
         "overview_resampling": "average",
     }
-    with reporting(path), replacing(path) as draft:
-        with rasterio.open(draft, "w", **profile) as file:
-            file.write(values, 1)
-            file.set_band_description(1, f"score of {name}")
-            file.update_tags(TIFFTAG_IMAGEDESCRIPTION=f"score of {name}, one pixel a tile")
-            if record.datetime is not None:
-                file.update_tags(TIFFTAG_DATETIME=f"{record.datetime:%Y:%m:%d %H:%M:%S}")
+    tags = {"TIFFTAG_IMAGEDESCRIPTION": f"score of {name}, one pixel a tile"}
+    if record.datetime is not None:
+        tags["TIFFTAG_DATETIME"] = f"{record.datetime:%Y:%m:%d %H:%M:%S}"
+    with (
+        reporting(path),
+        replacing(path) as draft,
+        rasterio.open(draft, "w", **profile) as file,
+    ):
+        file.write(values, 1)
+        file.set_band_description(1, f"score of {name}")
+        file.update_tags(**tags)
 
 
 def _stem(scene: str) -> str:

@@ -1,4 +1,4 @@
-"""Store QGIS styles in a GeoPackage: matches by distance, areas by score, regions by their share."""
+"""Store QGIS styles in a GeoPackage: matches by distance, areas by score, regions by share."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -133,8 +133,8 @@ def region_style(most: float) -> str:
         fill = 0 if most <= 0 else round(15 + 75 * place / (CLASSES - 1))
         symbols.append(_symbol(place, "23,135,156", fill=fill, width="0.4"))
     tip = (
-        """<b>[% "region" %]</b><br>[% format_number("area_km2", 3) %] km² in [% "areas" %] areas, """
-        """[% format_number(100 * "share", 3) %] % of it<br>"""
+        """<b>[% "region" %]</b><br>[% format_number("area_km2", 3) %] km² """
+        """in [% "areas" %] areas, [% format_number(100 * "share", 3) %] % of it<br>"""
     )
     return _qml(
         attribute="share",
