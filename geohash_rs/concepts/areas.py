@@ -389,7 +389,8 @@ def _measured(
 ) -> pd.DataFrame:
     """Measure areas, and average the tiles that have their middle in them."""
     shapely.prepare(shapes)
-    inside, which = shapely.STRtree(shapely.points(points[rows])).query(shapes, "intersects")
+    middles = np.asarray(shapely.points(points[rows]), dtype=object)
+    inside, which = shapely.STRtree(middles).query(shapes, "intersects")
     counts = np.bincount(inside, minlength=len(shapes))
     scores = tiles["score"].to_numpy(dtype=np.float64)[rows]
     sums = np.bincount(inside, weights=scores[which], minlength=len(shapes))

@@ -12,7 +12,8 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.concepts.areas import Areas, areas_of
+from geohash_rs.concepts.area_table import Areas
+from geohash_rs.concepts.areas import areas_of
 from geohash_rs.concepts.concept_file import Saved, load, save
 from geohash_rs.concepts.draw import drawn, judged
 from geohash_rs.concepts.learning import NUM_BACKGROUND, fit_model

@@ -50,8 +50,8 @@ def write_rasters(
         tile_sizes: Only grids of these tile sizes, px; None means all.
 
     Returns:
-        The files, in the order of the scenes: SCENE_NAME.tif, with the tile size in front of the
-        ending where a scene has several, and a number where scenes have one name.
+        The files, in the order of the scenes: SCENE_CONCEPT.tif; SCENE_CONCEPT_SIZE.tif where a
+        scene has several tile sizes; with a number where two scenes have one name.
 
     Raises:
         ExportError: If no tile is of a scene's grid, the folder lies in an archive, or a file
