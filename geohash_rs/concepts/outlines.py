@@ -57,8 +57,7 @@ def grid_outlines(grid: Grid, across: Ints, down: Ints) -> GeometryArray:
     )
     lines = shapely.linearrings(points, indices=_repeated([len(ring) for ring in rings]))
     owners = _repeated([len(shape["coordinates"]) for shape in shapes])
-    outlines: GeometryArray = shapely.polygons(lines, indices=owners)
-    return outlines
+    return np.asarray(shapely.polygons(np.asarray(lines, dtype=object), indices=owners))
 
 
 def lonlat_outlines(outlines: GeometryArray, grid: Grid) -> GeometryArray:
@@ -79,8 +78,8 @@ def lonlat_outlines(outlines: GeometryArray, grid: Grid) -> GeometryArray:
     lonlat = lonlat_polygons(outlines, grid.crs, tolerance=tolerance)
     for pole, _ in projection.poles:
         for row in np.flatnonzero(_may_touch(outlines, pole)):
-            quarters = shapely.intersection(outlines[row], _quarters(outlines[row], pole))
-            quarters = [polygons_of(one) for one in quarters if one.area > 0]
+            cut = shapely.intersection(outlines[row], _quarters(outlines[row], pole))
+            quarters = [polygons_of(one) for one in cut if shapely.area(one) > 0]
             pieces = lonlat_polygons(
                 np.array(quarters, dtype=object), grid.crs, tolerance=tolerance
             )
@@ -90,13 +89,13 @@ def lonlat_outlines(outlines: GeometryArray, grid: Grid) -> GeometryArray:
 
 def _may_touch(outlines: GeometryArray, pole: FloatArray) -> npt.NDArray[np.bool_]:
     xmin, ymin, xmax, ymax = shapely.bounds(outlines).reshape(-1, 4).T
-    found: npt.NDArray[np.bool_] = (xmin <= pole[0]) & (pole[0] <= xmax)
-    return found & (ymin <= pole[1]) & (pole[1] <= ymax)
+    x, y = pole
+    return np.asarray((xmin <= x) & (x <= xmax) & (ymin <= y) & (y <= ymax))
 
 
 def _quarters(outline: shapely.Geometry, pole: FloatArray) -> GeometryArray:
     """Divide the plane at a pole: a ring that meets it several times has no way around it."""
-    reach = float(np.abs(np.subtract(outline.bounds, [*pole, *pole])).max()) + 1
+    reach = float(np.abs(np.subtract(shapely.bounds(outline), [*pole, *pole])).max()) + 1
     x, y = pole
     corners = [(x + dx * reach, y + dy * reach) for dx in (-1, 1) for dy in (-1, 1)]
     boxes = [shapely.box(min(x, a), min(y, b), max(x, a), max(y, b)) for a, b in corners]
@@ -224,10 +223,10 @@ def _across_180(outlines: GeometryArray) -> Ints:
     west = np.flatnonzero(bounds[:, 0] <= -180 + SNAP_DEGREES)
     if not len(east) or not len(west):
         return np.empty((2, 0), np.int64)
-    at_east = [_stretch(outlines[row], 180.0) for row in east]
-    at_west = [_stretch(outlines[row], -180.0) for row in west]
+    at_east = np.array([_stretch(outlines[row], 180.0) for row in east], dtype=object)
+    at_west = np.array([_stretch(outlines[row], -180.0) for row in west], dtype=object)
     one, other = shapely.STRtree(at_west).query(at_east, predicate="intersects")
-    shared = shapely.length(shapely.intersection(np.take(at_east, one), np.take(at_west, other)))
+    shared = shapely.length(shapely.intersection(at_east[one], at_west[other]))
     pairs: Ints = np.stack([east[one], west[other]])[:, shared > SNAP_DEGREES]
     return pairs[:, pairs[0] != pairs[1]]  # one may be on both sides already
 

@@ -46,7 +46,8 @@ def tile_rows(archive: Searchable, ids: Ids) -> pd.DataFrame:
     if (places < 0).any():
         msg = f"{archive.path} has no tile {int(ids[places < 0][0])}; it may have been removed."
         raise TileNotFoundError(msg)
-    return table.take(pa.array(places)).to_pandas()
+    frame: pd.DataFrame = table.take(pa.array(places)).to_pandas()
+    return frame
 
 
 def windows_of(tiles: pd.DataFrame) -> Ids:
@@ -59,7 +60,7 @@ def windows_of(tiles: pd.DataFrame) -> Ids:
         (col, row, width, height), px, -1 where missing, shape (n, 4).
     """
     columns = [tiles[name].to_numpy(dtype=np.float64, na_value=-1) for name in WINDOW]
-    return np.nan_to_num(np.stack(columns, axis=1), nan=-1).astype(np.int64)
+    return np.asarray(np.nan_to_num(np.stack(columns, axis=1), nan=-1), dtype=np.int64)
 
 
 def rows_by_scene(tiles: pd.DataFrame) -> dict[str, Ids]:

@@ -24,13 +24,13 @@ SHOWN = 10  # in a notebook cell
 LOW, HIGH = (0xFF, 0xC4, 0x6B), (0xF0, 0x20, 0x6A)
 HEADINGS = {
     "area": "area",
-    "area_km2": "km²",
-    "score": "score",
-    "tiles": "tiles",
-    "date": "date",
-    "precision": "precision",
     "region": "region",
+    "date": "date",
+    "area_km2": "km²",
     "areas": "areas",
+    "tiles": "tiles",
+    "score": "score",
+    "precision": "precision",
     "region_km2": "region km²",
     "share": "share",
 }
@@ -99,9 +99,9 @@ def _summary(areas: "GeoDataFrame") -> str:
         f"{len(areas):,} area{'s' * (len(areas) > 1)}, {areas['area_km2'].sum():,.4g} km², of "
         f"{tiles:,} tile{'s' * (tiles != 1)}"
     )
-    days = areas["date"].dropna() if "date" in areas.columns else []
-    if not len(days):
+    if "date" not in areas.columns or areas["date"].isna().all():
         return text
+    days = areas["date"].dropna()
     first, last = f"{days.min():%Y-%m-%d}", f"{days.max():%Y-%m-%d}"
     return f"{text}, {first}" if first == last else f"{text}, {first} to {last}, each day by itself"
 

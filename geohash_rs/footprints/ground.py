@@ -31,7 +31,8 @@ def square_km(geometries: GeometryArray) -> FloatArray:
     sizes = ring_km2(rings)
     is_hole = np.r_[False, ring_owners[1:] == ring_owners[:-1]][: len(rings)]
     signed = np.where(is_hole, -sizes, sizes)
-    return np.bincount(owners[ring_owners], weights=signed, minlength=len(geometries))
+    sums = np.bincount(owners[ring_owners], weights=signed, minlength=len(geometries))
+    return sums.astype(np.float64)  # bincount of nothing counts
 
 
 def ring_km2(rings: GeometryArray) -> FloatArray:
