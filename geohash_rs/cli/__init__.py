@@ -38,6 +38,7 @@ COMMANDS = {
     "learn": ("learn", "Learn what is meant from marks, and write it to a small file."),
     "calibrate": ("calibrate", "Find out with labels how often matches are right."),
     "judge": ("learn", "List the tiles whose judgement teaches a concept most."),
+    "map": ("map", "Draw what a concept covers as areas, and sum them up."),
     "serve": ("serve", "Search an archive on a map in the browser."),
     "info": ("manage", "Report what an archive holds."),
     "remove": ("manage", "Remove scenes from an archive."),

@@ -12,7 +12,8 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.concepts.areas import Areas, areas_of
+from geohash_rs.concepts.area_table import Areas
+from geohash_rs.concepts.areas import areas_of
 from geohash_rs.concepts.concept_file import Saved, read_concept, write_concept
 from geohash_rs.concepts.draw import drawn, judged
 from geohash_rs.concepts.learning import NUM_BACKGROUND, fit_model
@@ -374,20 +375,21 @@ class Concept(ScoredTiles):
                 )
                 warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
         most = self.most_cost(precision=precision, min_score=min_score)
+        parsed = Where.parse(**where)
         with self.archive.one_state() as still:
-            ids, costs = self.scored(still, Where.parse(**where), most=most)
+            ids, costs = self.scored(still, parsed, most=most)
             return areas_of(
                 still,
                 ids,
                 costs,
                 model=self.model,
                 promise=self.promise,
-                most=most,
                 dates=dates,
                 min_area_km2=min_area_km2,
                 by=by,
                 by_column=by_column,
                 by_layer=by_layer,
+                tile_sizes=parsed.tile_sizes,
             )
 
     def rasters(self, folder: str | Path, **where: Unpack[WhereOptions]) -> list[Path]:
@@ -404,9 +406,13 @@ class Concept(ScoredTiles):
             ExportError: If they cannot be written.
             HasherMismatchError: If the archive was refitted.
         """
+        parsed = Where.parse(**where)
         with self.archive.one_state() as still:
-            ids, costs = self.scored(still, Where.parse(**where))
-            return write_rasters(still, ids, self.model.scores(costs), Path(folder))
+            ids, costs = self.scored(still, parsed)
+            scores = self.model.scores(costs)
+            return write_rasters(
+                still, ids, scores, folder, name=self.name, tile_sizes=parsed.tile_sizes
+            )
 
     def _draw(
         self, still: Searchable, *, min_score: float, seed: int, where: WhereOptions

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -30,6 +30,7 @@ __all__ = [
     "check_place",
     "geojson_features",
     "reporting",
+    "unfinished",
     "write",
     "write_batches",
 ]
@@ -110,29 +111,47 @@ def write_batches(
         ExportError: As for `write`, and if there is no table.
         GeoHashRSError: As raised while iterating over the tables.
     """
+    layer = layer or Path(path).stem
+    batches = iter(frames)
+    first = next(batches, None)
+    if first is None:
+        msg = f"there is no table to write to {path}; pass at least one, which may be empty."
+        raise ExportError(msg)
+    tables = map(_check_footprints, chain([first], batches))
+    with unfinished(path, layers=(layer,)) as (draft, ending):
+        return _writer(ending, remote_scenes=remote_scenes)(tables, draft, layer)
+
+
+@contextlib.contextmanager
+def unfinished(
+    path: str | os.PathLike[str], *, layers: Sequence[str]
+) -> Iterator[tuple[Path, str]]:
+    """Provide a file to write to, which replaces the one at a path once it is complete.
+
+    Args:
+        path: File to write; its folder must exist.
+        layers: Layers of a GeoPackage that are replaced.
+
+    Yields:
+        The file, and the extension that chooses its format.
+
+    Raises:
+        ExportError: As for `write`.
+    """
     target = Path(path)
     if target.is_symlink():  # it stays one
         target = Path(os.path.realpath(path))
     check_output(target)
     ending = target.suffix.lower()
-    writer = _writer(ending, remote_scenes=remote_scenes)
-    layer = layer or Path(path).stem
-    batches = iter(frames)
-    first = next(batches, None)
-    if first is None:
-        msg = f"there is no table to write to {target}; pass at least one, which may be empty."
-        raise ExportError(msg)
-    tables = map(_check_footprints, chain([first], batches))
     is_geopackage = ending == ".gpkg"
     with reporting(target):
         if is_geopackage:
             check_not_open(target)
-            check_layers(target, layer)
-        with replacing(target) as unfinished:
-            count = writer(tables, unfinished, layer)
+            check_layers(target, *layers)
+        with replacing(target) as draft:
+            yield draft, ending
             if is_geopackage:  # it may have been opened meanwhile
                 check_not_open(target)
-    return count
 
 
 @contextlib.contextmanager

@@ -105,12 +105,12 @@ def check_not_open(path: Path) -> None:
         raise ExportError(msg)
 
 
-def check_layers(path: Path, layer: str) -> None:
-    """Check that a GeoPackage holds nothing but the layer that will be replaced.
+def check_layers(path: Path, *layers: str) -> None:
+    """Check that a GeoPackage holds nothing but the layers that will be replaced.
 
     Args:
         path: The file, which need not exist.
-        layer: Name of that layer.
+        *layers: Names of those layers.
 
     Raises:
         ExportError: If it has other layers.
@@ -120,7 +120,7 @@ def check_layers(path: Path, layer: str) -> None:
     if not path.is_file():
         return
     with suppress(pyogrio.errors.DataSourceError):  # what is not a GeoPackage is replaced
-        others = sorted({str(name) for name, _ in pyogrio.list_layers(path)} - {layer, STYLES})
+        others = sorted({str(name) for name, _ in pyogrio.list_layers(path)} - {*layers, STYLES})
         if others:
             msg = (
                 f"{path} also holds the layers {', '.join(others)}, which would be lost; write to "

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from geohash_rs.pictures.scenes import PlacedScene
     from geohash_rs.pictures.tiles import Thumbnails
 
-__all__ = ["facts_of", "figure"]
+__all__ = ["WIDTH", "View", "facts_of", "figure", "graticule"]
 
 WIDTH = 1000  # units of the drawing
 SMALL = 14  # units; smaller footprints get a ring around them
@@ -32,11 +33,76 @@ NEAR, FAR = (0xF0, 0x20, 0x6A), (0xFF, 0xC4, 0x6B)
 Array = npt.NDArray[np.float64]
 
 
-class Draw(Protocol):
-    """Converts points to drawing units."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """A part of the web map, and how its points become units of the drawing.
 
-    def __call__(self, points: Array, centre: float | None = None) -> Array:
-        """Convert lon/lat, shape (n, 2), shifted by full turns: each, or all as their centre."""
+    Attributes:
+        middle: Longitude in its middle, degrees.
+        low: Its upper left corner on the unit square of web maps.
+        extent: Its width and height there.
+    """
+
+    middle: float
+    low: Array
+    extent: Array
+
+    @classmethod
+    def around(cls, shapes: npt.NDArray[np.object_]) -> Self | None:
+        """Frame shapes.
+
+        Args:
+            shapes: Polygons in lon/lat, None if missing, split at 180 degrees.
+
+        Returns:
+            The view; None if there are no shapes.
+        """
+        placed = [shape for shape in shapes if shape is not None]
+        box = total_bounds(shapely.bounds(shapely.get_parts(placed)))
+        if box is None:
+            return None
+        corners = to_square(np.array(box).reshape(2, 2))
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        margin = max(float((high - low).max()) * 0.08, 3e-6)
+        low, high = low - margin, high + margin
+        extent = high - low
+        extent = np.maximum(extent, extent.max() / 1.6)
+        return cls(middle=(box[0] + box[2]) / 2, low=(low + high - extent) / 2, extent=extent)
+
+    @property
+    def scale(self) -> float:
+        """Units of the drawing per side of the unit square."""
+        return float(WIDTH / self.extent[0])
+
+    @property
+    def height(self) -> int:
+        """Height of the drawing, units; its width is `WIDTH`."""
+        return round(float(self.extent[1] * self.scale))
+
+    def draw(self, points: Array, centre: float | None = None) -> Array:
+        """Convert lon/lat to units, shifted by full turns: each point, or all as their centre.
+
+        Args:
+            points: Degrees, shape (n, 2).
+            centre: Longitude of their centre.
+
+        Returns:
+            x and y, shape (n, 2).
+        """
+        turns = np.round((self.middle - (points[:, 0] if centre is None else centre)) / 360)
+        turned = np.column_stack([points[:, 0] + 360 * turns, points[:, 1]])
+        drawn: Array = (to_square(turned) - self.low) * self.scale
+        return drawn
+
+    def outline(self, shape: "BaseGeometry") -> str:
+        """Convert a polygon or multipolygon in lon/lat to an SVG path."""
+        return "".join(
+            "M"
+            + "L".join(f"{x:.2f} {y:.2f}" for x, y in self.draw(shapely.get_coordinates(ring)))
+            + "Z"
+            for part in shapely.get_parts(shape)
+            for ring in shapely.get_rings(part)
+        )
 
 
 def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
@@ -73,37 +139,19 @@ def figure(
     Returns:
         A ``figure`` element.
     """
-    placed = [shape for shape in shapes if shape is not None]
-    box = total_bounds(shapely.bounds(shapely.get_parts(placed)))
-    if box is None:
+    view = View.around(shapes)
+    if view is None:
         return NO_PLACE
-    middle = (box[0] + box[2]) / 2
-    corners = to_square(np.array(box).reshape(2, 2))
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    margin = max(float((high - low).max()) * 0.08, 3e-6)
-    low, high = low - margin, high + margin
-    extent = high - low
-    extent = np.maximum(extent, extent.max() / 1.6)
-    low = (low + high - extent) / 2
-    scale = WIDTH / extent[0]
-    height = round(float(extent[1] * scale))
-
-    def draw(points: Array, centre: float | None = None) -> Array:
-        turns = np.round((middle - (points[:, 0] if centre is None else centre)) / 360)
-        turned = np.column_stack([points[:, 0] + 360 * turns, points[:, 1]])
-        drawn: Array = (to_square(turned) - low) * scale
-        return drawn
-
-    parts = [_scenes(rows, draw, permission), _graticule(low, extent, scale, height)]
+    parts = [_scenes(rows, view, permission), graticule(view)]
     parts += [
-        _footprint(row, number, shape, draw, _colour(row, rows))
+        _footprint(row, number, shape, view, _colour(row, rows))
         for number, (row, shape) in reversed(
             list(enumerate(zip(rows, shapes, strict=True), 1))  # the best are drawn on top
         )
         if shape is not None
     ]
     return (
-        f'<figure><svg viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'<figure><svg viewBox="0 0 {WIDTH} {view.height}" role="img" '
         f'aria-label="Map of the matches">{"".join(parts)}</svg>'
         "<figcaption>Footprints, numbered by rank; Web Mercator.</figcaption></figure>"
     )
@@ -121,16 +169,12 @@ def _footprint(
     row: dict[str, Any],
     number: int,
     shape: "BaseGeometry",
-    draw: Draw,
+    view: View,
     colour: str,
 ) -> str:
     rank, far, date = facts_of(row, number)
-    outline = "".join(
-        "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in draw(shapely.get_coordinates(ring))) + "Z"
-        for part in shapely.get_parts(shape)
-        for ring in shapely.get_rings(part)
-    )
-    corners = draw(shapely.get_coordinates(shape))
+    outline = view.outline(shape)
+    corners = view.draw(shapely.get_coordinates(shape))
     x, y = (corners.min(axis=0) + corners.max(axis=0)) / 2
     ring = ""
     if np.ptp(corners, axis=0).max() < SMALL:
@@ -146,7 +190,7 @@ def _footprint(
     )
 
 
-def _scenes(rows: Sequence[dict[str, Any]], draw: Draw, permission: "Permission | None") -> str:
+def _scenes(rows: Sequence[dict[str, Any]], view: View, permission: "Permission | None") -> str:
     """Draw the scenes with the most matches below the footprints, latest on top."""
     from geohash_rs.pictures.scenes import draw_scene
     from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
@@ -163,7 +207,7 @@ def _scenes(rows: Sequence[dict[str, Any]], draw: Draw, permission: "Permission 
     for scene in scenes:
         west, south, east, north = scene.bounds
         corners = np.array([[west, north], [east, south]])
-        (left, top), (right, bottom) = draw(corners, (west + east) / 2)
+        (left, top), (right, bottom) = view.draw(corners, (west + east) / 2)
         try:
             image = encode_webp(draw_scene(scene, thumbnails, size=SCENE_PICTURE), quality=70)
         except SceneError:
@@ -192,7 +236,16 @@ def _place(name: str, thumbnails: "Thumbnails") -> "PlacedScene | None":
     )
 
 
-def _graticule(low: Array, extent: Array, scale: float, height: int) -> str:
+def graticule(view: View) -> str:
+    """Draw meridians and parallels with their degrees.
+
+    Args:
+        view: The part of the map.
+
+    Returns:
+        SVG.
+    """
+    low, extent, scale, height = view.low, view.extent, view.scale, view.height
     (west, north), (east, south) = from_square([low, low + extent]).tolist()
     raw = max((east - west) / 5, 1e-4)
     base = 10.0 ** math.floor(math.log10(raw))

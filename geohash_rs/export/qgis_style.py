@@ -1,11 +1,12 @@
-"""Store a QGIS style in a GeoPackage: coloured by distance, numbered, with pictures as map tips."""
+"""Store QGIS styles in a GeoPackage: matches by distance, areas by score, regions by share."""
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-__all__ = ["PICTURE_COLUMN", "match_style", "store_style"]
+__all__ = ["PICTURE_COLUMN", "area_style", "match_style", "region_style", "store_style"]
 
 PICTURE_COLUMN = "picture"
 CLASSES = 5
@@ -21,9 +22,10 @@ CREATE = """CREATE TABLE IF NOT EXISTS layer_styles (
   DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))"""
 REGISTER = """INSERT INTO gpkg_contents (table_name, data_type, identifier, description)
   VALUES ('layer_styles', 'attributes', 'layer_styles', 'how QGIS draws the layer')"""
+REGISTERED = "SELECT 1 FROM gpkg_contents WHERE table_name = 'layer_styles'"
 INSERT = """INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name,
   f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, owner)
-  VALUES ('', '', ?, ?, 'matches by distance', ?, '', 1, 'near matches are red', '')"""
+  VALUES ('', '', ?, ?, ?, ?, '', 1, ?, '')"""
 
 TIP = """<b>[% "rank" %]: [% "distance" %] bits</b><br>
 [% format_date("datetime", 'yyyy-MM-dd') %], tile [% "tile_id" %]<br>"""
@@ -57,41 +59,153 @@ def match_style(least: int, most: int, *, pictures: bool) -> str:
         symbols.append(_symbol(number, colour))
     tip = escape(TIP + (PICTURE if pictures else ""))
     hidden = f'<column name="{PICTURE_COLUMN}" type="field" hidden="1" width="-1"/>'
+    return _qml(
+        attribute="distance",
+        ranges=ranges,
+        symbols=symbols,
+        order="rank",
+        label="rank",
+        colour="160,15,60,255",
+        tip=tip,
+        hidden=hidden if pictures else "",
+    )
+
+
+def area_style(scores: Sequence[float], *, dated: bool) -> str:
+    """Return the style of a layer of areas in QGIS's format: coloured by score, labelled by size.
+
+    Args:
+        scores: The least and the highest mean score in the layer.
+        dated: Whether areas have a date.
+
+    Returns:
+        QML for QGIS 3.22 and later.
+    """
+    low, high = min(scores), max(scores)
+    number = CLASSES if high - low > 1e-3 else 1
+    edges = [low + (high - low) * n / number for n in range(number + 1)]
+    ranges, symbols = [], []
+    for place, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        margin = 1e-6  # the least and the highest belong to a class
+        ranges.append(
+            f'<range lower="{start - margin * (place == 0):.9f}" '
+            f'upper="{end + margin * (place == number - 1):.9f}" symbol="{place}" '
+            f'label="score {start:.2f} to {end:.2f}" render="true"/>'
+        )
+        share = 1 - (place + 1) / number
+        colour = ",".join(str(round(a + (b - a) * share)) for a, b in zip(NEAR, FAR, strict=True))
+        symbols.append(_symbol(place, colour, fill=120, width="0.3"))
+    date = """ on [% format_date("date", 'yyyy-MM-dd') %]""" if dated else ""
+    tip = (
+        f"""<b>area [% "area" %]: [% format_number("area_km2", 3) %] km²</b>{date}<br>"""
+        """score [% format_number("score", 2) %], [% "tiles" %] tiles<br>"""
+    )
+    return _qml(
+        attribute="score",
+        ranges=ranges,
+        symbols=symbols,
+        order="area",
+        label="format_number(&quot;area_km2&quot;, 2) || ' km²'",
+        colour="90,20,40,255",
+        tip=escape(tip),
+        hidden="",
+        is_expression=True,
+    )
+
+
+def region_style(most: float) -> str:
+    """Return the style of a layer of regions: outlined, tinted by the share that areas cover.
+
+    Args:
+        most: The largest share in the layer, 0 to 1.
+
+    Returns:
+        QML for QGIS 3.22 and later.
+    """
+    edges = [most * n / CLASSES for n in range(CLASSES + 1)] if most > 0 else [0.0, 1.0]
+    ranges, symbols = [], []
+    for place, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        low, high = (start if place else -1e-9), end * (1 + 1e-9)
+        ranges.append(
+            f'<range lower="{low:.12f}" upper="{high:.12f}" symbol="{place}" '
+            f'label="{100 * start:.3g} to {100 * end:.3g} %" render="true"/>'
+        )
+        fill = 0 if most <= 0 else round(15 + 75 * place / (CLASSES - 1))
+        symbols.append(_symbol(place, "23,135,156", fill=fill, width="0.4"))
+    tip = (
+        """<b>[% "region" %]</b><br>[% format_number("area_km2", 3) %] km² """
+        """in [% "areas" %] areas, [% format_number(100 * "share", 3) %] % of it<br>"""
+    )
+    return _qml(
+        attribute="share",
+        ranges=ranges,
+        symbols=symbols,
+        order="area_km2",
+        label="&quot;region&quot; || '\n' || format_number(&quot;area_km2&quot;, 2) || ' km²'",
+        colour="10,60,70,255",
+        tip=escape(tip),
+        hidden="",
+        is_expression=True,
+    )
+
+
+def _qml(
+    *,
+    attribute: str,
+    ranges: Sequence[str],
+    symbols: Sequence[str],
+    order: str,
+    label: str,
+    colour: str,
+    tip: str,
+    hidden: str,
+    is_expression: bool = False,
+) -> str:
     return (
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
         '<qgis version="3.22.0" styleCategories="Symbology|Labeling|MapTips|AttributeTable" '
         'labelsEnabled="1">\n'
-        '<renderer-v2 type="graduatedSymbol" attr="distance" graduatedMethod="GraduatedColor" '
+        f'<renderer-v2 type="graduatedSymbol" attr="{attribute}" graduatedMethod="GraduatedColor" '
         'symbollevels="0" enableorderby="1" forceraster="0">'
         f"<ranges>{''.join(ranges)}</ranges><symbols>{''.join(symbols)}</symbols>"
-        '<orderby><orderByClause asc="0" nullsFirst="0">"rank"</orderByClause></orderby>'
+        f'<orderby><orderByClause asc="0" nullsFirst="0">"{order}"</orderByClause></orderby>'
         "</renderer-v2>\n"
-        '<labeling type="simple"><settings calloutType="simple"><text-style fieldName="rank" '
-        'isExpression="0" fontSize="9" textColor="160,15,60,255" fontWeight="75" namedStyle="Bold">'
+        '<labeling type="simple"><settings calloutType="simple">'
+        f'<text-style fieldName="{label}" isExpression="{int(is_expression)}" fontSize="9" '
+        f'textColor="{colour}" fontWeight="75" namedStyle="Bold">'
         '<text-buffer bufferDraw="1" bufferSize="1" bufferColor="255,255,255,255"/></text-style>'
         '<placement placement="1" priority="10"/><rendering obstacle="0" fontLimitPixelSize="0"/>'
         "</settings></labeling>\n"
         f"<mapTip>{tip}</mapTip>\n"
-        f"<attributetableconfig><columns>{hidden if pictures else ''}</columns>"
-        "</attributetableconfig>\n</qgis>\n"
+        f"<attributetableconfig><columns>{hidden}</columns></attributetableconfig>\n</qgis>\n"
     )
 
 
-def store_style(path: Path, layer: str, style: str) -> None:
+def store_style(
+    path: Path,
+    layer: str,
+    style: str,
+    *,
+    name: str = "matches by distance",
+    about: str = "near matches are red",
+) -> None:
     """Store a style in a GeoPackage as the default of one of its layers.
 
     Args:
         path: The file.
         layer: The layer's name.
         style: QML.
+        name: Name of the style.
+        about: What it shows.
     """
     with closing(sqlite3.connect(path)) as file, file:
         file.execute(CREATE)
-        file.execute(REGISTER)
+        if not file.execute(REGISTERED).fetchone():
+            file.execute(REGISTER)
         column = file.execute(
             "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)
         ).fetchone()
-        file.execute(INSERT, (layer, column[0] if column else "geom", style))
+        file.execute(INSERT, (layer, column[0] if column else "geom", name, style, about))
 
 
 def _edges(least: int, most: int) -> list[int]:
@@ -100,12 +214,12 @@ def _edges(least: int, most: int) -> list[int]:
     return [least + round((most - least) * n / number) for n in range(number + 1)]
 
 
-def _symbol(number: int, colour: str) -> str:
+def _symbol(number: int, colour: str, *, fill: int = 40, width: str = "0.66") -> str:
     values = {
-        "color": f"{colour},40",
+        "color": f"{colour},{fill}",
         "outline_color": f"{colour},255",
         "outline_style": "solid",
-        "outline_width": "0.66",
+        "outline_width": width,
         "outline_width_unit": "MM",
         "style": "solid",
     }

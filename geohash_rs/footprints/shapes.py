@@ -18,7 +18,11 @@ GeometryArray = npt.NDArray[np.object_]
 
 
 def lonlat_polygons(
-    geometries: GeometryArray, crs: object, *, bend: float | None = None
+    geometries: GeometryArray,
+    crs: object,
+    *,
+    bend: float | None = None,
+    tolerance: float | None = None,
 ) -> GeometryArray:
     """Bring polygons to EPSG:4326 ring by ring, in parts at the antimeridian.
 
@@ -26,7 +30,8 @@ def lonlat_polygons(
         geometries: Shapely polygons and multipolygons, shape (n,); None where one is missing.
         crs: CRS of their coordinates.
         bend: How far edges may stray, as a share of their ring's size, before they get more
-            points; None leaves edges alone.
+            points; None leaves edges alone unless `tolerance` is given.
+        tolerance: The same in units of the CRS, for all rings alike.
 
     Returns:
         Polygons and multipolygons, x in [-180, 180], shape (n,).
@@ -35,12 +40,11 @@ def lonlat_polygons(
         SceneError: If nothing of a ring is on the Earth, or the CRS has no place on it.
     """
     parts, owners = shapely.get_parts(geometries, return_index=True)
-    shells = _lonlat_rings(shapely.get_exterior_ring(parts), crs, bend)
+    shells = _lonlat_rings(shapely.get_exterior_ring(parts), crs, bend, tolerance)
     rings, ring_owners = shapely.get_rings(parts, return_index=True)
     is_hole = np.r_[False, ring_owners[1:] == ring_owners[:-1]][: len(rings)]
-    holes = _lonlat_rings(rings[is_hole], crs, bend)
-    for owner, hole in zip(ring_owners[is_hole], holes, strict=True):
-        shells[owner] = shapely.difference(shells[owner], hole)
+    holes = _lonlat_rings(rings[is_hole], crs, bend, tolerance)
+    _cut(shells, holes, ring_owners[is_hole])
     result = np.full(len(geometries), None, dtype=object)
     if len(parts):
         starts = np.r_[0, np.flatnonzero(np.diff(owners)) + 1]
@@ -79,16 +83,30 @@ def lonlat_shape(geometry: BaseGeometry, crs: object) -> BaseGeometry:
     return shapely.set_coordinates(geometry, points)
 
 
-def _lonlat_rings(rings: GeometryArray, crs: object, bend: float | None) -> GeometryArray:
+def _cut(shells: GeometryArray, holes: GeometryArray, owners: npt.NDArray[np.intp]) -> None:
+    """Cut holes out of polygons, in place; `owners` are ascending."""
+    for owner in np.unique(owners):
+        mine = holes[slice(*np.searchsorted(owners, [owner, owner + 1]))]
+        if (shapely.get_type_id([shells[owner], *mine]) == 3).all():  # none was split
+            cut = shapely.Polygon(shells[owner].exterior, [hole.exterior for hole in mine])
+            if not shells[owner].interiors and cut.is_valid:
+                shells[owner] = cut
+                continue
+        shells[owner] = shapely.difference(shells[owner], shapely.union_all(mine))
+
+
+def _lonlat_rings(
+    rings: GeometryArray, crs: object, bend: float | None, tolerance: float | None
+) -> GeometryArray:
     polygons = np.full(len(rings), None, dtype=object)
     sizes = shapely.get_num_coordinates(rings)
     for size in np.unique(sizes):
         same = np.flatnonzero(sizes == size)
         xy = shapely.get_coordinates(rings[same]).reshape(-1, size, 2)[:, :-1]
         if bend is None:
-            polygons[same] = footprints_from_rings(xy, crs=crs)
+            polygons[same] = footprints_from_rings(xy, crs=crs, tolerance=tolerance)
             continue
         for row, ring in zip(same, xy, strict=True):
-            tolerance = bend * float(np.ptp(ring, axis=0).max())
-            polygons[row] = footprints_from_rings(ring[None], crs=crs, tolerance=tolerance)[0]
+            most = bend * float(np.ptp(ring, axis=0).max())
+            polygons[row] = footprints_from_rings(ring[None], crs=crs, tolerance=most)[0]
     return polygons

@@ -6,14 +6,14 @@ from typing import Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+from affine import Affine
 from torch.utils.data import Sampler
 
 from geohash_rs.errors import SceneError, TileSizeError
 from geohash_rs.footprints.windows import ground_pixel
 from geohash_rs.scenes.dataset import Scenes, Tile
-from geohash_rs.scenes.file import SceneFile
 
-__all__ = ["Edges", "GridSettings", "TileGrid", "grid_starts"]
+__all__ = ["Edges", "GridSettings", "Raster", "TileGrid", "grid_starts"]
 
 DEFAULT_TILE_SIZE = 64  # px, if neither the user nor a hasher sets it
 Edges = Literal["shift", "pad", "drop"]
@@ -31,6 +31,30 @@ class Sizes(Protocol):
     @property
     def resolution(self) -> float | None:
         """Ground size of a pixel, m; or None."""
+
+
+class Raster(Protocol):
+    """What a grid needs from a scene: its file's header, or what an archive recorded of it."""
+
+    @property
+    def name(self) -> str:
+        """Its name in messages."""
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+
+    @property
+    def crs(self) -> str:
+        """Its CRS."""
+
+    @property
+    def transform(self) -> Affine:
+        """Affine transform, pixel to CRS."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +136,7 @@ class GridSettings:
         """Height and width that windows are resampled to; None if they keep their own."""
         return None if self.resolution is None else (self.tile_size, self.tile_size)
 
-    def tiles(self, scene: SceneFile, number: int) -> Windows:
+    def tiles(self, scene: Raster, number: int) -> Windows:
         """Lay tiles over one scene.
 
         Args:
@@ -128,13 +152,13 @@ class GridSettings:
                 is smaller than a pixel.
         """
         width, height = self.window(scene)
-        cols, rows = self._axes(scene)
+        cols, rows = self.axes(scene)
         tiles = np.empty((len(rows), len(cols), 5), dtype=np.int64)
         tiles[..., 0], tiles[..., 1], tiles[..., 2] = number, cols, rows[:, None]
         tiles[..., 3], tiles[..., 4] = width, height
         return tiles.reshape(-1, 5)
 
-    def count(self, scene: SceneFile) -> int:
+    def count(self, scene: Raster) -> int:
         """Count the tiles of a scene without creating them.
 
         Args:
@@ -147,10 +171,10 @@ class GridSettings:
             SceneError: As in `tiles`.
             TileSizeError: As in `tiles`.
         """
-        cols, rows = self._axes(scene)
+        cols, rows = self.axes(scene)
         return len(cols) * len(rows)
 
-    def window(self, scene: SceneFile) -> tuple[int, int]:
+    def window(self, scene: Raster) -> tuple[int, int]:
         """Return the width and height of the tiles of a scene in its own pixels.
 
         Args:
@@ -181,15 +205,41 @@ class GridSettings:
             raise TileSizeError(msg)
         return width, height
 
-    def _axes(self, scene: SceneFile) -> tuple[Windows, Windows]:
-        """Return the first columns and first rows of the tiles of a scene."""
-        across, down = self._scale(scene)
+    def axes(self, scene: Raster) -> tuple[Windows, Windows]:
+        """Return the first columns and first rows of the tiles of a scene.
+
+        Args:
+            scene: The scene.
+
+        Returns:
+            Columns and rows, px, int64, ascending.
+
+        Raises:
+            SceneError: As in `tiles`.
+            TileSizeError: As in `tiles`.
+        """
         width, height = self.window(scene)
-        cols = grid_starts(scene.width, width, max(1, round(self.stride * across)), self.edges)
-        rows = grid_starts(scene.height, height, max(1, round(self.stride * down)), self.edges)
+        step = self.steps(scene)
+        cols = grid_starts(scene.width, width, step[0], self.edges)
+        rows = grid_starts(scene.height, height, step[1], self.edges)
         return cols, rows
 
-    def _scale(self, scene: SceneFile) -> tuple[float, float]:
+    def steps(self, scene: Raster) -> tuple[int, int]:
+        """Return the steps between the tiles of a scene in its own pixels.
+
+        Args:
+            scene: The scene.
+
+        Returns:
+            Across and down, px.
+
+        Raises:
+            SceneError: As in `tiles`.
+        """
+        across, down = self._scale(scene)
+        return max(1, round(self.stride * across)), max(1, round(self.stride * down))
+
+    def _scale(self, scene: Raster) -> tuple[float, float]:
         """Return how many pixels of a scene, across and down, a pixel of a tile covers."""
         if self.resolution is None:
             return 1.0, 1.0

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from geohash_rs.errors import SceneError, TileSizeError
 from geohash_rs.scenes.file import SceneFile
-from geohash_rs.scenes.grid import Edges, GridSettings, Sizes
+from geohash_rs.scenes.grid import Edges, GridSettings, Raster, Sizes
 
 __all__ = ["LARGER", "TileGrids", "recorded_sizes"]
 
@@ -128,7 +128,7 @@ class TileGrids:
         larger = [[grid.tile_size, grid.stride] for grid in self.grids[1:]]
         return asdict(self.grids[0]) | ({LARGER: larger} if larger else {})
 
-    def counts(self, scene: SceneFile) -> list[int]:
+    def counts(self, scene: Raster) -> list[int]:
         """Count the tiles of a scene without creating them.
 
         Args:
@@ -146,7 +146,7 @@ class TileGrids:
             0 if why else grid.count(scene) for grid, (_, why) in zip(self.grids, laid, strict=True)
         ]
 
-    def left_out(self, scene: SceneFile) -> list[tuple[int, str]]:
+    def left_out(self, scene: Raster) -> list[tuple[int, str]]:
         """Return the sizes in which a scene has no tiles, and why.
 
         Args:
@@ -164,7 +164,7 @@ class TileGrids:
             (grid.tile_size, why) for grid, (_, why) in zip(self.grids, laid, strict=True) if why
         ]
 
-    def tiles(self, scene: SceneFile, number: int) -> Ints:
+    def tiles(self, scene: Raster, number: int) -> Ints:
         """Lay the tiles of all sizes over one scene.
 
         Args:
@@ -232,7 +232,7 @@ class TileGrids:
                 shapes[mine] = self.sides(files[number], windows[mine])[:, None]
         return shapes
 
-    def _laid(self, scene: SceneFile) -> list[tuple[tuple[int, int], str]]:
+    def _laid(self, scene: Raster) -> list[tuple[tuple[int, int], str]]:
         """Return the window of each size, px, and why it is left out, or nothing.
 
         Raises:
