@@ -10,6 +10,7 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from geohash_rs.codes import check_num_bits
+from geohash_rs.concepts.teaching import Teaching
 from geohash_rs.embeddings.known import records_of, remember
 from geohash_rs.embeddings.options import TableOptions, Tables
 from geohash_rs.embeddings.published import add_published
@@ -38,7 +39,6 @@ from geohash_rs.indexing.refit import Announce, refit_archive
 from geohash_rs.indexing.refit_report import RefitReport
 from geohash_rs.indexing.report import AddReport, check_codes_differ, check_fit
 from geohash_rs.indexing.settings import IndexSettings
-from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.grid import Edges
 from geohash_rs.store.code_store import CodeStore
@@ -49,7 +49,7 @@ from geohash_rs.store.disk.records import SceneRecord
 __all__ = ["Archive"]
 
 
-class Archive(CodeStore, ImageQueries):
+class Archive(CodeStore, Teaching):
     """Codes and tiles on disk, with the hasher that makes them.
 
     >>> archive = Archive.create("archive", hasher="general-64")  # doctest: +SKIP

@@ -271,6 +271,7 @@ class Concept(ScoredTiles):
     def calibrate(
         self,
         labels: gpd.GeoDataFrame | str | Path,
+        /,
         *,
         column: str,
         right: str | Iterable[str],

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import geopandas as gpd
 import numpy as np
@@ -27,7 +27,7 @@ __all__ = ["Shown", "marks_of", "new_marks", "tiles_of_shapes"]
 LAYERS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".kml", ".gml", ".parquet", ".wkt")
 MIN_SHARE = 0.5  # of a tile that a polygon must cover to mark it
 
-Shown = (
+Shown: TypeAlias = (
     int
     | str
     | Path

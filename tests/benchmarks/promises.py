@@ -53,7 +53,9 @@ def quarters(data: Path) -> tuple[Iterator[torch.Tensor], np.ndarray, np.ndarray
 
     def batches() -> Iterator[torch.Tensor]:
         for start in range(0, len(images), BATCH // 4):
-            read = [images.read(number) for number in range(start, min(start + BATCH // 4, len(images)))]
+            read = [
+                images.read(number) for number in range(start, min(start + BATCH // 4, len(images)))
+            ]
             yield torch.stack(
                 [
                     image[:, y : y + QUARTER, x : x + QUARTER]

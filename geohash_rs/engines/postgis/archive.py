@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from psycopg import sql
 
+from geohash_rs.concepts.teaching import Teaching
 from geohash_rs.engines.postgis.conditions import Conditions
 from geohash_rs.engines.postgis.connection import Connection, server_of
 from geohash_rs.engines.postgis.question import questions_of
@@ -26,7 +27,6 @@ from geohash_rs.errors import (
     VectorError,
 )
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.store.disk.records import SceneRecord, record_from_json
 from geohash_rs.store.search.asked import Asked, worst_distance
 from geohash_rs.store.search.nearest import Limits, SearchResult
@@ -54,7 +54,7 @@ ORDER BY tile_id %% {modulus}::bigint * {factor}::bigint %% {modulus}::bigint, t
 LIMIT %(count)s"""
 
 
-class PostGISArchive(ImageQueries):
+class PostGISArchive(Teaching):
     """An archive in a database; make one with `open`. Implements `Searchable`.
 
     The session is read-only. Several threads may share one object, which runs one statement at a
