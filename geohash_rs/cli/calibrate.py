@@ -1,11 +1,19 @@
 """``geohash-rs calibrate``: find out with labels how often matches are right."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
-from geohash_rs.cli.asked import Engine, archive_argument, check_engine, engine_options, opened
+from geohash_rs.cli.asked import (
+    Asked,
+    archive_argument,
+    check_engine,
+    engine_options,
+    opened,
+    where_of,
+    where_options,
+)
 from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -16,50 +24,103 @@ __all__ = ["calibrate_command", "read_calibration"]
 
 @click.command("calibrate")
 @archive_argument
-@click.argument("labels", metavar="LABELS", type=click.Path(path_type=Path))
-@click.option("--column", required=True, help="Column of the labels with the class.")
-@click.option("--layer", help="Layer of that file, if it has several.")
+@click.argument("truth", metavar="[LABELS]", required=False, type=click.Path(path_type=Path))
+@click.option("--column", help="Column of the labels with the class.")
+@click.option("--concept", type=click.Path(path_type=Path), metavar="FILE.concept", help="Calibrate this concept by its score, rather than queries by distance.")
+@click.option("--right", multiple=True, metavar="CLASS", help="Class of the labels that is right for the concept; can be repeated.")
+@click.option("--judged", type=click.Path(path_type=Path), metavar="TABLE", help="Table of 'geohash-rs judge --random' with its column right filled in, instead of LABELS.")
+@click.option("--min-score", type=click.FloatRange(0, 1), help="Smallest score of that draw.  [default: 0.5]")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of that draw.  [default: 0]")
+@click.option("--labels-layer", help="Layer of LABELS, if it has several.")
 @click.option("--min-share", type=float, default=0.5, show_default=True, help="Smallest share of a tile that a class must cover, if labels are polygons.")
 @click.option("--block-km", type=float, help="Side of a block of ground, km, whose tiles count as one place.  [default: ten times the side of a tile, at least 1]")
 @click.option("--delta", type=float, default=0.1, show_default=True, help="Failure rate of a promise.")
+@where_options
 @engine_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="File to write.  [default: ARCHIVE.calibration, next to the archive]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="File to write.  [default: that of the concept, or ARCHIVE.calibration next to the archive]")
 def calibrate_command(
     archive: str,
-    labels: Path,
-    column: str,
-    layer: str | None,
+    truth: Path | None,
+    column: str | None,
+    concept: Path | None,
+    right: tuple[str, ...],
+    judged: Path | None,
+    min_score: float | None,
+    seed: int | None,
+    labels_layer: str | None,
     min_share: float,
     block_km: float | None,
     delta: float,
     output: Path | None,
-    **asked: Unpack[Engine],
+    **asked: Unpack[Asked],
 ) -> None:
-    """Find out with LABELS how often the nearest tiles of a query are right.
+    """Find out how often the nearest tiles of a query, or the best of a concept, are right.
 
-    LABELS is a vector file of polygons or points with classes. 'geohash-rs query --precision 0.9'
-    then returns what can be promised. The archive is not changed.
+    LABELS is a vector file of polygons or points with classes. Afterwards 'query --precision 0.9'
+    and 'map --precision 0.9' return what can be promised. The archive is not changed. For a
+    concept, options such as --time limit the tiles that count; with --judged, pass those of the
+    draw.
     """
+    _check_options(truth, column, concept, right, judged, drawn={"--min-score": min_score, "--seed": seed})
     check_engine(archive, asked)
-    written = output or beside(archive)
+    written = output or concept or beside(archive)
     if written is None:
         msg = f"pass -o FILE to write; {archive} is not a folder of this machine"
         raise click.UsageError(msg, click.get_current_context())
     from geohash_rs.export.formats import check_place
 
-    check_place(written, inputs=[labels])
+    check_place(written, inputs=[path for path in (truth, judged) if path is not None])
+    limits = where_of(asked)
+    options: Any = {"column": column, "layer": labels_layer, "min_share": min_share, "block_km": block_km, "delta": delta}
     with opened(archive, asked) as searched:
-        found = searched.calibrate(
-            labels,
-            column=column,
-            layer=layer,
-            min_share=min_share,
-            block_km=block_km,
-            delta=delta,
-        )
-    found.save(written)
-    echo(*found.table().to_string(index=False, na_rep="-").split("\n"))
-    echo(f"{found}; written to {written}.", err=True)
+        if concept is None:
+            if any(limits.values()):
+                msg = "limits such as --time need --concept; queries are calibrated with all labelled tiles"
+                raise click.UsageError(msg, click.get_current_context())
+            found = searched.calibrate(truth, **options)
+            found.save(written)
+            table, said = found.table(), str(found)
+        else:
+            loaded = searched.concept(concept)
+            if judged is None:
+                better = loaded.calibrate(truth, right=right, **options, **limits)
+            else:
+                from geohash_rs.concepts.judgements import read_judgements
+
+                good, bad = read_judgements(judged)
+                better = loaded.checked(right=good, wrong=bad, min_score=0.5 if min_score is None else min_score, seed=seed or 0, delta=delta, **limits)
+            better.save(written)
+            table, said = better.table(), str(better)
+    echo(*table.to_string(index=False, na_rep="-").split("\n"))
+    echo(f"{said}; written to {written}.", err=True)
+
+
+def _check_options(
+    truth: Path | None,
+    column: str | None,
+    concept: Path | None,
+    right: tuple[str, ...],
+    judged: Path | None,
+    *,
+    drawn: dict[str, object],
+) -> None:
+    """Check that the options fit each other."""
+    given = [name for name, value in drawn.items() if value is not None]
+    problem = None
+    if (truth is None) == (judged is None):
+        problem = "pass LABELS, or --judged for a concept"
+    elif judged is not None and concept is None:
+        problem = "--judged needs --concept, the one for which the tiles were drawn"
+    elif truth is not None and column is None:
+        problem = "LABELS need --column, the column with the class"
+    elif truth is not None and concept is not None and not right:
+        problem = "--concept needs --right CLASS: the class of the labels that is right"
+    elif right and (concept is None or truth is None):
+        problem = "--right needs LABELS and --concept"
+    elif given and judged is None:
+        problem = f"{given[0]} needs --judged"
+    if problem:
+        raise click.UsageError(problem, click.get_current_context())
 
 
 def read_calibration(archive: str, path: Path | None) -> "Calibration | None":

@@ -29,6 +29,7 @@ __all__ = ["query_command"]
 @click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place.")
 @click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile that has this id; can be repeated.")
 @click.option("--vector", metavar="FILE.npy|FILE.parquet:ROW", help="Search with the feature vector, or the vectors, in this file, or with that in this row of a table, from 0.")
+@click.option("--concept", type=click.Path(path_type=Path), metavar="FILE.concept", help="List the tiles with the highest scores of a concept, see 'geohash-rs learn', instead of those near an example.")
 @click.option("--negative", "negatives", multiple=True, metavar="ID|PATCH", help="Tile or patch to avoid: a negative example; can be repeated.")
 @click.option("-k", type=click.IntRange(min=1), help="Number of matches.  [default: 20; all if only --max-distance or --precision is set]")
 @click.option("--window", type=Numbers("col,row,w,h", whole=True), help="Part of the patch to search with, px.")
@@ -53,6 +54,7 @@ def query_command(
     point: tuple[float, ...] | None,
     tiles: tuple[int, ...],
     vector: str | None,
+    concept: Path | None,
     negatives: tuple[str, ...],
     k: int | None,
     window: tuple[int, ...] | None,
@@ -76,8 +78,12 @@ def query_command(
     Several patches and tiles are all examples of what to find. From an archive in object storage,
     only the files that the search needs are fetched, to the user's cache folder.
     """
-    if not patches and not tiles and point is None and vector is None:
-        msg = "pass a PATCH.tif, --point, --tile or --vector to search with"
+    examples = {"PATCH": patches, "--tile": tiles, "--point": point, "--vector": vector}
+    if concept is not None:
+        others = {**examples, "--negative": negatives, "--max-distance": max_distance, "--exclude-overlap": exclude_overlap, "--calibration": calibration, "--ranking": ranking != "hamming"}
+        _check_alone(others)
+    elif not any(value not in (None, ()) for value in examples.values()):
+        msg = "pass a PATCH.tif, --point, --tile, --vector or --concept to search with"
         raise click.UsageError(msg, click.get_current_context())
     some = [*patches, *(text for text in negatives if not text.isdecimal())]
     _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
@@ -91,26 +97,30 @@ def query_command(
         check_output(output, inputs=[*some, *filter(None, [asked["region"]])])
     where = where_of(asked)
     with opened(archive, asked) as searched:
-        searched.calibration = read_calibration(archive, calibration)
-        matches = searched.query(
-            patches,
-            point=point,
-            tile=tiles,
-            vector=vector,
-            negatives=[int(text) if text.isdecimal() else text for text in negatives],
-            k=20 if k is None and max_distance is None and precision is None else k,
-            window=window,
-            bands=bands_of(bands),
-            value_range=value_range,
-            max_distance=max_distance,
-            precision=precision,
-            **where,
-            exclude_overlap=exclude_overlap,
-            ranking=ranking,  # type: ignore[arg-type]  # checked by click
-            distinct=distinct,
-            crs=crs,
-            device=device,
-        )
+        most = 20 if k is None and max_distance is None and precision is None else k
+        if concept is not None:
+            matches = searched.concept(concept).query(most, precision=precision, distinct=distinct, crs=crs, **where)
+        else:
+            searched.calibration = read_calibration(archive, calibration)
+            matches = searched.query(
+                patches,
+                point=point,
+                tile=tiles,
+                vector=vector,
+                negatives=[int(text) if text.isdecimal() else text for text in negatives],
+                k=most,
+                window=window,
+                bands=bands_of(bands),
+                value_range=value_range,
+                max_distance=max_distance,
+                precision=precision,
+                **where,
+                exclude_overlap=exclude_overlap,
+                ranking=ranking,  # type: ignore[arg-type]  # checked by click
+                distinct=distinct,
+                crs=crs,
+                device=device,
+            )
     if output is not None:
         matches.to_file(output, remote_scenes=remote_scenes)
         echo(f"{len(matches)} matches written to {output}.", err=True)
@@ -119,7 +129,15 @@ def query_command(
         lines = [*(f"{feature}," for feature in features[:-1]), *features[-1:]]
         echo('{"type": "FeatureCollection", "features": [', *lines, "]}")
     elif output is None:
-        print_tiles(matches)
+        print_tiles(matches, scores=concept is not None)
+
+
+def _check_alone(others: Mapping[str, object]) -> None:
+    """Check that a concept is not combined with what it stands for."""
+    for option, given in others.items():
+        if given not in (None, (), False):
+            msg = f"--concept stands for the examples and their ranking; leave out {option}"
+            raise click.UsageError(msg, click.get_current_context())
 
 
 def _check_patch_options(patches: Sequence[str], options: Mapping[str, object]) -> None:

@@ -46,7 +46,7 @@ class Areas(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to 
         listed with 0.
         """
         keys = [name for name in ("region", "date") if name in self.columns]
-        sums = pd.DataFrame(self[[*keys, "area_km2", "tiles"]]).assign(areas=1)
+        sums: pd.DataFrame = pd.DataFrame(self[[*keys, "area_km2", "tiles"]]).assign(areas=1)
         names = ["area_km2", "areas", "tiles"]
         levels: dict[str, Any] = {
             "region": [] if self.regions is None else list(self.regions.names),
@@ -63,7 +63,7 @@ class Areas(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to 
             )
             sums = sums.reindex(index, fill_value=0).reset_index()
         if self.regions is None or "region" not in keys:
-            return pd.DataFrame(sums)
+            return sums
         rows = pd.Index(self.regions.names).get_indexer(pd.Index(sums["region"]))
         sums["region_km2"] = self.regions.km2[rows]
         sums["share"] = _shares(sums["area_km2"].to_numpy(), self.regions.km2[rows])

@@ -11,6 +11,7 @@ from typing import Self, Unpack
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from geohash_rs.concepts.area_table import Areas
 from geohash_rs.concepts.areas import areas_of
@@ -332,6 +333,23 @@ class Concept(ScoredTiles):
             "block_km": found.block_km,
         }
         return dataclasses.replace(self, promise=promise, calibrated=how)
+
+    def table(self) -> pd.DataFrame:
+        """Return what is known at each threshold of the calibration.
+
+        Returns:
+            The columns cost, score, tiles (labelled, with this score or more), blocks, share (that
+            is right), low and high (an interval for it), and promised (precision, NaN if none).
+
+        Raises:
+            CalibrationError: If the concept is not calibrated.
+        """
+        if self.promise is None:
+            msg = f"{self.name} is not calibrated; see Concept.check and calibrate."
+            raise CalibrationError(msg)
+        table = self.promise.table().rename(columns={"value": "cost"})
+        table.insert(1, "score", self.model.scores(table["cost"].to_numpy()).round(4))
+        return table
 
     def map(
         self,

@@ -87,18 +87,7 @@ class Calibration:
             The columns distance, pairs (of labelled tiles), blocks, share (that is right), low and
             high (an interval for it), and promised (precision, NaN if none).
         """
-        promise = self.promise
-        return pd.DataFrame(
-            {
-                "distance": promise.values,
-                "pairs": promise.tiles,
-                "blocks": promise.blocks,
-                "share": promise.share.round(3),
-                "low": promise.low.round(3),
-                "high": promise.high.round(3),
-                "promised": np.where(promise.promised > 0, promise.promised, np.nan),
-            }
-        )
+        return self.promise.table().rename(columns={"value": "distance", "tiles": "pairs"})
 
     def __str__(self) -> str:
         return (

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from geohash_rs.errors import CalibrationError
 from geohash_rs.trust.bounds import Floats, Ints, Moments, share_bounds
@@ -128,6 +129,25 @@ class Promise:
             f"{what}: {self.share[row]:.0%} of the nearest {self.tiles[row]} labelled tiles are "
             f"right, but they lie in {self.blocks[row]} blocks of ground, which show only "
             f"{self.low[row]:.0%}; {instead}label about {more} blocks more."
+        )
+
+    def table(self) -> pd.DataFrame:
+        """Return what is known at each threshold, for people.
+
+        Returns:
+            The columns value, tiles, blocks, share, low, high and promised; promised is NaN where
+            nothing can be.
+        """
+        return pd.DataFrame(
+            {
+                "value": self.values,
+                "tiles": self.tiles,
+                "blocks": self.blocks,
+                "share": self.share.round(3),
+                "low": self.low.round(3),
+                "high": self.high.round(3),
+                "promised": np.where(self.promised > 0, self.promised, np.nan),
+            }
         )
 
     def to_json(self) -> dict[str, Any]:
