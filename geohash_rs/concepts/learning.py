@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 NUM_BACKGROUND = 16_384  # codes of the archive that a model is told apart from
 
-# Chosen on UC Merced and EuroSAT, with other queries than those of tests/benchmarks/marks.py
+# Chosen on UC Merced and EuroSAT: tests/benchmarks/marks.py
 BACKGROUND_WEIGHT = 30.0  # what the background weighs, in wrong marks: a few of it may be right
 MOST_OF_ONE = 0.05  # what one code of it weighs at most, if there are few
 RIDGE_PER_BIT = 0.5  # so codes of any length start with log odds of variance 2
