@@ -8,7 +8,7 @@ than the promise, which is about the true share: the other blocks are a sample, 
 Merced cut into quarters (a block is an image), EuroSAT RGB (a block is a square of ground) and
 invented coasts on two dates (a block is a place). Codes are `general-64` of each set. A query is
 pooled over all tiles of the split; a concept is a random class, learnt from 10 right and 20 wrong
-tiles, whose blocks take no part. What is found is the share of all right pairs or tiles; "best" is
+tiles, whose blocks are left out. What is found is the share of all right pairs or tiles; "best" is
 the most that a limit chosen with the answers could find.
 """
 
@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -151,7 +152,9 @@ def read_sets(data: Path, cache: Path | None) -> Iterator[tuple[str, Labelled]]:
         yield name, Labelled(codes=hash_tiles(batches, cache), labels=labels, blocks=blocks)
 
 
-def outcome(promise: Promise, precision: float, tiles: np.ndarray, right: np.ndarray) -> dict:
+def outcome(
+    promise: Promise, precision: float, tiles: np.ndarray, right: np.ndarray
+) -> dict[str, Any]:
     """Compare a promise with the other blocks, whose counts are by value and cumulative."""
     share = right / np.maximum(tiles, 1)
     good = np.flatnonzero((share >= precision) & (tiles > 0))
@@ -165,7 +168,7 @@ def outcome(promise: Promise, precision: float, tiles: np.ndarray, right: np.nda
     return found
 
 
-def try_queries(data: Labelled, rng: np.random.Generator, delta: float) -> list[dict]:
+def try_queries(data: Labelled, rng: np.random.Generator, delta: float) -> list[dict[str, Any]]:
     """Calibrate queries on some blocks, and compare with the others, for each precision."""
     mine = split(data, rng)
     tiles, right = count_pairs(data.codes[mine], data.labels[mine], data.blocks[mine])
@@ -175,7 +178,7 @@ def try_queries(data: Labelled, rng: np.random.Generator, delta: float) -> list[
     return [outcome(promise, precision, tiles, right) for precision in PRECISIONS]
 
 
-def try_concept(data: Labelled, rng: np.random.Generator, delta: float) -> list[dict]:
+def try_concept(data: Labelled, rng: np.random.Generator, delta: float) -> list[dict[str, Any]]:
     """Teach a concept, calibrate it on some blocks, and compare with the others."""
     classes, counts = np.unique(data.labels, return_counts=True)
     is_right = data.labels == rng.choice(classes[counts >= FEWEST])
@@ -201,7 +204,7 @@ def split(data: Labelled, rng: np.random.Generator) -> np.ndarray:
     return np.isin(data.blocks, chosen)
 
 
-def measure(sets: dict[str, Labelled], *, splits: int, delta: float) -> Iterator[dict]:
+def measure(sets: dict[str, Labelled], *, splits: int, delta: float) -> Iterator[dict[str, Any]]:
     """Yield one row for each set, kind of search and precision."""
     for name, data in sets.items():
         for kind, tried in (("query", try_queries), ("concept", try_concept)):
