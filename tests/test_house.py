@@ -324,7 +324,12 @@ LOADERS = frozenset({  # functions that do, by their last name, wherever they co
 })  # fmt: skip
 READERS = frozenset({"load", "loads"})
 METHODS = frozenset({"load_from_checkpoint", "get_state_dict"})
-PLAIN_READERS = frozenset({"json.load", "json.loads", "safetensors.torch.load"})
+PLAIN_READERS = frozenset(
+    {
+        *("json.load", "json.loads", "safetensors.torch.load"),
+        "geohash_rs.trust.calibration.Calibration.load",  # JSON
+    }
+)
 WEIGHTS = {"weights_only": "True", "allow_pickle": "False", "trust_remote_code": "False"}
 
 

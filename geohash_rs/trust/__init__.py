@@ -1,1 +1,5 @@
 """How often a search is right: labels become promises about precision."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,12 +6,13 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Moments", "beta_quantile", "share_bounds", "t_quantile"]
+__all__ = ["PAIR_BLOCKS", "Moments", "beta_quantile", "share_bounds", "t_quantile"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 PRIOR_BLOCKS = 0.5  # blocks, wrong throughout, that are added before the spread is estimated
+PAIR_BLOCKS = 4  # blocks of pairs that say as much as one block of tiles
 POINTS, REACH = 2001, 40.0  # of the integration, and its half width in standard deviations
 AT_ONCE = 1 << 22  # counts in memory
 
@@ -104,7 +105,7 @@ class Moments:
         Args:
             paired: As in `share_bounds`.
         """
-        return self.tiles / np.maximum(self.typical, 1) / (4 if paired else 1)
+        return self.tiles / np.maximum(self.typical, 1) / (PAIR_BLOCKS if paired else 1)
 
 
 def share_bounds(moments: Moments, *, paired: bool, level: float) -> tuple[Floats, Floats]:
@@ -116,8 +117,8 @@ def share_bounds(moments: Moments, *, paired: bool, level: float) -> tuple[Float
     tiles are wrong, the residuals understate the variance, so half a block is added to them that is
     wrong throughout.
 
-    If tiles are pairs of a query and a tile, each block of ground takes part as the query's and
-    as the tile's. To first order, a block then moves the share twice as far as its own residual
+    If tiles are pairs of a query and a tile, each block of ground counts as the query's and as
+    the tile's. To first order, a block then moves the share twice as far as its own residual
     says, and the variance is four times as large: that of a U-statistic.
 
     Args:
@@ -143,7 +144,13 @@ def share_bounds(moments: Moments, *, paired: bool, level: float) -> tuple[Float
     cautious = m.right / (m.tiles + extra)
     residuals = m.right_squared - 2 * cautious * m.product + cautious**2 * m.tiles_squared
     residuals += PRIOR_BLOCKS * (cautious * m.typical) ** 2
-    variance = (4 if paired else 1) * m.blocks / (m.blocks - 1) * residuals / (m.tiles + extra) ** 2
+    variance = (
+        (PAIR_BLOCKS if paired else 1)
+        * m.blocks
+        / (m.blocks - 1)
+        * residuals
+        / (m.tiles + extra) ** 2
+    )
     alike = np.minimum(cautious * (1 - cautious) / variance, m.tiles)
     few = NormalDist().inv_cdf(1 - level) / t_quantile(m.blocks - 1, level)
     size = alike * few**2

@@ -176,7 +176,7 @@ class Calibration:
         """Build it; what is wrong raises an error of any kind.
 
         Raises:
-            CalibrationError: If a value is of another kind than it should be.
+            CalibrationError: If a value is not of the kind that it should be.
         """
         hasher, classes = body["hasher"], body["classes"]
         whole = [body["num_bits"], body["num_tiles"], *classes.values()]

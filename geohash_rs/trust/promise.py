@@ -18,14 +18,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from geohash_rs.errors import CalibrationError
-from geohash_rs.trust.bounds import Floats, Ints, Moments, share_bounds
+from geohash_rs.trust.bounds import PAIR_BLOCKS, Floats, Ints, Moments, share_bounds
 
 __all__ = ["MOST_THRESHOLDS", "Promise", "promise_of", "promise_of_counts"]
 
 MOST_THRESHOLDS = 200
 FEWEST_TILES = 10  # nearest tiles from which on there are thresholds
 FEWEST_BLOCKS = 10
-SLACK = 1.2  # times the blocks that would do if all were right: where the test begins
+SLACK, SLACK_PAIRS = 1.2, 1.0  # times the blocks that do if all are right: where tests begin
 STRICT = 0.8  # lower precisions begin where this one does
 PRECISIONS = np.arange(1, 100) / 100  # that are tested
 MOST_SAVED = 100_000  # thresholds of a file
@@ -48,6 +48,7 @@ class Promise:
         promised: Highest precision, in whole percent, whose limit lies here or beyond, float64,
             never rising; 0 where nothing can be promised.
         delta: Failure rate.
+        paired: Whether tiles are pairs, in which a block says a quarter as much.
 
     References:
         Angelopoulos et al., Learn then test: calibrating predictive algorithms to achieve risk
@@ -64,6 +65,7 @@ class Promise:
     high: Floats
     promised: Floats
     delta: float
+    paired: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -106,7 +108,8 @@ class Promise:
         what = f"a precision of {precision:g} cannot be promised with failure rate {self.delta:g}"
         best = float(self.promised.max(initial=0))
         instead = f"ask for {best:g}, or " if best > 0 else ""
-        needed = math.ceil(needed_blocks(precision, self.delta))
+        parts = PAIR_BLOCKS if self.paired else 1
+        needed = math.ceil(parts * needed_blocks(precision, self.delta, paired=self.paired))
         most = int(self.blocks.max(initial=0))
         if most < needed:
             return (
@@ -153,7 +156,7 @@ class Promise:
     def to_json(self) -> dict[str, Any]:
         """Return it as a dict of lists and numbers."""
         lists = {name: getattr(self, name).tolist() for name in COLUMNS}
-        return {**lists, "delta": self.delta}
+        return {**lists, "delta": self.delta, "paired": self.paired}
 
     @classmethod
     def from_json(cls, given: object) -> "Promise":
@@ -168,8 +171,10 @@ class Promise:
         Raises:
             CalibrationError: If something is missing, or cannot be.
         """
-        if not isinstance(given, dict) or set(given) != {*COLUMNS, "delta"}:
-            msg = f"a promise has the entries {', '.join(COLUMNS)} and delta, and no others."
+        if not isinstance(given, dict) or set(given) != {*COLUMNS, "delta", "paired"}:
+            msg = (
+                f"a promise has the entries {', '.join(COLUMNS)}, delta and paired, and no others."
+            )
             raise CalibrationError(msg)
         arrays = {name: _column(given[name], name) for name in COLUMNS}
         if len({len(array) for array in arrays.values()}) != 1:
@@ -178,7 +183,11 @@ class Promise:
         if isinstance(given["delta"], bool) or not isinstance(given["delta"], int | float):
             msg = f"delta is {str(given['delta'])[:40]!r} instead of a number."
             raise CalibrationError(msg)
-        promise = cls(**arrays, delta=check_delta(float(given["delta"])))
+        if not isinstance(given["paired"], bool):
+            msg = f"paired is {str(given['paired'])[:40]!r} instead of true or false."
+            raise CalibrationError(msg)
+        delta = check_delta(float(given["delta"]))
+        promise = cls(**arrays, delta=delta, paired=given["paired"])
         low, share, high = promise.low, promise.share, promise.high
         sound = (
             (np.diff(promise.values) > 0).all()
@@ -296,7 +305,7 @@ def check_delta(delta: float) -> float:
     return delta
 
 
-def needed_blocks(precision: float, delta: float) -> float:
+def needed_blocks(precision: float, delta: float, *, paired: bool) -> float:
     """Return the blocks of equal size from which on a precision is tested.
 
     If all tiles are right in n blocks, ``delta = precision^n``.
@@ -304,11 +313,13 @@ def needed_blocks(precision: float, delta: float) -> float:
     Args:
         precision: The precision.
         delta: Failure rate.
+        paired: Whether tiles are pairs, of which there are many even below the first threshold.
 
     Returns:
         The number, with some slack for wrong tiles.
     """
-    return max(FEWEST_BLOCKS, SLACK * math.log(delta) / math.log(max(precision, STRICT)))
+    slack = SLACK_PAIRS if paired else SLACK
+    return max(FEWEST_BLOCKS, slack * math.log(delta) / math.log(max(precision, STRICT)))
 
 
 def thresholds(values: npt.NDArray[Any], *, most: int) -> Ints:
@@ -343,18 +354,20 @@ def _promise(values: Ints, moments: Moments, *, delta: float, paired: bool) -> P
         share=moments.right / moments.tiles,
         low=low,
         high=high,
-        promised=promised(bound, blocks, delta=delta),
+        promised=promised(bound, blocks, delta=delta, paired=paired),
         delta=delta,
+        paired=paired,
     )
 
 
-def promised(bound: Floats, blocks: Floats, *, delta: float) -> Floats:
+def promised(bound: Floats, blocks: Floats, *, delta: float, paired: bool) -> Floats:
     """Test each precision from the strictest threshold that has enough blocks to the loosest.
 
     Args:
         bound: Lower bounds of the precision at level 1 - delta, shape (thresholds,).
         blocks: Blocks of equal size that say as much, shape (thresholds,).
         delta: Failure rate.
+        paired: As in `needed_blocks`.
 
     Returns:
         Highest precision whose test reaches each threshold, and the tests of all lower precisions
@@ -363,7 +376,7 @@ def promised(bound: Floats, blocks: Floats, *, delta: float) -> Floats:
     found = np.zeros(len(bound))
     reached = len(bound) - 1
     for precision in PRECISIONS.tolist():
-        enough = np.flatnonzero(blocks >= needed_blocks(precision, delta))
+        enough = np.flatnonzero(blocks >= needed_blocks(precision, delta, paired=paired))
         if not len(enough):
             break
         first = int(enough[0])

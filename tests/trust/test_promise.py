@@ -65,7 +65,7 @@ def test_a_pair_takes_part_in_two_blocks():
 def test_each_precision_is_tested_from_the_nearest_threshold_until_it_fails():
     bound = np.array([0.3, 0.96, 0.93, 0.88, 0.95, 0.7])  # the second 0.95 mends no failure
     blocks = np.array([5.0, 60, 60, 60, 60, 60])
-    found = promised(bound, blocks, delta=0.1)
+    found = promised(bound, blocks, delta=0.1, paired=False)
     assert found.tolist() == [0.95, 0.95, 0.93, 0.88, 0.88, 0.7]
 
 
@@ -155,6 +155,7 @@ def test_a_promise_survives_json():
         ("promised", [2.0]),
         ("promised", [0.1, 0.9]),
         ("low", [True]),
+        ("paired", 1),
         ("delta", "0.1"),
         ("delta", 0.9),
         ("values", [1e300]),
