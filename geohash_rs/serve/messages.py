@@ -28,7 +28,8 @@ __all__ = [
 TileId = Annotated[int, Field(ge=0, lt=2**63, description="Id of a tile of the archive.")]
 Code = Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,512}$", description="A hexadecimal code.")]
 Moment = Annotated[str, Field(max_length=40)]
-MOST_MARKS = 5000  # of one kind
+MOST_EXAMPLES = 1000  # of a search, of one kind
+MOST_MARKS = 5000  # of a concept, of one kind
 MOST_FILE = 1_800_000  # characters of a concept's file
 Place = tuple[Annotated[float, Field(ge=-180, le=180)], Annotated[float, Field(ge=-90, le=90)]]
 TileSize = Annotated[int, Field(ge=1, lt=2**31)]
@@ -57,7 +58,9 @@ class Filters(Strict):
 class SearchRequest(Filters):
     """The examples to search with, and the filters."""
 
-    tiles: list[TileId] = Field(default=[], max_length=200, description="Example tiles.")
+    tiles: list[TileId] = Field(
+        default=[], max_length=MOST_EXAMPLES, description="Example tiles."
+    )
     codes: list[Code] = Field(
         default=[], max_length=1024, description="Codes of an example patch, from /api/patch."
     )
@@ -68,7 +71,9 @@ class SearchRequest(Filters):
         default=None, description="Footprint of the patch, GeoJSON geometry, for exclude_overlap."
     )
     negatives: list[TileId] = Field(
-        default=[], max_length=200, description="Example tiles that matches should not look like."
+        default=[],
+        max_length=MOST_EXAMPLES,
+        description="Example tiles that matches should not look like.",
     )
     k: int = Field(default=24, ge=1, le=1000, description="Number of matches.")
     max_distance: int | None = Field(

@@ -20,17 +20,19 @@ class InView:
     """The tiles of a ranking in a view.
 
     Attributes:
+        ids: Tile ids, int64, shape (tiles,).
         boxes: (xmin, ymin, xmax, ymax) in degrees, shape (tiles, 4).
         costs: Their costs, uint16, shape (tiles,).
     """
 
+    ids: Ids
     boxes: npt.NDArray[np.float64]
     costs: npt.NDArray[np.uint16]
 
     @property
     def num_bytes(self) -> int:
         """Bytes that it takes."""
-        return self.boxes.nbytes + self.costs.nbytes
+        return self.ids.nbytes + self.boxes.nbytes + self.costs.nbytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,13 +120,13 @@ class Ranking:
             view: (minlon, minlat, maxlon, maxlat) as from `parse_view`.
 
         Returns:
-            Boxes and costs of those that passed the filters.
+            Those that passed the filters.
         """
         parts = list(archive.boxes(view))
         ids = np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in parts)])
         boxes = np.concatenate([np.empty((0, 4)), *(boxes for _, boxes in parts)])
         if not len(self.ids):
-            return InView(boxes=boxes[:0], costs=self.costs)
+            return InView(ids=self.ids, boxes=boxes[:0], costs=self.costs)
         rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         ranked = self.ids[rows] == ids
-        return InView(boxes=boxes[ranked], costs=self.costs[rows[ranked]])
+        return InView(ids=ids[ranked], boxes=boxes[ranked], costs=self.costs[rows[ranked]])

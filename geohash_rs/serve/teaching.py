@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from geohash_rs.archive import Archive
 from geohash_rs.concepts.areas import Areas, areas_of
@@ -47,7 +48,7 @@ __all__ = ["Teacher"]
 
 BARS = 96  # of the histogram
 PRECISIONS = (0.7, 0.8, 0.9, 0.95)  # that the page offers
-MOST_JOINED = 50_000  # tiles that the map shows as areas; more are shown as counts
+MOST_JOINED = 20_000  # tiles that are joined to areas within a second
 MOST_POLYGONS = 4000  # in view; more are shown as counts
 MOST_JUDGED = 1000  # tiles that one request asks for
 CONCEPT_BYTES = 64 * 2**20
@@ -55,6 +56,8 @@ RANKING_BYTES = 256 * 2**20
 VIEW_BYTES = 128 * 2**20
 AREA_BYTES = 64 * 2**20
 MARK_BYTES = 1024  # that a mark takes, about
+
+View = tuple[float, float, float, float]
 
 
 class Teacher:
@@ -147,9 +150,10 @@ class Teacher:
             request: The marks, the filters, the cost and the view.
 
         Returns:
-            GeoJSON with the members ``kind``, ``tiles``, ``areas`` and ``km2``: the areas that
-            meet the view, or ``counts`` of tiles in squares if there are too many; then the last
-            two may be null.
+            GeoJSON with the members ``kind``, ``tiles``, ``areas`` and ``km2``: the ``areas`` that
+            meet the view, or ``counts`` of tiles in squares if there are too many. The members
+            tell of all areas, in view or not; of more than `MOST_JOINED` tiles only the number of
+            tiles is known, and the others are null.
 
         Raises:
             GeoHashRSError: If the marks, the filters or the view are not valid.
@@ -158,16 +162,21 @@ class Teacher:
         ranking = self._ranking(request, concept)
         view = None if request.view is None else parse_view(request.view)
         tiles = ranking.count(request.max_cost)
-        if tiles > MOST_JOINED:
-            cells = [] if view is None else self._cells(request, ranking, view)
-            return _collection("counts", cells, tiles=tiles, areas=None, km2=None)
+        if tiles > MOST_JOINED:  # so many that only a part of them can be joined in time
+            if view is None:
+                return _collection("counts", [], tiles=tiles)
+            return self._part(request, concept, ranking, view)
         key = (*self._key(request), request.max_cost, request.dates, request.min_area_km2)
-        drawn = self._areas.get(key, lambda: DrawnAreas.of(self._join(request, concept, ranking)))
-        about = {"tiles": drawn.tiles, "areas": len(drawn.features), "km2": drawn.km2}
+        drawn = self._areas.get(
+            key, lambda: DrawnAreas.of(self._join(request, concept, *ranking.best(request.max_cost)))
+        )
         features = [] if view is None else drawn.in_view(view)
+        kind = "areas"
         if view is not None and len(features) > MOST_POLYGONS:
-            return _collection("counts", self._cells(request, ranking, view), **about)
-        return _collection("areas", features, **about)
+            kind, features = "counts", self._cells(self._seen(request, ranking, view), request, view)
+        return _collection(
+            kind, features, tiles=drawn.tiles, areas=len(drawn.features), km2=drawn.km2
+        )
 
     def export(self, request: AreasExportRequest) -> bytes:
         """Write all areas up to a cost to a file.
@@ -182,7 +191,8 @@ class Teacher:
             GeoHashRSError: If the marks or filters are not valid, or no tile costs so little.
         """
         concept, _ = self._checked(request)
-        areas = self._join(request, concept, self._ranking(request, concept))
+        best = self._ranking(request, concept).best(request.max_cost)
+        areas = self._join(request, concept, *best)
         if areas.empty:
             msg = "there are no areas to save; lower the score, or the smallest area."
             raise ConceptError(msg)
@@ -322,17 +332,37 @@ class Teacher:
 
         return self._rankings.get(self._key(request), rank)
 
-    def _cells(
-        self, request: AreasRequest, ranking: Ranking, view: tuple[float, float, float, float]
-    ) -> Sequence[str]:
+    def _part(
+        self, request: AreasRequest, concept: Concept, ranking: Ranking, view: View
+    ) -> str:
+        """Draw areas of the tiles in view, or their counts; ground out of view is left out."""
+        tiles = ranking.count(request.max_cost)
+        seen = self._seen(request, ranking, view)
+        chosen = seen.costs <= request.max_cost
+        if np.count_nonzero(chosen) <= MOST_JOINED:
+            ids, costs = seen.ids[chosen], seen.costs[chosen].astype(np.int32)
+            drawn = DrawnAreas.of(self._join(request, concept, ids, costs))
+            if len(drawn.features) <= MOST_POLYGONS:
+                return _collection("areas", drawn.features, tiles=tiles)
+        return _collection("counts", self._cells(seen, request, view), tiles=tiles)
+
+    def _seen(self, request: AreasRequest, ranking: Ranking, view: View) -> InView:
         archive = self.searcher.archive.snapshot()
         key = (*self._key(request), view)
-        seen = self._views.get(key, lambda: ranking.in_view(archive, view))
+        return self._views.get(key, lambda: ranking.in_view(archive, view))
+
+    @staticmethod
+    def _cells(seen: InView, request: AreasRequest, view: View) -> Sequence[str]:
         chosen = seen.boxes[seen.costs <= request.max_cost]
         return cells_in_view([chosen], view) if len(chosen) else []
 
-    def _join(self, request: AreasRequest, concept: Concept, ranking: Ranking) -> Areas:
-        ids, costs = ranking.best(request.max_cost)
+    def _join(
+        self,
+        request: AreasRequest,
+        concept: Concept,
+        ids: npt.NDArray[np.int64],
+        costs: npt.NDArray[np.int32],
+    ) -> Areas:
         # one at a time: it takes memory, and what it warns of is plain to see on the page
         with self._joining, warnings.catch_warnings():
             warnings.simplefilter("ignore", GeoHashRSWarning)
@@ -399,7 +429,12 @@ def _limits(promise: Promise | None) -> list[LimitAnswer]:
 
 
 def _collection(
-    kind: str, features: Sequence[str], *, tiles: int, areas: int | None, km2: float | None
+    kind: str,
+    features: Sequence[str],
+    *,
+    tiles: int,
+    areas: int | None = None,
+    km2: float | None = None,
 ) -> str:
     about = json.dumps({"kind": kind, "tiles": tiles, "areas": areas, "km2": km2})[1:-1]
     joined = ",".join(features)

@@ -11,6 +11,7 @@ const PAUSE = 60; // ms between two requests while the slider moves
 const STEPS = 200; // of the slider
 let threshold = 0; // highest cost; the slider shows it as a score
 let chosen = null; // the score that the user chose, kept while the concept learns
+let shown = 0; // tiles
 let asking = null;
 let outdated = false; // whether to ask again after the answer
 let waiting = 0;
@@ -28,7 +29,7 @@ function promisedAt(cost) {
 function promise() {
   const { promise: given } = learned.answer;
   if (!given) {
-    const left = ROUND - (concept.checks.size % ROUND);
+    const left = Math.min(ROUND - (concept.checks.size % ROUND), shown || ROUND);
     return `Not calibrated: judge ${plural(left, "random tile")} to know how many are right.`;
   }
   const share = promisedAt(threshold);
@@ -40,8 +41,9 @@ function promise() {
 const wanted = () => ({ ...request(), max_cost: threshold, dates: $("area-dates").value, min_area_km2: Number($("area-least").value) || 0 });
 
 function showNumbers(found) {
+  shown = found.tiles;
   const size = found.km2 === null ? "" : ` · ${found.km2.toLocaleString("en", { maximumSignificantDigits: 4 })} km²`;
-  const parts = found.areas === null ? "" : ` in ${plural(found.areas, "area")}`;
+  const parts = found.areas === null ? "; raise the score, or zoom in, to see areas" : ` in ${plural(found.areas, "area")}`;
   $("area-numbers").textContent = `${plural(found.tiles, "tile")}${size}${parts}`;
 }
 

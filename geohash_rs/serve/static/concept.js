@@ -117,7 +117,7 @@ export async function openFile(file) {
     use({ name: taken ? "" : given, examples: right.map((id) => ({ id })), negatives: wrong, others, hasher, file: text.length <= MOST_FILE ? text : null });
     $("concept").open = true;
     await search({ fit: true });
-    if (taken) say(`This browser keeps another concept “${given}”; name this one to keep it too.`);
+    if (!concept.name) say(`This browser keeps another concept “${given}”; name this one to keep it too.`);
   } catch (error) {
     say(error.message);
   }
@@ -150,7 +150,7 @@ export function wireConcept() {
   });
   $("concept-delete").addEventListener("click", () => forget(concept.name));
   $("concept-save").addEventListener("click", saveFile);
-  $("concept-load").addEventListener("click", () => $("concept-file").click());
+  for (const id of ["concept-load", "concept-first"]) $(id).addEventListener("click", () => $("concept-file").click());
   $("concept-file").addEventListener("change", () => {
     if ($("concept-file").files[0]) openFile($("concept-file").files[0]);
     $("concept-file").value = "";

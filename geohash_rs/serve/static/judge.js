@@ -12,11 +12,11 @@ const AHEAD = 8; // tiles to ask for
 export const ROUND = 60; // tiles of a check
 const PICTURE = 384; // px
 
-const round = { open: false, queue: [], done: [], since: 0, skipped: new Set(), asking: null };
+const round = { open: false, queue: [], done: [], since: 0, skipped: new Set(), asking: null, pointed: null };
 const isCheck = () => $("judge-kind").value === "check";
 const idOf = (one) => one.properties.tile_id;
 const isExample = (id) => state.examples.some((one) => one.id === id) || state.negatives.includes(id);
-const isJudged = (id) => (isCheck() ? concept.checks.has(id) : isExample(id));
+const isJudged = (id) => id !== round.pointed && (isCheck() ? concept.checks.has(id) : isExample(id));
 
 // The tile on show stays, so that nobody judges another than the one they saw.
 async function ask() {
@@ -42,7 +42,8 @@ async function ask() {
 
 function about({ tile_id: id, similarity, datetime }) {
   const left = isCheck() ? `, ${plural(round.queue.length, "tile")} left in this check` : "";
-  return `tile ${id}${datetime ? `, ${datetime.slice(0, 10)}` : ""}, score ${similarity.toFixed(2)}${left}`;
+  const score = similarity === undefined ? "" : `, score ${similarity.toFixed(2)}`;
+  return `tile ${id}${datetime ? `, ${datetime.slice(0, 10)}` : ""}${score}${left}`;
 }
 
 function present() {
@@ -59,7 +60,7 @@ function present() {
   $("judge-picture").replaceChildren(picture(api.thumbnail(idOf(next), PICTURE), `tile ${idOf(next)}`));
   $("judge-about").textContent = about(next.properties);
   known.view.point(next.geometry);
-  known.view.fit([next.geometry], { padding: 200 });
+  known.view.fit([next.geometry], { around: 0.38 });
   if (round.queue[1]) new Image().src = api.thumbnail(idOf(round.queue[1]), PICTURE);
 }
 
@@ -77,16 +78,19 @@ function decide(right) {
   if (right === null) {
     if (isCheck()) return;
     round.skipped.add(idOf(next));
+    round.pointed = null;
     round.queue.shift();
     present();
     if (!round.queue.length) ask();
     return;
   }
+  const id = idOf(next);
   round.since += 1;
-  if (isCheck()) {
-    concept.checks.set(idOf(next), right);
-    showAll();
-  } else judge(next, right);
+  round.pointed = null;
+  const same = right ? state.examples.some((one) => one.id === id) : state.negatives.includes(id);
+  if (isCheck()) concept.checks.set(id, right);
+  if (isCheck() || same) showAll();
+  else judge(next, right);
 }
 
 function back() {
@@ -103,9 +107,21 @@ function start() {
   ask();
 }
 
+// Judge a tile that the user points at.
+export function judgeThis(feature) {
+  if (isCheck()) $("judge-kind").value = "teach";
+  if (!round.open) Object.assign(round, { open: true, since: 0, queue: [], done: [], skipped: new Set() });
+  places.set(idOf(feature), feature.geometry);
+  round.queue = [feature, ...round.queue.filter((one) => idOf(one) !== idOf(feature))];
+  round.pointed = idOf(feature);
+  showAll();
+  present();
+  $("judge").scrollIntoView({ block: "nearest" });
+}
+
 function stop() {
   round.asking?.abort();
-  Object.assign(round, { open: false, queue: [], done: [], since: 0 });
+  Object.assign(round, { open: false, queue: [], done: [], since: 0, pointed: null });
   known.view.point(null);
   keepFocus(showAll, "judge-start");
 }
@@ -132,7 +148,7 @@ function keys(event) {
 function show() {
   if (round.open && !isOpen()) return stop();
   $("judge-part").hidden = !round.open;
-  $("judge-start").hidden = round.open;
+  $("judge-start").hidden = $("judge-hint").hidden = round.open;
   $("judge-stop").hidden = !round.open;
   $("judge-undo").disabled = !canUndo();
   if (round.open) align();

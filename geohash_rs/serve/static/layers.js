@@ -7,6 +7,7 @@ export const FAR = "#ffc46b";
 const AREA = "#ffe14a";
 const AREA_EDGE = "#3d3200";
 const REJECTED = "#b3263f";
+export const MATCH_LAYERS = ["matches", "match-halo", "match-edges", "match-dots", "ranks"];
 const SMALL = ["<", ["zoom"], ["get", "until"]]; // so small that a dot is drawn
 
 export function styleOf(archive) {

@@ -3,7 +3,7 @@ import * as api from "./api.js";
 import { boundsOf, middleOf } from "./bounds.js";
 import { graticule } from "./graticule.js";
 import { badge, label } from "./labels.js";
-import { EMPTY, FAR, NEAR, styleOf } from "./layers.js";
+import { EMPTY, FAR, MATCH_LAYERS, NEAR, styleOf } from "./layers.js";
 
 const MOST_SCENES = 24; // pictures to keep
 const MOST_LABELS = 600; // label images to keep
@@ -172,11 +172,14 @@ export function makeMap({ archive, onView }) {
     },
     // Areas as polygons, or, if they are too many, as squares with the number of their tiles.
     showAreas(found) {
+      if (!map.getSource("areas")) return; // the map is still being set up
       if (found?.kind === "counts") {
         const most = Math.max(...found.features.map((cell) => cell.properties.count), 1);
         map.setPaintProperty("area-cells", "fill-opacity", ["interpolate", ["linear"], ["ln", ["get", "count"]], 0, 0.3, Math.log(most + 1), 0.85]);
       }
       set("areas", found ?? EMPTY);
+      // Matches would cover the areas.
+      for (const name of MATCH_LAYERS) map.setLayoutProperty(name, "visibility", found ? "none" : "visible");
     },
     bounds: () => viewOf(map),
     point(geometry) {
@@ -189,8 +192,11 @@ export function makeMap({ archive, onView }) {
       const dot = at(DOT, ["match-dots", "tile-dots"])[0];
       return dot ?? at(0, ["matches", "tiles"])[0];
     },
-    fit(geometries, { maxZoom = 15, padding = 70 } = {}) {
+    // With `around`, the surroundings take that share of the view on each side.
+    fit(geometries, { maxZoom = 15, around = 0 } = {}) {
       const box = boundsOf(geometries);
+      const { clientWidth: width, clientHeight: height } = map.getContainer();
+      const padding = around ? around * Math.min(width, height) : 70;
       if (box) map.fitBounds(box, { padding, maxZoom, animate: !still.matches, duration: 600 });
     },
     whole: () => archive.bounds && map.fitBounds(archive.bounds, { padding: 40, maxZoom: 17, animate: !still.matches }),

@@ -75,6 +75,7 @@ export function use(target) {
   past.push(last);
   future.length = 0;
   put({ ...blank(), ...target, number: (number += 1) });
+  recognise();
 }
 
 // --- kept in this browser, for this archive ---
@@ -108,7 +109,7 @@ function recognise() {
   if (concept.name || !numRight()) return;
   const [name, one] = Object.entries(kept()).find(([, other]) => taught(other) === taught(last)) ?? [];
   if (!name) return;
-  Object.assign(concept, { file: one.file, draw: one.draw, checks: new Map(one.checks) });
+  if (!concept.file) Object.assign(concept, { file: one.file, draw: one.draw, checks: new Map(one.checks) });
   nameSteps(name);
   last = snapshot();
 }
