@@ -14,7 +14,7 @@ import numpy.typing as npt
 from geohash_rs.archive import Archive
 from geohash_rs.concepts.areas import Areas, areas_of
 from geohash_rs.concepts.concept import Concept
-from geohash_rs.concepts.concept_file import parse
+from geohash_rs.concepts.concept_file import parse_concept
 from geohash_rs.concepts.mark import Mark
 from geohash_rs.concepts.marking import marks_of_tiles
 from geohash_rs.errors import (
@@ -291,7 +291,7 @@ class Teacher:
         return Concept.of_marks(archive, marks, name=request.name)
 
     def _of_file(self, content: bytes) -> Concept:
-        saved = parse(content, name="the file")
+        saved = parse_concept(content, name="the file")
         archive = self.searcher.archive
         if self.searcher.hides_folders:  # where files name scenes without their folders
             marks = tuple(_with_folder(archive, mark) for mark in saved.marks)
