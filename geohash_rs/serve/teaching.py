@@ -14,7 +14,7 @@ import numpy.typing as npt
 from geohash_rs.archive import Archive
 from geohash_rs.concepts.areas import Areas, areas_of
 from geohash_rs.concepts.concept import Concept
-from geohash_rs.concepts.concept_file import parse_concept
+from geohash_rs.concepts.concept_file import check_name, parse_concept
 from geohash_rs.concepts.mark import Mark
 from geohash_rs.concepts.marking import marks_of_tiles
 from geohash_rs.errors import (
@@ -211,7 +211,7 @@ class Teacher:
             GeoHashRSError: If the marks are not valid.
         """
         concept, _ = self._checked(request)
-        named = dataclasses.replace(concept, name=request.name)
+        named = dataclasses.replace(concept, name=check_name(request.name))
         if self.searcher.hides_folders:
             marks = tuple(
                 dataclasses.replace(mark, source=scene_name(mark.source)) for mark in named.marks
