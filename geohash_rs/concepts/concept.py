@@ -260,7 +260,10 @@ class Concept(ScoredTiles):
         is_right = judged(ids, right=right, wrong=wrong)
         count = len(is_right)
         # drawn at random from the tiles themselves, so each is a block of its own
-        promise = promise_of(costs[:count], is_right, np.arange(count), delta=delta)
+        known = promise_of(costs[:count], is_right, np.arange(count), delta=delta)
+        # every tile up to the smallest score could be drawn, so all that were drawn speak for it
+        values = np.append(known.values[:-1], self.most_cost(min_score=min_score))
+        promise = dataclasses.replace(known, values=values)
         how = {
             "by": "random tiles of the archive, judged one by one",
             "tiles": count,

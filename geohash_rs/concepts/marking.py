@@ -22,7 +22,7 @@ from geohash_rs.store.search.regions import read_shapes, shapes_of_frame
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
 
-__all__ = ["Shown", "marks_of", "new_marks", "tiles_of_shapes"]
+__all__ = ["Shown", "marks_of", "marks_of_tiles", "new_marks", "tiles_of_shapes"]
 
 LAYERS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".kml", ".gml", ".parquet", ".wkt")
 MIN_SHARE = 0.5  # of a tile that a polygon must cover to mark it
@@ -83,7 +83,7 @@ def marks_of(
                 marks = _of_patch(patches[number], right=right)
             else:
                 ids = _tiles_of(still, item, layer=layer, where=limits)
-                marks = _of_tiles(still, ids, right=right)
+                marks = marks_of_tiles(still, ids, right=right)
             found.update({mark.key: mark for mark in marks})
     return list(found.values())
 
@@ -149,7 +149,20 @@ def _of_patch(query: Query, *, right: bool) -> list[Mark]:
     return [Mark(right=right, code=code, source=source, place=place) for code in codes]
 
 
-def _of_tiles(archive: Searchable, ids: npt.NDArray[np.int64], *, right: bool) -> list[Mark]:
+def marks_of_tiles(archive: Searchable, ids: npt.NDArray[np.int64], *, right: bool) -> list[Mark]:
+    """Make marks of tiles.
+
+    Args:
+        archive: The archive.
+        ids: Their ids, int64, shape (tiles,).
+        right: Whether they are right or wrong.
+
+    Returns:
+        One mark for each tile, in the order given.
+
+    Raises:
+        TileNotFoundError: If the archive has no such tile.
+    """
     if not len(ids):
         return []
     tiles, codes = archive.tiles(ids), archive.codes(ids)

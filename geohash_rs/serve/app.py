@@ -28,8 +28,14 @@ from geohash_rs.serve.geojson import feature_collection
 from geohash_rs.serve.guard import Guard, content_security_policy
 from geohash_rs.serve.messages import (
     ArchiveAnswer,
+    AreasExportRequest,
+    AreasRequest,
+    ConceptAnswer,
+    ConceptRequest,
     ErrorAnswer,
     ExportRequest,
+    JudgeRequest,
+    MarksAnswer,
     PatchAnswer,
     SceneAnswer,
     SearchRequest,
@@ -37,6 +43,7 @@ from geohash_rs.serve.messages import (
 )
 from geohash_rs.serve.problems import explain_busy, explain_request, explainer
 from geohash_rs.serve.searching import Searcher, picture_size
+from geohash_rs.serve.teaching import Teacher
 from geohash_rs.serve.turns import BusyError, Room, Turns, in_own_thread
 from geohash_rs.serve.uploads import MAX_UPLOAD
 
@@ -46,6 +53,7 @@ THREADS = 8  # requests handled at once; others wait
 PATCHES = 2  # decoded at once: each takes up to 512 MB with its copy
 MOST_RECEIVED = 4 * MAX_UPLOAD  # bytes of patches that are arriving or waiting to be decoded
 SCENES = 2  # drawn at once: each is read completely, perhaps over the network
+CONCEPTS = 2  # learned or drawn at once: each scores all tiles, with all cores
 THUMBNAILS = 6  # drawn at once: as many as a browser requests from one server
 MOST_BODY = 2 * 2**20  # bytes of a request without a patch: a thousand codes of 512 bytes
 CACHE_BYTES = 64 * 2**20
@@ -62,6 +70,7 @@ MEDIA = {
     "parquet": "application/vnd.apache.parquet",
     "csv": "text/csv",
 }
+FILES: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {} for kind in MEDIA.values()}}}
 
 TileId = Annotated[int, PathParameter(ge=0, lt=2**63)]
 BBox = Annotated[str, Query(max_length=200, description="minlon,minlat,maxlon,maxlat")]
@@ -81,6 +90,17 @@ FEATURES: dict[int | str, dict[str, Any]] = {
 PICTURE: dict[int | str, dict[str, Any]] = {
     **WRONG,
     200: {"content": {"image/webp": {}}, "description": "A picture."},
+}
+CONCEPT: dict[int | str, dict[str, Any]] = {
+    **WRONG,
+    200: {"content": {"application/json": {}}, "description": "A concept's file."},
+}
+CONCEPT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A concept's file.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    },
 }
 PATCH: dict[str, Any] = {
     "parameters": [
@@ -150,6 +170,7 @@ def create_app(
     _add_archive(app, searcher, base_map=base_map, attribution=attribution)
     _add_pictures(app, searcher)
     _add_search(app, searcher)
+    _add_concepts(app, Teacher(searcher))
     return Guard(
         app,
         hosts=hosts,
@@ -204,7 +225,7 @@ def maplibre_files() -> list[Path]:
 def _add_archive(
     app: FastAPI, searcher: Searcher, *, base_map: str | None, attribution: str | None
 ) -> None:
-    views = ByteCache(CACHE_BYTES)
+    views = ByteCache[bytes](CACHE_BYTES, len)
 
     @app.get("/api/archive", response_model=ArchiveAnswer)
     def archive() -> ArchiveAnswer:
@@ -240,7 +261,7 @@ def _add_archive(
 
 
 def _add_pictures(app: FastAPI, searcher: Searcher) -> None:
-    pictures = ByteCache(CACHE_BYTES)
+    pictures = ByteCache[bytes](CACHE_BYTES, len)
     thumbnails = Turns("pictures", at_once=THUMBNAILS, waiting=100)
     scenes = Turns("pictures of scenes", at_once=SCENES, waiting=50)
     keep = {"cache-control": "private, max-age=86400"}
@@ -286,15 +307,58 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
             hashed = partial(searcher.patch, content, name=name, tile_size=tile_size)
             return await in_own_thread(hashed)
 
-    @app.post("/api/export", responses={**WRONG, 200: {"content": {t: {} for t in MEDIA.values()}}})
+    @app.post("/api/export", responses={**WRONG, **FILES})
     def export_kept(request: ExportRequest) -> Response:
         """Write tiles to a file."""
         with tempfile.TemporaryDirectory(prefix="geohash-rs-") as folder:
             path = Path(folder) / f"matches.{request.format}"
             write(searcher.kept(request.tiles), path)
             content = path.read_bytes()
-        headers = {"content-disposition": f'attachment; filename="{path.name}"'}
-        return Response(content, media_type=MEDIA[request.format], headers=headers)
+        return _attachment(content, path.name, MEDIA[request.format])
+
+
+def _attachment(content: bytes, name: str, kind: str) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type=kind, headers=headers)
+
+
+def _add_concepts(app: FastAPI, teacher: Teacher) -> None:
+    turns = Turns("concepts", at_once=CONCEPTS, waiting=32)
+
+    @app.post("/api/concept", response_model=ConceptAnswer, responses=WRONG)
+    async def learn(request: ConceptRequest) -> ConceptAnswer:
+        """Learn a concept from marks, and score all tiles that pass the filters."""
+        return await turns.run(lambda: teacher.learn(request))
+
+    @app.post("/api/concept/tiles", responses=FEATURES, response_class=Response)
+    async def judge(request: JudgeRequest) -> Response:
+        """Choose tiles to judge next."""
+        return Response(await turns.run(lambda: teacher.judge(request)), media_type=GEOJSON)
+
+    @app.post("/api/concept/areas", responses=FEATURES, response_class=Response)
+    async def areas(request: AreasRequest) -> Response:
+        """Draw the areas of all tiles up to a cost."""
+        return Response(await turns.run(lambda: teacher.areas(request)), media_type=GEOJSON)
+
+    @app.post("/api/concept/export", responses={**WRONG, **FILES}, response_class=Response)
+    async def export(request: AreasExportRequest) -> Response:
+        """Write the areas of all tiles up to a cost to a file."""
+        content = await turns.run(lambda: teacher.export(request))
+        return _attachment(content, f"areas.{request.format}", MEDIA[request.format])
+
+    @app.post("/api/concept/save", responses=CONCEPT, response_class=Response)
+    async def save(request: ConceptRequest) -> Response:
+        """Write a concept to a file."""
+        content = await turns.run(lambda: teacher.save(request))
+        return _attachment(content, "saved.concept", "application/json")
+
+    @app.post(
+        "/api/concept/open", response_model=MarksAnswer, responses=WRONG, openapi_extra=CONCEPT_BODY
+    )
+    async def open_file(request: Request) -> MarksAnswer:
+        """Read a concept's file, sent as the body."""
+        content = await request.body()
+        return await turns.run(lambda: teacher.open(content))
 
 
 def _file_name(header: str) -> str:

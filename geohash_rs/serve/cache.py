@@ -3,33 +3,38 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
 
 __all__ = ["ByteCache"]
 
+T = TypeVar("T")
 
-class ByteCache:
-    """The most recently used byte strings by key; thread-safe."""
 
-    def __init__(self, max_bytes: int) -> None:
+class ByteCache(Generic[T]):
+    """The most recently used values by key; thread-safe."""
+
+    def __init__(self, max_bytes: int, size: Callable[[T], int]) -> None:
         """Start empty.
 
         Args:
             max_bytes: Most bytes to keep.
+            size: Returns the bytes that a value takes.
         """
         self.max_bytes = max_bytes
+        self.size = size
         self.num_bytes = 0
-        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """Return the bytes of a key, making them if they are not cached.
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the value of a key, making it if it is not cached.
 
         Args:
             key: The key.
-            make: Makes the bytes.
+            make: Makes the value.
 
         Returns:
-            The bytes.
+            The value.
         """
         found = self.find(key)
         if found is not None:
@@ -38,13 +43,13 @@ class ByteCache:
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = made
-                self.num_bytes += len(made)
+                self.num_bytes += self.size(made)
             while self.num_bytes > self.max_bytes and self._kept:
-                self.num_bytes -= len(self._kept.popitem(last=False)[1])
+                self.num_bytes -= self.size(self._kept.popitem(last=False)[1])
         return made
 
-    def find(self, key: Hashable) -> bytes | None:
-        """Return the cached bytes of a key, or None.
+    def find(self, key: Hashable) -> T | None:
+        """Return the cached value of a key, or None.
 
         Args:
             key: The key.

@@ -13,12 +13,18 @@ __all__ = ["describe_archive"]
 
 
 def describe_archive(
-    archive: Archive, *, key: str, base_map: str | None = None, attribution: str | None = None
+    archive: Archive,
+    *,
+    place: str,
+    key: str,
+    base_map: str | None = None,
+    attribution: str | None = None,
 ) -> ArchiveAnswer:
     """Return what the page shows about an archive, without loading its hasher.
 
     Args:
         archive: The archive.
+        place: Identifies where the archive lies.
         key: Identifies the archive and its state.
         base_map: URL template of raster tiles.
         attribution: Credit line of the base map.
@@ -30,6 +36,7 @@ def describe_archive(
     about, times = _hasher(archive), archive.manifest.times
     return ArchiveAnswer(
         name=archive.path.resolve().name,
+        place=place,
         key=key,
         num_tiles=len(archive),
         num_scenes=len(archive.scenes()),

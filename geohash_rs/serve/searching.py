@@ -47,7 +47,7 @@ from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.tiles import sizes_of_tiles
 from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["Searcher", "picture_size"]
+__all__ = ["Searcher", "check_fresh", "picture_size"]
 
 F = TypeVar("F", bound=gpd.GeoDataFrame)
 
@@ -157,6 +157,11 @@ class Searcher:
                 self.archive.hasher(device=self.device)
 
     @property
+    def place(self) -> str:
+        """Identifies where the archive lies, whatever its state."""
+        return f"{zlib.crc32(str(self.archive.path.resolve()).encode()):08x}"
+
+    @property
     def key(self) -> str:
         """Identifies this archive and its state, including the checksums of its files."""
         state = self.archive.manifest
@@ -170,7 +175,7 @@ class Searcher:
     ) -> ArchiveAnswer:
         """Describe the archive, see `describe_archive`."""
         return describe_archive(
-            self.archive, key=self.key, base_map=base_map, attribution=attribution
+            self.archive, place=self.place, key=self.key, base_map=base_map, attribution=attribution
         )
 
     def view(self, bbox: str) -> str:
@@ -190,7 +195,7 @@ class Searcher:
 
     def tile(self, tile_id: int) -> str:
         """Describe one tile as a GeoJSON feature."""
-        return feature(self._shown(self._tiles([tile_id])))
+        return feature(self.shown(self._tiles([tile_id])))
 
     def tile_at(self, point: Sequence[float], *, tile_size: int | None = None) -> str:
         """Describe the tile at a point: the smallest, then the nearest centre, then the latest.
@@ -227,11 +232,23 @@ class Searcher:
         ranked = tiles.assign(size=sizes, away=away).sort_values(
             ["size", "away", "datetime", "tile_id"], ascending=[True, True, False, True]
         )
-        return feature(self._shown(ranked.drop(columns=["size", "away"])))
+        return feature(self.shown(ranked.drop(columns=["size", "away"])))
 
-    def _shown(self, frame: F) -> F:
-        """Name scenes without their folders on this machine, if others may be asking."""
-        if self.permission is None or self.permission.folders is None:
+    @property
+    def hides_folders(self) -> bool:
+        """Whether scenes are named without their folders, because others may be asking."""
+        return self.permission is not None and self.permission.folders is not None
+
+    def shown(self, frame: F) -> F:
+        """Name scenes without their folders on this machine, if others may be asking.
+
+        Args:
+            frame: Tiles.
+
+        Returns:
+            The table to show.
+        """
+        if not self.hides_folders:
             return frame
         shown: F = frame.assign(scene=[scene_name(str(scene)) for scene in frame["scene"]])
         return shown
@@ -320,7 +337,7 @@ class Searcher:
             exclude_overlap=request.exclude_overlap,
             distinct=request.distinct,
         )
-        return self._shown(found)
+        return self.shown(found)
 
     def kept(self, tiles: Sequence[KeptTile]) -> gpd.GeoDataFrame:
         """Return kept matches as a table for export.
@@ -331,7 +348,7 @@ class Searcher:
         Returns:
             The columns of matches if all have a distance and similarity, otherwise those of tiles.
         """
-        frame = self._shown(self._tiles([tile.tile_id for tile in tiles]))
+        frame = self.shown(self._tiles([tile.tile_id for tile in tiles]))
         if any(tile.distance is None or tile.similarity is None for tile in tiles):
             return frame
         return rank_matches(
@@ -345,23 +362,36 @@ def _codes(archive: Snapshot, request: SearchRequest) -> npt.NDArray[np.uint8]:
     """Parse the hexadecimal codes of a patch.
 
     Raises:
-        HasherMismatchError: If they were made by another hasher, or before the archive was
-            refitted and nothing says by which.
+        HasherMismatchError: If they were made by another hasher.
         QueryError: If their length differs from the archive's.
     """
-    known, former = archive.hasher_fingerprint, archive.manifest.former
-    if request.hasher != known if request.hasher is not None else former:
-        msg = (
-            "the patch was hashed before this archive was refitted with another hasher, so its "
-            "codes no longer fit. Drop the patch again."
-        )
-        raise HasherMismatchError(msg)
+    check_fresh(archive, request.hasher)
     num_bits = archive.num_bits or 0
     for text in request.codes:
         if len(text) * 4 != num_bits:
             msg = f"a code has {len(text) * 4} bits, but the archive's have {num_bits}."
             raise QueryError(msg)
     return np.array([list(bytes.fromhex(text)) for text in request.codes], dtype=np.uint8)
+
+
+def check_fresh(archive: Snapshot, hasher: str | None) -> None:
+    """Check that codes from the page were made by the archive's hasher.
+
+    Args:
+        archive: The archive.
+        hasher: The fingerprint of what made them, or None if the page does not know.
+
+    Raises:
+        HasherMismatchError: If another hasher made them, or they were made before the archive was
+            refitted and nothing says by which.
+    """
+    known, former = archive.hasher_fingerprint, archive.manifest.former
+    if hasher != known if hasher is not None else former:
+        msg = (
+            "the patch was hashed before this archive was refitted with another hasher, so its "
+            "codes no longer fit. Drop the patch again."
+        )
+        raise HasherMismatchError(msg)
 
 
 def _on_page(message: str, copy: str, name: str) -> str:

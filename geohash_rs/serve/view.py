@@ -12,7 +12,7 @@ from geohash_rs.errors import RegionError
 from geohash_rs.footprints.web_mercator import from_square, to_square
 from geohash_rs.store.snapshot import Answers
 
-__all__ = ["MOST_FOOTPRINTS", "parse_view", "tiles_in_view"]
+__all__ = ["MOST_FOOTPRINTS", "cells_in_view", "parse_view", "tiles_in_view"]
 
 MOST_FOOTPRINTS = 1500  # per response; more become counts
 CELLS_ACROSS = 64  # most cells along the longer side of a view
@@ -63,7 +63,7 @@ def tiles_in_view(archive: Answers, view: Sequence[float]) -> str:
     if count <= MOST_FOOTPRINTS:
         features = _footprints(archive, [ids for ids, _ in found])
         return _collection("footprints", count, features)
-    return _collection("counts", count, _cells([boxes for _, boxes in found], view))
+    return _collection("counts", count, cells_in_view([boxes for _, boxes in found], view))
 
 
 def _collection(kind: str, count: int, features: Sequence[str]) -> str:
@@ -80,8 +80,17 @@ def _footprints(archive: Answers, ids: Sequence[npt.NDArray[np.int64]]) -> list[
     ]
 
 
-def _cells(boxes: Sequence[npt.NDArray[np.float64]], view: Sequence[float]) -> list[str]:
-    """Count tiles in squares of the web map's grid, at a level that suits the view."""
+def cells_in_view(boxes: Sequence[npt.NDArray[np.float64]], view: Sequence[float]) -> list[str]:
+    """Count tiles in squares of the web map's grid, at a level that suits the view.
+
+    Args:
+        boxes: (xmin, ymin, xmax, ymax) of tiles in degrees, each of shape (tiles, 4); at least one
+            tile in all.
+        view: (minlon, minlat, maxlon, maxlat) as from `parse_view`.
+
+    Returns:
+        Squares as GeoJSON features with the property count.
+    """
     left, bottom, right, top = to_square(np.reshape(view, (2, 2))).ravel()
     extent = max(float(right - left), float(bottom - top), 2.0**-MAX_LEVEL)
     level = min(MAX_LEVEL, max(0, math.floor(math.log2(CELLS_ACROSS / extent))))

@@ -45,3 +45,11 @@ export const patch = async (file, size) => {
   const headers = { "content-type": "image/tiff", "x-file-name": encodeURIComponent(file.name) };
   return (await ask(`/api/patch${sized(size, "?")}`, { method: "POST", headers, body: file })).json();
 };
+export const learn = async (request, signal) => (await post("/api/concept", request, signal)).json();
+export const tilesToJudge = async (request, signal) => (await post("/api/concept/tiles", request, signal)).json();
+export const areas = async (request, bounds, signal) =>
+  (await post("/api/concept/areas", { ...request, view: bounds && bboxText(bounds) }, signal)).json();
+export const exportAreas = async (request) => (await post("/api/concept/export", request)).blob();
+export const saveConcept = async (request) => (await post("/api/concept/save", request)).blob();
+export const openConcept = async (text) =>
+  (await ask("/api/concept/open", { method: "POST", headers: { "content-type": "application/json" }, body: text })).json();

@@ -1,6 +1,7 @@
 // The query: good and bad examples, and the ways to choose the first one.
 import * as api from "./api.js";
 import { example } from "./cards.js";
+import { openFile } from "./concept.js";
 import * as link from "./link.js";
 import { $, plural, say } from "./page.js";
 import { change, search, startOver, useFile, usePlace, useTile } from "./search.js";
@@ -85,7 +86,8 @@ function wireDrop() {
     event.preventDefault();
     depth = 0;
     $("drop").hidden = true;
-    if (event.dataTransfer?.files[0]) useFile(event.dataTransfer.files[0]);
+    const file = event.dataTransfer?.files[0];
+    if (file) (file.name.endsWith(".concept") ? openFile : useFile)(file);
   });
 }
 

@@ -1,6 +1,6 @@
 // The tiles kept from one or more searches, and their download.
 import * as api from "./api.js";
-import { $, plural, say } from "./page.js";
+import { $, plural, save, say } from "./page.js";
 import { show as showAll, state, watch } from "./session.js";
 
 // Distances to different queries must not be mixed in one column.
@@ -24,12 +24,7 @@ async function download() {
   const comparable = ofOneQuery();
   const tiles = [...state.kept].map(([id, { distance, similarity }]) => (comparable ? { tile_id: id, distance, similarity } : { tile_id: id }));
   try {
-    const blob = await api.exportKept({ format, tiles });
-    const anchor = document.createElement("a");
-    anchor.href = URL.createObjectURL(blob);
-    anchor.download = `matches.${format}`;
-    anchor.click();
-    setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+    save(await api.exportKept({ format, tiles }), `matches.${format}`);
   } catch (error) {
     say(error.message);
   }

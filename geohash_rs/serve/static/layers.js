@@ -4,12 +4,15 @@ export const EMPTY = { type: "FeatureCollection", features: [] };
 const ASKED = "#00b4dc";
 export const NEAR = "#f0206a";
 export const FAR = "#ffc46b";
+const AREA = "#ffe14a";
+const AREA_EDGE = "#3d3200";
 const REJECTED = "#b3263f";
+export const MATCH_LAYERS = ["matches", "match-halo", "match-edges", "match-dots", "ranks"];
 const SMALL = ["<", ["zoom"], ["get", "until"]]; // so small that a dot is drawn
 
 export function styleOf(archive) {
   const sources = Object.fromEntries(
-    ["lines", "labels", "tiles", "dots", "matches", "ranks", "examples", "example-dots", "region", "pointed", "pointed-dot"].map(
+    ["lines", "labels", "tiles", "dots", "areas", "matches", "ranks", "examples", "example-dots", "region", "pointed", "pointed-dot"].map(
       (name) => [name, { type: "geojson", data: EMPTY }],
     ),
   );
@@ -28,6 +31,10 @@ export function styleOf(archive) {
     { id: "tiles", type: "fill", source: "tiles", filter: ["has", "tile_id"], paint: { "fill-opacity": 0.04 } },
     { id: "tile-edges", type: "line", source: "tiles", filter: ["has", "tile_id"], paint: { "line-width": 0.8, "line-opacity": 0.75 } },
     { id: "tile-dots", type: "circle", source: "dots", filter: SMALL, paint: { "circle-radius": 3.2, "circle-opacity": 0.75, "circle-stroke-color": "#ffffff", "circle-stroke-width": 0.8, "circle-stroke-opacity": 0.7 } },
+    { id: "area-cells", type: "fill", source: "areas", filter: ["has", "count"], paint: { "fill-color": AREA } },
+    { id: "areas", type: "fill", source: "areas", filter: ["!", ["has", "count"]], paint: { "fill-color": AREA, "fill-opacity": 0.42 } },
+    { id: "area-halo", type: "line", source: "areas", filter: ["!", ["has", "count"]], paint: { "line-color": AREA_EDGE, "line-width": 3 } },
+    { id: "area-edges", type: "line", source: "areas", filter: ["!", ["has", "count"]], paint: { "line-color": AREA, "line-width": 1.6 } },
     { id: "region", type: "fill", source: "region", filter: ["!=", ["geometry-type"], "Point"], paint: { "fill-color": "#8a6cff", "fill-opacity": 0.08 } },
     { id: "region-edge", type: "line", source: "region", filter: ["!=", ["geometry-type"], "Point"], paint: { "line-color": "#8a6cff", "line-width": 2.5, "line-dasharray": [2, 1.5] } },
     { id: "region-corners", type: "circle", source: "region", filter: ["==", ["geometry-type"], "Point"], paint: { "circle-radius": 6, "circle-color": "#ffffff", "circle-stroke-color": "#8a6cff", "circle-stroke-width": 2.5 } },

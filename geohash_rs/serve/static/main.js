@@ -1,10 +1,14 @@
 // Open the archive, show it on the map, and restore the search in the address.
 import * as api from "./api.js";
+import { wireAreas } from "./areas.js";
 import { wireAsking } from "./asking.js";
+import { wireConcept } from "./concept.js";
 import { wireFilters } from "./filters.js";
+import { wireJudge } from "./judge.js";
 import { wireKept } from "./kept.js";
 import * as link from "./link.js";
 import { makeMap, noMap } from "./map.js";
+import { wireMarks } from "./marks.js";
 import { wireMatches } from "./matches.js";
 import { $, plural, say } from "./page.js";
 import { restore } from "./search.js";
@@ -69,8 +73,12 @@ async function begin() {
   $("archive-facts").textContent = facts.join(" · ");
   Object.assign(known, { archive, view: openMap(archive) });
   if (known.view.map) wireTools();
+  wireMarks(); // before all that shows the marks
   wireAsking();
   wireFilters();
+  wireConcept();
+  wireJudge();
+  wireAreas();
   wireMatches();
   wireKept();
   wireLink();

@@ -3,7 +3,7 @@ import * as api from "./api.js";
 import { boundsOf, middleOf } from "./bounds.js";
 import { graticule } from "./graticule.js";
 import { badge, label } from "./labels.js";
-import { EMPTY, FAR, NEAR, styleOf } from "./layers.js";
+import { EMPTY, FAR, MATCH_LAYERS, NEAR, styleOf } from "./layers.js";
 
 const MOST_SCENES = 24; // pictures to keep
 const MOST_LABELS = 600; // label images to keep
@@ -17,6 +17,11 @@ const colours = () =>
 
 const collection = (features) => ({ type: "FeatureCollection", features });
 const feature = (geometry, properties = {}) => ({ type: "Feature", geometry, properties });
+
+function viewOf(map) {
+  const b = map.getBounds();
+  return [b.getWest(), Math.max(b.getSouth(), -90), b.getEast(), Math.min(b.getNorth(), 90)];
+}
 
 // A footprint's centre, and the zoom from which the footprint itself is drawn instead of a dot.
 function dotOf(geometry, properties) {
@@ -104,8 +109,7 @@ export function makeMap({ archive, onView }) {
   async function drawView() {
     looking?.abort();
     looking = new AbortController();
-    const b = map.getBounds();
-    const view = [b.getWest(), Math.max(b.getSouth(), -90), b.getEast(), Math.min(b.getNorth(), 90)];
+    const view = viewOf(map);
     const { signal } = looking;
     try {
       const scenes = drawScenes(view, signal).catch((error) => error); // rethrown below, after the tiles are drawn
@@ -166,6 +170,18 @@ export function makeMap({ archive, onView }) {
       const points = corners.map((corner) => feature({ type: "Point", coordinates: corner }));
       set("region", collection(geometry ? [feature(geometry), ...points] : points));
     },
+    // Areas as polygons, or, if they are too many, as squares with the number of their tiles.
+    showAreas(found) {
+      if (!map.getSource("areas")) return; // the map is still being set up
+      if (found?.kind === "counts") {
+        const most = Math.max(...found.features.map((cell) => cell.properties.count), 1);
+        map.setPaintProperty("area-cells", "fill-opacity", ["interpolate", ["linear"], ["ln", ["get", "count"]], 0, 0.3, Math.log(most + 1), 0.85]);
+      }
+      set("areas", found ?? EMPTY);
+      // Matches would cover the areas.
+      for (const name of MATCH_LAYERS) map.setLayoutProperty(name, "visibility", found ? "none" : "visible");
+    },
+    bounds: () => viewOf(map),
     point(geometry) {
       set("pointed", geometry ? collection([feature(geometry)]) : EMPTY);
       set("pointed-dot", geometry ? collection([dotOf(geometry)]) : EMPTY);
@@ -176,9 +192,12 @@ export function makeMap({ archive, onView }) {
       const dot = at(DOT, ["match-dots", "tile-dots"])[0];
       return dot ?? at(0, ["matches", "tiles"])[0];
     },
-    fit(geometries, { maxZoom = 15 } = {}) {
+    // With `around`, the surroundings take that share of the view on each side.
+    fit(geometries, { maxZoom = 15, around = 0 } = {}) {
       const box = boundsOf(geometries);
-      if (box) map.fitBounds(box, { padding: 70, maxZoom, animate: !still.matches, duration: 600 });
+      const { clientWidth: width, clientHeight: height } = map.getContainer();
+      const padding = around ? around * Math.min(width, height) : 70;
+      if (box) map.fitBounds(box, { padding, maxZoom, animate: !still.matches, duration: 600 });
     },
     whole: () => archive.bounds && map.fitBounds(archive.bounds, { padding: 40, maxZoom: 17, animate: !still.matches }),
     setImagery(on) {
@@ -191,7 +210,7 @@ export function makeMap({ archive, onView }) {
 // A substitute if no map can be drawn.
 export function noMap() {
   const nothing = () => {};
-  return { map: null, ready: null, showMatches: nothing, showExamples: nothing, showRegion: nothing, point: nothing, fit: nothing };
+  return { map: null, ready: null, showMatches: nothing, showExamples: nothing, showRegion: nothing, showAreas: nothing, bounds: () => null, point: nothing, fit: nothing };
 }
 
 function blend(a, b, t) {

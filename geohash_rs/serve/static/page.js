@@ -17,3 +17,11 @@ export function keepFocus(apply, refuge = "results-title") {
   $(refuge).focus({ preventScroll: true });
   $(refuge).scrollIntoView({ block: "nearest" });
 }
+
+export function save(blob, name) {
+  const anchor = document.createElement("a");
+  anchor.href = URL.createObjectURL(blob);
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+}

@@ -1,6 +1,7 @@
 // The user's actions: start from a tile, a place or a GeoTIFF, judge matches, search again.
 import * as api from "./api.js";
 import * as link from "./link.js";
+import { request } from "./marks.js";
 import { $, say } from "./page.js";
 import { known, patchOf, places, show, state, tileIds } from "./session.js";
 
@@ -60,7 +61,8 @@ function requestOf(patch) {
 
 async function knowPlaces() {
   const unknown = [...tileIds(), ...state.negatives].filter((id) => !places.has(id));
-  const found = await Promise.all(unknown.map(api.tile));
+  const several = unknown.length > 20 ? api.tilesToJudge({ ...request(), kind: "marked" }).then((all) => all.features) : null;
+  const found = await (several ?? Promise.all(unknown.map(api.tile)));
   for (const one of found) places.set(one.properties.tile_id, one.geometry);
 }
 

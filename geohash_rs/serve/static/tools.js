@@ -1,6 +1,9 @@
 // The map's tools: pick or add a tile, draw a box or a polygon.
+import * as api from "./api.js";
+import { isOpen } from "./concept.js";
 import { drawBox, drawPolygon } from "./draw.js";
-import { $, keepFocus } from "./page.js";
+import { judgeThis } from "./judge.js";
+import { $, keepFocus, say } from "./page.js";
 import { normal } from "./region.js";
 import { change, usePlace, useTile } from "./search.js";
 import { known, state } from "./session.js";
@@ -53,9 +56,20 @@ function pick({ point, lngLat, originalEvent }) {
   const more = originalEvent.shiftKey || tool === "add";
   const under = known.view.under(point);
   // The server chooses among overlapping footprints; a click on a match or a dot picks exactly that one.
+  if (isOpen() && !more) return judgeAt(under, lngLat);
   const itself = under && (under.layer.id.startsWith("match") || under.geometry.type === "Point");
   if (itself) useTile(under.properties.tile_id, { more });
   else usePlace(lngLat, { more });
+}
+
+// While a concept is mapped, a click judges a tile: another search would replace the marks.
+async function judgeAt(under, { lng, lat }) {
+  say();
+  try {
+    judgeThis(under?.geometry.type === "Point" ? await api.tile(under.properties.tile_id) : await api.tileAt(lng, lat, state.size));
+  } catch (error) {
+    say(error.message);
+  }
 }
 
 function point({ point: at }) {

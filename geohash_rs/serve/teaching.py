@@ -1,0 +1,441 @@
+"""Answer the page's requests about concepts: learn, judge, draw areas; nothing is ever written."""
+
+import dataclasses
+import json
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from geohash_rs.archive import Archive
+from geohash_rs.concepts.areas import Areas, areas_of
+from geohash_rs.concepts.concept import Concept
+from geohash_rs.concepts.concept_file import check_name, parse_concept
+from geohash_rs.concepts.mark import Mark
+from geohash_rs.concepts.marking import marks_of_tiles
+from geohash_rs.errors import (
+    CalibrationError,
+    ConceptError,
+    GeoHashRSWarning,
+    TileNotFoundError,
+)
+from geohash_rs.export.formats import write
+from geohash_rs.serve.cache import ByteCache
+from geohash_rs.serve.drawn_areas import DrawnAreas
+from geohash_rs.serve.geojson import feature_collection, read_polygon, scene_name
+from geohash_rs.serve.messages import (
+    AreasExportRequest,
+    AreasRequest,
+    ConceptAnswer,
+    ConceptRequest,
+    JudgeRequest,
+    LimitAnswer,
+    MarksAnswer,
+    OtherMark,
+    PromiseAnswer,
+)
+from geohash_rs.serve.ranking import InView, Ranking
+from geohash_rs.serve.searching import Searcher, check_fresh
+from geohash_rs.serve.view import cells_in_view, parse_view
+from geohash_rs.store.search.where import Where, WhereOptions
+from geohash_rs.trust.promise import Promise
+
+__all__ = ["Teacher"]
+
+BARS = 96  # of the histogram
+PRECISIONS = (0.7, 0.8, 0.9, 0.95)  # that the page offers
+MOST_JOINED = 20_000  # tiles that are joined to areas within a second
+MOST_POLYGONS = 4000  # in view; more are shown as counts
+MOST_JUDGED = 1000  # tiles that one request asks for
+CONCEPT_BYTES = 64 * 2**20
+RANKING_BYTES = 256 * 2**20
+VIEW_BYTES = 128 * 2**20
+AREA_BYTES = 64 * 2**20
+MARK_BYTES = 1024  # that a mark takes, about
+
+View = tuple[float, float, float, float]
+
+
+class Teacher:
+    """The concepts of an archive as the page sees them; thread-safe.
+
+    Every request carries the marks. What is kept here can be computed again from them.
+    """
+
+    def __init__(self, searcher: Searcher) -> None:
+        """Start without concepts.
+
+        Args:
+            searcher: The archive.
+        """
+        self.searcher = searcher
+        self._concepts = ByteCache[Concept](CONCEPT_BYTES, lambda one: MARK_BYTES * len(one.marks))
+        self._rankings = ByteCache[Ranking](RANKING_BYTES, lambda one: one.num_bytes)
+        self._views = ByteCache[InView](VIEW_BYTES, lambda one: one.num_bytes)
+        self._joining = threading.Lock()
+        self._areas = ByteCache[DrawnAreas](AREA_BYTES, lambda one: one.num_bytes)
+
+    def learn(self, request: ConceptRequest) -> ConceptAnswer:
+        """Learn a concept and score all tiles.
+
+        Args:
+            request: The marks and filters.
+
+        Returns:
+            The histogram of scores, and what can be promised.
+
+        Raises:
+            GeoHashRSError: If the marks or filters are not valid.
+        """
+        concept, checked = self._checked(request)
+        ranking = self._ranking(request, concept)
+        low, high, counts = ranking.bars(BARS)
+        codes = np.frombuffer(b"".join(mark.code for mark in concept.marks), np.uint8)
+        costs = concept.model.weights.costs(codes.reshape(len(concept.marks), -1)).tolist()
+        marked = list(zip(concept.marks, costs, strict=True))
+        return ConceptAnswer(
+            tiles=len(ranking.ids),
+            low=low,
+            high=high,
+            width=(high + 1 - low) / BARS,
+            counts=counts.tolist(),
+            offset=concept.model.offset,
+            unit=concept.model.unit,
+            right_costs=[cost for mark, cost in marked if mark.right],
+            wrong_costs=[cost for mark, cost in marked if not mark.right],
+            promise=_promise(concept.promise),
+            limits=_limits(concept.promise),
+            checked=checked,
+            notes=list(concept.notes),
+        )
+
+    def judge(self, request: JudgeRequest) -> str:
+        """Choose tiles to judge.
+
+        Args:
+            request: The marks, the filters and the kind of choice.
+
+        Returns:
+            GeoJSON, in the order in which to judge them.
+
+        Raises:
+            GeoHashRSError: If the marks or filters are not valid.
+        """
+        concept, where = self._concept(request), _where(request)
+        more = min(request.k + len(request.without), MOST_JUDGED)
+        if request.kind == "marked":
+            ids = [mark.tile for mark in concept.marks if mark.tile is not None]
+            tiles = self.searcher.archive.tiles(np.array(ids, dtype=np.int64))
+            return feature_collection(self.searcher.shown(tiles))
+        if request.kind == "check":  # all of them: leaving out what is hard would flatter it
+            found = concept.check(
+                request.k, min_score=request.check_score, seed=request.seed, **where
+            )
+            return feature_collection(self.searcher.shown(found))
+        if request.kind == "best":
+            found = concept.query(more, exclude_marks=True, **where)
+        else:
+            found = concept.suggest(more, **where)
+        fresh = found[~found["tile_id"].isin(request.without)].head(request.k)
+        return feature_collection(self.searcher.shown(fresh))
+
+    def areas(self, request: AreasRequest) -> str:
+        """Draw the areas up to a cost in a view.
+
+        Args:
+            request: The marks, the filters, the cost and the view.
+
+        Returns:
+            GeoJSON with the members ``kind``, ``tiles``, ``areas`` and ``km2``: the ``areas`` that
+            meet the view, or ``counts`` of tiles in squares if there are too many. The members
+            tell of all areas, in view or not; of more than `MOST_JOINED` tiles only the number of
+            tiles is known, and the others are null.
+
+        Raises:
+            GeoHashRSError: If the marks, the filters or the view are not valid.
+        """
+        concept = self._concept(request)
+        ranking = self._ranking(request, concept)
+        view = None if request.view is None else parse_view(request.view)
+        tiles = ranking.count(request.max_cost)
+        if tiles > MOST_JOINED:  # so many that only a part of them can be joined in time
+            if view is None:
+                return _collection("counts", [], tiles=tiles)
+            return self._part(request, concept, ranking, view)
+        key = (*self._key(request), request.max_cost, request.dates, request.min_area_km2)
+        drawn = self._areas.get(
+            key, lambda: DrawnAreas.of(self._join(request, concept, *ranking.best(request.max_cost)))
+        )
+        features = [] if view is None else drawn.in_view(view)
+        kind = "areas"
+        if view is not None and len(features) > MOST_POLYGONS:
+            kind, features = "counts", self._cells(self._seen(request, ranking, view), request, view)
+        return _collection(
+            kind, features, tiles=drawn.tiles, areas=len(drawn.features), km2=drawn.km2
+        )
+
+    def export(self, request: AreasExportRequest) -> bytes:
+        """Write all areas up to a cost to a file.
+
+        Args:
+            request: The marks, the filters, the cost and the format.
+
+        Returns:
+            The file's content.
+
+        Raises:
+            GeoHashRSError: If the marks or filters are not valid, or no tile costs so little.
+        """
+        concept, _ = self._checked(request)
+        best = self._ranking(request, concept).best(request.max_cost)
+        areas = self._join(request, concept, *best)
+        if areas.empty:
+            msg = "there are no areas to save; lower the score, or the smallest area."
+            raise ConceptError(msg)
+        return _written(f"areas.{request.format}", lambda path: write(areas, path))
+
+    def save(self, request: ConceptRequest) -> bytes:
+        """Write a concept to a file.
+
+        Args:
+            request: The marks.
+
+        Returns:
+            The file's content.
+
+        Raises:
+            GeoHashRSError: If the marks are not valid.
+        """
+        concept, _ = self._checked(request)
+        named = dataclasses.replace(concept, name=check_name(request.name))
+        if self.searcher.hides_folders:
+            marks = tuple(
+                dataclasses.replace(mark, source=scene_name(mark.source)) for mark in named.marks
+            )
+            named = dataclasses.replace(named, marks=marks)
+        return _written("saved.concept", named.save)
+
+    def open(self, content: bytes) -> MarksAnswer:
+        """Read a concept's file.
+
+        Args:
+            content: The file, which may come from a stranger.
+
+        Returns:
+            Its marks: ids of tiles of this archive, and codes of others.
+
+        Raises:
+            ConceptError: If it is not a concept, or is damaged.
+            HasherMismatchError: If another hasher made the archive's codes.
+        """
+        self.searcher.check()
+        concept = self._of_file(content)
+        tiles = [mark for mark in concept.marks if mark.tile is not None]
+        return MarksAnswer(
+            name=concept.name,
+            right=[mark.tile for mark in tiles if mark.right],
+            wrong=[mark.tile for mark in tiles if not mark.right],
+            others=[
+                OtherMark(
+                    right=mark.right, code=mark.code.hex(), source=mark.source, place=mark.place
+                )
+                for mark in concept.marks
+                if mark.tile is None
+            ],
+            hasher=concept.hasher,
+        )
+
+    # --- what is kept ---
+
+    def _marks_key(self, request: ConceptRequest) -> Hashable:
+        about = request.model_dump_json(include={"right", "wrong", "others", "hasher", "file"})
+        return self.searcher.key, about
+
+    def _key(self, request: ConceptRequest) -> tuple[Hashable, ...]:
+        filters = request.model_dump_json(include={"region", "time", "tile_sizes"})
+        return self._marks_key(request), filters
+
+    def _concept(self, request: ConceptRequest) -> Concept:
+        self.searcher.check()
+        return self._concepts.get(self._marks_key(request), lambda: self._learn(request))
+
+    def _learn(self, request: ConceptRequest) -> Concept:
+        """Learn a concept from its marks, or take it from its file.
+
+        Raises:
+            ConceptError: If there are both, or the marks teach nothing.
+        """
+        if request.file is not None:
+            if request.right or request.wrong or request.others:
+                msg = "the request has both marks and a file; send one of them."
+                raise ConceptError(msg)
+            return self._of_file(request.file.encode())
+        archive = self.searcher.archive
+        if request.others:
+            check_fresh(archive.snapshot(), request.hasher)
+        marks = [
+            mark
+            for right, ids in ((True, request.right), (False, request.wrong))
+            for mark in marks_of_tiles(archive, np.array([*dict.fromkeys(ids)], np.int64), right=right)
+        ]
+        marks += [
+            Mark(
+                right=one.right, code=bytes.fromhex(one.code), source=one.source, place=one.place
+            )
+            for one in request.others
+        ]
+        return Concept.of_marks(archive, marks, name=request.name)
+
+    def _of_file(self, content: bytes) -> Concept:
+        saved = parse_concept(content, name="the file")
+        archive = self.searcher.archive
+        if self.searcher.hides_folders:  # where files name scenes without their folders
+            marks = tuple(_with_folder(archive, mark) for mark in saved.marks)
+            saved = dataclasses.replace(saved, marks=marks)
+        return Concept(archive=archive, **vars(saved)).on(archive)
+
+    def _checked(self, request: ConceptRequest) -> tuple[Concept, str]:
+        """Learn a concept and calibrate it with the judgements of a check, if there are any.
+
+        Returns:
+            The concept, and what its calibration rests on or lacks.
+        """
+        concept = self._concept(request)
+        if not request.checks:
+            known = concept.calibrated or {}
+            return concept, str(known.get("by", ""))
+        ids = {
+            right: [one.tile_id for one in request.checks if one.right == right]
+            for right in (True, False)
+        }
+        about = f"{len(ids[True])} of {len(request.checks)} random tiles were right"
+        try:
+            checked = concept.checked(
+                right=ids[True],
+                wrong=ids[False],
+                min_score=request.check_score,
+                seed=request.seed,
+                **_where(request),
+            )
+        except CalibrationError as error:
+            return concept, f"{about}. {error}"
+        return checked, about
+
+    def _ranking(self, request: ConceptRequest, concept: Concept) -> Ranking:
+        def rank() -> Ranking:
+            with concept.archive.one_state() as still:
+                return Ranking.of(*concept.scored(still, Where.parse(**_where(request))))
+
+        return self._rankings.get(self._key(request), rank)
+
+    def _part(
+        self, request: AreasRequest, concept: Concept, ranking: Ranking, view: View
+    ) -> str:
+        """Draw areas of the tiles in view, or their counts; ground out of view is left out."""
+        tiles = ranking.count(request.max_cost)
+        seen = self._seen(request, ranking, view)
+        chosen = seen.costs <= request.max_cost
+        if np.count_nonzero(chosen) <= MOST_JOINED:
+            ids, costs = seen.ids[chosen], seen.costs[chosen].astype(np.int32)
+            drawn = DrawnAreas.of(self._join(request, concept, ids, costs))
+            if len(drawn.features) <= MOST_POLYGONS:
+                return _collection("areas", drawn.features, tiles=tiles)
+        return _collection("counts", self._cells(seen, request, view), tiles=tiles)
+
+    def _seen(self, request: AreasRequest, ranking: Ranking, view: View) -> InView:
+        archive = self.searcher.archive.snapshot()
+        key = (*self._key(request), view)
+        return self._views.get(key, lambda: ranking.in_view(archive, view))
+
+    @staticmethod
+    def _cells(seen: InView, request: AreasRequest, view: View) -> Sequence[str]:
+        chosen = seen.boxes[seen.costs <= request.max_cost]
+        return cells_in_view([chosen], view) if len(chosen) else []
+
+    def _join(
+        self,
+        request: AreasRequest,
+        concept: Concept,
+        ids: npt.NDArray[np.int64],
+        costs: npt.NDArray[np.int32],
+    ) -> Areas:
+        # one at a time: it takes memory, and what it warns of is plain to see on the page
+        with self._joining, warnings.catch_warnings():
+            warnings.simplefilter("ignore", GeoHashRSWarning)
+            with concept.archive.one_state() as still:
+                return areas_of(
+                    still,
+                    ids,
+                    costs,
+                    model=concept.model,
+                    promise=concept.promise,
+                    dates=request.dates,
+                    min_area_km2=request.min_area_km2,
+                    by=None,
+                    by_column=None,
+                    by_layer=None,
+                    tile_sizes=None if request.tile_sizes is None else set(request.tile_sizes),
+                )
+
+
+def _where(request: ConceptRequest) -> WhereOptions:
+    region = None if request.region is None else read_polygon(request.region, "region")
+    return WhereOptions(region=region, time=request.time, tile_size=request.tile_sizes)
+
+
+def _with_folder(archive: Archive, mark: Mark) -> Mark:
+    """Name the folder of a mark's scene again, if the file left it out as this server does."""
+    if mark.tile is None:
+        return mark
+    try:
+        scene = str(archive.tiles(np.array([mark.tile]))["scene"].iloc[0])
+    except TileNotFoundError:
+        return mark
+    return dataclasses.replace(mark, source=scene) if scene_name(scene) == mark.source else mark
+
+
+def _written(name: str, save: Callable[[Path], None]) -> bytes:
+    """Return the content of a file that is written to a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="geohash-rs-") as folder:
+        path = Path(folder) / name
+        save(path)
+        return path.read_bytes()
+
+
+def _promise(promise: Promise | None) -> PromiseAnswer | None:
+    if promise is None:
+        return None
+    return PromiseAnswer(
+        values=promise.values.tolist(), promised=promise.promised.tolist(), delta=promise.delta
+    )
+
+
+def _limits(promise: Promise | None) -> list[LimitAnswer]:
+    """Find the largest cost of each precision that the page offers."""
+    limits: list[LimitAnswer] = []
+    if promise is None:
+        return limits
+    for precision in PRECISIONS:
+        try:
+            found = LimitAnswer(precision=precision, cost=promise.limit(precision), problem=None)
+        except CalibrationError as error:
+            found = LimitAnswer(precision=precision, cost=None, problem=str(error))
+        limits.append(found)
+    return limits
+
+
+def _collection(
+    kind: str,
+    features: Sequence[str],
+    *,
+    tiles: int,
+    areas: int | None = None,
+    km2: float | None = None,
+) -> str:
+    about = json.dumps({"kind": kind, "tiles": tiles, "areas": areas, "km2": km2})[1:-1]
+    joined = ",".join(features)
+    return f'{{"type":"FeatureCollection",{about},"features":[{joined}]}}'
