@@ -67,7 +67,8 @@ class Areas(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to 
         rows = pd.Index(self.regions.names).get_indexer(pd.Index(sums["region"]))
         sums["region_km2"] = self.regions.km2[rows]
         sums["share"] = _shares(sums["area_km2"].to_numpy(), self.regions.km2[rows])
-        return gpd.GeoDataFrame(sums, geometry=self.regions.shapes[rows], crs=WGS84)
+        table: pd.DataFrame = gpd.GeoDataFrame(sums, geometry=self.regions.shapes[rows], crs=WGS84)
+        return table
 
     def to_file(
         self,
