@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.codes import hamming_distances
-from geohash_rs.concepts.learning import Model
+from geohash_rs.concepts.learning import NUM_BACKGROUND, Model
 from geohash_rs.concepts.mark import Mark, codes_of_marks
 from geohash_rs.concepts.scores import Histogram, histogram_of
 from geohash_rs.concepts.suggestions import choose, num_candidates
@@ -129,12 +129,18 @@ class ScoredTiles:
         """
         Limits(k=k)
         parsed = dataclasses.replace(Where.parse(**where), exclude_ids=self.marked)
+        anywhere = not any(where.values())
         with self.archive.one_state() as still:
-            limits = Limits(k=num_candidates(k))
-            ids, costs, _ = self._best(still, limits, parsed)
+            ids, costs = self._find(still, Limits(k=num_candidates(k)), parsed)
+            codes = still.codes(ids)
+            if anywhere:  # the threshold of a large class lies beyond the best
+                more, sample = still.sample(NUM_BACKGROUND)
+                new = ~np.isin(more, np.concatenate([ids, self.marked]))
+                ids, codes = np.append(ids, more[new]), np.append(codes, sample[new], axis=0)
+                costs = np.append(costs, self.model.weights.costs(sample[new]))
             num_bytes = len(self.model.weights.code)
             rows = choose(
-                still.codes(ids),
+                codes,
                 costs,
                 self.model,
                 codes_of_marks(self.marks, right=True, num_bytes=num_bytes),
