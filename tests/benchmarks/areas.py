@@ -250,7 +250,7 @@ def measure(
     for precision in PRECISIONS:
         row: dict[str, object] = {"data": data, "kind": name, "seed": seed, "promised": precision}
         areas = mapped(side, model, promise, precision)
-        if areas is None:
+        if areas is None or areas.empty:
             rows.append({**row, "true_km2": true_km2, "error_%": None})
             continue
         maps[precision] = areas
@@ -272,7 +272,7 @@ def measure(
 
 
 def draw(pictures: list[tuple[str, Side, str, dict[float, Areas]]], path: Path) -> None:
-    """Draw the truth beside the maps of each precision, one row for each kind."""
+    """Draw the truth next to the maps of each precision, one row for each kind."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4 * (1 + len(PRECISIONS)), 3.4 * len(pictures)), layout="constrained")
