@@ -1,4 +1,4 @@
-"""A self-contained page of areas: a map beside their totals and sizes, without scripts."""
+"""A self-contained page of areas: a map next to their totals and sizes, without scripts."""
 
 from html import escape
 from importlib.resources import files

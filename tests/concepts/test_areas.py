@@ -1,4 +1,4 @@
-"""Areas, held against unions of footprints and an equal-area projection."""
+"""Areas, checked against unions of footprints and an equal-area projection."""
 
 import geopandas as gpd
 import numpy as np

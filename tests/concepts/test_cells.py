@@ -1,4 +1,4 @@
-"""The cells of a grid: each tile's own ground, held against plain loops over pixels."""
+"""The cells of a grid: each tile's own ground, checked against plain loops over pixels."""
 
 import numpy as np
 import pytest
