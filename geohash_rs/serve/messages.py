@@ -58,9 +58,7 @@ class Filters(Strict):
 class SearchRequest(Filters):
     """The examples to search with, and the filters."""
 
-    tiles: list[TileId] = Field(
-        default=[], max_length=MOST_EXAMPLES, description="Example tiles."
-    )
+    tiles: list[TileId] = Field(default=[], max_length=MOST_EXAMPLES, description="Example tiles.")
     codes: list[Code] = Field(
         default=[], max_length=1024, description="Codes of an example patch, from /api/patch."
     )

@@ -168,12 +168,16 @@ class Teacher:
             return self._part(request, concept, ranking, view)
         key = (*self._key(request), request.max_cost, request.dates, request.min_area_km2)
         drawn = self._areas.get(
-            key, lambda: DrawnAreas.of(self._join(request, concept, *ranking.best(request.max_cost)))
+            key,
+            lambda: DrawnAreas.of(self._join(request, concept, *ranking.best(request.max_cost))),
         )
         features = [] if view is None else drawn.in_view(view)
         kind = "areas"
         if view is not None and len(features) > MOST_POLYGONS:
-            kind, features = "counts", self._cells(self._seen(request, ranking, view), request, view)
+            kind, features = (
+                "counts",
+                self._cells(self._seen(request, ranking, view), request, view),
+            )
         return _collection(
             kind, features, tiles=drawn.tiles, areas=len(drawn.features), km2=drawn.km2
         )
@@ -280,12 +284,12 @@ class Teacher:
         marks = [
             mark
             for right, ids in ((True, request.right), (False, request.wrong))
-            for mark in marks_of_tiles(archive, np.array([*dict.fromkeys(ids)], np.int64), right=right)
+            for mark in marks_of_tiles(
+                archive, np.array([*dict.fromkeys(ids)], np.int64), right=right
+            )
         ]
         marks += [
-            Mark(
-                right=one.right, code=bytes.fromhex(one.code), source=one.source, place=one.place
-            )
+            Mark(right=one.right, code=bytes.fromhex(one.code), source=one.source, place=one.place)
             for one in request.others
         ]
         return Concept.of_marks(archive, marks, name=request.name)
@@ -332,9 +336,7 @@ class Teacher:
 
         return self._rankings.get(self._key(request), rank)
 
-    def _part(
-        self, request: AreasRequest, concept: Concept, ranking: Ranking, view: View
-    ) -> str:
+    def _part(self, request: AreasRequest, concept: Concept, ranking: Ranking, view: View) -> str:
         """Draw areas of the tiles in view, or their counts; ground out of view is left out."""
         tiles = ranking.count(request.max_cost)
         seen = self._seen(request, ranking, view)

@@ -100,7 +100,9 @@ def test_only_areas_in_view_are_sent_and_all_are_counted(post, concept):
     whole = post("/api/concept/areas", **MARKS, max_cost=most, view=WORLD)
     west, south, east, north = concept.archive.manifest.bounds
     middle = (west + east) / 2
-    part = post("/api/concept/areas", **MARKS, max_cost=most, view=f"{west},{south},{middle},{north}")
+    part = post(
+        "/api/concept/areas", **MARKS, max_cost=most, view=f"{west},{south},{middle},{north}"
+    )
     assert 0 < len(part["features"]) < len(whole["features"])
     assert (part["tiles"], part["km2"]) == (whole["tiles"], whole["km2"])
     turned = f"{west + 360},{south},{middle + 360},{north}"
