@@ -110,7 +110,7 @@ def test_a_check_of_random_tiles_gives_a_promise(map_concept):
     page.click("#promises button:first-child")
     drawn(seen)
     assert page.inner_text("#promise").startswith("At least")
-    page.locator(".card .up").nth(3).click()  # what is learned anew has no promise
+    page.locator(".card .up").nth(3).click()  # what is learned again has no promise
     seen.until("document.querySelector('#promise').textContent.startsWith('Not calibrated')")
 
 
