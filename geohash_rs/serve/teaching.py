@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.archive import Archive
-from geohash_rs.concepts.areas import Areas, areas_of
+from geohash_rs.concepts.area_table import Areas
+from geohash_rs.concepts.areas import areas_of
 from geohash_rs.concepts.concept import Concept
 from geohash_rs.concepts.concept_file import check_name, parse_concept
 from geohash_rs.concepts.mark import Mark
@@ -33,21 +34,18 @@ from geohash_rs.serve.messages import (
     ConceptAnswer,
     ConceptRequest,
     JudgeRequest,
-    LimitAnswer,
     MarksAnswer,
     OtherMark,
-    PromiseAnswer,
 )
+from geohash_rs.serve.promises import limit_answers, promise_answer
 from geohash_rs.serve.ranking import InView, Ranking
 from geohash_rs.serve.searching import Searcher, check_fresh
 from geohash_rs.serve.view import cells_in_view, parse_view
 from geohash_rs.store.search.where import Where, WhereOptions
-from geohash_rs.trust.promise import Promise
 
 __all__ = ["Teacher"]
 
 BARS = 96  # of the histogram
-PRECISIONS = (0.7, 0.8, 0.9, 0.95)  # that the page offers
 MOST_JOINED = 20_000  # tiles that are joined to areas within a second
 MOST_POLYGONS = 4000  # in view; more are shown as counts
 MOST_JUDGED = 1000  # tiles that one request asks for
@@ -107,8 +105,8 @@ class Teacher:
             unit=concept.model.unit,
             right_costs=[cost for mark, cost in marked if mark.right],
             wrong_costs=[cost for mark, cost in marked if not mark.right],
-            promise=_promise(concept.promise),
-            limits=_limits(concept.promise),
+            promise=promise_answer(concept.promise),
+            limits=limit_answers(concept.promise),
             checked=checked,
             notes=list(concept.notes),
         )
@@ -171,7 +169,7 @@ class Teacher:
             key,
             lambda: DrawnAreas.of(self._join(request, concept, *ranking.best(request.max_cost))),
         )
-        features = [] if view is None else drawn.in_view(view)
+        features: Sequence[str] = [] if view is None else drawn.in_view(view)
         kind = "areas"
         if view is not None and len(features) > MOST_POLYGONS:
             kind, features = (
@@ -192,7 +190,8 @@ class Teacher:
             The file's content.
 
         Raises:
-            GeoHashRSError: If the marks or filters are not valid, or no tile costs so little.
+            ConceptError: If there are no areas.
+            GeoHashRSError: If the marks or filters are not valid.
         """
         concept, _ = self._checked(request)
         best = self._ranking(request, concept).best(request.max_cost)
@@ -238,11 +237,10 @@ class Teacher:
         """
         self.searcher.check()
         concept = self._of_file(content)
-        tiles = [mark for mark in concept.marks if mark.tile is not None]
         return MarksAnswer(
             name=concept.name,
-            right=[mark.tile for mark in tiles if mark.right],
-            wrong=[mark.tile for mark in tiles if not mark.right],
+            right=_tiles(concept, right=True),
+            wrong=_tiles(concept, right=False),
             others=[
                 OtherMark(
                     right=mark.right, code=mark.code.hex(), source=mark.source, place=mark.place
@@ -284,9 +282,7 @@ class Teacher:
         marks = [
             mark
             for right, ids in ((True, request.right), (False, request.wrong))
-            for mark in marks_of_tiles(
-                archive, np.array([*dict.fromkeys(ids)], np.int64), right=right
-            )
+            for mark in marks_of_tiles(archive, _unique(ids), right=right)
         ]
         marks += [
             Mark(right=one.right, code=bytes.fromhex(one.code), source=one.source, place=one.place)
@@ -384,6 +380,14 @@ class Teacher:
                 )
 
 
+def _unique(ids: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.array([*dict.fromkeys(ids)], dtype=np.int64)
+
+
+def _tiles(concept: Concept, *, right: bool) -> list[int]:
+    return [one.tile for one in concept.marks if one.right == right and one.tile is not None]
+
+
 def _where(request: ConceptRequest) -> WhereOptions:
     region = None if request.region is None else read_polygon(request.region, "region")
     return WhereOptions(region=region, time=request.time, tile_size=request.tile_sizes)
@@ -406,28 +410,6 @@ def _written(name: str, save: Callable[[Path], None]) -> bytes:
         path = Path(folder) / name
         save(path)
         return path.read_bytes()
-
-
-def _promise(promise: Promise | None) -> PromiseAnswer | None:
-    if promise is None:
-        return None
-    return PromiseAnswer(
-        values=promise.values.tolist(), promised=promise.promised.tolist(), delta=promise.delta
-    )
-
-
-def _limits(promise: Promise | None) -> list[LimitAnswer]:
-    """Find the largest cost of each precision that the page offers."""
-    limits: list[LimitAnswer] = []
-    if promise is None:
-        return limits
-    for precision in PRECISIONS:
-        try:
-            found = LimitAnswer(precision=precision, cost=promise.limit(precision), problem=None)
-        except CalibrationError as error:
-            found = LimitAnswer(precision=precision, cost=None, problem=str(error))
-        limits.append(found)
-    return limits
 
 
 def _collection(

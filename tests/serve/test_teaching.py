@@ -1,4 +1,4 @@
-"""Concepts through the JSON interface: learned from marks, judged, drawn, saved; nothing written."""
+"""Concepts through the JSON interface: learned, judged, drawn, saved; nothing is written."""
 
 import json
 
