@@ -1,5 +1,7 @@
 # The public names, listed once: type checkers read this file, `__init__` loads from it.
 from .archive import Archive as Archive
+from .concepts.area_table import Areas as Areas
+from .concepts.concept import Concept as Concept
 from .errors import GeoHashRSError as GeoHashRSError
 from .hashing.data.class_folder_module import ClassFolderDataModule as ClassFolderDataModule
 from .hashing.data.scene_module import LabelledSceneDataModule as LabelledSceneDataModule

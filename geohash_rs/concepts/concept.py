@@ -65,7 +65,7 @@ class Concept(ScoredTiles):
             The concept, not calibrated.
 
         Raises:
-            ConceptError: If no mark is right, or a code has another length than the archive's.
+            ConceptError: If no mark is right, or a code is not as long as the archive's.
         """
         known = tuple(marks)
         notes = check_marks(known)
@@ -415,7 +415,7 @@ class Concept(ScoredTiles):
             )
 
     def rasters(self, folder: str | Path, **where: Unpack[WhereOptions]) -> list[Path]:
-        """Write the scores as Cloud Optimized GeoTIFFs, one pixel a tile, one file a scene grid.
+        """Write the scores as Cloud Optimized GeoTIFFs with a pixel for each tile.
 
         Args:
             folder: Where to write; made if it is missing.
