@@ -103,7 +103,7 @@ function start() {
   if (isCheck()) beginDraw(scoreShown());
   showAll();
   $("judge-title").focus({ preventScroll: true });
-  $("judge").scrollIntoView({ block: "nearest" });
+  $("judge").scrollIntoView({ block: "start" });
   ask();
 }
 
@@ -116,7 +116,7 @@ export function judgeThis(feature) {
   round.pointed = idOf(feature);
   showAll();
   present();
-  $("judge").scrollIntoView({ block: "nearest" });
+  $("judge").scrollIntoView({ block: "start" });
 }
 
 function stop() {
