@@ -1,3 +1,3 @@
 """What of this folder pytest leaves alone."""
 
-collect_ignore = ["qgis_session.py"]  # a program for the Python that has PyQGIS
+collect_ignore = ["qgis_areas.py", "qgis_session.py"]  # programs for the Python that has PyQGIS

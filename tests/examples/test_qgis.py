@@ -7,9 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 from PIL import Image
+
+from geohash_rs.concepts.regions import regions_of
+from tests.concepts.places import chosen, record_of, tiles_of
+from tests.concepts.test_areas import mapped
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -70,3 +76,30 @@ def test_qgis_indexes_and_queries_and_opens_matches_styled_with_pictures(qgis, c
     drawn = np.asarray(Image.open(tmp_path / "qgis.png").convert("RGB"), int)
     reddish = (drawn[..., 0] > 200) & (drawn[..., 1] < 120)
     assert reddish.sum() > 500
+
+
+def test_qgis_opens_areas_and_totals_of_regions_with_their_styles(qgis, tmp_path):
+    record = record_of()
+    tiles = chosen(tiles_of(record), [(1, 1), (2, 1), (6, 5)]).assign(score=[0.6, 0.9, 0.95])
+    west, south, east, north = tiles_of(record).total_bounds
+    middle = (west + east) / 2
+    halves = [shapely.box(west, south, middle, north), shapely.box(middle, south, east, north)]
+    layer = gpd.GeoDataFrame({"name": ["left", "right"]}, geometry=halves, crs="EPSG:4326")
+    mapped(tiles, [record], by=regions_of(layer, column="name")).to_file(tmp_path / "a.gpkg")
+    words = [SYSTEM_PYTHON, ROOT / "tests" / "examples" / "qgis_areas.py", tmp_path / "a.gpkg"]
+    words.append(tmp_path)
+    done = subprocess.run(words, env=qgis, capture_output=True, text=True, check=False, timeout=120)
+    assert (tmp_path / "report.json").exists(), done.stderr
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    areas, totals = report["areas"], report["totals"]
+    assert (areas["features"], totals["features"]) == (2, 2)
+    assert areas["drawn"] == totals["drawn"] == [True, True]
+    assert areas["classes"][0].startswith("score 0.75 to ")
+    assert areas["tip"].startswith("<b>area 1: 0.82")
+    assert "on 2023-05-14" in areas["tip"]
+    assert areas["label"].startswith("0.82 km")
+    assert totals["label"].startswith("left\n0.82 km")
+    assert totals["tip"].startswith("<b>left</b>")
+    drawn = np.asarray(Image.open(tmp_path / "qgis.png").convert("RGB"), int)
+    reddish = (drawn[..., 0] > 180) & (drawn[..., 1] < 180) & (drawn[..., 2] < 200)
+    assert 1500 < reddish.sum() < 3500  # the area with the higher score, one tile
