@@ -6,21 +6,18 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from geohash_rs.concepts.area_table import Areas
-from geohash_rs.concepts.areas import areas_of
 from geohash_rs.concepts.concept_file import Saved, read_concept, write_concept
 from geohash_rs.concepts.draw import drawn, judged
 from geohash_rs.concepts.learning import NUM_BACKGROUND, fit_model
 from geohash_rs.concepts.mark import Mark, check_marks, codes_of_marks, joined, recognised
 from geohash_rs.concepts.marking import Shown, new_marks
-from geohash_rs.concepts.raster import write_rasters
 from geohash_rs.concepts.scored import Ids, ScoredTiles
 from geohash_rs.errors import CalibrationError, ConceptError, GeoHashRSWarning, HasherMismatchError
 from geohash_rs.retrieval.image_queries import ImageQueries
@@ -30,6 +27,9 @@ from geohash_rs.store.search.where import Where, WhereOptions
 from geohash_rs.store.searchable import Searchable, bits_of
 from geohash_rs.trust.labels import label_archive
 from geohash_rs.trust.promise import promise_of
+
+if TYPE_CHECKING:
+    from geohash_rs.concepts.area_table import Areas
 
 __all__ = ["Concept"]
 
@@ -365,7 +365,7 @@ class Concept(ScoredTiles):
         by_column: str | None = None,
         by_layer: str | None = None,
         **where: Unpack[WhereOptions],
-    ) -> Areas:
+    ) -> "Areas":
         """Draw the ground of all tiles above a precision or a score as dissolved polygons.
 
         Args:
@@ -388,6 +388,8 @@ class Concept(ScoredTiles):
             HasherMismatchError: If the archive was refitted.
             RegionError: If the regions cannot be read.
         """
+        from geohash_rs.concepts.areas import areas_of  # slow to import, as what it draws with
+
         if precision is None and min_score is None:
             min_score = LIKELY
             if self.promise is None:
@@ -428,6 +430,8 @@ class Concept(ScoredTiles):
             ExportError: If they cannot be written.
             HasherMismatchError: If the archive was refitted.
         """
+        from geohash_rs.concepts.raster import write_rasters  # slow to import
+
         parsed = Where.parse(**where)
         with self.archive.one_state() as still:
             ids, costs = self.scored(still, parsed)

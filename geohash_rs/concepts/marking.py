@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from geohash_rs.concepts.mark import Mark, check_marks
 from geohash_rs.errors import ConceptError, RegionError
 from geohash_rs.footprints.projection import WGS84
-from geohash_rs.retrieval.image_queries import ImageQueries, hash_patch
+from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.retrieval.query import Query, check_hasher, query_of_point, query_of_tile
 from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.nearest import Limits
@@ -74,6 +74,8 @@ def marks_of(
     items = _several(shown)
     for number, item in enumerate(items):  # before the state is held: hashing takes long
         if isinstance(item, str | Path) and not _is_layer(item):
+            from geohash_rs.retrieval.patch_query import hash_patch  # noqa: PLC0415 - slow to import
+
             patches[number] = hash_patch(archive, item, stretch=True, device=device)
     found: dict[tuple[int | None, str, bytes], Mark] = {}
     with archive.one_state() as still:

@@ -25,8 +25,8 @@ from geohash_rs.errors import (
 )
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
-from geohash_rs.retrieval.image_queries import hash_patch
 from geohash_rs.retrieval.matches import Matches, rank_matches
+from geohash_rs.retrieval.patch_query import hash_patch
 from geohash_rs.retrieval.query import Query, join_queries, query_of_tile
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.serve.description import describe_archive
