@@ -72,8 +72,7 @@ def _sensor_line(sensor: "dict[str, Any]") -> str:
 def _about_hasher(archive: "Archive") -> "dict[str, Any]":
     """Describe the hasher of an archive, if its file can be read."""
     from geohash_rs.errors import HasherError
-    from geohash_rs.hashing.embedding import Embedding
-    from geohash_rs.hashing.files import describe_hasher
+    from geohash_rs.hashing.description import describe_hasher, name_of_embedding
 
     found: dict[str, Any] = {}
     if archive.hasher_file is None:
@@ -82,7 +81,7 @@ def _about_hasher(archive: "Archive") -> "dict[str, Any]":
         about = describe_hasher(archive.hasher_file)
         found["hasher_name"] = about["name"]
         if "embedding" in about:
-            found["hasher_embedding"] = str(Embedding.from_description(about, device="cpu"))
+            found["hasher_embedding"] = name_of_embedding(about["embedding"])
         else:
             found["hasher_backbone"] = _backbone_line(about["backbone"])
             found["hasher_values"] = [str(values) for values in _values_of(about)]
@@ -105,8 +104,7 @@ def _note_line(key: str, note: object) -> str:
 
 def _values_of(about: "dict[str, Any]") -> "tuple[Values, ...]":
     """Return the values that a hasher was made for, from its description."""
-    from geohash_rs.hashing.extractor import made_for
-    from geohash_rs.hashing.network.scaling import Scaling
+    from geohash_rs.hashing.network.scaling import Scaling, made_for
     from geohash_rs.scenes.values import Values
 
     values = [Values.from_dict(each) for each in about.get("values", ())]
@@ -215,7 +213,7 @@ def export_command(archive: Path, output: Path, stac: bool, remote_scenes: bool,
 
 def _model_of(archive: "Archive") -> str:
     """Return the name of the model whose vectors were hashed; "" if nobody said."""
-    from geohash_rs.hashing.files import describe_hasher
+    from geohash_rs.hashing.description import describe_hasher
 
     if archive.hasher_file is None:
         return ""
