@@ -1,5 +1,6 @@
 """``geohash-rs serve``: search on a map."""
 
+import os
 import re
 import sys
 import threading
@@ -34,7 +35,7 @@ def _base_map(context: click.Context, option: click.Parameter, url: str | None) 
 
 def _follow_input() -> None:
     """Interrupt the server when the program that started it closes its input, or is gone."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(sys.stdin.fileno(), 4096):  # without Python's lock, which an exit would wait for
         pass
     interrupt_main()
 

@@ -68,9 +68,9 @@ class Client(QObject):
     def _follow(self, reply, done, failed):
         def finished():
             reply.deleteLater()
-            content = bytes(reply.readAll())
             if reply.error() == QNetworkReply.NetworkError.OperationCanceledError:
                 return
+            content = bytes(reply.readAll())
             status = reply.attribute(STATUS)
             kind = str(reply.header(QNetworkRequest.KnownHeaders.ContentTypeHeader) or "")
             try:
@@ -101,6 +101,7 @@ def abort(replies):
     replies.clear()
     for reply in waiting:
         try:
-            reply.abort()
+            if reply.isRunning():
+                reply.abort()
         except RuntimeError:  # Qt has deleted it: it was answered
             continue

@@ -66,13 +66,6 @@ def drawn_on(layer, corners, crs, *, project, step, nodata=None):
         raise PatchError(
             "Choose a raster layer to draw on; the layer has no pixels to search with."
         )
-    ring = transform_ring(dense_ring(corners), transform_of(crs, layer.crs(), project))
-    shape = QgsGeometry.fromPolygonXY([ring])
-    box, extent = shape.boundingBox(), layer.extent()
-    if not extent.isEmpty() and not box.intersects(extent):
-        raise PatchError(
-            f"The rectangle lies outside the layer {layer.name()}; draw it on the layer."
-        )
     source = layer.source() if layer.providerType() == "gdal" else ""
     path = source.partition("|")[0]
     missing = path if source and _is_path(path) and not Path(path).exists() else ""
@@ -82,6 +75,13 @@ def drawn_on(layer, corners, crs, *, project, step, nodata=None):
             "another layer."
         )
         raise PatchError(msg)
+    ring = transform_ring(dense_ring(corners), transform_of(crs, layer.crs(), project))
+    shape = QgsGeometry.fromPolygonXY([ring])
+    box, extent = shape.boundingBox(), layer.extent()
+    if not extent.isEmpty() and not box.intersects(extent):
+        raise PatchError(
+            f"The rectangle lies outside the layer {layer.name()}; draw it on the layer."
+        )
     wide = math.hypot(corners[1].x() - corners[0].x(), corners[1].y() - corners[0].y())
     scale = box.width() / wide if wide else 1.0
     return Drawn(

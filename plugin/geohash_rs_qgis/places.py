@@ -145,6 +145,8 @@ def _unwrapped(points):
         pole = math.copysign(90.0, sum(lats))
         lons += [lons[-1], lons[0]]
         lats += [pole, pole]
+    else:
+        lons[-1] = lons[0]  # closed, without the error of the sum
     if max(lons) - min(lons) >= 360:
         return QgsGeometry.fromRect(
             QgsRectangle(-180, max(min(lats), -90), 180, min(max(lats), 90))
@@ -166,8 +168,7 @@ def _within_globe(geometry):
         world = QgsGeometry.fromRect(QgsRectangle(360 * turn - 180, -90, 360 * turn + 180, 90))
         part = geometry.makeValid().intersection(world)
         part.translate(-360 * turn, 0)
-        if not part.isEmpty() and part.area() > 0:
-            parts.append(part)
+        parts += [one for one in part.asGeometryCollection() if one.area() > 0]
     if not parts:
         raise PlaceError("The polygon has no area on the globe; draw a larger one, or zoom in.")
-    return parts[0] if len(parts) == 1 else QgsGeometry.unaryUnion(parts)
+    return QgsGeometry.collectGeometry(parts)

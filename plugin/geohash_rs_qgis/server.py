@@ -76,6 +76,9 @@ class Server(QObject):
     def _ended(self, command, last):
         command.deleteLater()
         if command is self._command:
+            problem = "" if self.is_running() else last
             self._command = None
             self.client.address = ""
-            self.failed.emit(last or "geohash-rs ended without a word; open the archive again.")
+            self.failed.emit(
+                problem or "geohash-rs has ended unexpectedly; open the archive again."
+            )

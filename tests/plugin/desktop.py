@@ -2,7 +2,7 @@
 
 import time
 
-from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject
+from qgis.core import QgsApplication, QgsLayerTreeModel, QgsPointXY, QgsProject
 from qgis.gui import QgsLayerTreeMapCanvasBridge, QgsLayerTreeView, QgsMapCanvas
 from qgis.PyQt.QtCore import QPoint, Qt, QTimer
 from qgis.PyQt.QtTest import QTest
@@ -62,6 +62,12 @@ class Desktop:
         """Click the canvas, px."""
         none = Qt.KeyboardModifier.NoModifier
         QTest.mouseClick(self.canvas.viewport(), Qt.MouseButton.LeftButton, none, QPoint(*place))
+
+    def corners(self, box):
+        """Return the corners of a box, in order."""
+        left, low, right, high = box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()
+        places = ((left, high), (right, high), (right, low), (left, low))
+        return [QgsPointXY(x, y) for x, y in places]
 
     def pixel(self, point):
         """Return where a point in the map's CRS is on the canvas, px."""

@@ -1,9 +1,11 @@
 """Run by the Python that has PyQGIS: use the plugin as a user does, and write what happened."""
 
 import json
+import os
 import shutil
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from desktop import Desktop, wait
@@ -28,7 +30,8 @@ application = QgsApplication([], True, f"{folder}/profile")
 application.initQgis()
 
 import geohash_rs_qgis  # noqa: E402 - it is where the zip was unpacked
-from geohash_rs_qgis import places, program as programs  # noqa: E402
+from geohash_rs_qgis import places  # noqa: E402
+from geohash_rs_qgis import program as programs
 
 report = {}
 desktop = Desktop()
@@ -53,7 +56,7 @@ def said():
 def after(act, seconds=60):
     """Do something, wait until its search has been answered, and return the matches' facts."""
     number, begun = len(searches), time.monotonic()
-    form.message.setText("")
+    form.say("")
     act()
     wait(lambda: len(searches) > number or "color" in form.message.styleSheet(), seconds)
     took.append(time.monotonic() - begun)
@@ -81,7 +84,7 @@ def corners_of(matched, number=0):
     ring = matched[number]["geometry"]["coordinates"][0]
     there = QgsCoordinateTransform(places.lonlat(), canvas.mapSettings().destinationCrs(), project)
     pixels = [desktop.pixel(there.transform(QgsPointXY(*point))) for point in ring]
-    xs, ys = zip(*pixels)
+    xs, ys = zip(*pixels, strict=True)
     return (min(xs), min(ys)), (max(xs), max(ys))
 
 
@@ -91,13 +94,13 @@ form.layer.setLayer(west)
 
 # a program that is not there, or is another
 settings.setValue(programs.SETTING, f"{folder}/nothing here")
-report["no_program"] = refused(lambda: dock.open_archive(archive))
+report["no_program"] = refused(lambda: dock.open_archive(scenes))
 for name, answer in (("older", "geohash-rs, version 9.9.1"), ("other", "hello")):
     fake = out / name
     fake.write_text(f"#!/bin/sh\necho '{answer}'\n")
     fake.chmod(0o755)
     settings.setValue(programs.SETTING, str(fake))
-    report[f"{name}_program"] = refused(lambda: dock.open_archive(archive))
+    report[f"{name}_program"] = refused(lambda: dock.open_archive(scenes))
 settings.setValue(programs.SETTING, program)
 report["not_open"] = refused(lambda: form.view.click())
 report["no_folder"] = refused(lambda: dock.open_archive(f"{folder}/no archive"))
@@ -149,16 +152,16 @@ for name, crs, turned in (
 ):
     look_at(west, crs, turned)
     form.rectangle.click()
-    dock.search.at_point((12.0, 54.1), lambda _: True, lambda tile: report.update(tile=tile))
+    dock.search.at_point((11.953, 54.104), lambda _: True, lambda tile: report.update(tile=tile))
     wait(lambda: "tile" in report)
     start, end = corners_of([report.pop("tile")])
     middle = (start[0] + end[0]) // 2, (start[1] + end[1]) // 2
     if turned:
-        start, end = [(p - 30, q - 30) for p, q in [middle]][0], (middle[0] + 30, middle[1] + 30)
+        start, end = (middle[0] - 30, middle[1] - 30), (middle[0] + 30, middle[1] + 30)
     took, gaps = [], []
     last[0] = time.monotonic()
     ticker.start(5)
-    found = after(lambda: desktop.drag(start, end))
+    found = after(partial(desktop.drag, start, end))
     ticker.stop()
     report[f"rectangle_{name}"] = {
         "found": found,
@@ -197,7 +200,7 @@ desktop.picture(out / "judged.png")
 
 # tiles: the date decides
 there = QgsCoordinateTransform(places.lonlat(), canvas.mapSettings().destinationCrs(), project)
-spot = desktop.pixel(there.transform(QgsPointXY(11.96, 54.1)))
+spot = desktop.pixel(there.transform(QgsPointXY(11.953, 54.104)))
 form.tile.click()
 report["tile"] = after(lambda: desktop.click(spot))
 report["choices"] = [form.tiles.itemText(row) for row in range(form.tiles.count())]
@@ -243,28 +246,26 @@ spot = desktop.pixel(west.extent().center())
 desktop.drag((spot[0] - 60, spot[1] - 60), (spot[0] + 60, spot[1] + 60))
 form.k.setValue(1000)
 report["where_index"] = form.where.currentData()
-report["where_box"] = QgsGeometry.fromPolygonXY([dock._where[0]]).boundingBox().toString()  # noqa: SLF001
-report["somewhere"] = after(lambda: dock.search_file(patch))
-report["somewhere_inside"] = all(
-    QgsGeometry.fromPolygonXY([dock._where[0]]).intersects(row.geometry().__class__(_moved))  # noqa: SLF001
-    for row in dock.layer().getFeatures()
-    for _moved in [row.geometry()]
-    if not _moved.transform(
-        QgsCoordinateTransform(places.lonlat(), canvas.mapSettings().destinationCrs(), project)
-    )
-)
+region = QgsGeometry.fromPolygonXY([dock._where[0]])  # noqa: SLF001 - where it was drawn
+report["somewhere"] = len(after(lambda: dock.search_file(patch)))
+there = QgsCoordinateTransform(places.lonlat(), canvas.mapSettings().destinationCrs(), project)
+report["somewhere_outside"] = 0
+for row in dock.layer().getFeatures():
+    shape = row.geometry()
+    shape.transform(there)
+    report["somewhere_outside"] += not region.intersects(shape)
 form.where.setCurrentIndex(0)
 report["anywhere"] = len(after(form.again.click))
 form.k.setValue(24)
 
+
 # regions across 180 degrees, at a pole, in other CRSs
 def area(box, crs):
     found = places.region(
-        [QgsPointXY(x, y) for x, y in zip(box[::2], box[1::2])],
+        [QgsPointXY(x, y) for x, y in zip(box[::2], box[1::2], strict=True)],
         QgsCoordinateReferenceSystem(crs),
         project,
     )
-    shape = QgsGeometry.fromWkt("MULTIPOLYGON EMPTY")
     parts = found["coordinates"] if found["type"] == "MultiPolygon" else [found["coordinates"]]
     boxes = []
     for part in parts:
@@ -318,6 +319,7 @@ gone = QgsRasterLayer(str(out / "gone.tif"), "gone")
 project.addMapLayer(gone)
 (out / "gone.tif").unlink()
 form.layer.setLayer(gone)
+canvas.setDestinationCrs(gone.crs())
 report["gone"] = after(lambda: dock.search_rectangle(desktop.corners(gone.extent())))
 form.layer.setLayer(west)
 
@@ -369,6 +371,4 @@ report["left"] = [len(desktop.bar), len(desktop.menu), registry.providerById("ge
 project.clear()
 QgsApplication.processEvents()
 sys.stdout.flush()
-import os  # noqa: E402
-
 os._exit(0)  # PyQGIS may crash when it deletes windows in another order than it made them
