@@ -79,6 +79,4 @@ class Server(QObject):
             problem = "" if self.is_running() else last
             self._command = None
             self.client.address = ""
-            self.failed.emit(
-                problem or "geohash-rs has ended unexpectedly; open the archive again."
-            )
+            self.failed.emit(problem or "geohash-rs has ended; open the archive again.")
