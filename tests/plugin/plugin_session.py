@@ -371,4 +371,4 @@ report["left"] = [len(desktop.bar), len(desktop.menu), registry.providerById("ge
 project.clear()
 QgsApplication.processEvents()
 sys.stdout.flush()
-os._exit(0)  # PyQGIS may crash when it deletes windows in another order than it made them
+os._exit(0)  # PyQGIS may crash when Python deletes its windows
