@@ -21,16 +21,18 @@ class Command(QObject):
     said = pyqtSignal(str)
     ended = pyqtSignal(int, str)
 
-    def __init__(self, words, parent=None):
+    def __init__(self, words, parent=None, *, keep_all=False):
         """Prepare a command; `start` runs it.
 
         Args:
             words: The program and its arguments.
             parent: What owns it.
+            keep_all: Whether `lines` keeps all lines, rather than the last 40.
         """
         super().__init__(parent)
         self.words = list(words)
         self.lines = []
+        self._kept = 0 if keep_all else 1 - KEPT
         self.stopped = False
         self._rest = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -75,7 +77,7 @@ class Command(QObject):
 
     def _tell(self, line):
         if line.strip():
-            self.lines = [*self.lines[1 - KEPT :], line.strip()]
+            self.lines = [*self.lines[self._kept :], line.strip()]
             self.said.emit(line.rstrip())
 
     def _error(self, error):

@@ -14,6 +14,7 @@ from qgis.gui import QgsDockWidget
 from qgis.PyQt.QtWidgets import QFileDialog, QScrollArea
 
 from . import places, program
+from .asked import DATABASES, CommandSearch
 from .client import abort
 from .form import DRAWN, EVERYWHERE, VIEW, Form, FormError
 from .indexing import Indexing
@@ -52,6 +53,7 @@ class Dock(QgsDockWidget):
         self.setAcceptDrops(True)
         self.server = Server(self)
         self.search = Search(self.server.client, self)
+        self.asked = CommandSearch(self)  # of a database
         self.features = []
         self._layer_id = ""
         self._task = None
@@ -101,11 +103,13 @@ class Dock(QgsDockWidget):
         form.strip.marked.connect(self._verdicts_changed)
         form.strip.itemSelectionChanged.connect(self._select_on_map)
         form.strip.visited.connect(self._visit)
-        search.begun.connect(form.busy.show)
-        search.found.connect(self._show_matches)
-        search.placed.connect(self._show_example)
+        for one in (search, self.asked):
+            one.begun.connect(form.busy.show)
+            one.found.connect(self._show_matches)
+            one.placed.connect(self._show_example)
+            one.failed.connect(self._fail)
         search.choices.connect(self._show_choices)
-        search.failed.connect(self._fail)
+        self.asked.pictured.connect(form.strip.set_picture)
         server.ready.connect(self._opened)
         server.failed.connect(self._server_failed)
 
@@ -120,6 +124,7 @@ class Dock(QgsDockWidget):
         archive = archive.strip()
         self._reset()
         self.server.close()
+        self.asked.close()
         if not archive:
             self._fail("Choose the folder of an archive, or enter its address.")
             return
@@ -136,10 +141,23 @@ class Dock(QgsDockWidget):
                 self.form.program_box.setCollapsed(False)
                 self.form.about.setText("No archive is open.")
                 self._fail(problem)
+            elif archive.startswith(DATABASES):
+                self.asked.open(words, archive, remote_scenes=self.form.remote.isChecked())
+                self._opened_database(archive)
             else:
                 self.server.open(words, archive, remote_scenes=self.form.remote.isChecked())
 
         program.find(found, self)
+
+    def _opened_database(self, archive):
+        """Say what can be done with an archive that is asked by commands."""
+        form = self.form
+        form.busy.hide()
+        form.about.setText(f"<b>{archive.rpartition('@')[2]}</b>, asked with every search.")
+        form.show_sizes([])
+        self._allow_patches(patches=True)
+        self._remember(archive)
+        form.say("Draw a rectangle on a layer. A search of a database takes some seconds.")
 
     def _opened(self, facts):
         form = self.form
@@ -150,19 +168,25 @@ class Dock(QgsDockWidget):
             f"scenes, {facts['num_bits']} bits{time}"
         )
         form.show_sizes(facts["tile_sizes"])
-        for button in (form.rectangle, form.view, form.file):
-            button.setEnabled(facts["takes_patches"])
+        self._allow_patches(patches=facts["takes_patches"])
         bands = ", ".join(facts["bands"])
         form.say(f"Draw a rectangle on a layer{f' with the bands {bands}' if bands else ''}.")
         if not facts["takes_patches"]:
             form.say("This archive has no hasher that reads pixels; search with its tiles.")
+        self._remember(self.server.archive)
+
+    def _allow_patches(self, *, patches):
+        for button in (self.form.rectangle, self.form.view, self.form.file):
+            button.setEnabled(patches)
+
+    def _remember(self, archive):
+        """Offer an archive the next time, unless its address may hold a password."""
         known = QgsSettings().value(ARCHIVES, [], type=list)
-        recent = list(dict.fromkeys([self.server.archive, *known]))[:MOST_RECENT]
-        recent = [one for one in recent if "@" not in one]  # may hold a password
+        recent = [one for one in dict.fromkeys([archive, *known]) if "@" not in one][:MOST_RECENT]
         QgsSettings().setValue(ARCHIVES, recent)
-        form.archive.clear()
-        form.archive.addItems(recent)
-        form.archive.setEditText(self.server.archive)
+        self.form.archive.clear()
+        self.form.archive.addItems(recent)
+        self.form.archive.setEditText(archive)
 
     def _server_failed(self, problem):
         self.form.about.setText("No archive is open.")
@@ -229,7 +253,7 @@ class Dock(QgsDockWidget):
         except WRONG_INPUT as error:
             self._fail(str(error))
             return
-        self.search.cancel()
+        self._in_use().cancel()
         self.form.busy.show()
         if self._task is not None:
             self._task.forget()
@@ -268,6 +292,10 @@ class Dock(QgsDockWidget):
         try:
             crs = self.canvas.mapSettings().destinationCrs()
             lonlat = places.point(place, crs, QgsProject.instance())
+            if self.asked.is_open():
+                self._begin()
+                self.asked.with_point(lonlat, self._request(), self.form.strip.verdicts)
+                return
             self.search.at_point(lonlat, is_meant, self._search_tile)
         except WRONG_INPUT as error:
             self._fail(str(error))
@@ -277,7 +305,7 @@ class Dock(QgsDockWidget):
         if not self._is_ready():
             return
         try:
-            self.search.again(self._request(), self.form.strip.verdicts)
+            self._in_use().again(self._request(), self.form.strip.verdicts)
         except WRONG_INPUT as error:
             self._fail(str(error))
 
@@ -287,7 +315,7 @@ class Dock(QgsDockWidget):
             self.form.tiles.hide()
             self._begin()
             request, verdicts = self._request(), self.form.strip.verdicts
-            self.search.with_patch(content, name, request, verdicts, bands=bands)
+            self._in_use().with_patch(content, name, request, verdicts, bands=bands)
         except WRONG_INPUT as error:
             self._fail(str(error))
 
@@ -302,8 +330,11 @@ class Dock(QgsDockWidget):
         """Start with something else: marks belong to what was searched before."""
         self.form.strip.verdicts = {}
 
+    def _in_use(self):
+        return self.asked if self.asked.is_open() else self.search
+
     def _is_ready(self):
-        if self.server.is_running():
+        if self.server.is_running() or self.asked.is_open():
             return True
         self._fail("Open an archive first; if it is opening, wait until its name appears.")
         return False
@@ -399,7 +430,7 @@ class Dock(QgsDockWidget):
         fill_layer(layer, features, self.form.strip.verdicts)
         self.form.strip.show_matches(features)
         abort(self._pictures)
-        for tile_id in self.form.strip.missing_pictures():
+        for tile_id in self.form.strip.missing_pictures() if self.server.is_running() else []:
             self._ask_picture(tile_id)
         if not features:
             self.form.say(
@@ -483,6 +514,12 @@ class Dock(QgsDockWidget):
             QgsProject.instance().addMapLayer(layer)
             self.form.say(f"{len(self.features)} matches written to {target}.")
 
+        if self.asked.is_open():
+            try:
+                done(self.asked.written())
+            except OSError as error:
+                self._fail(f"The matches are gone ({error.strerror}); search again.")
+            return
         self.search.export(self.features, done)
 
     def _fail(self, problem):
@@ -494,6 +531,7 @@ class Dock(QgsDockWidget):
         self.search.cancel()
         abort(self._pictures)
         self.server.end()
+        self.asked.end()
         if self._task is not None:
             self._task.forget()
         for tool in self._tool_of.values():

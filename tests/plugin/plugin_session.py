@@ -47,6 +47,7 @@ project.addMapLayers(layers)
 QgsApplication.processEvents()
 searches, problems, gaps = [], [], []
 dock.search.found.connect(searches.append)
+dock.asked.found.connect(searches.append)
 
 
 def said():
@@ -347,6 +348,32 @@ Path(f"{archive}-moved").rename(archive)
 dock.server._command._process.kill()  # noqa: SLF001 - as a crash would end it
 report["crashed"] = refused(lambda: None)
 report["after_crash"] = refused(form.again.click)
+
+# an archive that the server does not open, as in a database: each search is a command
+dock.asked.open([program], archive)
+dock._opened_database(archive)  # noqa: SLF001 - a database would need a server of its own
+form.where.setCurrentIndex(0)
+form.k.setValue(6)
+report["asked"] = after(lambda: dock.search_file(patch), 120)
+wait(lambda: not form.strip.missing_pictures(), 10)
+ids = form.strip.tile_ids()
+form.strip.mark("wrong", ids[:2])
+form.first.setText("2023-09")
+canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
+dock.set_where(desktop.corners(west.extent()))
+report["asked_wrong"] = ids[:2]
+report["asked_again"] = after(form.again.click, 120)
+canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:4326"))
+report["asked_point"] = after(lambda: dock.search_point(QgsPointXY(11.953, 54.104)), 120)
+form.first.setText("yesterday")
+report["asked_bad_time"] = after(form.again.click, 120)
+form.first.clear()
+before = len(project.mapLayers())
+after(form.again.click, 120)
+dock.save_matches(f"{folder}/asked.gpkg")
+report["asked_saved"] = len(project.mapLayers()) - before
+dock.asked.close()
+form.where.setCurrentIndex(0)
 
 # install the program, from a wheel that says its version
 settings.setValue(programs.SETTING, "")

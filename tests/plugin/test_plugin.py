@@ -5,10 +5,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -253,6 +251,18 @@ def test_matches_are_saved_with_their_style_and_pictures(session):
     assert saved["renderer"] == "QgsGraduatedSymbolRenderer"
 
 
+def test_an_archive_in_a_database_is_asked_by_commands(session, coast):
+    archive = Archive.open(session["folder"] / "archive", mode="r")
+    expected = archive.query(coast / "patches" / "town.tif", k=6, distinct=True)
+    assert ids(session["asked"]) == expected["tile_id"].tolist()
+    assert session["asked"][0]["scene_name"].startswith("coast_")
+    assert not set(session["asked_wrong"]) & set(ids(session["asked_again"]))
+    assert {one["datetime"][:7] for one in session["asked_again"]} == {"2023-09"}
+    assert session["asked_point"][0]["col"] == session["asked_point"][0]["row"] == 256
+    assert "yesterday" in session["asked_bad_time"]
+    assert session["asked_saved"] == 1
+
+
 def test_the_program_is_installed_apart_after_showing_the_commands(session):
     offered = session["install_offers"].splitlines()
     assert "-m venv" in offered[0]
@@ -266,28 +276,3 @@ def test_processing_offers_both_algorithms_and_unloading_leaves_nothing(session)
     assert session["algorithms"] == ["geohash_rs:geohash_rs_index", "geohash_rs:geohash_rs_query"]
     assert session["imported"] == []
     assert session["left"] == [0, 0, True]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="no signals")
-def test_the_server_ends_when_its_owner_is_killed(archive_folder):
-    words = [sys.executable, "-m", "geohash_rs", "serve", archive_folder]
-    words += ["--port", "0", "--attached"]
-    owner = (
-        "import subprocess, sys, time\n"
-        "child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
-        "child.stdout.readline()\n"
-        "print(child.pid, flush=True)\n"
-        "time.sleep(300)\n"
-    )
-    running = subprocess.Popen(
-        [sys.executable, "-c", owner, *map(str, words)], stdout=subprocess.PIPE, text=True
-    )
-    with running:
-        assert running.stdout is not None
-        child = int(running.stdout.readline())
-        os.kill(child, 0)
-        running.send_signal(signal.SIGKILL)
-        until = time.monotonic() + 30
-        while Path(f"/proc/{child}").exists() and time.monotonic() < until:
-            time.sleep(0.1)
-        assert not Path(f"/proc/{child}").exists()
