@@ -61,6 +61,7 @@ class Dock(QgsDockWidget):
         self._example_band = band(self.canvas, "#f0206a")
         self._where_band = band(self.canvas, "#2166ac")
         self._selecting = False
+        self._choices = []  # tiles at the point that was clicked
         self._pictures = []  # requests for pictures
         self._tools()
         self._connect()
@@ -226,10 +227,17 @@ class Dock(QgsDockWidget):
                 self._fail(problem)
                 return
             self.indexing = Indexing(words, self)
-            self.indexing.indexed.connect(self.open_archive)
+            self.indexing.indexed.connect(self._indexed)
             self.indexing.open()
 
         program.find(found, self)
+
+    def _indexed(self, archive):
+        """Open an archive that has new tiles, or let its server see them."""
+        if self.server.is_running() and Path(archive) == Path(self.server.archive):
+            self.server.refresh()
+        else:
+            self.open_archive(archive)
 
     # --- what to search with ---
 
@@ -347,16 +355,17 @@ class Dock(QgsDockWidget):
             self.search_file(path)
 
     def _show_choices(self, tiles):
+        self._choices = tiles
         self.form.tiles.clear()
         for one in tiles:
             facts = one["properties"]
             day = (facts.get("datetime") or "no date")[:10]
             size = f" · {facts['width']} px" if facts.get("width") else ""
-            self.form.tiles.addItem(f"{day} · {facts.get('scene_name') or 'tile'}{size}", one)
+            self.form.tiles.addItem(f"{day} · {facts.get('scene_name') or 'tile'}{size}")
         self.form.tiles.setVisible(len(tiles) > 1)
 
     def _choose_tile(self, row):
-        self._search_tile(self.form.tiles.itemData(row))
+        self._search_tile(self._choices[row])
 
     def dragEnterEvent(self, event):  # noqa: N802 - names of Qt here and below
         """Accept GeoTIFFs."""

@@ -129,6 +129,9 @@ def read_file(path):
         raise PatchError(f"{path} cannot be read: {error.strerror}.") from error
 
 
+RUNNING = set()  # tasks, which QGIS does not keep alive for Python
+
+
 class CutOut(QgsTask):
     """Cut out a rectangle in the background."""
 
@@ -143,6 +146,7 @@ class CutOut(QgsTask):
         super().__init__(f"geohash_rs: read a rectangle of {drawn.name}", QgsTask.Flag.CanCancel)
         self._drawn, self._done, self._failed = drawn, done, failed
         self._content, self._problem = b"", ""
+        RUNNING.add(self)
 
     def forget(self):
         """Cancel; nothing is called any more, even if the pixels have been read already."""
@@ -164,6 +168,7 @@ class CutOut(QgsTask):
 
     def finished(self, ok):
         """Pass the result on; QGIS calls this in the main thread."""
+        RUNNING.discard(self)
         if self.isCanceled():
             return
         if ok:
@@ -291,7 +296,8 @@ def _blocks(provider, box, width, height, name):
                 raise PatchError(f"{name} shows nothing here; draw the rectangle elsewhere.")
             return [(gdal.GDT_Byte, content[one::4]) for one in range(4)], COLOURS, None
         _check_size(width, height, block.dataTypeSize() * provider.bandCount(), name)
-        bands.append((int(block.dataType()), bytes(block.data())))
+        kind = block.dataType()  # numbered as GDAL's types
+        bands.append((int(getattr(kind, "value", kind)), bytes(block.data())))
         if block.hasNoDataValue():
             nodata = block.noDataValue()
     return bands, (), nodata

@@ -205,6 +205,8 @@ spot = desktop.pixel(there.transform(QgsPointXY(11.953, 54.104)))
 form.tile.click()
 report["tile"] = after(lambda: desktop.click(spot))
 report["choices"] = [form.tiles.itemText(row) for row in range(form.tiles.count())]
+form.tiles.setCurrentIndex(1)
+report["other_tile"] = after(lambda: form.tiles.activated.emit(1))
 form.first.setText("2023-05"), form.last.setText("2023-05")
 report["tile_in_may"] = after(lambda: desktop.click(spot))
 report["choices_in_may"] = [form.tiles.itemText(row) for row in range(form.tiles.count())]

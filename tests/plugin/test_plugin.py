@@ -186,6 +186,7 @@ def test_marks_change_the_next_search(session):
 def test_a_click_takes_the_tile_of_the_date_that_is_chosen(session):
     assert [DAY.search(one)[0] for one in session["choices"]] == ["2023-09-18", "2023-05-14"]
     assert session["tile"][0]["datetime"].startswith("2023-09-18")
+    assert session["other_tile"][0]["datetime"].startswith("2023-05-14")
     assert [DAY.search(one)[0] for one in session["choices_in_may"]] == ["2023-05-14"]
     assert {one["datetime"][:7] for one in session["tile_in_may"]} == {"2023-05"}
     assert session["tile_in_may"][0]["distance"] == 0

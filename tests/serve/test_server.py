@@ -151,7 +151,7 @@ def test_an_archive_in_object_storage_is_served(run, coast_archive, tmp_path):
     ask = asker(address)
     assert json.loads(ask("GET", "/api/archive")[2])["num_tiles"] == 324
     found = json.loads(ask("POST", "/api/search", {"tiles": [7], "k": 5})[2])["features"]
-    assert (len(found), found[0]["properties"]["tile_id"]) == (5, 7)
+    assert [one["properties"]["distance"] for one in found][:2] == [0, 0], "7 and its like"
     stop()
 
 
