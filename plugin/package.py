@@ -11,6 +11,7 @@ import configparser
 import io
 import re
 import sys
+import tomllib
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -44,10 +45,8 @@ def main() -> int:
     if problems:
         return 1
     folder.mkdir(parents=True, exist_ok=True)
-    path = (
-        folder
-        / f"{NAME}-{metadata((HERE / NAME / 'metadata.txt').read_text('utf-8'))['version']}.zip"
-    )
+    fields = metadata(filled((HERE / NAME / "metadata.txt").read_text("utf-8")))
+    path = folder / f"{NAME}-{fields['version']}.zip"
     path.write_bytes(content)
     print(f"{path} ({len(content):,} bytes) follows the rules of the plugin repository.")
     return 0
@@ -60,6 +59,7 @@ def make_zip() -> bytes:
         for path in (HERE / NAME).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    files[f"{NAME}/metadata.txt"] = filled(files[f"{NAME}/metadata.txt"].decode("utf-8")).encode()
     files[f"{NAME}/LICENSE"] = (ROOT / "LICENSE").read_bytes()
     files[f"{NAME}/algorithms/__init__.py"] = b'"""The Processing algorithms."""\n'
     for path in SCRIPTS.glob("*.py"):
@@ -72,6 +72,21 @@ def make_zip() -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content)
     return written.getvalue()
+
+
+def filled(text: str) -> str:
+    """Write the version and addresses of the package into a metadata.txt."""
+    said = (ROOT / "geohash_rs" / "__init__.py").read_text("utf-8")
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+    known = {
+        "version": re.search(r'^__version__ = "(.+)"$', said, re.MULTILINE)[1],  # type: ignore[index]
+        "homepage": urls["Documentation"],
+        "tracker": urls["Issues"],
+        "repository": urls["Repository"],
+    }
+    for name, value in known.items():
+        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+    return text
 
 
 def metadata(text: str) -> dict[str, str]:

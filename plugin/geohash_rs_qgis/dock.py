@@ -2,26 +2,19 @@
 
 from pathlib import Path
 
-from qgis.core import (
-    QgsApplication,
-    QgsCoordinateTransform,
-    QgsCsException,
-    QgsProject,
-    QgsSettings,
-    QgsVectorLayer,
-)
+from qgis.core import QgsApplication, QgsProject, QgsSettings
 from qgis.gui import QgsDockWidget
 from qgis.PyQt.QtWidgets import QFileDialog, QScrollArea
 
 from . import places, program
 from .asked import DATABASES, CommandSearch
-from .client import abort
 from .form import DRAWN, EVERYWHERE, VIEW, Form, FormError
 from .indexing import Indexing
 from .installing import Installing
-from .matches import fill_layer, geometry_of, make_layer
+from .matches import geometry_of
 from .patches import CutOut, PatchError, drawn_on, read_file
 from .places import PlaceError
+from .results import Results
 from .search import Search
 from .server import Server
 from .strip import RIGHT, WRONG
@@ -54,15 +47,13 @@ class Dock(QgsDockWidget):
         self.server = Server(self)
         self.search = Search(self.server.client, self)
         self.asked = CommandSearch(self)  # of a database
-        self.features = []
-        self._layer_id = ""
+        self.results = Results(self.form.strip, self.canvas, self.server.client, self)
+        self._notes = []  # what the server said about the patch
         self._task = None
         self._where = None  # corners and CRS of the rectangle in which to search
         self._example_band = band(self.canvas, "#f0206a")
         self._where_band = band(self.canvas, "#2166ac")
-        self._selecting = False
         self._choices = []  # tiles at the point that was clicked
-        self._pictures = []  # requests for pictures
         self._tools()
         self._connect()
         form, settings = self.form, QgsSettings()
@@ -101,9 +92,7 @@ class Dock(QgsDockWidget):
         form.forget.clicked.connect(form.strip.forget)
         form.again.clicked.connect(self.search_again)
         form.save.clicked.connect(self._save)
-        form.strip.marked.connect(self._verdicts_changed)
-        form.strip.itemSelectionChanged.connect(self._select_on_map)
-        form.strip.visited.connect(self._visit)
+        self.results.failed.connect(self._fail)
         for one in (search, self.asked):
             one.begun.connect(form.busy.show)
             one.found.connect(self._show_matches)
@@ -195,9 +184,7 @@ class Dock(QgsDockWidget):
 
     def _reset(self):
         self.search.forget()
-        self.features = []
-        abort(self._pictures)
-        self.form.strip.start_over()
+        self.results.forget()
         self.form.tiles.hide()
         self._example_band.reset()
 
@@ -335,8 +322,9 @@ class Dock(QgsDockWidget):
             self._fail(str(error))
 
     def _begin(self):
-        """Start with something else: marks belong to what was searched before."""
+        """Start with something else: marks and notes belong to what was searched before."""
         self.form.strip.verdicts = {}
+        self._notes = []
 
     def _in_use(self):
         return self.asked if self.asked.is_open() else self.search
@@ -415,87 +403,23 @@ class Dock(QgsDockWidget):
             region = places.region(corners, crs, QgsProject.instance())
         return {**self.form.limits(), "region": region}
 
-    # --- what was found ---
-
-    def layer(self):
-        """Return the layer of matches, or None if there is none (any more)."""
-        return QgsProject.instance().mapLayer(self._layer_id) if self._layer_id else None
-
     def _show_example(self, geometry, notes):
+        self._notes = notes
         self._example_band.reset()
         if geometry is not None:
             show(self._example_band, geometry_of(geometry), places.lonlat())
-        self.form.say(" ".join(notes))
 
     def _show_matches(self, features):
         self.form.busy.hide()
-        self.features = features
-        layer = self.layer()
-        if layer is None:
-            layer = make_layer("Matches")
-            layer.selectionChanged.connect(self._select_in_strip)
-            QgsProject.instance().addMapLayer(layer)
-            self._layer_id = layer.id()
-        fill_layer(layer, features, self.form.strip.verdicts)
-        self.form.strip.show_matches(features)
-        abort(self._pictures)
-        for tile_id in self.form.strip.missing_pictures() if self.server.is_running() else []:
-            self._ask_picture(tile_id)
+        self.results.show(features, pictures=self.server.is_running())
         if not features:
-            self.form.say(
-                "No tile passes Where, When and the other limits; widen them.", wrong=True
-            )
-        elif not self.form.message.text():
-            self.form.say(f"{len(features)} matches. Mark some right or wrong, and search again.")
-
-    def _ask_picture(self, tile_id):
-        reply = self.server.client.get(
-            f"/api/thumbnail/{tile_id}.webp",
-            lambda content: self.form.strip.set_picture(tile_id, content),
-            lambda problem: self.form.strip.explain(tile_id, problem),
-            size=96,
-        )
-        self._pictures.append(reply)
-
-    def _verdicts_changed(self):
-        layer = self.layer()
-        if layer is not None:
-            fill_layer(layer, self.features, self.form.strip.verdicts)
-
-    def _select_on_map(self):
-        layer = self.layer()
-        if layer is None or self._selecting:
+            self._fail("No tile passes Where, When and the other limits; widen them.")
             return
-        self._selecting = True
-        wanted = set(self.form.strip.selected_ids())
-        layer.selectByIds([row.id() for row in layer.getFeatures() if row["tile_id"] in wanted])
-        self._selecting = False
-
-    def _select_in_strip(self):
-        layer = self.layer()
-        if layer is None or self._selecting:
-            return
-        self._selecting = True
-        self.form.strip.select([row["tile_id"] for row in layer.selectedFeatures()])
-        self._selecting = False
-
-    def _visit(self, tile_id):
-        for one in self.features:
-            if one["properties"]["tile_id"] == tile_id:
-                box = geometry_of(one["geometry"]).boundingBox()
-                crs = self.canvas.mapSettings().destinationCrs()
-                try:
-                    there = QgsCoordinateTransform(places.lonlat(), crs, QgsProject.instance())
-                    box = there.transformBoundingBox(box)
-                except QgsCsException:
-                    self._fail("This match lies outside the area of the map's CRS.")
-                    return
-                box.scale(3)
-                self.canvas.setExtent(box)
-                self.canvas.refresh()
+        count = f"{len(features)} matches. Mark some right or wrong, and search again."
+        self.form.say(" ".join([count, *self._notes]))
 
     def _save(self):
-        if not self.features:
+        if not self.results.features:
             self._fail("There are no matches to save; search first.")
             return
         path, _ = QFileDialog.getSaveFileName(
@@ -510,26 +434,21 @@ class Dock(QgsDockWidget):
         Args:
             path: The file; `.gpkg` is added if it has no ending.
         """
-        target = Path(path) if Path(path).suffix else Path(f"{path}.gpkg")
 
-        def done(content):
+        def write(content):
             self.form.busy.hide()
             try:
-                target.write_bytes(content)
+                self.form.say(self.results.write(content, path))
             except OSError as error:
-                self._fail(f"{target} cannot be written: {error.strerror}.")
-                return
-            layer = QgsVectorLayer(f"{target}|layername=matches", target.stem, "ogr")
-            QgsProject.instance().addMapLayer(layer)
-            self.form.say(f"{len(self.features)} matches written to {target}.")
+                self._fail(f"{path} cannot be written: {error.strerror}.")
 
-        if self.asked.is_open():
-            try:
-                done(self.asked.written())
-            except OSError as error:
-                self._fail(f"The matches are gone ({error.strerror}); search again.")
+        if not self.asked.is_open():
+            self.search.export(self.results.features, write)
             return
-        self.search.export(self.features, done)
+        try:
+            write(self.asked.written())
+        except OSError as error:
+            self._fail(f"The matches are gone ({error.strerror}); search again.")
 
     def _fail(self, problem):
         self.form.busy.hide()
@@ -538,7 +457,7 @@ class Dock(QgsDockWidget):
     def end(self):
         """Stop the server and remove what is drawn on the map, for when the plugin is unloaded."""
         self.search.cancel()
-        abort(self._pictures)
+        self.results.forget()
         self.server.end()
         self.asked.end()
         if self._task is not None:

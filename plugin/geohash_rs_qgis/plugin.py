@@ -5,7 +5,6 @@ from pathlib import Path
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QIcon
-from qgis.PyQt.QtWidgets import QAction
 
 from .dock import Dock
 from .provider import Provider
@@ -35,11 +34,9 @@ class Plugin:
         self.initProcessing()
         window = self.iface.mainWindow()
         self.dock = Dock(self.iface, window)
-        icon = QIcon(str(Path(__file__).with_name("icon.svg")))
-        self.action = QAction(icon, "Find places that look alike", window)
-        self.action.setCheckable(True)
-        self.action.toggled.connect(self.dock.setUserVisible)
-        self.dock.visibilityChanged.connect(self.action.setChecked)
+        self.action = self.dock.toggleViewAction()  # where QAction is depends on the Qt
+        self.action.setIcon(QIcon(str(Path(__file__).with_name("icon.svg"))))
+        self.action.setText("Find places that look alike")
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         self.iface.addToolBarIcon(self.action)
         self.iface.addPluginToRasterMenu(NAME, self.action)

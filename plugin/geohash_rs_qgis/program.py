@@ -1,5 +1,6 @@
 """Find the program geohash-rs, check its version, and find a Python that can install it."""
 
+import configparser
 import os
 import re
 import shlex
@@ -11,11 +12,20 @@ from qgis.core import QgsApplication, QgsSettings
 
 from .command import Command
 
-VERSION = (0, 1)  # of the program; before 1.0 each minor version may change what it answers
 PACKAGE = "geohash-rs[serve,cloud,postgis]"
 SETTING = "geohash_rs/program"
 PYTHONS = ("python3.13", "python3.12", "python3.11", "python3", "python", "py")
 IS_PYTHON = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
+
+
+def wanted_version():
+    """Return the version of the program that this plugin was made for, such as (0, 1).
+
+    It is the plugin's own. Before 1.0 each minor version may change what the program answers.
+    """
+    known = configparser.ConfigParser(interpolation=None)
+    known.read(Path(__file__).with_name("metadata.txt"), encoding="utf-8")
+    return tuple(int(part) for part in known["general"]["version"].split(".")[:2])
 
 
 def environment_folder():
@@ -102,8 +112,8 @@ def complaint_of(words, code, said):
     version = re.search(r"geohash-rs, version (\d+)\.(\d+)\S*", said)
     if version is None:
         return f"{command} is not geohash-rs: it answered {said[:80]!r} to --version."
-    if tuple(int(part) for part in version.groups()) != VERSION:
-        wanted = ".".join(map(str, VERSION))
+    if tuple(int(part) for part in version.groups()) != wanted_version():
+        wanted = ".".join(map(str, wanted_version()))
         number = version[0].rpartition(" ")[2]
         return (
             f"{command} is version {number}, but this plugin was made for {wanted}. Update the "
@@ -128,7 +138,7 @@ def install_commands(python, package):
 
 def wanted_package():
     """Return what pip should install for this version of the plugin."""
-    return f"{PACKAGE}=={VERSION[0]}.{VERSION[1]}.*"
+    return "{}=={}.{}.*".format(PACKAGE, *wanted_version())
 
 
 def find_python(done, parent):

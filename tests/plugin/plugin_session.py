@@ -170,7 +170,7 @@ for name, crs, turned in (
         "longest_gap": max(gaps, default=0),
     }
 look_at(west, "EPSG:32632")
-layer = dock.layer()
+layer = dock.results.layer()
 report["layer"] = {
     "count": layer.featureCount(),
     "crs": layer.crs().authid(),
@@ -184,6 +184,11 @@ report["layer"] = {
 wait(lambda: not form.strip.missing_pictures(), 60)
 report["pictures"] = form.strip.count()
 desktop.picture(out / "rectangle.png")
+
+before = canvas.extent().width()
+form.strip.visited.emit(form.strip.tile_ids()[0])
+report["visited"] = canvas.extent().width() / before
+look_at(west, "EPSG:32632")
 
 # judge, and search again
 ids = form.strip.tile_ids()
@@ -253,7 +258,7 @@ region = QgsGeometry.fromPolygonXY([dock._where[0]])  # noqa: SLF001 - where it 
 report["somewhere"] = len(after(lambda: dock.search_file(patch)))
 there = QgsCoordinateTransform(places.lonlat(), canvas.mapSettings().destinationCrs(), project)
 report["somewhere_outside"] = 0
-for row in dock.layer().getFeatures():
+for row in dock.results.layer().getFeatures():
     shape = row.geometry()
     shape.transform(there)
     report["somewhere_outside"] += not region.intersects(shape)

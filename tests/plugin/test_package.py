@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -57,11 +58,12 @@ def test_the_plugin_runs_on_the_python_of_qgis_3_22(files):
             ast.parse(content, name, feature_version=(3, 9))
 
 
-def test_the_plugin_asks_for_the_version_that_it_comes_with(package, files):
+def test_the_plugin_names_the_version_and_addresses_that_it_comes_with(package, files):
     fields = package.metadata(files[f"{NAME}/metadata.txt"].decode())
     assert fields["version"] == geohash_rs.__version__
-    minor = tuple(map(int, geohash_rs.__version__.split(".")[:2]))
-    assert f"VERSION = {minor}" in files[f"{NAME}/program.py"].decode()
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+    assert fields["repository"] == urls["Repository"]
+    assert (fields["tracker"], fields["homepage"]) == (urls["Issues"], urls["Documentation"])
 
 
 @pytest.mark.parametrize(

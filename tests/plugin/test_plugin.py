@@ -172,6 +172,7 @@ def test_matches_are_a_styled_layer_and_pictures(session):
     assert (layer["labels"], layer["field"]) == (True, "rank")
     assert '"distance"' in layer["tip"]
     assert session["pictures"] == 24
+    assert session["visited"] < 0.7, "a double click zooms in on the match"
     drawn = np.asarray(Image.open(session["folder"] / "rectangle.png").convert("RGB"), int)
     reddish = (drawn[..., 0] > 200) & (drawn[..., 1] < 80) & (drawn[..., 2] < 150)
     assert reddish.sum() > 500
