@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import geopandas as gpd
 import numpy as np
@@ -190,7 +190,7 @@ class Archive(CodeStore, Teaching):
         device: str = "cpu",
         checksum: bool = False,
         strict: bool = False,
-        progress: bool = False,
+        progress: bool | Literal["always"] = False,
         **table: "Unpack[TableOptions]",
     ) -> "AddReport":
         """Hash imagery, or vectors that somebody else computed, and add the tiles.
@@ -230,7 +230,8 @@ class Archive(CodeStore, Teaching):
             checksum: Whether to compare files by checksum rather than by size and time, and to
                 store checksums for later runs.
             strict: Stop at the first scene that cannot be added instead of reporting it.
-            progress: Show a progress bar if this is a terminal.
+            progress: Show a progress bar if this is a terminal, or ("always") also to a program
+                that reads the error output.
             **table: Options for tables of vectors, such as ``vector_column``; listed in the guide
                 to published embeddings.
 
