@@ -64,9 +64,7 @@ def block_details(
         text = json.dumps(about, separators=(",", ":")).encode()
         wkb = [shape or b"" for shape in shapes[part]]
         lengths = np.array([len(shape) for shape in wkb], "<u4").tobytes()
-        yield zlib.compress(
-            b"".join([len(text).to_bytes(4, "little"), text, lengths, *wkb]), LEVEL
-        )
+        yield zlib.compress(b"".join([len(text).to_bytes(4, "little"), text, lengths, *wkb]), LEVEL)
 
 
 def moments_of(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:

@@ -13,8 +13,6 @@ __all__ = ["FAN", "Tree"]
 
 FAN = 16  # nodes below one node
 MOST_TOP = 1024  # nodes that a page always reads
-PLACE = np.dtype(("<f4", 4))
-TIMES = np.dtype(("<i8", 4))
 EARLIEST, LATEST = int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max)
 
 Array = npt.NDArray[Any]
@@ -68,24 +66,21 @@ class Tree:
         )
 
     def write(self, folder: Path, *, timed: bool) -> int:
-        """Write one file per level, such as `nodes-0.bin`; level 0 are the blocks.
+        """Write the boxes of each level to a file such as `nodes-0.bin`; level 0 are the blocks.
 
         Args:
             folder: Where to write.
-            timed: Whether nodes have times.
+            timed: Whether to write times too, to files such as `times-0.bin`.
 
         Returns:
             The number of levels.
         """
         boxes, times = np.concatenate(self.boxes), np.concatenate(self.times)
-        fields = [("box", PLACE), ("times", TIMES)] if timed else [("box", PLACE)]
         level = 0
         while True:
-            nodes = np.empty(len(boxes), np.dtype(fields))
-            nodes["box"] = boxes
+            (folder / f"nodes-{level}.bin").write_bytes(boxes.astype("<f4").tobytes())
             if timed:
-                nodes["times"] = times
-            (folder / f"nodes-{level}.bin").write_bytes(nodes.tobytes())
+                (folder / f"times-{level}.bin").write_bytes(times.astype("<i8").tobytes())
             level += 1
             if len(boxes) <= MOST_TOP:
                 return level

@@ -21,8 +21,10 @@ class Archive {
     this.sorted = column(ABOUT.ascending ? "ids" : "sorted", idBytes, step, tiles);
     this.rowsById = ABOUT.ascending ? null : column("rows", 4, step, tiles);
     this.nodes = [];
+    this.times = [];
     for (let level = 0, count = this.blocks; level < levels; level++, count = Math.ceil(count / fan)) {
-      this.nodes.push(column(`nodes-${level}`, ABOUT.timed ? 48 : 16, fan, count));
+      this.nodes.push(column(`nodes-${level}`, 16, fan, count));
+      this.times.push(column(`times-${level}`, 32, fan, count));
     }
     this.known = new Map(); // block -> promise of its details
   }
@@ -52,27 +54,30 @@ class Archive {
     return this.codes.at(Math.floor(row / ABOUT.rows)).subarray(start, start + this.codeBytes);
   }
 
-  // The box and times of a node that is loaded.
-  node(level, number) {
-    const column = this.nodes[level];
-    const bytes = column.at(Math.floor(number / ABOUT.fan));
-    const view = new DataView(bytes.buffer, bytes.byteOffset + (number % ABOUT.fan) * column.width, column.width);
-    const moment = (at) => view.getBigInt64(16 + 8 * at, true);
-    return {
-      box: [0, 1, 2, 3].map((at) => view.getFloat32(4 * at, true)),
-      times: ABOUT.timed ? [0, 1, 2, 3].map(moment) : [0n, 0n, NEVER, NEVER],
-    };
+  // The box of a node that is loaded: west, south, east, north.
+  boxOf(level, number) {
+    const view = itemOf(this.nodes[level], number);
+    return [0, 4, 8, 12].map((at) => view.getFloat32(at, true));
   }
-  async loadTop() {
-    const top = this.nodes.at(-1);
-    await top.load(Array.from({ length: Math.ceil(top.count / ABOUT.fan) }, (_, page) => page));
+  // Its least and greatest start, least and greatest end.
+  timesOf(level, number) {
+    const view = itemOf(this.times[level], number);
+    return [0, 8, 16, 24].map((at) => view.getBigInt64(at, true));
+  }
+  loadNodes(level, pages, time) {
+    return Promise.all([this.nodes[level].load(pages), time && this.times[level].load(pages)]);
+  }
+  loadTop(time = null) {
+    const level = this.nodes.length - 1;
+    const pages = Math.ceil(this.nodes[level].count / ABOUT.fan);
+    return this.loadNodes(level, Array.from({ length: pages }, (_, page) => page), time);
   }
 
   // Runs of blocks that may hold tiles of a region (a list of polygons) and a time range, in order:
   // { first, last, tests }, last included.
   async blocksOf({ region, time }) {
     if (!region && !time) return [{ first: 0, last: this.blocks - 1, tests: 0 }];
-    await this.loadTop();
+    await this.loadTop(time);
     let level = this.nodes.length - 1;
     let open = Array.from({ length: this.nodes[level].count }, (_, number) => number);
     const taken = [];
@@ -80,16 +85,15 @@ class Archive {
       const size = ABOUT.fan ** level;
       const cut = [];
       for (const number of open) {
-        const { box, times } = this.node(level, number);
-        const place = region ? placeBox(box, region) : IN;
-        const when = time && place !== OUT ? placeTimes(times, time) : IN;
+        const place = region ? placeBox(this.boxOf(level, number), region) : IN;
+        const when = time && place !== OUT ? placeTimes(this.timesOf(level, number), time) : IN;
         if (place === OUT || when === OUT) continue;
         const tests = (place === CUT ? PLACE : 0) | (when === CUT ? TIME : 0);
         if (tests && level > 0) cut.push(number);
         else taken.push({ first: number * size, last: Math.min((number + 1) * size, this.blocks) - 1, tests });
       }
       if (!cut.length) break;
-      await this.nodes[level - 1].load(cut);
+      await this.loadNodes(level - 1, cut, time);
       const below = this.nodes[level - 1].count;
       open = cut.flatMap((number) => Array.from({ length: Math.min(ABOUT.fan, below - number * ABOUT.fan) }, (_, at) => number * ABOUT.fan + at));
     }
@@ -109,10 +113,7 @@ class Archive {
   async readDetails(blocks) {
     const pages = new Set(blocks.flatMap((block) => [block, block + 1]).map((entry) => Math.floor(entry / ABOUT.rows)));
     await this.places.load([...pages].sort((a, b) => a - b));
-    const place = (entry) => {
-      const bytes = this.places.at(Math.floor(entry / ABOUT.rows));
-      return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(8 * (entry % ABOUT.rows), true);
-    };
+    const place = (entry) => itemOf(this.places, entry).getFloat64(0, true);
     const packed = await readRanges(this.source, "details.bin", blocks.map((block) => [place(block), place(block + 1)]));
     return Promise.all(packed.map(tilesOf));
   }
@@ -124,6 +125,12 @@ class Archive {
     const found = new Map((await this.details(blocks)).map((tiles, at) => [blocks[at], tiles]));
     return rows.map((row) => found.get(blockOf(row))[row % ABOUT.rows]);
   }
+}
+
+// An item of a page that is loaded.
+function itemOf(column, number) {
+  const bytes = column.at(Math.floor(number / column.page));
+  return new DataView(bytes.buffer, bytes.byteOffset + (number % column.page) * column.width, column.width);
 }
 
 // The last position whose value is at most `wanted`, of ascending values; -1 if none is.

@@ -172,7 +172,7 @@ class TileMap {
     const region = regionOf(parts);
     await archive.loadTop();
     let level = archive.nodes.length - 1;
-    const seen = (numbers) => numbers.filter((one) => placeBox(archive.node(level, one).box, region) !== OUT);
+    const seen = (numbers) => numbers.filter((one) => placeBox(archive.boxOf(level, one), region) !== OUT);
     let numbers = seen(Array.from({ length: archive.nodes[level].count }, (_, one) => one));
     const size = () => ABOUT.fan ** level * ABOUT.rows;
     while (level > 0 && numbers.length * ABOUT.fan <= MOST_NODES) {
@@ -187,7 +187,7 @@ class TileMap {
       const tiles = (await archive.details(numbers)).flat().filter(({ shape }) => shape);
       return { tiles, cells: [], count: tiles.filter((tile) => inRegion(tile, region)).length };
     }
-    return { tiles: [], cells: numbers.map((one) => archive.node(level, one).box).filter((box) => Number.isFinite(box[0])), count };
+    return { tiles: [], cells: numbers.map((one) => archive.boxOf(level, one)).filter((box) => Number.isFinite(box[0])), count };
   }
 
   draw() {

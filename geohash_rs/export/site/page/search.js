@@ -107,10 +107,7 @@ async function nearest(archive, queries, k, where, progress) {
 async function nameTiles(archive, near) {
   const blockOf = ({ row }) => Math.floor(row / ABOUT.rows);
   await archive.ids.load([...new Set(near.map(blockOf))].sort((a, b) => a - b));
-  for (const one of near) {
-    const bytes = archive.ids.at(blockOf(one));
-    one.id = archive.idAt(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), one.row % ABOUT.rows);
-  }
+  for (const one of near) one.id = archive.idAt(itemOf(archive.ids, one.row), 0);
 }
 
 const inRegion = ({ shape }, region) => shape !== null && region.some(({ rings }) => shapesMeet(polygonShape([rings]), shape));

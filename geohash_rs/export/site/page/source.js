@@ -1,7 +1,7 @@
 // Where the data come from: ranges of a web host, scripts next to the page, or a chosen folder.
 "use strict";
 
-const GAP = 2048; // bytes; reading a smaller gap costs less than another request
+const GAP = 1024; // bytes; reading a smaller gap costs less than another request
 const MOST = 4 << 20; // bytes of one request, so that progress is seen
 const AT_ONCE = 6; // requests
 const WHOLE = 64 << 20; // bytes; larger files are not read from a host without ranges
