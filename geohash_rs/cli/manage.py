@@ -235,7 +235,7 @@ def _export_site(archive: Path, output: Path, *, pictures: bool, remote_scenes: 
     check_site_output(output)
     opened = Archive.open(archive, mode="r")
     about = site_size(len(opened), bits_of(opened), pictures=pictures) / 1e6
-    echo(f"{output} will hold {len(opened)} tiles in about {about:,.1f} MB.", err=True)
+    echo(f"{output} will hold {len(opened)} tiles in roughly {about:,.1f} MB.", err=True)
     if pictures:
         echo("It will copy the scenes' imagery in small pictures; publish it only if their licence allows that.", err=True)
     permission = Permission(remote_scenes=remote_scenes)

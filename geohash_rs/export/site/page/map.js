@@ -215,23 +215,34 @@ class TileMap {
       pen.setLineDash([]);
     }
     for (const { shape } of [...this.matches].reverse()) this.outline(pen, shape, colour("found"), 2.5);
+    for (const match of this.matches) this.number(pen, match, colour("ink"));
     for (const { shape, good } of this.examples) this.outline(pen, shape, colour(good ? "good" : "bad"), 3.5);
     if (this.pointed) this.outline(pen, this.pointed, colour("ink"), 4);
   }
   // Draw a footprint; one that is too small to be seen as a ring.
-  outline(pen, shape, colour, width) {
+  outline(pen, shape, colour, thickness) {
     if (!shape) return;
     pen.strokeStyle = colour;
-    pen.fillStyle = colour;
-    pen.lineWidth = width;
-    this.path(pen, shape, ([low, , high]) => {
+    pen.lineWidth = thickness;
+    this.path(pen, shape, (width) => {
       pen.stroke();
-      if (high - low > 8) return;
+      if (width > 8) return;
       pen.beginPath();
       const [west, south, east, north] = boundsOfShape(shape);
       const [x, y] = this.toScreen([(west + east) / 2 + 360 * this.turn, (south + north) / 2]);
       pen.arc(x, y, 5, 0, 7);
       pen.stroke();
+    });
+  }
+  // Write a match's rank into its footprint if there is room.
+  number(pen, { rank, shape }, colour) {
+    if (!shape) return;
+    pen.fillStyle = colour;
+    pen.font = "bold 13px system-ui, sans-serif";
+    this.path(pen, shape, (width) => {
+      const [west, south, east, north] = boundsOfShape(shape);
+      const [x, y] = this.toScreen([(west + east) / 2 + 360 * this.turn, (south + north) / 2]);
+      if (width > 22) pen.fillText(rank, x - 4 * String(rank).length, y + 5);
     });
   }
   // Trace a shape on each copy of the world that is in view.
@@ -252,7 +263,7 @@ class TileMap {
       }
       const [low] = this.toScreen([box[0], 0]);
       const [high] = this.toScreen([box[2], 0]);
-      draw([low, 0, high, 0]);
+      draw(high - low);
     }
   }
   drawGraticule(pen, colour) {
@@ -288,7 +299,8 @@ const boxShape = (box) => polygonShape([[boxRing(box)]]);
 // A box with any longitudes as one or two within -180 to 180.
 function splitBox([west, south, east, north]) {
   const turns = 360 * Math.floor((west + 180) / 360);
-  const [low, high] = [west - turns, east - turns];
+  const turned = (lon, by) => (by ? +(lon - by).toFixed(9) : lon); // without the dust of the subtraction
+  const [low, high] = [turned(west, turns), turned(east, turns)];
   if (high <= 180) return [[low, south, high, north]];
-  return [[low, south, 180, north], [-180, south, high - 360, north]];
+  return [[low, south, 180, north], [-180, south, turned(high, 360), north]];
 }

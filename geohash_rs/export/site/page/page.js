@@ -110,7 +110,7 @@ function askFirst(cost) {
 }
 
 const facts = (match) => [
-  `${match.rank}. ${plural(match.distance, "bit")} away`,
+  `${match.rank}. ${plural(match.distance, "bit")}`,
   (match.datetime ?? "no date").slice(0, 10),
   plainText(match.scene.split(/[\\/]/).at(-1)),
 ];
