@@ -276,6 +276,22 @@ def test_a_click_searches_like_the_tile_that_is_there(archive, host, open_page):
         assert page.evaluate("state.good") == []
 
 
+def test_a_click_obeys_the_days(archive, host, open_page):
+    page = open_page(host.address)
+    page.evaluate("map.fit([9.9, 47.9, 10.1, 48.1])")
+    until(page, "map.tiles.length > 0")
+    page.fill("#from", "2022-06-01")
+    page.fill("#to", "2022-09-30")
+    page.dispatch_event("#to", "change")
+    until(page, "map.tiles.every(inDays)")
+    shown = page.evaluate("map.tiles.map((tile) => tile.tile_id)")
+    view = page.evaluate("map.view()")
+    options = {"region": tuple(view), "time": ("2022-06-01", "2022-09-30")}
+    there = archive.search(np.zeros((1, 2), np.uint8), k=None, max_distance=16, **options)
+    assert len(there.ids[0]) > 3
+    assert set(there.ids[0].tolist()) <= set(shown)
+
+
 def test_a_large_folder_on_a_disk_is_chosen_by_hand(site, tmp_path, open_page, archive):
     import shutil
 

@@ -82,7 +82,7 @@ def moments_of(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
     if not pa.types.is_timestamp(column.type):
-        return column.to_pylist()
+        return list(column.to_pylist())
     moments = moments_of(column).view("datetime64[us]")
     texts = np.datetime_as_string(moments, unit="us").tolist()
     return [None if text == "NaT" else f"{text.removesuffix(WHOLE)}Z" for text in texts]

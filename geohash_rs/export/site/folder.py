@@ -40,7 +40,7 @@ SMALL = 24 << 20  # bytes of data up to which they are also written as scripts
 PICTURE = 128  # px
 EXACT = 2**53  # JavaScript's numbers are exact below
 # Estimates per tile, bytes: details of 64 neighbours, and a picture.
-DETAILS, WEBP = 48, 4000
+DETAILS, WEBP = 40, 4000
 
 
 def is_site_path(path: str | os.PathLike[str]) -> bool:
@@ -177,7 +177,9 @@ class _Rows:
         cls, folder: Path, stack: ExitStack, *, pictures: bool, permission: "Permission | None"
     ) -> "_Rows":
         names = ["codes", "details", "starts", "ends"] + ["pictures"] * pictures
-        opened = {name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in names}
+        opened: dict[str, BinaryIO] = {
+            name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in names
+        }
         return cls(folder=folder, files=opened, permission=permission)
 
     def add(self, piece: pa.Table) -> None:

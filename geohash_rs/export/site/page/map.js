@@ -14,8 +14,8 @@ const mercator = (lat) => {
 const latitude = (y) => (Math.atan(Math.sinh(Math.PI * (1 - 2 * y))) * 180) / Math.PI;
 
 class TileMap {
-  constructor(canvas, { onPick, onBox, onView }) {
-    Object.assign(this, { canvas, onPick, onBox, onView });
+  constructor(canvas, { onPick, onBox, onView, passes }) {
+    Object.assign(this, { canvas, onPick, onBox, onView, passes });
     this.centre = [0.5, 0.5]; // share of the world, east and down
     this.scale = 300; // px of the whole world
     this.archive = null;
@@ -130,7 +130,7 @@ class TileMap {
   // The tile at a place: the smallest, of those the nearest to its middle, of those the first.
   tileAt([lon, lat]) {
     const place = { points: [[lon - 360 * Math.floor((lon + 180) / 360), lat]], lines: [], polygons: [] };
-    const here = [...this.matches, ...this.tiles].filter(({ shape }) => shape && shapesMeet(shape, place));
+    const here = [...this.matches, ...this.tiles].filter((tile) => tile.shape && this.passes(tile) && shapesMeet(tile.shape, place));
     const far = ({ box }) => Math.hypot((box[0] + box[2]) / 2 - place.points[0][0], (box[1] + box[3]) / 2 - lat);
     const area = ({ box }) => (box[2] - box[0]) * (box[3] - box[1]);
     const sized = here.map((tile) => ({ tile, box: boundsOfShape(tile.shape) }));
@@ -184,7 +184,7 @@ class TileMap {
     }
     const count = Math.min(ABOUT.tiles, numbers.length * size());
     if (level === 0 && count <= MOST_SHOWN) {
-      const tiles = (await archive.details(numbers)).flat().filter(({ shape }) => shape);
+      const tiles = (await archive.details(numbers)).flat().filter((tile) => tile.shape && this.passes(tile));
       return { tiles, cells: [], count: tiles.filter((tile) => inRegion(tile, region)).length };
     }
     return { tiles: [], cells: numbers.map((one) => archive.boxOf(level, one)).filter((box) => Number.isFinite(box[0])), count };
@@ -215,7 +215,8 @@ class TileMap {
       pen.setLineDash([]);
     }
     for (const { shape } of [...this.matches].reverse()) this.outline(pen, shape, colour("found"), 2.5);
-    for (const match of this.matches) this.number(pen, match, colour("ink"));
+    const taken = []; // where numbers are: of two at a place, such as two dates, the better is shown
+    for (const match of this.matches) this.number(pen, match, colour("ink"), taken);
     for (const { shape, good } of this.examples) this.outline(pen, shape, colour(good ? "good" : "bad"), 3.5);
     if (this.pointed) this.outline(pen, this.pointed, colour("ink"), 4);
   }
@@ -235,14 +236,16 @@ class TileMap {
     });
   }
   // Write a match's rank into its footprint if there is room.
-  number(pen, { rank, shape }, colour) {
+  number(pen, { rank, shape }, colour, taken) {
     if (!shape) return;
     pen.fillStyle = colour;
     pen.font = "bold 13px system-ui, sans-serif";
     this.path(pen, shape, (width) => {
       const [west, south, east, north] = boundsOfShape(shape);
       const [x, y] = this.toScreen([(west + east) / 2 + 360 * this.turn, (south + north) / 2]);
-      if (width > 22) pen.fillText(rank, x - 4 * String(rank).length, y + 5);
+      if (width < 22 || taken.some((other) => Math.hypot(other[0] - x, other[1] - y) < 14)) return;
+      taken.push([x, y]);
+      pen.fillText(rank, x - 4 * String(rank).length, y + 5);
     });
   }
   // Trace a shape on each copy of the world that is in view.

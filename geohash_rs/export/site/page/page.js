@@ -75,6 +75,14 @@ function chosenTime() {
   return range;
 }
 
+// Whether a tile was taken within the chosen days.
+function inDays({ datetime, datetime_end: end }) {
+  const [from, to] = [$("from").value, $("to").value];
+  if (!from && !to) return true;
+  if (!datetime) return false;
+  return (!to || datetime.slice(0, 10) <= to) && (!from || (end ?? datetime).slice(0, 10) >= from);
+}
+
 async function run({ agreed = false } = {}) {
   const number = ++state.searching;
   say(null);
@@ -230,6 +238,7 @@ function connect() {
       run();
     },
     onBox: setBox,
+    passes: inDays,
     onView(count, drawn, error) {
       if (error) say(error);
       else $("in-view").textContent = drawn ? `${plural(count, "tile")} in view; click one to search` : count ? `about ${plural(count, "tile")} in view; zoom in to see each` : "no tile in view";
@@ -243,7 +252,12 @@ function connect() {
     showAsked();
     run();
   });
-  for (const name of ["from", "to", "k"]) $(name).addEventListener("change", () => state.good.length && run());
+  for (const name of ["from", "to", "k"]) {
+    $(name).addEventListener("change", () => {
+      map.look();
+      if (state.good.length) run();
+    });
+  }
   $("ask-go").addEventListener("click", () => run({ agreed: true }));
   $("view-box").addEventListener("click", () => {
     const [west, south, east, north] = map.view();
