@@ -5,6 +5,7 @@ const CANDIDATES = 1000, PER_MATCH = 10; // nearest tiles to reorder: at least, 
 const REACH = 0.15; // share of differing bits at which likeness is 1 / e
 const DOUBT = 0.5; // variance of a judgement
 const WRONG = -0.5; // what a bad example scores; a good one scores 1
+const FEW = 64; // candidates
 const WINDOW = 32; // tiles at a time whose footprints are compared with the region
 const ONES = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(2).replaceAll("0", "").length);
 
@@ -103,10 +104,16 @@ async function nearest(archive, queries, k, where, progress) {
   return kept.slice(0, k);
 }
 
-// Add the tile ids of candidates.
+// Add the tile ids of candidates: of few from their details, which most of them need anyway, so that
+// a search makes fewer requests.
 async function nameTiles(archive, near) {
-  const blockOf = ({ row }) => Math.floor(row / ABOUT.rows);
-  await archive.ids.load([...new Set(near.map(blockOf))].sort((a, b) => a - b));
+  if (near.length <= FEW) {
+    const tiles = await archive.tiles(near.map(({ row }) => row));
+    near.forEach((one, at) => (one.id = tiles[at].tile_id));
+    return;
+  }
+  const blocks = new Set(near.map(({ row }) => Math.floor(row / ABOUT.rows)));
+  await archive.ids.load([...blocks].sort((a, b) => a - b));
   for (const one of near) one.id = archive.idAt(itemOf(archive.ids, one.row), 0);
 }
 
