@@ -1,6 +1,6 @@
 """Options of all commands that ask an archive: where it is, and which of its tiles are meant."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from geohash_rs.engines.postgis.archive import PostGISArchive
     from geohash_rs.store.search.where import WhereOptions
 
-__all__ = ["Asked", "Engine", "archive_argument", "check_engine", "engine_options", "opened", "where_of", "where_options"]
+__all__ = ["Asked", "Engine", "archive_argument", "check_engine", "engine_options", "opened", "said_again", "where_of", "where_options"]
 
 DATABASES = ("postgresql://", "postgres://")
 
@@ -106,6 +106,32 @@ def where_of(asked: Asked) -> "WhereOptions":
         "labels": list(asked["labels"]) or None,
         "tile_size": asked["tile_size"],
     }
+
+
+def said_again(asked: Mapping[str, object]) -> list[str]:
+    """Return options of this command as they were given.
+
+    Args:
+        asked: Values of `where_options` or `engine_options`, or of both.
+
+    Returns:
+        Words of a command line, without those that have their default.
+    """
+    words: list[str] = []
+    context = click.get_current_context()
+    for option in context.command.params:
+        value = asked.get(option.name or "")
+        if not isinstance(option, click.Option) or context.get_parameter_source(option.name or "") is ParameterSource.DEFAULT or value is None:
+            continue
+        name = option.opts[0]
+        if option.is_flag:
+            words += [name] if value else []
+        elif isinstance(value, tuple):
+            each = value if option.multiple else [",".join(map(str, value))]
+            words += [word for one in each for word in (name, str(one))]
+        else:
+            words += [name, str(value)]
+    return words
 
 
 def check_engine(archive: str, asked: Engine) -> None:

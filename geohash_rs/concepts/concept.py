@@ -368,6 +368,8 @@ class Concept(ScoredTiles):
     ) -> "Areas":
         """Draw the ground of all tiles above a precision or a score as dissolved polygons.
 
+        Of several tile sizes in a scene only the smallest is drawn; `tile_size` chooses another.
+
         Args:
             precision: Precision that must be promised, above 0 and below 1.
             min_score: Smallest score, 0 to 1. Without either it is 0.5, with a warning that nobody
@@ -414,6 +416,7 @@ class Concept(ScoredTiles):
                 by_column=by_column,
                 by_layer=by_layer,
                 tile_sizes=parsed.tile_sizes,
+                name=self.name,
             )
 
     def rasters(self, folder: str | Path, **where: Unpack[WhereOptions]) -> list[Path]:
