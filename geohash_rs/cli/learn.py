@@ -165,7 +165,7 @@ def judge_command(
 
 
 def _tell_next(archive: str, concept: Path, output: Path, asked: Asked, *, draw: dict[str, float], count: int) -> None:
-    """Say how judgements are passed on: a draw is the same only with the same options."""
+    """Print how judgements are passed on: a draw is the same only with the same options."""
     said = f"{count} tile{'s' * (count != 1)} to judge written to {output}"
     if output.suffix.lower() == ".html":
         echo(f"{said}; a page is to look at: write .gpkg or .csv as well, to fill in the column right.", err=True)

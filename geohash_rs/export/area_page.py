@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["areas_html", "write_page"]
 
 MOST_AREAS = 20_000  # on the map
-SMALL, SPOT = 12, 6  # units of the map: smaller areas get a spot of this radius
+SMALL, SPOT = 16, 9  # units of the map: smaller areas get a spot of this radius
 LISTED = 500  # in the table
 SHOWN = 10  # in a notebook cell
 LOW, HIGH = (0xFF, 0xC4, 0x6B), (0xF0, 0x20, 0x6A)
@@ -175,4 +175,4 @@ def _spot(shape: "BaseGeometry", view: View, colour: str) -> str:
     if np.ptp(corners, axis=0).max() >= SMALL:
         return ""
     x, y = (corners.min(axis=0) + corners.max(axis=0)) / 2
-    return f'<circle class="area" cx="{x:.1f}" cy="{y:.1f}" r="{SPOT}" fill="{colour}"/>'
+    return f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="{SPOT}" fill="{colour}"/>'

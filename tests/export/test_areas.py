@@ -120,8 +120,8 @@ def test_the_page_is_called_like_the_concept_and_small_areas_are_spots(tmp_path,
     page = chromium.new_page()
     page.goto((tmp_path / "a.html").as_uri())
     assert page.title() == "a"
-    assert page.locator("circle.area").count() == page.locator("path.area").count() == 6
-    boxes = [page.locator("circle.area").nth(row).bounding_box() for row in range(6)]
+    assert page.locator("circle.spot").count() == page.locator("path.area").count() == 6
+    boxes = [page.locator("circle.spot").nth(row).bounding_box() for row in range(6)]
     assert min(box["width"] for box in boxes) > 5
     page.goto((tmp_path / "b.html").as_uri())
     assert page.title() == "gravel <pits>"
