@@ -31,6 +31,7 @@ Ids = npt.NDArray[np.int64]
 
 DEEPER = 4  # factor by which a search is widened when too many of its tiles overlap
 AT_ONCE = 1 << 22  # pairs of mark and tile in memory
+BARS = 40  # of the histogram in a notebook
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +65,16 @@ class ScoredTiles:
         known = "calibrated" if self.promise is not None else "not calibrated"
         bits = 8 * len(self.model.weights.code)
         return f"{self.name}: {right} right, {len(self.marks) - right} wrong, {bits} bits, {known}"
+
+    def _repr_html_(self) -> str:
+        from geohash_rs.export.notebook import concept_html
+
+        with self.archive.one_state() as still:
+            same = still.hasher_fingerprint == self.hasher
+            codes = still.sample(NUM_BACKGROUND)[1] if same else np.empty((0, 1), np.uint8)
+        costs = self.model.weights.costs(codes) if same else np.empty(0, np.int32)
+        found = histogram_of(self.model, costs, bins=BARS, promise=None)
+        return concept_html(self, found.counts.tolist(), tiles=len(costs))
 
     def query(
         self,
