@@ -68,12 +68,12 @@ def test_a_concept_is_calibrated_with_labels_and_its_promise_is_kept(run, wood, 
     assert code == 0, err
     assert out.split()[:4] == ["cost", "score", "tiles", "blocks"]
     assert "calibrated" in err
-    code, out, err = run("query", archive, "--concept", path, "--precision", 0.7, "--json")
+    code, out, err = run("query", archive, "--concept", path, "--precision", 0.5, "--json")
     assert code == 0, err
     rows = [feature["properties"] for feature in json.loads(out)["features"]]
     assert len(rows) > 100
-    assert min(row["precision"] for row in rows) >= 0.7
-    assert sum(row["col"] // 3 % 2 == 0 for row in rows) >= 0.7 * len(rows)
+    assert min(row["precision"] for row in rows) >= 0.5
+    assert sum(row["col"] // 3 % 2 == 0 for row in rows) >= 0.5 * len(rows)
 
 
 def test_a_concept_is_calibrated_with_a_random_draw(run, wood, tmp_path):

@@ -41,7 +41,7 @@ def engine(request: pytest.FixtureRequest, truth: RandomArchive) -> Any:
         from geohash_rs.engines.postgis import PostGISArchive, publish
 
         dsn = request.getfixturevalue("postgis")
-        publish(Archive.open(truth.folder, mode="r"), dsn, table="taught")
+        publish(Archive.open(truth.folder), dsn, table="taught")
         with PostGISArchive.open(dsn, table="taught") as opened:
             yield opened
 
