@@ -179,7 +179,7 @@ def marks_of_tiles(archive: Searchable, ids: npt.NDArray[np.int64], *, right: bo
     if not len(ids):
         return []
     tiles, codes = archive.tiles(ids), archive.codes(ids)
-    rows = zip(ids.tolist(), codes, tiles["scene"], tiles.geometry, strict=True)
+    rows = zip(ids.tolist(), codes, tiles["scene"], tiles.geometry.to_numpy(), strict=True)
     return [
         Mark(
             right=right,
@@ -193,7 +193,8 @@ def marks_of_tiles(archive: Searchable, ids: npt.NDArray[np.int64], *, right: bo
 
 
 def _centre(shape: BaseGeometry) -> tuple[float, float]:
-    point = shapely.centroid(max(getattr(shape, "geoms", [shape]), key=shapely.area))
+    parts = getattr(shape, "geoms", None)
+    point = shapely.centroid(shape if parts is None else max(parts, key=shapely.area))
     return round(float(point.x), 7), round(float(point.y), 7)
 
 
