@@ -16,7 +16,7 @@ import pandas as pd
 from geohash_rs.concepts.concept_file import Saved, read_concept, write_concept
 from geohash_rs.concepts.draw import drawn, judged
 from geohash_rs.concepts.learning import NUM_BACKGROUND, fit_model
-from geohash_rs.concepts.mark import Mark, check_marks, codes_of_marks, joined, recognised
+from geohash_rs.concepts.mark import Mark, check_marks, codes_of_marks, joined, recognised, renewed
 from geohash_rs.concepts.marking import Shown, new_marks
 from geohash_rs.concepts.scored import Ids, ScoredTiles
 from geohash_rs.errors import CalibrationError, ConceptError, GeoHashRSWarning, HasherMismatchError
@@ -53,23 +53,28 @@ class Concept(ScoredTiles):
     """
 
     @classmethod
-    def of_marks(cls, archive: ImageQueries, marks: Iterable[Mark], *, name: str) -> Self:
+    def of_marks(
+        cls, archive: ImageQueries, marks: Iterable[Mark], *, name: str, hasher: str | None
+    ) -> Self:
         """Learn from marks.
 
         Args:
             archive: The archive.
             marks: The judgements, at most one of each tile.
             name: What the concept is called.
+            hasher: Fingerprint of the hasher that made the codes of the marks.
 
         Returns:
             The concept, not calibrated.
 
         Raises:
             ConceptError: If no mark is right, or a code is not as long as the archive's.
+            HasherMismatchError: If another hasher made the archive's codes, and a mark has no tile
+                whose code can be looked up again.
         """
-        known = tuple(marks)
-        notes = check_marks(known)
         with archive.one_state() as still:
+            known = tuple(renewed(still, marks, hasher=hasher))
+            notes = check_marks(known)
             num_bytes = bits_of(still) // 8
             if wrong := [mark for mark in known if len(mark.code) != num_bytes]:
                 msg = (
@@ -78,7 +83,7 @@ class Concept(ScoredTiles):
                 )
                 raise ConceptError(msg)
             background = still.sample(NUM_BACKGROUND)[1]
-            hasher = still.hasher_fingerprint
+            present = still.hasher_fingerprint
         model = fit_model(
             codes_of_marks(known, right=True, num_bytes=num_bytes),
             codes_of_marks(known, right=False, num_bytes=num_bytes),
@@ -89,7 +94,7 @@ class Concept(ScoredTiles):
             name=name,
             marks=known,
             model=model,
-            hasher=hasher,
+            hasher=present,
             created=dt.datetime.now(dt.UTC).replace(microsecond=0),
             notes=notes,
         )
@@ -163,6 +168,9 @@ class Concept(ScoredTiles):
     ) -> Self:
         """Learn from more marks. A calibration does not hold for what is learnt, and is dropped.
 
+        If the archive was refitted meanwhile, the codes of the marked tiles are looked up again;
+        without new marks, this learns the same from the new codes.
+
         Args:
             right: As in `Archive.learn`; a new judgement of a tile replaces the old one.
             wrong: As in `Archive.learn`.
@@ -176,9 +184,11 @@ class Concept(ScoredTiles):
 
         Raises:
             ConceptError: As `Archive.learn`, or if a tile to forget is not marked.
+            HasherMismatchError: If the archive was refitted and a mark has only a code, since it
+                is of a patch, of another archive, or of a removed tile.
             GeoHashRSError: As `Archive.learn`.
         """
-        new = new_marks(
+        new, hasher = new_marks(
             self.archive,
             right=right,
             wrong=wrong,
@@ -191,7 +201,12 @@ class Concept(ScoredTiles):
             msg = f"tile {min(unknown)} is not marked in {self.name}, so it cannot be forgotten."
             raise ConceptError(msg)
         kept = [mark for mark in self.marks if mark.tile is None or mark.tile not in gone]
-        return self.of_marks(self.archive, joined(kept, new), name=self.name)
+        with self.archive.one_state() as still:
+            marks = joined(renewed(still, kept, hasher=self.hasher), new)
+            if still.hasher_fingerprint != hasher:
+                msg = f"{still.path} was refitted while it learnt; call learn again."
+                raise HasherMismatchError(msg)
+        return self.of_marks(self.archive, marks, name=self.name, hasher=hasher)
 
     def check(
         self,

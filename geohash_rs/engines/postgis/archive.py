@@ -252,7 +252,7 @@ class PostGISArchive(Teaching):
                 f"{self.path} has no tile with id {some}; take ids from search() or from the "
                 "column tile_id; removed tiles lose theirs."
             )
-            raise TileNotFoundError(msg)
+            raise TileNotFoundError(msg, missing=unknown)
         return rows
 
     def _prepare(self, connection: Connection) -> None:
