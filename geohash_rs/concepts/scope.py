@@ -44,7 +44,7 @@ def scope_of(where: Where) -> dict[str, str]:
 
 
 def other_scope(calibrated: Mapping[str, Any], where: Where, *, drawn: bool) -> str | None:
-    """Say how a set of tiles differs from the one that was calibrated.
+    """Report how a set of tiles differs from the one that was calibrated.
 
     A random draw speaks for the tiles that it was drawn from, and for no other set. Labels speak
     for places like those that were labelled, so a part of them by place or date is for the user to

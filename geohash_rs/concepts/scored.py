@@ -100,8 +100,8 @@ class ScoredTiles:
             this one; NaN if none is.
 
         Raises:
-            CalibrationError: If a precision is asked of a concept without calibration, of other
-                tiles than it was calibrated for, or labels are too few to promise it.
+            CalibrationError: If a precision is asked of a concept without calibration, or within
+                limits for which it was not calibrated, or labels are too few to promise it.
             ConceptError: If the score is out of range.
             HasherMismatchError: If the archive was refitted.
             QueryError: If k or another limit is not valid.
@@ -240,7 +240,7 @@ class ScoredTiles:
     def stale(self) -> str:
         """What to say if `is_of_other_tiles`."""
         return (
-            f"the calibration of {self.name} is a random draw from other tiles than those of "
+            f"the calibration of {self.name} is a random draw from tiles that are not those of "
             f"{self.archive.path} now, so nothing is promised; check it again."
         )
 
