@@ -32,6 +32,7 @@ OF_LABELS = ("column", "labels_layer", "min_share", "block_km")
 @click.option("--concept", type=click.Path(path_type=Path), metavar="FILE.concept", help="Calibrate this concept by its score, rather than queries by distance.")
 @click.option("--right", multiple=True, metavar="CLASS", help="Class of the labels that is right for the concept; can be repeated.")
 @click.option("--judged", type=click.Path(path_type=Path), metavar="TABLE", help="Table of 'geohash-rs judge --random' with its column right filled in, instead of LABELS.")
+@click.option("-k", type=click.IntRange(min=1), help="Number of tiles of that draw.  [default: 60]")
 @click.option("--min-score", type=click.FloatRange(0, 1), help="Smallest score of that draw.  [default: 0.5]")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of that draw.  [default: 0]")
 @click.option("--labels-layer", help="Layer of LABELS, if it has several.")
@@ -48,6 +49,7 @@ def calibrate_command(
     concept: Path | None,
     right: tuple[str, ...],
     judged: Path | None,
+    k: int | None,
     min_score: float | None,
     seed: int | None,
     labels_layer: str | None,
@@ -64,7 +66,7 @@ def calibrate_command(
     concept, options such as --time limit the tiles that count; with --judged, pass those of the
     draw.
     """
-    _check_options(truth, column, concept, right, judged, drawn={"--min-score": min_score, "--seed": seed})
+    _check_options(truth, column, concept, right, judged, drawn={"-k": k, "--min-score": min_score, "--seed": seed})
     check_engine(archive, asked)
     written = output or concept or beside(archive)
     if written is None:
@@ -92,7 +94,7 @@ def calibrate_command(
                 from geohash_rs.concepts.judgements import read_judgements
 
                 good, bad = read_judgements(judged)
-                better = loaded.checked(right=good, wrong=bad, min_score=0.5 if min_score is None else min_score, seed=seed or 0, delta=delta, **limits)
+                better = loaded.checked(right=good, wrong=bad, k=k or 60, min_score=0.5 if min_score is None else min_score, seed=seed or 0, delta=delta, **limits)
             better.save(written)
             table, said = better.table(), str(better)
     echo(*table.to_string(index=False, na_rep="-").split("\n"))

@@ -9,35 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, Unpack
 
 import geopandas as gpd
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
+from geohash_rs.concepts.calibrated import Calibrated
 from geohash_rs.concepts.concept_file import Saved, read_concept, write_concept
-from geohash_rs.concepts.draw import drawn, judged
 from geohash_rs.concepts.learning import NUM_BACKGROUND, fit_model
 from geohash_rs.concepts.mark import Mark, check_marks, codes_of_marks, joined, recognised, renewed
 from geohash_rs.concepts.marking import Shown, new_marks
-from geohash_rs.concepts.scored import Ids, ScoredTiles
-from geohash_rs.errors import CalibrationError, ConceptError, GeoHashRSWarning, HasherMismatchError
+from geohash_rs.concepts.scored import LIKELY
+from geohash_rs.errors import ConceptError, GeoHashRSWarning, HasherMismatchError
 from geohash_rs.retrieval.image_queries import ImageQueries
-from geohash_rs.retrieval.matches import Matches
-from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where, WhereOptions
-from geohash_rs.store.searchable import Searchable, bits_of
-from geohash_rs.trust.labels import label_archive
-from geohash_rs.trust.promise import promise_of
+from geohash_rs.store.searchable import bits_of
 
 if TYPE_CHECKING:
     from geohash_rs.concepts.area_table import Areas
 
 __all__ = ["Concept"]
 
-LIKELY = 0.5  # score from which a tile counts as likely
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Concept(ScoredTiles):
+class Concept(Calibrated):
     """What marks have taught about an archive; made by `Archive.learn` or `Archive.concept`.
 
     It gives each tile a cost, the sum of the weights of the bits that differ from a code, and a
@@ -133,7 +124,9 @@ class Concept(ScoredTiles):
         """Apply the concept to another archive with codes of the same hasher.
 
         Ids of marked tiles that mean other tiles there are dropped; their codes still teach. A
-        calibration stays: it holds for places like those that were labelled.
+        calibration by labels stays: it holds for places like those that were labelled. One by a
+        random draw holds for the tiles it was drawn from, and is dropped with a warning if they
+        are others here. If it was limited to some tiles, that is found out when it is used.
 
         Args:
             archive: The other archive.
@@ -154,7 +147,11 @@ class Concept(ScoredTiles):
             raise HasherMismatchError(msg)
         with archive.one_state() as still:
             marks = tuple(recognised(still, self.marks))
-        return dataclasses.replace(self, archive=archive, marks=marks)
+            here = dataclasses.replace(self, archive=archive, marks=marks)
+            if here.is_of_other_tiles(still):
+                warnings.warn(f"{here.stale} It is dropped.", GeoHashRSWarning, stacklevel=3)
+                return dataclasses.replace(here, promise=None, calibrated=None)
+        return here
 
     def learn(
         self,
@@ -208,167 +205,6 @@ class Concept(ScoredTiles):
                 raise HasherMismatchError(msg)
         return self.of_marks(self.archive, marks, name=self.name, hasher=hasher)
 
-    def check(
-        self,
-        k: int = 60,
-        *,
-        min_score: float = LIKELY,
-        seed: int = 0,
-        **where: Unpack[WhereOptions],
-    ) -> Matches:
-        """Draw tiles at random from those above a score, to find out how many are right.
-
-        Judge every one of them, then call `checked`. Marked tiles are not drawn.
-
-        Args:
-            k: Number of tiles to judge.
-            min_score: Smallest score of the tiles drawn, 0 to 1.
-            seed: Seed of the draw.
-            **where: As in `query`.
-
-        Returns:
-            Fewer than k tiles if there are not so many, in a random order; columns as in `query`.
-
-        Raises:
-            ConceptError: If the score is out of range, or no tile reaches it.
-            HasherMismatchError: If the archive was refitted.
-            QueryError: If a limit is not valid.
-        """
-        Limits(k=k)
-        with self.archive.one_state() as still:
-            ids, costs = self._draw(still, min_score=min_score, seed=seed, where=where)
-            ids, costs = ids[:k], costs[:k]
-            return self.matches(still, ids, costs, still.tiles(ids))
-
-    def checked(
-        self,
-        *,
-        right: Iterable[int],
-        wrong: Iterable[int],
-        min_score: float = LIKELY,
-        seed: int = 0,
-        delta: float = 0.1,
-        **where: Unpack[WhereOptions],
-    ) -> Self:
-        """Calibrate with the judgement of tiles that `check` drew.
-
-        They must be the first of that draw, without gaps: whoever judges only clear cases would
-        promise too much. The tiles were drawn from this archive, so the promise is about it.
-
-        Args:
-            right: Ids of tiles that are right.
-            wrong: Ids of the others; count those that you cannot judge as wrong.
-            min_score: As given to `check`.
-            seed: As given to `check`.
-            delta: Failure rate of a promise, 0 to 1.
-            **where: As given to `check`.
-
-        Returns:
-            The calibrated concept.
-
-        Raises:
-            CalibrationError: If the tiles are not those of the draw, or too few.
-            ConceptError: As `check`.
-        """
-        with self.archive.one_state() as still:
-            ids, costs = self._draw(still, min_score=min_score, seed=seed, where=where)
-        is_right = judged(ids, right=right, wrong=wrong)
-        count = len(is_right)
-        # drawn at random from the tiles themselves, so each is a block of its own
-        known = promise_of(costs[:count], is_right, np.arange(count), delta=delta)
-        # every tile up to the smallest score could be drawn, so all that were drawn speak for it
-        values = np.append(known.values[:-1], self.most_cost(min_score=min_score))
-        promise = dataclasses.replace(known, values=values)
-        how = {
-            "by": "random tiles of the archive, judged one by one",
-            "tiles": count,
-            "seed": seed,
-            "min_score": min_score,
-        }
-        return dataclasses.replace(self, promise=promise, calibrated=how)
-
-    def calibrate(
-        self,
-        labels: gpd.GeoDataFrame | str | Path,
-        /,
-        *,
-        column: str,
-        right: str | Iterable[str],
-        layer: str | None = None,
-        min_share: float = 0.5,
-        block_km: float | None = None,
-        delta: float = 0.1,
-        **where: Unpack[WhereOptions],
-    ) -> Self:
-        """Find out with a layer of labels how often the concept is right, by score.
-
-        The promise holds for places like those that are labelled, in the same mixture. Tiles are
-        counted in blocks of ground, because neighbours are alike. Marked tiles do not count.
-
-        Args:
-            labels: Polygons or points with a class, in any vector file or as a table.
-            column: Column with the class.
-            right: The classes that are right; all others are wrong.
-            layer: Layer of a file that has several.
-            min_share: Smallest share of a tile that a polygon must cover.
-            block_km: Side of a block of ground, km; None chooses it by the size of tiles.
-            delta: Failure rate of a promise, 0 to 1.
-            **where: Limits on the tiles that count, as in `query`.
-
-        Returns:
-            The calibrated concept.
-
-        Raises:
-            CalibrationError: If a class is not in the labels, or there are too few.
-            LabelError: If the labels cannot be read or cover no tile.
-        """
-        classes = {right} if isinstance(right, str) else {str(name) for name in right}
-        with self.archive.one_state() as still:
-            found = label_archive(
-                still,
-                labels,
-                column=column,
-                layer=layer,
-                min_share=min_share,
-                block_km=block_km,
-                where=Where.parse(**where),
-            )
-            known = {str(name) for name in found.labels}
-            if missing := sorted(classes - known):
-                msg = (
-                    f"no labelled tile has the class {missing[0]!r}; their classes are "
-                    f"{', '.join(sorted(known))}."
-                )
-                raise CalibrationError(msg)
-            rows = np.flatnonzero(~np.isin(found.ids, self.marked))
-            costs = self.model.weights.costs(still.codes(found.ids[rows]))
-        is_right = np.isin(found.labels[rows].astype(str), sorted(classes))
-        promise = promise_of(costs, is_right, found.blocks[rows], delta=delta)
-        how = {
-            "by": f"labels in the column {column}: {', '.join(sorted(classes))} is right",
-            "tiles": len(rows),
-            "blocks": len(np.unique(found.blocks[rows])),
-            "block_km": found.block_km,
-        }
-        return dataclasses.replace(self, promise=promise, calibrated=how)
-
-    def table(self) -> pd.DataFrame:
-        """Return what is known at each threshold of the calibration.
-
-        Returns:
-            The columns cost, score, tiles (labelled, with this score or more), blocks, share (that
-            is right), low and high (an interval for it), and promised (precision, NaN if none).
-
-        Raises:
-            CalibrationError: If the concept is not calibrated.
-        """
-        if self.promise is None:
-            msg = f"{self.name} is not calibrated; see Concept.check and calibrate."
-            raise CalibrationError(msg)
-        table = self.promise.table().rename(columns={"value": "cost"})
-        table.insert(1, "score", self.model.scores(table["cost"].to_numpy()).round(4))
-        return table
-
     def map(
         self,
         *,
@@ -386,7 +222,9 @@ class Concept(ScoredTiles):
         Of several tile sizes in a scene only the smallest is drawn; `tile_size` chooses another.
 
         Args:
-            precision: Precision that must be promised, above 0 and below 1.
+            precision: Precision that must be promised, above 0 and below 1. The promise is about
+                the share of tiles, as `query` finds them, not of km2: areas that are dropped, gaps
+                that are filled and overlaps change the ground, and nothing is promised of that.
             min_score: Smallest score, 0 to 1. Without either it is 0.5, with a warning that nobody
                 knows how often this is right.
             dates: "apart" draws each day by itself, "merged" all ground that is found on any day.
@@ -415,16 +253,17 @@ class Concept(ScoredTiles):
                     f"right; drawn from score {min_score}. See Concept.check and calibrate."
                 )
                 warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
-        most = self.most_cost(precision=precision, min_score=min_score)
         parsed = Where.parse(**where)
         with self.archive.one_state() as still:
+            known = self.promise_for(still, parsed, needed=precision is not None)
+            most = self.most_cost(promise=known, precision=precision, min_score=min_score)
             ids, costs = self.scored(still, parsed, most=most)
             return areas_of(
                 still,
                 ids,
                 costs,
                 model=self.model,
-                promise=self.promise,
+                promise=known,
                 dates=dates,
                 min_area_km2=min_area_km2,
                 by=by,
@@ -457,19 +296,3 @@ class Concept(ScoredTiles):
             return write_rasters(
                 still, ids, scores, folder, name=self.name, tile_sizes=parsed.tile_sizes
             )
-
-    def _draw(
-        self, still: Searchable, *, min_score: float, seed: int, where: WhereOptions
-    ) -> tuple[Ids, npt.NDArray[np.int32]]:
-        """Order the tiles above a score at random.
-
-        Raises:
-            ConceptError: If there is none.
-        """
-        parsed = dataclasses.replace(Where.parse(**where), exclude_ids=self.marked)
-        ids, costs = self.scored(still, parsed, most=self.most_cost(min_score=min_score))
-        if not len(ids):
-            msg = f"no unmarked tile has a score of {min_score} or more; draw from lower scores."
-            raise ConceptError(msg)
-        order = drawn(ids, seed=seed)
-        return ids[order], costs[order]

@@ -26,35 +26,38 @@ def drawn(ids: Ids, *, seed: int) -> npt.NDArray[np.intp]:
     return np.argsort(ids, kind="stable")[chance]
 
 
-def judged(order: Ids, *, right: Iterable[int], wrong: Iterable[int]) -> npt.NDArray[np.bool_]:
-    """Check that the first tiles of a draw were judged, all of them.
+def judged(drawn: Ids, *, right: Iterable[int], wrong: Iterable[int]) -> npt.NDArray[np.bool_]:
+    """Check that all tiles of a draw were judged, and no others.
 
     Args:
-        order: Tile ids in the order of the draw, shape (tiles,).
+        drawn: Ids of the tiles, shape (tiles,).
         right: Ids of tiles that are right.
         wrong: Ids of tiles that are wrong.
 
     Returns:
-        Whether each of the first tiles is right, shape (judged,).
+        Whether each of them is right, shape (tiles,).
 
     Raises:
-        CalibrationError: If a tile is both, is not among the first, or none was judged.
+        CalibrationError: If a tile is both, was not drawn, or was not judged.
     """
     good, bad = set(right), set(wrong)
     if both := good & bad:
         msg = f"tile {min(both)} was judged both right and wrong; leave one of the two out."
         raise CalibrationError(msg)
-    count = len(good) + len(bad)
-    first = order[:count].tolist()
-    if others := (good | bad) - set(first):
-        missing = [tile for tile in first if tile not in good and tile not in bad]
+    tiles = drawn.tolist()
+    missing = [tile for tile in tiles if tile not in good and tile not in bad]
+    if others := (good | bad) - set(tiles):
         msg = (
-            f"tile {min(others)} is not one of the first {count} tiles that were drawn"
+            f"tile {min(others)} is not one of the {len(tiles)} that were drawn"
             + (f", and tile {missing[0]} was not judged" if missing else "")
-            + "; judge all that Concept.check returns, with the same seed, score and limits."
+            + "; judge those that Concept.check returns, with the same k, seed, score and limits."
         )
         raise CalibrationError(msg)
-    if not count:
-        msg = "no tile was judged; judge those that Concept.check returns."
+    if missing:
+        msg = (
+            f"{len(missing)} of the {len(tiles)} tiles that were drawn were not judged, such as "
+            f"tile {missing[0]}; judge all that Concept.check returns, those that you cannot tell "
+            "as wrong, and pass its k."
+        )
         raise CalibrationError(msg)
-    return np.array([tile in good for tile in first], dtype=bool)
+    return np.array([tile in good for tile in tiles], dtype=bool)

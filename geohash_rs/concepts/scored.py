@@ -13,6 +13,7 @@ import numpy.typing as npt
 from geohash_rs.codes import hamming_distances
 from geohash_rs.concepts.learning import NUM_BACKGROUND, Model
 from geohash_rs.concepts.mark import Mark, codes_of_marks
+from geohash_rs.concepts.scope import fingerprint_of, other_scope
 from geohash_rs.concepts.scores import Histogram, histogram_of
 from geohash_rs.concepts.suggestions import choose, num_candidates
 from geohash_rs.errors import CalibrationError, ConceptError, GeoHashRSWarning, HasherMismatchError
@@ -25,10 +26,11 @@ from geohash_rs.store.search.where import Where, WhereOptions
 from geohash_rs.store.searchable import Searchable
 from geohash_rs.trust.promise import Promise
 
-__all__ = ["Ids", "ScoredTiles"]
+__all__ = ["LIKELY", "Ids", "ScoredTiles"]
 
 Ids = npt.NDArray[np.int64]
 
+LIKELY = 0.5  # score from which a tile counts as likely
 DEEPER = 4  # factor by which a search is widened when too many of its tiles overlap
 AT_ONCE = 1 << 22  # pairs of mark and tile in memory
 BARS = 40  # of the histogram in a notebook
@@ -91,7 +93,10 @@ class ScoredTiles:
 
         Args:
             k: Number of tiles; None returns all within the limit of precision or score.
-            precision: Only tiles for which this precision can be promised, above 0 and below 1.
+            precision: Only tiles of the largest set of best tiles for which this precision can be
+                promised, above 0 and below 1. The promise is about the whole set, which k=None
+                returns: the first k of it, those of a further min_score, and distinct ones are a
+                part, of which nothing is promised.
             min_score: Only tiles with at least this score, 0 to 1.
             distinct: Leave out tiles that overlap a better one.
             exclude_marks: Leave out tiles that are marked.
@@ -101,27 +106,26 @@ class ScoredTiles:
 
         Returns:
             Matches by falling score, ties by tile id. The column similarity is the score, distance
-            the Hamming distance to the nearest mark that is right, and precision what can be
-            promised for this and all better tiles, if the concept is calibrated.
+            the Hamming distance to the nearest mark that is right. If the concept is calibrated for
+            these limits, precision is the highest one promised for a set of best tiles that holds
+            this one; NaN if none is.
 
         Raises:
-            CalibrationError: If a precision is asked of a concept without calibration, or labels
-                are too few to promise it.
+            CalibrationError: If a precision is asked of a concept without calibration, or within
+                limits for which it was not calibrated, or labels are too few to promise it.
             ConceptError: If the score is out of range.
             HasherMismatchError: If the archive was refitted.
             QueryError: If k or another limit is not valid.
         """
-        most = self.most_cost(precision=precision, min_score=min_score)
-        limits = Limits(k=k, max_distance=max(most, 0))
+        Limits(k=k, max_distance=0)
         parsed = Where.parse(**where)
         if exclude_marks:
             parsed = dataclasses.replace(parsed, exclude_ids=self.marked)
         with self.archive.one_state() as still:
-            if most < 0:  # no code reaches the score
-                matches = self.matches(still, *_nothing(), still.tiles([]))
-            else:
-                best = self._best(still, limits, parsed, distinct=distinct)
-                matches = self.matches(still, *best)
+            known = self.promise_for(still, parsed, needed=precision is not None)
+            most = self.most_cost(promise=known, precision=precision, min_score=min_score)
+            ids, costs, tiles = self._best(still, parsed, k=k, most=most, distinct=distinct)
+            matches = self.matches(still, ids, costs, tiles, promise=known)
             unmet = explain_unmet(still, parsed, scenes=matches["scene"], found=len(matches))
         if unmet:
             warnings.warn(unmet, GeoHashRSWarning, stacklevel=2)
@@ -162,7 +166,9 @@ class ScoredTiles:
                 codes_of_marks(self.marks, right=False, num_bytes=num_bytes),
                 k=min(k, len(ids)),
             )
-            return self.matches(still, ids[rows], costs[rows], still.tiles(ids[rows]))
+            known = self.promise_for(still, parsed)
+            tiles = still.tiles(ids[rows])
+            return self.matches(still, ids[rows], costs[rows], tiles, promise=known)
 
     def histogram(self, *, bins: int = 64, **where: Unpack[WhereOptions]) -> Histogram:
         """Count the tiles by score.
@@ -175,13 +181,106 @@ class ScoredTiles:
             The counts, and what can be promised at each step.
         """
         with self.archive.one_state() as still:
-            _, costs = self.scored(still, Where.parse(**where))
-        return histogram_of(self.model, costs, bins=bins, promise=self.promise)
+            parsed = Where.parse(**where)
+            _, costs = self.scored(still, parsed)
+            known = self.promise_for(still, parsed)
+        return histogram_of(self.model, costs, bins=bins, promise=known)
 
-    def most_cost(self, *, precision: float | None = None, min_score: float | None = None) -> int:
+    def promise_for(
+        self, still: Searchable, where: Where, *, needed: bool = False
+    ) -> Promise | None:
+        """Return the promise if it holds for the tiles within some limits.
+
+        Args:
+            still: One state of the archive.
+            where: The limits.
+            needed: Whether a precision was asked for.
+
+        Returns:
+            The promise; None if there is none for these tiles, with a warning if the tiles from
+            which some were drawn have changed.
+
+        Raises:
+            CalibrationError: If there is none, and it is needed.
+        """
+        problem = None
+        if self.promise is None:
+            problem = (
+                f"{self.name} is not calibrated, so no precision can be promised; judge tiles that "
+                "Concept.check draws, or pass labels to Concept.calibrate."
+            )
+        elif other := other_scope(self.calibrated or {}, where, drawn=self.promise.drawn):
+            problem = (
+                f"no precision of {self.name} can be promised here: {other}; pass the same limits, "
+                "or calibrate with these."
+            )
+        elif self.is_of_other_tiles(still, where):
+            problem = self.stale
+            if not needed:
+                warnings.warn(problem, GeoHashRSWarning, stacklevel=3)
+        if problem is None:
+            return self.promise
+        if needed:
+            raise CalibrationError(problem)
+        return None
+
+    def is_of_other_tiles(self, still: Searchable, where: Where | None = None) -> bool:
+        """Find out whether the tiles from which some were drawn at random are others now.
+
+        Args:
+            still: One state of the archive.
+            where: The limits of the draw; without them, a limited draw is not looked into.
+
+        Returns:
+            Whether they are others; False if none were drawn.
+        """
+        how = self.calibrated or {}
+        limited = other_scope(how, where or Where(), drawn=True) is not None
+        if self.promise is None or not self.promise.drawn or limited:
+            return False
+        score = how.get("min_score")
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            return True
+        try:
+            found = self._above(still, where or Where(), min_score=score)
+        except ConceptError:  # no tile is left
+            return True
+        return fingerprint_of(*found) != how.get("drawn from")
+
+    @property
+    def stale(self) -> str:
+        """What to say if `is_of_other_tiles`."""
+        return (
+            f"the calibration of {self.name} is a random draw from tiles that are not those of "
+            f"{self.archive.path} now, so nothing is promised; check it again."
+        )
+
+    def _above(
+        self, still: Searchable, where: Where, *, min_score: float
+    ) -> tuple[Ids, npt.NDArray[np.int32]]:
+        """Find the unmarked tiles above a score, from which some are drawn at random.
+
+        Raises:
+            ConceptError: If there is none.
+        """
+        free = dataclasses.replace(where, exclude_ids=self.marked)
+        ids, costs = self.scored(still, free, most=self.most_cost(min_score=min_score))
+        if not len(ids):
+            msg = f"no unmarked tile has a score of {min_score} or more; draw from lower scores."
+            raise ConceptError(msg)
+        return ids, costs
+
+    def most_cost(
+        self,
+        *,
+        promise: Promise | None = None,
+        precision: float | None = None,
+        min_score: float | None = None,
+    ) -> int:
         """Find the largest cost that a precision or score allows.
 
         Args:
+            promise: The promise for the tiles that are meant; needed for a precision.
             precision: Precision that must be promised, above 0 and below 1.
             min_score: Smallest score, 0 to 1.
 
@@ -198,14 +297,8 @@ class ScoredTiles:
                 msg = f"min_score is {min_score}; a score lies between 0 and 1."
                 raise ConceptError(msg)
             most = min(most, self.model.cost_at(min_score))
-        if precision is not None:
-            if self.promise is None:
-                msg = (
-                    f"{self.name} is not calibrated, so no precision can be promised; judge tiles "
-                    "that Concept.check draws, or pass labels to Concept.calibrate."
-                )
-                raise CalibrationError(msg)
-            most = min(most, self.promise.limit(precision))
+        if precision is not None and promise is not None:
+            most = min(most, promise.limit(precision))
         return most
 
     def scored(
@@ -226,7 +319,7 @@ class ScoredTiles:
         """
         limit = self.model.weights.most if most is None else most
         if limit < 0:
-            return _nothing()
+            return np.empty(0, np.int64), np.empty(0, np.int32)
         return self._find(still, Limits(k=None, max_distance=limit), where)
 
     def _find(
@@ -243,13 +336,15 @@ class ScoredTiles:
         return found.ids[0][real], found.distances[0][real]
 
     def _best(
-        self, still: Searchable, limits: Limits, where: Where, *, distinct: bool = False
+        self, still: Searchable, where: Where, *, k: int | None, most: int, distinct: bool = False
     ) -> tuple[Ids, npt.NDArray[np.int32], gpd.GeoDataFrame]:
         """Find the best tiles; with `distinct`, those that overlap no better one."""
-        k = limits.k
+        if most < 0:
+            none = np.empty(0, np.int64)
+            return none, np.empty(0, np.int32), still.tiles(none)
         depth = k if k is None or not distinct else DEEPER * k
         while True:
-            ids, costs = self._find(still, dataclasses.replace(limits, k=depth), where)
+            ids, costs = self._find(still, Limits(k=depth, max_distance=most), where)
             tiles = still.tiles(ids)
             if not distinct:
                 return ids, costs, tiles
@@ -264,7 +359,13 @@ class ScoredTiles:
         return np.array(sorted(m.tile for m in self.marks if m.tile is not None), dtype=np.int64)
 
     def matches(
-        self, still: Searchable, ids: Ids, costs: npt.NDArray[np.int32], tiles: gpd.GeoDataFrame
+        self,
+        still: Searchable,
+        ids: Ids,
+        costs: npt.NDArray[np.int32],
+        tiles: gpd.GeoDataFrame,
+        *,
+        promise: Promise | None = None,
     ) -> Matches:
         """Make matches of scored tiles.
 
@@ -273,6 +374,7 @@ class ScoredTiles:
             ids: Their ids, shape (tiles,).
             costs: Their costs, shape (tiles,).
             tiles: Their rows.
+            promise: What is known of their precision.
 
         Returns:
             Columns as in `query`.
@@ -283,10 +385,6 @@ class ScoredTiles:
         for start in range(0, len(ids), step):
             part = slice(start, start + step)
             nearest[part] = hamming_distances(right, still.codes(ids[part])).min(axis=0)
-        if self.promise is not None:
-            tiles = tiles.assign(precision=self.promise.precision_of(costs))
+        if promise is not None:
+            tiles = tiles.assign(precision=promise.precision_of(costs))
         return rank_matches(tiles, nearest, similarity=self.model.scores(costs))
-
-
-def _nothing() -> tuple[Ids, npt.NDArray[np.int32]]:
-    return np.empty(0, np.int64), np.empty(0, np.int32)

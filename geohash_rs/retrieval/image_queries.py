@@ -111,7 +111,10 @@ class ImageQueries(Searchable, Protocol):
             max_distance: Largest Hamming distance, bits, inclusive.
             precision: Only tiles within the distance up to which this share of tiles, above 0 and
                 below 1, can be promised to be right, as `calibrate` explains. It needs a
-                calibration and one example of one tile.
+                calibration and one example of one tile. The promise is about all of them, which
+                k=None returns: the nearest k, those within a smaller max_distance and distinct ones
+                are a part, of which nothing is promised. Limits by region, time and scene are
+                allowed if the places are like those labelled; by labels or tile_size, they are not.
             region: Only tiles that intersect this: a shapely geometry in lon/lat, or (minlon,
                 minlat, maxlon, maxlat); minlon > maxlon crosses the dateline.
             time: Only tiles from this range, (first, last), inclusive; None leaves an end open.
@@ -134,8 +137,8 @@ class ImageQueries(Searchable, Protocol):
         Returns:
             Matches, nearest first, ties by lowest tile id; with another ranking, by descending
             similarity, ties by distance, then tile id. With a calibration, the column precision
-            says what can be promised for this and all nearer tiles; NaN if nothing, or if there are
-            several examples.
+            is the highest one promised for a set of nearest tiles that holds this one; NaN if none
+            is, if there are several examples, or with labels or tile_size.
 
         Raises:
             CalibrationError: If a precision is asked for without a calibration, is out of range, or
@@ -162,6 +165,7 @@ class ImageQueries(Searchable, Protocol):
                 max_distance=max_distance,
                 in_order=ranking == "hamming" and not _several(negatives),
                 place=self.path,
+                other_kinds=labels is not None or tile_size is not None,
             )
         limits = Limits(k=k, max_distance=max_distance)
         where = Where.parse(
@@ -216,7 +220,9 @@ class ImageQueries(Searchable, Protocol):
             unmet = explain_unmet(archive, where, scenes=matches["scene"], found=len(matches))
             if unmet:
                 warnings.warn(unmet, GeoHashRSWarning, stacklevel=2)
-            add_precision(matches, calibration, query, asked=precision, max_distance=max_distance)
+            add_precision(
+                matches, calibration, query, where, asked=precision, max_distance=max_distance
+            )
             return matches
 
     def calibrate(
@@ -245,7 +251,7 @@ class ImageQueries(Searchable, Protocol):
             min_share: Smallest share of a tile that a class must cover.
             block_km: Side of a block of ground, km, whose tiles count as one place; None uses ten
                 times the side of a tile, but at least 1 km.
-            delta: Failure rate, above 0 and below 0.5.
+            delta: Failure rate, from 0.001 to below 0.5.
 
         Returns:
             The calibration, which `calibration` then refers to.

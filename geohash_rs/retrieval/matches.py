@@ -37,8 +37,8 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
     (share of equal bits, 0 to 1; weighted by the activations of the query with the ranking
     "asymmetric"; a score from about -0.5 to 1 with negative examples), tile_id, scene, col, row,
     width, height (px of the scene), datetime (UTC), where given label, tile_size (px) and source,
-    with a calibration precision (share of this and all nearer tiles that can be promised to be
-    right), geometry. All methods of a GeoDataFrame work.
+    with a calibration precision (the highest one promised for a set of nearest tiles that holds
+    this one), geometry. All methods of a GeoDataFrame work.
     """
 
     @property

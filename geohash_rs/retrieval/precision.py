@@ -13,6 +13,7 @@ from geohash_rs.errors import (
 )
 from geohash_rs.retrieval.matches import Matches
 from geohash_rs.retrieval.query import Query
+from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
 from geohash_rs.trust.calibration import Calibration
 
@@ -26,6 +27,7 @@ def nearest_allowed(
     max_distance: int | None,
     in_order: bool,
     place: Path,
+    other_kinds: bool,
 ) -> int:
     """Return the distance up to which a precision can be promised, or a smaller limit.
 
@@ -35,12 +37,13 @@ def nearest_allowed(
         max_distance: A further limit.
         in_order: Whether matches are ranked by distance, without negative examples.
         place: The archive, for messages.
+        other_kinds: Whether tiles are limited to some labels or sizes.
 
     Returns:
         The largest distance, inclusive.
 
     Raises:
-        QueryError: If the ranking is another.
+        QueryError: If the ranking is another, or tiles are limited to some labels or sizes.
         CalibrationError: If there is no calibration, or the precision cannot be promised.
     """
     if not in_order:
@@ -55,6 +58,12 @@ def nearest_allowed(
             "labels, or assign a Calibration that was loaded."
         )
         raise CalibrationError(msg)
+    if other_kinds:
+        msg = (
+            "no precision can be promised for some labels or tile sizes: the calibration is of "
+            "the mixture of all; leave out labels and tile_size."
+        )
+        raise QueryError(msg)
     limit = calibration.promise.limit(precision)
     return limit if max_distance is None else min(limit, max_distance)
 
@@ -107,6 +116,7 @@ def add_precision(
     matches: Matches,
     calibration: Calibration | None,
     query: Query,
+    where: Where,
     *,
     asked: float | None,
     max_distance: int | None,
@@ -117,6 +127,7 @@ def add_precision(
         matches: The matches, which are changed.
         calibration: The calibration; None adds nothing.
         query: What was searched for.
+        where: What the search was limited to.
         asked: The precision that was asked for, if any.
         max_distance: Largest distance that was searched.
     """
@@ -129,6 +140,6 @@ def add_precision(
     if calibration is None:
         return
     promised = calibration.promise.precision_of(matches["distance"])
-    if len(query.codes) > 1:
+    if len(query.codes) > 1 or where.labels is not None or where.tile_sizes is not None:
         promised = np.full(len(matches), np.nan)
     matches.insert(len(matches.columns) - 1, "precision", promised)

@@ -317,6 +317,7 @@ class Teacher:
             checked = concept.checked(
                 right=ids[True],
                 wrong=ids[False],
+                k=len(request.checks),
                 min_score=request.check_score,
                 seed=request.seed,
                 **_where(request),

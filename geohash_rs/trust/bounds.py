@@ -115,7 +115,8 @@ def share_bounds(moments: Moments, *, paired: bool, level: float) -> tuple[Float
     residuals ``right - share * tiles`` of the blocks. It says how many independent tiles would
     have the same variance; the bounds are those of Clopper and Pearson for that many. Where few
     tiles are wrong, the residuals understate the variance, so half a block is added to them that is
-    wrong throughout.
+    wrong throughout. If no tile is right, they are of Clopper and Pearson for the blocks of equal
+    size that would say as much.
 
     If tiles are pairs of a query and a tile, each block of ground counts as the query's and as
     the tile's. To first order, a block then moves the share twice as far as its own residual
@@ -136,7 +137,12 @@ def share_bounds(moments: Moments, *, paired: bool, level: float) -> tuple[Float
         statistics with asymptotically normal distribution, 1948
     """
     low, high = np.zeros(len(moments.tiles)), np.ones(len(moments.tiles))
-    known = (moments.blocks >= 2) & (moments.right > 0)
+    several = moments.blocks >= 2
+    none = several & (moments.right == 0)  # nothing varies, so blocks count as if alike throughout
+    if none.any():
+        count = moments.equal_blocks(paired=paired)[none]
+        high[none] = beta_quantile(np.ones(len(count)), count, 1 - level)
+    known = several & (moments.right > 0)
     if not known.any():
         return low, high
     m = Moments(**{name: getattr(moments, name)[known] for name in Moments.__annotations__})

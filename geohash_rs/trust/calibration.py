@@ -86,7 +86,7 @@ class Calibration:
 
         Returns:
             The columns distance, pairs (of labelled tiles), blocks, share (that is right), low and
-            high (an interval for it), and promised (precision, NaN if none).
+            high (an interval for it), and promised (precision up to this distance, NaN if none).
         """
         return self.promise.table().rename(columns={"value": "distance", "tiles": "pairs"})
 
@@ -190,7 +190,7 @@ def calibrate_queries(
     """Find out with labels how often the nearest tiles of a query are right.
 
     Each labelled tile is a query for the labelled tiles of other blocks of ground; a tile is right
-    if it has the class of the query. Of more than 20,000 labelled tiles, whole blocks are drawn.
+    if it has the class of the query. Of more labelled tiles, 20,000 are drawn at random.
 
     Args:
         archive: One state of the archive.
@@ -201,8 +201,8 @@ def calibrate_queries(
         min_share: Smallest share of a tile that a class must cover.
         block_km: Side of a block of ground, km; None uses ten times the side of a tile, but at
             least 1 km.
-        delta: Failure rate of a promise, above 0 and below 0.5.
-        seed: Seed of the draw of blocks.
+        delta: Failure rate of a promise, from 0.001 to below 0.5.
+        seed: Seed of that draw.
 
     Returns:
         The calibration.
@@ -277,10 +277,8 @@ def count_pairs(
 
 
 def _drawn(found: Labelled, *, seed: int) -> npt.NDArray[np.intp]:
-    """Choose rows: all, or those of as many whole blocks as may be compared."""
-    if len(found.ids) <= MOST_TILES:
-        return np.arange(len(found.ids))
-    sizes = np.bincount(found.blocks)
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    taken = order[np.cumsum(sizes[order]) <= MOST_TILES]
-    return np.flatnonzero(np.isin(found.blocks, taken))
+    """Choose rows: all, or a random part of every block, so that the mixture stays."""
+    count = len(found.ids)
+    if count <= MOST_TILES:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, MOST_TILES, replace=False))

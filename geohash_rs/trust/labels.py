@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
 
-__all__ = ["Labelled", "label_archive"]
+__all__ = ["Labelled", "label_archive", "outside_blocks"]
 
 BLOCK_TILES, SMALLEST_BLOCK_KM = 10, 1.0  # default side of a block: tiles, but at least this
 KM_PER_DEGREE = 111.32
@@ -46,6 +47,39 @@ class Labelled:
     footprints: npt.NDArray[np.object_]
     block_km: float
     num_contradicting: int
+
+    def away_from(self, places: Iterable[tuple[float, float]]) -> npt.NDArray[np.bool_]:
+        """Find the tiles in blocks of ground that hold none of some places.
+
+        Args:
+            places: Longitudes and latitudes, degrees.
+
+        Returns:
+            Whether each tile is one, shape (tiles,).
+        """
+        points = np.asarray(shapely.points(np.array([*places], dtype=float).reshape(-1, 2)))
+        ground = np.concatenate([self.footprints, points])
+        blocks = block_numbers(ground, block_km=self.block_km)
+        count = len(self.ids)
+        return outside_blocks(blocks[:count], blocks[count:])
+
+
+def outside_blocks(
+    blocks: npt.NDArray[np.int64], taught: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Find the tiles that may calibrate: those in blocks of ground that have taught nothing.
+
+    What was marked is known better than other places, and so are its neighbours, and the same
+    ground on other dates.
+
+    Args:
+        blocks: Number of the block of each tile, shape (tiles,).
+        taught: Numbers of the blocks that hold a mark.
+
+    Returns:
+        Whether each tile is one, shape (tiles,).
+    """
+    return ~np.isin(blocks, taught)
 
 
 def label_archive(
@@ -98,13 +132,14 @@ def label_archive(
     rows = kept["tile"].to_numpy()
     shapes = footprints[rows]
     side = _typical_side(shapes)
-    chosen = max(BLOCK_TILES * side, SMALLEST_BLOCK_KM) if block_km is None else float(block_km)
+    usual = round(max(BLOCK_TILES * side, SMALLEST_BLOCK_KM), 3)
+    chosen = usual if block_km is None else float(block_km)
     return Labelled(
         ids=ids[rows],
         labels=kept["label"].to_numpy(dtype=object),
         blocks=block_numbers(shapes, block_km=chosen),
         footprints=shapes,
-        block_km=round(chosen, 3) if block_km is None else chosen,
+        block_km=chosen,
         num_contradicting=num_contradicting,
     )
 

@@ -9,6 +9,7 @@ for blocks of unequal size, not one for finite samples; those find nothing where
 size. `tests/benchmarks/promises.py` measures how often promises are broken.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +26,15 @@ __all__ = ["MOST_THRESHOLDS", "Promise", "promise_of", "promise_of_counts"]
 MOST_THRESHOLDS = 200
 FEWEST_TILES = 10  # nearest tiles from which on there are thresholds
 FEWEST_BLOCKS = 10
-SLACK, SLACK_PAIRS = 1.2, 1.0  # times the blocks that do if all are right: where tests begin
+# Where tests begin, times the blocks that do if all are right: chosen on the sets of the benchmark,
+# once for all. A later start survives a few wrong tiles, an earlier one needs fewer labels.
+SLACK, SLACK_PAIRS = 1.2, 1.0
 STRICT = 0.8  # lower precisions begin where this one does
 PRECISIONS = np.arange(1, 100) / 100  # that are tested
 MOST_SAVED = 100_000  # thresholds of a file
-COLUMNS = ("values", "tiles", "right", "blocks", "share", "low", "high", "promised")
+COLUMNS = ("values", "tiles", "right", "blocks", "share", "low", "high", "tested")
 WHOLE = COLUMNS[:4]
+KINDS = ("paired", "drawn")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,14 +45,16 @@ class Promise:
         values: Thresholds, ascending, int64: tiles at this distance (or cost) or nearer.
         tiles: Labelled tiles (or pairs of a query and a tile) up to the threshold, int64.
         right: Those of them that are right, int64.
-        blocks: Blocks of ground in which they lie, int64; of pairs, those of the queries.
+        blocks: Blocks of ground in which they lie, int64; of pairs, those of the queries; of a
+            random draw, the tiles themselves.
         share: Share that is right, float64.
         low: Lower end of an interval for it that fails with rate delta, float64.
         high: Upper end of that interval, float64.
-        promised: Highest precision, in whole percent, whose limit lies here or beyond, float64,
-            never rising; 0 where nothing can be promised.
+        tested: Highest precision, in whole percent, that was tested at this threshold and can be
+            promised for the tiles up to it, float64; 0 if none.
         delta: Failure rate.
         paired: Whether tiles are pairs, in which a block says a quarter as much.
+        drawn: Whether tiles were drawn at random, each by itself, instead of labelled by place.
 
     References:
         Angelopoulos et al., Learn then test: calibrating predictive algorithms to achieve risk
@@ -63,21 +69,30 @@ class Promise:
     share: Floats
     low: Floats
     high: Floats
-    promised: Floats
+    tested: Floats
     delta: float
     paired: bool = False
+    drawn: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
 
+    @functools.cached_property
+    def promised(self) -> Floats:
+        """Highest precision whose limit lies at a threshold or beyond, never rising; 0 if none."""
+        return np.maximum.accumulate(self.tested[::-1])[::-1]
+
     def precision_of(self, values: npt.ArrayLike) -> Floats:
-        """Return what can be promised for all tiles up to some distances or costs.
+        """Return the precision of the best set that holds a tile and for which one is promised.
+
+        A set is all tiles up to a threshold. The promise is about the set as a whole, so it says
+        nothing about the nearest part of it alone.
 
         Args:
             values: Distances or costs, shape (n,).
 
         Returns:
-            The precision of the next threshold, shape (n,); NaN where nothing can be promised.
+            Highest precision promised for a set that reaches so far, shape (n,); NaN if none does.
         """
         rows = np.searchsorted(self.values, np.asarray(values))
         known = np.append(np.where(self.promised > 0, self.promised, np.nan), np.nan)
@@ -112,34 +127,51 @@ class Promise:
         needed = math.ceil(parts * needed_blocks(precision, self.delta, paired=self.paired))
         most = int(self.blocks.max(initial=0))
         if most < needed:
+            have = (
+                f"{most} tiles were drawn and judged"
+                if self.drawn
+                else f"labelled tiles lie in {most} blocks of ground"
+            )
+            more = "judge a larger draw" if self.drawn else "label more places"
             return (
-                f"{what}: labelled tiles lie in {most} blocks of ground, and at least {needed} are "
-                f"needed, {needed - most} more; {instead}label more places."
+                f"{what}: {have}, and at least {needed} are needed, {needed - most} more; "
+                f"{instead}{more}."
             )
         above = self.share > precision
         enough = above & (self.blocks >= needed)
         if not enough.any():
             highest = self.share[self.blocks >= needed].max()
+            better = "judging more" if self.drawn else "more labels"
+            among = (
+                f"the best {needed} tiles drawn"
+                if self.drawn
+                else f"the nearest tiles in {needed} blocks"
+            )
             return (
-                f"{what}: of the nearest tiles in {needed} blocks or more, at most {highest:.0%} "
-                f"are right, so more labels would not help; {instead}use another hasher, or a "
-                "concept with more marks."
+                f"{what}: of {among} or more, at most {highest:.0%} are right, so {better} would "
+                f"not help; {instead}use another hasher, or a concept with more marks."
             )
         row = int(np.flatnonzero(enough)[np.argmax((self.share - precision)[enough])])
         gap = (self.share[row] - self.low[row]) / (self.share[row] - precision)
-        more = math.ceil(self.blocks[-1] * max(gap**2 - 1, 0.1))
+        more_blocks = math.ceil(self.blocks[-1] * max(gap**2 - 1, 0.1))
+        if self.drawn:
+            return (
+                f"{what}: {self.share[row]:.0%} of the best {self.tiles[row]} tiles drawn are "
+                f"right, which shows only {self.low[row]:.0%} for all; {instead}judge a draw of "
+                f"about {more_blocks} tiles more."
+            )
         return (
             f"{what}: {self.share[row]:.0%} of the nearest {self.tiles[row]} labelled tiles are "
             f"right, but they lie in {self.blocks[row]} blocks of ground, which show only "
-            f"{self.low[row]:.0%}; {instead}label about {more} blocks more."
+            f"{self.low[row]:.0%}; {instead}label about {more_blocks} blocks more."
         )
 
     def table(self) -> pd.DataFrame:
         """Return what is known at each threshold, for people.
 
         Returns:
-            The columns value, tiles, blocks, share, low, high and promised; promised is NaN where
-            nothing can be.
+            The columns value, tiles, blocks, share, low, high and promised: for all tiles up to
+            this threshold, NaN where nothing was tested or nothing can be.
         """
         return pd.DataFrame(
             {
@@ -149,14 +181,14 @@ class Promise:
                 "share": self.share.round(3),
                 "low": self.low.round(3),
                 "high": self.high.round(3),
-                "promised": np.where(self.promised > 0, self.promised, np.nan),
+                "promised": np.where(self.tested > 0, self.tested, np.nan),
             }
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a dict of lists and numbers."""
         lists = {name: getattr(self, name).tolist() for name in COLUMNS}
-        return {**lists, "delta": self.delta, "paired": self.paired}
+        return {**lists, "delta": self.delta, "paired": self.paired, "drawn": self.drawn}
 
     @classmethod
     def from_json(cls, given: object) -> "Promise":
@@ -171,10 +203,8 @@ class Promise:
         Raises:
             CalibrationError: If something is missing, or cannot be.
         """
-        if not isinstance(given, dict) or set(given) != {*COLUMNS, "delta", "paired"}:
-            msg = (
-                f"a promise has the entries {', '.join(COLUMNS)}, delta and paired, and no others."
-            )
+        if not isinstance(given, dict) or set(given) != {*COLUMNS, "delta", *KINDS}:
+            msg = f"a promise has the entries {', '.join([*COLUMNS, 'delta', *KINDS])}, no others."
             raise CalibrationError(msg)
         arrays = {name: _column(given[name], name) for name in COLUMNS}
         if len({len(array) for array in arrays.values()}) != 1:
@@ -183,24 +213,33 @@ class Promise:
         if isinstance(given["delta"], bool) or not isinstance(given["delta"], int | float):
             msg = f"delta is {str(given['delta'])[:40]!r} instead of a number."
             raise CalibrationError(msg)
-        if not isinstance(given["paired"], bool):
-            msg = f"paired is {str(given['paired'])[:40]!r} instead of true or false."
-            raise CalibrationError(msg)
+        for name in KINDS:
+            if not isinstance(given[name], bool):
+                msg = f"{name} is {str(given[name])[:40]!r} instead of true or false."
+                raise CalibrationError(msg)
         delta = check_delta(float(given["delta"]))
-        promise = cls(**arrays, delta=delta, paired=given["paired"])
-        low, share, high = promise.low, promise.share, promise.high
-        sound = (
-            (np.diff(promise.values) > 0).all()
-            and (np.diff(promise.promised) <= 0).all()
-            and (promise.right <= promise.tiles).all()
-            and (promise.blocks <= promise.tiles).all()
-            and ((low <= share + 1e-6) & (share <= high + 1e-6)).all()
-            and (promise.promised <= np.maximum.accumulate(share[::-1])[::-1] + 1e-6).all()
-        )
-        if not sound:
+        promise = cls(**arrays, delta=delta, paired=given["paired"], drawn=given["drawn"])
+        if not promise._is_sound():
             msg = "the figures of a promise contradict each other."
             raise CalibrationError(msg)
         return promise
+
+    def _is_sound(self) -> bool:
+        """Return whether the figures can belong together."""
+        counts = (self.tiles, self.right, self.blocks)
+        share, tested = self.share, self.tested[self.tested > 0]
+        needed = [needed_blocks(p, self.delta, paired=self.paired) for p in tested.tolist()]
+        return bool(
+            (np.diff(self.values) > 0).all()
+            and all((np.diff(count) >= 0).all() for count in counts)
+            and (self.tiles > 0).all()
+            and (self.right <= self.tiles).all()
+            and (self.blocks <= self.tiles).all()
+            and (np.abs(share - self.right / self.tiles) <= 1e-6).all()
+            and ((self.low <= share + 1e-6) & (share <= self.high + 1e-6)).all()
+            and (self.tested <= share + 1e-6).all()
+            and (self.blocks[self.tested > 0] >= np.array(needed) - 1e-6).all()
+        )
 
 
 def promise_of(
@@ -210,6 +249,7 @@ def promise_of(
     *,
     delta: float = 0.1,
     most: int = MOST_THRESHOLDS,
+    drawn: bool = False,
 ) -> Promise:
     """Find out from labelled tiles how often tiles are right up to each distance or cost.
 
@@ -217,8 +257,9 @@ def promise_of(
         values: Distance or cost of each labelled tile, whole numbers, shape (tiles,).
         right: Whether it is right, shape (tiles,).
         blocks: Number of its block of ground, shape (tiles,).
-        delta: Failure rate of a promise, above 0 and below 0.5.
+        delta: Failure rate of a promise, from 0.001 to below 0.5.
         most: Largest number of thresholds, which are chosen by the values alone.
+        drawn: Whether tiles were drawn at random, each in a block of its own.
 
     Returns:
         The promise.
@@ -236,11 +277,11 @@ def promise_of(
         )
         raise CalibrationError(msg)
     _, numbers = np.unique(places, return_inverse=True)
-    _check_blocks(int(numbers.max(initial=-1)) + 1)
+    _check_blocks(int(numbers.max(initial=-1)) + 1, drawn=drawn)
     grid = thresholds(costs, most=most)
     steps = np.searchsorted(grid, costs)
     moments = Moments.count(steps, good, numbers.reshape(-1), num_steps=len(grid))
-    return _promise(grid, moments, delta=delta, paired=False)
+    return _promise(grid, moments, delta=delta, paired=False, drawn=drawn)
 
 
 def promise_of_counts(values: npt.ArrayLike, tiles: Ints, right: Ints, *, delta: float) -> Promise:
@@ -251,7 +292,7 @@ def promise_of_counts(values: npt.ArrayLike, tiles: Ints, right: Ints, *, delta:
         tiles: Pairs at each distance whose query lies in each block, int64, shape (blocks,
             distances). Each pair counts both ways round.
         right: Those of them whose tiles have the same class, same shape.
-        delta: Failure rate of a promise, above 0 and below 0.5.
+        delta: Failure rate of a promise, from 0.001 to below 0.5.
 
     Returns:
         The promise.
@@ -338,7 +379,9 @@ def thresholds(values: npt.NDArray[Any], *, most: int) -> Ints:
     return np.unique(ordered[ranks - 1]).astype(np.int64)
 
 
-def _promise(values: Ints, moments: Moments, *, delta: float, paired: bool) -> Promise:
+def _promise(
+    values: Ints, moments: Moments, *, delta: float, paired: bool, drawn: bool = False
+) -> Promise:
     held = moments.tiles > 0
     values = values[held]
     moments = Moments(**{name: getattr(moments, name)[held] for name in Moments.__annotations__})
@@ -354,13 +397,14 @@ def _promise(values: Ints, moments: Moments, *, delta: float, paired: bool) -> P
         share=moments.right / moments.tiles,
         low=low,
         high=high,
-        promised=promised(bound, blocks, delta=delta, paired=paired),
+        tested=passed(bound, blocks, delta=delta, paired=paired),
         delta=delta,
         paired=paired,
+        drawn=drawn,
     )
 
 
-def promised(bound: Floats, blocks: Floats, *, delta: float, paired: bool) -> Floats:
+def passed(bound: Floats, blocks: Floats, *, delta: float, paired: bool) -> Floats:
     """Test each precision from the strictest threshold that has enough blocks to the loosest.
 
     Args:
@@ -370,8 +414,8 @@ def promised(bound: Floats, blocks: Floats, *, delta: float, paired: bool) -> Fl
         paired: As in `needed_blocks`.
 
     Returns:
-        Highest precision whose test reaches each threshold, and the tests of all lower precisions
-        too; 0 if none, shape (thresholds,).
+        Highest precision that was tested at each threshold and can be promised there, as can all
+        lower ones; 0 if none, shape (thresholds,).
     """
     found = np.zeros(len(bound))
     reached = len(bound) - 1
@@ -385,18 +429,25 @@ def promised(bound: Floats, blocks: Floats, *, delta: float, paired: bool) -> Fl
         reached = min(reached, last)
         if reached < first:
             break
-        found[: reached + 1] = precision
+        found[first : reached + 1] = precision
     return found
 
 
-def _check_blocks(count: int) -> None:
-    if count < FEWEST_BLOCKS:
+def _check_blocks(count: int, *, drawn: bool = False) -> None:
+    if count >= FEWEST_BLOCKS:
+        return
+    if drawn:
         msg = (
-            f"labelled tiles lie in {count} blocks of ground, and at least {FEWEST_BLOCKS} are "
-            f"needed, {FEWEST_BLOCKS - count} more; label more places, or use a smaller block_km "
-            "if places that far apart are not alike."
+            f"{count} tiles were drawn and judged, and at least {FEWEST_BLOCKS} are needed, "
+            f"{FEWEST_BLOCKS - count} more; draw more, or from lower scores."
         )
         raise CalibrationError(msg)
+    msg = (
+        f"labelled tiles lie in {count} blocks of ground, and at least {FEWEST_BLOCKS} are "
+        f"needed, {FEWEST_BLOCKS - count} more; label more places, or use a smaller block_km "
+        "if places that far apart are not alike."
+    )
+    raise CalibrationError(msg)
 
 
 def _column(given: object, name: str) -> npt.NDArray[Any]:

@@ -8,8 +8,8 @@ than the promise, which is about the true share: the other blocks are a sample, 
 Merced cut into quarters (a block is an image), EuroSAT RGB (a block is a square of ground) and
 invented coasts on two dates (a block is a place). Codes are `general-64` of each set. A query is
 pooled over all tiles of the split; a concept is a random class, learnt from 10 right and 20 wrong
-tiles, whose blocks are left out. What is found is the share of all right pairs or tiles; "best" is
-the most that a limit chosen with the answers could find.
+tiles, whose blocks are left out as in `Concept.calibrate`. What is found is the share of all right
+pairs or tiles; "best" is the most that a limit chosen with the answers could find.
 """
 
 import argparse
@@ -35,6 +35,7 @@ from geohash_rs.hashing.data.class_folders import ClassFolders
 from geohash_rs.hashing.data.features import cached_features
 from geohash_rs.hashing.fit.general import GENERAL_VIEWS, general_head
 from geohash_rs.trust.calibration import count_pairs
+from geohash_rs.trust.labels import outside_blocks
 from geohash_rs.trust.promise import Promise, promise_of, promise_of_counts
 
 NUM_BITS = 64
@@ -187,7 +188,7 @@ def try_concept(data: Labelled, rng: np.random.Generator, delta: float) -> list[
     background = rng.choice(len(data.codes), min(BACKGROUND, len(data.codes)), replace=False)
     model = fit_model(data.codes[good], data.codes[bad], data.codes[background])
     costs = model.weights.costs(data.codes)
-    free = ~np.isin(data.blocks, data.blocks[np.concatenate([good, bad])])
+    free = outside_blocks(data.blocks, data.blocks[np.concatenate([good, bad])])
     mine = split(data, rng)
     cal, others = mine & free, ~mine & free
     promise = promise_of(costs[cal], is_right[cal], data.blocks[cal], delta=delta)

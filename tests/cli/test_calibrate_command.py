@@ -47,7 +47,7 @@ def test_another_file_can_be_named(run, town, landuse, tmp_path):
 
 def test_what_cannot_be_done_is_said(run, town, landuse, tmp_path):
     town.close()
-    code, _, err = run("calibrate", town.path, landuse, "--column", "class")
+    code, _, err = run("calibrate", town.path, landuse, "--column", "class", "--block-km", 20)
     assert (code, "at least 10 are needed" in err) == (1, True)
     code, _, err = run("calibrate", "s3://bucket/town", landuse, "--column", "class")
     assert (code, "pass -o FILE" in err) == (2, True)

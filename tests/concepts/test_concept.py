@@ -130,12 +130,17 @@ def test_a_draw_is_random_and_the_same_again(stripes: Concept) -> None:
 
 def test_only_complete_draws_count(stripes: Concept) -> None:
     ids = stripes.check(10, min_score=0.1)["tile_id"].tolist()
-    with pytest.raises(CalibrationError, match=f"tile {ids[0]} was not judged"):
-        stripes.checked(right=ids[1:], wrong=[], min_score=0.1)
+    with pytest.raises(CalibrationError, match=f"1 of the 10 tiles .* such as tile {ids[0]};"):
+        stripes.checked(right=ids[1:], wrong=[], k=10, min_score=0.1)
     with pytest.raises(CalibrationError, match="both right and wrong"):
-        stripes.checked(right=ids, wrong=ids[:1], min_score=0.1)
-    with pytest.raises(CalibrationError, match="no tile was judged"):
-        stripes.checked(right=[], wrong=[], min_score=0.1)
+        stripes.checked(right=ids, wrong=ids[:1], k=10, min_score=0.1)
+    with pytest.raises(CalibrationError, match="10 of the 10 tiles"):
+        stripes.checked(right=[], wrong=[], k=10, min_score=0.1)
+    with pytest.raises(CalibrationError, match="were not judged, .* pass its k"):
+        stripes.checked(right=ids, wrong=[], min_score=0.1)
+    free = set(range(len(stripes.archive))) - set(ids)
+    with pytest.raises(CalibrationError, match=f"is not one of the 10 .* tile {ids[0]} was not"):
+        stripes.checked(right=[*ids[1:], min(free)], wrong=[], k=10, min_score=0.1)
 
 
 def test_a_saved_concept_is_the_same_again(

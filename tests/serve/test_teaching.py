@@ -187,7 +187,7 @@ def test_a_complete_check_gives_a_promise_that_is_that_of_the_library(post, conc
     checked = check(post, right=40)
     answer = post("/api/concept", **MARKS, **checked)
     ids = [one["tile_id"] for one in checked["checks"]]
-    own = concept.checked(right=ids, wrong=[], min_score=0.0).promise
+    own = concept.checked(right=ids, wrong=[], k=40, min_score=0.0).promise
     assert answer["promise"]["values"] == own.values.tolist()
     assert answer["promise"]["promised"] == own.promised.tolist()
     assert answer["checked"] == "40 of 40 random tiles were right"

@@ -144,6 +144,10 @@ def test_a_precision_that_cannot_be_promised_is_refused(town):
         town.query(tile=0, precision=1.0)
     with pytest.raises(QueryError, match="the order of their distance"):
         town.query(tile=0, negatives=[4], precision=0.8)
+    for kinds in ({"labels": ["a"]}, {"tile_size": 1}):
+        with pytest.raises(QueryError, match="leave out labels and tile_size"):
+            town.query(tile=0, precision=0.8, **kinds)
+    assert town.query(tile=0, tile_size=1)["precision"].isna().all()
     with pytest.raises(QueryError, match="the examples are 2"):
         town.query(tile=[0, 1], precision=0.8)
 
@@ -246,9 +250,23 @@ def test_what_is_no_calibration_is_refused(town, tmp_path):
             Calibration.load(tmp_path / name)
 
 
-def test_many_tiles_are_drawn_by_whole_blocks(town, monkeypatch):
+@pytest.mark.parametrize("block_km", [2, 4])
+def test_of_many_tiles_a_part_of_every_block_is_drawn(town, monkeypatch, block_km):
     monkeypatch.setattr("geohash_rs.trust.calibration.MOST_TILES", 200)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = town.calibrate(layer(), column="class", block_km=2)
-    assert 150 < found.num_tiles <= 200
+        found = town.calibrate(layer(), column="class", block_km=block_km)
+    assert found.num_tiles == 200
+    places = label_archive(town, layer(), column="class", block_km=block_km)
+    assert found.promise.blocks.max() > 0.7 * len(np.unique(places.blocks))
+
+
+def test_tiles_in_blocks_with_marks_are_found(town):
+    found = label_archive(town, layer(), column="class", block_km=2)
+    at = town.tiles([0, 311]).geometry.to_crs(32632).centroid.to_crs(4326)
+    apart = found.away_from(zip(at.x, at.y, strict=True))
+    taught = found.blocks[np.isin(found.ids, [0, 311])]
+    assert (apart == ~np.isin(found.blocks, taught)).all()
+    assert 0 < (~apart).sum() < 40
+    assert found.away_from([]).all()
+    assert found.away_from([(0.0, 0.0)]).all()

@@ -9,7 +9,7 @@ from geohash_rs.codes import hamming_distances
 from geohash_rs.errors import CalibrationError
 from geohash_rs.trust.bounds import Moments, beta_quantile, share_bounds, t_quantile
 from geohash_rs.trust.calibration import count_pairs
-from geohash_rs.trust.promise import Promise, promise_of, promise_of_counts, promised, thresholds
+from geohash_rs.trust.promise import Promise, passed, promise_of, promise_of_counts, thresholds
 
 
 def labelled(num_blocks: int, *, seed: int = 0, per_block: int = 6, hard: float = 1.0):
@@ -65,8 +65,34 @@ def test_a_pair_takes_part_in_two_blocks():
 def test_each_precision_is_tested_from_the_nearest_threshold_until_it_fails():
     bound = np.array([0.3, 0.96, 0.93, 0.88, 0.95, 0.7])  # the second 0.95 mends no failure
     blocks = np.array([5.0, 60, 60, 60, 60, 60])
-    found = promised(bound, blocks, delta=0.1, paired=False)
-    assert found.tolist() == [0.95, 0.95, 0.93, 0.88, 0.88, 0.7]
+    found = passed(bound, blocks, delta=0.1, paired=False)
+    assert found.tolist() == [0, 0.95, 0.93, 0.88, 0.88, 0.7]
+
+
+def test_nothing_is_promised_of_the_nearest_tiles_alone():
+    # ten places of one wrong tile each, then sixty of a hundred right ones
+    values = np.concatenate([np.arange(10), 10 + np.arange(60).repeat(100)])
+    blocks = np.concatenate([np.arange(10), 10 + np.arange(60).repeat(100)])
+    promise = promise_of(values, values >= 10, blocks)
+    table = promise.table()
+    nearest = table[table["share"] == 0]
+    assert len(nearest)
+    assert nearest["promised"].isna().all()
+    tested_here = table.dropna(subset="promised")
+    assert (tested_here["share"] >= tested_here["promised"]).all()
+    assert promise.limit(0.9) >= 10
+    assert promise.precision_of([9])[0] == promise.promised[0] >= 0.9  # that of the set around it
+
+
+def test_where_nothing_is_right_the_interval_is_that_of_clopper_and_pearson():
+    one = Moments.count(np.zeros(20, int), np.zeros(20, bool), np.arange(20), num_steps=1)
+    low, high = share_bounds(one, paired=False, level=0.1)
+    assert low.tolist() == [0]
+    assert high == pytest.approx([1 - 0.1 ** (1 / 20)], abs=1e-4)
+    alike = Moments.count(
+        np.zeros(500, int), np.zeros(500, bool), np.arange(20).repeat(25), num_steps=1
+    )
+    assert share_bounds(alike, paired=False, level=0.1)[1] == pytest.approx(high, abs=1e-6)
 
 
 def test_a_limit_is_the_largest_threshold_that_is_promised():
@@ -119,6 +145,24 @@ def test_too_few_blocks_are_counted():
         promise.limit(0.9)
 
 
+def test_of_a_draw_tiles_are_counted_instead_of_places():
+    def draw(right):
+        return promise_of(np.ones(len(right), int), right, np.arange(len(right)), drawn=True)
+
+    with pytest.raises(CalibrationError, match=r"^7 tiles were drawn and judged, .* 3 more"):
+        draw(np.ones(7, bool))
+    rng = np.random.default_rng(0)
+    for right, says in (
+        (np.ones(20, bool), "20 tiles were drawn .* 27 are needed, 7 more; .*judge a larger draw"),
+        (rng.random(200) < 0.5, "of the best 27 tiles drawn .* judging more would not help"),
+        (np.arange(60) % 15 > 0, r"93% of the best 60 tiles drawn .* draw of about \d+ tiles more"),
+    ):
+        with pytest.raises(CalibrationError, match=says) as caught:
+            draw(right).limit(0.9)
+        assert "block" not in str(caught.value)
+        assert "place" not in str(caught.value)
+
+
 def test_what_more_labels_would_change_is_said():
     rng = np.random.default_rng(0)
     blocks = np.arange(40).repeat(5)
@@ -152,8 +196,15 @@ def test_a_promise_survives_json():
         ("tiles", [1]),
         ("right", [10**6]),
         ("share", [float("nan")]),
-        ("promised", [2.0]),
-        ("promised", [0.1, 0.9]),
+        ("tested", [2.0]),
+        ("tested", [0.99, 0.99]),
+        ("right", [0, 0]),
+        ("right", [60, 59]),
+        ("tiles", [60, 60]),
+        ("blocks", [60, 59]),
+        ("blocks", [3, 3]),
+        ("share", [0.9, 0.9]),
+        ("drawn", None),
         ("low", [True]),
         ("paired", 1),
         ("delta", "0.1"),
