@@ -75,7 +75,10 @@ def map_command(
     if output is not None:
         areas.to_file(output)
         echo(f"{len(areas)} areas written to {output}.", err=True)
-    _print_totals(areas.totals)
+    totals = areas.totals
+    _print_totals(totals)
+    if "estimated_km2" in totals.columns:
+        echo("estimated: what there is, with what is missed, if labels are of the same mixture as the archive.", err=True)
 
 
 def _print_totals(totals: object) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
-from geohash_rs.concepts.area_table import AREA_COLUMNS, Areas
+from geohash_rs.concepts.area_table import AREA_COLUMNS, Areas, Estimate
 from geohash_rs.concepts.cells import Grid, grids_of
 from geohash_rs.concepts.outlines import (
     SNAP_PX,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["areas_of", "check_map", "dissolved"]
 
 OUTSIDE = 1e-3  # share of the areas outside all regions that may be due to bent edges
+TWICE = 0.1  # most of the ground that days may share if it is to be estimated
 LEAST_KM2 = 1e-12  # of what is left of an area at the border of a region: rounding
 
 Ints = npt.NDArray[np.int64]
@@ -118,8 +119,11 @@ def areas_of(
     check_map(dates, min_area_km2)
     regions = None if by is None else regions_of(by, column=by_column, layer=by_layer)
     tiles = tile_rows(archive, ids).assign(score=model.scores(costs))
+    ratio = None
     if promise is not None:
         tiles["precision"] = promise.precision_of(costs)
+        if promise.totals is not None and len(costs):
+            ratio = promise.totals.at(costs.max())
 
     def footprints(rows: Ints) -> GeometryArray:
         return np.asarray(archive.tiles(ids[rows]).geometry.array, dtype=object)
@@ -131,6 +135,7 @@ def areas_of(
         dates=dates,
         min_area_km2=min_area_km2,
         by=regions,
+        ratio=ratio,
         tile_sizes=tile_sizes,
     )
 
@@ -143,6 +148,7 @@ def dissolved(
     dates: str = "apart",
     min_area_km2: float = 0.0,
     by: Regions | None = None,
+    ratio: Floats | None = None,
     tile_sizes: Collection[int] | None = None,
 ) -> Areas:
     """Dissolve tiles into areas.
@@ -165,6 +171,8 @@ def dissolved(
             filled; square kilometres.
         by: Regions at whose borders areas are cut. Ground outside all of them is left out, with a
             warning; ground in several counts in each.
+        ratio: What is right in all by what the tiles cover, and the ends of its interval, shape
+            (3,); None or NaN if unknown.
         tile_sizes: The tile sizes that were asked for, px; None means all.
 
     Returns:
@@ -177,7 +185,7 @@ def dissolved(
     check_map(dates, min_area_km2)
     days = _days(tiles)
     placed, points, loose = _placed(tiles, records, tile_sizes, footprints)
-    parts, used = [], []
+    parts, used, ground = [], [], 0.0
     apart = dates == "apart"
     covering = np.concatenate([*(one.rows for one in placed), loose.rows])
     groups = np.unique(days[covering])
@@ -186,7 +194,9 @@ def dissolved(
         if day is not None:
             chosen, rest = list(_of_day(placed, days, day)), loose.of_day(days, day)
             rows = covering[_is_day(days[covering], day)]
-        shapes = _sieved(_outlined(chosen, rest.shapes), min_area_km2)
+        outlines = _outlined(chosen, rest.shapes)
+        ground += float(square_km(outlines).sum()) if ratio is not None else 0
+        shapes = _sieved(outlines, min_area_km2)
         frame = _measured(shapes, points, rows, tiles)
         cut = shapes
         if by is not None:
@@ -207,6 +217,15 @@ def dissolved(
     areas = Areas(frame[[name for name in AREA_COLUMNS if name in frame.columns]], crs=WGS84)
     areas.regions = by
     areas.days = pd.DatetimeIndex(groups, tz="UTC") if apart else None
+    if ratio is not None and np.isfinite(ratio).all() and by is None:
+        daily = [
+            square_km(_outlined(list(_of_day(placed, days, day)), loose.of_day(days, day).shapes))
+            for day in (groups if len(groups) > 1 and not apart else [])
+        ]
+        once = sum(float(one.sum()) for one in daily) <= (1 + TWICE) * ground
+        if len(groups) == 1 or (once and not apart):
+            total, low, high = (ratio * ground).tolist()
+            areas.estimate = Estimate(total, low, high, len(areas))
     if not len(areas):
         why = "no tile passes" if not len(tiles) else "nothing is left of the tiles that pass"
         msg = (

@@ -30,6 +30,7 @@ from geohash_rs.store.search.where import Where, WhereOptions
 from geohash_rs.store.searchable import Searchable, bits_of
 from geohash_rs.trust.labels import label_archive
 from geohash_rs.trust.promise import promise_of
+from geohash_rs.trust.total_ratio import ratio_of
 
 __all__ = ["Concept"]
 
@@ -288,7 +289,8 @@ class Concept(ScoredTiles):
         """Find out with a layer of labels how often the concept is right, by score.
 
         The promise holds for places like those that are labelled, in the same mixture. Tiles are
-        counted in blocks of ground, because neighbours are alike. Marked tiles do not count.
+        counted in blocks of ground, because neighbours are alike. Marked tiles do not count, but
+        for totals: there, they are part of the mixture.
 
         Args:
             labels: Polygons or points with a class, in any vector file or as a table.
@@ -318,17 +320,19 @@ class Concept(ScoredTiles):
                 block_km=block_km,
                 where=Where.parse(**where),
             )
-            known = {str(name) for name in found.labels}
-            if missing := sorted(classes - known):
+            names = {str(name) for name in found.labels}
+            if missing := sorted(classes - names):
                 msg = (
                     f"no labelled tile has the class {missing[0]!r}; their classes are "
-                    f"{', '.join(sorted(known))}."
+                    f"{', '.join(sorted(names))}."
                 )
                 raise CalibrationError(msg)
-            rows = np.flatnonzero(~np.isin(found.ids, self.marked))
-            costs = self.model.weights.costs(still.codes(found.ids[rows]))
-        is_right = np.isin(found.labels[rows].astype(str), sorted(classes))
-        promise = promise_of(costs, is_right, found.blocks[rows], delta=delta)
+            costs = self.model.weights.costs(still.codes(found.ids))
+        rows = np.flatnonzero(~np.isin(found.ids, self.marked))
+        is_right = np.isin(found.labels.astype(str), sorted(classes))
+        known = promise_of(costs[rows], is_right[rows], found.blocks[rows], delta=delta)
+        totals = ratio_of(costs, is_right, found.blocks, thresholds=known.values, delta=delta)
+        promise = dataclasses.replace(known, totals=totals)
         how = {
             "by": f"labels in the column {column}: {', '.join(sorted(classes))} is right",
             "tiles": len(rows),

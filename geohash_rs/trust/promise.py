@@ -4,9 +4,11 @@ What is guaranteed: for each precision on its own, the tiles up to ``Promise.lim
 right less often than that in at most a share ``delta`` of all calibrations, for places like those
 that were labelled, in the same mixture, pooled over all queries. Thresholds are tested from the
 nearest to the farthest, and the first that fails ends the test (fixed-sequence testing), so that
-many thresholds cost nothing. What is approximate: each single test is a survey statistician's bound
-for blocks of unequal size, not one for finite samples; those find nothing where blocks differ in
-size. `tests/benchmarks/promises.py` measures how often promises are broken.
+many thresholds cost nothing. Where even right tiles alone would not show a precision, it is not
+tested: distances and blocks say where that is, not what is right. What is approximate: each single
+test is a survey statistician's bound for blocks of unequal size, not one for finite samples; those
+find nothing where blocks differ in size. `tests/benchmarks/promises.py` measures how often promises
+are broken.
 """
 
 import math
@@ -19,15 +21,17 @@ import pandas as pd
 
 from geohash_rs.errors import CalibrationError
 from geohash_rs.trust.bounds import PAIR_BLOCKS, Floats, Ints, Moments, share_bounds
+from geohash_rs.trust.total_ratio import TotalRatio
 
 __all__ = ["MOST_THRESHOLDS", "Promise", "promise_of", "promise_of_counts"]
 
 MOST_THRESHOLDS = 200
 FEWEST_TILES = 10  # nearest tiles from which on there are thresholds
 FEWEST_BLOCKS = 10
-SLACK, SLACK_PAIRS = 1.2, 1.0  # times the blocks that do if all are right: where tests begin
-STRICT = 0.8  # lower precisions begin where this one does
+SLACK, SLACK_PAIRS = 1.1, 1.0  # times the blocks that do if all are right: where tests are made
+STRICT = 0.8  # lower precisions are tested where this one is
 PRECISIONS = np.arange(1, 100) / 100  # that are tested
+MANY = 1000  # tiles of a block, of which more say no more
 MOST_SAVED = 100_000  # thresholds of a file
 COLUMNS = ("values", "tiles", "right", "blocks", "share", "low", "high", "promised")
 WHOLE = COLUMNS[:4]
@@ -49,6 +53,7 @@ class Promise:
             never rising; 0 where nothing can be promised.
         delta: Failure rate.
         paired: Whether tiles are pairs, in which a block says a quarter as much.
+        totals: How much is right in all; None unless labels tell what lies beyond the thresholds.
 
     References:
         Angelopoulos et al., Learn then test: calibrating predictive algorithms to achieve risk
@@ -66,6 +71,7 @@ class Promise:
     promised: Floats
     delta: float
     paired: bool = False
+    totals: TotalRatio | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -108,8 +114,7 @@ class Promise:
         what = f"a precision of {precision:g} cannot be promised with failure rate {self.delta:g}"
         best = float(self.promised.max(initial=0))
         instead = f"ask for {best:g}, or " if best > 0 else ""
-        parts = PAIR_BLOCKS if self.paired else 1
-        needed = math.ceil(parts * needed_blocks(precision, self.delta, paired=self.paired))
+        needed = needed_blocks(precision, self.delta, paired=self.paired)
         most = int(self.blocks.max(initial=0))
         if most < needed:
             return (
@@ -156,7 +161,8 @@ class Promise:
     def to_json(self) -> dict[str, Any]:
         """Return it as a dict of lists and numbers."""
         lists = {name: getattr(self, name).tolist() for name in COLUMNS}
-        return {**lists, "delta": self.delta, "paired": self.paired}
+        known = {} if self.totals is None else {"totals": self.totals.to_json()}
+        return {**lists, "delta": self.delta, "paired": self.paired, **known}
 
     @classmethod
     def from_json(cls, given: object) -> "Promise":
@@ -171,9 +177,11 @@ class Promise:
         Raises:
             CalibrationError: If something is missing, or cannot be.
         """
-        if not isinstance(given, dict) or set(given) != {*COLUMNS, "delta", "paired"}:
+        needed = {*COLUMNS, "delta", "paired"}
+        if not isinstance(given, dict) or set(given) - {"totals"} != needed:
             msg = (
-                f"a promise has the entries {', '.join(COLUMNS)}, delta and paired, and no others."
+                f"a promise has the entries {', '.join(COLUMNS)}, delta, paired and perhaps "
+                "totals, and no others."
             )
             raise CalibrationError(msg)
         arrays = {name: _column(given[name], name) for name in COLUMNS}
@@ -187,7 +195,8 @@ class Promise:
             msg = f"paired is {str(given['paired'])[:40]!r} instead of true or false."
             raise CalibrationError(msg)
         delta = check_delta(float(given["delta"]))
-        promise = cls(**arrays, delta=delta, paired=given["paired"])
+        totals = TotalRatio.from_json(given["totals"]) if "totals" in given else None
+        promise = cls(**arrays, delta=delta, paired=given["paired"], totals=totals)
         low, share, high = promise.low, promise.share, promise.high
         sound = (
             (np.diff(promise.values) > 0).all()
@@ -305,21 +314,47 @@ def check_delta(delta: float) -> float:
     return delta
 
 
-def needed_blocks(precision: float, delta: float, *, paired: bool) -> float:
-    """Return the blocks of equal size from which on a precision is tested.
+def best_needed(precision: float, *, paired: bool) -> float:
+    """Return what the bound would have to be, were all tiles right, for a precision to be tested.
 
-    If all tiles are right in n blocks, ``delta = precision^n``.
+    If all tiles are right in n blocks of equal size, the bound is about ``delta^(1/n)``.
 
     Args:
         precision: The precision.
-        delta: Failure rate.
-        paired: Whether tiles are pairs, of which there are many even below the first threshold.
+        paired: As in `promised`.
 
     Returns:
-        The number, with some slack for wrong tiles.
+        The bound.
     """
-    slack = SLACK_PAIRS if paired else SLACK
-    return max(FEWEST_BLOCKS, slack * math.log(delta) / math.log(max(precision, STRICT)))
+    return float(max(precision, STRICT) ** (1 / (SLACK_PAIRS if paired else SLACK)))
+
+
+def needed_blocks(precision: float, delta: float, *, paired: bool) -> int:
+    """Return the blocks of equal size from which on a precision is tested.
+
+    Args:
+        precision: The precision, at most 0.99.
+        delta: Failure rate.
+        paired: As in `promised`.
+
+    Returns:
+        The number.
+    """
+    per_block = PAIR_BLOCKS if paired else 1
+    most = 2 * per_block * math.ceil(SLACK * math.log(delta) / math.log(max(precision, STRICT)))
+    count = np.arange(FEWEST_BLOCKS, FEWEST_BLOCKS + most)
+    many = count.astype(float) * MANY
+    squared = many * MANY
+    moments = Moments(
+        tiles=many,
+        right=many,
+        blocks=count,
+        tiles_squared=squared,
+        right_squared=squared,
+        product=squared,
+    )
+    bound, _ = share_bounds(moments, paired=paired, level=delta)
+    return int(count[np.searchsorted(bound, best_needed(precision, paired=paired))])
 
 
 def thresholds(values: npt.NDArray[Any], *, most: int) -> Ints:
@@ -344,8 +379,8 @@ def _promise(values: Ints, moments: Moments, *, delta: float, paired: bool) -> P
     moments = Moments(**{name: getattr(moments, name)[held] for name in Moments.__annotations__})
     bound, _ = share_bounds(moments, paired=paired, level=delta)
     low, high = share_bounds(moments, paired=paired, level=delta / 2)
-    blocks = np.minimum(moments.equal_blocks(paired=paired), moments.blocks)
-    blocks[moments.blocks < FEWEST_BLOCKS] = 0
+    best, _ = share_bounds(moments.all_right(), paired=paired, level=delta)
+    best[moments.blocks < FEWEST_BLOCKS] = 0
     return Promise(
         values=values,
         tiles=moments.tiles.astype(np.int64),
@@ -354,20 +389,22 @@ def _promise(values: Ints, moments: Moments, *, delta: float, paired: bool) -> P
         share=moments.right / moments.tiles,
         low=low,
         high=high,
-        promised=promised(bound, blocks, delta=delta, paired=paired),
+        promised=promised(bound, best, paired=paired),
         delta=delta,
         paired=paired,
     )
 
 
-def promised(bound: Floats, blocks: Floats, *, delta: float, paired: bool) -> Floats:
-    """Test each precision from the strictest threshold that has enough blocks to the loosest.
+def promised(bound: Floats, best: Floats, *, paired: bool) -> Floats:
+    """Test each precision from the nearest threshold to the farthest.
+
+    Thresholds are left out at which even right tiles alone would hardly pass: a test that must fail
+    would end the sequence. Since blocks differ in size, these are not only the nearest.
 
     Args:
         bound: Lower bounds of the precision at level 1 - delta, shape (thresholds,).
-        blocks: Blocks of equal size that say as much, shape (thresholds,).
-        delta: Failure rate.
-        paired: As in `needed_blocks`.
+        best: What they would be if all tiles were right, same shape.
+        paired: Whether tiles are pairs, of which there are many even below the first threshold.
 
     Returns:
         Highest precision whose test reaches each threshold, and the tests of all lower precisions
@@ -376,15 +413,12 @@ def promised(bound: Floats, blocks: Floats, *, delta: float, paired: bool) -> Fl
     found = np.zeros(len(bound))
     reached = len(bound) - 1
     for precision in PRECISIONS.tolist():
-        enough = np.flatnonzero(blocks >= needed_blocks(precision, delta, paired=paired))
-        if not len(enough):
+        tested = np.flatnonzero(best >= best_needed(precision, paired=paired))
+        failed = np.flatnonzero(bound[tested] < precision)
+        passed = tested[: failed[0]] if len(failed) else tested
+        if not len(passed):
             break
-        first = int(enough[0])
-        failed = np.flatnonzero(bound[first:] < precision)
-        last = first + int(failed[0]) - 1 if len(failed) else len(bound) - 1
-        reached = min(reached, last)
-        if reached < first:
-            break
+        reached = min(reached, int(passed[-1]))
         found[: reached + 1] = precision
     return found
 
