@@ -8,7 +8,7 @@ tiles of one half of the places (blocks of 20 km), on which a concept is taught 
 marks and calibrated with all labels, and one from the other half, which is mapped. Of the
 invented coast, three landscapes teach and another is mapped, in tiles of 64 px that overlap by
 three quarters; there, the truth is the ground by pixel, and a tile is right if half of it or more
-is of its kind. Each draw divides the places anew, and takes other landscapes and another first
+is of its kind. Each draw divides the places again, and takes other landscapes and another first
 mark. Errors are of the total area, in percent, of the map and of the estimate; found and right are
 shares of the true and the mapped area. The interval of the estimate is for the places that the
 labels stand for; the places that are mapped are others, and a sample too, so that it covers their
