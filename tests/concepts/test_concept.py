@@ -109,7 +109,7 @@ def test_an_uncalibrated_concept_promises_nothing(stripes: Concept) -> None:
 
 def test_labels_tell_what_a_map_misses(archive: Archive, stripes: Concept, tmp_path: Path) -> None:
     everything = archive.tiles(range(len(archive)))
-    shapes = everything.geometry.centroid
+    shapes = shapely.centroid(np.asarray(everything.geometry.array))
     labels = gpd.GeoDataFrame({"kind": kinds(everything).astype(str)}, geometry=shapes, crs=4326)
     known = stripes.calibrate(labels, column="kind", right="0", block_km=1)
     assert known.promise is not None

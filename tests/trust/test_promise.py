@@ -81,7 +81,7 @@ def test_a_threshold_that_must_fail_is_not_tested():
     # a large block at the second threshold: 0.85 is the most that right tiles could show
     bound = np.array([0.97, 0.85, 0.96, 0.7])
     best = np.array([0.999, 0.85, 0.999, 0.999])
-    assert promised(bound, best, paired=False).tolist() == [0.96, 0.96, 0.96, 0.7]
+    assert promised(bound, best, paired=False).tolist() == [0.97, 0.96, 0.96, 0.7]
     assert promised(bound, np.full(4, 0.999), paired=False).tolist() == [0.97, 0.85, 0.85, 0.7]
 
 
