@@ -76,8 +76,12 @@ def map_command(
     if output is not None:
         areas.to_file(output)
         echo(f"{len(areas)} area{'s' * (len(areas) != 1)} written to {output}.", err=True)
-    if len(areas):  # else a warning has said so
-        _print_totals(areas.totals)
+    if not len(areas):  # a warning has said so
+        return
+    totals = areas.totals
+    _print_totals(totals)
+    if "estimated_km2" in totals.columns:
+        echo("estimated: what there is, with what is missed, if labels are of the same mixture as the archive.", err=True)
 
 
 def _print_totals(totals: object) -> None:

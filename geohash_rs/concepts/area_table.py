@@ -1,7 +1,7 @@
 """Areas: a GeoDataFrame of dissolved polygons that knows its totals and writes itself."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -11,9 +11,26 @@ import pandas as pd
 from geohash_rs.concepts.regions import Regions
 from geohash_rs.footprints.projection import WGS84
 
-__all__ = ["AREA_COLUMNS", "Areas"]
+__all__ = ["AREA_COLUMNS", "Areas", "Estimate"]
 
 AREA_COLUMNS = ("area", "area_km2", "score", "tiles", "date", "precision", "region", "geometry")
+ESTIMATED = ("estimated_km2", "estimated_low", "estimated_high")
+
+
+class Estimate(NamedTuple):
+    """Ground of a kind in all, found or missed, and an interval for it, km2.
+
+    Attributes:
+        estimated_km2: The estimate.
+        estimated_low: Lower end of the interval.
+        estimated_high: Upper end.
+        areas: Number of areas on the map of which it was made.
+    """
+
+    estimated_km2: float
+    estimated_low: float
+    estimated_high: float
+    areas: int
 
 
 class Areas(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to mypy here
@@ -26,10 +43,11 @@ class Areas(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to 
     work.
     """
 
-    _metadata = ["regions", "days", "concept"]  # noqa: RUF012 - as pandas wants it: kept when rows are chosen
+    _metadata = ["regions", "days", "concept", "estimate"]  # noqa: RUF012 - as pandas wants it: kept when rows are chosen
     regions: Regions | None = None
     days: pd.DatetimeIndex | None = None
     concept: str | None = None
+    estimate: Estimate | None = None
 
     @property
     def _constructor(self) -> Any:  # noqa: ANN401 - what pandas expects of a subclass
@@ -46,6 +64,13 @@ class Areas(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to 
         Columns: region and date as in the areas; area_km2; areas; tiles; and with regions
         region_km2, the region's own size, share of it, and geometry. Regions that hold no area are
         listed with 0.
+
+        After `Concept.calibrate`, a total of all areas also has estimated_km2: what there is, if
+        labels are of the same mixture as the archive, with estimated_low and estimated_high, an
+        interval that fails with rate delta. It adds what the map misses and takes off what is
+        wrong on it; it comes from the ground of all tiles that pass, before small areas and gaps
+        are removed. A region or a date is another mixture, so there is no estimate for those, nor
+        if days that are merged show more than a tenth of their ground twice.
         """
         keys = [name for name in ("region", "date") if name in self.columns]
         sums: pd.DataFrame = pd.DataFrame(self[[*keys, "area_km2", "tiles"]]).assign(areas=1)
@@ -64,6 +89,9 @@ class Areas(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to 
                 else pd.Index(levels[keys[0]], name=keys[0])
             )
             sums = sums.reindex(index, fill_value=0).reset_index()
+        # some of the rows are not the areas that were estimated
+        if self.estimate is not None and self.estimate.areas == len(self) and len(sums) == 1:
+            sums = sums.assign(**dict(zip(ESTIMATED, self.estimate, strict=False)))
         if self.regions is None or "region" not in keys:
             return sums
         rows = pd.Index(self.regions.names).get_indexer(pd.Index(sums["region"]))

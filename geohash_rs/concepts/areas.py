@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
-from geohash_rs.concepts.area_table import AREA_COLUMNS, Areas
+from geohash_rs.concepts.area_table import AREA_COLUMNS, Areas, Estimate
 from geohash_rs.concepts.cells import Grid
 from geohash_rs.concepts.cutting import Cut, cut_at, warn_of_cuts
 from geohash_rs.concepts.outlines import (
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from geohash_rs.trust.promise import Promise
 
 __all__ = ["areas_of", "check_map", "dissolved"]
+
+TWICE = 0.1  # most of the ground that days may share if it is to be estimated
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -85,8 +87,11 @@ def areas_of(
     check_map(dates, min_area_km2)
     regions = None if by is None else regions_of(by, column=by_column, layer=by_layer)
     tiles = tile_rows(archive, ids).assign(score=model.scores(costs))
+    ratio = None
     if promise is not None:
         tiles["precision"] = promise.precision_of(costs)
+        if promise.totals is not None and len(costs):
+            ratio = promise.totals.at(costs.max())
 
     def footprints(rows: Ints) -> GeometryArray:
         return np.asarray(archive.tiles(ids[rows]).geometry.array, dtype=object)
@@ -98,6 +103,7 @@ def areas_of(
         dates=dates,
         min_area_km2=min_area_km2,
         by=regions,
+        ratio=ratio,
         tile_sizes=tile_sizes,
     )
     areas.concept = name
@@ -112,6 +118,7 @@ def dissolved(
     dates: str = "apart",
     min_area_km2: float = 0.0,
     by: Regions | None = None,
+    ratio: Floats | None = None,
     tile_sizes: Collection[int] | None = None,
 ) -> Areas:
     """Dissolve tiles into areas.
@@ -135,6 +142,8 @@ def dissolved(
         by: Regions at whose borders areas are cut. Ground outside all of them is left out, with a
             warning; ground in several counts in each. Slivers at the edge of an area, as
             `cut_at` finds them, count for the region next to theirs.
+        ratio: What is right in all by what the tiles cover, and the ends of its interval, shape
+            (3,); None or NaN if unknown.
         tile_sizes: The tile sizes that were asked for, px; None means all.
 
     Returns:
@@ -149,11 +158,14 @@ def dissolved(
     placed = Placed.of(tiles, records, sizes=tile_sizes, footprints=footprints)
     parts: list[pd.DataFrame] = []
     cuts: list[Cut] = []
+    ground = 0.0
     apart = dates == "apart"
     groups = np.unique(days[placed.rows])
     for day in groups if apart else [None]:
         there = placed if day is None else placed.of_day(days, day)
-        shapes = _sieved(_outlined(there.cells, there.loose.shapes), min_area_km2)
+        outlines = _outlined(there.cells, there.loose.shapes)
+        ground += float(square_km(outlines).sum()) if ratio is not None else 0
+        shapes = _sieved(outlines, min_area_km2)
         frame = _measured(shapes, there, tiles)
         if by is not None:
             cut = cut_at(by, shapes, frame["tiles"].to_numpy())
@@ -172,6 +184,13 @@ def dissolved(
     areas = Areas(frame[[name for name in AREA_COLUMNS if name in frame.columns]], crs=WGS84)
     areas.regions = by
     areas.days = pd.DatetimeIndex(groups, tz="UTC") if apart else None
+    if ratio is not None and np.isfinite(ratio).all() and by is None:
+        several = len(groups) > 1 and not apart
+        daily = [placed.of_day(days, day) for day in groups] if several else []
+        each = sum(float(square_km(_outlined(d.cells, d.loose.shapes)).sum()) for d in daily)
+        if len(groups) == 1 or (not apart and each <= (1 + TWICE) * ground):
+            total, low, high = (ratio * ground).tolist()
+            areas.estimate = Estimate(total, low, high, len(areas))
     if len(areas):
         _warn_of_sizes(placed)
         warn_of_cuts(cuts)

@@ -19,6 +19,7 @@ from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where, WhereOptions
 from geohash_rs.trust.labels import label_archive
 from geohash_rs.trust.promise import check_delta, promise_of
+from geohash_rs.trust.total_ratio import ratio_of
 
 __all__ = ["CHECKED", "Calibrated"]
 
@@ -152,7 +153,8 @@ class Calibrated(ScoredTiles):
 
         The promise holds for places like those that are labelled, in the same mixture. Tiles are
         counted in blocks of ground, because neighbours are alike. Blocks that hold a mark do not
-        count: what was marked is known better than other places. A mark without a place, such as
+        count, but for totals, where they are part of the mixture: what was marked is known better
+        than other places. A mark without a place, such as
         that of a patch without coordinates, cannot be told from other places.
 
         Args:
@@ -198,12 +200,14 @@ class Calibrated(ScoredTiles):
         rows = np.flatnonzero(apart & ~np.isin(found.ids, self.marked))
         left_out = len(np.unique(found.blocks)) - len(np.unique(found.blocks[rows]))
         try:
-            promise = promise_of(costs[rows], is_right[rows], found.blocks[rows], delta=delta)
+            known = promise_of(costs[rows], is_right[rows], found.blocks[rows], delta=delta)
         except CalibrationError as error:
             if not left_out:
                 raise
             msg = f"{error} Blocks that hold marks do not count; they are {left_out}."
             raise CalibrationError(msg) from error
+        totals = ratio_of(costs, is_right, found.blocks, thresholds=known.values, delta=delta)
+        promise = dataclasses.replace(known, totals=totals)
         how: dict[str, Any] = {
             "by": f"labels in the column {column}: {', '.join(sorted(classes))} is right",
             "tiles": len(rows),

@@ -30,6 +30,9 @@ HEADINGS = {
     "region": "region",
     "date": "date",
     "area_km2": "km²",
+    "estimated_km2": "estimated km²",
+    "estimated_low": "at least",
+    "estimated_high": "at most",
     "areas": "areas",
     "tiles": "tiles",
     "score": "score",
@@ -61,7 +64,8 @@ def write_page(areas: "GeoDataFrame", totals: pd.DataFrame, path: Path, *, title
     style = (files("geohash_rs.export") / "html.css").read_text(encoding="utf-8")
     listed = areas.sort_values("area_km2", ascending=False, kind="stable").head(LISTED)
     more = f", the {LISTED} largest" if len(areas) > LISTED else ""
-    summed = f"<h2>Totals</h2>{_table(totals)}" if len(totals) != 1 or "region" in totals else ""
+    more_known = len(totals) != 1 or {"region", "estimated_km2"} & set(totals)
+    summed = f"<h2>Totals</h2>{_table(totals)}" if more_known else ""
     text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -1,5 +1,6 @@
 """Bound a share that was counted in blocks of ground, whose tiles are alike."""
 
+import dataclasses
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -94,18 +95,16 @@ class Moments:
             product=(n * r).sum(axis=0),
         )
 
+    def all_right(self) -> "Moments":
+        """Return what the sums would be if all tiles were right."""
+        return dataclasses.replace(
+            self, right=self.tiles, right_squared=self.tiles_squared, product=self.tiles_squared
+        )
+
     @property
     def typical(self) -> Floats:
         """Tiles in the block of a typical tile."""
         return self.tiles_squared / np.maximum(self.tiles, 1)
-
-    def equal_blocks(self, *, paired: bool) -> Floats:
-        """Return how many blocks of equal size would say as much if the tiles of each were alike.
-
-        Args:
-            paired: As in `share_bounds`.
-        """
-        return self.tiles / np.maximum(self.typical, 1) / (PAIR_BLOCKS if paired else 1)
 
 
 def share_bounds(moments: Moments, *, paired: bool, level: float) -> tuple[Floats, Floats]:
@@ -140,7 +139,8 @@ def share_bounds(moments: Moments, *, paired: bool, level: float) -> tuple[Float
     several = moments.blocks >= 2
     none = several & (moments.right == 0)  # nothing varies, so blocks count as if alike throughout
     if none.any():
-        count = moments.equal_blocks(paired=paired)[none]
+        alike = moments.tiles / np.maximum(moments.typical, 1) / (PAIR_BLOCKS if paired else 1)
+        count = alike[none]
         high[none] = beta_quantile(np.ones(len(count)), count, 1 - level)
     known = several & (moments.right > 0)
     if not known.any():

@@ -4,9 +4,11 @@ What is guaranteed: for each precision on its own, the tiles up to ``Promise.lim
 right less often than that in at most a share ``delta`` of all calibrations, for places like those
 that were labelled, in the same mixture, pooled over all queries. Thresholds are tested from the
 nearest to the farthest, and the first that fails ends the test (fixed-sequence testing), so that
-many thresholds cost nothing. What is approximate: each single test is a survey statistician's bound
-for blocks of unequal size, not one for finite samples; those find nothing where blocks differ in
-size. `tests/benchmarks/promises.py` measures how often promises are broken.
+many thresholds cost nothing. Where even right tiles alone would not show a precision, it is not
+tested: distances and blocks say where that is, not what is right. What is approximate: each single
+test is a survey statistician's bound for blocks of unequal size, not one for finite samples; those
+find nothing where blocks differ in size. `tests/benchmarks/promises.py` measures how often promises
+are broken.
 """
 
 import functools
@@ -20,17 +22,19 @@ import pandas as pd
 
 from geohash_rs.errors import CalibrationError
 from geohash_rs.trust.bounds import PAIR_BLOCKS, Floats, Ints, Moments, share_bounds
+from geohash_rs.trust.total_ratio import TotalRatio
 
 __all__ = ["MOST_THRESHOLDS", "Promise", "promise_of", "promise_of_counts"]
 
 MOST_THRESHOLDS = 200
 FEWEST_TILES = 10  # nearest tiles from which on there are thresholds
 FEWEST_BLOCKS = 10
-# Where tests begin, times the blocks that do if all are right: chosen on the sets of the benchmark,
-# once for all. A later start survives a few wrong tiles, an earlier one needs fewer labels.
-SLACK, SLACK_PAIRS = 1.2, 1.0
-STRICT = 0.8  # lower precisions begin where this one does
+# Where tests are made, times the blocks that do if all are right: chosen on the sets of the
+# benchmark. A later start survives a few wrong tiles, an earlier one needs fewer labels.
+SLACK, SLACK_PAIRS = 1.1, 1.0
+STRICT = 0.8  # lower precisions are tested where this one is
 PRECISIONS = np.arange(1, 100) / 100  # that are tested
+MANY = 1000  # tiles of a block, of which more say no more
 MOST_SAVED = 100_000  # thresholds of a file
 COLUMNS = ("values", "tiles", "right", "blocks", "share", "low", "high", "tested")
 WHOLE = COLUMNS[:4]
@@ -55,6 +59,7 @@ class Promise:
         delta: Failure rate.
         paired: Whether tiles are pairs, in which a block says a quarter as much.
         drawn: Whether tiles were drawn at random, each by itself, instead of labelled by place.
+        totals: How much is right in all; None unless labels tell what lies beyond the thresholds.
 
     References:
         Angelopoulos et al., Learn then test: calibrating predictive algorithms to achieve risk
@@ -73,6 +78,7 @@ class Promise:
     delta: float
     paired: bool = False
     drawn: bool = False
+    totals: TotalRatio | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -123,8 +129,7 @@ class Promise:
         what = f"a precision of {precision:g} cannot be promised with failure rate {self.delta:g}"
         best = float(self.promised.max(initial=0))
         instead = f"ask for {best:g}, or " if best > 0 else ""
-        parts = PAIR_BLOCKS if self.paired else 1
-        needed = math.ceil(parts * needed_blocks(precision, self.delta, paired=self.paired))
+        needed = needed_blocks(precision, self.delta, paired=self.paired)
         most = int(self.blocks.max(initial=0))
         if most < needed:
             have = (
@@ -188,7 +193,9 @@ class Promise:
     def to_json(self) -> dict[str, Any]:
         """Return it as a dict of lists and numbers."""
         lists = {name: getattr(self, name).tolist() for name in COLUMNS}
-        return {**lists, "delta": self.delta, "paired": self.paired, "drawn": self.drawn}
+        known = {} if self.totals is None else {"totals": self.totals.to_json()}
+        kinds = {"paired": self.paired, "drawn": self.drawn}
+        return {**lists, "delta": self.delta, **kinds, **known}
 
     @classmethod
     def from_json(cls, given: object) -> "Promise":
@@ -203,8 +210,12 @@ class Promise:
         Raises:
             CalibrationError: If something is missing, or cannot be.
         """
-        if not isinstance(given, dict) or set(given) != {*COLUMNS, "delta", *KINDS}:
-            msg = f"a promise has the entries {', '.join([*COLUMNS, 'delta', *KINDS])}, no others."
+        needed = {*COLUMNS, "delta", *KINDS}
+        if not isinstance(given, dict) or set(given) - {"totals"} != needed:
+            msg = (
+                f"a promise has the entries {', '.join([*COLUMNS, 'delta', *KINDS])}, perhaps "
+                "totals, and no others."
+            )
             raise CalibrationError(msg)
         arrays = {name: _column(given[name], name) for name in COLUMNS}
         if len({len(array) for array in arrays.values()}) != 1:
@@ -218,7 +229,10 @@ class Promise:
                 msg = f"{name} is {str(given[name])[:40]!r} instead of true or false."
                 raise CalibrationError(msg)
         delta = check_delta(float(given["delta"]))
-        promise = cls(**arrays, delta=delta, paired=given["paired"], drawn=given["drawn"])
+        totals = TotalRatio.from_json(given["totals"]) if "totals" in given else None
+        promise = cls(
+            **arrays, delta=delta, paired=given["paired"], drawn=given["drawn"], totals=totals
+        )
         if not promise._is_sound():
             msg = "the figures of a promise contradict each other."
             raise CalibrationError(msg)
@@ -346,21 +360,47 @@ def check_delta(delta: float) -> float:
     return delta
 
 
-def needed_blocks(precision: float, delta: float, *, paired: bool) -> float:
-    """Return the blocks of equal size from which on a precision is tested.
+def best_needed(precision: float, *, paired: bool) -> float:
+    """Return what the bound would have to be, were all tiles right, for a precision to be tested.
 
-    If all tiles are right in n blocks, ``delta = precision^n``.
+    If all tiles are right in n blocks of equal size, the bound is about ``delta^(1/n)``.
 
     Args:
         precision: The precision.
-        delta: Failure rate.
-        paired: Whether tiles are pairs, of which there are many even below the first threshold.
+        paired: As in `promised`.
 
     Returns:
-        The number, with some slack for wrong tiles.
+        The bound.
     """
-    slack = SLACK_PAIRS if paired else SLACK
-    return max(FEWEST_BLOCKS, slack * math.log(delta) / math.log(max(precision, STRICT)))
+    return float(max(precision, STRICT) ** (1 / (SLACK_PAIRS if paired else SLACK)))
+
+
+def needed_blocks(precision: float, delta: float, *, paired: bool) -> int:
+    """Return the blocks of equal size from which on a precision is tested.
+
+    Args:
+        precision: The precision, at most 0.99.
+        delta: Failure rate.
+        paired: As in `promised`.
+
+    Returns:
+        The number.
+    """
+    per_block = PAIR_BLOCKS if paired else 1
+    most = 2 * per_block * math.ceil(SLACK * math.log(delta) / math.log(max(precision, STRICT)))
+    count = np.arange(FEWEST_BLOCKS, FEWEST_BLOCKS + most)
+    many = count.astype(float) * MANY
+    squared = many * MANY
+    moments = Moments(
+        tiles=many,
+        right=many,
+        blocks=count,
+        tiles_squared=squared,
+        right_squared=squared,
+        product=squared,
+    )
+    bound, _ = share_bounds(moments, paired=paired, level=delta)
+    return int(count[np.searchsorted(bound, best_needed(precision, paired=paired))])
 
 
 def thresholds(values: npt.NDArray[Any], *, most: int) -> Ints:
@@ -387,8 +427,8 @@ def _promise(
     moments = Moments(**{name: getattr(moments, name)[held] for name in Moments.__annotations__})
     bound, _ = share_bounds(moments, paired=paired, level=delta)
     low, high = share_bounds(moments, paired=paired, level=delta / 2)
-    blocks = np.minimum(moments.equal_blocks(paired=paired), moments.blocks)
-    blocks[moments.blocks < FEWEST_BLOCKS] = 0
+    best, _ = share_bounds(moments.all_right(), paired=paired, level=delta)
+    best[moments.blocks < FEWEST_BLOCKS] = 0
     return Promise(
         values=values,
         tiles=moments.tiles.astype(np.int64),
@@ -397,21 +437,23 @@ def _promise(
         share=moments.right / moments.tiles,
         low=low,
         high=high,
-        tested=passed(bound, blocks, delta=delta, paired=paired),
+        tested=passed(bound, best, paired=paired),
         delta=delta,
         paired=paired,
         drawn=drawn,
     )
 
 
-def passed(bound: Floats, blocks: Floats, *, delta: float, paired: bool) -> Floats:
-    """Test each precision from the strictest threshold that has enough blocks to the loosest.
+def passed(bound: Floats, best: Floats, *, paired: bool) -> Floats:
+    """Test each precision from the nearest threshold to the farthest.
+
+    Thresholds are left out at which even right tiles alone would hardly pass: a test that must fail
+    would end the sequence. Since blocks differ in size, these are not only the nearest.
 
     Args:
         bound: Lower bounds of the precision at level 1 - delta, shape (thresholds,).
-        blocks: Blocks of equal size that say as much, shape (thresholds,).
-        delta: Failure rate.
-        paired: As in `needed_blocks`.
+        best: What they would be if all tiles were right, same shape.
+        paired: Whether tiles are pairs, of which there are many even below the first threshold.
 
     Returns:
         Highest precision that was tested at each threshold and can be promised there, as can all
@@ -420,16 +462,13 @@ def passed(bound: Floats, blocks: Floats, *, delta: float, paired: bool) -> Floa
     found = np.zeros(len(bound))
     reached = len(bound) - 1
     for precision in PRECISIONS.tolist():
-        enough = np.flatnonzero(blocks >= needed_blocks(precision, delta, paired=paired))
-        if not len(enough):
+        tested = np.flatnonzero(best >= best_needed(precision, paired=paired))
+        failed = np.flatnonzero(bound[tested] < precision)
+        good = tested[: failed[0]] if len(failed) else tested
+        if not (good <= reached).any():
             break
-        first = int(enough[0])
-        failed = np.flatnonzero(bound[first:] < precision)
-        last = first + int(failed[0]) - 1 if len(failed) else len(bound) - 1
-        reached = min(reached, last)
-        if reached < first:
-            break
-        found[first : reached + 1] = precision
+        reached = min(reached, int(good[-1]))
+        found[good[good <= reached]] = precision
     return found
 
 

@@ -428,6 +428,46 @@ def test_score_is_the_mean_and_precision_that_of_the_least_certain_tile():
     assert areas["precision"].tolist() == pytest.approx([0.8, np.nan], nan_ok=True)
 
 
+# --- estimates ---
+
+RATIO = np.array([1.5, 1.2, 2.0])
+ESTIMATED = ["estimated_km2", "estimated_low", "estimated_high"]
+
+
+@pytest.mark.parametrize("dates", ["apart", "merged"])
+def test_a_total_is_estimated_from_the_ground_before_specks_are_removed(dates):
+    record = record_of()
+    tiles = chosen(tiles_of(record), [(0, 0), (1, 0), (5, 5)])
+    areas = mapped(tiles, [record], ratio=RATIO, dates=dates, min_area_km2=0.5)
+    assert areas["tiles"].tolist() == [2]
+    whole = equal_area(shapely.union_all(tiles.geometry))
+    totals = areas.totals
+    assert totals[ESTIMATED].to_numpy()[0] == pytest.approx(RATIO * whole, rel=1e-3)
+    assert totals["area_km2"].iloc[0] == pytest.approx(whole * 2 / 3, rel=1e-3)
+
+
+def test_some_of_the_areas_or_regions_have_no_estimate():
+    record = record_of()
+    tiles = chosen(tiles_of(record), [(0, 0), (5, 5)])
+    areas = mapped(tiles, [record], ratio=RATIO)
+    assert "estimated_km2" in areas.totals
+    assert "estimated_km2" not in areas[areas["area"] == 1].totals
+    assert "estimated_km2" not in mapped(tiles, [record], ratio=RATIO * np.nan).totals
+    everywhere = regions_of(regions(shapely.box(0, 0, 60, 60)))
+    assert "estimated_km2" not in mapped(tiles, [record], ratio=RATIO, by=everywhere).totals
+
+
+def test_days_are_estimated_together_if_each_shows_other_ground():
+    records = [record_of(), record_of("b.tif")]
+    both = together(*records, days=("2023-05-14", "2023-09-18"))
+    assert "estimated_km2" not in mapped(both, records, ratio=RATIO, dates="merged").totals
+    halves = both[(both["scene"] == "a.tif") == (both["col"] < 320)].reset_index(drop=True)
+    areas = mapped(halves, records, ratio=RATIO, dates="merged")
+    whole = equal_area(scene_outline(records[0]))
+    assert areas.totals["estimated_km2"].iloc[0] == pytest.approx(1.5 * whole, rel=1e-3)
+    assert "estimated_km2" not in mapped(halves, records, ratio=RATIO, dates="apart").totals
+
+
 # --- regions ---
 
 

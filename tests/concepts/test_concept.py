@@ -110,6 +110,27 @@ def test_an_uncalibrated_concept_promises_nothing(stripes: Concept) -> None:
         stripes.query(min_score=1.5)
 
 
+def test_labels_tell_what_a_map_misses(archive: Archive, stripes: Concept, tmp_path: Path) -> None:
+    everything = archive.tiles(range(len(archive)))
+    shapes = shapely.centroid(np.asarray(everything.geometry.array))
+    labels = gpd.GeoDataFrame({"kind": kinds(everything).astype(str)}, geometry=shapes, crs=4326)
+    known = stripes.calibrate(labels, column="kind", right="0", block_km=1)
+    assert known.promise is not None
+    assert known.promise.totals is not None
+    score = float(known.table()["score"].iloc[-1])
+    chosen = stripes.query(None, min_score=score)
+    ratio = (kinds(everything) == 0).sum() / len(chosen)  # marks count as well
+    assert known.promise.totals.ratio[-1] == pytest.approx(ratio)
+    known.save(tmp_path / "known.concept")
+    again = archive.concept(tmp_path / "known.concept")
+    assert again.promise is not None
+    assert again.promise.to_json() == known.promise.to_json()
+    day = everything["datetime"].iloc[0]
+    areas = known.map(min_score=score, time=f"{day:%Y-%m-%d}")
+    expected = ratio * areas["area_km2"].sum()
+    assert areas.totals["estimated_km2"].iloc[0] == pytest.approx(expected, rel=0.05)
+
+
 def test_a_histogram_counts_every_tile(archive: Archive, stripes: Concept) -> None:
     found = stripes.histogram(bins=10)
     scores = stripes.query(None, min_score=0)["similarity"]

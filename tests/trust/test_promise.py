@@ -9,7 +9,15 @@ from geohash_rs.codes import hamming_distances
 from geohash_rs.errors import CalibrationError
 from geohash_rs.trust.bounds import Moments, beta_quantile, share_bounds, t_quantile
 from geohash_rs.trust.calibration import count_pairs
-from geohash_rs.trust.promise import Promise, passed, promise_of, promise_of_counts, thresholds
+from geohash_rs.trust.promise import (
+    Promise,
+    best_needed,
+    needed_blocks,
+    passed,
+    promise_of,
+    promise_of_counts,
+    thresholds,
+)
 
 
 def labelled(num_blocks: int, *, seed: int = 0, per_block: int = 6, hard: float = 1.0):
@@ -64,8 +72,8 @@ def test_a_pair_takes_part_in_two_blocks():
 
 def test_each_precision_is_tested_from_the_nearest_threshold_until_it_fails():
     bound = np.array([0.3, 0.96, 0.93, 0.88, 0.95, 0.7])  # the second 0.95 mends no failure
-    blocks = np.array([5.0, 60, 60, 60, 60, 60])
-    found = passed(bound, blocks, delta=0.1, paired=False)
+    best = np.array([0.5, 0.962, 0.962, 0.962, 0.962, 0.962])
+    found = passed(bound, best, paired=False)
     assert found.tolist() == [0, 0.95, 0.93, 0.88, 0.88, 0.7]
 
 
@@ -93,6 +101,33 @@ def test_where_nothing_is_right_the_interval_is_that_of_clopper_and_pearson():
         np.zeros(500, int), np.zeros(500, bool), np.arange(20).repeat(25), num_steps=1
     )
     assert share_bounds(alike, paired=False, level=0.1)[1] == pytest.approx(high, abs=1e-6)
+
+
+def test_a_threshold_that_must_fail_is_not_tested():
+    # a large block at the second threshold: 0.85 is the most that right tiles could show
+    bound = np.array([0.97, 0.85, 0.96, 0.7])
+    best = np.array([0.999, 0.85, 0.999, 0.999])
+    assert passed(bound, best, paired=False).tolist() == [0.97, 0.83, 0.96, 0.7]
+    assert passed(bound, np.full(4, 0.999), paired=False).tolist() == [0.97, 0.85, 0.85, 0.7]
+
+
+def test_one_large_block_does_not_undo_many_small_ones():
+    # the nearest 40 are right in 40 blocks; then 12 of one block come, then 200 of others
+    blocks = np.concatenate([np.arange(40), np.full(12, 40), np.arange(41, 241)])
+    values = np.arange(len(blocks)) // 2
+    promise = promise_of(values, np.ones(len(blocks), bool), blocks)
+    assert promise.limit(0.9) == values[-1]
+    assert promise.limit(0.8) == values[-1]
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_as_many_blocks_are_needed_as_make_a_test(paired):
+    for precision in (0.5, 0.8, 0.9):
+        needed = needed_blocks(precision, 0.1, paired=paired)
+        for count in (needed - 1, needed):
+            one = np.full((count, 1), 1000)
+            best, _ = share_bounds(Moments.of_counts(one, one), paired=paired, level=0.1)
+            assert (best[0] >= best_needed(precision, paired=paired)) == (count == needed)
 
 
 def test_a_limit_is_the_largest_threshold_that_is_promised():
@@ -141,7 +176,7 @@ def test_too_few_blocks_are_counted():
         promise_of(*labelled(7))
     promise = promise_of([1] * 100, [True] * 100, np.arange(20).repeat(5))
     assert promise.limit(0.8) == 1
-    with pytest.raises(CalibrationError, match=r"in 20 blocks .* at least 27 are needed, 7 more"):
+    with pytest.raises(CalibrationError, match=r"in 20 blocks .* at least 26 are needed, 6 more"):
         promise.limit(0.9)
 
 
@@ -153,7 +188,7 @@ def test_of_a_draw_tiles_are_counted_instead_of_places():
         draw(np.ones(7, bool))
     rng = np.random.default_rng(0)
     for right, says in (
-        (np.ones(20, bool), "20 tiles were drawn .* 27 are needed, 7 more; .*judge a larger draw"),
+        (np.ones(20, bool), "20 tiles were drawn .* 26 are needed, 6 more; .*judge a larger draw"),
         (rng.random(200) < 0.5, "of the best 27 tiles drawn .* judging more would not help"),
         (np.arange(60) % 15 > 0, r"93% of the best 60 tiles drawn .* draw of about \d+ tiles more"),
     ):
