@@ -2,49 +2,33 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import Dataset
 
 from geohash_rs.codes import check_num_bits
 from geohash_rs.concepts.teaching import Teaching
-from geohash_rs.embeddings.known import records_of, remember
-from geohash_rs.embeddings.options import TableOptions, Tables
-from geohash_rs.embeddings.published import add_published
-from geohash_rs.embeddings.vectors import (
-    add_vectors,
-    check_addable,
-    check_embedding,
-    fit_on_vectors,
-)
 from geohash_rs.errors import HasherError, HasherMismatchError
-from geohash_rs.hashing.embedding import Embedding
-from geohash_rs.hashing.feature_arrays import as_features
-from geohash_rs.hashing.fit.asked import (
-    DEFAULT_HASHER,
-    chosen_backbone,
-    method_and_bits,
-    name_with_backbone,
-)
-from geohash_rs.hashing.fit.by_name import Unfitted
-from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.hashing.pixel_embedding import PixelEmbedding
-from geohash_rs.hashing.shipped import load_hasher
-from geohash_rs.indexing.add import Imagery, add_imagery
-from geohash_rs.indexing.imagery import imagery_of_dataset, imagery_of_scenes
-from geohash_rs.indexing.refit import Announce, refit_archive
-from geohash_rs.indexing.refit_report import RefitReport
-from geohash_rs.indexing.report import AddReport, check_codes_differ, check_fit
-from geohash_rs.indexing.settings import IndexSettings
-from geohash_rs.scenes.dataset import Scenes
-from geohash_rs.scenes.grid import Edges
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.hasher_file import HasherFile
 from geohash_rs.store.disk.manifest import KeepVectors
 from geohash_rs.store.disk.records import SceneRecord
+
+if TYPE_CHECKING:  # what reads and hashes imagery is slow to import, so methods import it
+    from torch.utils.data import Dataset
+
+    from geohash_rs.embeddings.options import TableOptions, Tables
+    from geohash_rs.hashing.embedding import Embedding
+    from geohash_rs.hashing.hasher import Hasher
+    from geohash_rs.hashing.pixel_embedding import PixelEmbedding
+    from geohash_rs.indexing.add import Imagery
+    from geohash_rs.indexing.refit import Announce
+    from geohash_rs.indexing.refit_report import RefitReport
+    from geohash_rs.indexing.report import AddReport
+    from geohash_rs.scenes.dataset import Scenes
+    from geohash_rs.scenes.grid import Edges
 
 __all__ = ["Archive"]
 
@@ -57,7 +41,7 @@ class Archive(CodeStore, Teaching):
     >>> archive.query("patch.tif", k=20).to_file("matches.geojson")  # doctest: +SKIP
     """
 
-    _hasher: Hasher | None = None
+    _hasher: "Hasher | None" = None
 
     def _repr_html_(self) -> str:
         from geohash_rs.export.notebook import archive_html
@@ -69,7 +53,7 @@ class Archive(CodeStore, Teaching):
         cls,
         path: str | Path,
         *,
-        hasher: Hasher | str | Path | None = None,
+        hasher: "Hasher | str | Path | None" = None,
         num_bits: int | None = None,
         backbone: str | None = None,
         weights: Any = None,  # noqa: ANN401  (TorchGeo's enum is not imported here)
@@ -113,12 +97,22 @@ class Archive(CodeStore, Teaching):
             CodeLengthError: If codes of `num_bits` bits cannot be packed.
             QueryError: If `keep_vectors` is unknown.
         """
+        from geohash_rs.hashing.fit.asked import (
+            DEFAULT_HASHER,
+            chosen_backbone,
+            name_with_backbone,
+        )
+
         if (choice := chosen_backbone(backbone, weights, stages)) is not None:
             hasher = name_with_backbone(hasher, choice)
         if hasher is None and num_bits is not None:
             bits = check_num_bits(num_bits)
             return super().create(path, num_bits=bits, keep_vectors=keep_vectors)
         chosen = DEFAULT_HASHER if hasher is None else hasher
+        from geohash_rs.hashing.fit.by_name import Unfitted
+        from geohash_rs.hashing.hasher import Hasher
+        from geohash_rs.hashing.shipped import load_hasher
+
         if (unfitted := Unfitted.find(chosen)) is not None:
             _check_same_bits(num_bits, unfitted.num_bits)
             pending = unfitted.pending
@@ -132,7 +126,7 @@ class Archive(CodeStore, Teaching):
         archive._hasher = made
         return archive
 
-    def hasher(self, *, device: str = "cpu") -> Hasher:
+    def hasher(self, *, device: str = "cpu") -> "Hasher":
         """Return the hasher that makes this archive's codes.
 
         Args:
@@ -163,12 +157,14 @@ class Archive(CodeStore, Teaching):
             self._hasher = known
         return known
 
-    def _stored_hasher(self, file: Path, *, device: str) -> Hasher:
+    def _stored_hasher(self, file: Path, *, device: str) -> "Hasher":
         """Load the archive's hasher.
 
         Raises:
             HasherMismatchError: If its file holds another one.
         """
+        from geohash_rs.hashing.shipped import load_hasher
+
         found = load_hasher(file, device=device)
         if found.fingerprint != self.hasher_fingerprint:
             msg = (
@@ -180,23 +176,23 @@ class Archive(CodeStore, Teaching):
 
     def add(
         self,
-        dataset: Scenes | Dataset[Any] | Tables,
+        dataset: "Scenes | Dataset[Any] | Tables",
         *,
         sampler: Iterable[Any] | None = None,
         tile_size: int | Sequence[int] | None = None,
         stride: int | Sequence[int] | None = None,
-        edges: Edges = "shift",
+        edges: "Edges" = "shift",
         max_nodata: float = 0.5,
         resolution: float | None = None,
-        embedding: PixelEmbedding | str | None = None,
+        embedding: "PixelEmbedding | str | None" = None,
         batch_size: int | None = None,
         workers: int = 0,
         device: str = "cpu",
         checksum: bool = False,
         strict: bool = False,
-        progress: bool = False,
-        **table: Unpack[TableOptions],
-    ) -> AddReport:
+        progress: bool | Literal["always"] = False,
+        **table: "Unpack[TableOptions]",
+    ) -> "AddReport":
         """Hash imagery, or vectors that somebody else computed, and add the tiles.
 
         A scene that is already in the archive, from the same file and on the same grid, is
@@ -234,7 +230,8 @@ class Archive(CodeStore, Teaching):
             checksum: Whether to compare files by checksum rather than by size and time, and to
                 store checksums for later runs.
             strict: Stop at the first scene that cannot be added instead of reporting it.
-            progress: Show a progress bar if this is a terminal.
+            progress: Show a progress bar if this is a terminal, or ("always") also to a program
+                that reads the error output.
             **table: Options for tables of vectors, such as ``vector_column``; listed in the guide
                 to published embeddings.
 
@@ -251,6 +248,12 @@ class Archive(CodeStore, Teaching):
                 tile, a size is named twice, or several are named for a dataset
                 with a sampler.
         """
+        from geohash_rs.embeddings.published import add_published
+        from geohash_rs.indexing.imagery import imagery_of_dataset, imagery_of_scenes
+        from geohash_rs.indexing.report import check_codes_differ
+        from geohash_rs.indexing.settings import IndexSettings
+        from geohash_rs.scenes.dataset import Scenes
+
         settings = IndexSettings(
             batch_size=batch_size,
             workers=workers,
@@ -260,7 +263,7 @@ class Archive(CodeStore, Teaching):
             progress=progress,
         )
 
-        def known() -> Hasher | None:
+        def known() -> "Hasher | None":
             return None if self.pending_hasher else self.hasher(device=device)
 
         first_id = self.manifest.next_id
@@ -284,7 +287,7 @@ class Archive(CodeStore, Teaching):
             return published
         images: Any = dataset
 
-        def imagery(hasher: Hasher | None) -> Imagery[Any]:
+        def imagery(hasher: "Hasher | None") -> "Imagery[Any]":
             if isinstance(images, Scenes) and sampler is None:
                 return imagery_of_scenes(
                     self,
@@ -325,7 +328,7 @@ class Archive(CodeStore, Teaching):
         vectors: npt.ArrayLike,
         tiles: gpd.GeoDataFrame,
         *,
-        embedding: Embedding | None = None,
+        embedding: "Embedding | None" = None,
         scenes: Sequence[SceneRecord] = (),
         replace_scenes: Collection[str] = (),
     ) -> npt.NDArray[np.int64]:
@@ -355,6 +358,16 @@ class Archive(CodeStore, Teaching):
             VectorError: If vectors are not floats of one length, or one is zero, NaN or infinite.
         """
         self._writer()  # refuses an archive that was opened for reading
+        from geohash_rs.embeddings.known import records_of, remember
+        from geohash_rs.embeddings.vectors import (
+            add_vectors,
+            check_addable,
+            check_embedding,
+            fit_on_vectors,
+        )
+        from geohash_rs.hashing.embedding import Embedding
+        from geohash_rs.hashing.feature_arrays import as_features
+
         given = as_features(vectors)
         found = embedding or Embedding("", given.shape[1])
         if self.pending_hasher:
@@ -368,7 +381,7 @@ class Archive(CodeStore, Teaching):
 
     def refit(
         self,
-        hasher: Hasher | str | Path | None = None,
+        hasher: "Hasher | str | Path | None" = None,
         *,
         backbone: str | None = None,
         weights: Any = None,  # noqa: ANN401  (TorchGeo's enum is not imported here)
@@ -378,8 +391,8 @@ class Archive(CodeStore, Teaching):
         device: str = "cpu",
         progress: bool = False,
         remote_scenes: bool = False,
-        announce: Announce | None = None,
-    ) -> RefitReport:
+        announce: "Announce | None" = None,
+    ) -> "RefitReport":
         """Fit a hasher on all that the archive holds, and hash every tile again.
 
         A hasher that is fitted when an archive is made knows only the first scenes. Tile ids,
@@ -437,6 +450,15 @@ class Archive(CodeStore, Teaching):
         """
         self._writer()  # refuses an archive that was opened for reading
         self.refresh()
+        from geohash_rs.hashing.fit.asked import (
+            chosen_backbone,
+            method_and_bits,
+            name_with_backbone,
+        )
+        from geohash_rs.hashing.hasher import Hasher
+        from geohash_rs.indexing.refit import refit_archive
+        from geohash_rs.indexing.settings import IndexSettings
+
         known = (
             None
             if self.hasher_file is None and not self.pending_hasher
@@ -455,8 +477,11 @@ class Archive(CodeStore, Teaching):
             chosen = name_with_backbone(chosen or own, choice)
         return refit_archive(self, known, chosen, settings, announce=announce)
 
-    def _checked(self, imagery: Imagery[Any], hasher: Hasher | None) -> AddReport:
+    def _checked(self, imagery: "Imagery[Any]", hasher: "Hasher | None") -> "AddReport":
         """Add imagery, and warn if most of its tiles share one code."""
+        from geohash_rs.indexing.add import add_imagery
+        from geohash_rs.indexing.report import check_codes_differ, check_fit
+
         first_id = self.manifest.next_id
         report = add_imagery(self, imagery, hasher)
         check_codes_differ(self, report, first_id=first_id)
@@ -465,7 +490,7 @@ class Archive(CodeStore, Teaching):
         return report
 
 
-def _check_reads_pixels(archive: Archive, hasher: Hasher) -> None:
+def _check_reads_pixels(archive: Archive, hasher: "Hasher") -> None:
     """Check that imagery can be added to an archive.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -105,7 +105,21 @@ class TimeRangeError(GeoHashRSError, ValueError):
 
 
 class TileNotFoundError(GeoHashRSError, LookupError):
-    """An archive holds no tile with this id."""
+    """An archive holds no tile with this id.
+
+    Attributes:
+        missing: The ids without a tile, if several were looked up at once.
+    """
+
+    def __init__(self, message: str, *, missing: Iterable[int] = ()) -> None:
+        """Keep what is missing.
+
+        Args:
+            message: What was wrong, and what to do next.
+            missing: The ids without a tile.
+        """
+        super().__init__(message)
+        self.missing = frozenset(missing)
 
 
 class ArchiveNotFoundError(GeoHashRSError, FileNotFoundError):

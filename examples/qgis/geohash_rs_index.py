@@ -127,7 +127,7 @@ class IndexScenes(QgsProcessingAlgorithm):
         )
 
     def initAlgorithm(self, configuration=None):  # noqa: N802
-        folder = QgsProcessingParameterFile.Folder
+        folder = QgsProcessingParameterFile.Behavior.Folder
         self.addParameter(QgsProcessingParameterFile("SCENES", "Folder of GeoTIFFs", folder))
         self.addParameter(
             QgsProcessingParameterNumber("TILE_SIZE", "Tile size, px", defaultValue=64, minValue=8)

@@ -136,7 +136,7 @@ class FindSimilar(QgsProcessingAlgorithm):
         )
 
     def initAlgorithm(self, configuration=None):  # noqa: N802
-        folder = QgsProcessingParameterFile.Folder
+        folder = QgsProcessingParameterFile.Behavior.Folder
         self.addParameter(QgsProcessingParameterFile("ARCHIVE", "Archive", folder))
         self.addParameter(
             QgsProcessingParameterRasterLayer("PATCH", "Raster to search with", optional=True)
@@ -168,7 +168,10 @@ class FindSimilar(QgsProcessingAlgorithm):
         )
         self.addParameter(
             QgsProcessingParameterVectorDestination(
-                "OUTPUT", "Matches", QgsProcessing.TypeVectorPolygon, defaultValue="matches.gpkg"
+                "OUTPUT",
+                "Matches",
+                QgsProcessing.SourceType.TypeVectorPolygon,
+                defaultValue="matches.gpkg",
             )
         )
 

@@ -1,6 +1,6 @@
 """Options of all commands that ask an archive: where it is, and which of its tiles are meant."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from geohash_rs.engines.postgis.archive import PostGISArchive
     from geohash_rs.store.search.where import WhereOptions
 
-__all__ = ["Asked", "Engine", "archive_argument", "check_engine", "engine_options", "opened", "where_of", "where_options"]
+__all__ = ["Asked", "Engine", "archive_argument", "check_engine", "engine_options", "opened", "options_given", "said_again", "where_of", "where_options"]
 
 DATABASES = ("postgresql://", "postgres://")
 
@@ -108,6 +108,32 @@ def where_of(asked: Asked) -> "WhereOptions":
     }
 
 
+def said_again(asked: Mapping[str, object]) -> list[str]:
+    """Return options of this command as they were given.
+
+    Args:
+        asked: Values of `where_options` or `engine_options`, or of both.
+
+    Returns:
+        Words of a command line, without those that have their default.
+    """
+    words: list[str] = []
+    context = click.get_current_context()
+    for option in context.command.params:
+        value = asked.get(option.name or "")
+        if not isinstance(option, click.Option) or context.get_parameter_source(option.name or "") is ParameterSource.DEFAULT or value is None:
+            continue
+        name = option.opts[0]
+        if option.is_flag:
+            words += [name] if value else []
+        elif isinstance(value, tuple):
+            each = value if option.multiple else [",".join(map(str, value))]
+            words += [word for one in each for word in (name, str(one))]
+        else:
+            words += [name, str(value)]
+    return words
+
+
 def check_engine(archive: str, asked: Engine) -> None:
     """Check that the options of an engine fit the address of an archive.
 
@@ -122,10 +148,24 @@ def check_engine(archive: str, asked: Engine) -> None:
     if asked["engine"] is not None and is_database:
         msg = "--engine needs an archive in a folder or in object storage; a database searches by itself"
         raise click.UsageError(msg, click.get_current_context())
-    given = [name for name in ("schema", "table") if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT]
+    given = options_given(("schema", "table"))
     if given and not is_database:
-        msg = f"--{given[0]} needs an archive in PostGIS, which {archive} is not; leave it out, or pass a postgresql:// address"
+        msg = f"{given[0]} needs an archive in PostGIS, which {archive} is not; leave it out, or pass a postgresql:// address"
         raise click.UsageError(msg, click.get_current_context())
+
+
+def options_given(names: Iterable[str]) -> list[str]:
+    """Return the options that the user gave to the present command.
+
+    Args:
+        names: Names of its parameters, such as "block_km".
+
+    Returns:
+        Those that were given, as they are written, such as "--block-km".
+    """
+    context = click.get_current_context()
+    given = (name for name in names if context.get_parameter_source(name) is not ParameterSource.DEFAULT)
+    return [f"--{name.replace('_', '-')}" for name in given]
 
 
 def opened(archive: str, asked: Engine) -> "Archive | PostGISArchive":

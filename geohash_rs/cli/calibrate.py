@@ -11,6 +11,7 @@ from geohash_rs.cli.asked import (
     check_engine,
     engine_options,
     opened,
+    options_given,
     where_of,
     where_options,
 )
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from geohash_rs.trust.calibration import Calibration
 
 __all__ = ["calibrate_command", "read_calibration"]
+
+OF_LABELS = ("column", "labels_layer", "min_share", "block_km")
 
 
 @click.command("calibrate")
@@ -70,13 +73,14 @@ def calibrate_command(
         msg = f"pass -o FILE to write; {archive} is not a folder of this machine"
         raise click.UsageError(msg, click.get_current_context())
     from geohash_rs.export.formats import check_place
+    from geohash_rs.store.search.where import Where
 
     check_place(written, inputs=[path for path in (truth, judged) if path is not None])
     limits = where_of(asked)
     options: Any = {"column": column, "layer": labels_layer, "min_share": min_share, "block_km": block_km, "delta": delta}
     with opened(archive, asked) as searched:
         if concept is None:
-            if any(limits.values()):
+            if limits["within"] or not Where.parse(**limits).is_everything:
                 msg = "limits such as --time need --concept; queries are calibrated with all labelled tiles"
                 raise click.UsageError(msg, click.get_current_context())
             found = searched.calibrate(truth, **options)
@@ -121,6 +125,8 @@ def _check_options(
         problem = "--right needs LABELS and --concept"
     elif given and judged is None:
         problem = f"{given[0]} needs --judged"
+    elif judged is not None and (useless := options_given(OF_LABELS)):
+        problem = f"{useless[0]} needs LABELS; --judged names tiles one by one"
     if problem:
         raise click.UsageError(problem, click.get_current_context())
 

@@ -49,6 +49,7 @@ __all__ = ["index_command"]
 @click.option("--engine", metavar="ADDRESS", help="Distribute the scenes over a Ray cluster: local (all cores of this machine), auto, HOST:6379 or ray://HOST:10001.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be read and what would be left out, with reasons; --archive is optional.")
 @click.option("--strict", is_flag=True, help="Stop at the first scene that cannot be added.")
+@click.option("--progress", "always", is_flag=True, help="Show progress also to a program that reads the output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def index_command(
     scenes: tuple[str, ...],
@@ -86,6 +87,7 @@ def index_command(
     engine: str | None,
     dry_run: bool,
     strict: bool,
+    always: bool,
     as_json: bool,
 ) -> int:
     """Add GeoTIFF scenes (files, folders or URIs, or those of STAC items in .json) to an archive.
@@ -103,6 +105,7 @@ def index_command(
     from geohash_rs.scenes.dataset import Scenes
     from geohash_rs.scenes.stac import is_stac_path
 
+    shown = "always" if always else not as_json
     how: dict[str, Any] = {
         "hasher": hasher,
         "backbone": backbone_of(backbone, weights, layers, archive=archive),
@@ -113,13 +116,13 @@ def index_command(
         raise click.UsageError(msg, click.get_current_context())
     if are_stores_given(scenes):
         sizes = {"tile_size": tile_size, "max_nodata": max_nodata, "model": model}
-        checks = {"device": device, "checksum": checksum, "strict": strict}
+        checks = {"device": device, "checksum": checksum, "strict": strict, "progress": shown}
         return index_stores(scenes, target_folder, options=sizes, how=how, checks=checks, as_json=as_json)
     if are_tables_given(scenes):
         options: dict[str, Any] = {"datetime": date, "vector_column": vector_column, "geometry_column": geometry_column}
         options |= {"time_column": time_column, "source_column": source_column, "crs": crs, "model": model}
         options |= {"scale_column": scale_column, "footprint_m": footprint_m}
-        checks = {"device": device, "checksum": checksum, "strict": strict}
+        checks = {"device": device, "checksum": checksum, "strict": strict, "progress": shown}
         return index_tables(scenes, archive, options=options, how=how, checks=checks, dry_run=dry_run, as_json=as_json)
     note_tables_among_scenes(scenes)
     items = [path for path in scenes if is_stac_path(path)]
@@ -152,7 +155,7 @@ def index_command(
         "device": device,
         "checksum": checksum,
         "strict": strict,
-        "progress": not as_json,
+        "progress": shown,
     }
 
     def add(target: Archive) -> "AddReport":

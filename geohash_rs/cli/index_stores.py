@@ -18,7 +18,7 @@ __all__ = ["are_stores_given", "index_stores"]
 
 FIT = (
     "scenes", "archive", "hasher", "keep_vectors", "tile_size", "max_nodata", "model", "device", "checksum",
-    "dry_run", "strict", "as_json",
+    "dry_run", "strict", "as_json", "always",
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def index_stores(
         archive: The archive; None for a dry run.
         options: tile_size, max_nodata and model, as for `Archive.add`.
         how: Hasher of a new archive and whether it keeps vectors, as for `open_or_create`.
-        checks: The settings device, checksum and strict, as for `Archive.add`.
+        checks: The settings device, checksum, strict and progress, as for `Archive.add`.
         as_json: Print the report as JSON.
 
     Returns:
@@ -71,7 +71,7 @@ def index_stores(
         return _preview(paths, said, strict=bool(checks["strict"]), as_json=as_json)
 
     def add(target: "Archive") -> "AddReport":
-        return target.add(list(paths), progress=not as_json, **checks, **said)
+        return target.add(list(paths), **checks, **said)
 
     return add_and_report(archive, add, how=how, as_json=as_json, noun="store")
 

@@ -84,7 +84,7 @@ def index_tables(
         archive: The archive; None only for a dry run.
         options: What the user says of the tables, as `TableOptions`; None where nothing was said.
         how: Hasher of a new archive and whether it keeps vectors, as for `open_or_create`.
-        checks: The settings device, checksum and strict, as for `Archive.add`.
+        checks: The settings device, checksum, strict and progress, as for `Archive.add`.
         dry_run: Only list.
         as_json: Print the report as JSON.
 
@@ -96,7 +96,7 @@ def index_tables(
         return _preview(paths, archive, said=said, how=how, checks=checks, as_json=as_json)
 
     def add(target: "Archive") -> "AddReport":
-        return target.add(list(paths), progress=not as_json, **checks, **said)
+        return target.add(list(paths), **checks, **said)
 
     return add_and_report(archive, add, how=how, as_json=as_json, noun="table")
 

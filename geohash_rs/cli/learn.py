@@ -1,5 +1,6 @@
 """``geohash-rs learn`` and ``judge``: teach an archive what is meant."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -11,6 +12,7 @@ from geohash_rs.cli.asked import (
     check_engine,
     engine_options,
     opened,
+    said_again,
     where_of,
     where_options,
 )
@@ -119,7 +121,7 @@ def _report(concept: "Concept", path: Path, archive: str) -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the random draw.  [default: 0]")
 @where_options
 @engine_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html, with a column right to fill in. Without this option, a table is printed.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv, with a column right to fill in, or .html, to look at. Without this option, a table is printed.")
 @remote_scenes_option
 def judge_command(
     archive: str,
@@ -159,5 +161,17 @@ def judge_command(
         print_tiles(tiles, scores=True)
         return
     write(to_judge(tiles), output, remote_scenes=remote_scenes)
-    then = "geohash-rs calibrate" if at_random else "geohash-rs learn"
-    echo(f"{len(tiles)} tiles to judge written to {output}; fill in the column right, then: {then} {archive} --concept {concept} --judged {output}", err=True)
+    _tell_next(archive, concept, output, asked, draw={"-k": k or 60, "--min-score": 0.5 if min_score is None else min_score, "--seed": seed or 0} if at_random else {}, count=len(tiles))
+
+
+def _tell_next(archive: str, concept: Path, output: Path, asked: Asked, *, draw: dict[str, float], count: int) -> None:
+    """Print how judgements are passed on: a draw is the same only with the same options."""
+    said = f"{count} tile{'s' * (count != 1)} to judge written to {output}"
+    if output.suffix.lower() == ".html":
+        echo(f"{said}; a page is to look at: write .gpkg or .csv as well, to fill in the column right.", err=True)
+        return
+    words = ["geohash-rs", "calibrate" if draw else "learn", archive, "--concept", str(concept), "--judged", str(output)]
+    for option, value in draw.items():
+        words += [option, str(value)]
+    words += said_again(asked if draw else {name: asked[name] for name in ("engine", "schema", "table")})
+    echo(f"{said}; fill in the column right, then: {shlex.join(words)}", err=True)

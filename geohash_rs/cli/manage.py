@@ -72,8 +72,7 @@ def _sensor_line(sensor: "dict[str, Any]") -> str:
 def _about_hasher(archive: "Archive") -> "dict[str, Any]":
     """Describe the hasher of an archive, if its file can be read."""
     from geohash_rs.errors import HasherError
-    from geohash_rs.hashing.embedding import Embedding
-    from geohash_rs.hashing.files import describe_hasher
+    from geohash_rs.hashing.description import describe_hasher, name_of_embedding
 
     found: dict[str, Any] = {}
     if archive.hasher_file is None:
@@ -82,7 +81,7 @@ def _about_hasher(archive: "Archive") -> "dict[str, Any]":
         about = describe_hasher(archive.hasher_file)
         found["hasher_name"] = about["name"]
         if "embedding" in about:
-            found["hasher_embedding"] = str(Embedding.from_description(about, device="cpu"))
+            found["hasher_embedding"] = name_of_embedding(about["embedding"])
         else:
             found["hasher_backbone"] = _backbone_line(about["backbone"])
             found["hasher_values"] = [str(values) for values in _values_of(about)]
@@ -105,8 +104,7 @@ def _note_line(key: str, note: object) -> str:
 
 def _values_of(about: "dict[str, Any]") -> "tuple[Values, ...]":
     """Return the values that a hasher was made for, from its description."""
-    from geohash_rs.hashing.extractor import made_for
-    from geohash_rs.hashing.network.scaling import Scaling
+    from geohash_rs.hashing.network.scaling import Scaling, made_for
     from geohash_rs.scenes.values import Values
 
     values = [Values.from_dict(each) for each in about.get("values", ())]
@@ -180,42 +178,77 @@ def verify_command(archive: Path, as_json: bool) -> int:
 
 @click.command("export")
 @archive_argument
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="What to write: .geojson, .json, .gpkg, .csv or .html; with the codes: .parquet or .zarr.")
+@click.option("-o", "--output", required=True, help="What to write: .geojson, .json, .gpkg, .csv or .html; with the codes: .parquet or .zarr; to search in a browser: a folder, such as site/.")
+@click.option("--pictures", is_flag=True, help="Copy a picture of each tile into the folder; the scenes' licence must allow that.")
 @click.option("--stac", is_flag=True, help="Write a STAC item and collection next to .parquet or .zarr, which describe the codes.")
 @remote_scenes_option
 @json_option
-def export_command(archive: Path, output: Path, stac: bool, remote_scenes: bool, as_json: bool) -> None:
-    """Write all tiles of an archive, with their footprints, to one file."""
+def export_command(archive: Path, output: str, pictures: bool, stac: bool, remote_scenes: bool, as_json: bool) -> None:
+    """Write all tiles of an archive to one file, or to a folder that a browser can search.
+
+    OUTPUT is a folder if it ends in a slash or has no ending, such as site/.
+    """
     from geohash_rs.archive import Archive
     from geohash_rs.export.codes import CODE_ENDINGS, check_codes_output, write_codes
     from geohash_rs.export.formats import check_output, write_batches
+    from geohash_rs.export.site.folder import is_site_path
     from geohash_rs.store.summary import exported_tiles
 
-    with_codes = output.suffix.lower() in CODE_ENDINGS
-    if with_codes:
-        check_codes_output(output, stac=stac)
-    else:
-        check_output(output)
-    if remote_scenes and output.suffix.lower() != ".html":
-        msg = "--remote-scenes needs -o with a format that has pictures, which is .html here"
+    is_site, path = is_site_path(output), Path(output)
+    with_codes = not is_site and path.suffix.lower() in CODE_ENDINGS
+    if pictures and not is_site:
+        msg = "--pictures needs -o with a folder, such as site/"
+        raise click.UsageError(msg, click.get_current_context())
+    if remote_scenes and not pictures and (is_site or path.suffix.lower() != ".html"):
+        msg = "--remote-scenes needs -o with a format that has pictures: .html, or a folder with --pictures"
         raise click.UsageError(msg, click.get_current_context())
     if stac and not with_codes:
         msg = f"--stac describes codes, so it needs -o with {' or '.join(CODE_ENDINGS)}"
         raise click.UsageError(msg, click.get_current_context())
+    if is_site:
+        _export_site(archive, path, pictures=pictures, remote_scenes=remote_scenes, as_json=as_json)
+        return
+    if with_codes:
+        check_codes_output(path, stac=stac)
+    else:
+        check_output(path)
     opened = Archive.open(archive, mode="r")
     if with_codes:
-        count = write_codes(opened.to_table(), output, model=_model_of(opened), stac=stac)
+        count = write_codes(opened.to_table(), path, model=_model_of(opened), stac=stac)
     else:
-        count = write_batches(exported_tiles(opened), output, remote_scenes=remote_scenes)
+        count = write_batches(exported_tiles(opened), path, remote_scenes=remote_scenes)
     if as_json:
-        echo_json({"tiles": count, "output": str(output)})
+        echo_json({"tiles": count, "output": output})
     else:
         echo(f"{count} tiles written to {output}.")
 
 
+def _export_site(archive: Path, output: Path, *, pictures: bool, remote_scenes: bool, as_json: bool) -> None:
+    """Write a folder that a browser can search, after saying how large it will be."""
+    from geohash_rs.archive import Archive
+    from geohash_rs.export.site.folder import check_site_output, site_size, write_site
+    from geohash_rs.pictures.permission import Permission
+    from geohash_rs.store.searchable import bits_of
+
+    check_site_output(output)
+    opened = Archive.open(archive, mode="r")
+    about = site_size(len(opened), bits_of(opened), pictures=pictures) / 1e6
+    echo(f"{output} will hold {len(opened)} tiles in roughly {about:,.1f} MB.", err=True)
+    if pictures:
+        echo("It will copy the scenes' imagery in small pictures; publish it only if their licence allows that.", err=True)
+    permission = Permission(remote_scenes=remote_scenes)
+    name = opened.path.resolve().name
+    count = write_site(opened.to_table(), output, name=name, pictures=pictures, permission=permission)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    if as_json:
+        echo_json({"tiles": count, "output": str(output), "bytes": size})
+    else:
+        echo(f"{count} tiles written to {output} ({size / 1e6:,.1f} MB); open index.html, or copy the folder to any web host.")
+
+
 def _model_of(archive: "Archive") -> str:
     """Return the name of the model whose vectors were hashed; "" if nobody said."""
-    from geohash_rs.hashing.files import describe_hasher
+    from geohash_rs.hashing.description import describe_hasher
 
     if archive.hasher_file is None:
         return ""

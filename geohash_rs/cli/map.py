@@ -24,11 +24,11 @@ MOST_PRINTED = 40  # rows of totals
 @click.command("map")
 @archive_argument
 @click.argument("concept", type=click.Path(path_type=Path), metavar="FILE.concept")
-@click.option("--precision", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Draw as much as can be drawn with this precision promised, such as 0.9; the concept must be calibrated.")
+@click.option("--precision", type=float, help="Draw as much as can be drawn with this precision promised, such as 0.9; the concept must be calibrated.")
 @click.option("--min-score", type=click.FloatRange(0, 1), help="Draw tiles from this score on.  [default: 0.5 without --precision]")
 @click.option("--dates", type=click.Choice(["apart", "merged"]), default="apart", show_default=True, help="apart: areas of each day by themselves. merged: ground that is found on any day.")
 @click.option("--min-area", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="KM2", help="Leave out areas, and fill gaps in areas, that are smaller than this.")
-@click.option("--by", type=click.Path(path_type=Path), metavar="LAYER", help="Polygons to cut areas at and to sum up by, such as districts: a vector file in any CRS.")
+@click.option("--by", type=click.Path(path_type=Path), metavar="LAYER", help="Polygons to cut areas at and to sum up by, such as districts: a vector file that says its CRS.")
 @click.option("--by-layer", help="Layer of that file, if it has several.")
 @click.option("--by-column", metavar="NAME", help="Column of that file with the names.  [default: number the polygons]")
 @click.option("--raster", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help="Also write the scores of all tiles to this folder: a GeoTIFF for each scene, one pixel a tile.")
@@ -52,7 +52,8 @@ def map_command(
     """Draw the ground that a concept covers as areas with their size.
 
     Tiles that overlap count each ground once. The totals are printed: of each day, and of each
-    region with --by.
+    region with --by. Of several tile sizes in a scene only the smallest is drawn; --tile-size
+    chooses another.
     """
     given = [option for option, value in (("--by-layer", by_layer), ("--by-column", by_column)) if value is not None]
     if given and by is None:
@@ -74,8 +75,9 @@ def map_command(
         echo(f"{len(written)} score raster{'s' * (len(written) > 1)} written to {raster}.", err=True)
     if output is not None:
         areas.to_file(output)
-        echo(f"{len(areas)} areas written to {output}.", err=True)
-    _print_totals(areas.totals)
+        echo(f"{len(areas)} area{'s' * (len(areas) != 1)} written to {output}.", err=True)
+    if len(areas):  # else a warning has said so
+        _print_totals(areas.totals)
 
 
 def _print_totals(totals: object) -> None:
@@ -90,9 +92,6 @@ def _print_totals(totals: object) -> None:
         frame["region"] = frame["region"].map(lambda name: plain_text(str(name)))
     if "share" in frame.columns:
         frame["share"] = frame["share"].map("{:.2%}".format)
-    if frame.empty:
-        echo("no areas.", err=True)
-        return
     echo(*frame.head(MOST_PRINTED).to_string(index=False, na_rep="-", float_format="{:,.3f}".format).split("\n"))
     if len(frame) > MOST_PRINTED:
         echo(f"... and {len(frame) - MOST_PRINTED} more rows; write them to a file with -o.", err=True)

@@ -17,12 +17,14 @@ __all__ = ["Numbers", "Sizes", "backbone_of", "backbone_options", "bands_of", "e
 
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
-    r"\b(asset|backbone|bands|checksum|crs|date_format|datetime|edges|embedding|filename_regex|footprint_m|"
-    r"geometry_column|keep_vectors|layer|max_distance|max_nodata|model|nodata|remote_scenes|resolution|scale_column|"
+    r"\b(asset|backbone|bands|block_km|by|checksum|crs|date_format|datetime|edges|embedding|filename_regex|footprint_m|"
+    r"geometry_column|keep_vectors|layer|max_distance|max_nodata|min_area_km2|min_score|min_share|model|nodata|remote_scenes|resolution|scale_column|"
     r"source_column|stride|tile_size|time_column|value_range|vector_column|weights|window|workers)="
     r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
-RENAMED = {"datetime": "date"}
+# Those that messages also mention without a value.
+NAMED = re.compile(r"(?<![\w/.-])(block_km|min_area_km2|min_score|min_share|tile_size)(?![\w/=-]|\.\w)")
+RENAMED = {"datetime": "date", "min_area_km2": "min_area"}
 
 remote_scenes_option = click.option("--remote-scenes", is_flag=True, help="Read scenes from wherever the archive says, such as URLs, not only from plain raster files of this machine; only if you trust its author.")
 
@@ -173,14 +175,19 @@ def in_options(message: str) -> str:
     'pass --value-range LOW,HIGH, the values'
     >>> in_options("tile_size 64 px is larger; use a smaller tile_size")
     '--tile-size 64 px is larger; use a smaller --tile-size'
+    >>> in_options("choose a smaller min_area_km2.")
+    'choose a smaller --min-area.'
     """
 
     def option(found: re.Match[str]) -> str:
-        name = RENAMED.get(found[1], found[1]).replace("_", "-")
         value = re.sub(r"[\[\]()\"' ]", "", found[2])
-        return f"--{name}" if value == "True" else f"--{name} {value}"
+        return _option(found[1]) if value == "True" else f"{_option(found[1])} {value}"
 
-    return re.sub(r"(?<![\w/.-])tile_size(?![\w/.=-])", "--tile-size", PARAMETERS.sub(option, message))
+    return NAMED.sub(lambda found: _option(found[1]), PARAMETERS.sub(option, message))
+
+
+def _option(parameter: str) -> str:
+    return "--" + RENAMED.get(parameter, parameter).replace("_", "-")
 
 
 def echo_json(value: object) -> None:

@@ -22,12 +22,14 @@ class Areas(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to 
     Columns: area (from 1), area_km2 (on the ellipsoid), score (mean of its tiles), tiles (that have
     their middle in it), where dates are apart date (the UTC day, NaT if unknown), where a promise
     is known precision (that of the least certain tile), with regions region, and geometry (polygons
-    in EPSG:4326, in parts at 180 degrees). All methods of a GeoDataFrame work.
+    in EPSG:4326, outlines counterclockwise, in parts at 180 degrees). All methods of a GeoDataFrame
+    work.
     """
 
-    _metadata = ["regions", "days"]  # noqa: RUF012 - as pandas wants it: kept when rows are chosen
+    _metadata = ["regions", "days", "concept"]  # noqa: RUF012 - as pandas wants it: kept when rows are chosen
     regions: Regions | None = None
     days: pd.DatetimeIndex | None = None
+    concept: str | None = None
 
     @property
     def _constructor(self) -> Any:  # noqa: ANN401 - what pandas expects of a subclass
@@ -88,7 +90,7 @@ class Areas(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped to 
         if driver is None and not options:
             from geohash_rs.export.areas import write_areas
 
-            write_areas(self, self.totals, filename)
+            write_areas(self, self.totals, filename, title=self.concept)
         else:
             super().to_file(filename, driver=driver, **options)
 

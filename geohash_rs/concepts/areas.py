@@ -1,11 +1,9 @@
 """Turn the tiles that a concept covers into areas on the map."""
 
-import dataclasses
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -14,7 +12,8 @@ import pandas as pd
 import shapely
 
 from geohash_rs.concepts.area_table import AREA_COLUMNS, Areas
-from geohash_rs.concepts.cells import Grid, grids_of
+from geohash_rs.concepts.cells import Grid
+from geohash_rs.concepts.cutting import Cut, cut_at, warn_of_cuts
 from geohash_rs.concepts.outlines import (
     SNAP_PX,
     filled,
@@ -22,11 +21,11 @@ from geohash_rs.concepts.outlines import (
     grid_outlines,
     joined,
     lonlat_outlines,
-    polygons_of,
     united,
 )
+from geohash_rs.concepts.placing import Cells, Footprints, Placed, days_of
 from geohash_rs.concepts.regions import Regions, regions_of
-from geohash_rs.concepts.tile_rows import rows_by_scene, tile_rows, windows_of
+from geohash_rs.concepts.tile_rows import tile_rows
 from geohash_rs.errors import GeoHashRSWarning, QueryError
 from geohash_rs.footprints.ground import square_km
 from geohash_rs.footprints.projection import WGS84, projection_of
@@ -39,43 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["areas_of", "check_map", "dissolved"]
 
-OUTSIDE = 1e-3  # share of the areas outside all regions that may be due to bent edges
-LEAST_KM2 = 1e-12  # of what is left of an area at the border of a region: rounding
-
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 GeometryArray = npt.NDArray[np.object_]
-Footprints = Callable[[Ints], GeometryArray]  # of the tiles in these rows
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Cells:
-    """Tiles of one grid: their rows in the table, and their positions on it."""
-
-    grid: Grid
-    rows: Ints
-    across: Ints
-    down: Ints
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Loose:
-    """Tiles of no grid: their rows in the table, and their footprints."""
-
-    rows: Ints
-    shapes: GeometryArray
-
-    @classmethod
-    def of(cls, rows: Ints, footprints: Footprints) -> Self:
-        """Look up footprints; a tile without one is nowhere."""
-        shapes = footprints(rows) if len(rows) else np.empty(0, dtype=object)
-        there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
-        return cls(rows=rows[there], shapes=shapes[there])
-
-    def of_day(self, days: npt.NDArray[np.datetime64], day: np.datetime64) -> Self:
-        """Choose the tiles of one day."""
-        mine = _is_day(days[self.rows], day)
-        return dataclasses.replace(self, rows=self.rows[mine], shapes=self.shapes[mine])
 
 
 def areas_of(
@@ -91,6 +56,7 @@ def areas_of(
     by_column: str | None,
     by_layer: str | None,
     tile_sizes: Collection[int] | None,
+    name: str | None = None,
 ) -> Areas:
     """Dissolve the tiles of an archive that a concept covers.
 
@@ -106,6 +72,7 @@ def areas_of(
         by_column: As in `regions_of`.
         by_layer: As in `regions_of`.
         tile_sizes: As in `dissolved`.
+        name: What the concept is called.
 
     Returns:
         The areas.
@@ -124,7 +91,7 @@ def areas_of(
     def footprints(rows: Ints) -> GeometryArray:
         return np.asarray(archive.tiles(ids[rows]).geometry.array, dtype=object)
 
-    return dissolved(
+    areas = dissolved(
         tiles,
         archive.scenes(),
         footprints=footprints,
@@ -133,6 +100,8 @@ def areas_of(
         by=regions,
         tile_sizes=tile_sizes,
     )
+    areas.concept = name
+    return areas
 
 
 def dissolved(
@@ -149,9 +118,9 @@ def dissolved(
 
     A tile answers for its part of the scene's grid: tiles that overlap share the overlap, what
     overhangs the scene counts for nothing, gaps stay gaps. Of several tile sizes in a scene the
-    smallest decides. Scenes of one day are joined, and ground that several of them show counts
-    once. Tiles that no grid explains, such as vectors and codes made elsewhere, are joined by their
-    footprints.
+    smallest decides, with a warning if others are left out. Scenes of one day are joined, and
+    ground that several of them show counts once. Tiles that no grid explains, such as vectors and
+    codes made elsewhere, are joined by their footprints.
 
     Args:
         tiles: The tiles that the concept covers, as from `tile_rows`, with a column score and,
@@ -164,7 +133,8 @@ def dissolved(
         min_area_km2: Areas smaller than this are left out, then gaps in areas smaller than this are
             filled; square kilometres.
         by: Regions at whose borders areas are cut. Ground outside all of them is left out, with a
-            warning; ground in several counts in each.
+            warning; ground in several counts in each. Slivers at the edge of an area, as
+            `cut_at` finds them, count for the region next to theirs.
         tile_sizes: The tile sizes that were asked for, px; None means all.
 
     Returns:
@@ -175,46 +145,74 @@ def dissolved(
         SceneError: If a scene's CRS cannot be converted to longitude and latitude.
     """
     check_map(dates, min_area_km2)
-    days = _days(tiles)
-    placed, points, loose = _placed(tiles, records, tile_sizes, footprints)
-    parts, used = [], []
+    days = days_of(tiles)
+    placed = Placed.of(tiles, records, sizes=tile_sizes, footprints=footprints)
+    parts: list[pd.DataFrame] = []
+    cuts: list[Cut] = []
     apart = dates == "apart"
-    covering = np.concatenate([*(one.rows for one in placed), loose.rows])
-    groups = np.unique(days[covering])
+    groups = np.unique(days[placed.rows])
     for day in groups if apart else [None]:
-        chosen, rest, rows = placed, loose, covering
-        if day is not None:
-            chosen, rest = list(_of_day(placed, days, day)), loose.of_day(days, day)
-            rows = covering[_is_day(days[covering], day)]
-        shapes = _sieved(_outlined(chosen, rest.shapes), min_area_km2)
-        frame = _measured(shapes, points, rows, tiles)
-        cut = shapes
+        there = placed if day is None else placed.of_day(days, day)
+        shapes = _sieved(_outlined(there.cells, there.loose.shapes), min_area_km2)
+        frame = _measured(shapes, there, tiles)
         if by is not None:
-            cut, regions, areas = _cut(shapes, by)
+            cut = cut_at(by, shapes, frame["tiles"].to_numpy())
+            cuts.append(cut)
             # a part without the middle of a tile in it is as good as its area
-            whole = frame.drop(columns=["geometry", "tiles"]).iloc[areas].reset_index(drop=True)
-            frame = _measured(cut, points, rows, tiles).fillna(whole)
-            frame["region"] = by.names[regions]
+            whole = frame.drop(columns=["geometry", "tiles"]).iloc[cut.area].reset_index(drop=True)
+            frame = _measured(cut.parts, there, tiles).fillna(whole)
+            frame["region"] = by.names[cut.region]
         if apart:
             frame["date"] = pd.DatetimeIndex([day] * len(frame), tz="UTC")
         parts.append(frame)
-        used.append((shapes, cut))
-    if by is not None:
-        _warn_outside(used)
-    none = [] if parts else [_empty(tiles, by=by, apart=apart)]
-    frame = pd.concat([*parts, *none], ignore_index=True)
+    if not parts:
+        parts.append(_empty(tiles, placed, by=by, apart=apart))
+    frame = pd.concat(parts, ignore_index=True)
     frame["area"] = np.arange(1, len(frame) + 1)
     areas = Areas(frame[[name for name in AREA_COLUMNS if name in frame.columns]], crs=WGS84)
     areas.regions = by
     areas.days = pd.DatetimeIndex(groups, tz="UTC") if apart else None
-    if not len(areas):
-        why = "no tile passes" if not len(tiles) else "nothing is left of the tiles that pass"
-        msg = (
-            f"the map is empty: {why}; ask for a lower precision or score, a wider region or time, "
-            "or a smaller min_area_km2."
-        )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+    if len(areas):
+        _warn_of_sizes(placed)
+        warn_of_cuts(cuts)
+    else:
+        _warn_of_nothing(tiles, placed, cuts)
     return areas
+
+
+def _warn_of_sizes(placed: Placed) -> None:
+    """Warn if tiles are larger than those that decide."""
+    if placed.left_out:
+        msg = (
+            "a scene is drawn from its smallest tiles, so "
+            f"{sum(placed.left_out.values()):,} larger tiles that pass are left out, of "
+            f"{_sizes(placed)} px; choose them with tile_size={max(placed.left_out)}."
+        )
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+
+
+def _sizes(placed: Placed) -> str:
+    return " and ".join(map(str, sorted(placed.left_out)))
+
+
+def _warn_of_nothing(tiles: pd.DataFrame, placed: Placed, cuts: Sequence[Cut]) -> None:
+    """Warn that there are no areas, and why."""
+    then = "ask for a lower precision or score, or a wider region or time"
+    if not len(tiles):
+        why = "no tile passes"
+    elif placed.left_out and not len(placed.rows):
+        why = f"all tiles that pass are of {_sizes(placed)} px, and the smallest of a scene decide"
+        then = f"choose their size with tile_size={max(placed.left_out)}"
+    elif any(len(cut.whole) for cut in cuts):
+        why = "all areas lie outside all regions"
+        then = "draw the map without regions to see them"
+    elif not len(placed.rows):
+        why = "no tile that passes has a place"
+        then = "map an archive whose tiles have footprints"
+    else:
+        why = "all areas are smaller than the smallest that was asked for"
+        then = "choose a smaller min_area_km2"
+    warnings.warn(f"the map is empty: {why}; {then}.", GeoHashRSWarning, stacklevel=3)
 
 
 def check_map(dates: str, min_area_km2: float) -> None:
@@ -235,99 +233,9 @@ def check_map(dates: str, min_area_km2: float) -> None:
         raise QueryError(msg)
 
 
-def _days(tiles: pd.DataFrame) -> npt.NDArray[np.datetime64]:
-    """Return the UTC day of each tile, NaT where unknown."""
-    stamps = pd.to_datetime(tiles["datetime"], utc=True).dt.tz_localize(None)
-    return stamps.to_numpy(dtype="datetime64[D]").astype("datetime64[s]")
-
-
-def _placed(
-    tiles: pd.DataFrame,
-    records: Sequence[SceneRecord],
-    sizes: Collection[int] | None,
-    footprints: Footprints,
-) -> tuple[list[_Cells], Floats, _Loose]:
-    """Find each tile on its scene's grid.
-
-    Returns:
-        The tiles of each scene whose grid decides; the middle of each tile's ground, degrees, shape
-        (tiles, 2); and the tiles that have a footprint but no grid.
-    """
-    windows = windows_of(tiles)
-    known = {one.scene: one for one in records}
-    points = np.full((len(tiles), 2), np.nan)
-    placed, free = [], [np.empty(0, np.int64)]
-    for scene, rows in rows_by_scene(tiles).items():
-        grids = grids_of(known[scene], sizes=sizes) if scene in known else []
-        left = np.ones(len(rows), np.bool_)
-        for number, grid in enumerate(grids):
-            across, down = grid.find(windows[rows])
-            found = left & (across >= 0)
-            if number == 0 and not _is_on_earth(grid):
-                continue  # footprints end where the Earth does
-            left &= ~found
-            if number == 0 and found.any():  # larger tiles say nothing that the smallest do not
-                cells = _Cells(grid=grid, rows=rows[found], across=across[found], down=down[found])
-                points[cells.rows] = _middles(cells)
-                placed.append(cells)
-        free.append(rows[left])
-    loose = _Loose.of(np.concatenate(free), footprints)
-    points[loose.rows] = _inside(loose.shapes)
-    lost = np.concatenate([np.empty(0, np.int64), *(one.rows for one in placed)])
-    lost = lost[np.isnan(points[lost]).any(axis=1)]
-    points[lost] = _inside(footprints(lost)) if len(lost) else points[lost]
-    return placed, points, loose
-
-
-def _is_on_earth(grid: Grid) -> bool:
-    """Return whether the corners of a scene are on the Earth, and so all of it is."""
-    left, right = grid.cols.borders[[0, -1]]
-    top, bottom = grid.rows.borders[[0, -1]]
-    corners = grid.place(np.array([left, left, right, right]), np.array([top, bottom, bottom, top]))
-    projection = projection_of(grid.crs)
-    slack = grid.pixel * grid.cols.size
-    if projection.plain:
-        return True
-    return bool(projection.on_earth(corners, projection.to_lonlat(corners), slack=slack).all())
-
-
-def _inside(shapes: GeometryArray) -> Floats:
-    """Return a point in each shape."""
-    found: Floats = shapely.get_coordinates(shapely.point_on_surface(shapes)).reshape(-1, 2)
-    return found
-
-
-def _middles(cells: _Cells) -> Floats:
-    """Return the middle of each tile's ground in longitude and latitude, NaN off the Earth."""
-    projection = projection_of(cells.grid.crs)
-    lonlat = projection.to_lonlat(cells.grid.centres(cells.across, cells.down))
-    lonlat[~np.isfinite(lonlat).all(axis=1)] = np.nan
-    beyond = np.abs(lonlat[:, 0]) > 180
-    lonlat[beyond, 0] = (lonlat[beyond, 0] + 180) % 360 - 180
-    return lonlat
-
-
-def _of_day(
-    placed: Sequence[_Cells], days: npt.NDArray[np.datetime64], day: np.datetime64
-) -> Iterator[_Cells]:
-    """Choose the tiles of one day; that of tiles without a date is NaT."""
-    for one in placed:
-        mine = _is_day(days[one.rows], day)
-        if mine.all():
-            yield one
-        elif mine.any():
-            yield _Cells(
-                grid=one.grid, rows=one.rows[mine], across=one.across[mine], down=one.down[mine]
-            )
-
-
-def _is_day(days: npt.NDArray[np.datetime64], day: np.datetime64) -> npt.NDArray[np.bool_]:
-    return np.isnat(days) if np.isnat(day) else np.asarray(days == day)
-
-
-def _outlined(placed: Sequence[_Cells], loose: GeometryArray) -> GeometryArray:
+def _outlined(placed: Sequence[Cells], loose: GeometryArray) -> GeometryArray:
     """Outline the ground of tiles, in longitude and latitude, each place once."""
-    same: dict[tuple[object, ...], list[_Cells]] = {}
+    same: dict[tuple[object, ...], list[Cells]] = {}
     for one in placed:  # scenes with one grid, such as dates of one place, are drawn at once
         same.setdefault(one.grid.key, []).append(one)
     by_crs: dict[tuple[str, int], list[tuple[Grid, GeometryArray]]] = {}
@@ -365,31 +273,11 @@ def _sieved(shapes: GeometryArray, least: float) -> GeometryArray:
     return shapes[np.argsort(-square_km(shapes), kind="stable")]
 
 
-def _cut(shapes: GeometryArray, by: Regions) -> tuple[GeometryArray, Ints, Ints]:
-    """Cut areas at the borders of regions.
-
-    Returns:
-        The parts, by region and within one the largest first, and the region and area of each.
-    """
-    shapely.prepare(by.shapes)
-    region, area = shapely.STRtree(shapes).query(by.shapes, predicate="intersects")
-    parts = shapes[area]
-    crossing = ~shapely.contains(by.shapes[region], parts)
-    cut = shapely.intersection(by.shapes[region[crossing]], parts[crossing])
-    # without the lines and points where areas only touch a region
-    parts[crossing] = np.array(list(map(polygons_of, cut)), dtype=object)
-    sizes = square_km(parts)
-    order = np.lexsort((-sizes, region))
-    order = order[sizes[order] > LEAST_KM2]
-    return parts[order], region[order], area[order]
-
-
-def _measured(
-    shapes: GeometryArray, points: Floats, rows: Ints, tiles: pd.DataFrame
-) -> pd.DataFrame:
+def _measured(shapes: GeometryArray, placed: Placed, tiles: pd.DataFrame) -> pd.DataFrame:
     """Measure areas, and average the tiles that have their middle in them."""
     shapely.prepare(shapes)
-    middles = np.asarray(shapely.points(points[rows]), dtype=object)
+    rows = placed.rows
+    middles = np.asarray(shapely.points(placed.points[rows]), dtype=object)
     inside, which = shapely.STRtree(middles).query(shapes, "intersects")
     counts = np.bincount(inside, minlength=len(shapes))
     scores = tiles["score"].to_numpy(dtype=np.float64)[rows]
@@ -401,27 +289,16 @@ def _measured(
         least = np.full(len(shapes), np.inf)
         np.minimum.at(least, inside, np.nan_to_num(certain, nan=-np.inf))
         found["precision"] = np.where(np.isfinite(least), least, np.nan)
-    return pd.DataFrame({**found, "geometry": gpd.array.from_shapely(shapes, crs=WGS84)})
+    outlines = shapely.orient_polygons(shapes)  # counterclockwise, holes clockwise
+    return pd.DataFrame({**found, "geometry": gpd.array.from_shapely(outlines, crs=WGS84)})
 
 
-def _empty(tiles: pd.DataFrame, *, by: Regions | None, apart: bool) -> pd.DataFrame:
+def _empty(tiles: pd.DataFrame, placed: Placed, *, by: Regions | None, apart: bool) -> pd.DataFrame:
     """Make a table without rows that has the right columns."""
     none = np.empty(0, dtype=object)
-    frame = _measured(none, np.empty((0, 2)), np.empty(0, np.int64), tiles)
+    frame = _measured(none, placed, tiles)
     if by is not None:
         frame["region"] = none
     if apart:
         frame["date"] = pd.DatetimeIndex([], dtype="datetime64[s, UTC]")
     return frame
-
-
-def _warn_outside(used: Sequence[tuple[GeometryArray, GeometryArray]]) -> None:
-    """Warn if areas lie outside all regions."""
-    found = sum(float(square_km(shapes).sum()) for shapes, _ in used)
-    inside = sum(float(square_km(np.array([shapely.union_all(cut)])).sum()) for _, cut in used)
-    if found - inside > OUTSIDE * found:
-        msg = (
-            f"{found - inside:.4g} of {found:.4g} km2 lie outside all regions and are left out; "
-            "map without by=... to see them."
-        )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)

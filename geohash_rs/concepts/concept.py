@@ -6,23 +6,23 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 import geopandas as gpd
 
-from geohash_rs.concepts.area_table import Areas
-from geohash_rs.concepts.areas import areas_of
 from geohash_rs.concepts.calibrated import Calibrated
 from geohash_rs.concepts.concept_file import Saved, read_concept, write_concept
 from geohash_rs.concepts.learning import NUM_BACKGROUND, fit_model
-from geohash_rs.concepts.mark import Mark, check_marks, codes_of_marks, joined, recognised
+from geohash_rs.concepts.mark import Mark, check_marks, codes_of_marks, joined, recognised, renewed
 from geohash_rs.concepts.marking import Shown, new_marks
-from geohash_rs.concepts.raster import write_rasters
 from geohash_rs.concepts.scored import LIKELY
 from geohash_rs.errors import ConceptError, GeoHashRSWarning, HasherMismatchError
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.store.search.where import Where, WhereOptions
 from geohash_rs.store.searchable import bits_of
+
+if TYPE_CHECKING:
+    from geohash_rs.concepts.area_table import Areas
 
 __all__ = ["Concept"]
 
@@ -44,23 +44,28 @@ class Concept(Calibrated):
     """
 
     @classmethod
-    def of_marks(cls, archive: ImageQueries, marks: Iterable[Mark], *, name: str) -> Self:
+    def of_marks(
+        cls, archive: ImageQueries, marks: Iterable[Mark], *, name: str, hasher: str | None
+    ) -> Self:
         """Learn from marks.
 
         Args:
             archive: The archive.
             marks: The judgements, at most one of each tile.
             name: What the concept is called.
+            hasher: Fingerprint of the hasher that made the codes of the marks.
 
         Returns:
             The concept, not calibrated.
 
         Raises:
             ConceptError: If no mark is right, or a code is not as long as the archive's.
+            HasherMismatchError: If another hasher made the archive's codes, and a mark has no tile
+                whose code can be looked up again.
         """
-        known = tuple(marks)
-        notes = check_marks(known)
         with archive.one_state() as still:
+            known = tuple(renewed(still, marks, hasher=hasher))
+            notes = check_marks(known)
             num_bytes = bits_of(still) // 8
             if wrong := [mark for mark in known if len(mark.code) != num_bytes]:
                 msg = (
@@ -69,7 +74,7 @@ class Concept(Calibrated):
                 )
                 raise ConceptError(msg)
             background = still.sample(NUM_BACKGROUND)[1]
-            hasher = still.hasher_fingerprint
+            present = still.hasher_fingerprint
         model = fit_model(
             codes_of_marks(known, right=True, num_bytes=num_bytes),
             codes_of_marks(known, right=False, num_bytes=num_bytes),
@@ -80,7 +85,7 @@ class Concept(Calibrated):
             name=name,
             marks=known,
             model=model,
-            hasher=hasher,
+            hasher=present,
             created=dt.datetime.now(dt.UTC).replace(microsecond=0),
             notes=notes,
         )
@@ -160,6 +165,9 @@ class Concept(Calibrated):
     ) -> Self:
         """Learn from more marks. A calibration does not hold for what is learnt, and is dropped.
 
+        If the archive was refitted meanwhile, the codes of the marked tiles are looked up again;
+        without new marks, this learns the same from the new codes.
+
         Args:
             right: As in `Archive.learn`; a new judgement of a tile replaces the old one.
             wrong: As in `Archive.learn`.
@@ -173,9 +181,11 @@ class Concept(Calibrated):
 
         Raises:
             ConceptError: As `Archive.learn`, or if a tile to forget is not marked.
+            HasherMismatchError: If the archive was refitted and a mark has only a code, since it
+                is of a patch, of another archive, or of a removed tile.
             GeoHashRSError: As `Archive.learn`.
         """
-        new = new_marks(
+        new, hasher = new_marks(
             self.archive,
             right=right,
             wrong=wrong,
@@ -188,7 +198,12 @@ class Concept(Calibrated):
             msg = f"tile {min(unknown)} is not marked in {self.name}, so it cannot be forgotten."
             raise ConceptError(msg)
         kept = [mark for mark in self.marks if mark.tile is None or mark.tile not in gone]
-        return self.of_marks(self.archive, joined(kept, new), name=self.name)
+        with self.archive.one_state() as still:
+            marks = joined(renewed(still, kept, hasher=self.hasher), new)
+            if still.hasher_fingerprint != hasher:
+                msg = f"{still.path} was refitted while it learnt; call learn again."
+                raise HasherMismatchError(msg)
+        return self.of_marks(self.archive, marks, name=self.name, hasher=hasher)
 
     def map(
         self,
@@ -201,8 +216,10 @@ class Concept(Calibrated):
         by_column: str | None = None,
         by_layer: str | None = None,
         **where: Unpack[WhereOptions],
-    ) -> Areas:
+    ) -> "Areas":
         """Draw the ground of all tiles above a precision or a score as dissolved polygons.
+
+        Of several tile sizes in a scene only the smallest is drawn; `tile_size` chooses another.
 
         Args:
             precision: Precision that must be promised, above 0 and below 1. The promise is about
@@ -226,6 +243,8 @@ class Concept(Calibrated):
             HasherMismatchError: If the archive was refitted.
             RegionError: If the regions cannot be read.
         """
+        from geohash_rs.concepts.areas import areas_of  # slow to import, as what it draws with
+
         if precision is None and min_score is None:
             min_score = LIKELY
             if self.promise is None:
@@ -251,6 +270,7 @@ class Concept(Calibrated):
                 by_column=by_column,
                 by_layer=by_layer,
                 tile_sizes=parsed.tile_sizes,
+                name=self.name,
             )
 
     def rasters(self, folder: str | Path, **where: Unpack[WhereOptions]) -> list[Path]:
@@ -267,6 +287,8 @@ class Concept(Calibrated):
             ExportError: If they cannot be written.
             HasherMismatchError: If the archive was refitted.
         """
+        from geohash_rs.concepts.raster import write_rasters  # slow to import
+
         parsed = Where.parse(**where)
         with self.archive.one_state() as still:
             ids, costs = self.scored(still, parsed)

@@ -10,18 +10,23 @@ import numpy as np
 
 from geohash_rs.concepts.learning import Model
 from geohash_rs.concepts.mark import Mark, check_marks
-from geohash_rs.errors import ArchiveCorruptError, ConceptError, GeoHashRSError, one_line
+from geohash_rs.errors import ConceptError
 from geohash_rs.export.formats import check_place, reporting
 from geohash_rs.store.disk.durable import replacing
-from geohash_rs.store.disk.plain import read_plain
+from geohash_rs.store.disk.json_file import JsonFile
 from geohash_rs.store.search.weights import BitWeights
 from geohash_rs.trust.promise import Promise
 
 __all__ = ["Saved", "check_name", "parse_concept", "read_concept", "text_of", "write_concept"]
 
-FORMAT = "geohash_rs concept"
-VERSION = 1
-MOST_BYTES = 64 << 20
+FILE = JsonFile(
+    what="concept",
+    version=1,
+    most_bytes=64 << 20,
+    error=ConceptError,
+    make="make one with 'geohash-rs learn'",
+    again="Take it from a copy, or learn it again.",
+)
 MOST_NAME = 100  # characters
 MOST_TEXT = 4096  # characters
 
@@ -85,8 +90,7 @@ def text_of(saved: Saved) -> str:
     right = sum(mark.right for mark in saved.marks)
     weights = saved.model.weights
     body: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
+        **FILE.head,
         "name": saved.name,
         "created": saved.created.isoformat(),
         "hasher": saved.hasher,
@@ -120,13 +124,7 @@ def read_concept(path: str | Path) -> Saved:
     Raises:
         ConceptError: If it cannot be read, is not a concept, or is damaged.
     """
-    try:
-        content = read_plain(Path(path), most=MOST_BYTES + 1)
-    except (OSError, ArchiveCorruptError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        msg = f"{path} cannot be read: {reason.rstrip('.')}; pass the path of a .concept file."
-        raise ConceptError(msg) from error
-    return parse_concept(content, name=str(path))
+    return FILE.read(path, _checked)
 
 
 def parse_concept(content: bytes, *, name: str) -> Saved:
@@ -142,36 +140,14 @@ def parse_concept(content: bytes, *, name: str) -> Saved:
     Raises:
         ConceptError: If it is not a concept, or is damaged.
     """
-    if len(content) > MOST_BYTES:
-        msg = f"{name} is larger than {MOST_BYTES >> 20} MB, so it is not a concept."
-        raise ConceptError(msg)
-    try:
-        body = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        msg = f"{name} is not a concept, or was cut short: {one_line(error)}."
-        raise ConceptError(msg) from error
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
-        msg = f"{name} is not a concept; make one with 'geohash-rs learn'."
-        raise ConceptError(msg)
-    if body.get("version") != VERSION:
-        msg = (
-            f"{name} has version {body.get('version')!r}, but this program reads {VERSION}; "
-            "install a newer geohash_rs."
-        )
-        raise ConceptError(msg)
-    try:
-        return _checked(body)
-    except (KeyError, TypeError, ValueError, OverflowError, GeoHashRSError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)
-        msg = f"{name} is damaged: {what.rstrip('.')}. Take it from a copy, or learn it again."
-        raise ConceptError(msg) from error
+    return FILE.parse(content, _checked, name=name)
 
 
 def _checked(body: dict[str, Any]) -> Saved:
     """Build a concept; what is wrong raises an error of any kind.
 
     Raises:
-        ConceptError: If a tile is marked twice.
+        ConceptError: If a tile is marked twice, or a count is not that of what it counts.
     """
     given = body["model"]
     model = Model(
@@ -188,6 +164,12 @@ def _checked(body: dict[str, Any]) -> Saved:
     if len({mark.key for mark in marks}) < len(marks):
         msg = "a tile is marked twice"
         raise ConceptError(msg)
+    num_right = sum(mark.right for mark in marks)
+    counts = {"num_bits": 8 * num_bytes, "right": num_right, "wrong": len(marks) - num_right}
+    for key, count in counts.items():
+        if body[key] != count:
+            msg = f"{key} is {str(body[key])[:20]}, but the file holds {count}"
+            raise ConceptError(msg)
     promise, calibrated = body["promise"], body["calibrated"]
     return Saved(
         name=check_name(body["name"]),

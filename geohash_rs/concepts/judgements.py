@@ -12,6 +12,7 @@ __all__ = ["JUDGEMENT", "read_judgements", "to_judge"]
 JUDGEMENT = "right"  # column to fill in
 YES = frozenset(["true", "yes", "right", "1", "1.0"])
 NO = frozenset(["false", "no", "wrong", "0", "0.0"])
+READABLE = (".gpkg", ".geojson", ".parquet", ".csv")  # that are written, too
 
 
 def to_judge(tiles: pd.DataFrame) -> pd.DataFrame:
@@ -81,4 +82,6 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.DataFrame(read_shapes(path, layer=None, what="judgements"))
     except (OSError, ValueError, RegionError) as error:
         msg = str(error) if isinstance(error, RegionError) else f"{path}: {one_line(error)}"
+        if path.suffix.lower() not in READABLE:
+            msg = f"{msg.rstrip('.')}; judgements are read from {', '.join(READABLE)}."
         raise ConceptError(msg) from error

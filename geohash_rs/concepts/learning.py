@@ -41,11 +41,22 @@ class Model:
         weights: The code at cost 0, and the cost of each bit that differs from it.
         offset: Cost at which a tile is as likely right as wrong, where the score is 0.5.
         unit: Log odds per cost, above 0.
+
+    Raises:
+        ConceptError: If the offset is not finite, or the unit not finite and above 0.
     """
 
     weights: BitWeights
     offset: float
     unit: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.offset) and 0 < self.unit < np.inf):
+            msg = (
+                f"the score is 0.5 at cost {self.offset} and changes by {self.unit} log odds per "
+                "cost; the first must be finite, the second finite and above 0."
+            )
+            raise ConceptError(msg)
 
     def scores(self, costs: npt.ArrayLike) -> Floats:
         """Turn costs into scores, for people: they never rise with the cost.

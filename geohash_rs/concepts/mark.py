@@ -7,10 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.errors import ConceptError, TileNotFoundError
+from geohash_rs.errors import ConceptError, HasherMismatchError, TileNotFoundError
 from geohash_rs.store.searchable import Searchable
 
-__all__ = ["Mark", "check_marks", "codes_of_marks", "joined", "recognised"]
+__all__ = [
+    "Mark",
+    "check_marks",
+    "codes_of_marks",
+    "joined",
+    "recognised",
+    "renewed",
+    "tiles_by_id",
+]
 
 MOST_NAMED = 5
 
@@ -119,22 +127,66 @@ def recognised(archive: Searchable, marks: Iterable[Mark]) -> list[Mark]:
     Returns:
         The marks; what is left without an id still has its code.
     """
+    given = list(marks)
+    here = tiles_by_id(archive, (mark.tile for mark in given if mark.tile is not None))
     return [
         mark
-        if mark.tile is None or _is_here(archive, mark)
+        if mark.tile is None or here.get(mark.tile) == (mark.code, mark.source)
         else dataclasses.replace(mark, tile=None)
-        for mark in marks
+        for mark in given
     ]
 
 
-def _is_here(archive: Searchable, mark: Mark) -> bool:
-    ids = np.array([mark.tile], dtype=np.int64)
+def renewed(archive: Searchable, marks: Iterable[Mark], *, hasher: str | None) -> list[Mark]:
+    """Look up the codes of marks again if another hasher has made them since.
+
+    Args:
+        archive: One state of the archive.
+        marks: Marks of it.
+        hasher: Fingerprint of the hasher that made their codes.
+
+    Returns:
+        The marks with the archive's codes.
+
+    Raises:
+        HasherMismatchError: If another hasher made them, and a mark has no tile to look up.
+    """
+    given = list(marks)
+    if archive.hasher_fingerprint == hasher:
+        return given
+    here = tiles_by_id(archive, (mark.tile for mark in given if mark.tile is not None))
+    lost = [mark for mark in given if mark.tile not in here]
+    if lost:
+        msg = (
+            f"{archive.path} was refitted, and {len(lost)} of {len(given)} marks have only a code "
+            f"of the former hasher, such as {_name(lost[0])}: they are of patches, of another "
+            "archive, or of removed tiles. Learn a new concept from tiles and patches."
+        )
+        raise HasherMismatchError(msg)
+    return [
+        dataclasses.replace(mark, code=here[mark.tile][0]) for mark in given if mark.tile in here
+    ]
+
+
+def tiles_by_id(archive: Searchable, ids: Iterable[int]) -> dict[int, tuple[bytes, str]]:
+    """Look up tiles, all at once.
+
+    Args:
+        archive: One state of the archive.
+        ids: Tile ids, 0 to 2**63 - 1; those without a tile are passed over.
+
+    Returns:
+        The packed code and the scene of each tile, by id.
+    """
+    wanted = np.array(sorted(set(ids)), dtype=np.int64)
     try:
-        if bytes(archive.codes(ids)[0]) != mark.code:
-            return False
-        return str(archive.tiles(ids)["scene"].iloc[0]) == mark.source
-    except TileNotFoundError:
-        return False
+        codes = archive.codes(wanted)
+    except TileNotFoundError as error:
+        wanted = wanted[~np.isin(wanted, list(error.missing))]
+        codes = archive.codes(wanted)
+    scenes = archive.tiles(wanted)["scene"].astype(str)
+    found = zip(map(bytes, codes), scenes, strict=True)
+    return dict(zip(wanted.tolist(), found, strict=True))
 
 
 def _name(mark: Mark) -> str:

@@ -12,20 +12,21 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from geohash_rs.concepts.mark import Mark, check_marks
-from geohash_rs.errors import ConceptError, RegionError
+from geohash_rs.errors import ConceptError, RegionError, TileNotFoundError
 from geohash_rs.footprints.projection import WGS84
-from geohash_rs.retrieval.image_queries import ImageQueries, hash_patch
-from geohash_rs.retrieval.query import Query, check_hasher, query_of_point, query_of_tile
+from geohash_rs.retrieval.image_queries import ImageQueries
+from geohash_rs.retrieval.query import Query, check_hasher, query_of_point
 from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.regions import read_shapes, shapes_of_frame
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
 
-__all__ = ["Shown", "marks_of", "marks_of_tiles", "new_marks", "tiles_of_shapes"]
+__all__ = ["Shown", "marks_of_tiles", "new_marks", "tiles_of_shapes"]
 
 LAYERS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".kml", ".gml", ".parquet", ".wkt")
 MIN_SHARE = 0.5  # of a tile that a polygon must cover to mark it
+AT_ONCE = 1 << 16  # tiles whose footprints are in memory
 
 Shown: TypeAlias = (
     int
@@ -40,54 +41,6 @@ Shown: TypeAlias = (
 )
 
 
-def marks_of(
-    archive: ImageQueries,
-    shown: Shown,
-    *,
-    right: bool,
-    layer: str | None = None,
-    where: Where | None = None,
-    device: str = "cpu",
-) -> list[Mark]:
-    """Make marks of what a user shows.
-
-    Args:
-        archive: The archive.
-        shown: A tile id; the path of a patch, or of a vector layer; a longitude and latitude; a
-            shapely geometry in longitude and latitude; a table of geometries; or several of these.
-            A point marks the tile whose centre is nearest. A polygon marks all tiles of which it
-            covers half, or, if there is none, the tile around its middle.
-        right: Whether they are right or wrong.
-        layer: Layer of a vector file that has several.
-        where: Limits on the tiles that a place or a shape marks, such as a time.
-        device: Device that hashes patches.
-
-    Returns:
-        One mark for each tile, in the order given.
-
-    Raises:
-        ConceptError: If something is not one of these, or a layer marks no tile.
-        GeoHashRSError: As `ImageQueries.query` raises for patches, points and tiles.
-    """
-    limits = where or Where()
-    patches: dict[int, Query] = {}
-    items = _several(shown)
-    for number, item in enumerate(items):  # before the state is held: hashing takes long
-        if isinstance(item, str | Path) and not _is_layer(item):
-            patches[number] = hash_patch(archive, item, stretch=True, device=device)
-    found: dict[tuple[int | None, str, bytes], Mark] = {}
-    with archive.one_state() as still:
-        check_hasher(still, patches.values())
-        for number, item in enumerate(items):
-            if number in patches:
-                marks = _of_patch(patches[number], right=right)
-            else:
-                ids = _tiles_of(still, item, layer=layer, where=limits)
-                marks = marks_of_tiles(still, ids, right=right)
-            found.update({mark.key: mark for mark in marks})
-    return list(found.values())
-
-
 def new_marks(
     archive: ImageQueries,
     *,
@@ -96,41 +49,101 @@ def new_marks(
     layer: str | None = None,
     where: Where | None = None,
     device: str = "cpu",
-) -> list[Mark]:
-    """Make marks of what is right and what is wrong; see `marks_of`.
+) -> tuple[list[Mark], str | None]:
+    """Make marks of what a user shows.
+
+    What can be shown is a tile id; the path of a patch, or of a vector layer; a longitude and
+    latitude; a shapely geometry in longitude and latitude; a table of geometries; or several of
+    these. A point marks the tile whose centre is nearest. A polygon marks all tiles of which it
+    covers half, or, if there is none, the tile around its middle.
 
     Args:
         archive: The archive.
         right: What is right.
         wrong: What is wrong.
         layer: Layer of a vector file that has several.
-        where: Limits on the tiles that places and shapes mark.
+        where: Limits on the tiles that a place or a shape marks, such as a time.
         device: Device that hashes patches.
 
     Returns:
-        The marks.
+        One mark for each tile, in the order given, those that are right first; and the fingerprint
+        of the hasher that made their codes.
 
     Raises:
-        ConceptError: If one tile is both right and wrong.
-        GeoHashRSError: As `marks_of` raises.
+        ConceptError: If something is not one of these, a layer marks no tile, or a tile is both
+            right and wrong.
+        GeoHashRSError: As `ImageQueries.query` raises for patches, points and tiles.
     """
-    found = [
-        mark
-        for kind, shown in ((True, right), (False, wrong))
-        for mark in marks_of(archive, shown, right=kind, layer=layer, where=where, device=device)
-    ]
+
+    def hashed(item: Any) -> Any:  # noqa: ANN401 - see `Shown`
+        is_patch = isinstance(item, str | Path) and not _is_layer(item)
+        if not is_patch:
+            return item
+        from geohash_rs.retrieval.patch_query import hash_patch  # noqa: PLC0415 - slow to import
+
+        return hash_patch(archive, item, stretch=True, device=device)
+
+    # before the state is held: hashing takes long
+    kinds = ((True, right), (False, wrong))
+    shown = {kind: list(map(hashed, _several(each))) for kind, each in kinds}
+    with archive.one_state() as still:
+        patches = [one for each in shown.values() for one in each if isinstance(one, Query)]
+        check_hasher(still, patches)
+        found = [
+            mark
+            for kind, each in shown.items()
+            for mark in _marks_of(still, each, right=kind, layer=layer, where=where or Where())
+        ]
+        hasher = still.hasher_fingerprint
     if any(mark.right for mark in found):
         check_marks(found)  # that none is both, while it is known what was said now
-    return found
+    return found, hasher
+
+
+def _marks_of(
+    archive: Searchable, shown: Sequence[Any], *, right: bool, layer: str | None, where: Where
+) -> list[Mark]:
+    """Make marks of one kind; all tiles are looked up at once."""
+    parts = [
+        one if isinstance(one, Query) else _tiles_of(archive, one, layer=layer, where=where)
+        for one in shown
+    ]
+    ids = [part for part in parts if not isinstance(part, Query)]
+    unique = np.unique(np.concatenate([np.empty(0, np.int64), *ids]))
+    tiles = {mark.tile: mark for mark in marks_of_tiles(archive, unique, right=right)}
+    found: dict[tuple[int | None, str, bytes], Mark] = {}
+    for part in parts:
+        if isinstance(part, Query):
+            marks = _of_patch(part, right=right)
+        else:
+            marks = [tiles[tile] for tile in part.tolist()]
+        found.update({mark.key: mark for mark in marks})
+    return list(found.values())
 
 
 def _several(shown: Any) -> list[Any]:  # noqa: ANN401 - one thing, several or None
+    """Return the things that are shown.
+
+    Raises:
+        ConceptError: If it is not clear whether two numbers are tile ids or a place.
+    """
     if shown is None:
         return []
+    if isinstance(shown, tuple) and len(shown) == 2 and all(map(_is_whole, shown)):
+        first, second = (int(number) for number in shown)
+        msg = (
+            f"({first}, {second}) may be two tiles or a place; pass [{first}, {second}] for the "
+            f"tiles, or ({first}.0, {second}.0) for longitude and latitude."
+        )
+        raise ConceptError(msg)
     one = isinstance(shown, str | Path | BaseGeometry | gpd.GeoDataFrame | gpd.GeoSeries)
     if one or _is_pair(shown) or not isinstance(shown, Iterable):
         return [shown]
     return list(shown)
+
+
+def _is_whole(item: object) -> bool:
+    return isinstance(item, int | np.integer) and not isinstance(item, bool)
 
 
 def _is_pair(item: object) -> bool:
@@ -166,7 +179,7 @@ def marks_of_tiles(archive: Searchable, ids: npt.NDArray[np.int64], *, right: bo
     if not len(ids):
         return []
     tiles, codes = archive.tiles(ids), archive.codes(ids)
-    rows = zip(ids.tolist(), codes, tiles["scene"], tiles.geometry, strict=True)
+    rows = zip(ids.tolist(), codes, tiles["scene"], tiles.geometry.to_numpy(), strict=True)
     return [
         Mark(
             right=right,
@@ -180,7 +193,8 @@ def marks_of_tiles(archive: Searchable, ids: npt.NDArray[np.int64], *, right: bo
 
 
 def _centre(shape: BaseGeometry) -> tuple[float, float]:
-    point = shapely.centroid(max(getattr(shape, "geoms", [shape]), key=shapely.area))
+    parts = getattr(shape, "geoms", None)
+    point = shapely.centroid(shape if parts is None else max(parts, key=shapely.area))
     return round(float(point.x), 7), round(float(point.y), 7)
 
 
@@ -195,9 +209,12 @@ def _tiles_of(
 
     Raises:
         ConceptError: If it is not a thing that marks tiles.
+        TileNotFoundError: If no tile can have this id.
     """
-    if isinstance(item, int | np.integer) and not isinstance(item, bool):
-        query_of_tile(archive, int(item))  # checks the id
+    if _is_whole(item):
+        if not 0 <= item < 2**63:
+            msg = f"{archive.path} has no tile with id {item}; ids are in the column tile_id."
+            raise TileNotFoundError(msg, missing=[item])
         return np.array([item], dtype=np.int64)
     if isinstance(item, str | Path):
         try:
@@ -254,22 +271,27 @@ def tiles_of_shapes(
             f"{_bounds(region)} in longitude and latitude. Compare with 'geohash-rs info'."
         )
         raise ConceptError(msg)
-    footprints = archive.tiles(ids).geometry.to_numpy()
-    marked = np.zeros(len(ids), dtype=bool)
-    tree = shapely.STRtree(footprints)
-    shape, tile = tree.query(shapes, predicate="intersects")
-    areas = shapely.area(footprints)
-    covered = shapely.area(shapely.intersection(shapes[shape], footprints[tile]))
-    enough = covered >= MIN_SHARE * areas[tile]
-    marked[tile[enough]] = True
-    small = np.setdiff1d(np.arange(len(shapes)), shape[enough])
-    middles = shapely.point_on_surface(shapes[small])
-    centres = shapely.centroid(footprints)
-    for point in middles:
-        near = tree.query(point, predicate="intersects")
-        if len(near):
-            marked[near[np.argmin(shapely.distance(centres[near], point))]] = True
-    return ids[marked]
+    middles = shapely.point_on_surface(shapes)
+    nearest = np.full(len(shapes), np.inf)  # distance of the tile around the middle of each shape
+    around = np.full(len(shapes), -1)
+    marked, large = [np.empty(0, np.int64)], np.zeros(len(shapes), dtype=bool)
+    for start in range(0, len(ids), AT_ONCE):
+        part = ids[start : start + AT_ONCE]
+        footprints = archive.tiles(part).geometry.to_numpy()
+        tree = shapely.STRtree(footprints)
+        shape, tile = tree.query(shapes, predicate="intersects")
+        covered = shapely.area(shapely.intersection(shapes[shape], footprints[tile]))
+        enough = covered >= MIN_SHARE * shapely.area(footprints)[tile]
+        marked.append(part[tile[enough]])
+        large[shape[enough]] = True
+        shape, tile = tree.query(middles, predicate="intersects")
+        away = shapely.distance(shapely.centroid(footprints[tile]), middles[shape])
+        order = np.lexsort((tile, away, shape))
+        shape, first = np.unique(shape[order], return_index=True)
+        tile, away = tile[order][first], away[order][first]
+        nearer = away < nearest[shape]
+        nearest[shape[nearer]], around[shape[nearer]] = away[nearer], part[tile[nearer]]
+    return np.unique(np.concatenate([*marked, around[~large & (around >= 0)]]))
 
 
 def _lonlat_shapes(table: gpd.GeoDataFrame | gpd.GeoSeries, name: str) -> npt.NDArray[np.object_]:

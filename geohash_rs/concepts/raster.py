@@ -1,6 +1,7 @@
 """Write scores as rasters: one pixel a tile, on the grid of each scene."""
 
 import os
+import re
 import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ import rasterio
 from affine import Affine
 
 from geohash_rs.concepts.cells import Axis, Grid, grids_of
+from geohash_rs.concepts.placing import Cells
 from geohash_rs.concepts.tile_rows import rows_by_scene, tile_rows, windows_of
 from geohash_rs.errors import ExportError, GeoHashRSWarning
 from geohash_rs.export.formats import check_place, reporting
@@ -21,7 +23,7 @@ from geohash_rs.store.searchable import Searchable
 __all__ = ["raster_of", "write_rasters"]
 
 MOST_STEM = 120  # characters of a scene's name that the name of its raster keeps
-UNSAFE = '<>:"|?*\\'  # not in names of files on Windows
+UNSAFE = re.compile(r'[\s._]*[<>:"|?*\\/][\s._<>:"|?*\\/]*')  # in names of files on Windows
 
 Scores = npt.NDArray[np.float32]
 
@@ -61,17 +63,15 @@ def write_rasters(
     check_place(target / "raster.tif" if target.is_dir() else target)
     tiles = tile_rows(archive, ids)
     windows, by_scene = windows_of(tiles), rows_by_scene(tiles)
-    drawings = []
+    drawings: list[tuple[SceneRecord, Cells]] = []
     for record in archive.scenes():
         rows = by_scene.get(record.scene, np.empty(0, np.int64))
         for grid in grids_of(record, sizes=tile_sizes) if len(rows) else []:
             across, down = grid.find(windows[rows])
-            found = across >= 0
-            values = np.full((len(grid.rows.starts), len(grid.cols.starts)), np.nan, np.float32)
-            values[down[found], across[found]] = scores[rows[found]]
-            if found.any():
-                drawings.append((record, grid, values, int(found.sum())))
-    drawn = sum(count for *_, count in drawings)
+            cells = Cells(grid=grid, rows=rows, across=across, down=down).chosen(across >= 0)
+            if len(cells.rows):
+                drawings.append((record, cells))
+    drawn = sum(len(cells.rows) for _, cells in drawings)
     if not drawn:
         msg = (
             f"none of the {len(tiles):,} tiles is of a scene's grid, so there is no raster to "
@@ -87,9 +87,13 @@ def write_rasters(
     with reporting(target):
         target.mkdir(exist_ok=True)
     written: list[Path] = []
-    for record, grid, values, _ in drawings:
+    stem = _safe(name) or "score"
+    for record, cells in drawings:
+        grid = cells.grid
         size = f"_{grid.tile_size}" if len(grids_of(record)) > 1 else ""
-        path = _unused(target, f"{_stem(record.scene)}_{_safe(name)}{size}", written)
+        path = _unused(target, f"{_stem(record.scene)}_{stem}{size}", written)
+        values = np.full((len(grid.rows.starts), len(grid.cols.starts)), np.nan, np.float32)
+        values[cells.down, cells.across] = scores[cells.rows]
         _write(path, values, grid, record, name)
         written.append(path)
     return written
@@ -146,11 +150,12 @@ def _write(path: Path, values: Scores, grid: Grid, record: SceneRecord, name: st
 
 def _stem(scene: str) -> str:
     last = scene.rstrip("/").rsplit("/", 1)[-1]
-    return _safe(last.rpartition(".")[0] or last)[:MOST_STEM]
+    return _safe(last.rpartition(".")[0] or last)[:MOST_STEM] or "scene"
 
 
 def _safe(text: str) -> str:
-    return "".join("_" if c in UNSAFE or c == "/" or not c.isprintable() else c for c in text)
+    printable = "".join(c if c.isprintable() else "/" for c in text)
+    return UNSAFE.sub("_", printable).strip("._ ")
 
 
 def _unused(folder: Path, stem: str, written: Iterable[Path]) -> Path:

@@ -43,7 +43,7 @@ def regions_of(
     """Read regions from a table or file of polygons in any CRS.
 
     Args:
-        by: The table, or a file that `read_region` reads.
+        by: The table, or a file that `read_region` reads; either must have a CRS.
         column: Column with their names; rows of one name are one region, and a row without a name
             is called by its number, from 1. None numbers all.
         layer: Layer of a file that has several.
@@ -52,8 +52,8 @@ def regions_of(
         The regions, in the order of the rows.
 
     Raises:
-        RegionError: If the file cannot be read, there is no such column, no polygon or something
-            else than polygons, or a polygon cannot be placed.
+        RegionError: If the file cannot be read or has no CRS, there is no such column, no polygon
+            or something else than polygons, or a polygon cannot be placed.
     """
     frame, name = (by, "by") if isinstance(by, gpd.GeoDataFrame) else (None, str(by))
     if frame is None:
@@ -63,6 +63,9 @@ def regions_of(
             frame = gpd.GeoDataFrame(geometry=read)
     if frame is None or frame.active_geometry_name is None or frame.empty:
         msg = f"{name} holds no geometry; pass a file of polygons, such as GeoJSON or GeoPackage."
+        raise RegionError(msg)
+    if frame.crs is None:
+        msg = f"{name} has no CRS, so its polygons cannot be placed; set one, such as EPSG:4326."
         raise RegionError(msg)
     names = _names(frame, column, name)
     shapes = np.asarray(frame.geometry.array, dtype=object)

@@ -33,6 +33,7 @@ Ids = npt.NDArray[np.int64]
 LIKELY = 0.5  # score from which a tile counts as likely
 DEEPER = 4  # factor by which a search is widened when too many of its tiles overlap
 AT_ONCE = 1 << 22  # pairs of mark and tile in memory
+BARS = 40  # of the histogram in a notebook
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +67,16 @@ class ScoredTiles:
         known = "calibrated" if self.promise is not None else "not calibrated"
         bits = 8 * len(self.model.weights.code)
         return f"{self.name}: {right} right, {len(self.marks) - right} wrong, {bits} bits, {known}"
+
+    def _repr_html_(self) -> str:
+        from geohash_rs.export.notebook import concept_html
+
+        with self.archive.one_state() as still:
+            same = still.hasher_fingerprint == self.hasher
+            codes = still.sample(NUM_BACKGROUND)[1] if same else np.empty((0, 1), np.uint8)
+        costs = self.model.weights.costs(codes) if same else np.empty(0, np.int32)
+        found = histogram_of(self.model, costs, bins=BARS, promise=None)
+        return concept_html(self, found.counts.tolist(), tiles=len(costs))
 
     def query(
         self,
@@ -136,12 +147,12 @@ class ScoredTiles:
             QueryError: If a limit is not valid.
         """
         Limits(k=k)
-        parsed = dataclasses.replace(Where.parse(**where), exclude_ids=self.marked)
-        anywhere = not any(where.values())
+        asked = Where.parse(**where)
+        parsed = dataclasses.replace(asked, exclude_ids=self.marked)
         with self.archive.one_state() as still:
             ids, costs = self._find(still, Limits(k=num_candidates(k)), parsed)
             codes = still.codes(ids)
-            if anywhere:  # the threshold of a large class lies beyond the best
+            if asked.is_everything:  # the threshold of a large class lies beyond the best
                 more, sample = still.sample(NUM_BACKGROUND)
                 new = ~np.isin(more, np.concatenate([ids, self.marked]))
                 ids, codes = np.append(ids, more[new]), np.append(codes, sample[new], axis=0)
@@ -308,7 +319,7 @@ class ScoredTiles:
         """
         limit = self.model.weights.most if most is None else most
         if limit < 0:
-            return np.empty(0, np.int64), np.empty(0, np.int32)
+            return _nothing()
         return self._find(still, Limits(k=None, max_distance=limit), where)
 
     def _find(
@@ -317,7 +328,7 @@ class ScoredTiles:
         if still.hasher_fingerprint != self.hasher:
             msg = (
                 f"{still.path} was refitted after {self.name} was learnt, so its bits mean "
-                "something else; learn the concept again from its marks."
+                "something else; learn it again from its marks with Concept.learn()."
             )
             raise HasherMismatchError(msg)
         found = still.find(self.model.weights, limits=limits, where=where)
@@ -329,8 +340,7 @@ class ScoredTiles:
     ) -> tuple[Ids, npt.NDArray[np.int32], gpd.GeoDataFrame]:
         """Find the best tiles; with `distinct`, those that overlap no better one."""
         if most < 0:
-            none = np.empty(0, np.int64)
-            return none, np.empty(0, np.int32), still.tiles(none)
+            return *_nothing(), still.tiles([])
         depth = k if k is None or not distinct else DEEPER * k
         while True:
             ids, costs = self._find(still, Limits(k=depth, max_distance=most), where)
@@ -377,3 +387,7 @@ class ScoredTiles:
         if promise is not None:
             tiles = tiles.assign(precision=promise.precision_of(costs))
         return rank_matches(tiles, nearest, similarity=self.model.scores(costs))
+
+
+def _nothing() -> tuple[Ids, npt.NDArray[np.int32]]:
+    return np.empty(0, np.int64), np.empty(0, np.int32)

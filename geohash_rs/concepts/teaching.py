@@ -51,9 +51,15 @@ class Teaching(ImageQueries, Protocol):
             GeoHashRSError: As `query` raises for patches, points and tiles.
         """
         called = check_name(name)
-        limits = Where.parse(**where)
-        marks = new_marks(self, right=right, wrong=wrong, layer=layer, where=limits, device=device)
-        return Concept.of_marks(self, marks, name=called)
+        marks, hasher = new_marks(
+            self,
+            right=right,
+            wrong=wrong,
+            layer=layer,
+            where=Where.parse(**where),
+            device=device,
+        )
+        return Concept.of_marks(self, marks, name=called, hasher=hasher)
 
     def concept(self, path: str | Path) -> Concept:
         """Read a concept that was saved, perhaps one of another archive with the same hasher.

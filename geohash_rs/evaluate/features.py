@@ -19,7 +19,7 @@ from geohash_rs.hashing.fit.training_free import default_bands
 from geohash_rs.hashing.network.calibration import choose_calibration
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.pretrained import load_backbone
-from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, sample_pixels
+from geohash_rs.hashing.network.scaling_choice import SCALING_TILES, make_scaling, sample_pixels
 from geohash_rs.hashing.train.settings import FeatureSettings
 
 __all__ = ["Features", "make_features"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import shapely
 
 from geohash_rs.errors import ExportError
 from geohash_rs.export.html_map import WIDTH, View, graticule
@@ -15,10 +16,12 @@ from geohash_rs.export.plain_text import plain_text
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+    from shapely.geometry.base import BaseGeometry
 
 __all__ = ["areas_html", "write_page"]
 
 MOST_AREAS = 20_000  # on the map
+SMALL, SPOT = 16, 9  # units of the map: smaller areas get a spot of this radius
 LISTED = 500  # in the table
 SHOWN = 10  # in a notebook cell
 LOW, HIGH = (0xFF, 0xC4, 0x6B), (0xF0, 0x20, 0x6A)
@@ -155,10 +158,21 @@ def _figure(areas: "GeoDataFrame", totals: pd.DataFrame) -> str:
         about = f"area {row['area']}: {_cell('area_km2', row['area_km2'])} km²{date}"
         parts.append(
             f'<a href="#t{row["area"]}"><title>{escape(about)}</title><path class="area" '
-            f'd="{view.outline(shape)}" fill="{colour}" stroke="{colour}"/></a>\n'
+            f'd="{view.outline(shape)}" fill="{colour}" stroke="{colour}"/>'
+            f"{_spot(shape, view, colour)}</a>\n"
         )
     return (
         f'<figure><svg viewBox="0 0 {WIDTH} {view.height}" role="img" '
         f'aria-label="Map of the areas">{"".join(parts)}</svg>'
-        "<figcaption>Areas, redder with a higher score; Web Mercator.</figcaption></figure>"
+        "<figcaption>Areas, redder with a higher score; small ones are spots; Web Mercator."
+        "</figcaption></figure>"
     )
+
+
+def _spot(shape: "BaseGeometry", view: View, colour: str) -> str:
+    """Mark an area that could not be seen."""
+    corners = view.draw(shapely.get_coordinates(shape))
+    if np.ptp(corners, axis=0).max() >= SMALL:
+        return ""
+    x, y = (corners.min(axis=0) + corners.max(axis=0)) / 2
+    return f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="{SPOT}" fill="{colour}"/>'

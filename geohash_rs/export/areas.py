@@ -1,11 +1,9 @@
 """Write areas and their totals: as layers of a GeoPackage, as a page, or as a table."""
 
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geohash_rs.errors import GeoHashRSWarning
 from geohash_rs.export.area_page import write_page
 from geohash_rs.export.formats import unfinished, write
 from geohash_rs.export.qgis_style import area_style, region_style, store_style
@@ -19,7 +17,13 @@ __all__ = ["AREAS", "TOTALS", "write_areas"]
 AREAS, TOTALS = "areas", "totals"  # layers of a GeoPackage
 
 
-def write_areas(areas: "GeoDataFrame", totals: "DataFrame", path: str | os.PathLike[str]) -> None:
+def write_areas(
+    areas: "GeoDataFrame",
+    totals: "DataFrame",
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+) -> None:
     """Write areas to one file, in the format of its extension.
 
     - `.gpkg`: the layers ``areas`` and ``totals``, styled for QGIS; totals have the polygons of
@@ -27,25 +31,23 @@ def write_areas(areas: "GeoDataFrame", totals: "DataFrame", path: str | os.PathL
     - `.html`: one self-contained page with a map and both tables.
     - `.geojson`, `.json`, `.parquet`, `.csv`: the areas, as `write` writes any table.
 
-    Warns if there are no areas; the file then holds none.
+    Without areas the file holds the columns only.
 
     Args:
         areas: The areas.
         totals: Their totals.
         path: File to write; its folder must exist.
+        title: Heading of a page; by default the file name without its extension.
 
     Raises:
         ExportError: As for `write`, and if a page would hold too many areas.
     """
-    if not len(areas):
-        msg = f"there are no areas: {os.fspath(path)} will hold the columns only."
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
     if Path(path).suffix.lower() not in (".gpkg", ".html"):
         write(areas, path)
         return
     with unfinished(path, layers=(AREAS, TOTALS)) as (draft, ending):
         if ending == ".html":
-            write_page(areas, totals, draft, title=Path(path).stem)
+            write_page(areas, totals, draft, title=title or Path(path).stem)
         else:
             _write_geopackage(areas, totals, draft)
 

@@ -13,7 +13,7 @@ from geohash_rs.store.code_table import CodeTable
 from geohash_rs.store.segment.curve import box_keys
 from geohash_rs.store.segment.shapes import stored_bounds
 
-__all__ = ["curve_ranks", "in_curve_order"]
+__all__ = ["curve_ranks", "in_curve_order", "in_pieces"]
 
 BUCKET = 1 << 17  # tiles that are sorted at once
 RANK = "_rank"
@@ -77,6 +77,27 @@ def in_curve_order(
             rows = pa.ipc.open_file(file).read_all()
             yield rows.take(np.argsort(rows.column(RANK).to_numpy())).drop_columns(RANK)
         path.unlink()
+
+
+def in_pieces(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
+    """Cut tables again, so that each but the last has a given number of rows.
+
+    Args:
+        tables: Tables with the same columns, of at least one row each.
+        size: Rows of a piece.
+
+    Yields:
+        The same rows in the same order.
+    """
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        while sum(map(len, waiting)) >= size:
+            rows = pa.concat_tables(waiting)
+            yield rows.slice(0, size)
+            waiting = [rows.slice(size)]
+    if sum(map(len, waiting)):
+        yield pa.concat_tables(waiting)
 
 
 def _numbered(

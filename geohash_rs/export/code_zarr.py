@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from geohash_rs.errors import ExportError
 from geohash_rs.export.code_facts import CodeFacts
+from geohash_rs.export.code_order import in_pieces
 from geohash_rs.store.code_table import byte_rows
 
 if TYPE_CHECKING:
@@ -79,26 +80,13 @@ def write_code_zarr(
     for name, inner in (("lon", None), ("lat", None), ("bounds", ("side", 4))):
         arrays[name] = _create(group, name, np.float64, num_tiles, inner, fill=np.nan)
     start = 0
-    for piece, boxes in facts.watch(_pieces(tables)):
+    for piece, boxes in facts.watch(in_pieces(tables, CHUNK)):
         place = slice(start, start + len(piece))
         for name, values in _values(piece, boxes).items():
             arrays[name][place] = values
         start += len(piece)
     # xarray takes the arrays named here as coordinates
     group.attrs.update(_attributes(facts) | {"coordinates": " ".join({*arrays} - {"embeddings"})})
-
-
-def _pieces(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Cut tables again, so that each fills a chunk and no chunk is written twice."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        while sum(map(len, waiting)) >= CHUNK:
-            rows = pa.concat_tables(waiting)
-            yield rows.slice(0, CHUNK)
-            waiting = [rows.slice(CHUNK)]
-    if waiting:
-        yield pa.concat_tables(waiting)
 
 
 def _create(

@@ -2,9 +2,6 @@
 
 import json
 import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from geohash_rs.errors import ExportError
@@ -13,9 +10,10 @@ from geohash_rs.export.code_order import curve_ranks, in_curve_order
 from geohash_rs.export.code_parquet import write_code_parquet
 from geohash_rs.export.code_stac import check_stac, stac_documents, stac_paths
 from geohash_rs.export.code_zarr import check_zarr, write_code_zarr
+from geohash_rs.export.folders import replacing_folder
 from geohash_rs.export.formats import check_place, reporting
 from geohash_rs.store.code_table import CodeTable
-from geohash_rs.store.disk.durable import remove_tree, replacing, sync_folder
+from geohash_rs.store.disk.durable import replacing
 
 __all__ = ["CODE_ENDINGS", "check_codes_output", "write_codes"]
 
@@ -73,7 +71,7 @@ def write_codes(
         raise ExportError(msg)
     facts = CodeFacts.of(table, model=model)
     is_zarr = target.suffix.lower() == ".zarr"
-    with reporting(target), (_replacing_folder if is_zarr else replacing)(target) as draft:
+    with reporting(target), (replacing_folder if is_zarr else replacing)(target) as draft:
         ranks = curve_ranks(table)
         scratch = draft.with_name("order")
         scratch.mkdir()
@@ -115,36 +113,3 @@ def check_codes_output(path: str | os.PathLike[str], *, stac: bool = False) -> N
         raise ExportError(msg)
     if stac:
         check_stac(Path(os.path.realpath(path)))
-
-
-@contextmanager
-def _replacing_folder(target: Path) -> Iterator[Path]:
-    """Provide a folder to write, and move it to the target when it is complete.
-
-    Args:
-        target: The folder to write or replace.
-
-    Yields:
-        A path in a new folder next to it. If the block fails, the target is untouched; if the
-        process is killed at the last moment, both are in the folder that ends in ".tmp".
-    """
-    folder = target.with_name(f"{target.name[:40]}.{secrets.token_hex(4)}.tmp")
-    folder.mkdir()
-    draft, former = folder / target.name, folder / "former"
-    try:
-        yield draft
-        for place, _, names in os.walk(draft):
-            for name in names:
-                _sync(Path(place) / name)
-            sync_folder(Path(place))
-        if target.exists():
-            target.replace(former)
-        draft.replace(target)
-        sync_folder(target.parent)
-    finally:
-        remove_tree(folder)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

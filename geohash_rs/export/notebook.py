@@ -1,9 +1,11 @@
 """Show matches and archives in a notebook: as HTML, as a grid of pictures, on a map."""
 
+import datetime as dt
+import textwrap
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,13 +18,54 @@ if TYPE_CHECKING:
 
     from geohash_rs.store.code_store import CodeStore
 
-__all__ = ["archive_html", "explore", "matches_html", "plot_grid"]
+__all__ = ["archive_html", "concept_html", "explore", "matches_html", "plot_grid"]
 
 SHOWN = 12  # pictures in a cell
 NEEDED = ("scene", "col", "row", "width", "height", "tile_id", "distance", "rank")
 CELL = "display:inline-block;width:104px;margin:0 6px 6px 0;font-size:11px;vertical-align:top"
 IMAGE = "width:104px;height:104px;object-fit:cover;border-radius:6px;background:#8883"
 FAINT = "opacity:.7"
+MOST_FACT = 80  # characters
+
+
+class Judged(Protocol):
+    """A mark."""
+
+    @property
+    def right(self) -> bool:
+        """Whether it is right."""
+
+
+class Named(Protocol):
+    """What is shown of a concept."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def marks(self) -> Sequence[Judged]:
+        """The judgements."""
+
+    @property
+    def hasher(self) -> str | None:
+        """Fingerprint of the hasher."""
+
+    @property
+    def created(self) -> dt.datetime:
+        """When it was learnt."""
+
+    @property
+    def promise(self) -> object:
+        """What is promised; None if nothing."""
+
+    @property
+    def calibrated(self) -> dict[str, Any] | None:
+        """How it was calibrated."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is doubtful."""
 
 
 def matches_html(matches: "GeoDataFrame") -> str | None:
@@ -75,20 +118,66 @@ def archive_html(archive: "CodeStore") -> str:
         "tiles": f"{len(archive):,}",
         "scenes": f"{len(archive.scenes()):,}",
         "code": f"{archive.num_bits} bits" if archive.num_bits else "not fitted yet",
-        "hasher": archive.hasher_fingerprint or archive.pending_hasher or "made elsewhere",
+        "hasher": (archive.hasher_fingerprint or archive.pending_hasher or "made elsewhere")[:24],
     }
     if times:
         first, last = (str(moment.astype("datetime64[D]")) for moment in times)
         facts["time"] = first if first == last else f"{first} to {last}"
+    name = Path(archive.path).name
+    return _described(f"Archive {name}", facts, picture=_outline(archive))
+
+
+def concept_html(concept: "Named", counts: Sequence[int], *, tiles: int) -> str:
+    """Describe a concept in a notebook cell.
+
+    Args:
+        concept: The concept.
+        counts: Tiles of a sample by score, in equal steps from 0 to 1.
+        tiles: Tiles of the sample.
+
+    Returns:
+        HTML without scripts: facts and notes next to a histogram.
+    """
+    right = sum(mark.right for mark in concept.marks)
+    known = concept.calibrated or {}
+    facts = {
+        "marks": f"{right} right, {len(concept.marks) - right} wrong",
+        "calibrated": str(known.get("by", "yes")) if concept.promise is not None else "no",
+        "learnt": f"{concept.created:%Y-%m-%d}",
+        "hasher": (concept.hasher or "unknown")[:24],
+    }
+    notes = "".join(f"<p style='margin:2px 0;{FAINT}'>{escape(n)}</p>" for n in concept.notes)
+    bars = _bars(counts, tiles=tiles) if tiles else ""
+    return _described(f"Concept {concept.name}", facts, picture=bars) + notes
+
+
+def _described(title: str, facts: dict[str, str], *, picture: str) -> str:
+    """Show a title and facts, escaped, next to a picture."""
     rows = "".join(
         f"<tr><th style='text-align:left'>{name}</th>"
-        f"<td style='text-align:left'>{escape(value[:24])}</td></tr>"
+        f"<td style='text-align:left'>{escape(textwrap.shorten(value, MOST_FACT))}</td></tr>"
         for name, value in facts.items()
     )
-    name = escape(Path(archive.path).name)
     return (
-        f"<div style='display:flex;gap:16px;align-items:center'><div><b>Archive {name}</b>"
-        f"<table>{rows}</table></div>{_outline(archive)}</div>"
+        f"<div style='display:flex;gap:16px;align-items:center'><div><b>{escape(title)}</b>"
+        f"<table>{rows}</table></div>{picture}</div>"
+    )
+
+
+def _bars(counts: Sequence[int], *, tiles: int) -> str:
+    """Draw a histogram of scores; heights are logarithms, so that rare tiles are seen."""
+    tops = np.log1p(counts) / np.log1p(max(counts))
+    bars = "".join(
+        f'<rect x="{5 * place}" y="{60 - height:.1f}" width="4" height="{height:.1f}"/>'
+        for place, height in enumerate(60 * tops)
+        if height > 0
+    )
+    width = 5 * len(counts)
+    return (
+        f'<svg width="{width}" height="78" fill="#17879c" role="img"><title>{tiles:,} tiles of '
+        f"the archive by score; heights are logarithms</title>{bars}"
+        f'<g font-size="10" fill="currentColor"><text y="74">score 0</text>'
+        f'<text x="{width}" y="74" text-anchor="end">1</text></g></svg>'
     )
 
 

@@ -50,13 +50,8 @@ def match_style(least: int, most: int, *, pictures: bool) -> str:
     for number, (low, high) in enumerate(classes):
         first = low if number == 0 else low + 1
         label = f"{first} to {high} bits" if first < high else f"{high} bits"
-        ranges.append(
-            f'<range lower="{low - (number == 0) * 0.5}" upper="{high}" symbol="{number}" '
-            f"label={quoteattr(label)} render=" + '"true"/>'
-        )
-        share = number / max(len(classes) - 1, 1)
-        colour = ",".join(str(round(a + (b - a) * share)) for a, b in zip(NEAR, FAR, strict=True))
-        symbols.append(_symbol(number, colour))
+        ranges.append(_range(number, low - (number == 0) * 0.5, high, label))
+        symbols.append(_symbol(number, _colour(number / max(len(classes) - 1, 1))))
     tip = escape(TIP + (PICTURE if pictures else ""))
     hidden = f'<column name="{PICTURE_COLUMN}" type="field" hidden="1" width="-1"/>'
     return _qml(
@@ -81,20 +76,16 @@ def area_style(scores: Sequence[float], *, dated: bool) -> str:
     Returns:
         QML for QGIS 3.22 and later.
     """
-    low, high = min(scores), max(scores)
-    number = CLASSES if high - low > 1e-3 else 1
-    edges = [low + (high - low) * n / number for n in range(number + 1)]
+    least, most = min(scores), max(scores)
+    number = CLASSES if most - least > 1e-3 else 1
+    edges = [least + (most - least) * n / number for n in range(number + 1)]
     ranges, symbols = [], []
     for place, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
         margin = 1e-6  # the least and the highest belong to a class
-        ranges.append(
-            f'<range lower="{start - margin * (place == 0):.9f}" '
-            f'upper="{end + margin * (place == number - 1):.9f}" symbol="{place}" '
-            f'label="score {start:.2f} to {end:.2f}" render="true"/>'
-        )
-        share = 1 - (place + 1) / number
-        colour = ",".join(str(round(a + (b - a) * share)) for a, b in zip(NEAR, FAR, strict=True))
-        symbols.append(_symbol(place, colour, fill=120, width="0.3"))
+        low, high = start - margin * (place == 0), end + margin * (place == number - 1)
+        label = f"score {start:.2f} to {end:.2f}"
+        ranges.append(_range(place, round(low, 9), round(high, 9), label))
+        symbols.append(_symbol(place, _colour(1 - (place + 1) / number), fill=120, width="0.3"))
     date = """ on [% format_date("date", 'yyyy-MM-dd') %]""" if dated else ""
     tip = (
         f"""<b>area [% "area" %]: [% format_number("area_km2", 3) %] km²</b>{date}<br>"""
@@ -126,10 +117,8 @@ def region_style(most: float) -> str:
     ranges, symbols = [], []
     for place, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
         low, high = (start if place else -1e-9), end * (1 + 1e-9)
-        ranges.append(
-            f'<range lower="{low:.12f}" upper="{high:.12f}" symbol="{place}" '
-            f'label="{100 * start:.3g} to {100 * end:.3g} %" render="true"/>'
-        )
+        label = f"{100 * start:.3g} to {100 * end:.3g} %"
+        ranges.append(_range(place, low, high, label))
         fill = 0 if most <= 0 else round(15 + 75 * place / (CLASSES - 1))
         symbols.append(_symbol(place, "23,135,156", fill=fill, width="0.4"))
     tip = (
@@ -212,6 +201,18 @@ def _edges(least: int, most: int) -> list[int]:
     """Divide a range of distances into up to five classes of whole bits."""
     number = max(1, min(CLASSES, most - least))
     return [least + round((most - least) * n / number) for n in range(number + 1)]
+
+
+def _range(number: int, low: float, high: float, label: str) -> str:
+    return (
+        f'<range lower="{low}" upper="{high}" symbol="{number}" label={quoteattr(label)} '
+        'render="true"/>'
+    )
+
+
+def _colour(share: float) -> str:
+    """Return the colour at a share of the way from near to far, "red,green,blue"."""
+    return ",".join(str(round(a + (b - a) * share)) for a, b in zip(NEAR, FAR, strict=True))
 
 
 def _symbol(number: int, colour: str, *, fill: int = 40, width: str = "0.66") -> str:

@@ -2,9 +2,9 @@
 from .data.balanced import BalancedBatches as BalancedBatches
 from .data.class_folders import ClassFolders as ClassFolders
 from .data.class_folders import split_by_class as split_by_class
+from .description import describe_hasher as describe_hasher
 from .embedding import Embedding as Embedding
 from .extractor import Extractor as Extractor
-from .files import describe_hasher as describe_hasher
 from .fit.by_name import Unfitted as Unfitted
 from .fit.by_name import adapt_hasher as adapt_hasher
 from .fit.embeddings import fit_embedding as fit_embedding

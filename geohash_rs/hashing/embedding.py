@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from geohash_rs.errors import HasherError, HasherMismatchError
+from geohash_rs.hashing.description import name_of_embedding
 from geohash_rs.hashing.network.heads import Head
 from geohash_rs.scenes.values import Values
 
@@ -39,8 +40,7 @@ class Embedding:
         object.__setattr__(self, "device", torch.device(self.device))
 
     def __str__(self) -> str:
-        parts = [part for part in (self.model, self.version, self.variant) if part]
-        return f"{' '.join(parts) or 'an unnamed model'} ({self.dimensions} dimensions)"
+        return name_of_embedding(self.description["embedding"])
 
     @property
     def reads_pixels(self) -> bool:

@@ -16,7 +16,7 @@ from geohash_rs.hashing.network.heads import Head
 from geohash_rs.hashing.network.integer import IntegerNetwork
 from geohash_rs.hashing.network.preparation import order_hint, prepare, whole_preparation
 from geohash_rs.hashing.network.runtime import CpuRuntime, mixed_precision
-from geohash_rs.hashing.network.scaling import Scaling
+from geohash_rs.hashing.network.scaling import Scaling, made_for
 from geohash_rs.hashing.network.views import view
 from geohash_rs.scenes.values import Values
 
@@ -80,19 +80,6 @@ def fitted_values(
     if not values:
         return (Values.of_range(low, high, dtype=str(sample.dtype).removeprefix("torch.")),)
     return (replace(values[0], low=low, high=high), *values[1:])
-
-
-def made_for(values: Sequence[Values], scaling: Scaling) -> tuple[Values, ...]:
-    """Return the values that a hasher was made for, if need be from its scaling.
-
-    Args:
-        values: Values listed in its file; empty if there are none.
-        scaling: Its scaling.
-
-    Returns:
-        Its own values first, then those that it converts to them.
-    """
-    return tuple(values) or (Values.of_range(*scaling.reach),)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from geohash_rs.errors import HasherError, HasherNotFoundError
-from geohash_rs.hashing.files import describe_hasher
+from geohash_rs.hashing.description import describe_hasher
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.limits import check_file_size
 

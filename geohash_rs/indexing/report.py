@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass, field
 
 from geohash_rs.errors import GeoHashRSWarning, SceneError
-from geohash_rs.hashing.files import describe_hasher
+from geohash_rs.hashing.description import describe_hasher
 from geohash_rs.hashing.fit.training_free import is_training_free
 from geohash_rs.scenes.value_doubts import explain_fill
 from geohash_rs.store.code_counts import count_codes

@@ -1,7 +1,7 @@
 """How to read and hash imagery that is added to an archive."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
@@ -32,7 +32,8 @@ class IndexSettings:
         checksum: Whether to compare files by checksum rather than by size and time, and to store
             checksums for the next run.
         strict: Whether to stop at the first scene that cannot be added.
-        progress: Whether to show a progress bar if the output is a terminal.
+        progress: Whether to show a progress bar if the output is a terminal; "always" shows it to
+            a program that reads the output, too.
         remote_scenes: Whether scenes that an archive names are read from wherever it says.
     """
 
@@ -41,7 +42,7 @@ class IndexSettings:
     device: str = "cpu"
     checksum: bool = False
     strict: bool = False
-    progress: bool = False
+    progress: bool | Literal["always"] = False
     remote_scenes: bool = False
 
     def bar(self, desc: str, total: int | None = None, *, leave: bool = True) -> Any:  # noqa: ANN401 - tqdm's
@@ -55,5 +56,5 @@ class IndexSettings:
         Returns:
             The bar; the caller closes it.
         """
-        disable = None if self.progress else True
+        disable = False if self.progress == "always" else None if self.progress else True
         return tqdm(total=total, unit=" tiles", desc=desc, disable=disable, leave=leave)

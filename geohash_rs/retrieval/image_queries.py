@@ -2,20 +2,13 @@
 
 import warnings
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import geopandas as gpd
 
-from geohash_rs.embeddings.known import known_embedding
 from geohash_rs.errors import GeoHashRSWarning, QueryError
-from geohash_rs.hashing.extractor import Extractor
-from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.indexing.embedded import check_version
-from geohash_rs.indexing.records import READING
 from geohash_rs.retrieval.matches import Matches
-from geohash_rs.retrieval.patch import read_patch
 from geohash_rs.retrieval.precision import (
     add_precision,
     check_one_example,
@@ -26,28 +19,25 @@ from geohash_rs.retrieval.query import (
     Query,
     check_hasher,
     join_queries,
-    query_of_patch,
     query_of_point,
     query_of_tile,
     query_of_vectors,
-    sizes_by_ground,
 )
 from geohash_rs.retrieval.search import Ranking, retrieve
 from geohash_rs.retrieval.unmet import explain_unmet
-from geohash_rs.retrieval.vectors import VectorLike, read_vectors
-from geohash_rs.scenes.band_labels import NAME_SAYS
-from geohash_rs.scenes.bands import BY_ORDER, is_by_meaning
-from geohash_rs.scenes.file import scene_key
-from geohash_rs.scenes.sensors import RGB
-from geohash_rs.scenes.values import Values, check_value_range
-from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.scenes.values import check_value_range
 from geohash_rs.store.search.filters import RegionLike, SizeLike, TimeLike
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
 from geohash_rs.trust.calibration import Calibration, calibrate_queries
 
-__all__ = ["ImageQueries", "hash_patch"]
+if TYPE_CHECKING:
+    from geohash_rs.hashing.extractor import Extractor
+    from geohash_rs.hashing.hasher import Hasher
+    from geohash_rs.retrieval.vectors import VectorLike
+
+__all__ = ["ImageQueries"]
 
 
 class ImageQueries(Searchable, Protocol):
@@ -60,7 +50,7 @@ class ImageQueries(Searchable, Protocol):
 
     calibration: Calibration | None = None
 
-    def hasher(self, *, device: str = "cpu") -> Hasher:
+    def hasher(self, *, device: str = "cpu") -> "Hasher":
         """Return the hasher that makes the codes."""
 
     def query(
@@ -70,7 +60,7 @@ class ImageQueries(Searchable, Protocol):
         k: int | None = 20,
         point: Sequence[float] | None = None,
         tile: int | Sequence[int] | None = None,
-        vector: VectorLike | None = None,
+        vector: "VectorLike | None" = None,
         negatives: Sequence[int | str | Path] | None = None,
         window: Sequence[int] | None = None,
         bands: Sequence[int | str] | None = None,
@@ -87,7 +77,7 @@ class ImageQueries(Searchable, Protocol):
         ranking: Ranking = "hamming",
         distinct: bool = False,
         crs: object = None,
-        extractor: Extractor | None = None,
+        extractor: "Extractor | None" = None,
         device: str = "cpu",
     ) -> Matches:
         """Find the tiles that look like GeoTIFF patches, like a place, or like other tiles.
@@ -197,18 +187,13 @@ class ImageQueries(Searchable, Protocol):
         ordered: dict[str, Any] = {"with_vectors": ranking == "vectors"}
         # hash before entering the state, in which other threads may have to wait
         right = [
-            hash_patch(self, path, window=window, **settings, **ordered)
+            _query_of_patch(self, path, window=window, **settings, **ordered)
             for path in _patches(patch, window)
         ]
         if vector is not None:
-            found, source, embedding = read_vectors(vector)
-            hasher = self.hasher(device=device)
-            if embedding is not None and hasher.embedding is not None:
-                known = known_embedding(hasher.embedding, self.scenes())
-                known.check_fits(embedding, what=f"the vectors of {source.rpartition(':')[0]}")
-            right.append(query_of_vectors(hasher, found, source=source))
+            right.append(_query_of_vector(self, vector, device=device))
         wrong = [
-            hash_patch(self, item, **settings) if _is_path(item) else item
+            _query_of_patch(self, item, **settings) if _is_path(item) else item
             for item in _several(negatives)
         ]
         with self.one_state() as archive:
@@ -289,78 +274,24 @@ class ImageQueries(Searchable, Protocol):
         return self.calibration
 
 
-def hash_patch(
-    archive: ImageQueries,
-    path: str | Path,
-    *,
-    window: Sequence[int] | None = None,
-    bands: Sequence[int | str] | None = None,
-    value_range: tuple[float, float] | None = None,
-    stretch: bool = False,
-    device: str = "cpu",
-    tile_sizes: frozenset[int] | None = None,
-    extractor: Extractor | None = None,
-    with_vectors: bool = False,
-) -> Query:
-    """Read a patch as the archive's scenes were read, and hash it.
+def _query_of_patch(archive: ImageQueries, path: str | Path, **options: Any) -> Query:  # noqa: ANN401 - passed on
+    """Hash a patch; only then are the network and what reads rasters imported."""
+    from geohash_rs.retrieval.patch_query import hash_patch  # noqa: PLC0415 - slow to import
 
-    Args:
-        archive: The archive.
-        path: Path or URI of a georeferenced raster.
-        window: Column, row, width and height of the part to use, px.
-        bands: As in `ImageQueries.query`.
-        value_range: As in `ImageQueries.query`; None uses the one with which this scene was
-            indexed, if any.
-        stretch: Whether to stretch a patch of another kind of values, with a warning, or refuse it.
-        device: Device that runs the network.
-        tile_sizes: Those of the archive's tile sizes that the search is limited to, px.
-        extractor: As in `ImageQueries.query`.
-        with_vectors: Whether features are needed to order by.
+    return hash_patch(archive, path, **options)
 
-    Returns:
-        The patch as a query.
 
-    Raises:
-        HasherError: If the archive has no hasher (yet).
-        HasherMismatchError: If the patch holds another version of the archive's embedding.
-        QueryError: If a range of values is given for vectors.
-        PatchError: If the patch cannot be read.
-        SceneError: If it cannot be placed.
-        BandMismatchError: If its bands do not fit the hasher.
-        ValueMismatchError: If its values do not fit the hasher, and ``stretch`` is false.
-    """
-    own = archive.hasher(device=device)
-    if own.embedding is not None and not own.reads_pixels and extractor is None:
-        own.embedding.refuse_pixels()
-    hasher = own if extractor is None else Hasher(extractor, own.head, views=own.views)
-    records = [record for record in archive.scenes() if record.num_tiles]
-    sizes = sizes_by_ground(records, only=tile_sizes) or {None: {hasher.tile_size}}
-    key = scene_key(path)
-    if hasher.pixels is not None:
-        check_version(hasher.pixels, str(path))
-        if value_range is not None:
-            msg = (
-                f"value_range stretches pictures, but patches hold vectors of {hasher.pixels}, "
-                "which are never stretched; leave it out."
-            )
-            raise QueryError(msg)
-    patch = read_patch(
-        path,
-        names=_names_of_scenes(records) or hasher.bands,
-        tile_sizes=sizes,
-        window=window,
-        bands=bands if bands is not None else _bands_of_scene(records, key),
-        named=bool(records) and all(_says_what_it_shows(record) for record in records),
-        unnamed=_shared([record.settings.get("bands") for record in records]),
-        by_name=_shared([_indexes_by_name(record) for record in records]),
-        nodata=_setting_of_scene(records, key, "nodata"),
-        values=[*hasher.values, *_ranges_of_scenes(records, len(hasher.bands))],
-        value_range=value_range or _setting_of_scene(records, key, "value_range"),
-        stretch=stretch,
-        pool=None if hasher.pixels is None else hasher.pixels.pool,
-    )
-    found = query_of_patch(hasher, patch, with_vectors=with_vectors)
-    return found if extractor is None else replace(found, hasher=own.fingerprint)
+def _query_of_vector(archive: ImageQueries, vector: "VectorLike", *, device: str) -> Query:
+    """Hash feature vectors, and check whose they are if their file says so."""
+    from geohash_rs.embeddings.known import known_embedding  # noqa: PLC0415 - slow to import
+    from geohash_rs.retrieval.vectors import read_vectors  # noqa: PLC0415 - as above
+
+    found, source, embedding = read_vectors(vector)
+    hasher = archive.hasher(device=device)
+    if embedding is not None and hasher.embedding is not None:
+        known = known_embedding(hasher.embedding, archive.scenes())
+        known.check_fits(embedding, what=f"the vectors of {source.rpartition(':')[0]}")
+    return query_of_vectors(hasher, found, source=source)
 
 
 def _patches(given: Any, window: Sequence[int] | None) -> list[Any]:  # noqa: ANN401 - as below
@@ -384,59 +315,3 @@ def _several(given: Any) -> list[Any]:  # noqa: ANN401 - one thing, several or N
 
 def _is_path(given: object) -> bool:
     return isinstance(given, str | Path)
-
-
-def _bands_of_scene(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
-    """Return the bands that a scene was read with; None for a file that is not in the archive."""
-    for record in records:
-        if record.scene == key:
-            reading = record.settings.get(READING) or {}
-            found: list[int | str] | None = reading.get("indexes", record.settings.get("bands"))
-            return found
-    return None
-
-
-def _names_of_scenes(records: Sequence[SceneRecord]) -> list[str] | None:
-    """Return what the bands chosen for all scenes show, unless it is red, green and blue.
-
-    If scenes feed near infrared, red and green to a hasher of photographs, a patch must do the
-    same. Red, green and blue in another order only mean that the flags of a file were overridden.
-    """
-    asked = [record for record in records if record.settings.get("bands") is not None]
-    if not asked or len(asked) < len(records):
-        return None
-    labels = _shared([(r.settings.get(READING) or {}).get("labels") for r in asked])
-    known = labels is not None and all(labels) and len(set(labels)) == len(labels)
-    return labels if known and labels is not None and set(labels) != set(RGB) else None
-
-
-def _says_what_it_shows(record: SceneRecord) -> bool:
-    """Return whether a scene's bands were chosen by what they show."""
-    return is_by_meaning((record.settings.get(READING) or {}).get("by", BY_ORDER))
-
-
-def _indexes_by_name(record: SceneRecord) -> list[int] | None:
-    """Return the bands of a scene if its file name says what they show."""
-    reading = record.settings.get(READING) or {}
-    return reading.get("indexes") if NAME_SAYS in reading.get("by", "") else None
-
-
-def _shared(choices: Sequence[list[Any] | None]) -> list[Any] | None:
-    """Return the choice that all share, or None."""
-    distinct = {tuple(choice or ()) for choice in choices}
-    return list(distinct.pop()) or None if len(distinct) == 1 else None
-
-
-def _ranges_of_scenes(records: Sequence[SceneRecord], num_bands: int) -> list[Values]:
-    """Describe the values that the user's range converted to the hasher's, if it was one range."""
-    ranges = {tuple(r.settings["value_range"]) for r in records if "value_range" in r.settings}
-    if len(ranges) != 1:
-        return []
-    low, high = ranges.pop()
-    given = Values.of_range([low] * num_bands, [high] * num_bands)
-    return [given, replace(given, physical=True)]
-
-
-def _setting_of_scene(records: Sequence[SceneRecord], key: str, name: str) -> Any:  # noqa: ANN401
-    """Return a setting that a scene was read with; None for a file that is not in the archive."""
-    return next((r.settings.get(name) for r in records if r.scene == key), None)

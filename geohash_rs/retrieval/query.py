@@ -3,34 +3,31 @@
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
-from torch import Tensor
 
 from geohash_rs.codes import pack_codes
 from geohash_rs.errors import HasherMismatchError, QueryError, TileNotFoundError
-from geohash_rs.indexing.records import GROUND_SIZE
-from geohash_rs.retrieval.patch import Patch
-from geohash_rs.scenes.grids import recorded_sizes
-from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
 from geohash_rs.store.segment.tiles import sizes_of_tiles
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = [
+    "ActivationHasher",
     "Query",
     "check_hasher",
     "join_queries",
-    "query_of_patch",
     "query_of_point",
     "query_of_tile",
     "query_of_vectors",
-    "sizes_by_ground",
 ]
 
 
@@ -41,10 +38,10 @@ class ActivationHasher(Protocol):
     def fingerprint(self) -> str:
         """Identifies the hasher."""
 
-    def activations(self, tiles: Tensor) -> Tensor:
+    def activations(self, tiles: "Tensor") -> "Tensor":
         """Compute activations in [0, 1], shape (tiles, bits), of raw pixels."""
 
-    def features(self, tiles: Tensor) -> Tensor:
+    def features(self, tiles: "Tensor") -> "Tensor":
         """Compute features, shape (tiles, length), of raw pixels."""
 
     def activations_of(self, vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -99,32 +96,6 @@ def check_hasher(archive: Searchable, queries: Iterable[Query]) -> None:
                 "hash the patch again."
             )
             raise HasherMismatchError(msg)
-
-
-def query_of_patch(hasher: ActivationHasher, patch: Patch, *, with_vectors: bool = False) -> Query:
-    """Make a query from a patch.
-
-    Args:
-        hasher: The hasher of the archive.
-        patch: The patch.
-        with_vectors: Whether features are needed to order by.
-
-    Returns:
-        The codes and activations of its tiles.
-    """
-    activations = hasher.activations(patch.tiles).numpy()
-    start = patch.windows[:, :2].min(axis=0)
-    size = (patch.windows[:, :2] + patch.windows[:, 2:]).max(axis=0) - start
-    window = ",".join(str(number) for number in (*start, *size))
-    return Query(
-        codes=pack_codes(activations),
-        footprint=patch.footprint,
-        activations=activations,
-        source=f"{patch.source}, window {window},",
-        vectors=hasher.features(patch.tiles).numpy() if with_vectors else None,
-        notes=patch.notes,
-        hasher=hasher.fingerprint,
-    )
 
 
 def query_of_vectors(
@@ -283,34 +254,3 @@ def join_queries(positives: Sequence[Query], negatives: Sequence[Query] = ()) ->
         negatives=np.concatenate([query.codes for query in negatives]) if negatives else None,
         left_out=tuple(q.source for q in negatives if isinstance(q.source, int)),
     )
-
-
-def sizes_by_ground(
-    records: Iterable[SceneRecord], *, only: frozenset[int] | None = None
-) -> dict[float | None, set[int]]:
-    """List the tile sizes of an archive for each ground size of their pixels.
-
-    Args:
-        records: The archive's scenes.
-        only: Sizes that a search is limited to, px; ignored if no tile has one of them.
-
-    Returns:
-        Sizes, px, by metres; metres within two percent of each other count once, None is unknown.
-    """
-    found: dict[float, set[int]] = {}
-    unknown: set[int] = set()
-    for record in records:
-        if not (own := recorded_sizes(record.settings)):
-            continue
-        ground = record.settings.get(GROUND_SIZE)
-        sizes = unknown if ground is None else found.setdefault(float(ground), set())
-        sizes.update(own)
-    distinct: dict[float | None, set[int]] = {None: unknown} if unknown else {}
-    last = 0.0
-    for ground in sorted(found):
-        if ground > last * 1.02:
-            last = ground
-            distinct[last] = set()
-        distinct[last] |= found[ground]
-    limited = {ground: sizes & (only or sizes) for ground, sizes in distinct.items()}
-    return {ground: sizes for ground, sizes in limited.items() if sizes} or distinct

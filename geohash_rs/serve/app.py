@@ -75,6 +75,10 @@ FILES: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {} for kind in
 TileId = Annotated[int, PathParameter(ge=0, lt=2**63)]
 BBox = Annotated[str, Query(max_length=200, description="minlon,minlat,maxlon,maxlat")]
 TileSize = Annotated[int | None, Query(ge=1, lt=2**31, description="Tile size, px.")]
+Bands = Annotated[
+    str | None,
+    Query(max_length=1000, description="Bands of the patch: one-based indexes or names, as 4,3,2."),
+]
 WRONG: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorAnswer, "description": "There is no such tile or scene."},
     422: {"model": ErrorAnswer, "description": "The request is invalid; detail says why."},
@@ -297,14 +301,18 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
     room = Room("patches", most=MOST_RECEIVED)
 
     @app.post("/api/patch", response_model=PatchAnswer, responses=WRONG, openapi_extra=PATCH)
-    async def patch(request: Request, tile_size: TileSize = None) -> PatchAnswer:
+    async def patch(
+        request: Request, tile_size: TileSize = None, bands: Bands = None
+    ) -> PatchAnswer:
         """Hash a GeoTIFF sent as the body."""
         name = _file_name(request.headers.get("x-file-name", ""))
         async with (
             room.receive(request.stream()) as content,  # without a turn, which slow ones would hold
             patches.turn(),
         ):
-            hashed = partial(searcher.patch, content, name=name, tile_size=tile_size)
+            hashed = partial(
+                searcher.patch, content, name=name, tile_size=tile_size, bands=_bands(bands)
+            )
             return await in_own_thread(hashed)
 
     @app.post("/api/export", responses={**WRONG, **FILES})
@@ -359,6 +367,12 @@ def _add_concepts(app: FastAPI, teacher: Teacher) -> None:
         """Read a concept's file, sent as the body."""
         content = await request.body()
         return await turns.run(lambda: teacher.open(content))
+
+
+def _bands(text: str | None) -> list[int | str] | None:
+    """Read the bands of a patch, as the option --bands of `query` is read."""
+    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+    return [int(part) if part.isdecimal() else part for part in parts] or None
 
 
 def _file_name(header: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError
-from geohash_rs.hashing.files import describe_hasher
+from geohash_rs.hashing.description import describe_hasher
 from geohash_rs.serve.messages import ArchiveAnswer
 
 __all__ = ["describe_archive"]

@@ -25,8 +25,8 @@ from geohash_rs.errors import (
 )
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
-from geohash_rs.retrieval.image_queries import hash_patch
 from geohash_rs.retrieval.matches import Matches, rank_matches
+from geohash_rs.retrieval.patch_query import hash_patch
 from geohash_rs.retrieval.query import Query, join_queries, query_of_tile
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.serve.description import describe_archive
@@ -41,6 +41,7 @@ from geohash_rs.serve.messages import (
 from geohash_rs.serve.scene_pictures import ScenePictures
 from geohash_rs.serve.uploads import clean_patch
 from geohash_rs.serve.view import parse_view, tiles_in_view
+from geohash_rs.store.disk.files import FolderFiles
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
@@ -98,9 +99,13 @@ class Searcher:
     def _stamp(self) -> tuple[int, int, int]:
         """Return what changes with every commit, and with another archive in the same place.
 
+        Zeros for an archive in object storage, which would be asked with every request.
+
         Raises:
             ArchiveNotFoundError: If the archive is not there any more.
         """
+        if not isinstance(self.archive.snapshot().files, FolderFiles):
+            return 0, 0, 0
         try:
             found = (self.archive.path / MANIFEST).stat()
         except OSError as error:
@@ -139,7 +144,7 @@ class Searcher:
         """
         with self._lock:
             stamp = self._stamp()
-            if stamp != self._seen:
+            if stamp != self._seen or stamp == (0, 0, 0):
                 self.archive.refresh()
                 self._seen = self._checked = stamp
                 self.thumbnails = Thumbnails(self.permission)  # scene files may have been replaced
@@ -275,8 +280,24 @@ class Searcher:
                 self.thumbnails.read(str(tile["scene"]), window, size=picture_size(size))
             )
 
-    def patch(self, content: bytes, *, name: str, tile_size: int | None = None) -> PatchAnswer:
+    def patch(
+        self,
+        content: bytes,
+        *,
+        name: str,
+        tile_size: int | None = None,
+        bands: Sequence[int | str] | None = None,
+    ) -> PatchAnswer:
         """Hash an uploaded GeoTIFF; in tiles of the given size, if the archive has such.
+
+        Args:
+            content: The file.
+            name: Its name in messages.
+            tile_size: Columns and rows of the tiles, px.
+            bands: As in `hash_patch`.
+
+        Returns:
+            Codes, footprint and picture.
 
         Raises:
             PatchError: If it is not a GeoTIFF, is too large, has no CRS or has the wrong bands.
@@ -286,7 +307,9 @@ class Searcher:
             try:
                 with self._hashing:
                     sizes = None if tile_size is None else frozenset([tile_size])
-                    query = hash_patch(self.archive, path, device=self.device, tile_sizes=sizes)
+                    query = hash_patch(
+                        self.archive, path, bands=bands, device=self.device, tile_sizes=sizes
+                    )
             except GeoHashRSError as error:
                 why = _on_page(str(error), Path(path).name, name).removesuffix(".")
                 advice = next((say for kind, say in ADVICE if isinstance(error, kind)), "")

@@ -34,6 +34,7 @@ class ServeError(GeoHashRSError, OSError):
 def run_server(
     folder: Path,
     *,
+    archive: Archive | None = None,
     host: str = "127.0.0.1",
     port: int = 8765,
     base_map: str | None = None,
@@ -47,6 +48,7 @@ def run_server(
 
     Args:
         folder: The archive.
+        archive: It, if it is open already because it is not in a folder.
         host: Address to listen on; any but 127.0.0.1 lets others on the network search.
         port: Port to listen on; 0 picks a free one.
         base_map: URL template of raster tiles.
@@ -70,7 +72,7 @@ def run_server(
     except ImportError as error:
         msg = f"{error.name} is not installed; run: python -m pip install 'geohash-rs[serve]'"
         raise ServeError(msg) from error
-    archive = Archive.open(folder, mode="r")
+    archive = Archive.open(folder, mode="r") if archive is None else archive
     listening = _listen(host, port)
     shown = [f"[{host}]" if ":" in host else host]
     if host in EVERYWHERE:
@@ -91,7 +93,7 @@ def run_server(
     app.connections.most = min(app.connections.most, _allow_open_files() // 2)
     port = listening.getsockname()[1]
     say(
-        f"{len(archive):,} tiles of {folder} at "
+        f"{len(archive):,} tiles of {archive.path} at "
         + " and ".join(f"http://{n}:{port}/" for n in shown)
     )
     say("Open it in a browser; stop with Ctrl-C.")

@@ -11,18 +11,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from geohash_rs.archive import Archive
 from geohash_rs.concepts.area_table import Areas
 from geohash_rs.concepts.areas import areas_of
 from geohash_rs.concepts.concept import Concept
 from geohash_rs.concepts.concept_file import check_name, parse_concept
-from geohash_rs.concepts.mark import Mark
+from geohash_rs.concepts.mark import Mark, tiles_by_id
 from geohash_rs.concepts.marking import marks_of_tiles
 from geohash_rs.errors import (
     CalibrationError,
     ConceptError,
     GeoHashRSWarning,
-    TileNotFoundError,
 )
 from geohash_rs.export.formats import write
 from geohash_rs.serve.cache import ByteCache
@@ -277,24 +275,26 @@ class Teacher:
                 raise ConceptError(msg)
             return self._of_file(request.file.encode())
         archive = self.searcher.archive
+        still = archive.snapshot()
         if request.others:
-            check_fresh(archive.snapshot(), request.hasher)
+            check_fresh(still, request.hasher)
         marks = [
             mark
             for right, ids in ((True, request.right), (False, request.wrong))
-            for mark in marks_of_tiles(archive, _unique(ids), right=right)
+            for mark in marks_of_tiles(still, _unique(ids), right=right)
         ]
         marks += [
             Mark(right=one.right, code=bytes.fromhex(one.code), source=one.source, place=one.place)
             for one in request.others
         ]
-        return Concept.of_marks(archive, marks, name=request.name)
+        return Concept.of_marks(archive, marks, name=request.name, hasher=still.hasher_fingerprint)
 
     def _of_file(self, content: bytes) -> Concept:
         saved = parse_concept(content, name="the file")
         archive = self.searcher.archive
         if self.searcher.hides_folders:  # where files name scenes without their folders
-            marks = tuple(_with_folder(archive, mark) for mark in saved.marks)
+            tiles = tiles_by_id(archive, (m.tile for m in saved.marks if m.tile is not None))
+            marks = tuple(_with_folder(mark, tiles) for mark in saved.marks)
             saved = dataclasses.replace(saved, marks=marks)
         return Concept(archive=archive, **vars(saved)).on(archive)
 
@@ -394,14 +394,11 @@ def _where(request: ConceptRequest) -> WhereOptions:
     return WhereOptions(region=region, time=request.time, tile_size=request.tile_sizes)
 
 
-def _with_folder(archive: Archive, mark: Mark) -> Mark:
+def _with_folder(mark: Mark, tiles: dict[int, tuple[bytes, str]]) -> Mark:
     """Name the folder of a mark's scene again, if the file left it out as this server does."""
-    if mark.tile is None:
+    if mark.tile not in tiles:
         return mark
-    try:
-        scene = str(archive.tiles(np.array([mark.tile]))["scene"].iloc[0])
-    except TileNotFoundError:
-        return mark
+    scene = tiles[mark.tile][1]
     return dataclasses.replace(mark, source=scene) if scene_name(scene) == mark.source else mark
 
 

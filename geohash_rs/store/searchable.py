@@ -44,7 +44,7 @@ class Searchable(Protocol):
     - **A time range** includes both ends and matches every tile whose own range overlaps it. A
       tile without a time is in no range.
     - **A tile id** is never reused. Removed tiles are never found, and their ids raise
-      TileNotFoundError.
+      TileNotFoundError, whose `missing` names all of them.
     - **A state**: what an object sees changes only when it writes, when `refresh` is called, or
       when it is reopened, and never inside `one_state`. Only a database shows each transaction as
       soon as it is committed, but each search and each query still sees one state.

@@ -339,7 +339,7 @@ class Snapshot(Answers):
                 f"{self.folder} has no tile with id {some}; take ids from search() or from the "
                 "column tile_id; removed tiles lose theirs."
             )
-            raise TileNotFoundError(msg)
+            raise TileNotFoundError(msg, missing=unknown)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

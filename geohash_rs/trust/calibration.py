@@ -13,23 +13,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from geohash_rs.codes import check_num_bits, hamming_distances
-from geohash_rs.errors import (
-    ArchiveCorruptError,
-    CalibrationError,
-    HasherMismatchError,
-    one_line,
-)
+from geohash_rs.errors import CalibrationError, HasherMismatchError
 from geohash_rs.export.formats import check_place, reporting
 from geohash_rs.store.disk.durable import replacing
-from geohash_rs.store.disk.plain import read_plain
+from geohash_rs.store.disk.json_file import JsonFile
 from geohash_rs.store.searchable import Searchable, bits_of
 from geohash_rs.trust.labels import Labelled, label_archive
 from geohash_rs.trust.promise import Promise, check_delta, promise_of_counts
 
 __all__ = ["Calibration", "calibrate_queries", "count_pairs"]
 
-FORMAT, VERSION = "geohash_rs calibration", 1
-MOST_BYTES = 8 << 20
+FILE = JsonFile(
+    what="calibration",
+    version=1,
+    most_bytes=8 << 20,
+    error=CalibrationError,
+    make="make one with 'geohash-rs calibrate'",
+    again="Calibrate again.",
+)
 MOST_CLASSES, MOST_TEXT = 100_000, 4096
 MOST_TILES = 20_000  # labelled tiles that are compared with each other
 AT_ONCE = 1 << 22  # pairs in memory
@@ -110,8 +111,7 @@ class Calibration:
         """
         check_place(path)
         body = {
-            "format": FORMAT,
-            "version": VERSION,
+            **FILE.head,
             "created": self.created.isoformat(),
             "hasher": self.hasher,
             "num_bits": self.num_bits,
@@ -138,38 +138,7 @@ class Calibration:
         Raises:
             CalibrationError: If it cannot be read, is not a calibration, or is damaged.
         """
-        try:
-            content = read_plain(Path(path), most=MOST_BYTES + 1)
-        except (OSError, ArchiveCorruptError) as error:
-            reason = getattr(error, "strerror", None) or one_line(error)
-            msg = (
-                f"{path} cannot be read: {reason.rstrip('.')}; make a calibration with "
-                "'geohash-rs calibrate'."
-            )
-            raise CalibrationError(msg) from error
-        if len(content) > MOST_BYTES:
-            msg = f"{path} is larger than {MOST_BYTES >> 20} MB, so it is not a calibration."
-            raise CalibrationError(msg)
-        try:
-            body = json.loads(content.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            msg = f"{path} is not a calibration, or was cut short: {one_line(error)}."
-            raise CalibrationError(msg) from error
-        if not isinstance(body, dict) or body.get("format") != FORMAT:
-            msg = f"{path} is not a calibration; make one with 'geohash-rs calibrate'."
-            raise CalibrationError(msg)
-        if body.get("version") != VERSION:
-            msg = (
-                f"{path} has version {str(body.get('version'))[:20]}, but this program reads "
-                f"{VERSION}; install a newer geohash_rs."
-            )
-            raise CalibrationError(msg)
-        try:
-            return cls._checked(body)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)
-            msg = f"{path} is damaged: {what.rstrip('.')}. Calibrate again."
-            raise CalibrationError(msg) from error
+        return FILE.read(path, cls._checked)
 
     @classmethod
     def _checked(cls, body: dict[str, Any]) -> "Calibration":

@@ -112,6 +112,21 @@ def test_export_writes_codes_and_stac(run, archive, tmp_path, name):
     assert (tmp_path / f"{name}.collection.json").is_file()
 
 
+def test_export_says_what_a_folder_will_hold_before_it_writes_it(run, archive_folder, tmp_path):
+    code, out, err = run(
+        "export", archive_folder, "-o", f"{tmp_path}/site/", "--pictures", "--json"
+    )
+    assert code == 0, err
+    count = len(Archive.open(archive_folder, mode="r"))
+    assert json.loads(out)["tiles"] == count
+    assert f"will hold {count} tiles in roughly" in err
+    assert "only if their licence allows that" in err
+    assert (tmp_path / "site" / "index.html").is_file()
+    assert (tmp_path / "site" / "data" / "pictures.bin").stat().st_size > 1000
+    assert run("export", archive_folder, "-o", f"{tmp_path}/site")[0] == 0  # replaces it
+    assert not (tmp_path / "site" / "data" / "pictures.bin").exists()
+
+
 def test_export_names_the_hasher_of_codes_and_the_network_behind_it(run, archive_folder, tmp_path):
     assert run("export", archive_folder, "-o", tmp_path / "codes.parquet")[0] == 0
     emb = json.loads(pq.read_metadata(tmp_path / "codes.parquet").metadata[b"emb"])
@@ -166,8 +181,11 @@ def test_maintenance_commands_print_json(run, archive, command):
 
 
 WRONG_USE = [
-    (("query", "{archive}"), "pass a PATCH.tif, --point, --tile or --vector"),
-    (("query", "{archive}", "--negative", 3), "pass a PATCH.tif, --point, --tile or --vector"),
+    (("query", "{archive}"), "pass a PATCH.tif, --point, --tile, --vector or --concept"),
+    (
+        ("query", "{archive}", "--negative", 3),
+        "pass a PATCH.tif, --point, --tile, --vector or --concept",
+    ),
     (("query", "{archive}", "--tile", 3, "--window", "1,2,3,4"), "--window needs a patch"),
     (("query", "{archive}", "--tile", 3, "--bands", "1,2,3"), "--bands needs a patch"),
     (("query", "{archive}", "--tile", 3, "--ranking", "best"), "'best' is not one of"),
@@ -196,6 +214,8 @@ WRONG_USE = [
     (("nonsense",), "nonsense"),
     (("info", "{archive}", "--nonsense"), "--nonsense"),
     (("export", "{archive}", "-o", "{tmp}/all.csv", "--stac"), "needs -o with .parquet or .zarr"),
+    (("export", "{archive}", "-o", "{tmp}/all.csv", "--pictures"), "needs -o with a folder"),
+    (("export", "{archive}", "-o", "{tmp}/site/", "--remote-scenes"), "a folder with --pictures"),
 ]
 
 
@@ -220,6 +240,8 @@ FAILURES = [
     (("index", "{tmp}/nowhere.tif", "--archive", "{tmp}/new"), "nowhere.tif"),
     (("export", "{archive}", "-o", "{tmp}/none/all.geojson"), "does not exist"),
     (("export", "{archive}", "-o", "{tmp}/none/codes.zarr"), "does not exist"),
+    (("export", "{archive}", "-o", "{archive}/site/"), "lies in the archive"),
+    (("export", "{archive}", "-o", "{tmp}"), "folder with other files"),
     (
         ("export", "{archive}", "-o", "{tmp}/all.geojson", "--stac"),
         "needs -o with .parquet or .zarr",

@@ -41,6 +41,17 @@ def test_a_new_archive_is_removed_if_nothing_can_be_added(words, monkeypatch, tm
     assert not (tmp_path / "archive").exists()
 
 
+def test_progress_is_shown_to_a_program_only_if_it_asks(words):
+    command = [sys.executable, "-m", "geohash_rs", *words]
+    quiet = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "%|" not in quiet.stderr
+    words[3] += "-2"
+    command = [sys.executable, "-m", "geohash_rs", *words, "--progress"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "100%|" in told.stderr
+    assert told.stdout.replace("archive-2", "archive") == quiet.stdout
+
+
 def test_additions_of_another_process_in_the_meantime_stay(words, monkeypatch, tmp_path):
     path = tmp_path / "archive"
 

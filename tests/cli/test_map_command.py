@@ -1,11 +1,14 @@
 """The command ``geohash-rs map``: areas, totals and rasters of a concept."""
 
+import shlex
+
 import geopandas as gpd
 import pytest
 import rasterio
 import shapely
 
 from geohash_rs import Archive, Scenes
+from geohash_rs.concepts.judgements import read_judgements
 from tests.ground import TILE, kind_at
 
 
@@ -79,8 +82,9 @@ def test_an_empty_map_is_said_and_no_error(taught, run, tmp_path):
     code, said, err = run(*words, "-o", tmp_path / "a.csv")
     assert code == 0
     assert said == ""
-    assert "the map is empty: no tile passes" in err
-    assert "no areas." in err
+    warning, written = err.splitlines()
+    assert "the map is empty: no tile passes" in warning
+    assert written == f"0 areas written to {tmp_path / 'a.csv'}."
     assert (tmp_path / "a.csv").exists()
 
 
@@ -88,7 +92,6 @@ def test_an_empty_map_is_said_and_no_error(taught, run, tmp_path):
     ("words", "code", "message"),
     [
         (["--by-column", "name"], 2, "--by-column needs --by"),
-        (["--precision", "1"], 2, "1.0 is not in the range 0<x<1"),
         (["--precision", "0.9"], 1, "squares is not calibrated, so no precision can be promised"),
         (["--min-area", "-1"], 2, "-1.0 is not in the range"),
         (["-o", "a.xyz"], 2, "cannot tell a format from the ending '.xyz'"),
@@ -100,3 +103,92 @@ def test_wrong_use_is_explained(taught, run, words, code, message):
     archive, concept, *_ = taught
     found, _, err = run("map", archive, concept, *words)
     assert (found, message in err) == (code, True), err
+
+
+@pytest.mark.parametrize("precision", ["1", "0", "1.5"])
+def test_the_promise_says_which_precision_can_be_asked_for(taught, run, precision):
+    archive, concept, tiles, _ = taught
+    loaded = Archive.open(archive, mode="r").concept(concept)
+    drawn = [int(tile) for tile in loaded.check(30, min_score=0)["tile_id"]]
+    loaded.checked(right=drawn, wrong=[], min_score=0).save(concept)
+    code, _, err = run("map", archive, concept, "--precision", precision)
+    assert (code, "use a share above 0 and below 1, such as 0.9" in err) == (1, True), err
+
+
+@pytest.mark.filterwarnings("ignore:squares is not calibrated")
+def test_regions_without_crs_are_refused(taught, run, tmp_path):
+    archive, concept, *_ = taught
+    box = shapely.box(400_000, 5_390_000, 600_000, 5_410_000)
+    path = tmp_path / "by.csv"
+    path.write_text(f'name,WKT\nnorth,"{box.wkt}"\n')
+    code, _, err = run("map", archive, concept, "--by", path)
+    assert code == 2
+    assert "by.csv has no CRS, so its polygons cannot be placed; set one, such as" in err
+
+
+@pytest.mark.filterwarnings("ignore:squares is not calibrated")
+def test_advice_names_options_of_the_command(taught, run, tmp_path):
+    archive, concept, tiles, _ = taught
+    code, _, err = run("map", archive, concept, "--min-area", 1e6)
+    assert code == 0
+    assert err.endswith("choose a smaller --min-area.\n")
+    elsewhere = gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:4326")
+    elsewhere.to_file(tmp_path / "by.gpkg")
+    code, _, err = run("map", archive, concept, "--by", tmp_path / "by.gpkg")
+    assert code == 0
+    assert err.endswith("outside all regions; draw the map without regions to see them.\n")
+
+
+@pytest.mark.filterwarnings("ignore:squares is not calibrated")
+def test_sizes_that_are_left_out_are_said(quick, scene_folder, run, tmp_path):
+    quick.add(Scenes(scene_folder), tile_size=(TILE, 2 * TILE))
+    quick.learn(right=[0, 1]).save(tmp_path / "a.concept")
+    sizes = quick.tiles(range(len(quick)))["width"]
+    words = ["map", quick.path, tmp_path / "a.concept", "--min-score", 0]
+    code, _, err = run(*words)
+    assert code == 0
+    assert f"{(sizes == 2 * TILE).sum()} larger tiles that pass are left out, of 128 px" in err
+    assert "choose them with --tile-size 128." in err
+    code, said, err = run(*words, "--tile-size", "128")
+    assert (code, err) == (0, "")
+    assert int(said.splitlines()[1].split()[-1]) > 0
+
+
+def test_the_way_to_pass_judgements_on_is_complete(taught, run, tmp_path):
+    archive, concept, tiles, _ = taught
+    out = tmp_path / "to judge.csv"
+    limits = [
+        "--bbox",
+        "-10.5,40.0,30.0,60.0",
+        "--time",
+        "2000/..",
+        "--scene",
+        tiles["scene"].iloc[-1],
+    ]
+    limits += ["--tile-size", "64", "--within"]
+    code, _, err = run("judge", archive, concept, "--random", "--min-score", 0, *limits, "-o", out)
+    assert code == 0, err
+    said, _, command = err.strip().partition("; fill in the column right, then: ")
+    assert said.endswith(f"to judge written to {out}")
+    words = shlex.split(command)
+    expected = ["geohash-rs", "calibrate", archive, "--concept", concept, "--judged", out]
+    expected += ["-k", 60, "--min-score", 0.0, "--seed", 0]
+    assert words[: len(expected)] == [str(word) for word in expected]
+    rest = words[len(expected) :]
+    assert sorted(rest) == sorted(map(str, limits))
+    assert rest[rest.index("--bbox") + 1] == "-10.5,40.0,30.0,60.0"
+    out.write_text(out.read_text().replace(",,", ",true,"))
+    if read_judgements(out) == ([], []):
+        pytest.fail("nothing was filled in")
+
+
+@pytest.mark.parametrize("drawn", [["--random", "--min-score", "0"], []])
+def test_a_page_to_judge_is_no_dead_end(taught, run, tmp_path, drawn):
+    archive, concept, *_ = taught
+    code, _, err = run("judge", archive, concept, *drawn, "-k", 3, "-o", tmp_path / "next.html")
+    assert code == 0, err
+    assert "--judged" not in err
+    assert "write .gpkg or .csv as well, to fill in the column right" in err
+    code, _, err = run("judge", archive, concept, *drawn, "-k", 3, "-o", tmp_path / "next.gpkg")
+    verb = "calibrate" if drawn else "learn"
+    assert f"then: geohash-rs {verb} {archive} --concept {concept} --judged" in err

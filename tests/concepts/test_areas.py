@@ -190,10 +190,11 @@ def test_of_several_tile_sizes_the_smallest_that_was_asked_for_decides():
     small = tiles[(tiles["width"] == 64) & (tiles["col"] == 0) & (tiles["row"] == 0)]
     large = tiles[(tiles["width"] == 128) & (tiles["col"] == 256)]
     both = pd.concat([small, large], ignore_index=True)
-    assert mapped(both, [record])["tiles"].tolist() == [1]
+    with pytest.warns(GeoHashRSWarning, match="5 larger tiles .* left out, of 128 px; .*size=128"):
+        assert mapped(both, [record])["tiles"].tolist() == [1]
     only = mapped(large.reset_index(drop=True), [record], tile_sizes={128})
     assert only["tiles"].tolist() == [5]
-    with pytest.warns(GeoHashRSWarning, match="the map is empty: nothing is left"):
+    with pytest.warns(GeoHashRSWarning, match="empty: all tiles that pass are of 128 px"):
         assert len(mapped(large.reset_index(drop=True), [record])) == 0
 
 
@@ -203,6 +204,17 @@ def test_resampled_tiles_are_placed_by_their_windows():
     assert set(tiles["width"]) == {160}
     areas = mapped(tiles, [record])
     assert areas["area_km2"].sum() == pytest.approx(6.4**2, rel=2e-3)
+
+
+def test_outlines_are_counterclockwise_and_holes_clockwise():
+    record = record_of()
+    whole = mapped(ring(record), [record])
+    assert [len(shape.interiors) for shape in whole.geometry] == [1, 0]
+    halves = mapped(ring(record), [record], by=regions_of(by_columns(UTM, shift=-1600.0)))
+    assert len(halves) == 3
+    for shape in [*whole.geometry, *halves.geometry]:
+        size, _ = Geod(ellps="WGS84").geometry_area_perimeter(shape)  # negative if clockwise
+        assert size == pytest.approx(square_km(np.array([shape]))[0] * 1e6, rel=1e-5)
 
 
 # --- several scenes ---
@@ -370,7 +382,7 @@ def ring(record):
 def test_specks_are_left_out_and_gaps_filled_below_a_size(least, tiles, holes):
     record = record_of()
     if not tiles:
-        with pytest.warns(GeoHashRSWarning, match="the map is empty: nothing is left"):
+        with pytest.warns(GeoHashRSWarning, match="the map is empty: all areas are smaller"):
             areas = mapped(ring(record), [record], min_area_km2=least)
     else:
         areas = mapped(ring(record), [record], min_area_km2=least)
@@ -481,6 +493,75 @@ def test_a_part_without_the_middle_of_a_tile_has_the_score_of_its_area():
     assert areas["region"].tolist() == ["1"]
 
 
+def by_columns(crs, *, shift=0.0, names=("west", "east")):
+    """Make two regions that meet at a column of `record_of`'s tiles, drawn in a CRS by corners."""
+    middle = 503_200 + shift
+    boxes = [(490_000, 5_390_000, middle, 5_410_000), (middle, 5_390_000, 510_000, 5_410_000)]
+    layer = regions(*(shapely.box(*box) for box in boxes), crs=UTM, names=list(names))
+    return layer.to_crs(crs)
+
+
+def test_a_border_along_the_edge_of_tiles_makes_no_slivers():
+    record = record_of()
+    tiles = chosen(tiles_of(record), [(0, 0), (4, 0), (5, 2), (4, 4), (5, 4), (9, 9)])
+    whole = mapped(tiles, [record])
+    for shift in (0.0, 3.0, -3.0):  # m, of tiles of 640 m
+        areas = mapped(
+            tiles,
+            [record],
+            by=regions_of(by_columns("EPSG:4326", shift=shift), column="name"),
+        )
+        assert areas["region"].tolist() == ["west"] * 3 + ["east"] * 3
+        assert areas["tiles"].tolist() == [1] * 6
+        assert areas["area_km2"].min() > 0.4
+        assert areas["area_km2"].sum() == pytest.approx(whole["area_km2"].sum(), rel=1e-9)
+        assert areas.is_valid.all()
+
+
+def test_ground_of_slivers_is_said_if_it_is_more_than_rounding():
+    record = record_of()
+    tiles = chosen(tiles_of(record), [(4, 0), (4, 1), (4, 2)])
+    layer = by_columns("EPSG:4326", shift=-4.5)
+    with pytest.warns(GeoHashRSWarning, match="0.008.* of 1.2.* km2 are slivers"):
+        areas = mapped(tiles, [record], by=regions_of(layer, column="name"))
+    assert areas["region"].tolist() == ["west"]
+    assert areas["tiles"].tolist() == [3]
+
+
+def test_narrow_regions_through_areas_are_no_slivers():
+    record = record_of()
+    river = regions(shapely.box(502_000, 5_390_000, 502_004, 5_410_000), crs=UTM, names=["river"])
+    others = by_columns(UTM).iloc[[1]]
+    layer = pd.concat([river, others], ignore_index=True)
+    with pytest.warns(GeoHashRSWarning, match="lie outside all regions") as said:
+        areas = mapped(tiles_of(record), [record], by=regions_of(layer, column="name"))
+    assert len(said) == 1
+    assert areas["region"].tolist() == ["river", "east"]
+    assert areas["area_km2"].iloc[0] == pytest.approx(6400 * 4 / 1e6, rel=1e-2)
+
+
+def test_a_sliver_of_a_region_that_another_overlaps_counts_next_to_it_as_well():
+    record = record_of()
+    tiles = chosen(tiles_of(record), [(4, 0), (4, 1)])
+    country = regions(shapely.box(490_000, 5_390_000, 510_000, 5_410_000), crs=UTM, names=["all"])
+    layer = pd.concat([by_columns(UTM, shift=-0.5), country], ignore_index=True)
+    areas = mapped(tiles, [record], by=regions_of(layer, column="name"))
+    whole = mapped(tiles, [record])["area_km2"].sum()
+    assert areas["region"].tolist() == ["west", "all"]
+    assert areas["area_km2"].tolist() == pytest.approx([whole, whole], rel=1e-4)
+
+
+def test_a_sliver_next_to_no_region_is_outside_of_all():
+    record = record_of()
+    tiles = chosen(tiles_of(record), [(4, 0), (6, 0)])
+    layer = by_columns("EPSG:4326", shift=-0.5).iloc[[1]]
+    with pytest.warns(GeoHashRSWarning, match="0.40.* of 0.81.* km2 lie outside all regions"):
+        areas = mapped(tiles, [record], by=regions_of(layer, column="name"))
+    assert areas["tiles"].tolist() == [1]
+    with pytest.warns(GeoHashRSWarning, match="the map is empty: all areas lie outside"):
+        mapped(tiles.iloc[[0]].reset_index(drop=True), [record], by=regions_of(layer))
+
+
 def test_names_are_joined_or_numbered_and_any_crs_is_read(tmp_path):
     record = record_of()
     box = shapely.box(500_000, 5_393_600, 503_200, 5_400_000)
@@ -516,6 +597,11 @@ def test_invalid_regions_are_repaired_and_missing_ones_named():
         (regions(shapely.Point(0, 0)), None, "holds Point, but regions are polygons"),
         (regions(None), None, "holds no geometry, but regions are polygons"),
         (regions(), None, "holds no geometry; pass a file of polygons"),
+        (
+            regions(shapely.box(4e5, 5.39e6, 5e5, 5.4e6), crs=None),
+            None,
+            "by has no CRS, so its polygons cannot be placed; set one",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore:1 of 1 regions")

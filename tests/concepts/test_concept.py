@@ -1,14 +1,18 @@
 """Concepts: what marks teach about every tile of an archive."""
 
+import dataclasses
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 
 from geohash_rs import Archive
 from geohash_rs.codes import hamming_distances
+from geohash_rs.concepts import marking
 from geohash_rs.concepts.concept import Concept
+from geohash_rs.concepts.mark import Mark
 from geohash_rs.errors import CalibrationError, ConceptError, GeoHashRSError, HasherMismatchError
 from tests.ground import kind_at
 
@@ -185,6 +189,10 @@ def test_another_hasher_refuses_a_concept(stripes: Concept, tmp_path: Path, quic
         ('"weights": [', '"weights": [70000, ', "whole numbers from 0"),
         ('"weights": [', '"weights": [1, ', "needs uint16"),
         ('"marks": [', '"marks": 3, "x": [', "is damaged"),
+        ('"unit": ', '"unit": -', "finite and above 0"),
+        ('"num_bits": 64', '"num_bits": 128', "num_bits is 128, but the file holds 64"),
+        ('"right": 3', '"right": 300', "right is 300, but the file holds 3"),
+        ('"wrong": 6', '"wrong": null', "wrong is None, but the file holds 6"),
     ],
 )
 def test_a_damaged_file_is_refused(
@@ -222,3 +230,92 @@ def test_an_archive_never_changes(archive: Archive, stripes: Concept, tmp_path: 
     with pytest.raises(GeoHashRSError, match="lies in the archive"):
         stripes.save(archive.path / "a.concept")
     assert {p: p.stat().st_mtime_ns for p in archive.path.rglob("*")} == before
+
+
+@pytest.fixture
+def refitted(quick: Archive, scene_folder: Path) -> tuple[Archive, Concept]:
+    """An archive that was refitted to other bits after a concept of it was learnt."""
+    from geohash_rs import Scenes
+
+    quick.add(Scenes(scene_folder), tile_size=64)
+    concept = quick.learn(right=[0, 4], wrong=[1, 2, 3], name="old")
+    quick.refit("itq-24", workers=1)
+    return quick, concept
+
+
+@pytest.mark.usefixtures("small_input")
+def test_after_a_refit_a_concept_learns_from_the_new_codes(
+    refitted: tuple[Archive, Concept],
+) -> None:
+    archive, old = refitted
+    with pytest.raises(HasherMismatchError, match=r"with Concept\.learn"):
+        old.query()
+    for new in (old.learn(), old.learn(right=[8])):
+        assert new.hasher == archive.hasher_fingerprint != old.hasher
+        tiles = [mark.tile for mark in new.marks]
+        assert [mark.code for mark in new.marks] == [bytes(c) for c in archive.codes(tiles)]
+        assert len(new.query(5)) == 5
+    fresh = archive.learn(right=[0, 4], wrong=[1, 2, 3])
+    np.testing.assert_array_equal(old.learn().model.weights.weights, fresh.model.weights.weights)
+
+
+@pytest.mark.usefixtures("small_input")
+def test_after_a_refit_codes_without_a_tile_are_refused(
+    refitted: tuple[Archive, Concept],
+) -> None:
+    archive, old = refitted
+    lost = tuple(dataclasses.replace(m, tile=None) if m.tile == 4 else m for m in old.marks)
+    torn = dataclasses.replace(old, marks=lost)
+    with pytest.raises(HasherMismatchError, match="1 of 5 marks have only a code"):
+        torn.learn(right=[8])
+    archive.remove_tiles([4])
+    with pytest.raises(HasherMismatchError, match="such as tile 4"):
+        old.learn(right=[8])
+    assert old.learn(right=[8], forget=[4]).hasher == archive.hasher_fingerprint
+    assert old.hasher is not None
+    with pytest.raises(HasherMismatchError, match="1 of 1 marks"):
+        Concept.of_marks(archive, lost[1:2], name="x", hasher=old.hasher)
+
+
+def test_marks_of_removed_tiles_lose_only_their_ids(archive: Archive, stripes: Concept) -> None:
+    tiles = [10**6, *range(2 * len(archive), 2 * len(archive) + 5_000)]
+    extra = [Mark(right=True, code=b"\x00" * 8, tile=tile, source="x") for tile in tiles]
+    moved = dataclasses.replace(stripes, marks=(*stripes.marks, *extra)).on(archive)
+    assert moved.marks[: len(stripes.marks)] == stripes.marks
+    assert {mark.tile for mark in moved.marks[len(stripes.marks) :]} == {None}
+
+
+def test_a_score_that_no_code_reaches_finds_nothing(stripes: Concept) -> None:
+    model = dataclasses.replace(stripes.model, offset=-1.0, unit=1.0)
+    low = dataclasses.replace(stripes, model=model)
+    assert low.model.cost_at(0.9) == -1
+    found = low.query(min_score=0.9)
+    assert len(found) == 0
+    assert list(found.columns) == list(stripes.query().columns)
+
+
+def test_an_empty_filter_suggests_nothing(archive: Archive, stripes: Concept) -> None:
+    assert len(stripes.suggest(scenes=[])) == 0
+    assert len(stripes.suggest(labels=[])) == 0
+    box = np.array(archive.tiles([9]).total_bounds)
+    found = stripes.suggest(3, region=box)
+    assert shapely.intersects(shapely.box(*box), found.geometry.to_numpy()).all()
+
+
+def test_a_layer_is_marked_in_pieces(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = archive.tiles(range(len(archive)))
+    shapes = [*shapely.buffer(frame.geometry.to_numpy()[:6], -1e-4), frame.geometry[20].centroid]
+    layer = gpd.GeoDataFrame(geometry=shapes, crs=4326)
+    whole = archive.learn(right=layer)
+    monkeypatch.setattr(marking, "AT_ONCE", 3)
+    pieces = archive.learn(right=layer)
+    assert pieces.marks == whole.marks
+    assert len(whole.marks) > 6
+
+
+@pytest.mark.parametrize(("unit", "offset"), [(0.0, 1.0), (-1.0, 1.0), (np.nan, 1.0), (1, np.inf)])
+def test_a_model_whose_scores_do_not_fall_is_refused(
+    stripes: Concept, unit: float, offset: float
+) -> None:
+    with pytest.raises(ConceptError, match="finite and above 0"):
+        dataclasses.replace(stripes.model, unit=unit, offset=offset)

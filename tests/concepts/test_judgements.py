@@ -51,6 +51,15 @@ def test_a_file_that_is_missing_is_refused(tmp_path: Path) -> None:
             read_judgements(tmp_path / name)
 
 
+def test_a_page_cannot_be_read_and_the_formats_that_can_are_named(
+    archive: Archive, tmp_path: Path
+) -> None:
+    path = tmp_path / "tiles.html"
+    write(to_judge(archive.tiles([3])), path)
+    with pytest.raises(ConceptError, match=r"are read from \.gpkg, \.geojson, \.parquet, \.csv"):
+        read_judgements(path)
+
+
 def test_the_column_is_a_checkbox_in_a_geopackage(archive: Archive, tmp_path: Path) -> None:
     import pyogrio
 

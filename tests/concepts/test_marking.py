@@ -9,9 +9,17 @@ import shapely
 
 from geohash_rs import Archive
 from geohash_rs.concepts.mark import Mark, check_marks, joined
-from geohash_rs.concepts.marking import marks_of
+from geohash_rs.concepts.marking import new_marks
 from geohash_rs.errors import ConceptError, SceneError, TileNotFoundError
 from geohash_rs.store.search.where import Where
+
+
+def marks_of(
+    archive: Archive, shown: object, *, right: bool, where: Where | None = None
+) -> list[Mark]:
+    """Mark things of one kind."""
+    kinds = {"right": None, "wrong": None, "right" if right else "wrong": shown}
+    return new_marks(archive, **kinds, where=where)[0]  # type: ignore[arg-type]
 
 
 def ids_of(marks: list[Mark]) -> list[int | None]:
@@ -92,6 +100,9 @@ def test_several_things_are_mixed_and_no_tile_is_marked_twice(archive: Archive) 
     ("shown", "error", "words"),
     [
         (10_000, TileNotFoundError, "no tile with id 10000"),
+        ([3, 2**63], TileNotFoundError, "no tile with id 9223372036854775808"),
+        (-1, TileNotFoundError, "no tile with id -1"),
+        ((8, 47), ConceptError, r"pass \[8, 47\] for the tiles, or \(8.0, 47.0\) for longitude"),
         (2.5, ConceptError, "2.5 does not mark a tile"),
         ([True], ConceptError, "True does not mark a tile"),
         (shapely.box(0, 0, 1, 1), ConceptError, "meets a tile"),
@@ -105,7 +116,7 @@ def test_what_marks_nothing_is_refused(
     archive: Archive, shown: object, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        marks_of(archive, shown, right=True)  # type: ignore[arg-type]
+        marks_of(archive, shown, right=True)
 
 
 def mark(tile: int | None, *, right: bool, code: bytes = b"a") -> Mark:

@@ -1,6 +1,7 @@
 """Score rasters, read back by rasterio."""
 
 import shutil
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ class Held:
         return self._records
 
 
-def drawn(tiles, records, folder, **options):
+def drawn(tiles, records, folder, name="pits", **options):
     """Write the tiles' scores, which are 0, 1/n, 2/n, ..."""
     count = len(tiles)
     return write_rasters(
@@ -39,7 +40,7 @@ def drawn(tiles, records, folder, **options):
         np.arange(count),
         np.arange(count) / count,
         folder,
-        name="pits",
+        name=name,
         **options,
     )
 
@@ -108,7 +109,7 @@ def test_each_size_and_scene_has_a_file_and_no_name_is_used_twice(tmp_path):
     ]
     tiles = pd.concat([tiles_of(one) for one in records], ignore_index=True)
     paths = drawn(tiles, records, tmp_path)
-    names = ["a_pits_64.tif", "a_pits_128.tif", "a_pits.tif", "odd_ _name__pits.tif"]
+    names = ["a_pits_64.tif", "a_pits_128.tif", "a_pits.tif", "odd_name_pits.tif"]
     assert [path.name for path in paths] == names
     with rasterio.open(paths[1]) as raster:
         assert raster.shape == (5, 5)
@@ -125,6 +126,37 @@ def test_two_scenes_of_one_name_are_numbered(tmp_path):
     tiles = pd.concat([tiles_of(one) for one in records], ignore_index=True)
     names = [path.name for path in drawn(tiles, records, tmp_path)]
     assert names == ["a_pits.tif", "A_pits_2.tif"]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("../../x", "a_x.tif"),
+        ("gravel pits/v1.2", "a_gravel pits_v1.2.tif"),
+        ("..", "a_score.tif"),
+        ("new\nline", "a_new_line.tif"),
+    ],
+)
+def test_any_name_of_a_concept_makes_a_tidy_file(tmp_path, name, file):
+    record = record_of()
+    (path,) = drawn(tiles_of(record), [record], tmp_path / "rasters", name=name)
+    assert path == tmp_path / "rasters" / file
+    with rasterio.open(path) as raster:
+        assert raster.descriptions == (f"score of {name}",)
+
+
+def test_one_raster_is_in_memory_at_a_time(tmp_path, monkeypatch):
+    alive = []
+
+    def written(path, values, *_):
+        alive.append(sum(one() is not None for one in kept))
+        kept.append(weakref.ref(values))
+
+    kept = []
+    monkeypatch.setattr("geohash_rs.concepts.raster._write", written)
+    records = [record_of(f"/{name}/a.tif") for name in "xyz"]
+    drawn(pd.concat([tiles_of(one) for one in records], ignore_index=True), records, tmp_path)
+    assert alive == [0, 0, 0]
 
 
 def test_tiles_without_a_grid_are_named_and_only_those_are_an_error(tmp_path):

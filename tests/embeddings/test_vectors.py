@@ -22,7 +22,7 @@ from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.fit.embeddings import fit_embedding
 from geohash_rs.hashing.network.pretrained import load_backbone
-from geohash_rs.hashing.network.scaling import make_scaling
+from geohash_rs.hashing.network.scaling_choice import make_scaling
 from tests.embeddings import published
 from tests.ground import ground, write
 

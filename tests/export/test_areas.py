@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from geohash_rs.concepts.regions import regions_of
-from geohash_rs.errors import ExportError, GeoHashRSWarning
+from geohash_rs.errors import ExportError
 from geohash_rs.export import ENDINGS
 from tests.concepts.places import chosen, record_of, tiles_of
 from tests.concepts.test_areas import mapped
@@ -110,6 +110,26 @@ def test_the_page_shows_map_and_tables_without_scripts(tmp_path, districts, chro
     page.close()
 
 
+def test_the_page_is_called_like_the_concept_and_small_areas_are_spots(tmp_path, chromium):
+    near, far = record_of(), record_of("b.tif", crs="EPSG:32634")  # 6 degrees further east
+    tiles = pd.concat([chosen(tiles_of(one), PICK) for one in (near, far)], ignore_index=True)
+    areas = mapped(tiles, [near, far])
+    areas.to_file(tmp_path / "a.html")
+    areas.concept = "gravel <pits>"
+    areas[areas["tiles"] > 1].to_file(tmp_path / "b.html")
+    page = chromium.new_page()
+    page.goto((tmp_path / "a.html").as_uri())
+    assert page.title() == "a"
+    assert page.locator("circle.spot").count() == page.locator("path.area").count() == 6
+    boxes = [page.locator("circle.spot").nth(row).bounding_box() for row in range(6)]
+    assert min(box["width"] for box in boxes) > 5
+    page.goto((tmp_path / "b.html").as_uri())
+    assert page.title() == "gravel <pits>"
+    page.close()
+    areas_of_tiles().to_file(tmp_path / "c.html")  # large ones are drawn as they are
+    assert "<circle" not in (tmp_path / "c.html").read_text(encoding="utf-8")
+
+
 def test_a_page_of_too_many_areas_is_refused(tmp_path):
     areas = areas_of_tiles()
     many = areas.iloc[np.zeros(20_001, int)]
@@ -121,11 +141,12 @@ def test_a_page_of_too_many_areas_is_refused(tmp_path):
 @pytest.mark.filterwarnings("ignore:the map is empty")
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("with_regions", [True, False])
-def test_an_empty_map_is_written_with_a_warning(tmp_path, ending, districts, with_regions):
+def test_an_empty_map_is_written_without_a_second_warning(
+    tmp_path, ending, districts, with_regions
+):
     areas = areas_of_tiles([], by=regions_of(districts) if with_regions else None)
     path = tmp_path / f"a{ending}"
-    with pytest.warns(GeoHashRSWarning, match="there are no areas"):
-        areas.to_file(path)
+    areas.to_file(path)
     if ending == ".gpkg":
         assert len(gpd.read_file(path, layer="areas")) == 0
         assert "area_km2" in gpd.read_file(path, layer="areas").columns

@@ -56,6 +56,19 @@ def test_an_archive_across_the_antimeridian_is_drawn_narrow_and_one_segment_at_a
     assert len(re.findall("<rect", page)) < 40
 
 
+def test_a_concept_shows_its_marks_notes_and_a_histogram_and_escapes_its_name(archive):
+    concept = archive.learn(right=[1, 2, 3], wrong=[4], name="<script>pits")
+    page = concept._repr_html_()
+    assert "3 right, 1 wrong" in page
+    assert "<th style='text-align:left'>calibrated</th><td style='text-align:left'>no<" in page
+    assert "&lt;script&gt;pits" in page
+    assert "<script" not in page
+    assert "15 tiles of the archive by score" in page
+    filled = np.count_nonzero(concept.histogram(bins=40).counts)
+    assert len(re.findall("<rect", page)) == filled > 0
+    assert "no mark is wrong" in archive.learn(right=[1])._repr_html_()
+
+
 def test_matches_show_the_first_twelve_even_if_the_scenes_are_gone(archive):
     matches = archive.query(tile=3, k=15)
     page = matches._repr_html_()

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from geohash_rs.errors import BandMismatchError, HasherError, HasherNotFoundError
+from geohash_rs.hashing.description import read_metadata
 from geohash_rs.hashing.extractor import Extractor
-from geohash_rs.hashing.files import read_metadata
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.heads import LinearHead, MiLaN

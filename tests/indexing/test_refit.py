@@ -22,7 +22,7 @@ from geohash_rs.errors import (
 )
 from geohash_rs.indexing import tile_sources
 from geohash_rs.opening import open_or_create
-from geohash_rs.retrieval.image_queries import hash_patch
+from geohash_rs.retrieval.patch_query import hash_patch
 from geohash_rs.retrieval.query import check_hasher
 from geohash_rs.store.disk.locks import write_lock
 from geohash_rs.store.disk.records import SceneRecord

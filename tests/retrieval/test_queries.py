@@ -26,7 +26,7 @@ from geohash_rs.errors import (
     TileNotFoundError,
     TimeRangeError,
 )
-from geohash_rs.retrieval.image_queries import hash_patch
+from geohash_rs.retrieval.patch_query import hash_patch
 from tests.ground import TILE, ground, kind_at
 
 
@@ -202,7 +202,7 @@ def test_patches_are_hashed_before_the_archive_is_held_in_one_state(
         steps.append(path)
         return hash_patch(archive, path, **options)
 
-    monkeypatch.setattr("geohash_rs.retrieval.image_queries.hash_patch", hashing)
+    monkeypatch.setattr("geohash_rs.retrieval.patch_query.hash_patch", hashing)
     monkeypatch.setattr(archive, "one_state", one_state)
     good, bad = sorted(scene_folder.glob("*.tif"))[:2]
     archive.query(good, negatives=[bad, 3], k=5)

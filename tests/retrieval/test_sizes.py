@@ -13,7 +13,7 @@ from affine import Affine
 from geohash_rs import Archive, Hasher, Scenes
 from geohash_rs.codes import hamming_distances
 from geohash_rs.errors import GeoHashRSWarning, QueryError
-from geohash_rs.retrieval.image_queries import hash_patch
+from geohash_rs.retrieval.patch_query import hash_patch
 from geohash_rs.retrieval.query import query_of_point
 from geohash_rs.store.search.filters import parse_sizes
 from tests.ground import mosaic

@@ -3,7 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import geopandas as gpd
 import numpy as np
@@ -42,6 +42,21 @@ def test_a_patch_answers_like_the_library(ask, coast, coast_archive):
     found = [one["properties"]["tile_id"] for one in json.loads(body)["features"]]
     asked = Archive.open(coast_archive, mode="r").query(coast / "patches" / "river.tif", k=12)
     assert found == asked["tile_id"].tolist()
+
+
+def test_the_bands_of_a_patch_can_be_chosen(ask, coast, coast_archive):
+    path = coast / "patches" / "river.tif"
+    archive = Archive.open(coast_archive, mode="r")
+    for text, bands in (("2,2,2", [2, 2, 2]), ("blue, green,red", ["blue", "green", "red"])):
+        body = ask("POST", f"/api/patch?bands={quote(text)}", path.read_bytes())[2]
+        request = {"codes": json.loads(body)["codes"], "k": 12}
+        found = json.loads(ask("POST", "/api/search", request)[2])["features"]
+        asked = archive.query(path, k=12, bands=bands)
+        assert [one["properties"]["tile_id"] for one in found] == asked["tile_id"].tolist()
+        assert [one["properties"]["distance"] for one in found] == asked["distance"].tolist()
+    status, _, body = ask("POST", "/api/patch?bands=9", path.read_bytes())
+    assert status == 422
+    assert "no band 9" in json.loads(body)["detail"]
 
 
 def test_the_view_returns_the_tiles_that_meet_it(ask, coast_archive):

@@ -1,11 +1,19 @@
 """The serve command: what it prints, whom it answers, which base maps it accepts."""
 
+import json
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from geohash_rs.cli.serve import serve_command
+from geohash_rs.engines.cloud import open_archive, push
 from geohash_rs.serve import addresses, server
 from tests.serve.asking import asker
 from tests.serve.conftest import start, uvicorn
@@ -131,3 +139,49 @@ def test_a_base_map_that_the_page_cannot_load_is_refused(url, coast_archive):
     assert f"--base-map is {url!r}" in answer.output
     assert "https://HOST/{z}/{x}/{y}.png" in answer.output
     assert "{s}" in answer.output
+
+
+def test_an_archive_in_object_storage_is_served(run, coast_archive, tmp_path):
+    url = "memory://served/coast"
+    push(coast_archive, url)
+    remote = open_archive(url, cache=tmp_path)
+    application, said = run("127.0.0.1", archive=remote)
+    assert said[0].startswith("324 tiles of ")
+    address, stop = start(application)
+    ask = asker(address)
+    assert json.loads(ask("GET", "/api/archive")[2])["num_tiles"] == 324
+    found = json.loads(ask("POST", "/api/search", {"tiles": [7], "k": 5})[2])["features"]
+    assert [one["properties"]["distance"] for one in found][:2] == [0, 0], "7 and its like"
+    stop()
+
+
+def test_a_database_is_refused_with_what_searches_it():
+    answer = CliRunner().invoke(serve_command, ["postgresql://reader@localhost/geo"])
+    assert answer.exit_code == 2
+    assert "geohash-rs query" in answer.output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="no signals")
+def test_the_server_ends_when_its_owner_is_killed(coast_archive):
+    words = [sys.executable, "-m", "geohash_rs", "serve", coast_archive]
+    words += ["--port", "0", "--attached"]
+    owner = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(300)\n"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", owner, *map(str, words)], stdout=subprocess.PIPE, text=True
+    )
+    with running:
+        assert running.stdout is not None
+        child = int(running.stdout.readline())
+        os.kill(child, 0)
+        running.send_signal(signal.SIGKILL)
+        until = time.monotonic() + 30
+        while Path(f"/proc/{child}").exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not Path(f"/proc/{child}").exists()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from geohash_rs import Archive, Scenes
-from geohash_rs.retrieval.image_queries import hash_patch
+from geohash_rs.retrieval.patch_query import hash_patch
 from geohash_rs.serve.app import create_app
 from tests.ground import mosaic, write
 from tests.serve.asking import asker, detail

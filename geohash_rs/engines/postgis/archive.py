@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, LiteralString, Self
+from typing import TYPE_CHECKING, Any, LiteralString, Self
 
 import geopandas as gpd
 import numpy as np
@@ -26,13 +26,15 @@ from geohash_rs.errors import (
     TileNotFoundError,
     VectorError,
 )
-from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.store.disk.records import SceneRecord, record_from_json
 from geohash_rs.store.search.asked import Asked, worst_distance
 from geohash_rs.store.search.nearest import Limits, SearchResult
 from geohash_rs.store.search.sampling import FACTOR, MODULUS, check_count
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Codes, Ids, check_asked
+
+if TYPE_CHECKING:
+    from geohash_rs.hashing.hasher import Hasher
 
 __all__ = ["PostGISArchive"]
 
@@ -129,7 +131,7 @@ class PostGISArchive(Teaching):
     def pending_hasher(self) -> None:
         """Always None: an archive without codes cannot be published."""
 
-    def hasher(self, *, device: str = "cpu") -> Hasher:
+    def hasher(self, *, device: str = "cpu") -> "Hasher":
         """Return the hasher that makes the codes; it was published with them.
 
         Args:
@@ -149,6 +151,8 @@ class PostGISArchive(Teaching):
                     "archive.search(codes), by tile id or by point."
                 )
                 raise HasherError(msg)
+            from geohash_rs.hashing.hasher import Hasher  # slow to import
+
             self._hasher = Hasher.from_bytes(bytes(data), device=device)
         return self._hasher
 
@@ -248,7 +252,7 @@ class PostGISArchive(Teaching):
                 f"{self.path} has no tile with id {some}; take ids from search() or from the "
                 "column tile_id; removed tiles lose theirs."
             )
-            raise TileNotFoundError(msg)
+            raise TileNotFoundError(msg, missing=unknown)
         return rows
 
     def _prepare(self, connection: Connection) -> None:

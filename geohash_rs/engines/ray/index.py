@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ def index_scenes(
     device: str = "cpu",
     checksum: bool = False,
     strict: bool = False,
-    progress: bool = False,
+    progress: bool | Literal["always"] = False,
 ) -> AddReport:
     """Hash scenes on a cluster and add them; makes the same tiles as `Archive.add`.
 
@@ -81,7 +81,7 @@ def index_scenes(
         device: Device that runs the network; "cuda" takes one GPU per worker.
         checksum: Whether files are compared by checksum rather than by size and time.
         strict: Stop at the first scene that cannot be added.
-        progress: Show a progress bar if this is a terminal.
+        progress: As in `Archive.add`.
 
     Returns:
         What was added, left out and skipped.

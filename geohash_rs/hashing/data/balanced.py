@@ -28,7 +28,7 @@ from geohash_rs.hashing.data.reading import (
     some_label,
 )
 from geohash_rs.hashing.extractor import Extractor
-from geohash_rs.hashing.network.scaling import SCALING_TILES, sample_pixels
+from geohash_rs.hashing.network.scaling_choice import SCALING_TILES, sample_pixels
 from geohash_rs.hashing.train.joints import checked_batches
 from geohash_rs.hashing.train.loader_pixels import undo
 from geohash_rs.hashing.train.on_features import prepared

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from geohash_rs.errors import HasherError
+from geohash_rs.hashing.description import describe_hasher
 from geohash_rs.hashing.embedding import Embedding
 from geohash_rs.hashing.extractor import Extractor, fitted_values
-from geohash_rs.hashing.files import describe_hasher
 from geohash_rs.hashing.fit.backbone_choice import AT, BackboneChoice
 from geohash_rs.hashing.fit.embeddings import fit_embedding
 from geohash_rs.hashing.fit.general import GENERAL_STAGES
@@ -28,7 +28,7 @@ from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.hashing.network.backbones import Backbone
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0, LITE0_WEIGHTS
-from geohash_rs.hashing.network.scaling import make_scaling
+from geohash_rs.hashing.network.scaling_choice import make_scaling
 from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.hashing.shipped import load_hasher, shipped_hashers
 from geohash_rs.scenes.values import Values

@@ -24,7 +24,7 @@ from geohash_rs.hashing.network.heads import LinearHead
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.pretrained import load_backbone
-from geohash_rs.hashing.network.scaling import SCALING_TILES, make_scaling, sample_pixels
+from geohash_rs.hashing.network.scaling_choice import SCALING_TILES, make_scaling, sample_pixels
 from geohash_rs.hashing.network.views import view
 from geohash_rs.scenes.values import Values
 from geohash_rs.store.health import FEWEST_OF_SENSOR

@@ -23,7 +23,7 @@ from geohash_rs.hashing.network.heads import Head, LinearHead, MiLaN
 from geohash_rs.hashing.network.input_size import choose_input_size
 from geohash_rs.hashing.network.lite0 import LITE0
 from geohash_rs.hashing.network.pretrained import load_backbone
-from geohash_rs.hashing.network.scaling import make_scaling
+from geohash_rs.hashing.network.scaling_choice import make_scaling
 from geohash_rs.hashing.train.on_features import train_head
 from geohash_rs.hashing.train.recipes import Recipe
 from geohash_rs.scenes.dataset import Scenes, Tile

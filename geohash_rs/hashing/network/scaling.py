@@ -1,33 +1,19 @@
 """Scale raw pixel values of any sensor and data type to the range that a network expects."""
 
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from geohash_rs.errors import GeoHashRSWarning, HasherError, ValueMismatchError
-from geohash_rs.hashing.network.backbones import Backbone
-from geohash_rs.hashing.network.torchgeo_weights import mixes_values
+from geohash_rs.errors import HasherError
 from geohash_rs.scenes.values import Values
 
-__all__ = [
-    "SCALING_TILES",
-    "Scaling",
-    "estimate_range",
-    "make_scaling",
-    "sample_pixels",
-]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-SCALING_TILES = 512  # tiles sampled to choose the range of pixel values
-PERCENTILES = [0.01, 0.99]
+__all__ = ["Scaling", "made_for"]
+
 THIN_STEP = 8  # px between those that are sampled from a tile to be hashed
-THIN_SIDE = 64  # rows and columns sampled from each tile
 HIGHEST_BYTE = 255.0
-# Reflectance in the numbers of Sentinel-2: https://sentiwiki.copernicus.eu/web/s2-processing
-REFLECTANCE_1 = 10_000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +99,7 @@ class Scaling:
         ends = zip(tops, self.low, self.high, strict=True)
         return self.low, tuple(low + top * (high - low) for top, low, high in ends)
 
-    def outside(self, tiles: Tensor) -> float:
+    def outside(self, tiles: "Tensor") -> float:
         """Return the share of values that are clipped, so that they all look alike.
 
         Args:
@@ -125,7 +111,7 @@ class Scaling:
         low, high = _column(self.low, some), _column(self.high, some)
         return float(((some < low) | (some > high)).float().mean())
 
-    def apply(self, tiles: Tensor) -> Tensor:
+    def apply(self, tiles: "Tensor") -> "Tensor":
         """Scale tiles to [0, 1], or beyond if values are not clipped.
 
         Args:
@@ -138,7 +124,7 @@ class Scaling:
         scaled = (tiles - low).div_(high - low)
         return scaled.clamp_(0, 1) if self.clip else scaled
 
-    def normalise(self, scaled: Tensor) -> Tensor:
+    def normalise(self, scaled: "Tensor") -> "Tensor":
         """Normalise scaled pixels to the mean and deviation that the network expects, in place.
 
         A batch is tens of megabytes, and allocating memory for each step costs more than the step.
@@ -164,152 +150,17 @@ class Scaling:
         return cls(**bands, clip=bool(values["clip"]))
 
 
-def make_scaling(
-    backbone: Backbone,
-    scaling: Mapping[str, Any] | None,
-    *,
-    sample: Tensor,
-    values: Sequence[Values] = (),
-) -> Scaling:
-    """Choose the scaling of raw pixels for a backbone.
+def made_for(values: Sequence[Values], scaling: Scaling) -> tuple[Values, ...]:
+    """Return the values that a hasher was made for, if need be from its scaling.
 
     Args:
-        backbone: The network, which has the mean and deviation that it expects.
-        scaling: The user's scaling, or None.
-        sample: Raw tiles to estimate the range from if there is no scaling.
-        values: Kinds of the tiles' values, if they are known; others are converted to the first.
+        values: Values listed in its file; empty if there are none.
+        scaling: Its scaling.
 
     Returns:
-        The scaling; without a user's scaling, that of TorchGeo weights if the backbone has them.
-
-    Raises:
-        HasherError: If the scaling is not understood, or a band has no finite pixel.
-        ValueMismatchError: If the weights expect values unlike those of the tiles.
+        Its own values first, then those that it converts to them.
     """
-    if scaling is None and backbone.raw_input:
-        return _raw_scaling(backbone, values[0] if values else _values_of(sample))
-    chosen = scaling or _range_of(values) or estimate_range(sample)
-    return Scaling.from_mapping(
-        chosen, mean=backbone.mean, std=backbone.std, raw_input=backbone.raw_input
-    )
-
-
-def _raw_scaling(backbone: Backbone, found: Values) -> Scaling:
-    """Choose the scaling for weights that expect pixels in units of their own.
-
-    Reflectance as a fraction becomes the numbers of Sentinel-2. Pictures, which such weights have
-    not seen, are stretched to the same range, with a warning.
-
-    Raises:
-        ValueMismatchError: If the weights expect other values.
-    """
-    mean, std = backbone.mean, backbone.std
-    tops = [a + b for a, b in zip(mean, std, strict=True)]
-    if max(tops) < 0 <= min(found.low):
-        msg = (
-            f"the scenes hold {found}, but {backbone.weights} were trained on decibels, values "
-            f"around {min(mean):.3g} to {max(mean):.3g}; convert the scenes to decibels."
-        )
-        raise ValueMismatchError(msg)
-    if max(tops) > HIGHEST_BYTE:
-        if mixes_values(mean, std):
-            msg = (
-                f"{backbone.weights} were trained on 8-bit pictures in some bands and on numbers "
-                f"in others, but the scenes hold {found} in all; use other weights, or fit_hasher "
-                "with a scaling=... of each band."
-            )
-            raise ValueMismatchError(msg)
-        if found.kind == "picture":
-            msg = (
-                f"the scenes hold {found}, but {backbone.weights} were trained on the numbers of "
-                "a sensor, such as reflectance times 10,000; the pictures are stretched to that "
-                "range, and matches may be poor. Use scenes with these numbers, or other weights."
-            )
-            warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
-            whole = {"kind": "range", "low": 0.0, "high": HIGHEST_BYTE}
-            return Scaling.from_mapping(whole, mean=mean, std=std, raw_input=True)
-        if found.kind == "fraction":
-            low, high = (0.0,) * len(mean), (1 / REFLECTANCE_1,) * len(mean)
-            return Scaling(low=low, high=high, mean=tuple(mean), std=tuple(std), clip=False)
-    return Scaling.from_mapping(None, mean=mean, std=std, raw_input=True)
-
-
-def _values_of(tiles: Tensor) -> Values:
-    """Describe the values of raw tiles.
-
-    Raises:
-        HasherError: If no pixel is finite in all bands.
-    """
-    pixels = sample_pixels([tiles])[0, :, 0]
-    finite = pixels[:, torch.isfinite(pixels).all(0)].numpy()
-    if not finite.shape[1]:
-        msg = f"{len(tiles)} tiles have no pixel that is finite in all bands; fit on other tiles."
-        raise HasherError(msg)
-    return Values.of_pixels(finite, dtype=str(tiles.dtype).removeprefix("torch."))
-
-
-def _range_of(values: Sequence[Values]) -> dict[str, Any] | None:
-    """Choose the range of pixel values if there are several kinds of them.
-
-    Args:
-        values: The kinds; the others are converted to the first.
-
-    Returns:
-        The range of the first, as `Scaling.from_mapping` reads it; None if there are no kinds, or
-        one that is not pictures, because its range is better chosen from a sample of tiles.
-    """
-    if not values or (len(values) == 1 and values[0].kind != "picture"):
-        return None
-    return {"kind": "range", "low": list(values[0].low), "high": list(values[0].high)}
-
-
-def estimate_range(tiles: Tensor) -> dict[str, Any]:
-    """Choose the pixel values that become 0 and 1, from tiles of any data type.
-
-    Eight-bit tiles keep their full range, so that all sets of pictures are treated alike. For
-    others, percentiles of each band exclude clouds, saturated pixels and fill values.
-
-    Args:
-        tiles: Raw pixels, shape (tiles, bands, height, width).
-
-    Returns:
-        A scaling as `Scaling.from_mapping` reads it.
-
-    Raises:
-        HasherError: If a band has no finite pixel.
-    """
-    bands = tiles.shape[1]
-    if tiles.dtype == torch.uint8:
-        return {"kind": "range", "low": [0.0] * bands, "high": [255.0] * bands}
-    lows, highs = [], []
-    for band in range(bands):
-        values = tiles[:, band].to(torch.float32).flatten()
-        values = values[torch.isfinite(values)]
-        if not len(values):
-            msg = f"band {band + 1} has no finite pixel in {len(tiles)} tiles; fit on other tiles."
-            raise HasherError(msg)
-        step = max(1, len(values) // 1_000_000)  # torch.quantile accepts at most 16 million values
-        bottom, top = torch.quantile(values[::step], torch.tensor(PERCENTILES)).tolist()
-        lows.append(bottom)
-        highs.append(top if top > bottom else bottom + 1.0)
-    return {"kind": "range", "low": lows, "high": highs}
-
-
-def sample_pixels(batches: Iterable[Tensor]) -> Tensor:
-    """Return evenly spaced pixels of tiles, enough to choose a range of values from.
-
-    Args:
-        batches: Raw tiles, at least one batch, each of shape (tiles, bands, height, width).
-
-    Returns:
-        Their pixels, shape (1, bands, 1, pixels), uint8 or float32.
-    """
-    pixels = []
-    for tiles in batches:
-        rows, columns = (max(1, side // THIN_SIDE) for side in tiles.shape[-2:])
-        values = tiles if tiles.dtype == torch.uint8 else tiles.float()
-        pixels.append(values[..., ::rows, ::columns].movedim(1, 0).flatten(1))
-    return torch.cat(pixels, dim=1)[None, :, None]
+    return tuple(values) or (Values.of_range(*scaling.reach),)
 
 
 def _per_band(value: float | Sequence[float], bands: int) -> tuple[float, ...]:
@@ -322,7 +173,9 @@ def _per_band(value: float | Sequence[float], bands: int) -> tuple[float, ...]:
     return tuple(values)
 
 
-def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
+def _column(values: tuple[float, ...], like: "Tensor") -> "Tensor":
+    import torch  # slow to import, and describing a scaling needs none
+
     # On a GPU, a copy from memory that is not pinned would wait for all that the GPU is doing.
     column = torch.tensor(values, dtype=like.dtype, pin_memory=like.is_cuda)
     return column.to(like.device, non_blocking=True).view(1, -1, 1, 1)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from geohash_rs.errors import GeoHashRSWarning
 from geohash_rs.hashing.network.backbones import Backbone
-from geohash_rs.hashing.network.scaling import Scaling, estimate_range
+from geohash_rs.hashing.network.scaling import Scaling
+from geohash_rs.hashing.network.scaling_choice import estimate_range
 
 __all__ = ["LoaderPixels", "undo"]
 

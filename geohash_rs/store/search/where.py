@@ -1,7 +1,7 @@
 """The filters of a search: region, time, scenes, labels, tile sizes and exclusions, parsed once."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self, TypedDict
 
 import numpy as np
@@ -66,6 +66,12 @@ class Where:
     tile_sizes: frozenset[int] | None = None
     exclude_region: Region | None = None
     exclude_ids: npt.NDArray[np.int64] | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no filter is set, so that every tile passes."""
+        names = (field.name for field in fields(self) if field.name != "within")
+        return all(getattr(self, name) is None for name in names)
 
     @classmethod
     def parse(

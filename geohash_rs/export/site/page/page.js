@@ -1,0 +1,292 @@
+// The page: what is asked, the matches, and what to do with them.
+"use strict";
+
+const ASK_FROM = 8e6; // bytes; a larger search asks first
+const $ = (id) => document.getElementById(id);
+const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+const state = { good: [], bad: [], box: null, matches: [], shapes: new Map(), searching: 0 };
+let archive = null;
+let map = null;
+
+function say(error) {
+  $("problem").textContent = error ? (error.message ?? String(error)) : "";
+  $("problem").hidden = !error;
+}
+
+function describe() {
+  document.title = `${plainText(ABOUT.name)}: search by appearance`;
+  $("name").textContent = plainText(ABOUT.name);
+  const sizes = Object.values(ABOUT.sizes).reduce((sum, size) => sum + size, 0);
+  $("facts").textContent = `${plural(ABOUT.tiles, "tile")}, ${ABOUT.num_bits} bits each`;
+  const pictures = ABOUT.pictures ? " The pictures are copies of the scenes’ imagery, under its licence." : "";
+  $("about").textContent = `${megabytes(sizes)} of data, searched in this browser; nothing you do here is sent anywhere.${pictures}`;
+  $("when").hidden = !ABOUT.timed;
+}
+
+// The source of the data; null while a folder must be chosen.
+function findSource() {
+  if (location.protocol !== "file:") return new WebSource();
+  if (ABOUT.scripts) return new ScriptSource();
+  const sizes = Object.values(ABOUT.sizes).reduce((sum, size) => sum + size, 0);
+  $("choose-why").textContent = `This page was opened from a disk, where browsers do not let it read ${megabytes(sizes)} by itself. Choose the folder “data” next to this page (its files stay on this computer), or put the whole folder on a web host.`;
+  $("choose").hidden = false;
+  $("fields").disabled = true;
+  return null;
+}
+
+function begin(source) {
+  archive = new Archive(source);
+  map.archive = archive;
+  $("fields").disabled = false;
+  $("choose").hidden = true;
+  readLink();
+  map.fit(ABOUT.bounds ?? [-170, -60, 170, 75]);
+  if (state.good.length) run();
+}
+
+// The search as a link: #good=1,2&bad=3&box=w,s,e,n&from=2023-01-01&to=...&k=20
+function readLink() {
+  const link = new URLSearchParams(location.hash.slice(1));
+  const numbers = (name) => (link.get(name) ?? "").split(",").filter(Boolean).map(Number);
+  state.good = numbers("good").filter(Number.isSafeInteger);
+  state.bad = numbers("bad").filter(Number.isSafeInteger);
+  const box = numbers("box");
+  state.box = box.length === 4 && box.every(Number.isFinite) ? box : null;
+  for (const name of ["from", "to"]) $(name).value = link.get(name) ?? "";
+  if ([...$("k").options].some(({ value }) => value === link.get("k"))) $("k").value = link.get("k");
+  showAsked();
+}
+function writeLink() {
+  const link = new URLSearchParams({ good: state.good.join() });
+  if (state.bad.length) link.set("bad", state.bad.join());
+  if (state.box) link.set("box", state.box.join());
+  for (const name of ["from", "to"]) if ($(name).value) link.set(name, $(name).value);
+  link.set("k", $("k").value);
+  history.replaceState(null, "", `#${link}`.replaceAll("%2C", ","));
+}
+
+// First and last microsecond of the days that are chosen, or null.
+function chosenTime() {
+  const moment = (text) => BigInt(Date.parse(`${text}T00:00:00Z`)) * 1000n;
+  const [from, to] = [$("from").value, $("to").value];
+  if (!from && !to) return null;
+  const range = [from ? moment(from) : NEVER, to ? moment(to) + 86_400_000_000n - 1n : 2n ** 63n - 1n];
+  if (range[0] > range[1]) throw new Error(`“When” ends before it starts: ${from} to ${to}; swap the two.`);
+  return range;
+}
+
+// Whether a tile was taken within the chosen days.
+function inDays({ datetime, datetime_end: end }) {
+  const [from, to] = [$("from").value, $("to").value];
+  if (!from && !to) return true;
+  if (!datetime) return false;
+  return (!to || datetime.slice(0, 10) <= to) && (!from || (end ?? datetime).slice(0, 10) >= from);
+}
+
+async function run({ agreed = false } = {}) {
+  const number = ++state.searching;
+  say(null);
+  $("ask").hidden = true;
+  try {
+    const asked = { good: state.good, bad: state.bad, k: Number($("k").value), region: state.box && splitBox(state.box), time: chosenTime() };
+    const cost = await costOf(archive, { region: asked.region && regionOf(asked.region), time: asked.time });
+    if (number !== state.searching) return;
+    if (cost > ASK_FROM && !agreed) return askFirst(cost);
+    writeLink();
+    $("cards").setAttribute("aria-busy", "true");
+    let read = 0;
+    const matches = await search(archive, asked, (bytes) => {
+      read += bytes;
+      if (number === state.searching) $("note").textContent = `reading ${megabytes(read)} of ${megabytes(cost)}`;
+    });
+    if (number !== state.searching) return;
+    state.matches = matches;
+    for (const match of matches) state.shapes.set(match.tile_id, match.shape);
+    await showMatches();
+  } catch (error) {
+    if (number === state.searching) say(error);
+  } finally {
+    if (number === state.searching) $("cards").setAttribute("aria-busy", "false");
+  }
+}
+
+function askFirst(cost) {
+  const place = state.box ? "This box" : "Searching everywhere";
+  $("ask-why").textContent = `${place} needs ${megabytes(cost)} of codes, once. A smaller box needs less: draw one on the map.`;
+  $("ask-go").textContent = `Read ${megabytes(cost)} and search`;
+  $("ask").hidden = false;
+}
+
+const facts = (match) => [
+  `${match.rank}. ${plural(match.distance, "bit")}`,
+  (match.datetime ?? "no date").slice(0, 10),
+  plainText(match.scene.split(/[\\/]/).at(-1)),
+];
+
+async function showMatches() {
+  map.matches = state.matches;
+  $("note").textContent = state.matches.length ? plural(state.matches.length, "tile") : "No tile passes these limits.";
+  $("downloads").hidden = !state.matches.length;
+  $("cards").replaceChildren(...state.matches.map(card));
+  showAsked();
+  if (ABOUT.pictures) await showPictures();
+}
+
+function card(match) {
+  const item = document.createElement("li");
+  item.className = "card";
+  item.dataset.tile = match.tile_id;
+  const show = document.createElement("button");
+  show.type = "button";
+  show.className = "show";
+  const [far, date, scene] = facts(match);
+  show.title = plainText(match.scene);
+  const strong = document.createElement("b");
+  strong.textContent = far;
+  show.append(strong, ...[`tile ${match.tile_id}`, date, scene].map((text) => Object.assign(document.createElement("span"), { textContent: text })));
+  show.addEventListener("click", () => match.shape && map.fit(boundsOfShape(match.shape), 0.25));
+  for (const [name, shape] of [["mouseenter", match.shape], ["focusin", match.shape], ["mouseleave", null], ["focusout", null]]) {
+    item.addEventListener(name, () => {
+      map.pointed = shape;
+      map.draw();
+    });
+  }
+  const marks = document.createElement("div");
+  marks.className = "marks";
+  for (const [kind, list, text] of [["up", "good", "good"], ["down", "bad", "bad"]]) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = kind;
+    button.textContent = text;
+    button.setAttribute("aria-label", `Tile ${match.tile_id} is a ${text} example`);
+    button.addEventListener("click", () => mark(match.tile_id, list));
+    marks.append(button);
+  }
+  item.append(show, marks);
+  return item;
+}
+
+async function showPictures() {
+  const shown = state.matches;
+  const there = shown.filter(({ picture }) => picture).sort((a, b) => a.picture[0] - b.picture[0]);
+  const found = await readRanges(archive.source, "pictures.bin", there.map(({ picture: [start, size] }) => [start, start + size]));
+  if (shown !== state.matches) return;
+  there.forEach((match, at) => {
+    const image = document.createElement("img");
+    image.alt = `Tile ${match.tile_id}`;
+    image.src = URL.createObjectURL(new Blob([found[at]], { type: "image/webp" }));
+    image.onload = () => URL.revokeObjectURL(image.src);
+    document.querySelector(`.card[data-tile="${match.tile_id}"] .show`).before(image);
+  });
+}
+
+// Mark a tile as a good or bad example, or take the mark away.
+function mark(id, list) {
+  const had = state[list].includes(id);
+  state.good = state.good.filter((one) => one !== id);
+  state.bad = state.bad.filter((one) => one !== id);
+  if (!had) state[list].push(id);
+  showAsked();
+  if (state.good.length) run();
+  else $("note").textContent = "Mark a good example to search.";
+}
+
+function showAsked() {
+  const chip = (id, list) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = list;
+    button.textContent = `${list} ${id} ×`;
+    button.setAttribute("aria-label", `Take tile ${id} off the ${list} examples`);
+    button.addEventListener("click", () => mark(id, list));
+    return button;
+  };
+  $("examples").replaceChildren(...state.good.map((id) => chip(id, "good")), ...state.bad.map((id) => chip(id, "bad")));
+  for (const item of $("cards").children) {
+    const id = Number(item.dataset.tile);
+    const [good, bad] = [state.good.includes(id), state.bad.includes(id)];
+    item.className = `card ${good ? "good" : bad ? "bad" : ""}`;
+    item.querySelector(".up").setAttribute("aria-pressed", good);
+    item.querySelector(".down").setAttribute("aria-pressed", bad);
+  }
+  $("where").textContent = state.box ? state.box.map((value) => value.toFixed(3)).join(", ") : "anywhere";
+  $("anywhere").hidden = !state.box;
+  map.region = state.box;
+  map.examples = [["good", true], ["bad", false]].flatMap(([list, good]) => state[list].map((id) => ({ shape: state.shapes.get(id), good }))).filter(({ shape }) => shape);
+  map.draw();
+}
+
+function setBox(box) {
+  state.box = box && box.map((value, at) => +(at % 2 ? Math.max(-90, Math.min(90, value)) : value).toFixed(6));
+  setDrawing(false);
+  showAsked();
+  if (state.good.length) run();
+}
+function setDrawing(on) {
+  map.drawing = on;
+  $("draw").setAttribute("aria-pressed", on);
+  $("map").classList.toggle("drawing", on);
+}
+
+function connect() {
+  map = new TileMap($("map"), {
+    onPick(tile, more) {
+      state.shapes.set(tile.tile_id, tile.shape);
+      if (!more) [state.good, state.bad] = [[], []];
+      if (!state.good.includes(tile.tile_id)) state.good.push(tile.tile_id);
+      showAsked();
+      run();
+    },
+    onBox: setBox,
+    passes: inDays,
+    onView(count, drawn, error) {
+      if (error) say(error);
+      else $("in-view").textContent = drawn ? `${plural(count, "tile")} in view; click one to search` : count ? `about ${plural(count, "tile")} in view; zoom in to see each` : "no tile in view";
+    },
+  });
+  $("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = $("tile").value.trim();
+    if (!/^\d+$/.test(text)) return text || !state.good.length ? say(new Error("Write the id of a tile, a whole number, or click a tile on the map.")) : run();
+    [state.good, state.bad] = [[Number(text)], []];
+    showAsked();
+    run();
+  });
+  for (const name of ["from", "to", "k"]) {
+    $(name).addEventListener("change", () => {
+      map.look();
+      if (state.good.length) run();
+    });
+  }
+  $("ask-go").addEventListener("click", () => run({ agreed: true }));
+  $("view-box").addEventListener("click", () => {
+    const [west, south, east, north] = map.view();
+    setBox(east - west >= 360 ? null : [west, south, east, north]);
+  });
+  $("anywhere").addEventListener("click", () => setBox(null));
+  $("draw").addEventListener("click", () => setDrawing(!map.drawing));
+  $("zoom-in").addEventListener("click", () => map.zoom(1.7));
+  $("zoom-out").addEventListener("click", () => map.zoom(1 / 1.7));
+  $("zoom-all").addEventListener("click", () => map.fit(ABOUT.bounds ?? [-170, -60, 170, 75]));
+  $("geojson").addEventListener("click", () => saveFile("matches.geojson", "application/geo+json", geoJsonText(state.matches)));
+  $("csv").addEventListener("click", () => saveFile("matches.csv", "text/csv", csvText(state.matches)));
+  $("folder").addEventListener("change", () => {
+    try {
+      say(null);
+      begin(new ChosenSource($("folder").files));
+    } catch (error) {
+      say(error);
+    }
+  });
+}
+
+function start() {
+  if (typeof ABOUT === "undefined") {
+    return say(new Error("data/site.js is missing. Copy the whole folder, with the folder “data”."));
+  }
+  describe();
+  connect();
+  const source = findSource();
+  if (source) begin(source);
+}
+start();

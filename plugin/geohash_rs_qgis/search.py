@@ -1,0 +1,177 @@
+"""What is searched with: a patch or a tile, and the tiles that were marked; asks the server."""
+
+from qgis.PyQt.QtCore import QObject, pyqtSignal
+
+from .client import abort
+from .strip import RIGHT, WRONG
+
+MOST_AT_A_POINT = 64  # tiles whose dates are asked for
+
+
+class Search(QObject):
+    """The examples of a search, and the requests that use them.
+
+    Every request cancels the ones before, so that an old answer never replaces a new one.
+
+    Signals:
+        found: Matches, a list of GeoJSON features, best first.
+        placed: Where the example lies, a GeoJSON geometry or None, and notes about it, a list.
+        choices: All tiles at a clicked point, a list of GeoJSON features, the one in use first.
+        failed: What went wrong, in words for the user.
+        begun: A request was sent.
+    """
+
+    found = pyqtSignal(list)
+    placed = pyqtSignal(object, list)
+    choices = pyqtSignal(list)
+    failed = pyqtSignal(str)
+    begun = pyqtSignal()
+
+    def __init__(self, client, parent=None):
+        """Start without an example.
+
+        Args:
+            client: Asks the server.
+            parent: What owns it.
+        """
+        super().__init__(parent)
+        self._client = client
+        self._patch = None  # the server's description of a patch
+        self._tile = None
+        self._replies = []
+
+    def forget(self):
+        """Forget the examples, for another archive."""
+        self.cancel()
+        self._patch = self._tile = None
+
+    def cancel(self):
+        """Abort what is being asked."""
+        abort(self._replies)
+
+    def has_example(self):
+        """Return whether there is something to search with."""
+        return self._patch is not None or self._tile is not None
+
+    def with_patch(self, content, name, request, verdicts, *, bands=None):
+        """Search with a GeoTIFF.
+
+        Args:
+            content: The file, bytes.
+            name: Its name in messages.
+            request: Limits of the search, as `SearchRequest` of the server names them.
+            verdicts: RIGHT or WRONG of marked tiles.
+            bands: Its bands, such as "4,3,2"; None lets the server choose.
+        """
+        sizes = request.get("tile_sizes") or [None]
+
+        def hashed(answer):
+            self._patch, self._tile = answer, None
+            self.placed.emit(answer["place"] or None, answer["notes"])
+            self.again(request, verdicts)
+
+        self._ask("/api/patch", content, hashed, name=name, bands=bands, tile_size=sizes[0])
+
+    def with_tile(self, tile, request, verdicts):
+        """Search with a tile of the archive.
+
+        Args:
+            tile: Its GeoJSON feature.
+            request: As in `with_patch`.
+            verdicts: As in `with_patch`.
+        """
+        self._patch, self._tile = None, int(tile["properties"]["tile_id"])
+        self.placed.emit(tile["geometry"], [])
+        self.again(request, verdicts)
+
+    def at_point(self, place, is_meant, chosen):
+        """Find the tiles at a point.
+
+        Args:
+            place: Longitude and latitude.
+            is_meant: Returns whether a tile's properties pass the filters.
+            chosen: Called with the tile to search with, after the signal `choices`.
+        """
+        lon, lat = place
+        found = []
+
+        def described(feature, number):
+            found.append(feature)
+            if len(found) < number:
+                return
+            meant = [one for one in found if is_meant(one["properties"])]
+            if not meant:
+                self.failed.emit(
+                    f"{number} tiles lie at {lon:.5f}, {lat:.5f}, but none passes When and Tile "
+                    "size; change those."
+                )
+                return
+            meant.sort(key=lambda one: one["properties"]["tile_id"])
+            meant.sort(key=lambda one: one["properties"].get("datetime") or "", reverse=True)
+            meant.sort(key=lambda one: _size_and_distance(one, place))
+            self.choices.emit(meant)
+            chosen(meant[0])
+
+        def listed(answer):
+            ids = [one["properties"].get("tile_id") for one in answer["features"]]
+            if answer["kind"] != "footprints" or len(ids) > MOST_AT_A_POINT:
+                self.failed.emit(f"{answer['count']} tiles lie here; enter a date in When.")
+            elif not ids:
+                self.failed.emit(f"The archive has no tile at {lon:.5f}, {lat:.5f}.")
+            for tile_id in ids[:MOST_AT_A_POINT] if answer["kind"] == "footprints" else []:
+                number = len(ids)
+                self._get(f"/api/tile/{tile_id}", lambda one, n=number: described(one, n))
+
+        self.cancel()
+        self.begun.emit()
+        self._get("/api/tiles", listed, bbox=f"{lon},{lat},{lon},{lat}")
+
+    def again(self, request, verdicts):
+        """Search with the example in use and what was marked.
+
+        Args:
+            request: As in `with_patch`.
+            verdicts: As in `with_patch`.
+        """
+        right = [tile for tile, verdict in verdicts.items() if verdict == RIGHT]
+        wrong = [tile for tile, verdict in verdicts.items() if verdict == WRONG]
+        if self._tile is not None and self._tile not in right:
+            right.insert(0, self._tile)
+        if not right and self._patch is None:
+            self.failed.emit("Draw a rectangle, click a tile, drop a file or mark a match right.")
+            return
+        body = {**request, "tiles": right, "negatives": [one for one in wrong if one not in right]}
+        if self._patch is not None:
+            body |= {"codes": self._patch["codes"], "hasher": self._patch["hasher"]}
+            body["place"] = self._patch["place"] or None
+        self._ask("/api/search", body, lambda answer: self.found.emit(answer["features"]))
+
+    def export(self, features, done):
+        """Write matches to a GeoPackage with the style and the pictures.
+
+        Args:
+            features: As in the signal `found`.
+            done: Called with the file, bytes.
+        """
+        names = ("tile_id", "distance", "similarity")
+        tiles = [{name: one["properties"][name] for name in names} for one in features]
+        self._ask("/api/export", {"format": "gpkg", "tiles": tiles}, done)
+
+    def _get(self, path, done, **query):
+        self._replies.append(self._client.get(path, done, self.failed.emit, **query))
+
+    def _ask(self, path, body, done, **query):
+        self.cancel()
+        self.begun.emit()
+        self._replies.append(self._client.post(path, body, done, self.failed.emit, **query))
+
+
+def _size_and_distance(feature, place):
+    """Return the side of a tile and how far its box's centre is from a point, in degrees."""
+    rings = feature["geometry"]["coordinates"]
+    while isinstance(rings[0][0], list):
+        rings = rings[0]
+    lons, lats = [one[0] for one in rings], [one[1] for one in rings]
+    east = ((min(lons) + max(lons)) / 2 - place[0] + 180) % 360 - 180
+    north = (min(lats) + max(lats)) / 2 - place[1]
+    return round(max(lats) - min(lats), 6), round(max(abs(east), abs(north)), 6)
