@@ -126,10 +126,13 @@ class ConceptRequest(Filters):
         default=None, max_length=MOST_FILE, description="A concept's file; without any marks."
     )
     checks: list[TileJudgement] = Field(
-        default=[], max_length=MOST_MARKS, description="Judgements of the first tiles of a check."
+        default=[], max_length=MOST_MARKS, description="Judgements of the tiles of a check."
     )
     check_score: float = Field(
         default=0.5, ge=0, le=1, description="Smallest score of the tiles that a check draws."
+    )
+    check_tiles: int = Field(
+        default=60, ge=1, le=MOST_MARKS, description="Tiles of a check; all of them are judged."
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="Of the draw of a check.")
 
@@ -238,6 +241,7 @@ class ConceptAnswer(BaseModel):
     promise: PromiseAnswer | None
     limits: list[LimitAnswer]
     checked: str = Field(description="What the promise rests on, or why there is none.")
+    check_left: int = Field(description="Tiles of the check that are still to be judged.")
     notes: list[str] = Field(description="What is doubtful about the marks.")
 
 
