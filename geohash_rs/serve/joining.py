@@ -1,4 +1,4 @@
-"""Join the tiles of a concept to areas, one map at a time and only as many as can be joined soon."""
+"""Join the tiles of a concept to areas: one map at a time, and no more tiles than join soon."""
 
 import threading
 
@@ -8,11 +8,12 @@ import numpy.typing as npt
 from geohash_rs.concepts.area_table import Areas
 from geohash_rs.concepts.areas import areas_of
 from geohash_rs.concepts.cells import grids_of
-from geohash_rs.concepts.concept import Concept
+from geohash_rs.concepts.learning import Model
 from geohash_rs.concepts.tile_rows import rows_by_scene, tile_rows
 from geohash_rs.errors import ConceptError, GeoHashRSWarning, ignore_warnings
 from geohash_rs.serve.messages import AreasRequest
 from geohash_rs.serve.searching import State
+from geohash_rs.trust.promise import Promise
 
 __all__ = ["Joiner"]
 
@@ -70,19 +71,22 @@ class Joiner:
     def join(
         self,
         state: State,
-        concept: Concept,
+        model: Model,
         request: AreasRequest,
         ids: Ids,
         costs: npt.NDArray[np.int32],
+        *,
+        promise: Promise | None = None,
     ) -> Areas:
         """Join tiles to areas.
 
         Args:
             state: The archive in which they were scored.
-            concept: What scored them.
+            model: What scored them.
             request: How to join them.
             ids: Tile ids, shape (tiles,).
             costs: Their costs, shape (tiles,).
+            promise: What is known of their precision, for a column of it.
 
         Returns:
             The areas.
@@ -93,8 +97,8 @@ class Joiner:
                 state.archive,
                 ids,
                 costs,
-                model=concept.model,
-                promise=concept.promise,
+                model=model,
+                promise=promise,
                 dates=request.dates,
                 min_area_km2=request.min_area_km2,
                 by=None,
@@ -111,7 +115,5 @@ def _loose(state: State) -> float:
         return 0.0
     records = {record.scene: record for record in state.archive.scenes()}
     scenes = rows_by_scene(tile_rows(state.archive, ids)).items()
-    placed = [
-        len(rows) for scene, rows in scenes if scene in records and grids_of(records[scene])
-    ]
+    placed = [len(rows) for scene, rows in scenes if scene in records and grids_of(records[scene])]
     return 1 - sum(placed) / len(ids)

@@ -17,9 +17,12 @@ from geohash_rs.serve.geojson import read_polygon, scene_name
 from geohash_rs.serve.messages import ConceptRequest
 from geohash_rs.serve.ranking import Ranking
 from geohash_rs.serve.searching import Searcher, State
-from geohash_rs.store.search.where import WhereOptions
+from geohash_rs.store.search.where import Where, WhereOptions
+from geohash_rs.trust.promise import Promise
 
 __all__ = ["Checked", "checked", "learned", "opened", "where_of"]
+
+DELTA = 0.1  # failure rate of one check
 
 
 def where_of(request: ConceptRequest) -> WhereOptions:
@@ -117,57 +120,87 @@ class Checked:
 
     Attributes:
         concept: The concept, calibrated if the check is complete.
+        promise: What can be promised for the tiles that pass the filters; None if nothing can.
         left: Tiles of the check that are still to be judged.
-        about: What the calibration rests on, or lacks.
+        about: What the promise rests on, or why there is none.
     """
 
     concept: Concept
+    promise: Promise | None
     left: int
     about: str
 
 
-def checked(concept: Concept, request: ConceptRequest, ranking: Ranking) -> Checked:
+def checked(concept: Concept, state: State, request: ConceptRequest, ranking: Ranking) -> Checked:
     """Calibrate a concept with the judgements of a check, if all its tiles are judged.
 
     A promise that is shown while judging tempts to stop when it is good, and then fails more often
-    than it says.
+    than it says. A further check is one more chance of a wrong promise, so failure rates add up.
 
     Args:
         concept: The concept.
+        state: The archive.
         request: The judgements, and what the check was drawn from.
         ranking: All tiles that pass the filters, with their costs.
 
     Returns:
-        The concept.
+        The concept, and what can be promised.
 
     Raises:
-        ConceptError: If the score of the check is out of range.
+        ConceptError: If no tile reaches the score of the check.
         RegionError: If the region is not a polygon.
     """
     count = len(request.checks)
     most = concept.most_cost(min_score=request.check_score)
     unmarked = ranking.count(most) - ranking.count_of(concept.marked, most)
     left = max(0, min(request.check_tiles, unmarked) - count)
-    if not count:
-        known = concept.calibrated or {}
-        return Checked(concept=concept, left=left, about=str(known.get("by", "")))
-    if left:
+    if count and not left:
+        return _complete(concept, request)
+    promise, about = _of_before(concept, state, request)
+    if count:
         about = (
             f"{count} of {count + left} random tiles are judged; what they promise is shown when "
             "all of them are."
         )
-        return Checked(concept=concept, left=left, about=about)
+    return Checked(concept=concept, promise=promise, left=left, about=about)
+
+
+def _complete(concept: Concept, request: ConceptRequest) -> Checked:
+    """Calibrate with a check whose tiles are all judged."""
     right = [one.tile_id for one in request.checks if one.right]
     wrong = [one.tile_id for one in request.checks if not one.right]
-    about = f"{len(right)} of {count} random tiles were right"
+    about = f"{len(right)} of {len(request.checks)} random tiles were right"
+    before = concept.promise
+    spent = before.delta if before is not None and before.drawn else 0.0
     try:
-        known_now = concept.checked(
+        found = concept.checked(
             right=right,
             wrong=wrong,
+            k=request.check_tiles,
             min_score=request.check_score,
             seed=request.seed,
+            delta=spent + DELTA,
             **where_of(request),
         )
     except CalibrationError as error:
-        return Checked(concept=concept, left=0, about=f"{about}. {error}")
-    return Checked(concept=known_now, left=0, about=about)
+        return Checked(concept=concept, promise=None, left=0, about=f"{about}. {error}")
+    promise, how = found.promise, dict(found.calibrated or {})
+    if promise is not None and request.seed:
+        promise = dataclasses.replace(promise, delta=spent + DELTA * (request.seed + 1))
+        how["checks"] = int(how["checks"]) + request.seed
+    found = dataclasses.replace(found, promise=promise, calibrated=how)
+    return Checked(concept=found, promise=promise, left=0, about=about)
+
+
+def _of_before(
+    concept: Concept, state: State, request: ConceptRequest
+) -> tuple[Promise | None, str]:
+    """Return the promise that a file holds, if it is about the tiles that pass the filters."""
+    if concept.promise is None:
+        return None, ""
+    where = Where.parse(**where_of(request))
+    try:
+        promise = concept.promise_for(state.archive, where, needed=True)
+    except CalibrationError as error:
+        return None, str(error)
+    return promise, str((concept.calibrated or {}).get("by", ""))

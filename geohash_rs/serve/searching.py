@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import shapely
 

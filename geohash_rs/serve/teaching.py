@@ -10,7 +10,7 @@ import numpy as np
 
 from geohash_rs.concepts.concept import Concept
 from geohash_rs.concepts.concept_file import check_name
-from geohash_rs.errors import ConceptError
+from geohash_rs.errors import ConceptError, GeoHashRSWarning, ignore_warnings
 from geohash_rs.export.formats import write
 from geohash_rs.serve.computed import Computed, View
 from geohash_rs.serve.drawn_areas import DrawnAreas
@@ -67,7 +67,7 @@ class Teacher:
             GeoHashRSError: If the marks or filters are not valid.
         """
         known, ranking = self._checked(self.searcher.state(), request)
-        concept = known.concept
+        concept, promise = known.concept, known.promise
         low, high, counts = ranking.bars(BARS)
         codes = np.frombuffer(b"".join(mark.code for mark in concept.marks), np.uint8)
         costs = concept.model.weights.costs(codes.reshape(len(concept.marks), -1)).tolist()
@@ -82,8 +82,8 @@ class Teacher:
             unit=concept.model.unit,
             right_costs=[cost for mark, cost in marked if mark.right],
             wrong_costs=[cost for mark, cost in marked if not mark.right],
-            promise=promise_answer(concept.promise),
-            limits=limit_answers(concept.promise),
+            promise=promise_answer(promise),
+            limits=limit_answers(promise),
             checked=known.about,
             check_left=known.left,
             notes=list(concept.notes),
@@ -108,15 +108,17 @@ class Teacher:
             ids = [mark.tile for mark in concept.marks if mark.tile is not None]
             tiles = state.archive.tiles(np.array(ids, dtype=np.int64))
             return feature_collection(self.searcher.shown(tiles))
+        with ignore_warnings(GeoHashRSWarning):  # the page says itself what is found and promised
+            if request.kind == "check":
+                found = concept.check(
+                    request.k, min_score=request.check_score, seed=request.seed, **where
+                )
+            elif request.kind == "best":
+                found = concept.query(more, exclude_marks=True, **where)
+            else:
+                found = concept.suggest(more, **where)
         if request.kind == "check":  # all of them: leaving out what is hard would flatter it
-            found = concept.check(
-                request.k, min_score=request.check_score, seed=request.seed, **where
-            )
             return feature_collection(self.searcher.shown(found))
-        if request.kind == "best":
-            found = concept.query(more, exclude_marks=True, **where)
-        else:
-            found = concept.suggest(more, **where)
         fresh = found[~found["tile_id"].isin(request.without)].head(request.k)
         return feature_collection(self.searcher.shown(fresh))
 
@@ -148,7 +150,7 @@ class Teacher:
         drawn = self._computed.areas(
             state,
             request,
-            lambda: DrawnAreas.of(self._joiner.join(state, concept, request, *best)),
+            lambda: DrawnAreas.of(self._joiner.join(state, concept.model, request, *best)),
         )
         features: Sequence[str] = [] if view is None else drawn.in_view(view)
         kind = "areas"
@@ -176,7 +178,7 @@ class Teacher:
         known, ranking = self._checked(state, request)
         self._joiner.check_file(state, ranking.count(request.max_cost))
         best = ranking.best(request.max_cost)
-        areas = self._joiner.join(state, known.concept, request, *best)
+        areas = self._joiner.join(state, known.concept.model, request, *best, promise=known.promise)
         if areas.empty:
             msg = "there are no areas to save; lower the score, or the smallest area."
             raise ConceptError(msg)
@@ -234,7 +236,7 @@ class Teacher:
     def _checked(self, state: State, request: ConceptRequest) -> tuple[Checked, Ranking]:
         concept = self._computed.concept(state, request)
         ranking = self._computed.ranking(state, request, concept)
-        return checked(concept, request, ranking), ranking
+        return checked(concept, state, request, ranking), ranking
 
 <<<<<<< HEAD
     def _marks_key(self, request: ConceptRequest) -> Hashable:
@@ -358,7 +360,7 @@ class Teacher:
         chosen = seen.costs <= request.max_cost
         if np.count_nonzero(chosen) <= self._joiner.most(state):
             ids, costs = seen.ids[chosen], seen.costs[chosen].astype(np.int32)
-            drawn = DrawnAreas.of(self._joiner.join(state, concept, request, ids, costs))
+            drawn = DrawnAreas.of(self._joiner.join(state, concept.model, request, ids, costs))
             if len(drawn.features) <= MOST_POLYGONS:
                 return _collection("areas", drawn.features, tiles=tiles)
         return _collection("counts", _cells(seen, request, view), tiles=tiles)

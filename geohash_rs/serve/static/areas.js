@@ -3,7 +3,7 @@ import * as api from "./api.js";
 import { isOpen, learned, onLearned } from "./concept.js";
 import { drawHistogram } from "./histogram.js";
 import { checkFrom, startCheck } from "./judge.js";
-import { concept, isChecking, numChecks, request, ROUND } from "./marks.js";
+import { concept, isChecking, MOST_CHECKS, numChecks, request, ROUND } from "./marks.js";
 import { $, plural, save, say } from "./page.js";
 import { known, watch } from "./session.js";
 
@@ -42,12 +42,10 @@ function promise() {
 const hasBegun = () => isChecking() && concept.checks.size > 0;
 const isComplete = () => hasBegun() && learned.answer.check_left === 0;
 
-// Each check may fail; whoever chooses among several has as many chances of a wrong one.
+// Whoever chooses among several checks has as many chances of a wrong promise.
 function risk(delta) {
-  const checks = isComplete() ? numChecks() : 1;
-  if (checks === 1) return `such a promise fails in ${percent(delta)} of cases`;
-  const sum = Math.ceil(100 * Math.min(1, checks * delta) - 1e-9);
-  return `this is check ${checks} of the same marks, and whoever picks the best of ${checks} is wrong in up to ${sum} % of cases`;
+  const rate = `${Math.ceil(100 * delta - 1e-9)} % of cases`;
+  return isComplete() && numChecks() > 1 ? `this is check ${numChecks()} of the same marks, and the best of ${numChecks()} fails in up to ${rate}` : `such a promise fails in ${rate}`;
 }
 
 const wanted = () => ({ ...request(), max_cost: threshold, dates: $("area-dates").value, min_area_km2: Number($("area-least").value) || 0 });
@@ -121,7 +119,7 @@ function showPromises() {
   const { promise: found, limits, checked } = learned.answer;
   $("check").hidden = isComplete() || (found !== null && !hasBegun());
   $("check").textContent = hasBegun() ? "Go on with the check" : "Check random tiles";
-  $("check-more").hidden = !isComplete() && (found === null || hasBegun());
+  $("check-more").hidden = (!isComplete() && (found === null || hasBegun())) || numChecks() >= MOST_CHECKS;
   $("check-cost").hidden = $("check-more").hidden;
   $("check-cost").textContent = `A further check draws ${ROUND} other tiles and counts alone. Every check that you choose among adds its own chance of failure.`;
   $("checked").textContent = checked;

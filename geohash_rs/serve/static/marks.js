@@ -4,6 +4,7 @@ import { known, patchOf, show, state, tileIds, watch } from "./session.js";
 
 const MOST_STEPS = 500; // to undo
 export const ROUND = 60; // tiles of a check
+export const MOST_CHECKS = 4; // of the same marks
 
 // others are marks without a tile of this archive, from a file; file is that file's text, as long as
 // its marks are unchanged. checks are judgements of a random draw, tile id -> whether it is right,
@@ -157,7 +158,7 @@ const filters = () => ({
 // further one draws anew, and the judgements of the one before do not count for it.
 export function beginDraw(score, { further = false } = {}) {
   if (concept.draw && drawFits() && !further) return;
-  const seed = concept.draw ? (concept.draw.seed ?? 0) + 1 : 0;
+  const seed = concept.draw ? Math.min(numChecks(), MOST_CHECKS - 1) : 0;
   Object.assign(concept, { draw: { check_score: score, seed, ...filters() }, checks: new Map() });
 }
 
