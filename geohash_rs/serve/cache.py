@@ -9,6 +9,8 @@ __all__ = ["ByteCache"]
 
 T = TypeVar("T")
 
+ENTRY_BYTES = 1024  # that a key and the cache's own record of a value take, about
+
 
 class ByteCache(Generic[T]):
     """The most recently used values by key; thread-safe."""
@@ -18,7 +20,7 @@ class ByteCache(Generic[T]):
 
         Args:
             max_bytes: Most bytes to keep.
-            size: Returns the bytes that a value takes.
+            size: Returns the bytes that a value takes. Keys are taken to be short.
         """
         self.max_bytes = max_bytes
         self.size = size
@@ -43,9 +45,9 @@ class ByteCache(Generic[T]):
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = made
-                self.num_bytes += self.size(made)
+                self.num_bytes += ENTRY_BYTES + self.size(made)
             while self.num_bytes > self.max_bytes and self._kept:
-                self.num_bytes -= self.size(self._kept.popitem(last=False)[1])
+                self.num_bytes -= ENTRY_BYTES + self.size(self._kept.popitem(last=False)[1])
         return made
 
     def find(self, key: Hashable) -> T | None:

@@ -30,6 +30,7 @@ Code = Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,512}$", description="A he
 Moment = Annotated[str, Field(max_length=40)]
 MOST_EXAMPLES = 1000  # of a search, of one kind
 MOST_MARKS = 5000  # of a concept, of one kind
+MOST_CHECKS = 4  # of the same marks: together they fail in 40 % of cases
 MOST_FILE = 1_800_000  # characters of a concept's file
 Place = tuple[Annotated[float, Field(ge=-180, le=180)], Annotated[float, Field(ge=-90, le=90)]]
 TileSize = Annotated[int, Field(ge=1, lt=2**31)]
@@ -126,12 +127,21 @@ class ConceptRequest(Filters):
         default=None, max_length=MOST_FILE, description="A concept's file; without any marks."
     )
     checks: list[TileJudgement] = Field(
-        default=[], max_length=MOST_MARKS, description="Judgements of the first tiles of a check."
+        default=[], max_length=MOST_MARKS, description="Judgements of the tiles of a check."
     )
     check_score: float = Field(
         default=0.5, ge=0, le=1, description="Smallest score of the tiles that a check draws."
     )
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Of the draw of a check.")
+    check_tiles: int = Field(
+        default=60, ge=1, le=MOST_MARKS, description="Tiles of a check; all of them are judged."
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=MOST_CHECKS,
+        description="Of the draw of a check: how many checks of these marks came before. The "
+        "failure rates of their promises add up.",
+    )
 
 
 class JudgeRequest(ConceptRequest):
@@ -238,6 +248,7 @@ class ConceptAnswer(BaseModel):
     promise: PromiseAnswer | None
     limits: list[LimitAnswer]
     checked: str = Field(description="What the promise rests on, or why there is none.")
+    check_left: int = Field(description="Tiles of the check that are still to be judged.")
     notes: list[str] = Field(description="What is doubtful about the marks.")
 
 

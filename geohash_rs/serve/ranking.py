@@ -82,6 +82,21 @@ class Ranking:
         """
         return int(self.by_cost[: most + 1].sum())
 
+    def count_of(self, ids: Ids, most: int) -> int:
+        """Count those of some tiles that are ranked up to a cost.
+
+        Args:
+            ids: Tile ids, each once, shape (m,).
+            most: The cost, inclusive.
+
+        Returns:
+            Their number.
+        """
+        if not len(self.ids):
+            return 0
+        rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return int(np.count_nonzero((self.ids[rows] == ids) & (self.costs[rows] <= most)))
+
     def best(self, most: int) -> tuple[Ids, npt.NDArray[np.int32]]:
         """Return the tiles up to a cost.
 

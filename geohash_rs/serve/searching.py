@@ -4,12 +4,12 @@ import threading
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import shapely
 
@@ -18,7 +18,6 @@ from geohash_rs.errors import (
     ArchiveNotFoundError,
     BandMismatchError,
     GeoHashRSError,
-    HasherMismatchError,
     PatchError,
     QueryError,
     ValueMismatchError,
@@ -29,6 +28,7 @@ from geohash_rs.retrieval.matches import Matches, rank_matches
 from geohash_rs.retrieval.patch_query import hash_patch
 from geohash_rs.retrieval.query import Query, join_queries, query_of_tile
 from geohash_rs.retrieval.search import retrieve
+from geohash_rs.serve.codes import codes_of, on_page
 from geohash_rs.serve.description import describe_archive
 from geohash_rs.serve.geojson import feature, read_polygon, scene_name, short_names
 from geohash_rs.serve.messages import (
@@ -42,22 +42,24 @@ from geohash_rs.serve.scene_pictures import ScenePictures
 from geohash_rs.serve.uploads import clean_patch
 from geohash_rs.serve.view import parse_view, tiles_in_view
 from geohash_rs.store.disk.files import FolderFiles
+from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
+from geohash_rs.store.search.compiled import numba_works
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.tiles import sizes_of_tiles
 from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["Searcher", "check_fresh", "picture_size"]
+__all__ = ["Searcher", "State", "picture_size"]
 
 F = TypeVar("F", bound=gpd.GeoDataFrame)
 
+COMPILED = 100_000  # tiles from which a few concepts pay for compiling their loops
 SIZES = (96, 192, 384)  # px of pictures of tiles
 ADVICE = (
     (ValueMismatchError, "; drop a patch that holds the values of the archive's scenes"),
     (BandMismatchError, "; drop a patch that has the bands of the archive's scenes"),
 )
-WORDS_OF_OPTIONS = ("; pass ", "; choose another window")  # begin what to do with an option
 
 
 def picture_size(wanted: int) -> int:
@@ -70,6 +72,19 @@ def picture_size(wanted: int) -> int:
         The size to draw, px.
     """
     return min((size for size in SIZES if size >= wanted), default=SIZES[-1])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class State:
+    """One state of the archive, which never changes.
+
+    Attributes:
+        key: Identifies it.
+        archive: Answers from it.
+    """
+
+    key: str
+    archive: Snapshot
 
 
 class Searcher:
@@ -93,7 +108,7 @@ class Searcher:
         self._lock = threading.Lock()  # for refreshing to another state of the archive
         self._hashing = threading.Lock()  # one patch at a time
         self._scenes = ScenePictures(archive)
-        self._key: tuple[object, str] | None = None
+        self._key: tuple[Manifest, str] | None = None
         self._seen = self._checked = self._stamp()
 
     def _stamp(self) -> tuple[int, int, int]:
@@ -156,6 +171,8 @@ class Searcher:
                 nothing = np.zeros((1, self.archive.num_bits // 8), np.uint8)
                 self.archive.search(nothing, k=1, max_distance=0, region=(0, 0, 1, 1))
                 self.archive.tiles(self.archive.search(nothing, k=1).ids[0])
+                if len(self.archive) >= COMPILED:  # concepts weigh every bit of every tile
+                    numba_works(nothing.shape[1], weighed=True)
         hasher = self.archive.manifest.hasher
         if hasher and hasher.file:
             with self._hashing, suppress(GeoHashRSError):
@@ -169,11 +186,25 @@ class Searcher:
     @property
     def key(self) -> str:
         """Identifies this archive and its state, including the checksums of its files."""
-        state = self.archive.manifest
-        if self._key is None or self._key[0] is not state:
-            text = f"{self.archive.path.resolve()} {state}"
-            self._key = state, f"{zlib.crc32(text.encode()):08x}-{state.generation}"
-        return self._key[1]
+        return self._key_of(self.archive.manifest)
+
+    def _key_of(self, manifest: Manifest) -> str:
+        known = self._key
+        if known is None or known[0] is not manifest:
+            text = f"{self.archive.path.resolve()} {manifest}"
+            known = manifest, f"{zlib.crc32(text.encode()):08x}-{manifest.generation}"
+            self._key = known
+        return known[1]
+
+    def state(self) -> State:
+        """Return the state that is served now, unaffected by a later refresh.
+
+        Raises:
+            ArchiveNotFoundError: If the archive was moved, deleted or replaced by another.
+        """
+        self.check()
+        archive = self.archive.snapshot()
+        return State(key=self._key_of(archive.manifest), archive=archive)
 
     def describe(
         self, base_map: str | None = None, attribution: str | None = None
@@ -311,7 +342,7 @@ class Searcher:
                         self.archive, path, bands=bands, device=self.device, tile_sizes=sizes
                     )
             except GeoHashRSError as error:
-                why = _on_page(str(error), Path(path).name, name).removesuffix(".")
+                why = on_page(str(error), Path(path).name, name).removesuffix(".")
                 advice = next((say for kind, say in ADVICE if isinstance(error, kind)), "")
                 raise PatchError(f"{why}{advice}.") from error
             picture = self._picture_of(path)
@@ -321,7 +352,7 @@ class Searcher:
             hasher=query.hasher or "",
             place=shapely.geometry.mapping(query.footprint) if query.footprint else {},
             picture=picture,
-            notes=[_on_page(note, Path(path).name, name) for note in query.notes],
+            notes=[on_page(note, Path(path).name, name) for note in query.notes],
         )
 
     def _picture_of(self, path: str) -> str:
@@ -349,7 +380,7 @@ class Searcher:
         positives = [query_of_tile(archive, tile_id) for tile_id in request.tiles]
         if request.codes:
             place = None if request.place is None else read_polygon(request.place, "place")
-            positives.append(Query(codes=_codes(archive, request), footprint=place))
+            positives.append(Query(codes=codes_of(archive, request), footprint=place))
         negatives = [query_of_tile(archive, tile_id) for tile_id in request.negatives]
         region = None if request.region is None else read_polygon(request.region, "region")
         found = retrieve(
@@ -379,47 +410,3 @@ class Searcher:
             np.array([tile.distance for tile in tiles], dtype=np.int32),
             similarity=np.array([tile.similarity for tile in tiles], dtype=np.float64),
         )
-
-
-def _codes(archive: Snapshot, request: SearchRequest) -> npt.NDArray[np.uint8]:
-    """Parse the hexadecimal codes of a patch.
-
-    Raises:
-        HasherMismatchError: If they were made by another hasher.
-        QueryError: If their length differs from the archive's.
-    """
-    check_fresh(archive, request.hasher)
-    num_bits = archive.num_bits or 0
-    for text in request.codes:
-        if len(text) * 4 != num_bits:
-            msg = f"a code has {len(text) * 4} bits, but the archive's have {num_bits}."
-            raise QueryError(msg)
-    return np.array([list(bytes.fromhex(text)) for text in request.codes], dtype=np.uint8)
-
-
-def check_fresh(archive: Snapshot, hasher: str | None) -> None:
-    """Check that codes from the page were made by the archive's hasher.
-
-    Args:
-        archive: The archive.
-        hasher: The fingerprint of what made them, or None if the page does not know.
-
-    Raises:
-        HasherMismatchError: If another hasher made them, or they were made before the archive was
-            refitted and nothing says by which.
-    """
-    known, former = archive.hasher_fingerprint, archive.manifest.former
-    if hasher != known if hasher is not None else former:
-        msg = (
-            "the patch was hashed before this archive was refitted with another hasher, so its "
-            "codes no longer fit. Drop the patch again."
-        )
-        raise HasherMismatchError(msg)
-
-
-def _on_page(message: str, copy: str, name: str) -> str:
-    """Name a patch as the user does, and leave out the options that the page does not have."""
-    text = message.replace(copy, name)
-    for words in WORDS_OF_OPTIONS:
-        text = text.partition(words)[0]
-    return text.removesuffix(".") + "."

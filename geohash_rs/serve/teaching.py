@@ -3,29 +3,20 @@
 import dataclasses
 import json
 import tempfile
-import threading
-import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from geohash_rs.concepts.area_table import Areas
-from geohash_rs.concepts.areas import areas_of
 from geohash_rs.concepts.concept import Concept
-from geohash_rs.concepts.concept_file import check_name, parse_concept
-from geohash_rs.concepts.mark import Mark, tiles_by_id
-from geohash_rs.concepts.marking import marks_of_tiles
-from geohash_rs.errors import (
-    CalibrationError,
-    ConceptError,
-    GeoHashRSWarning,
-)
+from geohash_rs.concepts.concept_file import check_name
+from geohash_rs.errors import ConceptError, GeoHashRSWarning, ignore_warnings
 from geohash_rs.export.formats import write
-from geohash_rs.serve.cache import ByteCache
+from geohash_rs.serve.computed import Computed, View
 from geohash_rs.serve.drawn_areas import DrawnAreas
-from geohash_rs.serve.geojson import feature_collection, read_polygon, scene_name
+from geohash_rs.serve.geojson import feature_collection, scene_name
+from geohash_rs.serve.joining import Joiner
+from geohash_rs.serve.learned import Checked, checked, opened, where_of
 from geohash_rs.serve.messages import (
     AreasExportRequest,
     AreasRequest,
@@ -37,23 +28,14 @@ from geohash_rs.serve.messages import (
 )
 from geohash_rs.serve.promises import limit_answers, promise_answer
 from geohash_rs.serve.ranking import InView, Ranking
-from geohash_rs.serve.searching import Searcher, check_fresh
+from geohash_rs.serve.searching import Searcher, State
 from geohash_rs.serve.view import cells_in_view, parse_view
-from geohash_rs.store.search.where import Where, WhereOptions
 
 __all__ = ["Teacher"]
 
 BARS = 96  # of the histogram
-MOST_JOINED = 20_000  # tiles that are joined to areas within a second
 MOST_POLYGONS = 4000  # in view; more are shown as counts
 MOST_JUDGED = 1000  # tiles that one request asks for
-CONCEPT_BYTES = 64 * 2**20
-RANKING_BYTES = 256 * 2**20
-VIEW_BYTES = 128 * 2**20
-AREA_BYTES = 64 * 2**20
-MARK_BYTES = 1024  # that a mark takes, about
-
-View = tuple[float, float, float, float]
 
 
 class Teacher:
@@ -69,11 +51,8 @@ class Teacher:
             searcher: The archive.
         """
         self.searcher = searcher
-        self._concepts = ByteCache[Concept](CONCEPT_BYTES, lambda one: MARK_BYTES * len(one.marks))
-        self._rankings = ByteCache[Ranking](RANKING_BYTES, lambda one: one.num_bytes)
-        self._views = ByteCache[InView](VIEW_BYTES, lambda one: one.num_bytes)
-        self._joining = threading.Lock()
-        self._areas = ByteCache[DrawnAreas](AREA_BYTES, lambda one: one.num_bytes)
+        self._computed = Computed(searcher)
+        self._joiner = Joiner()
 
     def learn(self, request: ConceptRequest) -> ConceptAnswer:
         """Learn a concept and score all tiles.
@@ -87,8 +66,8 @@ class Teacher:
         Raises:
             GeoHashRSError: If the marks or filters are not valid.
         """
-        concept, checked = self._checked(request)
-        ranking = self._ranking(request, concept)
+        known, ranking = self._checked(self.searcher.state(), request)
+        concept, promise = known.concept, known.promise
         low, high, counts = ranking.bars(BARS)
         codes = np.frombuffer(b"".join(mark.code for mark in concept.marks), np.uint8)
         costs = concept.model.weights.costs(codes.reshape(len(concept.marks), -1)).tolist()
@@ -103,9 +82,10 @@ class Teacher:
             unit=concept.model.unit,
             right_costs=[cost for mark, cost in marked if mark.right],
             wrong_costs=[cost for mark, cost in marked if not mark.right],
-            promise=promise_answer(concept.promise),
-            limits=limit_answers(concept.promise),
-            checked=checked,
+            promise=promise_answer(promise),
+            limits=limit_answers(promise),
+            checked=known.about,
+            check_left=known.left,
             notes=list(concept.notes),
         )
 
@@ -121,21 +101,24 @@ class Teacher:
         Raises:
             GeoHashRSError: If the marks or filters are not valid.
         """
-        concept, where = self._concept(request), _where(request)
+        state, where = self.searcher.state(), where_of(request)
+        concept = self._computed.concept(state, request)
         more = min(request.k + len(request.without), MOST_JUDGED)
         if request.kind == "marked":
             ids = [mark.tile for mark in concept.marks if mark.tile is not None]
-            tiles = self.searcher.archive.tiles(np.array(ids, dtype=np.int64))
+            tiles = state.archive.tiles(np.array(ids, dtype=np.int64))
             return feature_collection(self.searcher.shown(tiles))
+        with ignore_warnings(GeoHashRSWarning):  # the page says itself what is found and promised
+            if request.kind == "check":
+                found = concept.check(
+                    request.k, min_score=request.check_score, seed=request.seed, **where
+                )
+            elif request.kind == "best":
+                found = concept.query(more, exclude_marks=True, **where)
+            else:
+                found = concept.suggest(more, **where)
         if request.kind == "check":  # all of them: leaving out what is hard would flatter it
-            found = concept.check(
-                request.k, min_score=request.check_score, seed=request.seed, **where
-            )
             return feature_collection(self.searcher.shown(found))
-        if request.kind == "best":
-            found = concept.query(more, exclude_marks=True, **where)
-        else:
-            found = concept.suggest(more, **where)
         fresh = found[~found["tile_id"].isin(request.without)].head(request.k)
         return feature_collection(self.searcher.shown(fresh))
 
@@ -148,32 +131,32 @@ class Teacher:
         Returns:
             GeoJSON with the members ``kind``, ``tiles``, ``areas`` and ``km2``: the ``areas`` that
             meet the view, or ``counts`` of tiles in squares if there are too many. The members
-            tell of all areas, in view or not; of more than `MOST_JOINED` tiles only the number of
-            tiles is known, and the others are null.
+            tell of all areas, in view or not; of more than `Joiner.most` tiles only their number
+            is known, and the others are null.
 
         Raises:
             GeoHashRSError: If the marks, the filters or the view are not valid.
         """
-        concept = self._concept(request)
-        ranking = self._ranking(request, concept)
+        state = self.searcher.state()
+        concept = self._computed.concept(state, request)
+        ranking = self._computed.ranking(state, request, concept)
         view = None if request.view is None else parse_view(request.view)
         tiles = ranking.count(request.max_cost)
-        if tiles > MOST_JOINED:  # so many that only a part of them can be joined in time
+        if tiles > self._joiner.most(state):  # only a part of them can be joined in time
             if view is None:
                 return _collection("counts", [], tiles=tiles)
-            return self._part(request, concept, ranking, view)
-        key = (*self._key(request), request.max_cost, request.dates, request.min_area_km2)
-        drawn = self._areas.get(
-            key,
-            lambda: DrawnAreas.of(self._join(request, concept, *ranking.best(request.max_cost))),
+            return self._part(state, request, concept, ranking, view)
+        best = ranking.best(request.max_cost)
+        drawn = self._computed.areas(
+            state,
+            request,
+            lambda: DrawnAreas.of(self._joiner.join(state, concept.model, request, *best)),
         )
         features: Sequence[str] = [] if view is None else drawn.in_view(view)
         kind = "areas"
         if view is not None and len(features) > MOST_POLYGONS:
-            kind, features = (
-                "counts",
-                self._cells(self._seen(request, ranking, view), request, view),
-            )
+            seen = self._computed.in_view(state, request, ranking, view)
+            kind, features = "counts", _cells(seen, request, view)
         return _collection(
             kind, features, tiles=drawn.tiles, areas=len(drawn.features), km2=drawn.km2
         )
@@ -188,12 +171,14 @@ class Teacher:
             The file's content.
 
         Raises:
-            ConceptError: If there are no areas.
+            ConceptError: If there are no areas, or too many tiles to join.
             GeoHashRSError: If the marks or filters are not valid.
         """
-        concept, _ = self._checked(request)
-        best = self._ranking(request, concept).best(request.max_cost)
-        areas = self._join(request, concept, *best)
+        state = self.searcher.state()
+        known, ranking = self._checked(state, request)
+        self._joiner.check_file(state, ranking.count(request.max_cost))
+        best = ranking.best(request.max_cost)
+        areas = self._joiner.join(state, known.concept.model, request, *best, promise=known.promise)
         if areas.empty:
             msg = "there are no areas to save; lower the score, or the smallest area."
             raise ConceptError(msg)
@@ -211,8 +196,8 @@ class Teacher:
         Raises:
             GeoHashRSError: If the marks are not valid.
         """
-        concept, _ = self._checked(request)
-        named = dataclasses.replace(concept, name=check_name(request.name))
+        known, _ = self._checked(self.searcher.state(), request)
+        named = dataclasses.replace(known.concept, name=check_name(request.name))
         if self.searcher.hides_folders:
             marks = tuple(
                 dataclasses.replace(mark, source=scene_name(mark.source)) for mark in named.marks
@@ -233,8 +218,7 @@ class Teacher:
             ConceptError: If it is not a concept, or is damaged.
             HasherMismatchError: If another hasher made the archive's codes.
         """
-        self.searcher.check()
-        concept = self._of_file(content)
+        concept = opened(self.searcher, self.searcher.state(), content)
         return MarksAnswer(
             name=concept.name,
             right=_tiles(concept, right=True),
@@ -249,8 +233,12 @@ class Teacher:
             hasher=concept.hasher,
         )
 
-    # --- what is kept ---
+    def _checked(self, state: State, request: ConceptRequest) -> tuple[Checked, Ranking]:
+        concept = self._computed.concept(state, request)
+        ranking = self._computed.ranking(state, request, concept)
+        return checked(concept, state, request, ranking), ranking
 
+<<<<<<< HEAD
     def _marks_key(self, request: ConceptRequest) -> Hashable:
         about = request.model_dump_json(include={"right", "wrong", "others", "hasher", "file"})
         return self.searcher.key, about
@@ -356,50 +344,35 @@ class Teacher:
         return cells_in_view([chosen], view) if len(chosen) else []
 
     def _join(
+=======
+    def _part(
+>>>>>>> b8ca194 (Promise on the page only what a whole check shows)
         self,
+        state: State,
         request: AreasRequest,
         concept: Concept,
-        ids: npt.NDArray[np.int64],
-        costs: npt.NDArray[np.int32],
-    ) -> Areas:
-        # one at a time: it takes memory, and what it warns of is plain to see on the page
-        with self._joining, warnings.catch_warnings():
-            warnings.simplefilter("ignore", GeoHashRSWarning)
-            with concept.archive.one_state() as still:
-                return areas_of(
-                    still,
-                    ids,
-                    costs,
-                    model=concept.model,
-                    promise=concept.promise,
-                    dates=request.dates,
-                    min_area_km2=request.min_area_km2,
-                    by=None,
-                    by_column=None,
-                    by_layer=None,
-                    tile_sizes=None if request.tile_sizes is None else set(request.tile_sizes),
-                )
+        ranking: Ranking,
+        view: View,
+    ) -> str:
+        """Draw areas of the tiles in view, or their counts; ground out of view is left out."""
+        tiles = ranking.count(request.max_cost)
+        seen = self._computed.in_view(state, request, ranking, view)
+        chosen = seen.costs <= request.max_cost
+        if np.count_nonzero(chosen) <= self._joiner.most(state):
+            ids, costs = seen.ids[chosen], seen.costs[chosen].astype(np.int32)
+            drawn = DrawnAreas.of(self._joiner.join(state, concept.model, request, ids, costs))
+            if len(drawn.features) <= MOST_POLYGONS:
+                return _collection("areas", drawn.features, tiles=tiles)
+        return _collection("counts", _cells(seen, request, view), tiles=tiles)
 
 
-def _unique(ids: Sequence[int]) -> npt.NDArray[np.int64]:
-    return np.array([*dict.fromkeys(ids)], dtype=np.int64)
+def _cells(seen: InView, request: AreasRequest, view: View) -> Sequence[str]:
+    chosen = seen.boxes[seen.costs <= request.max_cost]
+    return cells_in_view([chosen], view) if len(chosen) else []
 
 
 def _tiles(concept: Concept, *, right: bool) -> list[int]:
     return [one.tile for one in concept.marks if one.right == right and one.tile is not None]
-
-
-def _where(request: ConceptRequest) -> WhereOptions:
-    region = None if request.region is None else read_polygon(request.region, "region")
-    return WhereOptions(region=region, time=request.time, tile_size=request.tile_sizes)
-
-
-def _with_folder(mark: Mark, tiles: dict[int, tuple[bytes, str]]) -> Mark:
-    """Name the folder of a mark's scene again, if the file left it out as this server does."""
-    if mark.tile not in tiles:
-        return mark
-    scene = tiles[mark.tile][1]
-    return dataclasses.replace(mark, source=scene) if scene_name(scene) == mark.source else mark
 
 
 def _written(name: str, save: Callable[[Path], None]) -> bytes:

@@ -103,13 +103,28 @@ def test_a_check_of_random_tiles_gives_a_promise(map_concept):
     press(seen, "r" * 28)
     page.click("#judge-stop")
     drawn(seen)
+    assert "39 of 60 random tiles are judged" in page.inner_text("#checked")
+    assert "judge 21 more random tiles" in page.inner_text("#promise")  # nothing is promised yet
+    assert page.inner_text("#check") == "Go on with the check"
+    page.click("#check")
+    press(seen, "r" * 21)
+    page.click("#judge-stop")
+    drawn(seen)
     seen.until("document.querySelector('#promise').textContent.startsWith('At least')")
     seen.shoot("33-concept-promise")
-    assert "39 of 39 random tiles were right" in page.inner_text("#checked")
+    assert "60 of 60 random tiles were right" in page.inner_text("#checked")
+    assert "fails in 10 % of cases" in page.inner_text("#promise")
     assert marks(seen) == "2 right, 1 wrong"  # a check does not teach
     page.click("#promises button:first-child")
     drawn(seen)
     assert page.inner_text("#promise").startswith("At least")
+    assert "counts alone" in page.inner_text("#check-cost")
+    page.click("#check-more")
+    press(seen, "r" * 60)
+    page.click("#judge-stop")
+    drawn(seen)
+    seen.until("document.querySelector('#promise').textContent.includes('in up to 20 % of cases')")
+    seen.shoot("35-concept-second-check")
     page.locator(".card .up").nth(3).click()  # what is learned again has no promise
     seen.until("document.querySelector('#promise').textContent.startsWith('Not calibrated')")
 

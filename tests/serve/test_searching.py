@@ -11,6 +11,7 @@ import shapely
 from geohash_rs import Archive, Scenes
 from geohash_rs.errors import GeoHashRSWarning, HasherMismatchError, PatchError
 from geohash_rs.pictures.scenes import PlacedScene, scenes_in_view
+from geohash_rs.serve import searching
 from geohash_rs.serve.app import create_app
 from geohash_rs.serve.messages import SearchRequest
 from geohash_rs.serve.searching import Searcher
@@ -54,6 +55,19 @@ def test_a_damaged_hasher_affects_only_patches(coast_archive, tmp_path, harm):
     assert len(searcher.search(SearchRequest(tiles=[1], k=5))) == 5
     with pytest.raises(PatchError, match="hasher|weights"):
         searcher.patch(geotiff(), name="patch.tif")
+
+
+def test_a_large_archive_is_ready_to_weigh_bits_before_the_first_concept(
+    coast_archive, monkeypatch
+):
+    ready = []
+    monkeypatch.setattr(searching, "numba_works", lambda *a, **k: ready.append((a, k)))
+    searcher = Searcher(Archive.open(coast_archive, mode="r"))
+    searcher.warm()
+    assert ready == []
+    monkeypatch.setattr(searching, "COMPILED", 324)
+    searcher.warm()
+    assert ready == [((8,), {"weighed": True})]
 
 
 def test_a_patch_of_before_a_refit_is_refused(quick, scene_folder):

@@ -1,6 +1,9 @@
 """Concepts through the JSON interface: learned, judged, drawn, saved; nothing is written."""
 
+import dataclasses
+import gc
 import json
+import tracemalloc
 
 import geopandas as gpd
 import numpy as np
@@ -9,12 +12,18 @@ import shapely
 
 from geohash_rs import Archive
 from geohash_rs.concepts.concept import Concept
+from geohash_rs.concepts.concept_file import text_of
+from geohash_rs.errors import ConceptError, HasherMismatchError
 from geohash_rs.footprints.projection import WGS84
 from geohash_rs.pictures.permission import Permission
-from geohash_rs.serve import teaching
-from geohash_rs.serve.messages import AreasRequest, ConceptRequest, JudgeRequest
+from geohash_rs.serve import joining, teaching
+from geohash_rs.serve.computed import Computed
+from geohash_rs.serve.joining import Joiner
+from geohash_rs.serve.messages import AreasExportRequest, AreasRequest, ConceptRequest, JudgeRequest
 from geohash_rs.serve.searching import Searcher
 from geohash_rs.serve.teaching import Teacher
+from geohash_rs.store.code_store import CodeStore
+from geohash_rs.store.snapshot import Snapshot
 from tests.serve.asking import asker, detail
 
 MARKS = {"right": [12, 93], "wrong": [40, 200]}
@@ -111,7 +120,7 @@ def test_only_areas_in_view_are_sent_and_all_are_counted(post, concept):
 
 
 def test_too_many_tiles_are_counted_in_squares_until_the_view_holds_few(teacher, monkeypatch):
-    monkeypatch.setattr(teaching, "MOST_JOINED", 50)
+    monkeypatch.setattr(joining, "MOST_JOINED", 50)
 
     def draw(view):
         return json.loads(teacher.areas(AreasRequest(**MARKS, max_cost=65_535, view=view)))
@@ -173,13 +182,15 @@ def test_suggestions_are_those_of_the_library(post, concept):
 
 
 def check(post, *, right, count=40, **more):
-    """Draw tiles, judge the first of them, and return what to send of it."""
+    """Draw tiles, judge all of them, and return what to send of it."""
     drawn = ids_of(
         post("/api/concept/tiles", **MARKS, kind="check", k=count, check_score=0.0, **more)
     )
     return {
         "checks": [{"tile_id": one, "right": at < right} for at, one in enumerate(drawn)],
+        "check_tiles": count,
         "check_score": 0.0,
+        **more,
     }
 
 
@@ -191,6 +202,7 @@ def test_a_complete_check_gives_a_promise_that_is_that_of_the_library(post, conc
     assert answer["promise"]["values"] == own.values.tolist()
     assert answer["promise"]["promised"] == own.promised.tolist()
     assert answer["checked"] == "40 of 40 random tiles were right"
+    assert answer["check_left"] == 0
     limits = {one["precision"]: one["cost"] for one in answer["limits"]}
     assert limits[0.8] == own.limit(0.8)
     assert [one["problem"] is None for one in answer["limits"]] == [
@@ -198,18 +210,72 @@ def test_a_complete_check_gives_a_promise_that_is_that_of_the_library(post, conc
     ]
 
 
-def test_a_check_with_gaps_promises_nothing_and_says_why(post):
+def test_a_check_promises_nothing_until_all_its_tiles_are_judged(post):
     checked = check(post, right=40)
-    del checked["checks"][3]
+    for judged in (1, 30, 39):
+        part = {**checked, "checks": checked["checks"][:judged]}
+        answer = post("/api/concept", **MARKS, **part)
+        assert answer["promise"] is None
+        assert answer["limits"] == []
+        assert answer["check_left"] == 40 - judged
+        assert answer["checked"].startswith(f"{judged} of 40 random tiles are judged; ")
+    saved = post("/api/concept/save", **MARKS, **part)
+    assert saved["promise"] is None
+
+
+def test_a_check_of_other_tiles_than_those_drawn_promises_nothing_and_says_why(post):
+    checked = check(post, right=40)
+    checked["checks"][3]["tile_id"] = next(
+        one for one in range(324) if one not in {each["tile_id"] for each in checked["checks"]}
+    )
     answer = post("/api/concept", **MARKS, **checked)
     assert answer["promise"] is None
     assert "was not judged" in answer["checked"]
+
+
+def test_a_check_of_few_tiles_is_complete_when_there_are_no_more(post, concept):
+    few = post("/api/concept/tiles", **MARKS, kind="check", k=60, check_score=0.9)["features"]
+    above = np.setdiff1d(
+        np.flatnonzero(costs_of(concept) <= concept.most_cost(min_score=0.9)), [12, 93, 40, 200]
+    )
+    assert 1 < len(few) == len(above) < 60
+    checks = [{"tile_id": one["properties"]["tile_id"], "right": True} for one in few]
+    sent = {"check_score": 0.9, "check_tiles": 60}
+    assert post("/api/concept", **MARKS, **sent, checks=checks[:-1])["check_left"] == 1
+    answer = post("/api/concept", **MARKS, **sent, checks=checks)
+    assert answer["check_left"] == 0
+    assert answer["checked"].startswith(f"{len(few)} of {len(few)} random tiles were right")
+
+
+def test_a_further_check_draws_anew_and_adds_its_failure_rate(post):
+    first, second = check(post, right=40), check(post, right=40, seed=1)
+    assert first["checks"] != second["checks"]
+    once, twice = (post("/api/concept", **MARKS, **one)["promise"] for one in (first, second))
+    assert (once["delta"], twice["delta"]) == (0.1, 0.2)
+    assert max(twice["promised"]) == max(once["promised"])  # each tested at the same rate
+    saved = post("/api/concept/save", **MARKS, **second)
+    assert (saved["promise"]["delta"], saved["calibrated"]["checks"]) == (0.2, 2)
+    mixed = {**second, "checks": first["checks"]}
+    assert post("/api/concept", **MARKS, **mixed)["promise"] is None
 
 
 def test_a_short_check_says_what_is_missing(post):
     answer = post("/api/concept", **MARKS, **check(post, right=1, count=1))
     assert answer["promise"] is None
     assert answer["checked"].startswith("1 of 1 random tiles were right. ")
+
+
+def test_a_promise_of_a_file_is_shown_only_for_what_was_drawn(post):
+    may = {"time": [None, "2023-06-30"]}
+    saved = post("/api/concept/save", **MARKS, **check(post, right=40, **may))
+    file = json.dumps(saved)
+    known = post("/api/concept", file=file, **may)
+    assert known["promise"] is not None
+    assert known["checked"].startswith("random tiles")
+    whole = post("/api/concept", file=file)
+    assert (whole["promise"], whole["limits"]) == (None, [])
+    assert "calibrated with" in whole["checked"]
+    assert post("/api/concept/save", file=file)["promise"] == saved["promise"]  # with its limits
 
 
 @pytest.mark.parametrize("ending", ["geojson", "gpkg", "parquet", "csv"])
@@ -327,6 +393,7 @@ REFUSED = [
     ("/api/concept/export", {"right": [3], "max_cost": 9, "format": "exe"}, "format"),
     ("/api/concept/tiles", {"right": [3], "kind": "all"}, "kind"),
     ("/api/concept/save", {"right": [3], "name": ""}, "name"),
+    ("/api/concept", {"right": [3], "seed": 4}, "seed"),
     ("/api/concept/save", {"right": [3], "name": "a\nb"}, "name"),
 ]
 
@@ -353,6 +420,79 @@ def test_folders_stay_hidden_from_others_in_saved_concepts_too(coast, coast_arch
     assert (opened.right, opened.wrong, opened.others) == ([12, 93], [40, 200], [])
     judged = teacher.judge(JudgeRequest(**MARKS, kind="best"))
     assert str(coast) not in judged
+
+
+def test_a_server_that_hides_folders_opens_many_marks_at_once(coast, coast_archive, monkeypatch):
+    permission = Permission(folders=(coast / "scenes",))
+    archive = Archive.open(coast_archive, mode="r")
+    teacher = Teacher(Searcher(archive, permission=permission))
+    saved = json.loads(
+        teacher.save(ConceptRequest(right=list(range(100)), wrong=list(range(100, 200))))
+    )
+    saved["marks"][7]["tile"] = 2**40  # a tile that is gone teaches by its code
+    reads = []
+    tiles = Snapshot.tiles
+    monkeypatch.setattr(Snapshot, "tiles", lambda *a: reads.append("tiles") or tiles(*a))
+    opened = teacher.open(json.dumps(saved).encode())
+    assert sorted(opened.right + opened.wrong) == [*range(7), *range(8, 200)]
+    assert len(opened.others) == 1
+    assert len(reads) <= 2
+
+
+def test_marks_of_one_request_hold_codes_of_one_hasher(coast_archive, monkeypatch):
+    searcher = Searcher(Archive.open(coast_archive, mode="r"))
+    archive = searcher.archive
+    former, background = archive.hasher_fingerprint, []
+    sample = Snapshot.sample
+    monkeypatch.setattr(Snapshot, "sample", lambda *a: background.append(1) or sample(*a))
+    teacher = Teacher(searcher)
+    state = searcher.state()
+    monkeypatch.setattr(searcher, "state", lambda: state)
+    refitted = property(lambda still: former if still is state.archive else "0" * 64)
+    monkeypatch.setattr(Snapshot, "hasher_fingerprint", refitted)
+    monkeypatch.setattr(Archive, "snapshot", lambda _: dataclasses.replace(state.archive))
+    sent = {"others": [{"right": True, "code": "00" * 8}], "hasher": former}
+    with pytest.raises(HasherMismatchError, match="refitted"):
+        teacher.learn(ConceptRequest(**sent))
+    assert not background
+
+
+def test_what_is_kept_of_requests_is_counted_with_all_its_texts(concept, coast_archive):
+    computed = Computed(Searcher(Archive.open(coast_archive, mode="r")))
+    state = computed.searcher.state()
+    body = json.loads(text_of(concept))
+    tracemalloc.start()
+    for number in range(12):
+        body["notes"] = [f"{number}" + "x" * 4000] * 300
+        file = json.dumps(body)
+        computed.concept(state, ConceptRequest(file=file))
+        computed.ranking(state, ConceptRequest(file=file), concept)
+    gc.collect()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    known = sum(one.num_bytes for one in (computed._concepts, computed._rankings))
+    assert held < known + len(file)
+    assert computed._concepts.num_bytes > 12 * len(file)
+
+
+def test_tiles_without_a_grid_are_joined_in_smaller_numbers(coast_archive, tmp_path):
+    archive = Archive.open(coast_archive, mode="r")
+    joiner = Joiner()
+    assert joiner.most(Searcher(archive).state()) == joining.MOST_JOINED
+    ids = np.arange(324)
+    loose = CodeStore.create(tmp_path / "loose", num_bits=64)
+    loose.add_codes(archive.codes(ids), archive.tiles(ids).drop(columns="tile_id"))
+    state = Searcher(Archive.open(loose.path, mode="r")).state()
+    assert joiner.most(state) == joining.MOST_LOOSE < joining.MOST_JOINED
+
+
+def test_a_download_of_too_many_tiles_names_the_command_line(teacher, monkeypatch):
+    monkeypatch.setattr(joining, "MOST_JOINED", 30)
+    asked = AreasExportRequest(**MARKS, max_cost=65_535, format="gpkg")
+    with pytest.raises(ConceptError, match="324 tiles, more than the 300 .*geohash-rs map"):
+        teacher.export(asked)
+    monkeypatch.setattr(joining, "FILES", 11)
+    assert len(teacher.export(asked)) > 1000
 
 
 def test_nothing_is_written_to_the_archive(post, ask, coast_archive):

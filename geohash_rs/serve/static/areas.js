@@ -2,8 +2,8 @@
 import * as api from "./api.js";
 import { isOpen, learned, onLearned } from "./concept.js";
 import { drawHistogram } from "./histogram.js";
-import { checkFrom, ROUND, startCheck } from "./judge.js";
-import { concept, request } from "./marks.js";
+import { checkFrom, startCheck } from "./judge.js";
+import { concept, isChecking, MOST_CHECKS, numChecks, request, ROUND } from "./marks.js";
 import { $, plural, save, say } from "./page.js";
 import { known, watch } from "./session.js";
 
@@ -27,15 +27,25 @@ function promisedAt(cost) {
 }
 
 function promise() {
-  const { promise: given } = learned.answer;
+  const { promise: given, check_left: left } = learned.answer;
+  if (!given && isComplete()) return "Not calibrated: the check could promise nothing.";
   if (!given) {
-    const left = Math.min(ROUND - (concept.checks.size % ROUND), shown || ROUND);
-    return `Not calibrated: judge ${plural(left, "random tile")} to know how many are right.`;
+    const more = hasBegun() ? `${plural(left, "more random tile")}` : plural(Math.min(ROUND, shown || ROUND), "random tile");
+    return `Not calibrated: judge ${more} to know how many are right.`;
   }
   const share = promisedAt(threshold);
   if (share === null) return "Nothing is known here: the check drew from higher scores.";
   if (share <= 0) return "Nothing can be promised here.";
-  return `At least ${percent(share)} are right; such a promise fails in ${percent(given.delta)} of cases.`;
+  return `At least ${percent(share)} are right; ${risk(given.delta)}.`;
+}
+
+const hasBegun = () => isChecking() && concept.checks.size > 0;
+const isComplete = () => hasBegun() && learned.answer.check_left === 0;
+
+// Whoever chooses among several checks has as many chances of a wrong promise.
+function risk(delta) {
+  const rate = `${Math.ceil(100 * delta - 1e-9)} % of cases`;
+  return isComplete() && numChecks() > 1 ? `this is check ${numChecks()} of the same marks, and the best of ${numChecks()} fails in up to ${rate}` : `such a promise fails in ${rate}`;
 }
 
 const wanted = () => ({ ...request(), max_cost: threshold, dates: $("area-dates").value, min_area_km2: Number($("area-least").value) || 0 });
@@ -107,8 +117,11 @@ function costOf(score) {
 
 function showPromises() {
   const { promise: found, limits, checked } = learned.answer;
-  $("check").hidden = found !== null;
-  $("check-more").hidden = found === null;
+  $("check").hidden = isComplete() || (found !== null && !hasBegun());
+  $("check").textContent = hasBegun() ? "Go on with the check" : "Check random tiles";
+  $("check-more").hidden = (!isComplete() && (found === null || hasBegun())) || numChecks() >= MOST_CHECKS;
+  $("check-cost").hidden = $("check-more").hidden;
+  $("check-cost").textContent = `A further check draws ${ROUND} other tiles and counts alone. Every check that you choose among adds its own chance of failure.`;
   $("checked").textContent = checked;
   $("promises").replaceChildren(...(found ? limits : []).map(({ precision, cost, problem }) => {
     const button = document.createElement("button");
@@ -154,8 +167,8 @@ export function wireAreas() {
   watch(() => isOpen() || known.view.showAreas(null));
   $("threshold").addEventListener("input", () => choose(-Number($("threshold").value)));
   for (const name of ["area-dates", "area-least"]) $(name).addEventListener("change", later);
-  $("check").addEventListener("click", startCheck);
-  $("check-more").addEventListener("click", startCheck);
+  $("check").addEventListener("click", () => startCheck());
+  $("check-more").addEventListener("click", () => startCheck({ further: true }));
   $("area-download").addEventListener("click", download);
   known.view.map?.on("moveend", () => learned.answer && later());
 }

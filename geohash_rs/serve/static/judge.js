@@ -2,14 +2,13 @@
 import * as api from "./api.js";
 import { make, picture } from "./cards.js";
 import { isOpen, learned, onLearned, waitIf } from "./concept.js";
-import { beginDraw, canUndo, concept, request, undo } from "./marks.js";
+import { beginDraw, canUndo, concept, numChecks, request, ROUND, undo } from "./marks.js";
 import { $, keepFocus, plural, say } from "./page.js";
 import { judge } from "./search.js";
 import { known, places, show as showAll, state, watch } from "./session.js";
 
 const EVERY = 4; // judgements before the server learns again
 const AHEAD = 8; // tiles to ask for
-export const ROUND = 60; // tiles of a check
 const PICTURE = 384; // px
 
 const round = { open: false, queue: [], done: [], since: 0, skipped: new Set(), asking: null, pointed: null };
@@ -24,8 +23,7 @@ async function ask() {
   const { signal } = (round.asking = new AbortController());
   if (!round.queue.length) $("judge-about").textContent = "looking for tiles to judge …";
   try {
-    const rounds = 1 + Math.floor(concept.checks.size / ROUND); // a further one continues the draw
-    const wanted = { ...request(), kind: $("judge-kind").value, k: isCheck() ? rounds * ROUND : AHEAD, without: isCheck() ? [] : [...round.skipped] };
+    const wanted = { ...request(), kind: $("judge-kind").value, k: isCheck() ? ROUND : AHEAD, without: isCheck() ? [] : [...round.skipped] };
     const found = await api.tilesToJudge(wanted, signal);
     if (signal.aborted) return;
     const shown = round.queue[0];
@@ -41,7 +39,8 @@ async function ask() {
 }
 
 function about({ tile_id: id, similarity, datetime }) {
-  const left = isCheck() ? `, ${plural(round.queue.length, "tile")} left in this check` : "";
+  const which = numChecks() > 1 ? `check ${numChecks()}` : "this check";
+  const left = isCheck() ? `, ${plural(round.queue.length, "tile")} left in ${which}` : "";
   const score = similarity === undefined ? "" : `, score ${similarity.toFixed(2)}`;
   return `tile ${id}${datetime ? `, ${datetime.slice(0, 10)}` : ""}${score}${left}`;
 }
@@ -98,9 +97,9 @@ function back() {
   undo();
 }
 
-function start() {
+function start({ further = false } = {}) {
   Object.assign(round, { open: true, since: 0, queue: [], done: [], skipped: new Set() });
-  if (isCheck()) beginDraw(scoreShown());
+  if (isCheck()) beginDraw(scoreShown(), { further });
   showAll();
   $("judge-title").focus({ preventScroll: true });
   $("judge").scrollIntoView({ block: "start" });
@@ -126,9 +125,9 @@ function stop() {
   keepFocus(showAll, "judge-start");
 }
 
-export function startCheck() {
+export function startCheck(options) {
   $("judge-kind").value = "check";
-  start();
+  start(options);
 }
 
 let scoreShown = () => 0.5; // of the areas, which a check is about
@@ -161,7 +160,7 @@ export function wireJudge() {
     round.since = 0;
     if (answer && round.open && !isCheck()) ask();
   });
-  $("judge-start").addEventListener("click", start);
+  $("judge-start").addEventListener("click", () => start());
   $("judge-stop").addEventListener("click", stop);
   $("judge-kind").addEventListener("change", () => round.open && start());
   $("judge-right").addEventListener("click", () => decide(true));

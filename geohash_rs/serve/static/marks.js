@@ -3,10 +3,13 @@ import { say } from "./page.js";
 import { known, patchOf, show, state, tileIds, watch } from "./session.js";
 
 const MOST_STEPS = 500; // to undo
+export const ROUND = 60; // tiles of a check
+export const MOST_CHECKS = 4; // of the same marks
 
 // others are marks without a tile of this archive, from a file; file is that file's text, as long as
 // its marks are unchanged. checks are judgements of a random draw, tile id -> whether it is right,
-// apart from what teaches; draw says what it was drawn from.
+// apart from what teaches; draw says what it was drawn from, and its seed how many checks of these
+// marks came before.
 const blank = () => ({ name: "", others: [], hasher: null, file: null, draw: null, checks: new Map() });
 let number = 0; // of the concept, to tell the steps of one from those of the next
 export const concept = { ...blank(), number };
@@ -151,14 +154,20 @@ const filters = () => ({
   tile_sizes: state.size === null ? null : [state.size],
 });
 
-// Draw tiles of at least this score at random, for a check. A draw goes on where it was left.
-export function beginDraw(score) {
-  if (!concept.draw || !drawFits()) Object.assign(concept, { draw: { check_score: score, ...filters() }, checks: new Map() });
+// Draw tiles of at least this score at random, for a check. A check goes on where it was left; a
+// further one draws anew, and the judgements of the one before do not count for it.
+export function beginDraw(score, { further = false } = {}) {
+  if (concept.draw && drawFits() && !further) return;
+  const seed = concept.draw ? Math.min(numChecks(), MOST_CHECKS - 1) : 0;
+  Object.assign(concept, { draw: { check_score: score, seed, ...filters() }, checks: new Map() });
 }
+
+export const numChecks = () => (concept.draw?.seed ?? 0) + 1;
+export const isChecking = () => Boolean(concept.draw) && drawFits();
 
 // What was drawn says nothing about other places and times.
 function drawFits() {
-  const { check_score: _, ...drawn } = concept.draw;
+  const { check_score: _, seed: __, ...drawn } = concept.draw;
   return JSON.stringify(drawn) === JSON.stringify(filters());
 }
 
@@ -171,7 +180,7 @@ function marks() {
 
 export function request() {
   const checks = [...concept.checks].map(([id, right]) => ({ tile_id: id, right }));
-  const drawn = concept.draw && drawFits() ? { checks, check_score: concept.draw.check_score } : {};
+  const drawn = isChecking() ? { checks, check_tiles: ROUND, check_score: concept.draw.check_score, seed: concept.draw.seed ?? 0 } : {};
   return { name: concept.name || "concept", ...marks(), ...filters(), ...drawn };
 }
 
