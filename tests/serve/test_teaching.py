@@ -247,10 +247,14 @@ def test_a_check_of_few_tiles_is_complete_when_there_are_no_more(post, concept):
     assert answer["checked"].startswith(f"{len(few)} of {len(few)} random tiles were right")
 
 
-def test_a_further_check_draws_anew(post):
+def test_a_further_check_draws_anew_and_adds_its_failure_rate(post):
     first, second = check(post, right=40), check(post, right=40, seed=1)
     assert first["checks"] != second["checks"]
-    assert post("/api/concept", **MARKS, **second)["promise"] is not None
+    once, twice = (post("/api/concept", **MARKS, **one)["promise"] for one in (first, second))
+    assert (once["delta"], twice["delta"]) == (0.1, 0.2)
+    assert max(twice["promised"]) == max(once["promised"])  # each tested at the same rate
+    saved = post("/api/concept/save", **MARKS, **second)
+    assert (saved["promise"]["delta"], saved["calibrated"]["checks"]) == (0.2, 2)
     mixed = {**second, "checks": first["checks"]}
     assert post("/api/concept", **MARKS, **mixed)["promise"] is None
 
@@ -259,6 +263,19 @@ def test_a_short_check_says_what_is_missing(post):
     answer = post("/api/concept", **MARKS, **check(post, right=1, count=1))
     assert answer["promise"] is None
     assert answer["checked"].startswith("1 of 1 random tiles were right. ")
+
+
+def test_a_promise_of_a_file_is_shown_only_for_what_was_drawn(post):
+    may = {"time": [None, "2023-06-30"]}
+    saved = post("/api/concept/save", **MARKS, **check(post, right=40, **may))
+    file = json.dumps(saved)
+    known = post("/api/concept", file=file, **may)
+    assert known["promise"] is not None
+    assert known["checked"].startswith("random tiles")
+    whole = post("/api/concept", file=file)
+    assert (whole["promise"], whole["limits"]) == (None, [])
+    assert "calibrated with" in whole["checked"]
+    assert post("/api/concept/save", file=file)["promise"] == saved["promise"]  # with its limits
 
 
 @pytest.mark.parametrize("ending", ["geojson", "gpkg", "parquet", "csv"])
@@ -376,6 +393,7 @@ REFUSED = [
     ("/api/concept/export", {"right": [3], "max_cost": 9, "format": "exe"}, "format"),
     ("/api/concept/tiles", {"right": [3], "kind": "all"}, "kind"),
     ("/api/concept/save", {"right": [3], "name": ""}, "name"),
+    ("/api/concept", {"right": [3], "seed": 4}, "seed"),
     ("/api/concept/save", {"right": [3], "name": "a\nb"}, "name"),
 ]
 
