@@ -18,7 +18,10 @@ from geohash_rs.cli.asked import (
 from geohash_rs.cli.terminal import echo
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from geohash_rs.trust.calibration import Calibration
+    from geohash_rs.trust.promise import Promise
 
 __all__ = ["calibrate_command", "read_calibration"]
 
@@ -77,6 +80,7 @@ def calibrate_command(
 
     check_place(written, inputs=[path for path in (truth, judged) if path is not None])
     limits = where_of(asked)
+    promise: Promise | None
     options: Any = {"column": column, "layer": labels_layer, "min_share": min_share, "block_km": block_km, "delta": delta}
     with opened(archive, asked) as searched:
         if concept is None:
@@ -85,7 +89,7 @@ def calibrate_command(
                 raise click.UsageError(msg, click.get_current_context())
             found = searched.calibrate(truth, **options)
             found.save(written)
-            table, said = found.table(), str(found)
+            table, said, promise = found.table(), str(found), found.promise
         else:
             loaded = searched.concept(concept)
             if judged is None:
@@ -96,9 +100,23 @@ def calibrate_command(
                 good, bad = read_judgements(judged)
                 better = loaded.checked(right=good, wrong=bad, k=k or 60, min_score=0.5 if min_score is None else min_score, seed=seed or 0, delta=delta, **limits)
             better.save(written)
-            table, said = better.table(), str(better)
+            table, said, promise = better.table(), str(better), better.promise
     echo(*table.to_string(index=False, na_rep="-").split("\n"))
     echo(f"{said}; written to {written}.", err=True)
+    echo(_promised(promise, table, then="query" if concept is None else "map"), err=True)
+
+
+def _promised(promise: "Promise | None", table: "pd.DataFrame", *, then: str) -> str:
+    """Say the most that can be promised, and for how many tiles."""
+    import numpy as np
+
+    known = np.zeros(0) if promise is None else promise.promised
+    if not len(known) or not known.max():
+        return "nothing can be promised with so few labels; label more places, or judge more tiles."
+    best = float(known.max())
+    row = int(np.flatnonzero(known >= best)[-1])
+    first = table.columns[1 if "score" in table.columns else 0]
+    return f"most that can be promised: {best:g}, up to {first} {table[first].iloc[row]:g}; pass --precision {best:g} or less to 'geohash-rs {then}'."
 
 
 def _check_options(

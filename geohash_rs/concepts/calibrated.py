@@ -172,7 +172,8 @@ class Calibrated(ScoredTiles):
             The calibrated concept.
 
         Raises:
-            CalibrationError: If a class is not in the labels, or there are too few.
+            CalibrationError: If a class is not in the labels, all labels are right, or there are
+                too few.
             LabelError: If the labels cannot be read or cover no tile.
         """
         classes = {right} if isinstance(right, str) else {str(name) for name in right}
@@ -192,6 +193,12 @@ class Calibrated(ScoredTiles):
                 msg = (
                     f"no labelled tile has the class {missing[0]!r}; their classes are "
                     f"{', '.join(sorted(names))}."
+                )
+                raise CalibrationError(msg)
+            if names <= classes:
+                msg = (
+                    f"every labelled tile is right ({', '.join(sorted(names))}), so the labels say "
+                    "nothing about what is wrong; label other ground, too, or judge a random draw."
                 )
                 raise CalibrationError(msg)
             costs = self.model.weights.costs(still.codes(found.ids))

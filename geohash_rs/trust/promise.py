@@ -142,33 +142,30 @@ class Promise:
                 f"{what}: {have}, and at least {needed} are needed, {needed - most} more; "
                 f"{instead}{more}."
             )
-        above = self.share > precision
-        enough = above & (self.blocks >= needed)
-        if not enough.any():
-            highest = self.share[self.blocks >= needed].max()
+        above = np.flatnonzero(self.share > precision)
+        first = "nearest" if self.paired else "best"
+        kind = "tiles drawn" if self.drawn else "labelled tiles"
+        if not len(above):
+            highest = self.share.max(initial=0)
             better = "judging more" if self.drawn else "more labels"
-            among = (
-                f"the best {needed} tiles drawn"
-                if self.drawn
-                else f"the nearest tiles in {needed} blocks"
-            )
             return (
-                f"{what}: of {among} or more, at most {highest:.0%} are right, so {better} would "
-                f"not help; {instead}use another hasher, or a concept with more marks."
+                f"{what}: of the {first} {kind}, at most {highest:.0%} are right, so {better} "
+                f"would not help; {instead}use another hasher, or a concept with more marks."
             )
-        row = int(np.flatnonzero(enough)[np.argmax((self.share - precision)[enough])])
-        gap = (self.share[row] - self.low[row]) / (self.share[row] - precision)
-        more_blocks = math.ceil(self.blocks[-1] * max(gap**2 - 1, 0.1))
+        share, low = self.share[above], self.low[above]
+        times = np.maximum(((share - low) / (share - precision)) ** 2, needed / self.blocks[above])
+        row = above[np.argmin(times)]
+        missing = math.ceil(most * max(float(times.min()) - 1, 0.1))
+        right = f"{self.share[row]:.0%} of the {first} {self.tiles[row]} {kind} are right"
         if self.drawn:
             return (
-                f"{what}: {self.share[row]:.0%} of the best {self.tiles[row]} tiles drawn are "
-                f"right, which shows only {self.low[row]:.0%} for all; {instead}judge a draw of "
-                f"about {more_blocks} tiles more."
+                f"{what}: {right}, which shows only {self.low[row]:.0%} for all; {instead}judge a "
+                f"draw of about {missing} tiles more."
             )
+        draw = "" if self.paired else ", or judge a random draw of the archive"
         return (
-            f"{what}: {self.share[row]:.0%} of the nearest {self.tiles[row]} labelled tiles are "
-            f"right, but they lie in {self.blocks[row]} blocks of ground, which show only "
-            f"{self.low[row]:.0%}; {instead}label about {more_blocks} blocks more."
+            f"{what}: {right}, but they lie in {self.blocks[row]} blocks of ground, which show "
+            f"only {self.low[row]:.0%}; {instead}label about {missing} blocks more{draw}."
         )
 
     def table(self) -> pd.DataFrame:

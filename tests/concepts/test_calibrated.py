@@ -166,6 +166,9 @@ def test_blocks_with_marks_do_not_count(town, wood):
         wood.calibrate(few, column="class", right="wood", block_km=4)
     with pytest.raises(CalibrationError, match="no labelled tile has the class 'pit'"):
         wood.calibrate(layer(), column="class", right="pit")
+    known = layer()
+    with pytest.raises(CalibrationError, match="every labelled tile is right"):
+        wood.calibrate(known[known["class"] == "wood"], column="class", right="wood")
 
 
 def test_marked_ground_on_other_dates_promises_nothing(quick_hasher, tmp_path):
