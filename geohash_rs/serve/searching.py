@@ -40,14 +40,13 @@ from geohash_rs.serve.messages import (
 )
 from geohash_rs.serve.scene_pictures import ScenePictures
 from geohash_rs.serve.uploads import clean_patch
-from geohash_rs.serve.view import parse_view, tiles_in_view
+from geohash_rs.serve.view import parse_view, tile_at, tiles_in_view
 from geohash_rs.store.disk.files import FolderFiles
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 from geohash_rs.store.search.compiled import numba_works
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
-from geohash_rs.store.segment.tiles import sizes_of_tiles
 from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["Searcher", "State", "picture_size"]
@@ -247,28 +246,8 @@ class Searcher:
             QueryError: If no tile of these sizes covers the point.
         """
         self.check()
-        lon, lat = (float(value) for value in point)
-        lon = (lon + 180) % 360 - 180
-        if not -90 <= lat <= 90 or not np.isfinite(lon):
-            msg = f"place is {lon}, {lat}; pass longitude, latitude in degrees."
-            raise QueryError(msg)
-        archive = self.archive.snapshot()  # unaffected by a concurrent refresh
-        found = [ids for ids, _ in archive.boxes((lon, lat, lon, lat))]
-        tiles = archive.tiles(np.concatenate([np.empty(0, np.int64), *found]))
-        here = shapely.Point(lon, lat)
-        tiles = tiles[shapely.intersects(tiles.geometry.to_numpy(), here)]
-        sizes = sizes_of_tiles(tiles)
-        if tile_size is not None:
-            tiles, sizes = tiles[sizes == tile_size], sizes[sizes == tile_size]
-        if tiles.empty:
-            of = "" if tile_size is None else f" of {tile_size} px"
-            msg = f"the archive has no tile{of} at {lon:.5f}, {lat:.5f}."
-            raise QueryError(msg)
-        away = shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), here).round(9)
-        ranked = tiles.assign(size=sizes, away=away).sort_values(
-            ["size", "away", "datetime", "tile_id"], ascending=[True, True, False, True]
-        )
-        return feature(self.shown(ranked.drop(columns=["size", "away"])))
+        # one state, unaffected by a concurrent refresh
+        return feature(self.shown(tile_at(self.archive.snapshot(), point, tile_size=tile_size)))
 
     @property
     def hides_folders(self) -> bool:

@@ -4,15 +4,17 @@ import json
 import math
 from collections.abc import Sequence
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
 
-from geohash_rs.errors import RegionError
+from geohash_rs.errors import QueryError, RegionError
 from geohash_rs.footprints.web_mercator import from_square, to_square
+from geohash_rs.store.segment.tiles import sizes_of_tiles
 from geohash_rs.store.snapshot import Answers
 
-__all__ = ["MOST_FOOTPRINTS", "cells_in_view", "parse_view", "tiles_in_view"]
+__all__ = ["MOST_FOOTPRINTS", "cells_in_view", "parse_view", "tile_at", "tiles_in_view"]
 
 MOST_FOOTPRINTS = 1500  # per response; more become counts
 CELLS_ACROSS = 64  # most cells along the longer side of a view
@@ -43,6 +45,45 @@ def parse_view(text: str) -> tuple[float, float, float, float]:
         west, east = -180.0, 180.0
     turns = 360.0 * math.floor((west + 180.0) / 360.0)
     return west - turns, max(south, -90.0), east - turns, min(north, 90.0)
+
+
+def tile_at(
+    archive: Answers, point: Sequence[float], *, tile_size: int | None = None
+) -> gpd.GeoDataFrame:
+    """Find the tile at a point: the smallest, then the nearest centre, then the latest.
+
+    Args:
+        archive: The archive, in one state.
+        point: Longitude and latitude, degrees.
+        tile_size: Only tiles of this size, px.
+
+    Returns:
+        The tiles there, that one first.
+
+    Raises:
+        QueryError: If no tile of these sizes covers the point.
+    """
+    lon, lat = (float(value) for value in point)
+    lon = (lon + 180) % 360 - 180
+    if not -90 <= lat <= 90 or not np.isfinite(lon):
+        msg = f"place is {lon}, {lat}; pass longitude, latitude in degrees."
+        raise QueryError(msg)
+    found = [ids for ids, _ in archive.boxes((lon, lat, lon, lat))]
+    tiles = archive.tiles(np.concatenate([np.empty(0, np.int64), *found]))
+    here = shapely.Point(lon, lat)
+    tiles = tiles[shapely.intersects(tiles.geometry.to_numpy(), here)]
+    sizes = sizes_of_tiles(tiles)
+    if tile_size is not None:
+        tiles, sizes = tiles[sizes == tile_size], sizes[sizes == tile_size]
+    if tiles.empty:
+        of = "" if tile_size is None else f" of {tile_size} px"
+        msg = f"the archive has no tile{of} at {lon:.5f}, {lat:.5f}."
+        raise QueryError(msg)
+    away = shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), here).round(9)
+    ranked = tiles.assign(size=sizes, away=away).sort_values(
+        ["size", "away", "datetime", "tile_id"], ascending=[True, True, False, True]
+    )
+    return ranked.drop(columns=["size", "away"])
 
 
 def tiles_in_view(archive: Answers, view: Sequence[float]) -> str:
