@@ -78,7 +78,8 @@ def test_only_the_weights_are_large():
     files = [path for path in files if "__pycache__" not in path.parts]
     large = {path.name for path in files if path.stat().st_size > LARGE}
     assert large == {path.name for path in WEIGHTS.glob("*.safetensors")}
-    assert sum(path.stat().st_size for path in files) < 10_000_000
+    size = sum(path.stat().st_size for path in files)
+    assert size < 12_000_000  # a wheel, which packs all but the weights, has 8.3 MB
 
 
 def test_the_weights_readme_names_every_file_with_its_size():

@@ -107,7 +107,7 @@ def calibrate_command(
 
 
 def _promised(promise: "Promise | None", table: "pd.DataFrame", *, then: str) -> str:
-    """Say the most that can be promised, and for how many tiles."""
+    """Return the most that can be promised, and up to where."""
     import numpy as np
 
     known = np.zeros(0) if promise is None else promise.promised
