@@ -83,7 +83,7 @@ def test_the_interface_describes_itself_and_every_page_has_a_strict_policy(ask):
     assert patch["requestBody"]["required"] is True
     assert set(patch["requestBody"]["content"]) == {"image/tiff"}
     parameters = {(one["name"], one["in"]) for one in patch["parameters"]}
-    assert parameters == {("X-File-Name", "header"), ("tile_size", "query")}
+    assert parameters == {("X-File-Name", "header"), ("tile_size", "query"), ("bands", "query")}
     paths = ("/", "/static/main.js", "/static/maplibre-gl.js")
     for path in (*paths, "/api/archive", "/nothing"):
         policy = ask("GET", path)[1]["content-security-policy"]

@@ -247,7 +247,7 @@ def test_a_check_of_few_tiles_is_complete_when_there_are_no_more(post, concept):
     assert answer["checked"].startswith(f"{len(few)} of {len(few)} random tiles were right")
 
 
-def test_a_further_check_draws_anew_and_adds_its_failure_rate(post):
+def test_a_further_check_draws_other_tiles_and_adds_its_failure_rate(post):
     first, second = check(post, right=40), check(post, right=40, seed=1)
     assert first["checks"] != second["checks"]
     once, twice = (post("/api/concept", **MARKS, **one)["promise"] for one in (first, second))

@@ -121,7 +121,7 @@ function showPromises() {
   $("check").textContent = hasBegun() ? "Go on with the check" : "Check random tiles";
   $("check-more").hidden = (!isComplete() && (found === null || hasBegun())) || numChecks() >= MOST_CHECKS;
   $("check-cost").hidden = $("check-more").hidden;
-  $("check-cost").textContent = `A further check draws ${ROUND} other tiles and counts alone. Every check that you choose among adds its own chance of failure.`;
+  $("check-cost").textContent = `A further check draws up to ${ROUND} tiles again and counts alone. Every check that you choose among adds its own chance of failure.`;
   $("checked").textContent = checked;
   $("promises").replaceChildren(...(found ? limits : []).map(({ precision, cost, problem }) => {
     const button = document.createElement("button");

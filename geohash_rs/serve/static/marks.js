@@ -155,7 +155,7 @@ const filters = () => ({
 });
 
 // Draw tiles of at least this score at random, for a check. A check goes on where it was left; a
-// further one draws anew, and the judgements of the one before do not count for it.
+// further one draws again, and the judgements of the one before do not count for it.
 export function beginDraw(score, { further = false } = {}) {
   if (concept.draw && drawFits() && !further) return;
   const seed = concept.draw ? Math.min(numChecks(), MOST_CHECKS - 1) : 0;
