@@ -79,7 +79,7 @@ def test_only_the_weights_are_large():
     large = {path.name for path in files if path.stat().st_size > LARGE}
     assert large == {path.name for path in WEIGHTS.glob("*.safetensors")}
     size = sum(path.stat().st_size for path in files)
-    assert size < 12_000_000  # a wheel, which packs all but the weights, has 8.3 MB
+    assert size < 12_000_000  # a wheel, which packs all but the weights, has 8 MB
 
 
 def test_the_weights_readme_names_every_file_with_its_size():
