@@ -110,7 +110,7 @@ def test_the_promise_says_which_precision_can_be_asked_for(taught, run, precisio
     archive, concept, tiles, _ = taught
     loaded = Archive.open(archive, mode="r").concept(concept)
     drawn = [int(tile) for tile in loaded.check(30, min_score=0)["tile_id"]]
-    loaded.checked(right=drawn, wrong=[], min_score=0).save(concept)
+    loaded.checked(right=drawn, wrong=[], k=30, min_score=0).save(concept)
     code, _, err = run("map", archive, concept, "--precision", precision)
     assert (code, "use a share above 0 and below 1, such as 0.9" in err) == (1, True), err
 
