@@ -157,7 +157,8 @@ def random_query(archive, ids, rng):
             options["region"] = shape
     if rng.random() < 0.4:
         first = int(rng.integers(0, 650))
-        days = [np.datetime64("2022-01-01") + first, np.datetime64("2022-01-01") + first + 60]
+        begin = np.datetime64("2022-01-01") + np.timedelta64(first, "D")
+        days = [begin, begin + np.timedelta64(60, "D")]
         start = int(days[0].astype("datetime64[us]").astype(int))
         end = int(days[1].astype("datetime64[us]").astype(int)) + 86_400_000_000 - 1
         page["time"], options["time"] = [str(start), str(end)], (str(days[0]), str(days[1]))
