@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import geopandas as gpd
 import pytest
@@ -38,10 +39,19 @@ def marks(seen):
 
 
 def press(seen, keys):
+    """Judge tile after tile; a key that comes before the page takes it is pressed again."""
+    page = seen.page
     for key in keys:
-        seen.page.wait_for_selector("#judge-picture img", timeout=WAIT)
-        seen.page.keyboard.press(key)
-        seen.page.wait_for_timeout(50)
+        page.wait_for_selector("#judge-picture img", timeout=WAIT)
+        shown = page.inner_text("#judge-about")
+        last = time.monotonic() + WAIT / 1000
+        while page.inner_text("#judge-about") == shown:
+            assert time.monotonic() < last, f"{key} does nothing at {shown}"
+            page.keyboard.press(key)
+            for _ in range(60):
+                page.wait_for_timeout(50)
+                if page.inner_text("#judge-about") != shown:
+                    break
 
 
 def test_from_marks_to_areas_by_keyboard(map_concept, tmp_path):
