@@ -24,6 +24,8 @@ PARAMETERS = re.compile(
 )
 # Those that messages also mention without a value.
 NAMED = re.compile(r"(?<![\w/.-])(block_km|min_area_km2|min_score|min_share|tile_size)(?![\w/=-]|\.\w)")
+# Methods that messages name, and the commands that do the same.
+METHODS = {"Concept.check": "'geohash-rs judge --random'", "Concept.calibrate": "'geohash-rs calibrate'"}
 RENAMED = {"datetime": "date", "min_area_km2": "min_area"}
 
 remote_scenes_option = click.option("--remote-scenes", is_flag=True, help="Read scenes from wherever the archive says, such as URLs, not only from plain raster files of this machine; only if you trust its author.")
@@ -173,11 +175,15 @@ def in_options(message: str) -> str:
     'pass --bands ... or --edges pad; --bands 4,3 are 2'
     >>> in_options("pass value_range=(LOW, HIGH), the values")
     'pass --value-range LOW,HIGH, the values'
+    >>> in_options("judge tiles that Concept.check draws")
+    "judge tiles that 'geohash-rs judge --random' draws"
     >>> in_options("tile_size 64 px is larger; use a smaller tile_size")
     '--tile-size 64 px is larger; use a smaller --tile-size'
     >>> in_options("choose a smaller min_area_km2.")
     'choose a smaller --min-area.'
     """
+    for method, command in METHODS.items():
+        message = re.sub(rf"\b{re.escape(method)}\b", command, message)
 
     def option(found: re.Match[str]) -> str:
         value = re.sub(r"[\[\]()\"' ]", "", found[2])

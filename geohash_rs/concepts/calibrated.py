@@ -237,7 +237,7 @@ class Calibrated(ScoredTiles):
             CalibrationError: If the concept is not calibrated.
         """
         if self.promise is None:
-            msg = f"{self.name} is not calibrated; see Concept.check and calibrate."
+            msg = f"{self.name} is not calibrated; see Concept.check and Concept.calibrate."
             raise CalibrationError(msg)
         table = self.promise.table().rename(columns={"value": "cost"})
         table.insert(1, "score", self.model.scores(table["cost"].to_numpy()).round(4))

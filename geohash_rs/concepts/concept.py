@@ -250,7 +250,7 @@ class Concept(Calibrated):
             if self.promise is None:
                 msg = (
                     f"{self.name} is not calibrated, so nobody knows how often its areas are "
-                    f"right; drawn from score {min_score}. See Concept.check and calibrate."
+                    f"right; drawn from score {min_score}. See Concept.check and Concept.calibrate."
                 )
                 warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
         parsed = Where.parse(**where)

@@ -21,20 +21,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from geohash_rs.errors import CalibrationError
-from geohash_rs.trust.bounds import PAIR_BLOCKS, Floats, Ints, Moments, share_bounds
+from geohash_rs.trust.bounds import Floats, Ints, Moments, share_bounds
+from geohash_rs.trust.sequence import FEWEST_BLOCKS, PRECISIONS, needed_blocks, passed
 from geohash_rs.trust.total_ratio import TotalRatio
 
 __all__ = ["MOST_THRESHOLDS", "Promise", "promise_of", "promise_of_counts"]
 
 MOST_THRESHOLDS = 200
 FEWEST_TILES = 10  # nearest tiles from which on there are thresholds
-FEWEST_BLOCKS = 10
-# Where tests are made, times the blocks that do if all are right: chosen on the sets of the
-# benchmark. A later start survives a few wrong tiles, an earlier one needs fewer labels.
-SLACK, SLACK_PAIRS = 1.1, 1.0
-STRICT = 0.8  # lower precisions are tested where this one is
-PRECISIONS = np.arange(1, 100) / 100  # that are tested
-MANY = 1000  # tiles of a block, of which more say no more
 MOST_SAVED = 100_000  # thresholds of a file
 COLUMNS = ("values", "tiles", "right", "blocks", "share", "low", "high", "tested")
 WHOLE = COLUMNS[:4]
@@ -357,49 +351,6 @@ def check_delta(delta: float) -> float:
     return delta
 
 
-def best_needed(precision: float, *, paired: bool) -> float:
-    """Return what the bound would have to be, were all tiles right, for a precision to be tested.
-
-    If all tiles are right in n blocks of equal size, the bound is about ``delta^(1/n)``.
-
-    Args:
-        precision: The precision.
-        paired: As in `promised`.
-
-    Returns:
-        The bound.
-    """
-    return float(max(precision, STRICT) ** (1 / (SLACK_PAIRS if paired else SLACK)))
-
-
-def needed_blocks(precision: float, delta: float, *, paired: bool) -> int:
-    """Return the blocks of equal size from which on a precision is tested.
-
-    Args:
-        precision: The precision, at most 0.99.
-        delta: Failure rate.
-        paired: As in `promised`.
-
-    Returns:
-        The number.
-    """
-    per_block = PAIR_BLOCKS if paired else 1
-    most = 2 * per_block * math.ceil(SLACK * math.log(delta) / math.log(max(precision, STRICT)))
-    count = np.arange(FEWEST_BLOCKS, FEWEST_BLOCKS + most)
-    many = count.astype(float) * MANY
-    squared = many * MANY
-    moments = Moments(
-        tiles=many,
-        right=many,
-        blocks=count,
-        tiles_squared=squared,
-        right_squared=squared,
-        product=squared,
-    )
-    bound, _ = share_bounds(moments, paired=paired, level=delta)
-    return int(count[np.searchsorted(bound, best_needed(precision, paired=paired))])
-
-
 def thresholds(values: npt.NDArray[Any], *, most: int) -> Ints:
     """Choose thresholds by how many tiles lie below, in equal ratios, whatever is right.
 
@@ -439,34 +390,6 @@ def _promise(
         paired=paired,
         drawn=drawn,
     )
-
-
-def passed(bound: Floats, best: Floats, *, paired: bool) -> Floats:
-    """Test each precision from the nearest threshold to the farthest.
-
-    Thresholds are left out at which even right tiles alone would hardly pass: a test that must fail
-    would end the sequence. Since blocks differ in size, these are not only the nearest.
-
-    Args:
-        bound: Lower bounds of the precision at level 1 - delta, shape (thresholds,).
-        best: What they would be if all tiles were right, same shape.
-        paired: Whether tiles are pairs, of which there are many even below the first threshold.
-
-    Returns:
-        Highest precision that was tested at each threshold and can be promised there, as can all
-        lower ones; 0 if none, shape (thresholds,).
-    """
-    found = np.zeros(len(bound))
-    reached = len(bound) - 1
-    for precision in PRECISIONS.tolist():
-        tested = np.flatnonzero(best >= best_needed(precision, paired=paired))
-        failed = np.flatnonzero(bound[tested] < precision)
-        good = tested[: failed[0]] if len(failed) else tested
-        if not (good <= reached).any():
-            break
-        reached = min(reached, int(good[-1]))
-        found[good[good <= reached]] = precision
-    return found
 
 
 def _check_blocks(count: int, *, drawn: bool = False) -> None:

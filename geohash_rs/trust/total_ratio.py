@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from geohash_rs.errors import CalibrationError
 from geohash_rs.trust.bounds import PRIOR_BLOCKS, Floats, Ints, Moments, t_quantile
+from geohash_rs.trust.sequence import FEWEST_BLOCKS
 
 __all__ = ["TotalRatio", "ratio_of"]
 
-FEWEST_BLOCKS = 10  # that hold selected tiles
 COLUMNS = ("values", "ratio", "low", "high")
 MOST_SAVED = 100_000  # thresholds of a file
 MOST_RATIO = 1e9

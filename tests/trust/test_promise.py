@@ -9,15 +9,8 @@ from geohash_rs.codes import hamming_distances
 from geohash_rs.errors import CalibrationError
 from geohash_rs.trust.bounds import Moments, beta_quantile, share_bounds, t_quantile
 from geohash_rs.trust.calibration import count_pairs
-from geohash_rs.trust.promise import (
-    Promise,
-    best_needed,
-    needed_blocks,
-    passed,
-    promise_of,
-    promise_of_counts,
-    thresholds,
-)
+from geohash_rs.trust.promise import Promise, promise_of, promise_of_counts, thresholds
+from geohash_rs.trust.sequence import best_needed, needed_blocks, passed
 
 
 def labelled(num_blocks: int, *, seed: int = 0, per_block: int = 6, hard: float = 1.0):
