@@ -1,7 +1,7 @@
 """The matches of a query: a GeoDataFrame that can also write and show itself."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import geopandas as gpd
 import numpy as np
@@ -39,7 +39,16 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
     width, height (px of the scene), datetime (UTC), where given label, tile_size (px) and source,
     with a calibration precision (the highest one promised for a set of nearest tiles that holds
     this one), geometry. All methods of a GeoDataFrame work.
+
+    Attributes:
+        examples: What the query was made of, in EPSG:4326, kept by whatever is cut or copied from
+            the matches; None for other tables. Columns: example (its name), positive, tile_id,
+            scene, col, row, width, height (px), datetime (UTC), geometry; missing where an example
+            has none.
     """
+
+    _metadata = [*gpd.GeoDataFrame._metadata, "examples"]  # noqa: RUF012 - a list, as in pandas
+    examples: gpd.GeoDataFrame | None = None
 
     @property
     def _constructor(self) -> Any:  # noqa: ANN401 - what pandas expects of a subclass
@@ -48,6 +57,18 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
     def _constructor_from_mgr(self, mgr: Any, axes: Any) -> Any:  # noqa: ANN401 - as above
         frame = gpd.GeoDataFrame._constructor_from_mgr(self, mgr, axes)
         return Matches(frame) if isinstance(frame, gpd.GeoDataFrame) else frame
+
+    def __finalize__(
+        self,
+        other: Any,  # noqa: ANN401 - as pandas calls it
+        method: str | None = None,
+        **options: Any,  # noqa: ANN401 - as pandas calls it
+    ) -> Self:
+        """Take over what is not a column; tables of several queries share no examples."""
+        made: Self = super().__finalize__(other, method=method, **options)
+        if method == "concat":
+            made.examples = None
+        return made
 
     def to_file(
         self,

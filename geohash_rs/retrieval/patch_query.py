@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from geohash_rs.codes import pack_codes
@@ -11,6 +11,7 @@ from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.embedded import check_version
 from geohash_rs.indexing.records import GROUND_SIZE, READING
+from geohash_rs.retrieval.examples import Example
 from geohash_rs.retrieval.patch import Patch, read_patch
 from geohash_rs.retrieval.query import ActivationHasher, Query
 from geohash_rs.scenes.band_labels import NAME_SAYS
@@ -120,15 +121,22 @@ def query_of_patch(hasher: ActivationHasher, patch: Patch, *, with_vectors: bool
     activations = hasher.activations(patch.tiles).numpy()
     start = patch.windows[:, :2].min(axis=0)
     size = (patch.windows[:, :2] + patch.windows[:, 2:]).max(axis=0) - start
-    window = ",".join(str(number) for number in (*start, *size))
+    col, row, width, height = map(int, (*start, *size))
+    example = Example(
+        name=PurePath(patch.source).name,
+        footprint=patch.footprint,
+        scene=patch.source,
+        window=(col, row, width, height),
+    )
     return Query(
         codes=pack_codes(activations),
         footprint=patch.footprint,
         activations=activations,
-        source=f"{patch.source}, window {window},",
+        source=f"{patch.source}, window {col},{row},{width},{height},",
         vectors=hasher.features(patch.tiles).numpy() if with_vectors else None,
         notes=patch.notes,
         hasher=hasher.fingerprint,
+        examples=(example,),
     )
 
 

@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from geohash_rs.codes import pack_codes
 from geohash_rs.errors import HasherMismatchError, QueryError, TileNotFoundError
+from geohash_rs.retrieval.examples import Example, tile_examples
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
@@ -64,6 +65,8 @@ class Query:
             None unless they are needed to order by.
         notes: What was decided about the bands of a patch and may be wrong, one sentence each.
         hasher: Fingerprint of the hasher that made the codes of a patch; None for other codes.
+        examples: What the codes were made of.
+        wrong: What the negative codes were made of.
     """
 
     codes: npt.NDArray[np.uint8]
@@ -75,6 +78,8 @@ class Query:
     vectors: npt.NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
     hasher: str | None = None
+    examples: tuple[Example, ...] = ()
+    wrong: tuple[Example, ...] = ()
 
 
 def check_hasher(archive: Searchable, queries: Iterable[Query]) -> None:
@@ -122,6 +127,7 @@ def query_of_vectors(
         source=source,
         vectors=vectors.astype(np.float32),
         hasher=hasher.fingerprint,
+        examples=(Example(name=source),),
     )
 
 
@@ -181,6 +187,7 @@ def query_of_point(
         footprint=tiles.geometry.iloc[nearest],
         source=int(ids[nearest]),
         vectors=archive.vectors(ids[[nearest]]) if with_vectors else None,
+        examples=tile_examples(tiles.iloc[[nearest]], place=f"at {lon:.12g}, {lat:.12g}"),
     )
 
 
@@ -208,11 +215,13 @@ def query_of_tile(archive: Searchable, tile_id: int, *, with_vectors: bool = Fal
         msg = f"{archive.path} has no tile with id {tile_id}; ids are in the column tile_id."
         raise TileNotFoundError(msg)
     ids = np.array([tile_id], dtype=np.int64)
+    tiles = archive.tiles(ids)
     return Query(
         codes=archive.codes(ids),
-        footprint=archive.tiles(ids).geometry.iloc[0],
+        footprint=tiles.geometry.iloc[0],
         source=tile_id,
         vectors=archive.vectors(ids) if with_vectors else None,
+        examples=tile_examples(tiles),
     )
 
 
@@ -253,4 +262,6 @@ def join_queries(positives: Sequence[Query], negatives: Sequence[Query] = ()) ->
         vectors=np.concatenate(vectors) if len(vectors) == len(positives) else None,
         negatives=np.concatenate([query.codes for query in negatives]) if negatives else None,
         left_out=tuple(q.source for q in negatives if isinstance(q.source, int)),
+        examples=tuple(example for query in positives for example in query.examples),
+        wrong=tuple(example for query in negatives for example in query.examples),
     )

@@ -12,6 +12,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geohash_rs.errors import QueryError
+from geohash_rs.retrieval.examples import examples_frame
 from geohash_rs.retrieval.matches import Matches, rank_matches
 from geohash_rs.retrieval.query import Query
 from geohash_rs.retrieval.ranking import (
@@ -96,7 +97,9 @@ def retrieve(
         tiles = archive.tiles(ranked.ids if distinct else ranked.ids[:k])
         rows = _distinct(tiles, most=k) if distinct else np.arange(len(tiles))
         if not distinct or len(rows) == k or depth is None or len(found.ids) < depth:
-            return _frame(tiles.iloc[rows], ranked.take(rows), crs=target)
+            matches = _frame(tiles.iloc[rows], ranked.take(rows), crs=target)
+            matches.examples = examples_frame(query.examples, query.wrong)
+            return matches
         depth *= DEEPER
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import shapely
@@ -349,3 +350,49 @@ def test_an_unusable_patch_is_refused_with_the_reason(
     huge = write_scene(tmp_path / "huge.tif", np.ones((3, 64 * 40, 64 * 40), np.uint8))
     with pytest.raises(PatchError, match="1600 tiles"):
         archive.query(huge)
+
+
+def test_matches_keep_what_they_were_asked_with(
+    archive: Archive, scene_folder: Path, tmp_path: Path
+) -> None:
+    scene = scene_folder / "a_20230601.tif"
+    first = archive.tiles(np.array([0])).iloc[0]
+    lon, lat = (round(float(number), 6) for number in first.geometry.centroid.coords[0])
+    matches = archive.query(
+        scene, window=(64, 128, 64, 64), tile=0, point=(lon, lat), negatives=[5], k=5
+    )
+    examples = matches.examples
+    assert examples is not None
+    assert examples.crs == "EPSG:4326"
+    names = list(examples["example"])
+    assert names[:2] == ["a_20230601.tif", "tile 0"]
+    assert names[2].endswith(f"at {lon:.12g}, {lat:.12g}")
+    assert names[3] == "tile 5"
+    assert list(examples["positive"]) == [True, True, True, False]
+    patch, tile = examples.iloc[0], examples.iloc[1]
+    assert (patch["scene"], patch["col"], patch["row"]) == (str(scene), 64, 128)
+    assert (patch["width"], patch["height"]) == (64, 64)
+    assert patch["tile_id"] is pd.NA
+    same = ["scene", "col", "row", "width", "height", "datetime"]
+    assert list(tile[same]) == list(first[same])
+    assert tile.geometry.equals(first.geometry)
+    for cut in (
+        matches.head(2),
+        matches.to_crs(3857),
+        matches[matches["rank"] > 2],
+        matches.copy(),
+    ):
+        assert cut.examples.equals(examples)
+    assert pd.concat([matches, matches]).examples is None
+    assert Matches(gpd.GeoDataFrame(geometry=[])).examples is None
+    matches.to_file(tmp_path / "matches.parquet")
+    assert "example" not in gpd.read_parquet(tmp_path / "matches.parquet").columns
+
+
+def test_a_vector_is_an_example_without_a_place(archive: Archive) -> None:
+    vector = np.ones(archive.hasher().num_features, dtype=np.float32)
+    examples = archive.query(vector=vector, k=1).examples
+    assert examples is not None
+    assert list(examples["example"]) == ["the vector"]
+    assert examples["scene"].isna().all()
+    assert examples.geometry.isna().all()
