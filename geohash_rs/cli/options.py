@@ -20,7 +20,7 @@ PARAMETERS = re.compile(
     r"\b(asset|backbone|bands|block_km|by|checksum|crs|date_format|datetime|edges|embedding|filename_regex|footprint_m|"
     r"geometry_column|keep_vectors|layer|max_distance|max_nodata|min_area_km2|min_score|min_share|model|nodata|remote_scenes|resolution|scale_column|"
     r"source_column|stride|tile_size|time_column|value_range|vector_column|weights|window|workers)="
-    r'(True\b|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
+    r'(True\b|"[^"]*"|\'\.[^\']*\'|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
 # Those that messages also mention without a value.
 NAMED = re.compile(r"(?<![\w/.-])(block_km|min_area_km2|min_score|min_share|tile_size)(?![\w/=-]|\.\w)")
@@ -186,7 +186,8 @@ def in_options(message: str) -> str:
         message = re.sub(rf"\b{re.escape(method)}\b", command, message)
 
     def option(found: re.Match[str]) -> str:
-        value = re.sub(r"[\[\]()\"' ]", "", found[2])
+        is_pattern = found[2].startswith("'.")  # the quotes are for the shell, too
+        value = found[2] if is_pattern else re.sub(r"[\[\]()\"' ]", "", found[2])
         return _option(found[1]) if value == "True" else f"{_option(found[1])} {value}"
 
     return NAMED.sub(lambda found: _option(found[1]), PARAMETERS.sub(option, message))

@@ -1,5 +1,6 @@
 """Sentences for a run's report on choices made for the user."""
 
+import re
 from collections.abc import Sequence
 
 from geohash_rs.scenes.band_labels import COLOURS_SAY, NAME_SAYS
@@ -10,6 +11,7 @@ __all__ = [
     "band_notes",
     "conflict_notes",
     "container_notes",
+    "date_notes",
     "range_notes",
     "size_notes",
     "stack_notes",
@@ -19,6 +21,7 @@ __all__ = [
 
 
 MANY_BANDS = 32  # more than most cameras have, and fewer than an embedding
+YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 
 
 def band_notes(
@@ -54,6 +57,26 @@ def band_notes(
             "with bands=..."
         )
     return notes
+
+
+def date_notes(files: Sequence[SceneFile]) -> list[str]:
+    """Report scenes without a date whose names may state a year.
+
+    Args:
+        files: The scenes.
+
+    Returns:
+        Sentences for a user.
+    """
+    found = [file for file in files if file.dates is None and YEAR.search(file.name)]
+    if not found:
+        return []
+    return [
+        f"{len(found)} of {len(files)} scenes have no date, but perhaps a year in their names "
+        f"(such as {found[0].name}). If so, index them again with "
+        "date_format=%Y and filename_regex='.*?(?P<date>(19|20)[0-9]{2})'; otherwise a search by "
+        "time does not find them."
+    ]
 
 
 def conflict_notes(files: Sequence[SceneFile], choices: Sequence[BandChoice | None]) -> list[str]:

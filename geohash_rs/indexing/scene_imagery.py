@@ -30,6 +30,7 @@ from geohash_rs.indexing.notes import (
     band_notes,
     conflict_notes,
     container_notes,
+    date_notes,
     range_notes,
     size_notes,
     stack_notes,
@@ -498,6 +499,7 @@ class SceneImagery:
         if self.scenes.bands is None and self.embedding is None:
             self.report.notes += vector_notes(files)
         self.report.notes += conflict_notes(files, choices)
+        self.report.notes += date_notes(files)
         out_of_range = [file for file in files if self._is_out_of_range(file)]
         if self.scenes.value_range is not None and out_of_range:
             self.report.notes += range_notes(files, out_of_range, self.scenes.value_range)

@@ -1,6 +1,7 @@
 """A failed `index` removes an archive that it just made, unless others have added to it."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -124,3 +125,20 @@ def test_a_skipped_scene_is_named_once_and_binds_no_archive(words, tmp_path, cap
         assert err.startswith(f"geohash-rs: skipped {broken}: ")
         assert (tmp_path / "new").exists() == left
         shutil.rmtree(tmp_path / "new", ignore_errors=True)
+
+
+def test_the_advice_for_years_in_file_names_dates_the_scenes(run, tmp_path):
+    for number, name in enumerate(("1985.tif", "city_1990.tif", "0.tif")):
+        write(tmp_path / "s" / name, mosaic(2, 2, number))
+    archive = tmp_path / "archive"
+    words = ["index", tmp_path / "s", "--archive", archive, "--hasher", "lsh-16"]
+    code, out, _ = run(*words)
+    assert code == 0
+    (advice,) = (line for line in out.splitlines() if "have no date" in line)
+    assert advice.startswith("2 of 3 scenes have no date")
+    options = shlex.split(advice.partition("again with ")[2].partition(";")[0])
+    options.remove("and")
+    _, out, _ = run(*words, *options)
+    assert "have no date" not in out
+    years = [record.datetime and record.datetime.year for record in Archive.open(archive).scenes()]
+    assert sorted(years, key=str) == [1985, 1990, None]
