@@ -2,18 +2,20 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geohash_rs.errors import SceneError
 from geohash_rs.footprints.windows import ground_pixel
-from geohash_rs.indexing.samples import LocatedTile
 from geohash_rs.scenes.bands import BandChoice
-from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile, real_path
-from geohash_rs.scenes.grids import TileGrids
 from geohash_rs.scenes.sources import is_seen
 from geohash_rs.scenes.state import checksum_of, state_of
 from geohash_rs.store.disk.records import SceneRecord
+
+if TYPE_CHECKING:  # they import torch, which commands that move scenes do without
+    from geohash_rs.indexing.samples import LocatedTile
+    from geohash_rs.scenes.dataset import Scenes
+    from geohash_rs.scenes.grids import TileGrids
 
 __all__ = [
     "GROUND_SIZE",
@@ -21,6 +23,7 @@ __all__ = [
     "RESCALING",
     "VERSION",
     "file_record",
+    "header_of",
     "is_unchanged",
     "reading_of",
     "scene_record",
@@ -34,7 +37,7 @@ READING = "reading"  # setting: indexes, labels and rescaling of the bands read,
 RESCALING = "rescaling"  # in `READING`: scales and offsets of these bands, or None
 
 
-def scene_settings(scenes: Scenes, grids: TileGrids) -> dict[str, Any]:
+def scene_settings(scenes: "Scenes", grids: "TileGrids") -> dict[str, Any]:
     """Return the settings that decide which tiles a scene has and what they contain.
 
     Args:
@@ -117,7 +120,7 @@ def is_unchanged(
     if RESCALING in before and before[RESCALING] != now.get(RESCALING):
         return False
     # A world file or another date can change these although the file itself has not changed.
-    if any(getattr(record, name) != value for name, value in _header(file).items()):
+    if any(getattr(record, name) != value for name, value in header_of(file).items()):
         return False
     version = record.settings.get(VERSION, "")
     if version and file.version and not all(map(is_seen, file.files)) and version != file.version:
@@ -160,11 +163,11 @@ def scene_record(
         checksum=digest,
         num_tiles=num_tiles,
         settings={**settings, GROUND_SIZE: size, **said},
-        **_header(file),
+        **header_of(file),
     )
 
 
-def file_record(tile: LocatedTile, dataset: object) -> SceneRecord:
+def file_record(tile: "LocatedTile", dataset: object) -> SceneRecord:
     """Make the record of a file that is one tile.
 
     Args:
@@ -183,8 +186,15 @@ def file_record(tile: LocatedTile, dataset: object) -> SceneRecord:
     )
 
 
-def _header(file: SceneFile) -> dict[str, Any]:
-    """Return the fields of a record that come from a scene's header and date."""
+def header_of(file: SceneFile) -> dict[str, Any]:
+    """Return the fields of a record that come from a scene's header and date.
+
+    Args:
+        file: The scene.
+
+    Returns:
+        The values by field.
+    """
     t = file.transform
     return {
         "width": file.width,
