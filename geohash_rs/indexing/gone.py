@@ -1,9 +1,10 @@
 """Find and remove the tiles whose scene no longer exists."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
+from geohash_rs.errors import QueryError
 from geohash_rs.scenes.file import scene_key
 from geohash_rs.scenes.places import file_of, is_gone
 from geohash_rs.store.code_store import CodeStore
@@ -37,7 +38,7 @@ class PruneReport:
         return sum(self.gone.values())
 
 
-def find_gone(archive: CodeStore, *, folders: Collection[str] = ()) -> PruneReport:
+def find_gone(archive: CodeStore, *, folders: Sequence[str | Path] = ()) -> PruneReport:
     """Find the scenes whose files no longer exist.
 
     Args:
@@ -47,7 +48,13 @@ def find_gone(archive: CodeStore, *, folders: Collection[str] = ()) -> PruneRepo
 
     Returns:
         The scenes.
+
+    Raises:
+        QueryError: If `folders` is a single path.
     """
+    if isinstance(folders, str | Path):
+        msg = f"gone is {str(folders)!r}, but it must be a list of folders; pass [{str(folders)!r}]."
+        raise QueryError(msg)
     snapshot = archive.snapshot()
     counts = count_tiles(snapshot)
     named = [PurePath(scene_key(folder)) for folder in folders]
