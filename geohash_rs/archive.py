@@ -520,9 +520,7 @@ class Archive(CodeStore, Teaching):
         self.refresh()
         return relocate_scenes(self, str(old), str(new), problems=problems, dry_run=dry_run)
 
-    def prune(
-        self, *, gone: Sequence[str | Path] = (), dry_run: bool = False
-    ) -> "PruneReport":
+    def prune(self, *, gone: Sequence[str | Path] = (), dry_run: bool = False) -> "PruneReport":
         """Remove the tiles of scenes whose files no longer exist.
 
         If every scene of a folder is missing, its disk may merely not be there, so these scenes

@@ -29,13 +29,13 @@ def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> Non
     """Remove scenes from an archive, with all their tiles."""
     from geohash_rs.archive import Archive
     from geohash_rs.errors import SceneError
-    from geohash_rs.retrieval.scene_names import find_scenes
+    from geohash_rs.store.search.scene_names import full_names
 
     opened = Archive.open(archive)
-    keys = find_scenes(opened, scenes)
+    keys = full_names(scenes, lambda: {*opened.scene_names(), *(one.scene for one in opened.scenes())}, what="--scene")
     removed = opened.remove_scenes(keys)
     if removed == 0:
-        msg = f"{archive} has no tile of {', '.join(sorted(keys))}; see 'geohash-rs info --json' for its scenes."
+        msg = f"{archive} has no tile of {', '.join(keys)}; see 'geohash-rs info --json' for its scenes."
         raise SceneError(msg)
     if as_json:
         echo_json({"removed": removed, "archive_tiles": opened.num_tiles})

@@ -53,7 +53,9 @@ def find_gone(archive: CodeStore, *, folders: Sequence[str | Path] = ()) -> Prun
         QueryError: If `folders` is a single path.
     """
     if isinstance(folders, str | Path):
-        msg = f"gone is {str(folders)!r}, but it must be a list of folders; pass [{str(folders)!r}]."
+        msg = (
+            f"gone is {str(folders)!r}, but it must be a list of folders; pass [{str(folders)!r}]."
+        )
         raise QueryError(msg)
     snapshot = archive.snapshot()
     counts = count_tiles(snapshot)

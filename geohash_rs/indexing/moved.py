@@ -123,9 +123,7 @@ def _names_under(
     raise SceneError(msg)
 
 
-def _checked(
-    report: RelocateReport, record: SceneRecord | None, after: str
-) -> SceneRecord | None:
+def _checked(report: RelocateReport, record: SceneRecord | None, after: str) -> SceneRecord | None:
     """Compare the file at a new path with the one that was indexed, and note the outcome.
 
     Returns:

@@ -403,9 +403,7 @@ class CodeStore(Answers):
         with self._writer() as writer:
             return switch_codes(writer, hasher, codes_of, scenes=scenes)
 
-    def rename_scenes(
-        self, names: Mapping[str, str], *, scenes: Sequence[SceneRecord] = ()
-    ) -> int:
+    def rename_scenes(self, names: Mapping[str, str], *, scenes: Sequence[SceneRecord] = ()) -> int:
         """Give scenes other names in one commit; all else about their tiles stays.
 
         Tables that name these scenes are written again; codes and vectors are not.
