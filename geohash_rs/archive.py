@@ -192,6 +192,7 @@ class Archive(CodeStore, Teaching):
         device: str = "cpu",
         checksum: bool = False,
         strict: bool = False,
+        replace: bool = True,
         progress: bool | Literal["always"] = False,
         **table: "Unpack[TableOptions]",
     ) -> "AddReport":
@@ -232,6 +233,9 @@ class Archive(CodeStore, Teaching):
             checksum: Whether to compare files by checksum rather than by size and time, and to
                 store checksums for later runs.
             strict: Stop at the first scene that cannot be added instead of reporting it.
+            replace: Whether tiles of scenes that the archive has with another tile size or stride
+                are replaced; otherwise such scenes are an error. Scenes whose files have changed
+                are always replaced.
             progress: Show a progress bar if this is a terminal, or ("always") also to a program
                 that reads the error output.
             **table: Options for tables of vectors, such as ``vector_column``; listed in the guide
@@ -249,6 +253,7 @@ class Archive(CodeStore, Teaching):
             TileSizeError: If the grid's settings are out of range, every scene is smaller than a
                 tile, a size is named twice, or several are named for a dataset
                 with a sampler.
+            TilesReplacedError: Without ``replace``, if tiles of scenes would be replaced.
         """
         from geohash_rs.embeddings.published import add_published
         from geohash_rs.indexing.imagery import imagery_of_dataset, imagery_of_scenes
@@ -262,6 +267,7 @@ class Archive(CodeStore, Teaching):
             device=device,
             checksum=checksum,
             strict=strict,
+            replace=replace,
             progress=progress,
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from geohash_rs.cli.options import echo_json
-from geohash_rs.cli.terminal import ask, echo
+from geohash_rs.cli.terminal import ask, can_ask, echo
 
 if TYPE_CHECKING:
     from geohash_rs.indexing.gone import PruneReport
@@ -104,8 +104,11 @@ def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool
         _list([f"gone  {name} ({count} tiles)" for name, count in report.gone.items()])
     removed = 0
     if report.gone and not dry_run:
+        if not yes and not can_ask():
+            msg = "there is no terminal to ask on; pass --yes to remove them, or --dry-run only to list them"
+            raise click.UsageError(msg, click.get_current_context())
         if not yes:
-            ask(f"Remove {report.num_tiles} tiles of {_scenes(len(report.gone))} from {archive}?", otherwise="pass --yes to remove them, or --dry-run only to list them")
+            ask(f"Remove {report.num_tiles} tiles of {_scenes(len(report.gone))} from {archive}?")
         removed = prune_scenes(opened, report)
     _print_kept(report)
     if as_json:

@@ -7,7 +7,7 @@ import click
 
 from geohash_rs.export.plain_text import plain_text
 
-__all__ = ["ask", "echo", "without_keys"]
+__all__ = ["ask", "can_ask", "echo", "without_keys"]
 
 # Passwords before a host, and values of a query, which may be signatures.
 KEYS = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)|(?<=[?&])([\w.~%-]+=)[^&\s'\",;)]+")
@@ -27,20 +27,20 @@ def echo(*lines: str, err: bool = False) -> None:
     click.echo("\n".join(map(plain_text, lines)), err=err)
 
 
-def ask(question: str, *, otherwise: str) -> None:
+def can_ask() -> bool:
+    """Return whether there is a terminal on which to ask."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str) -> None:
     """Ask the user of a terminal whether to go on.
 
     Args:
         question: What yes is an answer to.
-        otherwise: What to do where there is no terminal, for the message.
 
     Raises:
         ClickException: If the answer is no.
-        UsageError: If there is no terminal to ask on.
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        msg = f"there is no terminal to ask on; {otherwise}"
-        raise click.UsageError(msg, click.get_current_context())
     if not click.confirm(plain_text(question), err=True):
         msg = "nothing was changed."
         raise click.ClickException(msg)

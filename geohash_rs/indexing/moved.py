@@ -1,11 +1,11 @@
 """Find the scenes of an archive whose files were moved, and name them as they are named now."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from geohash_rs.errors import GeoHashRSError, QueryError, SceneError, one_line
-from geohash_rs.indexing.records import header_of
+from geohash_rs.indexing.records import FORMER, header_of
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.scenes.file import SceneFile, read_scene_file, scene_key
 from geohash_rs.scenes.places import file_of, is_gone, moved_name
@@ -15,7 +15,7 @@ from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.scene_counts import count_tiles
 
-__all__ = ["Problems", "RelocateReport", "compare_with_record", "relocate_scenes"]
+__all__ = ["Problems", "RelocateReport", "compare_with_record", "recognised", "relocate_scenes"]
 
 Problems = Literal["refuse", "leave", "relocate"]
 
@@ -84,7 +84,7 @@ def relocate_scenes(
             continue
         report.left.append(before)
         if problems == "relocate" and record is not None:
-            records.append(replace(record, scene=after))  # of the file that was indexed
+            records.append(_moved(record, after))  # of the file that was indexed
     if problems == "relocate":
         report.left = []
     elif report.left and problems == "refuse" and not dry_run:
@@ -129,7 +129,7 @@ def _checked(report: RelocateReport, record: SceneRecord | None, after: str) -> 
     Returns:
         The record under the new name; None if the file is missing or another.
     """
-    known = SceneRecord(scene=after) if record is None else replace(record, scene=after)
+    known = SceneRecord(scene=after) if record is None else _moved(record, after)
     gone = is_gone(after)
     if gone:
         report.missing.append(after)
@@ -150,6 +150,51 @@ def _checked(report: RelocateReport, record: SceneRecord | None, after: str) -> 
     elif why:
         report.unproven.append(after)
     return found
+
+
+def _moved(record: SceneRecord, after: str) -> SceneRecord:
+    """Return the record of a scene under another path."""
+    settings = {**record.settings, FORMER: record.scene}
+    return replace(record, scene=after, settings=settings)
+
+
+def recognised(
+    files: Sequence[SceneFile], known: Mapping[str, SceneRecord]
+) -> list[tuple[str, SceneRecord]]:
+    """Find scenes that an archive has under a former path at which there is no file any more.
+
+    A file is the former one if it has its grid, its size, and its checksum or, if none was
+    recorded, its time to the nanosecond.
+
+    Args:
+        files: Scenes that are to be indexed.
+        known: The archive's records by scene.
+
+    Returns:
+        Former path and new record of each.
+
+    Raises:
+        SceneError: If a file cannot be read for its checksum.
+    """
+    new = [file for file in files if file.key not in known and file.size]
+    if not new:
+        return []
+    of_size: dict[int, list[SceneRecord]] = {}
+    for record in known.values():
+        if record.size and record.width is not None:
+            of_size.setdefault(record.size, []).append(record)
+    found: dict[str, SceneRecord] = {}
+    for file in new:
+        alike = [one for one in of_size.get(file.size, ()) if one.scene not in found]
+        alike.sort(key=lambda one, name=file.name: one.scene.rsplit("/", 1)[-1] != name)
+        for record in alike:
+            if not is_gone(record.scene):
+                continue
+            same, doubt = compare_with_record(_moved(record, file.key), file)
+            if same is not None and not doubt:
+                found[record.scene] = same
+                break
+    return list(found.items())
 
 
 def _header(record: SceneRecord) -> SceneFile:

@@ -1,6 +1,6 @@
 """What an archive stores about a scene, and whether the scene has changed since."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # they import torch, which commands that move scenes do witho
     from geohash_rs.scenes.grids import TileGrids
 
 __all__ = [
+    "FORMER",
     "GROUND_SIZE",
     "READING",
     "RESCALING",
@@ -29,10 +30,12 @@ __all__ = [
     "scene_record",
     "scene_settings",
     "under_known_names",
+    "with_former_dates",
 ]
 
 GROUND_SIZE = "ground_size"  # setting of a scene record: m per pixel of its tiles
 VERSION = "version"  # setting: what a catalogue says that differs once the files are others
+FORMER = "former_path"  # setting: of a scene that was moved; its date may come from the former name
 READING = "reading"  # setting: indexes, labels and rescaling of the bands read, and what decided
 RESCALING = "rescaling"  # in `READING`: scales and offsets of these bands, or None
 
@@ -91,6 +94,28 @@ def under_known_names(files: Sequence[SceneFile], known: Collection[str]) -> lis
         same = sorted(key for key in near if real_path(key) == real)
         renamed.append(file if file.key in known or not same else replace(file, key=same[0]))
     return renamed
+
+
+def with_former_dates(
+    files: Sequence[SceneFile], known: Mapping[str, SceneRecord]
+) -> list[SceneFile]:
+    """Keep the dates of scenes that were moved and whose new name says none.
+
+    Args:
+        files: The scenes.
+        known: The archive's records by scene.
+
+    Returns:
+        The scenes.
+    """
+
+    def dated(file: SceneFile) -> SceneFile:
+        record = known.get(file.key)
+        if record is None or record.datetime is None or FORMER not in record.settings or file.dates:
+            return file
+        return replace(file, dates=(record.datetime, record.datetime_end or record.datetime))
+
+    return [dated(file) for file in files]
 
 
 def is_unchanged(
@@ -211,7 +236,7 @@ def header_of(file: SceneFile) -> dict[str, Any]:
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings that are equal if they make the same tiles: NaN equals itself."""
     values = {name: "nan" if value != value else value for name, value in settings.items()}  # noqa: PLR0124
-    return {**values, GROUND_SIZE: None, READING: None, VERSION: None}
+    return {**values, GROUND_SIZE: None, READING: None, VERSION: None, FORMER: None}
 
 
 def _read_indexes(settings: dict[str, Any], file: SceneFile) -> list[int]:

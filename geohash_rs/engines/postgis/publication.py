@@ -58,9 +58,9 @@ def publish(
     """Update a PostGIS table to the state of an archive.
 
     Segments never change and tiles keep their ids, so new tiles, and scenes with another name, are
-    in segments that the table has not seen; removed tiles are found by counting. Each segment with new tiles is one transaction;
-    the next run completes an interrupted one. Feature vectors that the archive keeps stay in its
-    folder: the database holds none.
+    in segments that the table has not seen; removed tiles are found by counting. Each segment with
+    new tiles is one transaction; the next run completes an interrupted one. Feature vectors that
+    the archive keeps stay in its folder: the database holds none.
 
     Args:
         archive: The archive. Open it with ``mode="a"`` the first time: it then gets an identity by
