@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # what reads and hashes imagery is slow to import, so methods
     from geohash_rs.hashing.hasher import Hasher
     from geohash_rs.hashing.pixel_embedding import PixelEmbedding
     from geohash_rs.indexing.add import Imagery
+    from geohash_rs.indexing.gone import PruneReport
+    from geohash_rs.indexing.moved import Problems, RelocateReport
     from geohash_rs.indexing.refit import Announce
     from geohash_rs.indexing.refit_report import RefitReport
     from geohash_rs.indexing.report import AddReport
@@ -190,6 +192,7 @@ class Archive(CodeStore, Teaching):
         device: str = "cpu",
         checksum: bool = False,
         strict: bool = False,
+        replace: bool = True,
         progress: bool | Literal["always"] = False,
         **table: "Unpack[TableOptions]",
     ) -> "AddReport":
@@ -230,6 +233,9 @@ class Archive(CodeStore, Teaching):
             checksum: Whether to compare files by checksum rather than by size and time, and to
                 store checksums for later runs.
             strict: Stop at the first scene that cannot be added instead of reporting it.
+            replace: Whether tiles of scenes that the archive has with another tile size or stride
+                are replaced; otherwise such scenes are an error. Scenes whose files have changed
+                are always replaced.
             progress: Show a progress bar if this is a terminal, or ("always") also to a program
                 that reads the error output.
             **table: Options for tables of vectors, such as ``vector_column``; listed in the guide
@@ -247,6 +253,7 @@ class Archive(CodeStore, Teaching):
             TileSizeError: If the grid's settings are out of range, every scene is smaller than a
                 tile, a size is named twice, or several are named for a dataset
                 with a sampler.
+            TilesReplacedError: Without ``replace``, if tiles of scenes would be replaced.
         """
         from geohash_rs.embeddings.published import add_published
         from geohash_rs.indexing.imagery import imagery_of_dataset, imagery_of_scenes
@@ -260,6 +267,7 @@ class Archive(CodeStore, Teaching):
             device=device,
             checksum=checksum,
             strict=strict,
+            replace=replace,
             progress=progress,
         )
 
@@ -476,6 +484,77 @@ class Archive(CodeStore, Teaching):
             own = method_and_bits(None if known is None else known.name)
             chosen = name_with_backbone(chosen or own, choice)
         return refit_archive(self, known, chosen, settings, announce=announce)
+
+    def relocate(
+        self,
+        old: str | Path,
+        new: str | Path,
+        *,
+        problems: "Problems" = "refuse",
+        dry_run: bool = False,
+    ) -> "RelocateReport":
+        """Find scenes under another path from now on, since their files were moved.
+
+        Tile ids, codes, labels, dates and footprints stay; all names change in one commit. Files
+        are compared with what was recorded when they were indexed: their grid, size and time, and
+        their checksum if there is one. Addresses are not asked for.
+
+        >>> archive.relocate("/mnt/disk1/scenes", "/data/scenes")  # doctest: +SKIP
+
+        Args:
+            old: Folder, file or start of an address under which scenes were indexed.
+            new: Where they are now.
+            problems: What to do if a file is missing there or is another one: "refuse" changes
+                nothing, "leave" relocates only the other scenes, "relocate" relocates all, so that
+                `add` hashes those again that are other files.
+            dry_run: Report what would be done, and change nothing.
+
+        Returns:
+            What was done.
+
+        Raises:
+            ArchiveLockedError: If another process is writing.
+            ArchiveReadOnlyError: If the archive was opened for reading.
+            QueryError: If `problems` is unknown.
+            SceneError: If no scene lies under the old path, a file is missing or another and
+                problems are refused, or the archive already has a scene of a new name.
+        """
+        from geohash_rs.indexing.moved import relocate_scenes
+
+        if not dry_run:
+            self._writer()  # refuses an archive that was opened for reading
+        self.refresh()
+        return relocate_scenes(self, str(old), str(new), problems=problems, dry_run=dry_run)
+
+    def prune(self, *, gone: Sequence[str | Path] = (), dry_run: bool = False) -> "PruneReport":
+        """Remove the tiles of scenes whose files no longer exist.
+
+        If every scene of a folder is missing, its disk may merely not be there, so these scenes
+        stay until the folder is named. Scenes that are not on this machine are not looked for.
+
+        >>> archive.prune(dry_run=True).gone  # doctest: +SKIP
+
+        Args:
+            gone: Folders of which you know that all scenes in them, at any depth, were deleted.
+            dry_run: Report what would be removed, and change nothing.
+
+        Returns:
+            What was removed, and what was not.
+
+        Raises:
+            ArchiveLockedError: If another process is writing.
+            ArchiveReadOnlyError: If the archive was opened for reading.
+            QueryError: If `gone` is a single path.
+        """
+        from geohash_rs.indexing.gone import find_gone, prune_scenes
+
+        if not dry_run:
+            self._writer()  # refuses an archive that was opened for reading
+        self.refresh()
+        report = find_gone(self, folders=gone)
+        if not dry_run:
+            prune_scenes(self, report)
+        return report
 
     def _checked(self, imagery: "Imagery[Any]", hasher: "Hasher | None") -> "AddReport":
         """Add imagery, and warn if most of its tiles share one code."""

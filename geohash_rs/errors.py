@@ -35,6 +35,7 @@ __all__ = [
     "SceneError",
     "TileNotFoundError",
     "TileSizeError",
+    "TilesReplacedError",
     "TileTableError",
     "TimeRangeError",
     "TrainingError",
@@ -66,6 +67,10 @@ class ReadingError(GeoHashRSError, RuntimeError):
 
 class TileSizeError(GeoHashRSError, ValueError):
     """A tile size or stride does not fit the scene or is not a positive number of pixels."""
+
+
+class TilesReplacedError(TileSizeError):
+    """Scenes have tiles of another size or stride, which would be replaced."""
 
 
 class BandMismatchError(GeoHashRSError, ValueError):

@@ -69,7 +69,7 @@ def where_options(command: F) -> F:
         click.option("--layer", help="Layer of that file, if it has several."),
         click.option("--within", is_flag=True, help="Only tiles that lie entirely in the region."),
         click.option("--time", "time", metavar="START/END", help="Only tiles from this time, such as 2023-01-01/2023-12-31 or 2023-06/.."),
-        click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene; can be repeated."),
+        click.option("--scene", "scenes", multiple=True, help="Only tiles of this scene: its path, or its file name as tables print it; can be repeated."),
         click.option("--label", "labels", multiple=True, help="Only tiles with this label; can be repeated."),
         click.option("--tile-size", type=Sizes(), help="Only tiles of this size, px, or of these, such as 64,128."),
     )
@@ -94,7 +94,6 @@ def where_of(asked: Asked) -> "WhereOptions":
     if asked["layer"] is not None and asked["region"] is None:
         msg = "--layer needs --region"
         raise click.UsageError(msg, click.get_current_context())
-    from geohash_rs.scenes.file import scene_key
     from geohash_rs.store.search.regions import read_region
 
     file = asked["region"]
@@ -102,7 +101,7 @@ def where_of(asked: Asked) -> "WhereOptions":
         "region": asked["bbox"] if file is None else read_region(file, layer=asked["layer"]),
         "within": asked["within"],
         "time": asked["time"],
-        "scenes": [scene_key(scene) for scene in asked["scenes"]] or None,
+        "scenes": list(asked["scenes"]) or None,
         "labels": list(asked["labels"]) or None,
         "tile_size": asked["tile_size"],
     }

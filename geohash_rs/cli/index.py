@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geohash_rs.cli.adding import add_and_report
-from geohash_rs.cli.options import Numbers, Sizes, backbone_of, backbone_options, bands_of
+from geohash_rs.cli.options import (
+    Numbers,
+    Sizes,
+    backbone_of,
+    backbone_options,
+    bands_of,
+    in_options,
+)
+from geohash_rs.cli.terminal import ask, can_ask, echo
 
 if TYPE_CHECKING:
     from geohash_rs.indexing.report import AddReport
@@ -47,6 +55,7 @@ __all__ = ["index_command"]
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
 @click.option("--checksum", is_flag=True, help="Compare files by checksum, not by size and time, and store checksums.")
 @click.option("--engine", metavar="ADDRESS", help="Distribute the scenes over a Ray cluster: local (all cores of this machine), auto, HOST:6379 or ray://HOST:10001.")
+@click.option("--replace", is_flag=True, help="Replace the tiles of scenes that the archive has with another tile size or stride, without asking.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be read and what would be left out, with reasons; --archive is optional.")
 @click.option("--strict", is_flag=True, help="Stop at the first scene that cannot be added.")
 @click.option("--progress", "always", is_flag=True, help="Show progress also to a program that reads the output.")
@@ -85,6 +94,7 @@ def index_command(
     device: str,
     checksum: bool,
     engine: str | None,
+    replace: bool,
     dry_run: bool,
     strict: bool,
     always: bool,
@@ -158,14 +168,26 @@ def index_command(
         "progress": shown,
     }
 
-    def add(target: Archive) -> "AddReport":
+    def add(target: Archive, *, replace: bool = replace) -> "AddReport":
         if engine is None:
-            return target.add(found, workers=workers, **settings)
+            return target.add(found, workers=workers, replace=replace, **settings)
         from geohash_rs.engines.ray.index import index_scenes
 
-        return index_scenes(target, found, address=engine, **settings)
+        return index_scenes(target, found, address=engine, replace=replace, **settings)
 
-    return add_and_report(target_folder, add, how=how, as_json=as_json)
+    def add_or_ask(target: Archive) -> "AddReport":
+        from geohash_rs.errors import TilesReplacedError
+
+        try:
+            return add(target)
+        except TilesReplacedError as error:
+            if not can_ask():
+                raise
+            echo(f"geohash-rs: {in_options(str(error))}", err=True)
+            ask("Replace them?")
+            return add(target, replace=True)
+
+    return add_and_report(target_folder, add_or_ask, how=how, as_json=as_json)
 
 
 def _check_use(archive: Path | None, *, engine: str | None, workers: int, dry_run: bool) -> Path | None:

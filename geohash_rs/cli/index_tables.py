@@ -21,7 +21,7 @@ __all__ = ["are_tables_given", "index_tables", "note_tables_among_scenes"]
 OF_TABLES = ("vector_column", "geometry_column", "time_column", "source_column", "scale_column", "footprint_m", "crs", "model")
 OF_SCENES = (
     "tile_size", "stride", "edges", "max_nodata", "resolution", "bands", "asset", "nodata", "value_range",
-    "filename_regex", "date_format", "batch_size", "workers", "engine", "embedding", "backbone", "weights", "layers",
+    "filename_regex", "date_format", "replace", "batch_size", "workers", "engine", "embedding", "backbone", "weights", "layers",
 )  # fmt: skip
 MOST_ROWS = 200
 

@@ -1,4 +1,4 @@
-"""``geohash-rs info``, ``remove``, ``compact``, ``verify`` and ``export``: maintain an archive."""
+"""``geohash-rs info``, ``compact``, ``verify`` and ``export``: maintain an archive."""
 
 import json
 from contextlib import suppress
@@ -21,7 +21,6 @@ __all__ = [
     "compact_command",
     "export_command",
     "info_command",
-    "remove_command",
     "verify_command",
 ]
 
@@ -109,28 +108,6 @@ def _values_of(about: "dict[str, Any]") -> "tuple[Values, ...]":
 
     values = [Values.from_dict(each) for each in about.get("values", ())]
     return made_for(values, Scaling.from_dict(about["scaling"]))
-
-
-@click.command("remove")
-@archive_argument
-@click.option("--scene", "scenes", multiple=True, required=True, help="Path of a scene; can be repeated.")
-@json_option
-def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> None:
-    """Remove scenes from an archive, with all their tiles."""
-    from geohash_rs.archive import Archive
-    from geohash_rs.errors import SceneError
-    from geohash_rs.scenes.file import scene_key
-
-    opened = Archive.open(archive)
-    keys = [scene_key(scene) for scene in scenes]
-    removed = opened.remove_scenes(keys)
-    if removed == 0:
-        msg = f"{archive} has no tile of {', '.join(keys)}; see 'geohash-rs info --json' for its scenes."
-        raise SceneError(msg)
-    if as_json:
-        echo_json({"removed": removed, "archive_tiles": opened.num_tiles})
-    else:
-        echo(f"{removed} tiles removed; {archive} holds {opened.num_tiles} tiles.")
 
 
 @click.command("compact")

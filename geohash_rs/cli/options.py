@@ -18,7 +18,7 @@ __all__ = ["Numbers", "Sizes", "backbone_of", "backbone_options", "bands_of", "e
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
     r"\b(asset|backbone|bands|block_km|by|checksum|crs|date_format|datetime|edges|embedding|filename_regex|footprint_m|"
-    r"geometry_column|keep_vectors|layer|max_distance|max_nodata|min_area_km2|min_score|min_share|model|nodata|remote_scenes|resolution|scale_column|"
+    r"geometry_column|keep_vectors|layer|max_distance|max_nodata|min_area_km2|min_score|min_share|model|nodata|problems|remote_scenes|replace|resolution|scale_column|"
     r"source_column|stride|tile_size|time_column|value_range|vector_column|weights|window|workers)="
     r'(True\b|"[^"]*"|\'\.[^\']*\'|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )

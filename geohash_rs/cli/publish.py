@@ -30,7 +30,8 @@ def publish_command(archive: Path, dsn: str, schema: str, table: str, as_json: b
     if as_json:
         echo_json(asdict(report))
         return
+    moved = f"{report.num_renamed} relocated, " if report.num_renamed else ""
     echo(
-        f"{report.num_added} tiles added and {report.num_removed} removed in "
+        f"{moved}{report.num_added} tiles added and {report.num_removed} removed in "
         f"{report.num_transactions} transactions; {schema}.{table} holds {report.num_tiles} tiles."
     )

@@ -1,12 +1,13 @@
 """Print text to the terminal; the only place that does, apart from progress bars."""
 
 import re
+import sys
 
 import click
 
 from geohash_rs.export.plain_text import plain_text
 
-__all__ = ["echo", "without_keys"]
+__all__ = ["ask", "can_ask", "echo", "without_keys"]
 
 # Passwords before a host, and values of a query, which may be signatures.
 KEYS = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)|(?<=[?&])([\w.~%-]+=)[^&\s'\",;)]+")
@@ -24,6 +25,25 @@ def echo(*lines: str, err: bool = False) -> None:
     if err:
         lines = tuple(map(without_keys, lines))
     click.echo("\n".join(map(plain_text, lines)), err=err)
+
+
+def can_ask() -> bool:
+    """Return whether there is a terminal on which to ask."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str) -> None:
+    """Ask the user of a terminal whether to go on.
+
+    Args:
+        question: What yes is an answer to.
+
+    Raises:
+        ClickException: If the answer is no.
+    """
+    if not click.confirm(plain_text(question), err=True):
+        msg = "nothing was changed."
+        raise click.ClickException(msg)
 
 
 def without_keys(text: str) -> str:

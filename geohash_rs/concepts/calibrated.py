@@ -16,7 +16,8 @@ from geohash_rs.concepts.scored import LIKELY, ScoredTiles
 from geohash_rs.errors import CalibrationError
 from geohash_rs.retrieval.matches import Matches
 from geohash_rs.store.search.nearest import Limits
-from geohash_rs.store.search.where import Where, WhereOptions
+from geohash_rs.store.search.where import WhereOptions
+from geohash_rs.store.searchable import where_in
 from geohash_rs.trust.labels import label_archive
 from geohash_rs.trust.promise import check_delta, promise_of
 from geohash_rs.trust.total_ratio import ratio_of
@@ -60,7 +61,7 @@ class Calibrated(ScoredTiles):
         """
         Limits(k=k)
         with self.archive.one_state() as still:
-            ids, costs = self._above(still, Where.parse(**where), min_score=min_score)
+            ids, costs = self._above(still, where_in(self.archive, **where), min_score=min_score)
             order = drawn(ids, seed=seed)[:k]
             return self.matches(still, ids[order], costs[order], still.tiles(ids[order]))
 
@@ -113,7 +114,7 @@ class Calibrated(ScoredTiles):
                 f"{spent + 0.1:g} to spend 0.1 more, or judge one larger draw from the start."
             )
             raise CalibrationError(msg)
-        parsed = Where.parse(**where)
+        parsed = where_in(self.archive, **where)
         with self.archive.one_state() as still:
             ids, costs = self._above(still, parsed, min_score=min_score)
         order = drawn(ids, seed=seed)[:k]
@@ -177,7 +178,7 @@ class Calibrated(ScoredTiles):
             LabelError: If the labels cannot be read or cover no tile.
         """
         classes = {right} if isinstance(right, str) else {str(name) for name in right}
-        parsed = Where.parse(**where)
+        parsed = where_in(self.archive, **where)
         with self.archive.one_state() as still:
             found = label_archive(
                 still,

@@ -18,8 +18,8 @@ from geohash_rs.concepts.marking import Shown, new_marks
 from geohash_rs.concepts.scored import LIKELY
 from geohash_rs.errors import ConceptError, GeoHashRSWarning, HasherMismatchError
 from geohash_rs.retrieval.image_queries import ImageQueries
-from geohash_rs.store.search.where import Where, WhereOptions
-from geohash_rs.store.searchable import bits_of
+from geohash_rs.store.search.where import WhereOptions
+from geohash_rs.store.searchable import bits_of, where_in
 
 if TYPE_CHECKING:
     from geohash_rs.concepts.area_table import Areas
@@ -190,7 +190,7 @@ class Concept(Calibrated):
             right=right,
             wrong=wrong,
             layer=layer,
-            where=Where.parse(**where),
+            where=where_in(self.archive, **where),
             device=device,
         )
         gone = set(forget)
@@ -253,7 +253,7 @@ class Concept(Calibrated):
                     f"right; drawn from score {min_score}. See Concept.check and Concept.calibrate."
                 )
                 warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
-        parsed = Where.parse(**where)
+        parsed = where_in(self.archive, **where)
         with self.archive.one_state() as still:
             known = self.promise_for(still, parsed, needed=precision is not None)
             most = self.most_cost(promise=known, precision=precision, min_score=min_score)
@@ -289,7 +289,7 @@ class Concept(Calibrated):
         """
         from geohash_rs.concepts.raster import write_rasters  # slow to import
 
-        parsed = Where.parse(**where)
+        parsed = where_in(self.archive, **where)
         with self.archive.one_state() as still:
             ids, costs = self.scored(still, parsed)
             scores = self.model.scores(costs)

@@ -23,7 +23,7 @@ from geohash_rs.retrieval.ranking import distinct_rows
 from geohash_rs.retrieval.unmet import explain_unmet
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where, WhereOptions
-from geohash_rs.store.searchable import Searchable
+from geohash_rs.store.searchable import Searchable, where_in
 from geohash_rs.trust.promise import Promise
 
 __all__ = ["LIKELY", "Ids", "ScoredTiles"]
@@ -118,7 +118,7 @@ class ScoredTiles:
             QueryError: If k or another limit is not valid.
         """
         Limits(k=k, max_distance=0)
-        parsed = Where.parse(**where)
+        parsed = where_in(self.archive, **where)
         if exclude_marks:
             parsed = dataclasses.replace(parsed, exclude_ids=self.marked)
         with self.archive.one_state() as still:
@@ -147,7 +147,7 @@ class ScoredTiles:
             QueryError: If a limit is not valid.
         """
         Limits(k=k)
-        asked = Where.parse(**where)
+        asked = where_in(self.archive, **where)
         parsed = dataclasses.replace(asked, exclude_ids=self.marked)
         with self.archive.one_state() as still:
             ids, costs = self._find(still, Limits(k=num_candidates(k)), parsed)
@@ -181,7 +181,7 @@ class ScoredTiles:
             The counts, and what can be promised at each step.
         """
         with self.archive.one_state() as still:
-            parsed = Where.parse(**where)
+            parsed = where_in(self.archive, **where)
             _, costs = self.scored(still, parsed)
             known = self.promise_for(still, parsed)
         return histogram_of(self.model, costs, bins=bins, promise=known)

@@ -7,7 +7,8 @@ from geohash_rs.concepts.concept import Concept
 from geohash_rs.concepts.concept_file import check_name
 from geohash_rs.concepts.marking import Shown, new_marks
 from geohash_rs.retrieval.image_queries import ImageQueries
-from geohash_rs.store.search.where import Where, WhereOptions
+from geohash_rs.store.search.where import WhereOptions
+from geohash_rs.store.searchable import where_in
 
 __all__ = ["Teaching"]
 
@@ -56,7 +57,7 @@ class Teaching(ImageQueries, Protocol):
             right=right,
             wrong=wrong,
             layer=layer,
-            where=Where.parse(**where),
+            where=where_in(self, **where),
             device=device,
         )
         return Concept.of_marks(self, marks, name=called, hasher=hasher)

@@ -24,12 +24,13 @@ from geohash_rs.scenes.state import state_of
 from geohash_rs.scenes.values import Values
 from geohash_rs.scenes.vector_reader import VectorReader
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.scene_counts import count_tiles
 from geohash_rs.store.segment.layout import BLOCK
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.windows import WINDOW, window_numbers
 from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["ArchivedScenes", "count_tiles", "in_order"]
+__all__ = ["ArchivedScenes", "in_order"]
 
 NAMED = 5  # scenes named in a message
 NEXT_STEP = (
@@ -334,26 +335,6 @@ class ArchivedScenes:
                     whole = batch.tiles.copy()
                     whole[:, 0] = np.array(group.numbers)[whole[:, 0]]
                     yield batch, whole
-
-
-def count_tiles(snapshot: Snapshot) -> dict[str, int]:
-    """Count the live tiles of each scene.
-
-    Args:
-        snapshot: The state of an archive.
-
-    Returns:
-        The counts; without scenes that have none.
-    """
-    counts: dict[str, int] = {}
-    for segment in snapshot.segments:
-        rows = np.flatnonzero(~segment.removed_rows())
-        texts = segment.texts("scene")
-        numbers = segment.numbers("scene", rows).astype(np.int64)
-        for text, count in zip(texts, np.bincount(numbers, minlength=len(texts)), strict=False):
-            if count:
-                counts[text] = counts.get(text, 0) + int(count)
-    return counts
 
 
 def in_order(tiles: Ints) -> Ints:

@@ -12,7 +12,9 @@ __all__ = [
     "conflict_notes",
     "container_notes",
     "date_notes",
+    "moved_note",
     "range_notes",
+    "regrid_note",
     "size_notes",
     "stack_notes",
     "unseen_note",
@@ -253,3 +255,57 @@ def vector_notes(files: Sequence[SceneFile]) -> list[str]:
         "bands are a vector for each pixel, add them to another archive and name it, such as "
         f'embedding="{name}".'
     ]
+
+
+def moved_note(moved: Sequence[tuple[str, str]], num_tiles: int) -> str:
+    """Report scenes that an archive has under a former path.
+
+    Args:
+        moved: Former and present path of each; one or more.
+        num_tiles: Tiles of these scenes.
+
+    Returns:
+        A sentence for a user.
+    """
+    old, new = moved[0]
+    scenes = "1 scene was" if len(moved) == 1 else f"{len(moved)} scenes were"
+    more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+    return (
+        f"{scenes} moved or renamed since it was indexed: {new}, formerly {old}{more}; "
+        f"{num_tiles} tiles are kept under the new path."
+    )
+
+
+def regrid_note(
+    names: Sequence[str],
+    *,
+    num_tiles: int,
+    before: Sequence[tuple[int, int]],
+    now: Sequence[tuple[int, int]],
+) -> str:
+    """Report scenes whose tiles have another size or stride in an archive.
+
+    Args:
+        names: The scenes; one or more.
+        num_tiles: Their tiles in the archive.
+        before: Tile size and stride of each grid of the first of them, px.
+        now: The same of the present run.
+
+    Returns:
+        Sentences for a user.
+    """
+    scenes = "1 scene" if len(names) == 1 else f"{len(names)} scenes"
+    both = sorted({size for size, _ in (*before, *now)})
+    keep = f"tile_size=({', '.join(map(str, both))})"
+    if len(both) == 1:
+        keep = "another archive for the other stride"
+    return (
+        f"{scenes} of the archive (such as {names[0]}) have {num_tiles} tiles of "
+        f"{_grids(before)}, which would be replaced by tiles of {_grids(now)}. Pass replace=True "
+        f"to replace them; to have both, use {keep}."
+    )
+
+
+def _grids(grids: Sequence[tuple[int, int]]) -> str:
+    shown = [f"{size} px" + (f" (stride {step})" if step != size else "") for size, step in grids]
+    return " and ".join(shown)

@@ -1,40 +1,46 @@
 """What an archive stores about a scene, and whether the scene has changed since."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geohash_rs.errors import SceneError
 from geohash_rs.footprints.windows import ground_pixel
-from geohash_rs.indexing.samples import LocatedTile
 from geohash_rs.scenes.bands import BandChoice
-from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile, real_path
-from geohash_rs.scenes.grids import TileGrids
 from geohash_rs.scenes.sources import is_seen
 from geohash_rs.scenes.state import checksum_of, state_of
 from geohash_rs.store.disk.records import SceneRecord
 
+if TYPE_CHECKING:  # they import torch, which commands that move scenes do without
+    from geohash_rs.indexing.samples import LocatedTile
+    from geohash_rs.scenes.dataset import Scenes
+    from geohash_rs.scenes.grids import TileGrids
+
 __all__ = [
+    "FORMER",
     "GROUND_SIZE",
     "READING",
     "RESCALING",
     "VERSION",
     "file_record",
+    "header_of",
     "is_unchanged",
     "reading_of",
     "scene_record",
     "scene_settings",
     "under_known_names",
+    "with_former_dates",
 ]
 
 GROUND_SIZE = "ground_size"  # setting of a scene record: m per pixel of its tiles
 VERSION = "version"  # setting: what a catalogue says that differs once the files are others
+FORMER = "former_path"  # setting: of a scene that was moved; its date may come from the former name
 READING = "reading"  # setting: indexes, labels and rescaling of the bands read, and what decided
 RESCALING = "rescaling"  # in `READING`: scales and offsets of these bands, or None
 
 
-def scene_settings(scenes: Scenes, grids: TileGrids) -> dict[str, Any]:
+def scene_settings(scenes: "Scenes", grids: "TileGrids") -> dict[str, Any]:
     """Return the settings that decide which tiles a scene has and what they contain.
 
     Args:
@@ -90,6 +96,28 @@ def under_known_names(files: Sequence[SceneFile], known: Collection[str]) -> lis
     return renamed
 
 
+def with_former_dates(
+    files: Sequence[SceneFile], known: Mapping[str, SceneRecord]
+) -> list[SceneFile]:
+    """Keep the dates of scenes that were moved and whose new name says none.
+
+    Args:
+        files: The scenes.
+        known: The archive's records by scene.
+
+    Returns:
+        The scenes.
+    """
+
+    def dated(file: SceneFile) -> SceneFile:
+        record = known.get(file.key)
+        if record is None or record.datetime is None or FORMER not in record.settings or file.dates:
+            return file
+        return replace(file, dates=(record.datetime, record.datetime_end or record.datetime))
+
+    return [dated(file) for file in files]
+
+
 def is_unchanged(
     record: SceneRecord | None, file: SceneFile, settings: dict[str, Any], *, checksum: bool = False
 ) -> bool:
@@ -117,7 +145,7 @@ def is_unchanged(
     if RESCALING in before and before[RESCALING] != now.get(RESCALING):
         return False
     # A world file or another date can change these although the file itself has not changed.
-    if any(getattr(record, name) != value for name, value in _header(file).items()):
+    if any(getattr(record, name) != value for name, value in header_of(file).items()):
         return False
     version = record.settings.get(VERSION, "")
     if version and file.version and not all(map(is_seen, file.files)) and version != file.version:
@@ -160,11 +188,11 @@ def scene_record(
         checksum=digest,
         num_tiles=num_tiles,
         settings={**settings, GROUND_SIZE: size, **said},
-        **_header(file),
+        **header_of(file),
     )
 
 
-def file_record(tile: LocatedTile, dataset: object) -> SceneRecord:
+def file_record(tile: "LocatedTile", dataset: object) -> SceneRecord:
     """Make the record of a file that is one tile.
 
     Args:
@@ -183,8 +211,15 @@ def file_record(tile: LocatedTile, dataset: object) -> SceneRecord:
     )
 
 
-def _header(file: SceneFile) -> dict[str, Any]:
-    """Return the fields of a record that come from a scene's header and date."""
+def header_of(file: SceneFile) -> dict[str, Any]:
+    """Return the fields of a record that come from a scene's header and date.
+
+    Args:
+        file: The scene.
+
+    Returns:
+        The values by field.
+    """
     t = file.transform
     return {
         "width": file.width,
@@ -201,7 +236,7 @@ def _header(file: SceneFile) -> dict[str, Any]:
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings that are equal if they make the same tiles: NaN equals itself."""
     values = {name: "nan" if value != value else value for name, value in settings.items()}  # noqa: PLR0124
-    return {**values, GROUND_SIZE: None, READING: None, VERSION: None}
+    return {**values, GROUND_SIZE: None, READING: None, VERSION: None, FORMER: None}
 
 
 def _read_indexes(settings: dict[str, Any], file: SceneFile) -> list[int]:

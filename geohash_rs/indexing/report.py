@@ -33,6 +33,8 @@ class AddReport:
         skipped: Scenes that could not be added, and why.
         unchanged: Scenes that the archive already has; they were skipped.
         replaced: Scenes whose tiles were replaced because their file or grid has changed.
+        moved: Former and present path of scenes whose files were moved or renamed; their tiles
+            were kept.
         clipped: Scenes with nearly all values outside the range that the hasher was made for, or
             on another scale.
         doubts: Why, one sentence for each of them.
@@ -49,6 +51,7 @@ class AddReport:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
+    moved: list[tuple[str, str]] = field(default_factory=list)
     clipped: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     fills: list[tuple[float, str]] = field(default_factory=list)

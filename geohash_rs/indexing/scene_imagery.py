@@ -17,6 +17,7 @@ from geohash_rs.errors import (
     HasherMismatchError,
     SceneError,
     TileSizeError,
+    TilesReplacedError,
     ValueMismatchError,
     one_line,
 )
@@ -26,12 +27,15 @@ from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.indexing.embedded import check_version
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
 from geohash_rs.indexing.fair_sample import SceneTraits, sensors_of
+from geohash_rs.indexing.moved import recognised
 from geohash_rs.indexing.notes import (
     band_notes,
     conflict_notes,
     container_notes,
     date_notes,
+    moved_note,
     range_notes,
+    regrid_note,
     size_notes,
     stack_notes,
     unseen_note,
@@ -39,6 +43,7 @@ from geohash_rs.indexing.notes import (
 )
 from geohash_rs.indexing.plan import ScenePlan
 from geohash_rs.indexing.records import (
+    FORMER,
     READING,
     VERSION,
     is_unchanged,
@@ -46,15 +51,17 @@ from geohash_rs.indexing.records import (
     scene_record,
     scene_settings,
     under_known_names,
+    with_former_dates,
 )
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
 from geohash_rs.indexing.settings import SAMPLE_BATCH, SCENE_BATCH, IndexSettings, fit_tiles
+from geohash_rs.indexing.writer import when_free
 from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.bands import BandChoice
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
-from geohash_rs.scenes.grids import TileGrids
+from geohash_rs.scenes.grids import TileGrids, recorded_grids
 from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.sources import is_seen
@@ -114,7 +121,8 @@ class SceneImagery:
         self._vectors: list[TileBatch] = []
         self.tile_size: int | None = grids.tile_size
         self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
-        scenes.scene_files = under_known_names(scenes.scene_files, self.known)
+        files = under_known_names(scenes.scene_files, self.known)
+        scenes.scene_files = with_former_dates(self._take_moved(files), self.known)
         self._recorded = scene_settings(scenes, grids)
         self._plan = ScenePlan(scenes, grids)
         self._encoder = SceneEncoder(
@@ -139,6 +147,7 @@ class SceneImagery:
         Raises:
             SceneError: If strict and a scene cannot be added.
             TileSizeError: If every scene is smaller than a tile.
+            TilesReplacedError: If tiles of another size would be replaced, but must not.
         """
         for scene, reason in self.scenes.unreadable:
             self._skip(scene, reason)
@@ -160,6 +169,7 @@ class SceneImagery:
         for number in self._plan.numbers:
             if self._is_done(files[number], renewed):
                 self._plan.leave_out(number)
+        self._check_grids([files[number] for number in self._plan.numbers])
         self._note_unseen()
         if renewed:
             none = np.empty((0, (self.archive.num_bits or 0) // 8), dtype=np.uint8)
@@ -214,6 +224,48 @@ class SceneImagery:
         """Hash a batch, and yield the scenes that it completes."""
         for scene in self._encoder.encode(batch, hasher):
             yield self._finish(scene) or _nothing(scene)
+
+    def _take_moved(self, files: list[SceneFile]) -> list[SceneFile]:
+        """Rename scenes of the archive whose files were moved; only here if it is read-only."""
+        moved = recognised(files, self.known)
+        taken = self.archive.scene_names() if moved else ()
+        moved = [(old, record) for old, record in moved if record.scene not in taken]
+        if not moved:
+            return files
+        if self.archive.mode == "a":
+            names = {old: record.scene for old, record in moved}
+            records = [record for _, record in moved]
+            when_free(lambda: self.archive.rename_scenes(names, scenes=records))
+        for old, record in moved:
+            del self.known[old]
+            self.known[record.scene] = record
+        self.report.moved = [(old, record.scene) for old, record in moved]
+        count = sum(record.num_tiles for _, record in moved)
+        self.report.notes.append(moved_note(self.report.moved, count))
+        return files
+
+    def _check_grids(self, files: Sequence[SceneFile]) -> None:
+        """Report scenes that the archive has with tiles of another size or stride.
+
+        Raises:
+            TilesReplacedError: If they are not to be replaced.
+        """
+        now = recorded_grids(self._recorded)
+        old = [record for file in files if (record := self.known.get(file.key)) is not None]
+        old = [record for record in old if recorded_grids(record.settings) not in ([], now)]
+        old = [record for record in old if record.num_tiles]
+        if not old:
+            return
+        note = regrid_note(
+            [record.scene for record in old],
+            num_tiles=sum(record.num_tiles for record in old),
+            before=recorded_grids(old[0].settings),
+            now=now,
+        )
+        if not self.settings.replace:
+            raise TilesReplacedError(note)
+        if self.archive.mode == "r":  # a preview
+            self.report.notes.append(note)
 
     def _kinds(self, bands: Sequence[str]) -> tuple[Values, ...]:
         """Find the kinds of values on which a hasher will be fitted."""
@@ -452,6 +504,9 @@ class SceneImagery:
         found = self._recorded | self._reading(file)
         if self._is_out_of_range(file):
             found.pop("value_range", None)
+        record = self.known.get(file.key)
+        if record is not None and FORMER in record.settings:
+            found[FORMER] = record.settings[FORMER]
         return found
 
     def _is_out_of_range(self, file: SceneFile) -> bool:

@@ -34,6 +34,8 @@ class IndexSettings:
         strict: Whether to stop at the first scene that cannot be added.
         progress: Whether to show a progress bar if the output is a terminal; "always" shows it to
             a program that reads the output, too.
+        replace: Whether tiles of scenes that the archive has with another tile size or stride are
+            replaced; otherwise such scenes are an error.
         remote_scenes: Whether scenes that an archive names are read from wherever it says.
     """
 
@@ -43,6 +45,7 @@ class IndexSettings:
     checksum: bool = False
     strict: bool = False
     progress: bool | Literal["always"] = False
+    replace: bool = True
     remote_scenes: bool = False
 
     def bar(self, desc: str, total: int | None = None, *, leave: bool = True) -> Any:  # noqa: ANN401 - tqdm's

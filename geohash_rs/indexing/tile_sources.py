@@ -15,11 +15,12 @@ from geohash_rs.hashing.fit.by_name import Unfitted, fit_again, fit_to_kept
 from geohash_rs.hashing.fit.training_free import TURNED_TILES
 from geohash_rs.hashing.hasher import Hasher
 from geohash_rs.indexing.add import TRACE_TILES
-from geohash_rs.indexing.archived_scenes import ArchivedScenes, count_tiles, in_order
+from geohash_rs.indexing.archived_scenes import ArchivedScenes, in_order
 from geohash_rs.indexing.fair_sample import SceneTraits, draw_tiles, drawn_rows, sensors_of
 from geohash_rs.indexing.settings import IndexSettings, fit_tiles
 from geohash_rs.store.disk.manifest import VectorsEntry
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.scene_counts import count_tiles
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.vectors import parts_of
 from geohash_rs.store.snapshot import Snapshot

@@ -28,8 +28,7 @@ from geohash_rs.retrieval.unmet import explain_unmet
 from geohash_rs.scenes.values import check_value_range
 from geohash_rs.store.search.filters import RegionLike, SizeLike, TimeLike
 from geohash_rs.store.search.nearest import Limits
-from geohash_rs.store.search.where import Where
-from geohash_rs.store.searchable import Searchable
+from geohash_rs.store.searchable import Searchable, where_in
 from geohash_rs.trust.calibration import Calibration, calibrate_queries
 
 if TYPE_CHECKING:
@@ -168,7 +167,8 @@ class ImageQueries(Searchable, Protocol):
                 other_kinds=labels is not None or tile_size is not None,
             )
         limits = Limits(k=k, max_distance=max_distance)
-        where = Where.parse(
+        where = where_in(
+            self,
             region=region,
             within=within,
             time=time,

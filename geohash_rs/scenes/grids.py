@@ -12,7 +12,7 @@ from geohash_rs.errors import SceneError, TileSizeError
 from geohash_rs.scenes.file import SceneFile
 from geohash_rs.scenes.grid import Edges, GridSettings, Raster, Sizes
 
-__all__ = ["LARGER", "TileGrids", "recorded_sizes"]
+__all__ = ["LARGER", "TileGrids", "recorded_grids", "recorded_sizes"]
 
 LARGER = "larger_tiles"  # setting of a scene: (tile_size, stride) of all but the smallest tiles
 Ints = npt.NDArray[np.int64]
@@ -104,7 +104,7 @@ class TileGrids:
                 max_nodata=settings.get("max_nodata", 1.0),
                 resolution=settings.get("resolution"),
             )
-            for size, step in _recorded(settings)
+            for size, step in recorded_grids(settings)
         ]
         return cls(grids=tuple(grids))
 
@@ -269,11 +269,18 @@ def recorded_sizes(settings: Mapping[str, Any]) -> list[int]:
     Returns:
         The sizes, px; none if the tiles came from a TorchGeo dataset.
     """
-    return [size for size, _ in _recorded(settings)]
+    return [size for size, _ in recorded_grids(settings)]
 
 
-def _recorded(settings: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Return tile size and stride of each grid of a scene's record."""
+def recorded_grids(settings: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Return the grids on which a scene of an archive was cut, smallest first.
+
+    Args:
+        settings: Of the scene's record.
+
+    Returns:
+        Tile size and stride of each, px; none if the tiles came from a TorchGeo dataset.
+    """
     if "tile_size" not in settings:
         return []
     size = int(settings["tile_size"])
@@ -282,7 +289,7 @@ def _recorded(settings: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 def _usual(known: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
     """Return the several sizes, with strides, in which all known scenes were cut; else nothing."""
-    found = {tuple(_recorded(settings)) for settings in known}
+    found = {tuple(recorded_grids(settings)) for settings in known}
     only = list(found.pop()) if len(found) == 1 else []
     return only if len(only) > 1 else []
 

@@ -10,7 +10,7 @@ from geohash_rs.serve.learned import learned, where_of
 from geohash_rs.serve.messages import AreasRequest, ConceptRequest
 from geohash_rs.serve.ranking import InView, Ranking
 from geohash_rs.serve.searching import Searcher, State
-from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import where_in
 
 __all__ = ["Computed", "bytes_of"]
 
@@ -90,7 +90,8 @@ class Computed:
         """
 
         def rank() -> Ranking:
-            return Ranking.of(*concept.scored(state.archive, Where.parse(**where_of(request))))
+            where = where_in(state.archive, **where_of(request))
+            return Ranking.of(*concept.scored(state.archive, where))
 
         return self._rankings.get(_key(state, request, MARKS | FILTERS), rank)
 

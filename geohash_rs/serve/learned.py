@@ -17,7 +17,8 @@ from geohash_rs.serve.geojson import read_polygon, scene_name
 from geohash_rs.serve.messages import ConceptRequest
 from geohash_rs.serve.ranking import Ranking
 from geohash_rs.serve.searching import Searcher, State
-from geohash_rs.store.search.where import Where, WhereOptions
+from geohash_rs.store.search.where import WhereOptions
+from geohash_rs.store.searchable import where_in
 from geohash_rs.trust.promise import Promise
 
 __all__ = ["Checked", "checked", "learned", "opened", "where_of"]
@@ -198,7 +199,7 @@ def _of_before(
     """Return the promise that a file holds, if it is about the tiles that pass the filters."""
     if concept.promise is None:
         return None, ""
-    where = Where.parse(**where_of(request))
+    where = where_in(state.archive, **where_of(request))
     try:
         promise = concept.promise_for(state.archive, where, needed=True)
     except CalibrationError as error:

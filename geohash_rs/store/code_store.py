@@ -31,6 +31,7 @@ from geohash_rs.store.disk.manifest import (
 )
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.recoding import CodesOf, switch_codes
+from geohash_rs.store.renaming import rename_scenes
 from geohash_rs.store.search.filters import parse_names
 from geohash_rs.store.searchable import Codes, Ids
 from geohash_rs.store.segment.read import Segment
@@ -401,6 +402,26 @@ class CodeStore(Answers):
         """
         with self._writer() as writer:
             return switch_codes(writer, hasher, codes_of, scenes=scenes)
+
+    def rename_scenes(self, names: Mapping[str, str], *, scenes: Sequence[SceneRecord] = ()) -> int:
+        """Give scenes other names in one commit; all else about their tiles stays.
+
+        Tables that name these scenes are written again; codes and vectors are not.
+
+        Args:
+            names: The new name of each scene; scenes that the archive does not have are ignored.
+            scenes: Records of these scenes under their new names; by default, their present ones.
+
+        Returns:
+            The number of tiles whose scene has another name now.
+
+        Raises:
+            ArchiveCorruptError: If a file to be written again is damaged.
+            SceneError: If two scenes would have the same name; nothing is changed.
+            TileTableError: If a new name is too long or has a zero byte.
+        """
+        with self._writer() as writer:
+            return rename_scenes(writer, names, scenes=scenes)
 
     def remove_scenes(self, scenes: Collection[str]) -> int:
         """Remove all tiles and records of the given scenes.

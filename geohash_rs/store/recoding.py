@@ -41,6 +41,7 @@ __all__ = [
     "bytes_to_write",
     "can_link",
     "check_segment",
+    "share_file",
     "switch_codes",
     "tile_keys",
 ]
@@ -273,17 +274,23 @@ def _recoded(writer: Writer, segment: Segment, codes: npt.NDArray[np.uint8]) -> 
             files.append(write_file(new / CODES, [np.ascontiguousarray(codes).data.cast("B")]))
         else:
             files.append(file)
-            _share(plain_path(old, file.name), new / file.name, file)
+            share_file(plain_path(old, file.name), new / file.name, file)
     with writing(new):
         sync_folder(new)
     return dataclasses.replace(entry, name=new.name, files=tuple(files))
 
 
-def _share(source: Path, target: Path, entry: FileEntry) -> None:
+def share_file(source: Path, target: Path, entry: FileEntry) -> None:
     """Link a file, which never changes, to a second name; copy it if the disk has no links.
+
+    Args:
+        source: The file.
+        target: The second name.
+        entry: Size and checksum of the file.
 
     Raises:
         ArchiveCorruptError: If it is damaged.
+        ArchiveWriteError: If it cannot be copied.
     """
     verify_file(source, entry)
     with contextlib.suppress(OSError):

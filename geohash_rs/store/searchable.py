@@ -1,9 +1,10 @@
 """The contract of everything searchable: a folder, a cluster, a database."""
 
+import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import geopandas as gpd
 import numpy as np
@@ -17,10 +18,11 @@ from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.search.asked import Asked
 from geohash_rs.store.search.filters import RegionLike, SizeLike, TimeLike
 from geohash_rs.store.search.nearest import Limits, SearchResult
+from geohash_rs.store.search.scene_names import full_names
 from geohash_rs.store.search.weights import BitWeights
 from geohash_rs.store.search.where import Where
 
-__all__ = ["Codes", "Ids", "Searchable", "bits_of", "check_asked"]
+__all__ = ["Codes", "Ids", "Searchable", "bits_of", "check_asked", "where_in"]
 
 Codes = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int64] | Collection[int]
@@ -95,7 +97,8 @@ class Searchable(Protocol):
                 latitude, or box (minlon, minlat, maxlon, maxlat); a box with minlon > maxlon
                 crosses the antimeridian.
             time: Only tiles taken within (start, end), both included; None leaves an end open.
-            scenes: Only tiles of these scenes; an empty collection finds nothing.
+            scenes: Only tiles of these scenes: their names, or the ends of their paths, such as a
+                file name, if only one scene has it; an empty collection finds nothing.
             labels: Only tiles with these labels.
             tile_size: Only tiles of this size or these sizes, px: the side that a tile was
                 resampled to, or the longer side of its window if it was not resampled.
@@ -112,15 +115,16 @@ class Searchable(Protocol):
         Raises:
             CodeLengthError: If the codes have another number of bits, or are not packed codes.
             QueryError: If k, `max_distance` or `num_threads` is out of range, k and `max_distance`
-                are both None, scenes or labels are a single string, or a tile size is not a whole
-                number of pixels from 1 on.
+                are both None, several scenes have a name, scenes or labels are a single string, or
+                a tile size is not a whole number of pixels from 1 on.
             RegionError: If a region is empty, invalid or outside the globe.
             TimeRangeError: If the time range cannot be parsed or ends before it starts.
             ArchiveCorruptError: If a file is missing or cut short.
             EngineError: If a cluster or database cannot answer.
         """
         limits = Limits(k=k, max_distance=max_distance, num_threads=num_threads)
-        where = Where.parse(
+        where = where_in(
+            self,
             region=region,
             within=within,
             time=time,
@@ -192,7 +196,8 @@ class Searchable(Protocol):
             EngineError: If a database cannot answer.
         """
         names = check_columns(columns)
-        where = Where.parse(
+        where = where_in(
+            self,
             region=region,
             within=within,
             time=time,
@@ -301,12 +306,46 @@ class Searchable(Protocol):
             EngineError: If a database cannot answer.
         """
 
+    def scene_names(self) -> Collection[str]:
+        """Return the names of all scenes that have tiles.
+
+        Returns:
+            The names, as in the tiles' column `scene`; a database may add scenes without tiles.
+
+        Raises:
+            ArchiveCorruptError: If a file of records is damaged.
+            EngineError: If a database cannot answer.
+        """
+        return [record.scene for record in self.scenes()]
+
     def one_state(self) -> AbstractContextManager["Searchable"]:
         """Run several queries against one state, even if others write or refresh meanwhile.
 
         Returns:
             A context manager whose value answers from the current state.
         """
+
+
+def where_in(archive: Searchable, **options: Any) -> Where:  # noqa: ANN401 - those of Where.parse
+    """Parse the filters of a search of an archive, and find the scenes that they name.
+
+    Args:
+        archive: The archive.
+        **options: As in `Where.parse`; scenes as in `Searchable.search`.
+
+    Returns:
+        The filters.
+
+    Raises:
+        RegionError: As in `Where.parse`.
+        TimeRangeError: As in `Where.parse`.
+        QueryError: As in `Where.parse`, and if several scenes have a name.
+    """
+    where = Where.parse(**options)
+    if not where.scenes:
+        return where
+    names = full_names(where.scenes, archive.scene_names)
+    return dataclasses.replace(where, scenes=frozenset(names))
 
 
 def bits_of(archive: Searchable) -> int:

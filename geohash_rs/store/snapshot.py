@@ -99,6 +99,17 @@ class Answers(Searchable):
         """Return the scene records; see `Searchable.scenes`."""
         return list(self.snapshot().records.values())
 
+    def scene_names(self) -> Collection[str]:
+        """Return the names of all scenes; see `Searchable.scene_names`."""
+        names: set[str] = set()
+        for segment in self.snapshot().segments:
+            texts = segment.texts("scene")
+            if segment.removed is not None:  # scenes may have no tile left
+                rows = np.flatnonzero(~segment.removed_rows())
+                texts = [texts[number] for number in np.unique(segment.numbers("scene", rows))]
+            names.update(texts)
+        return names
+
     def find(self, asked: Asked, *, limits: Limits, where: Where) -> SearchResult:
         """Run a search whose arguments were checked; see `Searchable.find`."""
         with self.one_state() as still:

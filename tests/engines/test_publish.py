@@ -61,6 +61,24 @@ def test_publishing_again_sends_only_what_changed(
     assert contents(postgis, table) == stored(archive)
 
 
+def test_publishing_again_renames_relocated_scenes(
+    archive: CodeStore, postgis: str, table: str
+) -> None:
+    publish(archive, postgis, table=table)
+    first, second = sorted(archive.scene_names())
+    archive.rename_scenes({first: "moved.tif", second: first})
+    report = publish(archive, postgis, table=table)
+    assert (report.num_added, report.num_removed, report.num_renamed) == (0, 0, 3500)
+    assert contents(postgis, table) == stored(archive)
+    assert publish(archive, postgis, table=table).num_renamed == 0
+    with PostGISArchive.open(postgis, table=table) as published:
+        assert set(published.scene_names()) == {"moved.tif", first}
+        query = np.zeros((1, (archive.num_bits or 0) // 8), np.uint8)
+        for name in ("moved.tif", first):
+            same = [one.search(query, k=50, scenes=[name]).ids for one in (archive, published)]
+            assert (same[0] == same[1]).all()
+
+
 @pytest.mark.parametrize("num_bits", [64, 128])
 def test_tables_made_before_a_refit_are_refused(
     archive: CodeStore, postgis: str, table: str, num_bits: int

@@ -144,6 +144,11 @@ COMMITS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None], str]] =
     "first hasher": (some_of(0), opened(other_hasher), "a"),
     "other hasher": (hashed, opened(other_hasher), "a"),
     "replace codes": (with_removed, opened(new_codes), "a"),
+    "rename scenes": (
+        lambda root: with_removed(root, "float16"),
+        opened(lambda store: store.rename_scenes({"0.tif": "new/0.tif", "1.tif": "0.tif"})),
+        "a",
+    ),
     "reserve ids": (some_of(1), opened(lambda store: store.reserve_ids(9)), "a"),
     "attributes": (some_of(1), opened(lambda store: store.update_attrs({"x": 1})), "a"),
     "adopt": (with_part, adopt, "a"),

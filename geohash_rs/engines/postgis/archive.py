@@ -227,6 +227,15 @@ class PostGISArchive(Teaching):
         rows = self._session.ask(self._tables.sql("SELECT record FROM {scenes} ORDER BY place"))
         return [record_from_json(row[0]) for row in rows]
 
+    def scene_names(self) -> Collection[str]:
+        """Return the names of all scenes; see `Searchable.scene_names`."""
+        records = self.scenes()
+        names = {record.scene for record in records}
+        if sum(record.num_tiles for record in records) < len(self):  # some came without a record
+            found = self._session.ask(self._tables.sql("SELECT DISTINCT scene FROM {tiles}"))
+            names.update(row[0] for row in found)
+        return names
+
     @contextlib.contextmanager
     def one_state(self) -> Iterator[Self]:
         """Run several queries against one state, while other threads wait; see `Searchable`.

@@ -35,12 +35,14 @@ class PublishReport:
     Attributes:
         num_added: Tiles that were copied.
         num_removed: Tiles that were deleted because the archive no longer holds them.
+        num_renamed: Tiles that the table held under the former name of a relocated scene.
         num_transactions: Commits of tiles, one per segment with new tiles.
         num_tiles: Tiles that the table now holds.
     """
 
     num_added: int
     num_removed: int
+    num_renamed: int
     num_transactions: int
     num_tiles: int
 
@@ -55,10 +57,10 @@ def publish(
 ) -> PublishReport:
     """Update a PostGIS table to the state of an archive.
 
-    Segments never change and tiles keep their ids, so new tiles are in segments that the table has
-    not seen; removed tiles are found by counting. Each segment with new tiles is one transaction;
-    the next run completes an interrupted one. Feature vectors that the archive keeps stay in its
-    folder: the database holds none.
+    Segments never change and tiles keep their ids, so new tiles, and scenes with another name, are
+    in segments that the table has not seen; removed tiles are found by counting. Each segment with
+    new tiles is one transaction; the next run completes an interrupted one. Feature vectors that
+    the archive keeps stay in its folder: the database holds none.
 
     Args:
         archive: The archive. Open it with ``mode="a"`` the first time: it then gets an identity by
@@ -116,6 +118,7 @@ def publish(
     return PublishReport(
         num_added=job.added,
         num_removed=job.removed,
+        num_renamed=job.renamed,
         num_transactions=job.transactions,
         num_tiles=archive.num_tiles,
     )

@@ -27,6 +27,7 @@ class Transfer:
     Attributes:
         added: Tiles copied so far.
         removed: Tiles deleted so far.
+        renamed: Tiles whose scene was relocated so far.
         transactions: Commits of copied tiles so far.
 
     Args:
@@ -48,7 +49,7 @@ class Transfer:
     ) -> None:
         self.archive, self.connection, self.tables = archive, connection, tables
         self.before, self.done = before, done
-        self.added = self.removed = self.transactions = 0
+        self.added = self.removed = self.renamed = self.transactions = 0
 
     @property
     def segments(self) -> list[Segment]:
@@ -68,7 +69,9 @@ class Transfer:
         fresh = ~segment.removed_rows()
         perhaps = ids[fresh & (ids < self.before.next_id)]
         if len(perhaps):
-            fresh &= ~np.isin(ids, self._there(perhaps))
+            there = np.isin(ids, self._there(perhaps))
+            self._rename(segment, np.flatnonzero(fresh & there))
+            fresh &= ~there
         count = int(fresh.sum())
         if not count:
             return
@@ -152,6 +155,21 @@ class Transfer:
         parts = [ids[start : start + step].tolist() for start in range(0, len(ids), step)]
         found = [row[0] for part in parts for row in self.connection.execute(query, [part])]
         return np.array(found, np.int64)
+
+    def _rename(self, segment: Segment, rows: npt.NDArray[np.int64]) -> None:
+        """Write the scenes of tiles that the table holds under another name of their scene."""
+        names, step = segment.texts("scene"), BLOCKS * BLOCK
+        statement = self.tables.sql(
+            "UPDATE {tiles} tile SET scene = (%s::text[])[given.number] "
+            "FROM unnest(%s::bigint[], %s::integer[]) AS given(id, number) "
+            "WHERE tile.tile_id = given.id AND tile.scene <> (%s::text[])[given.number]"
+        )
+        with self.connection.transaction():
+            for start in range(0, len(rows), step):
+                some = rows[start : start + step]
+                numbers = segment.numbers("scene", some).astype(np.int64) + 1  # SQL counts from 1
+                values = [names, segment.ids_of(some).tolist(), numbers.tolist(), names]
+                self.renamed += self.connection.execute(statement, values).rowcount
 
     def _write_scenes(self) -> None:
         old = {

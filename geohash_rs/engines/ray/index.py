@@ -1,13 +1,14 @@
 """Index scenes on a cluster: workers make parts, this process commits each part once."""
 
 import contextlib
+import dataclasses
 import re
 import shutil
 import time
 import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +57,7 @@ def index_scenes(
     device: str = "cpu",
     checksum: bool = False,
     strict: bool = False,
+    replace: bool = True,
     progress: bool | Literal["always"] = False,
 ) -> AddReport:
     """Hash scenes on a cluster and add them; makes the same tiles as `Archive.add`.
@@ -81,6 +83,7 @@ def index_scenes(
         device: Device that runs the network; "cuda" takes one GPU per worker.
         checksum: Whether files are compared by checksum rather than by size and time.
         strict: Stop at the first scene that cannot be added.
+        replace: As in `Archive.add`.
         progress: As in `Archive.add`.
 
     Returns:
@@ -94,13 +97,19 @@ def index_scenes(
         HasherMismatchError: If the rasters are not of the archive's embedding.
         SceneError: With ``strict``, if a scene cannot be added.
         TileSizeError: As in `Archive.add`.
+        TilesReplacedError: As in `Archive.add`.
         ValueMismatchError: With ``strict``, if the values of a scene are not those of the hasher.
     """
     gpu = torch.device(device).type == "cuda"
     here = "cpu" if gpu and not torch.cuda.is_available() else device
     hasher = None if archive.pending_hasher else archive.hasher(device=here)
     settings = IndexSettings(
-        batch_size=batch_size, device=here, checksum=checksum, strict=strict, progress=progress
+        batch_size=batch_size,
+        device=here,
+        checksum=checksum,
+        strict=strict,
+        replace=replace,
+        progress=progress,
     )
     bands = (hasher or pending_hasher(archive)).bands
     mine = imagery_of_scenes(
@@ -132,7 +141,7 @@ def index_scenes(
     with _staging(archive.path.resolve()) as staging:
         run = _Run(archive, mine.scenes, works, counts, report, strict=strict)
         # each worker sees only its GPU
-        there = replace(settings, progress=False, device="cuda" if gpu else device)
+        there = dataclasses.replace(settings, progress=False, device="cuda" if gpu else device)
         with settings.bar("index", int(counts.sum())) as bar:
             given = (data, str(staging), mine.grids, there)
             kept = archive.keep_vectors

@@ -24,6 +24,7 @@ __all__ = [
     "SOURCE",
     "SOURCES",
     "TileTable",
+    "check_texts",
     "empty_tiles",
     "sizes_of_tiles",
     "tiles_from_frame",
@@ -184,7 +185,7 @@ def _texts(series: pd.Series, name: str, *, required: bool) -> pa.DictionaryArra
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         msg = f"column {name!r} of tiles must hold text: {error}"
         raise TileTableError(msg) from error
-    _check_texts(array.dictionary, name, most=MOST_TEXT)
+    check_texts(array.dictionary, name, most=MOST_TEXT)
     if required and array.null_count:
         msg = f"column {name!r} of tiles has {array.null_count} missing values; fill them in."
         raise TileTableError(msg)
@@ -212,12 +213,17 @@ def _sources(series: pd.Series) -> dict[str, pa.Array]:
             "text first, so that nothing of it is lost."
         )
         raise TileTableError(msg)
-    _check_texts(array, SOURCE, most=MOST_SOURCE)
+    check_texts(array, SOURCE, most=MOST_SOURCE)
     return {SOURCE: array.cast(SOURCES)}
 
 
-def _check_texts(texts: pa.Array, name: str, *, most: int) -> None:
+def check_texts(texts: pa.Array, name: str, *, most: int) -> None:
     """Check texts to be stored.
+
+    Args:
+        texts: Texts, distinct or not.
+        name: Their column, for messages.
+        most: Bytes that one may have.
 
     Raises:
         TileTableError: If one has a zero byte or is too long.

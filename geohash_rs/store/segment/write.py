@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geohash_rs.footprints.bounds import total_bounds
-from geohash_rs.store.disk.durable import seal_file, sync_folder, write_file, writing
+from geohash_rs.store.disk.durable import FileEntry, seal_file, sync_folder, write_file, writing
 from geohash_rs.store.disk.manifest import SegmentEntry
 from geohash_rs.store.segment.arrays import serialise_arrays
 from geohash_rs.store.segment.curve import box_keys
@@ -26,7 +26,9 @@ from geohash_rs.store.segment.windows import index_window
 __all__ = [
     "SegmentData",
     "curve_order",
+    "index_texts",
     "write_segment",
+    "write_tiles",
 ]
 
 KINDS = {1: "Point", 2: "LineString", 3: "Polygon", 4: "MultiPoint", 5: "MultiLineString"}
@@ -89,7 +91,7 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
     index |= index_sizes(index, num_rows=len(tiles))
     for name, key in (("scene", "scene"), ("label", "label")):
         if key in tiles.table.column_names:
-            index |= _text_index(tiles.table.column(key), name)
+            index |= index_texts(tiles.table.column(key), name)
     if ids is not None:
         index |= _id_index(ids)
         first_id, last_id = int(ids.min()), int(ids.max())
@@ -99,13 +101,9 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
         tile_ids = np.arange(first_id, last_id + 1)
     codes = write_file(folder / CODES, [np.ascontiguousarray(data.codes).data.cast("B")])
     bounds = total_bounds(tiles.bounds)
-    path = folder / TILES
-    with writing(path):
-        _write_parquet(path, tiles.table.add_column(0, "tile_id", pa.array(tile_ids)), bounds)
-    parquet = seal_file(path)
-    index |= index_pages(path)
-    if SOURCE in tiles.table.column_names:
-        index |= index_pages(path, SOURCE)
+    table = tiles.table.add_column(0, "tile_id", pa.array(tile_ids))
+    parquet, pages = write_tiles(folder, table, bounds)
+    index |= pages
     arrays = write_file(folder / INDEX, serialise_arrays(index))
     files = [codes, arrays, parquet]
     if data.vectors is not None:
@@ -124,6 +122,32 @@ def write_segment(folder: Path, data: SegmentData, *, first_id: int = 0) -> Segm
         times=_total_times(index),
         files=tuple(files),
     )
+
+
+def write_tiles(
+    folder: Path, table: pa.Table, bounds: tuple[float, float, float, float] | None
+) -> tuple[FileEntry, dict[str, Array]]:
+    """Write the table of a segment's tiles durably.
+
+    Args:
+        folder: The segment's folder.
+        table: The columns of a segment's Parquet file, tile ids first.
+        bounds: (xmin, ymin, xmax, ymax) of all footprints, degrees; None without footprints.
+
+    Returns:
+        The entry of the file, and the arrays of the index that say where its pages are.
+
+    Raises:
+        ArchiveWriteError: If it cannot be written.
+    """
+    path = folder / TILES
+    with writing(path):
+        _write_parquet(path, table, bounds)
+    entry = seal_file(path)
+    pages = index_pages(path)
+    if SOURCE in table.column_names:
+        pages |= index_pages(path, SOURCE)
+    return entry, pages
 
 
 def _box_index(bounds: npt.NDArray[np.float64]) -> dict[str, Array]:
@@ -182,8 +206,16 @@ def _coalesce(first: pa.ChunkedArray, second: pa.ChunkedArray) -> pa.Array:
     return pc.coalesce(first, second).combine_chunks()
 
 
-def _text_index(column: pa.ChunkedArray, name: str) -> dict[str, Array]:
-    """Number the distinct texts of a column; a missing one gets the number after the last."""
+def index_texts(column: pa.ChunkedArray, name: str) -> dict[str, Array]:
+    """Number the distinct texts of a column; a missing one gets the number after the last.
+
+    Args:
+        column: The texts, n rows.
+        name: "scene" or "label".
+
+    Returns:
+        The arrays of the index for this column.
+    """
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     encoded = column.unify_dictionaries().combine_chunks()

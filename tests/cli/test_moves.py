@@ -1,0 +1,131 @@
+"""``relocate``, ``prune``, ``remove`` and scenes by their file name, as a user types them."""
+
+import json
+import shutil
+
+import pytest
+
+from geohash_rs import Archive, Scenes
+from geohash_rs.cli import index, moves
+from geohash_rs.errors import QueryError
+from tests.ground import mosaic, write
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "disk"
+    for number, name in enumerate(("a.tif", "b.tif", "deep/a.tif")):
+        write(made / name, mosaic(2, 2, number + 1))
+    return made
+
+
+@pytest.fixture
+def archive(tmp_path, folder):
+    """The folder of an archive of twelve tiles."""
+    with Archive.create(tmp_path / "archive", hasher="lsh-16") as made:
+        made.add(Scenes(folder), tile_size=64)
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Answer the question of a command, as on a terminal."""
+
+    def set_answer(text):
+        for module in (index, moves):
+            monkeypatch.setattr(module, "can_ask", lambda: True)
+        monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: text)
+
+    return set_answer
+
+
+def test_relocate_says_what_it_did_and_would_do(run, archive, folder):
+    new = folder.with_name("new")
+    shutil.copytree(folder, new)
+    (new / "b.tif").unlink()
+    code, out, err = run("relocate", archive, folder, new, "--dry-run")
+    assert (code, out) == (1, f"missing  {new}/b.tif\n")
+    assert "1 scenes are missing or other files, so nothing would be relocated" in err
+    code, _, err = run("relocate", archive, folder, new)
+    assert code == 1
+    assert "or pass --problems leave to relocate only the others" in err
+    code, out, _ = run("relocate", archive, folder, new, "--problems", "leave")
+    assert code == 0
+    assert out.endswith(f"2 scenes with 8 tiles relocated to {new}.\n1 scene left as they were.\n")
+    code, out, _ = run("relocate", archive, folder / "b.tif", new / "a.tif")
+    assert code == 1
+    code, out, _ = run("relocate", archive, new, folder, "--json")
+    assert json.loads(out)["num_tiles"] == 8
+
+
+def test_prune_lists_asks_and_keeps_what_a_missing_disk_held(run, archive, folder, answer):
+    (folder / "b.tif").unlink()
+    shutil.rmtree(folder / "deep")
+    code, out, err = run("prune", archive, "--dry-run")
+    assert code == 1
+    assert f"gone  {folder}/b.tif (4 tiles)\n4 tiles of 1 scene would be removed; 1 scene" in out
+    assert f"kept 4 tiles of 1 scene: every scene of {folder}/deep is missing" in err
+    code, _, err = run("prune", archive)
+    assert code == 2
+    assert "there is no terminal to ask on; pass --yes" in err
+    answer("n")
+    code, _, err = run("prune", archive)
+    assert (code, "nothing was changed" in err) == (1, True)
+    assert Archive.open(archive).num_tiles == 12
+    answer("y")
+    code, out, _ = run("prune", archive)
+    assert "4 tiles removed" in out
+    code, out, _ = run("prune", archive, "--gone", folder / "deep", "--yes", "--json")
+    assert code == 0
+    assert (json.loads(out)["removed"], json.loads(out)["archive_tiles"]) == (4, 4)
+
+
+def test_scenes_are_named_as_tables_print_them(run, archive, folder, monkeypatch):
+    opened = Archive.open(archive)
+    query = opened.codes([0])
+    assert set(opened.tiles(opened.search(query, scenes=["b.tif"]).ids[0])["scene"]) == {
+        str(folder / "b.tif")
+    }
+    with pytest.raises(QueryError, match=r"'a\.tif' is the name of 2 scenes: .*; pass the path"):
+        opened.search(query, scenes=["a.tif"])
+    assert opened.search(query, scenes=["deep/a.tif"]).ids.size == 4
+    assert opened.search(query, scenes=["/deep/a.tif"]).ids.size == 0  # a path is a whole path
+    assert opened.search(query, scenes=["tif"]).ids.size == 0
+    code, out, err = run("query", archive, "--tile", 0, "--scene", "b.tif")
+    assert (code, out.count("b.tif")) == (0, 4)
+    code, _, err = run("query", archive, "--tile", 0, "--scene", "a.tif")
+    assert code == 2
+    assert f"{folder}/a.tif, {folder}/deep/a.tif" in err
+    monkeypatch.chdir(folder)  # where it is a path
+    assert run("query", archive, "--tile", 0, "--scene", "a.tif")[0] == 0
+    assert run("remove", archive, "--scene", "a.tif")[1].startswith("4 tiles removed")
+    monkeypatch.chdir(folder.parent)
+    assert "has no tile of c.tif" in run("remove", archive, "--scene", "c.tif")[2]
+    assert run("remove", archive, "--scene", "a.tif")[1].startswith("4 tiles removed")
+
+
+def test_index_asks_before_it_replaces_tiles_by_others(run, archive, folder, answer):
+    words = ("index", folder, "--archive", archive, "--tile-size", 32)
+    code, out, _ = run(*words, "--dry-run")
+    assert code == 0
+    assert "have 12 tiles of 64 px, which would be replaced by tiles of 32 px" in out
+    code, _, err = run(*words)
+    assert code == 1
+    assert "Pass --replace to replace them; to have both, use --tile-size 32,64." in err
+    answer("n")
+    assert "nothing was changed" in run(*words)[2]
+    assert Archive.open(archive).num_tiles == 12
+    answer("y")
+    assert "48 tiles of 3 scenes added, 3 of them replaced" in run(*words)[1]
+    words = ("index", folder, "--archive", archive, "--tile-size", "32,64", "--replace")
+    assert "60 tiles of 3 scenes added, 3 of them replaced" in run(*words)[1]
+
+
+def test_index_says_that_a_scene_was_renamed(run, archive, folder):
+    (folder / "b.tif").rename(folder / "c.tif")
+    words = ("index", folder, "--archive", archive, "--tile-size", 64)
+    note = f"{folder}/c.tif, formerly {folder}/b.tif; 4 tiles are kept under the new path."
+    assert note in run(*words, "--dry-run")[1]
+    assert str(folder / "b.tif") in Archive.open(archive).scene_names()
+    assert note in run(*words)[1]
+    assert str(folder / "c.tif") in Archive.open(archive).scene_names()
