@@ -1,4 +1,4 @@
-"""GeoPackage: one layer of multipolygons in the table's CRS, styled by distance in QGIS."""
+"""GeoPackage: a layer of multipolygons in the table's CRS and one of the query, styled for QGIS."""
 
 import base64
 import sqlite3
@@ -9,15 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geohash_rs.errors import ExportError
-from geohash_rs.export.html import tile_pictures
-from geohash_rs.export.qgis_style import PICTURE_COLUMN, match_style, store_style
+from geohash_rs.export.examples import examples_of
+from geohash_rs.export.qgis_style import (
+    PICTURE_COLUMN,
+    REASON_COLUMN,
+    example_style,
+    match_style,
+    store_style,
+)
+from geohash_rs.export.row_pictures import read_pictures
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
     from geohash_rs.pictures.permission import Permission
 
-__all__ = ["check_layers", "check_not_open", "write_geopackage"]
+__all__ = ["check_layers", "check_not_open", "query_layer", "write_geopackage"]
 
 MATCH = ("rank", "distance", "tile_id", "datetime", "scene", "col", "row", "width", "height")
 MOST_PICTURES = 1000
@@ -34,13 +41,14 @@ def write_geopackage(
     *,
     permission: "Permission | None" = None,
 ) -> int:
-    """Write tables one after another to one layer.
+    """Write tables one after another to one layer, and the query of matches to another.
 
     Matches get a QGIS style that colours them by distance and shows their pictures as map tips; up
-    to `MOST_PICTURES` matches include their pictures in a column.
+    to `MOST_PICTURES` matches include their pictures in a column. Warns if pictures cannot be read.
 
     Args:
-        frames: Tables with the same columns and CRS.
+        frames: Tables with the same columns and CRS. The first one has the query's examples, if
+            any.
         path: File to write.
         layer: Name of the layer.
         permission: What pictures may be read from; None allows plain raster files of this machine.
@@ -53,8 +61,10 @@ def write_geopackage(
     count = 0
     distances: list[int] = []
     pictures = False
+    examples = None
     for number, frame in enumerate(frames):
         table = frame
+        examples = examples_of(frame) if number == 0 else examples
         if number == 0 and set(MATCH) <= set(frame.columns) and len(frame) <= MOST_PICTURES:
             table = _with_pictures(frame, permission)
             pictures = PICTURE_COLUMN in table.columns
@@ -75,7 +85,45 @@ def write_geopackage(
     if distances:
         style = match_style(min(distances), max(distances), pictures=pictures)
         store_style(path, layer, style)
+    if examples is not None:
+        _write_examples(examples, path, query_layer(layer), permission)
     return count
+
+
+def query_layer(layer: str) -> str:
+    """Return the name of the layer that shows what the matches in a layer were searched with."""
+    return f"{layer}_query"
+
+
+def _write_examples(
+    examples: "GeoDataFrame", path: Path, layer: str, permission: "Permission | None"
+) -> None:
+    """Add a layer of the examples of a query, with a picture each or why there is none."""
+    import pyogrio
+
+    from geohash_rs.store.search.regions import EXAMPLES  # it imports geopandas
+
+    rows = examples.drop(columns=examples.geometry.name).to_dict("records")
+    some = rows[:MOST_PICTURES]
+    read = read_pictures(some, size=PICTURE_SIZE, permission=permission)
+    none = [None] * (len(rows) - len(some))
+    table = examples.assign(
+        **{
+            PICTURE_COLUMN: [*(webp and _jpeg_uri(webp) for webp in read.webp), *none],
+            REASON_COLUMN: [*(reason or None for reason in read.reasons), *none],
+        }
+    )
+    pyogrio.write_dataframe(
+        table,
+        path,
+        layer=layer,
+        driver="GPKG",
+        geometry_type="MultiPolygon",
+        promote_to_multi=True,
+        append=True,
+        DESCRIPTION=EXAMPLES,
+    )
+    store_style(path, layer, example_style(), name="query", about="what was searched with")
 
 
 def check_not_open(path: Path) -> None:
@@ -110,17 +158,21 @@ def check_layers(path: Path, *layers: str) -> None:
 
     Args:
         path: The file, which need not exist.
-        *layers: Names of those layers.
+        *layers: Names of those layers; queries of matches are replaced with them.
 
     Raises:
         ExportError: If it has other layers.
     """
     import pyogrio
 
+    from geohash_rs.store.search.regions import holds_examples  # it imports geopandas
+
     if not path.is_file():
         return
     with suppress(pyogrio.errors.DataSourceError):  # what is not a GeoPackage is replaced
-        others = sorted({str(name) for name, _ in pyogrio.list_layers(path)} - {*layers, STYLES})
+        names = {str(name) for name, _ in pyogrio.list_layers(path)} - {*layers, STYLES}
+        ours = {query_layer(layer) for layer in layers}
+        others = [n for n in sorted(names) if n not in ours or not holds_examples(path, n)]
         if others:
             msg = (
                 f"{path} also holds the layers {', '.join(others)}, which would be lost; write to "
@@ -143,8 +195,9 @@ def _is_locked(path: Path) -> bool:
 def _with_pictures(frame: "GeoDataFrame", permission: "Permission | None") -> "GeoDataFrame":
     """Add a column of pictures as data URIs, unless no scene can be read."""
     rows = frame.drop(columns=frame.geometry.name).to_dict("records")
-    read = tile_pictures(rows, size=PICTURE_SIZE, permission=permission)
-    pictures = [webp and _jpeg_uri(webp) for webp in read]
+    read = read_pictures(rows, size=PICTURE_SIZE, permission=permission)
+    read.warn()
+    pictures = [webp and _jpeg_uri(webp) for webp in read.webp]
     if not any(pictures) or PICTURE_COLUMN in frame.columns:
         return frame
     return frame.assign(**{PICTURE_COLUMN: pictures})

@@ -1,27 +1,30 @@
-"""A self-contained page of matches, with pictures and a map but no scripts."""
+"""A self-contained page of matches and their query, with pictures and maps but no scripts."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geohash_rs.errors import ExportError, GeoHashRSWarning, SceneError
-from geohash_rs.export.html_map import facts_of, figure
+from geohash_rs.errors import ExportError
+from geohash_rs.export.examples import Examples, ShownExample, outlines, read_examples
+from geohash_rs.export.html_map import figure
+from geohash_rs.export.locator import locator_svg
 from geohash_rs.export.lonlat import lonlat_geometries
+from geohash_rs.export.match_text import facts_of, scene_text
 from geohash_rs.export.plain_text import plain_text
+from geohash_rs.export.row_pictures import read_pictures
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
     from geohash_rs.pictures.permission import Permission
 
-__all__ = ["MOST_ROWS", "tile_pictures", "write_html"]
+__all__ = ["MOST_ROWS", "write_html"]
 
 MOST_ROWS = 2000
+MOST_EXAMPLES = 12  # of each kind
 PICTURE = 160  # px of a tile's picture
-WINDOW = ("scene", "col", "row", "width", "height")
 
 
 def write_html(
@@ -31,10 +34,13 @@ def write_html(
     *,
     permission: "Permission | None" = None,
 ) -> int:
-    """Write matches as one page: pictures in rank order next to a map of the footprints.
+    """Write matches as one page: the query, then pictures in rank order next to a map.
+
+    Warns if pictures cannot be read.
 
     Args:
-        frames: Tables with the columns of matches; pictures are read from their scenes.
+        frames: Tables with the columns of matches; pictures are read from their scenes. The first
+            one has the query's examples, if any.
         path: File to write.
         title: Heading of the page.
         permission: What pictures may be read from; None allows plain raster files of this machine.
@@ -61,12 +67,18 @@ def write_html(
     frame = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
     rows: list[dict[str, Any]] = frame.drop(columns=frame.geometry.name).to_dict("records")
     shapes = lonlat_geometries(frame)
-    pictures = tile_pictures(rows, size=PICTURE, permission=permission)
+    pictures = read_pictures(rows, size=PICTURE, permission=permission)
+    pictures.warn()
     cards = [
-        _card(row, number, picture)
-        for number, (row, picture) in enumerate(zip(rows, pictures, strict=True), 1)
+        _card(row, number, picture, reason)
+        for number, (row, picture, reason) in enumerate(
+            zip(rows, pictures.webp, pictures.reasons, strict=True), 1
+        )
     ]
-    drawing = figure(rows, shapes, permission)
+    asked = read_examples(tables[0], size=PICTURE, most=MOST_EXAMPLES, permission=permission)
+    right, wrong = outlines(tables[0])
+    drawing = figure(rows, shapes, asked=(right, wrong), permission=permission)
+    top = _top(asked, locator_svg(shapes, right=right, wrong=wrong))
     title = escape(plain_text(title))
     style = (files("geohash_rs.export") / "html.css").read_text(encoding="utf-8")
     text = (
@@ -75,52 +87,11 @@ def write_html(
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "img-src data:; style-src 'unsafe-inline'\">"
         f"<title>{title}</title><style>{style}{_pairs(count)}</style></head>\n"
-        f"<body><header><h1>{title}</h1><p>{escape(_summary(rows))}</p></header>\n"
-        f"<main>{drawing}\n<ol>\n{''.join(cards)}</ol></main></body></html>\n"
+        f"<body><header><h1>{title}</h1><p>{escape(_summary(rows))}</p>{_note(pictures.lack)}"
+        f"</header>\n{top}<main>{drawing}\n<ol>\n{''.join(cards)}</ol></main></body></html>\n"
     )
     path.write_text(text, encoding="utf-8", errors="replace")
     return count
-
-
-def tile_pictures(
-    rows: Sequence[dict[str, Any]], *, size: int, permission: "Permission | None" = None
-) -> list[bytes | None]:
-    """Read pictures of tiles from their scenes.
-
-    Warns if scenes may not be read.
-
-    Args:
-        rows: Tiles with scene, col, row, width and height.
-        size: Pixels of the longer side.
-        permission: What pictures may be read from; None allows plain raster files of this machine.
-
-    Returns:
-        WebP files; None if a tile has no window or its scene may not or cannot be read.
-    """
-    import pandas as pd
-
-    from geohash_rs.pictures.permission import RefusedSceneError
-    from geohash_rs.pictures.tiles import Thumbnails, encode_webp
-
-    thumbnails = Thumbnails(permission)
-    refused: dict[str, str] = {}
-    pictures: list[bytes | None] = []
-    for row in rows:
-        values = [row.get(name) for name in WINDOW]
-        picture = None
-        if not any(pd.isna(value) for value in values):
-            window = [int(value) for value in values[1:]]  # type: ignore[arg-type]  # not missing
-            try:
-                picture = encode_webp(thumbnails.read(str(values[0]), window, size=size))
-            except RefusedSceneError as error:
-                refused.setdefault(str(values[0]), str(error))
-            except SceneError:
-                picture = None  # the page says so
-        pictures.append(picture)
-    if refused:
-        others = f" ({len(refused) - 1} more scenes likewise)" if len(refused) > 1 else ""
-        warnings.warn(f"{next(iter(refused.values()))}{others}", GeoHashRSWarning, stacklevel=2)
-    return pictures
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:
@@ -134,21 +105,58 @@ def _summary(rows: Sequence[dict[str, Any]]) -> str:
     return parts
 
 
-def _card(row: dict[str, Any], number: int, picture: bytes | None) -> str:
+def _note(text: str) -> str:
+    return f"<p>{escape(plain_text(text))}</p>" if text else ""
+
+
+def _top(asked: Examples, located: tuple[str, str] | None) -> str:
+    """Show what was searched with, next to a map of where on the Earth it all is."""
+    parts = []
+    for heading, examples, more in (
+        ("Searched with", asked.right, asked.more_right),
+        ("Unlike", asked.wrong, asked.more_wrong),
+    ):
+        if examples:
+            others = f" and {more:,} more" if more else ""
+            kind = ' class="wrong"' if heading == "Unlike" else ""
+            cards = "".join(map(_example, examples))
+            parts.append(f"<div{kind}><h2>{heading}{others}</h2><ol>{cards}</ol></div>")
+    lists = f"<div>{''.join(parts)}</div>" if parts else ""
+    drawing = ""
+    if located is not None:
+        svg, caption = located
+        drawing = f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f'<section class="asked">{lists}{drawing}</section>\n' if lists or drawing else ""
+
+
+def _example(example: ShownExample) -> str:
+    from geohash_rs.pictures.tiles import data_uri
+
+    name = escape(example.name)
+    image = (
+        f'<span class="none">{escape(plain_text(example.reason))}</span>'
+        if example.webp is None
+        else f'<img src="{data_uri(example.webp)}" alt="{name}">'
+    )
+    facts = "".join(f"<span>{escape(t)}</span>" for t in (example.date, example.scene) if t)
+    return f'<li>{image}<div class="facts"><b>{name}</b>{facts}</div></li>\n'
+
+
+def _card(row: dict[str, Any], number: int, picture: bytes | None, reason: str) -> str:
     from geohash_rs.pictures.tiles import data_uri
 
     rank, far, date = facts_of(row, number)
     about = escape(f"Tile {row.get('tile_id', number)}: {far or 'no distance'}, {date}")
     image = (
-        '<span class="none">no picture</span>'
+        f'<span class="none" title="{escape(plain_text(reason))}">no picture</span>'
         if picture is None
         else f'<img src="{data_uri(picture)}" alt="{about}">'
     )
-    scene = escape(plain_text(Path(str(row.get("scene", ""))).name))
+    scene = escape(scene_text(row.get("scene")))
     return (
         f'<li id="c{number}"><a href="#f{number}">{image}<span class="rank">{escape(rank)}</span>'
         f'</a><div class="facts"><b>{escape(far)}</b><span>{escape(date)}</span>'
-        f'<span title="{scene}">{scene}</span></div></li>\n'
+        f"<span>{scene}</span></div></li>\n"
     )
 
 

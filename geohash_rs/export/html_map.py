@@ -11,6 +11,7 @@ import numpy.typing as npt
 import shapely
 
 from geohash_rs.errors import SceneError
+from geohash_rs.export.match_text import facts_of
 from geohash_rs.footprints.bounds import total_bounds
 from geohash_rs.footprints.web_mercator import from_square, to_square
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from geohash_rs.pictures.scenes import PlacedScene
     from geohash_rs.pictures.tiles import Thumbnails
 
-__all__ = ["WIDTH", "View", "facts_of", "figure", "graticule"]
+__all__ = ["WIDTH", "View", "box_around", "figure", "graticule"]
 
 WIDTH = 1000  # units of the drawing
 SMALL = 14  # units; smaller footprints get a ring around them
 SCENE_PICTURE = 700  # px of a scene's
 MOST_SCENES = 8
+FAR_OFF = 2  # times the width of the map of the matches
 NO_PLACE = "<figure><figcaption>These tiles have no footprints to map.</figcaption></figure>"
 NEAR, FAR = (0xF0, 0x20, 0x6A), (0xFF, 0xC4, 0x6B)
 
@@ -41,11 +43,13 @@ class View:
         middle: Longitude in its middle, degrees.
         low: Its upper left corner on the unit square of web maps.
         extent: Its width and height there.
+        width: Width of the drawing, units.
     """
 
     middle: float
     low: Array
     extent: Array
+    width: int = WIDTH
 
     @classmethod
     def around(cls, shapes: npt.NDArray[np.object_]) -> Self | None:
@@ -57,8 +61,7 @@ class View:
         Returns:
             The view; None if there are no shapes.
         """
-        placed = [shape for shape in shapes if shape is not None]
-        box = total_bounds(shapely.bounds(shapely.get_parts(placed)))
+        box = box_around(shapes)
         if box is None:
             return None
         corners = to_square(np.array(box).reshape(2, 2))
@@ -72,11 +75,11 @@ class View:
     @property
     def scale(self) -> float:
         """Units of the drawing per side of the unit square."""
-        return float(WIDTH / self.extent[0])
+        return float(self.width / self.extent[0])
 
     @property
     def height(self) -> int:
-        """Height of the drawing, units; its width is `WIDTH`."""
+        """Height of the drawing, units."""
         return round(float(self.extent[1] * self.scale))
 
     def draw(self, points: Array, centre: float | None = None) -> Array:
@@ -90,9 +93,24 @@ class View:
             x and y, shape (n, 2).
         """
         turns = np.round((self.middle - (points[:, 0] if centre is None else centre)) / 360)
-        turned = np.column_stack([points[:, 0] + 360 * turns, points[:, 1]])
-        drawn: Array = (to_square(turned) - self.low) * self.scale
+        return self.units(np.column_stack([points[:, 0] + 360 * turns, points[:, 1]]))
+
+    def units(self, points: Array) -> Array:
+        """Convert lon/lat to units.
+
+        Args:
+            points: Degrees, shape (n, 2); longitudes continue beyond 180.
+
+        Returns:
+            x and y, shape (n, 2).
+        """
+        drawn: Array = (to_square(points) - self.low) * self.scale
         return drawn
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return west, south, east and north in degrees; longitudes continue beyond 180."""
+        (west, north), (east, south) = from_square([self.low, self.low + self.extent]).tolist()
+        return west, south, east, north
 
     def outline(self, shape: "BaseGeometry") -> str:
         """Convert a polygon or multipolygon in lon/lat to an SVG path."""
@@ -105,28 +123,25 @@ class View:
         )
 
 
-def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
-    """Return rank, distance and date of a match as text.
+def box_around(shapes: npt.NDArray[np.object_]) -> tuple[float, float, float, float] | None:
+    """Return the narrowest box around shapes.
 
     Args:
-        row: Its columns.
-        number: Used as the rank if it has none.
+        shapes: Polygons in lon/lat, None if missing, split at 180 degrees.
 
     Returns:
-        Rank, distance and date; the distance is empty if it has none.
+        West, south, east and north, east above 180 if it crosses the antimeridian; None if there
+        are no shapes.
     """
-    import pandas as pd
-
-    moment = row.get("datetime")
-    bits = row.get("distance")
-    far = "" if bits is None else f"{int(bits)} bit{'s' * (int(bits) != 1)}"
-    date = "no date" if moment is None or pd.isna(moment) else f"{moment:%Y-%m-%d}"
-    return str(row.get("rank", number)), far, date
+    placed = [shape for shape in shapes if shape is not None]
+    return total_bounds(shapely.bounds(shapely.get_parts(placed)))
 
 
 def figure(
     rows: Sequence[dict[str, Any]],
     shapes: npt.NDArray[np.object_],
+    *,
+    asked: tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]],
     permission: "Permission | None" = None,
 ) -> str:
     """Draw the map.
@@ -134,12 +149,13 @@ def figure(
     Args:
         rows: Columns of the matches.
         shapes: Their footprints in lon/lat, shape (rows,), None if missing.
+        asked: Footprints of the examples of what to find and of what not to find, in lon/lat.
         permission: What pictures may be read from; None allows plain raster files of this machine.
 
     Returns:
         A ``figure`` element.
     """
-    view = View.around(shapes)
+    view = _view(shapes, asked)
     if view is None:
         return NO_PLACE
     parts = [_scenes(rows, view, permission), graticule(view)]
@@ -150,11 +166,27 @@ def figure(
         )
         if shape is not None
     ]
+    for kind, some in zip(("asked", "asked wrong"), asked, strict=True):
+        lines = [view.outline(shape) for shape in some if shape is not None]
+        parts += [f'<path class="halo" d="{d}"/><path class="{kind}" d="{d}"/>' for d in lines]
+    known = any(shape is not None for some in asked for shape in some)
+    dashed = "; dashed is what was searched with" if known else ""
     return (
         f'<figure><svg viewBox="0 0 {WIDTH} {view.height}" role="img" '
         f'aria-label="Map of the matches">{"".join(parts)}</svg>'
-        "<figcaption>Footprints, numbered by rank; Web Mercator.</figcaption></figure>"
+        f"<figcaption>Footprints, numbered by rank{dashed}; Web Mercator.</figcaption></figure>"
     )
+
+
+def _view(
+    shapes: npt.NDArray[np.object_],
+    asked: tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]],
+) -> View | None:
+    """Frame the matches, and the examples unless they are so far that the matches become small."""
+    near, wide = View.around(shapes), View.around(np.concatenate([shapes, *asked]))
+    if near is None or wide is None:
+        return near
+    return wide if wide.extent.max() <= FAR_OFF * near.extent.max() else near
 
 
 def _colour(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
@@ -245,8 +277,8 @@ def graticule(view: View) -> str:
     Returns:
         SVG.
     """
-    low, extent, scale, height = view.low, view.extent, view.scale, view.height
-    (west, north), (east, south) = from_square([low, low + extent]).tolist()
+    low, scale, height = view.low, view.scale, view.height
+    west, south, east, north = view.box()
     raw = max((east - west) / 5, 1e-4)
     base = 10.0 ** math.floor(math.log10(raw))
     step = next(base * m for m in (1, 2, 5, 10) if base * m >= raw)
@@ -262,7 +294,7 @@ def graticule(view: View) -> str:
     for n in range(math.ceil(south / step), math.floor(north / step) + 1):
         y = (to_square((0.0, n * step))[1] - low[1]) * scale
         lines.append(
-            f'<path class="grid" d="M0 {y:.1f}H{WIDTH}"/>'
+            f'<path class="grid" d="M0 {y:.1f}H{view.width}"/>'
             f'<text class="deg" x="4" y="{y - 4:.1f}">{n * step:.{digits}f}°</text>'
         )
     return "".join(lines)

@@ -1,5 +1,6 @@
-"""Show matches and archives in a notebook: as HTML, as a grid of pictures, on a map."""
+"""Show matches, archives and concepts in a notebook: as HTML, and matches on a map."""
 
+import base64
 import datetime as dt
 import textwrap
 from collections.abc import Sequence
@@ -8,23 +9,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
+import shapely
 
-from geohash_rs.errors import ExportError, QueryError
-from geohash_rs.export.html import tile_pictures
+from geohash_rs.errors import ExportError
+from geohash_rs.export.examples import ShownExample, examples_of, outlines, read_examples
+from geohash_rs.export.locator import CREDIT, Locator, locator_svg
+from geohash_rs.export.lonlat import lonlat_geometries
+from geohash_rs.export.match_text import facts_of, moment_text, scene_text
+from geohash_rs.export.plain_text import plain_text
+from geohash_rs.export.row_pictures import read_pictures
+from geohash_rs.pictures.world import lines_in
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
-    from matplotlib.figure import Figure
 
     from geohash_rs.store.code_store import CodeStore
 
-__all__ = ["archive_html", "concept_html", "explore", "matches_html", "plot_grid"]
+__all__ = ["NEEDED", "archive_html", "concept_html", "explore", "matches_html"]
 
 SHOWN = 12  # pictures in a cell
+EXAMPLES = 4  # of each kind
 NEEDED = ("scene", "col", "row", "width", "height", "tile_id", "distance", "rank")
-CELL = "display:inline-block;width:104px;margin:0 6px 6px 0;font-size:11px;vertical-align:top"
+CELL = (
+    "display:inline-block;width:104px;margin:0 6px 6px 0;font-size:11px;vertical-align:top;"
+    "overflow-wrap:anywhere"
+)
+PICTURE = 128  # px
+MAP = 260  # px of the map's width
 IMAGE = "width:104px;height:104px;object-fit:cover;border-radius:6px;background:#8883"
 FAINT = "opacity:.7"
+TOOLTIP = ("rank", "distance", "datetime", "scene", "tile_id")
+TEAL, DARK, GREY = "#0f6376", "#17212b", "#6b7c8c"
 MOST_FACT = 80  # characters
 
 
@@ -69,7 +85,7 @@ class Named(Protocol):
 
 
 def matches_html(matches: "GeoDataFrame") -> str | None:
-    """Show the first matches as pictures in a notebook cell.
+    """Show the query and the first matches as pictures in a notebook cell, next to a map.
 
     Args:
         matches: Matches, or some of them.
@@ -77,31 +93,85 @@ def matches_html(matches: "GeoDataFrame") -> str | None:
     Returns:
         HTML without scripts; None if columns of matches are missing.
     """
-    from geohash_rs.pictures.tiles import data_uri
-
     if not set(NEEDED) <= set(matches.columns):
         return None
     first = matches.head(SHOWN)
     rows = first.drop(columns=first.geometry.name).to_dict("records")
+    pictures = read_pictures(rows, size=PICTURE)
     cells = []
-    for row, picture in zip(rows, tile_pictures(rows, size=128), strict=True):
-        image = f'<img src="{data_uri(picture)}" alt="" style="{IMAGE}">' if picture else ""
-        empty = "" if picture else f'<div style="{IMAGE}"></div>'
-        moment = row.get("datetime")
-        date = f"{moment:%Y-%m-%d}" if moment is not None and moment == moment else "no date"
-        cells.append(
-            f'<div style="{CELL}">{image}{empty}<div><b>{row["rank"]}</b> · '
-            f"{_bits(row['distance'])}<br><span style='{FAINT}'>{date}<br>tile {row['tile_id']}"
-            "</span></div></div>"
-        )
+    for number, (row, webp) in enumerate(zip(rows, pictures.webp, strict=True), 1):
+        rank, far, date = facts_of(row, number)
+        facts = (date, scene_text(row["scene"]), f"tile {row['tile_id']}")
+        cells.append(_cell(webp, f"<b>{escape(rank)}</b> · {far}", facts))
     scenes = matches["scene"].nunique()
     more = f", the first {SHOWN} shown" if len(matches) > SHOWN else ""
     count = f"{len(matches)} match{'es' * (len(matches) != 1)} in {scenes} scene"
+    lack = f"<p style='margin:0 0 6px;{FAINT}'>{_text(pictures.lack)}</p>" if pictures.lack else ""
     return (
-        f"<div><p style='margin:0 0 6px'><b>{count}{'s' * (scenes != 1)}</b>"
+        f"<div>{_asked(matches)}"
+        f"<p style='margin:0 0 6px'><b>{count}{'s' * (scenes != 1)}</b>"
         f"<span style='{FAINT}'>{more}; a GeoDataFrame in {escape(_crs_name(matches))}</span></p>"
-        f"<div>{''.join(cells)}</div></div>"
+        f"{lack}<div>{''.join(cells)}</div></div>"
     )
+
+
+def _asked(matches: "GeoDataFrame") -> str:
+    """Show what was searched with, next to a map of where on the Earth it all is."""
+    examples = read_examples(matches, size=PICTURE, most=EXAMPLES)
+    lists = [
+        _examples(heading, some, more)
+        for heading, some, more in (
+            ("Searched with", examples.right, examples.more_right),
+            ("Unlike", examples.wrong, examples.more_wrong),
+        )
+        if some
+    ]
+    right, wrong = outlines(matches)
+    shapes = lonlat_geometries(matches) if matches.crs is not None else np.empty(0, object)
+    located = locator_svg(shapes, right=right, wrong=wrong, alone=True)
+    if located is not None:
+        svg, caption = located
+        image = base64.b64encode(svg.encode("utf-8")).decode("ascii")
+        lists.append(
+            f'<div style="width:{MAP}px;font-size:11px"><img style="width:{MAP}px" '
+            f'alt="{escape(caption)}" src="data:image/svg+xml;base64,{image}">'
+            f'<div style="{FAINT}">{escape(caption)}</div></div>'
+        )
+    return f"<div style='display:flex;flex-wrap:wrap;gap:0 20px'>{''.join(lists)}</div>"
+
+
+def _examples(heading: str, examples: Sequence[ShownExample], more: int) -> str:
+    others = f" and {more:,} more" if more else ""
+    cells = [
+        _cell(
+            example.webp,
+            f"<b>{escape(example.name)}</b>",
+            [text for text in (example.date, example.scene) if text],
+            reason=example.reason,
+        )
+        for example in examples
+    ]
+    return f"<div><p style='margin:0 0 6px'><b>{heading}{others}</b></p>{''.join(cells)}</div>"
+
+
+def _cell(webp: bytes | None, title: str, facts: Sequence[str], *, reason: str = "") -> str:
+    """Show a picture, or why there is none, above a title in HTML and facts in plain text."""
+    from geohash_rs.pictures.tiles import data_uri
+
+    image = (
+        f'<div style="{IMAGE}">{_text(reason)}</div>'
+        if webp is None
+        else f'<img src="{data_uri(webp)}" alt="" style="{IMAGE}">'
+    )
+    lines = "<br>".join(map(_text, facts))
+    return (
+        f'<div style="{CELL}">{image}<div>{title}<br><span style="{FAINT}">{lines}</span>'
+        "</div></div>"
+    )
+
+
+def _text(text: str) -> str:
+    return escape(plain_text(text))
 
 
 def archive_html(archive: "CodeStore") -> str:
@@ -208,73 +278,17 @@ def _outline(archive: "CodeStore") -> str:
     )
 
 
-def _bits(distance: int) -> str:
-    return f"{distance} bit{'s' * (distance != 1)}"
-
-
 def _crs_name(frame: "GeoDataFrame") -> str:
     return str(frame.crs) if frame.crs is not None else "no CRS"
 
 
-def plot_grid(
-    matches: "GeoDataFrame", *, columns: int = 6, most: int = 24, remote_scenes: bool = False
-) -> "Figure":
-    """Draw matches as a grid of pictures with matplotlib.
-
-    Args:
-        matches: Matches; pictures are read from their scenes.
-        columns: Pictures per row.
-        most: Most pictures to draw.
-        remote_scenes: Whether to read whatever the matches name, such as URLs. Otherwise only
-            plain raster files of this machine are drawn.
-
-    Returns:
-        The figure, to show or save.
-
-    Raises:
-        QueryError: If `columns` or `most` is less than 1, or columns of matches are missing.
-    """
-    from io import BytesIO
-
-    from matplotlib.figure import Figure
-    from PIL import Image
-
-    from geohash_rs.pictures.permission import Permission
-
-    if columns < 1 or most < 1:
-        msg = f"columns is {columns} and most is {most}; both must be at least 1."
-        raise QueryError(msg)
-    missing = [name for name in NEEDED if name not in matches.columns]
-    if missing:
-        msg = f"the table has no column {', '.join(missing)}; plot_grid draws matches of a query."
-        raise QueryError(msg)
-    first = matches.head(most)
-    rows: Sequence[dict[str, Any]] = first.drop(columns=first.geometry.name).to_dict("records")
-    lines = max(1, -(-len(rows) // columns))
-    figure = Figure(figsize=(1.7 * columns, 2.15 * lines), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(lines, columns, squeeze=False)).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    permission = Permission(remote_scenes=remote_scenes)
-    pictures = tile_pictures(rows, size=192, permission=permission)
-    for axis, row, picture in zip(axes, rows, pictures, strict=False):
-        moment = row.get("datetime")
-        date = f"{moment:%Y-%m-%d}" if moment is not None and moment == moment else ""
-        axis.set_title(f"{row['rank']}: {_bits(row['distance'])}\n{date}", fontsize=8)
-        if picture is None:
-            axis.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axis.transAxes)
-        else:
-            axis.imshow(np.asarray(Image.open(BytesIO(picture))), interpolation="nearest")
-    return figure
-
-
 def explore(matches: "GeoDataFrame", **options: Any) -> Any:  # noqa: ANN401 - a folium.Map
-    """Show matches on an interactive map, coloured by distance.
+    """Show matches on an interactive map, coloured by distance, with what was searched with.
 
     Args:
         matches: Matches.
         **options: Arguments of `geopandas.GeoDataFrame.explore`, which override the defaults
-            here: no background tiles, colour by distance.
+            here: coastlines and borders instead of background tiles, colour by distance.
 
     Returns:
         A folium map. Showing it loads Leaflet from the network; the page of
@@ -291,11 +305,37 @@ def explore(matches: "GeoDataFrame", **options: Any) -> Any:  # noqa: ANN401 - a
         raise ExportError(msg) from error
     import geopandas as gpd
 
-    shown = [n for n in ("rank", "distance", "tile_id", "datetime") if n in matches.columns]
     frame = gpd.GeoDataFrame(matches)
-    choices: dict[str, Any] = {"tiles": None, "tooltip": shown, "style_kwds": {"fillOpacity": 0.3}}
+    choices: dict[str, Any] = {"tiles": None, "style_kwds": {"fillOpacity": 0.3}, "name": "matches"}
+    choices["tooltip"] = [name for name in TOOLTIP if name in frame.columns]
     if "distance" in frame.columns:
         choices |= {"column": "distance", "cmap": "plasma"}
-    if "datetime" in frame.columns:
-        frame = frame.assign(datetime=frame["datetime"].astype(str))
-    return frame.explore(**{**choices, **options})
+    for name, text in (("datetime", moment_text), ("scene", scene_text)):
+        if name in frame.columns:
+            frame = frame.assign(**{name: frame[name].map(text)})
+    choices |= options
+    drawn = frame.explore(**choices)
+    asked = examples_of(matches)
+    if choices["tiles"] is None:
+        _add_world(drawn, np.concatenate([lonlat_geometries(frame), *outlines(matches)]))
+    if asked is not None and not asked.geometry.isna().all():
+        placed = asked[asked.geometry.notna()]
+        for right, name, colour in ((True, "searched with", TEAL), (False, "unlike", DARK)):
+            some = placed[placed["positive"] == right]
+            if len(some):
+                style = {"fill": False, "dashArray": "6 4", "weight": 3}
+                some[["example", some.geometry.name]].explore(
+                    m=drawn, color=colour, name=name, style_kwds=style, tooltip="example"
+                )
+    return drawn
+
+
+def _add_world(drawn: Any, shapes: npt.NDArray[np.object_]) -> None:  # noqa: ANN401 - a folium.Map
+    """Add coastlines and borders to a folium map, as far as it takes to recognise the place."""
+    import geopandas as gpd
+
+    chosen = Locator.around(shapes)
+    if chosen is not None:
+        lines = [shapely.LineString(line) for line in lines_in(chosen.view.box())]
+        world = gpd.GeoSeries(lines, crs="EPSG:4326")
+        world.explore(m=drawn, color=GREY, name=CREDIT, style_kwds={"weight": 1})

@@ -1,4 +1,4 @@
-"""Store QGIS styles in a GeoPackage: matches by distance, areas by score, regions by share."""
+"""Store QGIS styles in a GeoPackage: matches, their query, areas and regions."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -6,9 +6,18 @@ from contextlib import closing
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-__all__ = ["PICTURE_COLUMN", "area_style", "match_style", "region_style", "store_style"]
+__all__ = [
+    "PICTURE_COLUMN",
+    "REASON_COLUMN",
+    "area_style",
+    "example_style",
+    "match_style",
+    "region_style",
+    "store_style",
+]
 
 PICTURE_COLUMN = "picture"
+REASON_COLUMN = "no_picture"  # why there is none
 CLASSES = 5
 NEAR, FAR = (0xF0, 0x20, 0x6A), (0xFF, 0xC4, 0x6B)
 
@@ -27,8 +36,15 @@ INSERT = """INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_n
   f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, owner)
   VALUES ('', '', ?, ?, ?, ?, '', 1, ?, '')"""
 
+RIGHT, WRONG = "15,99,118", "23,33,43"
+EXAMPLE_TIP = """<b>[% "example" %]</b>, [% if("positive", 'searched with', 'unlike this') %]<br>
+[% coalesce(replace(format_date("datetime", 'yyyy-MM-dd HH:mm'), ' 00:00', '') || ', ', '') %]
+[% coalesce(file_name("scene"), '') %]<br>
+[% coalesce('<img src="' || "picture" || '" width="160">', "no_picture", '') %]"""
 TIP = """<b>[% "rank" %]: [% "distance" %] bits</b><br>
-[% format_date("datetime", 'yyyy-MM-dd') %], tile [% "tile_id" %]<br>"""
+[% coalesce(replace(format_date("datetime", 'yyyy-MM-dd HH:mm'), ' 00:00', ''), 'no date') %],
+tile [% "tile_id" %]<br>
+[% file_name("scene") %]<br>"""
 PICTURE = """
 <img src="[% "picture" %]" width="160">"""
 
@@ -55,14 +71,35 @@ def match_style(least: int, most: int, *, pictures: bool) -> str:
     tip = escape(TIP + (PICTURE if pictures else ""))
     hidden = f'<column name="{PICTURE_COLUMN}" type="field" hidden="1" width="-1"/>'
     return _qml(
-        attribute="distance",
-        ranges=ranges,
-        symbols=symbols,
-        order="rank",
+        _graduated("distance", ranges=ranges, symbols=symbols, order="rank"),
         label="rank",
         colour="160,15,60,255",
         tip=tip,
         hidden=hidden if pictures else "",
+    )
+
+
+def example_style() -> str:
+    """Return the style of a layer of what was searched with, in QGIS's format.
+
+    Returns:
+        QML for QGIS 3.22 and later: dashed outlines, with what they are.
+    """
+    kinds = (('"positive"', "searched with", RIGHT), ('not "positive"', "unlike this", WRONG))
+    rules, symbols = [], []
+    for number, (kind, label, colour) in enumerate(kinds):
+        rules.append(
+            f'<rule key="{{{number}}}" filter={quoteattr(kind)} symbol="{number}" label="{label}"/>'
+        )
+        symbols.append(_symbol(number, colour, fill=0, width="0.8", line="dash"))
+    renderer = (
+        '<renderer-v2 type="RuleRenderer" symbollevels="0" enableorderby="0" forceraster="0">'
+        f'<rules key="{{root}}">{"".join(rules)}</rules>'
+        f"<symbols>{''.join(symbols)}</symbols></renderer-v2>"
+    )
+    hidden = f'<column name="{PICTURE_COLUMN}" type="field" hidden="1" width="-1"/>'
+    return _qml(
+        renderer, label="example", colour=f"{RIGHT},255", tip=escape(EXAMPLE_TIP), hidden=hidden
     )
 
 
@@ -92,10 +129,7 @@ def area_style(scores: Sequence[float], *, dated: bool) -> str:
         """score [% format_number("score", 2) %], [% "tiles" %] tiles<br>"""
     )
     return _qml(
-        attribute="score",
-        ranges=ranges,
-        symbols=symbols,
-        order="area",
+        _graduated("score", ranges=ranges, symbols=symbols, order="area"),
         label="format_number(&quot;area_km2&quot;, 2) || ' km²'",
         colour="90,20,40,255",
         tip=escape(tip),
@@ -126,10 +160,7 @@ def region_style(most: float) -> str:
         """in [% "areas" %] areas, [% format_number(100 * "share", 3) %] % of it<br>"""
     )
     return _qml(
-        attribute="share",
-        ranges=ranges,
-        symbols=symbols,
-        order="area_km2",
+        _graduated("share", ranges=ranges, symbols=symbols, order="area_km2"),
         label="&quot;region&quot; || '\n' || format_number(&quot;area_km2&quot;, 2) || ' km²'",
         colour="10,60,70,255",
         tip=escape(tip),
@@ -138,12 +169,19 @@ def region_style(most: float) -> str:
     )
 
 
+def _graduated(attribute: str, *, ranges: Sequence[str], symbols: Sequence[str], order: str) -> str:
+    return (
+        f'<renderer-v2 type="graduatedSymbol" attr="{attribute}" graduatedMethod="GraduatedColor" '
+        'symbollevels="0" enableorderby="1" forceraster="0">'
+        f"<ranges>{''.join(ranges)}</ranges><symbols>{''.join(symbols)}</symbols>"
+        f'<orderby><orderByClause asc="0" nullsFirst="0">"{order}"</orderByClause></orderby>'
+        "</renderer-v2>"
+    )
+
+
 def _qml(
+    renderer: str,
     *,
-    attribute: str,
-    ranges: Sequence[str],
-    symbols: Sequence[str],
-    order: str,
     label: str,
     colour: str,
     tip: str,
@@ -154,11 +192,7 @@ def _qml(
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
         '<qgis version="3.22.0" styleCategories="Symbology|Labeling|MapTips|AttributeTable" '
         'labelsEnabled="1">\n'
-        f'<renderer-v2 type="graduatedSymbol" attr="{attribute}" graduatedMethod="GraduatedColor" '
-        'symbollevels="0" enableorderby="1" forceraster="0">'
-        f"<ranges>{''.join(ranges)}</ranges><symbols>{''.join(symbols)}</symbols>"
-        f'<orderby><orderByClause asc="0" nullsFirst="0">"{order}"</orderByClause></orderby>'
-        "</renderer-v2>\n"
+        f"{renderer}\n"
         '<labeling type="simple"><settings calloutType="simple">'
         f'<text-style fieldName="{label}" isExpression="{int(is_expression)}" fontSize="9" '
         f'textColor="{colour}" fontWeight="75" namedStyle="Bold">'
@@ -215,11 +249,13 @@ def _colour(share: float) -> str:
     return ",".join(str(round(a + (b - a) * share)) for a, b in zip(NEAR, FAR, strict=True))
 
 
-def _symbol(number: int, colour: str, *, fill: int = 40, width: str = "0.66") -> str:
+def _symbol(
+    number: int, colour: str, *, fill: int = 40, width: str = "0.66", line: str = "solid"
+) -> str:
     values = {
         "color": f"{colour},{fill}",
         "outline_color": f"{colour},255",
-        "outline_style": "solid",
+        "outline_style": line,
         "outline_width": width,
         "outline_width_unit": "MM",
         "style": "solid",

@@ -96,7 +96,7 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
     def plot_grid(
         self, *, columns: int = 6, most: int = 24, remote_scenes: bool = False
     ) -> "Figure":
-        """Draw the matches as a grid of pictures, see `geohash_rs.export.notebook.plot_grid`.
+        """Draw query and matches as pictures, see `geohash_rs.export.picture_grid.plot_grid`.
 
         Args:
             columns: Pictures in a row.
@@ -106,9 +106,9 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
         Returns:
             A matplotlib figure.
         """
-        from geohash_rs.export import notebook
+        from geohash_rs.export import picture_grid
 
-        return notebook.plot_grid(self, columns=columns, most=most, remote_scenes=remote_scenes)
+        return picture_grid.plot_grid(self, columns=columns, most=most, remote_scenes=remote_scenes)
 
     def explore(self, **options: Any) -> Any:  # noqa: ANN401 - geopandas' own, a folium map
         """Show the matches on an interactive map, see `geohash_rs.export.notebook.explore`.

@@ -15,7 +15,9 @@ from geohash_rs.footprints.projection import WGS84
 from geohash_rs.footprints.shapes import lonlat_shape
 
 __all__ = [
+    "EXAMPLES",
     "across_180",
+    "holds_examples",
     "read_region",
     "read_shapes",
     "region_of_frame",
@@ -26,6 +28,7 @@ __all__ = [
 PARQUET = (".parquet", ".geoparquet", ".pq")
 GEOJSON = (".geojson", ".json", ".geojsonl", ".geojsons")
 MOST_NAMED = 10
+EXAMPLES = "what the matches of geohash_rs were searched with"  # describes a layer next to them
 SRID = re.compile(r"\s*SRID=(\d+);", re.IGNORECASE)  # as PostGIS writes it
 
 
@@ -251,6 +254,8 @@ def _check_layer(file: Path, layer: str | None) -> str | None:
 
     found = pyogrio.list_layers(file)
     layers = [str(name) for name, kind in found if kind is not None]
+    if layer is None and len(layers) > 1:
+        layers = [name for name in layers if not holds_examples(file, name)] or layers
     named = ", ".join(layers[:MOST_NAMED]) + (", ..." if len(layers) > MOST_NAMED else "")
     if layer is not None and layer not in layers:
         msg = f"{file} has no layer {layer!r}; its layers are {named or 'none'}."
@@ -259,3 +264,19 @@ def _check_layer(file: Path, layer: str | None) -> str | None:
         msg = f"{file} has {len(layers)} layers ({named}); choose one with layer=..."
         raise RegionError(msg)
     return layer if layer is not None or not layers else layers[0]
+
+
+def holds_examples(file: Path, layer: str) -> bool:
+    """Return whether a layer holds what the matches next to it were searched with.
+
+    Args:
+        file: A vector file.
+        layer: One of its layers.
+
+    Returns:
+        Whether it says so in its description.
+    """
+    import pyogrio
+
+    described = pyogrio.read_info(file, layer=layer)["layer_metadata"] or {}
+    return bool(described.get("DESCRIPTION") == EXAMPLES)

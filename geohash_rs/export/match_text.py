@@ -1,0 +1,63 @@
+"""What people read about a match: its rank, distance, date and scene."""
+
+import datetime as dt
+from typing import Any
+
+from geohash_rs.export.plain_text import plain_text
+
+__all__ = ["bits_text", "facts_of", "moment_text", "scene_text"]
+
+
+def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
+    """Return rank, distance and date of a match as text.
+
+    Args:
+        row: Its columns.
+        number: Used as the rank if it has none.
+
+    Returns:
+        Rank, distance and date; the distance is empty if it has none.
+    """
+    bits = row.get("distance")
+    far = "" if bits is None else bits_text(int(bits))
+    return str(row.get("rank", number)), far, moment_text(row.get("datetime"))
+
+
+def bits_text(distance: int) -> str:
+    """Return a Hamming distance as text."""
+    return f"{distance} bit{'s' * (distance != 1)}"
+
+
+def moment_text(moment: object) -> str:
+    """Return a date as text, with its time unless that is midnight.
+
+    Args:
+        moment: A time in UTC, or a missing value.
+
+    Returns:
+        Text such as "2023-05-14" or "2023-05-14 10:31 UTC"; "no date" if it is missing.
+
+    >>> moment_text(dt.datetime(2023, 5, 14, 10, 31, tzinfo=dt.UTC)), moment_text(None)
+    ('2023-05-14 10:31 UTC', 'no date')
+    """
+    if not isinstance(moment, dt.datetime) or moment != moment:  # NaT is a datetime
+        return "no date"
+    at_midnight = moment.time() == dt.time()
+    return f"{moment:%Y-%m-%d}" if at_midnight else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def scene_text(scene: object) -> str:
+    """Return the name of a scene without its folder and without the keys of a URL.
+
+    Args:
+        scene: Its path or URI, or a missing value.
+
+    Returns:
+        One line of plain text, empty if it has no scene.
+
+    >>> scene_text("https://example.org/a/b.tif?key=1"), scene_text(None)
+    ('b.tif', '')
+    """
+    if not isinstance(scene, str):
+        return ""
+    return plain_text(scene.partition("?")[0].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])

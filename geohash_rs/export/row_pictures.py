@@ -1,0 +1,81 @@
+"""Read the pictures of matches and examples from their scenes, and say why some are missing."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from geohash_rs.errors import GeoHashRSWarning, SceneError
+
+if TYPE_CHECKING:
+    from geohash_rs.pictures.permission import Permission
+
+__all__ = ["RowPictures", "read_pictures"]
+
+WINDOW = ("scene", "col", "row", "width", "height")
+NO_WINDOW = "no picture: it is not a window of a scene."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowPictures:
+    """Pictures of rows.
+
+    Attributes:
+        webp: A WebP file for each row; None where there is none.
+        reasons: A sentence for each row, empty where there is a picture.
+    """
+
+    webp: Sequence[bytes | None]
+    reasons: Sequence[str]
+
+    @property
+    def lack(self) -> str:
+        """What could not be read and why, in one sentence; empty if nothing failed."""
+        failed = [reason for reason in self.reasons if reason not in ("", NO_WINDOW)]
+        different = list(dict.fromkeys(failed))
+        if not different:
+            return ""
+        others = f" ({len(different) - 1} more likewise)" if len(different) > 1 else ""
+        many = f"{len(failed)} pictures are missing: " if len(failed) > 1 else ""
+        return f"{many}{different[0].rstrip('.')}{others}."
+
+    def warn(self) -> None:
+        """Warn if pictures could not be read."""
+        if self.lack:
+            warnings.warn(self.lack, GeoHashRSWarning, stacklevel=3)
+
+
+def read_pictures(
+    rows: Sequence[dict[str, Any]], *, size: int, permission: "Permission | None" = None
+) -> RowPictures:
+    """Read pictures of tiles and patches from their scenes.
+
+    Args:
+        rows: Their columns scene, col, row, width and height.
+        size: Pixels of the longer side.
+        permission: What pictures may be read from; None allows plain raster files of this machine.
+
+    Returns:
+        The pictures, and why others could not be read.
+    """
+    import pandas as pd
+
+    from geohash_rs.pictures.tiles import Thumbnails, encode_webp
+
+    thumbnails = Thumbnails(permission)
+    webp: list[bytes | None] = []
+    reasons = []
+    for row in rows:
+        picture, reason = None, ""
+        values = [row.get(name) for name in WINDOW]
+        if any(pd.isna(value) for value in values):
+            reason = NO_WINDOW
+        else:
+            window = [int(value) for value in values[1:]]  # type: ignore[arg-type]  # not missing
+            try:
+                picture = encode_webp(thumbnails.read(str(values[0]), window, size=size))
+            except SceneError as error:
+                reason = str(error)
+        webp.append(picture)
+        reasons.append(reason)
+    return RowPictures(webp=webp, reasons=reasons)
