@@ -110,6 +110,8 @@ def exact(
     Returns:
         Whether each does, bool, shape (m,).
     """
+    if region.geometry.geom_type == "MultiPoint" and not within:
+        return _meets_points(region.geometry, shapes)
     shapely.prepare(region.geometry)
     if within:
         return shapely.covers(region.geometry, shapes)
@@ -253,12 +255,23 @@ def _place_shapes(region: Region, boxes: Boxes) -> Status:
     A prepared geometry builds its index on first use, which is not thread-safe
     (https://libgeos.org/usage/c_api/#prepared-geometry), so each call prepares its own copy.
     """
-    shape = shapely.from_wkb(shapely.to_wkb(region.geometry))
-    shapely.prepare(shape)
     west = np.maximum(boxes[:, 0] - MARGIN, -180.0 - MARGIN)
     cells = shapely.box(west, boxes[:, 1] - MARGIN, boxes[:, 2] + MARGIN, boxes[:, 3] + MARGIN)
-    status = np.where(shapely.intersects(shape, cells), MAYBE, OUT).astype(np.uint8)
-    status[shapely.contains_properly(shape, cells)] = IN
+    if region.geometry.geom_type == "MultiPoint":  # which holds no box
+        status = np.where(_meets_points(region.geometry, cells), MAYBE, OUT).astype(np.uint8)
+    else:
+        shape = shapely.from_wkb(shapely.to_wkb(region.geometry))
+        shapely.prepare(shape)
+        status = np.where(shapely.intersects(shape, cells), MAYBE, OUT).astype(np.uint8)
+        status[shapely.contains_properly(shape, cells)] = IN
     beyond = boxes[:, 2] > 180
     status[beyond] = MAYBE
     return status
+
+
+def _meets_points(points: BaseGeometry, shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Return which shapes meet any of many points, for which GEOS prepares no index."""
+    tree = shapely.STRtree(shapely.get_parts(points))
+    found = np.zeros(len(shapes), dtype=bool)
+    found[tree.query(shapes, predicate="intersects")[0]] = True
+    return found
