@@ -3,9 +3,10 @@
 import threading
 
 from geohash_rs.errors import QueryError
+from geohash_rs.export.plain_text import scene_name
 from geohash_rs.pictures.scenes import PlacedScene, draw_scene, place_scene, scenes_in_view
 from geohash_rs.pictures.tiles import Thumbnails, encode_webp
-from geohash_rs.serve.geojson import scene_name, short_names
+from geohash_rs.serve.geojson import short_names
 from geohash_rs.serve.messages import SceneAnswer
 from geohash_rs.serve.view import parse_view
 from geohash_rs.store.code_store import CodeStore

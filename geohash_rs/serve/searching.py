@@ -22,6 +22,7 @@ from geohash_rs.errors import (
     QueryError,
     ValueMismatchError,
 )
+from geohash_rs.export.plain_text import scene_name
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
 from geohash_rs.retrieval.matches import Matches, rank_matches
@@ -30,7 +31,7 @@ from geohash_rs.retrieval.query import Query, join_queries, query_of_tile
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.serve.codes import codes_of, on_page
 from geohash_rs.serve.description import describe_archive
-from geohash_rs.serve.geojson import feature, read_polygon, scene_name, short_names
+from geohash_rs.serve.geojson import feature, read_polygon, short_names
 from geohash_rs.serve.messages import (
     ArchiveAnswer,
     KeptTile,
