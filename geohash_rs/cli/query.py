@@ -18,7 +18,7 @@ from geohash_rs.cli.asked import (
 from geohash_rs.cli.calibrate import read_calibration
 from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
 from geohash_rs.cli.terminal import echo
-from geohash_rs.cli.tile_table import check_pictures, print_tiles
+from geohash_rs.cli.tile_table import check_pictures, print_tile_at_point, print_tiles
 
 __all__ = ["query_command"]
 
@@ -26,7 +26,7 @@ __all__ = ["query_command"]
 @click.command("query")
 @archive_argument
 @click.argument("patches", metavar="[PATCH]...", nargs=-1)
-@click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place.")
+@click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place: of --time, --scene, --label and --tile-size, the smallest, then the latest.")
 @click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile that has this id; can be repeated.")
 @click.option("--vector", metavar="FILE.npy|FILE.parquet:ROW", help="Search with the feature vector, or the vectors, in this file, or with that in this row of a table, from 0.")
 @click.option("--concept", type=click.Path(path_type=Path), metavar="FILE.concept", help="List the tiles with the highest scores of a concept, see 'geohash-rs learn', instead of those near an example.")
@@ -121,6 +121,8 @@ def query_command(
                 crs=crs,
                 device=device,
             )
+    if point is not None:
+        print_tile_at_point(matches)
     if output is not None:
         matches.to_file(output, remote_scenes=remote_scenes)
         echo(f"{len(matches)} matches written to {output}.", err=True)

@@ -6,7 +6,7 @@ import click
 
 from geohash_rs.cli.terminal import echo
 
-__all__ = ["check_pictures", "print_tiles"]
+__all__ = ["check_pictures", "print_tile_at_point", "print_tiles"]
 
 SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 
@@ -54,6 +54,21 @@ def print_tiles(tiles: object, *, scores: bool = False) -> None:
         return
     names = frame["scene"].map(_last_part)
     echo(*frame.assign(scene=names).to_string(index=False, na_rep="-").split("\n"))
+
+
+def print_tile_at_point(tiles: object) -> None:
+    """Print to the error output which tile a search by point used.
+
+    Args:
+        tiles: Matches.
+    """
+    import pandas as pd
+
+    examples = pd.DataFrame(getattr(tiles, "examples", None))
+    at_point = examples["tile_id"].notna() & examples["example"].str.contains(" at ", regex=False)
+    for one in examples[at_point].itertuples():
+        moment = "no date" if pd.isna(one.datetime) else f"{one.datetime:%Y-%m-%d %H:%M:%S} UTC"  # type: ignore[str-bytes-safe]
+        echo(f"Searching with {one.example}: {_last_part(str(one.scene))}, {moment.removesuffix(' 00:00:00 UTC')}.", err=True)
 
 
 def _last_part(address: str) -> str:

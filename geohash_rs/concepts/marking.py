@@ -228,7 +228,7 @@ def _tiles_of(
         one = gpd.GeoSeries([item], crs=WGS84)
         return tiles_of_shapes(archive, one, name="the shape", where=where)
     if isinstance(item, tuple | list) and len(item) == 2:
-        query = query_of_point(archive, item, tile_sizes=where.tile_sizes)
+        query = query_of_point(archive, item, where=where)
         return np.array([query.source], dtype=np.int64)
     msg = (
         f"{item!r} does not mark a tile; pass a tile id, the path of a patch or a vector layer, "

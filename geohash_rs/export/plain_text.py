@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["plain_cell", "plain_text"]
+__all__ = ["plain_cell", "plain_text", "scene_name"]
 
 # Control characters move the cursor, change colours or retitle a terminal, and those of
 # bidirectional text show a name as another: https://trojansource.codes. Characters without a shape
@@ -30,6 +30,22 @@ def plain_text(text: str) -> str:
     'a\\u001b[2J.tif'
     """
     return CONTROLS.sub(_escape, text)
+
+
+def scene_name(scene: str) -> str:
+    """Return the last part of a scene's path or address, as text that is only shown.
+
+    Args:
+        scene: Path or URI.
+
+    Returns:
+        The name of its file, without what follows a question mark in an address.
+
+    >>> scene_name("https://host/a/b_2023.tif?signature=secret")
+    'b_2023.tif'
+    """
+    path = scene.partition("?")[0] if "://" in scene else scene  # the rest may be a signature
+    return plain_text(re.split(r"[/\\]", path.rstrip("/\\"))[-1])
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import rasterio
+import shapely
 from affine import Affine
 from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
@@ -37,13 +38,15 @@ class PlacedScene:
 
     Attributes:
         scene: Path or URI.
-        date: Acquisition time.
+        date: Acquisition time, or its start.
+        end: End of the acquisition, if it covers a time range.
         box: (xmin, ymin, xmax, ymax) in metres of web maps (EPSG:3857).
         bounds: The same box in degrees.
     """
 
     scene: str
     date: dt.datetime | None
+    end: dt.datetime | None = None
     box: tuple[float, float, float, float]
     bounds: tuple[float, float, float, float]
 
@@ -55,6 +58,7 @@ def place_scene(
     transform: Sequence[float] | None,
     size: tuple[int | None, int | None],
     date: dt.datetime | None,
+    end: dt.datetime | None = None,
 ) -> PlacedScene | None:
     """Place a scene on the web map.
 
@@ -63,7 +67,8 @@ def place_scene(
         crs: Its coordinate reference system.
         transform: The six numbers of its affine transform.
         size: Columns and rows.
-        date: Acquisition time.
+        date: Acquisition time, or its start.
+        end: End of the acquisition, if it covers a time range.
 
     Returns:
         The scene, or None if it cannot be placed: its location or CRS is unknown, or it lies
@@ -88,7 +93,7 @@ def place_scene(
         return None
     if not all(np.isfinite(box)) or max(map(abs, box)) > HALF_WORLD * 1.001:
         return None
-    return PlacedScene(scene=scene, date=date, box=box, bounds=lonlat)
+    return PlacedScene(scene=scene, date=date, end=end, box=box, bounds=lonlat)
 
 
 def scenes_in_view(
@@ -101,8 +106,8 @@ def scenes_in_view(
         view: (minlon, minlat, maxlon, maxlat); longitudes may lie beyond 180.
 
     Returns:
-        The largest `MOST_IN_VIEW` scenes with their numbers, sorted by date so that the latest is
-        drawn on top.
+        Up to `MOST_IN_VIEW` scenes with their numbers, sorted by date so that the latest is drawn
+        on top: first the largest of those that are not covered by later ones.
     """
     west, south, east, north = view
     middle = (west + east) / 2
@@ -113,11 +118,30 @@ def scenes_in_view(
         turn = 360 * round((middle - (left + right) / 2) / 360)  # a view may lie beyond 180
         apart = right + turn < west or left + turn > east or top < south or bottom > north
         if not apart and max(right - left, top - bottom) >= extent * SMALLEST:
-            seen.append((number, scene))
-    seen.sort(key=lambda item: _area(item[1]), reverse=True)
-    kept = seen[:MOST_IN_VIEW]
-    kept.sort(key=lambda item: str(item[1].date or ""))
-    return kept
+            inside = (
+                max(left + turn, west),
+                max(bottom, south),
+                min(right + turn, east),
+                min(top, north),
+            )
+            seen.append((number, scene, shapely.box(*inside)))
+    seen.sort(key=lambda item: str(item[1].date or ""))
+    if len(seen) > MOST_IN_VIEW:
+        covered = _covered([part for *_, part in seen])
+        order = sorted(range(len(seen)), key=lambda at: (covered[at], -_area(seen[at][1])))
+        seen = [seen[at] for at in sorted(order[:MOST_IN_VIEW])]
+    return [(number, scene) for number, scene, _ in seen]
+
+
+def _covered(parts: Sequence[shapely.Polygon]) -> list[bool]:
+    """Return which parts of a view are covered by the parts after them."""
+    above: shapely.Geometry = shapely.Polygon()
+    found = []
+    for part in reversed(parts):
+        found.append(bool(shapely.covers(above, part)))
+        if not found[-1]:
+            above = shapely.union(above, part)
+    return found[::-1]
 
 
 def _area(scene: PlacedScene) -> float:

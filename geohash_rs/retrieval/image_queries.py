@@ -92,8 +92,9 @@ class ImageQueries(Searchable, Protocol):
                 hasher's grid. If the archive has several tile sizes, the patch is cut into tiles
                 of the size nearest to its shorter side, among those of ``tile_size`` if given.
             k: Number of matches; None returns all within ``max_distance`` or ``precision``.
-            point: Longitude and latitude of the archive's tile to search with: the smallest there,
-                among those of ``tile_size`` if given; then the one with the nearest centre.
+            point: Longitude and latitude of the archive's tile to search with: of the tiles there
+                that pass ``time``, ``scenes``, ``labels`` and ``tile_size``, the smallest, then the
+                latest, then the one with the nearest centre.
             tile: Id of the archive's tile to search with, or several.
             vector: Feature vector to search with, float, shape (length,), or several, shape (n,
                 length); or the path of a ``.npy`` file of them; or a row of a Parquet file, such as
@@ -200,8 +201,7 @@ class ImageQueries(Searchable, Protocol):
             check_hasher(archive, [*right, *(item for item in wrong if isinstance(item, Query))])
             right += [query_of_tile(archive, tile_id, **ordered) for tile_id in _several(tile)]
             if point is not None:
-                sizes = where.tile_sizes
-                right += [query_of_point(archive, point, tile_sizes=sizes, **ordered)]
+                right.append(query_of_point(archive, point, where=where, **ordered))
             wrong = [i if isinstance(i, Query) else query_of_tile(archive, i) for i in wrong]
             query = join_queries(right, wrong)
             if precision is not None:

@@ -12,11 +12,10 @@ from shapely.geometry.base import BaseGeometry
 
 from geohash_rs.codes import pack_codes
 from geohash_rs.errors import HasherMismatchError, QueryError, TileNotFoundError
+from geohash_rs.retrieval.at_point import explain_none, tiles_at
 from geohash_rs.retrieval.examples import Example, tile_examples
-from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
-from geohash_rs.store.searchable import Searchable, bits_of
-from geohash_rs.store.segment.tiles import sizes_of_tiles
+from geohash_rs.store.searchable import Searchable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,7 +134,7 @@ def query_of_point(
     archive: Searchable,
     point: Sequence[float],
     *,
-    tile_sizes: frozenset[int] | None = None,
+    where: Where | None = None,
     with_vectors: bool = False,
 ) -> Query:
     """Make a query from the archive's tile at a place.
@@ -143,51 +142,26 @@ def query_of_point(
     Args:
         archive: The archive.
         point: Longitude and latitude, degrees.
-        tile_sizes: Sizes that the tile may have, px; None allows any.
+        where: Limits on the tile; its region is ignored.
         with_vectors: Whether its feature vector is needed to order by.
 
     Returns:
-        The code of the smallest tile there, of several the one whose centre is nearest to the
-        point, of several of those the first.
+        The code of the first of `tiles_at`.
 
     Raises:
-        QueryError: If the point is not valid, or no tile is there.
+        QueryError: If the point is not valid, or no tile is there that passes the limits.
     """
-    if len(point) != 2 or not all(np.isfinite(point)):
-        msg = f"point is {tuple(point)}; pass longitude and latitude in degrees."
-        raise QueryError(msg)
-    lon, lat = float(point[0]), float(point[1])
-    if abs(lon) > 180 or abs(lat) > 90:
-        msg = (
-            f"point is {lon}, {lat}; longitude comes first and lies in -180..180, "
-            "latitude in -90..90."
-        )
-        raise QueryError(msg)
-    place = shapely.Point(lon, lat)
-    num_bits = bits_of(archive)
-    anything = np.zeros((1, num_bits // 8), dtype=np.uint8)
-    where = Where.parse(region=place, tile_size=tile_sizes)
-    here = archive.find(anything, limits=Limits(k=None, max_distance=num_bits), where=where)
-    ids = np.sort(here.ids[0][here.ids[0] >= 0])
-    if len(ids) == 0:
-        sizes = " or ".join(map(str, sorted(tile_sizes or ())))
-        msg = (
-            f"no tile of {f'{sizes} px of ' if sizes else ''}the archive lies at {lon}, {lat}; see "
-            f"its extent{' and tile sizes' if sizes else ''} with 'geohash-rs info'."
-        )
-        raise QueryError(msg)
-    tiles = archive.tiles(ids)
-    sizes_here = sizes_of_tiles(tiles)
-    if not np.isnan(sizes_here).all():
-        small = sizes_here == np.nanmin(sizes_here)
-        tiles, ids = tiles[small], ids[small]
-    nearest = np.argmin(shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), place))
+    limits = Where() if where is None else where
+    tiles = tiles_at(archive, point, where=limits)
+    if tiles.empty:
+        raise QueryError(explain_none(archive, point, where=limits))
+    ids = tiles["tile_id"].to_numpy()[:1]
     return Query(
-        codes=archive.codes(ids[[nearest]]),
-        footprint=tiles.geometry.iloc[nearest],
-        source=int(ids[nearest]),
-        vectors=archive.vectors(ids[[nearest]]) if with_vectors else None,
-        examples=tile_examples(tiles.iloc[[nearest]], place=f"at {lon:.12g}, {lat:.12g}"),
+        codes=archive.codes(ids),
+        footprint=tiles.geometry.iloc[0],
+        source=int(ids[0]),
+        vectors=archive.vectors(ids) if with_vectors else None,
+        examples=tile_examples(tiles.head(1), place="at {:.12g}, {:.12g}".format(*point)),
     )
 
 

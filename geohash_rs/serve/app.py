@@ -41,6 +41,15 @@ from geohash_rs.serve.messages import (
     SearchRequest,
     TileAnswer,
 )
+from geohash_rs.serve.parameters import (
+    Bands,
+    BBox,
+    Latitude,
+    Longitude,
+    ShownAsked,
+    TileId,
+    TileSize,
+)
 from geohash_rs.serve.problems import explain_busy, explain_request, explainer
 from geohash_rs.serve.searching import Searcher, picture_size
 from geohash_rs.serve.teaching import Teacher
@@ -72,13 +81,6 @@ MEDIA = {
 }
 FILES: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {} for kind in MEDIA.values()}}}
 
-TileId = Annotated[int, PathParameter(ge=0, lt=2**63)]
-BBox = Annotated[str, Query(max_length=200, description="minlon,minlat,maxlon,maxlat")]
-TileSize = Annotated[int | None, Query(ge=1, lt=2**31, description="Tile size, px.")]
-Bands = Annotated[
-    str | None,
-    Query(max_length=1000, description="Bands of the patch: one-based indexes or names, as 4,3,2."),
-]
 WRONG: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorAnswer, "description": "There is no such tile or scene."},
     422: {"model": ErrorAnswer, "description": "The request is invalid; detail says why."},
@@ -238,15 +240,19 @@ def _add_archive(
         return searcher.describe(base_map, attribution)
 
     @app.get("/api/tiles", responses=FEATURES, response_class=Response)
-    def tiles(bbox: BBox) -> Response:
-        """Return the footprints in view, or counts in a grid if there are many."""
-        content = views.get((searcher.key, bbox), lambda: searcher.view(bbox).encode())
+    def tiles(bbox: BBox, shown: ShownAsked) -> Response:
+        """Return the footprints in view, or counts in a grid if there are many, and their dates.
+
+        Where tiles lie over each other, only the smallest and latest count.
+        """
+        key = (searcher.key, bbox, *shown.values())
+        content = views.get(key, lambda: searcher.view(bbox, **shown).encode())
         return Response(content, media_type=GEOJSON)
 
     @app.get("/api/scenes", response_model=list[SceneAnswer], responses=WRONG)
-    def scenes(bbox: BBox) -> list[SceneAnswer]:
+    def scenes(bbox: BBox, shown: ShownAsked) -> list[SceneAnswer]:
         """List the scenes in view that are large enough to show."""
-        return searcher.scenes(bbox)
+        return searcher.scenes(bbox, **shown)
 
     @app.get("/api/tile/{tile_id}", response_model=TileAnswer, responses=FEATURES)
     def tile(tile_id: TileId) -> Response:
@@ -254,14 +260,14 @@ def _add_archive(
         return Response(searcher.tile(tile_id), media_type=GEOJSON)
 
     @app.get("/api/tile-at", response_model=TileAnswer, responses=FEATURES)
-    def tile_at(
-        lon: Annotated[float, Query(ge=-720, le=720)],
-        lat: Annotated[float, Query(ge=-90, le=90)],
-        tile_size: TileSize = None,
-    ) -> Response:
-        """Describe the smallest tile at a point, or the tile of the given size."""
-        found = searcher.tile_at((lon, lat), tile_size=tile_size)
-        return Response(found, media_type=GEOJSON)
+    def tile_at(lon: Longitude, lat: Latitude, shown: ShownAsked) -> Response:
+        """Describe the tile at a point: the smallest, then the latest, then the nearest centre."""
+        return Response(searcher.tile_at((lon, lat), **shown), media_type=GEOJSON)
+
+    @app.get("/api/tiles-at", responses=FEATURES, response_class=Response)
+    def tiles_at(lon: Longitude, lat: Latitude, shown: ShownAsked) -> Response:
+        """Describe the tiles at a point, in the same order, up to 200."""
+        return Response(searcher.tiles_at((lon, lat), **shown), media_type=GEOJSON)
 
 
 def _add_pictures(app: FastAPI, searcher: Searcher) -> None:

@@ -1,7 +1,6 @@
 """Read and write the GeoJSON that the page and the server exchange."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,9 +11,9 @@ from shapely.geometry.base import BaseGeometry
 
 from geohash_rs.errors import RegionError, SceneError
 from geohash_rs.export.geojson import geojson_features
-from geohash_rs.export.plain_text import plain_text
+from geohash_rs.export.plain_text import scene_name
 
-__all__ = ["feature", "feature_collection", "read_polygon", "scene_name", "short_names"]
+__all__ = ["feature", "feature_collection", "read_polygon", "short_names"]
 
 MOST_CORNERS = 5000  # per region
 
@@ -70,12 +69,6 @@ def read_polygon(value: Mapping[str, Any], name: str) -> BaseGeometry:
         msg = f"{name} has more than {MOST_CORNERS} corners; simplify it."
         raise RegionError(msg)
     return geometry
-
-
-def scene_name(scene: str) -> str:
-    """Return the last part of a scene's path or address, as text that a page only shows."""
-    path = scene.partition("?")[0] if "://" in scene else scene  # the rest may be a signature
-    return plain_text(re.split(r"[/\\]", path.rstrip("/\\"))[-1])
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from geohash_rs.concepts.concept_file import parse_concept
 from geohash_rs.concepts.mark import Mark, tiles_by_id
 from geohash_rs.concepts.marking import marks_of_tiles
 from geohash_rs.errors import CalibrationError, ConceptError
+from geohash_rs.export.plain_text import scene_name
 from geohash_rs.serve.codes import check_fresh
-from geohash_rs.serve.geojson import read_polygon, scene_name
+from geohash_rs.serve.geojson import read_polygon
 from geohash_rs.serve.messages import ConceptRequest
 from geohash_rs.serve.ranking import Ranking
 from geohash_rs.serve.searching import Searcher, State

@@ -3,10 +3,12 @@
 import threading
 
 from geohash_rs.errors import QueryError
+from geohash_rs.export.plain_text import scene_name
 from geohash_rs.pictures.scenes import PlacedScene, draw_scene, place_scene, scenes_in_view
 from geohash_rs.pictures.tiles import Thumbnails, encode_webp
-from geohash_rs.serve.geojson import scene_name, short_names
+from geohash_rs.serve.geojson import short_names
 from geohash_rs.serve.messages import SceneAnswer
+from geohash_rs.serve.shown import EVERYTHING, Shown
 from geohash_rs.serve.view import parse_view
 from geohash_rs.store.code_store import CodeStore
 
@@ -26,11 +28,12 @@ class ScenePictures:
         self._lock = threading.Lock()
         self._placed: tuple[object, dict[int, PlacedScene]] | None = None
 
-    def in_view(self, bbox: str) -> list[SceneAnswer]:
-        """List the scenes in view that are large enough to show.
+    def in_view(self, bbox: str, *, shown: Shown = EVERYTHING) -> list[SceneAnswer]:
+        """List the scenes in view that are shown and large enough.
 
         Args:
             bbox: The view, as `parse_view` reads it.
+            shown: What the map shows.
 
         Returns:
             The scenes in drawing order, the topmost last.
@@ -38,6 +41,11 @@ class ScenePictures:
         Raises:
             RegionError: If the view is invalid.
         """
+        asked = {
+            number: scene
+            for number, scene in self._all().items()
+            if shown.has_scene(scene.scene, scene.date, scene.end)
+        }
         return [
             SceneAnswer(
                 number=number,
@@ -45,7 +53,7 @@ class ScenePictures:
                 date=None if scene.date is None else scene.date.date().isoformat(),
                 bounds=scene.bounds,
             )
-            for number, scene in scenes_in_view(self._all(), parse_view(bbox))
+            for number, scene in scenes_in_view(asked, parse_view(bbox))
         ]
 
     def draw(self, number: int, thumbnails: Thumbnails) -> bytes:
@@ -80,6 +88,7 @@ class ScenePictures:
                         transform=record.transform,
                         size=(record.width, record.height),
                         date=record.datetime,
+                        end=record.datetime_end,
                     )
                     for number, record in enumerate(self.archive.scenes())
                 }

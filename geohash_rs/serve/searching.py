@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 import geopandas as gpd
 import numpy as np
@@ -22,6 +22,7 @@ from geohash_rs.errors import (
     QueryError,
     ValueMismatchError,
 )
+from geohash_rs.export.plain_text import scene_name
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
 from geohash_rs.retrieval.matches import Matches, rank_matches
@@ -30,7 +31,7 @@ from geohash_rs.retrieval.query import Query, join_queries, query_of_tile
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.serve.codes import codes_of, on_page
 from geohash_rs.serve.description import describe_archive
-from geohash_rs.serve.geojson import feature, read_polygon, scene_name, short_names
+from geohash_rs.serve.geojson import feature, feature_collection, read_polygon, short_names
 from geohash_rs.serve.messages import (
     ArchiveAnswer,
     KeptTile,
@@ -39,8 +40,9 @@ from geohash_rs.serve.messages import (
     SearchRequest,
 )
 from geohash_rs.serve.scene_pictures import ScenePictures
+from geohash_rs.serve.shown import Asked, Shown
 from geohash_rs.serve.uploads import clean_patch
-from geohash_rs.serve.view import parse_view, tile_at, tiles_in_view
+from geohash_rs.serve.view import parse_view, tiles_at_click, tiles_in_view
 from geohash_rs.store.disk.files import FolderFiles
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
@@ -54,6 +56,7 @@ __all__ = ["Searcher", "State", "picture_size"]
 F = TypeVar("F", bound=gpd.GeoDataFrame)
 
 COMPILED = 100_000  # tiles from which a few concepts pay for compiling their loops
+MOST_AT_A_POINT = 200
 SIZES = (96, 192, 384)  # px of pictures of tiles
 ADVICE = (
     (ValueMismatchError, "; drop a patch that holds the values of the archive's scenes"),
@@ -213,15 +216,15 @@ class Searcher:
             self.archive, place=self.place, key=self.key, base_map=base_map, attribution=attribution
         )
 
-    def view(self, bbox: str) -> str:
-        """Describe the tiles in view as GeoJSON, see `tiles_in_view`."""
-        self.check()
-        return tiles_in_view(self.archive.snapshot(), parse_view(bbox))
+    def view(self, bbox: str, **asked: Unpack[Asked]) -> str:
+        """Describe the tiles in view as GeoJSON, see `tiles_in_view` and `Shown.parse`."""
+        archive = self.state().archive
+        return tiles_in_view(archive, parse_view(bbox), shown=Shown.parse(archive, **asked))
 
-    def scenes(self, bbox: str) -> list[SceneAnswer]:
-        """List the scenes in view that are large enough to show."""
-        self.check()
-        return self._scenes.in_view(bbox)
+    def scenes(self, bbox: str, **asked: Unpack[Asked]) -> list[SceneAnswer]:
+        """List the scenes in view that are shown and large enough."""
+        shown = Shown.parse(self.state().archive, **asked)
+        return self._scenes.in_view(bbox, shown=shown)
 
     def scene_picture(self, number: int) -> bytes:
         """Draw a scene in web map projection as WebP, see `ScenePictures.draw`."""
@@ -232,22 +235,17 @@ class Searcher:
         """Describe one tile as a GeoJSON feature."""
         return feature(self.shown(self._tiles([tile_id])))
 
-    def tile_at(self, point: Sequence[float], *, tile_size: int | None = None) -> str:
-        """Describe the tile at a point: the smallest, then the nearest centre, then the latest.
+    def tile_at(self, point: Sequence[float], **asked: Unpack[Asked]) -> str:
+        """Describe the tile on top at a point as a GeoJSON feature, see `tiles_at_click`."""
+        return feature(self.shown(self._tiles_at(point, asked)))
 
-        Args:
-            point: Longitude and latitude, degrees.
-            tile_size: Only tiles of this size, px.
+    def tiles_at(self, point: Sequence[float], **asked: Unpack[Asked]) -> str:
+        """Describe up to `MOST_AT_A_POINT` tiles at a point as GeoJSON, that on top first."""
+        return feature_collection(self.shown(self._tiles_at(point, asked).head(MOST_AT_A_POINT)))
 
-        Returns:
-            A GeoJSON feature.
-
-        Raises:
-            QueryError: If no tile of these sizes covers the point.
-        """
-        self.check()
-        # one state, unaffected by a concurrent refresh
-        return feature(self.shown(tile_at(self.archive.snapshot(), point, tile_size=tile_size)))
+    def _tiles_at(self, point: Sequence[float], asked: Asked) -> gpd.GeoDataFrame:
+        archive = self.state().archive  # one state, unaffected by a concurrent refresh
+        return tiles_at_click(archive, point, shown=Shown.parse(archive, **asked))
 
     @property
     def hides_folders(self) -> bool:

@@ -12,9 +12,10 @@ from geohash_rs.concepts.concept import Concept
 from geohash_rs.concepts.concept_file import check_name
 from geohash_rs.errors import ConceptError, GeoHashRSWarning, ignore_warnings
 from geohash_rs.export.formats import write
+from geohash_rs.export.plain_text import scene_name
 from geohash_rs.serve.computed import Computed, View
 from geohash_rs.serve.drawn_areas import DrawnAreas
-from geohash_rs.serve.geojson import feature_collection, scene_name
+from geohash_rs.serve.geojson import feature_collection
 from geohash_rs.serve.joining import Joiner
 from geohash_rs.serve.learned import Checked, checked, opened, where_of
 from geohash_rs.serve.messages import (

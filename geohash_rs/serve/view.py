@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import geopandas as gpd
 import numpy as np
@@ -11,10 +11,14 @@ import shapely
 
 from geohash_rs.errors import QueryError, RegionError
 from geohash_rs.footprints.web_mercator import from_square, to_square
-from geohash_rs.store.segment.tiles import sizes_of_tiles
-from geohash_rs.store.snapshot import Answers
+from geohash_rs.retrieval.at_point import days_of, explain_none, tiles_at
+from geohash_rs.serve.dates import PartInView, dates_of
+from geohash_rs.serve.on_top import MOST_COMPARED, on_top
+from geohash_rs.serve.shown import EVERYTHING, UNDATED, Shown
+from geohash_rs.store.segment.boxes import boxes_in_view
+from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["MOST_FOOTPRINTS", "cells_in_view", "parse_view", "tile_at", "tiles_in_view"]
+__all__ = ["MOST_FOOTPRINTS", "cells_in_view", "parse_view", "tiles_at_click", "tiles_in_view"]
 
 MOST_FOOTPRINTS = 1500  # per response; more become counts
 CELLS_ACROSS = 64  # most cells along the longer side of a view
@@ -47,72 +51,90 @@ def parse_view(text: str) -> tuple[float, float, float, float]:
     return west - turns, max(south, -90.0), east - turns, min(north, 90.0)
 
 
-def tile_at(
-    archive: Answers, point: Sequence[float], *, tile_size: int | None = None
+def tiles_at_click(
+    archive: Snapshot, point: Sequence[float], *, shown: Shown = EVERYTHING
 ) -> gpd.GeoDataFrame:
-    """Find the tile at a point: the smallest, then the nearest centre, then the latest.
+    """Find the tiles at a point of the map.
 
     Args:
         archive: The archive, in one state.
-        point: Longitude and latitude, degrees.
-        tile_size: Only tiles of this size, px.
+        point: Longitude and latitude, degrees; the longitude may lie beyond 180.
+        shown: What the map shows.
 
     Returns:
-        The tiles there, that one first.
+        The tiles there, the one on top first; see `tiles_at`.
 
     Raises:
-        QueryError: If no tile of these sizes covers the point.
+        QueryError: If no tile that is shown covers the point.
     """
     lon, lat = (float(value) for value in point)
-    lon = (lon + 180) % 360 - 180
-    if not -90 <= lat <= 90 or not np.isfinite(lon):
-        msg = f"place is {lon}, {lat}; pass longitude, latitude in degrees."
+    place = ((lon + 180) % 360 - 180, lat)
+    tiles = tiles_at(archive, place, where=shown.where)
+    on_day: gpd.GeoDataFrame = tiles[shown.tiles(tiles)].reset_index(drop=True)
+    if on_day.empty and shown.day == UNDATED and not tiles.empty:
+        dates = ", ".join(days_of(tiles))
+        msg = f"no tile at {place[0]:.6f}, {lat:.6f} is without a date; there are tiles of {dates}."
         raise QueryError(msg)
-    found = [ids for ids, _ in archive.boxes((lon, lat, lon, lat))]
-    tiles = archive.tiles(np.concatenate([np.empty(0, np.int64), *found]))
-    here = shapely.Point(lon, lat)
-    tiles = tiles[shapely.intersects(tiles.geometry.to_numpy(), here)]
-    sizes = sizes_of_tiles(tiles)
-    if tile_size is not None:
-        tiles, sizes = tiles[sizes == tile_size], sizes[sizes == tile_size]
-    if tiles.empty:
-        of = "" if tile_size is None else f" of {tile_size} px"
-        msg = f"the archive has no tile{of} at {lon:.5f}, {lat:.5f}."
-        raise QueryError(msg)
-    away = shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), here).round(9)
-    ranked = tiles.assign(size=sizes, away=away).sort_values(
-        ["size", "away", "datetime", "tile_id"], ascending=[True, True, False, True]
-    )
-    return ranked.drop(columns=["size", "away"])
+    if on_day.empty:
+        raise QueryError(explain_none(archive, place, where=shown.limits()))
+    return on_day
 
 
-def tiles_in_view(archive: Answers, view: Sequence[float]) -> str:
+def tiles_in_view(archive: Snapshot, view: Sequence[float], *, shown: Shown = EVERYTHING) -> str:
     """Describe the tiles in a view as GeoJSON.
 
     Args:
-        archive: The archive.
+        archive: The archive, in one state.
         view: (minlon, minlat, maxlon, maxlat) as from `parse_view`.
+        shown: What the map shows.
 
     Returns:
-        A feature collection with the members ``kind`` and ``count``. Up to `MOST_FOOTPRINTS`
-        tiles are returned as exact ``footprints`` with the property tile_id; more as ``counts``:
-        squares of the web map's grid with the property count. A tile counts in the square of its
-        box's centre; if that is out of view, of the centre of the box's part in view.
+        A feature collection with the members ``kind``, ``count`` and ``dates``. Up to
+        `MOST_FOOTPRINTS` tiles are returned as exact ``footprints`` with the property tile_id;
+        more as ``counts``: squares of the web map's grid with the property count. A tile counts in
+        the square of its box's centre; if that is out of view, of the centre of the box's part in
+        view. Tiles under others do not count, see `on_top`. ``dates`` lists the days of all tiles
+        in view, whichever of them is shown, see `dates_of`.
     """
-    found = list(archive.boxes(view))
-    count = sum(len(ids) for ids, _ in found)
+    parts = list(_parts(archive, view, shown))
+    dates = json.dumps(dates_of(parts), separators=(",", ":"))
+    parts = _topmost([part.on(shown.day) for part in parts])
+    count = sum(len(part.rows) for part in parts)
     if count <= MOST_FOOTPRINTS:
-        features = _footprints(archive, [ids for ids, _ in found])
-        return _collection("footprints", count, features)
-    return _collection("counts", count, cells_in_view([boxes for _, boxes in found], view))
-
-
-def _collection(kind: str, count: int, features: Sequence[str]) -> str:
+        kind = "footprints"
+        features = _footprints(archive, [part.segment.ids_of(part.rows) for part in parts])
+    else:
+        kind, features = "counts", cells_in_view([part.boxes for part in parts], view)
     joined = ",".join(features)
-    return f'{{"type":"FeatureCollection","kind":"{kind}","count":{count},"features":[{joined}]}}'
+    return (
+        f'{{"type":"FeatureCollection","kind":"{kind}","count":{count},"dates":{dates},'
+        f'"features":[{joined}]}}'
+    )
 
 
-def _footprints(archive: Answers, ids: Sequence[npt.NDArray[np.int64]]) -> list[str]:
+def _parts(archive: Snapshot, view: Sequence[float], shown: Shown) -> Iterator[PartInView]:
+    for segment in archive.segments:
+        rows, boxes = boxes_in_view(segment, view)
+        kept = shown.rows(segment, rows)
+        if kept.any():
+            yield PartInView(segment=segment, rows=rows[kept], boxes=boxes[kept])
+
+
+def _topmost(parts: Sequence[PartInView]) -> Sequence[PartInView]:
+    """Leave out tiles that lie under others; of too many tiles, none."""
+    counts = [len(part.rows) for part in parts]
+    if not 1 < sum(counts) <= MOST_COMPARED:
+        return parts
+    columns = [(part.boxes, part.sizes(), part.starts()) for part in parts]
+    seen = on_top(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+    kept = np.split(seen, np.cumsum(counts)[:-1])
+    return [
+        PartInView(segment=part.segment, rows=part.rows[one], boxes=part.boxes[one])
+        for part, one in zip(parts, kept, strict=True)
+    ]
+
+
+def _footprints(archive: Snapshot, ids: Sequence[npt.NDArray[np.int64]]) -> list[str]:
     tiles = archive.tiles(np.sort(np.concatenate([np.empty(0, np.int64), *ids])))
     shapes = shapely.to_geojson(tiles.geometry.to_numpy())
     return [

@@ -60,7 +60,7 @@ def test_query_by_tile_prints_geojson_that_parses(run, archive):
 
 
 def test_query_by_point_with_region_writes_a_file(run, archive, tmp_path):
-    code, _, _ = run(
+    code, out, err = run(
         "query",
         archive,
         "--point",
@@ -70,8 +70,24 @@ def test_query_by_point_with_region_writes_a_file(run, archive, tmp_path):
         "-o",
         tmp_path / "m.gpkg",
     )
-    assert code == 0
+    assert (code, out) == (0, "")
+    (tile,) = Archive.open(archive, mode="r").query(point=(3.5, 50.5), k=1).examples.itertuples()
+    used = f"Searching with tile {tile.tile_id} at 3.5, 50.5: {Path(tile.scene).name}, 2023-"
+    assert err.startswith(used)
     assert len(gpd.read_file(tmp_path / "m.gpkg", layer="m")) == 10
+
+
+def test_query_by_point_and_time_prints_the_tile_apart_from_the_matches(run, archive):
+    words = ("query", archive, "--point", "3.5,50.5", "-k", 2, "--json")
+    everything = json.loads(run(*words)[1])
+    day = everything["features"][0]["properties"]["datetime"][:10]
+    code, out, err = run(*words, "--time", day)
+    assert code == 0
+    assert json.loads(out)["features"][0]["properties"]["datetime"][:10] == day
+    assert err.rstrip().endswith(f", {day}.")
+    code, out, err = run(*words, "--time", "1990/1991")
+    assert (code, out) == (2, "")
+    assert f"from 1990-01-01 to 1991-12-31; there are tiles of {day}" in err
 
 
 def test_query_takes_positive_and_negative_examples(run, archive):

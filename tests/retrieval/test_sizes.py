@@ -15,7 +15,7 @@ from geohash_rs.codes import hamming_distances
 from geohash_rs.errors import GeoHashRSWarning, QueryError
 from geohash_rs.retrieval.patch_query import hash_patch
 from geohash_rs.retrieval.query import query_of_point
-from geohash_rs.store.search.filters import parse_sizes
+from geohash_rs.store.search.where import Where
 from tests.ground import mosaic
 
 Writer = Callable[..., Path]
@@ -110,14 +110,14 @@ def test_a_point_means_the_smallest_tile_there_unless_the_filter_says_otherwise(
     place = tiles[(tiles["col"] == 64) & (tiles["row"] == 64) & (tiles["width"] == 64)].iloc[0]
     point = shapely.centroid(place.geometry)
     for size, expected in ((None, 64), (128, 128), ((128, 256), 128), (256, 256)):
-        query = query_of_point(
-            sized, (point.x, point.y), tile_sizes=None if size is None else parse_sizes(size)
-        )
+        query = query_of_point(sized, (point.x, point.y), where=Where.parse(tile_size=size))
         (own,) = sized.tiles([query.source]).itertuples()
         assert (own.width, shapely.contains(own.geometry, point)) == (expected, True)
         found = sized.query(point=(point.x, point.y), tile_size=size, k=28)
         assert own.tile_id in set(found["tile_id"][found["distance"] == 0])  # others may be equal
-    with pytest.raises(QueryError, match=r"no tile of 32 px of the archive lies at .* tile sizes"):
+    with pytest.raises(
+        QueryError, match=r"no tile at .* has 32 px; there are tiles of 64 px, 128 px, 256 px"
+    ):
         sized.query(point=(point.x, point.y), tile_size=32)
 
 

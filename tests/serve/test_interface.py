@@ -59,18 +59,23 @@ def test_the_bands_of_a_patch_can_be_chosen(ask, coast, coast_archive):
     assert "no band 9" in json.loads(body)["detail"]
 
 
-def test_the_view_returns_the_tiles_that_meet_it(ask, coast_archive):
+def test_the_view_returns_the_tiles_of_a_day_that_meet_it(ask, coast_archive):
     view = (11.92, 54.08, 11.95, 54.1)
-    body = ask("GET", f"/api/tiles?bbox={','.join(map(str, view))}")[2]
-    answer = json.loads(body)
+    bbox = ",".join(map(str, view))
     archive = Archive.open(coast_archive, mode="r")
     tiles = archive.tiles(np.arange(len(archive)))
-    meets = tiles[tiles.intersects(shapely.box(*view))]["tile_id"]
-    given = {one["properties"]["tile_id"] for one in answer["features"]}
-    assert answer["kind"] == "footprints"
-    assert set(meets) <= given
-    boxes = tiles.geometry.envelope.intersects(shapely.box(*view).buffer(1e-6))
-    assert given <= set(tiles[boxes]["tile_id"])
+    on_days = tiles["datetime"].dt.strftime("%Y-%m-%d")
+    meets = tiles.intersects(shapely.box(*view))
+    near = tiles.geometry.envelope.intersects(shapely.box(*view).buffer(1e-6))
+    dates = json.loads(ask("GET", f"/api/tiles?bbox={bbox}")[2])["dates"]
+    assert [one["day"] for one in dates] == sorted(set(on_days[meets]))
+    for one in dates:
+        answer = json.loads(ask("GET", f"/api/tiles?bbox={bbox}&day={one['day']}")[2])
+        given = {feature["properties"]["tile_id"] for feature in answer["features"]}
+        mine = on_days == one["day"]
+        assert (answer["kind"], answer["dates"]) == ("footprints", dates)
+        assert set(tiles["tile_id"][meets & mine]) <= given <= set(tiles["tile_id"][near & mine])
+        assert len(given) == one["tiles"] == answer["count"]
 
 
 def test_the_interface_describes_itself_and_every_page_has_a_strict_policy(ask):
@@ -119,7 +124,12 @@ REFUSED = [
     ("GET", "/api/scene/77.webp", None, 422, "77"),
     ("GET", "/api/tiles?bbox=1,2,3", None, 422, "1,2,3"),
     ("GET", "/api/tiles?bbox=nan,0,1,1", None, 422, "nan"),
+    ("GET", "/api/tiles?bbox=0,0,1,1&day=2023-13-01", None, 422, "2023-13-01"),
+    ("GET", "/api/tiles?bbox=0,0,1,1&scene=gone.tif", None, 422, "gone.tif"),
+    ("GET", "/api/scenes?bbox=0,0,1,1&time=soon", None, 422, "soon"),
     ("GET", "/api/tile-at?lon=0&lat=0", None, 422, "0.0"),
+    ("GET", "/api/tile-at?lon=11.95&lat=54.09&day=1999-01-01", None, 422, "2023-"),
+    ("GET", "/api/tiles-at?lon=11.95&lat=54.09&day=undated", None, 422, "2023-"),
     ("POST", "/api/search", {"tiles": [1], "k": 0}, 422, "k"),
     ("POST", "/api/search", {"tiles": [1], "secret": 0}, 422, "secret"),
     ("POST", "/api/search", {"tiles": [10**9]}, 404, "1000000000"),

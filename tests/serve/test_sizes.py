@@ -66,7 +66,7 @@ def test_the_tile_at_a_place_is_the_smallest_or_of_the_given_size(there, sized):
         assert (status, found["width"]) == (200, expected)
         assert set(found) == {*tiles.columns} - {"geometry"} | {"scene_name"}
     answer = ask("GET", at + "&tile_size=32")
-    assert (answer[0], "has no tile of 32 px at" in detail(answer)) == (422, True)
+    assert (answer[0], "has 32 px; there are tiles of 64 px" in detail(answer)) == (422, True)
 
 
 def test_a_patch_is_cut_into_tiles_of_the_given_size(there, sized, scene):

@@ -1,0 +1,159 @@
+"""Find the archive's tiles at a point: one rule for Python, the command line, the page and QGIS."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+
+from geohash_rs.errors import QueryError
+from geohash_rs.export.plain_text import scene_name
+from geohash_rs.store.search.filters import TimeRange, parse_region
+from geohash_rs.store.search.nearest import Limits
+from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import Searchable, bits_of
+from geohash_rs.store.segment.tiles import sizes_of_tiles
+
+__all__ = ["check_point", "days_of", "explain_none", "tiles_at"]
+
+MOST_LISTED = 12  # dates or scenes in a message
+DAY = 86_400_000_000  # microseconds
+
+
+def check_point(point: Sequence[float]) -> tuple[float, float]:
+    """Check a point that a user passes.
+
+    Args:
+        point: Longitude and latitude, degrees.
+
+    Returns:
+        The same as two numbers.
+
+    Raises:
+        QueryError: If it is not a longitude and a latitude.
+    """
+    if len(point) != 2 or not all(np.isfinite(point)):
+        msg = f"point is {tuple(point)}; pass longitude and latitude in degrees."
+        raise QueryError(msg)
+    lon, lat = float(point[0]), float(point[1])
+    if abs(lon) > 180 or abs(lat) > 90:
+        msg = (
+            f"point is {lon}, {lat}; longitude comes first and lies in -180..180, "
+            "latitude in -90..90."
+        )
+        raise QueryError(msg)
+    return lon, lat
+
+
+def tiles_at(archive: Searchable, point: Sequence[float], *, where: Where) -> gpd.GeoDataFrame:
+    """Find the tiles that cover a point, the one to search with first.
+
+    That is the smallest, px; of those the latest; of those the one whose centre is nearest to the
+    point; of those the one with the lowest id. Tiles without a size or date come last.
+    The map is painted in the same order, so this is the tile that is seen at the point.
+
+    Args:
+        archive: The archive.
+        point: Longitude and latitude, degrees.
+        where: Limits on the tiles. Its region is ignored: it says where matches may lie.
+
+    Returns:
+        The tiles with the columns of `Searchable.tiles`; empty if none is there.
+
+    Raises:
+        QueryError: If the point is not valid.
+    """
+    here = shapely.Point(check_point(point))
+    at_point = dataclasses.replace(
+        where, region=parse_region(here), within=False, exclude_region=None, exclude_ids=None
+    )
+    num_bits = bits_of(archive)
+    anything = np.zeros((1, num_bits // 8), dtype=np.uint8)
+    found = archive.find(anything, limits=Limits(k=None, max_distance=num_bits), where=at_point)
+    tiles = archive.tiles(found.ids[0][found.ids[0] >= 0])
+    away = shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), here).round(9)
+    ranked = pd.DataFrame(
+        {
+            "size": sizes_of_tiles(tiles),
+            "datetime": tiles["datetime"].to_numpy(),
+            "away": away,
+            "tile_id": tiles["tile_id"].to_numpy(),
+        }
+    ).sort_values(["size", "datetime", "away", "tile_id"], ascending=[True, False, True, True])
+    return tiles.iloc[ranked.index.to_numpy()].reset_index(drop=True)
+
+
+def explain_none(archive: Searchable, point: Sequence[float], *, where: Where) -> str:
+    """Explain why no tile at a point passes the limits.
+
+    Args:
+        archive: The archive.
+        point: Longitude and latitude, degrees.
+        where: The limits, which no tile there passes.
+
+    Returns:
+        A sentence that lists the dates, scenes, sizes or labels that are there, whichever is
+        limited.
+
+    Raises:
+        QueryError: If the point is not valid.
+    """
+    lon, lat = check_point(point)
+    at = f"{round(lon, 6)}, {round(lat, 6)}"
+    there = tiles_at(archive, point, where=Where())
+    if there.empty:
+        return f"no tile of the archive lies at {at}; see its extent with 'geohash-rs info'."
+    limits: list[str] = []
+    kinds: list[Iterable[str]] = []
+    if where.time is not None:
+        limits.append(f"was taken {_period(where.time)}")
+        kinds.append(days_of(there))
+    if where.scenes is not None:
+        limits.append(f"is of {_listed(map(scene_name, sorted(where.scenes)))}")
+        kinds.append(map(scene_name, there["scene"]))
+    if where.tile_sizes is not None:
+        limits.append(f"has {_listed(map(str, sorted(where.tile_sizes)))} px")
+        sizes = np.unique(sizes_of_tiles(there))
+        kinds.append(["no size" if np.isnan(size) else f"{size:.0f} px" for size in sizes])
+    if where.labels is not None:
+        limits.append(f"has the label {_listed(sorted(where.labels))}")
+        labels = there["label"] if "label" in there.columns else pd.Series([None] * len(there))
+        kinds.append(labels.fillna("no label"))
+    known = "; of ".join(_listed(dict.fromkeys(kind)) for kind in kinds)
+    return f"no tile at {at} {' and '.join(limits)}; there are tiles of {known}."
+
+
+def days_of(tiles: gpd.GeoDataFrame) -> list[str]:
+    """Return the days of tiles.
+
+    Args:
+        tiles: As from `Searchable.tiles`.
+
+    Returns:
+        Days such as "2023-06-01", or "no date", each once, the earliest first.
+    """
+    days = pd.to_datetime(tiles["datetime"]).dt.strftime("%Y-%m-%d")
+    return [*sorted(days.dropna().unique()), *(["no date"] if days.isna().any() else [])]
+
+
+def _period(time: TimeRange) -> str:
+    first = None if time.start is None else _moment(time.start, whole=time.start % DAY == 0)
+    last = None if time.end is None else _moment(time.end, whole=(time.end + 1) % DAY == 0)
+    if first is None or last is None:
+        return f"since {first}" if first else f"until {last}" if last else "at a known time"
+    return f"on {first}" if first == last else f"from {first} to {last}"
+
+
+def _moment(microseconds: int, *, whole: bool) -> str:
+    moment = np.datetime64(microseconds, "us")
+    return str(moment.astype("datetime64[D]" if whole else "datetime64[s]"))
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    if len(every) > MOST_LISTED:
+        half = MOST_LISTED // 2
+        every = [*every[:half], f"{len(every) - MOST_LISTED} more", *every[-half:]]
+    return ", ".join(every)
