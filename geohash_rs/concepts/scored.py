@@ -13,6 +13,7 @@ import numpy.typing as npt
 from geohash_rs.codes import hamming_distances
 from geohash_rs.concepts.learning import NUM_BACKGROUND, Model
 from geohash_rs.concepts.mark import Mark, codes_of_marks
+from geohash_rs.concepts.mark_examples import examples_of_marks
 from geohash_rs.concepts.scope import fingerprint_of, other_scope
 from geohash_rs.concepts.scores import Histogram, histogram_of
 from geohash_rs.concepts.suggestions import choose, num_candidates
@@ -108,7 +109,7 @@ class ScoredTiles:
             Matches by falling score, ties by tile id. The column similarity is the score, distance
             the Hamming distance to the nearest mark that is right. If the concept is calibrated for
             these limits, precision is the highest one promised for a set of best tiles that holds
-            this one; NaN if none is.
+            this one; NaN if none is. Their examples are the marks.
 
         Raises:
             CalibrationError: If a precision is asked of a concept without calibration, or within
@@ -126,6 +127,7 @@ class ScoredTiles:
             most = self.most_cost(promise=known, precision=precision, min_score=min_score)
             ids, costs, tiles = self._best(still, parsed, k=k, most=most, distinct=distinct)
             matches = self.matches(still, ids, costs, tiles, promise=known)
+            matches.examples = examples_of_marks(still, self.marks)
             unmet = explain_unmet(still, parsed, scenes=matches["scene"], found=len(matches))
         if unmet:
             warnings.warn(unmet, GeoHashRSWarning, stacklevel=2)

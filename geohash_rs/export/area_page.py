@@ -11,6 +11,7 @@ import shapely
 
 from geohash_rs.errors import ExportError
 from geohash_rs.export.html_map import WIDTH, View, graticule
+from geohash_rs.export.locator import locator_svg
 from geohash_rs.export.lonlat import lonlat_geometries
 from geohash_rs.export.plain_text import plain_text
 
@@ -73,10 +74,20 @@ def write_page(areas: "GeoDataFrame", totals: pd.DataFrame, path: Path, *, title
         "style-src 'unsafe-inline'\">"
         f"<title>{title}</title><style>{style}</style></head>\n"
         f"<body><header><h1>{title}</h1><p>{escape(_summary(areas))}</p></header>\n"
-        f"<main>{_figure(areas, totals)}\n<div>{summed}<h2>Areas{more}</h2>{_table(listed)}</div>"
-        "</main></body></html>\n"
+        f"<main>{_figure(areas, totals)}\n<div>{_where(areas)}{summed}<h2>Areas{more}</h2>"
+        f"{_table(listed)}</div></main></body></html>\n"
     )
     path.write_text(text, encoding="utf-8", errors="replace")
+
+
+def _where(areas: "GeoDataFrame") -> str:
+    """Draw where on the Earth the areas lie; empty without areas."""
+    none = np.empty(0, object)
+    located = locator_svg(lonlat_geometries(areas), right=none, wrong=none)
+    if located is None:
+        return ""
+    svg, caption = located
+    return f'<figure class="where">{svg}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def areas_html(areas: "GeoDataFrame") -> str | None:

@@ -138,8 +138,13 @@ def _example(example: ShownExample) -> str:
         if example.webp is None
         else f'<img src="{data_uri(example.webp)}" alt="{name}">'
     )
-    facts = "".join(f"<span>{escape(t)}</span>" for t in (example.date, example.scene) if t)
+    facts = "".join(f"<span>{_breakable(t)}</span>" for t in (example.date, example.scene) if t)
     return f'<li>{image}<div class="facts"><b>{name}</b>{facts}</div></li>\n'
+
+
+def _breakable(name: str) -> str:
+    """Escape the name of a file, which may be broken after an underscore rather than in a date."""
+    return escape(name).replace("_", "_<wbr>")
 
 
 def _card(row: dict[str, Any], number: int, picture: bytes | None, reason: str) -> str:
@@ -152,7 +157,7 @@ def _card(row: dict[str, Any], number: int, picture: bytes | None, reason: str) 
         if picture is None
         else f'<img src="{data_uri(picture)}" alt="{about}">'
     )
-    scene = escape(scene_text(row.get("scene")))
+    scene = _breakable(scene_text(row.get("scene")))
     return (
         f'<li id="c{number}"><a href="#f{number}">{image}<span class="rank">{escape(rank)}</span>'
         f'</a><div class="facts"><b>{escape(far)}</b><span>{escape(date)}</span>'

@@ -126,12 +126,12 @@ def locator_svg(
         "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in line.tolist()) for line in chosen.lines
     )
     parts = [f'<path class="coast" d="{coast}"/>', graticule(chosen.view)]
-    parts += [f'<circle class="found" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in dots[0]]
     for name, squares in (("wrong", dots[2]), ("asked", dots[1])):
         parts += [
-            f'<rect class="{name}" x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9"/>'
+            f'<rect class="{name}" x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"/>'
             for x, y in squares
         ]
+    parts += [f'<circle class="found" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y in dots[0]]
     ring = chosen.ring(*dots)
     if ring is not None:
         parts.append(f'<circle class="ring" cx="{ring[0]:.1f}" cy="{ring[1]:.1f}" r="20"/>')

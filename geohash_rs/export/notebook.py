@@ -298,8 +298,8 @@ def explore(matches: "GeoDataFrame", **options: Any) -> Any:  # noqa: ANN401 - a
         ExportError: If folium or mapclassify is not installed.
     """
     try:
-        import folium  # noqa: F401 - geopandas needs both
-        import mapclassify  # noqa: F401
+        import folium
+        import mapclassify  # noqa: F401 - geopandas needs it
     except ImportError as error:
         msg = f"explore needs {error.name}; run: python -m pip install 'geohash-rs[notebook]'"
         raise ExportError(msg) from error
@@ -315,19 +315,25 @@ def explore(matches: "GeoDataFrame", **options: Any) -> Any:  # noqa: ANN401 - a
             frame = frame.assign(**{name: frame[name].map(text)})
     choices |= options
     drawn = frame.explore(**choices)
-    asked = examples_of(matches)
-    if choices["tiles"] is None:
+    if "m" not in choices and choices["tiles"] is None and frame.crs is not None:
         _add_world(drawn, np.concatenate([lonlat_geometries(frame), *outlines(matches)]))
-    if asked is not None and not asked.geometry.isna().all():
-        placed = asked[asked.geometry.notna()]
-        for right, name, colour in ((True, "searched with", TEAL), (False, "unlike", DARK)):
-            some = placed[placed["positive"] == right]
-            if len(some):
-                style = {"fill": False, "dashArray": "6 4", "weight": 3}
-                some[["example", some.geometry.name]].explore(
-                    m=drawn, color=colour, name=name, style_kwds=style, tooltip="example"
-                )
+    _add_examples(drawn, matches)
+    if "m" not in choices:
+        folium.LayerControl().add_to(drawn)
     return drawn
+
+
+def _add_examples(drawn: Any, matches: "GeoDataFrame") -> None:  # noqa: ANN401 - a folium.Map
+    """Add what matches were searched with to a folium map, as far as it has a place."""
+    asked = examples_of(matches)
+    if asked is None:
+        return
+    style = {"fill": False, "dashArray": "6 4", "weight": 3}
+    placed = asked[asked.geometry.notna()][["example", "positive", asked.geometry.name]]
+    for right, name, colour in ((True, "searched with", TEAL), (False, "unlike", DARK)):
+        some = placed[placed["positive"] == right]
+        if len(some):
+            some.explore(m=drawn, color=colour, name=name, style_kwds=style, tooltip="example")
 
 
 def _add_world(drawn: Any, shapes: npt.NDArray[np.object_]) -> None:  # noqa: ANN401 - a folium.Map

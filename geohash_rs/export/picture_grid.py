@@ -110,15 +110,18 @@ def _draw(
 
     from PIL import Image
 
-    title = "\n".join("\n".join(textwrap.wrap(fact, LINE)) for fact in facts if fact)
-    axis.set_title(title.replace("$", r"\$"), fontsize=SMALL, color=colour)
+    axis.set_title("\n".join(_lines(fact) for fact in facts if fact), fontsize=SMALL, color=colour)
     if webp is None:
-        text = "\n".join(textwrap.wrap(lack, LINE)).replace("$", r"\$")
-        axis.text(
-            0.5, 0.5, text, ha="center", va="center", fontsize=SMALL, transform=axis.transAxes
-        )
+        place = {"ha": "center", "va": "center", "transform": axis.transAxes}
+        axis.text(0.5, 0.5, _lines(lack), fontsize=SMALL, **place)
     else:
         axis.imshow(np.asarray(Image.open(BytesIO(webp))), interpolation="nearest")
+
+
+def _lines(text: str) -> str:
+    """Break text into lines, names of files after an underscore; a dollar sign is no formula."""
+    lines = textwrap.wrap(text.replace("_", "_ "), LINE)
+    return "\n".join(lines).replace("_ ", "_").replace("$", r"\$")
 
 
 def _draw_map(

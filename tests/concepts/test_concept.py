@@ -53,6 +53,24 @@ def test_every_tile_is_scored_as_a_plain_loop_scores_it(archive: Archive, stripe
     np.testing.assert_array_equal(found["distance"], near)
 
 
+def test_the_marks_are_the_examples_of_the_matches(archive: Archive, scene_folder: Path) -> None:
+    patch = scene_folder / "a_20230601.tif"
+    concept = archive.learn(right=[3, patch], wrong=[5, 7])
+    examples = concept.query(2).examples
+    assert examples is not None
+    assert examples["example"].to_list() == ["tile 3", "a_20230601.tif", "tile 5", "tile 7"]
+    assert examples["positive"].to_list() == [True, True, False, False]
+    tile = archive.tiles([3]).iloc[0]
+    assert examples["scene"].to_list()[:2] == [tile["scene"], str(patch)]
+    assert examples.geometry[0].equals(tile.geometry)
+    window = [int(number) for number in examples.loc[1, ["col", "row", "width", "height"]]]
+    (record,) = (one for one in archive.scenes() if one.scene == str(patch))
+    assert window == [0, 0, record.width, record.height]
+    archive.remove_tiles([3])
+    names = concept.query(2).examples["example"].to_list()
+    assert names == [Path(tile["scene"]).name, "a_20230601.tif", "tile 5", "tile 7"]
+
+
 def test_filters_hold(archive: Archive, stripes: Concept) -> None:
     found = stripes.query(None, min_score=0, time=("2023-09-01", "2023-09-30"))
     assert set(found["datetime"].dt.month) == {9}

@@ -17,7 +17,7 @@ import pytest
 import shapely
 from affine import Affine
 
-from geohash_rs.errors import ArchiveCorruptError, ExportError
+from geohash_rs.errors import ArchiveCorruptError, ExportError, GeoHashRSWarning
 from geohash_rs.export import ENDINGS, check_ending, write, write_batches
 from geohash_rs.footprints.windows import footprints, native_footprints
 from geohash_rs.store import CodeStore
@@ -275,7 +275,8 @@ def test_a_geopackage_with_other_layers_is_not_replaced(matches, tmp_path):
 def test_styled_matches_replace_the_same_layer(matches, tmp_path):
     full = matches.assign(tile_id=1, row=0, width=64, height=64)
     for _ in range(2):
-        write(full, tmp_path / "m.gpkg")
+        with pytest.warns(GeoHashRSWarning, match="2 pictures are missing"):
+            write(full, tmp_path / "m.gpkg")
     assert "layer_styles" in gpd.list_layers(tmp_path / "m.gpkg")["name"].to_list()
 
 
@@ -455,5 +456,8 @@ def test_a_style_that_cannot_be_stored_is_an_error_of_the_export(matches, tmp_pa
 
     monkeypatch.setattr("geohash_rs.export.geopackage.store_style", full)
     found = matches.assign(tile_id=[1, 2, 3], row=0, width=64, height=64)
-    with pytest.raises(ExportError, match="disk is full; nothing was changed"):
+    with (
+        pytest.warns(GeoHashRSWarning, match="2 pictures are missing"),
+        pytest.raises(ExportError, match="disk is full; nothing was changed"),
+    ):
         write(found, tmp_path / "out.gpkg")

@@ -9,8 +9,11 @@ import pytest
 import rasterio
 from PIL import Image
 
-from geohash_rs.errors import ExportError
+from geohash_rs import Matches
+from geohash_rs.errors import ExportError, GeoHashRSWarning
 from geohash_rs.export import write
+
+GONE = r"no picture of <script>alert\(1\)\.tif: it does not exist"
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +47,45 @@ def matches(tmp_path_factory):
     )
 
 
+def warned(matches, path):
+    """Write matches, one of whose scenes is gone."""
+    with pytest.warns(GeoHashRSWarning, match=GONE):
+        write(matches, path)
+
+
+@pytest.fixture
+def asked(matches):
+    """The same matches of a query with a tile and a patch that is gone, unlike a vector."""
+    import geopandas as gpd
+    import pandas as pd
+    import shapely
+
+    found = Matches(matches.iloc[:2])
+    found.examples = gpd.GeoDataFrame(
+        {
+            "example": ["<i>tile 12", "patch.tif", "the vector"],
+            "positive": [True, True, False],
+            "tile_id": pd.array([12, None, None], dtype="Int64"),
+            "scene": [matches["scene"][0], "/gone/patch.tif", None],
+            "col": pd.array([64, 0, None], dtype="Int64"),
+            "row": pd.array([0, 0, None], dtype="Int64"),
+            "width": pd.array([64, 64, None], dtype="Int64"),
+            "height": pd.array([64, 64, None], dtype="Int64"),
+            "datetime": pd.to_datetime(["2023-05-14T10:31", None, None], utc=True),
+        },
+        geometry=[shapely.box(10.064, 49.936, 10.128, 50), shapely.box(5, 45, 5.01, 45.01), None],
+        crs="EPSG:4326",
+    )
+    return found
+
+
 def test_the_page_is_self_contained_and_has_no_script(matches, tmp_path):
-    write(matches, tmp_path / "found.html")
+    warned(matches, tmp_path / "found.html")
     page = (tmp_path / "found.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "default-src 'none'" in page
-    assert re.findall(r"(?:https?:)?//\S+", re.sub(r"data:[^\"]*", "", page)) == []
+    links = re.findall(r"(?:https?:)?//\S+", re.sub(r"data:[^\"]*", "", page))
+    assert {link.strip('"') for link in links} <= {"http://www.w3.org/2000/svg"}
     assert "&lt;script&gt;" in page
     assert page.count('<li id="c') == 3
     assert page.count('<a id="f') == 3
@@ -64,7 +100,7 @@ def test_the_page_is_self_contained_and_has_no_script(matches, tmp_path):
 
 
 def test_the_page_opens_in_a_browser_without_console_messages(matches, tmp_path, chromium):
-    write(matches, tmp_path / "found.html")
+    warned(matches, tmp_path / "found.html")
     page = chromium.new_page()
     said = []
     page.on("console", lambda message: said.append(message.text))
@@ -88,8 +124,8 @@ def test_the_map_is_narrow_across_the_antimeridian(matches, tmp_path, east):
         split,
         shapely.box(east, 49.95, east + 0.05, 50),
     ]
-    write(matches.set_geometry(shapes, crs="EPSG:4326"), tmp_path / "found.html")
-    page = (tmp_path / "found.html").read_text(encoding="utf-8")
+    warned(matches.set_geometry(shapes, crs="EPSG:4326"), tmp_path / "found.html")
+    page = (tmp_path / "found.html").read_text(encoding="utf-8").split("<main>")[1]
     across = []
     for outline in re.findall(r'<path class="tile" d="([^"]+)"', page):
         xs = [float(x) for x in re.findall(r"([-\d.]+) [-\d.]+", outline)]
@@ -101,6 +137,49 @@ def test_the_map_is_narrow_across_the_antimeridian(matches, tmp_path, east):
     labels = [float(text) for text in re.findall(r">([-\d.]+)°</text>", page)]
     assert all(abs(value) <= 180 for value in labels)
     assert any(value < 0 for value in labels) == (east < 0)
+
+
+def test_a_page_begins_with_the_query_and_says_why_a_picture_is_missing(asked, tmp_path):
+    write(asked, tmp_path / "found.html")
+    page = (tmp_path / "found.html").read_text(encoding="utf-8")
+    top, matches = page.split("<main>")
+    right, wrong = top.split("<h2>Unlike</h2>")
+    assert "<h2>Searched with</h2>" in right
+    assert "<b>&lt;i&gt;tile 12</b><span>2023-05-14 10:31 UTC</span><span>a.tif</span>" in right
+    assert "no picture of patch.tif: it does not exist; restore it." in right
+    assert "<b>the vector</b>" in wrong
+    pictures = re.findall(r'<img src="data:image/webp;base64,([^"]+)"', top)
+    assert len(pictures) == 1
+    with rasterio.open(asked["scene"][0]) as source:
+        asked_with = np.moveaxis(source.read()[:, :, 64:], 0, -1).astype(float)
+    shown = np.asarray(Image.open(BytesIO(base64.b64decode(pictures[0]))), float)
+    assert np.corrcoef(shown.ravel(), asked_with.ravel())[0, 1] > 0.5, "it is that window"
+    assert matches.count('<li id="c') == 2
+    assert len(re.findall('<path class="asked"', matches)) == 2
+    assert "no date" in matches
+
+
+def test_a_long_list_of_examples_is_counted(asked, tmp_path):
+    import pandas as pd
+
+    asked.examples = pd.concat([asked.examples.head(1)] * 15)
+    write(asked, tmp_path / "found.html")
+    page = (tmp_path / "found.html").read_text(encoding="utf-8")
+    assert "<h2>Searched with and 3 more</h2>" in page
+    assert page.count("<b>&lt;i&gt;tile 12</b>") == 12
+
+
+def test_a_query_without_matches_is_shown(asked, tmp_path):
+    write(asked.iloc[:0], tmp_path / "found.html")
+    page = (tmp_path / "found.html").read_text(encoding="utf-8")
+    assert "No matches." in page
+    assert "no picture of patch.tif" in page
+    assert '<path class="coast" d="M' in page
+
+
+def test_a_column_named_examples_is_no_query(matches, tmp_path):
+    write(matches.iloc[:2].assign(examples=["a", "b"]), tmp_path / "found.html")
+    assert "Searched with" not in (tmp_path / "found.html").read_text(encoding="utf-8")
 
 
 def test_a_page_without_matches_says_so(matches, tmp_path):
@@ -120,7 +199,7 @@ def test_a_geopackage_of_matches_carries_its_style_and_pictures(matches, tmp_pat
     from contextlib import closing
     from xml.etree import ElementTree as Xml
 
-    write(matches, tmp_path / "found.gpkg")
+    warned(matches, tmp_path / "found.gpkg")
     with closing(sqlite3.connect(tmp_path / "found.gpkg")) as file:
         rows = file.execute(
             "SELECT f_table_name, f_geometry_column, useAsDefault, styleQML FROM layer_styles"
@@ -133,3 +212,40 @@ def test_a_geopackage_of_matches_carries_its_style_and_pictures(matches, tmp_pat
         assert sum(low < distance <= high for low, high in ranges) == 1
     assert pictures[0].startswith("data:image/jpeg;base64,")
     assert pictures[2] is None
+
+
+def test_a_geopackage_has_the_query_as_a_second_layer(asked, tmp_path):
+    import geopandas as gpd
+
+    path = tmp_path / "found.gpkg"
+    for _ in range(2):  # both layers are replaced
+        write(asked.to_crs(32632), path)
+    layers = gpd.list_layers(path)
+    assert layers[layers["geometry_type"].notna()]["name"].to_list() == ["found", "found_query"]
+    matches, query = (gpd.read_file(path, layer=name) for name in ("found", "found_query"))
+    assert matches.crs == "EPSG:32632"
+    assert query.crs == "EPSG:4326"
+    assert query["example"].to_list() == asked.examples["example"].to_list()
+    assert query["positive"].to_list() == [True, True, False]
+    assert query["picture"].notna().to_list() == [True, False, False]
+    assert query["no_picture"][1] == "no picture of patch.tif: it does not exist; restore it."
+    assert query.geometry.isna().to_list() == [False, False, True]
+    assert query.geometry[0].equals(asked.examples.geometry[0])
+
+
+def test_a_layer_that_is_named_like_a_query_is_not_replaced(asked, matches, tmp_path):
+    path = tmp_path / "found.gpkg"
+    write(asked, path)
+    matches.to_file(path, layer="found_query", mode="w")
+    with pytest.raises(ExportError, match="also holds the layers found_query, which would be"):
+        write(asked, path)
+
+
+def test_a_file_with_its_query_is_read_as_its_matches(asked, tmp_path):
+    from geohash_rs.store.search.regions import read_region
+
+    write(asked, tmp_path / "found.gpkg")
+    found = read_region(tmp_path / "found.gpkg")
+    assert found.equals_exact(asked.union_all(), 1e-9)
+    query = read_region(tmp_path / "found.gpkg", layer="found_query")
+    assert query.equals_exact(asked.examples.union_all(), 1e-9)

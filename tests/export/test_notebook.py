@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from geohash_rs import Archive, Matches
-from geohash_rs.errors import QueryError
+from geohash_rs.errors import GeoHashRSWarning, QueryError
 
 
 @pytest.fixture
@@ -75,15 +75,27 @@ def test_matches_show_the_first_twelve_even_if_the_scenes_are_gone(archive):
     assert "15 matches in 1 scene" in page
     assert len(re.findall("bits?<br>", page)) == 12
     assert "the first 12 shown" in page
+    assert "15 pictures are missing" not in page, "of those that are shown"
+    assert "12 pictures are missing: no picture of a.tif: it does not exist" in page
+    assert page.index("Searched with") < page.index("tile 3<") < page.index("15 matches")
+    assert "data:image/svg+xml" in page
     assert "<table" in Matches(matches[["rank", "geometry"]])._repr_html_()
 
 
 def test_the_grid_has_one_cell_per_match(archive):
-    matches = archive.query(tile=3, k=7)
-    figure = matches.plot_grid(columns=3)
+    matches = archive.query(tile=3, negatives=[5], k=7)
+    with pytest.warns(GeoHashRSWarning, match="7 pictures are missing: no picture of a.tif"):
+        figure = matches.plot_grid(columns=3)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert len(titles) == 7
-    assert titles[0] == "1: 0 bits\n2023-05-14"
+    assert titles[0] == "searched with\ntile 3\n2023-05-14\na.tif"
+    assert titles[1] == "unlike\ntile 5\n2023-05-14\na.tif"
+    assert titles[2].startswith("around 0.50° N")
+    assert len(titles[3:]) == 7
+    assert titles[3] == "1: 0 bits\n2023-05-14\na.tif"
+    plain = Matches(gpd.GeoDataFrame(matches))
+    with pytest.warns(GeoHashRSWarning, match="7 pictures"):
+        titles = [axes.get_title() for axes in plain.plot_grid(columns=3).axes]
+    assert titles[0] == "1: 0 bits\n2023-05-14\na.tif"
     with pytest.raises(QueryError, match="columns is 0"):
         matches.plot_grid(columns=0)
     with pytest.raises(QueryError, match="no column scene"):
@@ -96,3 +108,8 @@ def test_explore_returns_a_map_of_every_match(archive):
     matches = archive.query(tile=3, k=7)
     text = matches.explore().get_root().render()
     assert text.count('"distance"') >= 7
+    assert "searched with" in text
+    assert '"example": "tile 3"' in text
+    assert "Natural Earth" in text
+    assert '"LineString"' in text
+    assert "Natural Earth" not in matches.explore(tiles="OpenStreetMap").get_root().render()

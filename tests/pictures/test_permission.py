@@ -479,7 +479,6 @@ SHOWN = {
     "html": lambda matches, folder, **ask: matches.to_file(folder / "m.html", **ask),
     "gpkg": lambda matches, folder, **ask: matches.to_file(folder / "m.gpkg", **ask),
     "grid": lambda matches, _folder, **ask: matches.plot_grid(**ask),
-    "cell": lambda matches, _folder: matches._repr_html_(),
 }
 
 
@@ -504,12 +503,23 @@ def test_every_way_to_show_matches_refuses_a_remote_scene_with_one_warning(show,
     assert calls() == 0
 
 
-@pytest.mark.parametrize("name", ["html", "gpkg", "grid"])
-def test_every_way_that_can_be_told_to_reads_a_remote_scene(name, beacon, tmp_path, monkeypatch):
+def test_a_notebook_cell_refuses_a_remote_scene_and_says_so_itself(beacon):
+    url, calls = beacon
+    cell = matches_of(f"{url}/a.tif")._repr_html_()
+    assert "3 pictures are missing: no picture of a.tif" in cell
+    assert "remote_scenes=True" in cell
+    assert calls() == 0
+
+
+@pytest.mark.parametrize("show", SHOWN.values(), ids=SHOWN)
+def test_every_way_that_can_be_told_to_reads_a_remote_scene(show, beacon, tmp_path, monkeypatch):
     url, calls = beacon
     monkeypatch.setattr(remote, "PAUSES", ())
-    with rasterio.Env(GDAL_HTTP_TIMEOUT="1"):
-        SHOWN[name](matches_of(f"{url}/a.tif", 1), tmp_path, remote_scenes=True)
+    with (
+        rasterio.Env(GDAL_HTTP_TIMEOUT="1"),
+        pytest.warns(GeoHashRSWarning, match=r"a\.tif cannot be opened"),
+    ):
+        show(matches_of(f"{url}/a.tif", 1), tmp_path, remote_scenes=True)
     assert calls() > 0
 
 
