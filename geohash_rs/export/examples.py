@@ -51,12 +51,14 @@ class Examples:
         wrong: Those of what not to find.
         more_right: How many more there are of what to find.
         more_wrong: The same of what not to find.
+        lack: Which pictures could not be read and why, in one sentence; empty if none failed.
     """
 
     right: Sequence[ShownExample] = ()
     wrong: Sequence[ShownExample] = ()
     more_right: int = 0
     more_wrong: int = 0
+    lack: str = ""
 
     def __len__(self) -> int:
         """Return how many are shown."""
@@ -112,19 +114,20 @@ def read_examples(
     found = examples_of(frame)
     if found is None:
         return Examples()
-    shown, more = [], []
-    for kind in (True, False):
-        some = found[found["positive"] == kind]
-        rows = some.head(most).drop(columns=some.geometry.name).to_dict("records")
-        pictures = read_pictures(rows, size=size, permission=permission)
-        shown.append(
-            [
-                _shown(row, webp, reason)
-                for row, webp, reason in zip(rows, pictures.webp, pictures.reasons, strict=True)
-            ]
-        )
-        more.append(len(some) - len(rows))
-    return Examples(right=shown[0], wrong=shown[1], more_right=more[0], more_wrong=more[1])
+    positive = found["positive"].to_numpy(bool)
+    rows = found.drop(columns=found.geometry.name).to_dict("records")
+    right = [row for row, kind in zip(rows, positive, strict=True) if kind]
+    wrong = [row for row, kind in zip(rows, positive, strict=True) if not kind]
+    first = [*right[:most], *wrong[:most]]
+    pictures = read_pictures(first, size=size, permission=permission)
+    shown = list(map(_shown, first, pictures.webp, pictures.reasons))
+    return Examples(
+        right=shown[: len(right[:most])],
+        wrong=shown[len(right[:most]) :],
+        more_right=len(right[most:]),
+        more_wrong=len(wrong[most:]),
+        lack=pictures.lack,
+    )
 
 
 def _shown(row: dict[str, object], webp: bytes | None, reason: str) -> ShownExample:

@@ -17,7 +17,7 @@ from geohash_rs.export.qgis_style import (
     match_style,
     store_style,
 )
-from geohash_rs.export.row_pictures import read_pictures
+from geohash_rs.export.row_pictures import read_pictures, warn_of
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -106,6 +106,7 @@ def _write_examples(
     rows = examples.drop(columns=examples.geometry.name).to_dict("records")
     some = rows[:MOST_PICTURES]
     read = read_pictures(some, size=PICTURE_SIZE, permission=permission)
+    warn_of(read.lack)
     none = [None] * (len(rows) - len(some))
     table = examples.assign(
         **{
@@ -196,7 +197,7 @@ def _with_pictures(frame: "GeoDataFrame", permission: "Permission | None") -> "G
     """Add a column of pictures as data URIs, unless no scene can be read."""
     rows = frame.drop(columns=frame.geometry.name).to_dict("records")
     read = read_pictures(rows, size=PICTURE_SIZE, permission=permission)
-    read.warn()
+    warn_of(read.lack)
     pictures = [webp and _jpeg_uri(webp) for webp in read.webp]
     if not any(pictures) or PICTURE_COLUMN in frame.columns:
         return frame

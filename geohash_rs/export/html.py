@@ -13,7 +13,7 @@ from geohash_rs.export.locator import locator_svg
 from geohash_rs.export.lonlat import lonlat_geometries
 from geohash_rs.export.match_text import facts_of, scene_text
 from geohash_rs.export.plain_text import plain_text
-from geohash_rs.export.row_pictures import read_pictures
+from geohash_rs.export.row_pictures import read_pictures, warn_of
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -68,7 +68,6 @@ def write_html(
     rows: list[dict[str, Any]] = frame.drop(columns=frame.geometry.name).to_dict("records")
     shapes = lonlat_geometries(frame)
     pictures = read_pictures(rows, size=PICTURE, permission=permission)
-    pictures.warn()
     cards = [
         _card(row, number, picture, reason)
         for number, (row, picture, reason) in enumerate(
@@ -76,6 +75,7 @@ def write_html(
         )
     ]
     asked = read_examples(tables[0], size=PICTURE, most=MOST_EXAMPLES, permission=permission)
+    warn_of(asked.lack, pictures.lack)
     right, wrong = outlines(tables[0])
     drawing = figure(rows, shapes, asked=(right, wrong), permission=permission)
     top = _top(asked, locator_svg(shapes, right=right, wrong=wrong))

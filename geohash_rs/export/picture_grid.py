@@ -13,7 +13,7 @@ from geohash_rs.export.locator import CREDIT, Locator
 from geohash_rs.export.lonlat import lonlat_geometries
 from geohash_rs.export.match_text import facts_of, scene_text
 from geohash_rs.export.notebook import NEEDED
-from geohash_rs.export.row_pictures import read_pictures
+from geohash_rs.export.row_pictures import read_pictures, warn_of
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -64,8 +64,8 @@ def plot_grid(
     rows: Sequence[dict[str, Any]] = first.drop(columns=first.geometry.name).to_dict("records")
     permission = Permission(remote_scenes=remote_scenes)
     pictures = read_pictures(rows, size=SIZE, permission=permission)
-    pictures.warn()
     examples = read_examples(matches, size=SIZE, most=columns, permission=permission)
+    warn_of(examples.lack, pictures.lack)
     asked = len(examples) + 1 if len(examples) else 0  # and the map
     above = -(-asked // columns)
     lines = above + max(1, -(-len(rows) // columns))
@@ -119,7 +119,7 @@ def _draw(
 
 
 def _lines(text: str) -> str:
-    """Break text into lines, names of files after an underscore; a dollar sign is no formula."""
+    """Break text into lines, names of files after an underscore, without formulas."""
     lines = textwrap.wrap(text.replace("_", "_ "), LINE)
     return "\n".join(lines).replace("_ ", "_").replace("$", r"\$")
 

@@ -10,7 +10,7 @@ from geohash_rs.errors import GeoHashRSWarning, SceneError
 if TYPE_CHECKING:
     from geohash_rs.pictures.permission import Permission
 
-__all__ = ["RowPictures", "read_pictures"]
+__all__ = ["RowPictures", "read_pictures", "warn_of"]
 
 WINDOW = ("scene", "col", "row", "width", "height")
 NO_WINDOW = "no picture: it is not a window of a scene."
@@ -39,10 +39,15 @@ class RowPictures:
         many = f"{len(failed)} pictures are missing: " if len(failed) > 1 else ""
         return f"{many}{different[0].rstrip('.')}{others}."
 
-    def warn(self) -> None:
-        """Warn if pictures could not be read."""
-        if self.lack:
-            warnings.warn(self.lack, GeoHashRSWarning, stacklevel=3)
+
+def warn_of(*lacks: str) -> None:
+    """Warn of pictures that could not be read.
+
+    Args:
+        *lacks: What could not be read and why, in a sentence each; empty if nothing failed.
+    """
+    if any(lacks):
+        warnings.warn(" ".join(filter(None, lacks)), GeoHashRSWarning, stacklevel=3)
 
 
 def read_pictures(

@@ -14,6 +14,7 @@ from geohash_rs.errors import ExportError, GeoHashRSWarning
 from geohash_rs.export import write
 
 GONE = r"no picture of <script>alert\(1\)\.tif: it does not exist"
+NO_PATCH = r"^no picture of patch\.tif: it does not exist; restore it\.$"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,9 @@ def test_the_map_is_narrow_across_the_antimeridian(matches, tmp_path, east):
 
 
 def test_a_page_begins_with_the_query_and_says_why_a_picture_is_missing(asked, tmp_path):
-    write(asked, tmp_path / "found.html")
+    with pytest.warns(GeoHashRSWarning, match=NO_PATCH) as told:
+        write(asked, tmp_path / "found.html")
+    assert sum(warning.category is GeoHashRSWarning for warning in told) == 1
     page = (tmp_path / "found.html").read_text(encoding="utf-8")
     top, matches = page.split("<main>")
     right, wrong = top.split("<h2>Unlike</h2>")
@@ -170,7 +173,8 @@ def test_a_long_list_of_examples_is_counted(asked, tmp_path):
 
 
 def test_a_query_without_matches_is_shown(asked, tmp_path):
-    write(asked.iloc[:0], tmp_path / "found.html")
+    with pytest.warns(GeoHashRSWarning, match=NO_PATCH):
+        write(asked.iloc[:0], tmp_path / "found.html")
     page = (tmp_path / "found.html").read_text(encoding="utf-8")
     assert "No matches." in page
     assert "no picture of patch.tif" in page
@@ -219,7 +223,8 @@ def test_a_geopackage_has_the_query_as_a_second_layer(asked, tmp_path):
 
     path = tmp_path / "found.gpkg"
     for _ in range(2):  # both layers are replaced
-        write(asked.to_crs(32632), path)
+        with pytest.warns(GeoHashRSWarning, match=NO_PATCH):
+            write(asked.to_crs(32632), path)
     layers = gpd.list_layers(path)
     assert layers[layers["geometry_type"].notna()]["name"].to_list() == ["found", "found_query"]
     matches, query = (gpd.read_file(path, layer=name) for name in ("found", "found_query"))
@@ -235,7 +240,8 @@ def test_a_geopackage_has_the_query_as_a_second_layer(asked, tmp_path):
 
 def test_a_layer_that_is_named_like_a_query_is_not_replaced(asked, matches, tmp_path):
     path = tmp_path / "found.gpkg"
-    write(asked, path)
+    with pytest.warns(GeoHashRSWarning, match=NO_PATCH):
+        write(asked, path)
     matches.to_file(path, layer="found_query", mode="w")
     with pytest.raises(ExportError, match="also holds the layers found_query, which would be"):
         write(asked, path)
@@ -244,7 +250,8 @@ def test_a_layer_that_is_named_like_a_query_is_not_replaced(asked, matches, tmp_
 def test_a_file_with_its_query_is_read_as_its_matches(asked, tmp_path):
     from geohash_rs.store.search.regions import read_region
 
-    write(asked, tmp_path / "found.gpkg")
+    with pytest.warns(GeoHashRSWarning, match=NO_PATCH):
+        write(asked, tmp_path / "found.gpkg")
     found = read_region(tmp_path / "found.gpkg")
     assert found.equals_exact(asked.union_all(), 1e-9)
     query = read_region(tmp_path / "found.gpkg", layer="found_query")

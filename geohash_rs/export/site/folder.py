@@ -21,7 +21,7 @@ from geohash_rs.errors import ExportError
 from geohash_rs.export.code_order import curve_ranks, in_curve_order, in_pieces
 from geohash_rs.export.folders import replacing_folder
 from geohash_rs.export.formats import check_place, reporting
-from geohash_rs.export.row_pictures import read_pictures
+from geohash_rs.export.row_pictures import read_pictures, warn_of
 from geohash_rs.export.site.blocks import ROWS, SHOWN, block_details, moments_of
 from geohash_rs.export.site.tree import FAN, Tree
 from geohash_rs.store.code_table import METADATA, CodeTable, byte_rows
@@ -213,7 +213,7 @@ class _Rows:
         windows = piece.select(["scene", "col", "row", "width", "height"]).to_pylist()
         places: list[Sequence[int] | None] = []
         pictures = read_pictures(windows, size=PICTURE, permission=self.permission)
-        pictures.warn()
+        warn_of(pictures.lack)
         for webp in pictures.webp:
             places.append(None if webp is None else (self.picture_end, len(webp)))
             self.picture_end += self.files["pictures"].write(webp or b"")
