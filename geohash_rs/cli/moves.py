@@ -67,7 +67,7 @@ def relocate_command(archive: Path, old: str, new: str, problems: "Problems", dr
     _list([f"missing  {name}" for name in report.missing])
     _list([f"another file  {name}: {why}" for name, why in report.differing])
     if refused:
-        echo(f"{len(report.left)} scenes are missing or other files, so nothing would be relocated; see --problems.", err=True)
+        echo(f"{_scenes(len(report.left))} missing or another file, so nothing would be relocated; see --problems.", err=True)
         return 1
     _print_relocated(report, new, dry_run=dry_run)
     return 0
@@ -121,7 +121,7 @@ def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool
 
 
 def _print_kept(report: "PruneReport") -> None:
-    """Say which scenes do not count as gone, although nobody saw them."""
+    """Report which scenes do not count as gone, although nobody saw them."""
     for folder, scenes in report.withheld.items():
         echo(f"kept {sum(scenes.values())} tiles of {_scenes(len(scenes))}: every scene of {folder} is missing, as if its disk were not there. If they were deleted, pass --gone {folder}", err=True)
     if report.unchecked:

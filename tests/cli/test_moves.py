@@ -45,7 +45,7 @@ def test_relocate_says_what_it_did_and_would_do(run, archive, folder):
     (new / "b.tif").unlink()
     code, out, err = run("relocate", archive, folder, new, "--dry-run")
     assert (code, out) == (1, f"missing  {new}/b.tif\n")
-    assert "1 scenes are missing or other files, so nothing would be relocated" in err
+    assert "1 scene missing or another file, so nothing would be relocated" in err
     code, _, err = run("relocate", archive, folder, new)
     assert code == 1
     assert "or pass --problems leave to relocate only the others" in err
