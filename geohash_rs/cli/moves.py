@@ -114,9 +114,9 @@ def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool
     if as_json:
         echo_json({**asdict(report), "removed": removed, "archive_tiles": opened.num_tiles})
     elif dry_run:
-        echo(f"{report.num_tiles} tiles of {_scenes(len(report.gone))} would be removed; {_scenes(report.num_there)} there.")
+        echo(f"{report.num_tiles} tiles of {_scenes(len(report.gone))} would be removed; the files of {_scenes(report.num_there)} are there.")
     else:
-        echo(f"{removed} tiles removed; {archive} holds {opened.num_tiles} tiles; {_scenes(report.num_there)} there.")
+        echo(f"{removed} tiles removed; {archive} holds {opened.num_tiles} tiles; the files of {_scenes(report.num_there)} are there.")
     return 1 if report.withheld else 0
 
 
