@@ -67,7 +67,7 @@ def relocate_command(archive: Path, old: str, new: str, problems: "Problems", dr
     _list([f"missing  {name}" for name in report.missing])
     _list([f"another file  {name}: {why}" for name, why in report.differing])
     if refused:
-        echo(f"{len(report.left)} scenes are missing or other files, so nothing would be relocated; see --problems.", err=True)
+        echo(f"{_scenes(len(report.left))} missing or another file, so nothing would be relocated; see --problems.", err=True)
         return 1
     _print_relocated(report, new, dry_run=dry_run)
     return 0
@@ -114,14 +114,14 @@ def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool
     if as_json:
         echo_json({**asdict(report), "removed": removed, "archive_tiles": opened.num_tiles})
     elif dry_run:
-        echo(f"{report.num_tiles} tiles of {_scenes(len(report.gone))} would be removed; {_scenes(report.num_there)} there.")
+        echo(f"{report.num_tiles} tiles of {_scenes(len(report.gone))} would be removed; the files of {_scenes(report.num_there)} are there.")
     else:
-        echo(f"{removed} tiles removed; {archive} holds {opened.num_tiles} tiles; {_scenes(report.num_there)} there.")
+        echo(f"{removed} tiles removed; {archive} holds {opened.num_tiles} tiles; the files of {_scenes(report.num_there)} are there.")
     return 1 if report.withheld else 0
 
 
 def _print_kept(report: "PruneReport") -> None:
-    """Say which scenes do not count as gone, although nobody saw them."""
+    """Report which scenes do not count as gone, although nobody saw them."""
     for folder, scenes in report.withheld.items():
         echo(f"kept {sum(scenes.values())} tiles of {_scenes(len(scenes))}: every scene of {folder} is missing, as if its disk were not there. If they were deleted, pass --gone {folder}", err=True)
     if report.unchecked:

@@ -161,7 +161,7 @@ def _moved(record: SceneRecord, after: str) -> SceneRecord:
 def recognised(
     files: Sequence[SceneFile], known: Mapping[str, SceneRecord]
 ) -> list[tuple[str, SceneRecord]]:
-    """Find scenes that an archive has under a former path at which there is no file any more.
+    """Find scenes that an archive has under a former path whose file is gone.
 
     A file is the former one if it has its grid, its size, and its checksum or, if none was
     recorded, its time to the nanosecond.
@@ -186,8 +186,8 @@ def recognised(
     found: dict[str, SceneRecord] = {}
     for file in new:
         alike = [one for one in of_size.get(file.size, ()) if one.scene not in found]
-        alike.sort(key=lambda one, name=file.name: one.scene.rsplit("/", 1)[-1] != name)
-        for record in alike:
+        named = [one for one in alike if one.scene.rsplit("/", 1)[-1] == file.name]
+        for record in (*named, *alike):  # those of the same file name first
             if not is_gone(record.scene):
                 continue
             same, doubt = compare_with_record(_moved(record, file.key), file)
@@ -206,7 +206,7 @@ def _header(record: SceneRecord) -> SceneFile:
 
 
 def _compare_file(report: RelocateReport, record: SceneRecord) -> SceneRecord | None:
-    """Compare a file that is no raster, such as a table of vectors, by its size and time."""
+    """Compare a file that is not a raster, such as a table of vectors, by its size and time."""
     path = file_of(record.scene) or record.scene
     if not record.size:
         return record
@@ -249,7 +249,7 @@ def compare_with_record(record: SceneRecord, file: SceneFile) -> tuple[SceneReco
 
 
 def _refusal(report: RelocateReport, count: int) -> str:
-    """Say which scenes cannot be relocated, and what to do."""
+    """Report which scenes cannot be relocated, and what to do."""
     parts = []
     if report.missing:
         parts.append(f"{len(report.missing)} are missing ({_some(report.missing)})")

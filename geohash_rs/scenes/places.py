@@ -23,8 +23,8 @@ def file_of(name: str) -> str | None:
         name: Name of a scene in an archive.
 
     Returns:
-        An absolute path, which need not exist; None if the name is no such path, but an address, a
-        STAC item, or any other text.
+        An absolute path, which need not exist; None if the name is an address, a STAC item or any
+        other text instead.
 
     >>> file_of("/vsizip//data/a.zip/b.tif"), file_of("/data/product#20m")
     ('/data/a.zip', '/data/product')

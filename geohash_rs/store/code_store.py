@@ -404,7 +404,7 @@ class CodeStore(Answers):
             return switch_codes(writer, hasher, codes_of, scenes=scenes)
 
     def rename_scenes(self, names: Mapping[str, str], *, scenes: Sequence[SceneRecord] = ()) -> int:
-        """Give scenes other names in one commit; all else about their tiles stays.
+        """Rename scenes in one commit; all else about their tiles stays.
 
         Tables that name these scenes are written again; codes and vectors are not.
 

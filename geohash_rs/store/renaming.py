@@ -1,4 +1,4 @@
-"""Give scenes other names in one commit: the tables that name them are written again."""
+"""Rename scenes in one commit: the tables that name them are written again."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

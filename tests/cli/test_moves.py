@@ -45,7 +45,7 @@ def test_relocate_says_what_it_did_and_would_do(run, archive, folder):
     (new / "b.tif").unlink()
     code, out, err = run("relocate", archive, folder, new, "--dry-run")
     assert (code, out) == (1, f"missing  {new}/b.tif\n")
-    assert "1 scenes are missing or other files, so nothing would be relocated" in err
+    assert "1 scene missing or another file, so nothing would be relocated" in err
     code, _, err = run("relocate", archive, folder, new)
     assert code == 1
     assert "or pass --problems leave to relocate only the others" in err
@@ -63,7 +63,7 @@ def test_prune_lists_asks_and_keeps_what_a_missing_disk_held(run, archive, folde
     shutil.rmtree(folder / "deep")
     code, out, err = run("prune", archive, "--dry-run")
     assert code == 1
-    assert f"gone  {folder}/b.tif (4 tiles)\n4 tiles of 1 scene would be removed; 1 scene" in out
+    assert f"gone  {folder}/b.tif (4 tiles)\n4 tiles of 1 scene would be removed; the files of 1 scene are there.\n" in out
     assert f"kept 4 tiles of 1 scene: every scene of {folder}/deep is missing" in err
     code, _, err = run("prune", archive)
     assert code == 2
