@@ -12,7 +12,7 @@ let searching = null;
 // Searches of the same kind that follow each other are one step of the history.
 export async function search({ fit = false, kind = null } = {}) {
   const asked = link.write(state);
-  step(asked, kind);
+  step(asked, { kind });
   searching?.abort();
   searching = null;
   say();

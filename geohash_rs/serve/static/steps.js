@@ -28,17 +28,18 @@ function enter(step) {
 
 const noteView = () => now && history.replaceState({ step: now.id, view: viewOf() }, "");
 
-// Record that the search has changed, unless it is that of the present step.
-export function step(hash, kind = null) {
+// Record that the address of the page has changed, unless it is that of the present step; asked is
+// the address of the search whose matches belong to it.
+export function step(hash, { kind = null, asked = hash } = {}) {
   const key = keyOf(hash);
   if (key === now.key) return;
   if (kind && kind === now.kind) {
-    Object.assign(now, { key, hash, page: null });
+    Object.assign(now, { key, hash, asked, page: null });
     history.replaceState({ step: now.id, view: viewOf() }, "", addressOf(hash));
     return;
   }
   noteView();
-  enter({ key, hash, kind });
+  enter({ key, hash, asked, kind });
   history.pushState({ step: now.id, view: viewOf() }, "", addressOf(hash));
 }
 
@@ -63,7 +64,7 @@ export function arrive() {
   else {
     if (!link.holds(location.hash)) return null;
     const hash = link.write({ ...state, ...link.read(location.hash) });
-    enter({ hash, key: null, ...(id && { id }) });
+    enter({ hash, asked: hash, key: null, ...(id && { id }) });
     history.replaceState({ step: now.id, view }, "");
   }
   return { page: now.page, marks: now.marks, view };
@@ -74,7 +75,7 @@ export const settle = () => (now.key = keyOf(now.hash));
 
 // Keep what is on the page, as long as its matches are those of the present step.
 function remember() {
-  if (!now || state.busy || state.asked !== now.hash) return;
+  if (!now || state.busy || state.asked !== now.asked) return;
   const { kept, busy, examples, negatives, ...page } = state; // marks hold the examples
   Object.assign(now, { page, marks: marksNow() });
 }
