@@ -19,7 +19,7 @@ from geohash_rs.pictures.world import FILE, STEP, pack_lines
 
 __all__ = ["make_lines"]
 
-TOLERANCE = 0.02  # degrees by which a line may move when points are left out
+TOLERANCE = 0.0125  # degrees by which a line may move when points are left out
 POLE = -89.9  # degrees; Antarctica is closed along it
 
 

@@ -23,6 +23,7 @@ from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError
 from geohash_rs.export.formats import write
 from geohash_rs.pictures.permission import Permission
+from geohash_rs.pictures.world import FILE as WORLD
 from geohash_rs.serve.cache import ByteCache
 from geohash_rs.serve.geojson import feature_collection
 from geohash_rs.serve.guard import Guard, content_security_policy
@@ -38,6 +39,7 @@ from geohash_rs.serve.messages import (
     MarksAnswer,
     PatchAnswer,
     SceneAnswer,
+    SceneListAnswer,
     SearchRequest,
     TileAnswer,
 )
@@ -72,6 +74,7 @@ TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
+    ".gz": "application/gzip",
 }
 MEDIA = {
     "geojson": GEOJSON,
@@ -200,7 +203,7 @@ def _warm(searcher: Searcher) -> None:
 def _add_pages(app: FastAPI) -> None:
     static = Path(str(files("geohash_rs.serve") / "static"))
     served = {f"/static/{path.name}": path for path in static.iterdir() if path.suffix in TYPES}
-    served |= {f"/static/{path.name}": path for path in maplibre_files()}
+    served |= {f"/static/{path.name}": path for path in [*maplibre_files(), WORLD]}
     served["/"] = static / "index.html"
     for url, path in served.items():
         kind = TYPES[path.suffix]
@@ -253,6 +256,14 @@ def _add_archive(
     def scenes(bbox: BBox, shown: ShownAsked) -> list[SceneAnswer]:
         """List the scenes in view that are large enough to show."""
         return searcher.scenes(bbox, **shown)
+
+    @app.get("/api/scene-list", response_model=SceneListAnswer, responses=WRONG)
+    def scene_list(
+        text: Annotated[str, Query(max_length=200)] = "",
+        start: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    ) -> SceneListAnswer:
+        """List scenes by words of their name and date, the latest first, a page at a time."""
+        return searcher.scene_list(text, start=start)
 
     @app.get("/api/tile/{tile_id}", response_model=TileAnswer, responses=FEATURES)
     def tile(tile_id: TileId) -> Response:

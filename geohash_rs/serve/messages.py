@@ -15,11 +15,13 @@ __all__ = [
     "JudgeRequest",
     "KeptTile",
     "LimitAnswer",
+    "ListedScene",
     "MarksAnswer",
     "OtherMark",
     "PatchAnswer",
     "PromiseAnswer",
     "SceneAnswer",
+    "SceneListAnswer",
     "SearchRequest",
     "TileAnswer",
     "TileJudgement",
@@ -202,6 +204,25 @@ class SceneAnswer(BaseModel):
     bounds: tuple[float, float, float, float] = Field(
         description="Lon/lat of the corners of its picture, which is in web map projection."
     )
+
+
+class ListedScene(BaseModel):
+    """A scene of the archive."""
+
+    number: int
+    name: str
+    date: str | None
+    num_tiles: int = Field(description="Tiles stored when it was added.")
+    bounds: tuple[float, float, float, float] | None = Field(
+        description="minlon, minlat, maxlon, maxlat; null if a web map cannot show it."
+    )
+
+
+class SceneListAnswer(BaseModel):
+    """Scenes found by name and date, the latest first."""
+
+    total: int = Field(description="How many were found.")
+    scenes: list[ListedScene]
 
 
 class PatchAnswer(BaseModel):

@@ -37,6 +37,7 @@ from geohash_rs.serve.messages import (
     KeptTile,
     PatchAnswer,
     SceneAnswer,
+    SceneListAnswer,
     SearchRequest,
 )
 from geohash_rs.serve.scene_pictures import ScenePictures
@@ -225,6 +226,11 @@ class Searcher:
         """List the scenes in view that are shown and large enough."""
         shown = Shown.parse(self.state().archive, **asked)
         return self._scenes.in_view(bbox, shown=shown)
+
+    def scene_list(self, text: str, *, start: int = 0) -> SceneListAnswer:
+        """List scenes by name and date, see `ScenePictures.find`."""
+        self.check()
+        return self._scenes.find(text, start=start)
 
     def scene_picture(self, number: int) -> bytes:
         """Draw a scene in web map projection as WebP, see `ScenePictures.draw`."""

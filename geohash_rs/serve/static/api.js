@@ -34,6 +34,8 @@ export const archive = async () => {
 };
 export const tiles = (bounds, signal) => get(`/api/tiles?bbox=${bboxText(bounds)}`, signal);
 export const scenes = (bounds, signal) => get(`/api/scenes?bbox=${bboxText(bounds)}`, signal);
+export const sceneList = (text, start, signal) => get(`/api/scene-list?text=${encodeURIComponent(text)}&start=${start}`, signal);
+export const world = async () => (await ask("/static/world_lines.gz")).body;
 export const tile = (id) => get(`/api/tile/${encodeURIComponent(id)}`);
 const sized = (size, before) => (size === null ? "" : `${before}tile_size=${size}`);
 export const tileAt = (lon, lat, size) => get(`/api/tile-at?lon=${lon}&lat=${lat}${sized(size, "&")}`);

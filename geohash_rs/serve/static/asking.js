@@ -2,13 +2,16 @@
 import * as api from "./api.js";
 import { example } from "./cards.js";
 import { openFile } from "./concept.js";
+import { placeText, readPlace } from "./coordinates.js";
 import * as link from "./link.js";
 import { $, plural, say } from "./page.js";
 import { change, search, startOver, useFile, usePlace, useTile } from "./search.js";
 import { known, places, state, watch } from "./session.js";
+import { look } from "./steps.js";
 
 const PATCH_ICON = "/static/icon.svg";
 let drawn = "";
+let swap = null; // goes to a typed place read the other way round
 
 function showChips() {
   const here = (id) => [id, places.has(id)];
@@ -55,25 +58,44 @@ function show() {
   $("again-note").textContent = `with ${plural(state.examples.length, "good", "good")}${bad ? ` and ${bad} bad` : ""}`;
 }
 
-// Parse a tile id, or longitude and latitude; null if it is neither.
-export function readPlace(text) {
-  const id = text.trim().match(/^\d{1,15}$/);
-  if (id) return { id: Number(id[0]) };
-  const pair = text.trim().match(/^([+-]?[\d.]*\d)(?:\s*[,;]\s*|\s+)([+-]?[\d.]*\d)$/);
-  return pair ? { lng: Number(pair[1]), lat: Number(pair[2]) } : null;
+// Show a place, and search with the tile there unless only the map was wanted.
+async function goTo(place, { more = false, only = false } = {}) {
+  look(() => known.view.goTo(place));
+  $("go-note").hidden = false;
+  $("go-said").textContent = `Read as ${place.said}.`;
+  $("go-swap").hidden = !place.other;
+  swap = place.other && (() => goTo({ ...place.other, said: placeText(place.other) }, { more, only }));
+  const id = only ? null : await usePlace(place, { more });
+  if (id !== null) known.view.fit([places.get(id)]);
 }
 
 async function go(event) {
   event.preventDefault();
-  const place = readPlace($("go").value);
-  if (!place) {
-    say(`“${$("go").value}” is neither a tile id (such as 12) nor a longitude and latitude (such as 8.25, 47.5).`);
+  const place = readPlace($("go").value, known.archive.bounds);
+  $("go-note").hidden = true;
+  if (place.problem) {
+    say(`“${$("go").value}” ${place.problem}.`);
     return;
   }
+  say();
   const more = event.submitter === $("go-add");
-  if (place.id !== undefined) await useTile(place.id, { more });
-  const id = place.id ?? (await usePlace(place, { more }));
-  known.view.fit([places.get(id)]);
+  const only = event.submitter === $("go-show");
+  if (place.id === undefined) await goTo(place, { more, only });
+  else if (only) await showTile(place.id);
+  else {
+    await useTile(place.id, { more });
+    known.view.fit([places.get(place.id)]);
+  }
+}
+
+async function showTile(id) {
+  try {
+    const { geometry } = await api.tile(id);
+    look(() => known.view.fit([geometry]));
+    known.view.point(geometry);
+  } catch (error) {
+    say(error.message);
+  }
 }
 
 function wireDrop() {
@@ -102,5 +124,6 @@ export function wireAsking() {
   $("again").addEventListener("click", () => search());
   $("clear").addEventListener("click", startOver);
   $("go-form").addEventListener("submit", go);
+  $("go-swap").addEventListener("click", () => swap());
   wireDrop();
 }

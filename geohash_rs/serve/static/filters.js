@@ -34,11 +34,11 @@ function show() {
 }
 
 let waiting = 0;
-function later(apply) {
+function later(kind, apply) {
   apply();
   show();
   clearTimeout(waiting);
-  waiting = setTimeout(() => search(), 250);
+  waiting = setTimeout(() => search({ kind }), 250);
 }
 
 export function wireFilters() {
@@ -48,17 +48,17 @@ export function wireFilters() {
   for (const end of ["from", "to"]) {
     $(end).min = time?.[0] ?? "";
     $(end).max = time?.[1] ?? "";
-    $(end).addEventListener("change", () => later(() => (state[end] = $(end).value)));
+    $(end).addEventListener("change", () => later(end, () => (state[end] = $(end).value)));
   }
   $("time-field").hidden = !time;
   $("size").append(...sizes.map((size) => new Option(`${size} px`, size)));
   $("size").addEventListener("change", () => change(() => (state.size = Number($("size").value) || null)));
-  $("radius").addEventListener("input", () => later(() => {
+  $("radius").addEventListener("input", () => later("radius", () => {
     const value = Number($("radius").value);
     state.radius = value >= numBits ? null : value;
   }));
-  $("k").addEventListener("change", () => later(() => (state.k = Number($("k").value))));
-  for (const name of ["exclude", "distinct"]) $(name).addEventListener("change", () => later(() => (state[name] = $(name).checked)));
+  $("k").addEventListener("change", () => later(null, () => (state.k = Number($("k").value))));
+  for (const name of ["exclude", "distinct"]) $(name).addEventListener("change", () => later(null, () => (state[name] = $(name).checked)));
   $("region-view").addEventListener("click", () => change(() => (state.region = regionOfView(known.view.map.getBounds()))));
   $("region-clear").addEventListener("click", () => change(() => (state.region = null)));
 }

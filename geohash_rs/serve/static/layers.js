@@ -6,13 +6,19 @@ export const NEAR = "#f0206a";
 export const FAR = "#ffc46b";
 const AREA = "#ffe14a";
 const AREA_EDGE = "#3d3200";
+const PLACE = "#111111";
 const REJECTED = "#b3263f";
 export const MATCH_LAYERS = ["matches", "match-halo", "match-edges", "match-dots", "ranks"];
+export const TILE_LAYERS = ["cells", "tiles", "tile-edges", "tile-dots"];
+// What a footprint is drawn with, and how opaque each is unless the user says otherwise.
+export const FOOTPRINTS = [["tiles", "fill-opacity", 0.04], ["tile-edges", "line-opacity", 0.75], ["tile-dots", "circle-opacity", 0.75], ["tile-dots", "circle-stroke-opacity", 0.7]];
+export const WORLD_ENDS = 10; // zoom; lines that may lie 5 km away would mislead from here on
+const fading = { "line-opacity": ["interpolate", ["linear"], ["zoom"], WORLD_ENDS - 1.5, 1, WORLD_ENDS, 0] };
 const SMALL = ["<", ["zoom"], ["get", "until"]]; // so small that a dot is drawn
 
 export function styleOf(archive) {
   const sources = Object.fromEntries(
-    ["lines", "labels", "tiles", "dots", "areas", "matches", "ranks", "examples", "example-dots", "region", "pointed", "pointed-dot"].map(
+    ["lines", "world", "labels", "tiles", "dots", "areas", "matches", "ranks", "examples", "example-dots", "region", "pointed", "pointed-dot", "place"].map(
       (name) => [name, { type: "geojson", data: EMPTY }],
     ),
   );
@@ -27,6 +33,8 @@ export function styleOf(archive) {
   }
   layers.push(
     { id: "lines", type: "line", source: "lines", paint: { "line-width": 1 } },
+    { id: "coasts", type: "line", source: "world", maxzoom: WORLD_ENDS, filter: ["!", ["get", "border"]], paint: { "line-width": 1.1, ...fading } },
+    { id: "borders", type: "line", source: "world", maxzoom: WORLD_ENDS, filter: ["get", "border"], paint: { "line-width": 0.9, "line-dasharray": [4, 2], ...fading } },
     { id: "cells", type: "fill", source: "tiles", filter: ["has", "count"], paint: {} },
     { id: "tiles", type: "fill", source: "tiles", filter: ["has", "tile_id"], paint: { "fill-opacity": 0.04 } },
     { id: "tile-edges", type: "line", source: "tiles", filter: ["has", "tile_id"], paint: { "line-width": 0.8, "line-opacity": 0.75 } },
@@ -48,6 +56,7 @@ export function styleOf(archive) {
     { id: "pointed", type: "line", source: "pointed", paint: { "line-color": "#ffffff", "line-width": 7, "line-opacity": 0.9 } },
     { id: "pointed-edge", type: "line", source: "pointed", paint: { "line-color": NEAR, "line-width": 4 } },
     { id: "pointed-dot", type: "circle", source: "pointed-dot", filter: SMALL, paint: { "circle-radius": 13, "circle-opacity": 0, "circle-stroke-color": NEAR, "circle-stroke-width": 4 } },
+    { id: "place", type: "circle", source: "place", paint: { "circle-radius": 7, "circle-color": "#ffffff", "circle-opacity": 0.35, "circle-stroke-color": PLACE, "circle-stroke-width": 3 } },
     { id: "ranks", type: "symbol", source: "ranks", layout: { "icon-image": ["concat", "rank:", ["get", "rank"]], "symbol-sort-key": ["get", "rank"], "icon-allow-overlap": false } },
   );
   return { sources, layers };

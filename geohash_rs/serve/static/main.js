@@ -6,13 +6,16 @@ import { wireConcept } from "./concept.js";
 import { wireFilters } from "./filters.js";
 import { wireJudge } from "./judge.js";
 import { wireKept } from "./kept.js";
+import { wireLegend } from "./legend.js";
 import * as link from "./link.js";
 import { makeMap, noMap } from "./map.js";
 import { wireMarks } from "./marks.js";
 import { wireMatches } from "./matches.js";
 import { $, plural, say } from "./page.js";
 import { restore } from "./search.js";
+import { wireScenes } from "./scenes.js";
 import { known, patchOf, show, state, watch } from "./session.js";
+import { wireSteps } from "./steps.js";
 import { wireTools } from "./tools.js";
 
 function onView(tiles, error) {
@@ -26,7 +29,7 @@ function openMap(archive) {
     return makeMap({ archive, onView });
   } catch { // MapLibre throws without WebGL
     $("map").replaceChildren();
-    for (const id of ["tools", "centre", "region-view"]) $(id).hidden = true;
+    for (const id of ["tools", "centre", "region-view", "scenes", "go-show"]) $(id).hidden = true;
     $("no-map").hidden = false;
     document.body.dataset.view = "none";
     return noMap();
@@ -72,7 +75,10 @@ async function begin() {
   const facts = [plural(archive.num_tiles, "tile"), plural(archive.num_scenes, "scene"), archive.num_bits ? `${archive.num_bits} bits` : "no codes yet"];
   $("archive-facts").textContent = facts.join(" · ");
   Object.assign(known, { archive, view: openMap(archive) });
-  if (known.view.map) wireTools();
+  if (known.view.map) {
+    wireTools();
+    wireLegend();
+  }
   wireMarks(); // before all that shows the marks
   wireAsking();
   wireFilters();
@@ -82,9 +88,10 @@ async function begin() {
   wireMatches();
   wireKept();
   wireLink();
+  wireScenes();
   show();
   await known.view.ready;
-  addEventListener("hashchange", () => restore({ fit: false }));
+  wireSteps({ onArrival: restore });
   restore({ fit: true });
 }
 

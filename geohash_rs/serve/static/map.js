@@ -3,7 +3,8 @@ import * as api from "./api.js";
 import { boundsOf, middleOf } from "./bounds.js";
 import { graticule } from "./graticule.js";
 import { badge, label } from "./labels.js";
-import { EMPTY, FAR, MATCH_LAYERS, NEAR, styleOf } from "./layers.js";
+import { EMPTY, FAR, FOOTPRINTS, MATCH_LAYERS, NEAR, styleOf, TILE_LAYERS, WORLD_ENDS } from "./layers.js";
+import { readWorld } from "./world.js";
 
 const MOST_SCENES = 24; // pictures to keep
 const MOST_LABELS = 600; // label images to keep
@@ -12,8 +13,8 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const colours = () =>
   dark.matches
-    ? { ground: "#0d1318", lines: "#2a3742", label: "#a3b2c0", halo: "#0d1318", tiles: "#4f8fa0", dots: "#62c4d8", cells: "#3fb0c6" }
-    : { ground: "#e6edf1", lines: "#cfd9df", label: "#4c5965", halo: "#ffffff", tiles: "#2f7f92", dots: "#0f6f86", cells: "#0f6f86" };
+    ? { ground: "#0d1318", lines: "#2a3742", world: "#7d8e9c", label: "#a3b2c0", halo: "#0d1318", tiles: "#4f8fa0", dots: "#62c4d8", cells: "#3fb0c6" }
+    : { ground: "#e6edf1", lines: "#cfd9df", world: "#7a8a96", label: "#4c5965", halo: "#ffffff", tiles: "#2f7f92", dots: "#0f6f86", cells: "#0f6f86" };
 
 const collection = (features) => ({ type: "FeatureCollection", features });
 const feature = (geometry, properties = {}) => ({ type: "Feature", geometry, properties });
@@ -52,10 +53,11 @@ export function makeMap({ archive, onView }) {
   const set = (name, data) => map.getSource(name)?.setData(data);
 
   function paint() {
-    const { ground, lines, tiles, dots, cells } = colours();
+    const { ground, lines, world, tiles, dots, cells } = colours();
     map.setPaintProperty("tile-dots", "circle-color", dots);
     map.setPaintProperty("ground", "background-color", ground);
     map.setPaintProperty("lines", "line-color", lines);
+    for (const name of ["coasts", "borders"]) map.setPaintProperty(name, "line-color", world);
     map.setPaintProperty("tiles", "fill-color", tiles);
     map.setPaintProperty("tile-edges", "line-color", tiles);
     map.setPaintProperty("cells", "fill-color", cells);
@@ -71,9 +73,10 @@ export function makeMap({ archive, onView }) {
   });
 
   const shown = new Map(); // scene number -> source id, the oldest first
-  let imagery = true;
+  const scenery = { on: true, opacity: 1 };
+  const footprints = { on: true, opacity: 1, most: 1 }; // most tiles in a square
   async function drawScenes(view, signal) {
-    const found = imagery ? await api.scenes(view, signal) : [];
+    const found = scenery.on ? await api.scenes(view, signal) : [];
     await loaded;
     if (signal.aborted) return;
     for (const scene of found) {
@@ -85,15 +88,37 @@ export function makeMap({ archive, onView }) {
       }
       const [west, south, east, north] = scene.bounds;
       map.addSource(id, { type: "image", url: api.scenePicture(scene.number), coordinates: [[west, north], [east, north], [east, south], [west, south]] });
-      map.addLayer({ id, type: "raster", source: id, paint: { "raster-fade-duration": 0 } }, "cells");
+      map.addLayer({ id, type: "raster", source: id, paint: { "raster-fade-duration": 0, "raster-opacity": scenery.opacity } }, "cells");
       shown.set(scene.number, id);
     }
     found.forEach((scene) => map.moveLayer(`scene-${scene.number}`, "cells"));
     for (const [number, id] of shown) {
-      if (shown.size <= MOST_SCENES && imagery) break;
+      if (shown.size <= MOST_SCENES && scenery.on) break;
       map.removeLayer(id);
       map.removeSource(id);
       shown.delete(number);
+    }
+  }
+
+  function drawFootprints() {
+    for (const [name, property, opacity] of FOOTPRINTS) map.setPaintProperty(name, property, opacity * footprints.opacity);
+    const [least, most] = [0.18, 0.8].map((opacity) => opacity * footprints.opacity);
+    map.setPaintProperty("cells", "fill-opacity", ["interpolate", ["linear"], ["ln", ["get", "count"]], 0, least, Math.log(footprints.most + 1), most]);
+    for (const name of TILE_LAYERS) map.setLayoutProperty(name, "visibility", footprints.on ? "visible" : "none");
+  }
+
+  let world = false; // whether coastlines and borders are loaded
+  // The legend has a line for them while they are drawn.
+  const tellWorld = () => document.body.toggleAttribute("data-world", world && map.getZoom() < WORLD_ENDS);
+
+  // After all else, and only where no base map shows them better.
+  async function drawWorld() {
+    try {
+      set("world", await readWorld(await api.world()));
+      world = true;
+      tellWorld();
+    } catch (error) {
+      onView(null, error);
     }
   }
 
@@ -120,11 +145,12 @@ export function makeMap({ archive, onView }) {
       set("lines", collection(features));
       set("labels", collection(anchors.filter(isFree)));
       if (tiles.kind === "counts") {
-        const most = Math.max(...tiles.features.map((cell) => cell.properties.count));
-        map.setPaintProperty("cells", "fill-opacity", ["interpolate", ["linear"], ["ln", ["get", "count"]], 0, 0.18, Math.log(most + 1), 0.8]);
+        footprints.most = Math.max(...tiles.features.map((cell) => cell.properties.count));
+        drawFootprints();
       }
       set("tiles", tiles);
       set("dots", collection(tiles.kind === "footprints" ? tiles.features.map((one) => dotOf(one.geometry, one.properties)) : []));
+      tellWorld();
       onView(tiles);
       const failure = await scenes;
       if (failure) throw failure;
@@ -139,6 +165,8 @@ export function makeMap({ archive, onView }) {
     waiting = setTimeout(drawView, 120);
   });
   loaded.then(paint);
+  map.on("click", () => set("place", EMPTY));
+  if (!archive.base_map) map.once("idle", drawWorld);
   drawView(); // requests data while the map is still being set up
   dark.addEventListener("change", () => {
     map.listImages().forEach((id) => map.removeImage(id));
@@ -199,10 +227,25 @@ export function makeMap({ archive, onView }) {
       const padding = around ? around * Math.min(width, height) : 70;
       if (box) map.fitBounds(box, { padding, maxZoom, animate: !still.matches, duration: 600 });
     },
+    goTo({ lat, lng }) {
+      set("place", collection([feature({ type: "Point", coordinates: [lng, lat] })]));
+      map.easeTo({ center: [lng, lat], zoom: Math.min(15, Math.max(9, map.getZoom())), animate: !still.matches });
+    },
+    // Return to a former view.
+    show(former) {
+      set("place", EMPTY);
+      map.jumpTo(former);
+    },
     whole: () => archive.bounds && map.fitBounds(archive.bounds, { padding: 40, maxZoom: 17, animate: !still.matches }),
-    setImagery(on) {
-      imagery = on;
-      drawView();
+    setImagery(chosen) {
+      const drawn = scenery.on;
+      Object.assign(scenery, chosen);
+      for (const id of shown.values()) map.setPaintProperty(id, "raster-opacity", scenery.opacity);
+      if (scenery.on !== drawn) drawView();
+    },
+    setFootprints(chosen) {
+      Object.assign(footprints, chosen);
+      drawFootprints();
     },
   };
 }
@@ -210,7 +253,7 @@ export function makeMap({ archive, onView }) {
 // A substitute if no map can be drawn.
 export function noMap() {
   const nothing = () => {};
-  return { map: null, ready: null, showMatches: nothing, showExamples: nothing, showRegion: nothing, showAreas: nothing, bounds: () => null, point: nothing, fit: nothing };
+  return { map: null, ready: null, showMatches: nothing, showExamples: nothing, showRegion: nothing, showAreas: nothing, bounds: () => null, point: nothing, fit: nothing, show: nothing, goTo: nothing };
 }
 
 function blend(a, b, t) {

@@ -53,19 +53,39 @@ function follow() {
   keep();
 }
 
+export const marksNow = snapshot;
+
 function put(target) {
   const { examples, negatives, checks, ...rest } = target;
   Object.assign(state, { examples: [...examples], negatives: [...negatives] });
   Object.assign(concept, rest, { checks: new Map(checks) });
   last = snapshot();
   keep();
-  show();
 }
 
 function step(from, to) {
   if (!from.length) return;
   to.push(last);
   put(from.pop());
+  show();
+}
+
+// Return to marks of before or of after; undo and redo then go on from there.
+export function putBack(target) {
+  const isIt = (one) => keyOf(one) === keyOf(target);
+  for (const [from, to] of [[past, future], [future, past]]) {
+    if (isIt(last)) break;
+    const at = from.findLastIndex(isIt);
+    if (at < 0) continue;
+    to.push(last, ...from.splice(at + 1).reverse());
+    last = from.pop();
+  }
+  if (!isIt(last)) {
+    past.push(last);
+    future.length = 0;
+    last = target;
+  }
+  put(last);
 }
 
 export const undo = () => step(past, future);
@@ -73,7 +93,7 @@ export const redo = () => step(future, past);
 export const canUndo = () => past.length > 0;
 export const canRedo = () => future.length > 0;
 
-// Replace all marks; undo returns to those before.
+// Replace all marks, which are shown by the search that follows; undo returns to those before.
 export function use(target) {
   past.push(last);
   future.length = 0;

@@ -4,6 +4,7 @@ import { $ } from "./page.js";
 import { toggleKept } from "./kept.js";
 import { judge } from "./search.js";
 import { known, state, tileIds, watch } from "./session.js";
+import { look } from "./steps.js";
 
 let drawn = state.matches;
 
@@ -12,7 +13,7 @@ function showCards() {
   drawn = state.matches;
   const { view, archive } = known;
   const on = {
-    show: (match) => view.fit([match.geometry]),
+    show: (match) => look(() => view.fit([match.geometry])),
     point: (match) => view.point(match?.geometry),
     up: (match) => judge(match, true),
     down: (match) => judge(match, false),

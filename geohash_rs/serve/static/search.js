@@ -1,16 +1,18 @@
 // The user's actions: start from a tile, a place or a GeoTIFF, judge matches, search again.
 import * as api from "./api.js";
 import * as link from "./link.js";
-import { request } from "./marks.js";
+import { putBack, request } from "./marks.js";
 import { $, say } from "./page.js";
+import { arrive, settle, step } from "./steps.js";
 import { known, patchOf, places, show, state, tileIds } from "./session.js";
 
 const MOST_PLACES = 5000; // footprints to remember
 let searching = null;
 
-export async function search({ fit = false } = {}) {
+// Searches of the same kind that follow each other are one step of the history.
+export async function search({ fit = false, kind = null } = {}) {
   const asked = link.write(state);
-  history.replaceState(null, "", asked ? `#${asked}` : location.pathname);
+  step(asked, { kind });
   searching?.abort();
   searching = null;
   say();
@@ -108,7 +110,7 @@ export async function useFile(file) {
     say("This archive has no hasher that reads pixels, so it cannot search with a GeoTIFF; click a tile instead.");
     return;
   }
-  state.note = `reading ${file.name} …`;
+  Object.assign(state, { note: `reading ${file.name} …`, busy: true });
   show();
   try {
     const patch = await api.patch(file, state.size);
@@ -130,9 +132,22 @@ export function judge({ geometry, properties: { tile_id: id } }, isGood) {
   show();
 }
 
+// Show the step that the browser is at: as it was left, or searched again.
 export function restore({ fit }) {
-  if (!link.holds(location.hash)) return;
-  Object.assign(state, link.read(location.hash));
+  const found = arrive();
+  if (!found) return;
+  searching?.abort();
+  searching = null;
+  say();
+  if (found.page) {
+    Object.assign(state, found.page, { busy: false });
+    putBack(found.marks);
+    show();
+  } else {
+    Object.assign(state, link.read(location.hash));
+    settle();
+    search({ fit: fit && !found.view });
+  }
   if (state.region || state.from || state.to || state.radius !== null || state.size !== null) $("filters").open = true;
-  search({ fit });
+  if (found.view) known.view.show(found.view);
 }

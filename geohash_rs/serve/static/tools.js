@@ -7,6 +7,7 @@ import { $, keepFocus, say } from "./page.js";
 import { normal } from "./region.js";
 import { change, usePlace, useTile } from "./search.js";
 import { known, state } from "./session.js";
+import { look } from "./steps.js";
 
 const HINTS = {
   pick: "",
@@ -84,12 +85,7 @@ export function wireTools() {
   known.view.map.on("click", pick);
   known.view.map.on("mousemove", point);
   for (const name of Object.keys(HINTS)) $(`tool-${name}`).addEventListener("click", () => useTool(name));
-  $("tool-imagery").addEventListener("click", () => {
-    const on = $("tool-imagery").getAttribute("aria-pressed") !== "true";
-    $("tool-imagery").setAttribute("aria-pressed", String(on));
-    known.view.setImagery(on);
-  });
-  $("tool-whole").addEventListener("click", () => known.view.whole());
+  $("tool-whole").addEventListener("click", () => look(known.view.whole));
   $("draw-finish").addEventListener("click", () => drawing?.finish());
   $("draw-cancel").addEventListener("click", () => useTool("pick"));
   document.addEventListener("keydown", (event) => {
