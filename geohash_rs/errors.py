@@ -1,6 +1,7 @@
 """Errors that say what was wrong, with the values, and what to do next."""
 
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -47,6 +48,30 @@ __all__ = [
 
 OTHER_PROJ = ("another PROJ installation", "Cannot find proj.db", "PROJ: internal_proj_identify")
 PROJ_VARIABLES = ("PROJ_DATA", "PROJ_LIB")
+# What GDAL, SQLite and Arrow say of files, and what it means.
+NETWORK = re.compile(r"HTTP|curl|timed? ?out|connection", re.IGNORECASE)
+RAW_NAME = re.compile(r"\bCPLE_\w+(: | in )")
+NAMED = r"([^:\s][^:]*: ?)?"  # GDAL puts the file first, which the message has named already
+DAMAGED = "it is damaged or incomplete; copy or download it again."
+PLAINLY = tuple(
+    (re.compile(raw), plain)
+    for raw, plain in (
+        (NAMED + r"(IReadBlock|IRasterIO)\b.*", DAMAGED),
+        (NAMED + r"(TIFF(Read|Fetch|Fill|Open)|JPEGLib|LZWDecode|ZIPDecode)\w*:.*", DAMAGED),
+        (NAMED + r"(Not a TIFF|Cannot read TIFF header).*", DAMAGED),
+        (
+            r"'[^']*' not recognized as being in a supported file format.*",
+            "it is empty or damaged, or GDAL does not read files of its kind.",
+        ),
+        (r"sqlite3_\w+\(.*|(file is not a database|database disk image is).*", DAMAGED),
+        (r"Could not open Parquet input source.*|Parquet magic bytes not found.*", DAMAGED),
+        (
+            r"(\w+Exception: )?Points of LinearRing do not form a closed linestring.*",
+            "a ring of a polygon is not closed; repeat its first corner as its last.",
+        ),
+        (r"missing , or \]$", "the text of its CRS is damaged; set its CRS again."),
+    )
+)
 
 
 class GeoHashRSError(Exception):
@@ -202,9 +227,13 @@ class GeoHashRSWarning(UserWarning):
 def one_line(error: BaseException) -> str:
     """Return the error message on one line, or the error type if there is no message.
 
-    Where PROJ found data that it cannot use, it names the variable to unset.
+    What GDAL says of a damaged file is put plainly; what it says of a network stays. Where PROJ
+    found data that it cannot use, it names the variable to unset.
     """
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = RAW_NAME.sub("", " ".join(str(error).split())) or type(error).__name__
+    if not NETWORK.search(text):
+        for raw, plain in PLAINLY:
+            text = raw.sub(plain, text, count=1)
     wrong = [name for name in PROJ_VARIABLES if os.environ.get(name)]
     remedy = f"; unset {' and '.join(wrong)}, which leads there."
     if wrong and remedy not in text and any(sign in text for sign in OTHER_PROJ):

@@ -1,5 +1,7 @@
 """Options of all commands that ask an archive: where it is, and which of its tiles are meant."""
 
+import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
@@ -8,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from geohash_rs.cli.options import Numbers, Sizes
+from geohash_rs.errors import GeoHashRSWarning
 
 if TYPE_CHECKING:
     from geohash_rs.archive import Archive
@@ -96,6 +99,8 @@ def where_of(asked: Asked) -> "WhereOptions":
         raise click.UsageError(msg, click.get_current_context())
     from geohash_rs.store.search.regions import read_region
 
+    if asked["bbox"] is not None and (said := _explain_box(asked["bbox"])):
+        warnings.warn(said, GeoHashRSWarning, stacklevel=2)
     file = asked["region"]
     return {
         "region": asked["bbox"] if file is None else read_region(file, layer=asked["layer"]),
@@ -105,6 +110,26 @@ def where_of(asked: Asked) -> "WhereOptions":
         "labels": list(asked["labels"]) or None,
         "tile_size": asked["tile_size"],
     }
+
+
+def _explain_box(box: tuple[float, ...]) -> str:
+    """Explain a box that can be read in two ways, or return an empty string.
+
+    >>> _explain_box((7, 46, 8, 47)), _explain_box((170, -20, -170, -10))
+    ('', '')
+    >>> _explain_box((325, 46, 330, 47))
+    '--bbox: longitude 325 is read as -35 and 330 as -30; the box runs 5 degrees east from there.'
+    >>> _explain_box((8, 46, 7, 47))
+    '--bbox: longitude 8 comes first, so the box runs 359 degrees east, across 180, to 7; swap the two if that is wrong.'
+    """
+    west, _, east, _ = box
+    width = east - west + (360 if west > east else 0)
+    beyond = [f"{lon:g} as {lon - math.copysign(360, lon):g}" for lon in (west, east) if 180 < abs(lon) <= 360]
+    if beyond:
+        return f"--bbox: longitude {beyond[0].replace(' as ', ' is read as ')}{''.join(f' and {one}' for one in beyond[1:])}; the box runs {width:g} degrees east from {'there' if abs(west) > 180 else f'{west:g}'}."
+    if west > east and width > 180:
+        return f"--bbox: longitude {west:g} comes first, so the box runs {width:g} degrees east, across 180, to {east:g}; swap the two if that is wrong."
+    return ""
 
 
 def said_again(asked: Mapping[str, object]) -> list[str]:

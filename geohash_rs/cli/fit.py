@@ -1,6 +1,10 @@
 """``geohash-rs fit``, ``validate`` and ``test``: TorchGeo's Lightning command line."""
 
+import shlex
+
 import click
+
+from geohash_rs.cli.terminal import echo
 
 __all__ = ["fit_command", "test_command", "validate_command"]
 
@@ -15,7 +19,13 @@ def _make(name: str) -> click.Command:
     def command(options: tuple[str, ...]) -> None:
         from geohash_rs.hashing.lightning_cli import run_lightning_cli
 
-        run_lightning_cli([name, *options])
+        fitted = run_lightning_cli([name, *options])
+        if fitted is None:
+            return
+        lines = [f"The hasher, of {fitted.epoch}, is in {fitted.hasher}; index with it:", f"  geohash-rs index SCENES --archive ARCHIVE --hasher {shlex.quote(str(fitted.hasher))}"]
+        if fitted.checkpoint is not None:
+            lines.append(f"The checkpoint is in {fitted.checkpoint}; --ckpt_path with it resumes or measures.")
+        echo(*lines)
 
     return command
 

@@ -18,7 +18,7 @@ __all__ = ["Numbers", "Sizes", "backbone_of", "backbone_options", "bands_of", "e
 # Parameters that messages mention, and their options on the command line if named differently.
 PARAMETERS = re.compile(
     r"\b(asset|backbone|bands|block_km|by|checksum|crs|date_format|datetime|edges|embedding|filename_regex|footprint_m|"
-    r"geometry_column|keep_vectors|layer|max_distance|max_nodata|min_area_km2|min_score|min_share|model|nodata|problems|remote_scenes|replace|resolution|scale_column|"
+    r"geometry_column|keep_vectors|layer|max_distance|max_nodata|min_area_km2|min_score|min_share|model|nodata|point|problems|region|remote_scenes|replace|resolution|scale_column|"
     r"source_column|stride|tile_size|time_column|value_range|vector_column|weights|window|workers)="
     r'(True\b|"[^"]*"|\'\.[^\']*\'|\[[^\]]*\]|\([^)]*\)|\.\.\.|[^\s;,)]*)'
 )
@@ -26,7 +26,7 @@ PARAMETERS = re.compile(
 NAMED = re.compile(r"(?<![\w/.-])(block_km|min_area_km2|min_score|min_share|tile_size)(?![\w/=-]|\.\w)")
 # Methods that messages name, and the commands that do the same.
 METHODS = {"Concept.check": "'geohash-rs judge --random'", "Concept.calibrate": "'geohash-rs calibrate'"}
-RENAMED = {"datetime": "date", "min_area_km2": "min_area"}
+RENAMED = {"datetime": "date", "min_area_km2": "min_area", "region": "bbox"}
 
 remote_scenes_option = click.option("--remote-scenes", is_flag=True, help="Read scenes from wherever the archive says, such as URLs, not only from plain raster files of this machine; only if you trust its author.")
 
@@ -179,6 +179,8 @@ def in_options(message: str) -> str:
     "judge tiles that 'geohash-rs judge --random' draws"
     >>> in_options("tile_size 64 px is larger; use a smaller tile_size")
     '--tile-size 64 px is larger; use a smaller --tile-size'
+    >>> in_options("pass region=(7.1, 46, 7.3, 46.2)")
+    'pass --bbox 7.1,46,7.3,46.2'
     >>> in_options("choose a smaller min_area_km2.")
     'choose a smaller --min-area.'
     """

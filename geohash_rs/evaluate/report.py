@@ -52,6 +52,11 @@ def _several_labels(result: Mapping[str, Any]) -> str:
     for method, archive, bits in columns[0]:
         cells = " | ".join(_cell(column[method, archive, bits]) for column in columns)
         lines.append(f"| {method} | {archive} | {bits or ''} | {cells} |")
+    lines += [
+        "",
+        "ndcg@20 lies between 0 and 1. acg@20 and weighted_map@20 count the labels that a query "
+        "and a tile share: they lie between 0 and the most labels of a tile, and may exceed 1.",
+    ]
     return "\n" + "\n".join(lines) + "\n"
 
 

@@ -1,19 +1,35 @@
 """TorchGeo's Lightning command line, with the classes of this package loaded."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
 from geohash_rs.errors import GeoHashRSError, TrainingError, one_line
 
-__all__ = ["run_lightning_cli"]
+__all__ = ["Fitted", "run_lightning_cli"]
 
 OWN = ("best", "last", "hpc")  # what Lightning calls checkpoints of the same run
 RESTORING = "checkpoint_connector"  # Lightning's module that reads the parts of a checkpoint
 
 
-def run_lightning_cli(args: Sequence[str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a fit has written.
+
+    Attributes:
+        hasher: The hasher's file.
+        epoch: What its weights are of, such as "the last epoch".
+        checkpoint: The checkpoint of these weights, or None if the trainer saved none.
+    """
+
+    hasher: Path
+    epoch: str
+    checkpoint: Path | None
+
+
+def run_lightning_cli(args: Sequence[str]) -> Fitted | None:
     """Fit, validate or test with a YAML configuration, and save the hasher after fitting.
 
     The hasher has the weights of the last epoch, or of the best one if a `ModelCheckpoint`
@@ -23,6 +39,10 @@ def run_lightning_cli(args: Sequence[str]) -> None:
 
     Args:
         args: Subcommand and its options, such as ``["fit", "--config", "train.yaml"]``.
+
+    Returns:
+        The files of a fit of a `HashingTask`; None after another subcommand or of another task, and
+        in all processes of a distributed run but the first.
 
     Raises:
         TrainingError: If `ckpt_path` is not that of a checkpoint on this machine, or the run cannot
@@ -83,15 +103,29 @@ def run_lightning_cli(args: Sequence[str]) -> None:
             f"{one_line(error)}); pass one that was saved with the same configuration."
         )
         raise TrainingError(msg) from error
-    if args and args[0] == "fit" and isinstance(cli.model, HashingTask):
-        folder = Path(cli.trainer.log_dir or cli.trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        _take_best(cli.model, cli.trainer)
-        cli.model.hasher().save(folder / "hasher.safetensors")
+    if not args or args[0] != "fit" or not isinstance(cli.model, HashingTask):
+        return None
+    folder = Path(cli.trainer.log_dir or cli.trainer.default_root_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    epoch = _take_best(cli.model, cli.trainer)
+    cli.model.hasher().save(folder / "hasher.safetensors")
+    kept = cli.trainer.checkpoint_callback
+    saved = kept and (kept.best_model_path or kept.last_model_path)
+    if not cli.trainer.is_global_zero:
+        return None
+    return Fitted(
+        hasher=folder / "hasher.safetensors",
+        epoch=epoch,
+        checkpoint=Path(saved) if saved else None,
+    )
 
 
-def _take_best(task: Any, trainer: Any) -> None:  # noqa: ANN401 - Lightning has no types here
-    """Load the weights of the best checkpoint into a task, if a checkpoint monitors a measure."""
+def _take_best(task: Any, trainer: Any) -> str:  # noqa: ANN401 - Lightning has no types here
+    """Load the weights of the best checkpoint into a task, if a checkpoint monitors a measure.
+
+    Returns:
+        What the weights are of.
+    """
     import torch
     from lightning.pytorch.utilities import rank_zero_info
 
@@ -99,9 +133,10 @@ def _take_best(task: Any, trainer: Any) -> None:  # noqa: ANN401 - Lightning has
 
     kept = trainer.checkpoint_callback
     if kept is None or kept.monitor is None or not kept.best_model_path:
-        return
+        return "the last epoch"
     state = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
     task.load_state_dict(state["state_dict"])
     worth = task.weigh()  # for the card
     if worth is not None:
         rank_zero_info(f"The best epoch is saved. {worth_line(worth)}")
+    return f"the best epoch by {kept.monitor}"

@@ -91,7 +91,14 @@ def masks(source: DatasetReader, header: SceneFile) -> bool:
     Returns:
         Whether to use GDAL's mask; False if it is a near-infrared band mistaken for alpha.
     """
-    return header.alpha is not None or ColorInterp.alpha not in source.colorinterp
+    if header.alpha is not None:
+        return True
+    try:
+        colours = source.colorinterp
+    except Exception:  # noqa: BLE001 - what an earlier read in this thread failed with is raised
+        # here once more, https://github.com/rasterio/rasterio/issues/2353
+        colours = source.colorinterp
+    return ColorInterp.alpha not in colours
 
 
 def hidden_pixels(

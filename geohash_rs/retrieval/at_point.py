@@ -8,43 +8,18 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from geohash_rs.errors import QueryError
 from geohash_rs.export.plain_text import scene_name
+from geohash_rs.retrieval.swapped import check_point, swapped_point
 from geohash_rs.store.search.filters import TimeRange, parse_region
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
 from geohash_rs.store.segment.tiles import sizes_of_tiles
 
-__all__ = ["check_point", "days_of", "explain_none", "tiles_at"]
+__all__ = ["days_of", "explain_none", "tiles_at"]
 
 MOST_LISTED = 12  # dates or scenes in a message
 DAY = 86_400_000_000  # microseconds
-
-
-def check_point(point: Sequence[float]) -> tuple[float, float]:
-    """Check a point that a user passes.
-
-    Args:
-        point: Longitude and latitude, degrees.
-
-    Returns:
-        The same as two numbers.
-
-    Raises:
-        QueryError: If it is not a longitude and a latitude.
-    """
-    if len(point) != 2 or not all(np.isfinite(point)):
-        msg = f"point is {tuple(point)}; pass longitude and latitude in degrees."
-        raise QueryError(msg)
-    lon, lat = float(point[0]), float(point[1])
-    if abs(lon) > 180 or abs(lat) > 90:
-        msg = (
-            f"point is {lon}, {lat}; longitude comes first and lies in -180..180, "
-            "latitude in -90..90."
-        )
-        raise QueryError(msg)
-    return lon, lat
 
 
 def tiles_at(archive: Searchable, point: Sequence[float], *, where: Where) -> gpd.GeoDataFrame:
@@ -104,7 +79,8 @@ def explain_none(archive: Searchable, point: Sequence[float], *, where: Where) -
     at = f"{round(lon, 6)}, {round(lat, 6)}"
     there = tiles_at(archive, point, where=Where())
     if there.empty:
-        return f"no tile of the archive lies at {at}; see its extent with 'geohash-rs info'."
+        said = f"no tile of the archive lies at {at}; see its extent with 'geohash-rs info'."
+        return f"{said} {swapped_point(archive, lon, lat)}".rstrip()
     limits: list[str] = []
     kinds: list[Iterable[str]] = []
     if where.time is not None:

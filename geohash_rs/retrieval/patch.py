@@ -17,6 +17,7 @@ from torch import Tensor
 
 from geohash_rs.errors import GeoHashRSWarning, PatchError, ValueMismatchError, one_line
 from geohash_rs.footprints.windows import footprints, ground_pixel
+from geohash_rs.retrieval.patch_size import Fit, coarse_notes, too_many_tiles
 from geohash_rs.scenes.band_labels import COLOURS_SAY
 from geohash_rs.scenes.bands import BY_ORDER, BandChoice, enumerated
 from geohash_rs.scenes.file import SceneFile, open_raster, read_scene_file
@@ -108,7 +109,8 @@ def read_patch(
     Raises:
         SceneError: If the file cannot be opened or placed.
         BandMismatchError: If its bands do not fit the hasher.
-        PatchError: If the window is outside the file, has no valid pixel, or makes too many tiles.
+        PatchError: If the window is outside the file, has no valid pixel, or makes too many tiles;
+            or a tile of the archive covers less than a pixel of the file.
         ValueMismatchError: If the hasher was made for different values.
     """
     scene = read_scene_file(path, bands=bands)
@@ -119,17 +121,12 @@ def read_patch(
         warnings.warn(note, GeoHashRSWarning, stacklevel=3)
     indexes = choice.indexes
     whole = _check_window(scene, window)
-    tile_size, size = _fitting_size(scene, whole, tile_sizes)
-    windows = _cut(whole, size)
+    fit = _fitting_size(scene, whole, tile_sizes)
+    doubts = coarse_notes(scene.name, fit)
+    windows = _cut(whole, fit.shape)
     if len(windows) > MAX_TILES:
-        msg = (
-            f"{scene.name}: a patch of {whole[2]} x {whole[3]} px makes {len(windows)} tiles of "
-            f"{size[0]} x {size[1]} px, but a search takes at most {MAX_TILES}; pass a smaller "
-            "window (col, row, width, height)."
-        )
-        raise PatchError(msg)
+        raise PatchError(too_many_tiles(scene.name, whole, fit, count=len(windows), most=MAX_TILES))
     nodata = scene.nodata if nodata is None else nodata
-    doubts: list[str] = []
     with open_raster(scene.source) as source:
         if pool is not None:
             tiles, kept = _vectors(
@@ -149,11 +146,11 @@ def read_patch(
                 windows,
                 indexes=indexes,
                 nodata=nodata,
-                side=tile_size,
+                side=fit.tile_size,
                 conversion=conversion,
             )
             tiles = stack_images(images)
-            doubts = _value_notes(scene, images, values) if images else []
+            doubts += _value_notes(scene, images, values) if images else []
     if not kept:
         msg = (
             f"{scene.name} holds nothing but nodata in window {','.join(map(str, whole))} "
@@ -390,8 +387,9 @@ def _fitting_size(
     scene: SceneFile,
     whole: tuple[int, int, int, int],
     tile_sizes: Mapping[float | None, Collection[int]],
-) -> tuple[int, tuple[int, int]]:
+) -> Fit:
     """Choose a tile size, and count the patch's pixels that cover its ground, across and down."""
+    own = nearest = None
     known = [size for size in tile_sizes if size is not None]
     if not known:
         shapes = {size: (size, size) for size in sorted(tile_sizes[None])}
@@ -412,7 +410,7 @@ def _fitting_size(
         return float(abs(np.log(min(whole[2] / across, whole[3] / down))))
 
     chosen = min(shapes, key=ratio)
-    return chosen, shapes[chosen]
+    return Fit(tile_size=chosen, shape=shapes[chosen], pixel=own, archive_pixel=nearest)
 
 
 def _cut(

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from geohash_rs.retrieval.swapped import swapped_region
 from geohash_rs.store.search.filters import Region, TimeRange
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
@@ -82,6 +83,9 @@ def _places(archive: Searchable, where: Where, region: Region) -> list[str]:
     """Report that no tile lies in the region, whatever its time, scene, label and size."""
     if _exists(archive, replace(where, time=None, scenes=None, labels=None, tile_sizes=None)):
         return []
+    swapped = swapped_region(archive, region)
+    if swapped:
+        return [f"no tile of the archive lies in the region. {swapped}"]
     where_it_is = ""
     if region.geometry.geom_type == "Polygon":  # the bounds of several parts mislead at 180 degrees
         west, south, east, north = region.geometry.bounds

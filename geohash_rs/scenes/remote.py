@@ -13,8 +13,6 @@ import requests
 from rasterio.env import getenv, hasenv
 from rasterio.errors import RasterioError
 
-from geohash_rs.errors import one_line
-
 __all__ = ["MOST_ANSWER", "ask", "is_remote", "is_virtual", "read_patiently", "unless_set"]
 
 T = TypeVar("T")
@@ -179,7 +177,7 @@ def _limited(answer: requests.Response) -> bytes:
 
 def _may_pass(path: str, error: BaseException) -> bool:
     """Return whether a failure may pass by the next attempt."""
-    text = f"{one_line(error)} {one_line(error.__cause__ or error)}"
+    text = f"{error} {error.__cause__}"
     if REFUSED.search(text):
         return False
     return is_remote(path) or (path.lower().endswith(".vrt") and bool(NETWORK_TROUBLE.search(text)))

@@ -30,7 +30,12 @@ def fit(tmp_path, capsys, **settings):
     config.write_text(json.dumps({"trainer": trainer, "data": data, "model": model}))
     with pytest.raises(SystemExit, match="0"):
         main(["fit", "--config", str(config)])
-    return [line for line in capsys.readouterr().err.splitlines() if "arning" in line]
+    seen = capsys.readouterr()
+    hasher = tmp_path / "out" / "hasher.safetensors"
+    assert hasher.exists()
+    assert f"The hasher, of the last epoch, is in {hasher}; index with it:" in seen.out
+    assert f"  geohash-rs index SCENES --archive ARCHIVE --hasher {hasher}\n" in seen.out
+    return [line for line in seen.err.splitlines() if "arning" in line]
 
 
 def test_collapsed_codes_are_reported_in_one_line(tmp_path, capsys):

@@ -260,6 +260,7 @@ def test_several_labels_are_measured_by_the_labels_they_share(shared_data, tmp_p
         assert {"ndcg@20", "acg@20", "weighted_map@20"} <= set(row)
         assert 0 < row["weighted_map@20"] <= row["acg@20"] * 20
     assert "ndcg@20" in summary_table(result)
+    assert "weighted_map@20 count the labels" in summary_table(result)
     write_plots(result, tmp_path / "p", root=patches.root)
     with pytest.raises(TrainingError, match="kslsh needs one class per tile"):
         evaluate(patches, methods=("kslsh",), bits=(8,), seeds=1, changes=SMALL)

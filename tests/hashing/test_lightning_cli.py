@@ -63,7 +63,9 @@ def test_torchgeos_own_command_line_trains_the_task(configuration, tmp_path):
 
 
 def test_the_hasher_of_the_best_epoch_is_saved(configuration, tmp_path):
-    run_lightning_cli(["fit", "--config", str(configuration)])
+    fitted = run_lightning_cli(["fit", "--config", str(configuration)])
+    assert fitted.hasher == tmp_path / "hasher.safetensors"
+    assert (fitted.epoch, fitted.checkpoint) == ("the best epoch by step", tmp_path / "best.ckpt")
     state = torch.load(tmp_path / "best.ckpt", weights_only=True)
     assert state["epoch"] == 0
     saved = load_hasher(tmp_path / "hasher.safetensors").head.state_dict()

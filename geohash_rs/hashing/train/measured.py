@@ -30,6 +30,11 @@ from geohash_rs.metrics.measures import bit_entropy
 
 __all__ = ["IsMeasured"]
 
+IN_LABELS = (
+    "{stage}_acg and {stage}_weighted_map count the labels that two tiles share: they lie between "
+    "0 and {most}, the most labels of a tile, so they may exceed 1."
+)
+
 
 class IsMeasured(KnowsData):
     """The part of `HashingTask` that measures its codes, and keeps the figures.
@@ -38,11 +43,13 @@ class IsMeasured(KnowsData):
         batches: What serves a data module's features; None if the network runs in every epoch.
         seen: Codes and labels of the validation or test that is running.
         card: Notes for the hasher: data, split and figures; empty until they are measured.
+        explained: Whether it was said what measures of several labels count.
     """
 
     batches: BalancedBatches | None
     seen: SeenCodes
     card: dict[str, Any]
+    explained: bool = False
 
     def on_validation_epoch_start(self) -> None:
         """Discard the codes of an interrupted validation or test."""
@@ -166,4 +173,7 @@ class IsMeasured(KnowsData):
             self.log(f"{stage}_{name}", value, prog_bar=name == "map")
         if self._trainer is None or not self._trainer.sanity_checking:
             warn_of_collapse(float(bit_entropy(bits.numpy()).mean()), tiles=len(bits))
+            if labels.ndim == 2 and not self.explained:
+                rank_zero_info(IN_LABELS.format(stage=stage, most=int(labels.sum(1).max())))
+                self.explained = True
         return values

@@ -251,13 +251,20 @@ def _check_range(bounds: Sequence[float], name: str) -> None:
         msg = f"{name} has bounds {tuple(bounds)}, which are not all finite numbers."
         raise RegionError(msg)
     minlon, minlat, maxlon, maxlat = bounds
-    if min(minlon, maxlon) < -360 or max(minlon, maxlon) > 360 or minlat < -90 or maxlat > 90:
-        msg = (
-            f"{name} has bounds ({minlon:g}, {minlat:g}, {maxlon:g}, {maxlat:g}), outside "
-            "longitude -180..180 and latitude -90..90; reproject it to EPSG:4326 "
-            "(x is the longitude)."
-        )
-        raise RegionError(msg)
+    lon, lat = max(abs(minlon), abs(maxlon)), max(abs(minlat), abs(maxlat))
+    if lon <= 360 and lat <= 90:
+        return
+    advice = "reproject it to EPSG:4326 (x is the longitude)"
+    if lon <= 90 and lat <= 360:
+        swapped = ", ".join(f"{value:.10g}" for value in (minlat, minlon, maxlat, maxlon))
+        advice = f"longitude comes first: if the two are swapped, pass region=({swapped})"
+    elif lon <= 720 and lat <= 90:
+        advice = "longitudes up to 360 are read as turns of the globe, such as 325 as -35"
+    msg = (
+        f"{name} has bounds ({minlon:g}, {minlat:g}, {maxlon:g}, {maxlat:g}), outside "
+        f"longitude -180..180 and latitude -90..90; {advice}."
+    )
+    raise RegionError(msg)
 
 
 def parse_time(time: TimeLike) -> TimeRange:

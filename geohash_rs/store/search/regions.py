@@ -10,7 +10,13 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from geohash_rs.errors import GeoHashRSWarning, RegionError, SceneError, one_line
+from geohash_rs.errors import (
+    GeoHashRSWarning,
+    RegionError,
+    SceneError,
+    ignore_warnings,
+    one_line,
+)
 from geohash_rs.footprints.projection import WGS84
 from geohash_rs.footprints.shapes import lonlat_shape
 
@@ -72,7 +78,8 @@ def read_shapes(
     """
     file = Path(path)
     try:
-        with np.errstate(invalid="ignore"):  # coordinates that are not numbers are named later
+        # coordinates that are not numbers are named later, and so are rings that are not closed
+        with np.errstate(invalid="ignore"), ignore_warnings(RuntimeWarning):
             return _read(file, layer)
     except RegionError:
         raise

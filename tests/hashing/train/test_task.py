@@ -111,7 +111,7 @@ def test_the_normalisation_of_torchgeos_data_modules_is_undone(shared_data, tmp_
     assert again.hasher().bands == named
 
 
-def test_several_labels_are_ranked_by_the_labels_they_share(tmp_path):
+def test_several_labels_are_ranked_by_the_labels_they_share(tmp_path, caplog):
     generator = torch.Generator().manual_seed(0)
     samples = [
         {
@@ -121,9 +121,13 @@ def test_several_labels_are_ranked_by_the_labels_they_share(tmp_path):
         for i in range(12)
     ]
     loader = torch.utils.data.DataLoader(samples, batch_size=6)
-    run = trainer(tmp_path, max_epochs=1)
+    run = trainer(tmp_path, max_epochs=2)
     with pytest.warns(GeoHashRSWarning, match="so the proxy term of the loss is left out; pass"):
         run.fit(HashingTask(**SMALL), loader, loader)
+    said = [one.message for one in caplog.records if "may exceed 1" in one.message]
+    assert len(said) == 1  # once, not after every epoch
+    assert "val_acg and val_weighted_map count the labels" in said[0]
+    assert "between 0 and 3, the most labels of a tile" in said[0]
     assert {"val_ndcg", "val_acg", "val_weighted_map"} <= set(run.callback_metrics)
 
 
