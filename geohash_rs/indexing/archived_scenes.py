@@ -34,9 +34,10 @@ __all__ = ["ArchivedScenes", "in_order"]
 
 NAMED = 5  # scenes named in a message
 NEXT_STEP = (
-    "Nothing was changed. Put missing files back, run 'geohash-rs index' again for scenes that "
-    "have changed, pass the STAC items of scenes that came from such, or remove scenes with "
-    "'geohash-rs remove', then run this again."
+    "Nothing was changed. Put missing files back, or name their new place with 'geohash-rs "
+    "relocate', run 'geohash-rs index' again for scenes that have changed, pass the STAC items of "
+    "scenes that came from such, or remove scenes with 'geohash-rs remove', then run this "
+    "again."
 )
 
 Ints = npt.NDArray[np.int64]

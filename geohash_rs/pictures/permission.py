@@ -134,7 +134,10 @@ class _Search:
         if not self.waiting:
             if os.path.lexists(self.scene):
                 raise self.refusal(f"{self.short(self.scene)}, which is not a file")
-            msg = f"no picture of {self.short(self.scene)}: it does not exist; restore it."
+            msg = (
+                f"no picture of {self.short(self.scene)}: it does not exist; restore it, or see "
+                "'geohash-rs relocate' if it was moved."
+            )
             raise SceneError(msg)
         try:
             while self.waiting:

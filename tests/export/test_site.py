@@ -374,6 +374,23 @@ def test_pictures_are_copied_if_asked(tmp_path, write_scene, open_page):
     host.stop()
 
 
+def test_missing_pictures_are_counted_once_with_the_reason(tmp_path, write_scene, monkeypatch):
+    from tests.ground import mosaic
+
+    scene = write_scene(tmp_path / "a.tif", mosaic(4, 4, 1))
+    made = Archive.create(tmp_path / "archive", num_bits=16)
+    tiles = gpd.GeoDataFrame(
+        {"scene": [str(scene), *[f"/gone/{n // 2}.tif" for n in range(4)]], "col": 0, "row": 0},
+        geometry=[shapely.box(x, 48, x + 0.01, 48.01) for x in (9, 9.01, 9.02, 9.03, 9.04)],
+        crs="EPSG:4326",
+    )
+    made.add_codes(np.eye(5, 2, dtype=np.uint8), tiles.assign(width=64, height=64))
+    monkeypatch.setattr("geohash_rs.export.site.folder.PIECE", 2)
+    with pytest.warns(GeoHashRSWarning, match=r"^4 pictures are missing: .*tif.*1 more") as said:
+        write_site(made.to_table(), tmp_path / "site", name="ground", pictures=True)
+    assert len(said) == 1
+
+
 def test_a_folder_is_told_from_a_file_and_not_lost(site, tmp_path, archive):
     assert [is_site_path(one) for one in ("a/", "a.b/", "a", "a.html")] == [True, True, True, False]
     taken = tmp_path / "photos"

@@ -150,6 +150,7 @@ def test_new_codes_leave_the_sources(tmp_path):
     check(store, dict(zip(ids[3:].tolist(), named(30)[3:], strict=True)))
 
 
+@pytest.mark.filterwarnings("ignore:.*it does not exist:UserWarning")  # its pictures
 @pytest.mark.parametrize("ending", [".csv", ".geojson", ".parquet", ".gpkg", ".html"])
 def test_an_export_has_the_sources(tmp_path, ending):
     store = CodeStore.create(tmp_path / "a", num_bits=8)

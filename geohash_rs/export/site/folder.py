@@ -21,7 +21,7 @@ from geohash_rs.errors import ExportError
 from geohash_rs.export.code_order import curve_ranks, in_curve_order, in_pieces
 from geohash_rs.export.folders import replacing_folder
 from geohash_rs.export.formats import check_place, reporting
-from geohash_rs.export.row_pictures import read_pictures, warn_of
+from geohash_rs.export.row_pictures import RowPictures, read_pictures, warn_of
 from geohash_rs.export.site.blocks import ROWS, SHOWN, block_details, moments_of
 from geohash_rs.export.site.tree import FAN, Tree
 from geohash_rs.store.code_table import METADATA, CodeTable, byte_rows
@@ -168,6 +168,7 @@ class _Rows:
     ids: list[npt.NDArray[np.int64]] = field(default_factory=list)
     places: list[int] = field(default_factory=lambda: [0])
     picture_end: int = 0
+    lacking: list[str] = field(default_factory=list)  # why pictures are missing
     bounds: npt.NDArray[np.float64] | None = None
     timed: bool = False
     ended: bool = False
@@ -213,7 +214,7 @@ class _Rows:
         windows = piece.select(["scene", "col", "row", "width", "height"]).to_pylist()
         places: list[Sequence[int] | None] = []
         pictures = read_pictures(windows, size=PICTURE, permission=self.permission)
-        warn_of(pictures.lack)
+        self.lacking += [reason for reason in pictures.reasons if reason]
         for webp in pictures.webp:
             places.append(None if webp is None else (self.picture_end, len(webp)))
             self.picture_end += self.files["pictures"].write(webp or b"")
@@ -225,6 +226,7 @@ class _Rows:
         Raises:
             ExportError: If an id is too large for JavaScript.
         """
+        warn_of(RowPictures(webp=(), reasons=self.lacking).lack)  # once, with their number
         ids = np.concatenate(self.ids)
         if ids.max() >= EXACT:
             msg = f"tile id {ids.max()} is not below 2**53, which is as far as browsers count."
