@@ -39,6 +39,7 @@ __all__ = [
     "TileTableError",
     "TimeRangeError",
     "TrainingError",
+    "UnansweredError",
     "ValueMismatchError",
     "VectorError",
     "ignore_warnings",
@@ -193,6 +194,10 @@ class ExportError(GeoHashRSError, ValueError):
 
 class TrainingError(GeoHashRSError, ValueError):
     """A training set, setting or checkpoint cannot be used."""
+
+
+class UnansweredError(GeoHashRSError, ValueError):
+    """None of many queries can be answered."""
 
 
 class GeoHashRSWarning(UserWarning):
