@@ -6,14 +6,13 @@ from collections.abc import Iterator
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import shapely
 
+from geohash_rs.retrieval.at_point import covering
 from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
-from geohash_rs.store.segment.tiles import sizes_of_tiles
 
 __all__ = ["MOST_TILES", "first_at", "seen_in"]
 
@@ -82,23 +81,9 @@ def seen_in(archive: Searchable, polygons: GeometryArray, *, where: Where) -> li
 
 def _first(tiles: gpd.GeoDataFrame, points: GeometryArray) -> Ids:
     """Return the row of the first tile at each point, or -1."""
-    shapes = tiles.geometry.to_numpy()
-    point, tile = shapely.STRtree(shapes).query(points, predicate="intersects")
-    pairs = pd.DataFrame(
-        {
-            "point": point,
-            "size": sizes_of_tiles(tiles)[tile],
-            "datetime": tiles["datetime"].to_numpy()[tile],
-            "away": shapely.distance(shapely.centroid(shapes)[tile], points[point]).round(9),
-            "tile_id": tiles["tile_id"].to_numpy()[tile],
-            "row": tile,
-        }
-    )
-    best = pairs.sort_values(
-        ["point", "size", "datetime", "away", "tile_id"], ascending=[True, True, False, True, True]
-    ).drop_duplicates("point")
+    best = covering(tiles, points).drop_duplicates("point")
     found = np.full(len(points), -1, np.int64)
-    found[best["point"].to_numpy()] = best["row"].to_numpy()
+    found[best["point"].to_numpy()] = best["tile"].to_numpy()
     return found
 
 

@@ -311,7 +311,8 @@ class ImageQueries(Searchable, Protocol):
                 place=self.path,
                 other_kinds=labels is not None or tile_size is not None,
             )
-        where = Where.parse(
+        where = where_in(
+            self,
             region=region,
             within=within,
             time=time,

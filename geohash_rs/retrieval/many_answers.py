@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geohash_rs.errors import GeoHashRSWarning, UnansweredError
+from geohash_rs.errors import GeoHashRSWarning, QueryError, UnansweredError
 from geohash_rs.retrieval.each import retrieve_each, retrieve_union
 from geohash_rs.retrieval.many import Patches, Shapes, explain_left_out
 from geohash_rs.retrieval.many_places import place_rows, queries_of_places
@@ -47,11 +47,13 @@ def answer_many(
 
     Raises:
         UnansweredError: If all are left out.
+        QueryError: If it is said how to read patches, but the queries are not patches.
         GeoHashRSError: As `ImageQueries.query_each` raises.
     """
     where, with_vectors = options["where"], options["ranking"] == "vectors"
     hashed: list[Query | None] = []
     reasons: dict[int, str] = {}
+    _check_reading(many, reading)
     if isinstance(many, Patches):  # before the state is held: hashing takes long
         hashed, reasons = _hashed(archive, many, with_vectors=with_vectors, **reading)
     with archive.one_state() as still:
@@ -85,6 +87,18 @@ def answer_many(
         if unmet:
             warnings.warn(unmet, GeoHashRSWarning, stacklevel=3)
         return matches
+
+
+def _check_reading(many: Shapes | Patches, reading: dict[str, Any]) -> None:
+    """Check that only patches are said to be read in some way.
+
+    Raises:
+        QueryError: If the queries are the rows of a layer.
+    """
+    for option in ("bands", "value_range", "extractor"):
+        if isinstance(many, Shapes) and reading[option] is not None:
+            msg = f"{option} is for patches, but {many.name} is a layer of places; leave it out."
+            raise QueryError(msg)
 
 
 def _hashed(
