@@ -17,7 +17,7 @@ from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
 from geohash_rs.store.segment.tiles import sizes_of_tiles
 
-__all__ = ["check_point", "covering", "days_of", "explain_none", "tiles_at"]
+__all__ = ["centres_of", "check_point", "covering", "days_of", "explain_none", "tiles_at"]
 
 MOST_LISTED = 12  # dates or scenes in a message
 DAY = 86_400_000_000  # microseconds
@@ -94,7 +94,7 @@ def covering(tiles: gpd.GeoDataFrame, points: npt.NDArray[np.object_]) -> pd.Dat
             "point": point,
             "size": sizes_of_tiles(tiles)[tile],
             "datetime": tiles["datetime"].to_numpy()[tile],
-            "away": shapely.distance(shapely.centroid(shapes)[tile], points[point]).round(9),
+            "away": shapely.distance(centres_of(shapes)[tile], points[point]).round(9),
             "tile_id": tiles["tile_id"].to_numpy()[tile],
             "tile": tile,
         }
@@ -102,6 +102,33 @@ def covering(tiles: gpd.GeoDataFrame, points: npt.NDArray[np.object_]) -> pd.Dat
     return pairs.sort_values(
         ["point", "size", "datetime", "away", "tile_id"], ascending=[True, True, False, True, True]
     )[["point", "tile"]]
+
+
+def centres_of(footprints: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """Return the centres of footprints, also of those that are split at 180 degrees.
+
+    Args:
+        footprints: Polygons in longitude and latitude, shape (tiles,).
+
+    Returns:
+        Points with longitudes in -180..180, shape (tiles,).
+    """
+    bounds = shapely.bounds(footprints)
+    split = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180)
+    whole = footprints.copy()
+    whole[split] = shapely.transform(footprints[split], lambda xy: _turned(xy, xy[:, 0] < 0))
+    centres = shapely.centroid(whole)
+    centres[split] = shapely.transform(
+        centres[split], lambda xy: _turned(xy, xy[:, 0] > 180, degrees=-360)
+    )
+    return centres
+
+
+def _turned(
+    lonlat: npt.NDArray[np.float64], which: npt.NDArray[np.bool_], *, degrees: float = 360
+) -> npt.NDArray[np.float64]:
+    """Add degrees to some longitudes."""
+    return np.where(which[:, None], [degrees, 0.0], [0.0, 0.0]) + lonlat
 
 
 def explain_none(archive: Searchable, point: Sequence[float], *, where: Where) -> str:

@@ -255,7 +255,8 @@ class ImageQueries(Searchable, Protocol):
 
         A point stands for the tile that `query` takes there. A polygon stands for the tiles that
         are seen in it: those whose centre lies in it and for which a point at their centre stands;
-        or, if there is none, the tile at a point in it. They are all examples of its query.
+        or, if there is none, the tile at a point in the part that tiles cover. They are all
+        examples of its query.
 
         A row or patch that cannot be used is left out; a warning counts those, and gives the first
         reasons. So is a row without a tile that passes ``time``, ``scenes``, ``labels`` and
