@@ -40,6 +40,7 @@ __all__ = [
     "TileTableError",
     "TimeRangeError",
     "TrainingError",
+    "UnansweredError",
     "ValueMismatchError",
     "VectorError",
     "ignore_warnings",
@@ -218,6 +219,10 @@ class ExportError(GeoHashRSError, ValueError):
 
 class TrainingError(GeoHashRSError, ValueError):
     """A training set, setting or checkpoint cannot be used."""
+
+
+class UnansweredError(GeoHashRSError, ValueError):
+    """None of many queries can be answered."""
 
 
 class GeoHashRSWarning(UserWarning):

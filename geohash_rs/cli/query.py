@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import click
 
@@ -29,6 +29,10 @@ __all__ = ["query_command"]
 @click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place: of --time, --scene, --label and --tile-size, the smallest, then the latest.")
 @click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile that has this id; can be repeated.")
 @click.option("--vector", metavar="FILE.npy|FILE.parquet:ROW", help="Search with the feature vector, or the vectors, in this file, or with that in this row of a table, from 0.")
+@click.option("--each", metavar="LAYER|FOLDER", help="Search with each point or polygon of a vector file, or with each GeoTIFF of a folder; the column query says which.")
+@click.option("--each-layer", help="Layer of the file of --each, if it has several.")
+@click.option("--id-column", help="Column with the ids of the rows of --each.  [default: number them from 1]")
+@click.option("--union", is_flag=True, help="All of --each are examples of one query, with one ranking.")
 @click.option("--concept", type=click.Path(path_type=Path), metavar="FILE.concept", help="List the tiles with the highest scores of a concept, see 'geohash-rs learn', instead of those near an example.")
 @click.option("--negative", "negatives", multiple=True, metavar="ID|PATCH", help="Tile or patch to avoid: a negative example; can be repeated.")
 @click.option("-k", type=click.IntRange(min=1), help="Number of matches.  [default: 20; all if only --max-distance or --precision is set]")
@@ -54,6 +58,10 @@ def query_command(
     point: tuple[float, ...] | None,
     tiles: tuple[int, ...],
     vector: str | None,
+    each: str | None,
+    each_layer: str | None,
+    id_column: str | None,
+    union: bool,
     concept: Path | None,
     negatives: tuple[str, ...],
     k: int | None,
@@ -75,17 +83,19 @@ def query_command(
 ) -> None:
     """Find the tiles that look like a PATCH (a GeoTIFF), like a place, or like a tile.
 
-    Several patches and tiles are all examples of what to find. From an archive in object storage,
-    only the files that the search needs are fetched, to the user's cache folder.
+    Several patches and tiles are all examples of what to find; --each searches with each of many
+    places or patches on its own. From an archive in object storage, only the files that the search
+    needs are fetched, to the user's cache folder.
     """
     examples = {"PATCH": patches, "--tile": tiles, "--point": point, "--vector": vector}
+    _check_each(each, {**examples, "--negative": negatives, "--window": window, "--concept": concept}, {"--each-layer": each_layer, "--id-column": id_column, "--union": union})
     if concept is not None:
         others = {**examples, "--negative": negatives, "--max-distance": max_distance, "--exclude-overlap": exclude_overlap, "--calibration": calibration, "--ranking": ranking != "hamming"}
         _check_alone(others)
-    elif not any(value not in (None, ()) for value in examples.values()):
-        msg = "pass a PATCH.tif, --point, --tile, --vector or --concept to search with"
+    elif each is None and not any(value not in (None, ()) for value in examples.values()):
+        msg = "pass a PATCH.tif, --point, --tile, --vector, --each or --concept to search with"
         raise click.UsageError(msg, click.get_current_context())
-    some = [*patches, *(text for text in negatives if not text.isdecimal())]
+    some = [*filter(None, [each]), *patches, *(text for text in negatives if not text.isdecimal())]
     _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
     _check_patch_options(patches, {"--window": window})
     check_pictures(output, remote_scenes=remote_scenes)
@@ -102,36 +112,44 @@ def query_command(
             matches = searched.concept(concept).query(most, precision=precision, distinct=distinct, crs=crs, **where)
         else:
             searched.calibration = read_calibration(archive, calibration)
-            matches = searched.query(
-                patches,
-                point=point,
-                tile=tiles,
-                vector=vector,
-                negatives=[int(text) if text.isdecimal() else text for text in negatives],
-                k=most,
-                window=window,
-                bands=bands_of(bands),
-                value_range=value_range,
-                max_distance=max_distance,
-                precision=precision,
+            options: dict[str, Any] = {
+                "k": most,
+                "bands": bands_of(bands),
+                "value_range": value_range,
+                "max_distance": max_distance,
+                "precision": precision,
                 **where,
-                exclude_overlap=exclude_overlap,
-                ranking=ranking,  # type: ignore[arg-type]  # checked by click
-                distinct=distinct,
-                crs=crs,
-                device=device,
-            )
+                "exclude_overlap": exclude_overlap,
+                "ranking": ranking,
+                "distinct": distinct,
+                "crs": crs,
+                "device": device,
+            }
+            if each is not None:
+                matches = searched.query_each(each, layer=each_layer, id_column=id_column, union=union, **options)
+            else:
+                wrong = [int(text) if text.isdecimal() else text for text in negatives]
+                matches = searched.query(patches, point=point, tile=tiles, vector=vector, negatives=wrong, window=window, **options)
     if point is not None:
         print_tile_at_point(matches)
     if output is not None:
         matches.to_file(output, remote_scenes=remote_scenes)
-        echo(f"{len(matches)} matches written to {output}.", err=True)
+        of = "" if each is None or union else f" of {matches['query'].nunique()} queries"
+        echo(f"{len(matches)} matches{of} written to {output}.", err=True)
     if as_json:
         features = list(geojson_features(matches))
         lines = [*(f"{feature}," for feature in features[:-1]), *features[-1:]]
         echo('{"type": "FeatureCollection", "features": [', *lines, "]}")
     elif output is None:
         print_tiles(matches, scores=concept is not None)
+
+
+def _check_each(each: str | None, others: Mapping[str, object], own: Mapping[str, object]) -> None:
+    """Check that many queries are not combined with single ones, nor what belongs to them given alone."""
+    for option, given in (own if each is None else others).items():
+        if given not in (None, (), False):
+            msg = f"{option} needs --each" if each is None else f"--each stands for the examples; leave out {option}"
+            raise click.UsageError(msg, click.get_current_context())
 
 
 def _check_alone(others: Mapping[str, object]) -> None:

@@ -43,6 +43,7 @@ def print_tiles(tiles: object, *, scores: bool = False) -> None:
     shown = [shown[0], *(["score"] if scores else []), *shown[1:]]
     if "precision" in frame.columns:
         shown = [shown[0], "precision", *shown[1:]]
+    shown = ["query", *shown] if "query" in frame.columns else shown
     if frame["col"].isna().all():  # of vectors that somebody else computed
         shown = [name for name in shown if name not in ("col", "row")]
     if "source" in frame.columns:

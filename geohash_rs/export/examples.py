@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.export.lonlat import lonlat_geometries
-from geohash_rs.export.match_text import moment_text, scene_text
+from geohash_rs.export.match_text import moment_text, query_text, scene_text
 from geohash_rs.export.plain_text import plain_text
 from geohash_rs.export.row_pictures import read_pictures
 
@@ -132,9 +132,10 @@ def read_examples(
 
 def _shown(row: dict[str, object], webp: bytes | None, reason: str) -> ShownExample:
     name, scene = plain_text(str(row["example"])), scene_text(row["scene"])
+    asked = "" if str(row.get("query")) == name else query_text(row)  # a patch is its file
     date = moment_text(row["datetime"])
     return ShownExample(
-        name=name,
+        name=f"{asked}: {name}" if asked else name,
         date="" if date == "no date" else date,
         scene="" if scene == name else scene,
         webp=webp,

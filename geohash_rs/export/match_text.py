@@ -1,11 +1,12 @@
 """What people read about a match: its rank, distance, date and scene."""
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 from geohash_rs.export.plain_text import plain_text
 
-__all__ = ["bits_text", "facts_of", "moment_text", "scene_text"]
+__all__ = ["bits_text", "facts_of", "moment_text", "query_text", "scene_text"]
 
 
 def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
@@ -21,6 +22,22 @@ def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
     bits = row.get("distance")
     far = "" if bits is None else bits_text(int(bits))
     return str(row.get("rank", number)), far, moment_text(row.get("datetime"))
+
+
+def query_text(row: Mapping[str, object]) -> str:
+    """Return which of many queries a match or an example belongs to.
+
+    Args:
+        row: Its columns.
+
+    Returns:
+        Text such as "query 17"; empty if there is one query only.
+
+    >>> query_text({"query": 17, "rank": 1}), query_text({"rank": 1})
+    ('query 17', '')
+    """
+    name = row.get("query")
+    return "" if name is None else plain_text(f"query {name}")
 
 
 def bits_text(distance: int) -> str:

@@ -11,7 +11,7 @@ from geohash_rs.errors import QueryError
 from geohash_rs.export.examples import ShownExample, outlines, read_examples
 from geohash_rs.export.locator import CREDIT, Locator
 from geohash_rs.export.lonlat import lonlat_geometries
-from geohash_rs.export.match_text import facts_of, scene_text
+from geohash_rs.export.match_text import facts_of, query_text, scene_text
 from geohash_rs.export.notebook import NEEDED
 from geohash_rs.export.row_pictures import read_pictures, warn_of
 
@@ -82,7 +82,8 @@ def plot_grid(
     cells = zip(axes[above * columns :], rows, pictures.webp, strict=False)
     for number, (axis, row, webp) in enumerate(cells, 1):
         rank, far, date = facts_of(row, number)
-        _draw(axis, webp, [f"{rank}: {far}", date, scene_text(row["scene"])], lack="no picture")
+        facts = [f"{rank}: {far}", *filter(None, [query_text(row)]), date, scene_text(row["scene"])]
+        _draw(axis, webp, facts, lack="no picture")
     return figure
 
 

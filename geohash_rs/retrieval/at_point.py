@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import shapely
 
@@ -16,7 +17,7 @@ from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
 from geohash_rs.store.segment.tiles import sizes_of_tiles
 
-__all__ = ["days_of", "explain_none", "tiles_at"]
+__all__ = ["centres_of", "check_point", "covering", "days_of", "explain_none", "tiles_at"]
 
 MOST_LISTED = 12  # dates or scenes in a message
 DAY = 86_400_000_000  # microseconds
@@ -48,16 +49,61 @@ def tiles_at(archive: Searchable, point: Sequence[float], *, where: Where) -> gp
     anything = np.zeros((1, num_bits // 8), dtype=np.uint8)
     found = archive.find(anything, limits=Limits(k=None, max_distance=num_bits), where=at_point)
     tiles = archive.tiles(found.ids[0][found.ids[0] >= 0])
-    away = shapely.distance(shapely.centroid(tiles.geometry.to_numpy()), here).round(9)
-    ranked = pd.DataFrame(
+    return tiles.iloc[covering(tiles, np.array([here]))["tile"].to_numpy()].reset_index(drop=True)
+
+
+def covering(tiles: gpd.GeoDataFrame, points: npt.NDArray[np.object_]) -> pd.DataFrame:
+    """List the tiles that cover each of some points, in the order of `tiles_at`.
+
+    Args:
+        tiles: Tiles with the columns of `Searchable.tiles`.
+        points: Points in longitude and latitude, shape (n,).
+
+    Returns:
+        Columns point and tile, the rows in what was given; the points one after another.
+    """
+    shapes = tiles.geometry.to_numpy()
+    point, tile = shapely.STRtree(shapes).query(points, predicate="intersects")
+    pairs = pd.DataFrame(
         {
-            "size": sizes_of_tiles(tiles),
-            "datetime": tiles["datetime"].to_numpy(),
-            "away": away,
-            "tile_id": tiles["tile_id"].to_numpy(),
+            "point": point,
+            "size": sizes_of_tiles(tiles)[tile],
+            "datetime": tiles["datetime"].to_numpy()[tile],
+            "away": shapely.distance(centres_of(shapes)[tile], points[point]).round(9),
+            "tile_id": tiles["tile_id"].to_numpy()[tile],
+            "tile": tile,
         }
-    ).sort_values(["size", "datetime", "away", "tile_id"], ascending=[True, False, True, True])
-    return tiles.iloc[ranked.index.to_numpy()].reset_index(drop=True)
+    )
+    return pairs.sort_values(
+        ["point", "size", "datetime", "away", "tile_id"], ascending=[True, True, False, True, True]
+    )[["point", "tile"]]
+
+
+def centres_of(footprints: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """Return the centres of footprints, also of those that are split at 180 degrees.
+
+    Args:
+        footprints: Polygons in longitude and latitude, shape (tiles,).
+
+    Returns:
+        Points with longitudes in -180..180, shape (tiles,).
+    """
+    bounds = shapely.bounds(footprints)
+    split = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180)
+    whole = footprints.copy()
+    whole[split] = shapely.transform(footprints[split], lambda xy: _turned(xy, xy[:, 0] < 0))
+    centres = shapely.centroid(whole)
+    centres[split] = shapely.transform(
+        centres[split], lambda xy: _turned(xy, xy[:, 0] > 180, degrees=-360)
+    )
+    return centres
+
+
+def _turned(
+    lonlat: npt.NDArray[np.float64], which: npt.NDArray[np.bool_], *, degrees: float = 360
+) -> npt.NDArray[np.float64]:
+    """Add degrees to some longitudes."""
+    return np.where(which[:, None], [degrees, 0.0], [0.0, 0.0]) + lonlat
 
 
 def explain_none(archive: Searchable, point: Sequence[float], *, where: Where) -> str:

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import shapely
 
+from geohash_rs.retrieval.at_point import centres_of, covering
 from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
-from geohash_rs.store.segment.tiles import sizes_of_tiles
 
 __all__ = ["MOST_TILES", "first_at", "seen_in"]
 
@@ -49,7 +48,7 @@ def seen_in(archive: Searchable, polygons: GeometryArray, *, where: Where) -> li
 
     A tile is seen in a polygon if its centre lies in it and `first_at` returns it there: of several
     sizes the smallest, of several dates the latest. If there is none, it is the tile at a point in
-    the polygon.
+    the part of the polygon that tiles cover.
 
     Args:
         archive: The archive, in one state.
@@ -66,39 +65,40 @@ def seen_in(archive: Searchable, polygons: GeometryArray, *, where: Where) -> li
             found[part[0]] = None
             continue
         tiles = archive.tiles(ids)
-        centres = shapely.centroid(tiles.geometry.to_numpy())
+        footprints = tiles.geometry.to_numpy()
+        centres = centres_of(footprints)
         polygon, tile = shapely.STRtree(centres).query(polygons[part], predicate="intersects")
         inside = np.unique(tile)
         seen = inside[_first(tiles, centres[inside]) == inside]
         mine = np.isin(tile, seen)
         polygon, tile = polygon[mine], tile[mine]
-        within = _first(tiles, shapely.point_on_surface(polygons[part]))
+        others = np.setdiff1d(np.arange(len(part)), polygon)
+        covered = _covered(polygons[part[others]], footprints)
+        around = _first(tiles, covered)
+        polygon = np.concatenate([polygon, others[around >= 0]])
+        tile = np.concatenate([tile, around[around >= 0]])
         for row, place in enumerate(part.tolist()):
-            chosen = tile[polygon == row]
-            chosen = within[[row]][within[[row]] >= 0] if not len(chosen) else chosen
-            found[place] = np.sort(ids[chosen])
+            found[place] = np.sort(ids[tile[polygon == row]])
     return found
+
+
+def _covered(polygons: GeometryArray, footprints: GeometryArray) -> GeometryArray:
+    """Return a point in the part of each polygon that footprints cover; empty if there is none."""
+    tree = shapely.STRtree(footprints)
+    points = np.full(len(polygons), shapely.Point(), dtype=object)
+    for row, polygon in enumerate(polygons):
+        shared = shapely.intersection(footprints[tree.query(polygon, "intersects")], polygon)
+        shared = shared[shapely.area(shared) > 0]
+        if len(shared):
+            points[row] = shapely.point_on_surface(shapely.union_all(shared))
+    return points
 
 
 def _first(tiles: gpd.GeoDataFrame, points: GeometryArray) -> Ids:
     """Return the row of the first tile at each point, or -1."""
-    shapes = tiles.geometry.to_numpy()
-    point, tile = shapely.STRtree(shapes).query(points, predicate="intersects")
-    pairs = pd.DataFrame(
-        {
-            "point": point,
-            "size": sizes_of_tiles(tiles)[tile],
-            "datetime": tiles["datetime"].to_numpy()[tile],
-            "away": shapely.distance(shapely.centroid(shapes)[tile], points[point]).round(9),
-            "tile_id": tiles["tile_id"].to_numpy()[tile],
-            "row": tile,
-        }
-    )
-    best = pairs.sort_values(
-        ["point", "size", "datetime", "away", "tile_id"], ascending=[True, True, False, True, True]
-    ).drop_duplicates("point")
+    best = covering(tiles, points).drop_duplicates("point")
     found = np.full(len(points), -1, np.int64)
-    found[best["point"].to_numpy()] = best["row"].to_numpy()
+    found[best["point"].to_numpy()] = best["tile"].to_numpy()
     return found
 
 

@@ -34,6 +34,7 @@ from geohash_rs.trust.calibration import Calibration, calibrate_queries
 if TYPE_CHECKING:
     from geohash_rs.hashing.extractor import Extractor
     from geohash_rs.hashing.hasher import Hasher
+    from geohash_rs.retrieval.many import ManyLike
     from geohash_rs.retrieval.vectors import VectorLike
 
 __all__ = ["ImageQueries"]
@@ -224,6 +225,125 @@ class ImageQueries(Searchable, Protocol):
                 matches, calibration, query, where, asked=precision, max_distance=max_distance
             )
             return matches
+
+    def query_each(
+        self,
+        queries: "ManyLike",
+        *,
+        layer: str | None = None,
+        id_column: str | None = None,
+        union: bool = False,
+        k: int | None = 20,
+        bands: Sequence[int | str] | None = None,
+        value_range: tuple[float, float] | None = None,
+        max_distance: int | None = None,
+        precision: float | None = None,
+        region: RegionLike | None = None,
+        time: TimeLike | None = None,
+        within: bool = False,
+        scenes: Collection[str] | None = None,
+        labels: Collection[str] | None = None,
+        tile_size: SizeLike | None = None,
+        exclude_overlap: bool = False,
+        ranking: Ranking = "hamming",
+        distinct: bool = False,
+        crs: object = None,
+        extractor: "Extractor | None" = None,
+        device: str = "cpu",
+    ) -> Matches:
+        """Answer many queries: each point or polygon of a layer, or each patch of a folder.
+
+        A point stands for the tile that `query` takes there. A polygon stands for the tiles that
+        are seen in it: those whose centre lies in it and for which a point at their centre stands;
+        or, if there is none, the tile at a point in the part that tiles cover. They are all
+        examples of its query.
+
+        A row or patch that cannot be used is left out; a warning counts those, and gives the first
+        reasons. So is a row without a tile that passes ``time``, ``scenes``, ``labels`` and
+        ``tile_size``.
+
+        Args:
+            queries: A vector file in any CRS, a table of geometries, a folder of GeoTIFFs, or the
+                paths of several.
+            layer: Layer of a file that has several.
+            id_column: Column with the ids of the rows; None numbers them from 1. Patches have the
+                names of their files.
+            union: Whether all are examples of one query, with one ranking.
+            k: Matches of each query, as in `query`.
+            bands: As in `query`, for all patches.
+            value_range: As in `query`, for all patches.
+            max_distance: As in `query`.
+            precision: As in `query`; queries of several tiles are left out.
+            region: As in `query`; it says where matches may lie, not the tiles searched with.
+            time: As in `query`.
+            within: As in `query`.
+            scenes: As in `query`.
+            labels: As in `query`.
+            tile_size: As in `query`.
+            exclude_overlap: As in `query`, for each query its own tiles.
+            ranking: As in `query`.
+            distinct: Leave out tiles that overlap a better match of the same query.
+            crs: As in `query`.
+            extractor: As in `query`.
+            device: As in `query`.
+
+        Returns:
+            The matches of `query` for each row, one query after another in the order of the layer,
+            with the row's id in the first column, ``query``; ranks start at 1 for each. With
+            ``union``, the id is that of the nearest example, of several the first.
+
+        Raises:
+            QueryError: As `query`; or if the id column does not exist or holds an id twice, or
+                there are more than five million matches.
+            RegionError: If the layer cannot be read, or as `query`.
+            UnansweredError: If there is no row or patch, or none that can be used.
+            GeoHashRSError: As `query` raises for the other arguments.
+        """
+        from geohash_rs.retrieval.many import read_many  # noqa: PLC0415 - with all that follows
+        from geohash_rs.retrieval.many_answers import answer_many  # noqa: PLC0415 - as above
+
+        many = read_many(queries, layer=layer, id_column=id_column)
+        if precision is not None:
+            max_distance = nearest_allowed(
+                self.calibration,
+                precision,
+                max_distance=max_distance,
+                in_order=ranking == "hamming",
+                place=self.path,
+                other_kinds=labels is not None or tile_size is not None,
+            )
+        where = where_in(
+            self,
+            region=region,
+            within=within,
+            time=time,
+            scenes=scenes,
+            labels=labels,
+            tile_size=tile_size,
+        )
+        return answer_many(
+            self,
+            many,
+            union=union,
+            calibration=self.calibration,
+            precision=precision,
+            reading={
+                "bands": bands,
+                "value_range": check_value_range(value_range),
+                "stretch": True,
+                "device": device,
+                "tile_sizes": where.tile_sizes,
+                "extractor": extractor,
+            },
+            options={
+                "limits": Limits(k=k, max_distance=max_distance),
+                "where": where,
+                "exclude_overlap": exclude_overlap,
+                "ranking": ranking,
+                "distinct": distinct,
+                "crs": crs,
+            },
+        )
 
     def calibrate(
         self,

@@ -1,6 +1,5 @@
 """Read a query patch: a raster file or a window of one, resampled to the hasher's grid."""
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from rasterio.io import DatasetReader
 from shapely.geometry.base import BaseGeometry
 from torch import Tensor
 
-from geohash_rs.errors import GeoHashRSWarning, PatchError, ValueMismatchError, one_line
+from geohash_rs.errors import PatchError, ValueMismatchError, one_line
 from geohash_rs.footprints.windows import footprints, ground_pixel
 from geohash_rs.retrieval.patch_size import Fit, coarse_notes, too_many_tiles
 from geohash_rs.scenes.band_labels import COLOURS_SAY
@@ -92,14 +91,14 @@ def read_patch(
         bands: One-based indexes or names of the bands to use.
         unnamed: Bands to use if the file does not say what its bands show.
         by_name: Bands of the archive's scenes whose file names say what they show; a patch that
-            only has colours, and in another order, causes a warning.
+            only has colours, and in another order, gets a note.
         named: Whether the archive's scenes say what their bands show; if so, a patch that does not
-            causes a warning.
+            gets a note.
         nodata: Value of missing pixels; None uses the file's own.
         values: Values that the hasher accepts, its own first; empty if it accepts any.
         value_range: The patch's values that correspond to the lowest and highest of the hasher's.
         stretch: Whether to stretch a patch of another kind of values by its own range, with a
-            warning, or refuse it.
+            note, or refuse it.
         pool: Turns the patch's own pixels into vectors, if it is of an embedding; they are neither
             converted nor resampled.
 
@@ -117,8 +116,6 @@ def read_patch(
     choice = _choose_bands(scene, bands, names, unnamed)
     in_archive = [band for band in unnamed or by_name or () if isinstance(band, int)]
     notes = _band_notes(scene, choice, names, named=named, in_archive=in_archive)
-    for note in notes:
-        warnings.warn(note, GeoHashRSWarning, stacklevel=3)
     indexes = choice.indexes
     whole = _check_window(scene, window)
     fit = _fitting_size(scene, whole, tile_sizes)
@@ -139,7 +136,8 @@ def read_patch(
                 )
             else:
                 found = _sample(source, scene, indexes, nodata)
-                conversion = _fitting(scene, indexes, found, values, stretch=stretch)
+                conversion, forced = _fitting(scene, indexes, found, values, stretch=stretch)
+                notes += forced
             images, kept = _images(
                 source,
                 scene,
@@ -157,8 +155,6 @@ def read_patch(
             "(col, row, width, height); choose another window."
         )
         raise PatchError(msg)
-    for note in doubts:
-        warnings.warn(note, GeoHashRSWarning, stacklevel=3)
     return Patch(
         source=scene.key,
         tiles=tiles,
@@ -264,25 +260,27 @@ def _fitting(
     known: Sequence[Values],
     *,
     stretch: bool,
-) -> Conversion | None:
+) -> tuple[Conversion | None, list[str]]:
     """Choose the conversion from the patch's pixels to the values that the hasher was made for.
+
+    Returns:
+        The conversion, and a sentence for the user if it is only approximate.
 
     Raises:
         ValueMismatchError: If the hasher was made for different values, and ``stretch`` is false.
     """
     try:
-        return scene_conversion(scene, indexes, found=found, known=known)
+        return scene_conversion(scene, indexes, found=found, known=known), []
     except ValueMismatchError as error:
         if not stretch or found is None:
             raise
-        msg = (
+        note = (
             f"{error} This search stretches the patch from its own range to the hasher's, so its "
             "distances are only approximate."
         )
-        warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
     after = stretch_values(found, known[0])
     rescaling = scene.rescaling(indexes)
-    return after if rescaling is None else rescaling.then(after)
+    return after if rescaling is None else rescaling.then(after), [note]
 
 
 def _value_notes(

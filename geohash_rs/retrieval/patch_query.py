@@ -1,36 +1,20 @@
-"""Make a query from a patch: read it as the archive's scenes were read, and hash it."""
+"""Make queries from patches: read them as the archive's scenes were read, and hash them."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePath
-from typing import Any, Protocol
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from geohash_rs.codes import pack_codes
-from geohash_rs.errors import QueryError
+from geohash_rs.errors import GeoHashRSError, GeoHashRSWarning, PatchError
 from geohash_rs.hashing.extractor import Extractor
-from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.indexing.embedded import check_version
-from geohash_rs.indexing.records import GROUND_SIZE, READING
-from geohash_rs.retrieval.examples import Example
-from geohash_rs.retrieval.patch import Patch, read_patch
-from geohash_rs.retrieval.query import ActivationHasher, Query
-from geohash_rs.scenes.band_labels import NAME_SAYS
-from geohash_rs.scenes.bands import BY_ORDER, is_by_meaning
-from geohash_rs.scenes.file import scene_key
-from geohash_rs.scenes.grids import recorded_sizes
-from geohash_rs.scenes.sensors import RGB
-from geohash_rs.scenes.values import Values
-from geohash_rs.store.disk.records import SceneRecord
-from geohash_rs.store.searchable import Searchable
+from geohash_rs.retrieval.patch import Patch
+from geohash_rs.retrieval.patch_reading import Hashing, Reading
+from geohash_rs.retrieval.query import Query
 
-__all__ = ["hash_patch", "query_of_patch", "sizes_by_ground"]
+__all__ = ["hash_patch", "hash_patches"]
 
-
-class Hashing(Searchable, Protocol):
-    """An archive with a hasher."""
-
-    def hasher(self, *, device: str = "cpu") -> Hasher:
-        """Return the hasher that makes the codes."""
+TILES_AT_ONCE = 256  # hashed together
+MOST_NOTES = 3  # patches whose notes a warning repeats
 
 
 def hash_patch(
@@ -73,155 +57,76 @@ def hash_patch(
         BandMismatchError: If its bands do not fit the hasher.
         ValueMismatchError: If its values do not fit the hasher, and ``stretch`` is false.
     """
-    own = archive.hasher(device=device)
-    if own.embedding is not None and not own.reads_pixels and extractor is None:
-        own.embedding.refuse_pixels()
-    hasher = own if extractor is None else Hasher(extractor, own.head, views=own.views)
-    records = [record for record in archive.scenes() if record.num_tiles]
-    sizes = sizes_by_ground(records, only=tile_sizes) or {None: {hasher.tile_size}}
-    key = scene_key(path)
-    if hasher.pixels is not None:
-        check_version(hasher.pixels, str(path))
-        if value_range is not None:
-            msg = (
-                f"value_range stretches pictures, but patches hold vectors of {hasher.pixels}, "
-                "which are never stretched; leave it out."
-            )
-            raise QueryError(msg)
-    patch = read_patch(
-        path,
-        names=_names_of_scenes(records) or hasher.bands,
-        tile_sizes=sizes,
-        window=window,
-        bands=bands if bands is not None else _bands_of_scene(records, key),
-        named=bool(records) and all(_says_what_it_shows(record) for record in records),
-        unnamed=_shared([record.settings.get("bands") for record in records]),
-        by_name=_shared([_indexes_by_name(record) for record in records]),
-        nodata=_setting_of_scene(records, key, "nodata"),
-        values=[*hasher.values, *_ranges_of_scenes(records, len(hasher.bands))],
-        value_range=value_range or _setting_of_scene(records, key, "value_range"),
+    reading = Reading.of(
+        archive,
+        bands=bands,
+        value_range=value_range,
         stretch=stretch,
-        pool=None if hasher.pixels is None else hasher.pixels.pool,
+        device=device,
+        tile_sizes=tile_sizes,
+        extractor=extractor,
     )
-    found = query_of_patch(hasher, patch, with_vectors=with_vectors)
-    return found if extractor is None else replace(found, hasher=own.fingerprint)
+    patch = reading.read(path, window=window)
+    for note in patch.notes:
+        warnings.warn(note, GeoHashRSWarning, stacklevel=2)
+    (found,) = reading.queries_of([patch], with_vectors=with_vectors)
+    return found
 
 
-def query_of_patch(hasher: ActivationHasher, patch: Patch, *, with_vectors: bool = False) -> Query:
-    """Make a query from a patch.
+def hash_patches(
+    archive: Hashing,
+    paths: Sequence[str | Path],
+    *,
+    with_vectors: bool = False,
+    **settings: Any,  # noqa: ANN401 - those of `Reading.of`
+) -> list[Query | GeoHashRSError]:
+    """Read and hash many patches, several at a time.
+
+    One warning says what is doubtful about them.
 
     Args:
-        hasher: The hasher of the archive.
-        patch: The patch.
+        archive: The archive.
+        paths: Paths or URIs of georeferenced rasters.
         with_vectors: Whether features are needed to order by.
+        **settings: ``bands``, ``value_range``, ``stretch``, ``device``, ``tile_sizes`` and
+            ``extractor`` of `hash_patch`.
 
     Returns:
-        The codes and activations of its tiles.
+        Each patch as a query, or the reason why it cannot be used.
+
+    Raises:
+        HasherError: If the archive has no hasher (yet).
+        QueryError: If a range of values is given for vectors.
     """
-    activations = hasher.activations(patch.tiles).numpy()
-    start = patch.windows[:, :2].min(axis=0)
-    size = (patch.windows[:, :2] + patch.windows[:, 2:]).max(axis=0) - start
-    col, row, width, height = map(int, (*start, *size))
-    example = Example(
-        name=PurePath(patch.source).name,
-        footprint=patch.footprint,
-        scene=patch.source,
-        window=(col, row, width, height),
-    )
-    return Query(
-        codes=pack_codes(activations),
-        footprint=patch.footprint,
-        activations=activations,
-        source=f"{patch.source}, window {col},{row},{width},{height},",
-        vectors=hasher.features(patch.tiles).numpy() if with_vectors else None,
-        notes=patch.notes,
-        hasher=hasher.fingerprint,
-        examples=(example,),
-    )
+    reading = Reading.of(archive, **settings)
+    found: list[Query | GeoHashRSError] = []
+    waiting: list[Patch] = []
+    places: list[int] = []
+    notes: list[str] = []
 
+    def hash_waiting() -> None:
+        for place, query in zip(
+            places, reading.queries_of(waiting, with_vectors=with_vectors), strict=True
+        ):
+            found[place] = query
+        waiting.clear()
+        places.clear()
 
-def sizes_by_ground(
-    records: Iterable[SceneRecord], *, only: frozenset[int] | None = None
-) -> dict[float | None, set[int]]:
-    """List the tile sizes of an archive for each ground size of their pixels.
-
-    Args:
-        records: The archive's scenes.
-        only: Sizes that a search is limited to, px; ignored if no tile has one of them.
-
-    Returns:
-        Sizes, px, by metres; metres within two percent of each other count once, None is unknown.
-    """
-    found: dict[float, set[int]] = {}
-    unknown: set[int] = set()
-    for record in records:
-        if not (own := recorded_sizes(record.settings)):
+    for path in paths:
+        try:
+            patch = reading.read(path)
+        except GeoHashRSError as error:
+            found.append(error)
             continue
-        ground = record.settings.get(GROUND_SIZE)
-        sizes = unknown if ground is None else found.setdefault(float(ground), set())
-        sizes.update(own)
-    distinct: dict[float | None, set[int]] = {None: unknown} if unknown else {}
-    last = 0.0
-    for ground in sorted(found):
-        if ground > last * 1.02:
-            last = ground
-            distinct[last] = set()
-        distinct[last] |= found[ground]
-    limited = {ground: sizes & (only or sizes) for ground, sizes in distinct.items()}
-    return {ground: sizes for ground, sizes in limited.items() if sizes} or distinct
-
-
-def _bands_of_scene(records: Sequence[SceneRecord], key: str) -> list[int | str] | None:
-    """Return the bands that a scene was read with; None for a file that is not in the archive."""
-    for record in records:
-        if record.scene == key:
-            reading = record.settings.get(READING) or {}
-            found: list[int | str] | None = reading.get("indexes", record.settings.get("bands"))
-            return found
-    return None
-
-
-def _names_of_scenes(records: Sequence[SceneRecord]) -> list[str] | None:
-    """Return what the bands chosen for all scenes show, unless it is red, green and blue.
-
-    If scenes feed near infrared, red and green to a hasher of photographs, a patch must do the
-    same. Red, green and blue in another order only mean that the flags of a file were overridden.
-    """
-    asked = [record for record in records if record.settings.get("bands") is not None]
-    if not asked or len(asked) < len(records):
-        return None
-    labels = _shared([(r.settings.get(READING) or {}).get("labels") for r in asked])
-    known = labels is not None and all(labels) and len(set(labels)) == len(labels)
-    return labels if known and labels is not None and set(labels) != set(RGB) else None
-
-
-def _says_what_it_shows(record: SceneRecord) -> bool:
-    """Return whether a scene's bands were chosen by what they show."""
-    return is_by_meaning((record.settings.get(READING) or {}).get("by", BY_ORDER))
-
-
-def _indexes_by_name(record: SceneRecord) -> list[int] | None:
-    """Return the bands of a scene if its file name says what they show."""
-    reading = record.settings.get(READING) or {}
-    return reading.get("indexes") if NAME_SAYS in reading.get("by", "") else None
-
-
-def _shared(choices: Sequence[list[Any] | None]) -> list[Any] | None:
-    """Return the choice that all share, or None."""
-    distinct = {tuple(choice or ()) for choice in choices}
-    return list(distinct.pop()) or None if len(distinct) == 1 else None
-
-
-def _ranges_of_scenes(records: Sequence[SceneRecord], num_bands: int) -> list[Values]:
-    """Describe the values that the user's range converted to the hasher's, if it was one range."""
-    ranges = {tuple(r.settings["value_range"]) for r in records if "value_range" in r.settings}
-    if len(ranges) != 1:
-        return []
-    low, high = ranges.pop()
-    given = Values.of_range([low] * num_bands, [high] * num_bands)
-    return [given, replace(given, physical=True)]
-
-
-def _setting_of_scene(records: Sequence[SceneRecord], key: str, name: str) -> Any:  # noqa: ANN401
-    """Return a setting that a scene was read with; None for a file that is not in the archive."""
-    return next((r.settings.get(name) for r in records if r.scene == key), None)
+        notes += [" ".join(patch.notes)] if patch.notes else []
+        places.append(len(found))
+        waiting.append(patch)
+        found.append(PatchError())  # until it is hashed
+        if sum(len(one.tiles) for one in waiting) >= TILES_AT_ONCE:
+            hash_waiting()
+    hash_waiting()
+    if notes:
+        more = " ..." if len(notes) > MOST_NOTES else ""
+        msg = f"{len(notes)} of {len(paths)} patches are doubtful: {' '.join(notes[:MOST_NOTES])}"
+        warnings.warn(f"{msg}{more}", GeoHashRSWarning, stacklevel=2)
+    return found

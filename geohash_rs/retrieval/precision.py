@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from geohash_rs.errors import (
     CalibrationError,
@@ -17,7 +18,13 @@ from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
 from geohash_rs.trust.calibration import Calibration
 
-__all__ = ["add_precision", "check_one_example", "fitting", "nearest_allowed"]
+__all__ = [
+    "add_precision",
+    "check_one_example",
+    "fitting",
+    "insert_precision",
+    "nearest_allowed",
+]
 
 
 def nearest_allowed(
@@ -137,9 +144,27 @@ def add_precision(
             "promised; ask for less, or pass another example."
         )
         warnings.warn(msg, GeoHashRSWarning, stacklevel=3)
+    insert_precision(matches, calibration, where, several=len(query.codes) > 1)
+
+
+def insert_precision(
+    matches: Matches,
+    calibration: Calibration | None,
+    where: Where,
+    *,
+    several: bool | npt.NDArray[np.bool_],
+) -> None:
+    """Add the column precision.
+
+    Args:
+        matches: The matches, which are changed.
+        calibration: The calibration; None adds nothing.
+        where: What the search was limited to.
+        several: Whether a match has several examples, of which nothing is promised; of all, or of
+            each, shape (matches,).
+    """
     if calibration is None:
         return
+    nothing = several | (where.labels is not None or where.tile_sizes is not None)
     promised = calibration.promise.precision_of(matches["distance"])
-    if len(query.codes) > 1 or where.labels is not None or where.tile_sizes is not None:
-        promised = np.full(len(matches), np.nan)
-    matches.insert(len(matches.columns) - 1, "precision", promised)
+    matches.insert(len(matches.columns) - 1, "precision", np.where(nothing, np.nan, promised))

@@ -26,12 +26,25 @@ from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
 
-__all__ = ["Ranking", "retrieve"]
+__all__ = [
+    "DEEPER",
+    "Found",
+    "Ranking",
+    "best",
+    "depth_of",
+    "known_crs",
+    "merged",
+    "reordered",
+    "retrieve",
+    "similarity_of",
+]
 
 Ranking = Literal["hamming", "asymmetric", "vectors"]
 
 # Number of tiles nearest by Hamming distance to reorder: at least, and per match.
 CANDIDATES, CANDIDATES_PER_MATCH = 1000, 10
+AT_ONCE = 1 << 22  # pairs of query code and match in memory
+NONE = np.empty(0, np.int64)
 DEEPER = 4  # factor by which a search is widened when too many of its tiles overlap
 
 
@@ -87,19 +100,59 @@ def retrieve(
         QueryError: If the ranking is not possible, the CRS is unknown, or ``exclude_overlap`` is
             set for a query without a place.
     """
-    k = limits.k
-    similarity_of, target = _similarity_of(archive, query, ranking), _known_crs(crs)
+    target = known_crs(crs)
+    found, tiles = best(
+        archive,
+        query,
+        limits=limits,
+        where=where,
+        exclude_overlap=exclude_overlap,
+        ranking=ranking,
+        distinct=distinct,
+    )
+    matches = _frame(tiles, found, crs=target)
+    matches.examples = examples_frame(query.examples, query.wrong)
+    return matches
+
+
+def best(
+    archive: Searchable,
+    query: Query,
+    *,
+    limits: Limits,
+    where: Where,
+    exclude_overlap: bool,
+    ranking: Ranking,
+    distinct: bool,
+) -> tuple[Found, gpd.GeoDataFrame]:
+    """Find the tiles nearest to a query, and read them.
+
+    Args:
+        archive: As in `retrieve`.
+        query: As in `retrieve`.
+        limits: As in `retrieve`.
+        where: As in `retrieve`.
+        exclude_overlap: As in `retrieve`.
+        ranking: As in `retrieve`.
+        distinct: As in `retrieve`.
+
+    Returns:
+        The tiles in the order of the ranking, and their rows.
+
+    Raises:
+        QueryError: If the ranking is not possible, or ``exclude_overlap`` is set for a query
+            without a place.
+    """
+    k, compare = limits.k, similarity_of(archive, query, ranking)
     where = _without(where, query, overlapping=exclude_overlap)
-    depth = _depth(k, reordered=similarity_of is not None, distinct=distinct)
+    depth = depth_of(k, reordered=compare is not None, distinct=distinct)
     while True:
         found = _search(archive, query, limits=dataclasses.replace(limits, k=depth), where=where)
-        ranked = found if similarity_of is None else _rank(found, similarity_of(found.ids))
+        ranked = found if compare is None else reordered(found, compare(found.ids))
         tiles = archive.tiles(ranked.ids if distinct else ranked.ids[:k])
         rows = _distinct(tiles, most=k) if distinct else np.arange(len(tiles))
         if not distinct or len(rows) == k or depth is None or len(found.ids) < depth:
-            matches = _frame(tiles.iloc[rows], ranked.take(rows), crs=target)
-            matches.examples = examples_frame(query.examples, query.wrong)
-            return matches
+            return ranked.take(rows), tiles.iloc[rows]
         depth *= DEEPER
 
 
@@ -119,8 +172,17 @@ def _without(where: Where, query: Query, *, overlapping: bool) -> Where:
     return dataclasses.replace(where, exclude_region=parse_region(query.footprint))
 
 
-def _depth(k: int | None, *, reordered: bool, distinct: bool) -> int | None:
-    """Choose how many tiles to search for, to end up with k matches."""
+def depth_of(k: int | None, *, reordered: bool, distinct: bool) -> int | None:
+    """Choose how many tiles to search for, to end up with some number of matches.
+
+    Args:
+        k: The number of matches; None means all.
+        reordered: Whether they are ordered by more than their distance.
+        distinct: Whether those that overlap a better one are left out.
+
+    Returns:
+        How many of the nearest to search for.
+    """
     if k is None:
         return None
     if reordered:
@@ -129,19 +191,55 @@ def _depth(k: int | None, *, reordered: bool, distinct: bool) -> int | None:
 
 
 def _search(archive: Searchable, query: Query, *, limits: Limits, where: Where) -> Found:
-    """Search for all codes of a query; each tile is found once, at its smallest distance."""
-    found = archive.find(query.codes, limits=limits, where=where)
-    real = found.ids >= 0
-    ids, distances = found.ids[real], found.distances[real]
+    """Search for all codes of a query, a few at a time; each tile is found once."""
+    num_bits = 8 * query.codes.shape[1]
+    width = min(len(archive), limits.k or len(archive))
+    step = max(1, AT_ONCE // max(width, 1))
+    nearest = Found(ids=NONE, distances=NONE.astype(np.int32), similarity=NONE.astype(np.float64))
+    for start in range(0, len(query.codes), step):
+        found = archive.find(query.codes[start : start + step], limits=limits, where=where)
+        real = found.ids >= 0
+        nearest = merged(
+            np.concatenate([nearest.ids, found.ids[real]]),
+            np.concatenate([nearest.distances, found.distances[real]]),
+            k=limits.k,
+            num_bits=num_bits,
+        )
+    return nearest
+
+
+def merged(
+    ids: npt.NDArray[np.int64], distances: npt.NDArray[np.int32], *, k: int | None, num_bits: int
+) -> Found:
+    """Order tiles by distance, each once, at its smallest distance.
+
+    Args:
+        ids: Tile ids, perhaps several times, shape (n,).
+        distances: Their distances to codes of a query, shape (n,).
+        k: How many to keep; None keeps all.
+        num_bits: Bits per code.
+
+    Returns:
+        The tiles nearest first, ties by lowest id.
+    """
     order = np.lexsort((ids, distances))
     _, first = np.unique(ids[order], return_index=True)
-    kept = order[np.sort(first)][: limits.k]
-    similarity = 1 - distances[kept] / (8 * query.codes.shape[1])
-    return Found(ids=ids[kept], distances=distances[kept], similarity=similarity)
+    kept = order[np.sort(first)][:k]
+    return Found(
+        ids=ids[kept], distances=distances[kept], similarity=1 - distances[kept] / num_bits
+    )
 
 
-def _rank(found: Found, similarity: npt.NDArray[np.float64]) -> Found:
-    """Reorder tiles by similarity."""
+def reordered(found: Found, similarity: npt.NDArray[np.float64]) -> Found:
+    """Reorder tiles by similarity.
+
+    Args:
+        found: The tiles.
+        similarity: Their similarities, shape (tiles,).
+
+    Returns:
+        The tiles by descending similarity, then distance and id.
+    """
     order = np.lexsort((found.ids, found.distances, -similarity))
     return dataclasses.replace(found, similarity=similarity).take(order)
 
@@ -157,10 +255,18 @@ def _frame(tiles: gpd.GeoDataFrame, found: Found, *, crs: CRS | None) -> Matches
     return matches if crs is None else matches.to_crs(crs)
 
 
-def _similarity_of(
+def similarity_of(
     archive: Searchable, query: Query, ranking: str
 ) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]] | None:
     """Return the function that computes similarities to reorder by, or None to keep the order.
+
+    Args:
+        archive: The archive.
+        query: What to find.
+        ranking: As in `ImageQueries.query`.
+
+    Returns:
+        A function of tile ids, or None.
 
     Raises:
         QueryError: If the ranking is unknown, or the query lacks what it needs.
@@ -194,7 +300,12 @@ def _similarity_of(
     return lambda ids: asymmetric_similarity(archive.codes(ids), activations)
 
 
-def _known_crs(crs: object) -> CRS | None:
+def known_crs(crs: object) -> CRS | None:
+    """Return the CRS of a result; None means that of the archive.
+
+    Raises:
+        QueryError: If it is not known.
+    """
     if crs is None:
         return None
     try:
