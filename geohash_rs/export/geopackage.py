@@ -30,6 +30,7 @@ MATCH = ("rank", "distance", "tile_id", "datetime", "scene", "col", "row", "widt
 MOST_PICTURES = 1000
 PICTURE_SIZE = 128  # px
 SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite, while the file is open
+POLYGONS = {"driver": "GPKG", "geometry_type": "MultiPolygon", "promote_to_multi": True}
 STYLES = "layer_styles"  # table in which QGIS keeps styles
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
@@ -70,15 +71,7 @@ def write_geopackage(
             pictures = PICTURE_COLUMN in table.columns
         elif pictures:
             table = frame.assign(**{PICTURE_COLUMN: None})
-        pyogrio.write_dataframe(
-            table,
-            path,
-            layer=layer,
-            driver="GPKG",
-            geometry_type="MultiPolygon",
-            promote_to_multi=True,
-            append=number > 0,
-        )
+        pyogrio.write_dataframe(table, path, layer=layer, append=number > 0, **POLYGONS)
         count += len(frame)
         if set(MATCH) <= set(frame.columns) and len(frame):
             distances += [int(frame["distance"].min()), int(frame["distance"].max())]
@@ -114,16 +107,7 @@ def _write_examples(
             REASON_COLUMN: [*(reason or None for reason in read.reasons), *none],
         }
     )
-    pyogrio.write_dataframe(
-        table,
-        path,
-        layer=layer,
-        driver="GPKG",
-        geometry_type="MultiPolygon",
-        promote_to_multi=True,
-        append=True,
-        DESCRIPTION=EXAMPLES,
-    )
+    pyogrio.write_dataframe(table, path, layer=layer, append=True, DESCRIPTION=EXAMPLES, **POLYGONS)
     store_style(path, layer, example_style(), name="query", about="what was searched with")
 
 

@@ -113,10 +113,13 @@ def _draw(
 
     axis.set_title("\n".join(_lines(fact) for fact in facts if fact), fontsize=SMALL, color=colour)
     if webp is None:
-        place = {"ha": "center", "va": "center", "transform": axis.transAxes}
-        axis.text(0.5, 0.5, _lines(lack), fontsize=SMALL, **place)
+        _write(axis, _lines(lack))
     else:
         axis.imshow(np.asarray(Image.open(BytesIO(webp))), interpolation="nearest")
+
+
+def _write(axis: "Axes", text: str) -> None:
+    axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=SMALL, transform=axis.transAxes)
 
 
 def _lines(text: str) -> str:
@@ -134,7 +137,7 @@ def _draw_map(
     """Draw where on the Earth matches and examples lie."""
     chosen = Locator.around(np.concatenate([found, right, wrong]))
     if chosen is None:
-        axis.text(0.5, 0.5, "no footprints", ha="center", va="center", transform=axis.transAxes)
+        _write(axis, "no footprints")
         return
     for line in chosen.lines:
         axis.plot(*line.T, color=GREY, linewidth=0.6)

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from PIL import Image
 
+from geohash_rs import Matches
 from geohash_rs.concepts.regions import regions_of
+from geohash_rs.errors import GeoHashRSWarning
 from tests.concepts.places import chosen, record_of, tiles_of
 from tests.concepts.test_areas import mapped
 
@@ -76,6 +79,41 @@ def test_qgis_indexes_and_queries_and_opens_matches_styled_with_pictures(qgis, c
     drawn = np.asarray(Image.open(tmp_path / "qgis.png").convert("RGB"), int)
     reddish = (drawn[..., 0] > 200) & (drawn[..., 1] < 120)
     assert reddish.sum() > 500
+
+
+def test_qgis_offers_matches_and_query_but_not_their_styles(qgis, tmp_path):
+    footprints = [shapely.box(x, 45, x + 0.1, 45.1) for x in (9, 10, 11)]
+    found = Matches(
+        gpd.GeoDataFrame(
+            {"rank": [1, 2], "distance": [0, 3], "tile_id": [4, 5], "scene": "/gone/a.tif"}
+            | dict.fromkeys(("col", "row"), 0)
+            | dict.fromkeys(("width", "height"), 64)
+            | {"datetime": pd.Timestamp("2023-05-14T10:31Z")},
+            geometry=footprints[:2],
+            crs="EPSG:4326",
+        )
+    )
+    found.examples = gpd.GeoDataFrame(
+        found.drop(columns=["rank", "distance", "geometry"]).assign(
+            example=["town.tif", "tile 5"], positive=[True, False], tile_id=[pd.NA, 5]
+        ),
+        geometry=footprints[1:],
+        crs="EPSG:4326",
+    )
+    with pytest.warns(GeoHashRSWarning, match="a.tif: it does not exist"):
+        found.to_file(tmp_path / "m.gpkg")
+    words = [SYSTEM_PYTHON, ROOT / "tests" / "examples" / "qgis_query.py"]
+    words += [tmp_path / "m.gpkg", "m_query"]
+    done = subprocess.run(words, env=qgis, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["offered"] == ["m", "m_query"]
+    right, wrong = report["shown"]
+    assert (right["legend"], wrong["legend"]) == (["searched with"], ["unlike this"])
+    assert right["tip"].startswith("<b>town.tif</b>, searched with<br>")
+    assert "2023-05-14 10:31" in right["tip"]
+    assert "no picture of a.tif: it does not exist" in right["tip"]
+    assert right["labelled"] == "example"
 
 
 def test_qgis_opens_areas_and_totals_of_regions_with_their_styles(qgis, tmp_path):

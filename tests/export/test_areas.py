@@ -127,7 +127,7 @@ def test_the_page_is_called_like_the_concept_and_small_areas_are_spots(tmp_path,
     assert page.title() == "gravel <pits>"
     page.close()
     areas_of_tiles().to_file(tmp_path / "c.html")  # large ones are drawn as they are
-    assert "<circle" not in (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert '<circle class="spot' not in (tmp_path / "c.html").read_text(encoding="utf-8")
 
 
 def test_a_page_of_too_many_areas_is_refused(tmp_path):
