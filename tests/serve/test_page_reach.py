@@ -175,6 +175,11 @@ def test_no_serious_accessibility_violation(visit, scheme, size):
     options = PHONE if size == "phone" else {}
     seen = visit(color_scheme=scheme, bypass_csp=True, **options).open("#tiles=40&not=3")
     seen.settle()
+    seen.page.click("#tool-layers")
+    seen.page.click("#scenes summary")
+    seen.page.fill("#go", "54.09, 11.95")
+    seen.page.click("#go-show")
+    seen.page.wait_for_selector("#scene-list li")
     seen.page.click("#filters summary")
     seen.page.click("#keep-all")
     seen.shoot(f"9-{size}-{scheme}")
