@@ -1,5 +1,7 @@
 """A static folder finds in a browser what the archive finds, from a host and from a disk."""
 
+import json
+import os
 import time
 import warnings
 
@@ -12,6 +14,9 @@ import shapely
 from geohash_rs import Archive
 from geohash_rs.errors import ExportError, GeoHashRSWarning
 from geohash_rs.export.site.folder import check_site_output, is_site_path, write_site
+from geohash_rs.pictures.world import FILE, unpack_lines
+from geohash_rs.retrieval.at_point import tiles_at
+from geohash_rs.store.search.where import Where
 from tests.export.site_host import Host
 
 NAMES = [
@@ -20,6 +25,7 @@ NAMES = [
     "=1+1\u202egpj.tif",
     "</script>\x1b[2J.tif",
 ]
+LABELS = ["lake", "town", "=wood\u202e", None]
 WAIT = 120  # s; a busy machine draws slowly
 
 
@@ -51,8 +57,9 @@ def make_tiles(count, rng, *, first=0):
             "scene": [NAMES[number % len(NAMES)] for number in range(first, first + count)],
             "col": np.arange(count),
             "row": 0,
-            "width": 64,
+            "width": rng.choice([64, 128], count),
             "height": 64,
+            "label": rng.choice(LABELS, count),
             "datetime": start,
             "datetime_end": end,
         },
@@ -121,9 +128,9 @@ def open_page(chromium):
         page.context.close()
 
 
-ASK = """async ({ good, bad, k, region, time }) => {
+ASK = """async ({ good, bad, k, region, time, kinds }) => {
   const range = time && time.map(BigInt);
-  const found = await search(archive, { good, bad, k, region, time: range });
+  const found = await search(archive, { good, bad, k, region, time: range, kinds });
   return found.map(({ tile_id, distance, similarity }) => [tile_id, distance, similarity]);
 }"""
 
@@ -162,6 +169,13 @@ def random_query(archive, ids, rng):
         start = int(days[0].astype("datetime64[us]").astype(int))
         end = int(days[1].astype("datetime64[us]").astype(int)) + 86_400_000_000 - 1
         page["time"], options["time"] = [str(start), str(end)], (str(days[0]), str(days[1]))
+    page["kinds"] = {}
+    for kind, names in (("scene", NAMES[:3]), ("label", LABELS[:3]), ("tile_size", [64, 128])):
+        if rng.random() < 0.2:
+            page["kinds"][kind] = names[rng.integers(len(names))]
+            options[kind] = page["kinds"][kind]
+    for kind in {"scene", "label"} & set(options):
+        options[f"{kind}s"] = [options.pop(kind)]
     return page, options
 
 
@@ -260,21 +274,163 @@ def test_search_marks_and_downloads_by_hand(archive, site, open_page, tmp_path):
     assert not table["scene"].str.startswith("=").any()
 
 
-def test_a_click_searches_like_the_tile_that_is_there(archive, host, open_page):
+def test_tiles_at_a_place_have_the_order_of_the_archive(archive, host, open_page):
     page = open_page(host.address)
-    page.evaluate("map.fit([9.9, 47.9, 10.1, 48.1])")
-    until(page, "map.tiles.length > 0")
+    rng = np.random.default_rng(5)
+    places = [(9 + 2 * rng.random(), 47 + 2 * rng.random()) for _ in range(60)]
+    places += [(179.95, 0.5), (-179.9, 0.5), (180.0, 0.5), (-150.0, 40.0)]
+    at = "async (place) => (await tilesAt(archive, place)).map((tile) => tile.tile_id)"
+    several = 0
+    for place in places:
+        expected = tiles_at(archive, place, where=Where())["tile_id"].tolist()
+        assert page.evaluate(at, list(place)) == expected
+        several += len(expected) > 1
+    assert several > 20
+
+
+def place_of(archive, **limits):
+    """Find a place at which some tiles pass the limits and others, which come first, do not."""
+    rng = np.random.default_rng(9)
+    for _ in range(1000):
+        place = (9 + 2 * rng.random(), 47 + 2 * rng.random())
+        first = tiles_at(archive, place, where=Where())["tile_id"].head(1).tolist()
+        passing = tiles_at(archive, place, where=Where.parse(**limits))["tile_id"].head(1).tolist()
+        if passing and first != passing:
+            return place
+    raise AssertionError(limits)
+
+
+def choose(page, name, text):
+    page.select_option(f"#{name}", label=text)
+
+
+def test_a_click_takes_the_archives_tile_among_those_that_pass(archive, host, open_page):
+    page = open_page(host.address)
+    limits = {"labels": ["lake"], "tile_size": 128, "scenes": [NAMES[0]]}
+    lon, lat = place_of(archive, **limits)
+    page.evaluate(f"map.fit([{lon - 0.05}, {lat - 0.05}, {lon + 0.05}, {lat + 0.05}])")
+    choose(page, "label", "lake")
+    choose(page, "tile_size", "128 px")
+    choose(page, "scene", "a.tif")
+    until(page, "map.tiles.length > 0 && map.tiles.every(passes)")
     box = page.locator("#map").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector(".card")
     place = page.evaluate("map.toPlace(map.size.map((length) => length / 2))")
-    here = archive.search(
-        np.zeros((1, 2), np.uint8), k=None, max_distance=16, region=shapely.Point(place)
-    )
-    if len(here.ids[0]):
-        page.wait_for_selector(".card")
-        assert page.evaluate("state.good[0]") in here.ids[0]
-    else:
-        assert page.evaluate("state.good") == []
+    expected = archive.query(point=place, k=20, **limits)
+    assert page.evaluate("state.good") == expected.examples["tile_id"].tolist()
+    shown = [int(one.get_attribute("data-tile")) for one in page.query_selector_all(".card")]
+    assert shown == expected["tile_id"].tolist()
+    assert "label=lake" in page.url
+    again = open_page(page.url.replace("#", "?again#"))
+    again.wait_for_selector(".card")
+    assert again.evaluate("chosenKinds()") == page.evaluate("chosenKinds()")
+
+
+def test_going_to_a_place_searches_like_the_tile_there(archive, site, open_page):
+    page = open_page((site / "index.html").as_uri())
+    lon, lat = place_of(archive, labels=["town"])
+    choose(page, "label", "town")
+    page.fill("#place", f"{lat}, {lon}")
+    page.press("#place", "Enter")
+    page.wait_for_selector(".card")
+    expected = archive.query(point=(lon, lat), labels=["town"], k=20)
+    shown = [int(one.get_attribute("data-tile")) for one in page.query_selector_all(".card")]
+    assert shown == expected["tile_id"].tolist()
+    tile = expected.examples["tile_id"].iloc[0]
+    assert f"20 tiles like tile {tile}, at {round(lat, 5)}" in page.inner_text("#note")
+    west, south, east, north = page.evaluate("map.view()")
+    assert (west < lon < east, south < lat < north) == (True, True)
+    swapped = f"{lon} N, {lat} E"
+    for text, said in (
+        ("8.2 S, 46.9 E", "No tile lies at 8.2° S, 46.9° E."),
+        ("north", "not a place"),
+        ("95, 200", "not on the globe"),
+        (swapped, f"One lies at {lat:.3f}"[:-1]),
+    ):
+        page.fill("#place", text)
+        page.click("#go")
+        page.wait_for_selector("#problem:not([hidden])")
+        until(page, f"document.querySelector('#problem').textContent.includes({json.dumps(said)})")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("47.5, 9.5", [9.5, 47.5]),  # latitude first
+        ("9.5 47.5", [9.5, 47.5]),  # longitude first, since the archive lies there
+        ("9.5, 12", [12, 9.5]),
+        ("120; 46", [120, 46]),
+        ("46 N 7.5 W", [-7.5, 46]),
+        ("7.5°E, 46°S", [7.5, -46]),
+        ("−46, 325", [325, -46]),
+    ],
+)
+def test_places_are_read_as_people_write_them(host, open_page, text, place):
+    page = open_page(host.address)
+    page.evaluate("ABOUT.bounds = [9, 47, 11, 49]")
+    assert page.evaluate(f"readPlace({json.dumps(text)})") == place
+
+
+def test_dates_are_shown_in_full(host, open_page):
+    page = open_page(host.address)
+    for first, last, said in (
+        ("2023-06-01T00:00:00Z", "2023-06-01T23:59:59.999999Z", "2023-06-01"),
+        ("2023-06-01T00:00:00Z", None, "2023-06-01"),
+        ("2023-06-01T10:15:31.5Z", None, "2023-06-01 10:15:31 UTC"),
+        ("2023-06-01T00:00:00Z", "2023-06-30T23:59:59.999999Z", "2023-06-01 to 2023-06-30"),
+        (
+            "2023-06-01T10:00:00Z",
+            "2023-06-02T11:00:00Z",
+            "2023-06-01 10:00:00 to 2023-06-02 11:00:00 UTC",
+        ),
+        (None, None, "no date"),
+    ):
+        tile = {"datetime": first, "datetime_end": last}
+        assert page.evaluate(f"fullDate({json.dumps(tile)})") == said
+
+
+def test_coasts_and_borders_come_with_the_folder(site, open_page):
+    page = open_page((site / "index.html").as_uri())
+    until(page, "map.world.length > 0")
+    coasts, borders = unpack_lines(FILE.read_bytes())
+    counts = "[map.world.filter((one) => !one.border).length, map.world.length]"
+    assert page.evaluate(counts) == [len(coasts), len(coasts) + len(borders)]
+    east, down = page.evaluate("[...map.world.at(-1).points.slice(-2)]")
+    lon, lat = borders[-1][-1]
+    assert abs(east * 360 - 180 - lon) < 1e-9
+    assert abs(page.evaluate(f"latitude({down})") - lat) < 1e-9
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_accessibility_violation(archive, site, chromium, scheme, tmp_path):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not here")
+    options = {"color_scheme": scheme, "bypass_csp": True}
+    context = chromium.new_context(viewport={"width": 1200, "height": 900}, **options)
+    page = context.new_page()
+    page.goto((site / "index.html").as_uri() + "#good=12&k=20&label=lake")
+    page.wait_for_selector(".card")
+    until(page, "map.world.length > 0")
+    if folder := os.environ.get("GEOHASH_RS_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/40-site-{scheme}.png")
+    found = axe.Axe().run(page).response["violations"]
+    serious = [one for one in found if one["impact"] in {"serious", "critical"}]
+    about = [(one["id"], [node["html"] for node in one["nodes"]]) for one in serious]
+    context.close()
+    assert serious == [], json.dumps(about, indent=1)
+
+
+def test_there_is_no_filter_where_tiles_do_not_differ(tmp_path, open_page):
+    made = Archive.create(tmp_path / "archive", num_bits=16)
+    tiles = make_tiles(3, np.random.default_rng(1)).drop(columns="label")
+    tiles[["scene", "width"]] = ["/none/a.tif", 64]
+    made.add_codes(np.eye(3, 2, dtype=np.uint8), tiles)
+    write_site(made.to_table(), tmp_path / "site", name="one")
+    names = {path.name for path in (tmp_path / "site" / "data").iterdir()}
+    assert {"scene.bin", "label.bin", "tile_size.bin"} & names == set()
+    page = open_page((tmp_path / "site" / "index.html").as_uri())
+    for name in ("scene", "label", "tile_size"):
+        assert not page.is_visible(f"#{name}")
 
 
 def test_a_click_obeys_the_days(archive, host, open_page):

@@ -23,7 +23,9 @@ from geohash_rs.export.folders import replacing_folder
 from geohash_rs.export.formats import check_place, reporting
 from geohash_rs.export.row_pictures import RowPictures, read_pictures, warn_of
 from geohash_rs.export.site.blocks import ROWS, SHOWN, block_details, moments_of
+from geohash_rs.export.site.kinds import KINDS, Kinds
 from geohash_rs.export.site.tree import FAN, Tree
+from geohash_rs.pictures.world import FILE as WORLD
 from geohash_rs.store.code_table import METADATA, CodeTable, byte_rows
 from geohash_rs.store.segment.shapes import stored_bounds
 
@@ -163,6 +165,7 @@ class _Rows:
 
     folder: Path
     files: dict[str, BinaryIO]
+    kinds: Kinds
     permission: "Permission | None"
     tree: Tree = field(default_factory=Tree)
     ids: list[npt.NDArray[np.int64]] = field(default_factory=list)
@@ -177,11 +180,12 @@ class _Rows:
     def open(
         cls, folder: Path, stack: ExitStack, *, pictures: bool, permission: "Permission | None"
     ) -> "_Rows":
-        names = ["codes", "details", "starts", "ends"] + ["pictures"] * pictures
+        names = ["codes", "details", "starts", "ends", *KINDS] + ["pictures"] * pictures
         opened: dict[str, BinaryIO] = {
             name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in names
         }
-        return cls(folder=folder, files=opened, permission=permission)
+        kinds = Kinds(files={kind: opened[kind] for kind in KINDS})
+        return cls(folder=folder, files=opened, kinds=kinds, permission=permission)
 
     def add(self, piece: pa.Table) -> None:
         """Write some tiles."""
@@ -194,6 +198,7 @@ class _Rows:
         self.ended |= bool((ends != starts).any())
         self.tree.add(bounds, starts, ends)
         self._extend(bounds[~np.isnan(bounds[:, 0])])
+        self.kinds.add(piece)
         self.ids.append(piece.column("tile_id").to_numpy())
         self.files["codes"].write(byte_rows(piece.column("code")).tobytes())
         self.files["starts"].write(starts.astype("<i8").tobytes())
@@ -254,6 +259,7 @@ class _Rows:
             "timed": self.timed,
             "ended": self.timed and self.ended,
             "ascending": ascending,
+            "kinds": self.kinds.finish(self.folder),
             "id_bytes": np.dtype(kind).itemsize,
             "first_ids": steps[::STEP].tolist(),
             "bounds": None if self.bounds is None else self.bounds[0].tolist(),
@@ -288,7 +294,9 @@ def _script(value: dict[str, Any]) -> str:
 
 
 def _copy_page(folder: Path) -> None:
-    """Copy the page next to its data."""
+    """Copy the page next to its data, and coastlines and borders as a script."""
+    lines = base64.b64encode(WORLD.read_bytes()).decode("ascii")
+    (folder / "data" / "world.js").write_text(f'siteData("world", "{lines}");\n', encoding="ascii")
     with as_file(files("geohash_rs.export.site") / "page") as page:
         for path in _pages(page):
             shutil.copyfile(path, folder / path.name)

@@ -16,6 +16,7 @@ class Archive {
     this.ids = column("ids", idBytes, rows, tiles);
     this.starts = column("starts", 8, rows, tiles);
     this.ends = ABOUT.ended ? column("ends", 8, rows, tiles) : this.starts;
+    this.kinds = Object.fromEntries(Object.keys(ABOUT.kinds).map((kind) => [kind, column(kind, 2, rows, tiles)]));
     this.places = column("places", 8, rows, this.blocks + 1);
     this.steps = column("steps", 8, step, Math.ceil(tiles / step));
     this.sorted = column(ABOUT.ascending ? "ids" : "sorted", idBytes, step, tiles);

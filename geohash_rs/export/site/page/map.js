@@ -14,14 +14,15 @@ const mercator = (lat) => {
 const latitude = (y) => (Math.atan(Math.sinh(Math.PI * (1 - 2 * y))) * 180) / Math.PI;
 
 class TileMap {
-  constructor(canvas, { onPick, onBox, onView, passes }) {
-    Object.assign(this, { canvas, onPick, onBox, onView, passes });
+  constructor(canvas, { onPoint, onBox, onView, passes }) {
+    Object.assign(this, { canvas, onPoint, onBox, onView, passes });
     this.centre = [0.5, 0.5]; // share of the world, east and down
     this.scale = 300; // px of the whole world
     this.archive = null;
     this.tiles = [];
     this.cells = [];
     this.matches = [];
+    this.world = []; // coastlines and borders
     this.examples = []; // { shape, good }
     this.region = null; // [west, south, east, north]
     this.pointed = null;
@@ -118,26 +119,12 @@ class TileMap {
     if (!alone) return;
     const here = [event.offsetX, event.offsetY];
     if (this.drawing && this.moved) this.onBox(this.boxBetween(this.from, here));
-    else if (!this.moved) {
-      const tile = this.tileAt(this.toPlace(here));
-      if (tile) this.onPick(tile, event.shiftKey);
-    }
+    else if (!this.moved) this.onPoint(this.toPlace(here), event.shiftKey);
   }
   boxBetween(a, b) {
     const [one, other] = [this.toPlace(a), this.toPlace(b)];
     return [Math.min(one[0], other[0]), Math.min(one[1], other[1]), Math.max(one[0], other[0]), Math.max(one[1], other[1])];
   }
-  // The tile at a place: the smallest, of those the nearest to its middle, of those the first.
-  tileAt([lon, lat]) {
-    const place = { points: [[lon - 360 * Math.floor((lon + 180) / 360), lat]], lines: [], polygons: [] };
-    const here = [...this.matches, ...this.tiles].filter((tile) => tile.shape && this.passes(tile) && shapesMeet(tile.shape, place));
-    const far = ({ box }) => Math.hypot((box[0] + box[2]) / 2 - place.points[0][0], (box[1] + box[3]) / 2 - lat);
-    const area = ({ box }) => (box[2] - box[0]) * (box[3] - box[1]);
-    const sized = here.map((tile) => ({ tile, box: boundsOfShape(tile.shape) }));
-    sized.sort((a, b) => area(a) / area(b) > 1.02 ? 1 : area(b) / area(a) > 1.02 ? -1 : far(a) - far(b) || a.tile.tile_id - b.tile.tile_id);
-    return sized[0]?.tile;
-  }
-
   resize() {
     const [width, height] = this.size;
     const dots = devicePixelRatio || 1;
@@ -199,6 +186,7 @@ class TileMap {
     pen.setTransform(dots, 0, 0, dots, 0, 0);
     pen.clearRect(0, 0, width, height);
     this.drawGraticule(pen, colour);
+    this.drawWorld(pen, colour);
     pen.fillStyle = colour("tiles");
     pen.strokeStyle = colour("tiles");
     pen.globalAlpha = 0.3;
@@ -267,6 +255,22 @@ class TileMap {
       const [low] = this.toScreen([box[0], 0]);
       const [high] = this.toScreen([box[2], 0]);
       draw(high - low);
+    }
+  }
+  // Coastlines and borders, whose points are shares of the world, east and down.
+  drawWorld(pen, colour) {
+    const [width, height] = this.size;
+    const [left, top] = [this.centre[0] - width / 2 / this.scale, this.centre[1] - height / 2 / this.scale];
+    const [right, bottom] = [left + width / this.scale, top + height / this.scale];
+    pen.lineWidth = 1;
+    for (const { border, box, points } of this.world) {
+      for (const turn of [-1, 0, 1]) {
+        if (!boxesMeet([box[0] + turn, box[1], box[2] + turn, box[3]], [left, top, right, bottom])) continue;
+        pen.strokeStyle = colour(border ? "border" : "coast");
+        pen.beginPath();
+        for (let at = 0; at < points.length; at += 2) pen.lineTo((points[at] + turn - left) * this.scale, (points[at + 1] - top) * this.scale);
+        pen.stroke();
+      }
     }
   }
   drawGraticule(pen, colour) {

@@ -4,7 +4,7 @@
 const ASK_FROM = 8e6; // bytes; a larger search asks first
 const $ = (id) => document.getElementById(id);
 const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-const state = { good: [], bad: [], box: null, matches: [], shapes: new Map(), searching: 0 };
+const state = { good: [], bad: [], box: null, matches: [], shapes: new Map(), at: null, searching: 0, picking: 0 };
 let archive = null;
 let map = null;
 
@@ -18,10 +18,31 @@ function describe() {
   $("name").textContent = plainText(ABOUT.name);
   const sizes = Object.values(ABOUT.sizes).reduce((sum, size) => sum + size, 0);
   $("facts").textContent = `${plural(ABOUT.tiles, "tile")}, ${ABOUT.num_bits} bits each`;
+  for (const [kind, names] of Object.entries(ABOUT.kinds)) offer(kind, names);
   const pictures = ABOUT.pictures ? " The pictures are copies of the scenes’ imagery, under its licence." : "";
-  $("about").textContent = `${megabytes(sizes)} of data, searched in this browser; nothing you do here is sent anywhere.${pictures}`;
+  $("about").textContent = `${megabytes(sizes)} of data, searched in this browser; nothing you do here is sent anywhere.${pictures} Coastlines and borders: Natural Earth.`;
   $("when").hidden = !ABOUT.timed;
 }
+
+// Offer the scenes, labels or tile sizes of an archive, in order.
+function offer(kind, names) {
+  const text = (name) => (kind === "tile_size" ? `${name} px` : kind === "scene" ? plainText(name.split(/[\\/]/).at(-1)) : plainText(name));
+  const option = (value, shown) => Object.assign(document.createElement("option"), { value, textContent: shown });
+  const sorted = names.map((name, at) => [at, text(name), name]).sort((a, b) => (kind === "tile_size" ? a[2] - b[2] : a[1].localeCompare(b[1], "en", { numeric: true })));
+  $(kind).replaceChildren(option("", "any"), ...sorted.map(([at, shown]) => option(at, shown)));
+  $(kind).closest(".field").hidden = false;
+}
+
+// The scene, label and tile size that are chosen, such as { scene: "/data/a.tif" }.
+function chosenKinds() {
+  const chosen = Object.entries(ABOUT.kinds).filter(([kind]) => $(kind).value !== "");
+  return Object.fromEntries(chosen.map(([kind, names]) => [kind, names[Number($(kind).value)]]));
+}
+
+function ofKinds(tile) {
+  return Object.entries(chosenKinds()).every(([kind, name]) => (kind === "tile_size" ? sizeOf(tile) : tile[kind]) === name);
+}
+const passes = (tile) => inDays(tile) && ofKinds(tile);
 
 // The source of the data; null while a folder must be chosen.
 function findSource() {
@@ -41,10 +62,11 @@ function begin(source) {
   $("choose").hidden = true;
   readLink();
   map.fit(ABOUT.bounds ?? [-170, -60, 170, 75]);
-  if (state.good.length) run();
+  const first = state.good.length ? run() : map.look();
+  first.then(() => addWorld(map)).catch(say);
 }
 
-// The search as a link: #good=1,2&bad=3&box=w,s,e,n&from=2023-01-01&to=...&k=20
+// The search as a link: #good=1,2&bad=3&box=w,s,e,n&from=2023-01-01&to=...&scene=a.tif&k=20
 function readLink() {
   const link = new URLSearchParams(location.hash.slice(1));
   const numbers = (name) => (link.get(name) ?? "").split(",").filter(Boolean).map(Number);
@@ -53,6 +75,10 @@ function readLink() {
   const box = numbers("box");
   state.box = box.length === 4 && box.every(Number.isFinite) ? box : null;
   for (const name of ["from", "to"]) $(name).value = link.get(name) ?? "";
+  for (const [kind, names] of Object.entries(ABOUT.kinds)) {
+    const at = link.has(kind) ? names.findIndex((name) => String(name) === link.get(kind)) : -1;
+    $(kind).value = at < 0 ? "" : at;
+  }
   if ([...$("k").options].some(({ value }) => value === link.get("k"))) $("k").value = link.get("k");
   showAsked();
 }
@@ -61,6 +87,7 @@ function writeLink() {
   if (state.bad.length) link.set("bad", state.bad.join());
   if (state.box) link.set("box", state.box.join());
   for (const name of ["from", "to"]) if ($(name).value) link.set(name, $(name).value);
+  for (const [kind, name] of Object.entries(chosenKinds())) link.set(kind, name);
   link.set("k", $("k").value);
   history.replaceState(null, "", `#${link}`.replaceAll("%2C", ","));
 }
@@ -88,8 +115,8 @@ async function run({ agreed = false } = {}) {
   say(null);
   $("ask").hidden = true;
   try {
-    const asked = { good: state.good, bad: state.bad, k: Number($("k").value), region: state.box && splitBox(state.box), time: chosenTime() };
-    const cost = await costOf(archive, { region: asked.region && regionOf(asked.region), time: asked.time });
+    const asked = { good: state.good, bad: state.bad, k: Number($("k").value), region: state.box && splitBox(state.box), time: chosenTime(), kinds: chosenKinds() };
+    const cost = await costOf(archive, { region: asked.region && regionOf(asked.region), time: asked.time, kinds: numberedKinds(asked.kinds) });
     if (number !== state.searching) return;
     if (cost > ASK_FROM && !agreed) return askFirst(cost);
     writeLink();
@@ -119,13 +146,15 @@ function askFirst(cost) {
 
 const facts = (match) => [
   `${match.rank}. ${plural(match.distance, "bit")}`,
-  (match.datetime ?? "no date").slice(0, 10),
+  fullDate(match),
   plainText(match.scene.split(/[\\/]/).at(-1)),
 ];
 
 async function showMatches() {
   map.matches = state.matches;
-  $("note").textContent = state.matches.length ? plural(state.matches.length, "tile") : "No tile passes these limits.";
+  const { id, text } = state.at ?? {};
+  const like = state.good.length === 1 && state.good[0] === id ? ` like tile ${id}, at ${text}` : "";
+  $("note").textContent = state.matches.length ? `${plural(state.matches.length, "tile")}${like}` : "No tile passes these limits.";
   $("downloads").hidden = !state.matches.length;
   $("cards").replaceChildren(...state.matches.map(card));
   showAsked();
@@ -143,7 +172,9 @@ function card(match) {
   show.title = plainText(match.scene);
   const strong = document.createElement("b");
   strong.textContent = far;
-  show.append(strong, ...[`tile ${match.tile_id}`, date, scene].map((text) => Object.assign(document.createElement("span"), { textContent: text })));
+  const more = [match.label && plainText(match.label), ABOUT.kinds.tile_size && `${sizeOf(match) ?? "?"} px`].filter(Boolean).join(", ");
+  const lines = [[`tile ${match.tile_id}`, ""], [date, "date"], [scene, ""], ...(more ? [[more, ""]] : [])];
+  show.append(strong, ...lines.map(([textContent, className]) => Object.assign(document.createElement("span"), { textContent, className })));
   show.addEventListener("click", () => match.shape && map.fit(boundsOfShape(match.shape), 0.25));
   for (const [name, shape] of [["mouseenter", match.shape], ["focusin", match.shape], ["mouseleave", null], ["focusout", null]]) {
     item.addEventListener(name, () => {
@@ -216,6 +247,40 @@ function showAsked() {
   map.draw();
 }
 
+// Search like the tile at a place that passes the limits; whether there is one.
+async function pick(place, more = false) {
+  const number = ++state.picking;
+  const there = await tilesAt(archive, place);
+  if (number !== state.picking) return true;
+  const tile = there.find(passes);
+  if (!tile) {
+    if (!there.length) return false;
+    const known = [...new Set(there.map((one) => [fullDate(one), plainText(one.scene.split(/[\\/]/).at(-1))].join(", ")))];
+    throw new Error(`No tile at ${placeText(place)} passes the limits. There are tiles of: ${known.slice(0, 8).join("; ")}${known.length > 8 ? "; …" : ""}.`);
+  }
+  state.shapes.set(tile.tile_id, tile.shape);
+  state.at = { id: tile.tile_id, text: placeText(place) };
+  if (!more) [state.good, state.bad] = [[], []];
+  if (!state.good.includes(tile.tile_id)) state.good.push(tile.tile_id);
+  showAsked();
+  run();
+  return true;
+}
+
+// Go to the place that is written, and search like the tile there.
+async function goTo() {
+  say(null);
+  const place = readPlace($("place").value);
+  const [lon, lat] = place;
+  const view = map.view();
+  const wide = Math.min(view[2] - view[0], 2);
+  map.fit([lon - wide / 2, Math.max(-85, lat - wide / 4), lon + wide / 2, Math.min(85, lat + wide / 4)], 1);
+  const found = await pick(place);
+  const other = [lat, lon];
+  const turned = !found && Math.abs(lon) <= 90 && (await tilesAt(archive, other)).length;
+  if (!found) throw new Error(`No tile lies at ${placeText(place)}.${turned ? ` One lies at ${placeText(other)}; write that if latitude and longitude are swapped.` : ""}`);
+}
+
 function setBox(box) {
   state.box = box && box.map((value, at) => +(at % 2 ? Math.max(-90, Math.min(90, value)) : value).toFixed(6));
   setDrawing(false);
@@ -230,15 +295,11 @@ function setDrawing(on) {
 
 function connect() {
   map = new TileMap($("map"), {
-    onPick(tile, more) {
-      state.shapes.set(tile.tile_id, tile.shape);
-      if (!more) [state.good, state.bad] = [[], []];
-      if (!state.good.includes(tile.tile_id)) state.good.push(tile.tile_id);
-      showAsked();
-      run();
+    async onPoint(place, more) {
+      if (archive) await pick(place, more).catch(say);
     },
     onBox: setBox,
-    passes: inDays,
+    passes,
     onView(count, drawn, error) {
       if (error) say(error);
       else $("in-view").textContent = drawn ? `${plural(count, "tile")} in view; click one to search` : count ? `about ${plural(count, "tile")} in view; zoom in to see each` : "no tile in view";
@@ -246,13 +307,14 @@ function connect() {
   });
   $("form").addEventListener("submit", (event) => {
     event.preventDefault();
+    if (event.submitter === $("go") || document.activeElement === $("place")) return goTo().catch(say);
     const text = $("tile").value.trim();
     if (!/^\d+$/.test(text)) return text || !state.good.length ? say(new Error("Write the id of a tile, a whole number, or click a tile on the map.")) : run();
     [state.good, state.bad] = [[Number(text)], []];
     showAsked();
     run();
   });
-  for (const name of ["from", "to", "k"]) {
+  for (const name of ["from", "to", "k", "scene", "label", "tile_size"]) {
     $(name).addEventListener("change", () => {
       map.look();
       if (state.good.length) run();

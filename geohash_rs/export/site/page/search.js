@@ -29,16 +29,18 @@ async function costOf(archive, where) {
   for (const { first, last } of await archive.blocksOf(where)) {
     for (let block = first; block <= last; block++) if (!archive.codes.kept.has(block)) tiles += ABOUT.rows;
   }
-  return tiles * archive.codeBytes;
+  return tiles * (archive.codeBytes + 2 * (where.kinds?.length ?? 0));
 }
 
 // Rows that may count, with distances: { rows, distances, tests }; times are tested here.
 async function compare(archive, queries, where, progress) {
   const runs = await archive.blocksOf(where);
+  const kindly = await rowsOfKinds(archive, runs, where.kinds, progress);
   const blocks = [];
   const timed = [];
   for (const { first, last, tests } of runs) {
     for (let block = first; block <= last; block++) {
+      if (kindly && !kindly.has(block)) continue;
       blocks.push(block);
       if (tests & TIME) timed.push(block);
     }
@@ -53,11 +55,13 @@ async function compare(archive, queries, where, progress) {
   const found = { rows: new Uint32Array(most), distances: new Uint16Array(most), places: new Uint8Array(most), count: 0 };
   for (const { first, last, tests } of runs) {
     for (let block = first; block <= last; block++) {
+      if (kindly && !kindly.has(block)) continue;
+      const ofKind = kindly?.get(block);
       const counts = tests & TIME ? rowsInTime(archive, block, where.time) : null;
       const rows = Math.min(ABOUT.rows, ABOUT.tiles - block * ABOUT.rows);
       const bytes = archive.codes.at(block);
       for (let row = 0; row < rows; row++) {
-        if (counts && !counts[row]) continue;
+        if ((counts && !counts[row]) || (ofKind && !ofKind[row])) continue;
         let nearest = 65535;
         for (const code of codes) {
           let bits = 0;
@@ -69,6 +73,21 @@ async function compare(archive, queries, where, progress) {
         found.places[found.count++] = tests & PLACE;
       }
     }
+  }
+  return found;
+}
+
+// For each block that has any, which rows are of the scene, label and size that are asked for; null
+// if none is. kinds is a list of [kind, number].
+async function rowsOfKinds(archive, runs, kinds, progress) {
+  if (!kinds?.length) return null;
+  const blocks = runs.flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, at) => first + at));
+  await Promise.all(kinds.map(([kind]) => archive.kinds[kind].load(blocks, progress)));
+  const found = new Map();
+  for (const block of blocks) {
+    const columns = kinds.map(([kind, number]) => [archive.kinds[kind].at(block), number]);
+    const rows = Array.from({ length: columns[0][0].length / 2 }, (_, row) => columns.every(([bytes, number]) => bytes[2 * row] + 256 * bytes[2 * row + 1] === number));
+    if (rows.includes(true)) found.set(block, rows);
   }
   return found;
 }
@@ -152,16 +171,16 @@ function solve(matrix, values) {
   return found;
 }
 
-// Search by tiles: good and bad are lists of tile ids; region and time may be null. Matches are
-// tiles with rank, distance and similarity.
-async function search(archive, { good, bad = [], k = 20, region = null, time = null }, progress) {
+// Search by tiles: good and bad are lists of tile ids; region and time may be null; kinds limits
+// scene, label and tile_size to one each. Matches are tiles with rank, distance and similarity.
+async function search(archive, { good, bad = [], k = 20, region = null, time = null, kinds = {} }, progress) {
   const codesOf = (ids) => Promise.all(ids.map(async (id) => archive.codeOf(await knownRow(archive, id))));
   const both = good.find((id) => bad.includes(id));
   if (both !== undefined) throw new Error(`Tile ${both} is both a good and a bad example; leave one of them out.`);
   if (time && !ABOUT.timed) throw new Error("No tile of this archive has a date; leave “When” empty.");
   const queries = codesOf(good);
   queries.catch(() => {}); // it is awaited later, and reported there
-  const where = { region: region && regionOf(region), time, leftOut: new Set(bad) };
+  const where = { region: region && regionOf(region), time, kinds: numberedKinds(kinds), leftOut: new Set(bad) };
   const depth = bad.length ? Math.max(CANDIDATES, PER_MATCH * k) : k;
   let [found, rejected] = await Promise.all([nearest(archive, queries, depth, where, progress), codesOf(bad)]);
   for (const one of found) one.similarity = 1 - one.distance / ABOUT.num_bits;
@@ -173,6 +192,15 @@ async function search(archive, { good, bad = [], k = 20, region = null, time = n
   }
   const tiles = await archive.tiles(found.map(({ row }) => row));
   return tiles.map((tile, at) => ({ rank: at + 1, distance: found[at].distance, similarity: found[at].similarity, ...tile }));
+}
+
+// Names of kinds, such as { scene: "a.tif" }, as a list of [kind, number].
+function numberedKinds(kinds) {
+  return Object.entries(kinds).map(([kind, name]) => {
+    const number = (ABOUT.kinds[kind] ?? []).indexOf(name) + 1;
+    if (!number) throw new Error(`No tile of this archive has the ${kind.replace("_", " ")} ${plainText(String(name))}.`);
+    return [kind, number];
+  });
 }
 
 async function knownRow(archive, id) {

@@ -76,19 +76,22 @@ class ScriptSource {
     await this.loading.get(name);
     return scripts.get(name).subarray(start, end);
   }
-  load(name) {
+  async load(name) {
     this.requests += 1;
-    return new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      script.src = `data/${name}.js`;
-      script.onload = () => {
-        this.bytes += scripts.get(name).length;
-        resolve();
-      };
-      script.onerror = () => reject(new Error(`data/${name}.js is missing. Copy the whole folder, with the folder “data”.`));
-      document.head.append(script);
-    });
+    await loadScript(name);
+    this.bytes += scripts.get(name).length;
   }
+}
+
+// Load a script of data, which a page may do from a disk, too.
+function loadScript(name) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = `data/${name}.js`;
+    script.onload = resolve;
+    script.onerror = () => reject(new Error(`data/${name}.js is missing. Copy the whole folder, with the folder “data”.`));
+    document.head.append(script);
+  });
 }
 
 // Files that a person chose: a browser reads parts of those without a server.
