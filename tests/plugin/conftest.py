@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 # for the Python with PyQGIS
-collect_ignore = ["askew.py", "desktop.py", "looks.py", "plugin_session.py", "scopes.py"]
+collect_ignore = [
+    "askew.py",
+    "desktop.py",
+    "looks.py",
+    "plugin_session.py",
+    "scopes.py",
+    "timing_session.py",
+]
 
 TOOL = Path(__file__).resolve().parents[2] / "plugin" / "package.py"
 
