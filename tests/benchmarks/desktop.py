@@ -34,7 +34,8 @@ def unpack(folder: Path) -> None:
 
 def measure(archive: Path, raster: Path, rectangles: int) -> dict[str, object]:
     """Draw rectangles in QGIS and return what it took, seconds."""
-    known = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL"))}
+    others = ("PYTHON", "VIRTUAL", "XDG_", "QGIS_")
+    known = {k: v for k, v in os.environ.items() if not k.startswith(others)}
     words = ["Xvfb", "-displayfd", "1", "-screen", "0", "1600x1000x24", "-nolisten", "tcp"]
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -45,14 +46,15 @@ def measure(archive: Path, raster: Path, rectangles: int) -> dict[str, object]:
         command = f'PYTHONPATH="{ROOT}" exec "{sys.executable}" -m geohash_rs "$@"'
         program.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
         program.chmod(0o755)
-        screen = f":{server.stdout.readline().decode().strip()}"
+        known["DISPLAY"] = f":{server.stdout.readline().decode().strip()}"
+        known["HOME"] = folder  # nothing of the user's QGIS is read or changed
         session = ROOT / "tests" / "plugin" / "timing_session.py"
         words = [SYSTEM_PYTHON, session, f"{folder}/plugins", program]
         words += [archive.resolve(), raster.resolve(), str(rectangles), f"{folder}/profile"]
         try:
             done = subprocess.run(
                 words,
-                env=known | {"DISPLAY": screen, "QT_QPA_PLATFORM": "xcb", "LC_ALL": "C.UTF-8"},
+                env=known | {"QT_QPA_PLATFORM": "xcb", "LC_ALL": "C.UTF-8"},
                 stdout=subprocess.PIPE,
                 text=True,
                 check=True,

@@ -2,6 +2,7 @@
 
 from geohash_rs_qgis.matches import fill_layer, make_layer
 from qgis.core import (
+    QgsApplication,
     QgsDateTimeRange,
     QgsExpression,
     QgsExpressionContext,
@@ -102,14 +103,16 @@ def drawn(layer, start=None, end=None):
 
 
 def form_of(layer, row, folder):
-    """Return the colours in the form of a match, which shows its picture."""
+    """Return how many of some points in the form of a match have its picture's colour."""
     if not QgsGui.editorWidgetRegistry().factories():
         QgsGui.editorWidgetRegistry().initEditors()
     form = QgsAttributeForm(layer, row)
     form.resize(500, 700)
     form.show()
+    for _ in range(20):  # until it is laid out
+        QgsApplication.processEvents()
     image = form.grab().toImage()
-    form.grab().save(str(folder / "form.png"))
+    image.save(str(folder / "form.png"))
     green = QColor(20, 120, 60)
     return sum(
         image.pixelColor(x, y) == green

@@ -391,6 +391,7 @@ dialog.start.click()
 wait(lambda: form.program.text() or "failed" in dialog.what.text(), 120)
 report["install_log"] = dialog.log.toPlainText()[-2000:]
 report["installed"] = settings.value(programs.SETTING, "")
+report["profile"] = QgsApplication.qgisSettingsDirPath()
 found = []
 programs.find(lambda words, problem: found.append([words, problem]), dock)
 wait(lambda: found)
