@@ -1,7 +1,5 @@
 """What is searched with: a patch or a tile, and the tiles that were marked; asks the server."""
 
-import math
-
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from .client import abort
@@ -92,8 +90,7 @@ class Search(QObject):
         Args:
             place: Longitude and latitude.
             is_meant: Returns whether a tile's properties pass the filters.
-            chosen: Called with the tile to search with, after the signal `choices`: the smallest,
-                of those the latest, of those the one whose centre is nearest.
+            chosen: Called with the tile to search with, after the signal `choices`.
         """
         lon, lat = place
         found = []
@@ -109,9 +106,9 @@ class Search(QObject):
                     "size; change those."
                 )
                 return
-            meant.sort(key=lambda one: (_away(one, place), one["properties"]["tile_id"]))
+            meant.sort(key=lambda one: one["properties"]["tile_id"])
             meant.sort(key=lambda one: one["properties"].get("datetime") or "", reverse=True)
-            meant.sort(key=_size)
+            meant.sort(key=lambda one: _size_and_distance(one, place))
             self.choices.emit(meant)
             chosen(meant[0])
 
@@ -169,18 +166,12 @@ class Search(QObject):
         self._replies.append(self._client.post(path, body, done, self.failed.emit, **query))
 
 
-def _size(feature):
-    """Return the larger side of a tile, px; those without a window count as the largest."""
-    facts = feature["properties"]
-    return max(facts.get("width") or math.inf, facts.get("height") or math.inf)
-
-
-def _away(feature, place):
-    """Return how far the centre of a tile's box is from a point, in degrees."""
+def _size_and_distance(feature, place):
+    """Return the side of a tile and how far its box's centre is from a point, in degrees."""
     rings = feature["geometry"]["coordinates"]
     while isinstance(rings[0][0], list):
         rings = rings[0]
     lons, lats = [one[0] for one in rings], [one[1] for one in rings]
     east = ((min(lons) + max(lons)) / 2 - place[0] + 180) % 360 - 180
     north = (min(lats) + max(lats)) / 2 - place[1]
-    return round(max(abs(east), abs(north)), 6)
+    return round(max(lats) - min(lats), 6), round(max(abs(east), abs(north)), 6)

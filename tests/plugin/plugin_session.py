@@ -327,6 +327,11 @@ report["no_layer"] = after(lambda: dock.search_rectangle(desktop.corners(gone.ex
 report["no_file"] = after(lambda: dock.search_file(str(out / "gone.tif")))
 form.layer.setLayer(west)
 
+# the layer of matches is removed by hand
+project.removeMapLayer(dock.results.layer().id())
+after(lambda: dock.search_file(patch))
+report["remade"] = dock.results.layer().featureCount()
+
 # save
 after(lambda: dock.search_file(patch))
 before = len(project.mapLayers())
@@ -402,6 +407,10 @@ report["unreadable"] = askew.unreadable(out / "older")
 report["imported"] = sorted({"torch", "geohash_rs", "rasterio"} & set(sys.modules))
 plugin.unload()
 report["left"] = [len(desktop.bar), len(desktop.menu), registry.providerById("geohash_rs") is None]
+plugin.initGui()  # as the plugin manager does after an update
+report["loaded_again"] = [[len(desktop.bar), len(desktop.menu)]]
+plugin.unload()
+report["loaded_again"].append([len(desktop.bar), len(desktop.menu)])
 (out / "report.json").write_text(json.dumps(report, default=str), encoding="utf-8")
 project.clear()
 QgsApplication.processEvents()

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import zipfile
@@ -154,7 +155,7 @@ def test_a_rectangle_on_a_rotated_map_finds_the_tile_below(session):
 
 def test_a_rectangle_takes_less_than_a_second_and_never_freezes_the_window(session):
     names = ("again", "mercator", "lonlat", "rotated")
-    assert min(session[f"rectangle_{name}"]["seconds"] for name in names) < 1
+    assert statistics.median(session[f"rectangle_{name}"]["seconds"] for name in names) < 1
     assert min(session[f"rectangle_{name}"]["longest_gap"] for name in names) < 0.3
 
 
@@ -326,6 +327,14 @@ def test_the_program_is_installed_apart_after_showing_the_commands(session):
     assert session["installed"].startswith(session["profile"])
     assert session["profile"].startswith(str(session["folder"]))
     assert session["found_installed"] == [[session["installed"]], ""]
+
+
+def test_a_layer_of_matches_that_was_removed_is_made_again(session):
+    assert session["remade"] == 24
+
+
+def test_the_plugin_can_be_loaded_again(session):
+    assert session["loaded_again"] == [[1, 1], [0, 0]]
 
 
 def test_processing_offers_both_algorithms_and_unloading_leaves_nothing(session):
