@@ -23,7 +23,8 @@ REQUIRED = (
     "name", "description", "about", "version", "qgisMinimumVersion", "author", "email",
     "homepage", "tracker", "repository",
 )  # fmt: skip
-FLAGS = ("experimental", "deprecated", "hasProcessingProvider", "supportsQt6")
+FLAGS = ("experimental", "deprecated", "supportsQt6")  # the repository reads "yes" as False
+QT_6 = (4, 0)  # the first QGIS with Qt 6 alone, which goes by qgisMaximumVersion
 CATEGORIES = ("Raster", "Vector", "Database", "Mesh", "Web")
 ENDINGS = (".py", ".txt", ".svg", "")  # what the plugin consists of: text only
 MOST_BYTES = 20 * 2**20
@@ -166,8 +167,27 @@ def check_choices(fields: dict[str, str]) -> list[str]:
     """List the fields of metadata.txt whose value is not one of those allowed."""
     problems = []
     for name in FLAGS:
-        if fields.get(name, "no").lower() not in {"yes", "no", "true", "false"}:
-            problems.append(f"metadata.txt: {name} is {fields[name]!r}; write yes or no.")
+        if fields.get(name, "False") not in {"True", "False"}:
+            problems.append(f"metadata.txt: {name} is {fields[name]!r}; write True or False.")
+    if fields.get("hasProcessingProvider", "no") not in {"yes", "no"}:
+        problems.append("metadata.txt: hasProcessingProvider is neither yes nor no.")
+    most = re.match(r"(\d+)\.(\d+)", fields.get("qgisMaximumVersion", ""))
+    if most is None or tuple(map(int, most.groups())) < QT_6:
+        problems.append(
+            "metadata.txt: qgisMaximumVersion must be at least 4.0, such as 4.99; otherwise QGIS 4 "
+            "does not offer the plugin."
+        )
+    if fields.get("supportsQt6") != "True":
+        problems.append(
+            "metadata.txt: supportsQt6 must be True for QGIS 3 that was built with Qt 6."
+        )
+    if "/" in fields.get("author", ""):
+        problems.append("metadata.txt: author has a slash, which the repository refuses.")
+    problems += [
+        f"metadata.txt: {name} has a %, which the repository cannot read."
+        for name, value in fields.items()
+        if "%" in value
+    ]
     if fields.get("category", "Raster") not in CATEGORIES:
         problems.append(f"metadata.txt: category is not one of {', '.join(CATEGORIES)}.")
     if "plugin" in fields.get("name", "").lower():

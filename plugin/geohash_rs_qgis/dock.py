@@ -160,6 +160,7 @@ class Dock(QgsDockWidget):
         form.show_sizes(facts["tile_sizes"])
         self._allow_patches(patches=facts["takes_patches"])
         bands = ", ".join(facts["bands"])
+        form.program_box.setCollapsed(True)
         form.say(f"Draw a rectangle on a layer{f' with the bands {bands}' if bands else ''}.")
         if not facts["takes_patches"]:
             form.say("This archive has no hasher that reads pixels; search with its tiles.")
@@ -457,7 +458,7 @@ class Dock(QgsDockWidget):
     def end(self):
         """Stop the server and remove what is drawn on the map, for when the plugin is unloaded."""
         self.search.cancel()
-        self.results.forget()
+        self.results.end()
         self.server.end()
         self.asked.end()
         if self._task is not None:

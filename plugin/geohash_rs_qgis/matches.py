@@ -1,20 +1,25 @@
-"""Show matches as a layer: coloured by distance, numbered by rank, with map tips."""
+"""Show matches as a layer: coloured by distance, best on top, with dates, pictures and map tips."""
 
 import json
 
 from qgis.core import (
+    Qgis,
+    QgsEditorWidgetSetup,
     QgsFeature,
+    QgsFeatureRequest,
     QgsFillSymbol,
     QgsGeometry,
     QgsGraduatedSymbolRenderer,
     QgsJsonUtils,
     QgsPalLayerSettings,
+    QgsProperty,
     QgsRendererRange,
     QgsTextBufferSettings,
     QgsTextFormat,
     QgsVectorLayer,
     QgsVectorLayerSimpleLabeling,
 )
+from qgis.PyQt.QtCore import QDateTime, Qt
 from qgis.PyQt.QtGui import QColor
 
 FIELDS = (
@@ -23,39 +28,68 @@ FIELDS = (
     ("similarity", "double"),
     ("tile_id", "int8"),
     ("scene_name", "string"),
-    ("datetime", "string"),
+    ("datetime", "datetime"),
     ("scene", "string"),
     ("verdict", "string"),
+    ("picture", "string"),
 )
 CLASSES = 5
 NEAR, FAR = (0xF0, 0x20, 0x6A), (0xFF, 0xC4, 0x6B)
+DAY = "format_date(\"datetime\", 'yyyy-MM-dd')"
+WITH_DAY = f"concat(\"rank\", '\\n' || {DAY})"  # the rank alone where there is no date
+HERE = (  # the other matches at the place of the one on top, which are of other dates or sizes
+    "aggregate(@layer_id, 'concatenate', "
+    f"concat(\"rank\", ' (' || {DAY} || ')'), "
+    "\"rank\" <> attribute(@parent, 'rank') and intersects(centroid($geometry), "
+    "geometry(@parent)), ', ', \"rank\")"
+)
+IMAGE = '\'<br><img src="file:///\' || "picture" || \'" width="160">\''
 TIP = (
     '<b>[% "rank" %]: [% "distance" %] bits</b><br>'
-    '[% left("datetime", 10) %], tile [% "tile_id" %]<br>[% "scene_name" %]'
+    f'[% concat({DAY} || \', \') %]tile [% "tile_id" %]<br>[% "scene_name" %]'
+    f"[% coalesce('<br>Also here: ' || nullif({HERE}, ''), '') %]"
+    f"[% if(file_exists(\"picture\"), {IMAGE}, '') %]"
 )
+PICTURE = {"DocumentViewer": 1, "DocumentViewerHeight": 192, "FileWidget": False}  # an image
 
 
 def make_layer(name):
     """Return an empty layer of matches in memory, in EPSG:4326.
 
+    Its form shows the picture, and QGIS's temporal controller shows the matches of a time.
+
     Args:
         name: The layer's name.
     """
     fields = "&".join(f"field={field}:{kind}" for field, kind in FIELDS)
-    return QgsVectorLayer(f"MultiPolygon?crs=EPSG:4326&{fields}", name, "memory")
+    layer = QgsVectorLayer(f"MultiPolygon?crs=EPSG:4326&{fields}", name, "memory")
+    picture = layer.fields().indexOf("picture")
+    layer.setEditorWidgetSetup(picture, QgsEditorWidgetSetup("ExternalResource", PICTURE))
+    table = layer.attributeTableConfig()
+    table.update(layer.fields())
+    table.setColumnHidden(picture, True)
+    layer.setAttributeTableConfig(table)
+    times = layer.temporalProperties()
+    times.setMode(Qgis.VectorTemporalMode.FeatureDateTimeInstantFromField)
+    times.setStartField("datetime")
+    return layer
 
 
-def fill_layer(layer, features, verdicts):
+def fill_layer(layer, features, verdicts, pictures):
     """Replace the matches of a layer, and its style.
 
     Args:
         layer: From `make_layer`.
         features: Features of the server's GeoJSON, best first.
         verdicts: "right" or "wrong" of marked tiles, by tile id.
+        pictures: The folder of their pictures, named by tile id; they may come later.
     """
     rows = []
     for one in features:
-        facts = {**one["properties"], "verdict": verdicts.get(one["properties"]["tile_id"])}
+        facts = dict(one["properties"])
+        facts["verdict"] = verdicts.get(facts["tile_id"])
+        facts["datetime"] = moment_of(facts.get("datetime"))
+        facts["picture"] = (pictures / f"{facts['tile_id']}.png").as_posix()
         row = QgsFeature(layer.fields())
         row.setAttributes([facts.get(field) for field, _ in FIELDS])
         row.setGeometry(geometry_of(one["geometry"]))
@@ -63,8 +97,13 @@ def fill_layer(layer, features, verdicts):
     layer.dataProvider().truncate()
     layer.dataProvider().addFeatures(rows)
     layer.updateExtents()
-    style(layer, [one["properties"]["distance"] for one in features])
+    style(layer, [one["properties"] for one in features])
     layer.triggerRepaint()
+
+
+def moment_of(text):
+    """Return a date such as "2023-05-14T10:56:19Z" as QGIS's own; None if there is none."""
+    return QDateTime.fromString(text, Qt.DateFormat.ISODate) if text else None
 
 
 def geometry_of(geojson):
@@ -78,13 +117,16 @@ def geometry_of(geojson):
     return geometry
 
 
-def style(layer, distances):
-    """Colour a layer by distance, number it by rank, and add map tips.
+def style(layer, matches):
+    """Colour a layer by distance, with the best on top, label it, and add map tips.
+
+    Labels have the rank, and the date if there are several. Where labels overlap, the best stays.
 
     Args:
         layer: The layer.
-        distances: Those of its matches, bits.
+        matches: Their properties, as the server names them.
     """
+    distances = [one["distance"] for one in matches]
     ranges = []
     edges = class_edges(min(distances, default=0), max(distances, default=0))
     for number, (low, high) in enumerate(zip(edges[:-1], edges[1:])):
@@ -93,8 +135,24 @@ def style(layer, distances):
         lower = low - 0.5 if number == 0 else low
         ranges.append(QgsRendererRange(lower, high, symbol(number, len(edges) - 1), label))
     renderer = QgsGraduatedSymbolRenderer("distance", ranges)
+    worst_first = QgsFeatureRequest.OrderByClause("rank", False)
+    renderer.setOrderBy(QgsFeatureRequest.OrderBy([worst_first]))
+    renderer.setOrderByEnabled(True)
     layer.setRenderer(renderer)
     layer.setMapTipTemplate(TIP)
+    days = {(one.get("datetime") or "")[:10] for one in matches}
+    layer.temporalProperties().setIsActive(any(days))
+    layer.setLabeling(QgsVectorLayerSimpleLabeling(labels(len(matches), dated=len(days) > 1)))
+    layer.setLabelsEnabled(True)
+
+
+def labels(count, *, dated):
+    """Return what labels show and how.
+
+    Args:
+        count: The number of matches.
+        dated: Whether they show the date.
+    """
     text = QgsTextFormat()
     text.setSize(9)
     text.setColor(QColor(160, 15, 60))
@@ -102,11 +160,13 @@ def style(layer, distances):
     halo.setEnabled(True)
     halo.setSize(1)
     text.setBuffer(halo)
-    labels = QgsPalLayerSettings()
-    labels.fieldName = "rank"
-    labels.setFormat(text)
-    layer.setLabeling(QgsVectorLayerSimpleLabeling(labels))
-    layer.setLabelsEnabled(True)
+    made = QgsPalLayerSettings()
+    made.fieldName = WITH_DAY if dated else "rank"
+    made.isExpression = dated
+    made.setFormat(text)
+    priority = QgsProperty.fromExpression(f'10 - 10 * "rank" / {max(count, 1)}')
+    made.dataDefinedProperties().setProperty(QgsPalLayerSettings.Property.Priority, priority)
+    return made
 
 
 def class_edges(least, most):

@@ -9,7 +9,7 @@ from osgeo import gdal, osr
 from qgis.core import Qgis, QgsGeometry, QgsRasterLayer, QgsTask
 from qgis.PyQt.QtGui import QImage
 
-from .places import PlaceError, dense_ring, transform_of, transform_ring
+from .places import PlaceError, dense_ring, near, transform_of, transform_ring
 
 MOST_BYTES = 60 * 2**20  # of pixels; the server takes files of 64 MB
 MOST_SIDE = 2048  # px of a picture asked from a map server
@@ -76,8 +76,9 @@ def drawn_on(layer, corners, crs, *, project, step, nodata=None):
         )
         raise PatchError(msg)
     ring = transform_ring(dense_ring(corners), transform_of(crs, layer.crs(), project))
-    shape = QgsGeometry.fromPolygonXY([ring])
-    box, extent = shape.boundingBox(), layer.extent()
+    extent = layer.extent()
+    ring = near(ring, layer.crs(), extent)
+    box = QgsGeometry.fromPolygonXY([ring]).boundingBox()
     if not extent.isEmpty() and not box.intersects(extent):
         raise PatchError(
             f"The rectangle lies outside the layer {layer.name()}; draw it on the layer."

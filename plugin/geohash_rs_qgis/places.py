@@ -13,6 +13,8 @@ from qgis.core import (
 )
 
 LONLAT = "EPSG:4326"
+WEB = "EPSG:3857"  # of web maps, which repeat the world to the left and the right
+WORLD = 2 * math.pi * 6378137  # its width
 POINTS = 24  # on each side of a polygon, because straight lines bend between CRSs
 
 
@@ -125,10 +127,55 @@ def _turned(point):
 
 def _in_world(ring, crs):
     """Move points of a repetition of a web map's world into the world itself."""
-    if crs.authid() != "EPSG:3857":
+    if crs.authid() != WEB:
         return ring
-    width = 2 * math.pi * 6378137
-    return [QgsPointXY((p.x() + width / 2) % width - width / 2, p.y()) for p in ring]
+    return [QgsPointXY((p.x() + WORLD / 2) % WORLD - WORLD / 2, p.y()) for p in ring]
+
+
+def near(ring, crs, extent):
+    """Let a ring pass 180 degrees instead of jumping to the other end of the world.
+
+    Args:
+        ring: Points in a layer's CRS, QgsPointXY, in order.
+        crs: That CRS.
+        extent: Of the layer, QgsRectangle; one that is empty counts as the world.
+
+    Returns:
+        The points. If the CRS covers the world, they are those of the turn around it that is
+        nearest to the layer.
+    """
+    around = 360 if crs.isGeographic() else WORLD if crs.authid() == WEB else None
+    if around is None:
+        return ring
+    xs = _continuous([point.x() for point in ring], around)
+    centre = 0 if extent.isEmpty() else extent.center().x()
+    moved = around * round((centre - (min(xs) + max(xs)) / 2) / around)
+    return [QgsPointXY(x + moved, point.y()) for x, point in zip(xs, ring)]
+
+
+def whole_box(geometry):
+    """Return the box of a polygon in degrees, beyond 180 if the polygon is cut there.
+
+    Args:
+        geometry: QgsGeometry in EPSG:4326; its parts at the other end of the world are moved.
+    """
+    box = geometry.boundingBox()
+    if box.width() <= 180:
+        return box
+    box = QgsRectangle()
+    for part in geometry.asGeometryCollection():
+        if part.boundingBox().center().x() < 0:
+            part.translate(360, 0)
+        box.combineExtentWith(part.boundingBox())
+    return box
+
+
+def _continuous(values, around):
+    """Add whole turns, so that no step is longer than half a turn."""
+    found = [values[0]]
+    for before, after in zip(values[:-1], values[1:]):
+        found.append(found[-1] + (after - before + around / 2) % around - around / 2)
+    return found
 
 
 def _unwrapped(points):
@@ -137,10 +184,7 @@ def _unwrapped(points):
     Returns:
         A geometry, whose longitudes may lie beyond 180 degrees.
     """
-    lons, lats = [points[0][0]], [lat for _, lat in points]
-    for (before, _), (after, _) in zip(points[:-1], points[1:]):
-        step = (after - before + 180) % 360 - 180
-        lons.append(lons[-1] + step)
+    lons, lats = _continuous([lon for lon, _ in points], 360), [lat for _, lat in points]
     if abs(lons[-1] - lons[0]) > 180:  # once around: it holds a pole
         pole = math.copysign(90.0, sum(lats))
         lons += [lons[-1], lons[0]]

@@ -1,5 +1,6 @@
 """What was found: the layer of matches, the strip of pictures, and what connects them."""
 
+import tempfile
 from pathlib import Path
 
 from qgis.core import QgsCoordinateTransform, QgsCsException, QgsProject, QgsVectorLayer
@@ -7,7 +8,7 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from .client import abort
 from .matches import fill_layer, geometry_of, make_layer
-from .places import lonlat
+from .places import lonlat, whole_box
 
 
 class Results(QObject):
@@ -34,7 +35,10 @@ class Results(QObject):
         self._layer_id = ""
         self._replies = []
         self._selecting = False
+        self._folder = tempfile.TemporaryDirectory(prefix="geohash-rs-")
+        self._pictures = Path(self._folder.name)  # of the archive that is open
         strip.marked.connect(self._verdicts_changed)
+        strip.pictured.connect(self._keep_picture)
         strip.itemSelectionChanged.connect(self._select_on_map)
         strip.visited.connect(self._visit)
 
@@ -47,6 +51,12 @@ class Results(QObject):
         abort(self._replies)
         self.features = []
         self._strip.start_over()
+        self._pictures = Path(tempfile.mkdtemp(dir=self._folder.name))
+
+    def end(self):
+        """Forget the matches and their pictures, for when the plugin is unloaded."""
+        self.forget()
+        self._folder.cleanup()
 
     def show(self, features, *, pictures):
         """Show matches on the map and in the strip.
@@ -62,7 +72,7 @@ class Results(QObject):
             layer.selectionChanged.connect(self._select_in_strip)
             QgsProject.instance().addMapLayer(layer)
             self._layer_id = layer.id()
-        fill_layer(layer, features, self._strip.verdicts)
+        fill_layer(layer, features, self._strip.verdicts, self._pictures)
         self._strip.show_matches(features)
         abort(self._replies)
         for tile_id in self._strip.missing_pictures() if pictures else []:
@@ -96,10 +106,13 @@ class Results(QObject):
         )
         self._replies.append(reply)
 
+    def _keep_picture(self, tile_id, picture):
+        picture.save(str(self._pictures / f"{tile_id}.png"))
+
     def _verdicts_changed(self):
         layer = self.layer()
         if layer is not None:
-            fill_layer(layer, self.features, self._strip.verdicts)
+            fill_layer(layer, self.features, self._strip.verdicts, self._pictures)
             self._select_on_map()  # its features are new
 
     def _select_on_map(self):
@@ -126,7 +139,7 @@ class Results(QObject):
         crs = self._canvas.mapSettings().destinationCrs()
         try:
             there = QgsCoordinateTransform(lonlat(), crs, QgsProject.instance())
-            box = there.transformBoundingBox(geometry_of(shape).boundingBox())
+            box = there.transformBoundingBox(whole_box(geometry_of(shape)))
         except QgsCsException:
             self.failed.emit("This match lies outside the area of the map's CRS.")
             return

@@ -18,10 +18,12 @@ class Strip(QListWidget):
     Signals:
         marked: The verdicts have changed.
         visited: A match was double-clicked; its tile id.
+        pictured: A picture has come; its tile id and the picture, QImage.
     """
 
     marked = pyqtSignal()
     visited = pyqtSignal(object)
+    pictured = pyqtSignal(object, QImage)
 
     def __init__(self, parent=None):
         """Start empty."""
@@ -89,6 +91,7 @@ class Strip(QListWidget):
         picture = picture_of(content)
         if picture is not None:
             self._pictures[tile_id] = picture
+            self.pictured.emit(tile_id, picture)
             self._draw_all({tile_id})
 
     def explain(self, tile_id, problem):
@@ -182,5 +185,7 @@ def picture_of(content):
         width, height = opened.RasterXSize, opened.RasterYSize
         pixels = opened.ReadRaster(band_list=[1, 2, 3], buf_pixel_space=3, buf_band_space=1)
         return QImage(pixels, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+    except RuntimeError:  # GDAL raises where another plugin asked it to, and always from 4.0
+        return None
     finally:
         gdal.Unlink(path)

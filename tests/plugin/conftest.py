@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-collect_ignore = ["desktop.py", "plugin_session.py", "scopes.py"]  # for the Python with PyQGIS
+# for the Python with PyQGIS
+collect_ignore = [
+    "askew.py",
+    "desktop.py",
+    "looks.py",
+    "plugin_session.py",
+    "scopes.py",
+    "timing_session.py",
+]
 
 TOOL = Path(__file__).resolve().parents[2] / "plugin" / "package.py"
 

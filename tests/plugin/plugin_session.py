@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from desktop import Desktop, wait
+from osgeo import gdal
 from qgis.core import (
     QgsApplication,
     QgsCoordinateReferenceSystem,
@@ -29,7 +30,9 @@ sys.path.insert(0, unzipped)
 application = QgsApplication([], True, f"{folder}/profile")
 application.initQgis()
 
+import askew
 import geohash_rs_qgis
+import looks
 from geohash_rs_qgis import places
 from geohash_rs_qgis import program as programs
 
@@ -171,18 +174,11 @@ for name, crs, turned in (
     }
 look_at(west, "EPSG:32632")
 layer = dock.results.layer()
-report["layer"] = {
-    "count": layer.featureCount(),
-    "crs": layer.crs().authid(),
-    "renderer": type(layer.renderer()).__name__,
-    "classes": [one.label() for one in layer.renderer().ranges()],
-    "labels": layer.labelsEnabled(),
-    "field": layer.labeling().settings().fieldName,
-    "tip": layer.mapTipTemplate(),
-    "layers": len(project.mapLayers()) - len(layers),
-}
+report["layer"] = looks.facts_of(layer) | {"layers": len(project.mapLayers()) - len(layers)}
 wait(lambda: not form.strip.missing_pictures(), 60)
 report["pictures"] = form.strip.count()
+report["kept_pictures"] = [Path(row["picture"]).is_file() for row in layer.getFeatures()]
+report["same_place"] = looks.same_place(project, out)
 desktop.picture(out / "rectangle.png")
 
 before = canvas.extent().width()
@@ -267,35 +263,9 @@ report["anywhere"] = len(after(form.again.click))
 form.k.setValue(24)
 
 
-# regions across 180 degrees, at a pole, in other CRSs
-def area(box, crs):
-    found = places.region(
-        [QgsPointXY(x, y) for x, y in zip(box[::2], box[1::2], strict=True)],
-        QgsCoordinateReferenceSystem(crs),
-        project,
-    )
-    parts = found["coordinates"] if found["type"] == "MultiPolygon" else [found["coordinates"]]
-    boxes = []
-    for part in parts:
-        ring = [QgsPointXY(*point) for point in part[0]]
-        edge = QgsGeometry.fromPolygonXY([ring]).boundingBox()
-        boxes.append([edge.xMinimum(), edge.yMinimum(), edge.xMaximum(), edge.yMaximum()])
-    return sorted(boxes)
-
-
-report["regions"] = {
-    "plain": area((10, 50, 20, 50, 20, 60, 10, 60), "EPSG:4326"),
-    "dateline": area((170, -20, 190, -20, 190, -10, 170, -10), "EPSG:4326"),
-    "repeated": area((370, 50, 380, 50, 380, 60, 370, 60), "EPSG:4326"),
-    "world": area((-400, -80, 400, -80, 400, 80, -400, 80), "EPSG:4326"),
-    "mercator": area((18924313, 0, 21150703, 0, 21150703, 1118890, 18924313, 1118890), "EPSG:3857"),
-    "pacific": area((2226390, 0, 4452780, 0, 4452780, 1118890, 2226390, 1118890), "EPSG:3832"),
-    "pole": area((-1e6, -1e6, 1e6, -1e6, 1e6, 1e6, -1e6, 1e6), "EPSG:3031"),
-}
-try:
-    places.region([QgsPointXY(0, 0)] * 4, QgsCoordinateReferenceSystem(), project)
-except places.PlaceError as error:
-    report["no_crs"] = str(error)
+# across 180 degrees, at a pole, in other CRSs
+report["regions"], report["no_crs"] = askew.regions(project), askew.without_crs(project)
+report["columns"], report["box_of_match"] = askew.columns(project), askew.box_of_match()
 
 # a layer without a file: pictures of a map server
 tiles = out / "xyz" / "0" / "0"
@@ -313,7 +283,30 @@ canvas.setExtent(QgsRectangle(1325486, 7184689, 1335688, 7194915))
 desktop.draw()
 form.rectangle.click()
 report["map_server"]["found"] = after(lambda: desktop.drag((300, 300), (400, 400)))
+silent = QgsRasterLayer(server.source().replace("/xyz/", "/none/"), "silent", "wms")
+project.addMapLayer(silent)
+form.layer.setLayer(silent)
+report["silent_server"] = after(lambda: desktop.drag((300, 300), (400, 400)))
+
+# and layers in memory: a file, and a formula
+gdal.FileFromMemBuffer("/vsimem/town.tif", Path(patch).read_bytes())
+memory = QgsRasterLayer("/vsimem/town.tif", "memory")
+formula = QgsRasterLayer(
+    f"?crs={memory.crs().authid()}&extent={askew.text(memory.extent())}&width={memory.width()}"
+    f'&height={memory.height()}&formula="town@1" * 1&town:uri={patch}&town:provider=gdal',
+    "formula",
+    "virtualraster",
+)
+for one, bands in ((memory, ""), (formula, "1,1,1")):
+    project.addMapLayer(one)
+    form.layer.setLayer(one)
+    form.bands.setText(bands)
+    look_at(one, one.crs().authid())
+    found = after(lambda one=one: dock.search_rectangle(desktop.corners(one.extent())))
+    report[one.name()] = {"valid": one.isValid(), "found": found}
+form.bands.clear()
 form.layer.setLayer(west)
+report["of_file"] = after(lambda: dock.search_file(patch))
 
 # a rectangle outside the layer, a tiny one, and a layer whose file is gone
 look_at(west, "EPSG:32632")
@@ -329,7 +322,15 @@ project.addMapLayer(gone)
 form.layer.setLayer(gone)
 canvas.setDestinationCrs(gone.crs())
 report["gone"] = after(lambda: dock.search_rectangle(desktop.corners(gone.extent())))
+form.layer.setLayer(None)
+report["no_layer"] = after(lambda: dock.search_rectangle(desktop.corners(gone.extent())))
+report["no_file"] = after(lambda: dock.search_file(str(out / "gone.tif")))
 form.layer.setLayer(west)
+
+# the layer of matches is removed by hand
+project.removeMapLayer(dock.results.layer().id())
+after(lambda: dock.search_file(patch))
+report["remade"] = dock.results.layer().featureCount()
 
 # save
 after(lambda: dock.search_file(patch))
@@ -351,7 +352,9 @@ report["algorithms"] = sorted(one.id() for one in registry.providerById("geohash
 # the archive vanishes, and the program ends
 Path(archive).rename(f"{archive}-moved")
 report["vanished"] = after(form.again.click)
+report["vanished_tile"] = after(lambda: dock.search_point(canvas.extent().center()))
 Path(f"{archive}-moved").rename(archive)
+report["back"] = after(form.again.click)
 dock.server._command._process.kill()  # noqa: SLF001 - as a crash would end it
 report["crashed"] = refused(lambda: None)
 report["after_crash"] = refused(form.again.click)
@@ -393,14 +396,21 @@ dialog.start.click()
 wait(lambda: form.program.text() or "failed" in dialog.what.text(), 120)
 report["install_log"] = dialog.log.toPlainText()[-2000:]
 report["installed"] = settings.value(programs.SETTING, "")
+report["profile"] = QgsApplication.qgisSettingsDirPath()
 found = []
 programs.find(lambda words, problem: found.append([words, problem]), dock)
 wait(lambda: found)
 report["found_installed"] = found[0]
 
+report["unreadable"] = askew.unreadable(out / "older")
+
 report["imported"] = sorted({"torch", "geohash_rs", "rasterio"} & set(sys.modules))
 plugin.unload()
 report["left"] = [len(desktop.bar), len(desktop.menu), registry.providerById("geohash_rs") is None]
+plugin.initGui()  # as the plugin manager does after an update
+report["loaded_again"] = [[len(desktop.bar), len(desktop.menu)]]
+plugin.unload()
+report["loaded_again"].append([len(desktop.bar), len(desktop.menu)])
 (out / "report.json").write_text(json.dumps(report, default=str), encoding="utf-8")
 project.clear()
 QgsApplication.processEvents()
