@@ -156,7 +156,9 @@ def polygons() -> gpd.GeoDataFrame:
         shapely.Point(10.512, 50.433).buffer(0.004),
         shapely.box(9.9, 49.9, 10.04, 50.04),
         shapely.box(3, 3, 4, 4),
-        shapely.MultiPolygon([shapely.box(10, 50, 10.2, 50.1), shapely.box(11.01, 50.52, 11.3, 50.71)]),
+        shapely.MultiPolygon(
+            [shapely.box(10, 50, 10.2, 50.1), shapely.box(11.01, 50.52, 11.3, 50.71)]
+        ),
         shapely.Polygon([(10.3, 50.2), (10.93, 50.31), (10.6, 50.76)]),
         shapely.box(10, 50, 11.3, 50.8),
     ]
