@@ -104,11 +104,7 @@ def query_command(
     if output is not None:
         check_output(output, inputs=[*some, *filter(None, [asked["region"]])])
     layer = asked["layer"]
-    if each is not None:
-        if layer is not None and asked["region"] is not None:
-            msg = "--layer may be of --each or of --region; convert one of them to a file with one layer"
-            raise click.UsageError(msg, click.get_current_context())
-        asked["layer"] = None
+    asked["layer"] = _layer_of_region(each, asked)
     where = where_of(asked)
     with opened(archive, asked) as searched:
         most = 20 if k is None and max_distance is None and precision is None else k
@@ -154,6 +150,17 @@ def _check_each(each: str | None, others: Mapping[str, object], own: Mapping[str
         if given not in (None, (), False):
             msg = f"{option} needs --each" if each is None else f"--each stands for the examples; leave out {option}"
             raise click.UsageError(msg, click.get_current_context())
+
+
+def _layer_of_region(each: str | None, asked: Asked) -> str | None:
+    """Return the layer of the region's file; without a region, --layer is of --each."""
+    layer = asked["layer"]
+    if each is None or layer is None:
+        return layer
+    if asked["region"] is not None:
+        msg = "--layer may be of --each or of --region; convert one of them to a file with one layer"
+        raise click.UsageError(msg, click.get_current_context())
+    return None
 
 
 def _check_alone(others: Mapping[str, object]) -> None:
