@@ -11,6 +11,7 @@ import { look } from "./steps.js";
 
 const PATCH_ICON = "/static/icon.svg";
 let drawn = "";
+let noted = null; // the search that the note on a typed place belongs to
 let swap = null; // goes to a typed place read the other way round
 
 function showChips() {
@@ -47,6 +48,10 @@ function showNotes() {
 
 function show() {
   showChips();
+  if (noted !== null && noted !== link.write(state)) {
+    $("go-note").hidden = true;
+    noted = null;
+  }
   showNotes();
   const any = state.examples.length > 0;
   const bad = state.negatives.length;
@@ -61,12 +66,14 @@ function show() {
 // Show a place, and search with the tile there unless only the map was wanted.
 async function goTo(place, { more = false, only = false } = {}) {
   look(() => known.view.goTo(place));
+  noted = null;
   $("go-note").hidden = false;
   $("go-said").textContent = `Read as ${place.said}.`;
   $("go-swap").hidden = !place.other;
   swap = place.other && (() => goTo({ ...place.other, said: placeText(place.other) }, { more, only }));
   const id = only ? null : await usePlace(place, { more });
   if (id !== null) known.view.fit([places.get(id)]);
+  noted = link.write(state);
 }
 
 async function go(event) {
