@@ -71,8 +71,15 @@ export function mark(item, { good, bad, kept }) {
   press("keep", kept);
 }
 
-export function example({ source, text, removeText, onRemove }) {
+// When a tile was taken, as exactly as is known.
+export function moment({ datetime, datetime_end: end }) {
+  const exact = (text) => text.replace(/T00:00:00Z$/, "").replace("T", " ").replace("Z", " UTC");
+  if (!datetime) return "no date";
+  return end && end !== datetime ? `${exact(datetime)} to ${exact(end)}` : exact(datetime);
+}
+
+export function example({ source, text, about = [], removeText, onRemove }) {
   const remove = make("button", { type: "button", "aria-label": removeText, title: removeText }, "×");
   remove.addEventListener("click", onRemove);
-  return make("li", {}, picture(source, text), make("span", { title: text }, text), remove);
+  return make("li", {}, picture(source, text), make("span", { title: [text, ...about].join(", ") }, text), ...about.map((fact) => make("span", { class: "about" }, fact)), remove);
 }
