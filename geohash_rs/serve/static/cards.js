@@ -71,11 +71,13 @@ export function mark(item, { good, bad, kept }) {
   press("keep", kept);
 }
 
-// When a tile was taken, as exactly as is known.
+// When a tile was taken, as exactly as is known: whole days without times.
 export function moment({ datetime, datetime_end: end }) {
-  const exact = (text) => text.replace(/T00:00:00Z$/, "").replace("T", " ").replace("Z", " UTC");
   if (!datetime) return "no date";
-  return end && end !== datetime ? `${exact(datetime)} to ${exact(end)}` : exact(datetime);
+  const exact = (text, whole) => text.replace(whole, "").replace("T", " ").replace("Z", " UTC");
+  const first = exact(datetime, /T00:00:00Z$/);
+  const last = end ? exact(end, /T(23:59:59(\.9+)?|00:00:00)Z$/) : first;
+  return first === last ? first : `${first} to ${last}`;
 }
 
 export function example({ source, text, about = [], removeText, onRemove }) {

@@ -120,7 +120,7 @@ function drawTicks() {
     year = day.slice(0, 4);
     const line = make("line", { x1: x, x2: x, y1: 0, y2: isNew ? 6 : 4 });
     if (!isNew || x < free) return [line];
-    free = x + LABEL;
+    free = x + (at ? LABEL : 1.4 * LABEL); // the first begins at its line
     return [line, make("text", { x, y: 15, "text-anchor": at ? "middle" : "start" }, year)];
   });
   const end = make("text", { x: width, y: 15, "text-anchor": "end" }, "all");
