@@ -1,12 +1,12 @@
 // The query: good and bad examples, and the ways to choose the first one.
 import * as api from "./api.js";
-import { example } from "./cards.js";
+import { example, moment } from "./cards.js";
 import { openFile } from "./concept.js";
 import { placeText, readPlace } from "./coordinates.js";
 import * as link from "./link.js";
 import { $, plural, say } from "./page.js";
 import { change, search, startOver, useFile, usePlace, useTile } from "./search.js";
-import { known, places, state, watch } from "./session.js";
+import { facts, known, places, state, watch } from "./session.js";
 import { look } from "./steps.js";
 
 const PATCH_ICON = "/static/icon.svg";
@@ -15,7 +15,8 @@ let noted = null; // the search that the note on a typed place belongs to
 let swap = null; // goes to a typed place read the other way round
 
 function showChips() {
-  const here = (id) => [id, places.has(id)];
+  const here = (id) => [id, places.has(id), facts.has(id)];
+  const aboutTile = (id) => (facts.has(id) ? [moment(facts.get(id)), facts.get(id).scene_name] : []);
   const now = JSON.stringify([state.examples.map((one) => [one.codes, ...here(one.id)]), state.negatives.map(here)]);
   if (now === drawn) return; // keeps the focus
   drawn = now;
@@ -24,6 +25,7 @@ function showChips() {
     return example({
       source: one.codes ? (one.picture ?? PATCH_ICON) : api.thumbnail(one.id, 96),
       text,
+      about: one.codes ? [] : aboutTile(one.id),
       removeText: `Remove ${text} from the examples`,
       onRemove: () => change(() => (state.examples = state.examples.filter((other) => other !== one))),
     });
@@ -32,6 +34,7 @@ function showChips() {
     example({
       source: api.thumbnail(id, 96),
       text: `tile ${id}`,
+      about: aboutTile(id),
       removeText: `Remove tile ${id} from the bad examples`,
       onRemove: () => change(() => (state.negatives = state.negatives.filter((other) => other !== id))),
     })));
