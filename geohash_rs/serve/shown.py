@@ -21,6 +21,7 @@ from geohash_rs.store.snapshot import Snapshot
 __all__ = ["DAY", "EVERYTHING", "UNDATED", "Asked", "Shown", "day_name"]
 
 DAY = 86_400_000_000  # microseconds
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 UNDATED = "undated"  # the day of tiles without a date
 
 
@@ -181,6 +182,5 @@ def _day(text: str) -> int | str:
 
 
 def _microseconds(moment: dt.datetime) -> int:
-    stamp = pd.Timestamp(moment)
-    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp
-    return int(stamp.as_unit("us").value)
+    known = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
+    return (known - EPOCH) // dt.timedelta(microseconds=1)

@@ -23,7 +23,7 @@ READ = {
     "46:12.5N 7:06:15E": (46.208333, 7.104167, "46.20833° N"),
     "46,2; 7,1": (46.2, 7.1, "46.2° N, 7.1° E"),
     "−33.9, 151.2": (-33.9, 151.2, "33.9° S, 151.2° E"),
-    "151.2, -33.9": (-33.9, 151.2, "longitude first, since 151.2 is no latitude"),
+    "151.2, -33.9": (-33.9, 151.2, "longitude first, since 151.2 is not a latitude"),
     "11.95, 54.09": (54.09, 11.95, "longitude first, since the archive lies there"),
     "54.09, 11.95": (54.09, 11.95, "latitude first"),
     "7.1E 8E": "names two longitudes",

@@ -1,5 +1,6 @@
 """What the map shows of several dates, compared with a plain loop over places."""
 
+import datetime as dt
 import json
 import re
 from urllib.parse import urlencode
@@ -106,6 +107,26 @@ def test_a_time_range_leaves_the_other_dates_out(stack):
         tiles_at_click(stack, (0.2, 0.2), shown=Shown.parse(stack, day="2021-06-01"))
     with pytest.raises(QueryError, match=r"is without a date; there are tiles of 2021-06-01"):
         tiles_at_click(stack, (7.5, 7.5), shown=Shown.parse(stack, day="undated"))
+
+
+def test_the_pictures_of_scenes_are_limited_as_the_tiles_are(stack):
+    def has(start, end=None, **asked):
+        times = (None if text is None else dt.datetime.fromisoformat(text) for text in (start, end))
+        return Shown.parse(stack, **asked).has_scene("a.tif", *times)
+
+    for start in ("2020-06-01", "2020-06-01T23:59:59", "2020-06-02T01:30:00+02:00"):
+        assert has(start)
+        assert has(start, day="2020-06-01")
+        assert not has(start, day="2020-06-02")
+        assert has(start, time="2019/2020-06-01")
+        assert not has(start, time="2020-06-02/..")
+        assert not has(start, day="undated")
+        assert not has(start, scene="2020-06-01_1.tif")
+    assert has("2019-01-01", "2019-12-31", time="2019-06")
+    assert not has("2019-01-01", "2019-12-31", day="2019-06-01")
+    assert has(None)
+    assert has(None, day="undated")
+    assert not has(None, time="2019/..")
 
 
 def test_a_scene_is_chosen_by_its_file_name(stack):

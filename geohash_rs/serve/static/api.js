@@ -32,20 +32,21 @@ export const archive = async () => {
   key = found.key;
   return found;
 };
-export const tiles = (bounds, signal) => get(`/api/tiles?bbox=${bboxText(bounds)}`, signal);
-export const scenes = (bounds, signal) => get(`/api/scenes?bbox=${bboxText(bounds)}`, signal);
+// What the map shows, as further parameters.
+const limits = (shown) => Object.entries(shown).map(([name, value]) => (value === null ? "" : `&${name}=${encodeURIComponent(value)}`)).join("");
+export const tiles = (bounds, shown, signal) => get(`/api/tiles?bbox=${bboxText(bounds)}${limits(shown)}`, signal);
+export const scenes = (bounds, shown, signal) => get(`/api/scenes?bbox=${bboxText(bounds)}${limits(shown)}`, signal);
 export const sceneList = (text, start, signal) => get(`/api/scene-list?text=${encodeURIComponent(text)}&start=${start}`, signal);
 export const world = async () => (await ask("/static/world_lines.gz")).body;
 export const tile = (id) => get(`/api/tile/${encodeURIComponent(id)}`);
-const sized = (size, before) => (size === null ? "" : `${before}tile_size=${size}`);
-export const tileAt = (lon, lat, size) => get(`/api/tile-at?lon=${lon}&lat=${lat}${sized(size, "&")}`);
+export const tileAt = (lon, lat, shown) => get(`/api/tile-at?lon=${lon}&lat=${lat}${limits(shown)}`);
 export const search = async (request, signal) => (await post("/api/search", request, signal)).json();
 export const exportKept = async (request) => (await post("/api/export", request)).blob();
 export const thumbnail = (id, size = 192) => `/api/thumbnail/${id}.webp?size=${size}&v=${key}`;
 export const scenePicture = (number) => `/api/scene/${number}.webp?v=${key}`;
 export const patch = async (file, size) => {
   const headers = { "content-type": "image/tiff", "x-file-name": encodeURIComponent(file.name) };
-  return (await ask(`/api/patch${sized(size, "?")}`, { method: "POST", headers, body: file })).json();
+  return (await ask(`/api/patch${size === null ? "" : `?tile_size=${size}`}`, { method: "POST", headers, body: file })).json();
 };
 export const learn = async (request, signal) => (await post("/api/concept", request, signal)).json();
 export const tilesToJudge = async (request, signal) => (await post("/api/concept/tiles", request, signal)).json();

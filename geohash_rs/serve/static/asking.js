@@ -1,20 +1,22 @@
 // The query: good and bad examples, and the ways to choose the first one.
 import * as api from "./api.js";
-import { example } from "./cards.js";
+import { example, moment } from "./cards.js";
 import { openFile } from "./concept.js";
 import { placeText, readPlace } from "./coordinates.js";
 import * as link from "./link.js";
 import { $, plural, say } from "./page.js";
 import { change, search, startOver, useFile, usePlace, useTile } from "./search.js";
-import { known, places, state, watch } from "./session.js";
+import { facts, known, places, state, watch } from "./session.js";
 import { look } from "./steps.js";
 
 const PATCH_ICON = "/static/icon.svg";
 let drawn = "";
+let noted = null; // the search that the note on a typed place belongs to
 let swap = null; // goes to a typed place read the other way round
 
 function showChips() {
-  const here = (id) => [id, places.has(id)];
+  const here = (id) => [id, places.has(id), facts.has(id)];
+  const aboutTile = (id) => (facts.has(id) ? [moment(facts.get(id)), facts.get(id).scene_name] : []);
   const now = JSON.stringify([state.examples.map((one) => [one.codes, ...here(one.id)]), state.negatives.map(here)]);
   if (now === drawn) return; // keeps the focus
   drawn = now;
@@ -23,6 +25,7 @@ function showChips() {
     return example({
       source: one.codes ? (one.picture ?? PATCH_ICON) : api.thumbnail(one.id, 96),
       text,
+      about: one.codes ? [] : aboutTile(one.id),
       removeText: `Remove ${text} from the examples`,
       onRemove: () => change(() => (state.examples = state.examples.filter((other) => other !== one))),
     });
@@ -31,6 +34,7 @@ function showChips() {
     example({
       source: api.thumbnail(id, 96),
       text: `tile ${id}`,
+      about: aboutTile(id),
       removeText: `Remove tile ${id} from the bad examples`,
       onRemove: () => change(() => (state.negatives = state.negatives.filter((other) => other !== id))),
     })));
@@ -47,6 +51,10 @@ function showNotes() {
 
 function show() {
   showChips();
+  if (noted !== null && noted !== link.write(state)) {
+    $("go-note").hidden = true;
+    noted = null;
+  }
   showNotes();
   const any = state.examples.length > 0;
   const bad = state.negatives.length;
@@ -61,12 +69,14 @@ function show() {
 // Show a place, and search with the tile there unless only the map was wanted.
 async function goTo(place, { more = false, only = false } = {}) {
   look(() => known.view.goTo(place));
+  noted = null;
   $("go-note").hidden = false;
   $("go-said").textContent = `Read as ${place.said}.`;
   $("go-swap").hidden = !place.other;
   swap = place.other && (() => goTo({ ...place.other, said: placeText(place.other) }, { more, only }));
   const id = only ? null : await usePlace(place, { more });
   if (id !== null) known.view.fit([places.get(id)]);
+  noted = link.write(state);
 }
 
 async function go(event) {

@@ -71,8 +71,17 @@ export function mark(item, { good, bad, kept }) {
   press("keep", kept);
 }
 
-export function example({ source, text, removeText, onRemove }) {
+// When a tile was taken, as exactly as is known: whole days without times.
+export function moment({ datetime, datetime_end: end }) {
+  if (!datetime) return "no date";
+  const exact = (text, whole) => text.replace(whole, "").replace("T", " ").replace("Z", " UTC");
+  const first = exact(datetime, /T00:00:00Z$/);
+  const last = end ? exact(end, /T(23:59:59(\.9+)?|00:00:00)Z$/) : first;
+  return first === last ? first : `${first} to ${last}`;
+}
+
+export function example({ source, text, about = [], removeText, onRemove }) {
   const remove = make("button", { type: "button", "aria-label": removeText, title: removeText }, "×");
   remove.addEventListener("click", onRemove);
-  return make("li", {}, picture(source, text), make("span", { title: text }, text), remove);
+  return make("li", {}, picture(source, text), make("span", { title: [text, ...about].join(", ") }, text), ...about.map((fact) => make("span", { class: "about" }, fact)), remove);
 }

@@ -46,7 +46,7 @@ function readPlain(parts, bounds) {
   const [usual, other] = [{ lat: a, lng: b }, { lat: b, lng: a }];
   const [can, canOther] = [isPlace(usual), isPlace(other)];
   if (!can && !canOther) return { problem: OFF };
-  if (!can) return { ...other, said: `${placeText(other)}: longitude first, since ${a} is no latitude` };
+  if (!can) return { ...other, said: `${placeText(other)}: longitude first, since ${a} is not a latitude` };
   if (canOther && a !== b && within(other, bounds) && !within(usual, bounds)) {
     return { ...other, said: `${placeText(other)}: longitude first, since the archive lies there`, other: usual };
   }

@@ -5,7 +5,7 @@ import { isOpen, learned, onLearned, waitIf } from "./concept.js";
 import { beginDraw, canUndo, concept, numChecks, request, ROUND, undo } from "./marks.js";
 import { $, keepFocus, plural, say } from "./page.js";
 import { judge } from "./search.js";
-import { known, places, show as showAll, state, watch } from "./session.js";
+import { known, learn, show as showAll, state, watch } from "./session.js";
 
 const EVERY = 4; // judgements before the server learns again
 const AHEAD = 8; // tiles to ask for
@@ -29,7 +29,7 @@ async function ask() {
     const shown = round.queue[0];
     const fresh = found.features.filter((one) => !isJudged(idOf(one)) && !(shown && idOf(one) === idOf(shown)));
     round.queue = shown ? [shown, ...fresh] : fresh;
-    for (const one of round.queue) places.set(idOf(one), one.geometry);
+    for (const one of round.queue) learn(one);
     if (!shown) present();
   } catch (error) {
     if (signal.aborted) return;
@@ -110,7 +110,7 @@ function start({ further = false } = {}) {
 export function judgeThis(feature) {
   if (isCheck()) $("judge-kind").value = "teach";
   if (!round.open) Object.assign(round, { open: true, since: 0, queue: [], done: [], skipped: new Set() });
-  places.set(idOf(feature), feature.geometry);
+  learn(feature);
   round.queue = [feature, ...round.queue.filter((one) => idOf(one) !== idOf(feature))];
   round.pointed = idOf(feature);
   showAll();

@@ -14,6 +14,7 @@ export const TILE_LAYERS = ["cells", "tiles", "tile-edges", "tile-dots"];
 export const FOOTPRINTS = [["tiles", "fill-opacity", 0.04], ["tile-edges", "line-opacity", 0.75], ["tile-dots", "circle-opacity", 0.75], ["tile-dots", "circle-stroke-opacity", 0.7]];
 export const WORLD_ENDS = 10; // zoom; lines that may lie 5 km away would mislead from here on
 const fading = { "line-opacity": ["interpolate", ["linear"], ["zoom"], WORLD_ENDS - 1.5, 1, WORLD_ENDS, 0] };
+const fade = (opacity, away) => ["case", ["get", "away"], away, opacity]; // of other dates than that shown
 const SMALL = ["<", ["zoom"], ["get", "until"]]; // so small that a dot is drawn
 
 export function styleOf(archive) {
@@ -47,17 +48,17 @@ export function styleOf(archive) {
     { id: "region-edge", type: "line", source: "region", filter: ["!=", ["geometry-type"], "Point"], paint: { "line-color": "#8a6cff", "line-width": 2.5, "line-dasharray": [2, 1.5] } },
     { id: "region-corners", type: "circle", source: "region", filter: ["==", ["geometry-type"], "Point"], paint: { "circle-radius": 6, "circle-color": "#ffffff", "circle-stroke-color": "#8a6cff", "circle-stroke-width": 2.5 } },
     { id: "labels", type: "symbol", source: "labels", layout: { "icon-image": ["get", "image"], "icon-anchor": ["get", "anchor"] } },
-    { id: "matches", type: "fill", source: "matches", layout: { "fill-sort-key": ["-", ["get", "rank"]] }, paint: { "fill-color": ["get", "colour"], "fill-opacity": 0.18 } },
-    { id: "match-halo", type: "line", source: "matches", layout: { "line-sort-key": ["-", ["get", "rank"]] }, paint: { "line-color": "#ffffff", "line-width": 4.5, "line-opacity": 0.85 } },
-    { id: "match-edges", type: "line", source: "matches", layout: { "line-sort-key": ["-", ["get", "rank"]] }, paint: { "line-color": ["get", "colour"], "line-width": 2.6 } },
-    { id: "match-dots", type: "circle", source: "ranks", filter: SMALL, layout: { "circle-sort-key": ["-", ["get", "rank"]] }, paint: { "circle-radius": 7, "circle-color": ["get", "colour"], "circle-stroke-color": "#ffffff", "circle-stroke-width": 1.5 } },
+    { id: "matches", type: "fill", source: "matches", layout: { "fill-sort-key": ["-", ["get", "rank"]] }, paint: { "fill-color": ["get", "colour"], "fill-opacity": fade(0.18, 0) } },
+    { id: "match-halo", type: "line", source: "matches", layout: { "line-sort-key": ["-", ["get", "rank"]] }, paint: { "line-color": "#ffffff", "line-width": 4.5, "line-opacity": fade(0.85, 0) } },
+    { id: "match-edges", type: "line", source: "matches", layout: { "line-sort-key": ["-", ["get", "rank"]] }, paint: { "line-color": ["get", "colour"], "line-width": 2.6, "line-opacity": fade(1, 0.45) } },
+    { id: "match-dots", type: "circle", source: "ranks", filter: SMALL, layout: { "circle-sort-key": ["-", ["get", "rank"]] }, paint: { "circle-radius": 7, "circle-color": ["get", "colour"], "circle-opacity": fade(1, 0.35), "circle-stroke-color": "#ffffff", "circle-stroke-width": 1.5, "circle-stroke-opacity": fade(1, 0.35) } },
     { id: "example-dots", type: "circle", source: "example-dots", filter: SMALL, paint: { "circle-radius": 11, "circle-opacity": 0, "circle-stroke-color": ["case", ["get", "good"], ASKED, REJECTED], "circle-stroke-width": 3.5 } },
     { id: "examples", type: "line", source: "examples", paint: { "line-color": ["case", ["get", "good"], ASKED, REJECTED], "line-width": 3.5 } },
     { id: "pointed", type: "line", source: "pointed", paint: { "line-color": "#ffffff", "line-width": 7, "line-opacity": 0.9 } },
     { id: "pointed-edge", type: "line", source: "pointed", paint: { "line-color": NEAR, "line-width": 4 } },
     { id: "pointed-dot", type: "circle", source: "pointed-dot", filter: SMALL, paint: { "circle-radius": 13, "circle-opacity": 0, "circle-stroke-color": NEAR, "circle-stroke-width": 4 } },
     { id: "place", type: "circle", source: "place", paint: { "circle-radius": 7, "circle-color": "#ffffff", "circle-opacity": 0.35, "circle-stroke-color": PLACE, "circle-stroke-width": 3 } },
-    { id: "ranks", type: "symbol", source: "ranks", layout: { "icon-image": ["concat", "rank:", ["get", "rank"]], "symbol-sort-key": ["get", "rank"], "icon-allow-overlap": false } },
+    { id: "ranks", type: "symbol", source: "ranks", layout: { "icon-image": ["concat", "rank:", ["get", "rank"]], "symbol-sort-key": ["get", "rank"], "icon-allow-overlap": false }, paint: { "icon-opacity": fade(1, 0.4) } },
   );
   return { sources, layers };
 }

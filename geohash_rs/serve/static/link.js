@@ -9,7 +9,7 @@ function polygon(text) {
   return points.length >= 4 ? { type: "Polygon", coordinates: [points] } : null;
 }
 
-const KEYS = ["tiles", "codes", "hasher", "patch", "place", "not", "k", "within", "region", "time", "size", "others", "distinct"];
+const KEYS = ["tiles", "codes", "hasher", "patch", "place", "not", "k", "within", "region", "time", "size", "others", "distinct", "date", "scene"];
 
 // Whether this is a search or empty; "#panel" is neither.
 export function holds(text) {
@@ -36,6 +36,8 @@ export function write(state) {
   if (state.size !== null) parts.set("size", state.size);
   if (state.exclude) parts.set("others", "1");
   if (state.distinct) parts.set("distinct", "1");
+  if (state.day) parts.set("date", state.day);
+  if (state.scene) parts.set("scene", state.scene);
   return parts.toString().replaceAll("%2C", ",").replaceAll("%3B", ";").replaceAll("%2F", "/");
 }
 
@@ -62,5 +64,7 @@ export function read(text) {
     size: whole("size").find((size) => size >= 1) ?? null,
     exclude: parts.get("others") === "1",
     distinct: parts.get("distinct") === "1",
+    day: /^(\d{4}-\d\d-\d\d|undated)$/.test(parts.get("date") ?? "") ? parts.get("date") : "",
+    scene: parts.get("scene") ?? "",
   };
 }

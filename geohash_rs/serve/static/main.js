@@ -3,6 +3,7 @@ import * as api from "./api.js";
 import { wireAreas } from "./areas.js";
 import { wireAsking } from "./asking.js";
 import { wireConcept } from "./concept.js";
+import { list, openDates, wireDates } from "./dates.js";
 import { wireFilters } from "./filters.js";
 import { wireJudge } from "./judge.js";
 import { wireKept } from "./kept.js";
@@ -18,7 +19,8 @@ import { known, patchOf, show, state, watch } from "./session.js";
 import { wireSteps } from "./steps.js";
 import { wireTools } from "./tools.js";
 
-function onView(tiles, error) {
+function onView(tiles, wanted, error) {
+  if (tiles) list(tiles.dates, wanted);
   $("in-view").textContent = tiles ? `${plural(tiles.count, "tile")} in view` : "";
   if (error) say(error.message);
   document.body.dataset.view = tiles?.kind ?? "";
@@ -74,7 +76,11 @@ async function begin() {
   document.title = `${archive.name} – search by appearance`;
   const facts = [plural(archive.num_tiles, "tile"), plural(archive.num_scenes, "scene"), archive.num_bits ? `${archive.num_bits} bits` : "no codes yet"];
   $("archive-facts").textContent = facts.join(" · ");
-  Object.assign(known, { archive, view: openMap(archive) });
+  known.archive = archive;
+  const { day, scene, from, to, size } = link.read(location.hash); // what the map shows first
+  Object.assign(state, { day, scene, from, to, size });
+  openDates();
+  known.view = openMap(archive);
   if (known.view.map) {
     wireTools();
     wireLegend();
@@ -82,6 +88,7 @@ async function begin() {
   wireMarks(); // before all that shows the marks
   wireAsking();
   wireFilters();
+  wireDates();
   wireConcept();
   wireJudge();
   wireAreas();

@@ -1,6 +1,7 @@
 // The map: scenes, footprints in view, matches, examples and the region; no built-in base map.
 import * as api from "./api.js";
 import { boundsOf, middleOf } from "./bounds.js";
+import { isShown, shown } from "./dates.js";
 import { graticule } from "./graticule.js";
 import { badge, label } from "./labels.js";
 import { EMPTY, FAR, FOOTPRINTS, MATCH_LAYERS, NEAR, styleOf, TILE_LAYERS, WORLD_ENDS } from "./layers.js";
@@ -72,31 +73,34 @@ export function makeMap({ archive, onView }) {
     map.addImage(id, image, { pixelRatio: 2 });
   });
 
-  const shown = new Map(); // scene number -> source id, the oldest first
+  const pictures = new Map(); // scene number -> source id, the oldest first
   const scenery = { on: true, opacity: 1 };
   const footprints = { on: true, opacity: 1, most: 1 }; // most tiles in a square
-  async function drawScenes(view, signal) {
-    const found = scenery.on ? await api.scenes(view, signal) : [];
+  async function drawScenes(view, wanted, signal) {
+    const found = scenery.on ? await api.scenes(view, wanted, signal) : [];
     await loaded;
     if (signal.aborted) return;
     for (const scene of found) {
       const id = `scene-${scene.number}`;
-      if (shown.has(scene.number)) {
-        shown.delete(scene.number);
-        shown.set(scene.number, id);
+      if (pictures.has(scene.number)) {
+        pictures.delete(scene.number);
+        pictures.set(scene.number, id);
         continue;
       }
       const [west, south, east, north] = scene.bounds;
       map.addSource(id, { type: "image", url: api.scenePicture(scene.number), coordinates: [[west, north], [east, north], [east, south], [west, south]] });
       map.addLayer({ id, type: "raster", source: id, paint: { "raster-fade-duration": 0, "raster-opacity": scenery.opacity } }, "cells");
-      shown.set(scene.number, id);
+      pictures.set(scene.number, id);
     }
     found.forEach((scene) => map.moveLayer(`scene-${scene.number}`, "cells"));
-    for (const [number, id] of shown) {
-      if (shown.size <= MOST_SCENES && scenery.on) break;
+    // Those of other dates would be seen through the gaps of these.
+    const drawn = new Set(found.map((scene) => scene.number));
+    for (const [number, id] of pictures) map.setLayoutProperty(id, "visibility", drawn.has(number) ? "visible" : "none");
+    for (const [number, id] of pictures) {
+      if (pictures.size <= MOST_SCENES && scenery.on) break;
       map.removeLayer(id);
       map.removeSource(id);
-      shown.delete(number);
+      pictures.delete(number);
     }
   }
 
@@ -118,7 +122,7 @@ export function makeMap({ archive, onView }) {
       world = true;
       tellWorld();
     } catch (error) {
-      onView(null, error);
+      onView(null, null, error);
     }
   }
 
@@ -135,10 +139,11 @@ export function makeMap({ archive, onView }) {
     looking?.abort();
     looking = new AbortController();
     const view = viewOf(map);
+    const wanted = shown();
     const { signal } = looking;
     try {
-      const scenes = drawScenes(view, signal).catch((error) => error); // rethrown below, after the tiles are drawn
-      const tiles = await api.tiles(view, signal);
+      const scenes = drawScenes(view, wanted, signal).catch((error) => error); // rethrown below, after the tiles are drawn
+      const tiles = await api.tiles(view, wanted, signal);
       await loaded;
       if (signal.aborted) return;
       const { features, anchors } = graticule(view);
@@ -151,11 +156,11 @@ export function makeMap({ archive, onView }) {
       set("tiles", tiles);
       set("dots", collection(tiles.kind === "footprints" ? tiles.features.map((one) => dotOf(one.geometry, one.properties)) : []));
       tellWorld();
-      onView(tiles);
+      onView(tiles, wanted);
       const failure = await scenes;
       if (failure) throw failure;
     } catch (error) {
-      if (error.name !== "AbortError") onView(null, error);
+      if (error.name !== "AbortError") onView(null, wanted, error);
     }
   }
 
@@ -182,7 +187,7 @@ export function makeMap({ archive, onView }) {
       const near = Math.min(far, ...features.map((one) => one.properties.distance));
       const drawn = features.filter((one) => one.geometry).map((one) => {
         const t = far > near ? (one.properties.distance - near) / (far - near) : 0;
-        return feature(one.geometry, { rank: one.properties.rank, tile_id: one.properties.tile_id, colour: blend(NEAR, FAR, t) });
+        return feature(one.geometry, { rank: one.properties.rank, tile_id: one.properties.tile_id, away: !isShown(one.properties), colour: blend(NEAR, FAR, t) });
       });
       set("matches", collection(drawn));
       set("ranks", collection(drawn.map((one) => dotOf(one.geometry, one.properties))));
@@ -210,13 +215,14 @@ export function makeMap({ archive, onView }) {
       for (const name of MATCH_LAYERS) map.setLayoutProperty(name, "visibility", found ? "none" : "visible");
     },
     bounds: () => viewOf(map),
+    redraw: drawView,
     point(geometry) {
       set("pointed", geometry ? collection([feature(geometry)]) : EMPTY);
       set("pointed-dot", geometry ? collection([dotOf(geometry)]) : EMPTY);
     },
     // The tile or match at a point of the screen, or near it if it is drawn as a dot.
     under({ x, y }) {
-      const at = (reach, names) => map.queryRenderedFeatures([[x - reach, y - reach], [x + reach, y + reach]], { layers: names });
+      const at = (reach, names) => map.queryRenderedFeatures([[x - reach, y - reach], [x + reach, y + reach]], { layers: names }).filter((one) => !one.properties.away);
       const dot = at(DOT, ["match-dots", "tile-dots"])[0];
       return dot ?? at(0, ["matches", "tiles"])[0];
     },
@@ -240,7 +246,7 @@ export function makeMap({ archive, onView }) {
     setImagery(chosen) {
       const drawn = scenery.on;
       Object.assign(scenery, chosen);
-      for (const id of shown.values()) map.setPaintProperty(id, "raster-opacity", scenery.opacity);
+      for (const id of pictures.values()) map.setPaintProperty(id, "raster-opacity", scenery.opacity);
       if (scenery.on !== drawn) drawView();
     },
     setFootprints(chosen) {
@@ -253,7 +259,7 @@ export function makeMap({ archive, onView }) {
 // A substitute if no map can be drawn.
 export function noMap() {
   const nothing = () => {};
-  return { map: null, ready: null, showMatches: nothing, showExamples: nothing, showRegion: nothing, showAreas: nothing, bounds: () => null, point: nothing, fit: nothing, show: nothing, goTo: nothing };
+  return { map: null, ready: null, showMatches: nothing, showExamples: nothing, showRegion: nothing, showAreas: nothing, bounds: () => null, redraw: nothing, point: nothing, fit: nothing, show: nothing, goTo: nothing };
 }
 
 function blend(a, b, t) {

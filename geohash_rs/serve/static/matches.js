@@ -1,5 +1,6 @@
 // The matches in rank order, next to the map and on it.
 import { card, mark } from "./cards.js";
+import { showDateOf } from "./dates.js";
 import { $ } from "./page.js";
 import { toggleKept } from "./kept.js";
 import { judge } from "./search.js";
@@ -13,7 +14,10 @@ function showCards() {
   drawn = state.matches;
   const { view, archive } = known;
   const on = {
-    show: (match) => look(() => view.fit([match.geometry])),
+    show(match) {
+      look(() => view.fit([match.geometry]));
+      showDateOf(match.properties);
+    },
     point: (match) => view.point(match?.geometry),
     up: (match) => judge(match, true),
     down: (match) => judge(match, false),

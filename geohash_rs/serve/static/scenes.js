@@ -1,6 +1,7 @@
 // The list of scenes, read a page at a time; a click shows where one lies.
 import * as api from "./api.js";
 import { make } from "./cards.js";
+import { showScene } from "./dates.js";
 import { $, plural, say } from "./page.js";
 import { known } from "./session.js";
 import { look } from "./steps.js";
@@ -14,7 +15,10 @@ function item({ name, date, num_tiles: tiles, bounds }) {
   const button = make("button", { type: "button", class: "scene", disabled: !bounds, title: name }, make("b", {}, name), make("span", {}, about));
   if (bounds) {
     const [west, south, east, north] = bounds;
-    button.addEventListener("click", () => look(() => known.view.fit([{ type: "LineString", coordinates: [[west, south], [east, north]] }], { maxZoom: 17 })));
+    button.addEventListener("click", () => {
+      look(() => known.view.fit([{ type: "LineString", coordinates: [[west, south], [east, north]] }], { maxZoom: 17 }));
+      showScene({ name, date });
+    });
   }
   return make("li", {}, button);
 }

@@ -1,10 +1,11 @@
 // The user's actions: start from a tile, a place or a GeoTIFF, judge matches, search again.
 import * as api from "./api.js";
+import { shown } from "./dates.js";
 import * as link from "./link.js";
 import { putBack, request } from "./marks.js";
 import { $, say } from "./page.js";
 import { arrive, settle, step } from "./steps.js";
-import { known, patchOf, places, show, state, tileIds } from "./session.js";
+import { facts, known, learn, patchOf, places, show, state, tileIds } from "./session.js";
 
 const MOST_PLACES = 5000; // footprints to remember
 let searching = null;
@@ -29,8 +30,8 @@ export async function search({ fit = false, kind = null } = {}) {
   const query = JSON.stringify([tileIds(), patch?.codes, state.negatives]);
   try {
     const found = await api.search(requestOf(patch), signal);
-    if (places.size > MOST_PLACES) places.clear();
-    for (const match of found.features) places.set(match.properties.tile_id, match.geometry);
+    if (places.size > MOST_PLACES) [places, facts].forEach((one) => one.clear());
+    found.features.forEach(learn);
     await knowPlaces();
     if (signal.aborted) return;
     const took = Math.round(performance.now() - before);
@@ -65,7 +66,7 @@ async function knowPlaces() {
   const unknown = [...tileIds(), ...state.negatives].filter((id) => !places.has(id));
   const several = unknown.length > 20 ? api.tilesToJudge({ ...request(), kind: "marked" }).then((all) => all.features) : null;
   const found = await (several ?? Promise.all(unknown.map(api.tile)));
-  for (const one of found) places.set(one.properties.tile_id, one.geometry);
+  found.forEach(learn);
 }
 
 function fail(error) {
@@ -94,10 +95,10 @@ export async function useTile(id, { more = false } = {}) {
 
 export async function usePlace({ lng, lat }, { more = false } = {}) {
   try {
-    const { geometry, properties } = await api.tileAt(lng, lat, state.size);
-    places.set(properties.tile_id, geometry);
-    await useTile(properties.tile_id, { more });
-    return properties.tile_id;
+    const tile = await api.tileAt(lng, lat, shown());
+    learn(tile);
+    await useTile(tile.properties.tile_id, { more });
+    return tile.properties.tile_id;
   } catch (error) {
     say(error.message);
     return null;
@@ -121,8 +122,9 @@ export async function useFile(file) {
   }
 }
 
-export function judge({ geometry, properties: { tile_id: id } }, isGood) {
-  places.set(id, geometry);
+export function judge(tile, isGood) {
+  learn(tile);
+  const { tile_id: id } = tile.properties;
   const good = tileIds().includes(id);
   const bad = state.negatives.includes(id);
   state.examples = state.examples.filter((one) => one.id !== id);

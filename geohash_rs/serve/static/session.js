@@ -5,7 +5,13 @@ import { keepFocus } from "./page.js";
 // asked and query identify the search behind the matches, with and without its filters.
 export const state = { ...link.read(""), matches: [], asked: "", query: "", note: "", busy: false, kept: new Map() };
 export const places = new Map(); // tile id -> footprint, of examples and matches
+export const facts = new Map(); // tile id -> properties, of the same tiles
 export const known = { archive: null, view: null };
+
+export function learn({ geometry, properties }) {
+  places.set(properties.tile_id, geometry);
+  facts.set(properties.tile_id, properties);
+}
 
 const shows = [];
 export const watch = (show) => shows.push(show);

@@ -31,6 +31,7 @@ const noteView = () => now && history.replaceState({ step: now.id, view: viewOf(
 // Record that the address of the page has changed, unless it is that of the present step; asked is
 // the address of the search whose matches belong to it.
 export function step(hash, { kind = null, asked = hash } = {}) {
+  if (!now) arrive(); // before the map is ready
   const key = keyOf(hash);
   if (key === now.key) return;
   if (kind && kind === now.kind) {
@@ -45,6 +46,7 @@ export function step(hash, { kind = null, asked = hash } = {}) {
 
 // Move the map to something; Back returns to where it was before this and all such moves in turn.
 export function look(move) {
+  if (!now) arrive();
   if (now.kind !== "look") {
     noteView();
     const { id, ...same } = now;

@@ -1,6 +1,7 @@
 // The map's tools: pick or add a tile, draw a box or a polygon.
 import * as api from "./api.js";
 import { isOpen } from "./concept.js";
+import { shown } from "./dates.js";
 import { drawBox, drawPolygon } from "./draw.js";
 import { judgeThis } from "./judge.js";
 import { $, keepFocus, say } from "./page.js";
@@ -67,7 +68,7 @@ function pick({ point, lngLat, originalEvent }) {
 async function judgeAt(under, { lng, lat }) {
   say();
   try {
-    judgeThis(under?.geometry.type === "Point" ? await api.tile(under.properties.tile_id) : await api.tileAt(lng, lat, state.size));
+    judgeThis(under?.geometry.type === "Point" ? await api.tile(under.properties.tile_id) : await api.tileAt(lng, lat, shown()));
   } catch (error) {
     say(error.message);
   }
