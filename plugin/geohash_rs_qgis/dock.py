@@ -279,12 +279,6 @@ class Dock(QgsDockWidget):
         """
         if not self._is_ready():
             return
-        size = self.form.size.currentData()
-
-        def is_meant(facts):
-            fits = size is None or size in (facts.get("width"), facts.get("tile_size"))
-            return fits and self.form.is_time_met(facts.get("datetime"))
-
         try:
             crs = self.canvas.mapSettings().destinationCrs()
             lonlat = places.point(place, crs, QgsProject.instance())
@@ -292,7 +286,7 @@ class Dock(QgsDockWidget):
                 self._begin()
                 self.asked.with_point(lonlat, self._request(), self.form.strip.verdicts)
                 return
-            self.search.at_point(lonlat, is_meant, self._search_tile)
+            self.search.at_point(lonlat, self.form.limits(), self._search_tile)
         except WRONG_INPUT as error:
             self._fail(str(error))
 

@@ -187,18 +187,6 @@ class Form(QWidget):
         except ValueError as error:
             raise FormError(f"Nodata is {text!r}, but it must be a number, such as 0.") from error
 
-    def is_time_met(self, moment):
-        """Return whether a date lies in When.
-
-        Args:
-            moment: Such as "2023-05-14T00:00:00Z"; None is in no time.
-        """
-        first, last = self.first.text().strip(), self.last.text().strip()
-        if not (first or last):
-            return True
-        day = moment or ""
-        return bool(day) and day[: len(first)] >= first and (not last or day[: len(last)] <= last)
-
     def show_sizes(self, sizes):
         """Offer the tile sizes of an archive.
 

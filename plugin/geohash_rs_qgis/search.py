@@ -5,8 +5,6 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 from .client import abort
 from .strip import RIGHT, WRONG
 
-MOST_AT_A_POINT = 64  # tiles whose dates are asked for
-
 
 class Search(QObject):
     """The examples of a search, and the requests that use them.
@@ -84,47 +82,26 @@ class Search(QObject):
         self.placed.emit(tile["geometry"], [])
         self.again(request, verdicts)
 
-    def at_point(self, place, is_meant, chosen):
-        """Find the tiles at a point.
+    def at_point(self, place, limits, chosen):
+        """Find the tiles at a point that pass When and Tile size.
 
         Args:
             place: Longitude and latitude.
-            is_meant: Returns whether a tile's properties pass the filters.
-            chosen: Called with the tile to search with, after the signal `choices`.
+            limits: As from the form; only time and tile_sizes count.
+            chosen: Called with the tile to search with, after the signal `choices`: the smallest,
+                of those the latest, of those the one whose centre is nearest.
         """
-        lon, lat = place
-        found = []
-
-        def described(feature, number):
-            found.append(feature)
-            if len(found) < number:
-                return
-            meant = [one for one in found if is_meant(one["properties"])]
-            if not meant:
-                self.failed.emit(
-                    f"{number} tiles lie at {lon:.5f}, {lat:.5f}, but none passes When and Tile "
-                    "size; change those."
-                )
-                return
-            meant.sort(key=lambda one: one["properties"]["tile_id"])
-            meant.sort(key=lambda one: one["properties"].get("datetime") or "", reverse=True)
-            meant.sort(key=lambda one: _size_and_distance(one, place))
-            self.choices.emit(meant)
-            chosen(meant[0])
+        sizes = limits.get("tile_sizes") or [None]
+        time = limits.get("time") and "/".join(end or ".." for end in limits["time"])
 
         def listed(answer):
-            ids = [one["properties"].get("tile_id") for one in answer["features"]]
-            if answer["kind"] != "footprints" or len(ids) > MOST_AT_A_POINT:
-                self.failed.emit(f"{answer['count']} tiles lie here; enter a date in When.")
-            elif not ids:
-                self.failed.emit(f"The archive has no tile at {lon:.5f}, {lat:.5f}.")
-            for tile_id in ids[:MOST_AT_A_POINT] if answer["kind"] == "footprints" else []:
-                number = len(ids)
-                self._get(f"/api/tile/{tile_id}", lambda one, n=number: described(one, n))
+            self.choices.emit(answer["features"])
+            chosen(answer["features"][0])
 
         self.cancel()
         self.begun.emit()
-        self._get("/api/tiles", listed, bbox=f"{lon},{lat},{lon},{lat}")
+        lon, lat = place
+        self._get("/api/tiles-at", listed, lon=lon, lat=lat, time=time, tile_size=sizes[0])
 
     def again(self, request, verdicts):
         """Search with the example in use and what was marked.
@@ -164,14 +141,3 @@ class Search(QObject):
         self.cancel()
         self.begun.emit()
         self._replies.append(self._client.post(path, body, done, self.failed.emit, **query))
-
-
-def _size_and_distance(feature, place):
-    """Return the side of a tile and how far its box's centre is from a point, in degrees."""
-    rings = feature["geometry"]["coordinates"]
-    while isinstance(rings[0][0], list):
-        rings = rings[0]
-    lons, lats = [one[0] for one in rings], [one[1] for one in rings]
-    east = ((min(lons) + max(lons)) / 2 - place[0] + 180) % 360 - 180
-    north = (min(lats) + max(lats)) / 2 - place[1]
-    return round(max(lats) - min(lats), 6), round(max(abs(east), abs(north)), 6)

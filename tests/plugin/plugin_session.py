@@ -156,7 +156,7 @@ for name, crs, turned in (
 ):
     look_at(west, crs, turned)
     form.rectangle.click()
-    dock.search.at_point((11.953, 54.104), lambda _: True, lambda tile: report.update(tile=tile))
+    dock.search.at_point((11.953, 54.104), {}, lambda tile: report.update(tile=tile))
     wait(lambda: "tile" in report)
     start, end = corners_of([report.pop("tile")])
     middle = (start[0] + end[0]) // 2, (start[1] + end[1]) // 2

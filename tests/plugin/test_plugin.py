@@ -212,8 +212,8 @@ def test_a_click_takes_the_tile_of_the_date_that_is_chosen(session):
     assert [DAY.search(one)[0] for one in session["choices_in_may"]] == ["2023-05-14"]
     assert {one["datetime"][:7] for one in session["tile_in_may"]} == {"2023-05"}
     assert session["tile_in_may"][0]["distance"] == 0
-    assert "2 tiles lie at" in session["tile_in_1999"]
-    assert "no tile at 0.00000, 0.00000" in session["no_tile"]
+    assert "there are tiles of 2023-05-14, 2023-09-18" in session["tile_in_1999"]
+    assert "no tile of the archive lies at 0.0, 0.0" in session["no_tile"]
     assert "yesterday" in session["bad_time"]
 
 
