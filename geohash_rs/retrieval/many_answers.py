@@ -78,7 +78,7 @@ def answer_many(
             if precision is not None:
                 check_one_example(join_queries(queries))
             matches = retrieve_union(still, queries, names, **options)
-            several = several.any() or len(queries) > 1
+            several = np.full(len(matches), several.any() or len(queries) > 1)
         else:
             matches, owners = retrieve_each(still, queries, names, **options)
             several = several[owners]
