@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import geopandas as gpd
 import numpy as np
@@ -222,6 +223,27 @@ def test_the_union_is_one_query_that_names_the_nearest(dated: Archive) -> None:
     for row in found.itertuples():
         far = [distances[n][order[n].index(row.tile_id)] for n in range(len(tiles))]
         assert row.query == frame["name"].iloc[int(np.argmin(far))]
+
+
+def test_precision_is_promised_for_queries_of_one_tile(dated: Archive) -> None:
+    archive = Archive.open(dated.path, mode="r")
+    promise = SimpleNamespace(precision_of=lambda bits: 1 - bits / 64, limit=lambda _: 3)
+    archive.calibration = SimpleNamespace(promise=promise, check=lambda _: None)
+    frame = points(4, seed=6)
+    names = list(frame["name"])
+    for options in ({}, {"precision": 0.9, "k": None}, {"tile_size": 64}):
+        singles = [archive.query(point=(p.x, p.y), **options) for p in lonlat(frame)]
+        assert_same(archive.query_each(frame, id_column="name", **options), names, singles)
+    areas = polygons().iloc[[0, 1]]
+    promised = (
+        archive.query_each(areas).groupby("query")["precision"].agg(lambda p: p.notna().all())
+    )
+    assert promised.to_dict() == {1: False, 2: True}
+    with pytest.warns(GeoHashRSWarning, match="1 of 2 .*: 1: a precision is promised for one tile"):
+        found = archive.query_each(areas, precision=0.9)
+    assert set(found["query"]) == {2}
+    with pytest.raises(QueryError, match="a precision is promised for one tile"):
+        archive.query_each(frame, precision=0.9, union=True)
 
 
 def test_bad_rows_are_named_and_lose_no_others(dated: Archive) -> None:
