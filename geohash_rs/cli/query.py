@@ -29,8 +29,7 @@ __all__ = ["query_command"]
 @click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place: of --time, --scene, --label and --tile-size, the smallest, then the latest.")
 @click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile that has this id; can be repeated.")
 @click.option("--vector", metavar="FILE.npy|FILE.parquet:ROW", help="Search with the feature vector, or the vectors, in this file, or with that in this row of a table, from 0.")
-@click.option("--each", metavar="LAYER|FOLDER", help="Search with each point or polygon of a vector file, or with each GeoTIFF of a folder; the column query says which.")
-@click.option("--each-layer", help="Layer of the file of --each, if it has several.")
+@click.option("--each", metavar="LAYER|FOLDER", help="Search with each point or polygon of a vector file, or with each GeoTIFF of a folder; the column query says which. --layer chooses its layer.")
 @click.option("--id-column", help="Column with the ids of the rows of --each.  [default: number them from 1]")
 @click.option("--union", is_flag=True, help="All of --each are examples of one query, with one ranking.")
 @click.option("--concept", type=click.Path(path_type=Path), metavar="FILE.concept", help="List the tiles with the highest scores of a concept, see 'geohash-rs learn', instead of those near an example.")
@@ -59,7 +58,6 @@ def query_command(
     tiles: tuple[int, ...],
     vector: str | None,
     each: str | None,
-    each_layer: str | None,
     id_column: str | None,
     union: bool,
     concept: Path | None,
@@ -88,7 +86,7 @@ def query_command(
     needs are fetched, to the user's cache folder.
     """
     examples = {"PATCH": patches, "--tile": tiles, "--point": point, "--vector": vector}
-    _check_each(each, {**examples, "--negative": negatives, "--window": window, "--concept": concept}, {"--each-layer": each_layer, "--id-column": id_column, "--union": union})
+    _check_each(each, {**examples, "--negative": negatives, "--window": window, "--concept": concept}, {"--id-column": id_column, "--union": union})
     if concept is not None:
         others = {**examples, "--negative": negatives, "--max-distance": max_distance, "--exclude-overlap": exclude_overlap, "--calibration": calibration, "--ranking": ranking != "hamming"}
         _check_alone(others)
@@ -105,6 +103,8 @@ def query_command(
 
     if output is not None:
         check_output(output, inputs=[*some, *filter(None, [asked["region"]])])
+    layer = asked["layer"]
+    asked["layer"] = _layer_of_region(each, asked)
     where = where_of(asked)
     with opened(archive, asked) as searched:
         most = 20 if k is None and max_distance is None and precision is None else k
@@ -126,7 +126,7 @@ def query_command(
                 "device": device,
             }
             if each is not None:
-                matches = searched.query_each(each, layer=each_layer, id_column=id_column, union=union, **options)
+                matches = searched.query_each(each, layer=layer, id_column=id_column, union=union, **options)
             else:
                 wrong = [int(text) if text.isdecimal() else text for text in negatives]
                 matches = searched.query(patches, point=point, tile=tiles, vector=vector, negatives=wrong, window=window, **options)
@@ -150,6 +150,17 @@ def _check_each(each: str | None, others: Mapping[str, object], own: Mapping[str
         if given not in (None, (), False):
             msg = f"{option} needs --each" if each is None else f"--each stands for the examples; leave out {option}"
             raise click.UsageError(msg, click.get_current_context())
+
+
+def _layer_of_region(each: str | None, asked: Asked) -> str | None:
+    """Return the layer of the region's file; without a region, --layer is of --each."""
+    layer = asked["layer"]
+    if each is None or layer is None:
+        return layer
+    if asked["region"] is not None:
+        msg = "--layer may be of --each or of --region; convert one of them to a file with one layer"
+        raise click.UsageError(msg, click.get_current_context())
+    return None
 
 
 def _check_alone(others: Mapping[str, object]) -> None:

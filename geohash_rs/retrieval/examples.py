@@ -7,7 +7,7 @@ import geopandas as gpd
 import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
-__all__ = ["Example", "examples_frame", "tile_examples"]
+__all__ = ["Example", "examples_frame", "place_text", "tile_examples"]
 
 WINDOW = ("col", "row", "width", "height")
 
@@ -58,6 +58,15 @@ def tile_examples(tiles: gpd.GeoDataFrame, *, place: str = "") -> tuple[Example,
         )
         found.append(example)
     return tuple(found)
+
+
+def place_text(lon: float, lat: float) -> str:
+    """Write a place for the name of an example, to about 10 cm.
+
+    >>> place_text(7.1, 46.25000049)
+    'at 7.1, 46.25'
+    """
+    return f"at {round(lon, 6):.9g}, {round(lat, 6):.9g}"
 
 
 def examples_frame(right: Sequence[Example], wrong: Sequence[Example] = ()) -> gpd.GeoDataFrame:

@@ -184,7 +184,7 @@ def _ids_of(table: gpd.GeoDataFrame | gpd.GeoSeries, column: str, name: str) -> 
 
 
 def explain_left_out(many: Shapes | Patches, reasons: Mapping[int, str], *, num_left: int) -> str:
-    """Say how many queries are left out, and why.
+    """Report how many queries are left out, and why.
 
     Args:
         many: The queries.

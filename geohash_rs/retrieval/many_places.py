@@ -14,7 +14,7 @@ from geohash_rs.errors import GeoHashRSWarning, RegionError, SceneError, one_lin
 from geohash_rs.footprints.projection import WGS84, projection_of
 from geohash_rs.footprints.shapes import lonlat_shape
 from geohash_rs.retrieval.at_shapes import MOST_TILES, first_at, seen_in
-from geohash_rs.retrieval.examples import tile_examples
+from geohash_rs.retrieval.examples import place_text, tile_examples
 from geohash_rs.retrieval.many import Shapes
 from geohash_rs.retrieval.query import Query
 from geohash_rs.store.search.filters import parse_region
@@ -195,7 +195,7 @@ def _queries(
         rows = inverse[start : start + len(mine)]
         start += len(mine)
         shape = places.shapes[row]
-        at = f" at {shape.x:.12g}, {shape.y:.12g}" if shape.geom_type == "Point" else ""
+        at = f" {place_text(shape.x, shape.y)}" if shape.geom_type == "Point" else ""
         found[row] = Query(
             codes=codes[rows],
             footprint=footprints[rows[0]] if len(rows) == 1 else _joined(footprints[rows]),

@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from geohash_rs.codes import pack_codes
 from geohash_rs.errors import HasherMismatchError, QueryError, TileNotFoundError
 from geohash_rs.retrieval.at_point import explain_none, tiles_at
-from geohash_rs.retrieval.examples import Example, tile_examples
+from geohash_rs.retrieval.examples import Example, place_text, tile_examples
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
 
@@ -161,7 +161,7 @@ def query_of_point(
         footprint=tiles.geometry.iloc[0],
         source=int(ids[0]),
         vectors=archive.vectors(ids) if with_vectors else None,
-        examples=tile_examples(tiles.head(1), place="at {:.12g}, {:.12g}".format(*point)),
+        examples=tile_examples(tiles.head(1), place=place_text(*point)),
     )
 
 

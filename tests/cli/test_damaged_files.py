@@ -114,7 +114,8 @@ def test_indexing_names_each_file_in_plain_words(folder, call, tmp_path):
     kept = {record.scene.rsplit("/", 1)[-1] for record in records}
     assert kept == {"aux.tif", "mask.tif", "good.tif", "extra.tif", "nodata.tif"}
     code, said = call("index", folder, "--dry-run", "--tile-size", 64)
-    assert code == 0
+    assert code == 1  # files are left out
+    assert f"header.tif cannot be opened: {damaged}" in said
 
 
 @pytest.mark.parametrize("name", ["cut.tif", "header.tif", "jpeg.tif", "half.jp2", "text.tif"])

@@ -36,7 +36,7 @@ def layer(archive: Path, tmp_path: Path) -> Path:
 
 
 def test_each_point_of_a_layer_has_matches(run, archive: Path, layer: Path) -> None:
-    asked = ["query", archive, "--each", layer, "--each-layer", "sites"]
+    asked = ["query", archive, "--each", layer, "--layer", "sites"]
     code, out, err = run(*asked, "--id-column", "site", "-k", 2)
     assert code == 0
     assert err == (
@@ -58,7 +58,7 @@ def test_each_point_of_a_layer_has_matches(run, archive: Path, layer: Path) -> N
 def test_each_is_written_to_a_file_and_the_union_is_one_query(
     run, archive: Path, layer: Path, tmp_path: Path
 ) -> None:
-    asked = ["query", archive, "--each", layer, "--each-layer", "sites", "--id-column", "site"]
+    asked = ["query", archive, "--each", layer, "--layer", "sites", "--id-column", "site"]
     code, out, err = run(*asked, "-k", 3, "-o", tmp_path / "a.csv")
     assert (code, out) == (0, "")
     assert err.endswith(f"9 matches of 3 queries written to {tmp_path / 'a.csv'}.\n")
@@ -85,11 +85,19 @@ def test_each_patch_of_a_folder_has_matches(
     assert [line.split()[0] for line in out.splitlines()[1:]] == ["0.tif", "1.tif"]
 
 
+def test_a_file_of_several_layers_is_refused_with_the_option_that_helps(
+    run, archive: Path, layer: Path
+) -> None:
+    code, _, err = run("query", archive, "--each", layer)
+    assert code == 2
+    assert "has 3 layers (sites, none, lines); choose one with --layer" in err
+
+
 @pytest.mark.parametrize("name", ["none", "lines"])
 def test_a_layer_in_which_nothing_can_be_used_ends_with_1(
     run, archive: Path, layer: Path, name: str
 ) -> None:
-    code, out, err = run("query", archive, "--each", layer, "--each-layer", name)
+    code, out, err = run("query", archive, "--each", layer, "--layer", name)
     assert (code, out) == (1, "")
     assert "is empty" in err if name == "none" else "1: it is a LineString" in err
     assert err.count("\n") == 1
@@ -105,6 +113,8 @@ def test_a_layer_in_which_nothing_can_be_used_ends_with_1(
         (["--tile", "3", "--id-column", "site"], "--id-column needs --each"),
         (["--tile", "3", "--union"], "--union needs --each"),
         (["--each", "a.gpkg", "-o", "a.gpkg"], "is an input of this search"),
+        (["--each", "a.gpkg", "--region", "b.gpkg", "--layer", "x"], "of --each or of --region"),
+        (["--tile", "3", "--layer", "x"], "--layer needs --region"),
         (["--each", "a.gpkg"], "a.gpkg cannot be read as a layer of queries"),
     ],
 )
@@ -121,7 +131,7 @@ def test_points_are_searched_without_a_network(archive: Path, layer: Path) -> No
         "import sys\nfrom geohash_rs.cli import main\ntry:\n    main(sys.argv[1:])\n"
         "finally:\n    print(sorted({'torch', 'torchgeo', 'timm'} & sys.modules.keys()))"
     )
-    words = ["query", str(archive), "--each", str(layer), "--each-layer", "sites", "-k", "1"]
+    words = ["query", str(archive), "--each", str(layer), "--layer", "sites", "-k", "1"]
     done = subprocess.run(
         [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120
     )

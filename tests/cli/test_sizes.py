@@ -60,7 +60,7 @@ def test_a_second_run_skips_the_scenes_and_a_dry_run_counts_all_sizes(run, scene
     for words in (("--tile-size", "128,64"), ()):
         assert "2 scenes unchanged" in index(run, scenes, *words)[1]
         assert "0 tiles of 0 scenes would be read" in index(run, scenes, *words, "--dry-run")[1]
-    assert "2 of them replaced" in index(run, scenes, "--tile-size", "64")[1]
+    assert "2 of them replaced" in index(run, scenes, "--tile-size", "64", "--replace")[1]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import shapely
@@ -15,6 +16,8 @@ from geohash_rs.errors import (
     TimeRangeError,
     VectorError,
 )
+from geohash_rs.retrieval.at_shapes import first_at
+from geohash_rs.retrieval.each import retrieve_each
 from geohash_rs.retrieval.query import query_of_point, query_of_tile
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.store.code_store import CodeStore
@@ -368,3 +371,23 @@ def test_a_query_finds_the_same_matches_everywhere(
         assert len(theirs) == 30
         assert mine.columns.tolist() == theirs.columns.tolist()
         assert mine.equals(theirs)
+
+
+def test_many_queries_have_the_matches_of_single_ones_everywhere(
+    archive: Searchable, truth: RandomArchive
+) -> None:
+    embedded = CodeStore.open(truth.folder, mode="r")
+    tiles = truth.tiles[truth.tiles["tile_id"] % 40 == 0]
+    queries = [query_of_tile(archive, tile) for tile in tiles["tile_id"].tolist()]
+    names = pd.Series(np.arange(len(queries)))
+    limits, where = Limits(k=7), Where.parse(region=(-20, -20, 180, 60))
+    found, owners = retrieve_each(archive, queries, names, limits=limits, where=where)
+    for number, query in enumerate(queries):
+        mine = found[owners == number].drop(columns="query").reset_index(drop=True)
+        single = retrieve(embedded, query, limits=limits, where=where)
+        assert mine["tile_id"].tolist() == single["tile_id"].tolist()
+        assert mine["distance"].tolist() == single["distance"].tolist()
+    places = shapely.point_on_surface(truth.tiles.geometry.dropna().to_numpy()[::60])
+    assert first_at(archive, places, where=Where()).tolist() == (
+        first_at(embedded, places, where=Where()).tolist()
+    )

@@ -367,7 +367,7 @@ def test_matches_keep_what_they_were_asked_with(
     assert examples.crs == "EPSG:4326"
     names = list(examples["example"])
     assert names[:2] == ["a_20230601.tif", "tile 0"]
-    assert names[2].endswith(f"at {lon:.12g}, {lat:.12g}")
+    assert names[2].endswith(f"at {lon:.9g}, {lat:.9g}")
     assert names[3] == "tile 5"
     assert list(examples["positive"]) == [True, True, True, False]
     patch, tile = examples.iloc[0], examples.iloc[1]

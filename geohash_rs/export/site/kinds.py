@@ -57,7 +57,7 @@ class Kinds:
                 known.setdefault(value, len(known) + 1)
             numbers.append(known.get(value, 0))
         places = packed.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        found = np.array(numbers)[places + 1]
+        found: npt.NDArray[np.int64] = np.array(numbers)[places + 1]
         if (found == 0).any():
             self.bare.add(kind)
         return found

@@ -62,7 +62,7 @@ function begin(source) {
   $("choose").hidden = true;
   readLink();
   map.fit(ABOUT.bounds ?? [-170, -60, 170, 75]);
-  const first = state.good.length ? run() : map.look();
+  const first = state.good.length ? run() : map.look(); // what was asked comes before decoration
   first.then(() => addWorld(map)).catch(say);
 }
 
