@@ -10,14 +10,14 @@ from tests.store.helpers import make_grid, make_vectors
 
 
 def main() -> None:
-    """Add, replace, remove and compact in random order."""
+    """Add, replace, rename, remove and compact in random order."""
     folder, seed = sys.argv[1], int(sys.argv[2])
     rng = np.random.default_rng(seed)
     archive = CodeStore.open(folder)
     number = 0
     while True:
         scenes = {record.scene: record.num_tiles for record in archive.scenes()}
-        action = rng.choice(["add", "add", "add", "replace", "remove", "compact"])
+        action = rng.choice(["add", "add", "add", "replace", "rename", "remove", "compact"])
         if action == "compact":
             print("begin compact - 0", flush=True)
             archive.compact()
@@ -32,6 +32,12 @@ def main() -> None:
             print(f"begin remove {name} 0", flush=True)
             archive.remove_scenes([name])
             print(f"done remove {name} 0", flush=True)
+            continue
+        if action == "rename" and scenes:
+            print(f"begin rename {name} {seed}-{number}", flush=True)
+            archive.rename_scenes({name: f"{seed}-{number}"})
+            print(f"done rename {name} {seed}-{number}", flush=True)
+            number += 1
             continue
         print(f"begin set {name} {count}", flush=True)
         codes = np.full((count, 8), count % 251, np.uint8)

@@ -49,13 +49,13 @@ def crash_rounds(folder: Path, rounds: int) -> Counter:
     for seed in range(rounds):
         open_step = None
         for line in run_and_kill(folder, seed, float(rng.uniform(0.0, 0.6))):
-            step, action, name, count = line.split()
+            step, action, name, other = line.split()
             if step == "begin":
-                open_step = (action, name, int(count))
+                open_step = (action, name, other)
                 continue
             open_step = None
             counts["acknowledged"] += 1
-            apply(expected, action, name, int(count))
+            apply(expected, action, name, other)
         counts["killed in " + (open_step[0] if open_step else "between")] += 1
         with CodeStore.open(folder) as archive:
             report = archive.verify()
@@ -75,10 +75,12 @@ def crash_rounds(folder: Path, rounds: int) -> Counter:
     return counts
 
 
-def apply(state: dict[str, int], action: str, name: str, count: int) -> None:
+def apply(state: dict[str, int], action: str, name: str, other: str) -> None:
     """Apply the writer's changes to the expected contents."""
     if action == "set":
-        state[name] = count
+        state[name] = int(other)
+    elif action == "rename":
+        state[other] = state.pop(name)
     elif action == "remove":
         state.pop(name, None)
 
