@@ -90,13 +90,16 @@ def test_scenes_are_listed_with_dates_and_a_click_shows_one(visit):
     assert page.inner_text("#scenes-said") == "4 scenes"
     assert page.is_hidden("#scene-find")  # so few need no search
     zoom = seen.ask("known.view.map.getZoom()")
-    page.locator("#scene-list .scene").nth(1).press("Enter")
+    page.locator("#scene-list .scene").nth(2).press("Enter")
+    seen.address_has(f"date={dates[2]}")  # or a later scene would hide it
     page.wait_for_timeout(1500)
     assert seen.ask("known.view.map.getZoom()") > zoom + 0.5
     seen.shoot("23-scenes")
     page.evaluate("history.back()")
+    seen.until("!location.hash")
     page.wait_for_timeout(500)
     assert seen.ask("known.view.map.getZoom()") == pytest.approx(zoom)
+    assert seen.ask("state.day") == ""
 
 
 def test_ten_thousand_scenes_are_listed_a_hundred_at_a_time(visit):

@@ -70,7 +70,7 @@ function step(from, to) {
   show();
 }
 
-// Return to marks of before or of after; undo and redo then go on from there.
+// Return to former or later marks; undo and redo then take the steps before and after them.
 export function putBack(target) {
   const isIt = (one) => keyOf(one) === keyOf(target);
   for (const [from, to] of [[past, future], [future, past]]) {

@@ -14,10 +14,10 @@ function showCards() {
   drawn = state.matches;
   const { view, archive } = known;
   const on = {
-    show(match) {
-      look(() => view.fit([match.geometry]));
+    show: (match) => look(() => {
       showDateOf(match.properties);
-    },
+      view.fit([match.geometry]);
+    }),
     point: (match) => view.point(match?.geometry),
     up: (match) => judge(match, true),
     down: (match) => judge(match, false),

@@ -15,10 +15,10 @@ function item({ name, date, num_tiles: tiles, bounds }) {
   const button = make("button", { type: "button", class: "scene", disabled: !bounds, title: name }, make("b", {}, name), make("span", {}, about));
   if (bounds) {
     const [west, south, east, north] = bounds;
-    button.addEventListener("click", () => {
-      look(() => known.view.fit([{ type: "LineString", coordinates: [[west, south], [east, north]] }], { maxZoom: 17 }));
+    button.addEventListener("click", () => look(() => {
       showScene({ name, date });
-    });
+      known.view.fit([{ type: "LineString", coordinates: [[west, south], [east, north]] }], { maxZoom: 17 });
+    }));
   }
   return make("li", {}, button);
 }

@@ -11,6 +11,7 @@ const PAUSE = 400; // ms after a move of the map before the browser is told
 const steps = new Map();
 let now = null;
 let made = 0;
+let looking = false; // whether what changes is part of a look
 
 const addressOf = (hash) => (hash ? `#${hash}` : location.pathname);
 const keyOf = (hash) => `${hash} ${patchOf()?.codes ?? ""}`; // an address does not hold a large patch
@@ -34,7 +35,7 @@ export function step(hash, { kind = null, asked = hash } = {}) {
   if (!now) arrive(); // before the map is ready
   const key = keyOf(hash);
   if (key === now.key) return;
-  if (kind && kind === now.kind) {
+  if (looking || (kind && kind === now.kind)) {
     Object.assign(now, { key, hash, asked, page: null });
     history.replaceState({ step: now.id, view: viewOf() }, "", addressOf(hash));
     return;
@@ -44,7 +45,8 @@ export function step(hash, { kind = null, asked = hash } = {}) {
   history.pushState({ step: now.id, view: viewOf() }, "", addressOf(hash));
 }
 
-// Move the map to something; Back returns to where it was before this and all such moves in turn.
+// Move the map to something, and perhaps show its date; Back returns to where it was before this and
+// all such moves in turn.
 export function look(move) {
   if (!now) arrive();
   if (now.kind !== "look") {
@@ -53,7 +55,9 @@ export function look(move) {
     enter({ ...same, kind: "look" });
     history.pushState({ step: now.id, view: viewOf() }, "");
   }
+  looking = true;
   move();
+  looking = false;
 }
 
 // The step that the browser has come to: its page, if it is remembered, and its view of the map.
