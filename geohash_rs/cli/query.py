@@ -98,10 +98,9 @@ def query_command(
     _check_patch_options(patches, {"--window": window})
     check_pictures(output, remote_scenes=remote_scenes)
     check_engine(archive, asked)
-    from geohash_rs.export.formats import check_output
-    from geohash_rs.export.geojson import geojson_features
-
     if output is not None:
+        from geohash_rs.export.formats import check_output
+
         check_output(output, inputs=[*some, *filter(None, [asked["region"]])])
     layer = asked["layer"]
     asked["layer"] = _layer_of_region(each, asked)
@@ -137,6 +136,8 @@ def query_command(
         of = "" if each is None or union else f" of {matches['query'].nunique()} queries"
         echo(f"{len(matches)} matches{of} written to {output}.", err=True)
     if as_json:
+        from geohash_rs.export.geojson import geojson_features
+
         features = list(geojson_features(matches))
         lines = [*(f"{feature}," for feature in features[:-1]), *features[-1:]]
         echo('{"type": "FeatureCollection", "features": [', *lines, "]}")
