@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
@@ -20,6 +20,9 @@ from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
 from geohash_rs.cli.query_server import AUTO, Examples, Limits, answered
 from geohash_rs.cli.terminal import echo
 from geohash_rs.cli.tile_table import check_pictures, print_tile_at_point, print_tiles
+
+if TYPE_CHECKING:
+    from geohash_rs.retrieval.matches import Matches
 
 __all__ = ["query_command"]
 
@@ -144,11 +147,7 @@ def query_command(
         of = "" if each is None or union else f" of {matches['query'].nunique()} queries"
         echo(f"{len(matches)} matches{of} written to {output}.", err=True)
     if as_json:
-        from geohash_rs.export.geojson import geojson_features
-
-        features = list(geojson_features(matches))
-        lines = [*(f"{feature}," for feature in features[:-1]), *features[-1:]]
-        echo('{"type": "FeatureCollection", "features": [', *lines, "]}")
+        _print_geojson(matches)
     elif output is None:
         print_tiles(matches, scores=concept is not None)
 
@@ -170,6 +169,14 @@ def _layer_of_region(each: str | None, asked: Asked) -> str | None:
         msg = "--layer may be of --each or of --region; convert one of them to a file with one layer"
         raise click.UsageError(msg, click.get_current_context())
     return None
+
+
+def _print_geojson(matches: "Matches") -> None:
+    from geohash_rs.export.geojson import geojson_features
+
+    features = list(geojson_features(matches))
+    lines = [*(f"{feature}," for feature in features[:-1]), *features[-1:]]
+    echo('{"type": "FeatureCollection", "features": [', *lines, "]}")
 
 
 def _archive_and_patches(archive: str | None, patches: tuple[str, ...], server: str | None) -> tuple[str, tuple[str, ...]]:
