@@ -108,11 +108,10 @@ def query_command(
 
         check_output(output, inputs=[*some, *filter(None, [asked["region"]])])
     most = 20 if k is None and max_distance is None and precision is None else k
-    if server is not None:
-        what: Examples = {"patches": patches, "tiles": tiles, "point": point, "negatives": negatives, "bands": bands}
-        limits: Limits = {"k": most, "max_distance": max_distance, "exclude_overlap": exclude_overlap, "distinct": distinct}
-        if answered(server, archive, what, limits, asked, output=output, as_json=as_json):
-            return
+    what: Examples = {"patches": patches, "tiles": tiles, "point": point, "negatives": negatives, "bands": bands}
+    limits: Limits = {"k": most, "max_distance": max_distance, "exclude_overlap": exclude_overlap, "distinct": distinct}
+    if answered(server, archive, what, limits, asked, output=output, as_json=as_json):
+        return
     check_engine(archive, asked)
     layer = asked["layer"]
     asked["layer"] = _layer_of_region(each, asked)

@@ -195,6 +195,8 @@ class Server:
         content, headers = self._ask("POST", "/api/search/file", json.dumps(body).encode())
         if note := unquote(headers["x-note"]):
             warnings.warn(note, GeoHashRSWarning, stacklevel=2)
+        if said := unquote(headers["x-tile"]):
+            echo(said, err=True)
         return content, int(headers["x-matches"])
 
     def _hash(self, path: str, *, tile_size: int | None, bands: str | None) -> dict[str, Any]:
@@ -254,7 +256,7 @@ def _detail(content: bytes) -> str:
 
 
 def answered(
-    address: str,
+    address: str | None,
     archive: str,
     examples: Examples,
     limits: Limits,
@@ -266,7 +268,8 @@ def answered(
     """Let a server answer a query, if there is one.
 
     Args:
-        address: Its address; "auto" asks the one at the default address, if it serves the archive.
+        address: Its address; "auto" asks the one at the default address, if it serves the archive;
+            None asks none.
         archive: The archive; "" for that of the server.
         examples: What to search with.
         limits: How much to find.
@@ -281,6 +284,8 @@ def answered(
         click.UsageError: If it cannot do what the options say, or the address is none.
         GeoHashRSError: As `Server.query`, or if the file cannot be written.
     """
+    if address is None:
+        return False
     check_served(asked, examples, limits, output)
     server = Server.of_archive(archive) if address == AUTO else Server(address)
     if server is None:

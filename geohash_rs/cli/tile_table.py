@@ -100,13 +100,10 @@ def print_tile_at_point(tiles: object) -> None:
     Args:
         tiles: Matches.
     """
-    import pandas as pd
+    from geohash_rs.retrieval.examples import tile_at_point
 
-    examples = pd.DataFrame(getattr(tiles, "examples", None))
-    at_point = examples["tile_id"].notna() & examples["example"].str.contains(" at ", regex=False)
-    for one in examples[at_point].itertuples():
-        moment = "no date" if pd.isna(one.datetime) else f"{one.datetime:%Y-%m-%d %H:%M:%S} UTC"  # type: ignore[str-bytes-safe]
-        echo(f"Searching with {one.example}: {_last_part(str(one.scene))}, {moment.removesuffix(' 00:00:00 UTC')}.", err=True)
+    if said := tile_at_point(getattr(tiles, "examples", None)):
+        echo(said, err=True)
 
 
 def _last_part(address: str) -> str:

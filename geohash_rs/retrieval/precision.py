@@ -152,7 +152,7 @@ def add_precision(
 
 def insert_precision(
     matches: Matches,
-    calibration: Calibration | None,
+    calibration: "Calibration | None",
     where: Where,
     *,
     several: bool | npt.NDArray[np.bool_],

@@ -24,6 +24,7 @@ from geohash_rs.errors import GeoHashRSError
 from geohash_rs.export.formats import write
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.world import FILE as WORLD
+from geohash_rs.retrieval.examples import tile_at_point
 from geohash_rs.serve.cache import ByteCache
 from geohash_rs.serve.geojson import feature_collection
 from geohash_rs.serve.guard import Guard, content_security_policy
@@ -322,12 +323,14 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
     def search_file(request: SearchFileRequest) -> Response:
         """Find the tiles that look like the examples, and write them to a file, best first.
 
-        The header x-matches has their number, and x-note, percent-encoded, says what no tile meets.
+        The header x-matches has their number. Percent-encoded, x-note says what no tile meets, and
+        x-tile which tile stands for the point.
         """
         matches = searcher.search(request)
         answer = _file(matches, request.format, layer=request.layer)
         answer.headers["x-matches"] = str(len(matches))
         answer.headers["x-note"] = quote(searcher.unmet(request, matches))
+        answer.headers["x-tile"] = quote(tile_at_point(matches.examples))
         return answer
 
     patches = Turns("patches", at_once=PATCHES, waiting=16)

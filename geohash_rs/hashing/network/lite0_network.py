@@ -26,8 +26,8 @@ class Lite0(nn.Module):
     so it is for weights that exist.
 
     Attributes:
-        pretrained_cfg: Size, mean and standard deviation of the input, and the convolution that takes
-            it, by timm's names.
+        pretrained_cfg: Size, mean and standard deviation of the input, and the name of the first
+            convolution, by timm's names.
         num_features: Length of the feature vector.
         feature_info: Names of the stages that timm lists, by its names.
     """

@@ -5,10 +5,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from geohash_rs.errors import TileTableError
 from geohash_rs.store.segment.windows import TILE_SIZE
 
-__all__ = ["COLUMNS", "NUMBERS", "OPTIONAL", "SOURCE", "SOURCES", "STAMP", "TileTable"]
+__all__ = [
+    "COLUMNS",
+    "NUMBERS",
+    "OPTIONAL",
+    "SOURCE",
+    "SOURCES",
+    "STAMP",
+    "TileTable",
+    "check_texts",
+]
 
 SOURCE = "source"  # optional column: image or product from which a code was made
 SOURCES = pa.large_string()  # two million of them may take more than 2 GiB
@@ -34,3 +45,23 @@ class TileTable:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+
+def check_texts(texts: pa.Array, name: str, *, most: int) -> None:
+    """Check texts to be stored.
+
+    Args:
+        texts: Texts, distinct or not.
+        name: Their column, for messages.
+        most: Bytes that one may have.
+
+    Raises:
+        TileTableError: If one has a zero byte or is too long.
+    """
+    if pc.any(pc.match_substring(texts, "\0")).as_py():
+        msg = f"column {name!r} of tiles has a text with a zero byte; remove the byte."
+        raise TileTableError(msg)
+    longest = pc.max(pc.binary_length(texts)).as_py() or 0
+    if longest > most:
+        msg = f"column {name!r} of tiles has a text of {longest:,} bytes; use at most {most:,}."
+        raise TileTableError(msg)

@@ -19,6 +19,7 @@ from geohash_rs.store.segment.columns import (
     SOURCES,
     STAMP,
     TileTable,
+    check_texts,
 )
 from geohash_rs.store.segment.layout import MOST_FOOTPRINT, MOST_SOURCE, MOST_TEXT
 from geohash_rs.store.segment.shapes import lonlat_crs, lonlat_shapes, shape_bounds, shapes_to_wkb
@@ -26,7 +27,7 @@ from geohash_rs.store.segment.sizes import size_of_windows
 from geohash_rs.store.segment.windows import TILE_SIZE
 from geohash_rs.store.segment.wkb import read_shapes
 
-__all__ = ["check_texts", "empty_tiles", "sizes_of_tiles", "tiles_from_frame", "tiles_to_frame"]
+__all__ = ["empty_tiles", "sizes_of_tiles", "tiles_from_frame", "tiles_to_frame"]
 
 LIMIT = np.iinfo(np.int32).max
 
@@ -188,26 +189,6 @@ def _sources(series: pd.Series) -> dict[str, pa.Array]:
         raise TileTableError(msg)
     check_texts(array, SOURCE, most=MOST_SOURCE)
     return {SOURCE: array.cast(SOURCES)}
-
-
-def check_texts(texts: pa.Array, name: str, *, most: int) -> None:
-    """Check texts to be stored.
-
-    Args:
-        texts: Texts, distinct or not.
-        name: Their column, for messages.
-        most: Bytes that one may have.
-
-    Raises:
-        TileTableError: If one has a zero byte or is too long.
-    """
-    if pc.any(pc.match_substring(texts, "\0")).as_py():
-        msg = f"column {name!r} of tiles has a text with a zero byte; remove the byte."
-        raise TileTableError(msg)
-    longest = pc.max(pc.binary_length(texts)).as_py() or 0
-    if longest > most:
-        msg = f"column {name!r} of tiles has a text of {longest:,} bytes; use at most {most:,}."
-        raise TileTableError(msg)
 
 
 def _resampled(sizes: pa.Array, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
