@@ -101,7 +101,7 @@ def examples_frame(right: Sequence[Example], wrong: Sequence[Example] = ()) -> g
 
 
 def tile_at_point(examples: gpd.GeoDataFrame | None) -> str:
-    """Say which tile stands for the point of a query.
+    """Describe the tile that stands for the point of a query.
 
     Args:
         examples: As from `examples_frame`.
