@@ -5,8 +5,6 @@ import socket
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
-from email.message import Message
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -27,6 +25,8 @@ from geohash_rs.errors import (
 from geohash_rs.serve.addresses import PORT, place_of
 
 if TYPE_CHECKING:
+    from email.message import Message
+
     from geohash_rs.cli.asked import Asked
 
 __all__ = ["AUTO", "Examples", "Limits", "Server", "answered"]
@@ -113,7 +113,7 @@ class Server:
             msg = f"--server is {address!r}; pass the address that 'geohash-rs serve' printed, such as http://127.0.0.1:{PORT}, or {AUTO}"
             raise click.UsageError(msg, click.get_current_context())
         self.address = address.rstrip("/")
-        self._kind = HTTPConnection if parts.scheme == "http" else HTTPSConnection
+        self._secure = parts.scheme == "https"
         self._host = parts.hostname, port
 
     @classmethod
@@ -222,16 +222,19 @@ class Server:
             "place": answer["place"] or None,
         }
 
-    def _ask(self, method: str, path: str, body: bytes | None = None, *, name: str = "") -> tuple[bytes, Message]:
+    def _ask(self, method: str, path: str, body: bytes | None = None, *, name: str = "") -> tuple[bytes, "Message"]:
         """Send a request; return the content and the headers of the answer.
 
         Raises:
             EngineError: If the server refuses it.
             EngineUnreachableError: If it does not answer.
         """
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415 - slow to import
+
         headers = {"content-type": "image/tiff", "x-file-name": quote(name)} if name else {"content-type": "application/json"}
         try:
-            with closing(self._kind(*self._host, timeout=REACHED_WITHIN)) as connection:
+            kind = HTTPSConnection if self._secure else HTTPConnection
+            with closing(kind(*self._host, timeout=REACHED_WITHIN)) as connection:
                 connection.connect()
                 if isinstance(connection.sock, socket.socket):
                     connection.sock.settimeout(ANSWERED_WITHIN)

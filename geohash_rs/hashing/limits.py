@@ -152,7 +152,7 @@ class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Return that nothing here is compiled; otherwise torch imports its compiler to see to it."""
+        """Report that nothing here is compiled; otherwise torch imports its compiler first."""
         return False
 
     def __torch_dispatch__(

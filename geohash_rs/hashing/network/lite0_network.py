@@ -85,7 +85,7 @@ class SameConvolution(nn.Conv2d):
 
 
 class Normalisation(nn.BatchNorm2d):
-    """Batch normalisation, then a clip to [0, 6] unless told otherwise."""
+    """Batch normalisation, then a clip to [0, 6] unless you leave it out."""
 
     def __init__(self, channels: int, *, clips: bool = True) -> None:
         """Make it.
