@@ -161,9 +161,8 @@ def parse_region(region: RegionLike) -> Region:
 
         if isinstance(region, gpd.GeoDataFrame | gpd.GeoSeries):
             region = region_of_frame(region, name="region")
-    if isinstance(region, BaseGeometry):
-        return _from_geometry(region, name)
-    return _from_bbox(region)
+    given: Any = region
+    return _from_geometry(given, name) if isinstance(given, BaseGeometry) else _from_bbox(given)
 
 
 def _from_bbox(values: Sequence[float]) -> Region:
