@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +16,7 @@ from geohash_rs.store.disk.manifest import KeepVectors
 from geohash_rs.store.disk.records import SceneRecord
 
 if TYPE_CHECKING:  # what reads and hashes imagery is slow to import, so methods import it
+    import geopandas as gpd
     from torch.utils.data import Dataset
 
     from geohash_rs.embeddings.options import TableOptions, Tables
@@ -334,7 +334,7 @@ class Archive(CodeStore, Teaching):
     def add_embeddings(
         self,
         vectors: npt.ArrayLike,
-        tiles: gpd.GeoDataFrame,
+        tiles: "gpd.GeoDataFrame",
         *,
         embedding: "Embedding | None" = None,
         scenes: Sequence[SceneRecord] = (),

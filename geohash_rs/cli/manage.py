@@ -14,8 +14,8 @@ from geohash_rs.cli.terminal import echo
 if TYPE_CHECKING:
     from typing import Any
 
-    from geohash_rs.archive import Archive
     from geohash_rs.scenes.values import Values
+    from geohash_rs.store.code_store import CodeStore
 
 __all__ = [
     "compact_command",
@@ -33,10 +33,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @json_option
 def info_command(archive: Path, as_json: bool) -> None:
     """Report what an archive holds: tiles, scenes, hasher, extent and dates."""
-    from geohash_rs.archive import Archive
+    from geohash_rs.store.code_store import CodeStore
     from geohash_rs.store.summary import summarise
 
-    opened = Archive.open(archive, mode="r")
+    opened = CodeStore.open(archive, mode="r")
     summary = summarise(opened)
     summary |= _about_hasher(opened)
     if as_json:
@@ -68,7 +68,7 @@ def _sensor_line(sensor: "dict[str, Any]") -> str:
     )
 
 
-def _about_hasher(archive: "Archive") -> "dict[str, Any]":
+def _about_hasher(archive: "CodeStore") -> "dict[str, Any]":
     """Describe the hasher of an archive, if its file can be read."""
     from geohash_rs.errors import HasherError
     from geohash_rs.hashing.description import describe_hasher, name_of_embedding
@@ -223,7 +223,7 @@ def _export_site(archive: Path, output: Path, *, pictures: bool, remote_scenes: 
         echo(f"{count} tiles written to {output} ({size / 1e6:,.1f} MB); open index.html, or copy the folder to any web host.")
 
 
-def _model_of(archive: "Archive") -> str:
+def _model_of(archive: "CodeStore") -> str:
     """Return the name of the model whose vectors were hashed; "" if nobody said."""
     from geohash_rs.hashing.description import describe_hasher
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
 from geohash_rs.cli.asked import (
+    DATABASES,
     Asked,
-    archive_argument,
     check_engine,
     engine_options,
     opened,
@@ -17,14 +17,18 @@ from geohash_rs.cli.asked import (
 )
 from geohash_rs.cli.calibrate import read_calibration
 from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
+from geohash_rs.cli.query_server import AUTO, Examples, Limits, answered
 from geohash_rs.cli.terminal import echo
 from geohash_rs.cli.tile_table import check_pictures, print_tile_at_point, print_tiles
+
+if TYPE_CHECKING:
+    from geohash_rs.retrieval.matches import Matches
 
 __all__ = ["query_command"]
 
 
 @click.command("query")
-@archive_argument
+@click.argument("archive", metavar="ARCHIVE|s3://...|postgresql://...", required=False)
 @click.argument("patches", metavar="[PATCH]...", nargs=-1)
 @click.option("--point", type=Numbers("lon,lat"), help="Search with the archive's tile at this place: of --time, --scene, --label and --tile-size, the smallest, then the latest.")
 @click.option("--tile", "tiles", type=int, multiple=True, help="Search with the archive's tile that has this id; can be repeated.")
@@ -46,13 +50,14 @@ __all__ = ["query_command"]
 @click.option("--distinct", is_flag=True, help="Leave out tiles that overlap a better match.")
 @click.option("--ranking", type=click.Choice(["hamming", "asymmetric", "vectors"]), default="hamming", show_default=True, help="asymmetric: give more weight to the bits of the patch that the hasher is sure of. vectors: order the nearest 1,000 tiles by the feature vectors that the archive keeps.")
 @engine_options
+@click.option("--server", metavar="URL|auto", help="Let a running 'geohash-rs serve' answer, at once. URL: its address; it has the archive, so leave out ARCHIVE. auto: ask the one at the default address, if it serves ARCHIVE.")
 @click.option("--crs", help="CRS of the result, such as EPSG:32633.  [default: EPSG:4326]")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html. Without this option, a table is printed.")
 @remote_scenes_option
 @click.option("--json", "as_json", is_flag=True, help="Print GeoJSON instead of a table.")
 def query_command(
-    archive: str,
+    archive: str | None,
     patches: tuple[str, ...],
     point: tuple[float, ...] | None,
     tiles: tuple[int, ...],
@@ -72,6 +77,7 @@ def query_command(
     exclude_overlap: bool,
     distinct: bool,
     ranking: str,
+    server: str | None,
     crs: str | None,
     device: str,
     output: Path | None,
@@ -85,29 +91,32 @@ def query_command(
     places or patches on its own. From an archive in object storage, only the files that the search
     needs are fetched, to the user's cache folder.
     """
+    archive, patches = _archive_and_patches(archive, patches, server)
     examples = {"PATCH": patches, "--tile": tiles, "--point": point, "--vector": vector}
     _check_each(each, {**examples, "--negative": negatives, "--window": window, "--concept": concept}, {"--id-column": id_column, "--union": union})
     if concept is not None:
         others = {**examples, "--negative": negatives, "--max-distance": max_distance, "--exclude-overlap": exclude_overlap, "--calibration": calibration, "--ranking": ranking != "hamming"}
         _check_alone(others)
-    elif each is None and not any(value not in (None, ()) for value in examples.values()):
-        msg = "pass a PATCH.tif, --point, --tile, --vector, --each or --concept to search with"
-        raise click.UsageError(msg, click.get_current_context())
+    else:
+        _check_some({**examples, "--each": each})
     some = [*filter(None, [each]), *patches, *(text for text in negatives if not text.isdecimal())]
     _check_patch_options(some, {"--bands": bands, "--value-range": value_range})
     _check_patch_options(patches, {"--window": window})
     check_pictures(output, remote_scenes=remote_scenes)
-    check_engine(archive, asked)
-    from geohash_rs.export.formats import check_output
-    from geohash_rs.export.geojson import geojson_features
-
     if output is not None:
+        from geohash_rs.export.formats import check_output
+
         check_output(output, inputs=[*some, *filter(None, [asked["region"]])])
+    most = 20 if k is None and max_distance is None and precision is None else k
+    what: Examples = {"patches": patches, "tiles": tiles, "point": point, "negatives": negatives, "bands": bands}
+    limits: Limits = {"k": most, "max_distance": max_distance, "exclude_overlap": exclude_overlap, "distinct": distinct}
+    if answered(server, archive, what, limits, asked, output=output, as_json=as_json):
+        return
+    check_engine(archive, asked)
     layer = asked["layer"]
     asked["layer"] = _layer_of_region(each, asked)
     where = where_of(asked)
     with opened(archive, asked) as searched:
-        most = 20 if k is None and max_distance is None and precision is None else k
         if concept is not None:
             matches = searched.concept(concept).query(most, precision=precision, distinct=distinct, crs=crs, **where)
         else:
@@ -137,9 +146,7 @@ def query_command(
         of = "" if each is None or union else f" of {matches['query'].nunique()} queries"
         echo(f"{len(matches)} matches{of} written to {output}.", err=True)
     if as_json:
-        features = list(geojson_features(matches))
-        lines = [*(f"{feature}," for feature in features[:-1]), *features[-1:]]
-        echo('{"type": "FeatureCollection", "features": [', *lines, "]}")
+        _print_geojson(matches)
     elif output is None:
         print_tiles(matches, scores=concept is not None)
 
@@ -161,6 +168,34 @@ def _layer_of_region(each: str | None, asked: Asked) -> str | None:
         msg = "--layer may be of --each or of --region; convert one of them to a file with one layer"
         raise click.UsageError(msg, click.get_current_context())
     return None
+
+
+def _print_geojson(matches: "Matches") -> None:
+    from geohash_rs.export.geojson import geojson_features
+
+    features = list(geojson_features(matches))
+    lines = [*(f"{feature}," for feature in features[:-1]), *features[-1:]]
+    echo('{"type": "FeatureCollection", "features": [', *lines, "]}")
+
+
+def _archive_and_patches(archive: str | None, patches: tuple[str, ...], server: str | None) -> tuple[str, tuple[str, ...]]:
+    """Take the first argument for the archive; for a patch too if the server at an address has the archive."""
+    context = click.get_current_context()
+    if server in (None, AUTO):
+        if archive is None:
+            raise click.MissingParameter(ctx=context, param=context.command.params[0])
+        return archive, patches
+    if archive is not None and (archive.startswith(DATABASES) or Path(archive).is_dir()):
+        msg = f"{archive} is an archive, not a patch, and the server has its own; leave it out, or pass --server {AUTO}"
+        raise click.UsageError(msg, context)
+    return "", patches if archive is None else (archive, *patches)
+
+
+def _check_some(examples: Mapping[str, object]) -> None:
+    """Check that there is something to search with."""
+    if all(value in (None, ()) for value in examples.values()):
+        msg = "pass a PATCH.tif, --point, --tile, --vector, --each or --concept to search with"
+        raise click.UsageError(msg, click.get_current_context())
 
 
 def _check_alone(others: Mapping[str, object]) -> None:

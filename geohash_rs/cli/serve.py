@@ -12,6 +12,7 @@ import click
 from geohash_rs.cli.asked import DATABASES
 from geohash_rs.cli.options import remote_scenes_option
 from geohash_rs.cli.terminal import echo
+from geohash_rs.serve.addresses import PORT
 
 __all__ = ["serve_command"]
 
@@ -42,7 +43,7 @@ def _follow_input() -> None:
 
 @click.command("serve")
 @click.argument("archive", metavar="ARCHIVE|s3://...")
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port to listen on; 0 chooses a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Port to listen on; 0 chooses a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other is open to the network.")
 @click.option("--base-map", metavar="URL", callback=_base_map, help="Raster tiles under the footprints, such as https://HOST/{z}/{x}/{y}.png; none by default.")
 @click.option("--attribution", help="Credit line of the base map.")

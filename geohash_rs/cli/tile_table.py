@@ -1,12 +1,15 @@
 """Print tiles as a table on the terminal."""
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from geohash_rs.cli.terminal import echo
 
-__all__ = ["check_pictures", "print_tile_at_point", "print_tiles"]
+__all__ = ["check_pictures", "print_matches", "print_tile_at_point", "print_tiles"]
 
 SHOWN = ["rank", "distance", "tile_id", "scene", "col", "row", "datetime"]
 
@@ -50,11 +53,45 @@ def print_tiles(tiles: object, *, scores: bool = False) -> None:
         frame["source"] = frame["source"].map(_last_part, na_action="ignore")
         shown = [*shown, "source"]
     frame = frame.assign(tile_size=sizes, score=frame["similarity"].round(3))[shown]
-    if frame.empty:
+    frame = frame.assign(scene=frame["scene"].map(_last_part))
+    print_rows({name: [None if pd.isna(cell) else cell for cell in frame[name]] for name in shown})
+
+
+def print_matches(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table of the matches of a server, as `print_tiles` prints the same.
+
+    Args:
+        rows: For each its columns and values, as in GeoJSON.
+    """
+    widths = [[row[side] for side in ("width", "height") if row[side] is not None] for row in rows]
+    sizes = [row.get("tile_size", max(sides, default=None)) for row, sides in zip(rows, widths, strict=True)]
+    columns = {name: [row[name] for row in rows] for name in SHOWN}
+    columns["scene"] = list(map(_last_part, columns["scene"]))
+    columns["datetime"] = [None if text is None else datetime.fromisoformat(text) for text in columns["datetime"]]
+    moments = columns.pop("datetime")
+    if len({size for size in sizes if size is not None}) > 1:
+        columns["tile_size"] = sizes
+    columns["datetime"] = moments
+    if all(col is None for col in columns["col"]):
+        del columns["col"], columns["row"]
+    if any("source" in row for row in rows):
+        columns["source"] = [row["source"] and _last_part(row["source"]) for row in rows]
+    print_rows(columns)
+
+
+def print_rows(columns: Mapping[str, Sequence[object]]) -> None:
+    """Print a table, without pandas, which takes longer to import than a query.
+
+    Args:
+        columns: The values of each column by name, all as many; None prints as "-".
+    """
+    if not next(iter(columns.values()), ()):
         echo("no matches; widen the region, time or distance.", err=True)
         return
-    names = frame["scene"].map(_last_part)
-    echo(*frame.assign(scene=names).to_string(index=False, na_rep="-").split("\n"))
+    cells = [[name, *("-" if value is None else str(value) for value in values)] for name, values in columns.items()]
+    widths = [max(map(len, column)) for column in cells]
+    for row in zip(*cells, strict=True):
+        echo("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)))
 
 
 def print_tile_at_point(tiles: object) -> None:
@@ -63,13 +100,10 @@ def print_tile_at_point(tiles: object) -> None:
     Args:
         tiles: Matches.
     """
-    import pandas as pd
+    from geohash_rs.retrieval.examples import tile_at_point
 
-    examples = pd.DataFrame(getattr(tiles, "examples", None))
-    at_point = examples["tile_id"].notna() & examples["example"].str.contains(" at ", regex=False)
-    for one in examples[at_point].itertuples():
-        moment = "no date" if pd.isna(one.datetime) else f"{one.datetime:%Y-%m-%d %H:%M:%S} UTC"  # type: ignore[str-bytes-safe]
-        echo(f"Searching with {one.example}: {_last_part(str(one.scene))}, {moment.removesuffix(' 00:00:00 UTC')}.", err=True)
+    if said := tile_at_point(getattr(tiles, "examples", None)):
+        echo(said, err=True)
 
 
 def _last_part(address: str) -> str:

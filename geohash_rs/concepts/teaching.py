@@ -1,14 +1,15 @@
 """Teach an archive what is meant, by marks."""
 
 from pathlib import Path
-from typing import Protocol, Unpack
+from typing import TYPE_CHECKING, Protocol, Unpack
 
-from geohash_rs.concepts.concept import Concept
-from geohash_rs.concepts.concept_file import check_name
-from geohash_rs.concepts.marking import Shown, new_marks
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.store.search.where import WhereOptions
 from geohash_rs.store.searchable import where_in
+
+if TYPE_CHECKING:  # of no use to a query by example, so methods import it
+    from geohash_rs.concepts.concept import Concept
+    from geohash_rs.concepts.marking import Shown
 
 __all__ = ["Teaching"]
 
@@ -19,13 +20,13 @@ class Teaching(ImageQueries, Protocol):
     def learn(
         self,
         *,
-        right: Shown,
-        wrong: Shown = None,
+        right: "Shown",
+        wrong: "Shown" = None,
         name: str = "concept",
         layer: str | None = None,
         device: str = "cpu",
         **where: Unpack[WhereOptions],
-    ) -> Concept:
+    ) -> "Concept":
         """Learn what is meant from marks.
 
         >>> concept = archive.learn(right=["pits.gpkg", 12], wrong=[(8.25, 47.5)])  # doctest: +SKIP
@@ -51,6 +52,10 @@ class Teaching(ImageQueries, Protocol):
                 tile, or the name is not valid.
             GeoHashRSError: As `query` raises for patches, points and tiles.
         """
+        from geohash_rs.concepts.concept import Concept
+        from geohash_rs.concepts.concept_file import check_name
+        from geohash_rs.concepts.marking import new_marks
+
         called = check_name(name)
         marks, hasher = new_marks(
             self,
@@ -62,7 +67,7 @@ class Teaching(ImageQueries, Protocol):
         )
         return Concept.of_marks(self, marks, name=called, hasher=hasher)
 
-    def concept(self, path: str | Path) -> Concept:
+    def concept(self, path: str | Path) -> "Concept":
         """Read a concept that was saved, perhaps one of another archive with the same hasher.
 
         Args:
@@ -75,4 +80,6 @@ class Teaching(ImageQueries, Protocol):
             ConceptError: If the file is not a concept, or is damaged.
             HasherMismatchError: If another hasher made this archive's codes.
         """
+        from geohash_rs.concepts.concept import Concept
+
         return Concept.open(path, self)

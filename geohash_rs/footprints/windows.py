@@ -1,8 +1,9 @@
 """Turn windows of a scene into polygons, in the scene's CRS and in longitude and latitude."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
 from pyproj import Geod
 
 from geohash_rs.errors import SceneError
@@ -14,6 +15,9 @@ from geohash_rs.footprints.rings import (
     split_at_antimeridian,
     split_unwrapped,
 )
+
+if TYPE_CHECKING:
+    from affine import Affine
 
 __all__ = [
     "WGS84",
@@ -35,17 +39,18 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 
-def window_corners(transform: Affine, windows: npt.ArrayLike) -> FloatArray:
+def window_corners(transform: "Affine", windows: npt.ArrayLike) -> FloatArray:
     """Return the four corners of windows in the scene's CRS.
 
     Args:
-        transform: Affine transform of the scene, pixel to CRS; may be rotated or south-up.
+        transform: "Affine" transform of the scene, pixel to CRS; may be rotated or south-up.
         windows: Integers (col, row, width, height) in px, shape (windows, 4).
 
     Returns:
         Float64 x and y, shape (windows, 4, 2), ordered upper left, lower left, lower right, upper
         right in the pixel grid.
 
+    >>> from affine import Affine
     >>> window_corners(Affine(10, 0, 500, 0, -10, 900), [[1, 2, 3, 4]]).tolist()
     [[[510.0, 880.0], [510.0, 840.0], [540.0, 840.0], [540.0, 880.0]]]
     """
@@ -55,11 +60,11 @@ def window_corners(transform: Affine, windows: npt.ArrayLike) -> FloatArray:
     return _apply(transform, cols, rows)
 
 
-def native_footprints(transform: Affine, windows: npt.ArrayLike) -> GeometryArray:
+def native_footprints(transform: "Affine", windows: npt.ArrayLike) -> GeometryArray:
     """Return the polygon of each window in the scene's CRS.
 
     Args:
-        transform: Affine transform of the scene, pixel to CRS.
+        transform: "Affine" transform of the scene, pixel to CRS.
         windows: Integers (col, row, width, height) in px, shape (windows, 4).
 
     Returns:
@@ -68,7 +73,7 @@ def native_footprints(transform: Affine, windows: npt.ArrayLike) -> GeometryArra
     return polygons(window_corners(transform, windows))
 
 
-def footprints(transform: Affine, windows: npt.ArrayLike, *, crs: object) -> GeometryArray:
+def footprints(transform: "Affine", windows: npt.ArrayLike, *, crs: object) -> GeometryArray:
     """Return the polygon of each window in longitude and latitude (EPSG:4326).
 
     Corners are transformed in float64. An edge that bends by more than half a pixel gets more
@@ -77,7 +82,7 @@ def footprints(transform: Affine, windows: npt.ArrayLike, *, crs: object) -> Geo
     grid of MODIS), its footprint is the part on the Earth, to 1/64 of the window.
 
     Args:
-        transform: Affine transform of the scene, pixel to CRS.
+        transform: "Affine" transform of the scene, pixel to CRS.
         windows: Integers (col, row, width, height) in px, shape (windows, 4).
         crs: CRS of the scene, anything that ``pyproj.CRS.from_user_input`` accepts.
 
@@ -130,11 +135,13 @@ def footprints_from_rings(
     return geometries
 
 
-def ground_pixel(transform: Affine, width: int, height: int, *, crs: object) -> tuple[float, float]:
+def ground_pixel(
+    transform: "Affine", width: int, height: int, *, crs: object
+) -> tuple[float, float]:
     """Measure the width and height of a scene's centre pixel on the ground.
 
     Args:
-        transform: Affine transform of the scene, pixel to CRS.
+        transform: "Affine" transform of the scene, pixel to CRS.
         width: Columns of the scene.
         height: Rows of the scene.
         crs: CRS of the scene.
@@ -162,7 +169,7 @@ def ground_pixel(transform: Affine, width: int, height: int, *, crs: object) -> 
     return float(across), float(down)
 
 
-def _apply(transform: Affine, cols: FloatArray, rows: FloatArray) -> FloatArray:
+def _apply(transform: "Affine", cols: FloatArray, rows: FloatArray) -> FloatArray:
     x = transform.a * cols + transform.b * rows + transform.c
     y = transform.d * cols + transform.e * rows + transform.f
     return np.stack([x, y], axis=-1)

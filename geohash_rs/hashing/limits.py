@@ -150,6 +150,11 @@ class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.what, self.most, self.used = what, most, 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Report that nothing here is compiled; otherwise torch imports its compiler first."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., object],

@@ -7,7 +7,9 @@ import geopandas as gpd
 import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
-__all__ = ["Example", "examples_frame", "place_text", "tile_examples"]
+from geohash_rs.export.plain_text import scene_name
+
+__all__ = ["Example", "examples_frame", "place_text", "tile_at_point", "tile_examples"]
 
 WINDOW = ("col", "row", "width", "height")
 
@@ -96,3 +98,22 @@ def examples_frame(right: Sequence[Example], wrong: Sequence[Example] = ()) -> g
     }
     footprints = [example.footprint for example in examples]
     return gpd.GeoDataFrame(columns, geometry=footprints, crs="EPSG:4326")
+
+
+def tile_at_point(examples: gpd.GeoDataFrame | None) -> str:
+    """Describe the tile that stands for the point of a query.
+
+    Args:
+        examples: As from `examples_frame`.
+
+    Returns:
+        A sentence; "" if there was no point.
+    """
+    if examples is None:
+        return ""
+    at_point = examples["tile_id"].notna() & examples["example"].str.contains(" at ", regex=False)
+    for one in examples[at_point].itertuples():
+        day = "no date" if pd.isna(one.datetime) else f"{one.datetime:%Y-%m-%d %H:%M:%S} UTC"
+        short = day.removesuffix(" 00:00:00 UTC")
+        return f"Searching with {one.example}: {scene_name(str(one.scene))}, {short}."
+    return ""

@@ -5,8 +5,6 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import geopandas as gpd
-
 from geohash_rs.errors import GeoHashRSWarning, QueryError
 from geohash_rs.retrieval.matches import Matches
 from geohash_rs.retrieval.precision import (
@@ -29,13 +27,15 @@ from geohash_rs.scenes.values import check_value_range
 from geohash_rs.store.search.filters import RegionLike, SizeLike, TimeLike
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.searchable import Searchable, where_in
-from geohash_rs.trust.calibration import Calibration, calibrate_queries
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+
     from geohash_rs.hashing.extractor import Extractor
     from geohash_rs.hashing.hasher import Hasher
     from geohash_rs.retrieval.many import ManyLike
     from geohash_rs.retrieval.vectors import VectorLike
+    from geohash_rs.trust.calibration import Calibration
 
 __all__ = ["ImageQueries"]
 
@@ -48,7 +48,7 @@ class ImageQueries(Searchable, Protocol):
             or a loaded one is assigned. The archive itself does not keep it.
     """
 
-    calibration: Calibration | None = None
+    calibration: "Calibration | None" = None
 
     def hasher(self, *, device: str = "cpu") -> "Hasher":
         """Return the hasher that makes the codes."""
@@ -347,14 +347,14 @@ class ImageQueries(Searchable, Protocol):
 
     def calibrate(
         self,
-        labels: gpd.GeoDataFrame | str | Path,
+        labels: "gpd.GeoDataFrame | str | Path",
         *,
         column: str,
         layer: str | None = None,
         min_share: float = 0.5,
         block_km: float | None = None,
         delta: float = 0.1,
-    ) -> Calibration:
+    ) -> "Calibration":
         """Find out with labels how often the matches of a query are right, by distance.
 
         Each labelled tile is a query for the labelled tiles of other blocks of ground, and a tile
@@ -381,6 +381,8 @@ class ImageQueries(Searchable, Protocol):
             CalibrationError: If there is one class only, or too few blocks.
             QueryError: If the archive is empty.
         """
+        from geohash_rs.trust.calibration import calibrate_queries
+
         with self.one_state() as archive:
             self.calibration = calibrate_queries(
                 archive,

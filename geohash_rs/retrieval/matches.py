@@ -8,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from geohash_rs.export.formats import write
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -88,6 +86,8 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
                 drawn.
             **options: Further arguments of geopandas' method.
         """
+        from geohash_rs.export.formats import write
+
         if driver is None and not options:
             write(self, filename, remote_scenes=remote_scenes)
         else:

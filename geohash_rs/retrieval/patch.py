@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,9 @@ from geohash_rs.scenes.pixels import fill_invalid, north_up, read_window, stack_
 from geohash_rs.scenes.value_doubts import doubt_range, explain_fill, find_fill
 from geohash_rs.scenes.value_sample import sample_of_header, sample_values, scene_conversion
 from geohash_rs.scenes.values import Conversion, Values, stretch_values
-from geohash_rs.scenes.vector_reader import Pool
+
+if TYPE_CHECKING:
+    from geohash_rs.scenes.vector_reader import Pool
 
 __all__ = ["Patch", "read_patch"]
 
@@ -73,7 +75,7 @@ def read_patch(
     values: Sequence[Values] = (),
     value_range: tuple[float, float] | None = None,
     stretch: bool = False,
-    pool: Pool | None = None,
+    pool: "Pool | None" = None,
 ) -> Patch:
     """Read a patch as tiles for a hasher.
 
@@ -207,7 +209,7 @@ def _vectors(
     *,
     indexes: Sequence[int],
     nodata: float | None,
-    pool: Pool,
+    pool: "Pool",
 ) -> tuple[Tensor, list[Window]]:
     """Turn the stored pixels of windows into vectors, and say which have one.
 

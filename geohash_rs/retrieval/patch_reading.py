@@ -14,7 +14,6 @@ from geohash_rs.codes import pack_codes
 from geohash_rs.errors import QueryError
 from geohash_rs.hashing.extractor import Extractor
 from geohash_rs.hashing.hasher import Hasher
-from geohash_rs.indexing.embedded import check_version
 from geohash_rs.indexing.records import GROUND_SIZE, READING
 from geohash_rs.retrieval.examples import Example
 from geohash_rs.retrieval.patch import Patch, read_patch
@@ -123,6 +122,8 @@ class Reading:
         """
         hasher, records, key = self.hasher, self.records, scene_key(path)
         if hasher.pixels is not None:
+            from geohash_rs.indexing.embedded import check_version
+
             check_version(hasher.pixels, str(path))
         return read_patch(
             path,

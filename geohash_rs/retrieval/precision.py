@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,9 @@ from geohash_rs.retrieval.matches import Matches
 from geohash_rs.retrieval.query import Query
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable
-from geohash_rs.trust.calibration import Calibration
+
+if TYPE_CHECKING:
+    from geohash_rs.trust.calibration import Calibration
 
 __all__ = [
     "add_precision",
@@ -28,7 +31,7 @@ __all__ = [
 
 
 def nearest_allowed(
-    calibration: Calibration | None,
+    calibration: "Calibration | None",
     precision: float,
     *,
     max_distance: int | None,
@@ -93,8 +96,8 @@ def check_one_example(query: Query) -> None:
 
 
 def fitting(
-    calibration: Calibration | None, archive: Searchable, *, needed: bool
-) -> Calibration | None:
+    calibration: "Calibration | None", archive: Searchable, *, needed: bool
+) -> "Calibration | None":
     """Return a calibration if it holds for the codes; one that is not needed is only warned of.
 
     Args:
@@ -121,7 +124,7 @@ def fitting(
 
 def add_precision(
     matches: Matches,
-    calibration: Calibration | None,
+    calibration: "Calibration | None",
     query: Query,
     where: Where,
     *,
@@ -149,7 +152,7 @@ def add_precision(
 
 def insert_precision(
     matches: Matches,
-    calibration: Calibration | None,
+    calibration: "Calibration | None",
     where: Where,
     *,
     several: bool | npt.NDArray[np.bool_],

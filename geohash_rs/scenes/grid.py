@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,9 @@ from torch.utils.data import Sampler
 
 from geohash_rs.errors import SceneError, TileSizeError
 from geohash_rs.footprints.windows import ground_pixel
-from geohash_rs.scenes.dataset import Scenes, Tile
+
+if TYPE_CHECKING:  # TorchGeo, which it is built on, is of no use to a patch
+    from geohash_rs.scenes.dataset import Scenes, Tile
 
 __all__ = ["Edges", "GridSettings", "Raster", "TileGrid", "grid_starts"]
 
@@ -247,7 +249,7 @@ class GridSettings:
         return self.resolution / pixel[0], self.resolution / pixel[1]
 
 
-class TileGrid(Sampler[Tile]):
+class TileGrid(Sampler["Tile"]):
     """A sampler that yields all tiles of all scenes, scene by scene and row by row.
 
     Attributes:
@@ -261,7 +263,7 @@ class TileGrid(Sampler[Tile]):
 
     def __init__(
         self,
-        scenes: Scenes,
+        scenes: "Scenes",
         *,
         tile_size: int,
         stride: int | None = None,
@@ -306,8 +308,10 @@ class TileGrid(Sampler[Tile]):
         self.tiles: Windows = np.concatenate(parts)
         self._kept: Windows | None = self.tiles if max_nodata >= 1 else None
 
-    def __iter__(self) -> Iterator[Tile]:
+    def __iter__(self) -> "Iterator[Tile]":
         """Yield the tiles in order."""
+        from geohash_rs.scenes.dataset import Tile
+
         return (Tile(*row) for row in self._keep().tolist())
 
     def __len__(self) -> int:
@@ -316,11 +320,13 @@ class TileGrid(Sampler[Tile]):
 
     def _keep(self) -> Windows:
         if self._kept is None:
+            from geohash_rs.scenes.dataset import Tile
+
             shares = np.array([self._nodata_share(Tile(*row)) for row in self.tiles.tolist()])
             self._kept = self.tiles[shares <= self.settings.max_nodata]
         return self._kept
 
-    def _nodata_share(self, tile: Tile) -> float:
+    def _nodata_share(self, tile: "Tile") -> float:
         invalid = self.scenes.read(tile).invalid
         return 0.0 if invalid is None else float(invalid.mean())
 

@@ -1,8 +1,12 @@
-"""Find the names and addresses by which other devices reach this machine."""
+"""The names and addresses by which this machine is reached, and the default of the server's."""
 
 import socket
+import zlib
+from pathlib import Path
 
-__all__ = ["own_addresses", "own_names"]
+__all__ = ["PORT", "own_addresses", "own_names", "place_of"]
+
+PORT = 8765  # of the server, by default
 
 # Documentation addresses (RFC 5737, RFC 3849): a datagram socket picks a route to them without
 # sending anything.
@@ -36,3 +40,15 @@ def own_addresses(family: int) -> list[str]:
             continue
         found.append(f"[{address}]" if ":" in address else address)
     return found
+
+
+def place_of(folder: Path) -> str:
+    """Return what identifies the place of an archive on a machine, whatever its state.
+
+    Args:
+        folder: The archive.
+
+    Returns:
+        Eight hexadecimal digits.
+    """
+    return f"{zlib.crc32(str(folder.resolve()).encode()):08x}"

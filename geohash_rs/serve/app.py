@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote, unquote
 
 import anyio.to_thread
 from fastapi import FastAPI, Query, Request
@@ -24,6 +24,7 @@ from geohash_rs.errors import GeoHashRSError
 from geohash_rs.export.formats import write
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.world import FILE as WORLD
+from geohash_rs.retrieval.examples import tile_at_point
 from geohash_rs.serve.cache import ByteCache
 from geohash_rs.serve.geojson import feature_collection
 from geohash_rs.serve.guard import Guard, content_security_policy
@@ -40,6 +41,7 @@ from geohash_rs.serve.messages import (
     PatchAnswer,
     SceneAnswer,
     SceneListAnswer,
+    SearchFileRequest,
     SearchRequest,
     TileAnswer,
 )
@@ -57,6 +59,9 @@ from geohash_rs.serve.searching import Searcher, picture_size
 from geohash_rs.serve.teaching import Teacher
 from geohash_rs.serve.turns import BusyError, Room, Turns, in_own_thread
 from geohash_rs.serve.uploads import MAX_UPLOAD
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 __all__ = ["create_app", "maplibre_files"]
 
@@ -314,6 +319,20 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
         """Find the tiles that look like the examples, best first."""
         return Response(feature_collection(searcher.search(request)), media_type=GEOJSON)
 
+    @app.post("/api/search/file", responses={**WRONG, **FILES})
+    def search_file(request: SearchFileRequest) -> Response:
+        """Find the tiles that look like the examples, and write them to a file, best first.
+
+        The header x-matches has their number. Percent-encoded, x-note says what no tile meets, and
+        x-tile which tile stands for the point.
+        """
+        matches = searcher.search(request)
+        answer = _file(matches, request.format, layer=request.layer)
+        answer.headers["x-matches"] = str(len(matches))
+        answer.headers["x-note"] = quote(searcher.unmet(request, matches))
+        answer.headers["x-tile"] = quote(tile_at_point(matches.examples))
+        return answer
+
     patches = Turns("patches", at_once=PATCHES, waiting=16)
     room = Room("patches", most=MOST_RECEIVED)
 
@@ -335,11 +354,16 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
     @app.post("/api/export", responses={**WRONG, **FILES})
     def export_kept(request: ExportRequest) -> Response:
         """Write tiles to a file."""
-        with tempfile.TemporaryDirectory(prefix="geohash-rs-") as folder:
-            path = Path(folder) / f"matches.{request.format}"
-            write(searcher.kept(request.tiles), path)
-            content = path.read_bytes()
-        return _attachment(content, path.name, MEDIA[request.format])
+        return _file(searcher.kept(request.tiles), request.format)
+
+
+def _file(matches: "GeoDataFrame", kind: str, *, layer: str | None = None) -> Response:
+    """Write matches to a file that is sent as an attachment."""
+    with tempfile.TemporaryDirectory(prefix="geohash-rs-") as folder:
+        path = Path(folder) / f"matches.{kind}"
+        write(matches, path, layer=layer)
+        content = path.read_bytes()
+    return _attachment(content, path.name, MEDIA[kind])
 
 
 def _attachment(content: bytes, name: str, kind: str) -> Response:

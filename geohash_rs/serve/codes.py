@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.errors import HasherMismatchError, QueryError
-from geohash_rs.serve.messages import SearchRequest
+from geohash_rs.serve.messages import PatchExample, SearchRequest
 from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["check_fresh", "codes_of", "on_page"]
@@ -12,7 +12,7 @@ __all__ = ["check_fresh", "codes_of", "on_page"]
 WORDS_OF_OPTIONS = ("; pass ", "; choose another window")  # begin what to do with an option
 
 
-def codes_of(archive: Snapshot, request: SearchRequest) -> npt.NDArray[np.uint8]:
+def codes_of(archive: Snapshot, request: SearchRequest | PatchExample) -> npt.NDArray[np.uint8]:
     """Parse the hexadecimal codes of a patch.
 
     Args:

@@ -19,9 +19,11 @@ __all__ = [
     "MarksAnswer",
     "OtherMark",
     "PatchAnswer",
+    "PatchExample",
     "PromiseAnswer",
     "SceneAnswer",
     "SceneListAnswer",
+    "SearchFileRequest",
     "SearchRequest",
     "TileAnswer",
     "TileJudgement",
@@ -31,6 +33,7 @@ TileId = Annotated[int, Field(ge=0, lt=2**63, description="Id of a tile of the a
 Code = Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,512}$", description="A hexadecimal code.")]
 Moment = Annotated[str, Field(max_length=40)]
 MOST_EXAMPLES = 1000  # of a search, of one kind
+MOST_PATCHES = 100  # of a search, of one kind
 MOST_MARKS = 5000  # of a concept, of one kind
 MOST_CHECKS = 4  # of the same marks: together they fail in 40 % of cases
 MOST_FILE = 1_800_000  # characters of a concept's file
@@ -58,6 +61,17 @@ class Filters(Strict):
     )
 
 
+class PatchExample(Strict):
+    """An example patch, from /api/patch."""
+
+    name: str = Field(default="patch", max_length=100)
+    codes: list[Code] = Field(min_length=1, max_length=1024)
+    hasher: str | None = Field(default=None, max_length=128, description="What made the codes.")
+    place: dict[str, Any] | None = Field(
+        default=None, description="Its footprint, GeoJSON geometry."
+    )
+
+
 class SearchRequest(Filters):
     """The examples to search with, and the filters."""
 
@@ -76,12 +90,45 @@ class SearchRequest(Filters):
         max_length=MOST_EXAMPLES,
         description="Example tiles that matches should not look like.",
     )
+    point: Place | None = Field(
+        default=None, description="Longitude and latitude of an example tile, as tile-at finds it."
+    )
+    patches: list[PatchExample] = Field(
+        default=[], max_length=MOST_PATCHES, description="Example patches, in place of codes."
+    )
+    negative_patches: list[PatchExample] = Field(
+        default=[],
+        max_length=MOST_PATCHES,
+        description="Example patches that matches should not look like.",
+    )
+    bbox: tuple[float, float, float, float] | None = Field(
+        default=None,
+        description="Only tiles that meet minlon, minlat, maxlon, maxlat; without a region.",
+    )
+    within: bool = Field(default=False, description="Only tiles inside the region or bbox.")
+    labels: list[Annotated[str, Field(max_length=1000)]] | None = Field(
+        default=None, max_length=1000, description="Only tiles with these labels."
+    )
+    scenes: list[Annotated[str, Field(max_length=4096)]] | None = Field(
+        default=None,
+        max_length=1000,
+        description="Only tiles of these scenes, by path, file name or end of the path.",
+    )
     k: int = Field(default=24, ge=1, le=1000, description="Number of matches.")
     max_distance: int | None = Field(
         default=None, ge=0, description="Largest Hamming distance, bits, inclusive."
     )
     exclude_overlap: bool = Field(default=False, description="No matches overlap the examples.")
     distinct: bool = Field(default=False, description="No two matches overlap each other.")
+
+
+class SearchFileRequest(SearchRequest):
+    """A search whose matches are written to a file."""
+
+    format: Literal["geojson", "gpkg", "parquet", "csv"]
+    layer: str = Field(
+        default="matches", min_length=1, max_length=100, description="Layer of a GeoPackage."
+    )
 
 
 class KeptTile(Strict):

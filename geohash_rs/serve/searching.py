@@ -25,10 +25,13 @@ from geohash_rs.errors import (
 from geohash_rs.export.plain_text import scene_name
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
+from geohash_rs.retrieval.examples import Example
 from geohash_rs.retrieval.matches import Matches, rank_matches
 from geohash_rs.retrieval.patch_query import hash_patch
-from geohash_rs.retrieval.query import Query, join_queries, query_of_tile
+from geohash_rs.retrieval.query import Query, join_queries, query_of_point, query_of_tile
 from geohash_rs.retrieval.search import retrieve
+from geohash_rs.retrieval.unmet import explain_unmet
+from geohash_rs.serve.addresses import place_of
 from geohash_rs.serve.codes import codes_of, on_page
 from geohash_rs.serve.description import describe_archive
 from geohash_rs.serve.geojson import feature, feature_collection, read_polygon, short_names
@@ -36,6 +39,7 @@ from geohash_rs.serve.messages import (
     ArchiveAnswer,
     KeptTile,
     PatchAnswer,
+    PatchExample,
     SceneAnswer,
     SceneListAnswer,
     SearchRequest,
@@ -50,6 +54,7 @@ from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
 from geohash_rs.store.search.compiled import numba_works
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import where_in
 from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["Searcher", "State", "picture_size"]
@@ -184,7 +189,7 @@ class Searcher:
     @property
     def place(self) -> str:
         """Identifies where the archive lies, whatever its state."""
-        return f"{zlib.crc32(str(self.archive.path.resolve()).encode()):08x}"
+        return place_of(self.archive.path)
 
     @property
     def key(self) -> str:
@@ -360,21 +365,31 @@ class Searcher:
         """
         self.check()
         archive = self.archive.snapshot()  # unaffected by a concurrent refresh
-        positives = [query_of_tile(archive, tile_id) for tile_id in request.tiles]
+        where = _where(archive, request)
+        positives = [_query_of(archive, patch) for patch in request.patches]
+        positives += [query_of_tile(archive, tile_id) for tile_id in request.tiles]
+        if request.point is not None:
+            positives.append(query_of_point(archive, request.point, where=where))
         if request.codes:
             place = None if request.place is None else read_polygon(request.place, "place")
             positives.append(Query(codes=codes_of(archive, request), footprint=place))
-        negatives = [query_of_tile(archive, tile_id) for tile_id in request.negatives]
-        region = None if request.region is None else read_polygon(request.region, "region")
+        negatives = [_query_of(archive, patch) for patch in request.negative_patches]
+        negatives += [query_of_tile(archive, tile_id) for tile_id in request.negatives]
         found = retrieve(
             archive,
             join_queries(positives, negatives),
             limits=Limits(k=request.k, max_distance=request.max_distance),
-            where=Where.parse(region=region, time=request.time, tile_size=request.tile_sizes),
+            where=where,
             exclude_overlap=request.exclude_overlap,
             distinct=request.distinct,
         )
         return self.shown(found)
+
+    def unmet(self, request: SearchRequest, found: Matches) -> str:
+        """Explain which limits of a search nothing meets, see `explain_unmet`."""
+        archive = self.archive.snapshot()
+        where = _where(archive, request)
+        return explain_unmet(archive, where, scenes=found["scene"], found=len(found))
 
     def kept(self, tiles: Sequence[KeptTile]) -> gpd.GeoDataFrame:
         """Return kept matches as a table for export.
@@ -393,3 +408,31 @@ class Searcher:
             np.array([tile.distance for tile in tiles], dtype=np.int32),
             similarity=np.array([tile.similarity for tile in tiles], dtype=np.float64),
         )
+
+
+def _where(archive: Snapshot, request: SearchRequest) -> Where:
+    """Parse the limits of a search.
+
+    Raises:
+        QueryError: If a region and a box are given, or a limit is not valid.
+    """
+    region = None if request.region is None else read_polygon(request.region, "region")
+    if region is not None and request.bbox is not None:
+        msg = "the request has a region and a bbox; pass one of them."
+        raise QueryError(msg)
+    return where_in(
+        archive,
+        region=region or request.bbox,
+        within=request.within,
+        time=request.time,
+        scenes=request.scenes,
+        labels=request.labels,
+        tile_size=request.tile_sizes,
+    )
+
+
+def _query_of(archive: Snapshot, patch: PatchExample) -> Query:
+    """Make a query of a patch that was hashed before."""
+    place = None if patch.place is None else read_polygon(patch.place, f"place of {patch.name}")
+    example = Example(name=patch.name, footprint=place)
+    return Query(codes=codes_of(archive, patch), footprint=place, examples=(example,))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError
 from geohash_rs.pictures.permission import Permission
-from geohash_rs.serve.addresses import own_addresses, own_names
+from geohash_rs.serve.addresses import PORT, own_addresses, own_names
 
 if TYPE_CHECKING:
     import uvicorn
@@ -36,7 +36,7 @@ def run_server(
     *,
     archive: Archive | None = None,
     host: str = "127.0.0.1",
-    port: int = 8765,
+    port: int = PORT,
     base_map: str | None = None,
     attribution: str | None = None,
     folders: Sequence[Path] = (),

@@ -46,8 +46,13 @@ def count_codes(archive: Answers, *, first_id: int = 0, most: int = MOST_TILES) 
     codes = np.concatenate(parts) if parts else np.empty((0, 1), np.uint8)
     if not len(codes):
         return CodeCounts(num_tiles=0, num_codes=0, num_alike=0)
-    whole = np.ascontiguousarray(codes).view(f"V{codes.shape[1]}").reshape(-1)
-    counts = np.unique(whole, return_counts=True)[1]
+    words = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), np.uint8)
+    words[:, : codes.shape[1]] = codes
+    numbers = words.view(np.uint64)  # are sorted four times faster than bytes
+    whole = numbers.shape[1] == 1
+    ordered = np.sort(numbers, axis=None)[:, None] if whole else numbers[np.lexsort(numbers.T)]
+    first = np.flatnonzero((ordered[1:] != ordered[:-1]).any(axis=1)) + 1
+    counts = np.diff(first, prepend=0, append=len(ordered))
     return CodeCounts(num_tiles=len(codes), num_codes=len(counts), num_alike=int(counts.max()))
 
 

@@ -7,9 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 
@@ -35,9 +34,11 @@ from geohash_rs.store.renaming import rename_scenes
 from geohash_rs.store.search.filters import parse_names
 from geohash_rs.store.searchable import Codes, Ids
 from geohash_rs.store.segment.read import Segment
-from geohash_rs.store.segment.tiles import tiles_from_frame
 from geohash_rs.store.snapshot import Answers, Snapshot
 from geohash_rs.store.verification import VerifyReport, verify_archive
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 __all__ = ["CodeStore"]
 
@@ -272,7 +273,7 @@ class CodeStore(Answers):
     def add_codes(
         self,
         codes: Codes,
-        tiles: gpd.GeoDataFrame,
+        tiles: "gpd.GeoDataFrame",
         *,
         vectors: npt.ArrayLike | None = None,
         scenes: Sequence[SceneRecord] = (),
@@ -305,6 +306,8 @@ class CodeStore(Answers):
             VectorError: If vectors are missing or not wanted, or have another shape, length or
                 type, or hold numbers that are not finite or too large to keep.
         """
+        from geohash_rs.store.segment.tiles import tiles_from_frame
+
         replaced = parse_names(replace_scenes, what="replace_scenes")
         if self.num_bits is None:
             msg = (

@@ -5,19 +5,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
 from geohash_rs.errors import ExportError, QueryError
+from geohash_rs.store.segment.columns import SOURCE, STAMP
 from geohash_rs.store.segment.shapes import geo_metadata, lonlat_crs
-from geohash_rs.store.segment.tiles import SOURCE, STAMP, tiles_to_frame
 from geohash_rs.store.segment.windows import TILE_SIZE, WINDOW
 from geohash_rs.store.segment.wkb import read_shapes
 
 if TYPE_CHECKING:
+    import geopandas as gpd
     from xarray import Dataset
 
 __all__ = ["KINDS", "METADATA", "CodeTable", "byte_rows", "check_columns", "fixed_binary"]
@@ -123,7 +123,7 @@ class CodeTable:
             # texts of a dictionary become plain, and each field gets its metadata
             yield from ordered.cast(self.schema).to_batches()
 
-    def to_geopandas(self) -> gpd.GeoDataFrame:
+    def to_geopandas(self) -> "gpd.GeoDataFrame":
         """Read the whole table into memory, as a GeoDataFrame.
 
         Returns:
@@ -141,6 +141,8 @@ class CodeTable:
                 "'geometry'; add it, or read pyarrow.table(table).to_pandas()."
             )
             raise QueryError(msg)
+        from geohash_rs.store.segment.tiles import tiles_to_frame
+
         table = self.reader().read_all()
         frame = tiles_to_frame(table)
         if "code" in frame.columns:

@@ -23,9 +23,9 @@ from geohash_rs.store.disk.records import (
 )
 from geohash_rs.store.orphans import orphans
 from geohash_rs.store.segment.bits import pack_rows
+from geohash_rs.store.segment.columns import SOURCE, TileTable
 from geohash_rs.store.segment.layout import ID_BITS, MAX_ROWS
 from geohash_rs.store.segment.read import Segment
-from geohash_rs.store.segment.tiles import SOURCE, TileTable
 from geohash_rs.store.segment.vectors import check_vectors, encoded
 from geohash_rs.store.segment.windows import TILE_SIZE
 from geohash_rs.store.segment.write import SegmentData, curve_order, write_segment

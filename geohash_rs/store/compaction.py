@@ -14,10 +14,10 @@ from geohash_rs.store.disk.durable import verify_file
 from geohash_rs.store.disk.manifest import SegmentEntry, VectorsEntry
 from geohash_rs.store.disk.plain import plain_path
 from geohash_rs.store.orphans import collect_garbage
+from geohash_rs.store.segment.columns import TileTable
 from geohash_rs.store.segment.layout import MAX_ROWS
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.shapes import stored_bounds
-from geohash_rs.store.segment.tiles import TileTable
 from geohash_rs.store.segment.vectors import merged
 from geohash_rs.store.segment.write import SegmentData, curve_order
 

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
 
 from geohash_rs.errors import SceneError
-from geohash_rs.footprints.windows import ground_pixel
 from geohash_rs.store.code_counts import live_rows
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.snapshot import Answers
@@ -132,6 +130,10 @@ def ground_size_of(record: SceneRecord) -> float:
         return float(known)
     if record.transform is None or record.crs is None or not record.width or not record.height:
         return 0.0
+    from affine import Affine
+
+    from geohash_rs.footprints.windows import ground_pixel
+
     try:
         grid = Affine(*record.transform), record.width, record.height
         across, down = ground_pixel(*grid, crs=record.crs)

@@ -16,9 +16,9 @@ from geohash_rs.store.orphans import collect_garbage
 from geohash_rs.store.recoding import check_segment, share_file
 from geohash_rs.store.scene_counts import count_tiles
 from geohash_rs.store.segment.arrays import serialise_arrays
+from geohash_rs.store.segment.columns import check_texts
 from geohash_rs.store.segment.layout import INDEX, MOST_TEXT, TILES
 from geohash_rs.store.segment.read import Segment
-from geohash_rs.store.segment.tiles import check_texts
 from geohash_rs.store.segment.write import index_texts, write_tiles
 
 __all__ = ["rename_scenes"]

@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,6 +20,9 @@ from geohash_rs.store.search.nearest import Limits, SearchResult
 from geohash_rs.store.search.scene_names import full_names
 from geohash_rs.store.search.weights import BitWeights
 from geohash_rs.store.search.where import Where
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 __all__ = ["Codes", "Ids", "Searchable", "bits_of", "check_asked", "where_in"]
 
@@ -228,7 +230,7 @@ class Searchable(Protocol):
             iteration began. A tile_size is the one by which a search can be limited.
         """
 
-    def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
+    def tiles(self, ids: Ids) -> "gpd.GeoDataFrame":
         """Return tiles as rows, reading only the parts of the tables that hold them.
 
         Args:

@@ -7,9 +7,8 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -30,9 +29,11 @@ from geohash_rs.store.segment.bits import bits_at
 from geohash_rs.store.segment.boxes import boxes_in_view
 from geohash_rs.store.segment.layout import BLOCK
 from geohash_rs.store.segment.read import Segment
-from geohash_rs.store.segment.tiles import empty_tiles, tiles_to_frame
 from geohash_rs.store.segment.vectors import parts_of
 from geohash_rs.store.segment.windows import TILE_SIZE
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 __all__ = ["Answers", "Snapshot"]
 
@@ -127,8 +128,10 @@ class Answers(Searchable):
         state = dataclasses.replace(snapshot, pin=ReaderPin(snapshot.folder))
         return StoredRows(state=state, where=where, columns=frozenset(columns))
 
-    def tiles(self, ids: Ids) -> gpd.GeoDataFrame:
+    def tiles(self, ids: Ids) -> "gpd.GeoDataFrame":
         """Return tiles as rows; see `Searchable.tiles`."""
+        from geohash_rs.store.segment.tiles import empty_tiles, tiles_to_frame
+
         wanted = np.asarray(ids, dtype=np.int64).reshape(-1)
         tables, places = [], []
         for segment, where, rows in self.snapshot().locate(wanted):
@@ -197,7 +200,7 @@ class Answers(Searchable):
             rows, boxes = boxes_in_view(segment, view)
             yield segment.ids_of(rows), boxes
 
-    def iter_tiles(self, *, batch_size: int = 65_536) -> Iterator[gpd.GeoDataFrame]:
+    def iter_tiles(self, *, batch_size: int = 65_536) -> "Iterator[gpd.GeoDataFrame]":
         """Yield every tile, one batch at a time, so that memory stays bounded.
 
         Args:
@@ -209,6 +212,8 @@ class Answers(Searchable):
         Raises:
             ArchiveCorruptError: If a file is damaged.
         """
+        from geohash_rs.store.segment.tiles import tiles_to_frame
+
         step = max(1, batch_size // BLOCK)
         snapshot = self.snapshot()  # kept, so that its files are
         for segment in snapshot.segments:

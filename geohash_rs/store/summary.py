@@ -4,18 +4,19 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
 
 from geohash_rs.store.code_counts import count_codes, count_sizes
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.health import measure_health
-from geohash_rs.store.segment.tiles import COLUMNS, SOURCE, sizes_of_tiles
+from geohash_rs.store.segment.columns import COLUMNS, SOURCE
 from geohash_rs.store.segment.windows import TILE_SIZE
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 __all__ = ["exported_tiles", "summarise"]
 
@@ -70,7 +71,7 @@ def summarise(archive: CodeStore) -> dict[str, Any]:
     }
 
 
-def exported_tiles(archive: CodeStore) -> Iterator[gpd.GeoDataFrame]:
+def exported_tiles(archive: CodeStore) -> "Iterator[gpd.GeoDataFrame]":
     """Yield all tiles with the columns of a match except rank, distance and similarity.
 
     Args:
@@ -79,6 +80,11 @@ def exported_tiles(archive: CodeStore) -> Iterator[gpd.GeoDataFrame]:
     Yields:
         Batches of tiles; an empty archive yields one empty batch.
     """
+    import geopandas as gpd
+    import pandas as pd
+
+    from geohash_rs.store.segment.tiles import sizes_of_tiles
+
     state = archive.snapshot()
     arrays = {name for segment in state.segments for name in segment.index}
     for frame in state.iter_tiles() if state.num_tiles else [state.tiles([])]:

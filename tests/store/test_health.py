@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from geohash_rs.codes import hamming_distances
+from geohash_rs.store.code_counts import count_codes
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 from geohash_rs.store.health import measure_health, name_sensors
@@ -67,3 +68,14 @@ def test_sizes_that_grow_by_less_than_a_third_are_one_sensor():
 
 def test_an_empty_archive_has_no_sensors(tmp_path):
     assert measure_health(CodeStore.create(tmp_path / "a", num_bits=16)) == []
+
+
+@pytest.mark.parametrize("num_bits", [32, 64, 96, 136])
+def test_distinct_codes_of_any_length_are_counted(tmp_path, num_bits):
+    codes = RNG.integers(0, 2, (200, num_bits // 8), dtype=np.uint8) * 255
+    codes[:, :-1] *= RNG.integers(0, 2, (200, 1), dtype=np.uint8)
+    with CodeStore.create(tmp_path / "a", num_bits=num_bits) as store:
+        store.add_codes(codes, make_grid(200))
+        found = count_codes(store)
+    counts = np.unique(codes, axis=0, return_counts=True)[1]
+    assert (found.num_tiles, found.num_codes, found.num_alike) == (200, len(counts), counts.max())

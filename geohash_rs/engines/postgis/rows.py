@@ -13,7 +13,8 @@ import pyarrow.csv as pc
 from geohash_rs.engines.postgis.schema import COLUMNS
 from geohash_rs.store.code_table import KINDS, fixed_binary
 from geohash_rs.store.search.nearest import SearchResult
-from geohash_rs.store.segment.tiles import OPTIONAL, STAMP, empty_tiles, tiles_to_frame
+from geohash_rs.store.segment.columns import OPTIONAL, STAMP
+from geohash_rs.store.segment.tiles import empty_tiles, tiles_to_frame
 
 __all__ = [
     "CODES",

@@ -5,15 +5,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from geohash_rs.errors import HasherError, one_line
 from geohash_rs.hashing.limits import Allowance
+from geohash_rs.hashing.network.lite0_network import Lite0
 from geohash_rs.hashing.network.pooling import COVARIANCE, module_of, pool
 
 __all__ = ["Backbone", "check_input_size", "create_network"]
+
+SMALL = 32  # px
 
 
 class Backbone(nn.Module):
@@ -46,6 +48,7 @@ class Backbone(nn.Module):
         image_size: int | None = None,
         seed: int = 0,
         most_bytes: int | None = None,
+        network: nn.Module | None = None,
     ) -> None:
         """Make a timm network with random weights, or take a module as it is.
 
@@ -57,6 +60,7 @@ class Backbone(nn.Module):
             image_size: As the attribute; only for networks of a fixed size, such as transformers.
             seed: Seed of the weights.
             most_bytes: Memory that making the network may take; None for any.
+            network: The timm network of this name, if it is made already; None makes it.
 
         Raises:
             HasherError: If timm does not have this model, or the module does not return features.
@@ -70,13 +74,16 @@ class Backbone(nn.Module):
         self.weights = "own" if own else "random"
         self.adapted = False
         self.raw_input = False
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            with Allowance(f"the network {model_name}", most_bytes):
-                network: Any = (
-                    model if own else create_network(model, in_chans, image_size=image_size)
-                )
-        self.network = network
+        if network is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                with Allowance(f"the network {model_name}", most_bytes):
+                    network = (
+                        model
+                        if isinstance(model, nn.Module)
+                        else create_network(model, in_chans, image_size=image_size)
+                    )
+        self.network: Any = network
         config: Mapping[str, Any] = getattr(self.network, "pretrained_cfg", {})
         self.mean = _channels(config.get("mean", (0.5, 0.5, 0.5)), in_chans)
         self.std = _channels(config.get("std", (0.5, 0.5, 0.5)), in_chans)
@@ -142,6 +149,8 @@ def create_network(
     if not isinstance(model_name, str):
         msg = f"the backbone is {model_name!r}; use a timm name or a module, such as MyNet()."
         raise HasherError(msg)
+    import timm
+
     if not timm.is_model(model_name.split(".")[0]):
         close = timm.list_models(f"*{model_name.split('_')[0]}*")[:3]
         hint = f", such as {', '.join(close)}" if close else ""
@@ -202,7 +211,7 @@ def check_input_size(backbone: Backbone, size: int) -> None:
     Raises:
         HasherError: If it does not.
     """
-    if size in backbone.accepted:
+    if size in backbone.accepted or (isinstance(backbone.network, Lite0) and size > 0):
         return
     try:
         _shapes(backbone, size)
@@ -243,8 +252,12 @@ def _parts(backbone: Backbone) -> tuple[int, ...]:
 
 def _shapes(backbone: Backbone, size: int) -> list[tuple[int, ...]]:
     """Return the shapes of the parts for one image, without computing them."""
-    empty = copy.deepcopy(backbone).to("meta")
+    device = "meta"
+    if isinstance(backbone.network, Lite0) and size > 0:
+        # as of any size, and sooner computed than torch has imported what meta tensors need
+        device, size = "cpu", SMALL
+    empty = copy.deepcopy(backbone).to(device)
     empty.train(mode=False)
     with torch.no_grad():
-        layers = empty.layers(torch.zeros(1, backbone.in_chans, size, size, device="meta"))
+        layers = empty.layers(torch.zeros(1, backbone.in_chans, size, size, device=device))
     return [tuple(getattr(layer, "shape", ())) for layer in layers]

@@ -9,10 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-import timm
 import torch
 from safetensors.torch import load_file
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from geohash_rs.errors import BandMismatchError, HasherError, ignore_warnings, one_line
@@ -25,6 +23,7 @@ from geohash_rs.hashing.network.lite0 import (
     lite0_state_dict,
     rename_lite,
 )
+from geohash_rs.hashing.network.lite0_network import Lite0
 from geohash_rs.hashing.network.torchgeo_weights import TorchGeoWeights, is_weights_name
 from geohash_rs.scenes.sensors import meanings_of
 
@@ -99,7 +98,9 @@ def load_backbone(
         source, state = "file", read_state_dict(file)
     else:
         return _torchgeo_backbone(weights, None, in_chans=in_chans, stages=stages, seed=seed)
-    backbone = Backbone(model, in_chans=in_chans or 3, stages=stages, seed=seed)
+    count = in_chans or 3
+    network = Lite0(count) if model == LITE0 else None
+    backbone = Backbone(model, in_chans=count, stages=stages, seed=seed, network=network)
     _load_into(backbone, state, origin=source if file is None else str(file), bands=bands)
     backbone.weights = source
     return backbone
@@ -174,6 +175,7 @@ def rebuild_backbone(
         stages=stages,
         image_size=source.get("image_size"),
         most_bytes=allowance_of(weights),
+        network=Lite0(in_chans) if model == LITE0 else None,
     )
     backbone.network.load_state_dict(weights)
     backbone.weights = source["weights"]
@@ -286,6 +288,8 @@ def file_to_fetch(model: str) -> str:
     Args:
         model: Name of a timm model.
     """
+    import timm
+
     config = timm.get_pretrained_cfg(model)
     if config is None:
         return ""
@@ -365,6 +369,8 @@ def _adapted(weight: Tensor, bands: Sequence[str], *, count: int) -> Tensor:
         next((meanings.index(name) for name in names if name in meanings), None) for names in SEEN
     ]
     if len(meanings) != count or None in places:
+        from timm.models import adapt_input_conv
+
         adapted: Tensor = adapt_input_conv(count, weight)
         return adapted
     nir, red, green, blue = places

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import timm
 import torch
 
 from geohash_rs.errors import HasherError
@@ -82,6 +81,8 @@ class TorchGeoWeights:
         # the meta of ResNet152_Weights says resnet50 in TorchGeo 0.8
         of_enum = type(self.entry).__name__.removesuffix("_Weights").lower()
         names = (of_enum, str(self.meta.get("model", "")))
+        import timm
+
         return next((name for name in names if timm.is_model(name)), "")
 
     @property

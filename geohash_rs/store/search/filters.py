@@ -6,12 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import shapely
 from shapely import affinity
 from shapely.geometry.base import BaseGeometry
@@ -19,6 +17,9 @@ from shapely.geometry.base import BaseGeometry
 from geohash_rs.errors import QueryError, RegionError, TimeRangeError
 from geohash_rs.store.search.regions import read_region, region_of_frame
 from geohash_rs.store.times import EXAMPLE, parse_iso
+
+if TYPE_CHECKING:  # slow to import, so functions import them for what only they can parse
+    import geopandas as gpd
 
 __all__ = [
     "BBox",
@@ -34,9 +35,9 @@ __all__ = [
 ]
 
 BBox = tuple[float, float, float, float]
-RegionLike: TypeAlias = (
-    BaseGeometry | gpd.GeoDataFrame | gpd.GeoSeries | Path | str | Sequence[float]
-)
+RegionLike: TypeAlias = Union[  # noqa: UP007 - geopandas is named, not imported
+    BaseGeometry, "gpd.GeoDataFrame", "gpd.GeoSeries", Path, str, Sequence[float]
+]
 Moment = str | dt.date | dt.datetime | np.datetime64 | None
 TimeLike = Sequence[Moment] | str
 SizeLike = int | Collection[int]
@@ -155,11 +156,13 @@ def parse_region(region: RegionLike) -> Region:
     if isinstance(region, str | Path):
         name = str(region)
         region = read_region(region)
-    elif isinstance(region, gpd.GeoDataFrame | gpd.GeoSeries):
-        region = region_of_frame(region, name="region")
-    if isinstance(region, BaseGeometry):
-        return _from_geometry(region, name)
-    return _from_bbox(region)
+    elif not isinstance(region, BaseGeometry | Sequence | np.ndarray):
+        import geopandas as gpd
+
+        if isinstance(region, gpd.GeoDataFrame | gpd.GeoSeries):
+            region = region_of_frame(region, name="region")
+    given: Any = region
+    return _from_geometry(given, name) if isinstance(given, BaseGeometry) else _from_bbox(given)
 
 
 def _from_bbox(values: Sequence[float]) -> Region:
@@ -302,6 +305,8 @@ def parse_time(time: TimeLike) -> TimeRange:
 def _moment(value: Any, *, last: bool) -> int | None:  # noqa: ANN401 - anything a user passes
     if value is None or (isinstance(value, str) and value.strip() in ("", "..")):
         return None
+    import pandas as pd
+
     try:
         if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
             value = value.isoformat()

@@ -3,8 +3,8 @@
 import re
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -17,8 +17,9 @@ from geohash_rs.errors import (
     ignore_warnings,
     one_line,
 )
-from geohash_rs.footprints.projection import WGS84
-from geohash_rs.footprints.shapes import lonlat_shape
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 __all__ = [
     "EXAMPLES",
@@ -53,6 +54,8 @@ def read_region(path: str | Path, *, layer: str | None = None) -> BaseGeometry:
     Raises:
         RegionError: If it cannot be read, holds no geometry or several layers, or cannot be placed.
     """
+    import geopandas as gpd
+
     frame = read_shapes(path, layer=layer, what="a region")
     if not isinstance(frame, gpd.GeoDataFrame | gpd.GeoSeries):
         msg = f"{path} holds no geometry; pass a file of polygons, such as GeoJSON or GeoPackage."
@@ -62,7 +65,7 @@ def read_region(path: str | Path, *, layer: str | None = None) -> BaseGeometry:
 
 def read_shapes(
     path: str | Path, *, layer: str | None, what: str
-) -> gpd.GeoDataFrame | gpd.GeoSeries:
+) -> "gpd.GeoDataFrame | gpd.GeoSeries":
     """Read the table of a file of geometries, in the file's own CRS.
 
     Args:
@@ -88,8 +91,12 @@ def read_shapes(
         raise RegionError(msg) from error
 
 
-def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame | gpd.GeoSeries:
+def _read(file: Path, layer: str | None) -> "gpd.GeoDataFrame | gpd.GeoSeries":
     """Read a file of geometries; the errors of its format pass through."""
+    import geopandas as gpd
+
+    from geohash_rs.footprints.projection import WGS84
+
     if file.suffix.lower() == ".wkt":
         text = file.read_text("utf-8-sig")
         given = SRID.match(text)
@@ -109,7 +116,7 @@ def _reason(error: Exception, file: Path) -> str:
     return one_line(error)
 
 
-def region_of_frame(frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str) -> BaseGeometry:
+def region_of_frame(frame: "gpd.GeoDataFrame | gpd.GeoSeries", *, name: str) -> BaseGeometry:
     """Join the geometries of a table to one region on the globe.
 
     Args:
@@ -126,7 +133,7 @@ def region_of_frame(frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str) -> Ba
 
 
 def shapes_of_frame(
-    frame: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str
+    frame: "gpd.GeoDataFrame | gpd.GeoSeries", *, name: str
 ) -> npt.NDArray[np.object_]:
     """Bring the geometries of a table to longitude and latitude.
 
@@ -142,6 +149,9 @@ def shapes_of_frame(
     Raises:
         RegionError: If it holds no geometry, or one that has no longitude and latitude.
     """
+    from geohash_rs.footprints.projection import WGS84
+    from geohash_rs.footprints.shapes import lonlat_shape
+
     shapes = np.asarray(frame.geometry.array, dtype=object)
     shapes = shapely.force_2d(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
     if not len(shapes):

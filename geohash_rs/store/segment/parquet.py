@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from geohash_rs.errors import ArchiveCorruptError
 from geohash_rs.store.segment.arrays import map_bytes
+from geohash_rs.store.segment.columns import SOURCE, SOURCES, STAMP
 from geohash_rs.store.segment.layout import BLOCK, MOST_SOURCE, MOST_TEXT
 from geohash_rs.store.segment.pages import unpacked_size
-from geohash_rs.store.segment.tiles import SOURCE, SOURCES, STAMP
 from geohash_rs.store.segment.wkb import check_wkb
 
 __all__ = ["TileTableFile", "undecodable"]

@@ -18,11 +18,11 @@ from geohash_rs.store.disk.files import ArchiveFiles, FolderFiles
 from geohash_rs.store.disk.manifest import SegmentEntry, VectorsEntry
 from geohash_rs.store.segment.arrays import map_arrays, map_bytes
 from geohash_rs.store.segment.bits import bits_at
+from geohash_rs.store.segment.columns import SOURCE, SOURCES, STAMP
 from geohash_rs.store.segment.index_arrays import IndexArrays
 from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, MOST_SOURCE, TILES, VECTORS
 from geohash_rs.store.segment.pages import read_values
 from geohash_rs.store.segment.parquet import TileTableFile, undecodable
-from geohash_rs.store.segment.tiles import SOURCE, SOURCES, STAMP
 from geohash_rs.store.segment.vectors import StoredVectors
 from geohash_rs.store.segment.windows import TILE_SIZE, WINDOW, window_numbers
 from geohash_rs.store.segment.wkb import check_wkb

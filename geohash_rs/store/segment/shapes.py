@@ -3,18 +3,19 @@
 import functools
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyproj
 import shapely
 
 from geohash_rs.errors import SceneError, TileTableError
-from geohash_rs.footprints.windows import footprints_from_rings
 from geohash_rs.store.segment.wkb import read_shapes
+
+if TYPE_CHECKING:  # slow to import, and of no use to a search
+    import geopandas as gpd
+    import pyproj
 
 __all__ = [
     "geo_metadata",
@@ -31,7 +32,7 @@ QUAD = np.dtype(
 )
 
 
-def lonlat_shapes(frame: gpd.GeoDataFrame) -> npt.NDArray[np.object_]:
+def lonlat_shapes(frame: "gpd.GeoDataFrame") -> npt.NDArray[np.object_]:
     """Reproject the footprints of tiles to longitude and latitude.
 
     Args:
@@ -67,13 +68,15 @@ def lonlat_shapes(frame: gpd.GeoDataFrame) -> npt.NDArray[np.object_]:
     return np.asarray(array, dtype=object)
 
 
-def _reproject(shapes: gpd.GeoSeries) -> npt.NDArray[np.object_]:
+def _reproject(shapes: "gpd.GeoSeries") -> npt.NDArray[np.object_]:
     """Reproject footprints to longitude and latitude, split at the antimeridian.
 
     Raises:
         TileTableError: If one cannot be split, or crosses the antimeridian or a pole and is not a
             polygon without holes.
     """
+    from geohash_rs.footprints.windows import footprints_from_rings
+
     array = np.asarray(shapes.to_crs(lonlat_crs()).array)
     bounds = shapely.bounds(array)
     # wider than 180 degrees: its corners lie on both sides of the antimeridian
@@ -198,6 +201,8 @@ def geo_metadata(bounds: Sequence[float] | None, kinds: Sequence[str]) -> bytes:
 
 
 @functools.cache
-def lonlat_crs() -> pyproj.CRS:
+def lonlat_crs() -> "pyproj.CRS":
     """Return EPSG:4326, created once."""
+    import pyproj
+
     return pyproj.CRS.from_epsg(4326)

@@ -1,6 +1,5 @@
 """Convert tiles from a GeoDataFrame to the table that an archive stores, and back."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import geopandas as gpd
@@ -12,50 +11,25 @@ import pyarrow.compute as pc
 from geopandas.array import from_shapely
 
 from geohash_rs.errors import TileTableError
+from geohash_rs.store.segment.columns import (
+    COLUMNS,
+    NUMBERS,
+    OPTIONAL,
+    SOURCE,
+    SOURCES,
+    STAMP,
+    TileTable,
+    check_texts,
+)
 from geohash_rs.store.segment.layout import MOST_FOOTPRINT, MOST_SOURCE, MOST_TEXT
 from geohash_rs.store.segment.shapes import lonlat_crs, lonlat_shapes, shape_bounds, shapes_to_wkb
 from geohash_rs.store.segment.sizes import size_of_windows
 from geohash_rs.store.segment.windows import TILE_SIZE
 from geohash_rs.store.segment.wkb import read_shapes
 
-__all__ = [
-    "COLUMNS",
-    "OPTIONAL",
-    "SOURCE",
-    "SOURCES",
-    "TileTable",
-    "check_texts",
-    "empty_tiles",
-    "sizes_of_tiles",
-    "tiles_from_frame",
-    "tiles_to_frame",
-]
+__all__ = ["empty_tiles", "sizes_of_tiles", "tiles_from_frame", "tiles_to_frame"]
 
-SOURCE = "source"  # optional column: image or product from which a code was made
-SOURCES = pa.large_string()  # two million of them may take more than 2 GiB
-NUMBERS = ("col", "row", "width", "height")
-OPTIONAL = ("datetime_end", "label", TILE_SIZE, SOURCE)
-COLUMNS = ("tile_id", "scene", *NUMBERS, "datetime", "geometry")
-STAMP = pa.timestamp("us", tz="UTC")
 LIMIT = np.iinfo(np.int32).max
-
-
-@dataclass(frozen=True, kw_only=True)
-class TileTable:
-    """Tiles in the stored form.
-
-    Attributes:
-        table: Columns scene, col, row, width, height, datetime, [datetime_end], [label],
-            [tile_size], [source] and geometry (WKB, EPSG:4326), without tile ids.
-        bounds: (xmin, ymin, xmax, ymax) of each footprint in degrees, xmax above 180 if it
-            crosses the antimeridian, NaN if it is missing; float64, shape (n, 4).
-    """
-
-    table: pa.Table
-    bounds: npt.NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
 
 
 def tiles_from_frame(frame: gpd.GeoDataFrame) -> TileTable:
@@ -215,26 +189,6 @@ def _sources(series: pd.Series) -> dict[str, pa.Array]:
         raise TileTableError(msg)
     check_texts(array, SOURCE, most=MOST_SOURCE)
     return {SOURCE: array.cast(SOURCES)}
-
-
-def check_texts(texts: pa.Array, name: str, *, most: int) -> None:
-    """Check texts to be stored.
-
-    Args:
-        texts: Texts, distinct or not.
-        name: Their column, for messages.
-        most: Bytes that one may have.
-
-    Raises:
-        TileTableError: If one has a zero byte or is too long.
-    """
-    if pc.any(pc.match_substring(texts, "\0")).as_py():
-        msg = f"column {name!r} of tiles has a text with a zero byte; remove the byte."
-        raise TileTableError(msg)
-    longest = pc.max(pc.binary_length(texts)).as_py() or 0
-    if longest > most:
-        msg = f"column {name!r} of tiles has a text of {longest:,} bytes; use at most {most:,}."
-        raise TileTableError(msg)
 
 
 def _resampled(sizes: pa.Array, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:

@@ -14,13 +14,13 @@ from geohash_rs.footprints.bounds import total_bounds
 from geohash_rs.store.disk.durable import FileEntry, seal_file, sync_folder, write_file, writing
 from geohash_rs.store.disk.manifest import SegmentEntry
 from geohash_rs.store.segment.arrays import serialise_arrays
+from geohash_rs.store.segment.columns import SOURCE, TileTable
 from geohash_rs.store.segment.curve import box_keys
 from geohash_rs.store.segment.layout import BLOCK, CODES, INDEX, MARGIN, STEPS, TILES, VECTORS
 from geohash_rs.store.segment.numbered import numbered
 from geohash_rs.store.segment.pages import PAGE_BYTES, PAGE_ROWS, index_pages
 from geohash_rs.store.segment.shapes import geo_metadata
 from geohash_rs.store.segment.sizes import index_sizes
-from geohash_rs.store.segment.tiles import SOURCE, TileTable
 from geohash_rs.store.segment.windows import index_window
 
 __all__ = [

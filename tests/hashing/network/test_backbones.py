@@ -22,6 +22,12 @@ from geohash_rs.hashing.network.pretrained import load_backbone
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
+def _of_timm(backbone):
+    network = timm.create_model(backbone.model_name, num_classes=0).eval()
+    network.load_state_dict(backbone.network.state_dict())
+    return network
+
+
 @pytest.fixture(scope="module")
 def lite0():
     return load_backbone().eval()
@@ -58,7 +64,7 @@ def test_stages_append_the_mean_of_earlier_layers(lite0):
     with torch.inference_mode():
         features = with_stages(IMAGES)
         # timm's own way to the same outputs
-        _, earlier = with_stages.network.forward_intermediates(IMAGES, indices=[3, 4])
+        _, earlier = _of_timm(with_stages).forward_intermediates(IMAGES, indices=[3, 4])
     torch.testing.assert_close(features[:, :1280], lite0(IMAGES).detach())
     torch.testing.assert_close(features[:, 1280:1392], earlier[0].mean((2, 3)))
     torch.testing.assert_close(features[:, 1392:], earlier[1].mean((2, 3)))
@@ -69,7 +75,7 @@ def test_a_stage_may_append_how_channels_vary_together(lite0):
     assert with_stages.num_features == 1280 + 112 + 1176
     with torch.inference_mode():
         features = with_stages(IMAGES)
-        _, (output,) = with_stages.network.forward_intermediates(IMAGES, indices=[3])
+        _, (output,) = _of_timm(with_stages).forward_intermediates(IMAGES, indices=[3])
     seen = (projection(112) / 112**0.5) @ output.flatten(2)
     rows, columns = np.triu_indices(48)
     for found, places in zip(features[:, 1392:].numpy(), seen.numpy(), strict=True):

@@ -1,0 +1,317 @@
+"""Let a running ``geohash-rs serve`` answer a query: it has everything loaded already."""
+
+import json
+import socket
+import warnings
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+import click
+
+from geohash_rs.cli.asked import options_given
+from geohash_rs.cli.terminal import echo
+from geohash_rs.cli.tile_table import print_matches
+from geohash_rs.errors import (
+    EngineError,
+    EngineUnreachableError,
+    GeoHashRSWarning,
+    PatchError,
+    TimeRangeError,
+    one_line,
+)
+from geohash_rs.serve.addresses import PORT, place_of
+
+if TYPE_CHECKING:
+    from email.message import Message
+
+    from geohash_rs.cli.asked import Asked
+
+__all__ = ["AUTO", "Examples", "Limits", "Server", "answered"]
+
+AUTO = "auto"
+REACHED_WITHIN = 5  # seconds
+ANSWERED_WITHIN = 600  # seconds; a large patch takes minutes on a slow machine
+MOST_MATCHES = 1000
+KINDS = {".geojson": "geojson", ".json": "geojson", ".gpkg": "gpkg", ".parquet": "parquet", ".csv": "csv"}
+# What only this process can do, by parameter.
+HERE = (
+    "vector", "each", "concept", "window", "value_range", "precision", "calibration", "region", "layer",
+    "ranking", "engine", "schema", "table", "crs", "device", "remote_scenes",
+)  # fmt: skip
+
+
+class Examples(TypedDict):
+    """What to search with."""
+
+    patches: Sequence[str]
+    tiles: Sequence[int]
+    point: tuple[float, ...] | None
+    negatives: Sequence[str]
+    bands: str | None
+
+
+class Limits(TypedDict):
+    """How much to find."""
+
+    k: int | None
+    max_distance: int | None
+    exclude_overlap: bool
+    distinct: bool
+
+
+def check_served(asked: "Asked", examples: Examples, limits: Limits, output: Path | None) -> None:
+    """Check that a server can do what the options say.
+
+    Args:
+        asked: Values of the options of `where_options`.
+        examples: What to search with.
+        limits: How much to find.
+        output: File to write, if any.
+
+    Raises:
+        click.UsageError: If it cannot.
+    """
+    problem, sizes = "", asked["tile_size"] or ()
+    if given := options_given(HERE):
+        problem = f"cannot be used with {' and '.join(given)}"
+    elif output is not None and output.suffix.lower() not in KINDS:
+        problem = f"writes {', '.join(KINDS)}, not {output.suffix or output.name}"
+    elif limits["k"] is None or limits["k"] > MOST_MATCHES:
+        problem = f"needs -k, at most {MOST_MATCHES}"
+    elif len(sizes) > 1 and (examples["patches"] or _files(examples["negatives"])):
+        problem = "takes one --tile-size with a patch"
+    if problem:
+        msg = f"--server {problem}; leave out --server, or change that"
+        raise click.UsageError(msg, click.get_current_context())
+
+
+def _files(negatives: Sequence[str]) -> list[str]:
+    return [text for text in negatives if not text.isdecimal()]
+
+
+class Server:
+    """A running ``geohash-rs serve``."""
+
+    def __init__(self, address: str) -> None:
+        """Store the address.
+
+        Args:
+            address: As the server printed it, such as ``http://127.0.0.1:8765``.
+
+        Raises:
+            click.UsageError: If it is not such an address.
+        """
+        try:
+            parts = urlsplit(address)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+            msg = f"--server is {address!r}; pass the address that 'geohash-rs serve' printed, such as http://127.0.0.1:{PORT}, or {AUTO}"
+            raise click.UsageError(msg, click.get_current_context())
+        self.address = address.rstrip("/")
+        self._secure = parts.scheme == "https"
+        self._host = parts.hostname, port
+
+    @classmethod
+    def of_archive(cls, archive: str) -> "Server | None":
+        """Find the server of an archive at the default address of this machine.
+
+        Args:
+            archive: The archive's folder.
+
+        Returns:
+            The server; None if there is none, or it serves another archive.
+        """
+        server = cls(f"http://127.0.0.1:{PORT}")
+        try:
+            place = server.refresh()["place"]
+        except (EngineError, EngineUnreachableError, LookupError, TypeError):
+            return None
+        return server if "://" not in archive and place == place_of(Path(archive)) else None
+
+    def refresh(self) -> dict[str, Any]:
+        """Make the server look for a newer state of its archive.
+
+        Returns:
+            Its description of the archive.
+
+        Raises:
+            EngineError: If it refuses.
+            EngineUnreachableError: If it does not answer.
+        """
+        about: dict[str, Any] = json.loads(self._ask("GET", "/api/archive")[0])
+        return about
+
+    def query(self, examples: Examples, limits: Limits, asked: "Asked", *, kind: str, layer: str = "matches") -> tuple[bytes, int]:
+        """Search.
+
+        Args:
+            examples: What to search with.
+            limits: How much to find.
+            asked: Values of the options of `where_options`.
+            kind: Ending of the file to return, such as "geojson".
+            layer: Layer of a GeoPackage.
+
+        Returns:
+            The file, and the number of matches.
+
+        Raises:
+            EngineError: If the server refuses; the message is what it says.
+            EngineUnreachableError: If it does not answer.
+            PatchError: If a patch cannot be read.
+            TimeRangeError: If the time is empty.
+        """
+        time = asked["time"]
+        if time is not None and not time.strip():
+            msg = "--time is empty; write a period, such as 2023-06, or leave it out."
+            raise TimeRangeError(msg)
+        first, slash, last = (time or "").partition("/")
+        size = asked["tile_size"][0] if asked["tile_size"] else None
+        bad = examples["negatives"]
+
+        def hashed(paths: Sequence[str]) -> list[dict[str, Any]]:
+            return [self._hash(path, tile_size=size, bands=examples["bands"]) for path in paths]
+
+        body = {
+            **limits,
+            "format": kind,
+            "layer": layer,
+            "patches": hashed(examples["patches"]),
+            "tiles": examples["tiles"],
+            "point": examples["point"],
+            "negatives": [int(text) for text in bad if text.isdecimal()],
+            "negative_patches": hashed(_files(bad)),
+            "bbox": asked["bbox"],
+            "within": asked["within"],
+            "time": None if time is None else (first, last if slash else first),
+            "labels": asked["labels"] or None,
+            "scenes": [str(Path(name).absolute()) if Path(name).exists() else name for name in asked["scenes"]] or None,
+            "tile_sizes": asked["tile_size"],
+        }
+        content, headers = self._ask("POST", "/api/search/file", json.dumps(body).encode())
+        if note := unquote(headers["x-note"]):
+            warnings.warn(note, GeoHashRSWarning, stacklevel=2)
+        if said := unquote(headers["x-tile"]):
+            echo(said, err=True)
+        return content, int(headers["x-matches"])
+
+    def _hash(self, path: str, *, tile_size: int | None, bands: str | None) -> dict[str, Any]:
+        """Hash a patch.
+
+        Raises:
+            PatchError: If it cannot be read.
+        """
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            msg = f"{path} cannot be read ({error.strerror or error}); pass a GeoTIFF of this machine, as --server sends it to the server."
+            raise PatchError(msg) from error
+        asked = {"tile_size": tile_size, "bands": bands}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        answer = json.loads(self._ask("POST", f"/api/patch?{query}", content, name=Path(path).name)[0])
+        for note in answer["notes"]:
+            warnings.warn(note, GeoHashRSWarning, stacklevel=2)
+        return {
+            "name": answer["name"],
+            "codes": answer["codes"],
+            "hasher": answer["hasher"] or None,
+            "place": answer["place"] or None,
+        }
+
+    def _ask(self, method: str, path: str, body: bytes | None = None, *, name: str = "") -> tuple[bytes, "Message"]:
+        """Send a request; return the content and the headers of the answer.
+
+        Raises:
+            EngineError: If the server refuses it.
+            EngineUnreachableError: If it does not answer.
+        """
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415 - slow to import
+
+        headers = {"content-type": "image/tiff", "x-file-name": quote(name)} if name else {"content-type": "application/json"}
+        try:
+            kind = HTTPSConnection if self._secure else HTTPConnection
+            with closing(kind(*self._host, timeout=REACHED_WITHIN)) as connection:
+                connection.connect()
+                if isinstance(connection.sock, socket.socket):
+                    connection.sock.settimeout(ANSWERED_WITHIN)
+                connection.request(method, path, body=body, headers=headers)
+                answer = connection.getresponse()
+                status, content = answer.status, answer.read()
+        except (OSError, HTTPException) as error:
+            why = one_line(error) or type(error).__name__
+            msg = f"no geohash-rs server answers at {self.address} ({why}); start one with 'geohash-rs serve ARCHIVE', or leave out --server."
+            raise EngineUnreachableError(msg) from error
+        if status != 200:
+            raise EngineError(f"{self.address} answers: {_detail(content) or f'status {status}'}")
+        return content, answer.headers
+
+
+def _detail(content: bytes) -> str:
+    """Return what the answer to a refused request says; "" if it is not of our server."""
+    try:
+        return str(json.loads(content)["detail"])
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+def answered(
+    address: str | None,
+    archive: str,
+    examples: Examples,
+    limits: Limits,
+    asked: "Asked",
+    *,
+    output: Path | None,
+    as_json: bool,
+) -> bool:
+    """Let a server answer a query, if there is one.
+
+    Args:
+        address: Its address; "auto" asks the one at the default address, if it serves the archive;
+            None asks none.
+        archive: The archive; "" for that of the server.
+        examples: What to search with.
+        limits: How much to find.
+        asked: Values of the options of `where_options`.
+        output: File to write, if any.
+        as_json: Whether to print GeoJSON.
+
+    Returns:
+        Whether it has answered.
+
+    Raises:
+        click.UsageError: If it cannot do what the options say, or the address is none.
+        GeoHashRSError: As `Server.query`, or if the file cannot be written.
+    """
+    if address is None:
+        return False
+    check_served(asked, examples, limits, output)
+    server = Server.of_archive(archive) if address == AUTO else Server(address)
+    if server is None:
+        return False
+    if address != AUTO:
+        server.refresh()
+    _print_answer(server, examples, limits, asked, output=output, as_json=as_json)
+    return True
+
+
+def _print_answer(server: Server, examples: Examples, limits: Limits, asked: "Asked", *, output: Path | None, as_json: bool) -> None:
+    """Ask a server, and print or write what it answers, as a query in this process does."""
+    if output is not None:
+        from geohash_rs.export.formats import unfinished
+
+        kind = KINDS[output.suffix.lower()]
+        content, count = server.query(examples, limits, asked, kind=kind, layer=output.stem)
+        with unfinished(output, layers=(output.stem,)) as (draft, _):
+            draft.write_bytes(content)
+        echo(f"{count} matches written to {output}.", err=True)
+    if as_json or output is None:
+        content, _ = server.query(examples, limits, asked, kind="geojson")
+        if as_json:
+            echo(*content.decode().removesuffix("\n").split("\n"))
+        else:
+            print_matches([feature["properties"] for feature in json.loads(content)["features"]])
