@@ -1,6 +1,6 @@
 """The days on which the tiles in view were taken, read from the index."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,20 +44,24 @@ class PartInView:
         """Return when tiles were taken, us since 1970, the smallest number where unknown."""
         return self._moments()[self.segment.numbers("start", self.rows)]
 
-    def on(self, day: int | str | None) -> "PartInView":
-        """Return the tiles of a day.
+    def on(self, day: int | str | None, *, scenes: Collection[str] | None) -> "PartInView":
+        """Return the tiles of a day and of scenes.
 
         Args:
             day: As in `Shown`.
+            scenes: Paths or URIs; None means all.
 
         Returns:
             Those that were taken on it.
         """
-        if day is None:
-            return self
-        moments = self._moments()
-        counts = moments == NEVER if day == UNDATED else moments // DAY == day
-        kept = counts[self.segment.numbers("start", self.rows)]
+        kept = np.ones(len(self.rows), bool)
+        if day is not None:
+            moments = self._moments()
+            counts = moments == NEVER if day == UNDATED else moments // DAY == day
+            kept &= counts[self.segment.numbers("start", self.rows)]
+        if scenes is not None:
+            counts = np.array([text in scenes for text in self.segment.texts("scene")])
+            kept &= counts[self.segment.numbers("scene", self.rows)]
         return PartInView(segment=self.segment, rows=self.rows[kept], boxes=self.boxes[kept])
 
     def count(self) -> Iterable[tuple[int | str, str, int]]:

@@ -88,7 +88,7 @@ class Shown:
         return cls(where=where, day=None if day is None else _day(day))
 
     def rows(self, segment: Segment, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Return which rows of a segment are shown on any day.
+        """Return which rows of a segment are shown on any day and of any scene.
 
         Args:
             segment: The segment.
@@ -98,9 +98,10 @@ class Shown:
             Booleans, shape (m,).
         """
         kept = np.ones(len(rows), bool)
-        if self.where.is_everything:
+        where = dataclasses.replace(self.where, scenes=None)
+        if where.is_everything:
             return kept
-        rules = rules_of(segment, self.where)
+        rules = rules_of(segment, where)
         if rules is None:
             return ~kept
         for rule in rules:

@@ -98,7 +98,7 @@ def tiles_in_view(archive: Snapshot, view: Sequence[float], *, shown: Shown = EV
     """
     parts = list(_parts(archive, view, shown))
     dates = json.dumps(dates_of(parts), separators=(",", ":"))
-    parts = _topmost([part.on(shown.day) for part in parts])
+    parts = _topmost([part.on(shown.day, scenes=shown.where.scenes) for part in parts])
     count = sum(len(part.rows) for part in parts)
     if count <= MOST_FOOTPRINTS:
         kind = "footprints"

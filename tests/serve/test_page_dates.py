@@ -1,10 +1,14 @@
 """Dates on the page: the tile that a click takes is the one that is seen, on every date."""
 
+import time
 from io import BytesIO
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
+import shapely
 from PIL import Image
 from rasterio.transform import from_origin
 
@@ -18,6 +22,7 @@ DATES = [
     f"{year}-{month:02}-{year - 2000:02}"
     for year, month in zip(range(2011, 2021), range(1, 11), strict=True)
 ]
+SMALL = {"width": 820, "height": 460}  # drawn fast without a graphics card
 TILE, SIDE = 32, 10 * 32  # px; each later scene is a column of tiles narrower
 
 
@@ -71,14 +76,6 @@ def place(archive):
     stop()
 
 
-def still(seen):
-    """Wait until the map is drawn."""
-    seen.page.wait_for_timeout(150)
-    seen.page.wait_for_load_state("networkidle", timeout=WAIT)
-    drawn = "known.view.map.triggerRepaint() ?? known.view.map.once('idle', done)"
-    seen.ask(f"new Promise((done) => {drawn})")
-
-
 def column(seen, number):
     """Return the screen position of a tile in the column whose latest date has this number."""
     across = (SIDE - (number + 0.5) * TILE) * 10
@@ -94,19 +91,24 @@ def at(seen, x, y):
     return box["x"] + point["x"], box["y"] + point["y"]
 
 
-def colour_at(seen, x, y):
-    """Return the colour of a place on the screen, between the lines of footprints."""
-    clip = {"x": x + 2, "y": y + 2, "width": 4, "height": 4}
-    shot = Image.open(BytesIO(seen.page.screenshot(clip=clip))).convert("RGB")
-    return np.asarray(shot, float).reshape(-1, 3).mean(axis=0)
-
-
-def seen_date(seen, x, y):
-    """Return the number of the date whose colour is seen."""
+def dates_at(seen, *spots):
+    """Return the numbers of the dates whose colours are seen, -1 for another colour."""
     colours = np.array([colour_of(number) for number in range(10)])
-    away = np.abs(colours - colour_at(seen, x, y)).max(axis=1)
-    assert away.min() < 12, away
-    return int(away.argmin())
+    shot = np.asarray(Image.open(BytesIO(seen.page.screenshot())).convert("RGB"), float)
+    found = []
+    for x, y in spots:  # next to the numbers of ranks
+        seen_here = shot[int(y) + 5 : int(y) + 8, int(x) + 5 : int(x) + 8].mean(axis=(0, 1))
+        away = np.abs(colours - seen_here).max(axis=1)
+        found.append(int(away.argmin()) if away.min() < 12 else -1)
+    return found
+
+
+def wait_for(seen, spots, expected):
+    """Wait until these dates are drawn at these places."""
+    last = time.monotonic() + WAIT / 1000
+    while (found := dates_at(seen, *spots)) != expected:
+        assert time.monotonic() < last, (found, expected)
+        seen.page.wait_for_timeout(100)
 
 
 def click(seen, x, y):
@@ -119,7 +121,7 @@ def click(seen, x, y):
 
 
 def test_on_every_date_a_click_takes_the_tile_that_is_seen(visit, place, archive):
-    seen = visit(at=place).open()
+    seen = visit(at=place, viewport=SMALL).open("#k=1")
     page = seen.page
     page.focus("#date")
     page.keyboard.press("End")
@@ -127,42 +129,36 @@ def test_on_every_date_a_click_takes_the_tile_that_is_seen(visit, place, archive
         page.focus("#date")
         page.keyboard.press("ArrowLeft")
         assert page.inner_text("#date-text") == DATES[number]
-        still(seen)
-        # in the first column, where all ten lie over each other, and in that of the date itself
-        for x, y in (column(seen, 9), column(seen, number)):
-            assert seen_date(seen, x, y) == number
-            count, tile = click(seen, x, y)
-            (row,) = archive.tiles([tile]).itertuples()
-            assert (count, f"{row.datetime:%Y-%m-%d}") == (1, DATES[number])
-            text = page.inner_text("#examples")
-            assert f"tile {tile}" in text
-            assert DATES[number] in text
-            assert row.scene.split("/")[-1] in text
-            page.click("#clear")
-            still(seen)
+        # in the first column, where all ten lie over each other, and in the last of this date
+        spots = [column(seen, 9), column(seen, number)]
+        wait_for(seen, spots, [number, number])
+        count, tile = click(seen, *spots[number % 2])
+        (row,) = archive.tiles([tile]).itertuples()
+        assert (count, f"{row.datetime:%Y-%m-%d}") == (1, DATES[number])
+        text = page.inner_text("#examples")
+        assert [f"tile {tile}", DATES[number], row.scene.split("/")[-1]] == text.split("\n")[:3]
+        page.click("#clear")
         assert f"date={DATES[number]}" in page.url
     seen.shoot("20-the-first-of-ten-dates")
     assert page.is_disabled("#date-before")
 
 
 def test_with_all_dates_a_click_takes_the_latest_tile_there(visit, place, archive):
-    seen = visit(at=place).open()
+    seen = visit(at=place, viewport=SMALL).open("#k=1")
     assert seen.page.inner_text("#date-text") == "10 dates, latest on top"
-    still(seen)
+    spots = [column(seen, number) for number in range(10)]
+    wait_for(seen, spots, [*range(10)])
     seen.shoot("21-all-of-ten-dates")
     drawn = seen.ask("known.view.map.getSource('tiles').serialize().data.features.length")
     assert drawn == 100  # of 550: one for each place
     for number in range(10):
-        x, y = column(seen, number)
-        assert seen_date(seen, x, y) == number
-        _, tile = click(seen, x, y)
+        _, tile = click(seen, *spots[number])
         assert f"{archive.tiles([tile])['datetime'].iloc[0]:%Y-%m-%d}" == DATES[number]
         seen.page.click("#clear")
-        still(seen)
 
 
 def test_when_limits_what_is_seen_and_taken(visit, place, archive):
-    seen = visit(at=place).open(f"#date={DATES[8]}")
+    seen = visit(at=place, viewport=SMALL).open(f"#k=1&date={DATES[8]}")
     page = seen.page
     assert page.inner_text("#date-text") == DATES[8]
     page.click("#filters summary")
@@ -170,13 +166,11 @@ def test_when_limits_what_is_seen_and_taken(visit, place, archive):
     page.fill("#to", "2015-12-31")
     seen.until("document.querySelector('#date-text').textContent === '3 dates, latest on top'")
     assert page.get_attribute("#date-all", "aria-pressed") == "true"  # the date was left out
-    still(seen)
-    x, y = column(seen, 9)
-    assert seen_date(seen, x, y) == 4
-    _, tile = click(seen, x, y)
+    spot = column(seen, 9)
+    wait_for(seen, [spot], [4])
+    _, tile = click(seen, *spot)
     assert archive.tiles([tile])["datetime"].dt.year.tolist() == [2015]
     page.click("#clear")
-    still(seen)
     page.mouse.click(*at(seen, 500_000 + SIDE * 10 + 300, 5_399_000))
     page.wait_for_selector("#problem:not([hidden])", timeout=WAIT)
     assert "no tile of the archive lies at" in page.inner_text("#problem")
@@ -184,9 +178,8 @@ def test_when_limits_what_is_seen_and_taken(visit, place, archive):
 
 
 def test_matches_of_other_dates_fade_and_a_card_shows_its_date(visit, place):
-    seen = visit(at=place).open(f"#tiles=0&k=50&date={DATES[2]}")
+    seen = visit(at=place, viewport=SMALL).open(f"#tiles=0&k=50&date={DATES[2]}")
     seen.settle()
-    still(seen)
     page = seen.page
     found = seen.ask("state.matches.map((one) => one.properties.datetime.slice(0, 10))")
     drawn = "known.view.map.getSource('matches').serialize().data.features"
@@ -203,15 +196,15 @@ def test_matches_of_other_dates_fade_and_a_card_shows_its_date(visit, place):
 
 
 def test_the_link_restores_the_date_and_a_wrong_one_is_no_date(visit, place):
-    seen = visit(at=place).open(f"#tiles=0&date={DATES[5]}")
+    seen = visit(at=place, viewport=SMALL).open(f"#tiles=0&date={DATES[5]}")
     seen.settle()
     assert seen.page.inner_text("#date-text") == DATES[5]
     asked = [url for url in seen.asked if "/api/tiles?" in url]
     assert all(f"day={DATES[5]}" in url for url in asked)
-    other = visit(at=place).open("#tiles=0&date=yesterday")
+    other = visit(at=place, viewport=SMALL).open("#tiles=0&date=yesterday")
     other.settle()
     assert other.page.inner_text("#date-text") == "10 dates, latest on top"
-    third = visit(at=place).open("#tiles=0&date=1999-12-31")
+    third = visit(at=place, viewport=SMALL).open("#tiles=0&date=1999-12-31")
     third.settle()
     assert third.page.inner_text("#date-text") == "1999-12-31, nothing here"
 
@@ -225,9 +218,63 @@ def test_the_bar_is_absent_from_an_archive_of_one_date(visit, tmp_path, coast_ar
     Archive.create(tmp_path / "archive", hasher=hasher).add(Scenes(tmp_path), tile_size=64)
     url, stop = start(create_app(Archive.open(tmp_path / "archive", mode="r")))
     try:
-        seen = visit(at=url).open("#tiles=0")
+        seen = visit(at=url, viewport=SMALL).open("#tiles=0")
         seen.settle()
         assert seen.page.is_hidden("#dates")
+    finally:
+        seen.check()
+        stop()
+
+
+def test_hundreds_of_dates_undated_tiles_and_scenes_of_a_date_are_stepped_through(visit, tmp_path):
+    from geohash_rs.serve.app import create_app
+
+    days = pd.date_range("2001-01-01", periods=300, freq="9D", tz="UTC")
+    moments = [pd.NaT, *days, days[-1]]
+    names = [f"{number}.tif" for number in range(len(moments))]
+    x = np.arange(len(moments)) % 20 / 10  # fifteen tiles lie over each other
+    tiles = gpd.GeoDataFrame(
+        {"scene": names, "datetime": pd.to_datetime(pd.Series(moments), utc=True)},
+        geometry=shapely.box(x, 0, x + 0.1, 0.1),
+        crs=4326,
+    )
+    archive = Archive.create(tmp_path / "archive", num_bits=64)
+    archive.add_codes(np.arange(302 * 8, dtype=np.uint64).astype(np.uint8).reshape(302, 8), tiles)
+    url, stop = start(create_app(Archive.open(tmp_path / "archive", mode="r")))
+    try:
+        seen = visit(at=url, viewport=SMALL).open()
+        page = seen.page
+        assert page.inner_text("#date-text") == "301 dates, latest on top"
+        assert page.inner_text("#in-view") == "20 tiles in view"
+        last = f"{days[-1]:%Y-%m-%d}"
+        for key, text, value in [
+            ("Home", "no date", "0"),
+            ("ArrowRight", "2001-01-01", "1"),
+            ("ArrowLeft", "no date", "0"),
+            ("End", "301 dates, latest on top", "301"),
+            ("ArrowLeft", last, "300"),
+        ]:
+            page.focus("#date")
+            page.keyboard.press(key)
+            assert page.inner_text("#date-text") == text
+            assert page.input_value("#date") == value
+            spoken = page.get_attribute("#date", "aria-valuetext")
+            assert spoken == text if text[-3:] != "top" else spoken == f"all dates: {text}"
+        seen.until("document.querySelector('#in-view').textContent === '2 tiles in view'")
+        seen.shoot("22-three-hundred-dates")
+        assert page.locator("#date-scene option").all_inner_texts() == [
+            "all 2 scenes",
+            "300.tif",
+            "301.tif",
+        ]
+        page.select_option("#date-scene", "301.tif")
+        seen.address_has(f"date={last}&scene=301.tif")
+        seen.until("document.querySelector('#in-view').textContent === '1 tile in view'")
+        page.click("#date-before")
+        before = f"{days[-2]:%Y-%m-%d}"
+        seen.until(f"location.hash.endsWith('date={before}')")
+        page.click("#date-all")
+        seen.until("document.querySelector('#in-view').textContent === '20 tiles in view'")
     finally:
         seen.check()
         stop()

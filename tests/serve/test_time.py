@@ -130,7 +130,8 @@ def test_the_pictures_of_scenes_are_limited_as_the_tiles_are(stack):
 
 
 def test_a_scene_is_chosen_by_its_file_name(stack):
-    seen, _ = drawn(stack, scene="2020-06-01_1.tif")
+    seen, dates = drawn(stack, scene="2020-06-01_1.tif")
+    assert len(dates) == 4
     assert set(stack.tiles(sorted(seen))["scene"]) == {"folder1/2020-06-01_1.tif"}
     with pytest.raises(QueryError, match=r"no scene named 'folder1/2020-06-01_1.tif'"):
         Shown.parse(stack, scene="folder1/2020-06-01_1.tif")
