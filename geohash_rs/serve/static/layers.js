@@ -14,7 +14,7 @@ export const TILE_LAYERS = ["cells", "tiles", "tile-edges", "tile-dots"];
 export const FOOTPRINTS = [["tiles", "fill-opacity", 0.04], ["tile-edges", "line-opacity", 0.75], ["tile-dots", "circle-opacity", 0.75], ["tile-dots", "circle-stroke-opacity", 0.7]];
 export const WORLD_ENDS = 10; // zoom; lines that may lie 5 km away would mislead from here on
 const fading = { "line-opacity": ["interpolate", ["linear"], ["zoom"], WORLD_ENDS - 1.5, 1, WORLD_ENDS, 0] };
-const fade = (opacity, away) => ["case", ["get", "away"], away, opacity]; // of other dates than that shown
+const fade = (opacity, away) => ["case", ["get", "away"], away, opacity]; // of dates that are not shown
 const SMALL = ["<", ["zoom"], ["get", "until"]]; // so small that a dot is drawn
 
 export function styleOf(archive) {
