@@ -236,7 +236,7 @@ def one_line(error: BaseException) -> str:
     found data that it cannot use, it names the variable to unset.
     """
     text = RAW_NAME.sub("", " ".join(str(error).split())) or type(error).__name__
-    if not NETWORK.search(text):
+    if not NETWORK.search(text) and not any(sign in text for sign in OTHER_PROJ):
         for raw, plain in PLAINLY:
             text = raw.sub(plain, text, count=1)
     wrong = [name for name in PROJ_VARIABLES if os.environ.get(name)]
