@@ -96,9 +96,9 @@ def tiles_in_view(archive: Snapshot, view: Sequence[float], *, shown: Shown = EV
         view. Tiles under others do not count, see `on_top`. ``dates`` lists the days of all tiles
         in view, whichever of them is shown, see `dates_of`.
     """
-    parts = list(_parts(archive, view, shown))
-    dates = json.dumps(dates_of(parts), separators=(",", ":"))
-    parts = _topmost([part.on(shown.day, scenes=shown.where.scenes) for part in parts])
+    everything = list(_parts(archive, view, shown))
+    dates = json.dumps(dates_of(everything), separators=(",", ":"))
+    parts = _topmost([part.on(shown.day, scenes=shown.where.scenes) for part in everything])
     count = sum(len(part.rows) for part in parts)
     if count <= MOST_FOOTPRINTS:
         kind = "footprints"

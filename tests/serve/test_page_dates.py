@@ -188,7 +188,7 @@ def test_matches_of_other_dates_fade_and_a_card_shows_its_date(visit, place):
     other = next(n for n, one in enumerate(found) if one != DATES[2])
     page.locator(".card .picture").nth(other).click()
     assert page.inner_text("#date-text") == found[other]
-    assert page.is_hidden("#ask-again")  # what is shown is no part of the search
+    assert page.is_hidden("#ask-again")  # what is shown does not change the search
     page.go_back()  # to where the map was, and then to the date that it showed
     page.go_back()
     seen.until(f"document.querySelector('#date-text').textContent === '{DATES[2]}'")
