@@ -121,9 +121,9 @@ class Shown:
         if self.day is None:
             return np.ones(len(tiles), bool)
         if self.day == UNDATED:
-            return moments.isna().to_numpy(dtype=bool)
+            return np.asarray(moments.isna(), dtype=bool)
         is_shown = moments.dt.strftime("%Y-%m-%d") == day_name(self.day)
-        return is_shown.to_numpy(dtype=bool)
+        return np.asarray(is_shown, dtype=bool)
 
     def has_scene(
         self, scene: str, start: dt.datetime | None, end: dt.datetime | None = None
