@@ -197,10 +197,10 @@ def test_maintenance_commands_print_json(run, archive, command):
 
 
 WRONG_USE = [
-    (("query", "{archive}"), "pass a PATCH.tif, --point, --tile, --vector or --concept"),
+    (("query", "{archive}"), "pass a PATCH.tif, --point, --tile, --vector, --each or --concept"),
     (
         ("query", "{archive}", "--negative", 3),
-        "pass a PATCH.tif, --point, --tile, --vector or --concept",
+        "pass a PATCH.tif, --point, --tile, --vector, --each or --concept",
     ),
     (("query", "{archive}", "--tile", 3, "--window", "1,2,3,4"), "--window needs a patch"),
     (("query", "{archive}", "--tile", 3, "--bands", "1,2,3"), "--bands needs a patch"),
