@@ -1,5 +1,7 @@
 """The command line: thin commands, imported when they are called."""
 
+import atexit
+import gc
 import signal
 import sys
 import threading
@@ -102,6 +104,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         args: Arguments of the command line; None takes those of this process.
     """
     words = sys.argv[1:] if args is None else args
+    atexit.register(gc.freeze)  # spares a search for garbage in torch and pandas before the exit
     _escape_unprintable()
     if "--traceback" not in words:
         warnings.simplefilter("ignore", FutureWarning)  # for programmers; Python ignores its kin
