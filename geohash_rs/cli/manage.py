@@ -24,6 +24,8 @@ __all__ = [
     "verify_command",
 ]
 
+MOST_SCENES = 20  # listed by `info`
+
 archive_argument = click.argument("archive", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -50,6 +52,10 @@ def info_command(archive: Path, as_json: bool) -> None:
             lines = [_sensor_line(sensor) for sensor in value] or ["-"]
         elif name == "tile_sizes":
             lines = [", ".join(f"{count} of {size} px" for size, count in value.items()) or "-"]
+        elif name == "scenes":
+            lines = list(value[:MOST_SCENES]) or ["-"]
+            if len(value) > MOST_SCENES:
+                lines.append(f"... and {len(value) - MOST_SCENES} more (--json lists all)")
         elif name == "hasher_notes":
             lines = [_note_line(key, note) for key, note in value.items()] or ["-"]
         elif isinstance(shown, list):

@@ -17,6 +17,8 @@ import shapely
 from geohash_rs import Archive, Hasher
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.hashing import Backbone, Extractor, LinearHead, Scaling
+from geohash_rs.store.disk.records import SceneRecord
+from tests.store.helpers import make_grid
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -187,6 +189,20 @@ def test_info_shows_the_card_of_the_hasher(run, tmp_path):
     assert re.search(r'^ +figures: {"map@20": {"float": 0.7, "milan": 0.9}}$', out, re.M)
     assert re.search(r"^ +not_for: classes that\\u000ait was not taught$", out, re.M)
     assert json.loads(run("info", tmp_path / "a", "--json")[1])["hasher_notes"] == notes
+
+
+def test_info_lists_a_scene_on_each_line_and_counts_the_others(run, tmp_path):
+    archive = Archive.create(tmp_path / "a", num_bits=16)
+    tiles = make_grid(22).assign(scene=[f"/data/{number:02}.tif" for number in range(22)])
+    records = [SceneRecord(scene=name, num_tiles=1) for name in tiles["scene"]]
+    archive.add_codes(np.zeros((22, 2), np.uint8), tiles, scenes=records)
+    code, out, _ = run("info", tmp_path / "a")
+    assert code == 0
+    lines = out.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("scenes "))
+    assert lines[first].split() == ["scenes", "/data/00.tif"]
+    assert lines[first + 19].split() == ["/data/19.tif"]
+    assert lines[first + 20].split() == ["...", "and", "2", "more", "(--json", "lists", "all)"]
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "compact"])
