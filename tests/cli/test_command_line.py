@@ -17,6 +17,7 @@ import shapely
 from geohash_rs import Archive, Hasher
 from geohash_rs.errors import SceneError, one_line
 from geohash_rs.hashing import Backbone, Extractor, LinearHead, Scaling
+from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
 from tests.store.helpers import make_grid
 
@@ -354,7 +355,7 @@ def test_an_interrupt_that_a_destructor_swallows_still_ends_a_command(run, monke
         Dropping()  # and so is destroyed
         time.sleep(60)
 
-    monkeypatch.setattr(Archive, "open", work)
+    monkeypatch.setattr(CodeStore, "open", work)
     interrupted = "geohash-rs: interrupted; everything committed so far is kept."
     assert run("info", archive) == (130, "", f"\n{interrupted}\n")
 
@@ -363,7 +364,7 @@ def test_an_end_of_file_is_not_taken_for_an_interrupt(run, monkeypatch, archive)
     def work(*_arguments, **_options):
         raise EOFError("the pipe closed")
 
-    monkeypatch.setattr(Archive, "open", work)
+    monkeypatch.setattr(CodeStore, "open", work)
     code, _, err = run("info", archive)
     assert code == 1
     assert err.splitlines()[-1].startswith("geohash-rs: EOFError: the pipe closed (see")
@@ -396,6 +397,6 @@ def test_missing_data_of_proj_lead_to_the_doctor(run, monkeypatch, archive):
     def work(*_arguments, **_options):
         raise SceneError("PROJ: internal_proj_identify: Cannot find proj.db")
 
-    monkeypatch.setattr(Archive, "open", work)
+    monkeypatch.setattr(CodeStore, "open", work)
     code, _, err = run("info", archive)
     assert (code, err.endswith("proj.db (run 'geohash-rs doctor')\n")) == (1, True)
