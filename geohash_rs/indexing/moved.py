@@ -75,16 +75,16 @@ def relocate_scenes(
     counts = count_tiles(snapshot)
     names = _names_under(dict.fromkeys([*counts, *snapshot.records]), old, new, archive=archive)
     report = RelocateReport()
-    records: list[SceneRecord] = []
+    records: list[tuple[SceneRecord | None, SceneRecord]] = []
     for before, after in list(names.items()):
         record = snapshot.records.get(before)
         found = _checked(report, record, after)
         if found is not None:
-            records.append(found)
+            records.append((record, found))
             continue
         report.left.append(before)
         if problems == "relocate" and record is not None:
-            records.append(_moved(record, after))  # of the file that was indexed
+            records.append((record, _moved(record, after)))  # of the file that was indexed
     if problems == "relocate":
         report.left = []
     elif report.left and problems == "refuse" and not dry_run:

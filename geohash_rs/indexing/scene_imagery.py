@@ -234,7 +234,7 @@ class SceneImagery:
             return files
         if self.archive.mode == "a":
             names = {old: record.scene for old, record in moved}
-            records = [record for _, record in moved]
+            records = [(self.known[old], record) for old, record in moved]
             when_free(lambda: self.archive.rename_scenes(names, scenes=records))
         for old, record in moved:
             del self.known[old]

@@ -406,14 +406,21 @@ class CodeStore(Answers):
         with self._writer() as writer:
             return switch_codes(writer, hasher, codes_of, scenes=scenes)
 
-    def rename_scenes(self, names: Mapping[str, str], *, scenes: Sequence[SceneRecord] = ()) -> int:
+    def rename_scenes(
+        self,
+        names: Mapping[str, str],
+        *,
+        scenes: Sequence[tuple[SceneRecord | None, SceneRecord]] = (),
+    ) -> int:
         """Rename scenes in one commit; all else about their tiles stays.
 
         Tables that name these scenes are written again; codes and vectors are not.
 
         Args:
             names: The new name of each scene; scenes that the archive does not have are ignored.
-            scenes: Records of these scenes under their new names; by default, their present ones.
+            scenes: Former record (None if it has none) and new record of these scenes, the new one
+                under the new name. A scene whose record is no longer the former one, since another
+                process wrote meanwhile, keeps its present one, as do scenes that are not listed.
 
         Returns:
             The number of tiles whose scene has another name now.

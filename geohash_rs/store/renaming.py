@@ -11,7 +11,7 @@ from geohash_rs.store.commit import Writer
 from geohash_rs.store.disk.durable import sync_folder, write_file, writing
 from geohash_rs.store.disk.manifest import SegmentEntry
 from geohash_rs.store.disk.plain import plain_folder, plain_path
-from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.disk.records import SceneRecord, record_to_json
 from geohash_rs.store.orphans import collect_garbage
 from geohash_rs.store.recoding import check_segment, share_file
 from geohash_rs.store.scene_counts import count_tiles
@@ -28,14 +28,17 @@ REPLACED = ("scene_", "page_", "source_page_")  # arrays of the index that say w
 
 
 def rename_scenes(
-    writer: Writer, names: Mapping[str, str], *, scenes: Sequence[SceneRecord] = ()
+    writer: Writer,
+    names: Mapping[str, str],
+    *,
+    scenes: Sequence[tuple[SceneRecord | None, SceneRecord]] = (),
 ) -> int:
     """Rename scenes in one commit; see `CodeStore.rename_scenes`.
 
     Args:
         writer: Holds the write lock; has no uncommitted changes.
         names: The new name of each scene.
-        scenes: Records of scenes under their new names.
+        scenes: Former and new record of scenes.
 
     Returns:
         The number of live tiles whose scene has another name now.
@@ -56,17 +59,30 @@ def rename_scenes(
         named = names.keys() & set(segment.texts("scene"))
         entries.append(_renamed(writer, segment, names) if named else segment.entry)
     writer.update(segments=tuple(entries))
+    present = writer.snapshot.records
     records = {
-        new: dataclasses.replace(writer.snapshot.records[old], scene=new)
+        new: dataclasses.replace(present[old], scene=new)
         for old, new in names.items()
-        if old in writer.snapshot.records
+        if old in present
     }
-    records |= {record.scene: record for record in scenes}
-    removed = sorted((names.keys() & writer.snapshot.records.keys()) - records.keys())
+    owners = {new: old for old, new in names.items()}
+    for before, record in scenes:
+        old = owners.get(record.scene)
+        # another process may have removed the scene, or indexed it again, since `before` was read
+        if old is not None and _is_same(before, present.get(old)):
+            records[record.scene] = record
+    removed = sorted((names.keys() & present.keys()) - records.keys())
     writer.log_scenes(list(records.values()), removed=removed)
     writer.commit()
     collect_garbage(writer.snapshot)
     return sum(counts.get(old, 0) for old in names)
+
+
+def _is_same(record: SceneRecord | None, other: SceneRecord | None) -> bool:
+    """Return whether two records say the same; as text, since NaN is not equal to itself."""
+    if record is None or other is None:
+        return record is other
+    return record_to_json(record) == record_to_json(other)
 
 
 def _check_distinct(writer: Writer, names: Mapping[str, str], *, taken: set[str]) -> None:

@@ -1,5 +1,7 @@
 """Scenes with other names: all else about their tiles stays, in every reader."""
 
+from dataclasses import replace
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -94,6 +96,33 @@ def test_unknown_scenes_are_ignored_and_nothing_is_committed(archive):
     generation = archive.manifest.generation
     assert archive.rename_scenes({"/x.tif": "/y.tif", "/d/one.tif": "/d/one.tif"}) == 0
     assert archive.manifest.generation == generation
+
+
+def test_records_of_scenes_that_others_changed_meanwhile_are_not_written(archive):
+    named = {one.scene: one for one in archive.scenes()}
+    pairs = [
+        (named[f"/d/{name}.tif"], replace(named[f"/d/{name}.tif"], scene=f"/{name}.tif", size=8))
+        for name in ("one", "two", "three")
+    ]
+    names = {before.scene: after.scene for before, after in pairs}
+    with CodeStore.open(archive.path) as other:
+        other.remove_scenes(["/d/one.tif"])
+        again = replace(named["/d/two.tif"], size=9)
+        other.add_codes(np.zeros((0, 8), np.uint8), make_grid(0), scenes=[again])
+    assert archive.rename_scenes(names, scenes=pairs) == 29 + 29
+    sizes = {one.scene: one.size for one in archive.scenes()}
+    assert sizes == {"/two.tif": 9, "/three.tif": 8}
+    assert set(archive.scene_names()) == sizes.keys()
+
+
+def test_a_record_is_compared_even_if_it_holds_a_number_that_is_not_equal_to_itself(archive):
+    odd = SceneRecord(scene="/d/two.tif", num_tiles=30, settings={"nodata": float("nan")})
+    archive.add_codes(np.zeros((0, 8), np.uint8), make_grid(0), scenes=[odd])
+    with CodeStore.open(archive.path) as again:
+        again.rename_scenes(
+            {odd.scene: "/2.tif"}, scenes=[(odd, replace(odd, scene="/2.tif", size=8))]
+        )
+        assert {one.scene: one.size for one in again.scenes()}["/2.tif"] == 8
 
 
 def test_two_scenes_never_get_one_name(archive):
