@@ -31,6 +31,7 @@ __all__ = [
     "scene_settings",
     "under_known_names",
     "with_former_dates",
+    "without_outdated_names",
 ]
 
 GROUND_SIZE = "ground_size"  # setting of a scene record: m per pixel of its tiles
@@ -96,6 +97,36 @@ def under_known_names(files: Sequence[SceneFile], known: Collection[str]) -> lis
     return renamed
 
 
+def without_outdated_names(
+    files: Sequence[SceneFile], known: Mapping[str, SceneRecord], *, checksum: bool
+) -> dict[str, SceneRecord]:
+    """Forget the former names of scenes whose files are no longer those that were moved.
+
+    Args:
+        files: The scenes.
+        known: The archive's records by scene.
+        checksum: Whether to compare by checksum, if a record has one, although the time is the
+            same.
+
+    Returns:
+        The records by scene.
+    """
+    found = dict(known)
+    for file in files:
+        record = known.get(file.key)
+        if record is None or FORMER not in record.settings:
+            continue
+        try:
+            check = checksum or record.mtime_ns != file.mtime_ns
+            same = _has_same_content(record, file, checksum=check)
+        except SceneError:  # which is reported when it is read
+            continue
+        if not same:
+            settings = {name: value for name, value in record.settings.items() if name != FORMER}
+            found[file.key] = replace(record, settings=settings)
+    return found
+
+
 def with_former_dates(
     files: Sequence[SceneFile], known: Mapping[str, SceneRecord]
 ) -> list[SceneFile]:
@@ -147,12 +178,7 @@ def is_unchanged(
     # A world file or another date can change these although the file itself has not changed.
     if any(getattr(record, name) != value for name, value in header_of(file).items()):
         return False
-    version = record.settings.get(VERSION, "")
-    if version and file.version and not all(map(is_seen, file.files)) and version != file.version:
-        return False
-    if checksum and record.checksum is not None:
-        return record.size == file.size and record.checksum == checksum_of(file.files)
-    return (record.size, record.mtime_ns) == (file.size, file.mtime_ns)
+    return _has_same_content(record, file, checksum=checksum)
 
 
 def scene_record(
@@ -231,6 +257,20 @@ def header_of(file: SceneFile) -> dict[str, Any]:
         "datetime": file.dates[0] if file.dates else None,
         "datetime_end": file.dates[1] if file.dates else None,
     }
+
+
+def _has_same_content(record: SceneRecord, file: SceneFile, *, checksum: bool) -> bool:
+    """Return whether a file is as it was when it was indexed, as `is_unchanged` compares it.
+
+    Raises:
+        SceneError: If the checksum cannot be computed.
+    """
+    version = record.settings.get(VERSION, "")
+    if version and file.version and not all(map(is_seen, file.files)) and version != file.version:
+        return False
+    if checksum and record.checksum is not None:
+        return record.size == file.size and record.checksum == checksum_of(file.files)
+    return (record.size, record.mtime_ns) == (file.size, file.mtime_ns)
 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ from geohash_rs.indexing.records import (
     scene_settings,
     under_known_names,
     with_former_dates,
+    without_outdated_names,
 )
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
@@ -122,7 +123,9 @@ class SceneImagery:
         self.tile_size: int | None = grids.tile_size
         self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
         files = under_known_names(scenes.scene_files, self.known)
-        scenes.scene_files = with_former_dates(self._take_moved(files), self.known)
+        files = self._take_moved(files)
+        self.known = without_outdated_names(files, self.known, checksum=settings.checksum)
+        scenes.scene_files = with_former_dates(files, self.known)
         self._recorded = scene_settings(scenes, grids)
         self._plan = ScenePlan(scenes, grids)
         self._encoder = SceneEncoder(

@@ -145,6 +145,36 @@ def test_a_renamed_file_is_recognised_and_not_hashed_again(archive, folder, chec
     assert (again.num_tiles, again.moved, len(again.unchanged)) == (0, [], 3)
 
 
+def dates(archive: Archive, path: Path) -> list[object]:
+    frame = tiles(archive)
+    return frame.loc[frame["scene"] == str(path), "datetime"].dt.strftime("%Y-%m-%d").to_list()
+
+
+def test_a_date_from_a_former_name_goes_with_the_image_that_had_it(archive, folder):
+    plain = folder / "plain.tif"
+    (folder / "a_20230601.tif").rename(plain)
+    archive.add(Scenes(plain), tile_size=64, checksum=True)
+    assert dates(archive, plain) == ["2023-06-01"] * 4
+    os.utime(plain, (0, 0))  # its checksum says that it is the same
+    assert archive.add(Scenes(plain), tile_size=64).replaced == [str(plain)]
+    assert dates(archive, plain) == ["2023-06-01"] * 4
+    write(plain, mosaic(2, 2, 9))
+    assert archive.add(Scenes(plain), tile_size=64).replaced == [str(plain)]
+    assert pd.isna(dates(archive, plain)).tolist() == [True] * 4
+    assert len(archive.add(Scenes(plain), tile_size=64).unchanged) == 1
+
+
+def test_a_file_that_was_relocated_although_it_is_another_gets_no_former_date(archive, folder):
+    old, plain = folder / "a_20230601.tif", folder / "plain.tif"
+    write(plain, mosaic(2, 2, 9))
+    plain.write_bytes(plain.read_bytes() + b"\0")  # a file of another size is another file
+    old.unlink()
+    archive.relocate(old, plain, problems="relocate")
+    assert dates(archive, plain) == ["2023-06-01"] * 4  # of the image that was indexed
+    assert archive.add(Scenes(plain), tile_size=64).replaced == [str(plain)]
+    assert pd.isna(dates(archive, plain)).tolist() == [True] * 4
+
+
 def test_a_copy_is_a_scene_of_its_own_while_the_first_is_there(archive, folder):
     shutil.copy2(folder / "a_20230601.tif", folder / "copy_20230601.tif")
     report = archive.add(Scenes(folder), tile_size=64)
