@@ -17,7 +17,6 @@ from geohash_rs.errors import (
     HasherMismatchError,
     SceneError,
     TileSizeError,
-    TilesReplacedError,
     ValueMismatchError,
     one_line,
 )
@@ -27,7 +26,7 @@ from geohash_rs.hashing.pixel_embedding import PixelEmbedding
 from geohash_rs.indexing.embedded import check_version
 from geohash_rs.indexing.encode import EncodedScene, EncodedTiles, SceneEncoder, scene_tiles_frame
 from geohash_rs.indexing.fair_sample import SceneTraits, sensors_of
-from geohash_rs.indexing.moved import recognised
+from geohash_rs.indexing.known_scenes import check_grids, find_moved, rename_moved
 from geohash_rs.indexing.notes import (
     band_notes,
     conflict_notes,
@@ -35,7 +34,6 @@ from geohash_rs.indexing.notes import (
     date_notes,
     moved_note,
     range_notes,
-    regrid_note,
     size_notes,
     stack_notes,
     unseen_note,
@@ -57,12 +55,11 @@ from geohash_rs.indexing.records import (
 from geohash_rs.indexing.report import AddReport
 from geohash_rs.indexing.samples import located_frame
 from geohash_rs.indexing.settings import SAMPLE_BATCH, SCENE_BATCH, IndexSettings, fit_tiles
-from geohash_rs.indexing.writer import when_free
 from geohash_rs.scenes.ahead import read_ahead
 from geohash_rs.scenes.bands import BandChoice
 from geohash_rs.scenes.dataset import Scenes
 from geohash_rs.scenes.file import SceneFile
-from geohash_rs.scenes.grids import TileGrids, recorded_grids
+from geohash_rs.scenes.grids import TileGrids
 from geohash_rs.scenes.kinds import kinds_of_scenes
 from geohash_rs.scenes.reader import TileBatch, TileReader
 from geohash_rs.scenes.sources import is_seen
@@ -123,7 +120,10 @@ class SceneImagery:
         self.tile_size: int | None = grids.tile_size
         self.known: dict[str, SceneRecord] = {record.scene: record for record in archive.scenes()}
         files = under_known_names(scenes.scene_files, self.known)
-        files = self._take_moved(files)
+        self._moved = find_moved(archive, files, self.known)
+        for before, record in self._moved:
+            del self.known[before.scene]
+            self.known[record.scene] = record
         self.known = without_outdated_names(files, self.known, checksum=settings.checksum)
         scenes.scene_files = with_former_dates(files, self.known)
         self._recorded = scene_settings(scenes, grids)
@@ -172,7 +172,11 @@ class SceneImagery:
         for number in self._plan.numbers:
             if self._is_done(files[number], renewed):
                 self._plan.leave_out(number)
-        self._check_grids([files[number] for number in self._plan.numbers])
+        chosen = [files[number] for number in self._plan.numbers]
+        notes = check_grids(chosen, self.known, self._recorded, replace=self.settings.replace)
+        renewed = self._rename_moved(renewed)  # once nothing is left to ask
+        if self.archive.mode == "r":  # a preview
+            self.report.notes += notes
         self._note_unseen()
         if renewed:
             none = np.empty((0, (self.archive.num_bits or 0) // 8), dtype=np.uint8)
@@ -228,47 +232,30 @@ class SceneImagery:
         for scene in self._encoder.encode(batch, hasher):
             yield self._finish(scene) or _nothing(scene)
 
-    def _take_moved(self, files: list[SceneFile]) -> list[SceneFile]:
-        """Rename scenes of the archive whose files were moved; only here if it is read-only."""
-        moved = recognised(files, self.known)
-        taken = self.archive.scene_names() if moved else ()
-        moved = [(old, record) for old, record in moved if record.scene not in taken]
-        if not moved:
-            return files
-        if self.archive.mode == "a":
-            names = {old: record.scene for old, record in moved}
-            records = [(self.known[old], record) for old, record in moved]
-            when_free(lambda: self.archive.rename_scenes(names, scenes=records))
-        for old, record in moved:
-            del self.known[old]
-            self.known[record.scene] = record
-        self.report.moved = [(old, record.scene) for old, record in moved]
-        count = sum(record.num_tiles for _, record in moved)
-        self.report.notes.append(moved_note(self.report.moved, count))
-        return files
+    def _rename_moved(self, renewed: Sequence[SceneRecord]) -> list[SceneRecord]:
+        """Rename scenes of the archive whose files were moved, unless it is read-only.
 
-    def _check_grids(self, files: Sequence[SceneFile]) -> None:
-        """Report scenes that the archive has with tiles of another size or stride.
+        Args:
+            renewed: Records that are to be written.
 
-        Raises:
-            TilesReplacedError: If they are not to be replaced.
+        Returns:
+            These, without those of scenes that another process changed meanwhile; such scenes are
+            read instead.
         """
-        now = recorded_grids(self._recorded)
-        old = [record for file in files if (record := self.known.get(file.key)) is not None]
-        old = [record for record in old if recorded_grids(record.settings) not in ([], now)]
-        old = [record for record in old if record.num_tiles]
-        if not old:
-            return
-        note = regrid_note(
-            [record.scene for record in old],
-            num_tiles=sum(record.num_tiles for record in old),
-            before=recorded_grids(old[0].settings),
-            now=now,
-        )
-        if not self.settings.replace:
-            raise TilesReplacedError(note)
-        if self.archive.mode == "r":  # a preview
-            self.report.notes.append(note)
+        moved = self._moved
+        lost = rename_moved(self.archive, moved) if moved and self.archive.mode == "a" else set()
+        for number, file in enumerate(self.scenes.scene_files):
+            if file.key in lost:
+                del self.known[file.key]
+                if file.key in self.report.unchanged:
+                    self.report.unchanged.remove(file.key)
+                    self._plan.add(number)
+        kept = [(before, record) for before, record in moved if record.scene not in lost]
+        if kept:
+            self.report.moved = [(before.scene, record.scene) for before, record in kept]
+            count = sum(record.num_tiles for _, record in kept)
+            self.report.notes.append(moved_note(self.report.moved, count))
+        return [record for record in renewed if record.scene not in lost]
 
     def _kinds(self, bands: Sequence[str]) -> tuple[Values, ...]:
         """Find the kinds of values on which a hasher will be fitted."""

@@ -11,7 +11,7 @@ from geohash_rs.store.commit import Writer
 from geohash_rs.store.disk.durable import sync_folder, write_file, writing
 from geohash_rs.store.disk.manifest import SegmentEntry
 from geohash_rs.store.disk.plain import plain_folder, plain_path
-from geohash_rs.store.disk.records import SceneRecord, record_to_json
+from geohash_rs.store.disk.records import SceneRecord, is_same_record
 from geohash_rs.store.orphans import collect_garbage
 from geohash_rs.store.recoding import check_segment, share_file
 from geohash_rs.store.scene_counts import count_tiles
@@ -69,20 +69,13 @@ def rename_scenes(
     for before, record in scenes:
         old = owners.get(record.scene)
         # another process may have removed the scene, or indexed it again, since `before` was read
-        if old is not None and _is_same(before, present.get(old)):
+        if old is not None and is_same_record(before, present.get(old)):
             records[record.scene] = record
     removed = sorted((names.keys() & present.keys()) - records.keys())
     writer.log_scenes(list(records.values()), removed=removed)
     writer.commit()
     collect_garbage(writer.snapshot)
     return sum(counts.get(old, 0) for old in names)
-
-
-def _is_same(record: SceneRecord | None, other: SceneRecord | None) -> bool:
-    """Return whether two records say the same; as text, since NaN is not equal to itself."""
-    if record is None or other is None:
-        return record is other
-    return record_to_json(record) == record_to_json(other)
 
 
 def _check_distinct(writer: Writer, names: Mapping[str, str], *, taken: set[str]) -> None:

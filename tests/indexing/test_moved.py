@@ -145,6 +145,34 @@ def test_a_renamed_file_is_recognised_and_not_hashed_again(archive, folder, chec
     assert (again.num_tiles, again.moved, len(again.unchanged)) == (0, [], 3)
 
 
+def test_nothing_is_renamed_before_it_is_clear_that_tiles_may_be_replaced(archive, folder):
+    old, new = folder / "a_20230601.tif", folder / "a_renamed.tif"
+    old.rename(new)
+    with pytest.raises(TilesReplacedError, match="12 tiles of 64 px, which would be replaced"):
+        archive.add(Scenes(folder), tile_size=32, replace=False)
+    assert str(old) in archive.scene_names()
+    report = archive.add(Scenes(folder), tile_size=32)
+    assert (report.moved, len(report.replaced)) == ([(str(old), str(new))], 3)
+    assert str(old) not in archive.scene_names()
+
+
+def test_a_renamed_scene_that_another_process_removes_is_indexed_anew(archive, folder, monkeypatch):
+    old, new = folder / "a_20230601.tif", folder / "a_renamed.tif"
+    old.rename(new)
+    rename = Archive.rename_scenes
+
+    def too_late(*given: object, **options: object) -> int:
+        with Archive.open(archive.path) as other:
+            other.remove_scenes([str(old)])
+        return rename(*given, **options)
+
+    monkeypatch.setattr(Archive, "rename_scenes", too_late)
+    report = archive.add(Scenes(folder), tile_size=64, checksum=True)
+    assert (report.moved, report.num_tiles, len(report.unchanged)) == ([], 4, 2)
+    assert str(new) in archive.scene_names()
+    assert archive.num_tiles == 12
+
+
 def dates(archive: Archive, path: Path) -> list[object]:
     frame = tiles(archive)
     return frame.loc[frame["scene"] == str(path), "datetime"].dt.strftime("%Y-%m-%d").to_list()

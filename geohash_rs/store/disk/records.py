@@ -16,6 +16,7 @@ from geohash_rs.store.disk.record_settings import check_settings, is_finite
 
 __all__ = [
     "SceneRecord",
+    "is_same_record",
     "read_scene_logs",
     "record_from_json",
     "record_to_json",
@@ -255,6 +256,21 @@ def record_from_json(line: str) -> SceneRecord:
         The record.
     """
     return _from_data(json.loads(line))
+
+
+def is_same_record(record: SceneRecord | None, other: SceneRecord | None) -> bool:
+    """Return whether two records say the same; settings may hold NaN, which is not equal to itself.
+
+    Args:
+        record: A record, or None.
+        other: Another one, or None.
+
+    Returns:
+        Whether all fields are the same, or both are None.
+    """
+    if record is None or other is None:
+        return record is other
+    return record_to_json(record) == record_to_json(other)
 
 
 def _from_data(data: dict[str, Any]) -> SceneRecord:
