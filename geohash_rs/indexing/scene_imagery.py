@@ -158,16 +158,7 @@ class SceneImagery:
             first = self.scenes.scene_files[0].band_indexes(self.scenes.bands)
             self.bands = self.scenes.shared_bands() or default_bands(len(first))
         files = self.scenes.scene_files
-        gridless: list[tuple[str, str]] = []
-        for number, file in enumerate(files):
-            try:
-                self._plan.add(number)
-            except (SceneError, TileSizeError) as error:
-                gridless.append((file.key, str(error)))
-        if len(gridless) == len(files):
-            raise TileSizeError(gridless[0][1])
-        for scene, reason in gridless:
-            self._skip(scene, reason)
+        self._lay_grids(files)
         renewed: list[SceneRecord] = []
         for number in self._plan.numbers:
             if self._is_done(files[number], renewed):
@@ -231,6 +222,23 @@ class SceneImagery:
         """Hash a batch, and yield the scenes that it completes."""
         for scene in self._encoder.encode(batch, hasher):
             yield self._finish(scene) or _nothing(scene)
+
+    def _lay_grids(self, files: Sequence[SceneFile]) -> None:
+        """Count the tiles of each scene, and skip scenes without any.
+
+        Raises:
+            TileSizeError: If no scene has any.
+        """
+        gridless: list[tuple[str, str]] = []
+        for number, file in enumerate(files):
+            try:
+                self._plan.add(number)
+            except (SceneError, TileSizeError) as error:
+                gridless.append((file.key, str(error)))
+        if len(gridless) == len(files):
+            raise TileSizeError(gridless[0][1])
+        for scene, reason in gridless:
+            self._skip(scene, reason)
 
     def _rename_moved(self, renewed: Sequence[SceneRecord]) -> list[SceneRecord]:
         """Rename scenes of the archive whose files were moved, unless it is read-only.
