@@ -13,6 +13,7 @@ from geohash_rs.scenes.remote import is_virtual
 from geohash_rs.scenes.state import checksum_of, state_of
 from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.records import SceneRecord
+from geohash_rs.store.renaming import check_distinct
 from geohash_rs.store.scene_counts import count_tiles
 
 __all__ = ["Problems", "RelocateReport", "compare_with_record", "recognised", "relocate_scenes"]
@@ -73,7 +74,8 @@ def relocate_scenes(
         raise QueryError(msg)
     snapshot = archive.snapshot()
     counts = count_tiles(snapshot)
-    names = _names_under(dict.fromkeys([*counts, *snapshot.records]), old, new, archive=archive)
+    known = dict.fromkeys([*counts, *snapshot.records])
+    names = _names_under(known, old, new, archive=archive)
     report = RelocateReport()
     records: list[tuple[SceneRecord | None, SceneRecord]] = []
     for before, after in list(names.items()):
@@ -92,6 +94,7 @@ def relocate_scenes(
     if dry_run and problems == "refuse" and report.left:
         return report
     names = {before: after for before, after in names.items() if before not in {*report.left}}
+    check_distinct(archive.path, names, taken=known.keys() - names.keys())
     report.num_scenes = len(names)
     report.num_tiles = sum(counts.get(before, 0) for before in names)
     if names and not dry_run:

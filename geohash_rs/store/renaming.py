@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from geohash_rs.store.segment.layout import INDEX, MOST_TEXT, TILES
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.segment.write import index_texts, write_tiles
 
-__all__ = ["rename_scenes"]
+__all__ = ["check_distinct", "rename_scenes"]
 
 NAMED = 5  # scenes named in a message
 REPLACED = ("scene_", "page_", "source_page_")  # arrays of the index that say where a name is
@@ -53,7 +54,7 @@ def rename_scenes(
     if not names:
         return 0
     check_texts(pa.array(list(names.values()), pa.string()), "scene", most=MOST_TEXT)
-    _check_distinct(writer, names, taken=known - names.keys())
+    check_distinct(writer.folder, names, taken=known - names.keys())
     entries = []
     for segment in writer.snapshot.segments:
         named = names.keys() & set(segment.texts("scene"))
@@ -78,8 +79,13 @@ def rename_scenes(
     return sum(counts.get(old, 0) for old in names)
 
 
-def _check_distinct(writer: Writer, names: Mapping[str, str], *, taken: set[str]) -> None:
+def check_distinct(folder: Path, names: Mapping[str, str], *, taken: set[str]) -> None:
     """Check that no two scenes get the same name.
+
+    Args:
+        folder: The archive.
+        names: The new name of each scene that gets one.
+        taken: Names of the archive's other scenes.
 
     Raises:
         SceneError: If they would.
@@ -93,7 +99,7 @@ def _check_distinct(writer: Writer, names: Mapping[str, str], *, taken: set[str]
     if doubles:
         more = f" and {len(doubles) - NAMED} more" if len(doubles) > NAMED else ""
         msg = (
-            f"{writer.folder} already has a scene named {', '.join(doubles[:NAMED])}{more}, and "
+            f"{folder} already has a scene named {', '.join(doubles[:NAMED])}{more}, and "
             "two scenes cannot have one name. If it was indexed again after it was moved, remove "
             "one of the two with 'geohash-rs remove --scene', then run this again."
         )

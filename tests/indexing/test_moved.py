@@ -66,6 +66,14 @@ def test_relocating_one_file_and_paths_that_only_look_alike(archive, folder):
     assert tiles(archive)["datetime"].nunique() == 3
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_name_that_another_scene_has_is_refused_even_by_a_dry_run(archive, folder, dry_run):
+    old, new = folder / "a_20230601.tif", folder / "b_20230602.tif"
+    with pytest.raises(SceneError, match=rf"already has a scene named {new} \(from {old}\)"):
+        archive.relocate(old, new, problems="relocate", dry_run=dry_run)
+    assert str(old) in archive.scene_names()
+
+
 def test_missing_and_other_files_are_refused_unless_told_otherwise(archive, folder, tmp_path):
     new = tmp_path / "new"
     shutil.copytree(folder, new)  # keeps times
