@@ -102,14 +102,15 @@ class Answers(Searchable):
 
     def scene_names(self) -> Collection[str]:
         """Return the names of all scenes; see `Searchable.scene_names`."""
-        names: set[str] = set()
+        return self.snapshot().names
+
+    def whole_names(self, names: Collection[str]) -> set[str]:
+        """Return which names are the whole names of scenes; see `Searchable.whole_names`."""
+        wanted, found = set(names), set()
         for segment in self.snapshot().segments:
-            texts = segment.texts("scene")
-            if segment.removed is not None:  # scenes may have no tile left
-                rows = np.flatnonzero(~segment.removed_rows())
-                texts = [texts[number] for number in np.unique(segment.numbers("scene", rows))]
-            names.update(texts)
-        return names
+            if segment.removed is None:  # then each of its scenes has a tile
+                found |= wanted.intersection(segment.texts("scene"))
+        return found if found == wanted else wanted.intersection(self.scene_names())
 
     def find(self, asked: Asked, *, limits: Limits, where: Where) -> SearchResult:
         """Run a search whose arguments were checked; see `Searchable.find`."""
@@ -295,6 +296,19 @@ class Snapshot(Answers):
         logs = self.manifest.scene_logs
         paths = [self.files.find(f"scenes/{entry.name}", entry) for entry in logs]
         return read_scene_logs(self.folder / "scenes", logs, paths=paths)
+
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """The names of all scenes that have tiles; found once."""
+        names: set[str] = set()
+        for segment in self.segments:
+            texts = segment.texts("scene")
+            if segment.removed is not None:  # scenes may have no tile left
+                rows = np.flatnonzero(~segment.removed_rows())
+                counts = np.bincount(segment.numbers("scene", rows), minlength=len(texts))
+                texts = [texts[number] for number in np.flatnonzero(counts)]
+            names.update(texts)
+        return frozenset(names)
 
     def find(self, asked: Asked, *, limits: Limits, where: Where) -> SearchResult:
         """Run a search whose arguments were checked; see `Searchable.find`."""

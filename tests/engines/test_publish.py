@@ -79,6 +79,23 @@ def test_publishing_again_renames_relocated_scenes(
             assert (same[0] == same[1]).all()
 
 
+def test_scenes_without_a_record_are_named_after_tiles_were_removed(
+    archive: CodeStore, postgis: str, table: str
+) -> None:
+    tiles = make_grid(5, scene="/far/away/plain.tif")
+    ids = archive.add_codes(np.zeros((5, (archive.num_bits or 0) // 8), np.uint8), tiles)
+    archive.remove_tiles(range(40))  # the records still count them
+    publish(archive, postgis, table=table)
+    query = np.zeros((1, (archive.num_bits or 0) // 8), np.uint8)
+    with PostGISArchive.open(postgis, table=table) as published:
+        for name in ("plain.tif", "/far/away/plain.tif"):
+            assert set(published.search(query, k=9, scenes=[name]).ids[0]) == set(ids)
+        assert set(published.scene_names()) == set(archive.scene_names())
+        archive.rename_scenes({"/far/away/plain.tif": "/near/other.tif"})
+        publish(archive, postgis, table=table)
+        assert set(published.search(query, k=9, scenes=["other.tif"]).ids[0]) == set(ids)
+
+
 @pytest.mark.parametrize("num_bits", [64, 128])
 def test_tables_made_before_a_refit_are_refused(
     archive: CodeStore, postgis: str, table: str, num_bits: int

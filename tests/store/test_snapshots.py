@@ -13,6 +13,8 @@ from geohash_rs.store.code_store import CodeStore
 from geohash_rs.store.disk.files import FolderFiles
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
+from geohash_rs.store.searchable import where_in
+from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.snapshot import Snapshot
 from tests.store.helpers import make_grid
 
@@ -154,3 +156,25 @@ def test_threads_that_search_refresh_and_write_do_not_disturb_each_other(archive
     reader.close()
     archive.compact()
     assert not archive.verify().orphans
+
+
+def test_scenes_named_in_full_are_found_without_listing_all_and_the_list_is_made_once(
+    archive, monkeypatch
+):
+    listed = []
+    read = Segment.removed_rows
+    monkeypatch.setattr(
+        Segment, "removed_rows", lambda self: (listed.append(self.entry.name), read(self))[1]
+    )
+    archive.remove_tiles([0])  # of scene 0, which keeps 29
+    listed.clear()
+    assert where_in(archive, scenes=["1", "2"]).scenes == {"1", "2"}
+    assert listed == []
+    for _ in range(2):
+        assert where_in(archive, scenes=["0", "1", "x"]).scenes == {"0", "1", "x"}
+    assert listed == [archive.manifest.segments[0].name]
+    archive.remove_tiles(range(1, 30))
+    assert where_in(archive, scenes=["0"]).scenes == {"0"}
+    assert set(archive.scene_names()) == {"1", "2"}
+    renew(archive, "/d/0")  # now the end of a path, since no tile has this name
+    assert where_in(archive, scenes=["0"]).scenes == {"/d/0"}

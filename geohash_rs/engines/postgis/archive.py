@@ -75,6 +75,7 @@ class PostGISArchive(Teaching):
         self._dsn, self._tables = dsn, tables
         self.path = Path(f"{server_of(dsn)}/{tables}")
         self._hasher: Hasher | None = None
+        self._names: tuple[str, frozenset[str]] = ("", frozenset())  # of a version of the tables
         self._session = Session(dsn, place=str(self.path), prepare=self._prepare)
 
     @classmethod
@@ -229,12 +230,23 @@ class PostGISArchive(Teaching):
 
     def scene_names(self) -> Collection[str]:
         """Return the names of all scenes; see `Searchable.scene_names`."""
-        records = self.scenes()
-        names = {record.scene for record in records}
-        if sum(record.num_tiles for record in records) < len(self):  # some came without a record
+        # each commit ends with a new version of this row
+        state = self._session.ask(self._tables.sql("SELECT xmin::text FROM {archive}"))[0][0]
+        known, names = self._names
+        if known != state:
             found = self._session.ask(self._tables.sql("SELECT DISTINCT scene FROM {tiles}"))
-            names.update(row[0] for row in found)
+            names = frozenset(row[0] for row in found)
+            self._names = state, names
         return names
+
+    def whole_names(self, names: Collection[str]) -> set[str]:
+        """Return which names are the whole names of scenes; see `Searchable.whole_names`."""
+        wanted = {name for name in names if "\0" not in name}  # no row can hold it
+        text = "SELECT scene FROM {scenes} WHERE scene = ANY(%(names)s::text[])"
+        rows = self._session.ask(self._tables.sql(text), {"names": sorted(wanted)})
+        found = {row[0] for row in rows}
+        # some may have come without a record
+        return found if found == wanted else wanted.intersection({*found, *self.scene_names()})
 
     @contextlib.contextmanager
     def one_state(self) -> Iterator[Self]:

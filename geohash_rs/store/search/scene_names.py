@@ -33,7 +33,7 @@ def full_names(
     >>> full_names(["b.tif", "/c.tif"], lambda: ["/a/b.tif", "/c.tif"])
     ['/a/b.tif', '/c.tif']
     """
-    scenes = set(known()) if names else set()
+    scenes = frozenset(known()) if names else frozenset()
     found = []
     for name in names:
         path = Path(os.path.abspath(name)).as_posix()  # noqa: PTH100 - resolve would follow links
