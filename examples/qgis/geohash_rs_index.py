@@ -16,6 +16,7 @@ import threading
 from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingException,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterFile,
     QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
@@ -138,6 +139,8 @@ class IndexScenes(QgsProcessingAlgorithm):
         self.addParameter(
             QgsProcessingParameterString("PROGRAM", "Command line", defaultValue="geohash-rs")
         )
+        text = "Replace tiles of another size (--replace)"
+        self.addParameter(QgsProcessingParameterBoolean("REPLACE", text, defaultValue=False))
         self.addParameter(QgsProcessingParameterFolderDestination("ARCHIVE", "Archive"))
 
     def processAlgorithm(self, parameters, context, feedback):  # noqa: N802
@@ -153,6 +156,7 @@ class IndexScenes(QgsProcessingAlgorithm):
             "--tile-size",
             str(self.parameterAsInt(parameters, "TILE_SIZE", context)),
             *([] if known else ["--hasher", hasher]),
+            *(["--replace"] if self.parameterAsBool(parameters, "REPLACE", context) else []),
         ]
         run(words, feedback)
         return {"ARCHIVE": archive}

@@ -6,6 +6,7 @@ from pathlib import Path
 from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import (
+    QCheckBox,
     QDialog,
     QDialogButtonBox,
     QFormLayout,
@@ -63,6 +64,9 @@ class Indexing(QDialog):
             field.setPlaceholderText(f"{default}; such as {example}")
             self.options[option] = field
             form.addRow(label, field)
+        self.replace = QCheckBox("Replace tiles of another size or stride (--replace)")
+        self.replace.setToolTip("Without it, nothing is indexed if the archive has such tiles.")
+        form.addRow("", self.replace)
         self.what = QLabel("Scenes that the archive already has are skipped.")
         self.what.setWordWrap(True)
         self.progress = QProgressBar()
@@ -94,6 +98,7 @@ class Indexing(QDialog):
         for option, field in self.options.items():
             text = field.text().strip()
             words += [f"{option}={text}"] if text else []  # a value may begin with a minus
+        words += ["--replace"] if self.replace.isChecked() else []
         return [*words, "--progress"]
 
     def run(self):

@@ -11,6 +11,7 @@ collect_ignore = [
     "desktop.py",
     "looks.py",
     "plugin_session.py",
+    "replacing.py",
     "scopes.py",
     "timing_session.py",
 ]
