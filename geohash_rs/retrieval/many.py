@@ -85,11 +85,22 @@ def read_many(
 
 
 def _holds_patches(path: str | Path) -> bool:
-    """Return whether a path is one of a raster file, or of a folder that is not a layer."""
+    """Return whether a path is one of a raster file, or of a folder that is not a layer.
+
+    A layer is a folder of Parquet files without rasters: patches may lie next to an archive.
+    """
     file = Path(path)
     if file.is_dir():
-        return file.suffix.lower() != ".gdb" and not any(file.glob("**/*.parquet"))
+        if file.suffix.lower() == ".gdb":
+            return False
+        return not any(file.glob("**/*.parquet")) or bool(_rasters_in(file))
     return file.suffix.lower() in RASTERS
+
+
+def _rasters_in(folder: Path) -> list[str]:
+    from geohash_rs.scenes.finding import scene_paths  # noqa: PLC0415 - slow to import
+
+    return scene_paths([folder])
 
 
 def _patches_of(queries: str | Path | Iterable[str | Path]) -> Patches:
@@ -105,9 +116,7 @@ def _patches_of(queries: str | Path | Iterable[str | Path]) -> Patches:
         base = Path(queries) if Path(queries).is_dir() else None
         queries = [queries]
     if base is not None:
-        from geohash_rs.scenes.finding import scene_paths  # noqa: PLC0415 - slow to import
-
-        queries = scene_paths([base])
+        queries = _rasters_in(base)
     paths = list(queries)
     endings = " ".join(RASTERS)
     if not paths:
