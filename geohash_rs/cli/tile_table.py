@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from geohash_rs.cli.terminal import echo
+from geohash_rs.export.plain_text import scene_name
 
 __all__ = ["check_pictures", "print_matches", "print_tile_at_point", "print_tiles"]
 
@@ -50,10 +51,10 @@ def print_tiles(tiles: object, *, scores: bool = False) -> None:
     if frame["col"].isna().all():  # of vectors that somebody else computed
         shown = [name for name in shown if name not in ("col", "row")]
     if "source" in frame.columns:
-        frame["source"] = frame["source"].map(_last_part, na_action="ignore")
+        frame["source"] = frame["source"].map(scene_name, na_action="ignore")
         shown = [*shown, "source"]
     frame = frame.assign(tile_size=sizes, score=frame["similarity"].round(3))[shown]
-    frame = frame.assign(scene=frame["scene"].map(_last_part))
+    frame = frame.assign(scene=frame["scene"].map(scene_name))
     print_rows({name: [None if pd.isna(cell) else cell for cell in frame[name]] for name in shown})
 
 
@@ -66,7 +67,7 @@ def print_matches(rows: Sequence[Mapping[str, Any]]) -> None:
     widths = [[row[side] for side in ("width", "height") if row[side] is not None] for row in rows]
     sizes = [row.get("tile_size", max(sides, default=None)) for row, sides in zip(rows, widths, strict=True)]
     columns = {name: [row[name] for row in rows] for name in SHOWN}
-    columns["scene"] = list(map(_last_part, columns["scene"]))
+    columns["scene"] = list(map(scene_name, columns["scene"]))
     columns["datetime"] = [None if text is None else datetime.fromisoformat(text) for text in columns["datetime"]]
     moments = columns.pop("datetime")
     if len({size for size in sizes if size is not None}) > 1:
@@ -75,7 +76,7 @@ def print_matches(rows: Sequence[Mapping[str, Any]]) -> None:
     if all(col is None for col in columns["col"]):
         del columns["col"], columns["row"]
     if any("source" in row for row in rows):
-        columns["source"] = [row["source"] and _last_part(row["source"]) for row in rows]
+        columns["source"] = [row["source"] and scene_name(row["source"]) for row in rows]
     print_rows(columns)
 
 
@@ -104,9 +105,3 @@ def print_tile_at_point(tiles: object) -> None:
 
     if said := tile_at_point(getattr(tiles, "examples", None)):
         echo(said, err=True)
-
-
-def _last_part(address: str) -> str:
-    from geohash_rs.export.plain_text import plain_text
-
-    return plain_text(address.rsplit("/", 1)[-1])

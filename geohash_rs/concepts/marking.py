@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from geohash_rs.concepts.mark import Mark, check_marks
 from geohash_rs.errors import ConceptError, RegionError, TileNotFoundError
 from geohash_rs.footprints.projection import WGS84
+from geohash_rs.retrieval.at_shapes import first_at
 from geohash_rs.retrieval.image_queries import ImageQueries
 from geohash_rs.retrieval.query import Query, check_hasher, query_of_point
 from geohash_rs.store.search.filters import parse_region
@@ -54,8 +55,8 @@ def new_marks(
 
     What can be shown is a tile id; the path of a patch, or of a vector layer; a longitude and
     latitude; a shapely geometry in longitude and latitude; a table of geometries; or several of
-    these. A point marks the tile whose centre is nearest. A polygon marks all tiles of which it
-    covers half, or, if there is none, the tile around its middle.
+    these. A point marks the tile that a query at this point takes. A polygon marks all tiles of
+    which it covers half, or, if there is none, the tile that a query at its middle takes.
 
     Args:
         archive: The archive.
@@ -271,9 +272,6 @@ def tiles_of_shapes(
             f"{_bounds(region)} in longitude and latitude. Compare with 'geohash-rs info'."
         )
         raise ConceptError(msg)
-    middles = shapely.point_on_surface(shapes)
-    nearest = np.full(len(shapes), np.inf)  # distance of the tile around the middle of each shape
-    around = np.full(len(shapes), -1)
     marked, large = [np.empty(0, np.int64)], np.zeros(len(shapes), dtype=bool)
     for start in range(0, len(ids), AT_ONCE):
         part = ids[start : start + AT_ONCE]
@@ -284,14 +282,8 @@ def tiles_of_shapes(
         enough = covered >= MIN_SHARE * shapely.area(footprints)[tile]
         marked.append(part[tile[enough]])
         large[shape[enough]] = True
-        shape, tile = tree.query(middles, predicate="intersects")
-        away = shapely.distance(shapely.centroid(footprints[tile]), middles[shape])
-        order = np.lexsort((tile, away, shape))
-        shape, first = np.unique(shape[order], return_index=True)
-        tile, away = tile[order][first], away[order][first]
-        nearer = away < nearest[shape]
-        nearest[shape[nearer]], around[shape[nearer]] = away[nearer], part[tile[nearer]]
-    return np.unique(np.concatenate([*marked, around[~large & (around >= 0)]]))
+    around = first_at(archive, shapely.point_on_surface(shapes[~large]), where=where)
+    return np.unique(np.concatenate([*marked, around[around >= 0]]))
 
 
 def _lonlat_shapes(table: gpd.GeoDataFrame | gpd.GeoSeries, name: str) -> npt.NDArray[np.object_]:

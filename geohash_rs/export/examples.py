@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.export.lonlat import lonlat_geometries
-from geohash_rs.export.match_text import moment_text, query_text, scene_text
-from geohash_rs.export.plain_text import plain_text
+from geohash_rs.export.match_text import moment_text, query_text
+from geohash_rs.export.plain_text import plain_text, scene_name
 from geohash_rs.export.row_pictures import read_pictures
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def read_examples(
 
 
 def _shown(row: dict[str, object], webp: bytes | None, reason: str) -> ShownExample:
-    name, scene = plain_text(str(row["example"])), scene_text(row["scene"])
+    name, scene = plain_text(str(row["example"])), scene_name(row["scene"])
     asked = "" if str(row.get("query")) == name else query_text(row)  # a patch is its file
     date = moment_text(row["datetime"])
     return ShownExample(

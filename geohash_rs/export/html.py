@@ -11,8 +11,8 @@ from geohash_rs.export.examples import Examples, ShownExample, outlines, read_ex
 from geohash_rs.export.html_map import figure
 from geohash_rs.export.locator import locator_svg
 from geohash_rs.export.lonlat import lonlat_geometries
-from geohash_rs.export.match_text import facts_of, query_text, scene_text
-from geohash_rs.export.plain_text import plain_text
+from geohash_rs.export.match_text import facts_of, query_text
+from geohash_rs.export.plain_text import plain_text, scene_name
 from geohash_rs.export.row_pictures import read_pictures, warn_of
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _card(row: dict[str, Any], number: int, picture: bytes | None, reason: str) 
         if picture is None
         else f'<img src="{data_uri(picture)}" alt="{about}">'
     )
-    scene = _breakable(scene_text(row.get("scene")))
+    scene = _breakable(scene_name(row.get("scene")))
     asked = f"<span>{escape(query_text(row))}</span>" if query_text(row) else ""
     return (
         f'<li id="c{number}"><a href="#f{number}">{image}<span class="rank">{escape(rank)}</span>'

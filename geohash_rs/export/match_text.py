@@ -6,7 +6,7 @@ from typing import Any
 
 from geohash_rs.export.plain_text import plain_text
 
-__all__ = ["bits_text", "facts_of", "moment_text", "query_text", "scene_text"]
+__all__ = ["bits_text", "facts_of", "moment_text", "query_text"]
 
 
 def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
@@ -61,20 +61,3 @@ def moment_text(moment: object) -> str:
         return "no date"
     at_midnight = moment.time() == dt.time()
     return f"{moment:%Y-%m-%d}" if at_midnight else f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def scene_text(scene: object) -> str:
-    """Return the name of a scene without its folder and without the keys of a URL.
-
-    Args:
-        scene: Its path or URI, or a missing value.
-
-    Returns:
-        One line of plain text, empty if it has no scene.
-
-    >>> scene_text("https://example.org/a/b.tif?key=1"), scene_text(None)
-    ('b.tif', '')
-    """
-    if not isinstance(scene, str):
-        return ""
-    return plain_text(scene.partition("?")[0].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])

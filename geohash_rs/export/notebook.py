@@ -16,8 +16,8 @@ from geohash_rs.errors import ExportError
 from geohash_rs.export.examples import ShownExample, examples_of, outlines, read_examples
 from geohash_rs.export.locator import CREDIT, Locator, locator_svg
 from geohash_rs.export.lonlat import lonlat_geometries
-from geohash_rs.export.match_text import facts_of, moment_text, query_text, scene_text
-from geohash_rs.export.plain_text import plain_text
+from geohash_rs.export.match_text import facts_of, moment_text, query_text
+from geohash_rs.export.plain_text import plain_text, scene_name
 from geohash_rs.export.row_pictures import read_pictures
 from geohash_rs.pictures.world import lines_in
 
@@ -101,7 +101,7 @@ def matches_html(matches: "GeoDataFrame") -> str | None:
     cells = []
     for number, (row, webp) in enumerate(zip(rows, pictures.webp, strict=True), 1):
         rank, far, date = facts_of(row, number)
-        facts = [date, scene_text(row["scene"]), f"tile {row['tile_id']}"]
+        facts = [date, scene_name(row["scene"]), f"tile {row['tile_id']}"]
         facts = [*filter(None, [query_text(row)]), *facts]
         cells.append(_cell(webp, f"<b>{escape(rank)}</b> · {far}", facts))
     scenes = matches["scene"].nunique()
@@ -311,7 +311,7 @@ def explore(matches: "GeoDataFrame", **options: Any) -> Any:  # noqa: ANN401 - a
     choices["tooltip"] = [name for name in TOOLTIP if name in frame.columns]
     if "distance" in frame.columns:
         choices |= {"column": "distance", "cmap": "plasma"}
-    for name, text in (("datetime", moment_text), ("scene", scene_text)):
+    for name, text in (("datetime", moment_text), ("scene", scene_name)):
         if name in frame.columns:
             frame = frame.assign(**{name: frame[name].map(text)})
     choices |= options

@@ -11,8 +11,9 @@ from geohash_rs.errors import QueryError
 from geohash_rs.export.examples import ShownExample, outlines, read_examples
 from geohash_rs.export.locator import CREDIT, Locator
 from geohash_rs.export.lonlat import lonlat_geometries
-from geohash_rs.export.match_text import facts_of, query_text, scene_text
+from geohash_rs.export.match_text import facts_of, query_text
 from geohash_rs.export.notebook import NEEDED
+from geohash_rs.export.plain_text import scene_name
 from geohash_rs.export.row_pictures import read_pictures, warn_of
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def plot_grid(
     cells = zip(axes[above * columns :], rows, pictures.webp, strict=False)
     for number, (axis, row, webp) in enumerate(cells, 1):
         rank, far, date = facts_of(row, number)
-        facts = [f"{rank}: {far}", *filter(None, [query_text(row)]), date, scene_text(row["scene"])]
+        facts = [f"{rank}: {far}", *filter(None, [query_text(row)]), date, scene_name(row["scene"])]
         _draw(axis, webp, facts, lack="no picture")
     return figure
 

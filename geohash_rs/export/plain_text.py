@@ -32,18 +32,21 @@ def plain_text(text: str) -> str:
     return CONTROLS.sub(_escape, text)
 
 
-def scene_name(scene: str) -> str:
+def scene_name(scene: object) -> str:
     """Return the last part of a scene's path or address, as text that is only shown.
 
     Args:
-        scene: Path or URI.
+        scene: Path or URI, or a missing value.
 
     Returns:
-        The name of its file, without what follows a question mark in an address.
+        The name of its file, without what follows a question mark in an address; empty if it has
+        no scene.
 
-    >>> scene_name("https://host/a/b_2023.tif?signature=secret")
-    'b_2023.tif'
+    >>> scene_name("https://host/a/b_2023.tif?signature=secret"), scene_name(None)
+    ('b_2023.tif', '')
     """
+    if not isinstance(scene, str):
+        return ""
     path = scene.partition("?")[0] if "://" in scene else scene  # the rest may be a signature
     return plain_text(re.split(r"[/\\]", path.rstrip("/\\"))[-1])
 

@@ -43,7 +43,7 @@ def window_corners(transform: "Affine", windows: npt.ArrayLike) -> FloatArray:
     """Return the four corners of windows in the scene's CRS.
 
     Args:
-        transform: "Affine" transform of the scene, pixel to CRS; may be rotated or south-up.
+        transform: Affine transform of the scene, pixel to CRS; may be rotated or south-up.
         windows: Integers (col, row, width, height) in px, shape (windows, 4).
 
     Returns:
@@ -64,7 +64,7 @@ def native_footprints(transform: "Affine", windows: npt.ArrayLike) -> GeometryAr
     """Return the polygon of each window in the scene's CRS.
 
     Args:
-        transform: "Affine" transform of the scene, pixel to CRS.
+        transform: Affine transform of the scene, pixel to CRS.
         windows: Integers (col, row, width, height) in px, shape (windows, 4).
 
     Returns:
@@ -82,7 +82,7 @@ def footprints(transform: "Affine", windows: npt.ArrayLike, *, crs: object) -> G
     grid of MODIS), its footprint is the part on the Earth, to 1/64 of the window.
 
     Args:
-        transform: "Affine" transform of the scene, pixel to CRS.
+        transform: Affine transform of the scene, pixel to CRS.
         windows: Integers (col, row, width, height) in px, shape (windows, 4).
         crs: CRS of the scene, anything that ``pyproj.CRS.from_user_input`` accepts.
 
@@ -141,7 +141,7 @@ def ground_pixel(
     """Measure the width and height of a scene's centre pixel on the ground.
 
     Args:
-        transform: "Affine" transform of the scene, pixel to CRS.
+        transform: Affine transform of the scene, pixel to CRS.
         width: Columns of the scene.
         height: Rows of the scene.
         crs: CRS of the scene.

@@ -152,7 +152,10 @@ class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Report that nothing here is compiled; otherwise torch imports its compiler first."""
+        """Report that nothing here is compiled; otherwise torch imports its compiler first.
+
+        It is private to torch, as of 2.14; a release without it never calls it.
+        """
         return False
 
     def __torch_dispatch__(

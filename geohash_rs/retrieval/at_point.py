@@ -17,7 +17,16 @@ from geohash_rs.store.search.where import Where
 from geohash_rs.store.searchable import Searchable, bits_of
 from geohash_rs.store.segment.tiles import sizes_of_tiles
 
-__all__ = ["centres_of", "check_point", "covering", "days_of", "explain_none", "tiles_at"]
+__all__ = [
+    "centres_of",
+    "check_point",
+    "covering",
+    "days_of",
+    "explain_none",
+    "tiles_at",
+    "turned_lon",
+    "turned_points",
+]
 
 MOST_LISTED = 12  # dates or scenes in a message
 DAY = 86_400_000_000  # microseconds
@@ -57,19 +66,23 @@ def covering(tiles: gpd.GeoDataFrame, points: npt.NDArray[np.object_]) -> pd.Dat
 
     Args:
         tiles: Tiles with the columns of `Searchable.tiles`.
-        points: Points in longitude and latitude, shape (n,).
+        points: Points, or empty ones, with longitudes as from `turned_lon` and latitudes, shape
+            (n,).
 
     Returns:
         Columns point and tile, the rows in what was given; the points one after another.
     """
     shapes = tiles.geometry.to_numpy()
     point, tile = shapely.STRtree(shapes).query(points, predicate="intersects")
+    centres, here = centres_of(shapes)[tile], points[point]
+    east = turned_lon(shapely.get_x(centres) - shapely.get_x(here))
+    north = shapely.get_y(centres) - shapely.get_y(here)
     pairs = pd.DataFrame(
         {
             "point": point,
             "size": sizes_of_tiles(tiles)[tile],
             "datetime": tiles["datetime"].to_numpy()[tile],
-            "away": shapely.distance(centres_of(shapes)[tile], points[point]).round(9),
+            "away": np.hypot(east, north).round(9),
             "tile_id": tiles["tile_id"].to_numpy()[tile],
             "tile": tile,
         }
@@ -79,6 +92,22 @@ def covering(tiles: gpd.GeoDataFrame, points: npt.NDArray[np.object_]) -> pd.Dat
     )[["point", "tile"]]
 
 
+def turned_lon(lon: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Turn longitudes, or differences of them, into -180..180; those within stay as they are.
+
+    Args:
+        lon: Degrees, any shape.
+
+    Returns:
+        Degrees, of the same shape.
+
+    >>> turned_lon([7.1, 180, -190]).tolist()
+    [7.1, 180.0, 170.0]
+    """
+    given = np.asarray(lon, dtype=np.float64)
+    return np.where(np.abs(given) <= 180, given, given - 360 * np.floor((given + 180) / 360))
+
+
 def centres_of(footprints: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
     """Return the centres of footprints, also of those that are split at 180 degrees.
 
@@ -86,24 +115,22 @@ def centres_of(footprints: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
         footprints: Polygons in longitude and latitude, shape (tiles,).
 
     Returns:
-        Points with longitudes in -180..180, shape (tiles,).
+        Points with longitudes as from `turned_lon`, shape (tiles,).
     """
     bounds = shapely.bounds(footprints)
     split = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180)
     whole = footprints.copy()
-    whole[split] = shapely.transform(footprints[split], lambda xy: _turned(xy, xy[:, 0] < 0))
-    centres = shapely.centroid(whole)
-    centres[split] = shapely.transform(
-        centres[split], lambda xy: _turned(xy, xy[:, 0] > 180, degrees=-360)
+    whole[split] = shapely.transform(
+        footprints[split], lambda xy: np.where(xy[:, :1] < 0, [360, 0], [0, 0]) + xy
     )
+    centres = shapely.centroid(whole)
+    centres[split] = turned_points(centres[split])
     return centres
 
 
-def _turned(
-    lonlat: npt.NDArray[np.float64], which: npt.NDArray[np.bool_], *, degrees: float = 360
-) -> npt.NDArray[np.float64]:
-    """Add degrees to some longitudes."""
-    return np.where(which[:, None], [degrees, 0.0], [0.0, 0.0]) + lonlat
+def turned_points(points: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """Turn the longitudes of points as `turned_lon` does, shape (n,)."""
+    return np.asarray(shapely.points(turned_lon(shapely.get_x(points)), shapely.get_y(points)))
 
 
 def explain_none(archive: Searchable, point: Sequence[float], *, where: Where) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from geohash_rs.retrieval.at_point import centres_of, covering
+from geohash_rs.retrieval.at_point import centres_of, covering, turned_points
 from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.nearest import Limits
 from geohash_rs.store.search.where import Where
@@ -29,12 +29,13 @@ def first_at(archive: Searchable, points: GeometryArray, *, where: Where) -> Ids
 
     Args:
         archive: The archive, in one state.
-        points: Points in longitude and latitude, in -180..180 and -90..90, shape (n,).
+        points: Points in longitude and latitude, degrees, shape (n,).
         where: Limits on the tiles; its region is ignored.
 
     Returns:
         Tile ids, shape (n,); -1 where no tile lies that passes the limits.
     """
+    points = turned_points(points)
     found = np.full(len(points), -1, np.int64)
     for part, ids in _that_meet(archive, points, where, at_once=POINTS):
         first = _first(archive.tiles(ids), points[part])

@@ -24,6 +24,7 @@ from geohash_rs.retrieval.search import (
     depth_of,
     known_crs,
     merged,
+    nearest_to,
     reordered,
     retrieve,
     similarity_of,
@@ -220,7 +221,9 @@ def _found(
 def _nearest(
     archive: Searchable, queries: Sequence[Query], limits: Limits, where: Where
 ) -> list[Found]:
-    """Search for all codes of all queries, each distinct code once."""
+    """Search for all codes of all queries, each distinct code once; those of one, in parts."""
+    if len(queries) == 1:  # it may have more codes than are searched together
+        return [nearest_to(archive, queries[0], limits=limits, where=where)]
     codes = np.concatenate([query.codes for query in queries])
     unique, places = np.unique(codes, axis=0, return_inverse=True)
     result = archive.find(unique, limits=limits, where=where)

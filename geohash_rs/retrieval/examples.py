@@ -51,7 +51,7 @@ def tile_examples(tiles: gpd.GeoDataFrame, *, place: str = "") -> tuple[Example,
         has_window = not any(pd.isna(number) for number in numbers)
         col, row, width, height = (int(number) if has_window else 0 for number in numbers)
         example = Example(
-            name=f"tile {tile.tile_id} {place}".rstrip(),
+            name=_tile_name(tile.tile_id, place),
             footprint=tile.geometry,
             tile_id=int(tile.tile_id),
             scene=str(tile.scene),
@@ -60,6 +60,10 @@ def tile_examples(tiles: gpd.GeoDataFrame, *, place: str = "") -> tuple[Example,
         )
         found.append(example)
     return tuple(found)
+
+
+def _tile_name(tile_id: int, place: str = "") -> str:
+    return f"tile {tile_id} {place}".rstrip()
 
 
 def place_text(lon: float, lat: float) -> str:
@@ -111,8 +115,9 @@ def tile_at_point(examples: gpd.GeoDataFrame | None) -> str:
     """
     if examples is None:
         return ""
-    at_point = examples["tile_id"].notna() & examples["example"].str.contains(" at ", regex=False)
-    for one in examples[at_point].itertuples():
+    for one in examples[examples["tile_id"].notna()].itertuples():
+        if one.example == _tile_name(one.tile_id):
+            continue  # asked for by its id
         day = "no date" if pd.isna(one.datetime) else f"{one.datetime:%Y-%m-%d %H:%M:%S} UTC"
         short = day.removesuffix(" 00:00:00 UTC")
         return f"Searching with {one.example}: {scene_name(str(one.scene))}, {short}."

@@ -85,11 +85,22 @@ def read_many(
 
 
 def _holds_patches(path: str | Path) -> bool:
-    """Return whether a path is one of a raster file, or of a folder that is not a layer."""
+    """Return whether a path is one of a raster file, or of a folder that is not a layer.
+
+    A layer is a folder of Parquet files without rasters: patches may lie next to an archive.
+    """
     file = Path(path)
     if file.is_dir():
-        return file.suffix.lower() != ".gdb" and not any(file.glob("**/*.parquet"))
+        if file.suffix.lower() == ".gdb":
+            return False
+        return not any(file.glob("**/*.parquet")) or bool(_rasters_in(file))
     return file.suffix.lower() in RASTERS
+
+
+def _rasters_in(folder: Path) -> list[str]:
+    from geohash_rs.scenes.finding import scene_paths  # noqa: PLC0415 - slow to import
+
+    return scene_paths([folder])
 
 
 def _patches_of(queries: str | Path | Iterable[str | Path]) -> Patches:
@@ -105,9 +116,7 @@ def _patches_of(queries: str | Path | Iterable[str | Path]) -> Patches:
         base = Path(queries) if Path(queries).is_dir() else None
         queries = [queries]
     if base is not None:
-        from geohash_rs.scenes.finding import scene_paths  # noqa: PLC0415 - slow to import
-
-        queries = scene_paths([base])
+        queries = _rasters_in(base)
     paths = list(queries)
     endings = " ".join(RASTERS)
     if not paths:
@@ -192,11 +201,12 @@ def explain_left_out(many: Shapes | Patches, reasons: Mapping[int, str], *, num_
         num_left: How many are left.
 
     Returns:
-        A sentence that names the first rows of the first reasons.
+        A sentence that names the first rows of the first reasons. Reasons that differ only in the
+        names of the patches are one.
     """
     rows_by_reason: dict[str, list[int]] = {}
     for row, reason in sorted(reasons.items()):
-        rows_by_reason.setdefault(reason, []).append(row)
+        rows_by_reason.setdefault(_without_name(many, row, reason), []).append(row)
     said = []
     for reason, rows in list(rows_by_reason.items())[:MOST_REASONS]:
         names = [_called(many, row) for row in rows[:MOST_NAMED]]
@@ -206,6 +216,16 @@ def explain_left_out(many: Shapes | Patches, reasons: Mapping[int, str], *, num_
     said += [f"{count} more reasons"] if count > 0 else []
     of = f"{len(reasons)} of {len(reasons) + num_left} queries" if num_left else "all queries"
     return f"{of} of {many.name} are left out: {'; '.join(said)}."
+
+
+def _without_name(many: Shapes | Patches, row: int, reason: str) -> str:
+    """Shorten a reason by the name of the patch, by which the sentence begins anyway."""
+    if isinstance(many, Shapes):
+        return reason
+    path = Path(many.paths[row])
+    for name in (str(many.paths[row]), str(path.absolute()), path.name):
+        reason = reason.replace(f"{name}: ", "").removeprefix(f"{name} ").replace(name, "it")
+    return reason
 
 
 def _called(many: Shapes | Patches, row: int) -> str:

@@ -173,8 +173,10 @@ def _leave_out_empty(
     """Leave out rows without a tile; of those with tiles that fail the limits, say so."""
     there = np.zeros(len(rows), dtype=bool)
     if not dataclasses.replace(where, region=None).is_everything:
-        middles = shapely.point_on_surface(places.shapes[rows])
-        there = first_at(archive, middles, where=Where()) >= 0
+        is_point = np.isin(rows, places.rows(POINT))
+        there[is_point] = first_at(archive, places.shapes[rows[is_point]], where=Where()) >= 0
+        seen = seen_in(archive, places.shapes[rows[~is_point]], where=Where())
+        there[~is_point] = [ids is None or len(ids) > 0 for ids in seen]
     places.leave_out(rows[~there], "no tile of the archive lies there")
     limits = "the tiles there do not pass the limits of time, scene, label and tile size"
     places.leave_out(rows[there], limits)

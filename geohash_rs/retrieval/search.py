@@ -34,6 +34,7 @@ __all__ = [
     "depth_of",
     "known_crs",
     "merged",
+    "nearest_to",
     "reordered",
     "retrieve",
     "similarity_of",
@@ -147,7 +148,7 @@ def best(
     where = _without(where, query, overlapping=exclude_overlap)
     depth = depth_of(k, reordered=compare is not None, distinct=distinct)
     while True:
-        found = _search(archive, query, limits=dataclasses.replace(limits, k=depth), where=where)
+        found = nearest_to(archive, query, limits=dataclasses.replace(limits, k=depth), where=where)
         ranked = found if compare is None else reordered(found, compare(found.ids))
         tiles = archive.tiles(ranked.ids if distinct else ranked.ids[:k])
         rows = _distinct(tiles, most=k) if distinct else np.arange(len(tiles))
@@ -190,8 +191,18 @@ def depth_of(k: int | None, *, reordered: bool, distinct: bool) -> int | None:
     return DEEPER * k if distinct else k
 
 
-def _search(archive: Searchable, query: Query, *, limits: Limits, where: Where) -> Found:
-    """Search for all codes of a query, a few at a time; each tile is found once."""
+def nearest_to(archive: Searchable, query: Query, *, limits: Limits, where: Where) -> Found:
+    """Search for all codes of a query, a few at a time so that memory stays bounded.
+
+    Args:
+        archive: As in `retrieve`.
+        query: As in `retrieve`.
+        limits: As in `retrieve`.
+        where: As in `retrieve`.
+
+    Returns:
+        The tiles nearest first, each once, ties by lowest id.
+    """
     num_bits = 8 * query.codes.shape[1]
     width = min(len(archive), limits.k or len(archive))
     step = max(1, AT_ONCE // max(width, 1))

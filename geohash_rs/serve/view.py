@@ -11,7 +11,7 @@ import shapely
 
 from geohash_rs.errors import QueryError, RegionError
 from geohash_rs.footprints.web_mercator import from_square, to_square
-from geohash_rs.retrieval.at_point import days_of, explain_none, tiles_at
+from geohash_rs.retrieval.at_point import days_of, explain_none, tiles_at, turned_lon
 from geohash_rs.serve.dates import PartInView, dates_of
 from geohash_rs.serve.on_top import MOST_COMPARED, on_top
 from geohash_rs.serve.shown import EVERYTHING, UNDATED, Shown
@@ -68,7 +68,7 @@ def tiles_at_click(
         QueryError: If no tile that is shown covers the point.
     """
     lon, lat = (float(value) for value in point)
-    place = ((lon + 180) % 360 - 180, lat)
+    place = (float(turned_lon(lon)), lat)
     tiles = tiles_at(archive, place, where=shown.where)
     on_day: gpd.GeoDataFrame = tiles[shown.tiles(tiles)].reset_index(drop=True)
     if on_day.empty and shown.day == UNDATED and not tiles.empty:

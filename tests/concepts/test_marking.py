@@ -4,6 +4,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
@@ -71,6 +72,34 @@ def test_a_polygon_smaller_than_a_tile_marks_the_tile_around_its_middle(archive:
     small = tile.geometry.centroid.buffer(1e-4)
     found = marks_of(archive, small, right=True, where=Where.parse(scenes=[tile["scene"]]))
     assert ids_of(found) == [3]
+
+
+def test_a_point_marks_the_tile_that_a_query_takes_however_it_is_written(tmp_path: Path) -> None:
+    days, sizes = ["2020-06-01", "2023-06-01", "2021-06-01"], [64, 64, 128]
+    west, side = np.array([0.0, 0.3, 0.0]), np.array([1.0, 1.0, 2.0])
+    tiles = gpd.GeoDataFrame(
+        {
+            "scene": [f"{day}.tif" for day in days],
+            "col": 0,
+            "row": 0,
+            "width": sizes,
+            "height": sizes,
+            "datetime": pd.to_datetime(days, utc=True),
+        },
+        geometry=shapely.box(west, 0, west + side, side),
+        crs=4326,
+    )
+    archive = Archive.create(tmp_path / "archive", num_bits=64)
+    archive.add_codes(np.arange(24, dtype=np.uint8).reshape(3, 8), tiles)
+    point = shapely.Point(0.5, 0.5)  # the middle of the earlier small tile
+    late, early = (archive.query(point=(0.5, 0.5), time=year, k=1) for year in ("2023", "2020"))
+    assert (late["scene"][0], early["scene"][0]) == ("2023-06-01.tif", "2020-06-01.tif")
+    layer = gpd.GeoSeries([point, point], crs=4326).to_crs(3857)
+    before = Where.parse(time=("2020", "2021"))
+    for shown in ((0.5, 0.5), point, layer, point.buffer(0.01)):
+        assert ids_of(marks_of(archive, shown, right=True)) == [late["tile_id"][0]]
+        found = marks_of(archive, shown, right=True, where=before)
+        assert ids_of(found) == [early["tile_id"][0]]
 
 
 def test_a_layer_in_another_crs_marks_tiles_and_a_time_limits_them(

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from geohash_rs import Archive
 from geohash_rs.errors import QueryError
 from geohash_rs.retrieval.at_point import tiles_at
+from geohash_rs.retrieval.at_shapes import first_at
 from geohash_rs.retrieval.query import query_of_point
+from geohash_rs.serve.view import tiles_at_click
+from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.where import Where
 
 DATES = ["2009-08-18", "2010-06-29T10:15:00", "2020-08-31", None]
@@ -156,3 +159,31 @@ def test_a_query_by_point_obeys_its_time(there: Archive) -> None:
         assert (tile.distance, str(tile.datetime.year)) == (0, year)
     with pytest.raises(QueryError, match="no tile of the archive lies at 9.0, 9.0; see its extent"):
         there.query(point=(9, 9), time=("2009", "2009"))
+
+
+def test_the_nearest_centre_and_longitude_180_are_found_across_the_edge_of_the_map(
+    tmp_path: Path,
+) -> None:
+    west = {"over": 179.4, "east": -180.0, "far east": -179.97, "far west": 178.99, "west": 179.0}
+    tiles = gpd.GeoDataFrame(
+        {"scene": list(west)},
+        geometry=[parse_region((x, 0, x + 1, 1)).geometry for x in west.values()],
+        crs=4326,
+    )
+    archive = Archive.create(tmp_path / "archive", num_bits=64)
+    archive.add_codes(np.arange(40, dtype=np.uint8).reshape(5, 8), tiles)
+    order = {
+        -179.95: ["over", "east", "far east"],  # centres at 179.9, -179.5 and -179.47
+        179.95: ["over", "west", "far west"],
+        180.0: ["over", "west"],
+        -180.0: ["over", "east"],
+    }
+    with archive.one_state() as still:
+        for lon, scenes in order.items():
+            point = (lon, 0.5)
+            assert tiles_at(still, point, where=Where())["scene"].tolist() == scenes
+            (first,) = first_at(still, np.array([shapely.Point(point)]), where=Where())
+            assert still.tiles([first])["scene"].tolist() == scenes[:1]
+            assert tiles_at_click(still, point)["scene"].tolist() == scenes
+            turned = lon + (360 if abs(lon) < 180 else 0)
+            assert tiles_at_click(still, (turned, 0.5))["scene"].tolist() == scenes

@@ -1,6 +1,7 @@
 """Many queries at once, compared with a loop of single ones."""
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from geohash_rs.retrieval import at_shapes, each, search
 from geohash_rs.retrieval.query import query_of_point
 from geohash_rs.store.search.filters import parse_region
 from geohash_rs.store.search.where import Where
+from geohash_rs.store.snapshot import Snapshot
 from tests.ground import TILE, mosaic
 
 DATES = ["2019-05-01", "2021-06-01", "2023-07-01"]
@@ -291,6 +293,35 @@ def test_limits_that_no_tile_passes_are_told_from_empty_ground(dated: Archive) -
     assert found["query"].tolist() == [2]
 
 
+def test_limits_are_the_reason_wherever_tiles_meet_a_polygon(dated: Archive) -> None:
+    reaching = shapely.box(2, 49, 10.05, 50.05)  # its middle is far from every tile
+    parts = shapely.MultiPolygon([shapely.box(3, 3, 4, 4), shapely.box(10.4, 50.4, 10.5, 50.5)])
+    frame = gpd.GeoSeries([reaching, parts, shapely.box(3, 3, 4, 4)], crs=4326)
+    with pytest.raises(UnansweredError, match="1, 2: the tiles there do not pass .* 3: no tile"):
+        dated.query_each(frame, time=("2030", "2031"))
+
+
+def test_the_codes_of_one_polygon_are_searched_in_parts(
+    dated: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame, options = polygons().iloc[[0, 6]], {"k": None, "max_distance": 12}
+    expected = dated.query_each(frame, **options)
+    pairs = []
+
+    def counting(self: Snapshot, codes: np.ndarray, **given: object) -> object:
+        pairs.append(len(codes) * (given["limits"].k or len(self)))
+        return find(self, codes, **given)
+
+    find = Snapshot.find
+    monkeypatch.setattr(Snapshot, "find", counting)
+    for module in (each, search):
+        monkeypatch.setattr(module, "AT_ONCE", 2000)
+    found = dated.query_each(frame, **options)
+    assert found.examples["query"].value_counts().to_dict() == {1: 12, 2: 96}
+    assert max(pairs) <= 2000
+    assert_frame_equal(pd.DataFrame(found), pd.DataFrame(expected))
+
+
 def test_a_layer_is_read_from_a_file_in_any_format(dated: Archive, tmp_path: Path) -> None:
     frame = points(6).assign(number=[3, 1, 2, 9, 8, 7])
     expected = dated.query_each(frame, k=2, id_column="number")
@@ -435,8 +466,19 @@ def test_patches_that_cannot_be_used_are_named(
     assert said[0].startswith("4 of 8 queries of the list of patches are left out: 4.tif: ")
     assert "holds nothing but nodata" in said[0]
     assert found["query"].tolist() == ["0.tif", "1.tif", "2.tif", "3.tif"]
-    with pytest.raises(UnansweredError, match=r"are left out: 7\.tif: .*7\.tif"):
+    with pytest.raises(UnansweredError, match=r"left out: 7\.tif: cannot be opened: No such file"):
         hashed.query_each([patches / "7.tif"])
+
+
+def test_patches_that_lack_the_same_are_named_together(
+    hashed: Archive, tmp_path: Path, write_scene: Callable[..., Path]
+) -> None:
+    for year in range(1985, 1993):
+        write_scene(tmp_path / f"{year}.tif", np.ones((2, 64, 64), np.uint8))
+    with pytest.raises(UnansweredError) as caught:
+        hashed.query_each(tmp_path)
+    assert ": 1985.tif, 1986.tif, 1987.tif and 5 more: has 2 bands" in str(caught.value)
+    assert str(caught.value).count(".tif") == 3
 
 
 def test_patches_of_the_same_name_are_told_apart_by_their_folders(
@@ -455,6 +497,19 @@ def test_patches_of_the_same_name_are_told_apart_by_their_folders(
     empty.mkdir()
     with pytest.raises(UnansweredError, match="holds no raster file"):
         hashed.query_each(empty)
+
+
+def test_patches_are_found_next_to_an_archive_and_parquet_files_alone_are_a_layer(
+    hashed: Archive, patches: Path
+) -> None:
+    shutil.copytree(hashed.path, patches / "archive")
+    names = hashed.query_each(patches, k=1)["query"].tolist()
+    assert names == ["0.tif", "1.tif", "2.tif", "3.tif"]
+    layer = patches.parent / "layer"
+    (layer / "part").mkdir(parents=True)
+    centres = shapely.centroid(hashed.tiles([2, 5]).geometry.to_numpy())
+    gpd.GeoSeries(centres, crs=4326).to_frame("geometry").to_parquet(layer / "part" / "0.parquet")
+    assert hashed.query_each(layer, k=1)["tile_id"].tolist() == [2, 5]
 
 
 def test_doubts_about_many_patches_are_one_warning(
