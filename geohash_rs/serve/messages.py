@@ -230,6 +230,7 @@ class ArchiveAnswer(BaseModel):
     name: str
     place: str = Field(description="Identifies where the archive lies, whatever its state.")
     key: str = Field(description="Identifies this archive and its state, for caching pictures.")
+    commit: str = Field(description="Random name of its last commit, the same in a copy of it.")
     num_tiles: int
     num_scenes: int
     num_bits: int | None
