@@ -33,7 +33,7 @@ from geohash_rs.retrieval.query import Query, join_queries, query_of_point, quer
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.retrieval.unmet import explain_unmet
 from geohash_rs.serve.addresses import place_of
-from geohash_rs.serve.codes import codes_of, on_page
+from geohash_rs.serve.codes import check_count, codes_of, on_page
 from geohash_rs.serve.description import describe_archive
 from geohash_rs.serve.geojson import feature, feature_collection, read_polygon, short_names
 from geohash_rs.serve.messages import (
@@ -371,6 +371,7 @@ class Searcher:
         Raises:
             GeoHashRSError: If the request is invalid.
         """
+        check_count(request)
         self.check()
         archive = self.archive.snapshot()  # unaffected by a concurrent refresh
         where = _where(archive, request)
