@@ -3,8 +3,8 @@
 import json
 import socket
 import warnings
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -124,14 +124,19 @@ class Server:
             archive: The archive's folder.
 
         Returns:
-            The server; None if there is none, or it serves another archive.
+            The server; None if there is none, or it serves another archive or another state of it,
+            perhaps at the same path of another machine whose port is forwarded.
         """
+        if "://" in archive:
+            return None
         server = cls(f"http://127.0.0.1:{PORT}")
         try:
-            place = server.refresh()["place"]
-        except (EngineError, EngineUnreachableError, LookupError, TypeError):
+            about = server.refresh()
+        except (EngineError, EngineUnreachableError):
             return None
-        return server if "://" not in archive and place == place_of(Path(archive)) else None
+        folder = Path(archive)
+        same = about["commit"] == _commit_of(folder) and about["place"] == place_of(folder)
+        return server if same else None
 
     def refresh(self) -> dict[str, Any]:
         """Make the server look for a newer state of its archive.
@@ -140,11 +145,13 @@ class Server:
             Its description of the archive.
 
         Raises:
-            EngineError: If it refuses.
+            EngineError: If it refuses, or is another program.
             EngineUnreachableError: If it does not answer.
         """
-        about: dict[str, Any] = json.loads(self._ask("GET", "/api/archive")[0])
-        return about
+        content, _ = self._ask("GET", "/api/archive")
+        with self._understood():
+            about: dict[str, Any] = json.loads(content)
+            return {**about, "place": str(about["place"]), "commit": str(about["commit"])}
 
     def query(self, examples: Examples, limits: Limits, asked: "Asked", *, kind: str, layer: str = "matches") -> tuple[bytes, int]:
         """Search.
@@ -160,7 +167,7 @@ class Server:
             The file, and the number of matches.
 
         Raises:
-            EngineError: If the server refuses; the message is what it says.
+            EngineError: If the server refuses, which the message explains, or is another program.
             EngineUnreachableError: If it does not answer.
             PatchError: If a patch cannot be read.
             TimeRangeError: If the time is empty.
@@ -193,11 +200,14 @@ class Server:
             "tile_sizes": asked["tile_size"],
         }
         content, headers = self._ask("POST", "/api/search/file", json.dumps(body).encode())
-        if note := unquote(headers["x-note"]):
+        with self._understood():
+            note, said = unquote(headers["x-note"]), unquote(headers["x-tile"])
+            count = int(headers["x-matches"])
+        if note:
             warnings.warn(note, GeoHashRSWarning, stacklevel=2)
-        if said := unquote(headers["x-tile"]):
+        if said:
             echo(said, err=True)
-        return content, int(headers["x-matches"])
+        return content, count
 
     def _hash(self, path: str, *, tile_size: int | None, bands: str | None) -> dict[str, Any]:
         """Hash a patch.
@@ -212,15 +222,36 @@ class Server:
             raise PatchError(msg) from error
         asked = {"tile_size": tile_size, "bands": bands}
         query = urlencode({name: value for name, value in asked.items() if value is not None})
-        answer = json.loads(self._ask("POST", f"/api/patch?{query}", content, name=Path(path).name)[0])
-        for note in answer["notes"]:
+        content, _ = self._ask("POST", f"/api/patch?{query}", content, name=Path(path).name)
+        with self._understood():
+            answer = json.loads(content)
+            notes = list(map(str, answer["notes"]))
+            hashed = {
+                "name": answer["name"],
+                "codes": answer["codes"],
+                "hasher": answer["hasher"] or None,
+                "place": answer["place"] or None,
+            }
+        for note in notes:
             warnings.warn(note, GeoHashRSWarning, stacklevel=2)
-        return {
-            "name": answer["name"],
-            "codes": answer["codes"],
-            "hasher": answer["hasher"] or None,
-            "place": answer["place"] or None,
-        }
+        return hashed
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Report an answer that lacks what a geohash-rs server says.
+
+        Raises:
+            EngineError: In place of what fails while it is read.
+        """
+        try:
+            yield
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            msg = (
+                f"what answers at {self.address} is not the 'geohash-rs serve' of this version "
+                f"({type(error).__name__}: {one_line(error)[:100]}); pass the address that it "
+                "printed, or leave out --server."
+            )
+            raise EngineError(msg) from error
 
     def _ask(self, method: str, path: str, body: bytes | None = None, *, name: str = "") -> tuple[bytes, "Message"]:
         """Send a request; return the content and the headers of the answer.
@@ -248,6 +279,17 @@ class Server:
         if status != 200:
             raise EngineError(f"{self.address} answers: {_detail(content) or f'status {status}'}")
         return content, answer.headers
+
+
+def _commit_of(folder: Path) -> str | None:
+    """Return the name of an archive's last commit; None if it has none that can be read.
+
+    Reading it with `read_manifest` would import numpy.
+    """
+    try:
+        return str(json.loads((folder / "manifest.json").read_bytes())["body"]["commit"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None  # the search itself says why
 
 
 def _detail(content: bytes) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from io import BytesIO
 from pathlib import Path
@@ -41,6 +41,7 @@ def write_geopackage(
     layer: str,
     *,
     permission: "Permission | None" = None,
+    shown: "Callable[[GeoDataFrame], GeoDataFrame] | None" = None,
 ) -> int:
     """Write tables one after another to one layer, and the query of matches to another.
 
@@ -53,11 +54,15 @@ def write_geopackage(
         path: File to write.
         layer: Name of the layer.
         permission: What pictures may be read from; None allows plain raster files of this machine.
+        shown: Returns a table as it is written, once its pictures were read from the scenes that it
+            names; None writes it unchanged.
 
     Returns:
         The number of features written.
     """
     import pyogrio
+
+    from geohash_rs.store.search.regions import EXAMPLES  # it imports geopandas
 
     count = 0
     distances: list[int] = []
@@ -71,6 +76,7 @@ def write_geopackage(
             pictures = PICTURE_COLUMN in table.columns
         elif pictures:
             table = frame.assign(**{PICTURE_COLUMN: None})
+        table = shown(table) if shown else table
         pyogrio.write_dataframe(table, path, layer=layer, append=number > 0, **POLYGONS)
         count += len(frame)
         if set(MATCH) <= set(frame.columns) and len(frame):
@@ -79,7 +85,13 @@ def write_geopackage(
         style = match_style(min(distances), max(distances), pictures=pictures)
         store_style(path, layer, style)
     if examples is not None:
-        _write_examples(examples, path, query_layer(layer), permission)
+        table = _examples_table(examples, permission)
+        table = shown(table) if shown else table
+        layer = query_layer(layer)
+        pyogrio.write_dataframe(
+            table, path, layer=layer, append=True, DESCRIPTION=EXAMPLES, **POLYGONS
+        )
+        store_style(path, layer, example_style(), name="query", about="what was searched with")
     return count
 
 
@@ -88,27 +100,19 @@ def query_layer(layer: str) -> str:
     return f"{layer}_query"
 
 
-def _write_examples(
-    examples: "GeoDataFrame", path: Path, layer: str, permission: "Permission | None"
-) -> None:
-    """Add a layer of the examples of a query, with a picture each or why there is none."""
-    import pyogrio
-
-    from geohash_rs.store.search.regions import EXAMPLES  # it imports geopandas
-
+def _examples_table(examples: "GeoDataFrame", permission: "Permission | None") -> "GeoDataFrame":
+    """Add columns to the examples of a query: a picture each, or why there is none."""
     rows = examples.drop(columns=examples.geometry.name).to_dict("records")
     some = rows[:MOST_PICTURES]
     read = read_pictures(some, size=PICTURE_SIZE, permission=permission)
     warn_of(read.lack)
     none = [None] * (len(rows) - len(some))
-    table = examples.assign(
+    return examples.assign(
         **{
             PICTURE_COLUMN: [*(webp and _jpeg_uri(webp) for webp in read.webp), *none],
             REASON_COLUMN: [*(reason or None for reason in read.reasons), *none],
         }
     )
-    pyogrio.write_dataframe(table, path, layer=layer, append=True, DESCRIPTION=EXAMPLES, **POLYGONS)
-    store_style(path, layer, example_style(), name="query", about="what was searched with")
 
 
 def check_not_open(path: Path) -> None:

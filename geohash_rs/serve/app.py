@@ -21,7 +21,8 @@ from fastapi.responses import FileResponse, Response
 from geohash_rs import __version__
 from geohash_rs.archive import Archive
 from geohash_rs.errors import GeoHashRSError
-from geohash_rs.export.formats import write
+from geohash_rs.export.formats import reporting, write
+from geohash_rs.export.geopackage import write_geopackage
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.world import FILE as WORLD
 from geohash_rs.retrieval.examples import tile_at_point
@@ -317,7 +318,8 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
     @app.post("/api/search", responses=FEATURES, response_class=Response)
     def search(request: SearchRequest) -> Response:
         """Find the tiles that look like the examples, best first."""
-        return Response(feature_collection(searcher.search(request)), media_type=GEOJSON)
+        found = searcher.shown(searcher.search(request))
+        return Response(feature_collection(found), media_type=GEOJSON)
 
     @app.post("/api/search/file", responses={**WRONG, **FILES})
     def search_file(request: SearchFileRequest) -> Response:
@@ -327,7 +329,7 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
         x-tile which tile stands for the point.
         """
         matches = searcher.search(request)
-        answer = _file(matches, request.format, layer=request.layer)
+        answer = _file(searcher, matches, request.format, layer=request.layer)
         answer.headers["x-matches"] = str(len(matches))
         answer.headers["x-note"] = quote(searcher.unmet(request, matches))
         answer.headers["x-tile"] = quote(tile_at_point(matches.examples))
@@ -354,14 +356,21 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
     @app.post("/api/export", responses={**WRONG, **FILES})
     def export_kept(request: ExportRequest) -> Response:
         """Write tiles to a file."""
-        return _file(searcher.kept(request.tiles), request.format)
+        return _file(searcher, searcher.kept(request.tiles), request.format)
 
 
-def _file(matches: "GeoDataFrame", kind: str, *, layer: str | None = None) -> Response:
+def _file(
+    searcher: Searcher, matches: "GeoDataFrame", kind: str, *, layer: str = "matches"
+) -> Response:
     """Write matches to a file that is sent as an attachment."""
     with tempfile.TemporaryDirectory(prefix="geohash-rs-") as folder:
         path = Path(folder) / f"matches.{kind}"
-        write(matches, path, layer=layer)
+        if kind == "gpkg":  # its pictures are read from the full names of scenes
+            allowed, shown = searcher.permission, searcher.shown
+            with reporting(path):
+                write_geopackage(iter([matches]), path, layer, permission=allowed, shown=shown)
+        else:
+            write(searcher.shown(matches), path)
         content = path.read_bytes()
     return _attachment(content, path.name, MEDIA[kind])
 

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.errors import HasherMismatchError, QueryError
-from geohash_rs.serve.messages import PatchExample, SearchRequest
+from geohash_rs.serve.messages import MOST_CODES, PatchExample, SearchRequest
 from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["check_fresh", "codes_of", "on_page"]
+__all__ = ["check_count", "check_fresh", "codes_of", "on_page"]
 
 WORDS_OF_OPTIONS = ("; pass ", "; choose another window")  # begin what to do with an option
 
@@ -33,6 +33,26 @@ def codes_of(archive: Snapshot, request: SearchRequest | PatchExample) -> npt.ND
             msg = f"a code has {len(text) * 4} bits, but the archive's have {num_bits}."
             raise QueryError(msg)
     return np.array([list(bytes.fromhex(text)) for text in request.codes], dtype=np.uint8)
+
+
+def check_count(request: SearchRequest) -> None:
+    """Check that the examples of a search are few enough to be compared with each other.
+
+    Args:
+        request: The search; a tile and the point have one code each, a patch one for each tile.
+
+    Raises:
+        QueryError: If they have more than `MOST_CODES` codes.
+    """
+    patches = [*request.patches, *request.negative_patches]
+    count = len(request.tiles) + len(request.negatives) + len(request.codes)
+    count += sum(len(patch.codes) for patch in patches) + (request.point is not None)
+    if count > MOST_CODES:
+        msg = (
+            f"the examples of this search have {count:,} codes, one for each tile of a patch, but "
+            f"a search takes at most {MOST_CODES:,}; use fewer or smaller patches."
+        )
+        raise QueryError(msg)
 
 
 def check_fresh(archive: Snapshot, hasher: str | None) -> None:

@@ -38,6 +38,7 @@ def describe_archive(
         name=archive.path.resolve().name,
         place=place,
         key=key,
+        commit=archive.manifest.commit,
         num_tiles=len(archive),
         num_scenes=len(archive.scenes()),
         num_bits=archive.num_bits,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "MOST_CODES",
     "ArchiveAnswer",
     "AreasExportRequest",
     "AreasRequest",
@@ -34,6 +35,7 @@ Code = Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,512}$", description="A he
 Moment = Annotated[str, Field(max_length=40)]
 MOST_EXAMPLES = 1000  # of a search, of one kind
 MOST_PATCHES = 100  # of a search, of one kind
+MOST_CODES = 3072  # of all examples of a search, which are compared with each other
 MOST_MARKS = 5000  # of a concept, of one kind
 MOST_CHECKS = 4  # of the same marks: together they fail in 40 % of cases
 MOST_FILE = 1_800_000  # characters of a concept's file
@@ -230,6 +232,7 @@ class ArchiveAnswer(BaseModel):
     name: str
     place: str = Field(description="Identifies where the archive lies, whatever its state.")
     key: str = Field(description="Identifies this archive and its state, for caching pictures.")
+    commit: str = Field(description="Random name of its last commit, the same in a copy of it.")
     num_tiles: int
     num_scenes: int
     num_bits: int | None

@@ -23,6 +23,7 @@ from geohash_rs.errors import (
     ValueMismatchError,
 )
 from geohash_rs.export.plain_text import scene_name
+from geohash_rs.export.qgis_style import REASON_COLUMN
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
 from geohash_rs.retrieval.examples import Example
@@ -32,7 +33,7 @@ from geohash_rs.retrieval.query import Query, join_queries, query_of_point, quer
 from geohash_rs.retrieval.search import retrieve
 from geohash_rs.retrieval.unmet import explain_unmet
 from geohash_rs.serve.addresses import place_of
-from geohash_rs.serve.codes import codes_of, on_page
+from geohash_rs.serve.codes import check_count, codes_of, on_page
 from geohash_rs.serve.description import describe_archive
 from geohash_rs.serve.geojson import feature, feature_collection, read_polygon, short_names
 from geohash_rs.serve.messages import (
@@ -267,14 +268,21 @@ class Searcher:
         """Name scenes without their folders on this machine, if others may be asking.
 
         Args:
-            frame: Tiles.
+            frame: Tiles, matches or the examples of a query.
 
         Returns:
-            The table to show.
+            The table to show, and the examples of matches likewise.
         """
         if not self.hides_folders:
             return frame
-        shown: F = frame.assign(scene=[scene_name(str(scene)) for scene in frame["scene"]])
+        named = [name if isinstance(name, str) else None for name in frame["scene"]]
+        columns = {"scene": [None if name is None else scene_name(name) for name in named]}
+        if REASON_COLUMN in frame.columns:
+            reasons = zip(frame[REASON_COLUMN], named, strict=True)
+            columns[REASON_COLUMN] = [_without_folder(why, name) for why, name in reasons]
+        shown: F = frame.assign(**columns)
+        if isinstance(shown, Matches) and shown.examples is not None:
+            shown.examples = self.shown(shown.examples)
         return shown
 
     def _tiles(self, ids: Sequence[int]) -> gpd.GeoDataFrame:
@@ -358,11 +366,12 @@ class Searcher:
             request: The examples and filters.
 
         Returns:
-            Matches, best first.
+            Matches, best first; to be passed through `shown` before anyone sees them.
 
         Raises:
             GeoHashRSError: If the request is invalid.
         """
+        check_count(request)
         self.check()
         archive = self.archive.snapshot()  # unaffected by a concurrent refresh
         where = _where(archive, request)
@@ -375,7 +384,7 @@ class Searcher:
             positives.append(Query(codes=codes_of(archive, request), footprint=place))
         negatives = [_query_of(archive, patch) for patch in request.negative_patches]
         negatives += [query_of_tile(archive, tile_id) for tile_id in request.negatives]
-        found = retrieve(
+        return retrieve(
             archive,
             join_queries(positives, negatives),
             limits=Limits(k=request.k, max_distance=request.max_distance),
@@ -383,7 +392,6 @@ class Searcher:
             exclude_overlap=request.exclude_overlap,
             distinct=request.distinct,
         )
-        return self.shown(found)
 
     def unmet(self, request: SearchRequest, found: Matches) -> str:
         """Explain which limits of a search nothing meets, see `explain_unmet`."""
@@ -398,9 +406,10 @@ class Searcher:
             tiles: Ids, with distance and similarity if they come from one search.
 
         Returns:
-            The columns of matches if all have a distance and similarity, otherwise those of tiles.
+            The columns of matches if all have a distance and similarity, otherwise those of tiles;
+            to be passed through `shown` before anyone sees them.
         """
-        frame = self.shown(self._tiles([tile.tile_id for tile in tiles]))
+        frame = self._tiles([tile.tile_id for tile in tiles])
         if any(tile.distance is None or tile.similarity is None for tile in tiles):
             return frame
         return rank_matches(
@@ -408,6 +417,12 @@ class Searcher:
             np.array([tile.distance for tile in tiles], dtype=np.int32),
             similarity=np.array([tile.similarity for tile in tiles], dtype=np.float64),
         )
+
+
+def _without_folder(reason: object, scene: str | None) -> str | None:
+    """Name a scene without its folder in the reason why it has no picture, if there is one."""
+    text = reason if isinstance(reason, str) else None
+    return text and text.replace(scene, scene_name(scene)) if scene else text
 
 
 def _where(archive: Snapshot, request: SearchRequest) -> Where:

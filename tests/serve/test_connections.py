@@ -10,11 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import geopandas as gpd
 import pytest
 import rasterio
 
 from geohash_rs import Archive, Scenes
-from geohash_rs.errors import PatchError
+from geohash_rs.errors import GeoHashRSWarning, PatchError
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.serve import connections, guard, uploads
 from geohash_rs.serve.app import create_app
@@ -240,6 +241,40 @@ def test_others_see_no_folders_of_this_machine(quoted, others):
         if answer[0] == 404:
             assert detail(answer).startswith("no picture of 0.tif")
             assert "here; (all)" not in detail(answer)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_files_for_others_hold_only_pictures_that_they_may_see(
+    quoted, tmp_path, monkeypatch, allowed
+):
+    path, folder = quoted
+    elsewhere = tmp_path / "elsewhere"  # with other files of these names
+    shutil.copytree(folder, elsewhere)
+    monkeypatch.chdir(elsewhere)
+    permission = Permission(folders=(folder if allowed else tmp_path / "other",))
+    url, stop = start(create_app(Archive.open(path, mode="r"), permission=permission))
+    tiles = Archive.open(path, mode="r").tiles(range(3))
+    ids = {Path(scene).name: int(tile) for tile, scene in tiles[["tile_id", "scene"]].to_numpy()}
+    request = {"tiles": [ids["1.tif"]], "negatives": [ids["0.tif"]], "format": "gpkg"}
+    match = {"tile_id": ids["2.tif"], "distance": 1, "similarity": 0.5}
+    kept = {"tiles": [match], "format": "gpkg"}
+    files = {"search": ("/api/search/file", request), "kept": ("/api/export", kept)}
+    ask = asker(url)
+    with pytest.warns(GeoHashRSWarning):  # of 0.tif, which is damaged
+        answers = {name: ask("POST", *asked) for name, asked in files.items()}
+    for name, (status, _, content) in answers.items():
+        assert status == 200, content
+        assert b"here; (all)" not in content
+        (tmp_path / f"{name}.gpkg").write_bytes(content)
+    stop()
+    found = gpd.read_file(tmp_path / "search.gpkg", layer="matches")
+    examples = gpd.read_file(tmp_path / "search.gpkg", layer="matches_query")
+    assert set(found["scene"]) == {"1.tif", "2.tif"}
+    assert examples["scene"].tolist() == ["1.tif", "0.tif"]
+    assert examples["picture"].notna().tolist() == [allowed, False]
+    assert "0.tif" in examples["no_picture"].iloc[1]
+    for table in (found, gpd.read_file(tmp_path / "kept.gpkg", layer="matches")):
+        assert ("picture" in table and table["picture"].notna().all()) == allowed
 
 
 def test_a_refused_picture_names_the_options_of_the_server(quoted):

@@ -114,6 +114,7 @@ def test_pictures_are_those_of_the_scene(ask, coast_archive):
     assert np.abs(seen - pixels).mean() < 6  # WebP is lossy
 
 
+MANY = {"codes": ["00" * 8] * 1024}  # of a patch
 REFUSED = [
     ("GET", "/api/thumbnail/999999.webp", None, 404, "999999"),
     ("GET", "/api/thumbnail/-1.webp", None, 422, "tile_id"),
@@ -137,6 +138,9 @@ REFUSED = [
     ("POST", "/api/search", {"codes": ["00ff"]}, 422, "16 bits"),
     ("POST", "/api/search", {"codes": ["../../etc"]}, 422, "codes"),
     ("POST", "/api/search", {}, 422, "tile"),
+    ("POST", "/api/search", {"patches": [MANY, MANY], **MANY, "tiles": [1]}, 422, "3,073 codes"),
+    ("POST", "/api/search", {**MANY, "negative_patches": [MANY] * 3}, 422, "4,096 codes"),
+    ("POST", "/api/search", {"patches": [MANY] * 3, "point": [0, 0]}, 422, "3,073 codes"),
     ("POST", "/api/search", {"tiles": [1], "region": {"type": "Point"}}, 422, "Point"),
     (
         "POST",
@@ -149,6 +153,11 @@ REFUSED = [
     ("POST", "/api/export", {"format": "shp", "tiles": [{"tile_id": 1}]}, 422, "format"),
     ("POST", "/api/export", {"format": "csv", "tiles": [{"tile_id": 10**9}]}, 404, "1000000000"),
 ]
+
+
+def test_a_search_takes_as_many_codes_as_can_be_compared(ask):
+    request = {"patches": [MANY, MANY], "negative_patches": [MANY], "k": 1}
+    assert ask("POST", "/api/search", request)[0] == 200
 
 
 @pytest.mark.parametrize(("method", "path", "body", "status", "said"), REFUSED)

@@ -4,6 +4,8 @@ import json
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import geopandas as gpd
 import pytest
@@ -125,6 +127,10 @@ def test_auto_asks_the_server_of_the_archive_and_no_other(
     Archive.create(other, num_bits=64)
     assert run("query", other, "--tile", "3", "--server", "auto")[0] == 1
     assert asked == [1]
+    with monkeypatch.context() as forwarded:  # the port leads to a machine with the same folders
+        forwarded.setattr(query_server, "place_of", lambda _: place_of(coast_archive))
+        assert run("query", other, "--tile", "3", "--server", "auto")[0] == 1
+    assert asked == [1]
     monkeypatch.setattr(query_server, "PORT", _free_port())  # no server
     assert run("query", coast_archive, *words, "--server", "auto") == alone
     assert asked == [1]
@@ -195,6 +201,59 @@ def test_an_address_without_a_server_is_named(run, url, said):
     code, out, err = run("query", "--server", url, "--tile", "3")
     assert (code > 0, out) == (True, "")
     assert said in err
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"": b"<html>hello</html>"},
+        {"": b"[]"},
+        {"": b"{}"},
+        {"": b"\xff"},
+        {"": b"null", "/api/archive": b'{"place": "a", "commit": "b"}'},
+    ],
+)
+def test_another_program_at_the_address_is_named(
+    coast_archive, patch, run, monkeypatch, other_program, texts
+):
+    url = other_program(texts)
+    for words in (["--tile", "3"], [patch]):
+        code, out, err = run("query", "--server", url, *words)
+        assert (code, out) == (1, "")
+        assert f"what answers at {url} is not the 'geohash-rs serve' of this version" in err
+    words = ["query", coast_archive, "--tile", "3", "-k", "2"]
+    alone = run(*words)
+    monkeypatch.setattr(query_server, "PORT", int(url.rpartition(":")[2]))
+    assert alone[0] == 0
+    assert run(*words, "--server", "auto") == alone
+
+
+@pytest.fixture
+def other_program():
+    """Serve fixed texts by their path, otherwise that of ""; return the address."""
+    servers = []
+
+    def begin(texts):
+        class Answers(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(texts.get(self.path, texts[""]))
+
+            do_POST = do_GET  # noqa: N815 - as the base class calls it
+
+            def log_message(self, *_):
+                """Print nothing."""
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Answers))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield begin
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_query_without_server_still_needs_an_archive(run):

@@ -160,6 +160,26 @@ def test_a_tile_far_smaller_than_others_still_takes_a_cell():
     assert seen.tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("largest", [1.0, 12.0])
+def test_no_tile_that_nothing_covers_is_hidden(largest):
+    x, y = (part.ravel() for part in np.meshgrid(np.arange(200) * 0.1, np.arange(200) * 0.1))
+    small = np.column_stack([x, y, x + 0.1, y + 0.1])
+    west, south = np.random.default_rng(0).uniform(0, 20 - largest, (2, 9000))
+    large = np.column_stack([west, south, west + largest, south + largest])
+    boxes = np.concatenate([small, large])
+    sizes = np.repeat([64, 512], [len(small), len(large)])
+    starts = np.concatenate([np.arange(len(small)) % 2 + 2, np.ones(len(large), np.int64)])
+    seen = on_top(boxes, sizes, starts)
+    assert seen[: len(small)].all()
+    assert seen[len(small) :].mean() < 0.5, "small tiles cover the large ones"
+
+
+def test_tiles_that_are_all_smaller_than_a_cell_are_seen(monkeypatch):
+    monkeypatch.setattr("geohash_rs.serve.on_top.MOST_CELLS", 1e-3)
+    boxes = np.array([[0.1, 0.1, 1.1, 1.1], [0.2, 0.2, 1.2, 1.2]])
+    assert on_top(boxes, np.array([64, 64]), np.array([1, 2])).tolist() == [True, True]
+
+
 def test_a_tile_of_a_time_range_belongs_to_the_day_on_which_it_begins(tmp_path):
     tiles = grids(0.0, 0.0).assign(datetime_end=pd.Timestamp("2022-12-31T00:00:00Z"))
     archive = archive_of(tmp_path, tiles)
