@@ -288,6 +288,25 @@ def test_tiles_at_a_place_have_the_order_of_the_archive(archive, host, open_page
     assert several > 20
 
 
+def test_the_nearest_centre_is_taken_across_180_degrees(tmp_path, open_page):
+    """Of tiles of one size and date, which overlap and lie on either side or on both."""
+    split = shapely.union_all([shapely.box(179.6, 0, 180, 1), shapely.box(-180, 0, -179.8, 1)])
+    east, west = shapely.box(-180, 0, -179.2, 1), shapely.box(179.2, 0, 180, 1)
+    centres = [-179.6, 179.9, 179.6]  # of tiles 0, 1 and 2
+    windows = {"scene": "/none/pacific.tif", "col": 0, "row": 0, "width": 64, "height": 64}
+    made = Archive.create(tmp_path / "archive", num_bits=16)
+    tiles = gpd.GeoDataFrame(windows, index=range(3), geometry=[east, split, west], crs=4326)
+    made.add_codes(np.zeros((3, 2), np.uint8), tiles)
+    write_site(made.to_table(), tmp_path / "site", name="pacific")
+    page = open_page((tmp_path / "site" / "index.html").as_uri())
+    at = "async (place) => (await tilesAt(archive, place)).map((tile) => tile.tile_id)"
+    for lon, covering in ((-179.95, (0, 1)), (-179.85, (0, 1)), (179.65, (1, 2)), (179.95, (1, 2))):
+        away = [abs((centre - lon + 180) % 360 - 180) for centre in centres]
+        assert page.evaluate(at, [lon, 0.5]) == sorted(covering, key=lambda tile: away[tile]), lon
+    edge = page.evaluate(at, [180, 0.5])  # at the edge as the archive takes it
+    assert edge == tiles_at(made, (180, 0.5), where=Where())["tile_id"].tolist()
+
+
 def place_of(archive, **limits):
     """Find a place at which some tiles pass the limits and others, which come first, do not."""
     rng = np.random.default_rng(9)

@@ -10,7 +10,7 @@ function sizeOf({ tile_size: size, width, height }) {
 // All tiles that cover a place, the one to search with first: the smallest, px; of those the latest;
 // of those the nearest centre; of those the lowest id.
 async function tilesAt(archive, [lon, lat]) {
-  const place = [lon - 360 * Math.floor((lon + 180) / 360), lat];
+  const place = [Math.abs(lon) <= 180 ? lon : lon - 360 * Math.floor((lon + 180) / 360), lat];
   const blocks = [];
   for (const { first, last } of await archive.blocksOf({ region: regionOf([[...place, ...place]]) })) {
     for (let block = first; block <= last; block++) blocks.push(block);
@@ -18,15 +18,18 @@ async function tilesAt(archive, [lon, lat]) {
   const point = { points: [place], lines: [], polygons: [] };
   const here = (await archive.details(blocks)).flat().filter(({ shape }) => shape && shapesMeet(shape, point));
   const ranked = here.map((tile) => {
-    const [x, y] = centroid(tile.shape);
-    return { tile, size: sizeOf(tile) ?? Infinity, date: (tile.datetime ?? "").replace("Z", ""), away: Math.round(1e9 * Math.hypot(x - place[0], y - place[1])) };
+    const [x, y] = centroid(unwrapped(tile.shape));
+    const across = Math.abs(x - place[0]);
+    const away = Math.hypot(Math.min(across, 360 - across), y - place[1]);
+    return { tile, size: sizeOf(tile) ?? Infinity, date: (tile.datetime ?? "").replace("Z", ""), away: Math.round(1e9 * away) };
   });
   const later = (a, b) => (a.date === b.date ? 0 : a.date > b.date ? -1 : 1);
   ranked.sort((a, b) => (a.size === b.size ? 0 : a.size - b.size) || later(a, b) || a.away - b.away || a.tile.tile_id - b.tile.tile_id);
   return ranked.map(({ tile }) => tile);
 }
 
-// The centre of mass of a shape's polygons; of a shape without any, the middle of its box.
+// The centre of mass of a shape's polygons; of a shape without any, the middle of its box. The
+// longitude of an unwrapped shape's may be beyond 180.
 function centroid(shape) {
   let [sum, east, north] = [0, 0, 0];
   for (const rings of shape.polygons) {
