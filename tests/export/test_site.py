@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import time
 import warnings
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -11,8 +13,10 @@ import pandas as pd
 import pytest
 import shapely
 
+import geohash_rs
 from geohash_rs import Archive
 from geohash_rs.errors import ExportError, GeoHashRSWarning
+from geohash_rs.export.site import folder
 from geohash_rs.export.site.folder import check_site_output, is_site_path, write_site
 from geohash_rs.pictures.world import FILE, unpack_lines
 from geohash_rs.retrieval.at_point import tiles_at
@@ -279,13 +283,32 @@ def test_tiles_at_a_place_have_the_order_of_the_archive(archive, host, open_page
     rng = np.random.default_rng(5)
     places = [(9 + 2 * rng.random(), 47 + 2 * rng.random()) for _ in range(60)]
     places += [(179.95, 0.5), (-179.9, 0.5), (180.0, 0.5), (-150.0, 40.0)]
-    at = "async (place) => (await tilesAt(archive, place)).map((tile) => tile.tile_id)"
+    at = "async ([lng, lat]) => (await tilesAt(archive, { lat, lng })).map((one) => one.tile_id)"
     several = 0
     for place in places:
         expected = tiles_at(archive, place, where=Where())["tile_id"].tolist()
         assert page.evaluate(at, list(place)) == expected
         several += len(expected) > 1
     assert several > 20
+
+
+def test_the_nearest_centre_is_taken_across_180_degrees(tmp_path, open_page):
+    """Of tiles of one size and date, which overlap and lie on either side or on both."""
+    split = shapely.union_all([shapely.box(179.6, 0, 180, 1), shapely.box(-180, 0, -179.8, 1)])
+    east, west = shapely.box(-180, 0, -179.2, 1), shapely.box(179.2, 0, 180, 1)
+    centres = [-179.6, 179.9, 179.6]  # of tiles 0, 1 and 2
+    windows = {"scene": "/none/pacific.tif", "col": 0, "row": 0, "width": 64, "height": 64}
+    made = Archive.create(tmp_path / "archive", num_bits=16)
+    tiles = gpd.GeoDataFrame(windows, index=range(3), geometry=[east, split, west], crs=4326)
+    made.add_codes(np.zeros((3, 2), np.uint8), tiles)
+    write_site(made.to_table(), tmp_path / "site", name="pacific")
+    page = open_page((tmp_path / "site" / "index.html").as_uri())
+    at = "async ([lng, lat]) => (await tilesAt(archive, { lat, lng })).map((one) => one.tile_id)"
+    for lon, covering in ((-179.95, (0, 1)), (-179.85, (0, 1)), (179.65, (1, 2)), (179.95, (1, 2))):
+        away = [abs((centre - lon + 180) % 360 - 180) for centre in centres]
+        assert page.evaluate(at, [lon, 0.5]) == sorted(covering, key=lambda tile: away[tile]), lon
+    edge = page.evaluate(at, [180, 0.5])  # at the edge as the archive takes it
+    assert edge == tiles_at(made, (180, 0.5), where=Where())["tile_id"].tolist()
 
 
 def place_of(archive, **limits):
@@ -344,7 +367,8 @@ def test_going_to_a_place_searches_like_the_tile_there(archive, site, open_page)
     swapped = f"{lon} N, {lat} E"
     for text, said in (
         ("8.2 S, 46.9 E", "No tile lies at 8.2° S, 46.9° E."),
-        ("north", "not a place"),
+        ("north", "is neither a tile id"),
+        ("7000000", "There is no tile 7000000"),
         ("95, 200", "not on the globe"),
         (swapped, f"One lies at {lat:.3f}"[:-1]),
     ):
@@ -364,12 +388,78 @@ def test_going_to_a_place_searches_like_the_tile_there(archive, site, open_page)
         ("46 N 7.5 W", [-7.5, 46]),
         ("7.5°E, 46°S", [7.5, -46]),
         ("−46, 325", [325, -46]),
+        ("46°12′30″N 7°06′00″E", [7.1, 46 + 12.5 / 60]),
+        ("46,25; 7,5", [7.5, 46.25]),  # decimal commas
     ],
 )
 def test_places_are_read_as_people_write_them(host, open_page, text, place):
     page = open_page(host.address)
     page.evaluate("ABOUT.bounds = [9, 47, 11, 49]")
-    assert page.evaluate(f"readPlace({json.dumps(text)})") == place
+    found = page.evaluate(f"readPlace({json.dumps(text)}, ABOUT.bounds)")
+    assert [found["lng"], found["lat"]] == pytest.approx(place)
+
+
+def test_the_page_shares_scripts_with_the_page_of_the_server(site):
+    static = Path(geohash_rs.__file__).parent / "serve" / "static"
+    for name in ("coordinates.js", "world.js"):
+        module = (static / name).read_text(encoding="utf-8")
+        script = (site / name).read_text(encoding="utf-8")
+        assert module.replace("export ", "") in script  # browsers load no modules from a disk
+        assert "import " not in module
+        assert not (Path(folder.__file__).parent / "page" / name).exists()
+
+
+def test_going_to_a_tile_shows_it_and_searches(site, open_page, archive):
+    tiles = archive.to_table(["tile_id", "geometry"]).to_geopandas().dropna(subset="geometry")
+    tile, shape = tiles.iloc[9][["tile_id", "geometry"]]
+    page = open_page((site / "index.html").as_uri())
+    page.fill("#place", str(tile))
+    page.press("#place", "Enter")
+    page.wait_for_selector(".card")
+    assert page.evaluate("state.good") == [tile]
+    west, south, east, north = page.evaluate("map.view()")
+    assert west < shape.centroid.x < east < west + 1
+    assert south < shape.centroid.y < north
+
+
+def test_scenes_of_one_file_name_are_told_apart_and_links_hold_no_folders(tmp_path, open_page):
+    scenes = ["/home/ann/north/a.tif", "/home/ann/south/a.tif", "/home/ann/b.tif"]
+    made = Archive.create(tmp_path / "archive", num_bits=16)
+    tiles = make_tiles(3, np.random.default_rng(1)).assign(scene=scenes)
+    made.add_codes(np.eye(3, 2, dtype=np.uint8), tiles)
+    write_site(made.to_table(), tmp_path / "site", name="three")
+    page = open_page((tmp_path / "site" / "index.html").as_uri())
+    offered = page.locator("#scene option").all_inner_texts()
+    assert offered == ["any", "b.tif", "north/a.tif", "south/a.tif"]
+    choose(page, "scene", "south/a.tif")
+    page.fill("#tile", "0")
+    page.click("#form .main")
+    page.wait_for_selector(".card")
+    assert page.locator(".card .show").all_inner_texts()[0].count("south/a.tif") == 1
+    assert "scene=south%2Fa.tif" in page.url
+    assert "ann" not in page.url.partition("#")[2]
+    for written in ("south/a.tif", scenes[1]):  # links of former exports hold the whole path
+        again = open_page(f"{page.url.partition('#')[0]}?{len(written)}#good=0&scene={written}")
+        assert again.evaluate("chosenKinds()") == {"scene": scenes[1]}
+    names = "([names]) => shortNames(names)"
+    for paths, short in (
+        (["a.tif", "/x/a.tif", "/y/a.tif"], ["a.tif", "x/a.tif", "y/a.tif"]),
+        (["/x/1/a.tif", "/y/1/a.tif", "/y/2/b.tif"], ["x/1/a.tif", "y/1/a.tif", "b.tif"]),
+        ([r"C:\x\a.tif", r"C:\x\b.tif"], ["a.tif", "b.tif"]),
+    ):
+        assert page.evaluate(names, [paths]) == short
+
+
+def test_a_map_without_coastlines_is_no_problem(site, tmp_path, open_page):
+    copy = tmp_path / "site"
+    shutil.copytree(site, copy)
+    broken = 'siteData("world", "bm8gbGluZXM="); siteData("told", "");'
+    (copy / "data" / "world.js").write_text(broken)
+    page = open_page((copy / "index.html").as_uri())
+    until(page, 'scripts.has("told")')
+    page.wait_for_timeout(300)
+    assert page.evaluate("map.world") == []
+    assert not page.is_visible("#problem")
 
 
 def test_dates_are_shown_in_full(host, open_page):
@@ -396,7 +486,7 @@ def test_coasts_and_borders_come_with_the_folder(site, open_page):
     coasts, borders = unpack_lines(FILE.read_bytes())
     counts = "[map.world.filter((one) => !one.border).length, map.world.length]"
     assert page.evaluate(counts) == [len(coasts), len(coasts) + len(borders)]
-    east, down = page.evaluate("[...map.world.at(-1).points.slice(-2)]")
+    east, down = page.evaluate("map.world.at(-1).points.at(-1)")
     lon, lat = borders[-1][-1]
     assert abs(east * 360 - 180 - lon) < 1e-9
     assert abs(page.evaluate(f"latitude({down})") - lat) < 1e-9
@@ -450,8 +540,6 @@ def test_a_click_obeys_the_days(archive, host, open_page):
 
 
 def test_a_large_folder_on_a_disk_is_chosen_by_hand(site, tmp_path, open_page, archive):
-    import shutil
-
     large = tmp_path / "large"
     shutil.copytree(site, large)
     about = (large / "data" / "site.js").read_text()

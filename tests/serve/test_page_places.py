@@ -30,6 +30,7 @@ READ = {
     "91N 7E": "is not on the globe",
     "46°72'N 7E": "is not on the globe",
     "200, 100": "is not on the globe",
+    "46N 190E": (46, 190, "46° N, 170° W"),
     "1 2 3": "is neither a tile id",
     "46.5.5, 7": "is neither a tile id",
 }
@@ -201,6 +202,20 @@ def test_coastlines_are_drawn_far_out_and_not_where_they_would_mislead(visit):
     assert world[0] == len(coasts) + len(borders)
     assert world[1] == len(borders)
     assert world[2] == coasts[0].round(2).tolist()
+
+
+def test_coastlines_that_cannot_be_read_are_no_problem(visit):
+    seen = visit()
+    seen.page.route("**/world_lines.gz", lambda route: route.fulfill(body="no lines"))
+    seen.open()
+    seen.ask("known.view.map.jumpTo({ center: [12, 54], zoom: 5 })")
+    until_asked = (
+        "performance.getEntriesByType('resource').some((one) => /world_lines/.test(one.name))"
+    )
+    seen.until(until_asked)
+    seen.page.wait_for_timeout(500)
+    assert not seen.page.is_visible("#problem")
+    assert not seen.page.evaluate("document.body.hasAttribute('data-world')")
 
 
 def test_a_base_map_takes_the_place_of_coastlines(visit, coast_archive):

@@ -36,6 +36,7 @@ __all__ = ["SMALL", "check_site_output", "is_site_path", "site_size", "write_sit
 
 FORMAT, VERSION = "geohash_rs site", 1
 ABOUT = "site.js"  # in the folder `data`
+SHARED = ("coordinates.js", "world.js")  # modules of the server's page that this page needs, too
 PIECE = 1 << 16  # tiles that are written at once
 STEP = 256  # every so many tile ids, one is kept in a list, and of that list likewise
 SMALL = 24 << 20  # bytes of data up to which they are also written as scripts
@@ -294,12 +295,24 @@ def _script(value: dict[str, Any]) -> str:
 
 
 def _copy_page(folder: Path) -> None:
-    """Copy the page next to its data, and coastlines and borders as a script."""
+    """Write the page next to its data, and coastlines and borders as a script."""
     lines = base64.b64encode(WORLD.read_bytes()).decode("ascii")
     (folder / "data" / "world.js").write_text(f'siteData("world", "{lines}");\n', encoding="ascii")
     with as_file(files("geohash_rs.export.site") / "page") as page:
         for path in _pages(page):
             shutil.copyfile(path, folder / path.name)
+    with as_file(files("geohash_rs") / "serve" / "static") as page:
+        for name in SHARED:
+            script = _classic_script((page / name).read_text(encoding="utf-8"))
+            (folder / name).write_text(script, encoding="utf-8", newline="\n")
+
+
+def _classic_script(module: str) -> str:
+    """Wrap a JavaScript module without imports: from a disk, browsers load no modules."""
+    declared = re.compile(r"^export (?=(?:async )?(?:function|const) (\w+))", flags=re.MULTILINE)
+    names = ", ".join(declared.findall(module))
+    inner = declared.sub("", module)
+    return f'const {{ {names} }} = (() => {{\n"use strict";\n{inner}return {{ {names} }};\n}})();\n'
 
 
 def _pages(folder: Path) -> Iterable[Path]:

@@ -19,7 +19,9 @@ function degrees(whole, minutes = "0", seconds = "0") {
 }
 
 const shown = (value, plus, minus) => `${+Math.abs(value).toFixed(5)}° ${value < 0 ? minus : plus}`;
-export const placeText = ({ lat, lng }) => `${shown(lat, "N", "S")}, ${shown(lng, "E", "W")}`;
+// The same longitude within -180 to 180 degrees.
+export const turnedBack = (lng) => (Math.abs(lng) <= 180 ? lng : lng - 360 * Math.floor((lng + 180) / 360));
+export const placeText = ({ lat, lng }) => `${shown(lat, "N", "S")}, ${shown(turnedBack(lng), "E", "W")}`;
 const isPlace = ({ lat, lng }) => Math.abs(lat) <= 90 && Math.abs(lng) <= 360;
 
 function within({ lat, lng }, bounds) {

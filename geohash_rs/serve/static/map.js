@@ -119,11 +119,11 @@ export function makeMap({ archive, onView }) {
   async function drawWorld() {
     try {
       set("world", await readWorld(await api.world()));
-      world = true;
-      tellWorld();
-    } catch (error) {
-      onView(null, null, error);
+    } catch {
+      return; // a decoration: the map serves without it, and the legend has no line for it
     }
+    world = true;
+    tellWorld();
   }
 
   // Whether a graticule label is clear of the map's edge and controls.

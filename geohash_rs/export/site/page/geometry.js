@@ -39,6 +39,14 @@ function boundsOfShape({ points, lines, polygons }) {
   return box;
 }
 
+// A shape that is split at 180 degrees as one beyond 180; of any other, itself.
+function unwrapped(shape) {
+  const [west, , east] = boundsOfShape(shape);
+  if (!(east - west > 180)) return shape;
+  const turn = (corners) => corners.map(([x, y]) => [x < 0 ? x + 360 : x, y]);
+  return { points: turn(shape.points), lines: shape.lines.map(turn), polygons: shape.polygons.map((rings) => rings.map(turn)) };
+}
+
 const boxesMeet = (a, b) => a[0] <= b[2] && b[0] <= a[2] && a[1] <= b[3] && b[1] <= a[3];
 const boxInside = (a, b) => a[0] >= b[0] && a[1] >= b[1] && a[2] <= b[2] && a[3] <= b[3];
 

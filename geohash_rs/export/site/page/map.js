@@ -268,7 +268,7 @@ class TileMap {
         if (!boxesMeet([box[0] + turn, box[1], box[2] + turn, box[3]], [left, top, right, bottom])) continue;
         pen.strokeStyle = colour(border ? "border" : "coast");
         pen.beginPath();
-        for (let at = 0; at < points.length; at += 2) pen.lineTo((points[at] + turn - left) * this.scale, (points[at + 1] - top) * this.scale);
+        for (const [east, down] of points) pen.lineTo((east + turn - left) * this.scale, (down - top) * this.scale);
         pen.stroke();
       }
     }
@@ -299,6 +299,14 @@ class TileMap {
     }
     pen.stroke();
   }
+}
+
+// Coastlines and borders as drawn: { border, box, points }, in shares of the world, east and down.
+function worldLines({ features }) {
+  return features.map(({ properties: { border }, geometry: { coordinates } }) => {
+    const points = coordinates.map(([lon, lat]) => [(lon + 180) / 360, mercator(lat)]);
+    return { border, box: boundsOfShape({ points, lines: [], polygons: [] }), points };
+  });
 }
 
 const boxShape = (box) => polygonShape([[boxRing(box)]]);

@@ -4,7 +4,7 @@
 const ASK_FROM = 8e6; // bytes; a larger search asks first
 const $ = (id) => document.getElementById(id);
 const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-const state = { good: [], bad: [], box: null, matches: [], shapes: new Map(), at: null, searching: 0, picking: 0 };
+const state = { scenes: [], good: [], bad: [], box: null, matches: [], shapes: new Map(), at: null, searching: 0, picking: 0 };
 let archive = null;
 let map = null;
 
@@ -18,17 +18,41 @@ function describe() {
   $("name").textContent = plainText(ABOUT.name);
   const sizes = Object.values(ABOUT.sizes).reduce((sum, size) => sum + size, 0);
   $("facts").textContent = `${plural(ABOUT.tiles, "tile")}, ${ABOUT.num_bits} bits each`;
+  state.scenes = shortNames(ABOUT.kinds.scene ?? []);
   for (const [kind, names] of Object.entries(ABOUT.kinds)) offer(kind, names);
   const pictures = ABOUT.pictures ? " The pictures are copies of the scenes’ imagery, under its licence." : "";
   $("about").textContent = `${megabytes(sizes)} of data, searched in this browser; nothing you do here is sent anywhere.${pictures} Coastlines and borders: Natural Earth.`;
   $("when").hidden = !ABOUT.timed;
 }
 
+// The shortest ends of paths that tell them apart: file names, with folders where two are equal.
+function shortNames(paths) {
+  const short = [...paths];
+  let open = paths.map((path, at) => ({ at, parts: path.split(/[\\/]/) }));
+  for (let size = 1; open.length; size++) {
+    const end = ({ parts }) => parts.slice(-size).join("/");
+    const counts = new Map();
+    for (const one of open) counts.set(end(one), (counts.get(end(one)) ?? 0) + 1);
+    for (const one of open) if (counts.get(end(one)) === 1) short[one.at] = end(one);
+    open = open.filter((one) => counts.get(end(one)) > 1 && one.parts.length > size);
+  }
+  return short;
+}
+
+// The names of a kind as they are offered and linked; of scenes the short ones, since paths tell of a disk.
+const namesOf = (kind) => (kind === "scene" ? state.scenes : ABOUT.kinds[kind].map(String));
+
+// How a tile's scene is written.
+function sceneText(scene) {
+  const at = ABOUT.kinds.scene?.indexOf(scene) ?? -1;
+  return plainText(at < 0 ? scene.split(/[\\/]/).at(-1) : state.scenes[at]);
+}
+
 // Offer the scenes, labels or tile sizes of an archive, in order.
 function offer(kind, names) {
-  const text = (name) => (kind === "tile_size" ? `${name} px` : kind === "scene" ? plainText(name.split(/[\\/]/).at(-1)) : plainText(name));
+  const shownNames = namesOf(kind).map((name) => (kind === "tile_size" ? `${name} px` : plainText(name)));
   const option = (value, shown) => Object.assign(document.createElement("option"), { value, textContent: shown });
-  const sorted = names.map((name, at) => [at, text(name), name]).sort((a, b) => (kind === "tile_size" ? a[2] - b[2] : a[1].localeCompare(b[1], "en", { numeric: true })));
+  const sorted = names.map((name, at) => [at, shownNames[at], name]).sort((a, b) => (kind === "tile_size" ? a[2] - b[2] : a[1].localeCompare(b[1], "en", { numeric: true })));
   $(kind).replaceChildren(option("", "any"), ...sorted.map(([at, shown]) => option(at, shown)));
   $(kind).closest(".field").hidden = false;
 }
@@ -63,7 +87,18 @@ function begin(source) {
   readLink();
   map.fit(ABOUT.bounds ?? [-170, -60, 170, 75]);
   const first = state.good.length ? run() : map.look(); // what was asked comes before decoration
-  first.then(() => addWorld(map)).catch(say);
+  first.then(addWorld);
+}
+
+// Draw coastlines and borders once they are there; a map without them is a map, too.
+async function addWorld() {
+  try {
+    await loadScript("world");
+    map.world = worldLines(await readWorld(new Blob([scripts.get("world")]).stream()));
+  } catch {
+    return;
+  }
+  map.draw();
 }
 
 // The search as a link: #good=1,2&bad=3&box=w,s,e,n&from=2023-01-01&to=...&scene=a.tif&k=20
@@ -76,7 +111,8 @@ function readLink() {
   state.box = box.length === 4 && box.every(Number.isFinite) ? box : null;
   for (const name of ["from", "to"]) $(name).value = link.get(name) ?? "";
   for (const [kind, names] of Object.entries(ABOUT.kinds)) {
-    const at = link.has(kind) ? names.findIndex((name) => String(name) === link.get(kind)) : -1;
+    const wanted = link.get(kind);
+    const at = Math.max(namesOf(kind).indexOf(wanted), names.indexOf(wanted)); // or a whole path, as links had
     $(kind).value = at < 0 ? "" : at;
   }
   if ([...$("k").options].some(({ value }) => value === link.get("k"))) $("k").value = link.get("k");
@@ -87,7 +123,7 @@ function writeLink() {
   if (state.bad.length) link.set("bad", state.bad.join());
   if (state.box) link.set("box", state.box.join());
   for (const name of ["from", "to"]) if ($(name).value) link.set(name, $(name).value);
-  for (const [kind, name] of Object.entries(chosenKinds())) link.set(kind, name);
+  for (const kind of Object.keys(chosenKinds())) link.set(kind, namesOf(kind)[Number($(kind).value)]);
   link.set("k", $("k").value);
   history.replaceState(null, "", `#${link}`.replaceAll("%2C", ","));
 }
@@ -147,7 +183,7 @@ function askFirst(cost) {
 const facts = (match) => [
   `${match.rank}. ${plural(match.distance, "bit")}`,
   fullDate(match),
-  plainText(match.scene.split(/[\\/]/).at(-1)),
+  sceneText(match.scene),
 ];
 
 async function showMatches() {
@@ -175,7 +211,7 @@ function card(match) {
   const more = [match.label && plainText(match.label), ABOUT.kinds.tile_size && `${sizeOf(match) ?? "?"} px`].filter(Boolean).join(", ");
   const lines = [[`tile ${match.tile_id}`, ""], [date, "date"], [scene, ""], ...(more ? [[more, ""]] : [])];
   show.append(strong, ...lines.map(([textContent, className]) => Object.assign(document.createElement("span"), { textContent, className })));
-  show.addEventListener("click", () => match.shape && map.fit(boundsOfShape(match.shape), 0.25));
+  show.addEventListener("click", () => fitTile(match.shape));
   for (const [name, shape] of [["mouseenter", match.shape], ["focusin", match.shape], ["mouseleave", null], ["focusout", null]]) {
     item.addEventListener(name, () => {
       map.pointed = shape;
@@ -255,7 +291,7 @@ async function pick(place, more = false) {
   const tile = there.find(passes);
   if (!tile) {
     if (!there.length) return false;
-    const known = [...new Set(there.map((one) => [fullDate(one), plainText(one.scene.split(/[\\/]/).at(-1))].join(", ")))];
+    const known = [...new Set(there.map((one) => [fullDate(one), sceneText(one.scene)].join(", ")))];
     throw new Error(`No tile at ${placeText(place)} passes the limits. There are tiles of: ${known.slice(0, 8).join("; ")}${known.length > 8 ? "; …" : ""}.`);
   }
   state.shapes.set(tile.tile_id, tile.shape);
@@ -267,19 +303,36 @@ async function pick(place, more = false) {
   return true;
 }
 
-// Go to the place that is written, and search like the tile there.
+// Go to the place or tile that is written, and search like the tile there.
 async function goTo() {
   say(null);
-  const place = readPlace($("place").value);
-  const [lon, lat] = place;
+  const text = $("place").value;
+  const place = readPlace(text, ABOUT.bounds);
+  if (place.problem) throw new Error(`“${plainText(text)}” ${place.problem}.`);
+  if (place.id !== undefined) return goToTile(place.id);
+  const { lat, lng } = place;
   const view = map.view();
   const wide = Math.min(view[2] - view[0], 2);
-  map.fit([lon - wide / 2, Math.max(-85, lat - wide / 4), lon + wide / 2, Math.min(85, lat + wide / 4)], 1);
+  map.fit([lng - wide / 2, Math.max(-85, lat - wide / 4), lng + wide / 2, Math.min(85, lat + wide / 4)], 1);
   const found = await pick(place);
-  const other = [lat, lon];
-  const turned = !found && Math.abs(lon) <= 90 && (await tilesAt(archive, other)).length;
+  const other = { lat: lng, lng: lat };
+  const turned = !found && Math.abs(lng) <= 90 && (await tilesAt(archive, other)).length;
   if (!found) throw new Error(`No tile lies at ${placeText(place)}.${turned ? ` One lies at ${placeText(other)}; write that if latitude and longitude are swapped.` : ""}`);
 }
+
+async function goToTile(id) {
+  const [tile] = await archive.tiles([await knownRow(archive, id)]);
+  fitTile(tile.shape);
+  searchLike(id);
+}
+
+function searchLike(id) {
+  [state.good, state.bad] = [[id], []];
+  showAsked();
+  run();
+}
+
+const fitTile = (shape) => shape && map.fit(boundsOfShape(unwrapped(shape)), 0.25);
 
 function setBox(box) {
   state.box = box && box.map((value, at) => +(at % 2 ? Math.max(-90, Math.min(90, value)) : value).toFixed(6));
@@ -295,8 +348,8 @@ function setDrawing(on) {
 
 function connect() {
   map = new TileMap($("map"), {
-    async onPoint(place, more) {
-      if (archive) await pick(place, more).catch(say);
+    async onPoint([lng, lat], more) {
+      if (archive) await pick({ lat, lng }, more).catch(say);
     },
     onBox: setBox,
     passes,
@@ -310,9 +363,7 @@ function connect() {
     if (event.submitter === $("go") || document.activeElement === $("place")) return goTo().catch(say);
     const text = $("tile").value.trim();
     if (!/^\d+$/.test(text)) return text || !state.good.length ? say(new Error("Write the id of a tile, a whole number, or click a tile on the map.")) : run();
-    [state.good, state.bad] = [[Number(text)], []];
-    showAsked();
-    run();
+    searchLike(Number(text));
   });
   for (const name of ["from", "to", "k", "scene", "label", "tile_size"]) {
     $(name).addEventListener("change", () => {

@@ -1,4 +1,4 @@
-// The tile at a place, by the rule of the archive, and places as people write them.
+// The tile at a place, by the rule of the archive, and how its date is written.
 "use strict";
 
 // The tile size by which tiles are filtered, px; null if it is not known.
@@ -9,8 +9,8 @@ function sizeOf({ tile_size: size, width, height }) {
 
 // All tiles that cover a place, the one to search with first: the smallest, px; of those the latest;
 // of those the nearest centre; of those the lowest id.
-async function tilesAt(archive, [lon, lat]) {
-  const place = [lon - 360 * Math.floor((lon + 180) / 360), lat];
+async function tilesAt(archive, { lat, lng }) {
+  const place = [turnedBack(lng), lat];
   const blocks = [];
   for (const { first, last } of await archive.blocksOf({ region: regionOf([[...place, ...place]]) })) {
     for (let block = first; block <= last; block++) blocks.push(block);
@@ -18,15 +18,18 @@ async function tilesAt(archive, [lon, lat]) {
   const point = { points: [place], lines: [], polygons: [] };
   const here = (await archive.details(blocks)).flat().filter(({ shape }) => shape && shapesMeet(shape, point));
   const ranked = here.map((tile) => {
-    const [x, y] = centroid(tile.shape);
-    return { tile, size: sizeOf(tile) ?? Infinity, date: (tile.datetime ?? "").replace("Z", ""), away: Math.round(1e9 * Math.hypot(x - place[0], y - place[1])) };
+    const [x, y] = centroid(unwrapped(tile.shape));
+    const across = Math.abs(x - place[0]);
+    const away = Math.hypot(Math.min(across, 360 - across), y - place[1]);
+    return { tile, size: sizeOf(tile) ?? Infinity, date: (tile.datetime ?? "").replace("Z", ""), away: Math.round(1e9 * away) };
   });
   const later = (a, b) => (a.date === b.date ? 0 : a.date > b.date ? -1 : 1);
   ranked.sort((a, b) => (a.size === b.size ? 0 : a.size - b.size) || later(a, b) || a.away - b.away || a.tile.tile_id - b.tile.tile_id);
   return ranked.map(({ tile }) => tile);
 }
 
-// The centre of mass of a shape's polygons; of a shape without any, the middle of its box.
+// The centre of mass of a shape's polygons; of a shape without any, the middle of its box. The
+// longitude of an unwrapped shape's may be beyond 180.
 function centroid(shape) {
   let [sum, east, north] = [0, 0, 0];
   for (const rings of shape.polygons) {
@@ -49,34 +52,6 @@ function centroid(shape) {
   if (sum > 0) return [east / sum, north / sum];
   const [west, south, right, top] = boundsOfShape(shape);
   return [(west + right) / 2, (south + top) / 2];
-}
-
-// Read two numbers as longitude and latitude: [lon, lat]. Latitude comes first, as most maps write
-// it, unless letters tell, or only the other order lies on the globe or in the archive.
-function readPlace(text) {
-  const found = text.replace(/[−–]/g, "-").match(/^\s*(-?\d+(?:\.\d+)?)\s*°?\s*([NSEW]?)[\s,;]+(-?\d+(?:\.\d+)?)\s*°?\s*([NSEW]?)\s*$/i);
-  if (!found) throw new Error(`“${plainText(text)}” is not a place; write latitude and longitude in degrees, such as 46.2, 7.1.`);
-  const letters = [found[2], found[4]].map((letter) => letter.toUpperCase());
-  const values = [found[1], found[3]].map((part, at) => Number(part) * ("SW".includes(letters[at] || "-") ? -1 : 1));
-  const onGlobe = ([lon, lat]) => Math.abs(lat) <= 90 && Math.abs(lon) <= 360;
-  const usual = [values[1], values[0]];
-  const axes = letters.map((letter) => letter && ("NS".includes(letter) ? 1 : 0));
-  if (axes[0] !== "" && axes[0] === axes[1]) throw new Error(`“${plainText(text)}” names two ${axes[0] ? "latitudes" : "longitudes"}; write one of each.`);
-  const told = axes[0] === 1 || axes[1] === 0 ? usual : axes[0] === 0 || axes[1] === 1 ? values : null;
-  const place = told ?? (onGlobe(usual) && (!onGlobe(values) || inBounds(usual) || !inBounds(values)) ? usual : values);
-  if (!onGlobe(place)) throw new Error(`“${plainText(text)}” is not on the globe: latitudes go to 90 degrees, longitudes to 180.`);
-  return place;
-}
-
-function inBounds([lon, lat]) {
-  const [west, south, east, north] = ABOUT.bounds ?? [0, 0, 0, 0];
-  return lat >= south && lat <= north && lon - 360 * Math.floor((lon - west) / 360) <= east;
-}
-
-function placeText([lon, lat]) {
-  const turned = lon - 360 * Math.floor((lon + 180) / 360);
-  const side = (value, plus, minus) => `${+Math.abs(value).toFixed(5)}° ${value < 0 ? minus : plus}`;
-  return `${side(lat, "N", "S")}, ${side(turned, "E", "W")}`;
 }
 
 // When a tile was taken: a day if it is a whole day, both ends of a range, seconds otherwise.
