@@ -244,7 +244,11 @@ class Searcher:
         return self._scenes.draw(number, self.thumbnails)
 
     def tile(self, tile_id: int) -> str:
-        """Describe one tile as a GeoJSON feature."""
+        """Describe one tile as a GeoJSON feature.
+
+        Raises:
+            TileNotFoundError: If the archive has no such tile.
+        """
         try:
             return feature(self.shown(self._tiles([tile_id])))
         except TileNotFoundError as error:

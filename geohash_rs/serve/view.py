@@ -27,7 +27,7 @@ __all__ = [
     "tiles_in_view",
 ]
 
-LOOK = "press All to see where tiles lie"
+LOOK = "press All to see where tiles lie"  # what the page's user can do
 MOST_FOOTPRINTS = 1500  # per response; more become counts
 CELLS_ACROSS = 64  # most cells along the longer side of a view
 MAX_LEVEL = 24  # cells are at least 2.4 m wide at the equator
