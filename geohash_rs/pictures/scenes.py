@@ -30,6 +30,11 @@ SIZE = 1024  # px of the longer side
 MOST_IN_VIEW = 12
 SMALLEST = 1 / 30  # of a view's longer side; smaller scenes are not drawn
 WEB_MAP = "EPSG:3857"
+METRES = HALF_WORLD / 180  # of web maps per degree of longitude
+# Web maps around the antimeridian, where EPSG:3857 ends.
+OTHER_SIDE = "+proj=merc +a=6378137 +b=6378137 +lon_0=180 +units=m +nadgrids=@null +no_defs"
+
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +46,8 @@ class PlacedScene:
         date: Acquisition time, or its start.
         end: End of the acquisition, if it covers a time range.
         box: (xmin, ymin, xmax, ymax) in metres of web maps (EPSG:3857).
-        bounds: The same box in degrees.
+        bounds: The same box in degrees. Across the antimeridian, both continue beyond 180 degrees
+            on one side; the middle lies in -180..180.
     """
 
     scene: str
@@ -71,8 +77,8 @@ def place_scene(
         end: End of the acquisition, if it covers a time range.
 
     Returns:
-        The scene, or None if it cannot be placed: its location or CRS is unknown, or it lies
-        across the antimeridian or at a pole.
+        The scene, or None if it cannot be placed: its location or CRS is unknown, it lies at a
+        pole, or it lies across the antimeridian and is wider than half the globe.
     """
     width, height = size
     if crs is None or transform is None or width is None or height is None:
@@ -86,14 +92,26 @@ def place_scene(
             # GDAL would fetch a CRS that is an address; PROJ does not
             known = CRS.from_wkt(projection_of(crs).crs.to_wkt())
             lonlat = transform_bounds(known, "EPSG:4326", *own)
-            if lonlat[0] > lonlat[2] or max(abs(lonlat[1]), abs(lonlat[3])) > LIMIT:
+            west, south, east, north = _turned(*lonlat)
+            if max(abs(south), abs(north)) > LIMIT:
                 return None
-            box = transform_bounds("EPSG:4326", WEB_MAP, *lonlat)
+            _, low, _, high = transform_bounds("EPSG:4326", WEB_MAP, -1, south, 1, north)
     except (SceneError, ProjError, RasterioError, CRSError, ValueError, RecursionError):
         return None
-    if not all(np.isfinite(box)) or max(map(abs, box)) > HALF_WORLD * 1.001:
+    is_over = max(-west, east) > 180.2
+    if not all(np.isfinite((west, low, east, high))) or (is_over and east - west > 180):
         return None
-    return PlacedScene(scene=scene, date=date, end=end, box=box, bounds=lonlat)
+    box = west * METRES, low, east * METRES, high
+    bounds = west, south, east, north
+    return PlacedScene(scene=scene, date=date, end=end, box=box, bounds=bounds)
+
+
+def _turned(west: float, south: float, east: float, north: float) -> Box:
+    """Return a box with its middle in -180..180; of one across the antimeridian, east is lower."""
+    if east < west:
+        east += 360
+    turn = 360 * np.floor(((west + east) / 2 + 180) / 360)
+    return float(west - turn), south, float(east - turn), north
 
 
 def scenes_in_view(
@@ -199,13 +217,18 @@ def _warp(
     scale = size / max(width, height)
     shape = max(1, round(height * scale)), max(1, round(width * scale))
     target = np.zeros((4, *shape), np.uint8)
+    west, south, east, north = box
+    is_over = max(-west, east) > HALF_WORLD
+    if is_over:
+        turn = np.copysign(HALF_WORLD, west + east)
+        west, east = west - turn, east - turn
     reproject(
         picture,
         target,
         src_transform=grid,
         src_crs=crs,
-        dst_transform=from_bounds(*box, shape[1], shape[0]),
-        dst_crs=WEB_MAP,
+        dst_transform=from_bounds(west, south, east, north, shape[1], shape[0]),
+        dst_crs=OTHER_SIDE if is_over else WEB_MAP,
         resampling=Resampling.bilinear,
         init_dest_nodata=True,
         src_alpha=4,

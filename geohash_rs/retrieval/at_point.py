@@ -133,13 +133,20 @@ def turned_points(points: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
     return np.asarray(shapely.points(turned_lon(shapely.get_x(points)), shapely.get_y(points)))
 
 
-def explain_none(archive: Searchable, point: Sequence[float], *, where: Where) -> str:
+def explain_none(
+    archive: Searchable,
+    point: Sequence[float],
+    *,
+    where: Where,
+    advice: str = "see its extent with 'geohash-rs info'",
+) -> str:
     """Explain why no tile at a point passes the limits.
 
     Args:
         archive: The archive.
         point: Longitude and latitude, degrees.
         where: The limits, which no tile there passes.
+        advice: What to do if there is no tile at all.
 
     Returns:
         A sentence that lists the dates, scenes, sizes or labels that are there, whichever is
@@ -152,7 +159,7 @@ def explain_none(archive: Searchable, point: Sequence[float], *, where: Where) -
     at = f"{round(lon, 6)}, {round(lat, 6)}"
     there = tiles_at(archive, point, where=Where())
     if there.empty:
-        said = f"no tile of the archive lies at {at}; see its extent with 'geohash-rs info'."
+        said = f"no tile of the archive lies at {at}; {advice}."
         return f"{said} {swapped_point(archive, lon, lat)}".rstrip()
     limits: list[str] = []
     kinds: list[Iterable[str]] = []

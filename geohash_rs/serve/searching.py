@@ -20,6 +20,7 @@ from geohash_rs.errors import (
     GeoHashRSError,
     PatchError,
     QueryError,
+    TileNotFoundError,
     ValueMismatchError,
 )
 from geohash_rs.export.plain_text import scene_name
@@ -48,7 +49,7 @@ from geohash_rs.serve.messages import (
 from geohash_rs.serve.scene_pictures import ScenePictures
 from geohash_rs.serve.shown import Asked, Shown
 from geohash_rs.serve.uploads import clean_patch
-from geohash_rs.serve.view import parse_view, tiles_at_click, tiles_in_view
+from geohash_rs.serve.view import LOOK, parse_view, tiles_at_click, tiles_in_view
 from geohash_rs.store.disk.files import FolderFiles
 from geohash_rs.store.disk.manifest import Manifest
 from geohash_rs.store.disk.manifest_file import MANIFEST, read_manifest
@@ -244,8 +245,16 @@ class Searcher:
         return self._scenes.draw(number, self.thumbnails)
 
     def tile(self, tile_id: int) -> str:
-        """Describe one tile as a GeoJSON feature."""
-        return feature(self.shown(self._tiles([tile_id])))
+        """Describe one tile as a GeoJSON feature.
+
+        Raises:
+            TileNotFoundError: If the archive has no such tile.
+        """
+        try:
+            return feature(self.shown(self._tiles([tile_id])))
+        except TileNotFoundError as error:
+            msg = f"the archive has no tile {tile_id}; click one on the map, or {LOOK}."
+            raise TileNotFoundError(msg, missing=[tile_id]) from error
 
     def tile_at(self, point: Sequence[float], **asked: Unpack[Asked]) -> str:
         """Describe the tile on top at a point as a GeoJSON feature, see `tiles_at_click`."""

@@ -18,8 +18,16 @@ from geohash_rs.serve.shown import EVERYTHING, UNDATED, Shown
 from geohash_rs.store.segment.boxes import boxes_in_view
 from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["MOST_FOOTPRINTS", "cells_in_view", "parse_view", "tiles_at_click", "tiles_in_view"]
+__all__ = [
+    "LOOK",
+    "MOST_FOOTPRINTS",
+    "cells_in_view",
+    "parse_view",
+    "tiles_at_click",
+    "tiles_in_view",
+]
 
+LOOK = "press All to see where tiles lie"  # what the page's user can do
 MOST_FOOTPRINTS = 1500  # per response; more become counts
 CELLS_ACROSS = 64  # most cells along the longer side of a view
 MAX_LEVEL = 24  # cells are at least 2.4 m wide at the equator
@@ -76,7 +84,7 @@ def tiles_at_click(
         msg = f"no tile at {place[0]:.6f}, {lat:.6f} is without a date; there are tiles of {dates}."
         raise QueryError(msg)
     if on_day.empty:
-        raise QueryError(explain_none(archive, place, where=shown.limits()))
+        raise QueryError(explain_none(archive, place, where=shown.limits(), advice=LOOK))
     return on_day
 
 

@@ -366,8 +366,8 @@ class Snapshot(Answers):
             unknown = np.unique(ids[~found]).tolist()
             some = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
             msg = (
-                f"{self.folder} has no tile with id {some}; take ids from search() or from the "
-                "column tile_id; removed tiles lose theirs."
+                f"{self.folder} has no tile with id {some}; ids are in the column tile_id, "
+                "and removed tiles lose theirs."
             )
             raise TileNotFoundError(msg, missing=unknown)
 

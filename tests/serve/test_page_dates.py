@@ -157,6 +157,42 @@ def test_with_all_dates_a_click_takes_the_latest_tile_there(visit, place, archiv
         seen.page.click("#clear")
 
 
+def test_with_all_dates_a_click_on_a_match_under_later_tiles_takes_what_is_seen(
+    visit, place, archive
+):
+    tiles = archive.tiles(np.arange(len(archive)))
+    old = tiles[tiles["datetime"].dt.strftime("%Y-%m-%d") == DATES[0]]
+    match = int(old["tile_id"].iloc[0])  # in the upper left corner, below nine others
+    seen = visit(at=place, viewport=SMALL).open(f"#tiles={old['tile_id'].iloc[9]}&k=100")
+    seen.settle()
+    assert match in seen.ids()[:100]
+    count, tile = click(seen, *at(seen, 500_000 + TILE * 5, 5_400_000 - TILE * 5))
+    assert (count, archive.tiles([tile])["datetime"].iloc[0].year) == (1, int(DATES[9][:4]))
+
+
+def test_back_after_a_range_that_leaves_out_the_date_returns_to_the_date(visit, place):
+    seen = visit(at=place, viewport=SMALL).open("#k=1")
+    page = seen.page
+    text = "document.querySelector('#date-text').textContent"
+    page.focus("#date")
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    seen.until(f"{text} === '{DATES[9]}'")
+    page.click("#filters summary")
+    page.fill("#from", "2013-01-01")
+    page.fill("#to", "2015-12-31")
+    seen.until(f"{text} === '3 dates, latest on top'")
+    click(seen, *column(seen, 9))
+    assert page.is_hidden("#ask-again")
+    page.go_back()
+    seen.until("!location.hash.includes('tiles')")
+    page.wait_for_timeout(500)
+    assert page.inner_text("#date-text") == "3 dates, latest on top"
+    page.go_back()
+    seen.until(f"{text} === '{DATES[9]}'")
+    assert page.input_value("#from") == page.input_value("#to") == ""
+
+
 def test_when_limits_what_is_seen_and_taken(visit, place, archive):
     seen = visit(at=place, viewport=SMALL).open(f"#k=1&date={DATES[8]}")
     page = seen.page

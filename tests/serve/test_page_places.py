@@ -70,12 +70,28 @@ def test_a_typed_place_is_shown_without_a_search_and_can_be_read_the_other_way_r
     page.evaluate("history.back()")
     page.wait_for_timeout(500)
     assert seen.ask(centre)[0] == pytest.approx(12, abs=0.3)
-    page.fill("#go", "10 N 20 E")  # no tile is there
-    page.press("#go", "Enter")
-    page.wait_for_selector("#problem:not([hidden])", timeout=WAIT)
-    page.wait_for_timeout(1500)
-    assert seen.ask(centre) == pytest.approx([20, 10], abs=1e-6)
-    seen.errors.clear()  # the browser's own message about the answer
+
+
+def test_what_is_typed_and_has_no_tile_leaves_the_search_and_the_map_as_they_are(visit):
+    seen = visit().open("#tiles=40&k=3")
+    seen.settle()
+    page = seen.page
+    page.wait_for_timeout(1000)  # the map has moved to the matches
+    now = "[...known.view.map.getCenter().toArray(), known.view.map.getZoom()]"
+    before, found, address = seen.ask(now), seen.ids(), page.url
+    for text, said in [
+        ("999999", "the archive has no tile 999999; click one on the map, or press All"),
+        ("10 N 20 E", "no tile of the archive lies at 20.0, 10.0; press All to see where"),
+    ]:
+        page.fill("#go", text)
+        page.press("#go", "Enter")
+        page.wait_for_selector("#problem:not([hidden])", timeout=WAIT)
+        assert said in page.inner_text("#problem")
+        page.wait_for_timeout(1000)
+        assert seen.ask(now) == before
+        assert (seen.ids(), page.url) == (found, address)
+        assert page.inner_text("#examples").split("\n")[0] == "tile 40"
+    seen.errors.clear()  # the browser's own messages about the answers
 
 
 def test_scenes_are_listed_with_dates_and_a_click_shows_one(visit):

@@ -270,8 +270,8 @@ class PostGISArchive(Teaching):
             unknown = np.setdiff1d(wanted, [row[1] for row in rows]).tolist()
             some = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
             msg = (
-                f"{self.path} has no tile with id {some}; take ids from search() or from the "
-                "column tile_id; removed tiles lose theirs."
+                f"{self.path} has no tile with id {some}; ids are in the column tile_id, "
+                "and removed tiles lose theirs."
             )
             raise TileNotFoundError(msg, missing=unknown)
         return rows

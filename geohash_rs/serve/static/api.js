@@ -40,6 +40,7 @@ export const sceneList = (text, start, signal) => get(`/api/scene-list?text=${en
 export const world = async () => (await ask("/static/world_lines.gz")).body;
 export const tile = (id) => get(`/api/tile/${encodeURIComponent(id)}`);
 export const tileAt = (lon, lat, shown) => get(`/api/tile-at?lon=${lon}&lat=${lat}${limits(shown)}`);
+export const tilesAt = (lon, lat, shown) => get(`/api/tiles-at?lon=${lon}&lat=${lat}${limits(shown)}`);
 export const search = async (request, signal) => (await post("/api/search", request, signal)).json();
 export const exportKept = async (request) => (await post("/api/export", request)).blob();
 export const thumbnail = (id, size = 192) => `/api/thumbnail/${id}.webp?size=${size}&v=${key}`;

@@ -62,20 +62,25 @@ function show() {
   $("clear").hidden = !any && !bad;
   $("negatives-part").hidden = !bad;
   $("go-add").hidden = !any;
-  $("ask-again").hidden = !any || state.busy || !state.matches.length || link.write(state) === state.asked;
+  $("ask-again").hidden = !any || state.busy || !state.matches.length || link.searched(state) === state.asked;
   $("again-note").textContent = `with ${plural(state.examples.length, "good", "good")}${bad ? ` and ${bad} bad` : ""}`;
 }
 
 // Show a place, and search with the tile there unless only the map was wanted.
 async function goTo(place, { more = false, only = false } = {}) {
-  look(() => known.view.goTo(place));
   noted = null;
   $("go-note").hidden = false;
   $("go-said").textContent = `Read as ${place.said}.`;
   $("go-swap").hidden = !place.other;
   swap = place.other && (() => goTo({ ...place.other, said: placeText(place.other) }, { more, only }));
-  const id = only ? null : await usePlace(place, { more });
-  if (id !== null) known.view.fit([places.get(id)]);
+  if (only) look(() => known.view.goTo(place));
+  else {
+    const id = await usePlace(place, { more });
+    if (id !== null) {
+      known.view.goTo(place);
+      known.view.fit([places.get(id)]);
+    }
+  }
   noted = link.write(state);
 }
 
@@ -92,9 +97,17 @@ async function go(event) {
   const only = event.submitter === $("go-show");
   if (place.id === undefined) await goTo(place, { more, only });
   else if (only) await showTile(place.id);
-  else {
-    await useTile(place.id, { more });
-    known.view.fit([places.get(place.id)]);
+  else await useId(place.id, { more });
+}
+
+// Search with a tile, if the archive has it; otherwise the search on the page stays.
+async function useId(id, { more }) {
+  try {
+    const tile = await api.tile(id);
+    await useTile(id, { more });
+    known.view.fit([tile.geometry]);
+  } catch (error) {
+    say(error.message);
   }
 }
 

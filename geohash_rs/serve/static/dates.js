@@ -28,14 +28,11 @@ export const shown = () => ({
 // Whether a tile is of the day and scene that are chosen.
 export const isShown = (tile) => (!state.day || dayOf(tile) === state.day) && (!state.scene || tile.scene_name === state.scene);
 
-// Show a day; "" shows all of them, the latest on top.
-export function choose(day, scene = "") {
+// Show a day; "" shows all of them, the latest on top. With `amend`, the history has no step for it.
+export function choose(day, scene = "", { amend = false } = {}) {
   if (day === state.day && scene === state.scene) return;
-  const answered = link.write(state) === state.asked; // matches do not depend on what is shown
   Object.assign(state, { day, scene });
-  const now = link.write(state);
-  if (answered) state.asked = now;
-  step(now, { kind: "date", asked: state.asked });
+  step(link.write(state), { kind: "date", amend });
   show();
 }
 
@@ -56,7 +53,7 @@ export function list(found, { time }) {
   const isGone = when !== undefined && when !== time && state.day && !found.some(({ day }) => day === state.day);
   when = time;
   dates = found;
-  if (isGone) choose("");
+  if (isGone) choose("", "", { amend: true });
   else showBar();
 }
 

@@ -48,7 +48,7 @@ export function wireFilters() {
   for (const end of ["from", "to"]) {
     $(end).min = time?.[0] ?? "";
     $(end).max = time?.[1] ?? "";
-    $(end).addEventListener("change", () => later(end, () => (state[end] = $(end).value)));
+    $(end).addEventListener("change", () => later("when", () => (state[end] = $(end).value)));
   }
   $("time-field").hidden = !time;
   $("size").append(...sizes.map((size) => new Option(`${size} px`, size)));

@@ -41,6 +41,9 @@ export function write(state) {
   return parts.toString().replaceAll("%2C", ",").replaceAll("%3B", ";").replaceAll("%2F", "/");
 }
 
+// What identifies a search: the date and scene that the map shows do not change its matches.
+export const searched = (state) => write({ ...state, day: "", scene: "" });
+
 export function read(text) {
   const parts = new URLSearchParams(text.replace(/^#/, ""));
   const whole = (name) => numbers(parts.get(name) ?? "").filter((id) => Number.isSafeInteger(id) && id >= 0);

@@ -76,6 +76,11 @@ async function begin() {
   document.title = `${archive.name} – search by appearance`;
   const facts = [plural(archive.num_tiles, "tile"), plural(archive.num_scenes, "scene"), archive.num_bits ? `${archive.num_bits} bits` : "no codes yet"];
   $("archive-facts").textContent = facts.join(" · ");
+  if (!archive.num_tiles) {
+    $("how-to-start").textContent = `${archive.name} holds no tiles; add scenes with 'geohash-rs index', then load the page again.`;
+    $("nothing-yet").textContent = "";
+    for (const id of ["choose", "centre"]) $(id).hidden = true;
+  }
   known.archive = archive;
   const { day, scene, from, to, size } = link.read(location.hash); // what the map shows first
   Object.assign(state, { day, scene, from, to, size });

@@ -12,8 +12,8 @@ let searching = null;
 
 // Searches of the same kind that follow each other are one step of the history.
 export async function search({ fit = false, kind = null } = {}) {
-  const asked = link.write(state);
-  step(asked, { kind });
+  const asked = link.searched(state);
+  step(link.write(state), { kind, asked });
   searching?.abort();
   searching = null;
   say();

@@ -29,13 +29,15 @@ function enter(step) {
 
 const noteView = () => now && history.replaceState({ step: now.id, view: viewOf() }, "");
 
-// Record that the address of the page has changed, unless it is that of the present step; asked is
-// the address of the search whose matches belong to it.
-export function step(hash, { kind = null, asked = hash } = {}) {
+// Record that the address of the page has changed, unless it is that of the present step; asked
+// identifies the search whose matches belong to it, by default that of the present step. With
+// `amend`, the present step changes: what follows from an act is no act of its own.
+export function step(hash, { kind = null, asked, amend = false } = {}) {
   if (!now) arrive(); // before the map is ready
+  asked ??= now.asked;
   const key = keyOf(hash);
   if (key === now.key) return;
-  if (looking || (kind && kind === now.kind)) {
+  if (looking || amend || (kind && kind === now.kind)) {
     Object.assign(now, { key, hash, asked, page: null });
     history.replaceState({ step: now.id, view: viewOf() }, "", addressOf(hash));
     return;
@@ -69,8 +71,8 @@ export function arrive() {
   if (found) now = found;
   else {
     if (!link.holds(location.hash)) return null;
-    const hash = link.write({ ...state, ...link.read(location.hash) });
-    enter({ hash, asked: hash, key: null, ...(id && { id }) });
+    const read = { ...state, ...link.read(location.hash) };
+    enter({ hash: link.write(read), asked: link.searched(read), key: null, ...(id && { id }) });
     history.replaceState({ step: now.id, view }, "");
   }
   return { page: now.page, marks: now.marks, view };

@@ -1,13 +1,14 @@
 // The map's tools: pick or add a tile, draw a box or a polygon.
 import * as api from "./api.js";
+import { boundsOf, middleOf } from "./bounds.js";
 import { isOpen } from "./concept.js";
 import { shown } from "./dates.js";
 import { drawBox, drawPolygon } from "./draw.js";
 import { judgeThis } from "./judge.js";
 import { $, keepFocus, say } from "./page.js";
 import { normal } from "./region.js";
-import { change, usePlace, useTile } from "./search.js";
-import { known, state } from "./session.js";
+import { change, useTile } from "./search.js";
+import { known, places, state } from "./session.js";
 import { look } from "./steps.js";
 
 const HINTS = {
@@ -57,18 +58,39 @@ function pick({ point, lngLat, originalEvent }) {
   if (drawing || performance.now() - ended < AFTER) return;
   const more = originalEvent.shiftKey || tool === "add";
   const under = known.view.under(point);
-  // The server chooses among overlapping footprints; a click on a match or a dot picks exactly that one.
-  if (isOpen() && !more) return judgeAt(under, lngLat);
-  const itself = under && (under.layer.id.startsWith("match") || under.geometry.type === "Point");
-  if (itself) useTile(under.properties.tile_id, { more });
-  else usePlace(lngLat, { more });
+  if (isOpen() && !more) judgeAt(under, lngLat);
+  else useSeen(under, lngLat, { more });
+}
+
+const isMatch = (under) => under?.layer.id.startsWith("match");
+
+// The tile that a click takes, as it is seen: a dot is the tile itself, and so is a match, unless it
+// lies under smaller or later tiles. Among all others there, the server chooses.
+async function tileSeen(under, { lng, lat }) {
+  const id = under?.properties.tile_id;
+  const isDot = under?.geometry.type === "Point";
+  if (isDot && !isMatch(under)) return api.tile(id);
+  if (!isMatch(under)) return api.tileAt(lng, lat, shown());
+  const at = isDot && places.has(id) ? middleOf(boundsOf([places.get(id)])) : [lng, lat];
+  const { features } = await api.tilesAt(...at, shown());
+  const [top] = features;
+  const layer = ({ properties: { datetime, width } }) => `${datetime} ${width}`;
+  return features.find((one) => one.properties.tile_id === id && layer(one) === layer(top)) ?? top;
+}
+
+async function useSeen(under, lngLat, { more }) {
+  try {
+    await useTile((await tileSeen(under, lngLat)).properties.tile_id, { more });
+  } catch (error) {
+    say(error.message);
+  }
 }
 
 // While a concept is mapped, a click judges a tile: another search would replace the marks.
-async function judgeAt(under, { lng, lat }) {
+async function judgeAt(under, lngLat) {
   say();
   try {
-    judgeThis(under?.geometry.type === "Point" ? await api.tile(under.properties.tile_id) : await api.tileAt(lng, lat, shown()));
+    judgeThis(await tileSeen(under, lngLat));
   } catch (error) {
     say(error.message);
   }
