@@ -50,7 +50,7 @@ __all__ = ["query_command"]
 @click.option("--distinct", is_flag=True, help="Leave out tiles that overlap a better match.")
 @click.option("--ranking", type=click.Choice(["hamming", "asymmetric", "vectors"]), default="hamming", show_default=True, help="asymmetric: give more weight to the bits of the patch that the hasher is sure of. vectors: order the nearest 1,000 tiles by the feature vectors that the archive keeps.")
 @engine_options
-@click.option("--server", metavar="URL|auto", help="Let a running 'geohash-rs serve' answer, at once. URL: its address; it has the archive, so leave out ARCHIVE. auto: ask the one at the default address, if it serves ARCHIVE.")
+@click.option("--server", metavar="URL|auto", help="Let a running 'geohash-rs serve' answer, at once. URL: its address; it has the archive, so leave out ARCHIVE; it needs -k with --max-distance. auto: ask the one at the default address, if it serves ARCHIVE and can do what the other options say.")
 @click.option("--crs", help="CRS of the result, such as EPSG:32633.  [default: EPSG:4326]")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html. Without this option, a table is printed.")
@@ -184,6 +184,10 @@ def _archive_and_patches(archive: str | None, patches: tuple[str, ...], server: 
     if server in (None, AUTO):
         if archive is None:
             raise click.MissingParameter(ctx=context, param=context.command.params[0])
+        if not archive.startswith(DATABASES) and Path(archive).is_file():
+            kind = "a GeoTIFF" if archive.lower().endswith((".tif", ".tiff")) else "a file"
+            msg = f"{archive} is {kind}, not an archive; put the archive before it"
+            raise click.UsageError(msg, context)
         return archive, patches
     if archive is not None and (archive.startswith(DATABASES) or Path(archive).is_dir()):
         msg = f"{archive} is an archive, not a patch, and the server has its own; leave it out, or pass --server {AUTO}"

@@ -375,6 +375,7 @@ class Searcher:
         self.check()
         archive = self.archive.snapshot()  # unaffected by a concurrent refresh
         where = _where(archive, request)
+        _check_apart(request)
         positives = [_query_of(archive, patch) for patch in request.patches]
         positives += [query_of_tile(archive, tile_id) for tile_id in request.tiles]
         if request.point is not None:
@@ -423,6 +424,18 @@ def _without_folder(reason: object, scene: str | None) -> str | None:
     """Name a scene without its folder in the reason why it has no picture, if there is one."""
     text = reason if isinstance(reason, str) else None
     return text and text.replace(scene, scene_name(scene)) if scene else text
+
+
+def _check_apart(request: SearchRequest) -> None:
+    """Check that no patch is a positive and a negative example.
+
+    Raises:
+        QueryError: If one is.
+    """
+    for patch in request.negative_patches:
+        if patch in request.patches:
+            msg = f"{patch.name} is both a positive and a negative example; leave one of them out."
+            raise QueryError(msg)
 
 
 def _where(archive: Snapshot, request: SearchRequest) -> Where:
