@@ -339,7 +339,8 @@ class Searcher:
                     )
             except GeoHashRSError as error:
                 why = on_page(str(error), Path(path).name, name).removesuffix(".")
-                advice = next((say for kind, say in ADVICE if isinstance(error, kind)), "")
+                asked = bands is not None and isinstance(error, BandMismatchError)
+                advice = "" if asked else _advice(error)
                 raise PatchError(f"{why}{advice}.") from error
             picture = self._picture_of(path)
         return PatchAnswer(
@@ -424,6 +425,10 @@ def _without_folder(reason: object, scene: str | None) -> str | None:
     """Name a scene without its folder in the reason why it has no picture, if there is one."""
     text = reason if isinstance(reason, str) else None
     return text and text.replace(scene, scene_name(scene)) if scene else text
+
+
+def _advice(error: GeoHashRSError) -> str:
+    return next((say for kind, say in ADVICE if isinstance(error, kind)), "")
 
 
 def _check_apart(request: SearchRequest) -> None:

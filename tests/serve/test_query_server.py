@@ -216,6 +216,19 @@ def test_a_server_refuses_what_is_refused_without_it(address, coast_archive, pat
     assert why in served[2]
 
 
+def test_bands_of_another_number_than_the_hasher_expects_are_counted(
+    address, coast_archive, patch, run
+):
+    said = (
+        "--bands 3,2 are 2, but the hasher expects 3 (red, green, blue); choose 3 bands of "
+        f"{patch.name}."
+    )
+    for archive in ([coast_archive], ["--server", address]):
+        code, _, err = run("query", *archive, patch, "--bands", "3,2")
+        assert code == 1
+        assert err.endswith(f"{said}\n")
+
+
 def test_a_point_out_of_range_is_refused_before_a_server_is_asked(run):
     for address in (f"http://127.0.0.1:{_free_port()}", "http://nowhere.invalid"):
         code, _, err = run("query", "--server", address, "--point", "47.02,-99.15")
@@ -230,8 +243,8 @@ def test_auto_answers_without_the_server_what_that_cannot_do(
     for words in (
         ["--max-distance", "12"],
         ["-k", "1001"],
-        ["--crs", "EPSG:3857"],
         ["-o", tmp_path / "found.html"],
+        ["-o", tmp_path / "found.gpkg", "--crs", "EPSG:3857"],
     ):
         alone = run("query", coast_archive, "--tile", "3", *words)
         assert alone[0] == 0
