@@ -1,5 +1,6 @@
 """``geohash-rs query``: find tiles that look alike."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -20,11 +21,14 @@ from geohash_rs.cli.options import Numbers, bands_of, remote_scenes_option
 from geohash_rs.cli.query_server import AUTO, Examples, Limits, answered
 from geohash_rs.cli.terminal import echo
 from geohash_rs.cli.tile_table import check_pictures, print_tile_at_point, print_tiles
+from geohash_rs.errors import GeoHashRSWarning
 
 if TYPE_CHECKING:
     from geohash_rs.retrieval.matches import Matches
 
 __all__ = ["query_command"]
+
+WITH_CRS = (".gpkg", ".parquet")
 
 
 @click.command("query")
@@ -50,8 +54,8 @@ __all__ = ["query_command"]
 @click.option("--distinct", is_flag=True, help="Leave out tiles that overlap a better match.")
 @click.option("--ranking", type=click.Choice(["hamming", "asymmetric", "vectors"]), default="hamming", show_default=True, help="asymmetric: give more weight to the bits of the patch that the hasher is sure of. vectors: order the nearest 1,000 tiles by the feature vectors that the archive keeps.")
 @engine_options
-@click.option("--server", metavar="URL|auto", help="Let a running 'geohash-rs serve' answer, at once. URL: its address; it has the archive, so leave out ARCHIVE. auto: ask the one at the default address, if it serves ARCHIVE.")
-@click.option("--crs", help="CRS of the result, such as EPSG:32633.  [default: EPSG:4326]")
+@click.option("--server", metavar="URL|auto", help="Let a running 'geohash-rs serve' answer, at once. URL: its address; it has the archive, so leave out ARCHIVE; it needs -k with --max-distance. auto: ask the one at the default address, if it serves ARCHIVE and can do what the other options say.")
+@click.option("--crs", help="CRS of a .gpkg or .parquet file, such as EPSG:32633; other formats are in longitude and latitude.  [default: EPSG:4326]")
 @click.option("--device", default="cpu", show_default=True, help="Device that runs the network, such as cuda.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write: .geojson, .gpkg, .parquet, .csv or .html. Without this option, a table is printed.")
 @remote_scenes_option
@@ -107,6 +111,7 @@ def query_command(
         from geohash_rs.export.formats import check_output
 
         check_output(output, inputs=[*some, *filter(None, [asked["region"]])])
+    _check_crs(crs, output)
     most = 20 if k is None and max_distance is None and precision is None else k
     what: Examples = {"patches": patches, "tiles": tiles, "point": point, "negatives": negatives, "bands": bands}
     limits: Limits = {"k": most, "max_distance": max_distance, "exclude_overlap": exclude_overlap, "distinct": distinct}
@@ -159,6 +164,13 @@ def _check_each(each: str | None, others: Mapping[str, object], own: Mapping[str
             raise click.UsageError(msg, click.get_current_context())
 
 
+def _check_crs(crs: str | None, output: Path | None) -> None:
+    """Warn of a CRS in which nothing is written."""
+    if crs is not None and (output is None or output.suffix.lower() not in WITH_CRS):
+        msg = f"--crs {crs} has no effect: only {' and '.join(WITH_CRS)} files are written in it; GeoJSON, CSV and HTML are in longitude and latitude, and a table has no coordinates."
+        warnings.warn(msg, GeoHashRSWarning, stacklevel=2)
+
+
 def _layer_of_region(each: str | None, asked: Asked) -> str | None:
     """Return the layer of the region's file; without a region, --layer is of --each."""
     layer = asked["layer"]
@@ -184,6 +196,10 @@ def _archive_and_patches(archive: str | None, patches: tuple[str, ...], server: 
     if server in (None, AUTO):
         if archive is None:
             raise click.MissingParameter(ctx=context, param=context.command.params[0])
+        if not archive.startswith(DATABASES) and Path(archive).is_file():
+            kind = "a GeoTIFF" if archive.lower().endswith((".tif", ".tiff")) else "a file"
+            msg = f"{archive} is {kind}, not an archive; put the archive before it"
+            raise click.UsageError(msg, context)
         return archive, patches
     if archive is not None and (archive.startswith(DATABASES) or Path(archive).is_dir()):
         msg = f"{archive} is an archive, not a patch, and the server has its own; leave it out, or pass --server {AUTO}"

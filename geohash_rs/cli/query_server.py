@@ -17,8 +17,12 @@ from geohash_rs.cli.tile_table import print_matches
 from geohash_rs.errors import (
     EngineError,
     EngineUnreachableError,
+    ExportError,
+    GeoHashRSError,
     GeoHashRSWarning,
     PatchError,
+    QueryError,
+    RegionError,
     TimeRangeError,
     one_line,
 )
@@ -36,6 +40,9 @@ REACHED_WITHIN = 5  # seconds
 ANSWERED_WITHIN = 600  # seconds; a large patch takes minutes on a slow machine
 MOST_MATCHES = 1000
 KINDS = {".geojson": "geojson", ".json": "geojson", ".gpkg": "gpkg", ".parquet": "parquet", ".csv": "csv"}
+UNKNOWN_PATH = "Not Found"  # what FastAPI says of a path that it does not serve
+# Errors of wrong use, by name: they end the command as they do without a server.
+USAGE: dict[str, type[GeoHashRSError]] = {kind.__name__: kind for kind in (QueryError, RegionError, TimeRangeError, ExportError)}
 # What only this process can do, by parameter.
 HERE = (
     "vector", "each", "concept", "window", "value_range", "precision", "calibration", "region", "layer",
@@ -62,30 +69,31 @@ class Limits(TypedDict):
     distinct: bool
 
 
-def check_served(asked: "Asked", examples: Examples, limits: Limits, output: Path | None) -> None:
-    """Check that a server can do what the options say.
+def _unserved(asked: "Asked", examples: Examples, limits: Limits, output: Path | None) -> str:
+    """Say what of the options a server cannot do, and what to do instead; "" if it can do all."""
+    sizes = asked["tile_size"] or ()
+    if given := " and ".join(options_given(HERE)):
+        return f"cannot be used with {given}; leave out --server, or {given}"
+    if output is not None and output.suffix.lower() not in KINDS:
+        return f"writes {', '.join(KINDS)}, not {output.suffix or output.name}; choose one of them, or leave out --server"
+    if limits["k"] is None or limits["k"] > MOST_MATCHES:
+        return f"needs -k, at most {MOST_MATCHES}; pass -k {MOST_MATCHES} or less, or leave out --server"
+    if len(sizes) > 1 and (examples["patches"] or _files(examples["negatives"])):
+        return "takes one --tile-size with a patch; pass one, or leave out --server"
+    return ""
 
-    Args:
-        asked: Values of the options of `where_options`.
-        examples: What to search with.
-        limits: How much to find.
-        output: File to write, if any.
+
+def _check_point(point: tuple[float, ...] | None) -> None:
+    """Check a longitude and latitude as a query in this process does, which imports numpy.
 
     Raises:
-        click.UsageError: If it cannot.
+        QueryError: If one is out of range.
     """
-    problem, sizes = "", asked["tile_size"] or ()
-    if given := options_given(HERE):
-        problem = f"cannot be used with {' and '.join(given)}"
-    elif output is not None and output.suffix.lower() not in KINDS:
-        problem = f"writes {', '.join(KINDS)}, not {output.suffix or output.name}"
-    elif limits["k"] is None or limits["k"] > MOST_MATCHES:
-        problem = f"needs -k, at most {MOST_MATCHES}"
-    elif len(sizes) > 1 and (examples["patches"] or _files(examples["negatives"])):
-        problem = "takes one --tile-size with a patch"
-    if problem:
-        msg = f"--server {problem}; leave out --server, or change that"
-        raise click.UsageError(msg, click.get_current_context())
+    if point is None or (abs(point[0]) <= 180 and abs(point[1]) <= 90):
+        return
+    from geohash_rs.retrieval.at_point import check_point
+
+    check_point(point)
 
 
 def _files(negatives: Sequence[str]) -> list[str]:
@@ -169,6 +177,7 @@ class Server:
         Raises:
             EngineError: If the server refuses, which the message explains, or is another program.
             EngineUnreachableError: If it does not answer.
+            GeoHashRSError: One of `USAGE` if the server says that this is why.
             PatchError: If a patch cannot be read.
             TimeRangeError: If the time is empty.
         """
@@ -246,19 +255,21 @@ class Server:
         try:
             yield
         except (ValueError, LookupError, TypeError, RecursionError) as error:
-            msg = (
-                f"what answers at {self.address} is not the 'geohash-rs serve' of this version "
-                f"({type(error).__name__}: {one_line(error)[:100]}); pass the address that it "
-                "printed, or leave out --server."
-            )
-            raise EngineError(msg) from error
+            raise self._another_program(f"{type(error).__name__}: {one_line(error)[:100]}") from error
+
+    def _another_program(self, why: str) -> EngineError:
+        return EngineError(
+            f"what answers at {self.address} is not the 'geohash-rs serve' of this version ({why}); "
+            "pass the address that it printed, or leave out --server."
+        )
 
     def _ask(self, method: str, path: str, body: bytes | None = None, *, name: str = "") -> tuple[bytes, "Message"]:
         """Send a request; return the content and the headers of the answer.
 
         Raises:
-            EngineError: If the server refuses it.
+            EngineError: If the server refuses it, or is another program.
             EngineUnreachableError: If it does not answer.
+            GeoHashRSError: One of `USAGE` if the server refuses it for that reason.
         """
         from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415 - slow to import
 
@@ -276,9 +287,12 @@ class Server:
             why = one_line(error) or type(error).__name__
             msg = f"no geohash-rs server answers at {self.address} ({why}); start one with 'geohash-rs serve ARCHIVE', or leave out --server."
             raise EngineUnreachableError(msg) from error
-        if status != 200:
-            raise EngineError(f"{self.address} answers: {_detail(content) or f'status {status}'}")
-        return content, answer.headers
+        if status == 200:
+            return content, answer.headers
+        said, kind_of_error = _refusal(content)
+        if status < 500 and said in ("", UNKNOWN_PATH):
+            raise self._another_program(f"status {status} {answer.reason}".rstrip())
+        raise USAGE.get(kind_of_error, EngineError)(f"{self.address} answers: {said or f'status {status} {answer.reason}'.rstrip()}")
 
 
 def _commit_of(folder: Path) -> str | None:
@@ -292,12 +306,13 @@ def _commit_of(folder: Path) -> str | None:
         return None  # the search itself says why
 
 
-def _detail(content: bytes) -> str:
-    """Return what the answer to a refused request says; "" if it is not of our server."""
+def _refusal(content: bytes) -> tuple[str, str]:
+    """Return what the answer to a refused request says, and the error's name; "" for what it lacks."""
     try:
-        return str(json.loads(content)["detail"])
-    except (ValueError, LookupError, TypeError):
-        return ""
+        answer = json.loads(content)
+        return str(answer["detail"]), str(answer.get("kind", ""))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "", ""
 
 
 def answered(
@@ -313,8 +328,8 @@ def answered(
     """Let a server answer a query, if there is one.
 
     Args:
-        address: Its address; "auto" asks the one at the default address, if it serves the archive;
-            None asks none.
+        address: Its address; "auto" asks the one at the default address, if it serves the archive
+            and can do what the options say; None asks none.
         archive: The archive; "" for that of the server.
         examples: What to search with.
         limits: How much to find.
@@ -326,12 +341,16 @@ def answered(
         Whether it has answered.
 
     Raises:
-        click.UsageError: If it cannot do what the options say, or the address is none.
-        GeoHashRSError: As `Server.query`, or if the file cannot be written.
+        click.UsageError: If that at an address cannot do what the options say, or the address is none.
+        GeoHashRSError: If the point is out of range, as `Server.query`, or if the file cannot be written.
     """
     if address is None:
         return False
-    check_served(asked, examples, limits, output)
+    if problem := _unserved(asked, examples, limits, output):
+        if address == AUTO:
+            return False
+        raise click.UsageError(f"--server {problem}", click.get_current_context())
+    _check_point(examples["point"])
     server = Server.of_archive(archive) if address == AUTO else Server(address)
     if server is None:
         return False

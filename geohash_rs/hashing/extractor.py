@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from geohash_rs.errors import BandMismatchError, HasherError
+from geohash_rs.errors import BandMismatchError, HasherError, one_line
 from geohash_rs.hashing.network.backbones import Backbone, check_input_size
 from geohash_rs.hashing.network.gpu import copied, fetched, tiles_at_once
 from geohash_rs.hashing.network.heads import Head
@@ -20,13 +20,33 @@ from geohash_rs.hashing.network.scaling import Scaling, made_for
 from geohash_rs.hashing.network.views import view
 from geohash_rs.scenes.values import Values
 
-__all__ = ["Extractor", "fitted_values", "made_for", "on_device"]
+__all__ = ["Extractor", "check_device", "fitted_values", "made_for", "on_device"]
 
 M = TypeVar("M", bound=nn.Module)
 
 IDENTITY = "identity"  # the view that is the tile itself
 EAGER_BATCH = 16  # tiles in the network at once: as fast as 64 with a third of the memory
 RUNTIME_BATCH = 512  # tiles whose features are collected for the head
+
+
+def check_device(device: str | torch.device) -> None:
+    """Check that PyTorch can use a device.
+
+    Args:
+        device: The device.
+
+    Raises:
+        HasherError: If it cannot.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        why = one_line(error).partition(". ")[0].removesuffix(".")
+        msg = (
+            f"PyTorch cannot use the device {str(device)!r} on this machine ({why}); pass "
+            'device="cpu", or leave out the device.'
+        )
+        raise HasherError(msg) from error
 
 
 def on_device(module: M, device: str | torch.device) -> M:
@@ -107,7 +127,7 @@ class Extractor:
     Raises:
         BandMismatchError: If bands, backbone and scaling do not agree on the number of bands.
         HasherError: If the backbone cannot run in int8 with this calibration and scaling, or cannot
-            take images of the input size.
+            take images of the input size, or PyTorch cannot use the device.
     """
 
     backbone: Backbone
@@ -134,6 +154,7 @@ class Extractor:
         check_input_size(self.backbone, self.input_size)
         object.__setattr__(self, "bands", tuple(self.bands))
         object.__setattr__(self, "values", tuple(self.values))
+        check_device(self.device)
         object.__setattr__(self, "device", torch.device(self.device))
         backbone = on_device(self.backbone, self.device)
         backbone.to(memory_format=torch.channels_last)

@@ -18,7 +18,7 @@ from torch import Tensor
 from geohash_rs.codes import pack_codes
 from geohash_rs.errors import HasherError
 from geohash_rs.hashing.embedding import Embedding
-from geohash_rs.hashing.extractor import Extractor, on_device
+from geohash_rs.hashing.extractor import Extractor, check_device, on_device
 from geohash_rs.hashing.feature_arrays import check_features
 from geohash_rs.hashing.files import HasherContent
 from geohash_rs.hashing.limits import Allowance, allowance_of, check_description
@@ -369,8 +369,10 @@ class Hasher:
             The hasher.
 
         Raises:
-            HasherError: If the bytes are not a hasher file, or the weights have changed since.
+            HasherError: If the bytes are not a hasher file, the weights have changed since, or
+                PyTorch cannot use the device.
         """
+        check_device(device)
         try:
             file = HasherContent.from_bytes(data)
             hasher = cls._rebuild(file, device=device)

@@ -14,7 +14,7 @@ from rasterio.io import DatasetReader
 from shapely.geometry.base import BaseGeometry
 from torch import Tensor
 
-from geohash_rs.errors import PatchError, ValueMismatchError, one_line
+from geohash_rs.errors import BandMismatchError, PatchError, ValueMismatchError, one_line
 from geohash_rs.footprints.windows import footprints, ground_pixel
 from geohash_rs.retrieval.patch_size import Fit, coarse_notes, too_many_tiles
 from geohash_rs.scenes.band_labels import COLOURS_SAY
@@ -314,7 +314,19 @@ def _choose_bands(
     names: Sequence[str],
     unnamed: Sequence[int | str] | None,
 ) -> BandChoice:
-    """Choose a patch's bands: as asked, otherwise by meaning, otherwise as in the archive."""
+    """Choose a patch's bands: as asked, otherwise by meaning, otherwise as in the archive.
+
+    Raises:
+        BandMismatchError: If not as many are asked for as the hasher expects, or as
+            `SceneFile.choose`.
+    """
+    if bands is not None and len(bands) != len(names):
+        expected = ", ".join(names) if len(names) <= 4 else f"{names[0]}..{names[-1]}"
+        msg = (
+            f"bands={list(bands)} are {len(bands)}, but the hasher expects {len(names)} "
+            f"({expected}); choose {len(names)} bands of {scene.name}."
+        )
+        raise BandMismatchError(msg)
     if bands is not None:
         return scene.choose(bands)
     numbers = [band for band in unnamed or () if isinstance(band, int)]

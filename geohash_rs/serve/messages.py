@@ -345,3 +345,4 @@ class ErrorAnswer(BaseModel):
     """What went wrong, with the values, and what to do."""
 
     detail: str
+    kind: str = Field(default="", description="Name of the error in Python, if it has one there.")

@@ -59,7 +59,8 @@ def explainer(
             except GeoHashRSError as found:
                 error = found
         detail = without_folders(one_line(error).replace(ADVICE, START), archive)
-        return JSONResponse({"detail": detail}, status_code=_status(error))
+        answer = {"detail": detail, "kind": type(error).__name__}
+        return JSONResponse(answer, status_code=_status(error))
 
     return explain
 

@@ -348,7 +348,8 @@ class Searcher:
                     )
             except GeoHashRSError as error:
                 why = on_page(str(error), Path(path).name, name).removesuffix(".")
-                advice = next((say for kind, say in ADVICE if isinstance(error, kind)), "")
+                asked = bands is not None and isinstance(error, BandMismatchError)
+                advice = "" if asked else _advice(error)
                 raise PatchError(f"{why}{advice}.") from error
             picture = self._picture_of(path)
         return PatchAnswer(
@@ -384,6 +385,7 @@ class Searcher:
         self.check()
         archive = self.archive.snapshot()  # unaffected by a concurrent refresh
         where = _where(archive, request)
+        _check_apart(request)
         positives = [_query_of(archive, patch) for patch in request.patches]
         positives += [query_of_tile(archive, tile_id) for tile_id in request.tiles]
         if request.point is not None:
@@ -432,6 +434,22 @@ def _without_folder(reason: object, scene: str | None) -> str | None:
     """Name a scene without its folder in the reason why it has no picture, if there is one."""
     text = reason if isinstance(reason, str) else None
     return text and text.replace(scene, scene_name(scene)) if scene else text
+
+
+def _advice(error: GeoHashRSError) -> str:
+    return next((say for kind, say in ADVICE if isinstance(error, kind)), "")
+
+
+def _check_apart(request: SearchRequest) -> None:
+    """Check that no patch is a positive and a negative example.
+
+    Raises:
+        QueryError: If one is.
+    """
+    for patch in request.negative_patches:
+        if patch in request.patches:
+            msg = f"{patch.name} is both a positive and a negative example; leave one of them out."
+            raise QueryError(msg)
 
 
 def _where(archive: Snapshot, request: SearchRequest) -> Where:

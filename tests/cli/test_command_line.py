@@ -206,6 +206,18 @@ def test_info_lists_a_scene_on_each_line_and_counts_the_others(run, tmp_path):
     assert lines[first + 20].split() == ["...", "and", "2", "more", "(--json", "lists", "all)"]
 
 
+def test_a_crs_in_which_nothing_is_written_gets_a_warning(run, archive, tmp_path):
+    words = ("query", archive, "--tile", 3, "-k", 2, "--crs", "EPSG:3857")
+    said = "--crs EPSG:3857 has no effect: only .gpkg and .parquet files are written in it"
+    for more in (["--json"], ["-o", tmp_path / "a.geojson"], ["-o", tmp_path / "a.csv"], []):
+        code, _, err = run(*words, *more)
+        assert code == 0
+        assert said in err
+    code, _, err = run(*words, "-o", tmp_path / "a.gpkg", "--json")
+    assert (code, said in err) == (0, False)
+    assert gpd.read_file(tmp_path / "a.gpkg", layer="a").crs == "EPSG:3857"
+
+
 @pytest.mark.parametrize("command", ["info", "verify", "compact"])
 def test_maintenance_commands_print_json(run, archive, command):
     code, out, err = run(command, archive, "--json")

@@ -289,3 +289,13 @@ def test_the_description_is_json_and_readable_without_the_weights(make_small):
     about = read_metadata(hasher.to_bytes())
     assert about["fingerprint"] == hasher.fingerprint
     assert about["description"] == json.loads(json.dumps(hasher.description))
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_named_and_not_called_damage(make_small, device):
+    hasher = make_small()
+    said = f"PyTorch cannot use the device '{device}' on this machine"
+    with pytest.raises(HasherError, match=said):
+        Hasher.from_bytes(hasher.to_bytes(), device=device)
+    with pytest.raises(HasherError, match=said):
+        replace(hasher.extractor, device=device)

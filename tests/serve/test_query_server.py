@@ -1,11 +1,13 @@
 """``geohash-rs query --server``: the answers of a query without it."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import geopandas as gpd
 import pytest
@@ -164,8 +166,9 @@ def test_a_server_answers_from_the_newest_state(coast_archive, run, tmp_path):
             ["--tile", "3", "--engine", "local", "--device", "cuda"],
             "cannot be used with --engine and --device",
         ),
-        (["--tile", "3", "--max-distance", "3"], "--server needs -k, at most 1000"),
-        (["--tile", "3", "-k", "2000"], "--server needs -k, at most 1000"),
+        (["--tile", "3", "--max-distance", "3"], "needs -k, at most 1000; pass -k 1000 or"),
+        (["--tile", "3", "-k", "2000"], "--server needs -k, at most 1000; pass -k 1000 or less"),
+        (["--tile", "3", "--crs", "EPSG:3857"], "; leave out --server, or --crs"),
         (["--tile", "3", "-o", "a.html"], "writes .geojson, .json, .gpkg, .parquet, .csv, not"),
         (["PATCH", "--tile-size", "64,128"], "takes one --tile-size with a patch"),
         (["ARCHIVE", "--tile", "3"], "is an archive, not a patch"),
@@ -185,6 +188,74 @@ def test_what_a_server_cannot_do_is_refused_by_name(
     code, out, err = run("query", "--server", address, *(given.get(word, word) for word in words))
     assert (code > 0, out) == (True, "")
     assert said in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["PATCH", "--negative", "PATCH"],
+        ["--tile", "5", "--negative", "5"],
+        ["--tile", "5", "--tile-size", "63"],
+        ["--tile", "99999999"],
+        ["--tile", "5", "--bbox", "7,91,8,92"],
+        ["--tile", "5", "--time", "2024/2023"],
+        ["--point", "0,0"],
+        ["--point", "47.02,-99.15"],
+        ["--point", "190,5"],
+        ["PATCH", "--bands", "3,2"],
+    ],
+    ids=lambda words: "".join(words).replace("--", "-"),
+)
+def test_a_server_refuses_what_is_refused_without_it(address, coast_archive, patch, run, words):
+    words = [str(patch) if word == "PATCH" else word for word in words]
+    alone = run("query", coast_archive, *words)
+    served = run("query", "--server", address, *words)
+    assert served[:2] == alone[:2]
+    why = alone[2].removeprefix("geohash-rs: ").partition(";")[0].replace(f"{patch.parent}/", "")
+    why = re.sub(", window [0-9,]+,", "", why).replace(f"{coast_archive} ", "archive ")
+    assert why in served[2]
+
+
+def test_bands_of_another_number_than_the_hasher_expects_are_counted(
+    address, coast_archive, patch, run
+):
+    said = (
+        "--bands 3,2 are 2, but the hasher expects 3 (red, green, blue); choose 3 bands of "
+        f"{patch.name}."
+    )
+    for archive in ([coast_archive], ["--server", address]):
+        code, _, err = run("query", *archive, patch, "--bands", "3,2")
+        assert code == 1
+        assert err.endswith(f"{said}\n")
+
+
+def test_a_point_out_of_range_is_refused_before_a_server_is_asked(run):
+    for address in (f"http://127.0.0.1:{_free_port()}", "http://nowhere.invalid"):
+        code, _, err = run("query", "--server", address, "--point", "47.02,-99.15")
+        assert (code, "if this is latitude, longitude, pass" in err) == (2, True)
+
+
+def test_auto_answers_without_the_server_what_that_cannot_do(
+    address, coast_archive, run, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(query_server, "PORT", int(address.rpartition(":")[2]))
+    monkeypatch.setattr(query_server.Server, "query", None)
+    for words in (
+        ["--max-distance", "12"],
+        ["-k", "1001"],
+        ["-o", tmp_path / "found.html"],
+        ["-o", tmp_path / "found.gpkg", "--crs", "EPSG:3857"],
+    ):
+        alone = run("query", coast_archive, "--tile", "3", *words)
+        assert alone[0] == 0
+        assert run("query", coast_archive, "--tile", "3", *words, "--server", "auto") == alone
+
+
+@pytest.mark.parametrize("words", [[], ["--server", "auto"], ["--tile", "3"]])
+def test_a_patch_in_place_of_the_archive_is_named(run, patch, words):
+    code, out, err = run("query", patch, "-k", "3", *words)
+    assert (code, out) == (2, "")
+    assert f"{patch} is a GeoTIFF, not an archive; put the archive before it" in err
 
 
 @pytest.mark.parametrize(
@@ -226,6 +297,19 @@ def test_another_program_at_the_address_is_named(
     monkeypatch.setattr(query_server, "PORT", int(url.rpartition(":")[2]))
     assert alone[0] == 0
     assert run(*words, "--server", "auto") == alone
+
+
+def test_a_program_without_the_address_of_archives_is_named(run, tmp_path):
+    folder = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), folder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        code, _, err = run(
+            "query", "--server", f"http://127.0.0.1:{server.server_port}", "--tile", "3"
+        )
+        server.shutdown()
+    assert code == 1
+    assert "is not the 'geohash-rs serve' of this version (status 404 File not found)" in err
+    assert "pass the address that it printed" in err
 
 
 @pytest.fixture
