@@ -23,10 +23,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 @click.command("remove")
 @archive_argument
-@click.option("--scene", "scenes", multiple=True, required=True, help="Path of a scene, or its file name; can be repeated.")
+@click.option("--scene", "scenes", multiple=True, help="Path of a scene, or its file name; can be repeated.")
+@click.argument("others", nargs=-1, metavar="")
 @json_option
-def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> None:
-    """Remove scenes from an archive, with all their tiles."""
+def remove_command(archive: Path, scenes: tuple[str, ...], others: tuple[str, ...], as_json: bool) -> None:
+    """Remove the scenes named by --scene from an archive, with all their tiles."""
+    if others or not scenes:
+        msg = f"pass each scene with --scene, such as --scene {others[0] if others else 'NAME'}"
+        raise click.UsageError(msg, click.get_current_context())
     from geohash_rs.archive import Archive
     from geohash_rs.errors import SceneError
     from geohash_rs.store.search.scene_names import full_names
@@ -93,6 +97,9 @@ def _print_relocated(report: "RelocateReport", new: str, *, dry_run: bool) -> No
 def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) -> int:
     """Remove the tiles of scenes whose files no longer exist, after listing them.
 
+    If files were renamed or moved, run 'geohash-rs index' first, which gives their tiles the new
+    path. Those that still lie in their folder or below it are listed as moved and kept.
+
     The exit code is 1 if scenes were kept because their whole folder is missing.
     """
     from geohash_rs.archive import Archive
@@ -102,6 +109,7 @@ def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool
     report = opened.prune(gone=gone, dry_run=True)
     if not as_json:
         _list([f"gone  {name} ({count} tiles)" for name, count in report.gone.items()])
+        _list([f"moved  {name}, now {now}" for name, now in report.moved.items()])
     removed = 0
     if report.gone and not dry_run:
         if not yes and not can_ask():
@@ -122,6 +130,8 @@ def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool
 
 def _print_kept(report: "PruneReport") -> None:
     """Report which scenes do not count as gone, although nobody saw them."""
+    if report.moved:
+        echo(f"kept {_scenes(len(report.moved))} that moved; 'geohash-rs index' gives {'its' if len(report.moved) == 1 else 'their'} tiles the new path", err=True)
     for folder, scenes in report.withheld.items():
         echo(f"kept {sum(scenes.values())} tiles of {_scenes(len(scenes))}: every scene of {folder} is missing, as if its disk were not there. If they were deleted, pass --gone {folder}", err=True)
     if report.unchecked:

@@ -2,13 +2,14 @@
 
 import base64
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geohash_rs.errors import ExportError
+from geohash_rs.export.changed import changed_text
 from geohash_rs.export.examples import examples_of
 from geohash_rs.export.qgis_style import (
     PICTURE_COLUMN,
@@ -46,7 +47,8 @@ def write_geopackage(
     """Write tables one after another to one layer, and the query of matches to another.
 
     Matches get a QGIS style that colours them by distance and shows their pictures as map tips; up
-    to `MOST_PICTURES` matches include their pictures in a column. Warns if pictures cannot be read.
+    to `MOST_PICTURES` matches include their pictures in a column. Warns if pictures cannot be read,
+    or show scenes that were changed since they were indexed.
 
     Args:
         frames: Tables with the same columns and CRS. The first one has the query's examples, if
@@ -62,17 +64,18 @@ def write_geopackage(
     """
     import pyogrio
 
-    from geohash_rs.store.search.regions import EXAMPLES  # it imports geopandas
-
     count = 0
     distances: list[int] = []
     pictures = False
     examples = None
+    reasons: list[str] = []
+    changed = ""
     for number, frame in enumerate(frames):
         table = frame
         examples = examples_of(frame) if number == 0 else examples
         if number == 0 and set(MATCH) <= set(frame.columns) and len(frame) <= MOST_PICTURES:
-            table = _with_pictures(frame, permission)
+            table, reasons = _with_pictures(frame, permission)
+            changed = changed_text(frame, permission)
             pictures = PICTURE_COLUMN in table.columns
         elif pictures:
             table = frame.assign(**{PICTURE_COLUMN: None})
@@ -85,13 +88,8 @@ def write_geopackage(
         style = match_style(min(distances), max(distances), pictures=pictures)
         store_style(path, layer, style)
     if examples is not None:
-        table = _examples_table(examples, permission)
-        table = shown(table) if shown else table
-        layer = query_layer(layer)
-        pyogrio.write_dataframe(
-            table, path, layer=layer, append=True, DESCRIPTION=EXAMPLES, **POLYGONS
-        )
-        store_style(path, layer, example_style(), name="query", about="what was searched with")
+        reasons += _write_examples(examples, path, query_layer(layer), permission, shown)
+    warn_of(reasons, changed=changed)
     return count
 
 
@@ -100,19 +98,36 @@ def query_layer(layer: str) -> str:
     return f"{layer}_query"
 
 
-def _examples_table(examples: "GeoDataFrame", permission: "Permission | None") -> "GeoDataFrame":
-    """Add columns to the examples of a query: a picture each, or why there is none."""
+def _write_examples(
+    examples: "GeoDataFrame",
+    path: Path,
+    layer: str,
+    permission: "Permission | None",
+    shown: "Callable[[GeoDataFrame], GeoDataFrame] | None",
+) -> Sequence[str]:
+    """Add a layer of the examples of a query, with a picture each or why there is none.
+
+    Returns:
+        For each example why there is no picture, empty where there is one.
+    """
+    import pyogrio
+
+    from geohash_rs.store.search.regions import EXAMPLES  # it imports geopandas
+
     rows = examples.drop(columns=examples.geometry.name).to_dict("records")
     some = rows[:MOST_PICTURES]
     read = read_pictures(some, size=PICTURE_SIZE, permission=permission)
-    warn_of(read.lack)
     none = [None] * (len(rows) - len(some))
-    return examples.assign(
+    table = examples.assign(
         **{
             PICTURE_COLUMN: [*(webp and _jpeg_uri(webp) for webp in read.webp), *none],
             REASON_COLUMN: [*(reason or None for reason in read.reasons), *none],
         }
     )
+    table = shown(table) if shown else table
+    pyogrio.write_dataframe(table, path, layer=layer, append=True, DESCRIPTION=EXAMPLES, **POLYGONS)
+    store_style(path, layer, example_style(), name="query", about="what was searched with")
+    return read.reasons
 
 
 def check_not_open(path: Path) -> None:
@@ -181,15 +196,20 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _with_pictures(frame: "GeoDataFrame", permission: "Permission | None") -> "GeoDataFrame":
-    """Add a column of pictures as data URIs, unless no scene can be read."""
+def _with_pictures(
+    frame: "GeoDataFrame", permission: "Permission | None"
+) -> tuple["GeoDataFrame", list[str]]:
+    """Add a column of pictures as data URIs, unless no scene can be read.
+
+    Returns:
+        The table, and for each row why there is no picture, empty where there is one.
+    """
     rows = frame.drop(columns=frame.geometry.name).to_dict("records")
     read = read_pictures(rows, size=PICTURE_SIZE, permission=permission)
-    warn_of(read.lack)
     pictures = [webp and _jpeg_uri(webp) for webp in read.webp]
     if not any(pictures) or PICTURE_COLUMN in frame.columns:
-        return frame
-    return frame.assign(**{PICTURE_COLUMN: pictures})
+        return frame, [*read.reasons]
+    return frame.assign(**{PICTURE_COLUMN: pictures}), [*read.reasons]
 
 
 def _jpeg_uri(webp: bytes) -> str:

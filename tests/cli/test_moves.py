@@ -83,6 +83,14 @@ def test_prune_lists_asks_and_keeps_what_a_missing_disk_held(run, archive, folde
     assert (json.loads(out)["removed"], json.loads(out)["archive_tiles"]) == (4, 4)
 
 
+def test_prune_lists_what_moved_and_says_what_finds_it(run, archive, folder):
+    (folder / "b.tif").rename(folder / "c.tif")
+    code, out, err = run("prune", archive, "--yes")
+    assert code == 0
+    assert out.startswith(f"moved  {folder}/b.tif, now {folder}/c.tif\n0 tiles removed")
+    assert "kept 1 scene that moved; 'geohash-rs index' gives its tiles the new path" in err
+
+
 def test_scenes_are_named_as_tables_print_them(run, archive, folder, monkeypatch):
     opened = Archive.open(archive)
     query = opened.codes([0])
@@ -105,6 +113,33 @@ def test_scenes_are_named_as_tables_print_them(run, archive, folder, monkeypatch
     monkeypatch.chdir(folder.parent)
     assert "has no tile of c.tif" in run("remove", archive, "--scene", "c.tif")[2]
     assert run("remove", archive, "--scene", "a.tif")[1].startswith("4 tiles removed")
+
+
+def test_tables_tell_scenes_of_the_same_name_apart(run, archive, folder):
+    code, out, _ = run("query", archive, "--tile", 0, "-k", 12)
+    assert code == 0
+    printed = {line.split()[3] for line in out.splitlines()[1:]}
+    assert printed == {"disk/a.tif", "deep/a.tif", "b.tif"}
+    for name in printed:
+        assert run("query", archive, "--tile", 0, "--scene", name)[0] == 0
+
+
+def test_remove_says_how_scenes_are_named(run, archive):
+    code, _, err = run("remove", archive, "b.tif")
+    assert code == 2
+    assert "pass each scene with --scene, such as --scene b.tif" in err
+    code, _, err = run("remove", archive)
+    assert (code, "--scene NAME" in err) == (2, True)
+
+
+def test_an_archive_without_tiles_says_so(run, archive, folder):
+    run("remove", archive, "--scene", "b.tif", "--scene", folder / "a.tif", "--scene", "deep/a.tif")
+    for words in (
+        ("query", archive, "--tile", 0),
+        ("query", archive, "--point", "10,50"),
+        ("relocate", archive, "/a", "/b"),
+    ):
+        assert "holds no tiles; add scenes with 'geohash-rs index'" in run(*words)[2]
 
 
 def test_index_asks_before_it_replaces_tiles_by_others(run, archive, folder, answer):
