@@ -39,7 +39,8 @@ def on_top(boxes: Floats, sizes: Ints, starts: Ints) -> npt.NDArray[np.bool_]:
     _, cells = np.unique(cells, return_inverse=True)
     highest = np.zeros(cells.max(initial=-1) + 1, np.int64)
     np.maximum.at(highest, cells, layers[tiles])
-    seen: npt.NDArray[np.bool_] = np.bincount(tiles, minlength=len(boxes)) == 0
+    seen = np.ones(len(boxes), bool)
+    seen[tiles] = False
     seen[tiles[highest[cells] == layers[tiles]]] = True
     return seen
 
