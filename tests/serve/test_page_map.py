@@ -1,11 +1,13 @@
 """The map of the page: what a click means, regions, and the antimeridian."""
 
 import re
+from io import BytesIO
 
 import numpy as np
 import pytest
 import rasterio
 import shapely
+from PIL import Image
 from rasterio.transform import from_origin
 
 from geohash_rs import Archive, Scenes
@@ -165,6 +167,29 @@ def test_scenes_across_the_antimeridian_are_shown_together(visit, islands):
     seen.page.click("#tool-whole")
     seen.page.wait_for_timeout(1500)
     assert seen.ask(wide) < 2
+
+
+def test_imagery_across_the_antimeridian_is_drawn_on_both_sides(visit, islands):
+    seen = visit(at=islands).open()
+    seen.page.click("#tool-layers")
+    seen.page.uncheck("#footprints-on")
+    seen.page.click("#tool-layers")
+    for centre in (179.995, -179.995):  # the map's world, and the next
+        seen.ask(f"known.view.map.jumpTo({{ center: [{centre}, -16.903], zoom: 13 }})")
+        seen.page.wait_for_load_state("networkidle")
+        seen.page.wait_for_timeout(1500)
+        assert seen.ask("known.view.map.getLayer('scene-0') !== undefined")
+        x, y = seen.ask(
+            "{ const { x, y } = known.view.map.project([known.view.map.getCenter().lng > 0"
+            " ? 180 : -180, -16.903]); return [x, y]; }"
+        )
+        box = seen.page.locator("#map canvas").bounding_box()
+        shot = np.asarray(Image.open(BytesIO(seen.page.screenshot())).convert("RGB"), float)
+        row = slice(int(box["y"] + y) - 10, int(box["y"] + y) + 10)
+        for way in (-40, 20):  # px from the meridian
+            left = int(box["x"] + x) + way
+            assert shot[row, left : left + 20].std() > 20
+    seen.shoot("18-imagery-across")
 
 
 def test_markup_in_a_scene_name_is_shown_as_text(visit, islands):
