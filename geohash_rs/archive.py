@@ -530,7 +530,9 @@ class Archive(CodeStore, Teaching):
         """Remove the tiles of scenes whose files no longer exist.
 
         If every scene of a folder is missing, its disk may merely not be there, so these scenes
-        stay until the folder is named. Scenes that are not on this machine are not looked for.
+        stay until the folder is named. So do scenes that were renamed or moved to a folder below
+        theirs; `add` gives them their new path, as it does if they were moved elsewhere. Scenes that
+        are not on this machine are not looked for.
 
         >>> archive.prune(dry_run=True).gone  # doctest: +SKIP
 

@@ -93,6 +93,9 @@ def _print_relocated(report: "RelocateReport", new: str, *, dry_run: bool) -> No
 def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) -> int:
     """Remove the tiles of scenes whose files no longer exist, after listing them.
 
+    If files were renamed or moved, run 'geohash-rs index' first, which gives their tiles the new
+    path. Those that still lie in their folder or below it are listed as moved and kept.
+
     The exit code is 1 if scenes were kept because their whole folder is missing.
     """
     from geohash_rs.archive import Archive
@@ -102,6 +105,7 @@ def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool
     report = opened.prune(gone=gone, dry_run=True)
     if not as_json:
         _list([f"gone  {name} ({count} tiles)" for name, count in report.gone.items()])
+        _list([f"moved  {name}, now {now}" for name, now in report.moved.items()])
     removed = 0
     if report.gone and not dry_run:
         if not yes and not can_ask():
@@ -122,6 +126,8 @@ def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool
 
 def _print_kept(report: "PruneReport") -> None:
     """Report which scenes do not count as gone, although nobody saw them."""
+    if report.moved:
+        echo(f"kept {_scenes(len(report.moved))} that moved; 'geohash-rs index' gives {'its' if len(report.moved) == 1 else 'their'} tiles the new path", err=True)
     for folder, scenes in report.withheld.items():
         echo(f"kept {sum(scenes.values())} tiles of {_scenes(len(scenes))}: every scene of {folder} is missing, as if its disk were not there. If they were deleted, pass --gone {folder}", err=True)
     if report.unchecked:

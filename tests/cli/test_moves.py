@@ -83,6 +83,14 @@ def test_prune_lists_asks_and_keeps_what_a_missing_disk_held(run, archive, folde
     assert (json.loads(out)["removed"], json.loads(out)["archive_tiles"]) == (4, 4)
 
 
+def test_prune_lists_what_moved_and_says_what_finds_it(run, archive, folder):
+    (folder / "b.tif").rename(folder / "c.tif")
+    code, out, err = run("prune", archive, "--yes")
+    assert code == 0
+    assert out.startswith(f"moved  {folder}/b.tif, now {folder}/c.tif\n0 tiles removed")
+    assert "kept 1 scene that moved; 'geohash-rs index' gives its tiles the new path" in err
+
+
 def test_scenes_are_named_as_tables_print_them(run, archive, folder, monkeypatch):
     opened = Archive.open(archive)
     query = opened.codes([0])

@@ -135,6 +135,26 @@ def test_pruning_removes_what_was_deleted_but_not_what_a_missing_disk_held(archi
 
 
 @pytest.mark.parametrize("checksum", [False, True])
+def test_pruning_keeps_what_was_renamed_or_moved_below(archive, folder, checksum):
+    archive.add(Scenes(folder), tile_size=64, checksum=checksum)
+    first, second = folder / "a_20230601.tif", folder / "b_20230602.tif"
+    first.rename(folder / "renamed.tif")
+    (folder / "new" / "deeper").mkdir(parents=True)
+    now = second.rename(folder / "new" / "deeper" / "other.tif")
+    (folder / "deep/c_20230603.tif").unlink()
+    write(folder / "deep/x.tif", mosaic(2, 2, 9))  # another file
+    if checksum:
+        os.utime(now)
+    report = archive.prune(gone=[folder])
+    assert report.moved == {str(first): str(folder / "renamed.tif"), str(second): str(now)}
+    assert report.gone == {str(folder / "deep/c_20230603.tif"): 4}
+    assert archive.num_tiles == 8
+    added = archive.add(Scenes(folder), tile_size=64, checksum=checksum)
+    assert (len(added.moved), added.num_tiles) == (2, 4)
+    assert archive.prune().moved == {}
+
+
+@pytest.mark.parametrize("checksum", [False, True])
 def test_a_renamed_file_is_recognised_and_not_hashed_again(archive, folder, checksum):
     archive.add(Scenes(folder), tile_size=64, checksum=checksum)
     old, new = folder / "a_20230601.tif", folder / "deep" / "renamed.tif"
