@@ -209,6 +209,7 @@ def export_command(archive: Path, output: str, pictures: bool, stac: bool, remot
 def _export_site(archive: Path, output: Path, *, pictures: bool, remote_scenes: bool, as_json: bool) -> None:
     """Write a folder that a browser can search, after saying how large it will be."""
     from geohash_rs.archive import Archive
+    from geohash_rs.export.changed import changed_scenes
     from geohash_rs.export.site.folder import check_site_output, site_size, write_site
     from geohash_rs.pictures.permission import Permission
     from geohash_rs.store.searchable import bits_of
@@ -222,6 +223,8 @@ def _export_site(archive: Path, output: Path, *, pictures: bool, remote_scenes: 
     permission = Permission(remote_scenes=remote_scenes)
     name = opened.path.resolve().name
     count = write_site(opened.to_table(), output, name=name, pictures=pictures, permission=permission)
+    if pictures and (changed := changed_scenes(opened.path, opened.scene_names(), permission)):
+        echo(changed, err=True)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     if as_json:
         echo_json({"tiles": count, "output": str(output), "bytes": size})

@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Unpack
 
 import geopandas as gpd
@@ -389,4 +390,6 @@ class ScoredTiles:
             nearest[part] = hamming_distances(right, still.codes(ids[part])).min(axis=0)
         if promise is not None:
             tiles = tiles.assign(precision=promise.precision_of(costs))
-        return rank_matches(tiles, nearest, similarity=self.model.scores(costs))
+        matches = rank_matches(tiles, nearest, similarity=self.model.scores(costs))
+        matches.archive_folder = still.path if isinstance(still.path, Path) else None
+        return matches

@@ -51,14 +51,14 @@ class Examples:
         wrong: Those of what not to find.
         more_right: How many more there are of what to find.
         more_wrong: The same of what not to find.
-        lack: Which pictures could not be read and why, in one sentence; empty if none failed.
+        reasons: Why there is no picture, a sentence for each example shown; empty where there is.
     """
 
     right: Sequence[ShownExample] = ()
     wrong: Sequence[ShownExample] = ()
     more_right: int = 0
     more_wrong: int = 0
-    lack: str = ""
+    reasons: Sequence[str] = ()
 
     def __len__(self) -> int:
         """Return how many are shown."""
@@ -126,7 +126,7 @@ def read_examples(
         wrong=shown[len(right[:most]) :],
         more_right=len(right[most:]),
         more_wrong=len(wrong[most:]),
-        lack=pictures.lack,
+        reasons=pictures.reasons,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geohash_rs.errors import ExportError
+from geohash_rs.export.changed import changed_text
 from geohash_rs.export.examples import examples_of
 from geohash_rs.export.qgis_style import (
     PICTURE_COLUMN,
@@ -46,7 +47,8 @@ def write_geopackage(
     """Write tables one after another to one layer, and the query of matches to another.
 
     Matches get a QGIS style that colours them by distance and shows their pictures as map tips; up
-    to `MOST_PICTURES` matches include their pictures in a column. Warns if pictures cannot be read.
+    to `MOST_PICTURES` matches include their pictures in a column. Warns if pictures cannot be read,
+    or show scenes that were changed since they were indexed.
 
     Args:
         frames: Tables with the same columns and CRS. The first one has the query's examples, if
@@ -68,11 +70,14 @@ def write_geopackage(
     distances: list[int] = []
     pictures = False
     examples = None
+    reasons: list[str] = []
+    changed = ""
     for number, frame in enumerate(frames):
         table = frame
         examples = examples_of(frame) if number == 0 else examples
         if number == 0 and set(MATCH) <= set(frame.columns) and len(frame) <= MOST_PICTURES:
-            table = _with_pictures(frame, permission)
+            table, reasons = _with_pictures(frame, permission)
+            changed = changed_text(frame, permission)
             pictures = PICTURE_COLUMN in table.columns
         elif pictures:
             table = frame.assign(**{PICTURE_COLUMN: None})
@@ -92,6 +97,8 @@ def write_geopackage(
             table, path, layer=layer, append=True, DESCRIPTION=EXAMPLES, **POLYGONS
         )
         store_style(path, layer, example_style(), name="query", about="what was searched with")
+        reasons += table[REASON_COLUMN].dropna().tolist()
+    warn_of(reasons, changed=changed)
     return count
 
 
@@ -105,7 +112,6 @@ def _examples_table(examples: "GeoDataFrame", permission: "Permission | None") -
     rows = examples.drop(columns=examples.geometry.name).to_dict("records")
     some = rows[:MOST_PICTURES]
     read = read_pictures(some, size=PICTURE_SIZE, permission=permission)
-    warn_of(read.lack)
     none = [None] * (len(rows) - len(some))
     return examples.assign(
         **{
@@ -181,15 +187,20 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _with_pictures(frame: "GeoDataFrame", permission: "Permission | None") -> "GeoDataFrame":
-    """Add a column of pictures as data URIs, unless no scene can be read."""
+def _with_pictures(
+    frame: "GeoDataFrame", permission: "Permission | None"
+) -> tuple["GeoDataFrame", list[str]]:
+    """Add a column of pictures as data URIs, unless no scene can be read.
+
+    Returns:
+        The table, and for each row why there is no picture, empty where there is one.
+    """
     rows = frame.drop(columns=frame.geometry.name).to_dict("records")
     read = read_pictures(rows, size=PICTURE_SIZE, permission=permission)
-    warn_of(read.lack)
     pictures = [webp and _jpeg_uri(webp) for webp in read.webp]
     if not any(pictures) or PICTURE_COLUMN in frame.columns:
-        return frame
-    return frame.assign(**{PICTURE_COLUMN: pictures})
+        return frame, [*read.reasons]
+    return frame.assign(**{PICTURE_COLUMN: pictures}), [*read.reasons]
 
 
 def _jpeg_uri(webp: bytes) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geohash_rs.errors import ExportError
+from geohash_rs.export.changed import changed_text
 from geohash_rs.export.examples import Examples, ShownExample, outlines, read_examples
 from geohash_rs.export.html_map import figure
 from geohash_rs.export.locator import locator_svg
@@ -36,7 +37,7 @@ def write_html(
 ) -> int:
     """Write matches as one page: the query, then pictures in rank order next to a map.
 
-    Warns if pictures cannot be read.
+    Warns if pictures cannot be read, or show scenes that were changed since they were indexed.
 
     Args:
         frames: Tables with the columns of matches; pictures are read from their scenes. The first
@@ -75,7 +76,9 @@ def write_html(
         )
     ]
     asked = read_examples(tables[0], size=PICTURE, most=MOST_EXAMPLES, permission=permission)
-    warn_of(asked.lack, pictures.lack)
+    frame.archive_folder = getattr(tables[0], "archive_folder", None)
+    changed = changed_text(frame, permission)
+    warn_of([*asked.reasons, *pictures.reasons], changed=changed)
     right, wrong = outlines(tables[0])
     drawing = figure(rows, shapes, asked=(right, wrong), permission=permission)
     top = _top(asked, locator_svg(shapes, right=right, wrong=wrong))
@@ -88,7 +91,7 @@ def write_html(
         "img-src data:; style-src 'unsafe-inline'\">"
         f"<title>{title}</title><style>{style}{_pairs(count)}</style></head>\n"
         f"<body><header><h1>{title}</h1><p>{escape(_summary(rows))}</p>{_note(pictures.lack)}"
-        f"</header>\n{top}<main>{drawing}\n<ol>\n{''.join(cards)}</ol></main></body></html>\n"
+        f"{_note(changed)}</header>\n{top}<main>{drawing}\n<ol>\n{''.join(cards)}</ol></main></body></html>\n"
     )
     path.write_text(text, encoding="utf-8", errors="replace")
     return count

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import shapely
 
 from geohash_rs.errors import ExportError
+from geohash_rs.export.changed import changed_text
 from geohash_rs.export.examples import ShownExample, examples_of, outlines, read_examples
 from geohash_rs.export.locator import CREDIT, Locator, locator_svg
 from geohash_rs.export.lonlat import lonlat_geometries
@@ -107,7 +108,8 @@ def matches_html(matches: "GeoDataFrame") -> str | None:
     scenes = matches["scene"].nunique()
     more = f", the first {SHOWN} shown" if len(matches) > SHOWN else ""
     count = f"{len(matches)} match{'es' * (len(matches) != 1)} in {scenes} scene"
-    lack = f"<p style='margin:0 0 6px;{FAINT}'>{_text(pictures.lack)}</p>" if pictures.lack else ""
+    said = filter(None, (pictures.lack, changed_text(first)))
+    lack = "".join(f"<p style='margin:0 0 6px;{FAINT}'>{_text(text)}</p>" for text in said)
     return (
         f"<div>{_asked(matches)}"
         f"<p style='margin:0 0 6px'><b>{count}{'s' * (scenes != 1)}</b>"

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.errors import QueryError
+from geohash_rs.export.changed import changed_text
 from geohash_rs.export.examples import ShownExample, outlines, read_examples
 from geohash_rs.export.locator import CREDIT, Locator
 from geohash_rs.export.lonlat import lonlat_geometries
@@ -66,7 +67,8 @@ def plot_grid(
     permission = Permission(remote_scenes=remote_scenes)
     pictures = read_pictures(rows, size=SIZE, permission=permission)
     examples = read_examples(matches, size=SIZE, most=columns, permission=permission)
-    warn_of(examples.lack, pictures.lack)
+    reasons = [*examples.reasons, *pictures.reasons]
+    warn_of(reasons, changed=changed_text(first, permission))
     asked = len(examples) + 1 if len(examples) else 0  # and the map
     above = -(-asked // columns)
     lines = above + max(1, -(-len(rows) // columns))

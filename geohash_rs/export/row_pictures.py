@@ -1,7 +1,7 @@
 """Read the pictures of matches and examples from their scenes, and say why some are missing."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,23 +31,28 @@ class RowPictures:
     @property
     def lack(self) -> str:
         """What could not be read and why, in one sentence; empty if nothing failed."""
-        failed = [reason for reason in self.reasons if reason not in ("", NO_WINDOW)]
-        different = list(dict.fromkeys(failed))
-        if not different:
-            return ""
-        others = f" ({len(different) - 1} more likewise)" if len(different) > 1 else ""
-        many = f"{len(failed)} pictures are missing: " if len(failed) > 1 else ""
-        return f"{many}{different[0].rstrip('.')}{others}."
+        return _lack(self.reasons)
 
 
-def warn_of(*lacks: str) -> None:
-    """Warn of pictures that could not be read.
+def warn_of(reasons: Iterable[str], *, changed: str = "") -> None:
+    """Warn once of all pictures of a file that could not be read, or show other content.
 
     Args:
-        *lacks: What could not be read and why, in a sentence each; empty if nothing failed.
+        reasons: A sentence for each picture, empty where there is one.
+        changed: Which scenes were changed since they were indexed, a sentence; empty if none.
     """
-    if any(lacks):
-        warnings.warn(" ".join(filter(None, lacks)), GeoHashRSWarning, stacklevel=3)
+    if said := " ".join(filter(None, (_lack(reasons), changed))):
+        warnings.warn(said, GeoHashRSWarning, stacklevel=3)
+
+
+def _lack(reasons: Iterable[str]) -> str:
+    failed = [reason for reason in reasons if reason not in ("", NO_WINDOW)]
+    different = list(dict.fromkeys(failed))
+    if not different:
+        return ""
+    others = f" ({len(different) - 1} more likewise)" if len(different) > 1 else ""
+    many = f"{len(failed)} pictures are missing: " if len(failed) > 1 else ""
+    return f"{many}{different[0].rstrip('.')}{others}."
 
 
 def read_pictures(

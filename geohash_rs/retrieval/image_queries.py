@@ -321,7 +321,7 @@ class ImageQueries(Searchable, Protocol):
             labels=labels,
             tile_size=tile_size,
         )
-        return answer_many(
+        matches = answer_many(
             self,
             many,
             union=union,
@@ -344,6 +344,8 @@ class ImageQueries(Searchable, Protocol):
                 "crs": crs,
             },
         )
+        matches.archive_folder = self.path if isinstance(self.path, Path) else None
+        return matches
 
     def calibrate(
         self,

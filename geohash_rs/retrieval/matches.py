@@ -43,10 +43,13 @@ class Matches(gpd.GeoDataFrame):  # type: ignore[misc]  # geopandas is untyped t
             the matches; None for other tables. Columns: example (its name), positive, tile_id,
             scene, col, row, width, height (px), datetime (UTC), geometry; missing where an example
             has none.
+        archive_folder: The archive on this machine that they were found in, in which exports look
+            up whether scenes were changed since they were indexed; None if there is none.
     """
 
-    _metadata = [*gpd.GeoDataFrame._metadata, "examples"]  # noqa: RUF012 - a list, as in pandas
+    _metadata = [*gpd.GeoDataFrame._metadata, "examples", "archive_folder"]  # noqa: RUF012 - a list, as in pandas
     examples: gpd.GeoDataFrame | None = None
+    archive_folder: Path | None = None
 
     @property
     def _constructor(self) -> Any:  # noqa: ANN401 - what pandas expects of a subclass

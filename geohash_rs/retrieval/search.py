@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import geopandas as gpd
@@ -113,6 +114,7 @@ def retrieve(
     )
     matches = _frame(tiles, found, crs=target)
     matches.examples = examples_frame(query.examples, query.wrong)
+    matches.archive_folder = archive.path if isinstance(archive.path, Path) else None
     return matches
 
 

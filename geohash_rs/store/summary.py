@@ -96,7 +96,9 @@ def exported_tiles(archive: CodeStore) -> "Iterator[gpd.GeoDataFrame]":
                 columns[name] = pd.Series(texts, frame.index, dtype="str")
         if f"{TILE_SIZE}_least" in arrays:
             columns[TILE_SIZE] = pd.Series(sizes_of_tiles(frame), frame.index).astype("Int32")
-        yield gpd.GeoDataFrame(columns, geometry=frame.geometry)
+        made = gpd.GeoDataFrame(columns, geometry=frame.geometry)
+        made.archive_folder = archive.path  # in which exports look up what was indexed
+        yield made
 
 
 def _readings(records: Iterable[SceneRecord]) -> list[str]:

@@ -21,7 +21,7 @@ from geohash_rs.errors import ExportError
 from geohash_rs.export.code_order import curve_ranks, in_curve_order, in_pieces
 from geohash_rs.export.folders import replacing_folder
 from geohash_rs.export.formats import check_place, reporting
-from geohash_rs.export.row_pictures import RowPictures, read_pictures, warn_of
+from geohash_rs.export.row_pictures import read_pictures, warn_of
 from geohash_rs.export.site.blocks import ROWS, SHOWN, block_details, moments_of
 from geohash_rs.export.site.kinds import KINDS, Kinds
 from geohash_rs.export.site.tree import FAN, Tree
@@ -232,7 +232,7 @@ class _Rows:
         Raises:
             ExportError: If an id is too large for JavaScript.
         """
-        warn_of(RowPictures(webp=(), reasons=self.lacking).lack)  # once, with their number
+        warn_of(self.lacking)  # once, with their number
         ids = np.concatenate(self.ids)
         if ids.max() >= EXACT:
             msg = f"tile id {ids.max()} is not below 2**53, which is as far as browsers count."
