@@ -531,8 +531,8 @@ class Archive(CodeStore, Teaching):
 
         If every scene of a folder is missing, its disk may merely not be there, so these scenes
         stay until the folder is named. So do scenes that were renamed or moved to a folder below
-        theirs; `add` gives them their new path, as it does if they were moved elsewhere. Scenes that
-        are not on this machine are not looked for.
+        theirs; `add` gives them their new path, and those moved elsewhere if it is called first.
+        Scenes that are not on this machine are not looked for.
 
         >>> archive.prune(dry_run=True).gone  # doctest: +SKIP
 
