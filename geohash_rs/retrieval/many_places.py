@@ -28,6 +28,7 @@ POINT, POLYGON, MULTIPOINT, MULTIPOLYGON = 0, 3, 4, 6  # as from `shapely.get_ty
 AREAS = [POLYGON, MULTIPOLYGON]
 MOST_EXAMPLES = 1024  # tiles of one query, as of a patch
 RADIANS = np.pi / 180
+SWAPPED = "latitude and longitude seem swapped"
 
 GeometryArray = npt.NDArray[np.object_]
 
@@ -101,8 +102,10 @@ def _place_points(places: Places, crs: Any) -> None:  # noqa: ANN401 - of pyproj
     lonlat = points.copy()
     if crs is None or crs.is_geographic:
         unit = 1.0 if crs is None else crs.axis_info[0].unit_conversion_factor / RADIANS
-        beyond = (np.abs(points * unit) > [360.0, 90.0]).any(axis=1)  # PROJ clips latitudes
+        degrees = points * unit
+        beyond = (np.abs(degrees) > [360.0, 90.0]).any(axis=1)  # PROJ clips latitudes
     else:
+        degrees = np.full(points.shape, np.inf)  # not in degrees
         beyond = np.zeros(len(points), dtype=bool)
     if crs is not None and len(points):
         lonlat = projection_of(crs.to_wkt()).to_lonlat(points)
@@ -111,7 +114,9 @@ def _place_points(places: Places, crs: Any) -> None:  # noqa: ANN401 - of pyproj
     places.shapes[rows] = shapely.points(lonlat)
     what = "longitude -180..180 and latitude -90..90" if crs is None else f"the reach of {crs.name}"
     order = "; x is the longitude" if crs is None or crs.is_geographic else ""
-    places.leave_out(rows[beyond], f"it lies outside {what}{order}")
+    turned = beyond & (np.abs(degrees) <= [90.0, 180.0]).all(axis=1)
+    places.leave_out(rows[beyond & ~turned], f"it lies outside {what}{order}")
+    places.leave_out(rows[turned], f"it lies outside {what}{order}; {SWAPPED}")
 
 
 def _place_polygons(places: Places, layer: Shapes) -> None:
@@ -177,9 +182,28 @@ def _leave_out_empty(
         there[is_point] = first_at(archive, places.shapes[rows[is_point]], where=Where()) >= 0
         seen = seen_in(archive, places.shapes[rows[~is_point]], where=Where())
         there[~is_point] = [ids is None or len(ids) > 0 for ids in seen]
-    places.leave_out(rows[~there], "no tile of the archive lies there")
+    none = rows[~there]
+    swapped = _lies_swapped(archive, places, none)
+    places.leave_out(none[~swapped], "no tile of the archive lies there")
+    places.leave_out(none[swapped], f"no tile of the archive lies there, but {SWAPPED}")
     limits = "the tiles there do not pass the limits of time, scene, label and tile size"
     places.leave_out(rows[there], limits)
+
+
+def _lies_swapped(
+    archive: Searchable, places: Places, rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Return which rows have tiles once longitude and latitude are swapped."""
+    found = np.zeros(len(rows), dtype=bool)
+    shapes = places.shapes[rows]
+    west, _, east, _ = shapely.bounds(shapes).T
+    fits = np.maximum(np.abs(west), np.abs(east)) <= 90  # longitudes that may be latitudes
+    turned = shapely.transform(shapes, lambda lonlat: lonlat[:, ::-1])
+    is_point = shapely.get_type_id(shapes) == POINT
+    found[fits & is_point] = first_at(archive, turned[fits & is_point], where=Where()) >= 0
+    seen = seen_in(archive, turned[fits & ~is_point], where=Where())
+    found[fits & ~is_point] = [ids is None or len(ids) > 0 for ids in seen]
+    return found
 
 
 def _queries(

@@ -65,6 +65,19 @@ def dated(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     return archive_of(tmp_path_factory.mktemp("dated"), frame.reset_index(drop=True))
 
 
+def test_swapped_coordinates_of_a_layer_are_noticed(dated: Archive) -> None:
+    places = [shapely.Point(10.55, 50.35), shapely.Point(50.35, 10.55), shapely.Point(47, -99)]
+    places += [shapely.Point(5, 5), shapely.box(50.3, 10.5, 50.5, 10.7)]
+    with pytest.warns(GeoHashRSWarning) as told:
+        dated.query_each(gpd.GeoSeries(places, crs=4326), k=1)
+    said = next(str(one.message) for one in told if one.category is GeoHashRSWarning)
+    assert (
+        "2, 5: no tile of the archive lies there, but latitude and longitude seem swapped" in said
+    )
+    assert "3: it lies outside the reach of WGS 84; x is the longitude; latitude and" in said
+    assert said.endswith("; 4: no tile of the archive lies there.")
+
+
 def points(count: int, seed: int = 0) -> gpd.GeoDataFrame:
     """Draw points in the archive, some twice, in UTM and with a height."""
     rng = np.random.default_rng(seed)
