@@ -12,7 +12,7 @@ from geohash_rs.export.examples import Examples, ShownExample, outlines, read_ex
 from geohash_rs.export.html_map import figure
 from geohash_rs.export.locator import locator_svg
 from geohash_rs.export.lonlat import lonlat_geometries
-from geohash_rs.export.match_text import facts_of, query_text
+from geohash_rs.export.match_text import facts_of, markers_of, query_text
 from geohash_rs.export.plain_text import plain_text, scene_name
 from geohash_rs.export.row_pictures import read_pictures, warn_of
 
@@ -70,9 +70,9 @@ def write_html(
     shapes = lonlat_geometries(frame)
     pictures = read_pictures(rows, size=PICTURE, permission=permission)
     cards = [
-        _card(row, number, picture, reason)
-        for number, (row, picture, reason) in enumerate(
-            zip(rows, pictures.webp, pictures.reasons, strict=True), 1
+        _card(row, number, marker, picture, reason)
+        for number, (row, marker, picture, reason) in enumerate(
+            zip(rows, markers_of(rows), pictures.webp, pictures.reasons, strict=True), 1
         )
     ]
     asked = read_examples(tables[0], size=PICTURE, most=MOST_EXAMPLES, permission=permission)
@@ -91,7 +91,8 @@ def write_html(
         "img-src data:; style-src 'unsafe-inline'\">"
         f"<title>{title}</title><style>{style}{_pairs(count)}</style></head>\n"
         f"<body><header><h1>{title}</h1><p>{escape(_summary(rows))}</p>{_note(pictures.lack)}"
-        f"{_note(changed)}</header>\n{top}<main>{drawing}\n<ol>\n{''.join(cards)}</ol></main></body></html>\n"
+        f"{_note(changed)}</header>\n{top}"
+        f"<main>{drawing}\n{_list(rows, cards)}</main></body></html>\n"
     )
     path.write_text(text, encoding="utf-8", errors="replace")
     return count
@@ -150,10 +151,23 @@ def _breakable(name: str) -> str:
     return escape(name).replace("_", "_<wbr>")
 
 
-def _card(row: dict[str, Any], number: int, picture: bytes | None, reason: str) -> str:
+def _list(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> str:
+    """List cards in one list, or in one with a heading for each of many rankings."""
+    groups: dict[str, list[str]] = {}
+    for row, marker, card in zip(rows, markers_of(rows), cards, strict=True):
+        number, dot, _ = marker.partition(".")
+        heading = f"<h2>{number}: {escape(query_text(row))}</h2>" if dot else ""
+        groups.setdefault(heading, []).append(card)
+    if not any(groups):
+        return f"<ol>\n{''.join(cards)}</ol>"
+    lists = [f"{heading}<ol>\n{''.join(some)}</ol>" for heading, some in groups.items()]
+    return f"<div>{''.join(lists)}</div>"
+
+
+def _card(row: dict[str, Any], number: int, marker: str, picture: bytes | None, reason: str) -> str:
     from geohash_rs.pictures.tiles import data_uri
 
-    rank, far, date = facts_of(row, number)
+    _, far, date = facts_of(row, number)
     about = escape(f"Tile {row.get('tile_id', number)}: {far or 'no distance'}, {date}")
     image = (
         f'<span class="none" title="{escape(plain_text(reason))}">no picture</span>'
@@ -163,7 +177,7 @@ def _card(row: dict[str, Any], number: int, picture: bytes | None, reason: str) 
     scene = _breakable(scene_name(row.get("scene")))
     asked = f"<span>{escape(query_text(row))}</span>" if query_text(row) else ""
     return (
-        f'<li id="c{number}"><a href="#f{number}">{image}<span class="rank">{escape(rank)}</span>'
+        f'<li id="c{number}"><a href="#f{number}">{image}<span class="rank">{escape(marker)}</span>'
         f'</a><div class="facts">{asked}<b>{escape(far)}</b><span>{escape(date)}</span>'
         f"<span>{scene}</span></div></li>\n"
     )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import shapely
 
 from geohash_rs.errors import SceneError
-from geohash_rs.export.match_text import facts_of
+from geohash_rs.export.match_text import facts_of, markers_of
 from geohash_rs.footprints.bounds import total_bounds
 from geohash_rs.footprints.web_mercator import from_square, to_square
 
@@ -160,9 +160,11 @@ def figure(
         return NO_PLACE
     parts = [_scenes(rows, view, permission), graticule(view)]
     parts += [
-        _footprint(row, number, shape, view, _colour(row, rows))
-        for number, (row, shape) in reversed(
-            list(enumerate(zip(rows, shapes, strict=True), 1))  # the best are drawn on top
+        _footprint(row, number, marker, shape, view, _colour(row, rows))
+        for number, (row, marker, shape) in reversed(
+            list(
+                enumerate(zip(rows, markers_of(rows), shapes, strict=True), 1)
+            )  # the best are drawn on top
         )
         if shape is not None
     ]
@@ -200,11 +202,12 @@ def _colour(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
 def _footprint(
     row: dict[str, Any],
     number: int,
+    marker: str,
     shape: "BaseGeometry",
     view: View,
     colour: str,
 ) -> str:
-    rank, far, date = facts_of(row, number)
+    _, far, date = facts_of(row, number)
     outline = view.outline(shape)
     corners = view.draw(shapely.get_coordinates(shape))
     x, y = (corners.min(axis=0) + corners.max(axis=0)) / 2
@@ -212,13 +215,13 @@ def _footprint(
     if np.ptp(corners, axis=0).max() < SMALL:
         ring = f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="{SMALL}" stroke="{colour}"/>'
         y -= SMALL + 12
-    half = 8 + 4.5 * len(rank)
+    half = 8 + 4.5 * len(marker)
     return (
-        f'<a id="f{number}" href="#c{number}"><title>{escape(f"{rank}: {far} {date}")}</title>'
+        f'<a id="f{number}" href="#c{number}"><title>{escape(f"{marker}: {far} {date}")}</title>'
         f'<path class="halo" d="{outline}"/>'
         f'<path class="tile" d="{outline}" fill="{colour}" stroke="{colour}"/>{ring}'
         f'<rect class="no" x="{x - half:.1f}" y="{y - 10:.1f}" width="{2 * half:.1f}" height="20" '
-        f'rx="10"/><text class="num" x="{x:.1f}" y="{y + 5:.1f}">{escape(rank)}</text></a>\n'
+        f'rx="10"/><text class="num" x="{x:.1f}" y="{y + 5:.1f}">{escape(marker)}</text></a>\n'
     )
 
 

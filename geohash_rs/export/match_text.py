@@ -1,12 +1,12 @@
 """What people read about a match: its rank, distance, date and scene."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geohash_rs.export.plain_text import plain_text
 
-__all__ = ["bits_text", "facts_of", "moment_text", "query_text"]
+__all__ = ["bits_text", "facts_of", "markers_of", "moment_text", "query_text"]
 
 
 def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
@@ -22,6 +22,29 @@ def facts_of(row: dict[str, Any], number: int) -> tuple[str, str, str]:
     bits = row.get("distance")
     far = "" if bits is None else bits_text(int(bits))
     return str(row.get("rank", number)), far, moment_text(row.get("datetime"))
+
+
+def markers_of(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return what matches are numbered with, on a map and in a list.
+
+    Args:
+        rows: Their columns.
+
+    Returns:
+        Their ranks; if many queries have a ranking each, after the number of the query.
+
+    >>> markers_of([{"rank": 1}, {"rank": 2}])
+    ['1', '2']
+    >>> markers_of([{"query": "a", "rank": 1}, {"query": "b", "rank": 1}])
+    ['1.1', '2.1']
+    """
+    ranks = [str(row.get("rank", number)) for number, row in enumerate(rows, 1)]
+    if len(set(ranks)) == len(ranks) or "query" not in rows[0]:
+        return ranks
+    numbers: dict[object, int] = {}
+    for row in rows:
+        numbers.setdefault(row["query"], len(numbers) + 1)
+    return [f"{numbers[row['query']]}.{rank}" for row, rank in zip(rows, ranks, strict=True)]
 
 
 def query_text(row: Mapping[str, object]) -> str:

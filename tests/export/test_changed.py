@@ -62,6 +62,16 @@ def test_the_page_and_many_queries_and_whole_archives_say_so(archive, folder, tm
     assert both in many._repr_html_()
 
 
+def test_a_page_of_many_rankings_has_a_heading_and_numbers_for_each(archive, tmp_path):
+    archive.query_each(archive.tiles([0, 5]), k=2).to_file(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    parts = re.split(r"<h2>\d: (query \d)</h2>", page)
+    assert parts[1::2] == ["query 1", "query 2"]
+    shown = [re.findall(r'class="rank">([^<]+)<', part) for part in parts[2::2]]
+    assert shown == [["1.1", "1.2"], ["2.1", "2.2"]]
+    assert set(re.findall(r'class="num"[^>]*>([^<]+)<', page)) == {"1.1", "1.2", "2.1", "2.2"}
+
+
 def test_matches_of_an_archive_that_is_gone_are_written_as_before(archive, folder, tmp_path):
     matches = archive.query(tile=0, k=2)
     archive.close()
