@@ -23,7 +23,9 @@ from geohash_rs.footprints.projection import names_file
 from geohash_rs.scenes.stac import is_stac_path
 from geohash_rs.scenes.stacks import members_at, without_grid
 
-__all__ = ["ADVICE", "Permission", "RefusedSceneError"]
+__all__ = ["ADVICE", "RELOCATE", "Permission", "RefusedSceneError"]
+
+RELOCATE = ", or see 'geohash-rs relocate' if it was moved"  # advice for scenes of an archive
 
 # How files start, and the driver that opens them. Every one has a zero byte early: where another
 # driver looks for text, such as the description of a web service, its search ends there. HFA is
@@ -135,8 +137,7 @@ class _Search:
             if os.path.lexists(self.scene):
                 raise self.refusal(f"{self.short(self.scene)}, which is not a file")
             msg = (
-                f"no picture of {self.short(self.scene)}: it does not exist; restore it, or see "
-                "'geohash-rs relocate' if it was moved."
+                f"no picture of {self.short(self.scene)}: it does not exist; restore it{RELOCATE}."
             )
             raise SceneError(msg)
         try:

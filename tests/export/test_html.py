@@ -14,7 +14,7 @@ from geohash_rs.errors import ExportError, GeoHashRSWarning
 from geohash_rs.export import write
 
 GONE = r"no picture of <script>alert\(1\)\.tif: it does not exist"
-NO_PATCH = r"^no picture of patch\.tif: it does not exist; restore it"
+NO_PATCH = r"^no picture of patch\.tif: it does not exist; restore it\.$"
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_a_page_begins_with_the_query_and_says_why_a_picture_is_missing(asked, t
     right, wrong = top.split("<h2>Unlike</h2>")
     assert "<h2>Searched with</h2>" in right
     assert "<b>&lt;i&gt;tile 12</b><span>2023-05-14 10:31 UTC</span><span>a.tif</span>" in right
-    assert "no picture of patch.tif: it does not exist; restore it" in right
+    assert "no picture of patch.tif: it does not exist; restore it." in right
     assert "<b>the vector</b>" in wrong
     pictures = re.findall(r'<img src="data:image/webp;base64,([^"]+)"', top)
     assert len(pictures) == 1
