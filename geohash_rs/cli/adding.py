@@ -106,6 +106,8 @@ def _print_report(report: "AddReport", total: str, noun: str) -> None:
     parts = [f"{report.num_tiles} tiles of {counted(report.num_scenes)} added"]
     if report.replaced:
         parts.append(f"{len(report.replaced)} of them replaced")
+    if report.moved:
+        parts.append(f"{counted(len(report.moved))} moved or renamed")
     if report.num_codes:
         parts.append(f"{report.num_codes} distinct codes")
     if report.unchanged:

@@ -23,10 +23,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 @click.command("remove")
 @archive_argument
-@click.option("--scene", "scenes", multiple=True, required=True, help="Path of a scene, or its file name; can be repeated.")
+@click.option("--scene", "scenes", multiple=True, help="Path of a scene, or its file name; can be repeated.")
+@click.argument("others", nargs=-1, metavar="")
 @json_option
-def remove_command(archive: Path, scenes: tuple[str, ...], as_json: bool) -> None:
-    """Remove scenes from an archive, with all their tiles."""
+def remove_command(archive: Path, scenes: tuple[str, ...], others: tuple[str, ...], as_json: bool) -> None:
+    """Remove the scenes named by --scene from an archive, with all their tiles."""
+    if others or not scenes:
+        msg = f"pass each scene with --scene, such as --scene {others[0] if others else 'NAME'}"
+        raise click.UsageError(msg, click.get_current_context())
     from geohash_rs.archive import Archive
     from geohash_rs.errors import SceneError
     from geohash_rs.store.search.scene_names import full_names

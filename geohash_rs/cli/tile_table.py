@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geohash_rs.cli.terminal import echo
-from geohash_rs.export.plain_text import scene_name
+from geohash_rs.export.plain_text import scene_name, scene_names
 
 __all__ = ["check_pictures", "print_matches", "print_tile_at_point", "print_tiles"]
 
@@ -54,7 +54,7 @@ def print_tiles(tiles: object, *, scores: bool = False) -> None:
         frame["source"] = frame["source"].map(scene_name, na_action="ignore")
         shown = [*shown, "source"]
     frame = frame.assign(tile_size=sizes, score=frame["similarity"].round(3))[shown]
-    frame = frame.assign(scene=frame["scene"].map(scene_name))
+    frame = frame.assign(scene=frame["scene"].map(scene_names(frame["scene"])))
     print_rows({name: [None if pd.isna(cell) else cell for cell in frame[name]] for name in shown})
 
 
@@ -67,7 +67,7 @@ def print_matches(rows: Sequence[Mapping[str, Any]]) -> None:
     widths = [[row[side] for side in ("width", "height") if row[side] is not None] for row in rows]
     sizes = [row.get("tile_size", max(sides, default=None)) for row, sides in zip(rows, widths, strict=True)]
     columns = {name: [row[name] for row in rows] for name in SHOWN}
-    columns["scene"] = list(map(scene_name, columns["scene"]))
+    columns["scene"] = list(map(scene_names(columns["scene"]).__getitem__, columns["scene"]))
     columns["datetime"] = [None if text is None else datetime.fromisoformat(text) for text in columns["datetime"]]
     moments = columns.pop("datetime")
     if len({size for size in sizes if size is not None}) > 1:

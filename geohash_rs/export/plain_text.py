@@ -1,8 +1,9 @@
 """Write text that anybody may have chosen so that terminals and spreadsheets only show it."""
 
 import re
+from collections.abc import Iterable
 
-__all__ = ["plain_cell", "plain_text", "scene_name"]
+__all__ = ["plain_cell", "plain_text", "scene_name", "scene_names"]
 
 # Control characters move the cursor, change colours or retitle a terminal, and those of
 # bidirectional text show a name as another: https://trojansource.codes. Characters without a shape
@@ -49,6 +50,36 @@ def scene_name(scene: object) -> str:
         return ""
     path = scene.partition("?")[0] if "://" in scene else scene  # the rest may be a signature
     return plain_text(re.split(r"[/\\]", path.rstrip("/\\"))[-1])
+
+
+def scene_names(scenes: Iterable[object]) -> dict[object, str]:
+    """Return the shortest ends of scenes' paths that tell the scenes apart.
+
+    Args:
+        scenes: Paths or URIs, or missing values; may repeat.
+
+    Returns:
+        For each scene its file name, after as many of its folders as it needs.
+
+    >>> names = scene_names(["/a/2020/b.tif", "/a/2021/b.tif", "/a/2021/c.tif"])
+    >>> list(names.values())
+    ['2020/b.tif', '2021/b.tif', 'c.tif']
+    """
+    names = {scene: scene_name(scene) for scene in scenes}
+    alike: dict[str, list[str]] = {}
+    for scene, name in names.items():
+        if isinstance(scene, str):
+            alike.setdefault(name, []).append(scene)
+    for several in alike.values():
+        if len(several) > 1:
+            parts = {scene: re.split(r"[/\\]", scene.rstrip("/\\"))[:-1] for scene in several}
+            for depth in range(1, max(map(len, parts.values())) + 1):
+                ends = {scene: parts[scene][-depth:] for scene in several}
+                if len(set(map(tuple, ends.values()))) == len(several):
+                    break
+            for scene in several:
+                names[scene] = "/".join([*map(plain_text, ends[scene]), names[scene]])
+    return names
 
 
 def _escape(found: re.Match[str]) -> str:

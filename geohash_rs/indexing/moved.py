@@ -111,6 +111,9 @@ def _names_under(
         SceneError: If there are none.
     """
     scenes = list(scenes)
+    if not scenes:
+        msg = f"{archive.path} holds no tiles; add scenes with 'geohash-rs index'."
+        raise SceneError(msg)
     for place in dict.fromkeys([old, scene_key(old)]):
         start = place.rstrip("/\\") or place
         absolute = start != old.rstrip("/\\") or is_virtual(start) or file_of(start) is not None

@@ -151,6 +151,8 @@ def explain_none(archive: Searchable, point: Sequence[float], *, where: Where) -
     lon, lat = check_point(point)
     at = f"{round(lon, 6)}, {round(lat, 6)}"
     there = tiles_at(archive, point, where=Where())
+    if not len(archive):
+        return f"{archive.path} holds no tiles; add scenes with 'geohash-rs index'."
     if there.empty:
         said = f"no tile of the archive lies at {at}; see its extent with 'geohash-rs info'."
         return f"{said} {swapped_point(archive, lon, lat)}".rstrip()

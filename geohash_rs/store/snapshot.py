@@ -363,6 +363,9 @@ class Snapshot(Answers):
                 found[places] = True
                 yield segment, places, rows
         if not (missing_ok or found.all()):
+            if not self.manifest.num_tiles:
+                msg = f"{self.folder} holds no tiles; add scenes with 'geohash-rs index'."
+                raise TileNotFoundError(msg, missing=np.unique(ids).tolist())
             unknown = np.unique(ids[~found]).tolist()
             some = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
             msg = (

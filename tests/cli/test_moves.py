@@ -115,6 +115,33 @@ def test_scenes_are_named_as_tables_print_them(run, archive, folder, monkeypatch
     assert run("remove", archive, "--scene", "a.tif")[1].startswith("4 tiles removed")
 
 
+def test_tables_tell_scenes_of_the_same_name_apart(run, archive, folder):
+    code, out, _ = run("query", archive, "--tile", 0, "-k", 12)
+    assert code == 0
+    printed = {line.split()[3] for line in out.splitlines()[1:]}
+    assert printed == {"disk/a.tif", "deep/a.tif", "b.tif"}
+    for name in printed:
+        assert run("query", archive, "--tile", 0, "--scene", name)[0] == 0
+
+
+def test_remove_says_how_scenes_are_named(run, archive):
+    code, _, err = run("remove", archive, "b.tif")
+    assert code == 2
+    assert "pass each scene with --scene, such as --scene b.tif" in err
+    code, _, err = run("remove", archive)
+    assert (code, "--scene NAME" in err) == (2, True)
+
+
+def test_an_archive_without_tiles_says_so(run, archive, folder):
+    run("remove", archive, "--scene", "b.tif", "--scene", folder / "a.tif", "--scene", "deep/a.tif")
+    for words in (
+        ("query", archive, "--tile", 0),
+        ("query", archive, "--point", "10,50"),
+        ("relocate", archive, "/a", "/b"),
+    ):
+        assert "holds no tiles; add scenes with 'geohash-rs index'" in run(*words)[2]
+
+
 def test_index_asks_before_it_replaces_tiles_by_others(run, archive, folder, answer):
     words = ("index", folder, "--archive", archive, "--tile-size", 32)
     code, out, _ = run(*words, "--dry-run")
