@@ -2,7 +2,7 @@
 
 import base64
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from io import BytesIO
 from pathlib import Path
@@ -64,6 +64,8 @@ def write_geopackage(
     """
     import pyogrio
 
+    from geohash_rs.store.search.regions import EXAMPLES  # it imports geopandas
+
     count = 0
     distances: list[int] = []
     pictures = False
@@ -88,7 +90,14 @@ def write_geopackage(
         style = match_style(min(distances), max(distances), pictures=pictures)
         store_style(path, layer, style)
     if examples is not None:
-        reasons += _write_examples(examples, path, query_layer(layer), permission, shown)
+        table = _examples_table(examples, permission)
+        table = shown(table) if shown else table
+        layer = query_layer(layer)
+        pyogrio.write_dataframe(
+            table, path, layer=layer, append=True, DESCRIPTION=EXAMPLES, **POLYGONS
+        )
+        store_style(path, layer, example_style(), name="query", about="what was searched with")
+        reasons += table[REASON_COLUMN].dropna().tolist()
     warn_of(reasons, changed=changed)
     return count
 
@@ -98,36 +107,18 @@ def query_layer(layer: str) -> str:
     return f"{layer}_query"
 
 
-def _write_examples(
-    examples: "GeoDataFrame",
-    path: Path,
-    layer: str,
-    permission: "Permission | None",
-    shown: "Callable[[GeoDataFrame], GeoDataFrame] | None",
-) -> Sequence[str]:
-    """Add a layer of the examples of a query, with a picture each or why there is none.
-
-    Returns:
-        For each example why there is no picture, empty where there is one.
-    """
-    import pyogrio
-
-    from geohash_rs.store.search.regions import EXAMPLES  # it imports geopandas
-
+def _examples_table(examples: "GeoDataFrame", permission: "Permission | None") -> "GeoDataFrame":
+    """Add columns to the examples of a query: a picture each, or why there is none."""
     rows = examples.drop(columns=examples.geometry.name).to_dict("records")
     some = rows[:MOST_PICTURES]
     read = read_pictures(some, size=PICTURE_SIZE, permission=permission)
     none = [None] * (len(rows) - len(some))
-    table = examples.assign(
+    return examples.assign(
         **{
             PICTURE_COLUMN: [*(webp and _jpeg_uri(webp) for webp in read.webp), *none],
             REASON_COLUMN: [*(reason or None for reason in read.reasons), *none],
         }
     )
-    table = shown(table) if shown else table
-    pyogrio.write_dataframe(table, path, layer=layer, append=True, DESCRIPTION=EXAMPLES, **POLYGONS)
-    store_style(path, layer, example_style(), name="query", about="what was searched with")
-    return read.reasons
 
 
 def check_not_open(path: Path) -> None:
