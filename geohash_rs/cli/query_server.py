@@ -70,7 +70,7 @@ class Limits(TypedDict):
 
 
 def _unserved(asked: "Asked", examples: Examples, limits: Limits, output: Path | None) -> str:
-    """Say what of the options a server cannot do, and what to do instead; "" if it can do all."""
+    """Return what of the options a server cannot do, and what to do instead; "" if it can do all."""
     sizes = asked["tile_size"] or ()
     if given := " and ".join(options_given(HERE)):
         return f"cannot be used with {given}; leave out --server, or {given}"
