@@ -19,7 +19,7 @@ __all__ = ["changed_scenes", "changed_text"]
 
 
 def changed_text(frame: "GeoDataFrame", permission: "Permission | None" = None) -> str:
-    """Say which scenes of a table were changed since they were indexed.
+    """Report which scenes of a table were changed since they were indexed.
 
     Args:
         frame: Matches or tiles. Its attribute `archive_folder` is the archive they come from;
@@ -38,7 +38,7 @@ def changed_text(frame: "GeoDataFrame", permission: "Permission | None" = None) 
 def changed_scenes(
     folder: Path, scenes: Collection[str], permission: "Permission | None" = None
 ) -> str:
-    """Say which scenes of an archive were changed since they were indexed.
+    """Report which scenes of an archive were changed since they were indexed.
 
     Args:
         folder: The archive. If it is no longer there, nothing is compared.

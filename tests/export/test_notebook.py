@@ -84,7 +84,7 @@ def test_matches_show_the_first_twelve_even_if_the_scenes_are_gone(archive):
 
 def test_the_grid_has_one_cell_per_match(archive):
     matches = archive.query(tile=3, negatives=[5], k=7)
-    with pytest.warns(GeoHashRSWarning, match="7 pictures are missing: no picture of a.tif"):
+    with pytest.warns(GeoHashRSWarning, match="9 pictures are missing: no picture of a.tif"):
         figure = matches.plot_grid(columns=3)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles[0] == "searched with\ntile 3\n2023-05-14\na.tif"

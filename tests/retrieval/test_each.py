@@ -555,6 +555,7 @@ def test_the_result_can_be_written_in_every_format(dated: Archive, tmp_path: Pat
     assert gpd.read_parquet(tmp_path / "a.parquet")["query"].tolist() == names
     assert pd.read_csv(tmp_path / "a.csv")["query"].tolist() == names
     text = (tmp_path / "a.html").read_text(encoding="utf-8")
-    assert all(text.count(f"query {name}") == 3 for name in names)
+    # in a heading, on a card for each match, and at the example
+    assert all(text.count(f"query {name}") == 4 for name in names)
     layer = gpd.read_file(tmp_path / "a.gpkg", layer="a_query")
     assert layer["query"].tolist() == found.examples["query"].tolist()
