@@ -31,7 +31,7 @@ const noteView = () => now && history.replaceState({ step: now.id, view: viewOf(
 
 // Record that the address of the page has changed, unless it is that of the present step; asked
 // identifies the search whose matches belong to it, by default that of the present step. With
-// `amend`, the present step changes: what follows from an act is no act of its own.
+// `amend`, the present step changes, as what follows from an act belongs to it.
 export function step(hash, { kind = null, asked, amend = false } = {}) {
   if (!now) arrive(); // before the map is ready
   asked ??= now.asked;
