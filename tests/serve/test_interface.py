@@ -54,7 +54,7 @@ def test_the_bands_of_a_patch_can_be_chosen(ask, coast, coast_archive):
         asked = archive.query(path, k=12, bands=bands)
         assert [one["properties"]["tile_id"] for one in found] == asked["tile_id"].tolist()
         assert [one["properties"]["distance"] for one in found] == asked["distance"].tolist()
-    status, _, body = ask("POST", "/api/patch?bands=9", path.read_bytes())
+    status, _, body = ask("POST", "/api/patch?bands=9,2,1", path.read_bytes())
     assert status == 422
     assert "no band 9" in json.loads(body)["detail"]
 
@@ -156,7 +156,8 @@ REFUSED = [
 
 
 def test_a_search_takes_as_many_codes_as_can_be_compared(ask):
-    request = {"patches": [MANY, MANY], "negative_patches": [MANY], "k": 1}
+    other = {"codes": ["ff" * 8] * 1024}
+    request = {"patches": [MANY, MANY], "negative_patches": [other], "k": 1}
     assert ask("POST", "/api/search", request)[0] == 200
 
 
