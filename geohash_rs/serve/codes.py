@@ -9,7 +9,8 @@ from geohash_rs.store.snapshot import Snapshot
 
 __all__ = ["check_count", "check_fresh", "codes_of", "on_page"]
 
-WORDS_OF_OPTIONS = ("; pass ", "; choose another window")  # begin what to do with an option
+# They begin what to do with an option.
+WORDS_OF_OPTIONS = ("; pass ", "; choose another window", ": window=(", ", or with a part, such as")
 
 
 def codes_of(archive: Snapshot, request: SearchRequest | PatchExample) -> npt.NDArray[np.uint8]:
