@@ -225,8 +225,7 @@ def test_matches_of_other_dates_fade_and_a_card_shows_its_date(visit, place):
     page.locator(".card .picture").nth(other).click()
     assert page.inner_text("#date-text") == found[other]
     assert page.is_hidden("#ask-again")  # what is shown does not change the search
-    page.go_back()  # to where the map was, and then to the date that it showed
-    page.go_back()
+    page.go_back()  # to the date that the map showed
     seen.until(f"document.querySelector('#date-text').textContent === '{DATES[2]}'")
     assert page.is_hidden("#ask-again")
 
