@@ -1,3 +1,4 @@
 """What of this folder pytest leaves alone."""
 
-collect_ignore = ["qgis_areas.py", "qgis_session.py"]  # programs for the Python that has PyQGIS
+# programs for the Python that has PyQGIS
+collect_ignore = ["qgis_areas.py", "qgis_query.py", "qgis_session.py"]

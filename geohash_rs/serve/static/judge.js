@@ -158,7 +158,9 @@ export function wireJudge() {
   waitIf(() => round.open && round.queue.length > 0 && round.since > 0 && round.since < EVERY);
   onLearned((answer) => {
     round.since = 0;
-    if (answer && round.open && !isCheck()) ask();
+    if (!answer || !round.open) return;
+    if (!isCheck()) ask();
+    else if (!round.queue.length && round.done.length) present(); // it said "learning …" until now
   });
   $("judge-start").addEventListener("click", () => start());
   $("judge-stop").addEventListener("click", stop);
