@@ -172,3 +172,19 @@ def quick(quick_hasher: Hasher, tmp_path: Path) -> Archive:
     from geohash_rs import Archive
 
     return Archive.create(tmp_path / "quick", hasher=quick_hasher)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process; return its exit code, output and error output."""
+    from geohash_rs.cli import main
+
+    def call(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        seen = capsys.readouterr()
+        code = left.value.code or 0
+        assert isinstance(code, int)
+        return code, seen.out, seen.err
+
+    return call

@@ -113,7 +113,7 @@ def prune_command(archive: Path, gone: tuple[str, ...], yes: bool, dry_run: bool
     removed = 0
     if report.gone and not dry_run:
         if not yes and not can_ask():
-            msg = "there is no terminal to ask on; pass --yes to remove them, or --dry-run only to list them"
+            msg = "cannot ask without a terminal; pass --yes to remove them, or --dry-run to list them only"
             raise click.UsageError(msg, click.get_current_context())
         if not yes:
             ask(f"Remove {report.num_tiles} tiles of {_scenes(len(report.gone))} from {archive}?")

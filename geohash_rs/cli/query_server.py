@@ -1,4 +1,4 @@
-"""Let a running ``geohash-rs serve`` answer a query: it has everything loaded already."""
+"""Ask a running ``geohash-rs serve``, which has loaded everything already."""
 
 import json
 import socket
@@ -325,7 +325,7 @@ def answered(
     output: Path | None,
     as_json: bool,
 ) -> bool:
-    """Let a server answer a query, if there is one.
+    """Ask a server instead of answering here, if one can answer.
 
     Args:
         address: Its address; "auto" asks the one at the default address, if it serves the archive

@@ -23,7 +23,7 @@ def changed_text(frame: "GeoDataFrame", permission: "Permission | None" = None) 
 
     Args:
         frame: Matches or tiles. Its attribute `archive_folder` is the archive they come from;
-            without one, or if it is no longer there, nothing is compared.
+            without one, or if it was deleted, nothing is compared.
         permission: What may be read; None allows plain raster files of this machine.
 
     Returns:
@@ -41,7 +41,7 @@ def changed_scenes(
     """Report which scenes of an archive were changed since they were indexed.
 
     Args:
-        folder: The archive. If it is no longer there, nothing is compared.
+        folder: The archive; nothing is compared if it was deleted.
         scenes: Names of those to compare.
         permission: What may be read; None allows plain raster files of this machine.
 

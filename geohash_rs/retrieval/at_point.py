@@ -18,6 +18,7 @@ from geohash_rs.store.searchable import Searchable, bits_of
 from geohash_rs.store.segment.tiles import sizes_of_tiles
 
 __all__ = [
+    "DAY",
     "centres_of",
     "check_point",
     "covering",

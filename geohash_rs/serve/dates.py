@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geohash_rs.export.plain_text import scene_name
-from geohash_rs.serve.shown import DAY, UNDATED, day_name
+from geohash_rs.retrieval.at_point import DAY
+from geohash_rs.serve.shown import UNDATED, day_name
 from geohash_rs.store.segment.read import Segment
 
 __all__ = ["PartInView", "dates_of"]

@@ -12,15 +12,15 @@ import pandas as pd
 
 from geohash_rs.errors import QueryError
 from geohash_rs.export.plain_text import scene_name
+from geohash_rs.retrieval.at_point import DAY
 from geohash_rs.store.search.filters import TimeRange, parse_time
 from geohash_rs.store.search.rules import rules_of
 from geohash_rs.store.search.where import Where
 from geohash_rs.store.segment.read import Segment
 from geohash_rs.store.snapshot import Snapshot
 
-__all__ = ["DAY", "EVERYTHING", "UNDATED", "Asked", "Shown", "day_name"]
+__all__ = ["EVERYTHING", "UNDATED", "Asked", "Shown", "day_name"]
 
-DAY = 86_400_000_000  # microseconds
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 UNDATED = "undated"  # the day of tiles without a date
 

@@ -70,7 +70,7 @@ def test_prune_lists_asks_and_keeps_what_a_missing_disk_held(run, archive, folde
     assert f"kept 4 tiles of 1 scene: every scene of {folder}/deep is missing" in err
     code, _, err = run("prune", archive)
     assert code == 2
-    assert "there is no terminal to ask on; pass --yes" in err
+    assert "cannot ask without a terminal; pass --yes" in err
     answer("n")
     code, _, err = run("prune", archive)
     assert (code, "nothing was changed" in err) == (1, True)

@@ -9,7 +9,6 @@ import timm
 import torch
 from PIL import Image
 
-from geohash_rs.cli import main
 from geohash_rs.cli.evaluate import evaluate_command
 from geohash_rs.evaluate import PROTOCOLS
 from geohash_rs.hashing.shipped import load_hasher
@@ -25,22 +24,6 @@ def root(tmp_path):
             picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
             picture.save(tmp_path / "data" / name / f"{number}.png")
     return tmp_path / "data"
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command and return its exit code and output."""
-
-    def call(*words):
-        code = 0
-        try:
-            main([str(word) for word in words])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def test_a_local_state_dict_is_evaluated_and_everything_is_written(root, tmp_path, run):

@@ -13,7 +13,7 @@ import geopandas as gpd
 import pytest
 
 from geohash_rs import Archive
-from geohash_rs.cli import main, query_server
+from geohash_rs.cli import query_server
 from geohash_rs.serve.addresses import place_of
 from tests.serve.conftest import start
 
@@ -27,19 +27,6 @@ except SystemExit as ending:
 print("imported", *[n for n in ("numpy", "pyarrow", "pandas", "torch") if n in sys.modules])
 sys.exit(code)
 """
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process; return its exit code, output and error output."""
-
-    def call(*words):
-        with pytest.raises(SystemExit) as left:
-            main([str(word) for word in words])
-        seen = capsys.readouterr()
-        return left.value.code or 0, seen.out, seen.err
-
-    return call
 
 
 @pytest.fixture(scope="session")
