@@ -17,7 +17,7 @@ import geohash_rs
 from geohash_rs import Archive
 from geohash_rs.errors import ExportError, GeoHashRSWarning
 from geohash_rs.export.site import folder
-from geohash_rs.export.site.folder import check_site_output, is_site_path, write_site
+from geohash_rs.export.site.folder import check_site_output, is_site_path, site_size, write_site
 from geohash_rs.pictures.world import FILE, unpack_lines
 from geohash_rs.retrieval.at_point import tiles_at
 from geohash_rs.store.search.where import Where
@@ -633,6 +633,15 @@ def test_missing_pictures_are_counted_once_with_the_reason(tmp_path, write_scene
     with pytest.warns(GeoHashRSWarning, match=r"^4 pictures are missing: .*tif.*1 more") as said:
         write_site(made.to_table(), tmp_path / "site", name="ground", pictures=True)
     assert len(said) == 1
+
+
+def test_the_size_that_is_said_before_is_about_that_of_the_folder(site, archive, tmp_path):
+    few = Archive.create(tmp_path / "few", num_bits=16)
+    few.add_codes(archive.codes([0]), archive.tiles([0]))
+    write_site(few.to_table(), tmp_path / "site", name="few")
+    for written, count in ((site, len(archive)), (tmp_path / "site", 1)):
+        size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
+        assert size / 2 < site_size(count, 16, pictures=False) < size * 2
 
 
 def test_a_folder_is_told_from_a_file_and_not_lost(site, tmp_path, archive):

@@ -44,6 +44,7 @@ PICTURE = 128  # px
 EXACT = 2**53  # JavaScript's numbers are exact below
 # Estimates per tile, bytes: details of 64 neighbours, and a picture.
 DETAILS, WEBP = 40, 4000
+PAGE = 220_000  # bytes of the page itself, with coastlines
 
 
 def is_site_path(path: str | os.PathLike[str]) -> bool:
@@ -98,7 +99,7 @@ def site_size(num_tiles: int, num_bits: int, *, pictures: bool) -> int:
     """
     each = num_bits // 8 + 24 + DETAILS + (WEBP if pictures else 0)
     data = num_tiles * each
-    return data if data > SMALL else round(data * 7 / 3)
+    return PAGE + (data if data > SMALL else round(data * 7 / 3))
 
 
 def write_site(
