@@ -104,7 +104,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         args: Arguments of the command line; None takes those of this process.
     """
     words = sys.argv[1:] if args is None else args
-    atexit.register(gc.freeze)  # spares a search for garbage in torch and pandas before the exit
+    atexit.register(_skip_last_collection)
     _escape_unprintable()
     if "--traceback" not in words:
         warnings.simplefilter("ignore", FutureWarning)  # for programmers; Python ignores its kin
@@ -134,6 +134,15 @@ def main(args: list[str] | None = None) -> NoReturn:
     except Exception as error:
         _fail(error, words)
     sys.exit(code or 0)
+
+
+def _skip_last_collection() -> None:
+    """Spare the search for garbage in torch and pandas at the exit, a third of a second.
+
+    Not after training: what PyTorch compiles with reports all that was not collected.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()
 
 
 def _escape_unprintable() -> None:
