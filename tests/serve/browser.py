@@ -1,5 +1,6 @@
 """The page in a browser, driven as a person would."""
 
+import json
 import time
 
 import pytest
@@ -11,9 +12,12 @@ class Page:
     """The page, its console messages, and the hosts that it contacted."""
 
     def __init__(self, browser, address, screenshots, **options):
-        self.context = browser.new_context(
-            **{"viewport": {"width": 1280, "height": 860}, **options}
-        )
+        usual = {
+            "viewport": {"width": 1280, "height": 860},
+            # without a graphics card, a map takes as long as it has pixels
+            "device_scale_factor": 1 if screenshots else 0.25,
+        }
+        self.context = browser.new_context(**{**usual, **options})
         self.context.set_default_timeout(WAIT)
         self.page = self.context.new_page()
         self.address, self.screenshots = address, screenshots
@@ -55,9 +59,17 @@ class Page:
         self.page.mouse.click(*self.on_map(across, down), **options)
 
     def ask(self, script):
-        """Evaluate a script with the page's own `state`, `places` and `known`."""
+        """Evaluate a script with the page's own `state`, `places` and `known`.
+
+        What it returns is sent here: a map, which maps' own methods return, takes seconds.
+        """
         names = "{ state, places, known }"
         return self.page.evaluate(f"import('/static/session.js').then(({names}) => {script})")
+
+    def look_at(self, lon, lat, **options):
+        """Move the map without an animation."""
+        place = json.dumps({"center": [lon, lat], **options})
+        self.ask(f"{{ known.view.map.jumpTo({place}); }}")
 
     def centre_on(self, tile):
         """Centre the map on a tile, whatever its id is this time."""
@@ -82,6 +94,9 @@ class Page:
         return self.page.evaluate("document.activeElement.id")
 
     def shoot(self, name):
+        """Take a screenshot, if somebody wants to look at them."""
+        if self.screenshots is None:
+            return
         self.page.wait_for_load_state("networkidle", timeout=WAIT)  # including the scenes' pictures
         self.page.wait_for_timeout(700)  # the map draws shortly after its data arrives
         self.page.screenshot(path=self.screenshots / f"{name}.png")

@@ -53,10 +53,12 @@ def address(coast_archive):
 
 
 @pytest.fixture(scope="session")
-def screenshots(tmp_path_factory):
-    """The folder for screenshots: $GEOHASH_RS_SCREENSHOTS, or a folder of this run."""
+def screenshots():
+    """The folder for screenshots, $GEOHASH_RS_SCREENSHOTS, or None."""
     chosen = os.environ.get("GEOHASH_RS_SCREENSHOTS")
-    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
+    if not chosen:
+        return None
+    folder = Path(chosen)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -96,8 +96,10 @@ def dates_at(seen, *spots):
     colours = np.array([colour_of(number) for number in range(10)])
     shot = np.asarray(Image.open(BytesIO(seen.page.screenshot())).convert("RGB"), float)
     found = []
-    for x, y in spots:  # next to the numbers of ranks
-        seen_here = shot[int(y) + 5 : int(y) + 8, int(x) + 5 : int(x) + 8].mean(axis=(0, 1))
+    scale = seen.page.evaluate("devicePixelRatio")
+    for spot in spots:  # next to the numbers of ranks
+        x, y = (int((along + 5) * scale) for along in spot)
+        seen_here = shot[y : y + 2, x : x + 2].mean(axis=(0, 1))
         away = np.abs(colours - seen_here).max(axis=1)
         found.append(int(away.argmin()) if away.min() < 12 else -1)
     return found
@@ -121,7 +123,7 @@ def click(seen, x, y):
 
 
 def test_on_every_date_a_click_takes_the_tile_that_is_seen(visit, place, archive):
-    seen = visit(at=place, viewport=SMALL).open("#k=1")
+    seen = visit(at=place, viewport=SMALL, device_scale_factor=0.5).open("#k=1")
     page = seen.page
     page.focus("#date")
     page.keyboard.press("End")
@@ -144,7 +146,7 @@ def test_on_every_date_a_click_takes_the_tile_that_is_seen(visit, place, archive
 
 
 def test_with_all_dates_a_click_takes_the_latest_tile_there(visit, place, archive):
-    seen = visit(at=place, viewport=SMALL).open("#k=1")
+    seen = visit(at=place, viewport=SMALL, device_scale_factor=0.5).open("#k=1")
     assert seen.page.inner_text("#date-text") == "10 dates, latest on top"
     spots = [column(seen, number) for number in range(10)]
     wait_for(seen, spots, [*range(10)])
@@ -194,7 +196,7 @@ def test_back_after_a_range_that_leaves_out_the_date_returns_to_the_date(visit, 
 
 
 def test_when_limits_what_is_seen_and_taken(visit, place, archive):
-    seen = visit(at=place, viewport=SMALL).open(f"#k=1&date={DATES[8]}")
+    seen = visit(at=place, viewport=SMALL, device_scale_factor=0.5).open(f"#k=1&date={DATES[8]}")
     page = seen.page
     assert page.inner_text("#date-text") == DATES[8]
     page.click("#filters summary")

@@ -112,7 +112,7 @@ def test_a_slider_is_one_step_and_a_reload_keeps_the_step_and_the_map(visit):
         seen.address_has(f"within={radius}")
         seen.until(IDLE)
     found = seen.ids()
-    seen.ask("known.view.map.jumpTo({ center: [12, 54.05], zoom: 11 })")
+    seen.look_at(12, 54.05, zoom=11)
     page.wait_for_timeout(1000)
     page.reload()
     page.wait_for_selector("body[data-view]", state="attached")

@@ -134,7 +134,7 @@ def test_an_answered_search_keeps_the_corners_being_drawn(visit):
 def test_a_view_wider_than_half_the_globe_is_a_region(visit):
     seen = visit(viewport={"width": 1280, "height": 500}).open("#tiles=10")
     seen.settle()
-    seen.ask("known.view.map.jumpTo({ center: [230, 0], zoom: 0.9 })")
+    seen.look_at(230, 0, zoom=0.9)
     west, east = seen.ask(
         "{ const b = known.view.map.getBounds(); return [b.getWest(), b.getEast()]; }"
     )
@@ -170,12 +170,12 @@ def test_scenes_across_the_antimeridian_are_shown_together(visit, islands):
 
 
 def test_imagery_across_the_antimeridian_is_drawn_on_both_sides(visit, islands):
-    seen = visit(at=islands).open()
+    seen = visit(at=islands, device_scale_factor=1).open()
     seen.page.click("#tool-layers")
     seen.page.uncheck("#footprints-on")
     seen.page.click("#tool-layers")
     for centre in (179.995, -179.995):  # the map's world, and the next
-        seen.ask(f"known.view.map.jumpTo({{ center: [{centre}, -16.903], zoom: 13 }})")
+        seen.look_at(centre, -16.903, zoom=13)
         seen.page.wait_for_load_state("networkidle")
         seen.page.wait_for_timeout(1500)
         assert seen.ask("known.view.map.getLayer('scene-0') !== undefined")

@@ -199,7 +199,7 @@ def test_coastlines_are_drawn_far_out_and_not_where_they_would_mislead(visit):
     page = seen.page
     page.wait_for_timeout(500)
     assert not page.evaluate("document.body.hasAttribute('data-world')")
-    seen.ask("known.view.map.jumpTo({ center: [12, 54], zoom: 5 })")
+    seen.look_at(12, 54, zoom=5)
     seen.until("document.body.hasAttribute('data-world')")
     page.wait_for_timeout(1000)
     assert seen.ask(DRAWN) > 10
@@ -224,7 +224,7 @@ def test_coastlines_that_cannot_be_read_are_no_problem(visit):
     seen = visit()
     seen.page.route("**/world_lines.gz", lambda route: route.fulfill(body="no lines"))
     seen.open()
-    seen.ask("known.view.map.jumpTo({ center: [12, 54], zoom: 5 })")
+    seen.look_at(12, 54, zoom=5)
     until_asked = (
         "performance.getEntriesByType('resource').some((one) => /world_lines/.test(one.name))"
     )
@@ -243,7 +243,7 @@ def test_a_base_map_takes_the_place_of_coastlines(visit, coast_archive):
         seen = visit(at=url)
         seen.page.route("http://127.0.0.1:9/**", lambda route: route.abort())
         seen.open()
-        seen.ask("known.view.map.jumpTo({ center: [12, 54], zoom: 5 })")
+        seen.look_at(12, 54, zoom=5)
         seen.page.wait_for_timeout(2500)
         assert not [one for one in seen.asked if "world_lines" in one]
         seen.errors.clear()  # about the base map, which is not there
