@@ -139,7 +139,7 @@ def main(args: list[str] | None = None) -> NoReturn:
 def _skip_last_collection() -> None:
     """Spare the search for garbage in torch and pandas at the exit, a third of a second.
 
-    Not after training: what PyTorch compiles with reports all that was not collected.
+    Not after training: Triton, which PyTorch loads for that, prints what was not collected.
     """
     if "triton" not in sys.modules:
         gc.freeze()

@@ -9,13 +9,16 @@ WAIT = 120_000  # ms; a busy machine without a graphics card draws maps slowly
 
 
 class Page:
-    """The page, its console messages, and the hosts that it contacted."""
+    """The page, its console messages, and the hosts that it contacted.
 
-    def __init__(self, browser, address, screenshots, **options):
+    Without a graphics card, a map takes as long as it has pixels: `scale` is how many of them there
+    are to a CSS pixel, for tests that read colours. Screenshots that somebody wants have them all.
+    """
+
+    def __init__(self, browser, address, screenshots, scale=0.25, **options):
         usual = {
             "viewport": {"width": 1280, "height": 860},
-            # without a graphics card, a map takes as long as it has pixels
-            "device_scale_factor": 1 if screenshots else 0.25,
+            "device_scale_factor": 1 if screenshots else scale,
         }
         self.context = browser.new_context(**{**usual, **options})
         self.context.set_default_timeout(WAIT)

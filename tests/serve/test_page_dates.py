@@ -123,7 +123,7 @@ def click(seen, x, y):
 
 
 def test_on_every_date_a_click_takes_the_tile_that_is_seen(visit, place, archive):
-    seen = visit(at=place, viewport=SMALL, device_scale_factor=0.5).open("#k=1")
+    seen = visit(at=place, viewport=SMALL, scale=0.5).open("#k=1")
     page = seen.page
     page.focus("#date")
     page.keyboard.press("End")
@@ -146,7 +146,7 @@ def test_on_every_date_a_click_takes_the_tile_that_is_seen(visit, place, archive
 
 
 def test_with_all_dates_a_click_takes_the_latest_tile_there(visit, place, archive):
-    seen = visit(at=place, viewport=SMALL, device_scale_factor=0.5).open("#k=1")
+    seen = visit(at=place, viewport=SMALL, scale=0.5).open("#k=1")
     assert seen.page.inner_text("#date-text") == "10 dates, latest on top"
     spots = [column(seen, number) for number in range(10)]
     wait_for(seen, spots, [*range(10)])
@@ -196,7 +196,7 @@ def test_back_after_a_range_that_leaves_out_the_date_returns_to_the_date(visit, 
 
 
 def test_when_limits_what_is_seen_and_taken(visit, place, archive):
-    seen = visit(at=place, viewport=SMALL, device_scale_factor=0.5).open(f"#k=1&date={DATES[8]}")
+    seen = visit(at=place, viewport=SMALL, scale=0.5).open(f"#k=1&date={DATES[8]}")
     page = seen.page
     assert page.inner_text("#date-text") == DATES[8]
     page.click("#filters summary")

@@ -170,7 +170,7 @@ def test_scenes_across_the_antimeridian_are_shown_together(visit, islands):
 
 
 def test_imagery_across_the_antimeridian_is_drawn_on_both_sides(visit, islands):
-    seen = visit(at=islands, device_scale_factor=1).open()
+    seen = visit(at=islands, scale=1).open()
     seen.page.click("#tool-layers")
     seen.page.uncheck("#footprints-on")
     seen.page.click("#tool-layers")
