@@ -163,6 +163,36 @@ def test_a_check_of_random_tiles_gives_a_promise(map_concept):
     seen.until("document.querySelector('#promise').textContent.startsWith('Not calibrated')")
 
 
+def test_areas_are_said_to_be_drawn_only_at_the_last_score(map_concept):
+    seen = map_concept()
+    seen.page.evaluate(  # move the slider at the moment at which an answer about areas comes in
+        """() => {
+          const [slider, real] = [document.querySelector("#threshold"), window.fetch];
+          const moved = (step) => {
+            slider.value = Number(slider.value) + step * Number(slider.step);
+            slider.dispatchEvent(new Event("input"));
+          };
+          const areas = document.querySelector("#areas");
+          window.said = [];
+          new MutationObserver((changes) => window.said.push(...changes.map(() => areas.ariaBusy)))
+            .observe(areas, { attributeFilter: ["aria-busy"] });
+          window.fetch = async (...request) => {
+            const response = await real(...request);
+            if (request[0] === "/api/concept/areas") {
+              window.fetch = real;
+              moved(-20);
+            }
+            return response;
+          };
+          moved(-20);
+        }"""
+    )
+    seen.until("window.said.includes('false')")
+    drawn(seen)
+    seen.page.wait_for_timeout(500)
+    assert seen.page.evaluate("window.said") == ["true", "true", "false"]
+
+
 def test_judgements_are_undone_and_redone_but_not_while_typing(map_concept):
     seen = map_concept()
     page = seen.page

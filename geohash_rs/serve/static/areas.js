@@ -77,7 +77,7 @@ async function draw() {
   }
   asking = null;
   if (outdated && learned.answer) draw();
-  else $("areas").setAttribute("aria-busy", "false");
+  else if (!waiting) $("areas").setAttribute("aria-busy", "false");
 }
 
 function later() {
