@@ -356,7 +356,7 @@ def _add_search(app: FastAPI, searcher: Searcher) -> None:
     @app.post("/api/export", responses={**WRONG, **FILES})
     def export_kept(request: ExportRequest) -> Response:
         """Write tiles to a file."""
-        return _file(searcher, searcher.kept(request.tiles), request.format)
+        return _file(searcher, searcher.kept(request), request.format)
 
 
 def _file(

@@ -12,6 +12,7 @@ __all__ = [
     "ConceptAnswer",
     "ConceptRequest",
     "ErrorAnswer",
+    "Examples",
     "ExportRequest",
     "JudgeRequest",
     "KeptTile",
@@ -74,12 +75,32 @@ class PatchExample(Strict):
     )
 
 
-class SearchRequest(Filters):
-    """The examples to search with, and the filters."""
+class Examples(Strict):
+    """What to search with: tiles and patches, right and wrong."""
 
     tiles: list[TileId] = Field(default=[], max_length=MOST_EXAMPLES, description="Example tiles.")
+    negatives: list[TileId] = Field(
+        default=[],
+        max_length=MOST_EXAMPLES,
+        description="Example tiles that matches should not look like.",
+    )
+    patches: list[PatchExample] = Field(
+        default=[], max_length=MOST_PATCHES, description="Example patches."
+    )
+    negative_patches: list[PatchExample] = Field(
+        default=[],
+        max_length=MOST_PATCHES,
+        description="Example patches that matches should not look like.",
+    )
+
+
+class SearchRequest(Filters, Examples):
+    """The examples to search with, and the filters."""
+
     codes: list[Code] = Field(
-        default=[], max_length=1024, description="Codes of an example patch, from /api/patch."
+        default=[],
+        max_length=1024,
+        description="Codes of an example patch, from /api/patch, in place of patches.",
     )
     hasher: str | None = Field(
         default=None, max_length=128, description="What made the codes, from /api/patch."
@@ -87,21 +108,8 @@ class SearchRequest(Filters):
     place: dict[str, Any] | None = Field(
         default=None, description="Footprint of the patch, GeoJSON geometry, for exclude_overlap."
     )
-    negatives: list[TileId] = Field(
-        default=[],
-        max_length=MOST_EXAMPLES,
-        description="Example tiles that matches should not look like.",
-    )
     point: Place | None = Field(
         default=None, description="Longitude and latitude of an example tile, as tile-at finds it."
-    )
-    patches: list[PatchExample] = Field(
-        default=[], max_length=MOST_PATCHES, description="Example patches, in place of codes."
-    )
-    negative_patches: list[PatchExample] = Field(
-        default=[],
-        max_length=MOST_PATCHES,
-        description="Example patches that matches should not look like.",
     )
     bbox: tuple[float, float, float, float] | None = Field(
         default=None,
@@ -146,6 +154,10 @@ class ExportRequest(Strict):
 
     format: Literal["geojson", "gpkg", "parquet", "csv"]
     tiles: list[KeptTile] = Field(min_length=1, max_length=10_000)
+    query: Examples | None = Field(
+        default=None,
+        description="What all of them were found with: the second layer of a GeoPackage.",
+    )
 
 
 class OtherMark(Strict):

@@ -27,7 +27,7 @@ from geohash_rs.export.plain_text import scene_name
 from geohash_rs.export.qgis_style import REASON_COLUMN
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
-from geohash_rs.retrieval.examples import Example
+from geohash_rs.retrieval.examples import Example, examples_frame
 from geohash_rs.retrieval.matches import Matches, rank_matches
 from geohash_rs.retrieval.patch_query import hash_patch
 from geohash_rs.retrieval.query import Query, join_queries, query_of_point, query_of_tile
@@ -39,7 +39,8 @@ from geohash_rs.serve.description import describe_archive
 from geohash_rs.serve.geojson import feature, feature_collection, read_polygon, short_names
 from geohash_rs.serve.messages import (
     ArchiveAnswer,
-    KeptTile,
+    Examples,
+    ExportRequest,
     PatchAnswer,
     PatchExample,
     SceneAnswer,
@@ -386,15 +387,12 @@ class Searcher:
         archive = self.archive.snapshot()  # unaffected by a concurrent refresh
         where = _where(archive, request)
         _check_apart(request)
-        positives = [_query_of(archive, patch) for patch in request.patches]
-        positives += [query_of_tile(archive, tile_id) for tile_id in request.tiles]
+        positives, negatives = _queries_of(archive, request)
         if request.point is not None:
             positives.append(query_of_point(archive, request.point, where=where))
         if request.codes:
             place = None if request.place is None else read_polygon(request.place, "place")
             positives.append(Query(codes=codes_of(archive, request), footprint=place))
-        negatives = [_query_of(archive, patch) for patch in request.negative_patches]
-        negatives += [query_of_tile(archive, tile_id) for tile_id in request.negatives]
         return retrieve(
             archive,
             join_queries(positives, negatives),
@@ -410,24 +408,37 @@ class Searcher:
         where = _where(archive, request)
         return explain_unmet(archive, where, scenes=found["scene"], found=len(found))
 
-    def kept(self, tiles: Sequence[KeptTile]) -> gpd.GeoDataFrame:
+    def kept(self, request: ExportRequest) -> Matches:
         """Return kept matches as a table for export.
 
         Args:
-            tiles: Ids, with distance and similarity if they come from one search.
+            request: Ids, with distance and similarity if they come from one search.
 
         Returns:
             The columns of matches if all have a distance and similarity, otherwise those of tiles;
             to be passed through `shown` before anyone sees them.
+
+        Raises:
+            HasherMismatchError: If a patch was hashed before the archive was refitted.
+            QueryError: If the query has no positive example.
+            TileNotFoundError: If the archive has no such tile.
         """
-        frame = self._tiles([tile.tile_id for tile in tiles])
+        self.check()
+        archive = self.archive.snapshot()
+        tiles = request.tiles
+        frame = archive.tiles(np.array([tile.tile_id for tile in tiles], dtype=np.int64))
         if any(tile.distance is None or tile.similarity is None for tile in tiles):
-            return frame
-        return rank_matches(
-            frame,
-            np.array([tile.distance for tile in tiles], dtype=np.int32),
-            similarity=np.array([tile.similarity for tile in tiles], dtype=np.float64),
-        )
+            matches = Matches(frame)
+        else:
+            matches = rank_matches(
+                frame,
+                np.array([tile.distance for tile in tiles], dtype=np.int32),
+                similarity=np.array([tile.similarity for tile in tiles], dtype=np.float64),
+            )
+        if request.query is not None:
+            query = join_queries(*_queries_of(archive, request.query))
+            matches.examples = examples_frame(query.examples, query.wrong)
+        return matches
 
 
 def _without_folder(reason: object, scene: str | None) -> str | None:
@@ -471,6 +482,15 @@ def _where(archive: Snapshot, request: SearchRequest) -> Where:
         labels=request.labels,
         tile_size=request.tile_sizes,
     )
+
+
+def _queries_of(archive: Snapshot, request: Examples) -> tuple[list[Query], list[Query]]:
+    """Make a query of each example, of those that are right and of those that are wrong."""
+    right = [_query_of(archive, patch) for patch in request.patches]
+    right += [query_of_tile(archive, tile_id) for tile_id in request.tiles]
+    wrong = [_query_of(archive, patch) for patch in request.negative_patches]
+    wrong += [query_of_tile(archive, tile_id) for tile_id in request.negatives]
+    return right, wrong
 
 
 def _query_of(archive: Snapshot, patch: PatchExample) -> Query:

@@ -5,6 +5,8 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 from .client import abort
 from .strip import RIGHT, WRONG
 
+PATCH = ("name", "codes", "hasher", "place")  # what the server takes of its own answer
+
 
 class Search(QObject):
     """The examples of a search, and the requests that use them.
@@ -36,6 +38,7 @@ class Search(QObject):
         self._client = client
         self._patch = None  # the server's description of a patch
         self._tile = None
+        self._asked = {}  # the examples of the last matches
         self._replies = []
 
     def forget(self):
@@ -117,22 +120,27 @@ class Search(QObject):
         if not right and self._patch is None:
             self.failed.emit("Draw a rectangle, click a tile, drop a file or mark a match right.")
             return
-        body = {**request, "tiles": right, "negatives": [one for one in wrong if one not in right]}
+        asked = {"tiles": right, "negatives": [one for one in wrong if one not in right]}
         if self._patch is not None:
-            body |= {"codes": self._patch["codes"], "hasher": self._patch["hasher"]}
-            body["place"] = self._patch["place"] or None
-        self._ask("/api/search", body, lambda answer: self.found.emit(answer["features"]))
+            asked["patches"] = [{name: self._patch[name] or None for name in PATCH}]
+
+        def found(answer):
+            self._asked = asked
+            self.found.emit(answer["features"])
+
+        self._ask("/api/search", {**request, **asked}, found)
 
     def export(self, features, done):
-        """Write matches to a GeoPackage with the style and the pictures.
+        """Write matches and what was searched with to a GeoPackage, with styles and pictures.
 
         Args:
-            features: As in the signal `found`.
+            features: As in the signal `found`, of the last search.
             done: Called with the file, bytes.
         """
         names = ("tile_id", "distance", "similarity")
         tiles = [{name: one["properties"][name] for name in names} for one in features]
-        self._ask("/api/export", {"format": "gpkg", "tiles": tiles}, done)
+        body = {"format": "gpkg", "tiles": tiles, "query": self._asked}
+        self._ask("/api/export", body, done)
 
     def _get(self, path, done, **query):
         self._replies.append(self._client.get(path, done, self.failed.emit, **query))

@@ -20,6 +20,7 @@ from qgis.core import (
     QgsRasterLayer,
     QgsRectangle,
     QgsSettings,
+    QgsVectorLayer,
 )
 from qgis.PyQt.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from qgis.PyQt.QtGui import QColor, QDropEvent, QImage
@@ -343,6 +344,8 @@ report["saved"] = {
     "fields": [field.name() for field in kept.fields()],
     "renderer": type(kept.renderer()).__name__,
 }
+query = QgsVectorLayer(f"{folder}/kept.gpkg|layername=matches_query", "query", "ogr")
+report["saved_query"] = [one["example"] for one in query.getFeatures()]
 desktop.picture(out / "saved.png")
 
 # Processing

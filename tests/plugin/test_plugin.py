@@ -303,6 +303,7 @@ def test_matches_are_saved_with_their_style_and_pictures(session):
     assert saved["count"] == 24
     assert "picture" in saved["fields"]
     assert saved["renderer"] == "QgsGraduatedSymbolRenderer"
+    assert session["saved_query"] == ["town.tif"]
 
 
 def test_an_archive_in_a_database_is_asked_by_commands(session, coast):

@@ -257,7 +257,8 @@ def test_files_for_others_hold_only_pictures_that_they_may_see(
     ids = {Path(scene).name: int(tile) for tile, scene in tiles[["tile_id", "scene"]].to_numpy()}
     request = {"tiles": [ids["1.tif"]], "negatives": [ids["0.tif"]], "format": "gpkg"}
     match = {"tile_id": ids["2.tif"], "distance": 1, "similarity": 0.5}
-    kept = {"tiles": [match], "format": "gpkg"}
+    query = {name: request[name] for name in ("tiles", "negatives")}
+    kept = {"tiles": [match], "format": "gpkg", "query": query}
     files = {"search": ("/api/search/file", request), "kept": ("/api/export", kept)}
     ask = asker(url)
     with pytest.warns(GeoHashRSWarning):  # of 0.tif, which is damaged
@@ -268,11 +269,12 @@ def test_files_for_others_hold_only_pictures_that_they_may_see(
         (tmp_path / f"{name}.gpkg").write_bytes(content)
     stop()
     found = gpd.read_file(tmp_path / "search.gpkg", layer="matches")
-    examples = gpd.read_file(tmp_path / "search.gpkg", layer="matches_query")
     assert set(found["scene"]) == {"1.tif", "2.tif"}
-    assert examples["scene"].tolist() == ["1.tif", "0.tif"]
-    assert examples["picture"].notna().tolist() == [allowed, False]
-    assert "0.tif" in examples["no_picture"].iloc[1]
+    for name in answers:
+        examples = gpd.read_file(tmp_path / f"{name}.gpkg", layer="matches_query")
+        assert examples["scene"].tolist() == ["1.tif", "0.tif"]
+        assert examples["picture"].notna().tolist() == [allowed, False]
+        assert "0.tif" in examples["no_picture"].iloc[1]
     for table in (found, gpd.read_file(tmp_path / "kept.gpkg", layer="matches")):
         assert ("picture" in table and table["picture"].notna().all()) == allowed
 

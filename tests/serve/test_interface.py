@@ -115,6 +115,8 @@ def test_pictures_are_those_of_the_scene(ask, coast_archive):
 
 
 MANY = {"codes": ["00" * 8] * 1024}  # of a patch
+KEPT = {"format": "gpkg", "tiles": [{"tile_id": 1}]}
+STALE = {"codes": ["00" * 8], "hasher": "sha256:0"}  # a patch hashed by another hasher
 REFUSED = [
     ("GET", "/api/thumbnail/999999.webp", None, 404, "999999"),
     ("GET", "/api/thumbnail/-1.webp", None, 422, "tile_id"),
@@ -152,6 +154,9 @@ REFUSED = [
     ("POST", "/api/search", {"tiles": [1], "time": ["2024", "2023"]}, 422, "2024"),
     ("POST", "/api/export", {"format": "shp", "tiles": [{"tile_id": 1}]}, 422, "format"),
     ("POST", "/api/export", {"format": "csv", "tiles": [{"tile_id": 10**9}]}, 404, "1000000000"),
+    ("POST", "/api/export", {**KEPT, "query": {"tiles": [10**9]}}, 404, "1000000000"),
+    ("POST", "/api/export", {**KEPT, "query": {}}, 422, "needs a positive example"),
+    ("POST", "/api/export", {**KEPT, "query": {"patches": [STALE]}}, 422, "Drop the patch again"),
 ]
 
 

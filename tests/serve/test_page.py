@@ -82,6 +82,10 @@ def test_a_user_searches_judges_draws_keeps_downloads_and_returns(visit, tmp_pat
         bounds = read.total_bounds
         assert bounds[2] > west
         assert bounds[0] < east
+    query = gpd.read_file(tmp_path / "matches.gpkg", layer="matches_query")
+    asked = re.search(r"tiles=(\d+),(\d+)", page.url).groups()
+    assert query["tile_id"].tolist() == [*map(int, asked), rejected]
+    assert query["positive"].tolist() == [True, True, False]
 
     again = visit().open("#" + page.url.split("#")[1])
     again.settle().shoot("7-restored-from-the-link")

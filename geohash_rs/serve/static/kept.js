@@ -23,8 +23,9 @@ async function download() {
   const format = $("format").value;
   const comparable = ofOneQuery();
   const tiles = [...state.kept].map(([id, { distance, similarity }]) => (comparable ? { tile_id: id, distance, similarity } : { tile_id: id }));
+  const query = comparable ? JSON.parse([...state.kept.values()][0].query) : null;
   try {
-    save(await api.exportKept({ format, tiles }), `matches.${format}`);
+    save(await api.exportKept({ format, tiles, query }), `matches.${format}`);
   } catch (error) {
     say(error.message);
   }

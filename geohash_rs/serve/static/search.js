@@ -8,6 +8,7 @@ import { arrive, settle, step } from "./steps.js";
 import { facts, known, learn, patchOf, places, show, state, tileIds } from "./session.js";
 
 const MOST_PLACES = 5000; // footprints to remember
+const MOST_NAME = 100; // characters of a patch's name
 let searching = null;
 
 // Searches of the same kind that follow each other are one step of the history.
@@ -27,16 +28,16 @@ export async function search({ fit = false, kind = null } = {}) {
   show();
   const patch = patchOf();
   const before = performance.now();
-  const query = JSON.stringify([tileIds(), patch?.codes, state.negatives]);
+  const query = examples(patch);
   try {
-    const found = await api.search(requestOf(patch), signal);
+    const found = await api.search({ ...query, ...limits() }, signal);
     if (places.size > MOST_PLACES) [places, facts].forEach((one) => one.clear());
     found.features.forEach(learn);
     await knowPlaces();
     if (signal.aborted) return;
     const took = Math.round(performance.now() - before);
     const note = found.features.length ? `${found.features.length} in ${took} ms` : "None: widen the region, time or distance.";
-    Object.assign(state, { matches: found.features, asked, query, note, busy: false });
+    Object.assign(state, { matches: found.features, asked, query: JSON.stringify(query), note, busy: false });
     show();
     if (fit) known.view.fit([...state.matches.map((one) => one.geometry), patch?.place]);
   } catch (error) {
@@ -45,13 +46,13 @@ export async function search({ fit = false, kind = null } = {}) {
   }
 }
 
-function requestOf(patch) {
+function examples(patch) {
+  const patches = patch ? [{ name: patch.name.slice(0, MOST_NAME), codes: patch.codes, hasher: patch.hasher ?? null, place: patch.place ?? null }] : [];
+  return { tiles: tileIds(), negatives: state.negatives, patches };
+}
+
+function limits() {
   return {
-    tiles: tileIds(),
-    codes: patch?.codes ?? [],
-    hasher: patch?.hasher ?? null,
-    place: patch?.place ?? null,
-    negatives: state.negatives,
     k: state.k,
     max_distance: state.radius,
     region: state.region,

@@ -2,7 +2,7 @@
 import * as link from "./link.js";
 import { keepFocus } from "./page.js";
 
-// asked and query identify the search behind the matches, with and without its filters.
+// What the matches were searched with: asked identifies it, query is its examples in JSON.
 export const state = { ...link.read(""), matches: [], asked: "", query: "", note: "", busy: false, kept: new Map() };
 export const places = new Map(); // tile id -> footprint, of examples and matches
 export const facts = new Map(); // tile id -> properties, of the same tiles
