@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 import threading
 from _thread import interrupt_main
@@ -62,6 +63,7 @@ def serve_command(archive: str, port: int, host: str, base_map: str | None, attr
     from geohash_rs.serve.server import run_server
 
     if attached:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
         threading.Thread(target=_follow_input, daemon=True).start()
     remote = None
     if "://" in archive:

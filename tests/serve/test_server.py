@@ -163,11 +163,13 @@ def test_a_database_is_refused_with_what_searches_it():
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no signals")
-def test_the_server_ends_when_its_owner_is_killed(coast_archive):
+@pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])  # as in `script.sh &`
+def test_the_server_ends_when_its_owner_is_killed(coast_archive, handler):
     words = [sys.executable, "-m", "geohash_rs", "serve", coast_archive]
     words += ["--port", "0", "--attached"]
     owner = (
-        "import subprocess, sys, time\n"
+        "import signal, subprocess, sys, time\n"
+        f"signal.signal(signal.SIGINT, signal.{handler})\n"
         "child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
         "child.stdout.readline()\n"
         "print(child.pid, flush=True)\n"
@@ -182,6 +184,8 @@ def test_the_server_ends_when_its_owner_is_killed(coast_archive):
         os.kill(child, 0)
         running.send_signal(signal.SIGKILL)
         until = time.monotonic() + 30
-        while Path(f"/proc/{child}").exists() and time.monotonic() < until:
+        while (alive := Path(f"/proc/{child}").exists()) and time.monotonic() < until:
             time.sleep(0.1)
-        assert not Path(f"/proc/{child}").exists()
+        if alive:
+            os.kill(child, signal.SIGKILL)
+        assert not alive
