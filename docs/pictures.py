@@ -23,6 +23,7 @@ EARLIER = Path(__file__).parent / "taken"
 LOG = logging.getLogger(__name__)
 DRAWN = ("grid.png", "look.png", "queries.png", "footprints.png", "bits.png")
 TAKEN = ("page.jpg", "html.jpg")
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
@@ -71,7 +72,7 @@ def take_pictures(archive, search: str, matches: Path) -> None:
     except ImportError as error:
         reason = f"{error.name} is not installed"
     else:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
         reason = "" if chromium else "Chromium is not installed"
     if reason:
         copy_taken(reason)
