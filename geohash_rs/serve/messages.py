@@ -12,13 +12,14 @@ __all__ = [
     "ConceptAnswer",
     "ConceptRequest",
     "ErrorAnswer",
-    "Examples",
     "ExportRequest",
     "JudgeRequest",
+    "KeptQuery",
     "KeptTile",
     "LimitAnswer",
     "ListedScene",
     "MarksAnswer",
+    "NamedPatch",
     "OtherMark",
     "PatchAnswer",
     "PatchExample",
@@ -64,43 +65,28 @@ class Filters(Strict):
     )
 
 
-class PatchExample(Strict):
-    """An example patch, from /api/patch."""
+class NamedPatch(Strict):
+    """A patch as people see it, from /api/patch."""
 
     name: str = Field(default="patch", max_length=100)
-    codes: list[Code] = Field(min_length=1, max_length=1024)
-    hasher: str | None = Field(default=None, max_length=128, description="What made the codes.")
     place: dict[str, Any] | None = Field(
         default=None, description="Its footprint, GeoJSON geometry."
     )
 
 
-class Examples(Strict):
-    """What to search with: tiles and patches, right and wrong."""
+class PatchExample(NamedPatch):
+    """An example patch, from /api/patch."""
 
-    tiles: list[TileId] = Field(default=[], max_length=MOST_EXAMPLES, description="Example tiles.")
-    negatives: list[TileId] = Field(
-        default=[],
-        max_length=MOST_EXAMPLES,
-        description="Example tiles that matches should not look like.",
-    )
-    patches: list[PatchExample] = Field(
-        default=[], max_length=MOST_PATCHES, description="Example patches."
-    )
-    negative_patches: list[PatchExample] = Field(
-        default=[],
-        max_length=MOST_PATCHES,
-        description="Example patches that matches should not look like.",
-    )
+    codes: list[Code] = Field(min_length=1, max_length=1024)
+    hasher: str | None = Field(default=None, max_length=128, description="What made the codes.")
 
 
-class SearchRequest(Filters, Examples):
+class SearchRequest(Filters):
     """The examples to search with, and the filters."""
 
+    tiles: list[TileId] = Field(default=[], max_length=MOST_EXAMPLES, description="Example tiles.")
     codes: list[Code] = Field(
-        default=[],
-        max_length=1024,
-        description="Codes of an example patch, from /api/patch, in place of patches.",
+        default=[], max_length=1024, description="Codes of an example patch, from /api/patch."
     )
     hasher: str | None = Field(
         default=None, max_length=128, description="What made the codes, from /api/patch."
@@ -108,8 +94,21 @@ class SearchRequest(Filters, Examples):
     place: dict[str, Any] | None = Field(
         default=None, description="Footprint of the patch, GeoJSON geometry, for exclude_overlap."
     )
+    negatives: list[TileId] = Field(
+        default=[],
+        max_length=MOST_EXAMPLES,
+        description="Example tiles that matches should not look like.",
+    )
     point: Place | None = Field(
         default=None, description="Longitude and latitude of an example tile, as tile-at finds it."
+    )
+    patches: list[PatchExample] = Field(
+        default=[], max_length=MOST_PATCHES, description="Example patches, in place of codes."
+    )
+    negative_patches: list[PatchExample] = Field(
+        default=[],
+        max_length=MOST_PATCHES,
+        description="Example patches that matches should not look like.",
     )
     bbox: tuple[float, float, float, float] | None = Field(
         default=None,
@@ -149,14 +148,23 @@ class KeptTile(Strict):
     similarity: float | None = Field(default=None, allow_inf_nan=False)
 
 
+class KeptQuery(Strict):
+    """What kept tiles were found with."""
+
+    tiles: list[TileId] = Field(default=[], max_length=MOST_EXAMPLES)
+    negatives: list[TileId] = Field(default=[], max_length=MOST_EXAMPLES)
+    patches: list[NamedPatch] = Field(default=[], max_length=MOST_PATCHES)
+
+
 class ExportRequest(Strict):
     """Tiles to write to a file, in this order."""
 
     format: Literal["geojson", "gpkg", "parquet", "csv"]
     tiles: list[KeptTile] = Field(min_length=1, max_length=10_000)
-    query: Examples | None = Field(
+    query: KeptQuery | None = Field(
         default=None,
-        description="What all of them were found with: the second layer of a GeoPackage.",
+        description="What all of them were found with: the second layer of a GeoPackage, which "
+        "other formats do not have.",
     )
 
 

@@ -27,7 +27,7 @@ from geohash_rs.export.plain_text import scene_name
 from geohash_rs.export.qgis_style import REASON_COLUMN
 from geohash_rs.pictures.permission import Permission
 from geohash_rs.pictures.tiles import Thumbnails, data_uri, encode_webp
-from geohash_rs.retrieval.examples import Example, examples_frame
+from geohash_rs.retrieval.examples import Example, examples_frame, tile_examples
 from geohash_rs.retrieval.matches import Matches, rank_matches
 from geohash_rs.retrieval.patch_query import hash_patch
 from geohash_rs.retrieval.query import Query, join_queries, query_of_point, query_of_tile
@@ -39,8 +39,9 @@ from geohash_rs.serve.description import describe_archive
 from geohash_rs.serve.geojson import feature, feature_collection, read_polygon, short_names
 from geohash_rs.serve.messages import (
     ArchiveAnswer,
-    Examples,
     ExportRequest,
+    KeptQuery,
+    NamedPatch,
     PatchAnswer,
     PatchExample,
     SceneAnswer,
@@ -387,12 +388,15 @@ class Searcher:
         archive = self.archive.snapshot()  # unaffected by a concurrent refresh
         where = _where(archive, request)
         _check_apart(request)
-        positives, negatives = _queries_of(archive, request)
+        positives = [_query_of(archive, patch) for patch in request.patches]
+        positives += [query_of_tile(archive, tile_id) for tile_id in request.tiles]
         if request.point is not None:
             positives.append(query_of_point(archive, request.point, where=where))
         if request.codes:
             place = None if request.place is None else read_polygon(request.place, "place")
             positives.append(Query(codes=codes_of(archive, request), footprint=place))
+        negatives = [_query_of(archive, patch) for patch in request.negative_patches]
+        negatives += [query_of_tile(archive, tile_id) for tile_id in request.negatives]
         return retrieve(
             archive,
             join_queries(positives, negatives),
@@ -419,8 +423,7 @@ class Searcher:
             to be passed through `shown` before anyone sees them.
 
         Raises:
-            HasherMismatchError: If a patch was hashed before the archive was refitted.
-            QueryError: If the query has no positive example.
+            RegionError: If the place of a patch is not a polygon.
             TileNotFoundError: If the archive has no such tile.
         """
         self.check()
@@ -435,9 +438,8 @@ class Searcher:
                 np.array([tile.distance for tile in tiles], dtype=np.int32),
                 similarity=np.array([tile.similarity for tile in tiles], dtype=np.float64),
             )
-        if request.query is not None:
-            query = join_queries(*_queries_of(archive, request.query))
-            matches.examples = examples_frame(query.examples, query.wrong)
+        if request.query is not None and request.format == "gpkg":
+            matches.examples = _examples(archive, request.query)
         return matches
 
 
@@ -484,17 +486,22 @@ def _where(archive: Snapshot, request: SearchRequest) -> Where:
     )
 
 
-def _queries_of(archive: Snapshot, request: Examples) -> tuple[list[Query], list[Query]]:
-    """Make a query of each example, of those that are right and of those that are wrong."""
-    right = [_query_of(archive, patch) for patch in request.patches]
-    right += [query_of_tile(archive, tile_id) for tile_id in request.tiles]
-    wrong = [_query_of(archive, patch) for patch in request.negative_patches]
-    wrong += [query_of_tile(archive, tile_id) for tile_id in request.negatives]
-    return right, wrong
+def _examples(archive: Snapshot, asked: KeptQuery) -> gpd.GeoDataFrame:
+    """Describe what kept tiles were found with, as `Matches.examples`."""
+    right, wrong = (
+        tile_examples(archive.tiles(np.array(ids, dtype=np.int64)))
+        for ids in (asked.tiles, asked.negatives)
+    )
+    return examples_frame([*map(_example_of, asked.patches), *right], wrong)
+
+
+def _example_of(patch: NamedPatch) -> Example:
+    place = None if patch.place is None else read_polygon(patch.place, f"place of {patch.name}")
+    return Example(name=patch.name, footprint=place)
 
 
 def _query_of(archive: Snapshot, patch: PatchExample) -> Query:
     """Make a query of a patch that was hashed before."""
-    place = None if patch.place is None else read_polygon(patch.place, f"place of {patch.name}")
-    example = Example(name=patch.name, footprint=place)
-    return Query(codes=codes_of(archive, patch), footprint=place, examples=(example,))
+    example = _example_of(patch)
+    codes = codes_of(archive, patch)
+    return Query(codes=codes, footprint=example.footprint, examples=(example,))

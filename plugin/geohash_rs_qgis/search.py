@@ -38,13 +38,14 @@ class Search(QObject):
         self._client = client
         self._patch = None  # the server's description of a patch
         self._tile = None
-        self._asked = {}  # the examples of the last matches
+        self._asked = {}  # what the last matches were found with, as people see it
         self._replies = []
 
     def forget(self):
         """Forget the examples, for another archive."""
         self.cancel()
         self._patch = self._tile = None
+        self._asked = {}
 
     def cancel(self):
         """Abort what is being asked."""
@@ -120,15 +121,17 @@ class Search(QObject):
         if not right and self._patch is None:
             self.failed.emit("Draw a rectangle, click a tile, drop a file or mark a match right.")
             return
-        asked = {"tiles": right, "negatives": [one for one in wrong if one not in right]}
+        tiles = {"tiles": right, "negatives": [one for one in wrong if one not in right]}
+        patches = []
         if self._patch is not None:
-            asked["patches"] = [{name: self._patch[name] or None for name in PATCH}]
+            patches = [{name: self._patch[name] or None for name in PATCH}]
 
         def found(answer):
-            self._asked = asked
+            shown = [{name: one[name] for name in ("name", "place")} for one in patches]
+            self._asked = {**tiles, "patches": shown}
             self.found.emit(answer["features"])
 
-        self._ask("/api/search", {**request, **asked}, found)
+        self._ask("/api/search", {**request, **tiles, "patches": patches}, found)
 
     def export(self, features, done):
         """Write matches and what was searched with to a GeoPackage, with styles and pictures.

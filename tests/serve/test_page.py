@@ -1,6 +1,7 @@
 """The page in a real browser, without any network except this machine."""
 
 import re
+import shutil
 
 import geopandas as gpd
 import pytest
@@ -106,12 +107,21 @@ def test_tiles_too_small_to_draw_are_dots_that_can_be_clicked(visit):
     assert not seen.page.is_visible("#problem")
 
 
-def test_a_geotiff_is_dropped_and_its_link_restores_the_search(visit, coast):
-    seen = visit().open()
-    seen.page.set_input_files("#file", coast / "patches" / "town.tif")
+@pytest.mark.parametrize("name", ["town.tif", "x" * 99 + "\N{WATER WAVE} is cut off.tif"])
+def test_a_geotiff_is_dropped_and_its_link_restores_the_search(visit, coast, tmp_path, name):
+    shutil.copy(coast / "patches" / "town.tif", tmp_path / name)
+    seen = visit(accept_downloads=True).open()
+    seen.page.set_input_files("#file", tmp_path / name)
     seen.settle().shoot("8-geotiff")
-    assert seen.page.inner_text("#examples span") == "town.tif"
+    assert seen.page.inner_text("#examples span") == name[:100]
     found = seen.ids()
+    seen.page.click("#keep-all")
+    seen.page.select_option("#format", "gpkg")
+    with seen.page.expect_download() as download:
+        seen.page.click("#download")
+    download.value.save_as(tmp_path / "kept.gpkg")
+    query = gpd.read_file(tmp_path / "kept.gpkg", layer="matches_query")
+    assert query["example"].tolist() == [name[:100]]
     other = visit().open("#" + seen.page.url.split("#")[1])
     other.settle()
     assert other.ids() == found

@@ -19,11 +19,14 @@ export function toggleKept({ properties }) {
   showAll();
 }
 
+// What people see of a query.
+const shown = ({ patches, ...tiles }) => ({ ...tiles, patches: patches.map(({ name, place }) => ({ name, place })) });
+
 async function download() {
   const format = $("format").value;
   const comparable = ofOneQuery();
   const tiles = [...state.kept].map(([id, { distance, similarity }]) => (comparable ? { tile_id: id, distance, similarity } : { tile_id: id }));
-  const query = comparable ? JSON.parse([...state.kept.values()][0].query) : null;
+  const query = comparable ? shown(JSON.parse([...state.kept.values()][0].query)) : null;
   try {
     save(await api.exportKept({ format, tiles, query }), `matches.${format}`);
   } catch (error) {
