@@ -48,7 +48,7 @@ export async function search({ fit = false, kind = null } = {}) {
 
 function examples(patch) {
   const patches = patch ? [{ name: [...patch.name].slice(0, MOST_NAME).join(""), codes: patch.codes, hasher: patch.hasher ?? null, place: patch.place ?? null }] : [];
-  return { tiles: tileIds(), negatives: state.negatives, patches };
+  return { tiles: tileIds(), negatives: [...state.negatives], patches };
 }
 
 function limits() {
