@@ -142,8 +142,7 @@ class Search(QObject):
         """
         names = ("tile_id", "distance", "similarity")
         tiles = [{name: one["properties"][name] for name in names} for one in features]
-        body = {"format": "gpkg", "tiles": tiles, "query": self._asked}
-        self._ask("/api/export", body, done)
+        self._ask("/api/export", {"format": "gpkg", "tiles": tiles, "query": self._asked}, done)
 
     def _get(self, path, done, **query):
         self._replies.append(self._client.get(path, done, self.failed.emit, **query))
